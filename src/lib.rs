@@ -1,0 +1,2 @@
+//! plainchat
+pub mod protocol;

@@ -1,0 +1,47 @@
+//! The SHA-256 of a file, as 64 hex digits.
+
+use std::fmt;
+
+/// A SHA-256 (FIPS 180-4); written in small hex digits, read in any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(pub [u8; 32]);
+
+impl Digest {
+    /// Reads 64 hex digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.as_bytes();
+        if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {
+            return None;
+        }
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let pair = std::str::from_utf8(pair).ok()?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        Some(Self(bytes))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digests_are_read_as_they_are_written() {
+        let digest = Digest(std::array::from_fn(|n| n as u8 * 7));
+        assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
+        assert_eq!(
+            Digest::parse(&digest.to_string().to_uppercase()),
+            Some(digest)
+        );
+        for bad in ["", "ab", &"g".repeat(64), &"a".repeat(63), &"é".repeat(32)] {
+            assert_eq!(Digest::parse(bad), None);
+        }
+    }
+}

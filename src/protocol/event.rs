@@ -1,0 +1,504 @@
+//! What a server may say: events, and the lines that carry them, their replies and lists.
+//!
+//! [`Event`] is the unit that is encoded once and read by everybody; [`ServerLine`] is any line at all,
+//! as a client meets it. Both parse what they write.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::{Code, EventId, Time, parse_number};
+
+/// Something that happened in a room, or was told to one nick. `protocol.md`, "Events".
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are those of the document
+pub enum Event<'a> {
+    /// Said in a room, or told to a nick.
+    Msg {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
+    /// An action.
+    Me {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
+    /// A file was uploaded; its number is this event's id. `None` for a length that is not known yet.
+    File {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        file: u64,
+        length: Option<u64>,
+        name: Cow<'a, str>,
+    },
+    /// A file that was announced without a length is whole.
+    Stored {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        file: u64,
+        length: u64,
+        sha256: Cow<'a, str>,
+    },
+    /// The topic was set; an empty one was cleared.
+    Topic {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
+    /// A message or file was taken back.
+    Remove {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        id: u64,
+    },
+    /// A nick entered.
+    Join {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+    },
+    /// A nick left.
+    Part {
+        room: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
+    /// A nick is called otherwise now.
+    Nick {
+        room: Cow<'a, str>,
+        old: Cow<'a, str>,
+        new: Cow<'a, str>,
+    },
+    /// From an operator or the server, to everybody.
+    Note {
+        from: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
+}
+
+impl<'a> Event<'a> {
+    /// Appends the event as its line, without the end.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Msg { to, nick, text } => words(out, &["MSG", to, nick, text]),
+            Self::Me { to, nick, text } => words(out, &["ME", to, nick, text]),
+            Self::File {
+                room,
+                nick,
+                file,
+                length,
+                name,
+            } => {
+                let length = length.map_or_else(|| "*".into(), |n| n.to_string());
+                words(out, &["FILE", room, nick, &file.to_string(), &length, name]);
+            }
+            Self::Stored {
+                room,
+                nick,
+                file,
+                length,
+                sha256,
+            } => {
+                let (file, length) = (file.to_string(), length.to_string());
+                words(out, &["STORED", room, nick, &file, &length, sha256]);
+            }
+            Self::Topic { room, nick, text } => words(out, &["TOPIC", room, nick, text]),
+            Self::Remove { room, nick, id } => {
+                words(out, &["REMOVE", room, nick, &id.to_string()]);
+            }
+            Self::Join { room, nick } => words(out, &["JOIN", room, nick]),
+            Self::Part { room, nick, text } => words(out, &["PART", room, nick, text]),
+            Self::Nick { room, old, new } => words(out, &["NICK", room, old, new]),
+            Self::Note { from, text } => words(out, &["NOTE", "*", from, text]),
+        }
+    }
+
+    /// Reads an event's line; `None` when it is none.
+    ///
+    /// ```
+    /// use plainchat::protocol::Event;
+    /// let event = Event::parse("MSG #lobby bob hello there").unwrap();
+    /// assert_eq!(event.to_string(), "MSG #lobby bob hello there");
+    /// ```
+    pub fn parse(line: &'a str) -> Option<Self> {
+        let mut rest = Fields(line);
+        let verb = rest.word()?;
+        let room = Cow::Borrowed(rest.word()?);
+        let nick = Cow::Borrowed(rest.word()?);
+        let number = |rest: &mut Fields<'a>| rest.word().and_then(parse_number);
+        Some(match verb {
+            "MSG" => Self::Msg {
+                to: room,
+                nick,
+                text: rest.text(),
+            },
+            "ME" => Self::Me {
+                to: room,
+                nick,
+                text: rest.text(),
+            },
+            "FILE" => {
+                let file = number(&mut rest)?;
+                let length = match rest.word()? {
+                    "*" => None,
+                    digits => Some(parse_number(digits)?),
+                };
+                Self::File {
+                    room,
+                    nick,
+                    file,
+                    length,
+                    name: rest.text(),
+                }
+            }
+            "STORED" => Self::Stored {
+                room,
+                nick,
+                file: number(&mut rest)?,
+                length: number(&mut rest)?,
+                sha256: rest.text(),
+            },
+            "TOPIC" => Self::Topic {
+                room,
+                nick,
+                text: rest.text(),
+            },
+            "REMOVE" => Self::Remove {
+                room,
+                nick,
+                id: number(&mut rest)?,
+            },
+            "JOIN" => Self::Join { room, nick },
+            "PART" => Self::Part {
+                room,
+                nick,
+                text: rest.text(),
+            },
+            "NICK" => Self::Nick {
+                room,
+                old: nick,
+                new: Cow::Borrowed(rest.word()?),
+            },
+            "NOTE" => Self::Note {
+                from: nick,
+                text: rest.text(),
+            },
+            _ => return None,
+        })
+    }
+
+    /// The room or nick that it stands in; `*` for everybody.
+    pub fn place(&self) -> &str {
+        match self {
+            Self::Msg { to, .. } | Self::Me { to, .. } => to,
+            Self::File { room, .. }
+            | Self::Stored { room, .. }
+            | Self::Topic { room, .. }
+            | Self::Remove { room, .. }
+            | Self::Join { room, .. }
+            | Self::Part { room, .. }
+            | Self::Nick { room, .. } => room,
+            Self::Note { .. } => "*",
+        }
+    }
+
+    /// Whose doing it is.
+    pub fn nick(&self) -> &str {
+        match self {
+            Self::Msg { nick, .. }
+            | Self::Me { nick, .. }
+            | Self::File { nick, .. }
+            | Self::Stored { nick, .. }
+            | Self::Topic { nick, .. }
+            | Self::Remove { nick, .. }
+            | Self::Join { nick, .. }
+            | Self::Part { nick, .. }
+            | Self::Nick { old: nick, .. }
+            | Self::Note { from: nick, .. } => nick,
+        }
+    }
+
+    /// The same event on memory of its own.
+    pub fn into_owned(self) -> Event<'static> {
+        let own = |text: Cow<'a, str>| Cow::Owned::<'static, str>(text.into_owned());
+        match self {
+            Self::Msg { to, nick, text } => Event::Msg {
+                to: own(to),
+                nick: own(nick),
+                text: own(text),
+            },
+            Self::Me { to, nick, text } => Event::Me {
+                to: own(to),
+                nick: own(nick),
+                text: own(text),
+            },
+            Self::File {
+                room,
+                nick,
+                file,
+                length,
+                name,
+            } => Event::File {
+                room: own(room),
+                nick: own(nick),
+                file,
+                length,
+                name: own(name),
+            },
+            Self::Stored {
+                room,
+                nick,
+                file,
+                length,
+                sha256,
+            } => Event::Stored {
+                room: own(room),
+                nick: own(nick),
+                file,
+                length,
+                sha256: own(sha256),
+            },
+            Self::Topic { room, nick, text } => Event::Topic {
+                room: own(room),
+                nick: own(nick),
+                text: own(text),
+            },
+            Self::Remove { room, nick, id } => Event::Remove {
+                room: own(room),
+                nick: own(nick),
+                id,
+            },
+            Self::Join { room, nick } => Event::Join {
+                room: own(room),
+                nick: own(nick),
+            },
+            Self::Part { room, nick, text } => Event::Part {
+                room: own(room),
+                nick: own(nick),
+                text: own(text),
+            },
+            Self::Nick { room, old, new } => Event::Nick {
+                room: own(room),
+                old: own(old),
+                new: own(new),
+            },
+            Self::Note { from, text } => Event::Note {
+                from: own(from),
+                text: own(text),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Event<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Vec::new();
+        self.encode(&mut line);
+        f.write_str(&String::from_utf8_lossy(&line))
+    }
+}
+
+/// Any line that a server may send, as a client reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are those of the document
+pub enum ServerLine<'a> {
+    /// The final reply to a request that was done: its verb and what follows.
+    Ok { verb: &'a str, rest: &'a str },
+    /// The final reply to a request that was refused; `-` for a verb that could not be read, no code when
+    /// it is one that this client does not know.
+    Err {
+        verb: &'a str,
+        code: Option<Code>,
+        text: &'a str,
+    },
+    /// A live event; id and time stand there with `STAMPS on`, the id only if it is logged.
+    Live {
+        id: Option<EventId>,
+        time: Option<Time>,
+        event: Event<'a>,
+    },
+    /// A replayed or listed event.
+    Past {
+        id: EventId,
+        time: Time,
+        event: Event<'a>,
+    },
+    /// The greeting.
+    Hello {
+        version: &'a str,
+        server: &'a str,
+        text: &'a str,
+    },
+    /// A line of `ROOMS`.
+    Room {
+        room: &'a str,
+        members: u64,
+        topic: &'a str,
+    },
+    /// A line of `WHO`.
+    User { room: &'a str, nick: &'a str },
+    /// A line of `HELP`.
+    Help { text: &'a str },
+    /// So many raw bytes follow.
+    Data {
+        file: u64,
+        length: u64,
+        sha256: Option<&'a str>,
+        name: &'a str,
+    },
+    /// Something was left out here.
+    Gap { place: &'a str },
+    /// The server ends the connection.
+    Closed { code: Option<Code>, text: &'a str },
+    /// A line that this client does not know, to be skipped.
+    Unknown,
+}
+
+impl<'a> ServerLine<'a> {
+    /// Reads a line without its end. Whatever does not fit the document is `Unknown`.
+    pub fn parse(line: &'a str) -> Self {
+        Self::parse_known(line).unwrap_or(Self::Unknown)
+    }
+
+    fn parse_known(line: &'a str) -> Option<Self> {
+        let mut rest = Fields(line);
+        Some(match rest.word()? {
+            "OK" => Self::Ok {
+                verb: rest.word()?,
+                rest: rest.0,
+            },
+            "ERR" => Self::Err {
+                verb: rest.word()?,
+                code: Code::parse(rest.word()?),
+                text: rest.0,
+            },
+            "PAST" => Self::Past {
+                id: EventId::parse(rest.word()?)?,
+                time: Time::parse(rest.word()?)?,
+                event: Event::parse(rest.0)?,
+            },
+            "LIVE" => Self::Live {
+                id: match rest.word()? {
+                    "-" => None,
+                    digits => Some(EventId::parse(digits)?),
+                },
+                time: Some(Time::parse(rest.word()?)?),
+                event: Event::parse(rest.0)?,
+            },
+            "HELLO" => Self::Hello {
+                version: rest.word()?,
+                server: rest.word()?,
+                text: rest.0,
+            },
+            "ROOM" => Self::Room {
+                room: rest.word()?,
+                members: parse_number(rest.word()?)?,
+                topic: rest.0,
+            },
+            "USER" => Self::User {
+                room: rest.word()?,
+                nick: rest.word()?,
+            },
+            "HELP" => Self::Help { text: rest.0 },
+            "DATA" => Self::Data {
+                file: parse_number(rest.word()?)?,
+                length: parse_number(rest.word()?)?,
+                sha256: rest.word().filter(|digest| *digest != "-"),
+                name: rest.0,
+            },
+            "GAP" => Self::Gap {
+                place: rest.word()?,
+            },
+            "CLOSED" => Self::Closed {
+                code: Code::parse(rest.word()?),
+                text: rest.0,
+            },
+            _ => Self::Live {
+                id: None,
+                time: None,
+                event: Event::parse(line)?,
+            },
+        })
+    }
+}
+
+/// Fields that one space separates; whatever is left at the end is the text.
+struct Fields<'a>(&'a str);
+
+impl<'a> Fields<'a> {
+    fn word(&mut self) -> Option<&'a str> {
+        let (word, rest) = self.0.split_once(' ').unwrap_or((self.0, ""));
+        self.0 = rest;
+        (!word.is_empty()).then_some(word)
+    }
+
+    fn text(&mut self) -> Cow<'a, str> {
+        Cow::Borrowed(std::mem::take(&mut self.0))
+    }
+}
+
+/// Appends `words` with a space between each two; one that is empty at the end leaves no space.
+pub fn words(out: &mut Vec<u8>, words: &[&str]) {
+    let words = match words {
+        [all @ .., ""] => all,
+        all => all,
+    };
+    for (n, word) in words.iter().enumerate() {
+        if n > 0 {
+            out.push(b' ');
+        }
+        out.extend_from_slice(word.as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_read_as_they_are_written() {
+        for line in [
+            "MSG #lobby bob hello  there ",
+            "MSG bob alice  psst",
+            "ME #lobby bob waves",
+            "FILE #lobby bob 17 1024 my notes.txt",
+            "FILE #lobby bob 17 * build.log",
+            "STORED #lobby bob 17 5 abc",
+            "TOPIC #lobby bob on time",
+            "TOPIC #lobby bob",
+            "REMOVE #lobby bob 17",
+            "JOIN #lobby bob",
+            "PART #lobby bob",
+            "PART #lobby bob see you",
+            "NICK #lobby bob rob",
+            "NOTE * chatd back soon",
+        ] {
+            let event = Event::parse(line).unwrap_or_else(|| panic!("{line}"));
+            assert_eq!(event.to_string(), line);
+            assert_eq!(event.clone().into_owned(), event);
+        }
+    }
+
+    #[test]
+    fn lines_of_other_servers_are_unknown_and_harm_nothing() {
+        for line in [
+            "",
+            " ",
+            "FUTURE a b",
+            "FILE #a b",
+            "PAST x y MSG #a b c",
+            "REMOVE #a b c",
+            "USER #a",
+        ] {
+            assert_eq!(ServerLine::parse(line), ServerLine::Unknown, "{line:?}");
+        }
+        assert_eq!(
+            ServerLine::parse("ERR MSG from-the-future no"),
+            ServerLine::Err {
+                verb: "MSG",
+                code: None,
+                text: "no"
+            }
+        );
+    }
+}

@@ -1,0 +1,320 @@
+//! Bounded lines out of a stream of bytes, however it is cut.
+//!
+//! A line is cut first and parsed second, so a bad line never blurs the next one. The decoder drops line
+//! ends, a byte order mark before the first line and telnet's option bytes, and skips a line that is too
+//! long. It holds bytes only while half a line is there. Knows nothing of verbs: see [`super::request`].
+
+use memchr::memchr2;
+
+/// The most bytes in a line that a client sends, with its end. A terminal hands over at most 4095 typed
+/// bytes and the end, so whatever can be typed fits.
+pub const LINE_BYTES_MAX: usize = 4096;
+
+/// The most bytes in a line that the server sends, with its end: the longest text, both names at their
+/// longest, id and time.
+pub const LINE_OUT_BYTES_MAX: usize = 5000;
+
+const IAC: u8 = 0xff;
+const BOM: &[u8] = b"\xef\xbb\xbf";
+
+/// How a line ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEnd {
+    /// A bare LF.
+    Lf,
+    /// CR LF or CR NUL LF, as telnet, `nc -C` and Windows send it.
+    CrLf,
+    /// The input ended.
+    Eof,
+}
+
+/// One thing found in the input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A whole line without its end.
+    Line {
+        /// Its bytes; they need not be UTF-8.
+        bytes: &'a [u8],
+        /// How it ended.
+        end: LineEnd,
+    },
+    /// A line of more than [`LINE_BYTES_MAX`] bytes has been skipped to its end.
+    TooLong {
+        /// The beginning of that line.
+        head: &'a [u8],
+    },
+    /// An answer that the peer's telnet waits for.
+    Telnet([u8; 3]),
+}
+
+/// Cuts bytes into lines.
+///
+/// ```
+/// use plainchat::protocol::line::{Item, LineDecoder, LineEnd};
+/// let mut decoder = LineDecoder::default();
+/// let mut input = &b"one\r\ntw"[..];
+/// let item = decoder.next(&mut input);
+/// assert_eq!(item, Some(Item::Line { bytes: b"one", end: LineEnd::CrLf }));
+/// assert_eq!(decoder.next(&mut input), None);
+/// let mut input = &b"o\n"[..];
+/// let item = decoder.next(&mut input);
+/// assert_eq!(item, Some(Item::Line { bytes: b"two", end: LineEnd::Lf }));
+/// ```
+#[derive(Debug, Default)]
+pub struct LineDecoder {
+    /// What is there of a line whose end is not; empty, and without memory, between lines.
+    partial: Vec<u8>,
+    /// `partial` has been handed out and is dropped at the next call.
+    spent: bool,
+    /// `partial` is the head of a line that is too long; the rest is dropped to its end.
+    skipping: bool,
+    /// A line has been handed out, so no byte order mark is looked for.
+    begun: bool,
+    telnet: Telnet,
+}
+
+/// Where in a telnet sequence (RFC 854) the input stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Telnet {
+    #[default]
+    Text,
+    Iac,
+    /// After `WILL`, `WONT`, `DO` or `DONT`: the option comes.
+    Option(u8),
+    /// Between `SB` and `SE`.
+    Sub,
+    SubIac,
+}
+
+impl LineDecoder {
+    /// Takes the next thing out of `input`; `None` when all of `input` has been taken in and more bytes
+    /// are needed.
+    pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
+        if self.spent {
+            self.spent = false;
+            self.skipping = false;
+            self.partial = Vec::new();
+        }
+        if self.telnet == Telnet::Text && self.partial.is_empty() && !self.skipping {
+            // The usual case: a whole plain line in the input is handed out where it lies.
+            if let Some(at) = memchr2(b'\n', IAC, input)
+                && input.get(at) == Some(&b'\n')
+                && at < LINE_BYTES_MAX
+            {
+                let (line, rest) = input.split_at(at);
+                *input = rest.get(1..).unwrap_or_default();
+                return Some(self.line(line));
+            }
+        }
+        self.next_slowly(input)
+    }
+
+    /// The last line of an input that has ended without its LF; `None` when nothing stands there.
+    pub fn finish(&mut self) -> Option<Item<'_>> {
+        if self.spent || (self.partial.is_empty() && !self.skipping) {
+            return None;
+        }
+        self.spent = true;
+        if self.skipping {
+            return Some(Item::TooLong {
+                head: &self.partial,
+            });
+        }
+        let bytes = unmarked(&self.partial, &mut self.begun);
+        let (bytes, _) = without_end(bytes);
+        Some(Item::Line {
+            bytes,
+            end: LineEnd::Eof,
+        })
+    }
+
+    fn line<'a>(&mut self, bytes: &'a [u8]) -> Item<'a> {
+        let (bytes, end) = without_end(unmarked(bytes, &mut self.begun));
+        Item::Line { bytes, end }
+    }
+
+    /// Takes `input` in piece by piece: for half lines, long ones, and telnet.
+    fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
+        while let Some((&byte, rest)) = input.split_first() {
+            if self.telnet != Telnet::Text {
+                *input = rest;
+                if let Some(answer) = self.telnet_byte(byte) {
+                    return Some(Item::Telnet(answer));
+                }
+                continue;
+            }
+            let run = memchr2(b'\n', IAC, input).unwrap_or(input.len());
+            let (text, rest) = input.split_at(run);
+            self.push(text);
+            let Some((&stop, rest)) = rest.split_first() else {
+                *input = rest;
+                break;
+            };
+            *input = rest;
+            if stop == IAC {
+                self.telnet = Telnet::Iac;
+                continue;
+            }
+            self.spent = true;
+            // The end counts as a byte of the line.
+            if self.skipping || self.partial.len() >= LINE_BYTES_MAX {
+                return Some(Item::TooLong {
+                    head: &self.partial,
+                });
+            }
+            let bytes = unmarked(&self.partial, &mut self.begun);
+            let (bytes, end) = without_end(bytes);
+            return Some(Item::Line { bytes, end });
+        }
+        None
+    }
+
+    fn push(&mut self, text: &[u8]) {
+        let space = LINE_BYTES_MAX.saturating_sub(self.partial.len());
+        self.skipping |= text.len() > space;
+        if let Some(fits) = text.get(..text.len().min(space)) {
+            self.partial.extend_from_slice(fits);
+        }
+    }
+
+    /// Takes one byte inside a telnet sequence; an option that is asked for or offered is declined.
+    fn telnet_byte(&mut self, byte: u8) -> Option<[u8; 3]> {
+        const SE: u8 = 240;
+        const SB: u8 = 250;
+        const WILL: u8 = 251;
+        const WONT: u8 = 252;
+        const DO: u8 = 253;
+        const DONT: u8 = 254;
+        self.telnet = match (self.telnet, byte) {
+            (Telnet::Iac, IAC) => {
+                self.push(&[IAC]); // a doubled byte is meant as text, which then is not UTF-8
+                Telnet::Text
+            }
+            (Telnet::Iac, WILL | WONT | DO | DONT) => Telnet::Option(byte),
+            (Telnet::Iac, SB) => Telnet::Sub,
+            (Telnet::Sub, IAC) => Telnet::SubIac,
+            (Telnet::SubIac, SE) => Telnet::Text,
+            (Telnet::Sub | Telnet::SubIac, _) => Telnet::Sub,
+            (Telnet::Option(DO), option) => {
+                self.telnet = Telnet::Text;
+                return Some([IAC, WONT, option]);
+            }
+            (Telnet::Option(WILL), option) => {
+                self.telnet = Telnet::Text;
+                return Some([IAC, DONT, option]);
+            }
+            _ => Telnet::Text,
+        };
+        None
+    }
+}
+
+/// `bytes` without the byte order mark that may stand before the first line.
+fn unmarked<'a>(bytes: &'a [u8], begun: &mut bool) -> &'a [u8] {
+    if std::mem::replace(begun, true) {
+        return bytes;
+    }
+    bytes.strip_prefix(BOM).unwrap_or(bytes)
+}
+
+/// `bytes` without the CR, or CR NUL, that stood before its LF.
+fn without_end(bytes: &[u8]) -> (&[u8], LineEnd) {
+    let bare = bytes
+        .strip_suffix(b"\r")
+        .or_else(|| bytes.strip_suffix(b"\r\0"));
+    match bare {
+        Some(bare) => (bare, LineEnd::CrLf),
+        None => (bytes, LineEnd::Lf),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a decoder makes of `pieces`, in words.
+    fn decode(pieces: &[&[u8]]) -> Vec<String> {
+        let mut decoder = LineDecoder::default();
+        let mut found = Vec::new();
+        let name = |item: Item<'_>| match item {
+            Item::Line { bytes, end } => format!("{end:?} {}", bytes.escape_ascii()),
+            Item::TooLong { .. } => "too long".into(),
+            Item::Telnet(answer) => format!("telnet {answer:?}"),
+        };
+        for piece in pieces {
+            let mut input = *piece;
+            while let Some(item) = decoder.next(&mut input) {
+                found.push(name(item));
+            }
+            assert!(input.is_empty());
+        }
+        found.extend(decoder.finish().map(name));
+        found
+    }
+
+    fn check(input: &[u8], expected: &[&str]) {
+        assert_eq!(decode(&[input]), expected, "whole");
+        let bytes: Vec<&[u8]> = input.chunks(1).collect();
+        assert_eq!(decode(&bytes), expected, "byte by byte");
+        for at in 0..input.len() {
+            let (a, b) = input.split_at(at);
+            assert_eq!(decode(&[a, b]), expected, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn every_line_end_is_known() {
+        check(
+            b"a\nb\r\nc\r\0\n\nd",
+            &["Lf a", "CrLf b", "CrLf c", "Lf ", "Eof d"],
+        );
+        check(b"a\rb\n", &["Lf a\\rb"]);
+        check(b"a\r", &["Eof a"]);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_dropped_before_the_first_line_only() {
+        check(
+            b"\xef\xbb\xbfa\n\xef\xbb\xbfb\n",
+            &["Lf a", "Lf \\xef\\xbb\\xbfb"],
+        );
+    }
+
+    #[test]
+    fn telnet_bytes_are_removed_and_options_declined() {
+        check(
+            b"a\xff\xf4\xff\xfd\x06b\n",
+            &["telnet [255, 252, 6]", "Lf ab"],
+        );
+        check(b"\xff\xfb\x01x\n", &["telnet [255, 254, 1]", "Lf x"]);
+        check(b"\xff\xfa\x18a\xff\xffb\xff\xf0c\n", &["Lf c"]);
+        check(b"\xff\xfe\x01\xff\xfc\x01d\n", &["Lf d"]);
+        check(b"\xff\xff\n", &["Lf \\xff"]);
+    }
+
+    #[test]
+    fn an_overlong_line_is_told_once_and_skipped() {
+        for (length, long) in [(4094, false), (4095, false), (4096, true), (20_000, true)] {
+            let line = [&vec![b'x'; length][..], b"\nnext\n"].concat();
+            let first = if long {
+                "too long".to_owned()
+            } else {
+                format!("Lf {}", "x".repeat(length))
+            };
+            for pieces in [line.chunks(1), line.chunks(4096), line.chunks(30_000)] {
+                let pieces: Vec<&[u8]> = pieces.collect();
+                assert_eq!(decode(&pieces), [&first[..], "Lf next"], "{length} bytes");
+            }
+        }
+        assert_eq!(decode(&[&[b'x'; 5000]]), ["too long"]);
+    }
+
+    #[test]
+    fn no_memory_is_held_between_lines() {
+        let mut decoder = LineDecoder::default();
+        for mut input in [&b"half"[..], b" a line\n", b""] {
+            while decoder.next(&mut input).is_some() {}
+        }
+        assert_eq!(decoder.partial.capacity(), 0);
+    }
+}

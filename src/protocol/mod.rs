@@ -1,0 +1,26 @@
+//! The language of the wire, both ways, shared by server and client: bytes to values and back.
+//!
+//! Pure: no socket, file, clock or executor. What a request does is [`crate::session`]'s and
+//! [`crate::chat`]'s. Read [`line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
+
+pub mod code;
+mod digest;
+pub mod event;
+pub mod line;
+pub mod name;
+pub mod request;
+pub mod text;
+mod time;
+
+pub use code::Code;
+pub use digest::Digest;
+pub use event::{Event, ServerLine};
+pub use name::{FileName, Nick, RoomName};
+pub use request::{Request, Verb};
+pub use time::{EventId, Time, parse_number};
+
+/// The port that chat is on, unless told otherwise.
+pub const PORT: u16 = 5002;
+
+/// The version that `HELLO` tells.
+pub const VERSION: u32 = 1;

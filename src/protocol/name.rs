@@ -1,0 +1,302 @@
+//! The names of the protocol: nicks, rooms and files. A value of these types cannot exist unless valid.
+//!
+//! Knows what a name is and when two are one; who holds which is [`crate::chat`]'s.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use precis_profiles::UsernameCaseMapped;
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
+
+use super::text::is_clean;
+
+/// The most characters in a nick, and in a room's name after its `#`: longer ones break every screen.
+pub const NAME_CHARS_MAX: usize = 32;
+
+/// The most bytes in a file's name: what file systems take.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Why a name is none; `Display` is a sentence for the person who chose it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadName(&'static str);
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadName {}
+
+/// What a person or a bot is called: 1 to 32 letters, marks, digits, `-`, `_` and `.`, beginning with a
+/// letter, in NFC, and at most "highly restrictive" in its mix of scripts (UTS 39).
+///
+/// ```
+/// use plainchat::protocol::name::Nick;
+/// assert_eq!(Nick::parse("Zoë").unwrap().as_str(), "Zoë");
+/// assert!(Nick::parse("9lives").is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nick(Name);
+
+/// A room: `#` and a name like a nick's, which may begin with a digit too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomName(Name);
+
+/// A name as it was chosen, and the forms under which it is compared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Name {
+    shown: Box<str>,
+    /// The RFC 8265 UsernameCaseMapped form.
+    form: Box<str>,
+}
+
+impl Nick {
+    /// Reads a nick.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        if !text.starts_with(char::is_alphabetic) {
+            return Err(BadName("a nick begins with a letter"));
+        }
+        Name::parse(text, "").map(Self)
+    }
+
+    /// As it was chosen.
+    pub fn as_str(&self) -> &str {
+        &self.0.shown
+    }
+
+    /// The form in which two spellings of one nick are equal (RFC 8265 UsernameCaseMapped).
+    pub fn form(&self) -> &str {
+        &self.0.form
+    }
+
+    /// What two nicks share that a person could take for one another: the UTS 39 skeleton of the form.
+    pub fn skeleton(&self) -> Box<str> {
+        skeleton(&self.0.form).collect::<String>().into()
+    }
+}
+
+impl RoomName {
+    /// Reads a room with its `#`.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        let name = text
+            .strip_prefix('#')
+            .ok_or(BadName("a room begins with #"))?;
+        Self::parse_bare(name)
+    }
+
+    /// Reads a room with or without its `#`, which a shell takes for a comment.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn parse_loose(text: &str) -> Result<Self, BadName> {
+        Self::parse_bare(text.strip_prefix('#').unwrap_or(text))
+    }
+
+    fn parse_bare(name: &str) -> Result<Self, BadName> {
+        if !name.starts_with(char::is_alphanumeric) {
+            return Err(BadName(
+                "a room is # and a name that begins with a letter or digit",
+            ));
+        }
+        Name::parse(name, "#").map(Self)
+    }
+
+    /// As it was chosen, with its `#`.
+    pub fn as_str(&self) -> &str {
+        &self.0.shown
+    }
+
+    /// The form in which two spellings of one room are equal.
+    pub fn form(&self) -> &str {
+        &self.0.form
+    }
+}
+
+impl Name {
+    fn parse(text: &str, sigil: &str) -> Result<Self, BadName> {
+        // NFC never makes a text more than a few times shorter: what is far too long is not worth the work.
+        if text.len() > NAME_CHARS_MAX * 16 {
+            return Err(BadName("a name has at most 32 characters"));
+        }
+        if !text.chars().all(is_name_char) {
+            return Err(BadName("a name holds letters, digits, -, _ and . only"));
+        }
+        if text.is_ascii() {
+            if text.len() > NAME_CHARS_MAX {
+                return Err(BadName("a name has at most 32 characters"));
+            }
+            return Ok(Self {
+                shown: format!("{sigil}{text}").into(),
+                form: text.to_ascii_lowercase().into(),
+            });
+        }
+        let name: String = text.nfc().collect();
+        if name.chars().count() > NAME_CHARS_MAX {
+            return Err(BadName("a name has at most 32 characters"));
+        }
+        if name.detect_restriction_level() > RestrictionLevel::HighlyRestrictive {
+            return Err(BadName("a name does not mix scripts that look alike"));
+        }
+        let form: Cow<'_, str> = UsernameCaseMapped::enforce(name.as_str())
+            .map_err(|_| BadName("a name holds characters that names may not (RFC 8265)"))?;
+        Ok(Self {
+            form: form.into(),
+            shown: format!("{sigil}{name}").into(),
+        })
+    }
+}
+
+fn is_name_char(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '-' | '_' | '.') || is_combining_mark(c)
+}
+
+impl fmt::Display for Nick {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for RoomName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A file's name: what follows the last `/` or `\` of what was given, 1 to 255 bytes, safe on a
+/// terminal, neither `.` nor `..`. The server never uses it as a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileName(Box<str>);
+
+impl FileName {
+    /// Reads a file's name out of a path.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    ///
+    /// ```
+    /// use plainchat::protocol::name::FileName;
+    /// assert_eq!(FileName::parse("../../etc/my notes.txt").unwrap().as_str(), "my notes.txt");
+    /// ```
+    pub fn parse(path: &str) -> Result<Self, BadName> {
+        let name = path.rsplit(['/', '\\']).next().unwrap_or_default().trim();
+        match name {
+            "" | "." | ".." => Err(BadName("a file needs a name")),
+            _ if name.len() > FILE_NAME_BYTES_MAX => {
+                Err(BadName("a file's name has at most 255 bytes"))
+            }
+            _ if !is_clean(name) || name.contains('\t') => {
+                Err(BadName("a file's name holds no control characters"))
+            }
+            _ => Ok(Self(name.into())),
+        }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FileName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn nick(text: &str) -> Nick {
+        Nick::parse(text).unwrap_or_else(|e| panic!("{text:?}: {e}"))
+    }
+
+    #[test]
+    fn good_nicks_are_kept_as_chosen() {
+        for good in [
+            "a",
+            "Bob",
+            "bob-2",
+            "x_y.z",
+            "Zoë",
+            "Дмитрий",
+            "山田",
+            "हिन्दी",
+            "نور",
+            "日本ab",
+        ] {
+            assert_eq!(nick(good).as_str(), good);
+        }
+        assert_eq!(nick("Zoe\u{308}").as_str(), "Zo\u{eb}", "brought to NFC");
+        assert_eq!(nick(&"x".repeat(32)).as_str().len(), 32);
+    }
+
+    #[test]
+    fn bad_nicks_are_refused() {
+        let long = "x".repeat(33);
+        for bad in [
+            "",
+            "1a",
+            "-a",
+            ".",
+            "#a",
+            "a b",
+            "a\tb",
+            "a\u{202e}b",
+            "a!",
+            "10.0.0.1",
+            "a/b",
+            "👍",
+            "a\u{200b}b",
+            "раypal", /* Cyrillic and Latin */
+            &long,
+        ] {
+            assert!(Nick::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn spellings_and_look_alikes_of_a_nick_are_found() {
+        assert_eq!(nick("Alice").form(), nick("aLICE").form());
+        assert_eq!(nick("Straße").form(), nick("straße").form());
+        assert_eq!(nick("paul").skeleton(), nick("pau1").skeleton());
+        assert_eq!(nick("сосо").skeleton(), nick("coco").skeleton(), "Cyrillic");
+        assert_ne!(nick("alice").skeleton(), nick("bob").skeleton());
+    }
+
+    #[test]
+    fn rooms_have_a_mark_and_may_begin_with_a_digit() {
+        assert_eq!(RoomName::parse("#3b").unwrap().as_str(), "#3b");
+        assert_eq!(RoomName::parse_loose("Ops").unwrap().as_str(), "#Ops");
+        assert_eq!(RoomName::parse("#Ops").unwrap().form(), "ops");
+        for bad in ["ops", "#", "##a", "#-a", "#a b", "#a#"] {
+            assert!(RoomName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn file_names_lose_their_folders() {
+        for (path, name) in [
+            ("a.txt", "a.txt"),
+            ("/etc/passwd", "passwd"),
+            (r"C:\docs\a b.txt", "a b.txt"),
+            ("..a", "..a"),
+        ] {
+            assert_eq!(FileName::parse(path).unwrap().as_str(), name);
+        }
+        let long = "x".repeat(256);
+        for bad in ["", ".", "..", "a/", "a/..", "a\u{1b}b", "a\u{202e}b", &long] {
+            assert!(FileName::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+}

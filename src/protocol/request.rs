@@ -1,0 +1,733 @@
+//! What a client may say: one line, one [`Request`].
+//!
+//! Parsing borrows from the line and never fails the connection: what does not fit is a [`Refusal`],
+//! which reads as its `ERR` line. Whether a request is allowed now is [`crate::session`]'s to say.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::event::words;
+use super::name::BadName;
+use super::text::{clean, is_clean};
+use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
+
+macro_rules! verbs {
+    ($($(#[$doc:meta])* $variant:ident $word:literal $usage:literal $summary:literal,)*) => {
+        /// The first word of a command. `protocol.md`, "Commands".
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // each is the word it is written as
+        pub enum Verb { $($variant),* }
+
+        impl Verb {
+            /// Every verb, the most frequent first.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// As it is written.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// The command with its fields.
+            pub fn usage(self) -> &'static str {
+                match self { $(Self::$variant => concat!($word, $usage)),* }
+            }
+
+            /// What it does, in a few words, for `HELP`.
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $summary),* }
+            }
+        }
+    };
+}
+
+verbs! {
+    Msg "MSG" " <text>" "say it in the current room",
+    Me "ME" " <text>" "an action in the current room",
+    Tell "TELL" " <room or nick> <text>" "say it in a room, joined or not, or to one person",
+    Nick "NICK" " <nick> [<password>]" "choose what you are called; joins the lobby if you are in no room",
+    Join "JOIN" " <room>" "enter a room and make it the current one",
+    Part "PART" " [<room>]" "leave a room",
+    Rooms "ROOMS" "" "list the rooms",
+    Who "WHO" " [<room>]" "list who is in a room",
+    Topic "TOPIC" " [<room>] [<text>]" "show or set a room's topic; - clears it",
+    Upload "UPLOAD" " <name> <length or *> [<sha256>]" "put a file into the current room; its bytes follow",
+    Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number",
+    Files "FILES" " [<room>]" "list a room's files",
+    Remove "REMOVE" " <id>" "take back a message or file of your own",
+    Stamps "STAMPS" " on|off" "events with their id and time",
+    Stay "STAY" "" "keep sending events after the end of your input",
+    Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
+    Raw "RAW" "" "back from talker mode to this protocol",
+    Ping "PING" " [<word>]" "answers",
+    Hello "HELLO" "" "which version of the protocol, and which server",
+    Help "HELP" " [<verb>]" "this list, or how to write one command",
+    Bye "BYE" " [<text>]" "close, once everything asked before is answered",
+    Quit "QUIT" " [<text>]" "the same as BYE",
+}
+
+impl Verb {
+    /// Reads the first word of a line: all in capitals, all in small letters, or in any letters after a
+    /// slash, so that prose like `Me too` is no command.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        let bare = match word.split_first() {
+            Some((b'/', bare)) => bare,
+            _ if word.iter().all(u8::is_ascii_uppercase) => word,
+            _ if word.iter().all(u8::is_ascii_lowercase) => word,
+            _ => return None,
+        };
+        let mut all = Self::ALL.iter().copied();
+        all.find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(bare))
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Whether `line` may follow an upload's bytes: it begins with a verb in capitals, or with a slash, as
+/// the middle of a file seldom does.
+pub fn is_in_step(line: &[u8]) -> bool {
+    let word = line.split(|b| *b == b' ').find(|word| !word.is_empty());
+    match word {
+        None => true,
+        Some([b'/', ..]) => true,
+        Some(word) => word.iter().all(u8::is_ascii_uppercase) && Verb::parse(word).is_some(),
+    }
+}
+
+/// What one line asks for. Text is clean already (see [`super::text`]).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are those of the document
+pub enum Request<'a> {
+    Nick {
+        nick: Nick,
+        password: Option<Cow<'a, str>>,
+    },
+    Msg {
+        text: Cow<'a, str>,
+    },
+    Me {
+        text: Cow<'a, str>,
+    },
+    Tell {
+        to: Target,
+        text: Cow<'a, str>,
+    },
+    Join {
+        room: RoomName,
+        from: JoinFrom,
+    },
+    Part {
+        room: Option<RoomName>,
+    },
+    Rooms,
+    Who {
+        room: Option<RoomName>,
+    },
+    Topic {
+        room: Option<RoomName>,
+        text: Option<Cow<'a, str>>,
+    },
+    Upload(UploadRequest),
+    Download {
+        file: EventId,
+        offset: u64,
+    },
+    Files {
+        room: Option<RoomName>,
+    },
+    Remove {
+        id: EventId,
+    },
+    Stamps {
+        on: bool,
+    },
+    Stay,
+    Chat,
+    Raw,
+    Ping {
+        word: Cow<'a, str>,
+    },
+    Hello,
+    Help {
+        verb: Option<Verb>,
+    },
+    Bye {
+        text: Cow<'a, str>,
+    },
+    Quit {
+        text: Cow<'a, str>,
+    },
+}
+
+/// To whom a `TELL` goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Target {
+    Room(RoomName),
+    Nick(Nick),
+}
+
+/// Where a `JOIN` begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinFrom {
+    /// With the live events.
+    Now,
+    /// After that id; 0 is the beginning.
+    After(u64),
+    /// Where the reader of that name last got to.
+    Reader(Nick),
+}
+
+/// An upload as announced. A name that is refused is no syntax error: its bytes still follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadRequest {
+    /// What the file is called, or why it cannot be.
+    pub name: Result<FileName, Refusal>,
+    /// How many bytes follow; `None` for all to the end of input.
+    pub length: Option<u64>,
+    /// What the whole must hash to.
+    pub sha256: Option<Digest>,
+}
+
+/// Why a line was refused: its `ERR` line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Which command; `None` where no verb could be read.
+    pub verb: Option<Verb>,
+    /// For programs.
+    pub code: Code,
+    /// For people.
+    pub text: Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal of `verb`.
+    pub fn new(verb: Verb, code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            verb: Some(verb),
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// A refusal of a line in which no verb could be read.
+    pub fn of_line(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            verb: None,
+            code,
+            text: text.into(),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = self.verb.map_or("-", Verb::word);
+        write!(f, "ERR {verb} {} {}", self.code, self.text)
+    }
+}
+
+impl<'a> Request<'a> {
+    /// Reads a line without its end; `None` for an empty one.
+    ///
+    /// # Errors
+    /// What stands in the way, as the `ERR` line to answer.
+    pub fn parse(line: &'a [u8]) -> Result<Option<Self>, Refusal> {
+        let start = line.iter().position(|b| *b != b' ');
+        let Some(line) = start.and_then(|at| line.get(at..)) else {
+            return Ok(None);
+        };
+        let (word, rest) = split_word(line);
+        let Some(verb) = Verb::parse(word) else {
+            return Err(Refusal::of_line(
+                Code::UnknownVerb,
+                "that is no command; HELP lists them, and CHAT lets you just type",
+            ));
+        };
+        let request = match std::str::from_utf8(rest) {
+            Ok(rest) => Fields { verb, rest }.request()?,
+            Err(_) if verb == Verb::Upload => {
+                let lossy = String::from_utf8_lossy(rest);
+                let mut upload = Fields { verb, rest: &lossy }.upload()?;
+                upload.name = Err(Refusal::new(
+                    verb,
+                    Code::NotUtf8,
+                    "the file's name is not UTF-8",
+                ));
+                Self::Upload(upload)
+            }
+            Err(_) => return Err(Refusal::new(verb, Code::NotUtf8, "that line is not UTF-8")),
+        };
+        Ok(Some(request))
+    }
+
+    /// The verb that it is written with.
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Nick { .. } => Verb::Nick,
+            Self::Msg { .. } => Verb::Msg,
+            Self::Me { .. } => Verb::Me,
+            Self::Tell { .. } => Verb::Tell,
+            Self::Join { .. } => Verb::Join,
+            Self::Part { .. } => Verb::Part,
+            Self::Rooms => Verb::Rooms,
+            Self::Who { .. } => Verb::Who,
+            Self::Topic { .. } => Verb::Topic,
+            Self::Upload(_) => Verb::Upload,
+            Self::Download { .. } => Verb::Download,
+            Self::Files { .. } => Verb::Files,
+            Self::Remove { .. } => Verb::Remove,
+            Self::Stamps { .. } => Verb::Stamps,
+            Self::Stay => Verb::Stay,
+            Self::Chat => Verb::Chat,
+            Self::Raw => Verb::Raw,
+            Self::Ping { .. } => Verb::Ping,
+            Self::Hello => Verb::Hello,
+            Self::Help { .. } => Verb::Help,
+            Self::Bye { .. } => Verb::Bye,
+            Self::Quit { .. } => Verb::Quit,
+        }
+    }
+}
+
+/// The first word of `line` and what follows the one space behind it.
+fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
+    let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
+    let (word, rest) = line.split_at(end);
+    (word, rest.get(1..).unwrap_or_default())
+}
+
+/// The fields of a line: words that spaces separate, then text.
+struct Fields<'a> {
+    verb: Verb,
+    rest: &'a str,
+}
+
+impl<'a> Fields<'a> {
+    fn request(&mut self) -> Result<Request<'a>, Refusal> {
+        let request = match self.verb {
+            Verb::Nick => {
+                let nick = self.need_word()?;
+                let nick = Nick::parse(nick).map_err(|e| self.bad_name(e))?;
+                Request::Nick {
+                    nick,
+                    password: self.password()?,
+                }
+            }
+            Verb::Msg => Request::Msg { text: self.text()? },
+            Verb::Me => Request::Me { text: self.text()? },
+            Verb::Tell => {
+                let to = self.need_word()?;
+                let to = match to.starts_with('#') {
+                    true => RoomName::parse(to).map(Target::Room),
+                    false => Nick::parse(to).map(Target::Nick),
+                };
+                let to = to.map_err(|e| self.bad_name(e))?;
+                Request::Tell {
+                    to,
+                    text: self.text()?,
+                }
+            }
+            Verb::Join => {
+                let room = self.need_word()?;
+                let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
+                let from = match self.word() {
+                    None => JoinFrom::Now,
+                    Some("AS") => {
+                        let reader = self.need_word()?;
+                        JoinFrom::Reader(Nick::parse(reader).map_err(|e| self.bad_name(e))?)
+                    }
+                    Some(id) => JoinFrom::After(parse_number(id).ok_or_else(|| self.bad())?),
+                };
+                Request::Join { room, from }
+            }
+            Verb::Part => Request::Part { room: self.room()? },
+            Verb::Who => Request::Who { room: self.room()? },
+            Verb::Files => Request::Files { room: self.room()? },
+            Verb::Topic => {
+                let (word, after) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
+                let room = match word.starts_with('#') {
+                    true => {
+                        self.rest = after;
+                        Some(RoomName::parse(word).map_err(|e| self.bad_name(e))?)
+                    }
+                    false => None,
+                };
+                let text = (!self.rest.trim_matches(' ').is_empty()).then(|| self.text());
+                Request::Topic {
+                    room,
+                    text: text.transpose()?,
+                }
+            }
+            Verb::Upload => Request::Upload(self.upload()?),
+            Verb::Download => {
+                let file = self.id()?;
+                let offset = match self.word() {
+                    None => 0,
+                    Some(digits) => parse_number(digits).ok_or_else(|| self.bad())?,
+                };
+                Request::Download { file, offset }
+            }
+            Verb::Remove => Request::Remove { id: self.id()? },
+            Verb::Stamps => match self.word() {
+                Some("on" | "ON") => Request::Stamps { on: true },
+                Some("off" | "OFF") => Request::Stamps { on: false },
+                _ => return Err(self.bad()),
+            },
+            Verb::Ping => Request::Ping {
+                word: clean(self.word().unwrap_or_default()),
+            },
+            Verb::Help => match self.word() {
+                None => Request::Help { verb: None },
+                Some(word) => {
+                    let word = word.trim_start_matches('/').to_ascii_uppercase();
+                    let verb = Verb::parse(word.as_bytes());
+                    let none = || {
+                        Refusal::new(
+                            self.verb,
+                            Code::UnknownVerb,
+                            "no such command; HELP lists them",
+                        )
+                    };
+                    Request::Help {
+                        verb: Some(verb.ok_or_else(none)?),
+                    }
+                }
+            },
+            Verb::Bye => Request::Bye {
+                text: self.rest_as_text(),
+            },
+            Verb::Quit => Request::Quit {
+                text: self.rest_as_text(),
+            },
+            Verb::Rooms => Request::Rooms,
+            Verb::Stay => Request::Stay,
+            Verb::Chat => Request::Chat,
+            Verb::Raw => Request::Raw,
+            Verb::Hello => Request::Hello,
+        };
+        match self.word() {
+            None => Ok(request),
+            Some(_) => Err(self.bad()),
+        }
+    }
+
+    /// `<name> <length> [<sha256>]`, read from the end, so that a name may have spaces.
+    fn upload(&mut self) -> Result<UploadRequest, Refusal> {
+        let (before, last) = last_word(std::mem::take(&mut self.rest));
+        let (before, length, sha256) = match Digest::parse(last) {
+            Some(digest) => {
+                let (before, length) = last_word(before);
+                (before, length, Some(digest))
+            }
+            None => (before, last, None),
+        };
+        let length = match length {
+            "*" => None,
+            digits => Some(parse_number(digits).ok_or_else(|| {
+                Refusal::new(
+                    self.verb,
+                    Code::BadSyntax,
+                    "the length must be a number, so nobody knows where the bytes end: UPLOAD <name> <length> [<sha256>]",
+                )
+            })?),
+        };
+        let name = FileName::parse(before).map_err(|e| self.bad_name(e));
+        Ok(UploadRequest {
+            name,
+            length,
+            sha256,
+        })
+    }
+
+    /// The next word, past any spaces.
+    fn word(&mut self) -> Option<&'a str> {
+        let rest = self.rest.trim_start_matches(' ');
+        let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+        self.rest = rest;
+        (!word.is_empty()).then_some(word)
+    }
+
+    fn need_word(&mut self) -> Result<&'a str, Refusal> {
+        self.word().ok_or_else(|| self.bad())
+    }
+
+    fn room(&mut self) -> Result<Option<RoomName>, Refusal> {
+        let room = self.word().map(RoomName::parse_loose).transpose();
+        room.map_err(|e| self.bad_name(e))
+    }
+
+    fn id(&mut self) -> Result<EventId, Refusal> {
+        let word = self.need_word()?;
+        EventId::parse(word).ok_or_else(|| self.bad())
+    }
+
+    /// What is left, as text that is not empty.
+    fn text(&mut self) -> Result<Cow<'a, str>, Refusal> {
+        let text = self.rest_as_text();
+        match text.is_empty() {
+            true => Err(self.bad()),
+            false => Ok(text),
+        }
+    }
+
+    fn rest_as_text(&mut self) -> Cow<'a, str> {
+        clean(std::mem::take(&mut self.rest))
+    }
+
+    fn password(&mut self) -> Result<Option<Cow<'a, str>>, Refusal> {
+        let password = std::mem::take(&mut self.rest);
+        if !is_clean(password) {
+            let text = "a password holds no control characters";
+            return Err(Refusal::new(self.verb, Code::BadPassword, text));
+        }
+        Ok((!password.is_empty()).then_some(Cow::Borrowed(password)))
+    }
+
+    fn bad(&self) -> Refusal {
+        Refusal::new(
+            self.verb,
+            Code::BadSyntax,
+            format!("write it {}", self.verb.usage()),
+        )
+    }
+
+    fn bad_name(&self, why: BadName) -> Refusal {
+        Refusal::new(self.verb, Code::BadName, why.to_string())
+    }
+}
+
+/// The last word of `text`, and what stands before it.
+fn last_word(text: &str) -> (&str, &str) {
+    let text = text.trim_end_matches(' ');
+    text.rsplit_once(' ').unwrap_or(("", text))
+}
+
+impl fmt::Display for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Vec::new();
+        let verb = self.verb().word();
+        let mut write = |fields: &[&str]| words(&mut line, fields);
+        let name =
+            |room: &Option<RoomName>| room.as_ref().map_or(String::new(), RoomName::to_string);
+        match self {
+            Self::Nick { nick, password } => {
+                write(&[verb, nick.as_str(), password.as_deref().unwrap_or_default()]);
+            }
+            Self::Msg { text } | Self::Me { text } => write(&[verb, text]),
+            Self::Tell {
+                to: Target::Room(room),
+                text,
+            } => write(&[verb, room.as_str(), text]),
+            Self::Tell {
+                to: Target::Nick(nick),
+                text,
+            } => write(&[verb, nick.as_str(), text]),
+            Self::Join { room, from } => match from {
+                JoinFrom::Now => write(&[verb, room.as_str()]),
+                JoinFrom::After(id) => write(&[verb, room.as_str(), &id.to_string()]),
+                JoinFrom::Reader(reader) => write(&[verb, room.as_str(), "AS", reader.as_str()]),
+            },
+            Self::Part { room } | Self::Who { room } | Self::Files { room } => {
+                write(&[verb, &name(room)])
+            }
+            Self::Topic {
+                room: Some(room),
+                text,
+            } => {
+                write(&[verb, room.as_str(), text.as_deref().unwrap_or_default()]);
+            }
+            Self::Topic { room: None, text } => write(&[verb, text.as_deref().unwrap_or_default()]),
+            Self::Upload(upload) => {
+                let name = upload.name.as_ref().map_or("?", FileName::as_str);
+                let length = upload.length.map_or_else(|| "*".into(), |n| n.to_string());
+                let sha256 = upload
+                    .sha256
+                    .map_or_else(String::new, |digest| digest.to_string());
+                write(&[verb, name, &length, &sha256]);
+            }
+            Self::Download { file, offset: 0 } => write(&[verb, &file.to_string()]),
+            Self::Download { file, offset } => {
+                write(&[verb, &file.to_string(), &offset.to_string()])
+            }
+            Self::Remove { id } => write(&[verb, &id.to_string()]),
+            Self::Stamps { on } => write(&[verb, if *on { "on" } else { "off" }]),
+            Self::Ping { word } => write(&[verb, word]),
+            Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
+            Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
+            Self::Rooms | Self::Stay | Self::Chat | Self::Raw | Self::Hello => write(&[verb]),
+        }
+        f.write_str(&String::from_utf8_lossy(&line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `line` is read as: written again, or its refusal.
+    fn check(line: &str, expected: &str) {
+        let read = match Request::parse(line.as_bytes()) {
+            Ok(None) => "(empty)".to_owned(),
+            Ok(Some(request)) => request.to_string(),
+            Err(refusal) => {
+                let verb = refusal.verb.map_or("-", Verb::word);
+                format!("{verb} {}", refusal.code)
+            }
+        };
+        assert_eq!(read, expected, "of {line:?}");
+    }
+
+    #[test]
+    fn what_is_well_written_is_written_the_same_again() {
+        for line in [
+            "NICK bob",
+            "NICK bob my secret",
+            "MSG hello",
+            "MSG  two  spaces ",
+            "ME waves",
+            "TELL #ops done",
+            "TELL bob psst",
+            "JOIN #ops",
+            "JOIN #ops 17",
+            "JOIN #ops 0",
+            "JOIN #ops AS hourly",
+            "PART",
+            "PART #ops",
+            "ROOMS",
+            "WHO",
+            "WHO #ops",
+            "TOPIC",
+            "TOPIC #ops",
+            "TOPIC on time",
+            "TOPIC #ops on time",
+            "TOPIC -",
+            "UPLOAD a.txt 5",
+            "UPLOAD a.txt *",
+            "UPLOAD my notes.txt 5",
+            "UPLOAD a 5 0000000000000000000000000000000000000000000000000000000000000000",
+            "DOWNLOAD 17",
+            "DOWNLOAD 17 5",
+            "FILES",
+            "FILES #ops",
+            "REMOVE 17",
+            "STAMPS on",
+            "STAMPS off",
+            "STAY",
+            "CHAT",
+            "RAW",
+            "PING",
+            "PING x",
+            "HELLO",
+            "HELP",
+            "HELP MSG",
+            "BYE",
+            "BYE see you",
+            "QUIT",
+        ] {
+            check(line, line);
+        }
+    }
+
+    #[test]
+    fn verbs_are_in_capitals_or_small_or_after_a_slash() {
+        check("nick bob", "NICK bob");
+        check("/Nick bob", "NICK bob");
+        check("/JOIN ops", "JOIN #ops");
+        for prose in [
+            "Me too",
+            "Nick is here",
+            "howdy",
+            "/",
+            "/ me",
+            "//me",
+            "MSG\thi",
+            "é",
+            "G\u{0}",
+        ] {
+            check(prose, "- unknown-verb");
+        }
+        for empty in ["", " ", "   "] {
+            check(empty, "(empty)");
+        }
+    }
+
+    #[test]
+    fn fields_are_counted_and_checked() {
+        check("  NICK   bob  ", "NICK bob  "); // the password is what follows one space: a space
+        check("JOIN  ops  ", "JOIN #ops");
+        check("help /Msg", "HELP MSG");
+        for bad in [
+            "MSG",
+            "MSG ",
+            "ME",
+            "NICK",
+            "TELL",
+            "TELL #a",
+            "TELL #a ",
+            "JOIN",
+            "JOIN #a x",
+            "JOIN #a AS",
+            "JOIN #a 1 2",
+            "PART #a b",
+            "ROOMS x",
+            "UPLOAD",
+            "UPLOAD x",
+            "UPLOAD x y",
+            "UPLOAD x -1",
+            "UPLOAD x 9007199254740992",
+            "DOWNLOAD",
+            "DOWNLOAD x",
+            "DOWNLOAD 0",
+            "DOWNLOAD 1 -1",
+            "REMOVE",
+            "REMOVE #a",
+            "STAMPS",
+            "STAMPS maybe",
+            "STAY x",
+            "PING a b",
+            "MSG \x1b[0m",
+        ] {
+            let verb = bad.split(' ').next().unwrap();
+            check(bad, &format!("{verb} bad-syntax"));
+        }
+        check("NICK 1", "NICK bad-name");
+        check("NICK a\u{202e}b", "NICK bad-name");
+        check("NICK a b\u{7}", "NICK bad-password");
+        check("JOIN #a#", "JOIN bad-name");
+        check("HELP nothing", "HELP unknown-verb");
+    }
+
+    #[test]
+    fn what_is_not_utf8_is_refused_under_its_verb() {
+        let refused = Request::parse(b"MSG \xff").unwrap_err();
+        assert_eq!(
+            (refused.verb, refused.code),
+            (Some(Verb::Msg), Code::NotUtf8)
+        );
+        let Ok(Some(Request::Upload(upload))) = Request::parse(b"UPLOAD a\xffb 7") else {
+            panic!("the bytes of that file follow all the same");
+        };
+        assert_eq!(upload.length, Some(7));
+        assert_eq!(upload.name.unwrap_err().code, Code::NotUtf8);
+    }
+
+    #[test]
+    fn text_loses_what_a_terminal_obeys() {
+        check("MSG \x1b]0;x\x07red\x1b[0m", "MSG red");
+        check("TOPIC a\u{85}b", "TOPIC ab");
+    }
+
+    #[test]
+    fn the_middle_of_a_file_is_out_of_step() {
+        for good in ["MSG hi", "/x", "", "  ", "BYE"] {
+            assert!(is_in_step(good.as_bytes()), "{good:?}");
+        }
+        for bad in ["msg hi", "hello", "<html>", "MSGS hi", "{\"a\":1}"] {
+            assert!(!is_in_step(bad.as_bytes()), "{bad:?}");
+        }
+    }
+}

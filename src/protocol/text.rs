@@ -1,0 +1,103 @@
+//! Text that is safe on a terminal: what a peer wrote, less everything that a terminal obeys.
+//!
+//! Works on characters, never on bytes, since the bytes 0x80 to 0x9F are also the middle of ordinary
+//! letters. Knows nothing of lines or verbs. See `protocol.md`, "Text".
+
+use std::borrow::Cow;
+
+const ESC: char = '\u{1b}';
+const BEL: char = '\u{7}';
+
+/// Whether `c` must not stand in text: C0 but TAB, DEL, C1, bidirectional overrides and isolates, and the
+/// two separators that some programs take for a line end.
+pub fn is_unsafe(c: char) -> bool {
+    match c {
+        '\t' => false,
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' => true,
+        '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => true,
+        '\u{2028}' | '\u{2029}' => true,
+        _ => false,
+    }
+}
+
+/// Whether `text` holds nothing that [`clean`] would take out.
+pub fn is_clean(text: &str) -> bool {
+    // Printable ASCII, nearly every line, is decided without decoding characters.
+    text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) || !text.chars().any(is_unsafe)
+}
+
+/// Takes escape sequences and unsafe characters out of `text`.
+///
+/// A sequence goes as a whole, so that `ESC [ 31 m` leaves no `[31m` behind: `ESC [` to its final byte
+/// (0x40 to 0x7E); `ESC` and one of `] P X ^ _` up to BEL, `ESC \` or the end; any other `ESC` with the
+/// character after it.
+///
+/// ```
+/// use plainchat::protocol::text::clean;
+/// assert_eq!(clean("\x1b[31mred\x1b[0m"), "red");
+/// assert_eq!(clean("plain"), "plain");
+/// ```
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if is_clean(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        if c == ESC {
+            skip_sequence(&mut chars);
+        } else if !is_unsafe(c) {
+            kept.push(c);
+        }
+    }
+    Cow::Owned(kept)
+}
+
+/// Skips what follows an `ESC`, to the end of its sequence.
+fn skip_sequence(chars: &mut std::str::Chars<'_>) {
+    match chars.next() {
+        Some('[') => {
+            chars.find(|c| matches!(c, '\u{40}'..='\u{7e}'));
+        }
+        Some(']' | 'P' | 'X' | '^' | '_') => {
+            while let Some(c) = chars.next() {
+                if c == BEL || (c == ESC && chars.clone().next() == Some('\\')) {
+                    if c == ESC {
+                        chars.next();
+                    }
+                    return;
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: &str) {
+        assert_eq!(clean(text), expected, "of {text:?}");
+        assert!(is_clean(expected));
+    }
+
+    #[test]
+    fn sequences_go_whole() {
+        check("a\x1b[1;31mb\x1b[mc", "abc");
+        check("\x1b]0;owned\x07title", "title");
+        check("\x1b]52;c;AAAA\x1b\\x", "x");
+        check("\x1b_never ended", "");
+        check("\x1bcreset", "reset");
+        check("\x1b", "");
+        check("\x1b[31", "");
+        check("\x1b]a\x1bb\x07c", "c");
+    }
+
+    #[test]
+    fn control_and_direction_characters_go_and_letters_stay() {
+        check("a\0b\u{7f}c\u{9b}d", "abcd");
+        check("ab\u{202e}cd\u{2066}e\u{2028}f", "abcdef");
+        check("tab\tstays, é, 日本, 👍", "tab\tstays, é, 日本, 👍");
+    }
+}
