@@ -1,0 +1,460 @@
+//! Programs for tests: a `chatd` on a port of its own, any client as a shell would start it, and plain
+//! TCP peers. Whatever waits has a deadline and fails the test with what was there so far; whatever was
+//! started is killed, by its id, when its value goes.
+
+#![allow(dead_code)] // each test program uses its part
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+/// The longest that anything in a test waits: far more than what works ever needs, on a busy machine too.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a program or the server has sent, taken line by line; read by a thread, so it never waits for us.
+pub struct Inbox {
+    chunks: Receiver<Vec<u8>>,
+    pending: Vec<u8>,
+    /// Everything so far, for the report of a failure.
+    seen: Vec<u8>,
+}
+
+impl Inbox {
+    /// Reads `source` to its end.
+    pub fn of(mut source: impl Read + Send + 'static) -> Self {
+        // Bounded, so that a test which takes nothing makes a reader that reads nothing.
+        let (send, chunks) = sync_channel(64);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match source.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) if send.send(buffer[..n].to_vec()).is_err() => break,
+                    Ok(_) => {}
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => break, // a reset is an end too; the test sees what is missing
+                }
+            }
+        });
+        Self {
+            chunks,
+            pending: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes in what comes next; false at the end.
+    #[track_caller]
+    fn more(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.chunks.recv_timeout(left) {
+            Ok(bytes) => {
+                self.pending.extend_from_slice(&bytes);
+                if self.seen.len() < 64 * 1024 {
+                    self.seen.extend_from_slice(&bytes);
+                }
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("nothing came in time; so far:\n{}", lossy(&self.seen))
+            }
+        }
+    }
+
+    /// The next line without its end, be that LF or CR LF; none where it has ended.
+    #[track_caller]
+    pub fn line_or_end(&mut self) -> Option<String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.pending.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=at).collect();
+                return Some(lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+            }
+            if !self.more(deadline) {
+                assert!(
+                    self.pending.is_empty(),
+                    "it ended within a line: {:?}",
+                    lossy(&self.pending)
+                );
+                return None;
+            }
+        }
+    }
+
+    /// The next line, which must come.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let line = self.line_or_end();
+        line.unwrap_or_else(|| {
+            panic!(
+                "it ended where a line should be; so far:\n{}",
+                lossy(&self.seen)
+            )
+        })
+    }
+
+    /// Skips to the first line of which `wanted` holds.
+    #[track_caller]
+    pub fn find(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.line();
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// The next line, which must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        let line = self.line();
+        assert!(
+            fits(pattern, &line),
+            "wanted {pattern:?}, got {line:?}; so far:\n{}",
+            lossy(&self.seen)
+        );
+        line
+    }
+
+    /// The next `length` bytes.
+    #[track_caller]
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.pending.len() < length {
+            assert!(
+                self.more(deadline),
+                "it ended after {} bytes",
+                self.pending.len()
+            );
+        }
+        self.pending.drain(..length).collect()
+    }
+
+    /// Everything that is left, once it has ended.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.more(deadline) {}
+        std::mem::take(&mut self.pending)
+    }
+}
+
+/// Whether `line` is `pattern`, in which `<id>` stands for a number, `<time>` for a time, `<sha256>` for
+/// a digest, `<word>` for any word, and `…` at the end for any rest.
+pub fn fits(pattern: &str, line: &str) -> bool {
+    let (pattern, open) = match pattern.strip_suffix('…') {
+        Some(start) => (start.trim_end(), true),
+        None => (pattern, false),
+    };
+    let mut words = line.split(' ');
+    for wanted in pattern.split(' ') {
+        let Some(word) = words.next() else {
+            return false;
+        };
+        let fit = match wanted {
+            "<id>" => !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()),
+            "<time>" => plainchat::protocol::Time::parse(word).is_some(),
+            "<sha256>" => plainchat::protocol::Digest::parse(word).is_some(),
+            "<word>" => !word.is_empty(),
+            exact => exact == word,
+        };
+        if !fit {
+            return false;
+        }
+    }
+    open || words.next().is_none()
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A `chatd` on a port of its own, killed when this goes.
+pub struct Chatd {
+    child: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Chatd {
+    /// Starts one that greets only after a minute, so that a client which a busy machine holds up before
+    /// its first byte is not taken for a person.
+    pub fn start() -> Self {
+        Self::with(&["--greet-after", "1m"])
+    }
+
+    /// Starts one with these flags besides its address and `--memory`, and waits until it listens.
+    pub fn with(flags: &[&str]) -> Self {
+        // Another build of the server, such as the release one, can be put to the same tests.
+        let program = std::env::var_os("CHATD").unwrap_or(env!("CARGO_BIN_EXE_chatd").into());
+        let mut child = Command::new(&program)
+            .args(["--listen", "127.0.0.1:0", "--memory"])
+            .args(flags)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot start {program:?}: {e}"));
+        let mut inbox = Inbox::of(child.stdout.take().expect("it is piped"));
+        let line = inbox.find(|line| line.starts_with("chatd: listening on "));
+        let address = line.rsplit(' ').next().expect("it is the last word");
+        let address = address.parse().expect("an address and a port");
+        Self { child, address }
+    }
+
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends it `signal`.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("an id"), signal).expect("it is running");
+    }
+
+    /// How much memory the server holds, in bytes (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("Linux tells it") * 1024
+    }
+
+    /// A connection that nothing has been said on.
+    pub fn peer(&self) -> Peer {
+        Peer::connect(self.address)
+    }
+
+    /// A connection with a nick, in the lobby.
+    pub fn member(&self, nick: &str) -> Peer {
+        let mut peer = self.peer();
+        peer.send(&format!("NICK {nick}\n"));
+        peer.expect(&format!("OK NICK {nick} #lobby <id>"));
+        peer
+    }
+
+    /// Starts `command` in a shell where `$HOST` and `$PORT` are this server.
+    pub fn client(&self, command: &str) -> Program {
+        Program::start(command, self.address)
+    }
+}
+
+impl Drop for Chatd {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nobody to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A plain connection to the server.
+pub struct Peer {
+    stream: TcpStream,
+    /// What came.
+    pub inbox: Inbox,
+}
+
+impl Peer {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts");
+        // What a test writes at once goes out at once.
+        stream.set_nodelay(true).expect("an open socket");
+        stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
+        let inbox = Inbox::of(stream.try_clone().expect("a free descriptor"));
+        Self { stream, inbox }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the server reads");
+    }
+
+    /// Sends what the server may no longer want to read; false when it has gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next line must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        self.inbox.expect(pattern)
+    }
+
+    /// Sends a line, whose reply must fit `pattern`.
+    #[track_caller]
+    pub fn ask(&mut self, line: &str, pattern: &str) -> String {
+        self.send(&format!("{line}\n"));
+        self.inbox.expect(pattern)
+    }
+
+    /// Says that no more will be sent.
+    pub fn end_input(&mut self) {
+        // The server may have gone already, which is as good.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Both ways, so that the reading thread ends too.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// A client as a shell starts it, with everything that it starts in turn.
+pub struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    command: String,
+    started: Instant,
+    ended: bool,
+    /// Its standard output.
+    pub inbox: Inbox,
+    errors: Inbox,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it had still to say on standard output.
+    pub output: Vec<u8>,
+    /// All that it said on standard error.
+    pub errors: String,
+    /// How long it ran.
+    pub after: Duration,
+}
+
+impl Ended {
+    /// The output, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        lossy(&self.output).lines().map(str::to_owned).collect()
+    }
+
+    /// Each line of the output must fit its pattern, with none left over.
+    #[track_caller]
+    pub fn expect(&self, patterns: &[&str]) {
+        let lines = self.lines();
+        let fit = patterns.len() == lines.len()
+            && patterns.iter().zip(&lines).all(|(p, line)| fits(p, line));
+        assert!(
+            fit,
+            "wanted {patterns:#?}, got {lines:#?}, errors: {}",
+            self.errors
+        );
+    }
+}
+
+impl Program {
+    /// Starts `command` in a shell, with the server's address in `$HOST` and `$PORT`.
+    pub fn start(command: &str, server: SocketAddr) -> Self {
+        let mut child = Command::new("bash")
+            .args(["-c", command])
+            .env("HOST", server.ip().to_string())
+            .env("PORT", server.port().to_string())
+            .env("LC_ALL", "C.UTF-8")
+            // A group of its own, so that all of a pipeline can be ended.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bash is there");
+        Self {
+            input: child.stdin.take(),
+            inbox: Inbox::of(child.stdout.take().expect("it is piped")),
+            errors: Inbox::of(child.stderr.take().expect("it is piped")),
+            command: command.to_owned(),
+            started: Instant::now(),
+            ended: false,
+            child,
+        }
+    }
+
+    /// Types `text`.
+    pub fn send(&mut self, text: impl AsRef<[u8]>) {
+        let input = self.input.as_mut().expect("its input is open");
+        input
+            .write_all(text.as_ref())
+            .unwrap_or_else(|e| panic!("{} does not read: {e}", self.command));
+    }
+
+    /// Ends its input.
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Its next line must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        self.inbox.expect(pattern)
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+
+    /// Sends `signal` to it and all that it has started.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // The last of them may have ended meanwhile.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    /// Whether it prints anything now; for one that cannot tell when it is ready.
+    pub fn has_output_within_100_ms(&mut self) -> bool {
+        match self.inbox.chunks.recv_timeout(Duration::from_millis(100)) {
+            Ok(bytes) => {
+                self.inbox.pending.extend_from_slice(&bytes);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Ends its input and waits until it has ended by itself.
+    #[track_caller]
+    pub fn finish(mut self) -> Ended {
+        self.input = None;
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself, its input as it is.
+    #[track_caller]
+    pub fn wait(&mut self) -> Ended {
+        let output = self.inbox.rest();
+        let errors = lossy(&self.errors.rest());
+        // Its output has ended, so it ends too, or is about to.
+        let code = self.child.wait().expect("it is ours").code();
+        self.ended = true;
+        Ended {
+            code,
+            output,
+            errors,
+            after: self.started.elapsed(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Not after it was waited for: its id may be somebody else's by then.
+        if !self.ended {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}
