@@ -310,7 +310,7 @@ fn the_longest_line_out_is_within_its_limit() {
     let name = "語".repeat(32);
     let mut speaker = chatd.peer();
     speaker.ask(&format!("JOIN #{name}"), &format!("OK JOIN #{name} <id>"));
-    speaker.send(&format!("NICK {name}\n"));
+    speaker.send(format!("NICK {name}\n"));
     speaker.expect(&format!("OK NICK {name} #{name} <id>"));
     let mut reader = chatd.peer();
     reader.ask("STAMPS on", "OK STAMPS on");

@@ -235,7 +235,7 @@ impl Chatd {
     /// A connection with a nick, in the lobby.
     pub fn member(&self, nick: &str) -> Peer {
         let mut peer = self.peer();
-        peer.send(&format!("NICK {nick}\n"));
+        peer.send(format!("NICK {nick}\n"));
         peer.expect(&format!("OK NICK {nick} #lobby <id>"));
         peer
     }
@@ -293,7 +293,7 @@ impl Peer {
     /// Sends a line, whose reply must fit `pattern`.
     #[track_caller]
     pub fn ask(&mut self, line: &str, pattern: &str) -> String {
-        self.send(&format!("{line}\n"));
+        self.send(format!("{line}\n"));
         self.inbox.expect(pattern)
     }
 
