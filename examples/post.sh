@@ -16,5 +16,6 @@ reply=$(printf 'NICK %s\nTELL #%s %s\nBYE\n' "$nick" "$room" "$text" | timeout 1
 if printf '%s\n' "$reply" | grep -q '^OK TELL '; then
   exit 0
 fi
-echo "post.sh: not kept: ${reply:-no answer from $host port $port}" >&2
+why=$(printf '%s\n' "$reply" | grep -v '^OK ')
+echo "post.sh: not kept: ${why:-no answer from $host port $port}" >&2
 exit 1

@@ -20,7 +20,8 @@ reply=$({
 
 number=$(printf '%s\n' "$reply" | sed -n 's/^OK UPLOAD \([0-9]*\) .*/\1/p')
 if [ -z "$number" ]; then
-  echo "upload.sh: not kept: ${reply:-no answer from $host port $port}" >&2
+  why=$(printf '%s\n' "$reply" | grep -v '^OK ')
+  echo "upload.sh: not kept: ${why:-no answer from $host port $port}" >&2
   exit 1
 fi
 echo "$number"

@@ -22,10 +22,13 @@ fn next_message(peer: &mut Peer) -> String {
     peer.inbox.find(|line| line.starts_with("MSG "))
 }
 
-/// Waits until `nick` is in `room`, as `peer` is told.
-fn wait_for(peer: &mut Peer, room: &str, nick: &str) {
-    let joined = format!("JOIN {room} {nick}");
-    peer.inbox.find(|line| line == joined);
+/// Waits until all `nicks` are in `room`, as `peer` is told.
+fn wait_for(peer: &mut Peer, room: &str, nicks: &[&str]) {
+    let mut missing: Vec<String> = nicks.iter().map(|n| format!("JOIN {room} {n}")).collect();
+    while !missing.is_empty() {
+        let line = peer.inbox.line();
+        missing.retain(|joined| *joined != line);
+    }
 }
 
 /// Announces who enters at once, so that a test knows when a bot is there.
@@ -35,7 +38,7 @@ fn a_dice_bot_rolls(start: &str) {
     let chatd = Chatd::with(&AT_ONCE);
     let mut alice = in_room(&chatd, "alice", "#games");
     let bot = chatd.client(&format!("ROOM=games {start}"));
-    wait_for(&mut alice, "#games", "dice");
+    wait_for(&mut alice, "#games", &["dice"]);
 
     alice.ask("MSG roll", "OK MSG <id> <time>");
     let said = next_message(&mut alice);
@@ -250,10 +253,8 @@ fn bridges_carry_both_ways_and_never_in_a_circle() {
     // Rooms are named as their makers wrote them, whatever the bridge was told.
     let _one = chatd.client(&format!("NICK=bridge1 A=OPS B='#dev' {start}"));
     let _two = chatd.client(&format!("NICK=bridge2 A=dev B=ops {start}"));
-    for nick in ["bridge1", "bridge2"] {
-        wait_for(&mut alice, "#ops", nick);
-        wait_for(&mut bob, "#dev", nick);
-    }
+    wait_for(&mut alice, "#ops", &["bridge1", "bridge2"]);
+    wait_for(&mut bob, "#dev", &["bridge1", "bridge2"]);
     alice.ask(r"MSG <a>  $(id) \n  b ", "OK MSG <id> <time>");
     // Two bridges, so it comes twice, and no third time before the next message.
     for _ in 0..2 {

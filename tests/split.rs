@@ -208,9 +208,10 @@ fn junk_is_refused_and_the_next_line_works() {
     ] {
         check_junk(&chatd, junk, &[unknown]);
     }
-    check_junk(&chatd, b"MSG \xff\n", &["ERR MSG not-utf8 …"]);
-    check_junk(&chatd, b"MSG \xed\xa0\x80\n", &["ERR MSG not-utf8 …"]);
-    check_junk(&chatd, b"MSG \x1b]0;owned\x07\n", &["ERR MSG bad-syntax …"]);
+    check_junk(&chatd, b"PING \xff\n", &["ERR PING not-utf8 …"]);
+    check_junk(&chatd, b"PING \xed\xa0\x80\n", &["ERR PING not-utf8 …"]);
+    check_junk(&chatd, b"PING \x1b]0;owned\x07\n", &["OK PING"]);
+    check_junk(&chatd, b"STAMPS \x1b[31m\n", &["ERR STAMPS bad-syntax …"]);
     check_junk(&chatd, b"NICK \xe2\x80\xaebob\n", &["ERR NICK bad-name …"]);
     check_junk(&chatd, b"\r\n\n   \n\r\0\n", &[]);
     check_junk(

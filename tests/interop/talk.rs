@@ -161,8 +161,10 @@ fn a_person_on_telnet_is_greeted_talks_and_survives_ctrl_c() {
     telnet.send("MSG ça va, Zoë?\r");
     assert_eq!(next_message(&mut alice), "MSG #lobby tina ça va, Zoë?");
 
-    // Telnet now sends "interrupt" and "do timing mark", and shows nothing until that is answered.
+    // Telnet now sends "interrupt" and "do timing mark", and throws away what comes until that is answered.
     telnet.send([3]);
+    telnet.send("PING back\r");
+    telnet.inbox.find(|line| line == "OK PING back");
     alice.ask("MSG are you there?", "OK MSG <id> <time>");
     telnet
         .inbox
