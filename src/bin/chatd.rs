@@ -1,6 +1,6 @@
 //! `chatd`: reads its flags, runs the server, and ends with an exit code.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -137,6 +137,7 @@ fn main() -> ExitCode {
         .with_max_level(flags.log_level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match server::run(flags.into_config(), tell_listening) {
         Ok(()) => ExitCode::SUCCESS,

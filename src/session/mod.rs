@@ -126,6 +126,8 @@ pub struct Session {
     /// Which room is read first; another one each time.
     turn: u8,
     has_spoken: bool,
+    /// A line that was not empty has come.
+    has_asked: bool,
     stays: bool,
     /// An upload's bytes have just ended: the next line must look like one.
     is_after_upload: bool,
@@ -154,6 +156,7 @@ impl Session {
             local,
             turn: 0,
             has_spoken: false,
+            has_asked: false,
             stays: false,
             is_after_upload: false,
             is_busy: false,
@@ -200,6 +203,11 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         if line.iter().all(|b| *b == b' ') {
+            return None;
+        }
+        if !std::mem::replace(&mut self.has_asked, true) && is_http(line) {
+            let text = "this is a line protocol, not HTTP; see protocol.md";
+            self.close(Code::NotAllowed, text, chat, now);
             return None;
         }
         if self.is_after_upload && !is_in_step(line) {
@@ -497,4 +505,10 @@ impl Session {
             body,
         })
     }
+}
+
+/// Whether a first line is a browser's: it must not go on, or a web page could have it say things here.
+fn is_http(line: &[u8]) -> bool {
+    let is_request = line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1");
+    is_request && line.first().is_some_and(u8::is_ascii_uppercase)
 }
