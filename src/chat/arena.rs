@@ -61,7 +61,7 @@ impl<T> Arena<T> {
     }
 
     /// How many things there are.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.places.len()
     }
 
@@ -76,11 +76,6 @@ impl<T> Arena<T> {
             };
             Some((id, thing))
         })
-    }
-
-    /// Every thing.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.places.iter().map(|(_, (_, thing))| thing)
     }
 }
 

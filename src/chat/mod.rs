@@ -194,7 +194,7 @@ impl Chat {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.peers.len()
+        self.peers.count()
     }
 
     /// Appends a draft that the log has kept, changes what it changes, and tells its author.
@@ -234,7 +234,7 @@ impl Chat {
             }
         }
         let name = match place {
-            Place::Everyone => "*".into(),
+            Place::Everyone => "*",
             Place::Room(room) => match self.rooms.get(room) {
                 Some(room) => room.name.as_str(),
                 None => return,

@@ -103,7 +103,7 @@ impl Chat {
         if let Some(room) = self.find_room(name) {
             return Ok(room);
         }
-        if self.rooms.len() >= self.limits().rooms_max {
+        if self.rooms.count() >= self.limits().rooms_max {
             return Err((
                 Code::Quota,
                 "there are too many rooms; choose one of ROOMS".into(),
