@@ -136,6 +136,13 @@ impl LineDecoder {
     /// Takes `input` in piece by piece: for half lines, long ones, and telnet.
     fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         while let Some((&byte, rest)) = input.split_first() {
+            if self.telnet != Telnet::Text && byte == b'\n' {
+                // An end of a line is one whatever came before it, or a stray 0xff would swallow the next line.
+                if self.telnet == Telnet::Iac {
+                    self.push(&[IAC]);
+                }
+                self.telnet = Telnet::Text;
+            }
             if self.telnet != Telnet::Text {
                 *input = rest;
                 if let Some(answer) = self.telnet_byte(byte) {
@@ -192,6 +199,10 @@ impl LineDecoder {
             }
             (Telnet::Iac, WILL | WONT | DO | DONT) => Telnet::Option(byte),
             (Telnet::Iac, SB) => Telnet::Sub,
+            (Telnet::Iac, ..SE) => {
+                self.push(&[IAC, byte]); // no telnet command: a letter of another encoding
+                Telnet::Text
+            }
             (Telnet::Sub, IAC) => Telnet::SubIac,
             (Telnet::SubIac, SE) => Telnet::Text,
             (Telnet::Sub | Telnet::SubIac, _) => Telnet::Sub,
@@ -290,6 +301,15 @@ mod tests {
         check(b"\xff\xfa\x18a\xff\xffb\xff\xf0c\n", &["Lf c"]);
         check(b"\xff\xfe\x01\xff\xfc\x01d\n", &["Lf d"]);
         check(b"\xff\xff\n", &["Lf \\xff"]);
+    }
+
+    #[test]
+    fn what_only_looks_like_telnet_is_text_and_swallows_no_line_end() {
+        check(b"a\xff\nb\n", &["Lf a\\xff", "Lf b"]);
+        check(b"a\xffbc\n", &["Lf a\\xffbc"]);
+        check(b"a\xff\r\nb\n", &["CrLf a\\xff", "Lf b"]);
+        check(b"a\xff\xfd\nb\n", &["Lf a", "Lf b"]);
+        check(b"a\xff\xfa\x18never ended\nb\n", &["Lf a", "Lf b"]);
     }
 
     #[test]
