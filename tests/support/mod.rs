@@ -1,0 +1,8 @@
+//! What several test programs share. Each uses some of it.
+#![allow(dead_code, missing_docs)]
+
+pub mod document;
+pub mod run;
+pub mod server;
+pub mod tcp;
+pub mod transcript;
