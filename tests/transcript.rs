@@ -170,7 +170,10 @@ fn each_cut_makes_its_own_writes() {
 fn bytes_are_written_with_escapes_and_repeats() {
     let read = transcript(r#"a> bytes "MSG \x1b\\\"\t" "é"*3 "\r\n""#);
     let bytes = "MSG \x1b\\\"\tééé\r\n";
-    assert_eq!(read.steps[0].action, Action::SendBytes(bytes.as_bytes().to_vec()));
+    assert_eq!(
+        read.steps[0].action,
+        Action::SendBytes(bytes.as_bytes().to_vec())
+    );
 }
 
 #[test]
