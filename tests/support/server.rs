@@ -2,9 +2,9 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a start may take.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
@@ -55,6 +55,25 @@ impl Chatd {
             format!("{program} {flags:?} did not say where it listens ({ended:?})")
         })?;
         Ok(chatd)
+    }
+}
+
+impl Chatd {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, signal).expect("the child has not been waited for");
+    }
+
+    /// Its exit status, if it ends by itself within `patience`.
+    pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
+        let end = Instant::now() + patience;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
+                status => return status.ok().flatten(),
+            }
+        }
     }
 }
 
