@@ -212,7 +212,7 @@ fn a_document_gives_its_transcripts_their_sections() {
 
 #[test]
 fn names_are_made_new_for_a_server_that_has_seen_them() {
-    let text = "alice> NICK Rob\nalice> JOIN #ops\nalice< MSG #ops rob for alice: robust\nalice> JOIN #lobby";
+    let text = "alice> NICK Rob\nalice> JOIN #ops\nalice< MSG #ops rob for alice: robust\nalice> WHO ops\nalice> JOIN #lobby";
     let renamed = transcript(text).renamed("-17");
     let lines: Vec<String> = renamed.steps.iter().map(ToString::to_string).collect();
     assert_eq!(
@@ -221,6 +221,7 @@ fn names_are_made_new_for_a_server_that_has_seen_them() {
             "alice> NICK Rob-17",
             "alice> JOIN #ops-17",
             "alice< MSG #ops-17 rob-17 for alice-17: robust",
+            "alice> WHO ops-17",
             "alice> JOIN #lobby",
         ]
     );

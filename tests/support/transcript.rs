@@ -3,7 +3,7 @@
 //! This file reads them and compares what came with what is expected; it knows no server. The notation is
 //! described in `protocol.md`, "How to read the transcripts". See `run.rs` for playing one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use plainchat::protocol::{Time, parse_number};
@@ -261,21 +261,25 @@ impl Transcript {
     /// The same conversation under other names, for a server that has seen these before: every nick that is
     /// taken and every room but the lobby gets `suffix`, of digits, which fit into any script.
     pub fn renamed(mut self, suffix: &str) -> Self {
-        let mut nicks: Vec<String> = Vec::new();
+        let mut names = BTreeSet::new();
         for step in &self.steps {
-            nicks.push(step.peer.to_lowercase());
-            if let Action::Send(pattern) = &step.action {
-                let line = pattern.to_string();
-                let mut words = line.split(' ');
-                let verb = words.next().unwrap_or_default().trim_start_matches('/');
-                if verb.eq_ignore_ascii_case("nick") {
-                    nicks.extend(words.next().map(str::to_lowercase));
-                }
+            names.insert(step.peer.to_lowercase());
+            let line = step.to_string();
+            let (_, line) = line.split_once(' ').unwrap_or_default();
+            let words: Vec<&str> = line.split([' ', '"', ':']).collect();
+            let is_sent = matches!(step.action, Action::Send(_) | Action::SendBytes(_));
+            for two in words.windows(2).filter(|_| is_sent) {
+                let is_nick = two[0].trim_start_matches('/').eq_ignore_ascii_case("nick");
+                names.extend(is_nick.then(|| two[1].to_lowercase()));
             }
+            let rooms = words.iter().filter_map(|word| word.strip_prefix('#'));
+            names.extend(rooms.map(str::to_lowercase));
         }
-        // A name near the limit of 32 would be over it.
-        nicks.retain(|nick| nick.len() <= 20 && nick.starts_with(char::is_alphabetic));
-        let names = Names { nicks, suffix };
+        // A name near the limit of 32 would be over it, and what begins with a digit may be a number.
+        names.retain(|name| {
+            name.len() <= 20 && name.starts_with(char::is_alphabetic) && name != "lobby"
+        });
+        let names = Names { names, suffix };
         for step in &mut self.steps {
             match &mut step.action {
                 Action::Send(pattern) | Action::Expect(pattern) => pattern.rename(&names),
@@ -291,27 +295,23 @@ impl Transcript {
 
 /// What [`Transcript::renamed`] replaces.
 struct Names<'a> {
-    nicks: Vec<String>,
+    names: BTreeSet<String>,
     suffix: &'a str,
 }
 
 impl Names<'_> {
+    /// `text` with the suffix after every word that is one of the names.
     fn replace(&self, text: &[u8]) -> Vec<u8> {
-        let in_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || b >= 0x80;
+        let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || *b >= 0x80;
         let mut out = Vec::with_capacity(text.len());
-        let mut rest = text;
-        while let Some(&first) = rest.first() {
-            let word = usize::from(first == b'#');
-            let tail = &rest[word..];
-            let end = word + tail.iter().position(|b| !in_name(*b)).unwrap_or(tail.len());
-            let (name, after) = rest.split_at(end.max(1));
-            out.extend_from_slice(name);
-            let lower = String::from_utf8_lossy(name).to_lowercase();
-            let is_room = first == b'#' && (2..=20).contains(&name.len()) && lower != "#lobby";
-            if is_room || self.nicks.contains(&lower) {
+        for word in text.chunk_by(|a, b| in_name(a) == in_name(b)) {
+            out.extend_from_slice(word);
+            if self
+                .names
+                .contains(&String::from_utf8_lossy(word).to_lowercase())
+            {
                 out.extend_from_slice(self.suffix.as_bytes());
             }
-            rest = after;
         }
         out
     }
