@@ -1,6 +1,6 @@
 //! The server: the pure parts joined to sockets, threads and clocks, on smol.
 //!
-//! One lean task a connection ([`connection`]), one lock around all that they share ([`world`]), one task
+//! One lean task a connection (`connection`), one lock around all that they share (`world`), one task
 //! for everything that is due. Nothing uses this but `chatd`.
 
 mod connection;

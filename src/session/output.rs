@@ -2,7 +2,7 @@
 //!
 //! [`Session::fill`] writes into a batch without changing anything; once the network has taken so many
 //! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
-//! it is, and at most the rest of one line. A batch is a sequence of [`Run`]s, each with what it advances.
+//! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
 
 use memchr::{memchr, memchr_iter};
 

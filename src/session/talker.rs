@@ -146,19 +146,21 @@ fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
 
 /// A number of bytes, rounded for people.
 pub(super) fn size(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["KB", "MB", "GB", "TB", "PB"];
     if bytes < 1000 {
         return format!("{bytes} bytes");
     }
     let mut tenths = bytes / 100;
-    for unit in UNITS {
-        match tenths {
-            0..100 => return format!("{}.{} {unit}", tenths / 10, tenths % 10),
-            100..10_000 => return format!("{} {unit}", tenths / 10),
-            _ => tenths /= 1000,
+    let mut unit = "KB";
+    for larger in ["MB", "GB", "TB", "PB", "EB"] {
+        if tenths >= 10_000 {
+            tenths /= 1000;
+            unit = larger;
         }
     }
-    format!("{} PB", tenths)
+    match tenths {
+        0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+        tenths => format!("{} {unit}", tenths / 10),
+    }
 }
 
 #[cfg(test)]
@@ -203,7 +205,7 @@ mod tests {
             (999_999, "999 KB"),
             (1_000_000, "1.0 MB"),
             (4 << 30, "4.2 GB"),
-            (u64::MAX, "18446 PB"),
+            (u64::MAX, "18 EB"),
         ] {
             assert_eq!(size(bytes), text);
         }
