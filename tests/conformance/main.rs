@@ -8,7 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::net::ToSocketAddrs;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,7 +39,7 @@ struct Flags {
     /// name what would be played, and end
     #[argh(switch)]
     list: bool,
-    /// accepted, since cargo test hands it to every test program
+    /// name each as it is played (what cargo test hands to every test program)
     #[argh(switch)]
     nocapture: bool,
     /// only what has this in its name
@@ -65,67 +65,58 @@ fn run(flags: &Flags) -> Result<bool, String> {
     all.extend(document.transcripts);
     let count = all.len();
     all.retain(|transcript| is_wanted(flags, &transcript.id));
-    let foreign = match &flags.addr {
-        Some(addr) => {
-            let mut found = addr.to_socket_addrs().map_err(|e| format!("{addr}: {e}"))?;
-            Some(
-                found
-                    .next()
-                    .ok_or_else(|| format!("{addr} has no address"))?,
-            )
-        }
-        None => None,
-    };
+    if all.is_empty() && flags.only.is_some() {
+        return Err("there is no such section".into());
+    }
+    let not_asked_for = count - all.len();
+    let addr = flags.addr.as_deref().map(resolve).transpose()?;
     let (plays, left_out): (Vec<_>, Vec<_>) = all
         .into_iter()
-        .partition(|t| foreign.is_none() || t.settings.is_empty());
-    for transcript in &left_out {
-        println!(
-            "left out  {}  needs {}",
-            transcript.id,
-            needs(&transcript.settings)
-        );
+        .partition(|transcript| addr.is_none() || transcript.settings.is_empty());
+    for Transcript { id, settings, .. } in &left_out {
+        println!("left out  {id}  needs {}", needs(settings));
     }
     if flags.list {
         plays
             .iter()
-            .for_each(|t| println!("{}  {}:{}", t.id, t.file, t.line));
+            .for_each(|Transcript { id, file, line, .. }| println!("{id}  {file}:{line}"));
         return Ok(true);
     }
-    let failures = match foreign {
-        Some(address) => play_all(&plays, 1, &|transcript, cut| {
-            play(
-                &transcript.clone().renamed(&suffix()),
-                cut,
-                &mut Tcp::new(address),
-            )
-        }),
-        None => play_all(&plays, 4, &|transcript, cut| {
-            let chatd = Chatd::spawn(
-                env!("CARGO_BIN_EXE_chatd"),
-                &chatd_flags(&transcript.settings),
-            )?;
-            play(transcript, cut, &mut Tcp::new(chatd.address))
-        }),
-    };
+    // On a server that others share, plays must not meet in the lobby.
+    let threads = if addr.is_some() { 1 } else { 4 };
     let mut failed = 0;
-    for (transcript, why) in &failures {
-        let counts = transcript.level == Level::Must || foreign.is_none() || flags.strict;
+    for (transcript, why) in play_all(&plays, threads, addr, flags.nocapture) {
+        let counts = transcript.level == Level::Must || addr.is_none() || flags.strict;
         failed += usize::from(counts);
-        println!(
-            "{}\n{}{why}",
-            "-".repeat(72),
-            if counts { "" } else { "(only a SHOULD) " }
-        );
+        let only = if counts { "" } else { "(only a SHOULD) " };
+        println!("{}\n{only}{why}", "-".repeat(72));
     }
-    let others = count - plays.len() - left_out.len();
     println!(
-        "conformance: {} transcripts played in {} ways, {failed} plays failed, {} left out for their settings, {others} not asked for",
+        "conformance: {} transcripts played in {} ways, {failed} plays failed; {} left out for their settings, {not_asked_for} not asked for",
         plays.len(),
         Cut::ALL.len(),
         left_out.len(),
     );
     Ok(failed == 0)
+}
+
+fn resolve(addr: &str) -> Result<SocketAddr, String> {
+    let mut found = addr.to_socket_addrs().map_err(|e| format!("{addr}: {e}"))?;
+    found.next().ok_or_else(|| format!("{addr} has no address"))
+}
+
+/// Plays `transcript` against the server at `addr`, or else against a new one.
+fn play_one(transcript: &Transcript, cut: Cut, addr: Option<SocketAddr>) -> Result<(), String> {
+    if let Some(addr) = addr {
+        return play(
+            &transcript.clone().renamed(&suffix()),
+            cut,
+            &mut Tcp::new(addr),
+        );
+    }
+    let flags = chatd_flags(&transcript.settings);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags)?;
+    play(transcript, cut, &mut Tcp::new(chatd.address))
 }
 
 fn is_wanted(flags: &Flags, id: &str) -> bool {
@@ -138,23 +129,25 @@ fn is_wanted(flags: &Flags, id: &str) -> bool {
 }
 
 /// Plays everything in every cut, a few at a time, and collects what failed in order.
-fn play_all<'a>(
-    plays: &'a [Transcript],
+fn play_all(
+    plays: &[Transcript],
     threads: usize,
-    play: &(impl Fn(&Transcript, Cut) -> Result<(), String> + Sync),
-) -> Vec<(&'a Transcript, String)> {
+    addr: Option<SocketAddr>,
+    names_each: bool,
+) -> Vec<(&Transcript, String)> {
     let next = AtomicUsize::new(0);
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(transcript) = plays.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    for cut in Cut::ALL {
-                        if let Err(why) = play(transcript, cut) {
-                            let mut failures = failures.lock().expect("no other thread panics");
-                            failures.push((transcript, why));
-                        }
+                    let results = Cut::ALL.map(|cut| play_one(transcript, cut, addr));
+                    if names_each {
+                        println!("played {}", transcript.id);
                     }
+                    let mut failures = failures.lock().expect("no other thread panics");
+                    let failed = results.into_iter().filter_map(Result::err);
+                    failures.extend(failed.map(|why| (transcript, why)));
                 }
             });
         }

@@ -302,10 +302,11 @@ impl<S: Server> Play<'_, S> {
             if !quiet {
                 self.barrier(&name)
                     .map_err(|why| format!("at the end, {why}"))?;
-            } else if !peer.gone && !peer.closed {
-                if let Taken::Bytes(bytes) = self.server.take(number, Duration::ZERO) {
-                    self.peer(&name)?.unread.extend(bytes);
-                }
+            } else if !peer.gone
+                && !peer.closed
+                && let Taken::Bytes(bytes) = self.server.take(number, Duration::ZERO)
+            {
+                self.peer(&name)?.unread.extend(bytes);
             }
             if !self.rest(&name).is_empty() {
                 return Err(format!(
