@@ -1,11 +1,11 @@
 //! Each script of `examples/`, run against a real `chatd` as its first lines say.
 
-#[path = "support/spawn.rs"]
-mod spawn;
+mod support;
 
 use std::fs;
 
-use spawn::{Chatd, Peer};
+use support::server::Chatd;
+use support::spawn::{Peer, Program};
 
 /// A member who hears whatever is said in the room.
 fn in_room(chatd: &Chatd, nick: &str, room: &str) -> Peer {
@@ -184,7 +184,7 @@ fn post_tells_by_its_exit_code_whether_it_was_kept() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
-    let ended = spawn::Program::start("NICK=ci examples/post.sh ops hi", address).finish();
+    let ended = Program::start("NICK=ci examples/post.sh ops hi", address).finish();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert_eq!(chatd.client("examples/post.sh ops").finish().code, Some(2));
 }

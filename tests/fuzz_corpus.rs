@@ -33,3 +33,8 @@ fn requests_of_the_corpus_are_written_as_they_are_read() {
 fn server_lines_of_the_corpus_are_read_without_harm() {
     check("server_line", targets::server_line);
 }
+
+#[test]
+fn whatever_the_corpus_says_is_answered_safely() {
+    check("session", targets::session);
+}

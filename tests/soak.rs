@@ -3,14 +3,14 @@
 //! `tests/run` runs this once more, against the release build (`CHATD`), with `--nocapture`, for the
 //! figures, and with larger files (`SOAK_MIB`).
 
-#[path = "support/spawn.rs"]
-mod spawn;
+mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use spawn::{Chatd, DEADLINE};
+use support::server::Chatd;
+use support::spawn::DEADLINE;
 
 const MIB: u64 = 1 << 20;
 

@@ -1,12 +1,12 @@
 //! However the bytes are cut and whatever comes before, a good line works: every command cut at every
 //! byte, and junk of every kind followed by a line that is answered.
 
-#[path = "support/spawn.rs"]
-mod spawn;
+mod support;
 
 use plainchat::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use plainchat::protocol::{Time, Verb};
-use spawn::{Chatd, Peer};
+use support::server::Chatd;
+use support::spawn::Peer;
 
 /// What comes before the bytes that are cut: enough that each of them can succeed.
 const BEFORE: &[u8] = b"JOIN #cut\nNICK cut\nPING mark\n";

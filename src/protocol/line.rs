@@ -15,6 +15,8 @@ pub const LINE_BYTES_MAX: usize = 4096;
 pub const LINE_OUT_BYTES_MAX: usize = 5000;
 
 const IAC: u8 = 0xff;
+/// The first byte that is a command of telnet after `IAC` (EOF, RFC 1184).
+const TELNET_FIRST: u8 = 236;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How a line ended.
@@ -136,11 +138,14 @@ impl LineDecoder {
     /// Takes `input` in piece by piece: for half lines, long ones, and telnet.
     fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         while let Some((&byte, rest)) = input.split_first() {
+            if self.telnet == Telnet::Iac && byte < TELNET_FIRST {
+                // Text in another encoding, where this byte is a letter: the next one may end the line.
+                self.telnet = Telnet::Text;
+                self.push(&[IAC]);
+                continue;
+            }
             if self.telnet != Telnet::Text && byte == b'\n' {
-                // An end of a line is one whatever came before it, or a stray 0xff would swallow the next line.
-                if self.telnet == Telnet::Iac {
-                    self.push(&[IAC]);
-                }
+                // A sequence that was begun and not ended: what was meant as one line stays one.
                 self.telnet = Telnet::Text;
             }
             if self.telnet != Telnet::Text {
@@ -199,10 +204,6 @@ impl LineDecoder {
             }
             (Telnet::Iac, WILL | WONT | DO | DONT) => Telnet::Option(byte),
             (Telnet::Iac, SB) => Telnet::Sub,
-            (Telnet::Iac, ..SE) => {
-                self.push(&[IAC, byte]); // no telnet command: a letter of another encoding
-                Telnet::Text
-            }
             (Telnet::Sub, IAC) => Telnet::SubIac,
             (Telnet::SubIac, SE) => Telnet::Text,
             (Telnet::Sub | Telnet::SubIac, _) => Telnet::Sub,
@@ -304,12 +305,17 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_telnet_is_text_and_swallows_no_line_end() {
-        check(b"a\xff\nb\n", &["Lf a\\xff", "Lf b"]);
-        check(b"a\xffbc\n", &["Lf a\\xffbc"]);
-        check(b"a\xff\r\nb\n", &["CrLf a\\xff", "Lf b"]);
+    fn a_byte_that_only_looks_like_telnet_costs_no_line_its_end() {
+        check(b"Lou\xff\nb\n", &["Lf Lou\\xff", "Lf b"]);
+        check(b"\xffa\xff\r\n", &["CrLf \\xffa\\xff"]);
+        check(b"\xff\xecc\n", &["Lf c"]);
+    }
+
+    #[test]
+    fn a_telnet_sequence_that_is_never_ended_ends_with_its_line() {
         check(b"a\xff\xfd\nb\n", &["Lf a", "Lf b"]);
         check(b"a\xff\xfa\x18never ended\nb\n", &["Lf a", "Lf b"]);
+        check(b"a\xff\xfanever\xff\nb\n", &["Lf a", "Lf b"]);
     }
 
     #[test]

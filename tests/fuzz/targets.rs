@@ -5,9 +5,16 @@
 
 #![allow(dead_code)] // each fuzz target is a program of its own and uses one of these
 
-use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LineDecoder};
+#[path = "support.rs"]
+mod support;
+
+use std::time::Duration;
+
+use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
+use support::memory::Memory;
+use support::run::{Server, Taken};
 
 /// A decoder finds the same in bytes that come whole, one by one, or cut anywhere; it holds no more than
 /// a line. The first byte of `data` says where to cut.
@@ -91,4 +98,95 @@ pub fn server_line(data: &[u8]) {
     let cleaned = clean(&text);
     assert!(is_clean(&cleaned), "{cleaned:?}");
     assert_eq!(clean(&cleaned), cleaned);
+}
+
+/// Whatever a peer says, it is answered or sent away; what comes out, to it and to those who share a room
+/// with it, is lines within their limit and safe on a terminal; and its end is an end. The first two bytes
+/// of `data` say how much is taken out, and put in, at once.
+pub fn session(data: &[u8]) {
+    let [takes, puts, said @ ..] = data else {
+        return;
+    };
+    let mut server = Memory::new(&[], usize::from(*takes) + 1).expect("the defaults are good");
+    let readers: [&[u8]; 3] = [
+        b"JOIN #lobby\n",
+        b"STAMPS on\nJOIN #lobby\nNICK stamped\n",
+        b"NICK person\nCHAT\n",
+    ];
+    for (n, says) in readers.iter().enumerate() {
+        assert_eq!(server.open(), Ok(n));
+        server.push(n, says).expect("memory is not full");
+    }
+    let peer = server.open().expect("it is the fourth");
+    for piece in said.chunks(usize::from(*puts) + 1) {
+        server.push(peer, piece).expect("memory is not full");
+    }
+    // Out of a half line, and out of talker mode, where an `OK PING` is not shown.
+    server
+        .push(peer, b"\n\n/RAW\n/PING the-end\n")
+        .expect("memory is not full");
+    let (mut out, mut is_closed) = take(&mut server, peer);
+    let has_said = |word: &str| {
+        let said = said.to_ascii_uppercase();
+        said.windows(word.len()).any(|part| part == word.as_bytes())
+    };
+    let is_answered = out.ends_with(b"OK PING the-end\n");
+    // The bytes of an upload need not have ended.
+    assert!(
+        is_answered || is_closed || has_said("UPLOAD"),
+        "no answer; there was {}",
+        out.escape_ascii()
+    );
+    if !is_closed {
+        server.half_close(peer).expect("it is open");
+        let (rest, is_closed_now) = take(&mut server, peer);
+        out.extend(rest);
+        is_closed = is_closed_now;
+    }
+    assert!(is_closed || has_said("STAY"), "its end is no end");
+    // A download's bytes are no lines.
+    if !has_said("DOWNLOAD") {
+        check_lines(&out, has_said("CHAT"));
+    }
+    for n in 0..readers.len() {
+        let (out, is_closed) = take(&mut server, n);
+        assert!(!is_closed, "reader {n} was closed");
+        check_lines(&out, n == 2);
+    }
+}
+
+/// All that has come for `peer`, and whether it was closed then.
+fn take(server: &mut Memory, peer: usize) -> (Vec<u8>, bool) {
+    let mut out = Vec::new();
+    loop {
+        match server.take(peer, Duration::ZERO) {
+            Taken::Bytes(bytes) => out.extend(bytes),
+            Taken::Closed => return (out, true),
+            Taken::Nothing => return (out, false),
+        }
+    }
+}
+
+/// What came out is lines as they must be; in talker mode they are for people.
+fn check_lines(out: &[u8], is_talk: bool) {
+    // The answer to a telnet option is three bytes, the first of which never stands in UTF-8.
+    let mut text = Vec::new();
+    let mut rest = out;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            0xff => after.get(2..).expect("a telnet answer is whole"),
+            _ => {
+                text.push(byte);
+                after
+            }
+        };
+    }
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        assert!(line.len() <= LINE_OUT_BYTES_MAX, "{} bytes", line.len());
+        let line = std::str::from_utf8(line).expect("what comes out is UTF-8");
+        let line = line.strip_suffix('\n').expect("what comes out is lines");
+        assert!(is_clean(line), "{line:?}");
+        let is_known = ServerLine::parse(line) != ServerLine::Unknown;
+        assert!(is_talk || is_known, "{line:?}");
+    }
 }

@@ -4,7 +4,8 @@
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::spawn::{Chatd, Peer};
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, fits};
 use crate::{HALF_CLOSING, every_client};
 
 /// 1 MiB in which every byte value stands next to every other; and its digest.
@@ -30,10 +31,7 @@ fn on_disk(bytes: &[u8]) -> NamedTempFile {
 fn announced(peer: &mut Peer, nick: &str, length: usize, name: &str) -> String {
     let line = peer.inbox.find(|line| line.starts_with("FILE "));
     let wanted = format!("FILE #lobby {nick} <id> {length} {name}");
-    assert!(
-        crate::spawn::fits(&wanted, &line),
-        "wanted {wanted:?}, got {line:?}"
-    );
+    assert!(fits(&wanted, &line), "wanted {wanted:?}, got {line:?}");
     line.split(' ').nth(3).expect("it fits").to_owned()
 }
 

@@ -1,8 +1,8 @@
 //! Real clients, as Debian 12 packages them, against a running `chatd`: each row of the table "What real
 //! clients do" in `protocol.md`, as a shell would start it.
 
-#[path = "../support/spawn.rs"]
-mod spawn;
+#[path = "../support/mod.rs"]
+mod support;
 
 mod files;
 mod talk;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use crate::spawn::{Chatd, Peer, Program};
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, Program};
 use crate::{HALF_CLOSING, NEVER_HALF_CLOSING, every_client};
 
 /// The next message that `member` gets, past who comes and goes.

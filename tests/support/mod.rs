@@ -5,5 +5,6 @@ pub mod document;
 pub mod memory;
 pub mod run;
 pub mod server;
+pub mod spawn;
 pub mod tcp;
 pub mod transcript;

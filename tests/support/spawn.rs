@@ -1,8 +1,6 @@
-//! Programs for tests: a `chatd` on a port of its own, any client as a shell would start it, and plain
-//! TCP peers. Whatever waits has a deadline and fails the test with what was there so far; whatever was
-//! started is killed, by its id, when its value goes.
-
-#![allow(dead_code)] // each test program uses its part
+//! Programs as a shell would start them, and plain TCP peers, for tests that say step by step what they
+//! do. Whatever waits has a deadline and fails the test with what was there so far; whatever was started
+//! is killed, by its id, when its value goes.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -11,7 +9,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::server::Chatd;
 
 /// The longest that anything in a test waits: far more than what works ever needs, on a busy machine too.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -175,13 +175,6 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A `chatd` on a port of its own, killed when this goes.
-pub struct Chatd {
-    child: Child,
-    /// Where it listens.
-    pub address: SocketAddr,
-}
-
 impl Chatd {
     /// Starts one that takes no client for a person, though a busy machine hold up its first byte, and
     /// that announces nobody, so that a slow test sees the same lines as a fast one.
@@ -189,33 +182,13 @@ impl Chatd {
         Self::with(&["--greet-after", "1h", "--announce-after", "1h"])
     }
 
-    /// Starts one with these flags besides its address and `--memory`, and waits until it listens.
+    /// Starts one with these flags.
     pub fn with(flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
         // Another build of the server, such as the release one, can be put to the same tests.
-        let program = std::env::var_os("CHATD").unwrap_or(env!("CARGO_BIN_EXE_chatd").into());
-        let mut child = Command::new(&program)
-            .args(["--listen", "127.0.0.1:0", "--memory"])
-            .args(flags)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot start {program:?}: {e}"));
-        let mut inbox = Inbox::of(child.stdout.take().expect("it is piped"));
-        let line = inbox.find(|line| line.starts_with("chatd: listening on "));
-        let address = line.rsplit(' ').next().expect("it is the last word");
-        let address = address.parse().expect("an address and a port");
-        Self { child, address }
-    }
-
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    /// Sends it `signal`.
-    pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.id()).ok().and_then(Pid::from_raw);
-        kill_process(id.expect("an id"), signal).expect("it is running");
+        let other = std::env::var("CHATD");
+        let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_chatd"));
+        Self::spawn(program, &flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// How much memory the server holds, in bytes (`VmRSS`).
@@ -243,14 +216,6 @@ impl Chatd {
     /// Starts `command` in a shell where `$HOST` and `$PORT` are this server.
     pub fn client(&self, command: &str) -> Program {
         Program::start(command, self.address)
-    }
-}
-
-impl Drop for Chatd {
-    fn drop(&mut self) {
-        // It may have ended already; then there is nobody to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -408,10 +373,8 @@ impl Program {
 
     /// Sends `signal` to it and all that it has started.
     pub fn signal(&self, signal: Signal) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            // The last of them may have ended meanwhile.
-            let _ = kill_process_group(group, signal);
-        }
+        // The last of them may have ended meanwhile.
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
     /// Whether it prints anything now; for one that cannot tell when it is ready.
