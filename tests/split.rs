@@ -22,6 +22,7 @@ const CUT: &[&[u8]] = &[
     b"NICK safe my secret\nNICK cut\n",
     b"NICK bob\n",
     b"JOIN more\nPART #more\n",
+    b"JOIN unused\nNICK scissors\nNICK cut\nPART unused\n",
     b"ROOMS\n",
     b"WHO cut\n",
     b"TOPIC #cut on time\nTOPIC\nTOPIC -\n",

@@ -143,7 +143,11 @@ pub fn session(data: &[u8]) {
         out.extend(rest);
         is_closed = is_closed_now;
     }
-    assert!(is_closed || has_said("STAY"), "its end is no end");
+    assert!(
+        is_closed || has_said("STAY"),
+        "its end is no end; there was {}",
+        out.escape_ascii()
+    );
     // A download's bytes are no lines.
     if !has_said("DOWNLOAD") {
         check_lines(&out, has_said("CHAT"));
