@@ -1,11 +1,17 @@
 //! What holds for every input, tried with random ones that shrink to the smallest that fails.
 
+mod support;
+
+use std::time::Duration;
+
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LineDecoder};
 use plainchat::protocol::request::is_in_step;
 use plainchat::protocol::text::{clean, is_clean, is_unsafe};
 use plainchat::protocol::{Event, FileName, Nick, Request, RoomName, ServerLine, Verb};
 use proptest::collection::vec;
 use proptest::prelude::*;
+use support::memory::Memory;
+use support::run::{Server, Taken};
 
 /// Bytes as a client sends them, good and bad, with much of what a decoder looks for.
 fn input() -> impl Strategy<Value = Vec<u8>> {
@@ -175,4 +181,52 @@ proptest! {
         let _ = ServerLine::parse(&text);
         let _ = Event::parse(&text);
     }
+
+    #[test]
+    fn after_junk_a_good_line_still_works(
+        junk in input(),
+        lines in vec(line(), 0..12),
+        takes in 1..200_usize,
+    ) {
+        let mut server = Memory::new(&[], takes).unwrap();
+        let peer = server.open().unwrap();
+        // What ends the connection, or takes what follows for something else, has tests of its own.
+        let harmless = |line: &&String| {
+            !["UPLOAD", "BYE", "QUIT", "CHAT"].iter().any(|verb| line.starts_with(verb))
+        };
+        let lines: Vec<String> = lines.iter().filter(harmless).map(|line| format!("{line}\n")).collect();
+        // The end of whatever telnet sequence the junk has begun.
+        let input = [&junk[..], b" \xff\xf0\n", lines.concat().as_bytes(), b"PING after\n"].concat();
+        for piece in input.chunks(1000) {
+            server.push(peer, piece).unwrap();
+        }
+        let out = everything(&mut server, peer);
+        let text = String::from_utf8(without_telnet(&out)).expect("what comes out is UTF-8");
+        prop_assert!(text.split('\n').all(|line| is_clean(line) && line.len() < 5000), "{:?}", text);
+        prop_assert!(text.ends_with("OK PING after\n"), "{:?} after {:?}", text, input.escape_ascii().to_string());
+    }
+}
+
+/// All that has come for `peer`.
+fn everything(server: &mut Memory, peer: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    while let Taken::Bytes(bytes) = server.take(peer, Duration::ZERO) {
+        out.extend(bytes);
+    }
+    out
+}
+
+/// `out` without the answers to telnet's options, three bytes each.
+fn without_telnet(mut out: &[u8]) -> Vec<u8> {
+    let mut text = Vec::new();
+    while let Some((first, rest)) = out.split_first() {
+        match first {
+            0xff => out = rest.get(2..).unwrap_or_default(),
+            _ => {
+                text.push(*first);
+                out = rest;
+            }
+        }
+    }
+    text
 }

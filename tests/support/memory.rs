@@ -38,6 +38,7 @@ struct Peer {
     input: Vec<u8>,
     has_ended: bool,
     is_end_told: bool,
+    is_stalled: bool,
     out: Vec<u8>,
     moving: Moving,
 }
@@ -54,21 +55,32 @@ enum Moving {
 impl Memory {
     /// A server with `settings`, from whose sessions at most `takes` bytes are taken at once.
     pub fn new(settings: &[Setting], takes: usize) -> Result<Self, String> {
+        Ok(Self::with_limits(limits(settings)?, takes))
+    }
+
+    /// The same with limits of which not all can be set.
+    pub fn with_limits(limits: Limits, takes: usize) -> Self {
         let config = Config {
             listen: Vec::new(),
             data: None,
             name: "memory".into(),
-            lobby: RoomName::parse("#lobby").map_err(|e| e.to_string())?,
-            limits: limits(settings)?,
+            lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+            limits,
         };
-        Ok(Self {
+        Self {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
             last_id: STARTED_MS * 1000,
             files: HashMap::new(),
             peers: Vec::new(),
             takes,
-        })
+        }
+    }
+
+    /// Whether `peer` has stopped reading, so that the network takes nothing more for it.
+    pub fn stall(&mut self, peer: usize, is_stalled: bool) {
+        self.peers[peer].is_stalled = is_stalled;
+        self.settle();
     }
 
     fn now(&self) -> Now {
@@ -109,7 +121,7 @@ impl Memory {
         let Some(mut session) = self.peers[n].session.take() else {
             return false;
         };
-        let has_sent = self.send(n, &mut session);
+        let has_sent = !self.peers[n].is_stalled && self.send(n, &mut session);
         let has_taken = match std::mem::replace(&mut self.peers[n].moving, Moving::Nothing) {
             Moving::Nothing => {
                 session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
@@ -291,6 +303,7 @@ impl Server for Memory {
             input: Vec::new(),
             has_ended: false,
             is_end_told: false,
+            is_stalled: false,
             out: Vec::new(),
             moving: Moving::Nothing,
         });

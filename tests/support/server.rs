@@ -1,4 +1,4 @@
-//! A `chatd` of the test's own: on a port that is free, with nothing kept, gone with the test.
+//! A `chatd` of the test's own: on a port that is free, gone with the test.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -16,19 +16,16 @@ pub struct Chatd {
 }
 
 impl Chatd {
-    /// Starts `program` with `flags` and waits for its listening line.
+    /// Starts `program` with `flags`, and nothing kept unless they say `--data`, and waits for its
+    /// listening line.
     ///
     /// # Errors
     /// What it said instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
+        let keeps = flags.iter().any(|flag| flag == "--data");
         let mut child = Command::new(program)
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--memory",
-                "--log-level",
-                "error",
-            ])
+            .args(["--listen", "127.0.0.1:0", "--log-level", "off"])
+            .args((!keeps).then_some("--memory"))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

@@ -1,0 +1,229 @@
+//! Guarantees 8 to 10 of protocol.md against a model: whoever is in a room gets what is said there, once,
+//! in the order of the ids, with the `OK` to its own where that stands, however slowly it reads; and where
+//! something is no longer kept for it, there stands a `GAP`.
+
+mod support;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use plainchat::config::Limits;
+use proptest::collection::vec;
+use proptest::prelude::*;
+use support::memory::Memory;
+use support::run::{Server, Taken};
+
+const PEERS: usize = 4;
+const ROOMS: [&str; 3] = ["#a", "#b", "#c"];
+
+/// What a peer does next.
+#[derive(Clone, Debug)]
+enum Act {
+    Say,
+    Tell(usize),
+    Join(usize),
+    Part(usize),
+    Rename,
+    Stall,
+    Read,
+}
+
+fn act() -> impl Strategy<Value = (usize, Act)> {
+    let room = 0..ROOMS.len();
+    let act = prop_oneof![
+        6 => Just(Act::Say),
+        2 => room.clone().prop_map(Act::Tell),
+        3 => room.clone().prop_map(Act::Join),
+        1 => room.prop_map(Act::Part),
+        1 => Just(Act::Rename),
+        1 => Just(Act::Stall),
+        1 => Just(Act::Read),
+    ];
+    (0..PEERS, act)
+}
+
+/// Something that stands in what a peer received, in one room.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Stands {
+    /// What another one said.
+    Live(u64),
+    /// The `OK` to what it said itself.
+    Own(u64),
+    Gap,
+}
+
+/// What the model knows of a peer.
+#[derive(Default)]
+struct Model {
+    /// The rooms it is in, the current one last.
+    rooms: Vec<usize>,
+    /// For each room, the numbers (from 0 on, over all rooms) of what it is to see there, in order.
+    expected: HashMap<usize, Vec<u64>>,
+    /// Where it said what it said.
+    said: Vec<(usize, u64)>,
+}
+
+/// Does `acts` on a server and in the model; returns both.
+fn run(acts: &[(usize, Act)], limits: Limits, takes: usize) -> (Vec<String>, Vec<Model>) {
+    let mut server = Memory::with_limits(limits, takes);
+    let mut models: Vec<Model> = Vec::new();
+    for n in 0..PEERS {
+        let peer = server.open().unwrap();
+        let hello = format!("STAMPS on\nJOIN #a\nNICK peer{n}\n");
+        server.push(peer, hello.as_bytes()).unwrap();
+        models.push(Model {
+            rooms: vec![0],
+            ..Model::default()
+        });
+    }
+    let mut count = 0;
+    for (at, (peer, act)) in acts.iter().enumerate() {
+        let current = models[*peer].rooms.last().copied();
+        let (line, room) = match act {
+            Act::Say => (format!("MSG {at}"), current),
+            Act::Tell(room) => (format!("TELL {} {at}", ROOMS[*room]), Some(*room)),
+            Act::Join(room) => {
+                models[*peer].rooms.retain(|other| other != room);
+                models[*peer].rooms.push(*room);
+                (format!("JOIN {}", ROOMS[*room]), None)
+            }
+            Act::Part(room) => {
+                models[*peer].rooms.retain(|other| other != room);
+                (format!("PART {}", ROOMS[*room]), None)
+            }
+            Act::Rename if current.is_none() => continue,
+            Act::Rename => (format!("NICK peer{peer}x{at}"), None),
+            Act::Stall | Act::Read => {
+                server.stall(*peer, matches!(act, Act::Stall));
+                continue;
+            }
+        };
+        if let Some(room) = room {
+            models[*peer].said.push((room, count));
+            for (n, model) in models.iter_mut().enumerate() {
+                if n == *peer || model.rooms.contains(&room) {
+                    model.expected.entry(room).or_default().push(count);
+                }
+            }
+            count += 1;
+        }
+        server.push(*peer, format!("{line}\n").as_bytes()).unwrap();
+    }
+    let received = (0..PEERS).map(|peer| {
+        server.stall(peer, false);
+        let mut out = Vec::new();
+        while let Taken::Bytes(bytes) = server.take(peer, Duration::ZERO) {
+            out.extend(bytes);
+        }
+        String::from_utf8(out).expect("lines are UTF-8")
+    });
+    (received.collect(), models)
+}
+
+/// What stands in `received`, room by room. `first` is the id of what the model numbers 0.
+fn stands(received: &str, model: &Model, first: u64) -> HashMap<usize, Vec<Stands>> {
+    let mut found: HashMap<usize, Vec<Stands>> = HashMap::new();
+    let mut said = model.said.iter();
+    let room_of = |name: &str| {
+        ROOMS
+            .iter()
+            .position(|room| *room == name)
+            .expect("one of the rooms")
+    };
+    let number = |id: &str| id.parse::<u64>().expect("an id") - first;
+    for line in received.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let (room, stands) = match words[..] {
+            ["LIVE", id, _, "MSG", room, ..] => (room_of(room), Stands::Live(number(id))),
+            ["OK", "MSG" | "TELL", id, _] => {
+                let (room, count) = said.next().expect("no more replies than requests");
+                assert_eq!(
+                    number(id),
+                    *count,
+                    "ids are given in the order of what is said"
+                );
+                (*room, Stands::Own(*count))
+            }
+            ["GAP", room] => (room_of(room), Stands::Gap),
+            _ => continue,
+        };
+        found.entry(room).or_default().push(stands);
+    }
+    assert_eq!(said.next(), None, "every request is answered");
+    found
+}
+
+/// Each room's events are those expected, in order; something is missing only after a gap.
+fn check(
+    acts: &[(usize, Act)],
+    limits: Limits,
+    takes: usize,
+    has_gaps: bool,
+) -> Result<(), TestCaseError> {
+    let (received, models) = run(acts, limits, takes);
+    let first = 1_795_305_600_000_001;
+    for (peer, (received, model)) in received.iter().zip(&models).enumerate() {
+        let found = stands(received, model, first);
+        for (room, name) in ROOMS.iter().enumerate() {
+            let expected = model
+                .expected
+                .get(&room)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let found = found.get(&room).map(Vec::as_slice).unwrap_or_default();
+            let story = || {
+                format!("peer {peer} in {name} expected {expected:?}, found {found:?}\n{received}")
+            };
+            let mut left = expected.iter();
+            let mut may_miss = false;
+            for stands in found {
+                let (Stands::Live(count) | Stands::Own(count)) = stands else {
+                    prop_assert!(has_gaps, "a gap that need not be: {}", story());
+                    may_miss = true;
+                    continue;
+                };
+                let skipped = left.position(|expected| expected == count);
+                prop_assert!(
+                    skipped.is_some(),
+                    "twice, or out of order, or not for it: {}",
+                    story()
+                );
+                prop_assert!(
+                    skipped == Some(0) || may_miss,
+                    "missing without a gap: {}",
+                    story()
+                );
+                // Replies are never left out: those to what stood inside the hole come after its `GAP`.
+                may_miss &= matches!(stands, Stands::Own(_));
+            }
+            prop_assert!(
+                left.next().is_none() || may_miss,
+                "missing at the end: {}",
+                story()
+            );
+        }
+    }
+    Ok(())
+}
+
+proptest! {
+    #[test]
+    fn whoever_is_in_a_room_gets_everything_once_and_in_order(
+        acts in vec(act(), 0..120),
+        takes in prop_oneof![Just(usize::MAX), 1..300_usize],
+    ) {
+        check(&acts, Limits::default(), takes, false)?;
+    }
+
+    #[test]
+    fn what_is_no_longer_kept_leaves_a_gap(
+        acts in vec(act(), 0..200),
+        takes in prop_oneof![Just(usize::MAX), 1..300_usize],
+    ) {
+        let limits = Limits {
+            tail_bytes_max: 600,
+            ..Limits::default()
+        };
+        check(&acts, limits, takes, true)?;
+    }
+}
