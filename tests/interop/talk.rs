@@ -219,6 +219,36 @@ fn the_longest_line_that_a_terminal_hands_over_fits() {
 }
 
 #[test]
+fn a_line_that_a_message_interrupts_on_the_screen_arrives_whole() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let mut nc = on_a_terminal(&chatd, "nc.openbsd");
+    nc.send("NICK slow\r");
+    nc.inbox
+        .find(|line| line.starts_with("OK NICK slow #lobby "));
+    nc.send("MSG hel");
+    alice.ask("MSG meanwhile", "OK MSG <id> <time>");
+    // On the screen it stands behind what was typed.
+    nc.inbox
+        .find(|line| line.ends_with("MSG #lobby alice meanwhile"));
+    nc.send("lo\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby slow hello");
+}
+
+#[test]
+fn a_browser_is_sent_away_and_nothing_of_its_request_runs() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let body = "--data-binary $'NICK web\\nMSG smuggled\\n'";
+    let ended = chatd
+        .client(&format!("curl -s --http0.9 {body} http://$HOST:$PORT/"))
+        .finish();
+    ended.expect(&["CLOSED not-allowed …"]);
+    alice.ask("WHO", "USER #lobby alice");
+    alice.expect("OK WHO 1");
+}
+
+#[test]
 fn a_client_whose_input_stays_open_shows_the_last_line() {
     let chatd = Chatd::start();
     for client in ["nc.traditional", "busybox nc"] {
