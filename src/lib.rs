@@ -1,2 +1,3 @@
 //! plainchat
+pub mod client;
 pub mod protocol;
