@@ -25,7 +25,7 @@ async fn run(host: &str, room: &str) -> Result<(), Error> {
     let mut chat = Client::connect(host).await?;
     // The room comes before the nick: so the bot is in this room alone, and not in the lobby.
     let room = chat.join(room).await?.room;
-    let nick = chat.nick("dice").await?;
+    let nick = chat.nick("dice").await?.nick;
     eprintln!("{nick} rolls in {room}");
 
     while let Some(line) = chat.next_event().await? {

@@ -1,3 +1,4 @@
 //! plainchat
 pub mod client;
 pub mod protocol;
+pub mod ui;

@@ -123,7 +123,7 @@ impl Sender {
     /// # Errors
     /// [`Error::Line`] when it is empty, holds a line end or is longer than 4095 bytes; [`Error::Lost`].
     pub async fn send(&mut self, request: impl Display) -> Result<(), Error> {
-        self.write(one_line(request)?.as_bytes()).await
+        self.write(one_line(request.to_string())?.as_bytes()).await
     }
 
     /// Sends bytes as they are.
@@ -145,8 +145,7 @@ impl Sender {
 
 /// The line of a command, with its end; what the server would answer nothing to is refused here, since
 /// whoever waits for that answer would wait for ever.
-pub(super) fn one_line(request: impl Display) -> Result<String, Error> {
-    let mut line = request.to_string();
+pub(super) fn one_line(mut line: String) -> Result<String, Error> {
     if line.contains('\n') {
         return Err(Error::Line(
             "a line end cannot be sent: send a line for each",
@@ -300,7 +299,10 @@ mod tests {
     #[test]
     fn what_is_no_single_line_is_not_sent() {
         for bad in ["", "  ", "\r", "\u{feff}", "MSG a\nBYE", &"x".repeat(4096)] {
-            assert!(matches!(one_line(bad), Err(Error::Line(_))), "{bad:?}");
+            assert!(
+                matches!(one_line(bad.to_owned()), Err(Error::Line(_))),
+                "{bad:?}"
+            );
         }
         assert_eq!(one_line("x".repeat(4095)).unwrap().len(), 4096);
     }

@@ -78,6 +78,15 @@ pub struct Sent {
     pub time: Time,
 }
 
+/// A nick that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// As the server writes it.
+    pub nick: String,
+    /// The current room.
+    pub room: Option<String>,
+}
+
 /// A room that was entered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -115,14 +124,17 @@ impl Client {
         &self.address
     }
 
-    /// Takes a nick. The first one also enters the lobby, unless a room was joined before. Gives the nick
-    /// back as the server writes it.
+    /// Takes a nick. The first one also enters the lobby, unless a room was joined before.
     ///
     /// # Errors
     /// [`Error::Refused`], mostly with `nick-taken` or `bad-name`; any that a request may give.
-    pub async fn nick(&mut self, nick: &str) -> Result<String, Error> {
-        let reply = self.request(format_args!("NICK {nick}")).await?;
-        Ok(first_word(&reply.rest).to_owned())
+    pub async fn nick(&mut self, nick: &str) -> Result<Named, Error> {
+        let reply = self.ask(format!("NICK {nick}")).await?;
+        let mut words = reply.rest.split(' ').map(str::to_owned);
+        Ok(Named {
+            nick: words.next().unwrap_or_default(),
+            room: words.next(),
+        })
     }
 
     /// Enters a room, with or without its `#`, and makes it the current one. Before the first nick: unseen,
@@ -131,7 +143,7 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`], mostly with `bad-name`; any that a request may give.
     pub async fn join(&mut self, room: &str) -> Result<Joined, Error> {
-        let reply = self.request(format_args!("JOIN {room}")).await?;
+        let reply = self.ask(format!("JOIN {room}")).await?;
         let (room, id) = reply.rest.split_once(' ').unwrap_or((&reply.rest, ""));
         Ok(Joined {
             room: room.to_owned(),
@@ -146,7 +158,7 @@ impl Client {
     /// # Errors
     /// [`Error::Line`] when `text` holds a line end or is too long; [`Error::Refused`]; any that a request may give.
     pub async fn say(&mut self, text: impl Display) -> Result<Sent, Error> {
-        let reply = self.request(format_args!("MSG {text}")).await?;
+        let reply = self.ask(format!("MSG {text}")).await?;
         sent(&reply)
     }
 
@@ -155,7 +167,7 @@ impl Client {
     /// # Errors
     /// As [`Client::say`]; `no-such-nick` when nobody has that nick.
     pub async fn tell(&mut self, to: &str, text: impl Display) -> Result<Sent, Error> {
-        let reply = self.request(format_args!("TELL {to} {text}")).await?;
+        let reply = self.ask(format!("TELL {to} {text}")).await?;
         sent(&reply)
     }
 
@@ -176,7 +188,11 @@ impl Client {
     /// `DOWNLOAD` and `CHAT`, whose answers are not lines of this protocol; [`Error::Closed`], [`Error::Lost`] and
     /// [`Error::Protocol`] when the connection is of no more use.
     pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
-        let line = connection::one_line(request)?;
+        self.ask(request.to_string()).await
+    }
+
+    async fn ask(&mut self, line: String) -> Result<Reply, Error> {
+        let line = connection::one_line(line)?;
         let word = first_word(line.trim_start_matches(' ').trim_end());
         if let Some(Verb::Upload | Verb::Download | Verb::Chat) = Verb::parse(word.as_bytes()) {
             return Err(Error::Line(
@@ -213,12 +229,20 @@ impl Client {
         Ok(None)
     }
 
-    /// Says goodbye: everything asked before is answered, and the connection ends.
+    /// Says goodbye, and waits until the server has ended the connection.
     ///
     /// # Errors
     /// Any that a request may give.
     pub async fn bye(mut self) -> Result<(), Error> {
-        self.request("BYE").await.map(|_| ())
+        self.ask("BYE".into()).await?;
+        while self.receiver.line().await?.is_some() {}
+        Ok(())
+    }
+
+    /// Whether it can be asked anything more: not after an error that ended the connection, nor after a request
+    /// that did not come to its end.
+    pub fn is_in_step(&self) -> bool {
+        self.in_step
     }
 
     /// The two halves, to send without waiting for each reply. Lines that were kept come first.

@@ -1,6 +1,5 @@
 //! Files out and in, at constant memory: what passes is hashed on the way, and the digests are compared.
 
-use std::cell::Cell;
 use std::io::{self, SeekFrom};
 
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, FutureExt};
@@ -80,7 +79,7 @@ impl Client {
         let hashed = Hashed::of(&mut file).await.map_err(Error::Read)?;
         file.seek(SeekFrom::Start(0)).await.map_err(Error::Read)?;
         let (length, digest) = (hashed.length(), hashed.digest());
-        let line = connection::one_line(format_args!("UPLOAD {name} {length} {digest}"))?;
+        let line = connection::one_line(format!("UPLOAD {name} {length} {digest}"))?;
         self.send_file(line, file, Some(length), progress).await
     }
 
@@ -95,7 +94,7 @@ impl Client {
         reader: impl AsyncRead + Unpin,
         progress: impl FnMut(u64),
     ) -> Result<Stored, Error> {
-        let line = connection::one_line(format_args!("UPLOAD {name} *"))?;
+        let line = connection::one_line(format!("UPLOAD {name} *"))?;
         self.send_file(line, reader, None, progress).await
     }
 
@@ -108,7 +107,7 @@ impl Client {
     ) -> Result<Stored, Error> {
         self.begin()?;
         let mut hashed = Hashed::default();
-        let all_out = Cell::new(false);
+        let mut all_out = false;
         let sender = &mut self.sender;
         let write = async {
             // Where writing fails, the server's last line says why: so the reading below goes on.
@@ -142,7 +141,7 @@ impl Client {
                         why,
                     )));
                 }
-                Some(_) => all_out.set(true),
+                Some(_) => all_out = true,
                 None => {
                     let _ = sender.end();
                 }
@@ -152,7 +151,7 @@ impl Client {
         let reply = write.or(reply(&mut self.receiver)).await;
         // A refusal before everything was out leaves bytes owed; after a stream, nothing can follow anyway.
         let reply = self.ended(reply);
-        self.in_step &= all_out.get();
+        self.in_step &= all_out;
         let stored = stored(&reply?)?;
         match (stored.length, stored.sha256) == (hashed.length, hashed.digest()) {
             true => Ok(stored),
@@ -183,7 +182,7 @@ impl Client {
     /// [`Error::Refused`] with `no-such-file`, or with `bad-syntax` when the file is shorter than what one has;
     /// any that a request may give.
     pub async fn download(&mut self, file: u64, have: Hashed) -> Result<Download<'_>, Error> {
-        let line = connection::one_line(format_args!("DOWNLOAD {file} {}", have.length))?;
+        let line = connection::one_line(format!("DOWNLOAD {file} {}", have.length))?;
         self.begin()?;
         let sent = self.sender.write(line.as_bytes()).await;
         let begun = match next_piece(self).await {
