@@ -75,7 +75,7 @@ struct Upload {
     name: String,
 
     /// the files; - is standard input
-    #[argh(positional)]
+    #[argh(positional, from_str_fn(file))]
     file: Vec<PathBuf>,
 }
 
@@ -116,6 +116,13 @@ struct Files {
     room: Option<String>,
 }
 
+/// Stands for a lone `-`: no argument can hold a NUL, so nobody wrote it.
+const DASH: &str = "\0";
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    Ok(PathBuf::from(if text == DASH { "-" } else { text }))
+}
+
 fn here() -> String {
     "localhost".into()
 }
@@ -134,7 +141,11 @@ fn main() {
         // argh has positional arguments or subcommands, not both; so the first word decides here. A host that
         // is called like one of these three is reached with its port, as in `chatc files:5002`.
         match args.split_first() {
-            Some((&"upload", rest)) => upload(read(&["chatc", "upload"], rest)).await,
+            Some((&"upload", rest)) => {
+                // argh takes a lone - for a flag.
+                let rest: Vec<&str> = rest.iter().map(|arg| if *arg == "-" { DASH } else { arg }).collect();
+                upload(read(&["chatc", "upload"], &rest)).await
+            }
             Some((&"download", rest)) => {
                 let Download { host, out, id } = read(&["chatc", "download"], rest);
                 files::download(&host.parse()?, id, out.as_deref()).await
