@@ -1,4 +1,44 @@
-//! plainchat
+//! plainchat: `chatd`, a chat server on one TCP port that anything able to open a socket can join, and
+//! `chatc`, its client.
+//!
+//! The protocol is the product: `protocol.md` describes it, and its transcripts are tests. This page is
+//! the map of the code. Start with [`session`], which is the protocol as seen by one connection.
+//!
+//! # From a line to its readers
+//!
+//! ```text
+//! socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append
+//!                                                                                        │
+//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat <──────┘ kept
+//! ```
+//!
+//! A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
+//! slow one costs a number. What is said is kept first and seen then.
+//!
+//! # The modules
+//!
+//! | module | what it does | what it must not know |
+//! |---|---|---|
+//! | [`protocol`] | bytes to values and back, for server and client | what a request does |
+//! | [`tail`] | the newest events of a room, encoded once | rooms, connections |
+//! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
+//! | [`session`] | one connection's state, replies in order, dialects | the same |
+//! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
+//! | [`config`] | limits, each with its default and reason | |
+//! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
+//! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
+//! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
+//!
+//! Dependencies point one way: `chat` uses `protocol` and `tail`, `session` uses `chat`, `server` joins all
+//! of them with `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
+//! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that they are told (`tests/tidy.rs` checks it).
+
+pub mod chat;
 pub mod client;
+pub mod config;
+pub mod files;
 pub mod protocol;
+pub mod server;
+pub mod session;
+pub mod tail;
 pub mod ui;

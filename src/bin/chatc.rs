@@ -143,7 +143,10 @@ fn main() {
         match args.split_first() {
             Some((&"upload", rest)) => {
                 // argh takes a lone - for a flag.
-                let rest: Vec<&str> = rest.iter().map(|arg| if *arg == "-" { DASH } else { arg }).collect();
+                let rest: Vec<&str> = rest
+                    .iter()
+                    .map(|arg| if *arg == "-" { DASH } else { arg })
+                    .collect();
                 upload(read(&["chatc", "upload"], &rest)).await
             }
             Some((&"download", rest)) => {

@@ -1,1 +1,316 @@
-fn main() {}
+//! `chatd`: reads its flags, runs the server, and ends with an exit code.
+
+use std::io::{IsTerminal, Write};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::time::Duration;
+
+use argh::FromArgs;
+use plainchat::config::{Config, Limits};
+use plainchat::protocol::{PORT, RoomName};
+use plainchat::server::{self, listen};
+use tracing::level_filters::LevelFilter;
+
+/// A chat server on one TCP port that anything able to open a socket can join: nc, telnet, a script.
+#[derive(FromArgs)]
+#[argh(
+    note = "Sizes are bytes, or a number with KiB, MiB or GiB. Times are a number with ms, s, m or h.",
+    note = "The protocol is described in protocol.md.",
+    error_code(0, "it was told to stop (SIGINT or SIGTERM) and did"),
+    error_code(1, "it could not start: a port in use, an unwritable folder"),
+    error_code(2, "a flag that it does not understand")
+)]
+struct Flags {
+    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; may be given more than once (default: port 5002 on
+    /// all addresses, IPv4 and IPv6, so that whoever reaches the machine reaches the chat)
+    #[argh(option, arg_name = "address")]
+    listen: Vec<Listen>,
+
+    /// the folder for files, made if missing (default: chatd-data, in the present folder)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// keep nothing on disk after the end: for a throw-away chat
+    #[argh(switch)]
+    memory: bool,
+
+    /// what the server calls itself, one word (default: the machine's name)
+    #[argh(
+        option,
+        arg_name = "word",
+        default = "machine_name()",
+        from_str_fn(server_name)
+    )]
+    name: String,
+
+    /// the room that a nick without a room joins (default: #lobby)
+    #[argh(
+        option,
+        arg_name = "room",
+        default = "room(\"lobby\").expect(\"it is a name\")",
+        from_str_fn(room)
+    )]
+    lobby: RoomName,
+
+    /// the largest file (default: 4GiB, so that a disk image fits)
+    #[argh(
+        option,
+        arg_name = "size",
+        default = "Size(Limits::default().upload_bytes_max)"
+    )]
+    max_upload: Size,
+
+    /// connections at once (default: 16384, below the usual limit of 20,000 open files)
+    #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
+    max_connections: usize,
+
+    /// members up to which a room tells who comes and goes (default: 500; in a larger room that would be
+    /// most of what is read)
+    #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
+    announce_up_to: usize,
+
+    /// how long a client may be silent before it is greeted (default: 250ms; a script has spoken by then)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().greet_after)"
+    )]
+    greet_after: Time,
+
+    /// how long a member has stayed when its JOIN is announced (default: 1s; who comes, speaks and goes
+    /// at once makes no noise)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().announce_after)"
+    )]
+    announce_after: Time,
+
+    /// how long a connection without nick and room may ask nothing (default: 10m; people read slowly)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().idle_after)"
+    )]
+    idle_after: Time,
+
+    /// how long a nick with a password is held for its owner's return (default: 2m; a broken connection
+    /// is back by then)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().guard_for)"
+    )]
+    guard_for: Time,
+
+    /// how long to wait for a client to close its side (default: 10s; a last line on a slow link arrives)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().drain_for)"
+    )]
+    drain_for: Time,
+
+    /// how long everything may take to end at a stop (default: 4s; service managers wait 5s and more)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().stop_within)"
+    )]
+    stop_within: Time,
+
+    /// what to log on standard error: off, error, warn, info, debug or trace (default: info)
+    #[argh(option, arg_name = "level", default = "LevelFilter::INFO")]
+    log_level: LevelFilter,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let flags = match Flags::from_args(&["chatd"], &words) {
+        Ok(flags) => flags,
+        Err(exit) => return answer(&exit),
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(flags.log_level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match server::run(flags.into_config(), tell_listening) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("chatd: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `--help`, or what is wrong with the flags.
+fn answer(exit: &argh::EarlyExit) -> ExitCode {
+    match exit.status {
+        Ok(()) => {
+            print!("{}", exit.output);
+            ExitCode::SUCCESS
+        }
+        Err(()) => {
+            let line = exit.output.lines().next().unwrap_or("bad flags");
+            eprintln!("chatd: {line} (chatd --help lists the flags)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A line for each address, which a script can wait for; then, for a person, how others come in.
+fn tell_listening(addresses: &[SocketAddr]) {
+    let mut text = String::new();
+    for addr in addresses {
+        text += &format!("chatd: listening on {addr}\n");
+    }
+    text += "To come in, type on any machine that reaches this one:\n";
+    for addr in addresses {
+        for ip in listen::reachable(*addr) {
+            text += &format!("  nc {ip} {}\n", addr.port());
+        }
+    }
+    // Nobody need be reading.
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+impl Flags {
+    fn into_config(self) -> Config {
+        let mut listen: Vec<SocketAddr> = self
+            .listen
+            .into_iter()
+            .flat_map(|listen| listen.0)
+            .collect();
+        if listen.is_empty() {
+            listen = everywhere(PORT);
+        }
+        Config {
+            listen,
+            data: (!self.memory).then_some(self.data),
+            name: self.name,
+            lobby: self.lobby,
+            limits: Limits {
+                upload_bytes_max: self.max_upload.0,
+                connections_max: self.max_connections,
+                announce_up_to: self.announce_up_to,
+                greet_after: self.greet_after.0,
+                announce_after: self.announce_after.0,
+                idle_after: self.idle_after.0,
+                guard_for: self.guard_for.0,
+                drain_for: self.drain_for.0,
+                stop_within: self.stop_within.0,
+                ..Limits::default()
+            },
+        }
+    }
+}
+
+/// All addresses; of IPv6 only if the machine has it.
+fn everywhere(port: u16) -> Vec<SocketAddr> {
+    let has_v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
+    let any = ["0.0.0.0", "::"].iter().take(if has_v6 { 2 } else { 1 });
+    any.filter_map(|ip| Some(SocketAddr::new(ip.parse().ok()?, port)))
+        .collect()
+}
+
+/// The addresses of one `--listen`.
+struct Listen(Vec<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(port) = text.trim_start_matches(':').parse() {
+            return Ok(Self(everywhere(port)));
+        }
+        if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
+            return Ok(Self(vec![SocketAddr::new(ip, PORT)]));
+        }
+        let found = text
+            .to_socket_addrs()
+            .or_else(|_| (text, PORT).to_socket_addrs());
+        let found: Vec<_> = found
+            .map_err(|_| format!("{text} is no address"))?
+            .collect();
+        Ok(Self(found))
+    }
+}
+
+/// A number of bytes.
+struct Size(u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match text.get(digits.len()..).unwrap_or_default().trim() {
+            "" | "B" => Some(1),
+            "K" | "KiB" => Some(1 << 10),
+            "M" | "MiB" => Some(1 << 20),
+            "G" | "GiB" => Some(1 << 30),
+            _ => None,
+        };
+        let bytes = digits
+            .parse::<u64>()
+            .ok()
+            .zip(unit)
+            .and_then(|(n, unit)| n.checked_mul(unit));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text} is no size, as 100MiB is"))
+    }
+}
+
+/// A length of time.
+struct Time(Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let ms = match text.get(digits.len()..).unwrap_or_default().trim() {
+            "ms" => Some(1),
+            "s" => Some(1000),
+            "m" | "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let ms = digits
+            .parse::<u32>()
+            .ok()
+            .zip(ms)
+            .map(|(n, unit)| u64::from(n) * unit);
+        ms.map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("{text} is no time, as 250ms or 10m is"))
+    }
+}
+
+fn room(text: &str) -> Result<RoomName, String> {
+    RoomName::parse_loose(text).map_err(|e| e.to_string())
+}
+
+fn server_name(text: &str) -> Result<String, String> {
+    let is_word = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    is_word
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a name is one word of letters, digits, -, _ and .".into())
+}
+
+fn machine_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    server_name(&name).unwrap_or_else(|_| "chatd".into())
+}

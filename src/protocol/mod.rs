@@ -1,7 +1,7 @@
 //! The language of the wire, both ways, shared by server and client: bytes to values and back.
 //!
 //! Pure: no socket, file, clock or executor. What a request does is [`crate::session`]'s and
-//! [`crate::chat`]'s. Read [`line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
+//! [`crate::chat`]'s. Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
 
 pub mod code;
 mod digest;

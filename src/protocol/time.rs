@@ -1,6 +1,7 @@
 //! Points in time, as plain numbers that the caller supplies, so that tests own the clock.
 
 use std::fmt;
+use std::num::NonZeroU64;
 
 use jiff::Timestamp;
 use jiff::fmt::temporal::DateTimePrinter;
@@ -45,20 +46,22 @@ impl fmt::Display for Time {
 
 /// The number of a logged event: 1 to 2^53-1, growing over the whole server, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EventId(u64);
+pub struct EventId(NonZeroU64);
 
 impl EventId {
     /// The largest, 2^53-1: what a JavaScript number still holds exactly.
-    pub const MAX: Self = Self((1 << 53) - 1);
+    pub const MAX: Self = Self(NonZeroU64::new((1 << 53) - 1).unwrap());
 
     /// The id of that number, unless it is 0 or too large.
     pub fn new(number: u64) -> Option<Self> {
-        (1..=Self::MAX.0).contains(&number).then_some(Self(number))
+        NonZeroU64::new(number)
+            .map(Self)
+            .filter(|id| *id <= Self::MAX)
     }
 
     /// Its number.
     pub fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// Reads digits.
@@ -78,7 +81,7 @@ pub fn parse_number(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    text.parse().ok().filter(|n| *n <= EventId::MAX.0)
+    text.parse().ok().filter(|n| *n <= EventId::MAX.get())
 }
 
 #[cfg(test)]

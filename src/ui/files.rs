@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use futures_lite::{AsyncSeekExt, AsyncWrite, AsyncWriteExt};
-use indicatif::{BinaryBytes, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
@@ -282,7 +282,7 @@ pub async fn list(address: &Address, room: Option<&str>) -> Result<Exit, Failure
         } = ServerLine::parse(&line)
         {
             let size = length.map_or("coming in".to_owned(), |length| {
-                BinaryBytes(length).to_string()
+                DecimalBytes(length).to_string()
             });
             let at = i64::try_from(time.0)
                 .ok()
@@ -314,9 +314,9 @@ fn begin(bar: &ProgressBar, name: &str, length: Option<u64>) {
     let form = match length {
         Some(length) => {
             bar.set_length(length);
-            "{msg}  {bytes} of {total_bytes}  {binary_bytes_per_sec}  {eta}  {wide_bar}"
+            "{msg}  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}  {wide_bar}"
         }
-        None => "{msg}  {bytes}  {binary_bytes_per_sec}",
+        None => "{msg}  {decimal_bytes}  {decimal_bytes_per_sec}",
     };
     if let Ok(style) = ProgressStyle::with_template(form) {
         bar.set_style(style);

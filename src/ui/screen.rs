@@ -1,10 +1,10 @@
-//! What the server says, in words for a person. Pure: the time of day is given.
+//! What the server says, in the words of talker mode (`protocol.md`), for a person. Pure: the time of day is given.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use crate::protocol::{Event, ServerLine, Time};
-use indicatif::BinaryBytes;
+use indicatif::DecimalBytes;
 
 /// Who and where one is, as far as the reading of lines depends on it. Lines given to it must be clean (see
 /// [`crate::protocol::text`]), as what it makes of them goes to a terminal.
@@ -80,21 +80,16 @@ impl Screen {
                 length,
                 name,
                 ..
-            } => match length {
-                Some(length) => {
-                    format!(
-                        "-- {nick} uploaded {name} ({}), file {file}",
-                        BinaryBytes(*length)
-                    )
-                }
-                None => format!("-- {nick} is uploading {name}, file {file}"),
-            },
+            } => {
+                let length = length.map_or("still coming".into(), |n| DecimalBytes(n).to_string());
+                format!("-- {nick} put a file here: {name}, {length}; /download {file}")
+            }
             Event::Stored {
                 nick, file, length, ..
             } => {
                 format!(
-                    "-- file {file} of {nick} is whole ({})",
-                    BinaryBytes(*length)
+                    "-- {nick}'s file {file} is whole: {}",
+                    DecimalBytes(*length)
                 )
             }
             Event::Topic { nick, text, .. } if text.is_empty() => {
@@ -104,9 +99,9 @@ impl Screen {
             Event::Remove { nick, id, .. } => format!("-- {nick} took back {id}"),
             Event::Join { room, nick } => format!("-- {nick} joined {room}"),
             Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
-            Event::Part { room, nick, text } => format!("-- {nick} left {room}: {text}"),
-            Event::Nick { old, new, .. } => format!("-- {old} is called {new} now"),
-            Event::Note { from, text } => format!("-- note from {from}: {text}"),
+            Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
+            Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
+            Event::Note { from, text } => format!("** {from}: {text}"),
         };
         match event.place() {
             "*" => format!("[{time}] {text}"),
@@ -219,11 +214,11 @@ mod tests {
             ("ME #lobby bob waves", "[06:47] * bob waves"),
             (
                 "FILE #lobby bob 17 1536 a b.txt",
-                "[06:47] -- bob uploaded a b.txt (1.50 KiB), file 17",
+                "[06:47] -- bob put a file here: a b.txt, 1.54 kB; /download 17",
             ),
             (
                 "FILE #lobby bob 17 * x.log",
-                "[06:47] -- bob is uploading x.log, file 17",
+                "[06:47] -- bob put a file here: x.log, still coming; /download 17",
             ),
             ("TOPIC #lobby bob", "[06:47] -- bob cleared the topic"),
             (
@@ -234,13 +229,10 @@ mod tests {
             ("JOIN #lobby bob", "[06:47] -- bob joined #lobby"),
             (
                 "PART #lobby bob see you",
-                "[06:47] -- bob left #lobby: see you",
+                "[06:47] -- bob left #lobby (see you)",
             ),
-            ("NICK #lobby bob rob", "[06:47] -- bob is called rob now"),
-            (
-                "NOTE * chatd back soon",
-                "[06:47] -- note from chatd: back soon",
-            ),
+            ("NICK #lobby bob rob", "[06:47] -- bob is now rob"),
+            ("NOTE * chatd back soon", "[06:47] ** chatd: back soon"),
             ("GAP #lobby", "-- something was left out here, of #lobby"),
             (
                 "LIVE 17 2026-11-22T05:00:00.000Z MSG #lobby bob hi",

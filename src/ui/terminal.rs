@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use futures_lite::FutureExt;
-use indicatif::{BinaryBytes, ProgressBar};
+use indicatif::{DecimalBytes, ProgressBar};
 use jiff::Timestamp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use rustyline::error::ReadlineError;
@@ -309,7 +309,7 @@ impl Talk {
                 Ok(saved) => printer.show(&format!(
                     "-- {} is here ({})",
                     saved.path.display(),
-                    BinaryBytes(saved.length)
+                    DecimalBytes(saved.length)
                 )),
                 Err(failure) => printer.show(&format!("! file {id}: {failure}")),
             }

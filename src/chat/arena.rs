@@ -1,0 +1,142 @@
+//! Things that come and go, under small ids that are never mistaken for another's.
+
+use std::marker::PhantomData;
+
+use slab::Slab;
+
+/// Names one thing in an [`Arena`]: its place, and a serial number, so that the id of a thing that has gone
+/// finds nothing even when its place is in use again.
+pub struct Id<T> {
+    slot: u32,
+    serial: u32,
+    of: PhantomData<fn() -> T>,
+}
+
+/// Keeps things in place, so that each costs its own size and a serial number.
+#[derive(Debug)]
+pub struct Arena<T> {
+    places: Slab<(u32, T)>,
+    serial: u32,
+}
+
+impl<T> Id<T> {
+    /// The place, for a table that runs beside the arena. Others use it when this one has gone.
+    pub fn slot(self) -> usize {
+        self.slot as usize
+    }
+}
+
+impl<T> Arena<T> {
+    /// Takes `thing` in.
+    ///
+    /// # Panics
+    /// At 2^32 things, which the limits keep far away.
+    pub fn insert(&mut self, thing: T) -> Id<T> {
+        self.serial = self.serial.wrapping_add(1);
+        let slot = self.places.insert((self.serial, thing));
+        let slot = u32::try_from(slot).expect("the limits allow far fewer than 2^32");
+        Id {
+            slot,
+            serial: self.serial,
+            of: PhantomData,
+        }
+    }
+
+    /// What `id` names, unless it has gone.
+    pub fn get(&self, id: Id<T>) -> Option<&T> {
+        let (serial, thing) = self.places.get(id.slot())?;
+        (*serial == id.serial).then_some(thing)
+    }
+
+    /// What `id` names, unless it has gone.
+    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+        let (serial, thing) = self.places.get_mut(id.slot())?;
+        (*serial == id.serial).then_some(thing)
+    }
+
+    /// Takes out what `id` names, unless it has gone.
+    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+        self.get(id)?;
+        self.places.try_remove(id.slot()).map(|(_, thing)| thing)
+    }
+
+    /// How many things there are.
+    pub fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The first thing at place `slot` or after it.
+    pub fn from_slot(&self, slot: usize) -> Option<(Id<T>, &T)> {
+        (slot..self.places.capacity()).find_map(|slot| {
+            let (serial, thing) = self.places.get(slot)?;
+            let id = Id {
+                slot: slot as u32,
+                serial: *serial,
+                of: PhantomData,
+            };
+            Some((id, thing))
+        })
+    }
+}
+
+impl<T> Default for Arena<T> {
+    fn default() -> Self {
+        Self {
+            places: Slab::new(),
+            serial: 0,
+        }
+    }
+}
+
+// Derived, these would ask the same of `T`.
+impl<T> Clone for Id<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Id<T> {}
+
+impl<T> PartialEq for Id<T> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.serial, self.slot) == (other.serial, other.slot)
+    }
+}
+
+impl<T> Eq for Id<T> {}
+
+impl<T> PartialOrd for Id<T> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// In the order in which they came.
+impl<T> Ord for Id<T> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.serial, self.slot).cmp(&(other.serial, other.slot))
+    }
+}
+
+impl<T> std::fmt::Debug for Id<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.slot, self.serial)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_never_finds_what_came_later() {
+        let mut arena = Arena::default();
+        let a = arena.insert("a");
+        assert_eq!(arena.remove(a), Some("a"));
+        let b = arena.insert("b");
+        assert_eq!(a.slot(), b.slot());
+        assert_eq!((arena.get(a), arena.get(b)), (None, Some(&"b")));
+        assert_eq!(arena.remove(a), None);
+        assert!(a < b);
+    }
+}

@@ -1,0 +1,386 @@
+//! The domain: who is here under which nick, in which rooms, and what was said there.
+//!
+//! A function of its own state, what it is asked, and the time that it is told. Everything that readers
+//! get is appended to a [`Tail`]; nobody is written to from here. Pure: knows no socket, task or file.
+//! A connection's own state is [`crate::session`]'s. Read [`room`], then [`nick`].
+
+pub mod arena;
+pub mod nick;
+pub mod room;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Limits};
+use crate::protocol::{Code, Digest, EventId, FileName, Time};
+use crate::tail::{Seq, Tail};
+
+use arena::{Arena, Id};
+use nick::Holder;
+use room::Room;
+
+/// A connection, as the chat knows it.
+#[derive(Debug, Default)]
+pub struct Peer {
+    /// What this connection had appended and is kept now, in order; its session takes it.
+    kept: Vec<Kept>,
+}
+
+/// Names a connection.
+pub type PeerId = Id<Peer>;
+/// Names a room.
+pub type RoomId = Id<Room>;
+/// Names a nick that is held.
+pub type NickId = Id<Holder>;
+
+/// The time, as the caller's clocks have it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// For people and logs.
+    pub time: Time,
+    /// Since the server started; for deadlines, since it never jumps.
+    pub uptime: Duration,
+}
+
+/// Why something cannot be done: a code, and a sentence for whoever asked.
+pub type Refused = (Code, String);
+
+/// Something to be kept and then seen: it becomes an event once it has its id.
+#[derive(Debug)]
+pub struct Draft {
+    /// Where it stands.
+    pub place: Place,
+    /// Whose doing it is, and who waits for it to be kept.
+    pub author: PeerId,
+    /// What it is.
+    pub what: What,
+    /// The nick, a space, and the text; the nick alone for what has no text.
+    pub body: String,
+}
+
+/// The kinds of event that are logged.
+#[derive(Debug)]
+#[allow(missing_docs)] // each is the verb of its event
+pub enum What {
+    Msg,
+    Me,
+    Topic,
+    Remove(EventId),
+    File(Box<NewFile>),
+}
+
+/// A file that was received and is to be announced.
+#[derive(Clone, Debug)]
+pub struct NewFile {
+    /// What it is called.
+    pub name: FileName,
+    /// Its bytes.
+    pub length: u64,
+    /// Of the whole.
+    pub sha256: Digest,
+}
+
+/// A file that can be fetched.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// When it was announced.
+    pub time: Time,
+    /// Who uploaded it.
+    pub nick: Box<str>,
+    /// What it is.
+    pub file: NewFile,
+}
+
+/// Where events stand, each with a tail of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// What concerns everybody.
+    Everyone,
+    /// A room.
+    Room(RoomId),
+    /// What one nick is told.
+    Nick(NickId),
+}
+
+/// A draft is kept: its id, if it is logged, when, and where in its tail.
+#[derive(Clone, Copy, Debug)]
+pub struct Kept {
+    /// Its number, if it is logged.
+    pub id: Option<EventId>,
+    /// When it was kept.
+    pub time: Time,
+    /// Its entry in the tail of its place.
+    pub seq: Seq,
+}
+
+/// All of the chat.
+#[derive(Debug)]
+pub struct Chat {
+    /// What an operator has set.
+    pub config: Arc<Config>,
+    /// How far local time is from UTC, in seconds, for people in talker mode.
+    pub utc_offset_s: i32,
+    peers: Arena<Peer>,
+    rooms: Arena<Room>,
+    room_ids: HashMap<Box<str>, RoomId>,
+    /// The rooms in the order in which they were made.
+    room_order: BTreeMap<RoomId, ()>,
+    lobby: RoomId,
+    holders: Arena<Holder>,
+    /// By skeleton, so that look-alikes meet.
+    nick_ids: HashMap<Box<str>, NickId>,
+    /// What concerns everybody.
+    notes: Tail,
+    file_rooms: HashMap<EventId, RoomId>,
+    /// Digests that one file less has now.
+    released: Vec<Digest>,
+    /// Places with news that their readers do not know of yet.
+    news: Vec<Place>,
+    due: BTreeMap<(Duration, u64), Due>,
+    due_count: u64,
+}
+
+/// What is to be done at a later time.
+#[derive(Debug)]
+enum Due {
+    /// Announce the `JOIN` of that nick, if it still stays.
+    Announce(RoomId, NickId),
+    /// Free a nick that its owner has not come back to.
+    Free(NickId),
+}
+
+impl Chat {
+    /// A chat with nobody in it and an empty lobby.
+    pub fn new(config: Arc<Config>) -> Self {
+        let mut rooms = Arena::default();
+        let lobby = rooms.insert(Room::new(
+            config.lobby.clone(),
+            config.limits.tail_bytes_max,
+        ));
+        Self {
+            peers: Arena::default(),
+            rooms,
+            room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
+            room_order: BTreeMap::from([(lobby, ())]),
+            lobby,
+            holders: Arena::default(),
+            nick_ids: HashMap::new(),
+            notes: Tail::new(config.limits.told_bytes_max),
+            file_rooms: HashMap::new(),
+            released: Vec::new(),
+            news: Vec::new(),
+            due: BTreeMap::new(),
+            due_count: 0,
+            utc_offset_s: 0,
+            config,
+        }
+    }
+
+    /// What is allowed.
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
+    }
+
+    /// A connection has come.
+    pub fn connect(&mut self) -> PeerId {
+        self.peers.insert(Peer::default())
+    }
+
+    /// A connection has gone; its session has left its rooms and its nick before.
+    pub fn disconnect(&mut self, peer: PeerId) {
+        self.peers.remove(peer);
+    }
+
+    /// How many connections there are.
+    pub fn connections(&self) -> usize {
+        self.peers.count()
+    }
+
+    /// Appends a draft that the log has kept, changes what it changes, and tells its author.
+    ///
+    /// This is the only way in which anything logged comes to be seen, whoever said it.
+    pub fn publish(&mut self, draft: Draft, id: Option<EventId>, time: Time) {
+        let Draft {
+            place,
+            author,
+            what,
+            body,
+        } = draft;
+        let (nick, text) = body.split_once(' ').unwrap_or((&body, ""));
+        if let (Place::Room(room_id), Some(id)) = (place, id) {
+            let Some(room) = self.rooms.get_mut(room_id) else {
+                return;
+            };
+            room.last_id = Some(id);
+            match &what {
+                What::Msg | What::Me => {}
+                What::Topic => room.topic = text.into(),
+                What::Remove(removed) => {
+                    if let Some(file) = room.files.remove(removed) {
+                        self.released.push(file.file.sha256);
+                        self.file_rooms.remove(removed);
+                    }
+                }
+                What::File(file) => {
+                    let file = File {
+                        time,
+                        nick: nick.into(),
+                        file: NewFile::clone(file),
+                    };
+                    room.files.insert(id, file);
+                    self.file_rooms.insert(id, room_id);
+                }
+            }
+        }
+        let name = match place {
+            Place::Everyone => "*",
+            Place::Room(room) => match self.rooms.get(room) {
+                Some(room) => room.name.as_str(),
+                None => return,
+            },
+            Place::Nick(nick) => match self.holders.get(nick) {
+                Some(holder) => holder.nick.as_str(),
+                None => return,
+            },
+        };
+        let mut line = Vec::with_capacity(8 + name.len() + body.len());
+        let verb = match what {
+            What::Msg => "MSG ",
+            What::Me => "ME ",
+            What::Topic => "TOPIC ",
+            What::Remove(_) => "REMOVE ",
+            What::File(_) => "FILE ",
+        };
+        for part in [verb, name, " ", &body] {
+            line.extend_from_slice(part.as_bytes());
+        }
+        if let (What::File(file), Some(id)) = (&what, id) {
+            let file = format!(" {id} {} {}", file.length, file.name);
+            line.extend_from_slice(file.as_bytes());
+        }
+        let seq = self.append(place, id, time, Some(author), &line);
+        if let Some(peer) = self.peers.get_mut(author) {
+            peer.kept.push(Kept {
+                id,
+                time,
+                seq: seq.unwrap_or_default(),
+            });
+        }
+    }
+
+    /// Says `text` to everybody.
+    pub fn note(&mut self, text: &str, now: Now) {
+        let line = format!("NOTE * {} {text}", self.config.name);
+        self.append(Place::Everyone, None, now.time, None, line.as_bytes());
+    }
+
+    fn append(
+        &mut self,
+        place: Place,
+        id: Option<EventId>,
+        time: Time,
+        author: Option<PeerId>,
+        line: &[u8],
+    ) -> Option<Seq> {
+        let tail = self.tail_mut(place)?;
+        let seq = tail.push(id, time, author, |out| out.extend_from_slice(line));
+        if !std::mem::replace(&mut tail.is_news, true) {
+            self.news.push(place);
+        }
+        Some(seq)
+    }
+
+    /// Takes what `peer` appended and is kept since the last call, in order.
+    pub fn take_kept(&mut self, peer: PeerId) -> Vec<Kept> {
+        self.peers
+            .get_mut(peer)
+            .map(|peer| std::mem::take(&mut peer.kept))
+            .unwrap_or_default()
+    }
+
+    /// Takes the digests of which a file has gone, for the store to let go of.
+    pub fn take_released(&mut self) -> Vec<Digest> {
+        std::mem::take(&mut self.released)
+    }
+
+    /// Calls `wake` for every connection that has something to read since the last call; one that is in
+    /// several places may be named more than once.
+    pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        while let Some(place) = self.news.pop() {
+            if let Some(tail) = self.tail_mut(place) {
+                tail.is_news = false;
+            }
+            match place {
+                Place::Everyone => {
+                    let mut slot = 0;
+                    while let Some((peer, _)) = self.peers.from_slot(slot) {
+                        wake(peer);
+                        slot = peer.slot() + 1;
+                    }
+                }
+                Place::Room(room) => {
+                    let room = self.rooms.get(room);
+                    room.into_iter()
+                        .flat_map(|room| &room.readers)
+                        .copied()
+                        .for_each(&mut wake);
+                }
+                Place::Nick(nick) => {
+                    let holder = self.holders.get(nick);
+                    let peers = holder.into_iter().flat_map(|holder| &holder.connections);
+                    peers.copied().for_each(&mut wake);
+                }
+            }
+        }
+    }
+
+    /// The tail of a place; none for a nick that was told nothing yet, or a place that has gone.
+    pub fn tail(&self, place: Place) -> Option<&Tail> {
+        match place {
+            Place::Everyone => Some(&self.notes),
+            Place::Room(room) => self.rooms.get(room).map(|room| &room.tail),
+            Place::Nick(nick) => self.holders.get(nick)?.told.as_deref(),
+        }
+    }
+
+    fn tail_mut(&mut self, place: Place) -> Option<&mut Tail> {
+        let told_bytes_max = self.config.limits.told_bytes_max;
+        match place {
+            Place::Everyone => Some(&mut self.notes),
+            Place::Room(room) => self.rooms.get_mut(room).map(|room| &mut room.tail),
+            Place::Nick(nick) => {
+                let told = &mut self.holders.get_mut(nick)?.told;
+                Some(told.get_or_insert_with(|| Box::new(Tail::new(told_bytes_max))))
+            }
+        }
+    }
+
+    /// Where a reader of `place` that comes now begins.
+    pub fn end(&self, place: Place) -> Seq {
+        self.tail(place).map_or(0, Tail::end)
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Now) {
+        while let Some(next) = self.due.first_entry() {
+            if next.key().0 > now.uptime {
+                break;
+            }
+            match next.remove() {
+                Due::Announce(room, nick) => self.announce_due(room, nick, now),
+                Due::Free(nick) => self.free(nick, now),
+            }
+        }
+    }
+
+    /// When [`Self::tick`] next has something to do.
+    pub fn next_due(&self) -> Option<Duration> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    fn do_at(&mut self, at: Duration, what: Due) {
+        self.due_count += 1;
+        self.due.insert((at, self.due_count), what);
+    }
+}

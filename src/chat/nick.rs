@@ -1,0 +1,235 @@
+//! Who holds which nick: one nick, one or more connections, with or without a password.
+
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Chat, Due, NickId, Now, PeerId, Place, Refused, RoomId};
+use crate::protocol::{Code, Nick};
+use crate::tail::{Seq, Tail};
+
+/// A nick that is held, or kept for its owner's return.
+#[derive(Debug)]
+pub struct Holder {
+    /// As it was chosen.
+    pub nick: Nick,
+    /// The SHA-256 of the password that guards it.
+    guard: Option<Box<[u8; 32]>>,
+    pub(super) connections: Vec<PeerId>,
+    /// What it was told; made when it is first told something.
+    pub(super) told: Option<Box<Tail>>,
+    /// How far in that its most advanced connection is.
+    told_to: Seq,
+    /// When it is free, if nobody uses it by then.
+    free_at: Duration,
+}
+
+impl Chat {
+    /// A nick that is held.
+    pub fn holder(&self, nick: NickId) -> Option<&Holder> {
+        self.holders.get(nick)
+    }
+
+    pub(super) fn nick_str(&self, nick: NickId) -> &str {
+        self.holders
+            .get(nick)
+            .map_or("?", |holder| holder.nick.as_str())
+    }
+
+    /// Who holds that nick, with at least one connection.
+    pub fn find_nick(&self, nick: &Nick) -> Option<NickId> {
+        let id = *self.nick_ids.get(&nick.skeleton())?;
+        let holder = self.holders.get(id)?;
+        let is_here = !holder.connections.is_empty() && holder.nick.form() == nick.form();
+        is_here.then_some(id)
+    }
+
+    /// Gives `nick` to a connection that holds `current` and reads `rooms`, and announces what changes.
+    ///
+    /// # Errors
+    /// `nick-taken` or `bad-password`; then nothing has changed.
+    pub fn take_nick(
+        &mut self,
+        peer: PeerId,
+        current: Option<NickId>,
+        rooms: &[RoomId],
+        nick: Nick,
+        password: Option<&str>,
+        now: Now,
+    ) -> Result<NickId, Refused> {
+        let guard = password.map(|password| Box::new(Sha256::digest(password).into()));
+        let skeleton = nick.skeleton();
+        let new = match self.nick_ids.get(&skeleton).copied() {
+            None => self.hold(skeleton, nick, guard),
+            Some(held) if Some(held) == current => {
+                return self.keep_nick(held, peer, rooms, nick, guard, now);
+            }
+            Some(held) => {
+                self.share(held, &nick, guard)?;
+                held
+            }
+        };
+        if let Some(holder) = self.holders.get_mut(new) {
+            holder.connections.push(peer);
+        }
+        for room in rooms {
+            match current {
+                None => self.appear(*room, peer, new, now),
+                Some(old) => self.rename_in(*room, peer, old, new, now),
+            }
+        }
+        if let Some(old) = current {
+            self.drop_nick(old, peer, now);
+        }
+        Ok(new)
+    }
+
+    fn hold(&mut self, skeleton: Box<str>, nick: Nick, guard: Option<Box<[u8; 32]>>) -> NickId {
+        let id = self.holders.insert(Holder {
+            nick,
+            guard,
+            connections: Vec::with_capacity(1),
+            told: None,
+            told_to: 0,
+            free_at: Duration::ZERO,
+        });
+        self.nick_ids.insert(skeleton, id);
+        id
+    }
+
+    /// Whether a further connection may use a nick that is in use, or kept.
+    fn share(
+        &mut self,
+        held: NickId,
+        nick: &Nick,
+        guard: Option<Box<[u8; 32]>>,
+    ) -> Result<(), Refused> {
+        let taken = || {
+            (
+                Code::NickTaken,
+                format!("{nick} is taken; choose another, as {nick}2"),
+            )
+        };
+        let holder = self.holders.get(held).ok_or_else(taken)?;
+        let (Some(known), Some(given)) = (&holder.guard, &guard) else {
+            return Err(taken());
+        };
+        if holder.nick.form() != nick.form() {
+            return Err(taken());
+        }
+        // Digests are compared, so how long it takes tells nothing of the password.
+        match known == given {
+            true => Ok(()),
+            false => Err((
+                Code::BadPassword,
+                format!("that is not the password that {nick} is held with"),
+            )),
+        }
+    }
+
+    /// `NICK` with a nick that one has: sets a first password, or changes the spelling.
+    fn keep_nick(
+        &mut self,
+        held: NickId,
+        peer: PeerId,
+        rooms: &[RoomId],
+        nick: Nick,
+        guard: Option<Box<[u8; 32]>>,
+        now: Now,
+    ) -> Result<NickId, Refused> {
+        let Some(holder) = self.holders.get_mut(held) else {
+            return Ok(held);
+        };
+        match (&holder.guard, guard) {
+            (Some(known), Some(given)) if *known != given => {
+                return Err((
+                    Code::BadPassword,
+                    format!("{nick} is held with another password"),
+                ));
+            }
+            (None, given) => holder.guard = given,
+            _ => {}
+        }
+        if holder.nick.as_str() == nick.as_str() {
+            return Ok(held);
+        }
+        if holder.connections.len() > 1 {
+            return Err((
+                Code::NickTaken,
+                format!("{} is in use by another connection", holder.nick),
+            ));
+        }
+        // Another spelling of the same nick: it goes out and comes in under the new one.
+        let skeleton = holder.nick.skeleton();
+        let guard = holder.guard.take();
+        self.nick_ids.remove(&skeleton);
+        let new = self.hold(nick.skeleton(), nick, guard);
+        if let Some(holder) = self.holders.get_mut(new) {
+            holder.connections.push(peer);
+        }
+        for room in rooms {
+            self.rename_in(*room, peer, held, new, now);
+        }
+        self.holders.remove(held);
+        Ok(new)
+    }
+
+    /// A connection no longer uses a nick; with its last one it is free, at once or after the time that
+    /// a password keeps it.
+    pub fn drop_nick(&mut self, nick: NickId, peer: PeerId, now: Now) {
+        let guard_for = self.limits().guard_for;
+        let Some(holder) = self.holders.get_mut(nick) else {
+            return;
+        };
+        holder.connections.retain(|connection| *connection != peer);
+        if !holder.connections.is_empty() {
+            return;
+        }
+        holder.told = None;
+        holder.told_to = 0;
+        match holder.guard {
+            None => self.free(nick, now),
+            Some(_) => {
+                holder.free_at = now.uptime + guard_for;
+                self.do_at(now.uptime + guard_for, Due::Free(nick));
+            }
+        }
+    }
+
+    /// Frees a nick that nobody uses, unless its owner has come and gone since and it is kept for longer.
+    pub(super) fn free(&mut self, nick: NickId, now: Now) {
+        let is_unused =
+            |holder: &Holder| holder.connections.is_empty() && holder.free_at <= now.uptime;
+        if self.holders.get(nick).is_some_and(is_unused)
+            && let Some(holder) = self.holders.remove(nick)
+        {
+            self.nick_ids.remove(&holder.nick.skeleton());
+        }
+    }
+
+    /// Whether `nick` leaves what it is told unread.
+    pub fn is_busy(&self, nick: NickId) -> bool {
+        let unread = self
+            .holders
+            .get(nick)
+            .and_then(|holder| Some(holder.told.as_ref()?.bytes_from(holder.told_to)));
+        unread.is_some_and(|unread| unread > self.limits().told_bytes_max / 2)
+    }
+
+    /// A connection of `nick` has been sent what it was told before `seq`.
+    pub fn has_told(&mut self, nick: NickId, seq: Seq) {
+        let Some(holder) = self.holders.get_mut(nick) else {
+            return;
+        };
+        holder.told_to = holder.told_to.max(seq);
+        // With one reader, what it has got is of no use to anybody.
+        if let (Some(told), [_]) = (&mut holder.told, &holder.connections[..]) {
+            told.drop_before(seq);
+        }
+    }
+
+    /// Where a connection that takes `nick` now begins to read what that nick is told.
+    pub fn told_end(&self, nick: NickId) -> Seq {
+        self.end(Place::Nick(nick))
+    }
+}

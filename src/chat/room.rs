@@ -1,0 +1,361 @@
+//! Rooms: who is in them, who reads them, what stands in them.
+//!
+//! Members are nicks, and all can see them; readers are connections, a nick's or not, which are woken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Chat, Draft, Due, File, NickId, Now, PeerId, Place, Refused, RoomId, What};
+use crate::protocol::{Code, EventId, RoomName};
+use crate::tail::Tail;
+
+/// A room.
+#[derive(Debug)]
+pub struct Room {
+    /// As its maker spelt it.
+    pub name: RoomName,
+    /// Empty when there is none.
+    pub topic: Box<str>,
+    /// The newest logged event.
+    pub last_id: Option<EventId>,
+    pub(super) tail: Tail,
+    pub(super) members: BTreeMap<NickId, Member>,
+    pub(super) readers: Vec<PeerId>,
+    pub(super) files: BTreeMap<EventId, File>,
+}
+
+/// A nick in a room.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// How many of its connections are in the room.
+    connections: u32,
+    /// The connection that entered first, which is not told of it.
+    by: PeerId,
+    /// When it will have stayed long enough to be announced.
+    announce_at: Duration,
+    /// Its `JOIN` has been announced.
+    is_announced: bool,
+    /// A `WHO` has shown it.
+    is_shown: bool,
+}
+
+impl Room {
+    pub(super) fn new(name: RoomName, tail_bytes_max: usize) -> Self {
+        Self {
+            name,
+            topic: Box::default(),
+            last_id: None,
+            tail: Tail::new(tail_bytes_max),
+            members: BTreeMap::new(),
+            readers: Vec::new(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// The id to come back with: of the newest logged event, 0 when there is none.
+    pub fn last_id(&self) -> u64 {
+        self.last_id.map_or(0, EventId::get)
+    }
+
+    /// How many nicks are in it.
+    pub fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// The first file with an id greater than `after`.
+    pub fn file_after(&self, after: Option<EventId>) -> Option<(EventId, &File)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let next = self.files.range((from, Unbounded)).next();
+        next.map(|(id, file)| (*id, file))
+    }
+}
+
+impl Chat {
+    /// The room of that name, if it exists.
+    pub fn find_room(&self, name: &RoomName) -> Option<RoomId> {
+        self.room_ids.get(name.form()).copied()
+    }
+
+    /// A room, unless it has gone.
+    pub fn room(&self, room: RoomId) -> Option<&Room> {
+        self.rooms.get(room)
+    }
+
+    /// Where a nick without a room goes.
+    pub fn lobby(&self) -> RoomId {
+        self.lobby
+    }
+
+    /// The first room made after `after`.
+    pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let (id, ()) = self.room_order.range((from, Unbounded)).next()?;
+        Some((*id, self.rooms.get(*id)?))
+    }
+
+    /// The room of that name, made now if there is none.
+    ///
+    /// # Errors
+    /// `quota` when there are too many rooms.
+    pub fn need_room(&mut self, name: &RoomName) -> Result<RoomId, Refused> {
+        if let Some(room) = self.find_room(name) {
+            return Ok(room);
+        }
+        if self.rooms.count() >= self.limits().rooms_max {
+            return Err((
+                Code::Quota,
+                "there are too many rooms; choose one of ROOMS".into(),
+            ));
+        }
+        let room = Room::new(name.clone(), self.limits().tail_bytes_max);
+        let id = self.rooms.insert(room);
+        self.room_ids.insert(name.form().into(), id);
+        self.room_order.insert(id, ());
+        Ok(id)
+    }
+
+    /// A connection begins to read a room, and, if it has a nick, that nick is in it.
+    pub fn enter(&mut self, room_id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
+        if let Some(room) = self.rooms.get_mut(room_id) {
+            room.readers.push(peer);
+        }
+        if let Some(nick) = nick {
+            self.appear(room_id, peer, nick, now);
+        }
+    }
+
+    /// A nick is seen in a room that one of its connections reads.
+    pub(super) fn appear(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
+        let at = now.uptime + self.limits().announce_after;
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        let member = room.members.entry(nick).or_insert(Member {
+            connections: 0,
+            by: peer,
+            announce_at: at,
+            is_announced: false,
+            is_shown: false,
+        });
+        member.connections += 1;
+        if member.connections > 1 {
+            return;
+        }
+        match at <= now.uptime {
+            true => self.announce(room_id, nick, now),
+            false => self.do_at(at, Due::Announce(room_id, nick)),
+        }
+    }
+
+    /// A connection stops reading a room, and its nick leaves with its last connection.
+    pub fn leave(
+        &mut self,
+        room_id: RoomId,
+        peer: PeerId,
+        nick: Option<NickId>,
+        text: &str,
+        now: Now,
+    ) {
+        if let Some(nick) = nick {
+            self.vanish(room_id, peer, nick, text, now);
+        }
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        if let Some(at) = room.readers.iter().position(|reader| *reader == peer) {
+            room.readers.swap_remove(at);
+        }
+        self.close_if_unused(room_id);
+    }
+
+    fn vanish(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, text: &str, now: Now) {
+        let announce_up_to = self.limits().announce_up_to;
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        let is_small = room.members.len() <= announce_up_to;
+        let Some(member) = room.members.get_mut(&nick) else {
+            return;
+        };
+        member.connections = member.connections.saturating_sub(1);
+        if member.connections > 0 {
+            return;
+        }
+        let is_known = member.is_announced || member.is_shown;
+        room.members.remove(&nick);
+        if is_known && is_small {
+            self.tell_presence(
+                "PART",
+                room_id,
+                &[self.nick_str(nick), text].map(str::to_owned),
+                Some(peer),
+                now,
+            );
+        }
+    }
+
+    /// A room that nobody reads and in which nothing was ever said is no room.
+    fn close_if_unused(&mut self, room_id: RoomId) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        let is_used = room_id == self.lobby || room.last_id.is_some() || !room.readers.is_empty();
+        if !is_used {
+            self.room_ids.remove(room.name.form());
+            self.room_order.remove(&room_id);
+            self.rooms.remove(room_id);
+        }
+    }
+
+    /// Announces that `nick` is in the room, if it came long enough ago: it may have gone and come again.
+    pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
+        let member = self
+            .rooms
+            .get(room_id)
+            .and_then(|room| room.members.get(&nick));
+        if member.is_some_and(|member| member.announce_at <= now.uptime) {
+            self.announce(room_id, nick, now);
+        }
+    }
+
+    /// Announces that `nick` is in the room, unless that is done, or the room is too large for it.
+    pub(super) fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
+        let announce_up_to = self.limits().announce_up_to;
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        if room.members.len() > announce_up_to {
+            return;
+        }
+        let Some(member) = room.members.get_mut(&nick) else {
+            return;
+        };
+        if !std::mem::replace(&mut member.is_announced, true) {
+            let by = member.by;
+            self.tell_presence(
+                "JOIN",
+                room_id,
+                &[self.nick_str(nick).to_owned()],
+                Some(by),
+                now,
+            );
+        }
+    }
+
+    /// One connection that reads the room changes from nick `old` to `new`.
+    pub(super) fn rename_in(
+        &mut self,
+        room_id: RoomId,
+        peer: PeerId,
+        old: NickId,
+        new: NickId,
+        now: Now,
+    ) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        let stays = room
+            .members
+            .get(&old)
+            .is_some_and(|member| member.connections > 1);
+        let is_there = room.members.contains_key(&new);
+        match (stays, is_there) {
+            (false, false) => {
+                self.announce(room_id, old, now);
+                let names = [self.nick_str(old), self.nick_str(new)].map(str::to_owned);
+                let Some(room) = self.rooms.get_mut(room_id) else {
+                    return;
+                };
+                if let Some(member) = room.members.remove(&old) {
+                    room.members.insert(new, Member { by: peer, ..member });
+                }
+                self.tell_presence("NICK", room_id, &names, Some(peer), now);
+            }
+            (true, false) | (false, true) | (true, true) => {
+                self.vanish(room_id, peer, old, "", now);
+                self.appear(room_id, peer, new, now);
+            }
+        }
+    }
+
+    fn tell_presence(
+        &mut self,
+        verb: &str,
+        room_id: RoomId,
+        fields: &[String],
+        author: Option<PeerId>,
+        now: Now,
+    ) {
+        let Some(room) = self.rooms.get(room_id) else {
+            return;
+        };
+        let mut words = vec![verb, room.name.as_str()];
+        words.extend(fields.iter().map(String::as_str));
+        let mut line = Vec::new();
+        crate::protocol::event::words(&mut line, &words);
+        self.append(Place::Room(room_id), None, now.time, author, &line);
+    }
+
+    /// The first member that came to the server after `after`, who counts as shown from now on.
+    pub fn show_member(&mut self, room_id: RoomId, after: Option<NickId>) -> Option<NickId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let room = self.rooms.get_mut(room_id)?;
+        let (nick, member) = room.members.range_mut((from, Unbounded)).next()?;
+        member.is_shown = true;
+        Some(*nick)
+    }
+
+    /// A file that can be fetched.
+    pub fn file(&self, id: EventId) -> Option<&File> {
+        let room = self.file_rooms.get(&id)?;
+        self.rooms.get(*room)?.files.get(&id)
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.file_rooms.len()
+    }
+
+    /// The draft that takes back what `nick` said or uploaded under `id`, in one of `rooms` or as a file
+    /// anywhere.
+    ///
+    /// # Errors
+    /// `no-such-file` when there is no such thing, `not-allowed` when it is somebody else's.
+    pub fn removal(
+        &self,
+        id: EventId,
+        peer: PeerId,
+        nick: NickId,
+        rooms: &[RoomId],
+    ) -> Result<Draft, Refused> {
+        let found = match (self.file_rooms.get(&id), self.file(id)) {
+            (Some(room), Some(file)) => Some((*room, file.nick.to_string())),
+            _ => rooms.iter().find_map(|id_of_room| {
+                let tail = &self.rooms.get(*id_of_room)?.tail;
+                let (_, line) = tail.get(tail.find(id)?)?;
+                let mut words = line.split(' ');
+                let is_message = matches!(words.next(), Some("MSG" | "ME"));
+                let nick = words.nth(1)?;
+                is_message.then(|| (*id_of_room, nick.to_owned()))
+            }),
+        };
+        let Some((room, author)) = found else {
+            return Err((
+                Code::NoSuchFile,
+                format!("there is no message or file {id} to take back"),
+            ));
+        };
+        if author != self.nick_str(nick) {
+            return Err((Code::NotAllowed, format!("{id} is not yours to take back")));
+        }
+        Ok(Draft {
+            place: Place::Room(room),
+            author: peer,
+            what: What::Remove(id),
+            body: format!("{author} {id}"),
+        })
+    }
+}

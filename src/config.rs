@@ -1,0 +1,242 @@
+//! What an operator can set, each with its default and the reason for it.
+//!
+//! `chatd --help` and the table in `protocol.md` are made from, and compared with, [`Limits::rows`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::protocol::RoomName;
+
+/// Everything that `chatd` is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where to listen; a port of 0 takes a free one.
+    pub listen: Vec<SocketAddr>,
+    /// Where files are kept; `None` for a folder that goes away at the end.
+    pub data: Option<PathBuf>,
+    /// What the server calls itself in `HELLO`: one word.
+    pub name: String,
+    /// Where a nick without a room goes.
+    pub lobby: RoomName,
+    /// What is allowed, and how long things take.
+    pub limits: Limits,
+}
+
+/// What is allowed, and how long things take.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections_max: usize,
+    /// Rooms in all.
+    pub rooms_max: usize,
+    /// Rooms that one connection is in.
+    pub rooms_per_connection_max: usize,
+    /// Bytes of a room's newest events that are held in memory for its readers.
+    pub tail_bytes_max: usize,
+    /// The same for what one nick was told; a nick that has left half of it unread is `busy`.
+    pub told_bytes_max: usize,
+    /// Requests of one connection that are read before it has taken the replies.
+    pub replies_max: usize,
+    /// Bytes of one file.
+    pub upload_bytes_max: u64,
+    /// Files in all.
+    pub files_max: usize,
+    /// Members up to which a room tells who comes and goes.
+    pub announce_up_to: usize,
+    /// How long a client may say nothing before it is greeted.
+    pub greet_after: Duration,
+    /// How long a member has stayed when its `JOIN` is announced.
+    pub announce_after: Duration,
+    /// How long a connection without nick and room may ask nothing.
+    pub idle_after: Duration,
+    /// How long a nick with a password is held for its owner's return.
+    pub guard_for: Duration,
+    /// How long the server waits for the client's end of a connection that it has ended.
+    pub drain_for: Duration,
+    /// How long everything may take to end when the server stops.
+    pub stop_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 16_384,
+            rooms_max: 10_000,
+            rooms_per_connection_max: 64,
+            tail_bytes_max: 512 << 10,
+            told_bytes_max: 64 << 10,
+            replies_max: 1024,
+            upload_bytes_max: 4 << 30,
+            files_max: 100_000,
+            announce_up_to: 500,
+            greet_after: Duration::from_millis(250),
+            announce_after: Duration::from_secs(1),
+            idle_after: Duration::from_secs(600),
+            guard_for: Duration::from_secs(120),
+            drain_for: Duration::from_secs(10),
+            stop_within: Duration::from_secs(4),
+        }
+    }
+}
+
+/// A limit as `protocol.md` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LimitRow {
+    /// What is limited.
+    pub what: &'static str,
+    /// How much, with its unit.
+    pub value: String,
+    /// The flag of `chatd` that changes it, if one does.
+    pub flag: Option<&'static str>,
+    /// Why it is so much.
+    pub reason: &'static str,
+}
+
+impl Limits {
+    /// Every limit with its value and reason.
+    pub fn rows(&self) -> Vec<LimitRow> {
+        let row = |what, value: String, flag: &'static str, reason| LimitRow {
+            what,
+            value,
+            flag: (!flag.is_empty()).then_some(flag),
+            reason,
+        };
+        let line = crate::protocol::line::LINE_BYTES_MAX;
+        let line_out = crate::protocol::line::LINE_OUT_BYTES_MAX;
+        vec![
+            row(
+                "line from a client, with its end",
+                format!("{line} bytes"),
+                "",
+                "a terminal hands over 4095 typed bytes and the end",
+            ),
+            row(
+                "line from the server, with its end",
+                format!("{line_out} bytes"),
+                "",
+                "the longest text, names, id and time",
+            ),
+            row(
+                "nick, and room after its #",
+                "32 characters".into(),
+                "",
+                "longer ones break every screen",
+            ),
+            row(
+                "file name",
+                "255 bytes".into(),
+                "",
+                "what file systems take",
+            ),
+            row(
+                "connections",
+                self.connections_max.to_string(),
+                "--max-connections",
+                "below the usual limit of 20,000 open files",
+            ),
+            row(
+                "rooms",
+                self.rooms_max.to_string(),
+                "",
+                "memory for names and topics stays in megabytes",
+            ),
+            row(
+                "rooms of one connection",
+                self.rooms_per_connection_max.to_string(),
+                "",
+                "each is looked at whenever the connection is written to",
+            ),
+            row(
+                "newest events of a room in memory",
+                bytes(self.tail_bytes_max as u64),
+                "",
+                "a slow reader has seconds to catch up, and a thousand busy rooms fit",
+            ),
+            row(
+                "private messages waiting for one nick",
+                bytes(self.told_bytes_max as u64),
+                "",
+                "whoever leaves half of it unread is busy",
+            ),
+            row(
+                "requests read ahead of their replies",
+                self.replies_max.to_string(),
+                "",
+                "a client that does not read is not read",
+            ),
+            row(
+                "one file",
+                bytes(self.upload_bytes_max),
+                "--max-upload",
+                "a disk image fits",
+            ),
+            row(
+                "files",
+                self.files_max.to_string(),
+                "",
+                "their names are held in memory",
+            ),
+            row(
+                "members up to which JOIN and PART are announced",
+                self.announce_up_to.to_string(),
+                "--announce-up-to",
+                "in a larger room they would be most of what is read",
+            ),
+            row(
+                "silence before the greeting",
+                time(self.greet_after),
+                "--greet-after",
+                "a script has spoken by then",
+            ),
+            row(
+                "stay before a JOIN is announced",
+                time(self.announce_after),
+                "--announce-after",
+                "who comes, speaks and goes makes no noise",
+            ),
+            row(
+                "asking nothing without nick and room",
+                time(self.idle_after),
+                "--idle-after",
+                "somebody reads HELP slowly",
+            ),
+            row(
+                "nick with a password held after its last connection",
+                time(self.guard_for),
+                "--guard-for",
+                "a broken connection comes back within it",
+            ),
+            row(
+                "waiting for a client to close",
+                time(self.drain_for),
+                "--drain-for",
+                "a last line on a slow link arrives",
+            ),
+            row(
+                "ending everything when the server stops",
+                time(self.stop_within),
+                "--stop-within",
+                "service managers wait 5 to 90 seconds",
+            ),
+        ]
+    }
+}
+
+fn bytes(n: u64) -> String {
+    match n {
+        n if n >= 1 << 30 && n % (1 << 30) == 0 => format!("{} GiB", n >> 30),
+        n if n >= 1 << 20 && n % (1 << 20) == 0 => format!("{} MiB", n >> 20),
+        n if n >= 1 << 10 && n % (1 << 10) == 0 => format!("{} KiB", n >> 10),
+        n => format!("{n} bytes"),
+    }
+}
+
+fn time(duration: Duration) -> String {
+    let ms = duration.as_millis();
+    match ms {
+        ms if ms >= 60_000 && ms % 60_000 == 0 => format!("{} min", ms / 60_000),
+        ms if ms >= 1000 && ms % 1000 == 0 => format!("{} s", ms / 1000),
+        ms => format!("{ms} ms"),
+    }
+}

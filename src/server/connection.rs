@@ -1,0 +1,390 @@
+//! A connection's task: moves bytes between a socket and its [`Session`].
+//!
+//! While nothing happens it holds no buffer: it waits until the socket is readable or there is news,
+//! borrows the thread's scratch, reads or writes all it can without waiting, and gives it back. It writes
+//! only what its session's cursors have not passed, so a slow client costs nobody anything.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_io::{Async, Timer};
+use futures_lite::future;
+use tracing::debug;
+
+use super::Server;
+use super::world::World;
+use crate::chat::Now;
+use crate::protocol::line::{Item, LineDecoder};
+use crate::session::output::Batch;
+use crate::session::{Effect, Session};
+
+/// How many bytes are read at once: as many as a write carries.
+const READ_BYTES: usize = 64 << 10;
+
+/// How often a connection whose input has ended, and which stays, is looked at: nothing else tells that
+/// its client has gone while its rooms are quiet.
+const LIVENESS_EVERY: Duration = Duration::from_secs(60);
+
+thread_local! {
+    /// What every connection on this thread reads into and writes from; never held while it waits.
+    static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; READ_BYTES], Batch::default()));
+}
+
+/// A client.
+pub(super) struct Connection {
+    pub(super) server: Arc<Server>,
+    pub(super) stream: Async<TcpStream>,
+    pub(super) session: Session,
+    decoder: LineDecoder,
+    /// What was read and cannot be taken yet; empty, and without memory, as a rule.
+    pub(super) input: Vec<u8>,
+    alarm: Option<Duration>,
+    /// The socket may have something to read.
+    pub(super) is_readable: bool,
+    /// The socket takes no more for now.
+    is_blocked: bool,
+    /// Nobody reads what is written any more.
+    pub(super) is_deaf: bool,
+    /// The client has nothing more to say.
+    pub(super) has_ended: bool,
+    /// The session knows that.
+    is_end_told: bool,
+    /// A transfer was cut: the connection ends without a word.
+    pub(super) is_cut: bool,
+}
+
+/// What a connection does next.
+enum Next {
+    Again,
+    Wait { reads: bool },
+    Transfer(Effect),
+    HangUp,
+}
+
+impl Connection {
+    /// A connection that was just accepted.
+    pub fn open(
+        server: Arc<Server>,
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+    ) -> io::Result<Self> {
+        let local = stream.get_ref().local_addr()?;
+        let now = server.clock.now();
+        let mut world = server.world();
+        let id = world.sit_down();
+        let mut session = Session::new(id, local, &world.chat, now);
+        if world.chat.connections() > server.config.limits.connections_max {
+            session.turn_away(&mut world.chat, now);
+        }
+        drop(world);
+        debug!(?id, %peer, "connected");
+        Ok(Self {
+            server,
+            stream,
+            session,
+            decoder: LineDecoder::default(),
+            input: Vec::new(),
+            alarm: None,
+            is_readable: true, // a script has often spoken before it is accepted
+            is_blocked: false,
+            is_deaf: false,
+            has_ended: false,
+            is_end_told: false,
+            is_cut: false,
+        })
+    }
+
+    /// Talks with the client until either has enough.
+    pub async fn run(mut self) {
+        loop {
+            match self.step() {
+                Next::Again => future::yield_now().await,
+                Next::Wait { reads } => self.wait(reads).await,
+                // Boxed, as all that is rare, so that the task of one that only talks is small.
+                Next::Transfer(effect) => Box::pin(self.transfer(effect)).await,
+                Next::HangUp => break,
+            }
+        }
+        self.leave();
+        if !self.is_deaf && !self.is_cut {
+            Box::pin(self.hang_up()).await;
+        }
+        let id = self.session.peer();
+        self.server.world().stand_up(id, self.alarm);
+        debug!(?id, "ended");
+    }
+
+    /// Does what can be done without waiting.
+    fn step(&mut self) -> Next {
+        if let Some(effect) = self.take_input() {
+            return Next::Transfer(effect);
+        }
+        self.flush();
+        let is_gone = self.is_deaf && self.is_end_told;
+        if self.session.is_over() || self.is_cut || is_gone {
+            return Next::HangUp;
+        }
+        let takes_lines = self.session.takes_lines(&self.server.config.limits);
+        match takes_lines && (self.is_readable || !self.input.is_empty() || self.owes_end()) {
+            true => Next::Again,
+            false => Next::Wait {
+                reads: takes_lines && !self.has_ended,
+            },
+        }
+    }
+
+    /// Reads once, if there may be something, and gives the session what it takes.
+    fn take_input(&mut self) -> Option<Effect> {
+        let now = self.server.clock.now();
+        let server = self.server.clone();
+        let carried = std::mem::take(&mut self.input);
+        let takes_lines = self.session.takes_lines(&server.config.limits);
+        SCRATCH.with_borrow_mut(|(buffer, _)| {
+            let mut read = 0;
+            if carried.is_empty() && self.is_readable && takes_lines && !self.has_ended {
+                read = self.read(buffer);
+            }
+            let bytes = match carried.is_empty() {
+                true => buffer.get(..read).unwrap_or_default(),
+                false => &carried,
+            };
+            let mut world = server.world();
+            self.on_time(&mut world, now);
+            let (rest, effect) = self.take_lines(bytes, &mut world, now);
+            if !self.session.is_ending() {
+                self.input = rest.to_vec();
+            }
+            let is_last = effect.is_none() && self.owes_end();
+            let effect = match is_last && self.session.takes_lines(&server.config.limits) {
+                true => self.tell_end(&mut world, now),
+                false => effect,
+            };
+            // Whatever was read by now is answered before the end.
+            if world.is_stopping && self.input.is_empty() && effect.is_none() {
+                self.session.shut_down(&mut world.chat, now);
+            }
+            let due = match self.is_end_told && !self.session.is_ending() {
+                true => Some(self.alarm.unwrap_or(now.uptime + LIVENESS_EVERY)),
+                false => self.session.due(&server.config.limits),
+            };
+            world.set_alarm(self.session.peer(), self.alarm, due);
+            self.alarm = due;
+            let released = world.settle();
+            drop(world);
+            super::transfer::release(&server, released);
+            effect
+        })
+    }
+
+    /// Gives the session the lines in `bytes` until it takes no more; returns the rest.
+    fn take_lines<'a>(
+        &mut self,
+        mut bytes: &'a [u8],
+        world: &mut World,
+        now: Now,
+    ) -> (&'a [u8], Option<Effect>) {
+        let limits = &self.server.config.limits;
+        while self.session.takes_lines(limits)
+            && let Some(item) = self.decoder.next(&mut bytes)
+        {
+            let chat = &mut world.chat;
+            match item {
+                Item::Line { bytes: line, end } => match self.session.apply(line, end, chat, now) {
+                    None => {}
+                    Some(Effect::Append(draft)) => world.append(draft, now),
+                    Some(effect) => return (bytes, Some(effect)),
+                },
+                Item::TooLong { head } => self.session.skipped(head, chat, now),
+                Item::Telnet(answer) => self.session.answer_telnet(answer),
+            }
+        }
+        (bytes, None)
+    }
+
+    /// The client's last line counts without its end; then the session learns that it was the last, at
+    /// once or, when a file is to be moved first, after that.
+    fn tell_end(&mut self, world: &mut World, now: Now) -> Option<Effect> {
+        let chat = &mut world.chat;
+        match self.decoder.finish() {
+            None | Some(Item::Telnet(_)) => {}
+            Some(Item::TooLong { head }) => self.session.skipped(head, chat, now),
+            Some(Item::Line { bytes, end }) => match self.session.apply(bytes, end, chat, now) {
+                None => {}
+                Some(Effect::Append(draft)) => world.append(draft, now),
+                Some(effect) => return Some(effect),
+            },
+        }
+        self.is_end_told = true;
+        self.session.end_of_input(&mut world.chat, now);
+        None
+    }
+
+    fn on_time(&mut self, world: &mut World, now: Now) {
+        world.looks(self.session.peer());
+        if self.alarm.is_some_and(|alarm| alarm <= now.uptime) {
+            self.alarm = None;
+            self.session.on_time(&mut world.chat, now);
+            if self.is_end_told
+                && matches!(self.stream.get_ref().take_error(), Ok(Some(_)) | Err(_))
+            {
+                self.is_deaf = true;
+                self.session.lost(&mut world.chat, now);
+            }
+        }
+    }
+
+    /// Reads once; 0 when there is nothing now or never again.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
+        match self.stream.get_ref().read(buffer) {
+            Ok(0) => {
+                self.end_input();
+                0
+            }
+            Ok(n) => {
+                // A short read has emptied the socket: the next one would only say so.
+                self.is_readable = n == buffer.len();
+                self.session.spoke();
+                n
+            }
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                self.is_readable = false;
+                0
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
+            Err(_) => {
+                // What came before the reset was read before this. Half a line may have been cut: it goes.
+                self.decoder = LineDecoder::default();
+                self.is_deaf = true;
+                self.end_input();
+                0
+            }
+        }
+    }
+
+    fn end_input(&mut self) {
+        self.has_ended = true;
+        self.is_readable = false;
+    }
+
+    /// Writes what there is, as far as the socket takes it.
+    pub(super) fn flush(&mut self) {
+        let server = self.server.clone();
+        SCRATCH.with_borrow_mut(|(_, batch)| {
+            while !self.is_blocked {
+                let mut world = server.world();
+                self.session.take_kept(&mut world.chat);
+                if self.is_deaf {
+                    return self.session.drop_output(&mut world.chat, batch);
+                }
+                self.session.fill(&mut world.chat, batch);
+                drop(world);
+                if batch.is_empty() {
+                    return;
+                }
+                let taken = self.write(batch.bytes());
+                self.session.sent(&mut server.world().chat, batch, taken);
+            }
+        });
+    }
+
+    /// Writes once, or until the socket takes no more; returns how many bytes it took.
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut taken = 0;
+        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            match self.stream.get_ref().write(rest) {
+                Ok(n) => taken += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_blocked = true;
+                    break;
+                }
+                Err(_) => {
+                    // It reads no more, but what it has said still counts.
+                    self.is_deaf = true;
+                    break;
+                }
+            }
+        }
+        taken
+    }
+
+    /// The input has ended and the session does not know.
+    fn owes_end(&self) -> bool {
+        self.has_ended && !self.is_end_told && self.input.is_empty()
+    }
+
+    /// Waits until there is something to read (if that is wanted), to write, or to know.
+    pub(super) async fn wait(&mut self, reads: bool) {
+        poll_fn(|cx| {
+            let mut is_ready = false;
+            if self.is_blocked {
+                // News can wait until there is space; whatever comes then goes out together.
+                if self.stream.poll_writable(cx).is_ready() {
+                    self.is_blocked = false;
+                    is_ready = true;
+                }
+            }
+            if reads && self.stream.poll_readable(cx).is_ready() {
+                self.is_readable = true;
+                is_ready = true;
+            }
+            let mut world = self.server.world();
+            if !self.is_blocked || world.is_stopping {
+                is_ready |= world.poll_news(self.session.peer(), cx.waker()).is_ready();
+            }
+            if is_ready {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// The chat does without this connection from here on.
+    fn leave(&mut self) {
+        let now = self.server.clock.now();
+        let mut world = self.server.world();
+        self.session.lost(&mut world.chat, now);
+        let released = world.settle();
+        drop(world);
+        super::transfer::release(&self.server, released);
+    }
+
+    /// Ends the server's side first, then reads and drops what still comes: closing at once would reset
+    /// the connection, and the last line be lost with it.
+    async fn hang_up(&mut self) {
+        if self.stream.get_ref().shutdown(Shutdown::Write).is_err() || self.has_ended {
+            return;
+        }
+        let limits = &self.server.config.limits;
+        let patience = match self.server.world().is_stopping {
+            true => limits.stop_within / 4,
+            false => limits.drain_for,
+        };
+        let drained = async {
+            let mut buffer = [0; 512];
+            loop {
+                match self.stream.get_ref().read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        if self.stream.readable().await.is_err() {
+                            break;
+                        }
+                    }
+                    Err(_) => break,
+                }
+            }
+        };
+        let late = async {
+            Timer::after(patience).await;
+        };
+        future::or(drained, late).await;
+    }
+}

@@ -1,0 +1,234 @@
+//! The server: the pure parts joined to sockets, threads and clocks, on smol.
+//!
+//! One lean task a connection (`connection`), one lock around all that they share (`world`), one task
+//! for everything that is due. Nothing uses this but `chatd`.
+
+mod connection;
+pub mod listen;
+mod transfer;
+mod world;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_io::{Async, Timer};
+use async_signal::{Signal, Signals};
+use futures_lite::{StreamExt, future};
+use smol::Executor;
+use tracing::{info, warn};
+
+use crate::chat::Now;
+use crate::config::Config;
+use crate::files::Store;
+use crate::protocol::Time;
+use connection::Connection;
+use world::World;
+
+/// How many connections more than allowed are told so; any further ones are dropped unheard.
+const TURNED_AWAY_MAX: usize = 256;
+
+/// Open files that are no connections: listeners, files being moved, the executor's own.
+const OTHER_FILES: u64 = 256;
+
+/// Why the server does not start; `Display` is one line for its operator.
+#[derive(Debug)]
+pub enum Error {
+    /// An address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The folder for files cannot be used.
+    Data(PathBuf, io::Error),
+    /// The operating system refuses something else.
+    System(&'static str, io::Error),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listen(addr, e) => write!(f, "cannot listen on {addr}: {}", Plain(e)),
+            Self::Data(path, e) => {
+                write!(f, "cannot keep files in {}: {}", path.display(), Plain(e))
+            }
+            Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
+        }
+    }
+}
+
+/// An I/O error in the system's words, without the number that Rust puts behind them.
+struct Plain<'a>(&'a io::Error);
+
+impl fmt::Display for Plain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.to_string();
+        let plain = text.split(" (os error").next().unwrap_or(&text);
+        f.write_str(&plain.to_lowercase())
+    }
+}
+
+/// What all connections share.
+struct Server {
+    config: Arc<Config>,
+    world: Mutex<World>,
+    store: Arc<Store>,
+    clock: Clock,
+}
+
+/// The two clocks that everything is timed by.
+struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    fn now(&self) -> Now {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Now {
+            time: Time(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
+            uptime: self.start.elapsed(),
+        }
+    }
+
+    /// The first id of a server whose log begins with it: microseconds, so that none is used again.
+    fn first_id(&self) -> u64 {
+        self.now().time.0.saturating_mul(1000).max(1)
+    }
+}
+
+impl Server {
+    fn world(&self) -> MutexGuard<'_, World> {
+        // Nothing under this lock waits or panics; it is held for microseconds.
+        self.world
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+}
+
+/// Serves until SIGINT or SIGTERM; `listening` is told the addresses once clients can connect. A second
+/// signal ends the process at once.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Error> {
+    let files = raise_file_limit();
+    let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
+    if room < config.limits.connections_max {
+        warn!("only {room} connections fit into the limit on open files ({files})");
+        config.limits.connections_max = room;
+    }
+    let mut listeners = Vec::new();
+    for addr in &config.listen {
+        listeners.push(listen::bind(*addr).map_err(|e| Error::Listen(*addr, e))?);
+    }
+    let store = Store::open(config.data.as_deref());
+    let store = store
+        .map_err(|e| Error::Data(config.data.clone().unwrap_or_else(std::env::temp_dir), e))?;
+    let signals = Signals::new([Signal::Int, Signal::Term]);
+    let mut signals = signals.map_err(|e| Error::System("listen for signals", e))?;
+
+    let config = Arc::new(config);
+    let clock = Clock {
+        start: Instant::now(),
+    };
+    let server = Arc::new(Server {
+        world: Mutex::new(World::new(config.clone(), clock.first_id())),
+        config,
+        store: Arc::new(store),
+        clock,
+    });
+    let addresses: Vec<_> = listeners
+        .iter()
+        .filter_map(|l| l.local_addr().ok())
+        .collect();
+    let executor = Arc::new(Executor::new());
+    let serving = async {
+        let mut accepting = Vec::new();
+        for listener in listeners {
+            let listener = Async::new(listener).map_err(|e| Error::System("watch a socket", e))?;
+            let accept = accept(server.clone(), executor.clone(), listener);
+            accepting.push(executor.spawn(accept));
+        }
+        let timing = executor.spawn(world::keep_time(server.clone()));
+        listening(&addresses);
+        signals.next().await;
+        info!("stopping");
+        drop(accepting);
+        let stop = stop(&server);
+        let again = async {
+            signals.next().await;
+        };
+        future::or(stop, again).await;
+        drop(timing);
+        Ok(())
+    };
+    smol::block_on(executor.run(serving))
+}
+
+/// Ends every connection, and returns when all have ended or their time is over.
+async fn stop(server: &Arc<Server>) {
+    server.world().stop();
+    let ended = async {
+        while server.world().chat.connections() > 0 {
+            Timer::after(Duration::from_millis(10)).await;
+        }
+    };
+    let late = async {
+        Timer::after(server.config.limits.stop_within).await;
+    };
+    future::or(ended, late).await;
+}
+
+async fn accept(
+    server: Arc<Server>,
+    executor: Arc<Executor<'static>>,
+    listener: Async<TcpListener>,
+) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => welcome(&server, &executor, stream, peer),
+            Err(e) => {
+                // Out of files, most likely: what is there goes on, and some will end.
+                warn!("cannot accept a connection: {e}");
+                Timer::after(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+fn welcome(
+    server: &Arc<Server>,
+    executor: &Executor<'static>,
+    stream: Async<TcpStream>,
+    peer: SocketAddr,
+) {
+    let connections = server.world().chat.connections();
+    if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
+        return;
+    }
+    let Ok(connection) = Connection::open(server.clone(), stream, peer) else {
+        return; // it has gone already
+    };
+    executor.spawn(connection.run()).detach();
+}
+
+/// Allows as many open files as the system lets this process have; returns how many.
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(e) = setrlimit(Resource::Nofile, limit) {
+        warn!("cannot raise the limit on open files: {e}");
+    }
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}

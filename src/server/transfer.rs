@@ -1,0 +1,304 @@
+//! Files on their way in and out of a connection, at constant memory.
+//!
+//! While a file comes in, the connection still gets its events between two pieces; while one goes out,
+//! nothing else does. Disk and digest are worked on threads for that (`blocking`), never here.
+
+use std::io;
+use std::sync::Arc;
+
+use smol::unblock;
+use tracing::warn;
+
+use super::Server;
+use super::connection::Connection;
+use crate::chat::File;
+use crate::files::Incoming;
+use crate::protocol::{Code, Digest, EventId, Verb};
+use crate::session::{Effect, Upload, UploadError};
+
+/// How many bytes of a file are in memory at once; larger pieces are no faster.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// How an upload came to its end.
+enum Received {
+    /// All of it, kept.
+    Whole(u64, Digest),
+    /// Nothing is kept, and so many bytes still come (all to the end of input for `None`).
+    Refused(UploadError, Option<u64>),
+    /// The server stops.
+    Cut,
+}
+
+impl Connection {
+    /// Does what a request wants done before the next line is looked at.
+    pub(super) async fn transfer(&mut self, effect: Effect) {
+        match effect {
+            Effect::Append(_) => {} // is no transfer, and done where it arises
+            Effect::Receive(upload) => self.receive_upload(upload).await,
+            Effect::Discard(length) => {
+                self.discard(length).await;
+                self.session.discarded();
+            }
+            Effect::Send { id, file, offset } => self.send_file(id, &file, offset).await,
+        }
+    }
+
+    async fn receive_upload(&mut self, upload: Upload) {
+        let received = self.receive(&upload).await;
+        let (outcome, rest) = match received {
+            Received::Cut => {
+                self.is_cut = true;
+                return;
+            }
+            Received::Whole(length, digest) => (Ok((length, digest)), Some(0)),
+            Received::Refused(error, rest) => (Err(error), rest),
+        };
+        let closes = outcome.as_ref().is_err_and(|error| error.closes);
+        let now = self.server.clock.now();
+        {
+            let mut world = self.server.world();
+            if let Some(Effect::Append(draft)) =
+                self.session.received(upload, outcome, &mut world.chat, now)
+            {
+                world.append(draft, now);
+            }
+            let released = world.settle();
+            drop(world);
+            release(&self.server, released);
+        }
+        if !closes && rest != Some(0) {
+            self.discard(rest).await;
+        }
+    }
+
+    async fn receive(&mut self, upload: &Upload) -> Received {
+        let store = self.server.store.clone();
+        let most = self.server.config.limits.upload_bytes_max;
+        let mut left = upload.length;
+        let mut incoming = match unblock(move || store.begin()).await {
+            Ok(incoming) => incoming,
+            Err(e) => return Received::Refused(disk_error(&e), left),
+        };
+        let mut piece = vec![0; piece_bytes(left)];
+        loop {
+            let Ok(taken) = self.next_bytes(&mut piece, left).await else {
+                return Received::Cut;
+            };
+            if taken == 0 {
+                break;
+            }
+            if incoming.length() + taken as u64 > most {
+                let text = format!("a file has at most {most} bytes here");
+                let error = UploadError {
+                    code: Code::TooLarge,
+                    text: text.into(),
+                    closes: true,
+                };
+                return Received::Refused(error, left);
+            }
+            left = left.map(|left| left.saturating_sub(taken as u64));
+            let written = unblock(move || {
+                let result = incoming.write(piece.get(..taken).unwrap_or_default());
+                (incoming, piece, result)
+            });
+            let result;
+            (incoming, piece, result) = written.await;
+            if let Err(e) = result {
+                return Received::Refused(disk_error(&e), left);
+            }
+        }
+        if left.is_some_and(|left| left > 0) {
+            let text = "the input ended before the file did";
+            let error = UploadError {
+                code: Code::Incomplete,
+                text: text.into(),
+                closes: true,
+            };
+            return Received::Refused(error, Some(0));
+        }
+        self.keep(incoming, upload.sha256).await
+    }
+
+    async fn keep(&mut self, incoming: Incoming, expected: Option<Digest>) -> Received {
+        let (length, digest) = incoming.sum();
+        if expected.is_some_and(|expected| expected != digest) {
+            let text = "the bytes do not have that sha256: they were altered on the way, or the length is wrong";
+            let error = UploadError {
+                code: Code::Corrupt,
+                text: text.into(),
+                closes: true,
+            };
+            return Received::Refused(error, Some(0));
+        }
+        let store = self.server.store.clone();
+        match unblock(move || store.keep(incoming, digest)).await {
+            Ok(()) => Received::Whole(length, digest),
+            Err(e) => Received::Refused(disk_error(&e), Some(0)),
+        }
+    }
+
+    /// Reads and drops so many bytes, or all to the end.
+    async fn discard(&mut self, mut left: Option<u64>) {
+        let mut piece = vec![0; piece_bytes(left)];
+        loop {
+            match self.next_bytes(&mut piece, left).await {
+                Err(Stopping) => {
+                    self.is_cut = true;
+                    return;
+                }
+                Ok(0) => return,
+                Ok(taken) => left = left.map(|left| left.saturating_sub(taken as u64)),
+            }
+        }
+    }
+
+    /// The next bytes of the input, `left` at most; 0 at its end. Meanwhile the client gets its events.
+    async fn next_bytes(&mut self, piece: &mut [u8], left: Option<u64>) -> Result<usize, Stopping> {
+        let most = left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        let most = most.min(piece.len());
+        let piece = piece.get_mut(..most).unwrap_or_default();
+        if piece.is_empty() {
+            return Ok(0);
+        }
+        if !self.input.is_empty() {
+            let taken = piece.len().min(self.input.len());
+            for (to, from) in piece.iter_mut().zip(self.input.drain(..taken)) {
+                *to = from;
+            }
+            if self.input.is_empty() {
+                self.input = Vec::new();
+            }
+            return Ok(taken);
+        }
+        loop {
+            if self.server.world().is_stopping {
+                return Err(Stopping);
+            }
+            self.server.world().looks(self.session.peer());
+            self.flush();
+            if self.has_ended {
+                return Ok(0);
+            }
+            let taken = self.read(piece);
+            if taken > 0 {
+                // The next piece is tried at once: while it is hashed and written, more will have come.
+                self.is_readable = true;
+                return Ok(taken);
+            }
+            if !self.has_ended {
+                self.wait(true).await;
+            }
+        }
+    }
+
+    async fn send_file(&mut self, id: EventId, file: &File, offset: u64) {
+        // Bytes come in one piece, after every reply before them.
+        loop {
+            self.flush();
+            if self.is_deaf || !self.session.owes_replies() {
+                break;
+            }
+            self.wait(false).await;
+        }
+        let (length, digest) = (file.file.length, file.file.sha256);
+        let store = self.server.store.clone();
+        let opened = unblock(move || {
+            let mut opened = store.get(digest)?;
+            io::Seek::seek(&mut opened, io::SeekFrom::Start(offset))?;
+            io::Result::Ok(opened)
+        });
+        let mut opened = match opened.await {
+            Ok(opened) => opened,
+            Err(e) => {
+                warn!("cannot read file {id}: {e}");
+                return self.session.failed(
+                    Verb::Download,
+                    "the file cannot be read; the server's log tells why",
+                );
+            }
+        };
+        let mut left = length.saturating_sub(offset);
+        let mut piece = format!("DATA {id} {left} {digest} {}\n", file.file.name).into_bytes();
+        while !self.is_deaf {
+            if !piece.is_empty() && self.write_all(&piece).await.is_err() {
+                self.is_deaf = true;
+            }
+            if left == 0 {
+                break;
+            }
+            let wanted = piece_bytes(Some(left));
+            let read = unblock(move || {
+                piece.resize(wanted, 0);
+                let result = io::Read::read_exact(&mut opened, &mut piece);
+                (opened, piece, result)
+            });
+            let result;
+            (opened, piece, result) = read.await;
+            if let Err(e) = result {
+                // The length was promised: only the end of the connection tells the client.
+                warn!("cannot read file {id}: {e}");
+                self.is_cut = true;
+                return;
+            }
+            left -= wanted as u64;
+        }
+        self.session.sent_file(id);
+    }
+
+    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let written = self
+                .stream
+                .write_with(|mut stream| io::Write::write(&mut stream, rest))
+                .await?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// The server stops, so transfers are cut.
+struct Stopping;
+
+fn piece_bytes(left: Option<u64>) -> usize {
+    let left = left.map_or(usize::MAX, |left| {
+        usize::try_from(left).unwrap_or(usize::MAX)
+    });
+    left.min(PIECE_BYTES)
+}
+
+/// What the peer is told when the disk does not take its file.
+fn disk_error(e: &io::Error) -> UploadError {
+    warn!("cannot keep a file: {e}");
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    let (code, text) = match e.kind() {
+        StorageFull | QuotaExceeded | FileTooLarge => {
+            (Code::Quota, "there is no space left for that file")
+        }
+        _ => (
+            Code::Internal,
+            "the file cannot be kept; the server's log tells why",
+        ),
+    };
+    UploadError {
+        code,
+        text: text.into(),
+        closes: false,
+    }
+}
+
+/// Has the store let go of files that nobody can ask for any more.
+pub(super) fn release(server: &Arc<Server>, digests: Vec<Digest>) {
+    for digest in digests {
+        let store = server.store.clone();
+        let released = unblock(move || {
+            if let Err(e) = store.release(digest) {
+                warn!("cannot remove a file: {e}");
+            }
+        });
+        released.detach();
+    }
+}

@@ -1,0 +1,210 @@
+//! What all connections share, under one lock, and the task that does what is due.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use async_io::Timer;
+use futures_lite::FutureExt;
+
+use super::Server;
+use crate::chat::{Chat, Draft, Now, PeerId, Place};
+use crate::config::Config;
+use crate::protocol::{Digest, EventId};
+
+/// The chat, and who waits for it.
+///
+/// One lock, because nearly all that happens touches a room, its members and their nicks at once, takes
+/// less than a microsecond, and runs on one thread.
+pub(super) struct World {
+    pub chat: Chat,
+    /// By the place of the connection.
+    seats: Vec<Seat>,
+    /// When which connection wants to be woken.
+    alarms: BTreeSet<(Duration, PeerId)>,
+    /// What the timekeeper waits for, and how it is told of something earlier.
+    next_alarm: Option<Duration>,
+    timekeeper: Option<Waker>,
+    next_id: u64,
+    /// The server ends; so does every connection, once what it read is answered.
+    pub is_stopping: bool,
+}
+
+/// How a connection's task is woken.
+#[derive(Default)]
+struct Seat {
+    waker: Option<Waker>,
+    /// There may be something for it since it last looked.
+    has_news: bool,
+}
+
+impl World {
+    pub fn new(config: Arc<Config>, first_id: u64) -> Self {
+        Self {
+            chat: Chat::new(config),
+            seats: Vec::new(),
+            alarms: BTreeSet::new(),
+            next_alarm: None,
+            timekeeper: None,
+            next_id: first_id,
+            is_stopping: false,
+        }
+    }
+
+    /// Takes a connection in.
+    pub fn sit_down(&mut self) -> PeerId {
+        let peer = self.chat.connect();
+        if self.seats.len() <= peer.slot() {
+            self.seats.resize_with(peer.slot() + 1, Seat::default);
+        }
+        if let Some(seat) = self.seats.get_mut(peer.slot()) {
+            *seat = Seat::default();
+        }
+        peer
+    }
+
+    /// Lets a connection go; its session has ended.
+    pub fn stand_up(&mut self, peer: PeerId, alarm: Option<Duration>) {
+        self.set_alarm(peer, alarm, None);
+        self.chat.disconnect(peer);
+        if let Some(seat) = self.seats.get_mut(peer.slot()) {
+            *seat = Seat::default();
+        }
+    }
+
+    /// Keeps what was said and publishes it. Until there is a log, the tail is all there is.
+    pub fn append(&mut self, draft: Draft, now: Now) {
+        let id = match draft.place {
+            Place::Room(_) => {
+                self.next_id += 1;
+                EventId::new(self.next_id)
+            }
+            Place::Nick(_) | Place::Everyone => None,
+        };
+        self.chat.publish(draft, id, now.time);
+    }
+
+    /// Wakes whoever has something to read or to do by now; called at the end of each change. Returns
+    /// the digests that a file less has, for the store.
+    pub fn settle(&mut self) -> Vec<Digest> {
+        let Self { chat, seats, .. } = self;
+        chat.take_news(|peer| {
+            if let Some(seat) = seats.get_mut(peer.slot()) {
+                seat.wake();
+            }
+        });
+        let next = self.first_alarm();
+        if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))
+            && let Some(timekeeper) = &self.timekeeper
+        {
+            timekeeper.wake_by_ref();
+        }
+        self.chat.take_released()
+    }
+
+    /// Marks that `peer` looks at all there is for it now.
+    pub fn looks(&mut self, peer: PeerId) {
+        if let Some(seat) = self.seats.get_mut(peer.slot()) {
+            seat.has_news = false;
+        }
+    }
+
+    /// Whether there may be something for `peer`; if not, `waker` is woken when there is.
+    pub fn poll_news(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
+        let Some(seat) = self.seats.get_mut(peer.slot()) else {
+            return Poll::Ready(());
+        };
+        if seat.has_news {
+            return Poll::Ready(());
+        }
+        // Cloning a waker costs as much as waking; it seldom changes.
+        if !seat
+            .waker
+            .as_ref()
+            .is_some_and(|known| known.will_wake(waker))
+        {
+            seat.waker = Some(waker.clone());
+        }
+        Poll::Pending
+    }
+
+    /// Has `peer` woken at `to`, and no longer at `from`.
+    pub fn set_alarm(&mut self, peer: PeerId, from: Option<Duration>, to: Option<Duration>) {
+        if from == to {
+            return;
+        }
+        if let Some(from) = from {
+            self.alarms.remove(&(from, peer));
+        }
+        if let Some(to) = to {
+            self.alarms.insert((to, peer));
+        }
+    }
+
+    /// Ends every connection.
+    pub fn stop(&mut self) {
+        self.is_stopping = true;
+        self.seats.iter_mut().for_each(Seat::wake);
+    }
+
+    fn first_alarm(&self) -> Option<Duration> {
+        let alarm = self.alarms.first().map(|(at, _)| *at);
+        [alarm, self.chat.next_due()].into_iter().flatten().min()
+    }
+
+    /// Does what is due and says when to come again.
+    fn ring(&mut self, now: Now) -> Option<Duration> {
+        self.chat.tick(now);
+        while let Some(&(at, peer)) = self.alarms.first()
+            && at <= now.uptime
+        {
+            self.alarms.pop_first();
+            if let Some(seat) = self.seats.get_mut(peer.slot()) {
+                seat.wake();
+            }
+        }
+        self.next_alarm = self.first_alarm();
+        self.next_alarm
+    }
+}
+
+impl Seat {
+    fn wake(&mut self) {
+        if !std::mem::replace(&mut self.has_news, true)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// How often local time is asked for anew: it changes twice a year.
+const ZONE_EVERY: Duration = Duration::from_secs(600);
+
+/// Does everything that is due, for ever: one timer for the whole server, so that a connection needs none.
+pub(super) async fn keep_time(server: Arc<Server>) {
+    let mut timer = Timer::never();
+    let mut zone_at = Duration::ZERO;
+    poll_fn(|cx| {
+        loop {
+            let now = server.clock.now();
+            let mut world = server.world();
+            if now.uptime >= zone_at {
+                zone_at = now.uptime + ZONE_EVERY;
+                world.chat.utc_offset_s = jiff::Zoned::now().offset().seconds();
+            }
+            world.timekeeper = Some(cx.waker().clone());
+            let next = world.ring(now).unwrap_or(zone_at).min(zone_at);
+            let released = world.settle();
+            drop(world);
+            super::transfer::release(&server, released);
+            timer.set_at(server.clock.start + next);
+            if timer.poll(cx).is_pending() {
+                return Poll::<()>::Pending;
+            }
+        }
+    })
+    .await;
+}

@@ -1,0 +1,514 @@
+//! One connection's side of the conversation: what is allowed now, replies in order, and how far it has
+//! read. Lines go in by [`Session::apply`], bytes come out by [`Session::fill`].
+//!
+//! Pure: no socket, task or clock. A session is a cursor on every tail that it reads and a short queue of
+//! replies; a reply to something said stands where that stands among the room's events, so the queue and
+//! the cursors advance together ([`output`]). What takes time (keeping a message, moving a file's bytes)
+//! is an [`Effect`] for the driver, which comes back with what became of it.
+
+mod list;
+pub mod output;
+mod request;
+mod talker;
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::chat::{Chat, Draft, File, NewFile, NickId, Now, PeerId, Place, RoomId, What};
+use crate::config::Limits;
+use crate::protocol::line::LineEnd;
+use crate::protocol::request::{Refusal, is_in_step};
+use crate::protocol::text::clean;
+use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
+use crate::tail::Seq;
+
+use output::{Pending, Then};
+
+/// What a session wants done that it cannot do itself. At most one comes from a line, and while a file
+/// is on its way the session takes no further line.
+#[derive(Debug)]
+pub enum Effect {
+    /// Keep this, then publish it.
+    Append(Draft),
+    /// Take so many bytes in (all to the end of input for `None`) and come back with
+    /// [`Session::received`].
+    Receive(Upload),
+    /// Read so many bytes (all to the end of input for `None`), drop them, and come back with
+    /// [`Session::discarded`].
+    Discard(Option<u64>),
+    /// Once all replies are out, send this file from the offset on, its `DATA` line first, and come back
+    /// with [`Session::sent_file`].
+    Send {
+        /// Its number.
+        id: EventId,
+        /// What it is.
+        file: Box<File>,
+        /// How many of its bytes the client has.
+        offset: u64,
+    },
+}
+
+/// A file that a client is about to send.
+#[derive(Debug)]
+pub struct Upload {
+    /// What it is called.
+    pub name: FileName,
+    /// How many bytes come; `None` for all to the end of input.
+    pub length: Option<u64>,
+    /// What the whole must hash to.
+    pub sha256: Option<Digest>,
+    /// Where it is announced.
+    room: RoomId,
+}
+
+/// How an upload ended badly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UploadError {
+    /// Why.
+    pub code: Code,
+    /// The same for people.
+    pub text: Cow<'static, str>,
+    /// Nobody knows where in the input a line begins now, so the connection ends.
+    pub closes: bool,
+}
+
+/// How many bytes of replies wait for a client before it is no longer read.
+const REPLY_BYTES_MAX: usize = 64 << 10;
+
+/// How events and replies are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dialect {
+    /// As `protocol.md` has them.
+    Plain,
+    /// The same, live events with id and time.
+    Stamped,
+    /// For people.
+    Talker,
+}
+
+/// A room that the connection reads, and how far it has.
+#[derive(Debug)]
+struct Membership {
+    room: RoomId,
+    /// The next entry of the room's tail to be sent.
+    cursor: Seq,
+    /// `PART` has been asked; what came before it is still sent.
+    is_leaving: bool,
+}
+
+/// The state of one connection.
+#[derive(Debug)]
+pub struct Session {
+    peer: PeerId,
+    nick: Option<NickId>,
+    /// The rooms, in the order in which they were last joined: the last one that is not being left is
+    /// the current one.
+    rooms: Vec<Membership>,
+    /// How far it has read what concerns everybody.
+    notes: Seq,
+    /// How far it has read what its nick was told.
+    told: Seq,
+    pending: VecDeque<Pending>,
+    /// How many bytes of text are in `pending`.
+    pending_bytes: usize,
+    /// The rest of a line of which a part has been sent.
+    unsent: Vec<u8>,
+    /// How requests are read from here on, and how replies to them are written.
+    input: Dialect,
+    /// How what comes out next is written; follows `input` when the reply that changes it is out.
+    output: Dialect,
+    /// When it last asked something; at first, when it came.
+    asked: Duration,
+    /// The address that the client reached, to tell people what to type.
+    local: SocketAddr,
+    /// Which room is read first; another one each time.
+    turn: u8,
+    has_spoken: bool,
+    /// A line that was not empty has come.
+    has_asked: bool,
+    stays: bool,
+    /// An upload's bytes have just ended: the next line must look like one.
+    is_after_upload: bool,
+    /// A file is on its way in or out.
+    is_busy: bool,
+    /// No further line is taken; it is over when all replies are out.
+    is_ending: bool,
+    is_over: bool,
+}
+
+impl Session {
+    /// A session of a connection that has just come, at `local`, the server's end of it.
+    pub fn new(peer: PeerId, local: SocketAddr, chat: &Chat, now: Now) -> Self {
+        Self {
+            peer,
+            nick: None,
+            rooms: Vec::new(),
+            notes: chat.end(Place::Everyone),
+            told: 0,
+            pending: VecDeque::new(),
+            pending_bytes: 0,
+            unsent: Vec::new(),
+            input: Dialect::Plain,
+            output: Dialect::Plain,
+            asked: now.uptime,
+            local,
+            turn: 0,
+            has_spoken: false,
+            has_asked: false,
+            stays: false,
+            is_after_upload: false,
+            is_busy: false,
+            is_ending: false,
+            is_over: false,
+        }
+    }
+
+    /// The connection it is of.
+    pub fn peer(&self) -> PeerId {
+        self.peer
+    }
+
+    /// Whether it takes another line now: no file is on its way, and the client takes its replies.
+    pub fn takes_lines(&self, limits: &Limits) -> bool {
+        // A list that is still being made must not see what later requests change.
+        let is_listing = matches!(self.pending.back(), Some(Pending::List(_)));
+        let has_space =
+            self.pending.len() < limits.replies_max && self.pending_bytes < REPLY_BYTES_MAX;
+        !self.is_busy && !self.is_ending && !is_listing && has_space
+    }
+
+    /// Whether it has ended and everything is out: the server closes its side now.
+    pub fn is_over(&self) -> bool {
+        self.is_over && self.unsent.is_empty()
+    }
+
+    /// Whether it ends once its replies are out.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending
+    }
+
+    /// The client has sent something, so it need not be greeted.
+    pub fn spoke(&mut self) {
+        self.has_spoken = true;
+    }
+
+    /// Takes one line of input without its end.
+    pub fn apply(
+        &mut self,
+        line: &[u8],
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        if line.iter().all(|b| *b == b' ') {
+            return None;
+        }
+        if !std::mem::replace(&mut self.has_asked, true) && is_http(line) {
+            let text = "this is a line protocol, not HTTP; see protocol.md";
+            self.close(Code::NotAllowed, text, chat, now);
+            return None;
+        }
+        if self.is_after_upload && !is_in_step(line) {
+            let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
+            self.end(Refusal::of_line(Code::OutOfStep, text), chat, now);
+            return None;
+        }
+        self.is_after_upload = false;
+        self.asked = now.uptime;
+        let read = match self.input {
+            Dialect::Talker => self.read_talk(line),
+            Dialect::Plain | Dialect::Stamped => Request::parse(line),
+        };
+        let done = match read {
+            Ok(None) => Ok(None),
+            Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
+            Ok(Some(request)) => self.request(request, chat, now),
+            // The bytes of a file follow, nobody knows how many.
+            Err(refusal) if refusal.verb == Some(Verb::Upload) && self.input != Dialect::Talker => {
+                self.end(refusal, chat, now);
+                return None;
+            }
+            Err(refusal) => Err(refusal),
+        };
+        done.unwrap_or_else(|refusal| {
+            self.refuse(&refusal);
+            None
+        })
+    }
+
+    /// A line was too long and has been skipped; this is how it began.
+    pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
+        let refusal = Refusal::of_line(
+            Code::TooLong,
+            "a line has at most 4096 bytes; UPLOAD takes more",
+        );
+        self.asked = now.uptime;
+        let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
+        let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
+        if self.input != Dialect::Talker && (is_upload || self.is_after_upload) {
+            return self.end(refusal, chat, now);
+        }
+        self.refuse(&refusal);
+    }
+
+    /// Queues the answer that a client's telnet waits for.
+    pub fn answer_telnet(&mut self, answer: [u8; 3]) {
+        self.push(answer.to_vec(), Then::Nothing);
+    }
+
+    /// The client has nothing more to say: ends once everything is answered, unless told to stay.
+    pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
+        if !self.stays && !self.is_ending {
+            self.go("", chat, now);
+            self.push(Vec::new(), Then::Close);
+        }
+    }
+
+    /// The server stops: whatever was read is answered, then comes `CLOSED`.
+    pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
+        self.close(
+            Code::ShuttingDown,
+            "the server is stopping; come back soon",
+            chat,
+            now,
+        );
+    }
+
+    /// The server does not take this connection.
+    pub fn turn_away(&mut self, chat: &mut Chat, now: Now) {
+        self.close(
+            Code::Busy,
+            "there are too many connections; try again later",
+            chat,
+            now,
+        );
+    }
+
+    /// The connection has gone, without a word.
+    pub fn lost(&mut self, chat: &mut Chat, now: Now) {
+        self.go("", chat, now);
+        self.is_over = true;
+    }
+
+    /// When [`Self::on_time`] is to be called, if nothing happens before.
+    pub fn due(&self, limits: &Limits) -> Option<Duration> {
+        if self.is_ending {
+            None
+        } else if !self.has_spoken {
+            Some(self.asked + limits.greet_after)
+        } else if self.nick.is_none() && self.rooms.is_empty() && !self.is_busy {
+            Some(self.asked + limits.idle_after)
+        } else {
+            None
+        }
+    }
+
+    /// Does what is due: greets one that is silent, ends one that is idle.
+    pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
+        if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
+            return;
+        }
+        if self.has_spoken {
+            let text = "nothing was asked for a long time, without a nick or a room";
+            return self.close(Code::Idle, text, chat, now);
+        }
+        self.has_spoken = true;
+        let greeting = format!(
+            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. Nothing is kept once the server stops.\n",
+            crate::protocol::VERSION,
+            chat.config.name
+        );
+        self.push(greeting.into_bytes(), Then::Nothing);
+    }
+
+    /// An upload has ended: announces the file, or refuses it.
+    pub fn received(
+        &mut self,
+        upload: Upload,
+        outcome: Result<(u64, Digest), UploadError>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        self.is_busy = false;
+        self.is_after_upload = true;
+        match outcome {
+            Ok((length, sha256)) => {
+                let file = NewFile {
+                    name: upload.name,
+                    length,
+                    sha256,
+                };
+                let what = What::File(Box::new(file));
+                let shown = format!("{length} {sha256}");
+                Some(self.append(
+                    Verb::Upload,
+                    Place::Room(upload.room),
+                    what,
+                    "",
+                    Some(shown),
+                    chat,
+                ))
+            }
+            Err(error) => {
+                let refusal = Refusal::new(Verb::Upload, error.code, error.text);
+                match error.closes {
+                    true => self.end(refusal, chat, now),
+                    false => self.refuse(&refusal),
+                }
+                None
+            }
+        }
+    }
+
+    /// The bytes of a refused upload have been dropped.
+    pub fn discarded(&mut self) {
+        self.is_busy = false;
+        self.is_after_upload = true;
+    }
+
+    /// A file has been sent whole.
+    pub fn sent_file(&mut self, id: EventId) {
+        self.is_busy = false;
+        self.push(format!("OK DOWNLOAD {id}\n").into_bytes(), Then::Nothing);
+    }
+
+    /// What was asked cannot be done, through no fault of the client.
+    pub fn failed(&mut self, verb: Verb, text: &'static str) {
+        self.is_busy = false;
+        self.refuse(&Refusal::new(verb, Code::Internal, text));
+    }
+
+    /// Learns which of the things that it appended are kept now.
+    pub fn take_kept(&mut self, chat: &mut Chat) {
+        let mut kept = chat.take_kept(self.peer).into_iter();
+        let mut next = kept.next();
+        for pending in &mut self.pending {
+            if let Pending::Kept(reply) = pending
+                && reply.kept.is_none()
+            {
+                reply.kept = next.take();
+                next = kept.next();
+            }
+        }
+    }
+
+    /// The room that what is said goes to.
+    fn current(&self) -> Option<RoomId> {
+        let mut rooms = self.rooms.iter().rev();
+        rooms
+            .find(|membership| !membership.is_leaving)
+            .map(|membership| membership.room)
+    }
+
+    /// The rooms that are not being left.
+    fn room_ids(&self) -> Vec<RoomId> {
+        let rooms = self
+            .rooms
+            .iter()
+            .filter(|membership| !membership.is_leaving);
+        rooms.map(|membership| membership.room).collect()
+    }
+
+    /// Leaves every room and the nick, as others see it; the tails are read up to here.
+    fn go(&mut self, text: &str, chat: &mut Chat, now: Now) {
+        for membership in &mut self.rooms {
+            if !std::mem::replace(&mut membership.is_leaving, true) {
+                chat.leave(membership.room, self.peer, self.nick, text, now);
+            }
+        }
+        if let Some(nick) = self.nick.take() {
+            chat.drop_nick(nick, self.peer, now);
+        }
+        self.is_ending = true;
+    }
+
+    /// Refuses and ends the connection.
+    fn end(&mut self, refusal: Refusal, chat: &mut Chat, now: Now) {
+        self.refuse(&refusal);
+        self.go("", chat, now);
+        self.push(Vec::new(), Then::Close);
+    }
+
+    /// Ends the connection with a last line.
+    fn close(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
+        if self.is_ending {
+            return;
+        }
+        let line = match self.input {
+            Dialect::Talker => format!("! {text}\n"),
+            Dialect::Plain | Dialect::Stamped => format!("CLOSED {code} {text}\n"),
+        };
+        self.go("", chat, now);
+        self.push(line.into_bytes(), Then::Close);
+    }
+
+    fn refuse(&mut self, refusal: &Refusal) {
+        let line = match self.input {
+            Dialect::Talker => format!("! {}\n", clean(&refusal.text)),
+            Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
+        };
+        self.push(line.into_bytes(), Then::Nothing);
+    }
+
+    /// Queues the reply `OK VERB rest`, or what a person is told instead.
+    fn ok(&mut self, verb: Verb, rest: &str, talk: &str, then: Then) {
+        let line = match (self.input, talk) {
+            (Dialect::Talker, "") => String::new(),
+            (Dialect::Talker, talk) => format!("-- {talk}\n"),
+            (Dialect::Plain | Dialect::Stamped, _) => match rest {
+                "" => format!("OK {verb}\n"),
+                rest => format!("OK {verb} {rest}\n"),
+            },
+        };
+        self.push(line.into_bytes(), then);
+    }
+
+    fn push(&mut self, text: Vec<u8>, then: Then) {
+        self.pending_bytes += text.len();
+        self.pending.push_back(Pending::Text {
+            text,
+            after: None,
+            then,
+        });
+    }
+
+    /// The effect that keeps something; its reply waits for that, at its place among the room's events.
+    fn append(
+        &mut self,
+        verb: Verb,
+        place: Place,
+        what: What,
+        text: &str,
+        shown: Option<String>,
+        chat: &Chat,
+    ) -> Effect {
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        let nick = nick.map_or("?", |holder| holder.nick.as_str());
+        let mut body = String::with_capacity(nick.len() + 1 + text.len());
+        body.push_str(nick);
+        if !text.is_empty() {
+            body.push(' ');
+            body.push_str(text);
+        }
+        self.pending.push_back(Pending::Kept(output::KeptReply {
+            verb,
+            place,
+            shown: shown.map(String::into_boxed_str),
+            kept: None,
+        }));
+        Effect::Append(Draft {
+            place,
+            author: self.peer,
+            what,
+            body,
+        })
+    }
+}
+
+/// Whether a first line is a browser's: it must not go on, or a web page could have it say things here.
+fn is_http(line: &[u8]) -> bool {
+    let is_request = line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1");
+    is_request && line.first().is_some_and(u8::is_ascii_uppercase)
+}

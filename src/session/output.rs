@@ -1,0 +1,480 @@
+//! What comes out of a session: queued replies, and everything that its cursors have not passed.
+//!
+//! [`Session::fill`] writes into a batch without changing anything; once the network has taken so many
+//! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
+//! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
+
+use memchr::{memchr, memchr_iter};
+
+use super::list::List;
+use super::{Dialect, Session, talker};
+use crate::chat::{Chat, Kept, Place, RoomId};
+use crate::protocol::Verb;
+use crate::tail::{Seq, Tail};
+
+/// A reply that waits for its turn.
+#[derive(Debug)]
+pub(super) enum Pending {
+    /// Lines as they are; after all events of a room up to there, if one is named.
+    Text {
+        text: Vec<u8>,
+        after: Option<(RoomId, Seq)>,
+        then: Then,
+    },
+    /// The reply to something that is being kept.
+    Kept(KeptReply),
+    /// A list, of which each line is made when it is sent.
+    List(Box<List>),
+}
+
+/// The reply to something that is being kept: it stands where that stands in its room.
+#[derive(Debug)]
+pub(super) struct KeptReply {
+    pub verb: Verb,
+    pub place: Place,
+    /// What `OK` tells besides id and time.
+    pub shown: Option<Box<str>>,
+    /// `None` while it is not kept.
+    pub kept: Option<Kept>,
+}
+
+/// What happens once a reply is out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    Nothing,
+    /// The room is no longer read.
+    Leave(RoomId),
+    /// What follows is written so.
+    Dialect(Dialect),
+    /// The connection is over.
+    Close,
+}
+
+/// Bytes to be sent, and what each stretch of them advances. Made to be used again and again.
+#[derive(Debug, Default)]
+pub struct Batch {
+    bytes: Vec<u8>,
+    runs: Vec<Run>,
+    /// How far each of the session's rooms is read with this batch; `None` once left.
+    cursors: Vec<Option<Seq>>,
+}
+
+/// How many bytes a batch has at most, but for one line: enough that the cost of a write is in its bytes.
+pub const BATCH_BYTES_MAX: usize = 64 << 10;
+
+#[derive(Debug)]
+struct Run {
+    /// Where in the batch it ends.
+    end: usize,
+    step: Step,
+}
+
+/// What is true once a run has been sent.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The rest of a line is out.
+    Unsent,
+    /// The first pending reply is out.
+    Reply,
+    /// Lines of the list that is the first pending reply are out.
+    Listed(List),
+    Room(RoomId, Seq),
+    Notes(Seq),
+    Told(Seq),
+}
+
+impl Batch {
+    /// Whether there was nothing to send. (One that only passes entries has no bytes and is not empty.)
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.runs.clear();
+        self.cursors.clear();
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES_MAX
+    }
+
+    fn run(&mut self, step: Step) {
+        self.runs.push(Run {
+            end: self.bytes.len(),
+            step,
+        });
+    }
+}
+
+impl Session {
+    /// Writes into `batch` what is to be sent next, replies first; an empty one means that all is out.
+    pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) {
+        batch.clear();
+        if !self.unsent.is_empty() {
+            batch.bytes.extend_from_slice(&self.unsent);
+            batch.run(Step::Unsent);
+        }
+        batch
+            .cursors
+            .extend(self.rooms.iter().map(|membership| Some(membership.cursor)));
+        let mut dialect = self.output;
+        for pending in &self.pending {
+            if batch.is_full() {
+                return;
+            }
+            match pending {
+                Pending::Text { text, after, then } => {
+                    if let Some((room, seq)) = after
+                        && !self.fill_room(*room, *seq, dialect, chat, batch)
+                    {
+                        return;
+                    }
+                    batch.bytes.extend_from_slice(text);
+                    batch.run(Step::Reply);
+                    match then {
+                        Then::Nothing => {}
+                        Then::Leave(room) => {
+                            if let Some(at) = self.reading(*room, batch) {
+                                batch.cursors[at] = None;
+                            }
+                        }
+                        Then::Dialect(next) => dialect = *next,
+                        Then::Close => return,
+                    }
+                }
+                Pending::Kept(reply) => {
+                    let Some(kept) = reply.kept else {
+                        return;
+                    };
+                    if !self.fill_own(reply, kept, dialect, chat, batch) {
+                        return;
+                    }
+                }
+                Pending::List(list) => {
+                    let mut list = List::clone(list);
+                    while list.write_next(chat, &mut batch.bytes) {
+                        batch.run(Step::Listed(list));
+                        if batch.is_full() {
+                            return;
+                        }
+                    }
+                    list.write_end(chat, &mut batch.bytes);
+                    batch.run(Step::Reply);
+                }
+            }
+        }
+        if self.is_ending {
+            return;
+        }
+        self.fill_tail(Place::Everyone, self.notes, dialect, chat, batch);
+        if let Some(nick) = self.nick {
+            self.fill_tail(Place::Nick(nick), self.told, dialect, chat, batch);
+        }
+        // Each time another room comes first, so that a busy one does not starve the others.
+        let count = self.rooms.len();
+        for n in 0..count {
+            let at = (usize::from(self.turn) + n) % count;
+            if let Some(membership) = self.rooms.get(at) {
+                self.fill_room(membership.room, Seq::MAX, dialect, chat, batch);
+            }
+        }
+    }
+
+    /// Advances by the first `taken` bytes of `batch`, which was filled by this session and sent so far.
+    pub fn sent(&mut self, chat: &mut Chat, batch: &Batch, taken: usize) {
+        self.turn = self.turn.wrapping_add(1);
+        let mut start = 0;
+        let mut runs = batch.runs.iter().peekable();
+        while let Some(run) = runs.next_if(|run| run.end <= taken) {
+            self.advance(run.step, chat);
+            start = run.end;
+        }
+        if taken > start
+            && let Some(run) = runs.next()
+        {
+            self.cut(chat, batch, run, taken);
+            // What ends at the same byte has gone with it.
+            while let Some(same) = runs.next_if(|same| same.end == run.end) {
+                self.advance(same.step, chat);
+            }
+        }
+    }
+
+    /// Nobody will read this connection again: forgets what it was to be sent.
+    pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
+        self.fill(chat, batch);
+        while !batch.is_empty() {
+            self.sent(chat, batch, batch.bytes.len());
+            self.fill(chat, batch);
+        }
+    }
+
+    /// Whether a reply is still to be sent, so a file's bytes cannot begin.
+    pub fn owes_replies(&self) -> bool {
+        !self.pending.is_empty() || !self.unsent.is_empty()
+    }
+
+    /// Advances by a run of which only a part has been sent: the rest of the line that was cut is kept.
+    fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) {
+        let rest = batch.bytes.get(taken..run.end).unwrap_or_default();
+        let is_at_line = taken.checked_sub(1).and_then(|at| batch.bytes.get(at)) == Some(&b'\n');
+        let line = match (is_at_line, memchr(b'\n', rest)) {
+            (true, _) => 0,
+            (false, Some(at)) => at + 1,
+            (false, None) => rest.len(),
+        };
+        // A run of events is one line each, so the lines after the cut are the entries after it.
+        let after = rest
+            .get(line..)
+            .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
+        let (kept, step) = match run.step {
+            Step::Room(room, seq) => (line, Step::Room(room, seq.saturating_sub(after))),
+            Step::Notes(seq) => (line, Step::Notes(seq.saturating_sub(after))),
+            Step::Told(seq) => (line, Step::Told(seq.saturating_sub(after))),
+            step @ (Step::Unsent | Step::Reply | Step::Listed(_)) => (rest.len(), step),
+        };
+        let kept = rest.get(..kept).unwrap_or_default().to_vec();
+        self.advance(step, chat);
+        self.unsent = kept;
+    }
+
+    fn advance(&mut self, step: Step, chat: &mut Chat) {
+        match step {
+            Step::Unsent => self.unsent = Vec::new(),
+            Step::Notes(seq) => self.notes = seq,
+            Step::Told(seq) => {
+                self.told = seq;
+                if let Some(nick) = self.nick {
+                    chat.has_told(nick, seq);
+                }
+            }
+            Step::Room(room, seq) => {
+                // Of a room that was left and entered again, the older membership comes first.
+                if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
+                    membership.cursor = seq;
+                }
+            }
+            Step::Listed(progress) => {
+                if let Some(Pending::List(list)) = self.pending.front_mut() {
+                    **list = progress;
+                }
+            }
+            Step::Reply => {
+                if let Some(Pending::Text { text, then, .. }) = self.pending.pop_front() {
+                    self.pending_bytes = self.pending_bytes.saturating_sub(text.len());
+                    self.after_reply(then);
+                }
+            }
+        }
+        if self.pending.is_empty() && self.pending.capacity() > 8 {
+            self.pending = std::collections::VecDeque::new();
+        }
+    }
+
+    fn after_reply(&mut self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Leave(room) => {
+                if let Some(at) = self.rooms.iter().position(|m| m.room == room) {
+                    self.rooms.remove(at);
+                }
+            }
+            Then::Dialect(dialect) => self.output = dialect,
+            Then::Close => self.is_over = true,
+        }
+    }
+
+    /// The index of the membership of `room` that `batch` has not left.
+    fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
+        let mut rooms = self.rooms.iter().zip(&batch.cursors);
+        rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
+    }
+
+    /// Writes the events of `room` before `to`; false when the batch is full before that.
+    fn fill_room(
+        &self,
+        room: RoomId,
+        to: Seq,
+        dialect: Dialect,
+        chat: &Chat,
+        batch: &mut Batch,
+    ) -> bool {
+        let Some((at, from)) = self
+            .reading(room, batch)
+            .and_then(|at| Some((at, batch.cursors.get(at).copied()??)))
+        else {
+            return true;
+        };
+        let place = Place::Room(room);
+        let next = self.fill_span(place, from, to, dialect, chat, batch);
+        if let Some(cursor) = batch.cursors.get_mut(at) {
+            *cursor = Some(next);
+        }
+        let end = chat.tail(place).map_or(to, Tail::end);
+        next >= to.min(end)
+    }
+
+    fn fill_tail(&self, place: Place, from: Seq, dialect: Dialect, chat: &Chat, batch: &mut Batch) {
+        self.fill_span(place, from, Seq::MAX, dialect, chat, batch);
+    }
+
+    /// Writes the entries `from..to` that are there and not one's own, as far as the batch has space.
+    /// Returns the entry after the last one that was passed.
+    fn fill_span(
+        &self,
+        place: Place,
+        mut from: Seq,
+        to: Seq,
+        dialect: Dialect,
+        chat: &Chat,
+        batch: &mut Batch,
+    ) -> Seq {
+        let Some(tail) = chat.tail(place) else {
+            return from;
+        };
+        let step = |seq| match place {
+            Place::Everyone => Step::Notes(seq),
+            Place::Nick(_) => Step::Told(seq),
+            Place::Room(room) => Step::Room(room, seq),
+        };
+        if from < tail.first() && from < to {
+            // What it has not read is no longer there.
+            self.write_gap(place, dialect, chat, &mut batch.bytes);
+            from = tail.first();
+            batch.run(step(from));
+        }
+        let to = to.min(tail.end());
+        while from < to && !batch.is_full() {
+            let start = from;
+            if dialect == Dialect::Plain {
+                from = tail.copy(from, to, self.peer, &mut batch.bytes, BATCH_BYTES_MAX);
+            }
+            if from == start {
+                // An entry that is formatted for this reader, or its own, which is passed.
+                if let Some((entry, line)) = tail.get(from)
+                    && entry.author != Some(self.peer)
+                {
+                    self.write_event(place, &entry, line, dialect, chat, &mut batch.bytes);
+                }
+                from += 1;
+            }
+            batch.run(step(from));
+        }
+        from
+    }
+
+    fn write_event(
+        &self,
+        place: Place,
+        entry: &crate::tail::Entry,
+        line: &str,
+        dialect: Dialect,
+        chat: &Chat,
+        out: &mut Vec<u8>,
+    ) {
+        match (dialect, place) {
+            (Dialect::Talker, _) => {
+                let here = self.current().map(Place::Room) == Some(place);
+                talker::write_event(line, entry.time, here, chat.utc_offset_s, out);
+            }
+            (Dialect::Plain, _) | (_, Place::Everyone) => out.extend_from_slice(line.as_bytes()),
+            (Dialect::Stamped, _) => {
+                out.extend_from_slice(b"LIVE ");
+                match entry.id {
+                    Some(id) => out.extend_from_slice(id.to_string().as_bytes()),
+                    None => out.push(b'-'),
+                }
+                out.push(b' ');
+                entry.time.encode(out);
+                out.push(b' ');
+                out.extend_from_slice(line.as_bytes());
+            }
+        }
+        out.push(b'\n');
+    }
+
+    fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Vec<u8>) {
+        let name = match place {
+            Place::Everyone => "*",
+            Place::Room(room) => chat.room(room).map_or("?", |room| room.name.as_str()),
+            Place::Nick(nick) => chat.holder(nick).map_or("?", |holder| holder.nick.as_str()),
+        };
+        let line = match dialect {
+            Dialect::Talker => {
+                format!("-- you read too slowly: some of {name} was left out here\n")
+            }
+            Dialect::Plain | Dialect::Stamped => format!("GAP {name}\n"),
+        };
+        out.extend_from_slice(line.as_bytes());
+    }
+
+    /// Writes the reply to something that is kept, after all that its room had before it; false when
+    /// the batch is full before that.
+    fn fill_own(
+        &self,
+        reply: &KeptReply,
+        kept: Kept,
+        dialect: Dialect,
+        chat: &Chat,
+        batch: &mut Batch,
+    ) -> bool {
+        if let Place::Room(room) = reply.place
+            && let Some(at) = self.reading(room, batch)
+        {
+            if !self.fill_room(room, kept.seq, dialect, chat, batch) {
+                return false;
+            }
+            if let Some(Some(cursor)) = batch.cursors.get_mut(at)
+                && *cursor == kept.seq
+            {
+                *cursor += 1;
+                // The entry is passed with its reply: `Step::Reply` follows at the same byte.
+                reply.write(kept, dialect, &mut batch.bytes);
+                batch.run(Step::Room(room, kept.seq + 1));
+                batch.run(Step::Reply);
+                return true;
+            }
+        }
+        reply.write(kept, dialect, &mut batch.bytes);
+        batch.run(Step::Reply);
+        true
+    }
+}
+
+impl KeptReply {
+    fn write(&self, kept: Kept, dialect: Dialect, out: &mut Vec<u8>) {
+        let id = kept.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        if dialect == Dialect::Talker {
+            let text = match (self.verb, &self.shown) {
+                (Verb::Topic, Some(shown)) => format!("-- topic of {shown}\n"),
+                (Verb::Remove, Some(shown)) => format!("-- {shown} is taken back\n"),
+                _ => String::new(),
+            };
+            out.extend_from_slice(text.as_bytes());
+            return;
+        }
+        out.extend_from_slice(b"OK ");
+        out.extend_from_slice(self.verb.word().as_bytes());
+        out.push(b' ');
+        match (self.verb, &self.shown) {
+            (Verb::Upload, Some(shown)) => {
+                out.extend_from_slice(id.as_bytes());
+                out.push(b' ');
+                out.extend_from_slice(shown.as_bytes());
+            }
+            (_, Some(shown)) => out.extend_from_slice(shown.as_bytes()),
+            (_, None) => {
+                out.extend_from_slice(id.as_bytes());
+                out.push(b' ');
+                kept.time.encode(out);
+            }
+        }
+        out.push(b'\n');
+    }
+}

@@ -1,0 +1,503 @@
+//! What each request does.
+
+use super::list::List;
+use super::output::{Pending, Then};
+use super::{Dialect, Effect, Membership, Session, Upload};
+use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
+use crate::protocol::line::LineEnd;
+use crate::protocol::request::{JoinFrom, Refusal, Target, UploadRequest};
+use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
+
+/// How many bytes of a list are made when it is asked for.
+const LIST_BYTES_MAX: usize = 8 << 10;
+
+type Done = Result<Option<Effect>, Refusal>;
+
+/// Names the verb that could not be done.
+fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
+    move |(code, text)| Refusal::new(verb, code, text)
+}
+
+impl Session {
+    pub(super) fn request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
+        let verb = request.verb();
+        match request {
+            Request::Msg { text } => self.say(verb, What::Msg, &text, chat),
+            Request::Me { text } => self.say(verb, What::Me, &text, chat),
+            Request::Tell { to, text } => self.tell(to, &text, chat),
+            Request::Nick { nick, password } => {
+                self.take_nick(nick, password.as_deref(), chat, now)
+            }
+            Request::Join {
+                room,
+                from: JoinFrom::Now,
+            } => self.join(&room, chat, now),
+            Request::Join { .. } => Err(Refusal::new(
+                verb,
+                Code::UnknownVerb,
+                "replay is not there yet: JOIN <room>",
+            )),
+            Request::Part { room } => self.part(room, chat, now),
+            Request::Topic { room, text: None } => self.show_topic(room, chat),
+            Request::Topic {
+                room,
+                text: Some(text),
+            } => self.set_topic(room, &text, chat),
+            Request::Rooms => self.list(List::rooms(), chat),
+            Request::Who { room } => {
+                let room = self.room_to_read(verb, room.as_ref(), chat)?;
+                self.list(List::members(room), chat)
+            }
+            Request::Files { room } => {
+                let room = self.room_to_read(verb, room.as_ref(), chat)?;
+                self.list(List::files(room), chat)
+            }
+            Request::Help { verb } => self.list(List::help(verb), chat),
+            Request::Download { file: id, offset } => self.download(id, offset, chat),
+            Request::Remove { id } => {
+                let nick = self.need_nick(verb)?;
+                let draft = chat.removal(id, self.peer, nick, &self.room_ids());
+                let draft = draft.map_err(refused(verb))?;
+                let text = id.to_string();
+                Ok(Some(self.append(
+                    verb,
+                    draft.place,
+                    draft.what,
+                    &text,
+                    Some(text.clone()),
+                    chat,
+                )))
+            }
+            Request::Stamps { on } => {
+                // In talker mode it holds once that ends; there is nothing to stamp before.
+                let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
+                if self.input == Dialect::Talker {
+                    return Err(Refusal::new(
+                        verb,
+                        Code::NotAllowed,
+                        "stamps are for programs; /raw first",
+                    ));
+                }
+                self.input = dialect;
+                self.ok(
+                    verb,
+                    if on { "on" } else { "off" },
+                    "",
+                    Then::Dialect(dialect),
+                );
+                Ok(None)
+            }
+            Request::Chat => {
+                self.ok(
+                    verb,
+                    "",
+                    "you are in talker mode already",
+                    Then::Dialect(Dialect::Talker),
+                );
+                self.input = Dialect::Talker;
+                Ok(None)
+            }
+            Request::Raw => {
+                let stamped = self.input == Dialect::Stamped;
+                let dialect = if stamped {
+                    Dialect::Stamped
+                } else {
+                    Dialect::Plain
+                };
+                self.input = dialect;
+                self.ok(verb, "", "", Then::Dialect(dialect));
+                Ok(None)
+            }
+            Request::Stay => {
+                self.stays = true;
+                self.ok(verb, "", "", Then::Nothing);
+                Ok(None)
+            }
+            Request::Ping { word } => {
+                self.ok(verb, &word, "pong", Then::Nothing);
+                Ok(None)
+            }
+            Request::Hello => {
+                let hello = format!("{VERSION} {}", chat.config.name);
+                let talk = format!(
+                    "this is {}, plainchat's protocol {VERSION}",
+                    chat.config.name
+                );
+                self.ok(verb, &hello, &talk, Then::Nothing);
+                Ok(None)
+            }
+            Request::Bye { text } | Request::Quit { text } => {
+                self.go(&text, chat, now);
+                self.ok(verb, "", "bye", Then::Close);
+                Ok(None)
+            }
+            Request::Upload(upload) => self.upload(upload, LineEnd::Lf, chat, now),
+        }
+    }
+
+    fn say(&mut self, verb: Verb, what: What, text: &str, chat: &mut Chat) -> Done {
+        self.need_nick(verb)?;
+        let room = self.need_current(verb)?;
+        Ok(Some(self.append(
+            verb,
+            Place::Room(room),
+            what,
+            text,
+            None,
+            chat,
+        )))
+    }
+
+    fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
+        let verb = Verb::Tell;
+        self.need_nick(verb)?;
+        let place = match to {
+            Target::Room(room) => Place::Room(chat.need_room(&room).map_err(refused(verb))?),
+            Target::Nick(nick) => {
+                let none = || {
+                    Refusal::new(
+                        verb,
+                        Code::NoSuchNick,
+                        format!("nobody is called {nick} here"),
+                    )
+                };
+                let id = chat.find_nick(&nick).ok_or_else(none)?;
+                if chat.is_busy(id) {
+                    let text = format!("{nick} does not read what is told; try later");
+                    return Err(Refusal::new(verb, Code::Busy, text));
+                }
+                Place::Nick(id)
+            }
+        };
+        Ok(Some(self.append(verb, place, What::Msg, text, None, chat)))
+    }
+
+    fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Nick;
+        let rooms = self.room_ids();
+        let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
+        let id = id.map_err(refused(verb))?;
+        if self.nick.replace(id) != Some(id) {
+            self.told = chat.told_end(id);
+        }
+        if rooms.is_empty() {
+            let lobby = chat.lobby();
+            self.enter(lobby, chat, now);
+        }
+        let room = self
+            .current()
+            .and_then(|room| Some((room, chat.room(room)?)));
+        let nick = chat
+            .holder(id)
+            .map_or_else(String::new, |holder| holder.nick.to_string());
+        let (rest, talk) = match room {
+            Some((_, room)) => (
+                format!("{nick} {} {}", room.name, room.last_id()),
+                format!("you are {nick}, in {}", room.name),
+            ),
+            None => (nick.clone(), format!("you are {nick}")),
+        };
+        self.ok_in(
+            verb,
+            room.map(|(id, _)| id),
+            &rest,
+            &talk,
+            Then::Nothing,
+            chat,
+        );
+        Ok(None)
+    }
+
+    fn join(&mut self, name: &RoomName, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Join;
+        let known = chat.find_room(name);
+        let at = self
+            .rooms
+            .iter()
+            .position(|m| Some(m.room) == known && !m.is_leaving);
+        let room_id = match at {
+            // Joined again, it is the current one.
+            Some(at) => {
+                let membership = self.rooms.remove(at);
+                let room = membership.room;
+                self.rooms.push(membership);
+                room
+            }
+            None => {
+                let most = chat.limits().rooms_per_connection_max;
+                if self.rooms.len() >= most {
+                    let text = format!("one connection is in {most} rooms at most; PART one");
+                    return Err(Refusal::new(verb, Code::Quota, text));
+                }
+                let room = chat.need_room(name).map_err(refused(verb))?;
+                self.enter(room, chat, now);
+                room
+            }
+        };
+        let Some(room) = chat.room(room_id) else {
+            return Ok(None);
+        };
+        let rest = format!("{} {}", room.name, room.last_id());
+        let topic = match &*room.topic {
+            "" => String::new(),
+            topic => format!(", where the topic is: {topic}"),
+        };
+        let others = room
+            .members()
+            .saturating_sub(usize::from(self.nick.is_some()));
+        let talk = format!("you are in {} with {others} others{topic}", room.name);
+        self.ok_in(verb, Some(room_id), &rest, &talk, Then::Nothing, chat);
+        Ok(None)
+    }
+
+    fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
+        chat.enter(room, self.peer, self.nick, now);
+        // Read from here on, but not one's own entering.
+        let cursor = chat.end(Place::Room(room));
+        self.rooms.push(Membership {
+            room,
+            cursor,
+            is_leaving: false,
+        });
+    }
+
+    fn part(&mut self, name: Option<RoomName>, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Part;
+        let wanted = match &name {
+            Some(name) => chat.find_room(name),
+            None => self.current(),
+        };
+        let mut rooms = self.rooms.iter_mut();
+        let membership = rooms.find(|m| Some(m.room) == wanted && !m.is_leaving);
+        let Some(membership) = membership else {
+            return Err(Refusal::new(
+                verb,
+                Code::NotInRoom,
+                "you are not in that room",
+            ));
+        };
+        membership.is_leaving = true;
+        let room_id = membership.room;
+        let room = chat
+            .room(room_id)
+            .map_or_else(String::new, |room| room.name.to_string());
+        let talk = format!("you left {room}");
+        self.ok_in(
+            verb,
+            Some(room_id),
+            &room,
+            &talk,
+            Then::Leave(room_id),
+            chat,
+        );
+        chat.leave(room_id, self.peer, self.nick, "", now);
+        Ok(None)
+    }
+
+    fn show_topic(&mut self, room: Option<RoomName>, chat: &mut Chat) -> Done {
+        let verb = Verb::Topic;
+        let room_id = self.room_to_read(verb, room.as_ref(), chat)?;
+        let Some(room) = chat.room(room_id) else {
+            return Ok(None);
+        };
+        let (rest, talk) = match &*room.topic {
+            "" => (room.name.to_string(), format!("{} has no topic", room.name)),
+            topic => (
+                format!("{} {topic}", room.name),
+                format!("topic of {}: {topic}", room.name),
+            ),
+        };
+        self.ok(verb, &rest, &talk, Then::Nothing);
+        Ok(None)
+    }
+
+    fn set_topic(&mut self, name: Option<RoomName>, text: &str, chat: &mut Chat) -> Done {
+        let verb = Verb::Topic;
+        self.need_nick(verb)?;
+        let room = match name {
+            None => self.need_current(verb)?,
+            Some(name) => {
+                let room = self.room_to_read(verb, Some(&name), chat)?;
+                if !self.room_ids().contains(&room) {
+                    let text = format!("JOIN {name} to set its topic");
+                    return Err(Refusal::new(verb, Code::NotInRoom, text));
+                }
+                room
+            }
+        };
+        let text = if text == "-" { "" } else { text };
+        let name = chat
+            .room(room)
+            .map_or_else(String::new, |room| room.name.to_string());
+        let shown = if text.is_empty() {
+            name
+        } else {
+            format!("{name} {text}")
+        };
+        Ok(Some(self.append(
+            verb,
+            Place::Room(room),
+            What::Topic,
+            text,
+            Some(shown),
+            chat,
+        )))
+    }
+
+    /// Answers with a list: at once if it is short, otherwise line by line as the client takes it.
+    fn list(&mut self, list: List, chat: &mut Chat) -> Done {
+        let mut list = list.for_people(self.input == Dialect::Talker);
+        let mut text = Vec::new();
+        while text.len() < LIST_BYTES_MAX {
+            if !list.write_next(chat, &mut text) {
+                list.write_end(chat, &mut text);
+                self.push(text, Then::Nothing);
+                return Ok(None);
+            }
+        }
+        self.push(text, Then::Nothing);
+        self.pending.push_back(Pending::List(Box::new(list)));
+        Ok(None)
+    }
+
+    fn download(&mut self, id: crate::protocol::EventId, offset: u64, chat: &Chat) -> Done {
+        let verb = Verb::Download;
+        let none = || {
+            Refusal::new(
+                verb,
+                Code::NoSuchFile,
+                format!("there is no file {id}; FILES lists them"),
+            )
+        };
+        let file = chat.file(id).ok_or_else(none)?;
+        if self.input == Dialect::Talker {
+            let (host, port) = (self.local.ip(), self.local.port());
+            let name = &file.file.name;
+            let talk = format!(
+                "{name}, {}: a file does not fit into talk. Type in another terminal: printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
+                super::talker::size(file.file.length),
+                file.file.length,
+            );
+            self.ok(verb, "", &talk, Then::Nothing);
+            return Ok(None);
+        }
+        if offset > file.file.length {
+            let text = format!("file {id} has {} bytes only", file.file.length);
+            return Err(Refusal::new(verb, Code::BadSyntax, text));
+        }
+        self.is_busy = true;
+        Ok(Some(Effect::Send {
+            id,
+            file: Box::new(file.clone()),
+            offset,
+        }))
+    }
+
+    pub(super) fn upload(
+        &mut self,
+        upload: UploadRequest,
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        let verb = Verb::Upload;
+        if self.input == Dialect::Talker {
+            let (host, port) = (self.local.ip(), self.local.port());
+            let talk = format!(
+                "a file does not fit into talk. Type in another terminal: (echo NICK me; echo UPLOAD FILE '*'; cat FILE) | nc -N {host} {port}"
+            );
+            self.ok(verb, "", &talk, Then::Nothing);
+            return Ok(None);
+        }
+        let UploadRequest {
+            name,
+            length,
+            sha256,
+        } = upload;
+        let most = chat.limits().upload_bytes_max;
+        if length.is_some_and(|length| length > most) {
+            let text = format!("a file has at most {most} bytes here");
+            self.end(Refusal::new(verb, Code::TooLarge, text), chat, now);
+            return Ok(None);
+        }
+        if end == LineEnd::CrLf && sha256.is_none() {
+            let text = "the line ended in CR LF, so the file may have been altered on the way (nc -C does); give its sha256 after the length";
+            self.end(Refusal::new(verb, Code::NeedDigest, text), chat, now);
+            return Ok(None);
+        }
+        let allowed = || {
+            self.need_nick(verb)?;
+            let room = self.need_current(verb)?;
+            if chat.files() >= chat.limits().files_max {
+                return Err(Refusal::new(
+                    verb,
+                    Code::Quota,
+                    "there are too many files; REMOVE some",
+                ));
+            }
+            Ok((room, name?))
+        };
+        match allowed() {
+            Ok((room, name)) => {
+                self.is_busy = true;
+                Ok(Some(Effect::Receive(Upload {
+                    name,
+                    length,
+                    sha256,
+                    room,
+                })))
+            }
+            Err(refusal) => {
+                self.is_busy = true;
+                self.refuse(&refusal);
+                Ok(Some(Effect::Discard(length)))
+            }
+        }
+    }
+
+    fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
+        self.nick
+            .ok_or_else(|| Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>"))
+    }
+
+    fn need_current(&self, verb: Verb) -> Result<RoomId, Refusal> {
+        let none = || Refusal::new(verb, Code::NotInRoom, "you are in no room; JOIN one");
+        self.current().ok_or_else(none)
+    }
+
+    /// The room of that name, or the current one, or the lobby.
+    fn room_to_read(
+        &self,
+        verb: Verb,
+        name: Option<&RoomName>,
+        chat: &Chat,
+    ) -> Result<RoomId, Refusal> {
+        let Some(name) = name else {
+            return Ok(self.current().unwrap_or_else(|| chat.lobby()));
+        };
+        let none = || {
+            Refusal::new(
+                verb,
+                Code::NoSuchRoom,
+                format!("there is no room {name}; ROOMS lists them"),
+            )
+        };
+        chat.find_room(name).ok_or_else(none)
+    }
+
+    /// Like [`Self::ok`], after every event that `room` has had so far.
+    fn ok_in(
+        &mut self,
+        verb: Verb,
+        room: Option<RoomId>,
+        rest: &str,
+        talk: &str,
+        then: Then,
+        chat: &Chat,
+    ) {
+        self.ok(verb, rest, talk, then);
+        if let (Some(room), Some(Pending::Text { after, .. })) = (room, self.pending.back_mut()) {
+            *after = Some((room, chat.end(Place::Room(room))));
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Talker mode: the conversation for somebody who types into `nc` or `telnet`.
+//!
+//! The same events and requests as everywhere, read and written for people. `protocol.md`, "Talker mode".
+
+use std::fmt::Write as _;
+
+use super::Session;
+use crate::protocol::request::Refusal;
+use crate::protocol::text::clean;
+use crate::protocol::{Code, Event, Request, Time, Verb};
+
+impl Session {
+    /// Reads a line that a person typed: a command after a slash, or something to say.
+    pub(super) fn read_talk<'a>(&self, line: &'a [u8]) -> Result<Option<Request<'a>>, Refusal> {
+        let said = match line {
+            [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
+            [b'/', ..] => {
+                return Request::parse(line).map_err(|refusal| match refusal.verb {
+                    None => Refusal {
+                        text: "there is no such command; /help lists them".into(),
+                        ..refusal
+                    },
+                    Some(verb) if refusal.code == Code::BadSyntax => {
+                        let usage = verb.usage().replacen(
+                            verb.word(),
+                            &verb.word().to_ascii_lowercase(),
+                            1,
+                        );
+                        Refusal {
+                            text: format!("write it /{usage}").into(),
+                            ..refusal
+                        }
+                    }
+                    Some(_) => refusal,
+                });
+            }
+            line => line,
+        };
+        if self.nick.is_none() {
+            return Err(Refusal::new(
+                Verb::Msg,
+                Code::NeedNick,
+                "choose a name first: /nick yourname",
+            ));
+        }
+        let text = std::str::from_utf8(said);
+        let text =
+            text.map_err(|_| Refusal::new(Verb::Msg, Code::NotUtf8, "that line is not UTF-8"))?;
+        let text = clean(text);
+        Ok((!text.is_empty()).then_some(Request::Msg { text }))
+    }
+}
+
+/// Appends an event's line as a person reads it, without the end. One that is not of the room that the
+/// reader is in begins with where it is from.
+pub(super) fn write_event(
+    line: &str,
+    time: Time,
+    here: bool,
+    utc_offset_s: i32,
+    out: &mut Vec<u8>,
+) {
+    let Some(event) = Event::parse(line) else {
+        return out.extend_from_slice(line.as_bytes());
+    };
+    let mut text = String::with_capacity(line.len() + 16);
+    match (here, event.place()) {
+        (true, _) | (_, "*") => {}
+        (false, room) if room.starts_with('#') => {
+            let _ = write!(text, "{room} ");
+        }
+        (false, _) => text.push_str("(private) "),
+    }
+    let _ = write!(text, "[{}] ", time_of_day(time, utc_offset_s));
+    // Writing to a `String` does not fail.
+    let _ = match &event {
+        Event::Msg {
+            nick, text: said, ..
+        } => write!(text, "<{nick}> {said}"),
+        Event::Me {
+            nick, text: done, ..
+        } => write!(text, "* {nick} {done}"),
+        Event::File {
+            nick,
+            file,
+            length,
+            name,
+            ..
+        } => {
+            let length = length.map_or_else(|| "still coming".into(), size);
+            write!(
+                text,
+                "-- {nick} put a file here: {name}, {length}; /download {file}"
+            )
+        }
+        Event::Stored {
+            nick, file, length, ..
+        } => {
+            write!(text, "-- {nick}'s file {file} is whole: {}", size(*length))
+        }
+        Event::Topic {
+            nick, text: topic, ..
+        } if topic.is_empty() => {
+            write!(text, "-- {nick} cleared the topic")
+        }
+        Event::Topic {
+            nick, text: topic, ..
+        } => write!(text, "-- {nick} set the topic: {topic}"),
+        Event::Remove { nick, id, .. } => write!(text, "-- {nick} took back {id}"),
+        Event::Join { room, nick } => write!(text, "-- {nick} joined {room}"),
+        Event::Part {
+            room,
+            nick,
+            text: why,
+        } if why.is_empty() => write!(text, "-- {nick} left {room}"),
+        Event::Part {
+            room,
+            nick,
+            text: why,
+        } => write!(text, "-- {nick} left {room} ({why})"),
+        Event::Nick { old, new, .. } => write!(text, "-- {old} is now {new}"),
+        Event::Note { from, text: note } => write!(text, "** {from}: {note}"),
+    };
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// The hour and minute of `time`, as far from UTC.
+fn time_of_day(time: Time, utc_offset_s: i32) -> String {
+    local(time, utc_offset_s).strftime("%H:%M").to_string()
+}
+
+/// The day, hour and minute of `time`, as far from UTC.
+pub(super) fn day_and_time(time: Time, utc_offset_s: i32) -> String {
+    local(time, utc_offset_s)
+        .strftime("%Y-%m-%d %H:%M")
+        .to_string()
+}
+
+fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
+    let at = i64::try_from(time.0)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let offset = jiff::tz::Offset::from_seconds(utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
+    offset.to_datetime(at.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+}
+
+/// A number of bytes, rounded for people.
+pub(super) fn size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes / 100;
+    let mut unit = "KB";
+    for larger in ["MB", "GB", "TB", "PB", "EB"] {
+        if tenths >= 10_000 {
+            tenths /= 1000;
+            unit = larger;
+        }
+    }
+    match tenths {
+        0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+        tenths => format!("{} {unit}", tenths / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, here: bool, expected: &str) {
+        let mut out = Vec::new();
+        write_event(line, Time(1_795_346_525_007), here, 3600, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn events_read_for_people() {
+        check("MSG #lobby bob hello", true, "[12:22] <bob> hello");
+        check("MSG #ops bob hello", false, "#ops [12:22] <bob> hello");
+        check("MSG alice bob psst", false, "(private) [12:22] <bob> psst");
+        check("ME #lobby bob waves", true, "[12:22] * bob waves");
+        check("JOIN #lobby bob", true, "[12:22] -- bob joined #lobby");
+        check(
+            "PART #lobby bob bye",
+            true,
+            "[12:22] -- bob left #lobby (bye)",
+        );
+        check("NICK #lobby bob rob", true, "[12:22] -- bob is now rob");
+        check("TOPIC #lobby bob", true, "[12:22] -- bob cleared the topic");
+        check(
+            "FILE #lobby bob 17 1234567 a b.txt",
+            true,
+            "[12:22] -- bob put a file here: a b.txt, 1.2 MB; /download 17",
+        );
+        check("NOTE * chatd hi", false, "[12:22] ** chatd: hi");
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 KB"),
+            (12_345, "12 KB"),
+            (999_999, "999 KB"),
+            (1_000_000, "1.0 MB"),
+            (4 << 30, "4.2 GB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
