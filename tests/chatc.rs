@@ -408,7 +408,7 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0");
     script.push(Step::Say("MSG #lobby bob spam\n".repeat(200_000)));
     let server = Server::play(vec![script]);
-    let pipe = r#"{ "$0" "$1"; echo "code $?" >&2; } | head -1"#;
+    let pipe = r#"{ "$0" "$1" --nick ann; echo "code $?" >&2; } | head -1"#;
     let mut command = Command::new("sh");
     command
         .args(["-c", pipe, env!("CARGO_BIN_EXE_chatc")])

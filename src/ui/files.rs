@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
 
-use super::{Exit, Failure, complain, enter};
+use super::{Exit, Failure, complain, enter, write_all};
 use crate::client::{Address, Client, Download, Error, Hashed, Stored};
 use crate::protocol::text::clean;
 use crate::protocol::{Event, ServerLine};
@@ -246,8 +246,7 @@ async fn copy(
                     break;
                 }
             };
-            to.write_all(piece.get(..length).unwrap_or_default())
-                .await?;
+            write_all(to, piece.get(..length).unwrap_or_default()).await?;
             bar.set_position(download.position());
         }
         to.flush().await
@@ -298,8 +297,7 @@ pub async fn list(address: &Address, room: Option<&str>) -> Result<Exit, Failure
 
 async fn print(text: &str) -> Result<(), Failure> {
     let mut output = Unblock::new(io::stdout());
-    output
-        .write_all(text.as_bytes())
+    write_all(&mut output, text.as_bytes())
         .await
         .map_err(Failure::Output)?;
     output.flush().await.map_err(Failure::Output)

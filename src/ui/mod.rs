@@ -19,6 +19,8 @@ use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use futures_lite::{AsyncWrite, AsyncWriteExt};
+
 use crate::client::{Error, plainly};
 
 /// How `chatc` ends: its exit code. `chatc --help` lists them for people.
@@ -118,6 +120,18 @@ impl std::error::Error for Failure {
             Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
             Self::Exists(_) => None,
         }
+    }
+}
+
+/// Writes to something that a thread of its own writes on. When that thread fails, it takes no more bytes, and
+/// only flushing tells why.
+async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    match to.write_all(bytes).await {
+        Err(error) if error.kind() == io::ErrorKind::WriteZero => {
+            to.flush().await?;
+            Err(error)
+        }
+        result => result,
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use smol::Unblock;
 
 use super::cutter::Cutter;
-use super::{Exit, Failure, Screen, complain};
+use super::{Exit, Failure, Screen, complain, write_all};
 use crate::client::{Client, Error, Line, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -226,7 +226,7 @@ async fn next(
 }
 
 async fn write(output: &mut Output, bytes: &[u8]) -> Result<(), Failure> {
-    output.write_all(bytes).await.map_err(Failure::Output)
+    write_all(output, bytes).await.map_err(Failure::Output)
 }
 
 fn ended_early(why: &'static str) -> Failure {
