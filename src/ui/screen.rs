@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::protocol::{Event, ServerLine, Time};
+use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
 /// Who and where one is, as far as the reading of lines depends on it. Lines given to it must be clean (see
@@ -47,6 +47,11 @@ impl Screen {
                 self.event(event, timestamp(*time).unwrap_or(now), now)
             }
             ServerLine::Ok { verb, rest } => return self.done(verb, rest),
+            // What the server advises is for those who type its protocol.
+            ServerLine::Err {
+                code: Some(Code::UnknownVerb),
+                ..
+            } => "! there is no such command; /help lists them".to_owned(),
             ServerLine::Err { verb, text, .. } => match *text {
                 "" => format!("! {verb} was refused"),
                 text => format!("! {text}"),
@@ -243,6 +248,10 @@ mod tests {
                 "[2026-11-21 05:00] <bob> hi",
             ),
             ("ERR NICK nick-taken \"bob\" is taken", "! \"bob\" is taken"),
+            (
+                "ERR - unknown-verb HELP lists them",
+                "! there is no such command; /help lists them",
+            ),
             ("OK MSG 17 2026-11-22T05:00:00.000Z", "(nothing)"),
             ("HELLO 1 chat files are kept", "(nothing)"),
             ("FUTURE x", "(nothing)"),

@@ -24,8 +24,8 @@ pub enum Typed {
 }
 
 /// What `/help` shows.
-pub const HELP: &str = "\
-   what you type is said in the current room; // says a line that begins with a slash
+pub const HELP: &str =
+    "   what you type is said in the current room; // says a line that begins with a slash
    /me waves              an action
    /msg NICK text         to one person; /msg #ROOM text: in another room
    /nick NAME             be called otherwise

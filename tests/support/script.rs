@@ -8,7 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long any step may take: far more than it does on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(20);
@@ -156,11 +156,13 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     running.finish()
 }
 
-/// A program that runs: to be written to, and its lines read one by one.
+/// A program that runs: to be written to, and its output read as it comes.
 pub struct Running {
     child: Child,
     name: String,
-    lines: Receiver<String>,
+    /// Standard output, in pieces; what of them is not taken yet.
+    pieces: Receiver<Vec<u8>>,
+    output: String,
     stderr: JoinHandle<String>,
 }
 
@@ -173,18 +175,13 @@ impl Running {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let mut child = piped.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+        let mut stdout = child.stdout.take().expect("piped");
         let mut stderr = child.stderr.take().expect("piped");
-        let (line, lines) = channel();
+        let (piece, pieces) = channel();
         thread::spawn(move || {
-            loop {
-                let mut bytes = Vec::new();
-                let read = stdout.read_until(b'\n', &mut bytes).unwrap_or(0);
-                if read == 0
-                    || line
-                        .send(String::from_utf8_lossy(&bytes).into_owned())
-                        .is_err()
-                {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stdout.read(&mut buffer) {
+                if piece.send(buffer[..length].to_vec()).is_err() {
                     return;
                 }
             }
@@ -197,7 +194,8 @@ impl Running {
         Self {
             child,
             name,
-            lines,
+            pieces,
+            output: String::new(),
             stderr,
         }
     }
@@ -212,22 +210,27 @@ impl Running {
         let _ = self.child.stdin.as_mut().expect("open").write_all(bytes);
     }
 
-    /// Standard input, to be written on another thread.
-    pub fn take_stdin(&mut self) -> std::process::ChildStdin {
-        self.child.stdin.take().expect("open")
-    }
-
     /// The next line of standard output, with its end.
     #[track_caller]
     pub fn line(&mut self) -> String {
-        match self.lines.recv_timeout(DEADLINE) {
-            Ok(line) => line,
-            Err(RecvTimeoutError::Timeout) => self.late(),
-            Err(RecvTimeoutError::Disconnected) => panic!("{}: no more lines", self.name),
+        self.until("\n")
+    }
+
+    /// Standard output up to `end`, and with it.
+    #[track_caller]
+    pub fn until(&mut self, end: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.output.find(end) {
+                return self.output.drain(..at + end.len()).collect();
+            }
+            if !self.read(deadline) {
+                panic!("{}: ended before {end:?}: {:?}", self.name, self.output);
+            }
         }
     }
 
-    /// Ends standard input, and waits for the end; what was read by [`Running::line`] is not in it.
+    /// Ends standard input, and waits for the end. What was taken before is not in its output.
     #[track_caller]
     pub fn finish(mut self) -> Ended {
         drop(self.child.stdin.take());
@@ -237,27 +240,35 @@ impl Running {
     /// Waits for the end while standard input stays open.
     #[track_caller]
     pub fn wait(mut self) -> Ended {
-        let mut stdout = String::new();
-        loop {
-            match self.lines.recv_timeout(DEADLINE) {
-                Ok(line) => stdout.push_str(&line),
-                Err(RecvTimeoutError::Timeout) => self.late(),
-                Err(RecvTimeoutError::Disconnected) => break,
-            }
-        }
+        let deadline = Instant::now() + DEADLINE;
+        while self.read(deadline) {}
         // Its output has ended, and it does nothing after that which could take time.
         let code = self.child.wait().expect("a child").code();
         let stderr = self.stderr.join().expect("no panic");
         Ended {
             code,
-            stdout,
+            stdout: self.output,
             stderr,
         }
     }
 
+    /// Reads on; false at the end. A program that is late is killed.
     #[track_caller]
-    fn late(&mut self) -> ! {
-        let _ = self.child.kill();
-        panic!("{}: nothing in {DEADLINE:?}", self.name)
+    fn read(&mut self, deadline: Instant) -> bool {
+        match self
+            .pieces
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            Ok(piece) => self.output.push_str(&String::from_utf8_lossy(&piece)),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = self.child.kill();
+                panic!(
+                    "{}: not there in {DEADLINE:?}: {:?}",
+                    self.name, self.output
+                );
+            }
+        }
+        true
     }
 }
