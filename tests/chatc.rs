@@ -351,18 +351,19 @@ fn a_download_overwrites_nothing_and_stays_in_its_folder() {
 #[test]
 fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
     let (one, two) = (b"one\n".to_vec(), vec![0xff; 50_000]);
-    let mut script = steps(&format!(
+    let enter = steps(
         "> JOIN ops
          < OK JOIN #ops 0
          > NICK ann
-         < OK NICK ann #ops 0
-         > UPLOAD one.txt 4 {}",
-        sha256(&one)
+         < OK NICK ann #ops 0",
+    );
+    let mut refused = enter.clone();
+    refused.push(Step::Hear(format!("UPLOAD one.txt 4 {}", sha256(&one))));
+    refused.push(Step::Take(one.clone()));
+    refused.extend(steps(
+        "< MSG #ops bob hi\n < ERR UPLOAD quota the disk is full\n > (end)",
     ));
-    script.push(Step::Take(one.clone()));
-    script.push(Step::Say(
-        "MSG #ops bob hi\nERR UPLOAD quota the disk is full\n".into(),
-    ));
+    let mut script = enter;
     script.push(Step::Hear(format!("UPLOAD two.bin 50000 {}", sha256(&two))));
     script.push(Step::Take(two.clone()));
     script.push(Step::Say(format!("OK UPLOAD 8 50000 {}\n", sha256(&two))));
@@ -370,7 +371,7 @@ fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
     script.push(Step::Take(one.clone()));
     script.push(Step::End);
     script.push(Step::Say(format!("OK UPLOAD 9 4 {}\n", sha256(&one))));
-    let server = Server::play(vec![script]);
+    let server = Server::play(vec![refused, script]);
     let (folder, host) = (Folder::new(), server.address.to_string());
     fs::write(folder.0.path().join("one.txt"), &one).unwrap();
     fs::write(folder.0.path().join("two.bin"), &two).unwrap();

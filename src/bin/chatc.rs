@@ -11,9 +11,10 @@ use plainchat::ui::{Exit, Failure, complain, enter, files, pipe, terminal};
 #[derive(FromArgs)]
 #[argh(
     description = "\
-Talks on a chat server. On a terminal: type and read. In a pipe: each line of
-standard input is said in the room, and what others say and do there goes to
-standard output, until the input has ended and every line is answered.",
+Talks on a chat server. On a terminal: type and read; /help lists what else you
+can do. In a pipe: each line of standard input is said in the room, and what
+others say and do there goes to standard output, until the input has ended and
+every line is answered.",
     help_triggers("-h", "--help", "help"),
     note = "\
 Files:
@@ -228,7 +229,11 @@ fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
         }
         Err(()) => {
             let words: Vec<&str> = early.output.split_whitespace().collect();
-            complain(words.join(" "));
+            complain(format_args!(
+                "{}; {} --help tells more",
+                words.join(" "),
+                command.join(" ")
+            ));
             leave(Exit::Usage)
         }
     })

@@ -235,8 +235,15 @@ impl Client {
     /// Any that a request may give.
     pub async fn bye(mut self) -> Result<(), Error> {
         self.ask("BYE".into()).await?;
-        while self.receiver.line().await?.is_some() {}
+        self.close().await;
         Ok(())
+    }
+
+    /// Ends the connection whatever state it is in, and waits until the server has too: from then on, the nick
+    /// is free. What comes meanwhile is dropped.
+    pub async fn close(mut self) {
+        let _ = self.sender.end();
+        while let Ok(Some(_)) = self.receiver.line().await {}
     }
 
     /// Whether it can be asked anything more: not after an error that ended the connection, nor after a request

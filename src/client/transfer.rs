@@ -64,8 +64,9 @@ pub struct Stored {
 
 impl Client {
     /// Puts a file into the current room. It is read twice: first hashed, so that nothing but the whole file is
-    /// announced. `progress` is told how many bytes have gone out. A file that the server refuses early ends
-    /// the connection, as its bytes would have to be sent for nothing else.
+    /// announced. `progress` is told how many bytes have gone out. A refusal before all of them are out
+    /// ends the connection, as the rest would have to be sent for nothing; after one because of the file's size
+    /// or digest, the server ends it.
     ///
     /// # Errors
     /// [`Error::Read`], also when the file became shorter meanwhile; [`Error::Refused`]; [`Error::Corrupt`] when

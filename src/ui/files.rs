@@ -47,6 +47,7 @@ pub async fn upload(
         let bar = bar();
         let sent = send(&mut client, path, Some(stdin_name), &bar).await;
         bar.finish_and_clear();
+        let is_refused = matches!(sent, Err(Failure::Client(_)));
         match sent {
             Ok((stored, name)) => print(&format!("{} {name}\n", stored.file)).await?,
             Err(failure) => {
@@ -54,8 +55,11 @@ pub async fn upload(
                 complain(format_args!("{}: {failure}", path.display()));
             }
         }
-        // After a stream, or a refusal halfway, the next file needs another connection.
-        open = Some(client).filter(Client::is_in_step);
+        // After a stream nothing can follow, nor after some refusals: then the next file goes another way.
+        match client.is_in_step() && !is_refused {
+            true => open = Some(client),
+            false => client.close().await,
+        }
     }
     if let Some(client) = open {
         client.bye().await?;

@@ -11,7 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use futures_lite::FutureExt;
+use async_signal::{Signal, Signals};
+use futures_lite::{FutureExt, StreamExt};
 use indicatif::{DecimalBytes, ProgressBar};
 use jiff::Timestamp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
@@ -57,7 +58,8 @@ pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
         }),
     };
     talk.greet();
-    talk.speak(typing, sender).or(talk.listen(receiver)).await
+    let talking = talk.speak(typing, sender).or(talk.listen(receiver));
+    talking.or(stay_in_raw_mode(&talk.printer)).await
 }
 
 /// Reads lines until the person leaves.
@@ -88,19 +90,29 @@ fn edit(mut editor: DefaultEditor, typist: &Typist<Typed>) {
 
 /// Writes above the line that is being typed, from any thread.
 #[derive(Clone)]
-struct Printer(Arc<Mutex<dyn FnMut(String) + Send>>);
+struct Printer {
+    print: Arc<Mutex<dyn FnMut(String) + Send>>,
+    /// There is a line to write above of: the terminal can move its cursor, and is in raw mode.
+    edits: bool,
+}
 
 impl Printer {
     fn new(editor: &mut DefaultEditor) -> Self {
         match editor.create_external_printer() {
-            Ok(mut printer) => Self(Arc::new(Mutex::new(move |text| {
-                // A terminal that takes no more is found out by the editor.
-                let _ = printer.print(text);
-            }))),
+            Ok(mut printer) => Self {
+                print: Arc::new(Mutex::new(move |text| {
+                    // A terminal that takes no more is found out by the editor.
+                    let _ = printer.print(text);
+                })),
+                edits: true,
+            },
             // A terminal that cannot move its cursor (TERM=dumb) gets the lines as they come.
-            Err(_) => Self(Arc::new(Mutex::new(|text: String| {
-                let _ = io::stdout().write_all(text.as_bytes());
-            }))),
+            Err(_) => Self {
+                print: Arc::new(Mutex::new(|text: String| {
+                    let _ = io::stdout().write_all(text.as_bytes());
+                })),
+                edits: false,
+            },
         }
     }
 
@@ -111,7 +123,7 @@ impl Printer {
             safe.push_str(&clean(line));
             safe.push('\n');
         }
-        if let Ok(mut print) = self.0.lock() {
+        if let Ok(mut print) = self.print.lock() {
             print(safe);
         }
     }
@@ -328,6 +340,26 @@ fn password(line: &str) -> Option<(&str, &str)> {
 fn any_secret() -> String {
     let half = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", half(), half())
+}
+
+/// Goes on editing when the person comes back after Ctrl-Z. The editor does so too, but in a program of several
+/// threads it may do it before it is stopped, and then the shell sets the mode last. Never ends.
+async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
+    if printer.edits
+        && let Ok(mut back) = Signals::new([Signal::Cont])
+    {
+        while back.next().await.is_some() {
+            if let Ok(mut mode) = tcgetattr(io::stdin()) {
+                let output = mode.output_modes;
+                mode.make_raw();
+                mode.output_modes = output;
+                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &mode);
+            }
+            // This draws the line anew too.
+            printer.show("-- you are back");
+        }
+    }
+    std::future::pending().await
 }
 
 /// The terminal's mode as it was, set again when this is dropped.
