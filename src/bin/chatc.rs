@@ -1,6 +1,6 @@
 //! `chatc`: the command line, and which part of [`plainchat::ui`] does it.
 
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
@@ -172,8 +172,7 @@ fn main() {
 
 async fn chat(chat: Chat) -> Result<Exit, Failure> {
     if chat.version {
-        println!("chatc {}", env!("CARGO_PKG_VERSION"));
-        return Ok(Exit::Well);
+        show(concat!("chatc ", env!("CARGO_PKG_VERSION"), "\n"));
     }
     let address: Address = chat.host.unwrap_or_else(here).parse()?;
     let mut client = Client::connect_to(address).await?;
@@ -223,10 +222,7 @@ async fn upload(upload: Upload) -> Result<Exit, Failure> {
 /// Reads the flags, or shows help, or what is wrong with them, and ends.
 fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     T::from_args(command, args).unwrap_or_else(|early| match early.status {
-        Ok(()) => {
-            print!("{}", early.output);
-            leave(Exit::Well)
-        }
+        Ok(()) => show(&early.output),
         Err(()) => {
             let words: Vec<&str> = early.output.split_whitespace().collect();
             complain(format_args!(
@@ -237,6 +233,12 @@ fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
             leave(Exit::Usage)
         }
     })
+}
+
+/// Writes what was asked for, and ends. A reader who has seen enough of it is no failure.
+fn show(text: &str) -> ! {
+    let _ = io::stdout().write_all(text.as_bytes());
+    leave(Exit::Well)
 }
 
 /// Ends at once: a thread may be waiting for standard input, and would wait for ever.

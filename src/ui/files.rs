@@ -93,7 +93,14 @@ pub(super) async fn send(
             io::ErrorKind::IsADirectory.into(),
         ));
     }
-    let progress = |sent| bar.set_position(sent);
+    let mut is_sending = false;
+    let progress = |sent| {
+        if !std::mem::replace(&mut is_sending, true) {
+            // The time that hashing took says nothing about the network.
+            bar.reset_eta();
+        }
+        bar.set_position(sent);
+    };
     let stored = match kind.is_file() {
         true => {
             begin(bar, &name, Some(kind.len()));
@@ -238,6 +245,9 @@ async fn copy(
     bar: &ProgressBar,
     failed: impl FnOnce(io::Error) -> Failure,
 ) -> Result<(), Failure> {
+    // What was here before did not come now, and says nothing about the network.
+    bar.set_position(download.position());
+    bar.reset_eta();
     let mut piece = vec![0; PIECE_BYTES];
     let mut end = Ok(());
     let written = async {

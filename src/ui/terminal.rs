@@ -30,6 +30,9 @@ use crate::protocol::text::clean;
 /// How long the server may take to say goodbye to one who leaves.
 const GOODBYE: Duration = Duration::from_secs(2);
 
+/// How long the last lines may take to be drawn.
+const LAST_LINES: Duration = Duration::from_millis(50);
+
 /// The most bytes that are written above the line at once: each time, the line is drawn anew.
 const SHOWN_BYTES: usize = 16 * 1024;
 
@@ -59,7 +62,12 @@ pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
     };
     talk.greet();
     let talking = talk.speak(typing, sender).or(talk.listen(receiver));
-    talking.or(stay_in_raw_mode(&talk.printer)).await
+    let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
+    if result.is_err() {
+        // The editor draws on its own thread, and what came last is what the person wants to read now.
+        smol::Timer::after(LAST_LINES).await;
+    }
+    result
 }
 
 /// Reads lines until the person leaves.
@@ -80,7 +88,8 @@ fn edit(mut editor: DefaultEditor, typist: &Typist<Typed>) {
             // Once, it is how a person drops what was typed so far.
             Err(ReadlineError::Interrupted) if !interrupted => {
                 interrupted = true;
-                println!("-- Ctrl-C once more leaves, so do Ctrl-D and /quit");
+                let hint = b"-- Ctrl-C once more leaves, so do Ctrl-D and /quit\n";
+                let _ = io::stdout().write_all(hint);
             }
             Err(ReadlineError::Signal(_)) => {}
             Err(_) => return,

@@ -15,7 +15,7 @@ pub enum Typed {
     Upload(PathBuf),
     /// Fetch that file.
     Download(u64),
-    /// Show [`HELP`].
+    /// Show what can be typed.
     Help,
     /// Leave, with a word for the others or none.
     Quit(String),
