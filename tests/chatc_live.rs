@@ -298,6 +298,10 @@ fn the_dice_bot_answers() {
     let dice = Path::new(env!("CARGO_BIN_EXE_chatc"))
         .with_file_name("examples")
         .join("dice");
+    assert!(
+        dice.exists(),
+        "`cargo test` builds it; for one test alone, `cargo build --example dice`"
+    );
     let bot = Running::start(Command::new(dice).args([&chatd.address.to_string(), "games"]));
     watcher.until("JOIN #games dice\n");
     let mut player = chatc(&[&chatd.address.to_string(), "--room", "games"]);

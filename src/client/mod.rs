@@ -41,7 +41,7 @@ use std::fmt::Display;
 
 use futures_lite::FutureExt;
 
-use crate::protocol::{EventId, ServerLine, Time, Verb};
+use crate::protocol::{Code, EventId, ServerLine, Time, Verb};
 
 /// The most bytes of the lines that answer one request: far more than any list of a server that people use.
 const REPLY_BYTES_MAX: usize = 16 << 20;
@@ -300,7 +300,7 @@ async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
     Err(Error::cut("the server closed it before it answered"))
 }
 
-fn refused(verb: &str, code: Option<crate::protocol::Code>, text: &str) -> Error {
+fn refused(verb: &str, code: Option<Code>, text: &str) -> Error {
     Error::Refused {
         verb: verb.to_owned(),
         code,
@@ -308,7 +308,7 @@ fn refused(verb: &str, code: Option<crate::protocol::Code>, text: &str) -> Error
     }
 }
 
-fn closed(code: Option<crate::protocol::Code>, text: &str) -> Error {
+fn closed(code: Option<Code>, text: &str) -> Error {
     Error::Closed {
         code,
         text: text.to_owned(),

@@ -6,7 +6,7 @@
 use std::cell::Cell;
 use std::io::{self, IsTerminal};
 
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
 use jiff::Timestamp;
 use smol::Unblock;
 
@@ -21,15 +21,6 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 type Output = Unblock<io::Stdout>;
 
-/// What has gone out, as far as the end of the connection needs to know.
-#[derive(Debug, Default)]
-struct Asked {
-    /// Lines that will be answered.
-    lines: Cell<u64>,
-    /// No more will come.
-    all: Cell<bool>,
-}
-
 /// Says each line of standard input in the current room, and writes what happens to standard output, until the
 /// input has ended and every line has its reply.
 ///
@@ -37,9 +28,17 @@ struct Asked {
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`], [`Failure::Output`].
 pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
-    let asked = Asked::default();
-    let listen = listen(receiver, screen, &asked);
-    say(stdin(), sender, &asked).or(listen).await
+    let (asked, is_all) = (Cell::new(0), Cell::new(false));
+    let mut cutter = Cutter::default();
+    let say = |input: &[u8], lines: &mut Vec<u8>| {
+        let count = match input {
+            [] => cutter.finish(lines),
+            _ => cutter.push(input, lines),
+        };
+        asked.set(asked.get() + count);
+    };
+    let listen = listen(receiver, screen, &asked, &is_all);
+    feed(sender, say, &is_all).or(listen).await
 }
 
 /// Sends standard input to the server as it is, and writes what the server sends to standard output.
@@ -48,39 +47,34 @@ pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
 /// As [`talk`].
 pub async fn raw(client: Client) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
-    let ended = Cell::new(false);
-    let listen = listen_raw(receiver, &ended);
-    pass(stdin(), sender, &ended).or(listen).await
+    let is_all = Cell::new(false);
+    let pass = |input: &[u8], out: &mut Vec<u8>| out.extend_from_slice(input);
+    let listen = listen_raw(receiver, &is_all);
+    feed(sender, pass, &is_all).or(listen).await
 }
 
-fn stdin() -> Unblock<io::Stdin> {
-    Unblock::with_capacity(PIECE_BYTES, io::stdin())
-}
-
-/// Never ends but by a failure: [`listen`] knows when it is over.
-async fn say(
-    mut input: impl AsyncRead + Unpin,
+/// Sends what `cut` makes of standard input, whose end is an empty piece; then says that this is all, here and to
+/// the server. Never ends but by a failure: who listens knows when it is over.
+async fn feed(
     mut sender: Sender,
-    asked: &Asked,
+    mut cut: impl FnMut(&[u8], &mut Vec<u8>),
+    is_all: &Cell<bool>,
 ) -> Result<Exit, Failure> {
-    let (mut cutter, mut piece, mut lines) = (Cutter::default(), vec![0; PIECE_BYTES], Vec::new());
+    let mut input = Unblock::with_capacity(PIECE_BYTES, io::stdin());
+    let (mut piece, mut out) = (vec![0; PIECE_BYTES], Vec::new());
     loop {
         let length = input.read(&mut piece).await.map_err(Failure::Input)?;
-        let count = match piece.get(..length) {
-            Some(bytes) if length > 0 => cutter.push(bytes, &mut lines),
-            _ => cutter.finish(&mut lines),
-        };
-        asked.lines.set(asked.lines.get() + count);
-        if sender.write(&lines).await.is_err() {
+        cut(piece.get(..length).unwrap_or_default(), &mut out);
+        if sender.write(&out).await.is_err() {
             // Why is in what the server sent last.
             return std::future::pending().await;
         }
-        lines.clear();
+        out.clear();
         if length == 0 {
             break;
         }
     }
-    asked.all.set(true);
+    is_all.set(true);
     let _ = sender.end();
     std::future::pending().await
 }
@@ -88,7 +82,8 @@ async fn say(
 async fn listen(
     mut receiver: Receiver,
     mut screen: Screen,
-    asked: &Asked,
+    asked: &Cell<u64>,
+    is_all: &Cell<bool>,
 ) -> Result<Exit, Failure> {
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
     let (mut answered, mut exit) = (0, Exit::Well);
@@ -116,7 +111,7 @@ async fn listen(
         }
     }
     last?;
-    match asked.all.get() && answered == asked.lines.get() {
+    match is_all.get() && answered == asked.get() {
         true => Ok(exit),
         false => Err(ended_early(
             "the server ended it before everything was answered",
@@ -124,29 +119,7 @@ async fn listen(
     }
 }
 
-/// As [`say`], of bytes.
-async fn pass(
-    mut input: impl AsyncRead + Unpin,
-    mut sender: Sender,
-    ended: &Cell<bool>,
-) -> Result<Exit, Failure> {
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        let length = input.read(&mut piece).await.map_err(Failure::Input)?;
-        let bytes = piece.get(..length).unwrap_or_default();
-        if bytes.is_empty() {
-            break;
-        }
-        if sender.write(bytes).await.is_err() {
-            return std::future::pending().await;
-        }
-    }
-    ended.set(true);
-    let _ = sender.end();
-    std::future::pending().await
-}
-
-async fn listen_raw(mut receiver: Receiver, ended: &Cell<bool>) -> Result<Exit, Failure> {
+async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit, Failure> {
     let on_terminal = io::stdout().is_terminal();
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
     let mut exit = Exit::Well;
@@ -162,7 +135,7 @@ async fn listen_raw(mut receiver: Receiver, ended: &Cell<bool>) -> Result<Exit, 
             ServerLine::Ok {
                 verb: "BYE" | "QUIT",
                 ..
-            } => ended.set(true),
+            } => is_all.set(true),
             ServerLine::Closed { code, text } => {
                 let text = text.to_owned();
                 last = Err(Error::Closed { code, text });
@@ -174,7 +147,7 @@ async fn listen_raw(mut receiver: Receiver, ended: &Cell<bool>) -> Result<Exit, 
         }
     }
     last?;
-    match ended.get() {
+    match is_all.get() {
         true => Ok(exit),
         false => Err(ended_early("the server ended it")),
     }

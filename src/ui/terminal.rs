@@ -291,6 +291,9 @@ impl Talk {
                 self.upload(path, &state);
                 None
             }
+            (Some(Asked::Upload(_)), ServerLine::Err { text, .. }) => {
+                Some(format!("! not uploaded: {text}"))
+            }
             _ => state.screen.show(line, Timestamp::now()),
         }
     }
