@@ -212,20 +212,37 @@ fn a_file_that_is_too_large_is_refused_and_the_next_one_goes() {
     assert!(sent.stderr.ends_with("(too-large)\n"), "{sent:?}");
 }
 
-/// `chatc` in a pseudo-terminal, which `script` of util-linux makes; its standard input is the keyboard.
-fn terminal(chatd: &Chatd, folder: &Path) -> Running {
-    let program = format!("{} {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
-    let mut command = Command::new("script");
-    command.args(["--quiet", "--return", "--command", &program, "/dev/null"]);
-    command
+/// A shell command in a pseudo-terminal, which `script` of util-linux makes; its standard input is the keyboard.
+fn in_terminal(command: &str, folder: &Path) -> Running {
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", command, "/dev/null"]);
+    script
         .env("LOGNAME", "ann")
         .env("TZ", "UTC")
         .env("TERM", "xterm")
         .env("SHELL", "/bin/sh");
-    let mut terminal = Running::start(command.current_dir(folder));
+    Running::start(script.current_dir(folder))
+}
+
+/// `chatc` on a terminal, ready to be typed to.
+fn terminal(chatd: &Chatd, folder: &Path) -> Running {
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
+    let mut terminal = in_terminal(&command, folder);
     terminal.until("-- you are ann in #lobby");
     terminal.until("> ");
     terminal
+}
+
+#[test]
+fn one_ctrl_d_ends_what_is_typed_into_a_pipe() {
+    let chatd = chatd();
+    let mut watcher = watcher(&chatd, "lobby");
+    let command = format!("{} {} | cat", env!("CARGO_BIN_EXE_chatc"), chatd.address);
+    let mut ann = in_terminal(&command, Path::new("/"));
+    ann.write(b"hello\n");
+    watcher.until("MSG #lobby ann hello\n");
+    ann.write(b"\x04");
+    assert_eq!(ann.wait().code, Some(0));
 }
 
 #[test]

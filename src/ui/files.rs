@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
 
-use super::{Exit, Failure, complain, enter, write_all};
+use super::{Exit, Failure, complain, enter, input, write_all};
 use crate::client::{Address, Client, Download, Error, Hashed, Stored};
 use crate::protocol::text::clean;
 use crate::protocol::{Event, ServerLine};
@@ -76,9 +76,9 @@ pub(super) async fn send(
 ) -> Result<(Stored, String), Failure> {
     if let (Some(name), true) = (stdin_name, path == Path::new("-")) {
         begin(bar, name, None);
-        let input = Unblock::with_capacity(PIECE_BYTES, io::stdin());
+        let progress = |sent| bar.set_position(sent);
         let stored = client
-            .upload_stream(name, input, |sent| bar.set_position(sent))
+            .upload_stream(name, input(PIECE_BYTES), progress)
             .await?;
         return Ok((stored, name.to_owned()));
     }

@@ -16,10 +16,11 @@ pub use screen::Screen;
 pub use typed::Typed;
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
 use futures_lite::{AsyncWrite, AsyncWriteExt};
+use smol::Unblock;
 
 use crate::client::{Error, plainly};
 
@@ -121,6 +122,36 @@ impl std::error::Error for Failure {
             Self::Exists(_) => None,
         }
     }
+}
+
+/// Standard input, whose end comes once.
+///
+/// [`Unblock`] reads on after an end that follows some bytes, and a terminal goes on after its end: so Ctrl-D
+/// would have to be typed twice.
+struct Input {
+    stdin: io::Stdin,
+    is_ended: bool,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let length = self.stdin.read(buffer)?;
+        self.is_ended = length == 0;
+        Ok(length)
+    }
+}
+
+/// Standard input, read ahead by `capacity` bytes on a thread of its own: it may be a file or a terminal.
+fn input(capacity: usize) -> Unblock<Input> {
+    let stdin = io::stdin();
+    let input = Input {
+        stdin,
+        is_ended: false,
+    };
+    Unblock::with_capacity(capacity, input)
 }
 
 /// Writes to something that a thread of its own writes on. When that thread fails, it takes no more bytes, and

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use smol::Unblock;
 
 use super::cutter::Cutter;
-use super::{Exit, Failure, Screen, complain, write_all};
+use super::{Exit, Failure, Screen, complain, input, write_all};
 use crate::client::{Client, Error, Line, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -60,7 +60,7 @@ async fn feed(
     mut cut: impl FnMut(&[u8], &mut Vec<u8>),
     is_all: &Cell<bool>,
 ) -> Result<Exit, Failure> {
-    let mut input = Unblock::with_capacity(PIECE_BYTES, io::stdin());
+    let mut input = input(PIECE_BYTES);
     let (mut piece, mut out) = (vec![0; PIECE_BYTES], Vec::new());
     loop {
         let length = input.read(&mut piece).await.map_err(Failure::Input)?;
