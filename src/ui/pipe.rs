@@ -132,8 +132,9 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
         write(&mut output, format!("{shown}\n").as_bytes()).await?;
         match line.read() {
             ServerLine::Err { .. } => exit = Exit::Refused,
+            // In talker mode a goodbye is no line of the protocol, so any end may be one.
             ServerLine::Ok {
-                verb: "BYE" | "QUIT",
+                verb: "BYE" | "QUIT" | "CHAT",
                 ..
             } => is_all.set(true),
             ServerLine::Closed { code, text } => {
