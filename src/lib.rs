@@ -31,7 +31,8 @@
 //!
 //! Dependencies point one way: `chat` uses `protocol` and `tail`, `session` uses `chat`, `server` joins all
 //! of them with `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
-//! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that they are told (`tests/tidy.rs` checks it).
+//! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
+//! they are told (`tests/tidy.rs` checks it).
 
 pub mod chat;
 pub mod client;
