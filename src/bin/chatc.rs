@@ -50,7 +50,7 @@ struct Chat {
     version: bool,
 
     /// where the server is, localhost:5002 unless told: HOST, HOST:PORT or
-    /// [IPv6]:PORT
+    /// [::1]:PORT
     #[argh(positional, arg_name = "host[:port]")]
     host: Option<String>,
 }
@@ -59,7 +59,7 @@ struct Chat {
 #[derive(FromArgs)]
 #[argh(help_triggers("-h", "--help", "help"))]
 struct Upload {
-    /// where the server is: HOST, HOST:PORT or [IPv6]:PORT
+    /// where the server is: HOST, HOST:PORT or [::1]:PORT
     #[argh(option, default = "here()", arg_name = "host[:port]")]
     host: String,
 
@@ -90,7 +90,7 @@ from there.",
     help_triggers("-h", "--help", "help")
 )]
 struct Download {
-    /// where the server is: HOST, HOST:PORT or [IPv6]:PORT
+    /// where the server is: HOST, HOST:PORT or [::1]:PORT
     #[argh(option, default = "here()", arg_name = "host[:port]")]
     host: String,
 
@@ -108,7 +108,7 @@ struct Download {
 #[derive(FromArgs)]
 #[argh(help_triggers("-h", "--help", "help"))]
 struct Files {
-    /// where the server is: HOST, HOST:PORT or [IPv6]:PORT
+    /// where the server is: HOST, HOST:PORT or [::1]:PORT
     #[argh(option, default = "here()", arg_name = "host[:port]")]
     host: String,
 

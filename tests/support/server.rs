@@ -1,4 +1,4 @@
-//! A `chatd` of the test's own: on a port that is free, with nothing kept, gone with the test.
+//! A `chatd` of the test's own: on a port that is free, gone with the test.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,22 +13,23 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 pub struct Chatd {
     child: Child,
     pub address: SocketAddr,
+    /// Where it keeps its files: killed, it could not remove a folder of its own.
+    _scratch: tempfile::TempDir,
 }
 
 impl Chatd {
-    /// Starts `program` with `flags` and waits for its listening line.
+    /// Starts `program` with `flags`, and nothing kept unless they say `--data`, and waits for its
+    /// listening line.
     ///
     /// # Errors
     /// What it said instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
+        let keeps = flags.iter().any(|flag| flag == "--data");
+        let scratch = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
         let mut child = Command::new(program)
-            .args([
-                "--listen",
-                "127.0.0.1:0",
-                "--memory",
-                "--log-level",
-                "error",
-            ])
+            .env("TMPDIR", scratch.path())
+            .args(["--listen", "127.0.0.1:0", "--log-level", "off"])
+            .args((!keeps).then_some("--memory"))
             .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -49,6 +50,7 @@ impl Chatd {
         let mut chatd = Self {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            _scratch: scratch,
         };
         chatd.address = address.map_err(|_| {
             let ended = chatd.child.try_wait();
@@ -59,6 +61,11 @@ impl Chatd {
 }
 
 impl Chatd {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
