@@ -1,5 +1,8 @@
 //! `chatc`: the command line, and which part of [`plainchat::ui`] does it.
 
+// The comments of flags are what `--help` prints, and no Markdown.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
