@@ -74,6 +74,8 @@ enum Stands {
     /// The `OK` to what it said itself.
     Own(u64),
     Gap,
+    /// The reply to a `JOIN` or `NICK`, with so many things said before it in the whole server.
+    Told(u64),
 }
 
 /// What the model knows of a peer.
@@ -85,6 +87,8 @@ struct Model {
     expected: HashMap<usize, Vec<u64>>,
     /// Where it said what it said.
     said: Vec<(usize, u64)>,
+    /// The room and the last id that its `JOIN`s and `NICK`s are to be told.
+    told: Vec<(usize, u64)>,
 }
 
 /// Does `acts` on a server and in the model; returns both.
@@ -98,10 +102,12 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<String>, Vec<Model>) {
         server.push(peer, hello.as_bytes()).unwrap();
         models.push(Model {
             rooms: vec![0],
+            told: vec![(0, 0), (0, 0)],
             ..Model::default()
         });
     }
     let mut count = 0;
+    let mut last_ids = [0; ROOMS.len()];
     for (at, (peer, act)) in acts.iter().enumerate() {
         let id = FIRST_ID + count;
         let current = models[*peer].rooms.last().copied();
@@ -111,6 +117,7 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<String>, Vec<Model>) {
             Act::Join(room) => {
                 models[*peer].rooms.retain(|other| other != room);
                 models[*peer].rooms.push(*room);
+                models[*peer].told.push((*room, last_ids[*room]));
                 (format!("JOIN {}", ROOMS[*room]), None)
             }
             Act::Part(room) => {
@@ -118,7 +125,11 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<String>, Vec<Model>) {
                 (format!("PART {}", ROOMS[*room]), None)
             }
             Act::Rename if current.is_none() => continue,
-            Act::Rename => (format!("NICK peer{peer}x{at}"), None),
+            Act::Rename => {
+                let current = current.unwrap_or_default();
+                models[*peer].told.push((current, last_ids[current]));
+                (format!("NICK peer{peer}x{at}"), None)
+            }
             Act::Stall | Act::Read => {
                 server.stall(*peer, matches!(act, Act::Stall));
                 continue;
@@ -132,6 +143,7 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<String>, Vec<Model>) {
                 }
             }
             count += 1;
+            last_ids[room] = id;
         }
         server.push(*peer, format!("{line}\n").as_bytes()).unwrap();
     }
@@ -146,6 +158,7 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<String>, Vec<Model>) {
 fn stands(received: &str, model: &Model) -> HashMap<usize, Vec<Stands>> {
     let mut found: HashMap<usize, Vec<Stands>> = HashMap::new();
     let mut said = model.said.iter();
+    let mut told = model.told.iter();
     let room_of = |name: &str| {
         ROOMS
             .iter()
@@ -171,12 +184,27 @@ fn stands(received: &str, model: &Model) -> HashMap<usize, Vec<Stands>> {
                 );
                 (*room, Stands::Own(*count))
             }
+            ["OK", "JOIN", room, last] | ["OK", "NICK", _, room, last] => {
+                let expected = told.next().expect("no more replies than requests");
+                assert_eq!(
+                    (room_of(room), last),
+                    (expected.0, &*expected.1.to_string())
+                );
+                (
+                    expected.0,
+                    Stands::Told((expected.1 + 1).saturating_sub(FIRST_ID)),
+                )
+            }
             ["GAP", room] => (room_of(room), Stands::Gap),
             _ => continue,
         };
         found.entry(room).or_default().push(stands);
     }
-    assert_eq!(said.next(), None, "every request is answered");
+    assert_eq!(
+        (said.next(), told.next()),
+        (None, None),
+        "every request is answered"
+    );
     found
 }
 
@@ -197,12 +225,32 @@ fn check(acts: &[(usize, Act)], how: &How, has_gaps: bool) -> Result<(), TestCas
             };
             let mut left = expected.iter();
             let mut may_miss = false;
+            // What is said from there on has not come yet; all before it has.
+            let (mut newest, mut oldest) = (None, 0);
             for stands in found {
-                let (Stands::Live(count) | Stands::Own(count)) = stands else {
-                    prop_assert!(has_gaps, "a gap that need not be: {}", story());
-                    may_miss = true;
-                    continue;
+                let count = match stands {
+                    Stands::Live(count) | Stands::Own(count) => count,
+                    Stands::Gap => {
+                        prop_assert!(has_gaps, "a gap that need not be: {}", story());
+                        may_miss = true;
+                        continue;
+                    }
+                    Stands::Told(next) => {
+                        prop_assert!(
+                            newest < Some(*next),
+                            "live before its JOIN's OK: {}",
+                            story()
+                        );
+                        oldest = *next;
+                        continue;
+                    }
                 };
+                prop_assert!(
+                    *count >= oldest,
+                    "live after the OK with a later id: {}",
+                    story()
+                );
+                newest = Some(*count);
                 let skipped = left.position(|expected| expected == count);
                 prop_assert!(
                     skipped.is_some(),
