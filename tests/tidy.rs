@@ -255,6 +255,37 @@ fn every_verb_is_answered_ok_and_every_code_is_provoked() {
 }
 
 #[test]
+fn every_refusal_is_named_where_its_command_is() {
+    let document = protocol_md();
+    let anywhere = table("4.1")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect::<String>();
+    for transcript in all_transcripts() {
+        for step in &transcript.steps {
+            let Action::Expect(pattern) = &step.action else {
+                continue;
+            };
+            let line = pattern.to_string();
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["ERR", verb, code, ..] = words[..] else {
+                continue;
+            };
+            let mut sections = document.sections.iter();
+            let section =
+                sections.find(|section| section.title.split(" and ").any(|word| word == verb));
+            let named = section.is_some_and(|section| section.text.contains(&format!("`{code}`")));
+            let general = anywhere.contains(&format!("ERR VERB {code} "));
+            assert!(
+                named || general || verb == "-",
+                "{} has {line}, its section has not",
+                transcript.id
+            );
+        }
+    }
+}
+
+#[test]
 fn pure_modules_know_nothing_of_the_world() {
     let mut files = 0;
     for pure in PURE {
