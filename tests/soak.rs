@@ -9,8 +9,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::inbox::DEADLINE;
 use support::server::Chatd;
-use support::spawn::DEADLINE;
 
 const MIB: u64 = 1 << 20;
 

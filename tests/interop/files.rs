@@ -4,8 +4,9 @@
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
+use crate::support::inbox::fits;
 use crate::support::server::Chatd;
-use crate::support::spawn::{Peer, fits};
+use crate::support::spawn::Peer;
 use crate::{HALF_CLOSING, every_client};
 
 /// 1 MiB in which every byte value stands next to every other; and its digest.

@@ -2,6 +2,7 @@
 #![allow(dead_code, missing_docs)]
 
 pub mod document;
+pub mod inbox;
 pub mod memory;
 pub mod run;
 pub mod server;
