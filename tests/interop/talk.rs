@@ -236,6 +236,23 @@ fn a_line_that_a_message_interrupts_on_the_screen_arrives_whole() {
 }
 
 #[test]
+fn a_client_that_was_stopped_goes_on_where_it_was() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let mut nc = chatd.client("exec nc.openbsd $HOST $PORT");
+    nc.send("JOIN lobby\n");
+    nc.expect("OK JOIN #lobby <id>");
+    nc.signal(Signal::STOP); // Ctrl-Z
+    for n in 0..1000 {
+        alice.ask(&format!("MSG {n}"), "OK MSG <id> <time>");
+    }
+    nc.signal(Signal::CONT);
+    for n in 0..1000 {
+        nc.expect(&format!("MSG #lobby alice {n}"));
+    }
+}
+
+#[test]
 fn a_browser_is_sent_away_and_nothing_of_its_request_runs() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
