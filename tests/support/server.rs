@@ -13,6 +13,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(20);
 pub struct Chatd {
     child: Child,
     pub address: SocketAddr,
+    /// Where it keeps its files: killed, it could not remove a folder of its own.
+    _scratch: tempfile::TempDir,
 }
 
 impl Chatd {
@@ -23,7 +25,9 @@ impl Chatd {
     /// What it said instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
         let keeps = flags.iter().any(|flag| flag == "--data");
+        let scratch = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
         let mut child = Command::new(program)
+            .env("TMPDIR", scratch.path())
             .args(["--listen", "127.0.0.1:0", "--log-level", "off"])
             .args((!keeps).then_some("--memory"))
             .args(flags)
@@ -46,6 +50,7 @@ impl Chatd {
         let mut chatd = Self {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            _scratch: scratch,
         };
         chatd.address = address.map_err(|_| {
             let ended = chatd.child.try_wait();
@@ -56,6 +61,11 @@ impl Chatd {
 }
 
 impl Chatd {
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
