@@ -374,3 +374,22 @@ fn a_reader_far_behind_gets_a_gap_and_goes_on_with_what_is_there() {
     );
     assert!(lines[lines.len() - 1].starts_with("MSG #lobby alice 1999 "));
 }
+
+#[test]
+fn what_a_nick_was_told_arrives_though_it_is_given_up_meanwhile() {
+    let mut server = Memory::with_limits(Limits::default(), usize::MAX);
+    let [alice, bob] = ["NICK alice\n", "NICK bob\n"].map(|hello| {
+        let peer = server.open().unwrap();
+        server.push(peer, hello.as_bytes()).unwrap();
+        received(&mut server, peer);
+        peer
+    });
+    server.stall(alice, true);
+    server.push(bob, b"TELL alice psst\n").unwrap();
+    assert!(received(&mut server, bob)[0].starts_with("OK TELL - "));
+    server.push(alice, b"NICK anna\n").unwrap();
+    server.stall(alice, false);
+    let mut lines = received(&mut server, alice);
+    lines.sort();
+    assert_eq!(lines[0], "MSG alice bob psst", "{lines:?}");
+}

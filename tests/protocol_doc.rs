@@ -16,7 +16,7 @@ fn all() -> Vec<Transcript> {
     all
 }
 
-/// Plays everything in every cut, with a network that takes at most so many bytes at once.
+/// Plays everything in every cut, with a network that takes so many bytes at once at first.
 fn check(takes: usize) {
     let mut failures = Vec::new();
     for transcript in all() {
