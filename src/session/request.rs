@@ -175,12 +175,17 @@ impl Session {
     fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Nick;
         let rooms = self.room_ids();
+        let unread = self.unread_told(chat);
         let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
         let id = id.map_err(refused(verb))?;
+        let is_first = self.nick.is_none();
         if self.nick.replace(id) != Some(id) {
             self.told = chat.told_end(id);
+            if !unread.is_empty() {
+                self.push(unread, Then::Nothing);
+            }
         }
-        if rooms.is_empty() {
+        if rooms.is_empty() && is_first {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);
         }
@@ -225,7 +230,7 @@ impl Session {
             }
             None => {
                 let most = chat.limits().rooms_per_connection_max;
-                if self.rooms.len() >= most {
+                if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
