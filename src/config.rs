@@ -23,6 +23,18 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// A sentence that tells everybody how long things are kept.
+    pub fn keeping(&self) -> &'static str {
+        match self.data {
+            Some(_) => "What is said here is kept: HISTORY shows it.",
+            None => {
+                "What is said here is forgotten when the server stops: HISTORY shows the newest."
+            }
+        }
+    }
+}
+
 /// What is allowed, and how long things take.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -34,6 +46,8 @@ pub struct Limits {
     pub rooms_per_connection_max: usize,
     /// Bytes of a room's newest events that are held in memory for its readers.
     pub tail_bytes_max: usize,
+    /// Bytes of events that a server without a folder holds in all.
+    pub memory_log_bytes_max: usize,
     /// The same for what one nick was told; a nick that has left half of it unread is `busy`.
     pub told_bytes_max: usize,
     /// Requests of one connection that are read before it has taken the replies.
@@ -65,6 +79,7 @@ impl Default for Limits {
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
             tail_bytes_max: 512 << 10,
+            memory_log_bytes_max: 64 << 20,
             told_bytes_max: 64 << 10,
             replies_max: 1024,
             upload_bytes_max: 4 << 30,

@@ -34,6 +34,7 @@
 pub mod chat;
 pub mod config;
 pub mod files;
+pub mod log;
 pub mod protocol;
 pub mod server;
 pub mod session;

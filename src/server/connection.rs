@@ -63,6 +63,7 @@ enum Next {
     Again,
     Wait { reads: bool },
     Transfer(Effect),
+    CatchUp,
     HangUp,
 }
 
@@ -107,6 +108,7 @@ impl Connection {
                 Next::Wait { reads } => self.wait(reads).await,
                 // Boxed, as all that is rare, so that the task of one that only talks is small.
                 Next::Transfer(effect) => Box::pin(self.transfer(effect)).await,
+                Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
             }
         }
@@ -125,12 +127,16 @@ impl Connection {
             return Next::Transfer(effect);
         }
         self.flush();
+        if !self.is_blocked && self.wants_past() {
+            return Next::CatchUp;
+        }
         let is_gone = self.is_deaf && self.is_end_told;
         if self.session.is_over() || self.is_cut || is_gone {
             return Next::HangUp;
         }
         let takes_lines = self.session.takes_lines(&self.server.config.limits);
-        match takes_lines && (self.is_readable || !self.input.is_empty() || self.owes_end()) {
+        let owes_end = self.owes_end() && self.session.is_settled();
+        match takes_lines && (self.is_readable || !self.input.is_empty() || owes_end) {
             true => Next::Again,
             false => Next::Wait {
                 reads: takes_lines && !self.has_ended,
@@ -159,13 +165,15 @@ impl Connection {
             if !self.session.is_ending() {
                 self.input = rest.to_vec();
             }
-            let is_last = effect.is_none() && self.owes_end();
+            self.session.take_kept(&mut world.chat);
+            let is_last = effect.is_none() && self.owes_end() && self.session.is_settled();
             let effect = match is_last && self.session.takes_lines(&server.config.limits) {
                 true => self.tell_end(&mut world, now),
                 false => effect,
             };
             // Whatever was read by now is answered before the end.
-            if world.is_stopping && self.input.is_empty() && effect.is_none() {
+            let is_answered = self.input.is_empty() && self.session.is_settled();
+            if world.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut world.chat, now);
             }
             let due = match self.is_end_told && !self.session.is_ending() {
@@ -189,6 +197,13 @@ impl Connection {
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
         let limits = &self.server.config.limits;
+        if let Some((line, end)) = self.session.take_held(&mut world.chat) {
+            match self.session.apply(&line, end, &mut world.chat, now) {
+                None => {}
+                Some(Effect::Append(draft)) => world.append(draft, now),
+                Some(effect) => return (bytes, Some(effect)),
+            }
+        }
         while self.session.takes_lines(limits)
             && let Some(item) = self.decoder.next(&mut bytes)
         {
@@ -311,6 +326,11 @@ impl Connection {
             }
         }
         taken
+    }
+
+    /// It reads so slowly that the log must be read for it.
+    pub(super) fn wants_past(&self) -> bool {
+        !self.is_deaf && self.session.catch_up(&self.server.world().chat).is_some()
     }
 
     /// The input has ended and the session does not know.

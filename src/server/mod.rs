@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::{Async, Timer};
@@ -21,9 +21,12 @@ use futures_lite::{StreamExt, future};
 use smol::Executor;
 use tracing::{info, warn};
 
-use crate::chat::Now;
+use crate::chat::{Draft, Now};
 use crate::config::Config;
 use crate::files::Store;
+use crate::log::memory::MemoryLog;
+use crate::log::sqlite::SqliteLog;
+use crate::log::{Log, Outcome};
 use crate::protocol::Time;
 use connection::Connection;
 use world::World;
@@ -41,6 +44,8 @@ pub enum Error {
     Listen(SocketAddr, io::Error),
     /// The folder for files cannot be used.
     Data(PathBuf, io::Error),
+    /// The log there cannot be used.
+    Log(PathBuf, crate::log::Error),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
 }
@@ -52,6 +57,7 @@ impl fmt::Display for Error {
             Self::Data(path, e) => {
                 write!(f, "cannot keep files in {}: {}", path.display(), Plain(e))
             }
+            Self::Log(path, e) => write!(f, "cannot keep a log in {}: {e}", path.display()),
             Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
         }
     }
@@ -61,6 +67,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
+            Self::Log(_, e) => Some(e),
         }
     }
 }
@@ -141,12 +148,21 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     let clock = Clock {
         start: Instant::now(),
     };
+    let publisher = Arc::new(OnceLock::new());
+    let log = open_log(&config, &clock, publisher.clone())?;
+    let mut world = World::new(config.clone(), log.clone());
+    let known = log.rooms().and_then(|rooms| Ok((rooms, log.file_count()?)));
+    let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
+    world.chat.restore(rooms, files);
+    let digests = log.digests();
+    store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let server = Arc::new(Server {
-        world: Mutex::new(World::new(config.clone(), clock.first_id())),
+        world: Mutex::new(world),
         config,
         store: Arc::new(store),
         clock,
     });
+    let _ = publisher.set(Arc::downgrade(&server));
     let addresses: Vec<_> = listeners
         .iter()
         .filter_map(|l| l.local_addr().ok())
@@ -173,6 +189,37 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         Ok(())
     };
     smol::block_on(executor.run(serving))
+}
+
+/// The log in the data folder, which publishes what it has kept to the server that is then there; or the
+/// one in memory.
+fn open_log(
+    config: &Config,
+    clock: &Clock,
+    publisher: Arc<OnceLock<Weak<Server>>>,
+) -> Result<Arc<dyn Log>, Error> {
+    let Some(folder) = &config.data else {
+        let bytes_max = config.limits.memory_log_bytes_max;
+        return Ok(Arc::new(MemoryLog::new(clock.first_id(), bytes_max)));
+    };
+    let sink = move |batch: Vec<(Draft, Outcome)>| {
+        let Some(server) = publisher.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let mut world = server.world();
+        for (draft, outcome) in batch {
+            world.chat.publish(draft, outcome);
+        }
+        let released = world.settle();
+        drop(world);
+        transfer::release(&server, released);
+    };
+    let log = SqliteLog::open(folder, Box::new(sink));
+    Ok(Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?))
+}
+
+fn data_path(config: &Config) -> PathBuf {
+    config.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
 /// Ends every connection, and returns when all have ended or their time is over.

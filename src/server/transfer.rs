@@ -11,8 +11,9 @@ use tracing::warn;
 
 use super::Server;
 use super::connection::Connection;
-use crate::chat::File;
+use crate::chat::NewFile;
 use crate::files::Incoming;
+use crate::log;
 use crate::protocol::{Code, Digest, EventId, Verb};
 use crate::session::{Effect, Upload, UploadError};
 
@@ -32,8 +33,29 @@ enum Received {
 impl Connection {
     /// Does what a request wants done before the next line is looked at.
     pub(super) async fn transfer(&mut self, effect: Effect) {
+        let mut next = Some(effect);
+        while let Some(effect) = next {
+            next = self.do_effect(effect).await;
+        }
+    }
+
+    async fn do_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
-            Effect::Append(_) => {} // is no transfer, and done where it arises
+            Effect::Append(draft) => {
+                let now = self.server.clock.now();
+                let mut world = self.server.world();
+                world.append(draft, now);
+                let released = world.settle();
+                drop(world);
+                release(&self.server, released);
+            }
+            Effect::Ask(question) => return self.ask(question).await,
+            Effect::Flush => {
+                self.flush_replies().await;
+                let now = self.server.clock.now();
+                return self.session.flushed(&mut self.server.world().chat, now);
+            }
+
             Effect::Receive(upload) => self.receive_upload(upload).await,
             Effect::Discard(length) => {
                 self.discard(length).await;
@@ -41,6 +63,55 @@ impl Connection {
             }
             Effect::Send { id, file, offset } => self.send_file(id, &file, offset).await,
         }
+        None
+    }
+
+    /// Asks the log once the client has taken what it was given, so that a long answer costs one piece.
+    async fn ask(&mut self, question: log::Question) -> Option<Effect> {
+        self.flush_replies().await;
+        let answer = self.read_log(question).await;
+        let now = self.server.clock.now();
+        let mut world = self.server.world();
+        let next = self.session.answered(answer, &mut world.chat, now);
+        let released = world.settle();
+        drop(world);
+        release(&self.server, released);
+        next
+    }
+
+    /// Waits until every reply is out, or nobody is there to take it.
+    async fn flush_replies(&mut self) {
+        loop {
+            self.server.world().looks(self.session.peer());
+            self.flush();
+            if self.is_deaf || !self.session.owes_replies() {
+                return;
+            }
+            match self.wants_past() {
+                true => self.catch_up().await,
+                false => self.wait(false).await,
+            }
+        }
+    }
+
+    /// Reads from the log what a slow reader has missed.
+    pub(super) async fn catch_up(&mut self) {
+        let question = self.session.catch_up(&self.server.world().chat);
+        let Some((room, question)) = question else {
+            return;
+        };
+        let answer = self.read_log(question).await;
+        let now = self.server.clock.now();
+        self.session
+            .caught_up(room, answer, &mut self.server.world().chat, now);
+    }
+
+    async fn read_log(&self, question: log::Question) -> Option<log::Answer> {
+        let log = self.server.world().log.clone();
+        let answer = unblock(move || log::answer(&*log, &question)).await;
+        answer
+            .inspect_err(|e| warn!("cannot read the log: {e}"))
+            .ok()
     }
 
     async fn receive_upload(&mut self, upload: Upload) {
@@ -193,16 +264,10 @@ impl Connection {
         }
     }
 
-    async fn send_file(&mut self, id: EventId, file: &File, offset: u64) {
+    async fn send_file(&mut self, id: EventId, file: &NewFile, offset: u64) {
         // Bytes come in one piece, after every reply before them.
-        loop {
-            self.flush();
-            if self.is_deaf || !self.session.owes_replies() {
-                break;
-            }
-            self.wait(false).await;
-        }
-        let (length, digest) = (file.file.length, file.file.sha256);
+        self.flush_replies().await;
+        let (length, digest) = (file.length, file.sha256);
         let store = self.server.store.clone();
         let opened = unblock(move || {
             let mut opened = store.get(digest)?;
@@ -220,7 +285,7 @@ impl Connection {
             }
         };
         let mut left = length.saturating_sub(offset);
-        let mut piece = format!("DATA {id} {left} {digest} {}\n", file.file.name).into_bytes();
+        let mut piece = format!("DATA {id} {left} {digest} {}\n", file.name).into_bytes();
         while !self.is_deaf {
             if !piece.is_empty() && self.write_all(&piece).await.is_err() {
                 self.is_deaf = true;

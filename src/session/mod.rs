@@ -6,6 +6,7 @@
 //! the cursors advance together ([`output`]). What takes time (keeping a message, moving a file's bytes)
 //! is an [`Effect`] for the driver, which comes back with what became of it.
 
+mod ask;
 mod list;
 pub mod output;
 mod request;
@@ -16,8 +17,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::chat::{Chat, Draft, File, NewFile, NickId, Now, PeerId, Place, RoomId, What};
+use crate::chat::{Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, RoomId, What};
 use crate::config::Limits;
+use crate::log::{Question, Reader};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, is_in_step};
 use crate::protocol::text::clean;
@@ -44,10 +46,15 @@ pub enum Effect {
         /// Its number.
         id: EventId,
         /// What it is.
-        file: Box<File>,
+        file: Box<NewFile>,
         /// How many of its bytes the client has.
         offset: u64,
     },
+    /// Once the client has taken what it was given, ask the log this and come back with
+    /// [`Session::answered`].
+    Ask(Question),
+    /// Once all replies are out, come back with [`Session::flushed`].
+    Flush,
 }
 
 /// A file that a client is about to send.
@@ -94,8 +101,38 @@ struct Membership {
     room: RoomId,
     /// The next entry of the room's tail to be sent.
     cursor: Seq,
+    /// The newest logged event that was sent, or that stood there when it was entered; 0 for none.
+    seen: u64,
+    /// The entry up to which what is not logged has been told to be left out.
+    gap_to: Seq,
+    /// The place that is kept for a script under this name.
+    reader: Option<Box<Reader>>,
     /// `PART` has been asked; what came before it is still sent.
     is_leaving: bool,
+    /// Its past is being sent; the live events wait for the reply to `JOIN`.
+    is_held: bool,
+}
+
+impl Membership {
+    fn new(room: RoomId, chat: &Chat) -> Self {
+        Self {
+            room,
+            cursor: chat.end(Place::Room(room)),
+            seen: chat.room(room).map_or(0, |room| room.last_id()),
+            gap_to: 0,
+            reader: None,
+            is_leaving: false,
+            is_held: false,
+        }
+    }
+
+    /// Whether logged events that it has not been sent are in the log alone.
+    fn is_behind(&self, chat: &Chat) -> bool {
+        let tail = chat.tail(Place::Room(self.room));
+        tail.is_some_and(|tail| {
+            !self.is_held && self.cursor < tail.first() && tail.seq_after(self.seen).is_none()
+        })
+    }
 }
 
 /// The state of one connection.
@@ -111,6 +148,16 @@ pub struct Session {
     /// How far it has read what its nick was told.
     told: Seq,
     pending: VecDeque<Pending>,
+    /// What became of the first so many [`Pending::Kept`].
+    kept: VecDeque<Result<Kept, Code>>,
+    /// How many more are being kept.
+    unkept: usize,
+    /// A line that waits until those are kept, since it must see their effect.
+    held: Option<Box<(Vec<u8>, LineEnd)>>,
+    /// What was asked of the log.
+    asked_log: Option<Box<ask::Asked>>,
+    /// What a slow reader has missed, read from the log.
+    page: Option<Box<output::Page>>,
     /// How many bytes of text are in `pending`.
     pending_bytes: usize,
     /// The rest of a line of which a part has been sent.
@@ -148,6 +195,11 @@ impl Session {
             notes: chat.end(Place::Everyone),
             told: 0,
             pending: VecDeque::new(),
+            kept: VecDeque::new(),
+            unkept: 0,
+            held: None,
+            asked_log: None,
+            page: None,
             pending_bytes: 0,
             unsent: Vec::new(),
             input: Dialect::Plain,
@@ -176,7 +228,7 @@ impl Session {
         let is_listing = matches!(self.pending.back(), Some(Pending::List(_)));
         let has_space =
             self.pending.len() < limits.replies_max && self.pending_bytes < REPLY_BYTES_MAX;
-        !self.is_busy && !self.is_ending && !is_listing && has_space
+        !self.is_busy && !self.is_ending && !is_listing && has_space && self.held.is_none()
     }
 
     /// Whether it has ended and everything is out: the server closes its side now.
@@ -221,6 +273,12 @@ impl Session {
             Dialect::Talker => self.read_talk(line),
             Dialect::Plain | Dialect::Stamped => Request::parse(line),
         };
+        if let Ok(Some(request)) = &read
+            && !self.may_go_ahead(request, chat)
+        {
+            self.held = Some(Box::new((line.to_vec(), end)));
+            return None;
+        }
         let done = match read {
             Ok(None) => Ok(None),
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
@@ -236,6 +294,31 @@ impl Session {
             self.refuse(&refusal);
             None
         })
+    }
+
+    /// Whether a request may be done before all that was said is kept: only what is said itself, which the
+    /// log keeps in order.
+    fn may_go_ahead(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
+        if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
+            return true;
+        }
+        self.take_kept(chat);
+        self.unkept == 0
+    }
+
+    /// Takes the line that waited for what was said before it, once that is kept.
+    pub fn take_held(&mut self, chat: &mut Chat) -> Option<(Vec<u8>, LineEnd)> {
+        self.held.as_ref()?;
+        self.take_kept(chat);
+        match self.unkept {
+            0 => self.held.take().map(|held| *held),
+            _ => None,
+        }
+    }
+
+    /// Whether all that was said is kept and no line waits for it.
+    pub fn is_settled(&self) -> bool {
+        self.unkept == 0 && self.held.is_none()
     }
 
     /// A line was too long and has been skipped; this is how it began.
@@ -316,9 +399,10 @@ impl Session {
         }
         self.has_spoken = true;
         let greeting = format!(
-            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. Nothing is kept once the server stops.\n",
+            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. {}\n",
             crate::protocol::VERSION,
-            chat.config.name
+            chat.config.name,
+            chat.config.keeping()
         );
         self.push(greeting.into_bytes(), Then::Nothing);
     }
@@ -380,17 +464,12 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
-    /// Learns which of the things that it appended are kept now.
+    /// Learns what became of the things that it appended.
     pub fn take_kept(&mut self, chat: &mut Chat) {
-        let mut kept = chat.take_kept(self.peer).into_iter();
-        let mut next = kept.next();
-        for pending in &mut self.pending {
-            if let Pending::Kept(reply) = pending
-                && reply.kept.is_none()
-            {
-                reply.kept = next.take();
-                next = kept.next();
-            }
+        if self.unkept > 0 {
+            let kept = chat.take_kept(self.peer);
+            self.unkept = self.unkept.saturating_sub(kept.len());
+            self.kept.extend(kept);
         }
     }
 
@@ -496,8 +575,8 @@ impl Session {
             verb,
             place,
             shown: shown.map(String::into_boxed_str),
-            kept: None,
         }));
+        self.unkept += 1;
         Effect::Append(Draft {
             place,
             author: self.peer,

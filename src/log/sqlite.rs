@@ -1,0 +1,536 @@
+//! The log on disk: SQLite in WAL mode, written by one thread with group commit.
+//!
+//! The writer takes all that waits, commits it in one transaction with one sync (`synchronous=FULL`), and
+//! only then hands the batch to the sink: what anybody has seen or been promised survives a crash, and the
+//! order of a room is the order of its ids. Readers have connections of their own, which WAL never blocks.
+
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+};
+use tracing::error;
+
+use super::{
+    Entry, Error, Log, Origin, Outcome, Reader, Record, RoomRow, Sink, Span, search_words,
+};
+use crate::chat::{Draft, NewFile, What};
+use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
+
+/// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
+const BATCH_MAX: usize = 1000;
+
+/// Each brings a database from its index to the next version; never changed once released.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        form TEXT NOT NULL UNIQUE, -- as names are compared
+        name TEXT NOT NULL, -- as its maker spelt it
+        topic TEXT NOT NULL DEFAULT '',
+        last_id INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- so that no id is used twice, whatever is trimmed
+        room INTEGER NOT NULL REFERENCES rooms,
+        time INTEGER NOT NULL, -- milliseconds since 1970
+        verb TEXT NOT NULL,
+        nick TEXT NOT NULL,
+        text TEXT NOT NULL -- of a file: its length, a space, its name
+    ) STRICT;
+    CREATE INDEX events_of_room ON events (room, id);
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY REFERENCES events,
+        room INTEGER NOT NULL REFERENCES rooms,
+        length INTEGER NOT NULL,
+        sha256 BLOB NOT NULL,
+        name TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX files_of_room ON files (room, id);
+    CREATE TABLE readers (
+        room TEXT NOT NULL,
+        nick TEXT NOT NULL,
+        name TEXT NOT NULL,
+        seen INTEGER NOT NULL,
+        PRIMARY KEY (room, nick, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE VIRTUAL TABLE words USING fts5 (
+        room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
+    );
+"];
+
+/// A log in a folder.
+pub struct SqliteLog {
+    path: PathBuf,
+    /// The writer's queue; `None` once it is to end.
+    queue: Mutex<Option<Sender<(Entry, Time)>>>,
+    writer: Mutex<Option<thread::JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Held while the folder is in use.
+    _lock: File,
+}
+
+/// Takes the lock of a data folder, so that two servers do not write to one log.
+///
+/// # Errors
+/// [`Error::InUse`] when another has it.
+pub fn lock(folder: &Path) -> Result<File, Error> {
+    std::fs::create_dir_all(folder)?;
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse),
+        Err(TryLockError::Error(e)) => Err(e.into()),
+    }
+}
+
+/// Opens the database for writing and brings it up to date.
+fn open(path: &Path) -> Result<Connection, Error> {
+    let mut db = Connection::open(path)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).map_err(|_| Error::TooNew(version))?;
+    if done > MIGRATIONS.len() {
+        return Err(Error::TooNew(version));
+    }
+    for (n, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "user_version", n as i64 + 1)?;
+        step.commit()?;
+    }
+    Ok(db)
+}
+
+impl SqliteLog {
+    /// Opens the log in `folder`, which is made if it is missing; `sink` gets every batch once it is kept.
+    ///
+    /// # Errors
+    /// When another server has it, it is too new, or it cannot be opened.
+    pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
+        let lock = lock(folder)?;
+        let path = folder.join("chat.db");
+        let db = open(&path)?;
+        let (queue, waiting) = channel();
+        let writer = thread::Builder::new().name("log".into());
+        let writer = writer.spawn(move || {
+            Writer {
+                db,
+                rooms: HashMap::new(),
+            }
+            .run(&waiting, &sink)
+        })?;
+        Ok(Self {
+            path,
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            readers: Mutex::default(),
+            _lock: lock,
+        })
+    }
+
+    /// Runs `ask` on a connection for reading, which is kept for the next.
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let idle = self
+            .readers
+            .lock()
+            .expect("no thread panics while it holds this")
+            .pop();
+        let db = match idle {
+            Some(db) => db,
+            None => Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+        };
+        let answer = ask(&db)?;
+        self.readers
+            .lock()
+            .expect("no thread panics while it holds this")
+            .push(db);
+        Ok(answer)
+    }
+}
+
+impl Drop for SqliteLog {
+    /// Waits until everything that was handed over is kept.
+    fn drop(&mut self) {
+        if let Ok(mut queue) = self.queue.lock() {
+            queue.take();
+        }
+        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        if let Some(writer) = writer {
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Log for SqliteLog {
+    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
+        let queue = self
+            .queue
+            .lock()
+            .expect("no thread panics while it holds this");
+        let refused = match &*queue {
+            Some(queue) => queue.send((entry, time)).err().map(|e| e.0.0),
+            None => Some(entry),
+        };
+        // The writer has ended, which it does when the server does.
+        refused.map(|entry| (entry.draft, Err(Code::ShuttingDown)))
+    }
+
+    fn rooms(&self) -> Result<Vec<RoomRow>, Error> {
+        self.ask(|db| {
+            let mut rooms =
+                db.prepare_cached("SELECT name, topic, last_id FROM rooms ORDER BY id")?;
+            let rows = rooms.query_map([], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+            })?;
+            let mut found = Vec::new();
+            for row in rows {
+                let (name, topic, last_id) = row?;
+                if let (Ok(name), Some(last_id)) = (RoomName::parse(&name), event_id(last_id)) {
+                    found.push(RoomRow {
+                        name,
+                        topic,
+                        last_id,
+                    });
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Vec<Record>, Error> {
+        self.ask(|db| {
+            let mut events = db.prepare_cached(
+                "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN events e ON e.room = r.id
+                 WHERE r.form = ?1 AND e.id > ?2 AND e.id <= ?3 ORDER BY e.id LIMIT ?4",
+            )?;
+            let found = events.query_map(
+                params![room.form(), number(span.after), number(span.up_to), count as i64],
+                record,
+            )?;
+            let mut records: Vec<Record> = Vec::new();
+            let mut size = 0;
+            for record in found {
+                let record = record?;
+                size += record.line.len();
+                if size > bytes && !records.is_empty() {
+                    break;
+                }
+                records.push(record);
+            }
+            Ok(records)
+        })
+    }
+
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
+        let up_to = before.saturating_sub(1);
+        self.ask(|db| {
+            let mut first = db.prepare_cached(
+                "SELECT min(id) FROM (SELECT e.id FROM rooms r JOIN events e ON e.room = r.id
+                 WHERE r.form = ?1 AND e.id <= ?2 ORDER BY e.id DESC LIMIT ?3)",
+            )?;
+            let first: Option<i64> = first
+                .query_row(params![room.form(), number(up_to), count as i64], |row| {
+                    row.get(0)
+                })?;
+            let after = match first.and_then(|first| u64::try_from(first).ok()) {
+                Some(first) => first.saturating_sub(1),
+                None => up_to,
+            };
+            Ok(Span { after, up_to })
+        })
+    }
+
+    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error> {
+        self.ask(|db| {
+            let id: Option<i64> = db
+                .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+                .query_row([room.form()], |row| row.get(0))
+                .optional()?;
+            let Some(id) = id else {
+                return Ok(Vec::new());
+            };
+            let mut query = format!("room : \"{id}\"");
+            for word in search_words(words) {
+                query += &format!(" AND text : \"{}\"", word.replace('"', "\"\""));
+            }
+            let mut events = db.prepare_cached(
+                "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+                   (SELECT rowid FROM words WHERE words MATCH ?1 ORDER BY rowid DESC LIMIT ?2) w
+                 JOIN events e ON e.id = w.rowid JOIN rooms r ON r.id = e.room ORDER BY e.id",
+            )?;
+            let found = events.query_map(params![query, count as i64], record)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+        self.ask(|db| {
+            let mut files = db.prepare_cached(
+                "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN files f ON f.room = r.id
+                 JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
+            )?;
+            let found = files.query_map(params![room.form(), number(after), count as i64], record)?;
+            Ok(found.collect::<Result<_, _>>()?)
+        })
+    }
+
+    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error> {
+        self.ask(|db| {
+            let mut file =
+                db.prepare_cached("SELECT name, length, sha256 FROM files WHERE id = ?1")?;
+            let row = file.query_row([number(id.get())], |row| {
+                Ok((
+                    row.get::<_, String>(0)?,
+                    row.get::<_, i64>(1)?,
+                    row.get::<_, [u8; 32]>(2)?,
+                ))
+            });
+            let row = row.optional()?;
+            Ok(row.and_then(|(name, length, sha256)| {
+                Some(NewFile {
+                    name: FileName::parse(&name).ok()?,
+                    length: u64::try_from(length).ok()?,
+                    sha256: Digest(sha256),
+                })
+            }))
+        })
+    }
+
+    fn file_count(&self) -> Result<usize, Error> {
+        self.ask(|db| {
+            let count: i64 = db.query_row("SELECT count(*) FROM files", [], |row| row.get(0))?;
+            Ok(usize::try_from(count).unwrap_or_default())
+        })
+    }
+
+    fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
+        self.ask(|db| {
+            let mut digests = db.prepare("SELECT sha256, count(*) FROM files GROUP BY sha256")?;
+            let rows = digests.query_map([], |row| {
+                Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?))
+            })?;
+            let mut found = HashMap::new();
+            for row in rows {
+                let (sha256, count) = row?;
+                found.insert(Digest(sha256), usize::try_from(count).unwrap_or_default());
+            }
+            Ok(found)
+        })
+    }
+
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
+        self.ask(|db| {
+            let mut event = db.prepare_cached(
+                "SELECT r.name, e.nick, e.verb, e.text, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
+                 LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
+            )?;
+            let row = event.query_row([number(id.get())], |row| {
+                let verb: String = row.get(2)?;
+                let text: String = row.get(3)?;
+                let sha256: Option<[u8; 32]> = row.get(4)?;
+                let is_removable = match verb.as_str() {
+                    "MSG" | "ME" => text != "-",
+                    _ => sha256.is_some(),
+                };
+                Ok((row.get::<_, String>(0)?, row.get(1)?, is_removable, sha256.map(Digest)))
+            });
+            let row = row.optional()?;
+            Ok(row.and_then(|(room, nick, is_removable, sha256)| {
+                Some(Origin { room: RoomName::parse(&room).ok()?, nick, is_removable, sha256 })
+            }))
+        })
+    }
+
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
+        self.ask(|db| {
+            let mut seen = db.prepare_cached(
+                "SELECT seen FROM readers WHERE room = ?1 AND nick = ?2 AND name = ?3",
+            )?;
+            let key = params![reader.room.form(), reader.nick, reader.name];
+            let seen: Option<i64> = seen.query_row(key, |row| row.get(0)).optional()?;
+            Ok(seen.and_then(|seen| u64::try_from(seen).ok()))
+        })
+    }
+
+    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
+        self.ask(|db| {
+            db.busy_timeout(std::time::Duration::from_secs(5))?;
+            let mut set = db.prepare_cached(
+                "INSERT INTO readers (room, nick, name, seen) VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET seen = excluded.seen",
+            )?;
+            set.execute(params![
+                reader.room.form(),
+                reader.nick,
+                reader.name,
+                number(seen)
+            ])?;
+            Ok(())
+        })
+    }
+}
+
+/// Reads a row of id, time, verb, room, nick, text.
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    let texts: [rusqlite::types::ValueRef<'_>; 4] = [
+        row.get_ref(2)?,
+        row.get_ref(3)?,
+        row.get_ref(4)?,
+        row.get_ref(5)?,
+    ];
+    let [verb, room, nick, text] = texts.map(|text| text.as_str());
+    let line = super::line(verb?, room?, nick?, id, text?);
+    Ok(Record {
+        id,
+        time: Time(u64::try_from(time).unwrap_or_default()),
+        line,
+    })
+}
+
+fn event_id(number: i64) -> Option<EventId> {
+    u64::try_from(number).ok().and_then(EventId::new)
+}
+
+/// As SQLite has it; ids and lengths are below 2^53.
+fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The thread that writes.
+struct Writer {
+    db: Connection,
+    /// Their numbers, by the form in which names are compared.
+    rooms: HashMap<Box<str>, i64>,
+}
+
+impl Writer {
+    fn run(mut self, waiting: &Receiver<(Entry, Time)>, sink: &Sink) {
+        while let Ok(first) = waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+            let kept = match self.keep(&batch) {
+                Ok(ids) => ids.into_iter().map(Ok).collect(),
+                Err(e) => {
+                    error!("cannot keep what is said: {e}");
+                    self.rooms.clear(); // some may have been rolled back
+                    vec![Err(refusal(&e)); batch.len()]
+                }
+            };
+            let outcomes = batch.into_iter().zip(kept);
+            let outcomes =
+                outcomes.map(|((entry, time), id)| (entry.draft, id.map(|id| (id, time))));
+            sink(outcomes.collect());
+        }
+    }
+
+    /// Keeps a batch in one transaction; its ids, in order.
+    fn keep(&mut self, batch: &[(Entry, Time)]) -> rusqlite::Result<Vec<Option<EventId>>> {
+        let Self { db, rooms } = self;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut ids = Vec::with_capacity(batch.len());
+        for (entry, time) in batch {
+            ids.push(match &entry.room {
+                None => None,
+                Some(room) => Some(insert(&step, rooms, room, &entry.draft, *time)?),
+            });
+        }
+        step.commit()?;
+        Ok(ids)
+    }
+}
+
+fn insert(
+    step: &Transaction<'_>,
+    rooms: &mut HashMap<Box<str>, i64>,
+    name: &RoomName,
+    draft: &Draft,
+    time: Time,
+) -> rusqlite::Result<EventId> {
+    let room = match rooms.get(name.form()) {
+        Some(room) => *room,
+        None => {
+            step.prepare_cached("INSERT OR IGNORE INTO rooms (form, name) VALUES (?1, ?2)")?
+                .execute([name.form(), name.as_str()])?;
+            let room = step
+                .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+                .query_row([name.form()], |row| row.get(0))?;
+            rooms.insert(name.form().into(), room);
+            room
+        }
+    };
+    let (verb, nick, text) = draft.parts();
+    step.prepare_cached(
+        "INSERT INTO events (room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![room, number(time.0), verb, nick, text])?;
+    let id = step.last_insert_rowid();
+    step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?
+        .execute([id, room])?;
+    match &draft.what {
+        What::Msg | What::Me => index(step, id, room, &text)?,
+        What::Topic => {
+            index(step, id, room, &text)?;
+            step.prepare_cached("UPDATE rooms SET topic = ?1 WHERE id = ?2")?
+                .execute(params![text, room])?;
+        }
+        What::File(file) => {
+            index(step, id, room, file.name.as_str())?;
+            step.prepare_cached(
+                "INSERT INTO files (id, room, length, sha256, name) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                id,
+                room,
+                number(file.length),
+                file.sha256.0,
+                file.name.as_str()
+            ])?;
+        }
+        What::Remove(removed, _) => remove(step, *removed)?,
+    }
+    event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
+}
+
+/// Has a search find it.
+fn index(step: &Transaction<'_>, id: i64, room: i64, text: &str) -> rusqlite::Result<()> {
+    step.prepare_cached("INSERT INTO words (rowid, room, text) VALUES (?1, ?2, ?3)")?
+        .execute(params![id, room.to_string(), text])?;
+    Ok(())
+}
+
+/// Takes something back: its place stays, with `-` for what it said.
+fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
+    let id = number(removed.get());
+    step.prepare_cached("DELETE FROM files WHERE id = ?1")?
+        .execute([id])?;
+    step.prepare_cached("DELETE FROM words WHERE rowid = ?1")?
+        .execute([id])?;
+    step.prepare_cached(
+        "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END
+         WHERE id = ?1",
+    )?
+    .execute([id])?;
+    Ok(())
+}
+
+/// What whoever spoke is told when it could not be kept.
+fn refusal(e: &rusqlite::Error) -> Code {
+    match e.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => Code::Quota,
+        _ => Code::Internal,
+    }
+}
