@@ -73,7 +73,7 @@ impl Connection {
         server: Arc<Server>,
         stream: Async<TcpStream>,
         peer: SocketAddr,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Box<Self>> {
         let local = stream.get_ref().local_addr()?;
         let now = server.clock.now();
         let mut world = server.world();
@@ -84,7 +84,8 @@ impl Connection {
         }
         drop(world);
         debug!(?id, %peer, "connected");
-        Ok(Self {
+        // Boxed, since a future holds what it was given twice.
+        Ok(Box::new(Self {
             server,
             stream,
             session,
@@ -97,11 +98,11 @@ impl Connection {
             has_ended: false,
             is_end_told: false,
             is_cut: false,
-        })
+        }))
     }
 
     /// Talks with the client until either has enough.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         loop {
             match self.step() {
                 Next::Again => future::yield_now().await,

@@ -4,6 +4,8 @@
 //! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
 //! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
 
+use std::collections::VecDeque;
+
 use memchr::{memchr, memchr_iter};
 
 use super::list::List;
@@ -326,8 +328,12 @@ impl Session {
                 Some(Pending::List(_)) | None => {}
             },
         }
-        if self.pending.is_empty() && self.pending.capacity() > 8 {
-            self.pending = std::collections::VecDeque::new();
+        // A session that waits holds no queue: an idle connection costs nothing for having spoken.
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+            if self.kept.is_empty() {
+                self.kept = VecDeque::new();
+            }
         }
     }
 
