@@ -67,19 +67,46 @@ pub enum What {
     Msg,
     Me,
     Topic,
-    /// With the digest of its file, if it is one.
-    Remove(EventId, Option<Digest>),
+    Remove(EventId, Removed),
     File(Box<NewFile>),
+    /// That live file is whole.
+    Stored(EventId, Whole),
 }
 
-/// A file that was received and is to be announced.
+/// What is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A message or action.
+    Message,
+    /// A file, live or whole.
+    File(Option<Whole>),
+}
+
+/// A file that is announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
     /// What it is called.
     pub name: FileName,
+    /// `None` while it is live: still coming in.
+    pub whole: Option<Whole>,
+}
+
+impl NewFile {
+    /// Its length, `*` while that is not known, and its name.
+    pub fn described(&self) -> String {
+        match self.whole {
+            Some(whole) => format!("{} {}", whole.length, self.name),
+            None => format!("* {}", self.name),
+        }
+    }
+}
+
+/// What is known of a file once all of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
     /// Its bytes.
     pub length: u64,
-    /// Of the whole.
+    /// Of all of them.
     pub sha256: Digest,
 }
 
@@ -229,13 +256,15 @@ impl Chat {
             let room = self.rooms.get_mut(room)?;
             room.last_id = Some(id);
             match &what {
-                What::Msg | What::Me => {}
+                What::Msg | What::Me | What::Stored(..) => {}
                 What::Topic => room.topic = text.into(),
                 What::File(_) => self.files += 1,
-                What::Remove(_, None) => {}
-                What::Remove(_, Some(digest)) => {
+                What::Remove(_, Removed::Message) => {}
+                What::Remove(_, Removed::File(whole)) => {
                     self.files = self.files.saturating_sub(1);
-                    self.released.push(*digest);
+                    if let Some(whole) = whole {
+                        self.released.push(whole.sha256);
+                    }
                 }
             }
         }
@@ -257,13 +286,13 @@ impl Chat {
             What::Topic => "TOPIC ",
             What::Remove(..) => "REMOVE ",
             What::File(_) => "FILE ",
+            What::Stored(..) => "STORED ",
         };
         for part in [verb, name, " ", &body] {
             line.extend_from_slice(part.as_bytes());
         }
         if let (What::File(file), Some(id)) = (&what, id) {
-            let file = format!(" {id} {} {}", file.length, file.name);
-            line.extend_from_slice(file.as_bytes());
+            line.extend_from_slice(format!(" {id} {}", file.described()).as_bytes());
         }
         let seq = self.append(place, id, time, Some(author), &line)?;
         Some(Kept { id, time, seq })

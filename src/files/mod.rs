@@ -3,6 +3,8 @@
 //!
 //! Everything here blocks; the server calls it on threads for that. Knows no socket and no room.
 
+pub mod live;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -152,6 +154,14 @@ impl Incoming {
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
         self.file.write_all(bytes)
+    }
+
+    /// The same file for reading.
+    ///
+    /// # Errors
+    /// When it cannot be opened again.
+    pub fn reader(&self) -> io::Result<File> {
+        self.file.reopen()
     }
 
     /// How many bytes have come so far.

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
-use super::{Entry, Error, Log, Origin, Outcome, Reader, Record, RoomRow, Span, search_words};
-use crate::chat::{Draft, NewFile, What};
+use super::{
+    Entry, Error, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span, search_words,
+};
+use crate::chat::{Draft, NewFile, Removed, What};
 use crate::protocol::{Digest, Event, EventId, RoomName, Time};
 
 /// A log that goes with the server.
@@ -31,6 +33,8 @@ struct Room {
     last_id: EventId,
     /// Its events that are still here, oldest first.
     ids: VecDeque<EventId>,
+    /// The newest of its events that is no longer here; 0 for none.
+    forgotten: u64,
 }
 
 struct Kept {
@@ -81,6 +85,12 @@ impl State {
         let record = Record { id, time, line };
         match &draft.what {
             What::Msg | What::Me | What::Topic => {}
+            What::Stored(file, whole) => {
+                if let Some(kept) = self.files.get_mut(file) {
+                    kept.file.whole = Some(*whole);
+                    kept.record.line = listed(&kept.record.line, whole.length);
+                }
+            }
             What::Remove(removed, _) => self.remove(*removed),
             What::File(file) => {
                 let (record, file) = (record.clone(), NewFile::clone(file));
@@ -111,6 +121,7 @@ impl State {
             topic: String::new(),
             last_id,
             ids: VecDeque::new(),
+            forgotten: 0,
         });
         self.room_ids.insert(name.form().into(), room);
         room
@@ -125,6 +136,7 @@ impl State {
             .saturating_sub(kept.record.line.len() + EVENT_BYTES);
         if let Some(room) = self.rooms.get_mut(kept.room) {
             room.ids.pop_front();
+            room.forgotten = kept.record.id.get();
             if room.ids.len() * 4 < room.ids.capacity() {
                 room.ids.shrink_to_fit();
             }
@@ -181,17 +193,12 @@ impl Log for MemoryLog {
         Ok(self.state().rooms.iter().map(rows).collect())
     }
 
-    fn read(
-        &self,
-        room: &RoomName,
-        span: Span,
-        count: usize,
-        bytes: usize,
-    ) -> Result<Vec<Record>, Error> {
+    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error> {
         let state = self.state();
         let Some(room) = state.of(room) else {
-            return Ok(Vec::new());
+            return Ok(Past::default());
         };
+        let has_hole = room.forgotten > span.after;
         let first = room.ids.partition_point(|id| id.get() <= span.after);
         let mut size = 0;
         let mut records: Vec<Record> = Vec::new();
@@ -205,7 +212,7 @@ impl Log for MemoryLog {
             }
             records.push(kept.record.clone());
         }
-        Ok(records)
+        Ok(Past { records, has_hole })
     }
 
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
@@ -280,7 +287,9 @@ impl Log for MemoryLog {
     fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
         let mut digests = HashMap::new();
         for file in self.state().files.values() {
-            *digests.entry(file.file.sha256).or_default() += 1;
+            if let Some(whole) = file.file.whole {
+                *digests.entry(whole.sha256).or_default() += 1;
+            }
         }
         Ok(digests)
     }
@@ -295,17 +304,23 @@ impl Log for MemoryLog {
             return Ok(None);
         };
         Ok(Event::parse(&record.line).and_then(|event| {
-            let is_message = match &event {
-                Event::Msg { text, .. } | Event::Me { text, .. } => text != "-",
-                _ => false,
+            let removable = match (&event, file) {
+                (Event::Msg { text, .. } | Event::Me { text, .. }, _) => {
+                    (text != "-").then_some(Removed::Message)
+                }
+                (_, Some(file)) => Some(Removed::File(file.file.whole)),
+                (_, None) => None,
             };
             Some(Origin {
                 room: state.rooms.get(room)?.name.clone(),
                 nick: event.nick().to_owned(),
-                is_removable: is_message || file.is_some(),
-                sha256: file.map(|file| file.file.sha256),
+                removable,
             })
         }))
+    }
+
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+        Ok(Vec::new())
     }
 
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
@@ -315,6 +330,27 @@ impl Log for MemoryLog {
     fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
         self.state().readers.insert(reader.clone(), seen);
         Ok(())
+    }
+}
+
+/// The line of a file once its length is known, as `FILES` lists it.
+fn listed(line: &str, whole: u64) -> String {
+    match Event::parse(line).map(Event::into_owned) {
+        Some(Event::File {
+            room,
+            nick,
+            file,
+            name,
+            ..
+        }) => Event::File {
+            room,
+            nick,
+            file,
+            length: Some(whole),
+            name,
+        }
+        .to_string(),
+        _ => line.to_owned(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::chat::{Draft, NewFile, What};
+use crate::chat::{Draft, NewFile, Removed, What};
 use crate::protocol::event::words;
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
 
@@ -44,6 +44,24 @@ pub struct Record {
     pub line: String,
 }
 
+/// Events that were read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Some that would stand before them are no longer kept.
+    pub has_hole: bool,
+}
+
+impl Past {
+    fn whole(records: Vec<Record>) -> Self {
+        Self {
+            records,
+            has_hole: false,
+        }
+    }
+}
+
 /// A room as the log knows it.
 #[derive(Clone, Debug)]
 pub struct RoomRow {
@@ -62,10 +80,8 @@ pub struct Origin {
     pub room: RoomName,
     /// The author.
     pub nick: String,
-    /// Whether it can be taken back: a message, an action or a file that has not been.
-    pub is_removable: bool,
-    /// Of a file.
-    pub sha256: Option<Digest>,
+    /// What it is, if it can be taken back and has not been.
+    pub removable: Option<Removed>,
 }
 
 /// Which events of a room: those after one id, up to and including another.
@@ -140,13 +156,7 @@ pub trait Log: Send + Sync {
 
     /// The events of a span, oldest first: `count` of them at most, and about `bytes`, but one at least.
     #[allow(missing_docs)]
-    fn read(
-        &self,
-        room: &RoomName,
-        span: Span,
-        count: usize,
-        bytes: usize,
-    ) -> Result<Vec<Record>, Error>;
+    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error>;
 
     /// The span that the newest `count` events before the id `before` make up.
     #[allow(clippy::missing_errors_doc)]
@@ -175,6 +185,10 @@ pub trait Log: Send + Sync {
     /// Who said what has that id.
     #[allow(clippy::missing_errors_doc)]
     fn origin(&self, id: EventId) -> Result<Option<Origin>, Error>;
+
+    /// The files that were never whole when the server last ended, with their rooms and authors.
+    #[allow(clippy::missing_errors_doc)]
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error>;
 
     /// How far a named reader has got; `None` when there is none.
     #[allow(clippy::missing_errors_doc)]
@@ -217,7 +231,7 @@ pub enum Question {
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Answer {
-    Records(Vec<Record>),
+    Records(Past),
     Span(Span),
     File(Option<NewFile>),
     Origin(Option<Origin>),
@@ -245,8 +259,12 @@ pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
             before,
             count,
         } => Answer::Span(log.newest(room, *before, *count)?),
-        Question::Search { room, words } => Answer::Records(log.search(room, words, SEARCH_MAX)?),
-        Question::Files { room, after } => Answer::Records(log.files(room, *after, SEARCH_MAX)?),
+        Question::Search { room, words } => {
+            Answer::Records(Past::whole(log.search(room, words, SEARCH_MAX)?))
+        }
+        Question::Files { room, after } => {
+            Answer::Records(Past::whole(log.files(room, *after, SEARCH_MAX)?))
+        }
         Question::File(id) => Answer::File(log.file(*id)?),
         Question::Origin(id) => Answer::Origin(log.origin(*id)?),
         Question::Reader(reader) => Answer::Reader(log.reader(reader)?),
@@ -282,11 +300,8 @@ impl Draft {
             What::Me => ("ME", nick, text.into()),
             What::Topic => ("TOPIC", nick, text.into()),
             What::Remove(..) => ("REMOVE", nick, text.into()),
-            What::File(file) => (
-                "FILE",
-                nick,
-                format!("{} {}", file.length, file.name).into(),
-            ),
+            What::File(file) => ("FILE", nick, file.described().into()),
+            What::Stored(..) => ("STORED", nick, text.into()),
         }
     }
 }

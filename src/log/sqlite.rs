@@ -17,9 +17,9 @@ use rusqlite::{
 use tracing::error;
 
 use super::{
-    Entry, Error, Log, Origin, Outcome, Reader, Record, RoomRow, Sink, Span, search_words,
+    Entry, Error, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink, Span, search_words,
 };
-use crate::chat::{Draft, NewFile, What};
+use crate::chat::{Draft, NewFile, Removed, What, Whole};
 use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
@@ -32,7 +32,8 @@ const MIGRATIONS: &[&str] = &["
         form TEXT NOT NULL UNIQUE, -- as names are compared
         name TEXT NOT NULL, -- as its maker spelt it
         topic TEXT NOT NULL DEFAULT '',
-        last_id INTEGER NOT NULL DEFAULT 0
+        last_id INTEGER NOT NULL DEFAULT 0,
+        forgotten INTEGER NOT NULL DEFAULT 0 -- the newest event that is no longer kept
     ) STRICT;
     CREATE TABLE events (
         id INTEGER PRIMARY KEY AUTOINCREMENT, -- so that no id is used twice, whatever is trimmed
@@ -46,8 +47,8 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE files (
         id INTEGER PRIMARY KEY REFERENCES events,
         room INTEGER NOT NULL REFERENCES rooms,
-        length INTEGER NOT NULL,
-        sha256 BLOB NOT NULL,
+        length INTEGER, -- none, as the digest, while the file is still coming in
+        sha256 BLOB,
         name TEXT NOT NULL
     ) STRICT;
     CREATE INDEX files_of_room ON files (room, id);
@@ -203,14 +204,14 @@ impl Log for SqliteLog {
         })
     }
 
-    fn read(
-        &self,
-        room: &RoomName,
-        span: Span,
-        count: usize,
-        bytes: usize,
-    ) -> Result<Vec<Record>, Error> {
+    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error> {
         self.ask(|db| {
+            let mut forgotten =
+                db.prepare_cached("SELECT forgotten FROM rooms WHERE form = ?1")?;
+            let forgotten: Option<i64> = forgotten
+                .query_row([room.form()], |row| row.get(0))
+                .optional()?;
+            let has_hole = forgotten.is_some_and(|forgotten| forgotten > number(span.after));
             let mut events = db.prepare_cached(
                 "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN events e ON e.room = r.id
                  WHERE r.form = ?1 AND e.id > ?2 AND e.id <= ?3 ORDER BY e.id LIMIT ?4",
@@ -229,7 +230,7 @@ impl Log for SqliteLog {
                 }
                 records.push(record);
             }
-            Ok(records)
+            Ok(Past { records, has_hole })
         })
     }
 
@@ -278,7 +279,7 @@ impl Log for SqliteLog {
     fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
         self.ask(|db| {
             let mut files = db.prepare_cached(
-                "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN files f ON f.room = r.id
+                "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name FROM rooms r JOIN files f ON f.room = r.id
                  JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
             )?;
             let found = files.query_map(params![room.form(), number(after), count as i64], record)?;
@@ -291,19 +292,12 @@ impl Log for SqliteLog {
             let mut file =
                 db.prepare_cached("SELECT name, length, sha256 FROM files WHERE id = ?1")?;
             let row = file.query_row([number(id.get())], |row| {
-                Ok((
-                    row.get::<_, String>(0)?,
-                    row.get::<_, i64>(1)?,
-                    row.get::<_, [u8; 32]>(2)?,
-                ))
+                Ok((row.get::<_, String>(0)?, whole(row, 1)?))
             });
             let row = row.optional()?;
-            Ok(row.and_then(|(name, length, sha256)| {
-                Some(NewFile {
-                    name: FileName::parse(&name).ok()?,
-                    length: u64::try_from(length).ok()?,
-                    sha256: Digest(sha256),
-                })
+            Ok(row.and_then(|(name, whole)| {
+                let name = FileName::parse(&name).ok()?;
+                Some(NewFile { name, whole })
             }))
         })
     }
@@ -317,7 +311,9 @@ impl Log for SqliteLog {
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
         self.ask(|db| {
-            let mut digests = db.prepare("SELECT sha256, count(*) FROM files GROUP BY sha256")?;
+            let mut digests = db.prepare(
+                "SELECT sha256, count(*) FROM files WHERE sha256 NOTNULL GROUP BY sha256",
+            )?;
             let rows = digests.query_map([], |row| {
                 Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?))
             })?;
@@ -333,23 +329,47 @@ impl Log for SqliteLog {
     fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
         self.ask(|db| {
             let mut event = db.prepare_cached(
-                "SELECT r.name, e.nick, e.verb, e.text, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
+                "SELECT r.name, e.nick, e.verb, e.text, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
                  LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
             )?;
             let row = event.query_row([number(id.get())], |row| {
                 let verb: String = row.get(2)?;
                 let text: String = row.get(3)?;
-                let sha256: Option<[u8; 32]> = row.get(4)?;
-                let is_removable = match verb.as_str() {
-                    "MSG" | "ME" => text != "-",
-                    _ => sha256.is_some(),
+                let file: Option<i64> = row.get(4)?;
+                let removable = match verb.as_str() {
+                    "MSG" | "ME" => (text != "-").then_some(Removed::Message),
+                    _ => match file {
+                        Some(_) => Some(Removed::File(whole(row, 5)?)),
+                        None => None,
+                    },
                 };
-                Ok((row.get::<_, String>(0)?, row.get(1)?, is_removable, sha256.map(Digest)))
+                Ok((row.get::<_, String>(0)?, row.get(1)?, removable))
             });
             let row = row.optional()?;
-            Ok(row.and_then(|(room, nick, is_removable, sha256)| {
-                Some(Origin { room: RoomName::parse(&room).ok()?, nick, is_removable, sha256 })
+            Ok(row.and_then(|(room, nick, removable)| {
+                let room = RoomName::parse(&room).ok()?;
+                Some(Origin { room, nick, removable })
             }))
+        })
+    }
+
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+        self.ask(|db| {
+            let mut files = db.prepare(
+                "SELECT f.id, r.name, e.nick FROM files f JOIN rooms r ON r.id = f.room
+                 JOIN events e ON e.id = f.id WHERE f.sha256 ISNULL ORDER BY f.id",
+            )?;
+            let rows = files.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
+            })?;
+            let mut found = Vec::new();
+            for row in rows {
+                let (id, room, nick) = row?;
+                if let (Some(id), Ok(room)) = (event_id(id), RoomName::parse(&room)) {
+                    found.push((id, room, nick));
+                }
+            }
+            Ok(found)
         })
     }
 
@@ -380,6 +400,16 @@ impl Log for SqliteLog {
             Ok(())
         })
     }
+}
+
+/// Reads a length and a digest from two columns, if the file is whole.
+fn whole(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Whole>> {
+    let length: Option<i64> = row.get(at)?;
+    let sha256: Option<[u8; 32]> = row.get(at + 1)?;
+    Ok(length.zip(sha256).map(|(length, sha256)| Whole {
+        length: u64::try_from(length).unwrap_or_default(),
+        sha256: Digest(sha256),
+    }))
 }
 
 /// Reads a row of id, time, verb, room, nick, text.
@@ -495,12 +525,20 @@ fn insert(
             .execute(params![
                 id,
                 room,
-                number(file.length),
-                file.sha256.0,
+                file.whole.map(|whole| number(whole.length)),
+                file.whole.map(|whole| whole.sha256.0),
                 file.name.as_str()
             ])?;
         }
         What::Remove(removed, _) => remove(step, *removed)?,
+        What::Stored(file, whole) => {
+            step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
+                .execute(params![
+                    number(file.get()),
+                    number(whole.length),
+                    whole.sha256.0
+                ])?;
+        }
     }
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }

@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use event_listener::EventListener;
 use futures_lite::future;
 use tracing::debug;
 
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     pub(super) is_deaf: bool,
     /// The client has nothing more to say.
     pub(super) has_ended: bool,
+    /// It broke off rather than ended.
+    pub(super) is_reset: bool,
     /// The session knows that.
     is_end_told: bool,
     /// A transfer was cut: the connection ends without a word.
@@ -96,6 +99,7 @@ impl Connection {
             is_blocked: false,
             is_deaf: false,
             has_ended: false,
+            is_reset: false,
             is_end_told: false,
             is_cut: false,
         }))
@@ -276,6 +280,7 @@ impl Connection {
                 // What came before the reset was read before this. Half a line may have been cut: it goes.
                 self.decoder = LineDecoder::default();
                 self.is_deaf = true;
+                self.is_reset = true;
                 self.end_input();
                 0
             }
@@ -365,6 +370,11 @@ impl Connection {
             }
         })
         .await;
+    }
+
+    /// Waits as [`Self::wait`] does, or until `other` ends.
+    pub(super) async fn wait_for(&mut self, other: EventListener) {
+        future::or(other, self.wait(false)).await;
     }
 
     /// The chat does without this connection from here on.

@@ -8,6 +8,7 @@ pub mod listen;
 mod transfer;
 mod world;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -24,10 +25,11 @@ use tracing::{info, warn};
 use crate::chat::{Draft, Now};
 use crate::config::Config;
 use crate::files::Store;
+use crate::files::live::Live;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, Outcome};
-use crate::protocol::Time;
+use crate::protocol::{EventId, Time};
 use connection::Connection;
 use world::World;
 
@@ -88,6 +90,8 @@ struct Server {
     config: Arc<Config>,
     world: Mutex<World>,
     store: Arc<Store>,
+    /// The files that are still coming in.
+    live: Mutex<HashMap<EventId, Arc<Live>>>,
     clock: Clock,
 }
 
@@ -114,6 +118,12 @@ impl Clock {
 }
 
 impl Server {
+    fn live(&self) -> MutexGuard<'_, HashMap<EventId, Arc<Live>>> {
+        self.live
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         // Nothing under this lock waits or panics; it is held for microseconds.
         self.world
@@ -160,9 +170,18 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         world: Mutex::new(world),
         config,
         store: Arc::new(store),
+        live: Mutex::default(),
         clock,
     });
     let _ = publisher.set(Arc::downgrade(&server));
+    let unfinished = log
+        .unfinished()
+        .map_err(|e| Error::Log(data_path(&server.config), e))?;
+    for (id, room, nick) in unfinished {
+        server
+            .world()
+            .take_back(id, &room, &nick, server.clock.now());
+    }
     let addresses: Vec<_> = listeners
         .iter()
         .filter_map(|l| l.local_addr().ok())

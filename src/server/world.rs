@@ -10,10 +10,10 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 use super::Server;
-use crate::chat::{Chat, Draft, Now, PeerId, Place};
+use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
-use crate::protocol::Digest;
+use crate::protocol::{Digest, EventId, RoomName};
 
 /// The chat, and who waits for it.
 ///
@@ -83,6 +83,19 @@ impl World {
         };
         if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, now.time) {
             self.chat.publish(draft, outcome);
+        }
+    }
+
+    /// Takes back a file that was cut off by the end of an earlier server.
+    pub fn take_back(&mut self, file: EventId, room: &RoomName, nick: &str, now: Now) {
+        if let Some(room) = self.chat.find_room(room) {
+            let draft = Draft {
+                place: Place::Room(room),
+                author: PeerId::NOBODY,
+                what: What::Remove(file, Removed::File(None)),
+                body: format!("{nick} {file}"),
+            };
+            self.append(draft, now);
         }
     }
 

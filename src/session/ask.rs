@@ -5,10 +5,10 @@
 
 use std::sync::Arc;
 
-use super::output::{Page, Then};
+use super::output::{Page, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
 use crate::chat::{Chat, Now, Place, RoomId, What};
-use crate::log::{Answer, Origin, Question, Reader, Record, Span};
+use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, RoomName, Verb};
 
@@ -194,8 +194,7 @@ impl Session {
     ) -> Option<Effect> {
         let Some((reader, seen)) = readers.pop() else {
             self.is_busy = false;
-            self.go(&text, chat, now);
-            self.ok(verb, "", "bye", Then::Close);
+            self.say_goodbye(verb, &text, chat, now);
             return None;
         };
         let question = Question::SetReader(reader, seen);
@@ -253,18 +252,18 @@ impl Session {
                 });
             }
             (Asked::Search, Answer::Records(records)) => {
-                self.push_past(&records, chat);
+                self.push_past(&records.records, chat);
                 self.ok(
                     Verb::Search,
-                    &records.len().to_string(),
-                    &format!("{} found", records.len()),
+                    &records.records.len().to_string(),
+                    &format!("{} found", records.records.len()),
                     Then::Nothing,
                 );
             }
             (Asked::Files { room, count }, Answer::Records(records)) => {
-                self.push_past(&records, chat);
-                let count = count + records.len();
-                if let Some(last) = records.last() {
+                self.push_past(&records.records, chat);
+                let count = count + records.records.len();
+                if let Some(last) = records.records.last() {
                     let question = Question::Files {
                         room: room.clone(),
                         after: last.id.get(),
@@ -342,7 +341,24 @@ impl Session {
         )
     }
 
-    fn replayed(&mut self, mut replay: Replay, records: &[Record], chat: &Chat) -> Option<Effect> {
+    fn replayed(&mut self, mut replay: Replay, past: &Past, chat: &Chat) -> Option<Effect> {
+        let records = &past.records;
+        // Only once, and not where history is asked for by count: there the hole is before the beginning.
+        if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
+            let line = match self.input {
+                Dialect::Talker => format!(
+                    "-- some of {} is no longer kept here
+",
+                    replay.room
+                ),
+                Dialect::Plain | Dialect::Stamped => format!(
+                    "GAP {}
+",
+                    replay.room
+                ),
+            };
+            self.push(line.into_bytes(), Then::Nothing);
+        }
         self.push_past(records, chat);
         replay.count += records.len();
         replay.left = replay.left.saturating_sub(records.len());
@@ -405,23 +421,33 @@ impl Session {
         if self.input == Dialect::Talker {
             let (host, port) = (self.local.ip(), self.local.port());
             let talk = format!(
-                "{}, {}: a file does not fit into talk. Type in another terminal: printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
-                file.name,
-                talker::size(file.length),
-                file.length,
+                "{}: a file does not fit into talk. Type in another terminal: {}",
+                file.described(),
+                match file.whole {
+                    Some(whole) => format!(
+                        "printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
+                        whole.length
+                    ),
+                    None => format!("printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port}"),
+                }
             );
             self.ok(verb, "", &talk, Then::Nothing);
             return None;
         }
-        if offset > file.length {
-            let text = format!("file {id} has {} bytes only", file.length);
+        let Some(whole) = file.whole else {
+            self.is_busy = true;
+            return Some(Effect::Follow { id, offset });
+        };
+        if offset > whole.length {
+            let text = format!("file {id} has {} bytes only", whole.length);
             self.refuse(&Refusal::new(verb, Code::BadSyntax, text));
             return None;
         }
         self.is_busy = true;
         Some(Effect::Send {
             id,
-            file: Box::new(file),
+            name: file.name,
+            whole,
             offset,
         })
     }
@@ -433,15 +459,17 @@ impl Session {
         chat: &mut Chat,
     ) -> Option<Effect> {
         let verb = Verb::Remove;
-        let found = origin.filter(|origin| origin.is_removable);
-        let found = found.and_then(|origin| Some((chat.find_room(&origin.room)?, origin)));
-        let Some((room, origin)) = found else {
+        let found = origin.and_then(|origin| {
+            let room = chat.find_room(&origin.room)?;
+            Some((room, origin.removable?, origin.nick))
+        });
+        let Some((room, removed, author)) = found else {
             let text = format!("there is no message or file {id} to take back");
             self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
             return None;
         };
         let nick = self.nick.and_then(|nick| chat.holder(nick));
-        if nick.is_none_or(|holder| holder.nick.as_str() != origin.nick) {
+        if nick.is_none_or(|holder| holder.nick.as_str() != author) {
             self.refuse(&Refusal::new(
                 verb,
                 Code::NotAllowed,
@@ -449,14 +477,14 @@ impl Session {
             ));
             return None;
         }
-        let what = What::Remove(id, origin.sha256);
+        let what = What::Remove(id, removed);
         let text = id.to_string();
         Some(self.append(
             verb,
             Place::Room(room),
             what,
             &text,
-            Some(text.clone()),
+            Shown::Text(text.as_str().into()),
             chat,
         ))
     }
@@ -470,7 +498,7 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) {
-        let Some(Answer::Records(records)) = answer else {
+        let Some(Answer::Records(Past { records, has_hole })) = answer else {
             return self.close(Code::Internal, "the log cannot be read", chat, now);
         };
         let Some(tail) = chat.tail(Place::Room(room_id)) else {
@@ -479,7 +507,8 @@ impl Session {
         let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room_id) else {
             return;
         };
-        let mut has_gap = tail.gone_unlogged() > membership.gap_to.max(membership.cursor);
+        let mut has_gap =
+            has_hole || tail.gone_unlogged() > membership.gap_to.max(membership.cursor);
         membership.gap_to = tail.gone_unlogged();
         if records.is_empty() {
             membership.cursor = tail.first();

@@ -17,7 +17,9 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::chat::{Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, RoomId, What};
+use crate::chat::{
+    Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, Removed, RoomId, What, Whole,
+};
 use crate::config::Limits;
 use crate::log::{Question, Reader};
 use crate::protocol::line::LineEnd;
@@ -26,7 +28,7 @@ use crate::protocol::text::clean;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
 
-use output::{Pending, Then};
+use output::{Pending, Shown, Then};
 
 /// What a session wants done that it cannot do itself. At most one comes from a line, and while a file
 /// is on its way the session takes no further line.
@@ -45,8 +47,18 @@ pub enum Effect {
     Send {
         /// Its number.
         id: EventId,
-        /// What it is.
-        file: Box<NewFile>,
+        /// What it is called.
+        name: FileName,
+        /// Its length and digest.
+        whole: Whole,
+        /// How many of its bytes the client has.
+        offset: u64,
+    },
+    /// The same for a file that is still coming in: as it comes, in pieces with a `DATA` line each; or,
+    /// when it is no longer coming, come back with [`Session::find_file`].
+    Follow {
+        /// Its number.
+        id: EventId,
         /// How many of its bytes the client has.
         offset: u64,
     },
@@ -407,43 +419,96 @@ impl Session {
         self.push(greeting.into_bytes(), Then::Nothing);
     }
 
-    /// An upload has ended: announces the file, or refuses it.
+    /// A file of unknown length begins to come: announces it, so that it can be followed.
+    pub fn announce(&mut self, upload: &Upload, chat: &Chat) -> Effect {
+        let file = NewFile {
+            name: upload.name.clone(),
+            whole: None,
+        };
+        let what = What::File(Box::new(file));
+        self.append(
+            Verb::Upload,
+            Place::Room(upload.room),
+            what,
+            "",
+            Shown::Nothing,
+            chat,
+        )
+    }
+
+    /// The number under which the file was announced, once it is; then whether it was.
+    pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
+        self.take_kept(chat);
+        let last = self.kept.back().filter(|_| self.unkept == 0);
+        last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
+    }
+
+    /// An upload has ended: announces the file (or, one that was `live`, that it is whole), or refuses it.
     pub fn received(
         &mut self,
         upload: Upload,
-        outcome: Result<(u64, Digest), UploadError>,
+        live: Option<EventId>,
+        outcome: Result<Whole, UploadError>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
         self.is_busy = false;
         self.is_after_upload = true;
-        match outcome {
-            Ok((length, sha256)) => {
+        let place = Place::Room(upload.room);
+        match (outcome, live) {
+            (Ok(whole), None) => {
                 let file = NewFile {
                     name: upload.name,
-                    length,
-                    sha256,
+                    whole: Some(whole),
                 };
                 let what = What::File(Box::new(file));
-                let shown = format!("{length} {sha256}");
+                let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
+                Some(self.append(Verb::Upload, place, what, "", shown, chat))
+            }
+            (Ok(whole), Some(id)) => {
+                let text = format!("{id} {} {}", whole.length, whole.sha256);
+                let shown = Shown::Text(text.as_str().into());
                 Some(self.append(
                     Verb::Upload,
-                    Place::Room(upload.room),
-                    what,
-                    "",
-                    Some(shown),
+                    place,
+                    What::Stored(id, whole),
+                    &text,
+                    shown,
                     chat,
                 ))
             }
-            Err(error) => {
+            (Err(error), live) => {
                 let refusal = Refusal::new(Verb::Upload, error.code, error.text);
+                let effect = live.map(|id| {
+                    let what = What::Remove(id, Removed::File(None));
+                    self.append(
+                        Verb::Upload,
+                        place,
+                        what,
+                        &id.to_string(),
+                        Shown::Nothing,
+                        chat,
+                    )
+                });
                 match error.closes {
                     true => self.end(refusal, chat, now),
                     false => self.refuse(&refusal),
                 }
-                None
+                effect
             }
         }
+    }
+
+    /// Asks again for a file that was still coming in a moment ago.
+    pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
+        self.ask_file(id, offset)
+    }
+
+    /// A file that was being followed is not to be: its sender broke off.
+    pub fn lost_file(&mut self, id: EventId) {
+        self.is_busy = false;
+        let text = format!("file {id} was broken off by its sender");
+        self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
     /// The bytes of a refused upload have been dropped.
@@ -560,7 +625,7 @@ impl Session {
         place: Place,
         what: What,
         text: &str,
-        shown: Option<String>,
+        shown: Shown,
         chat: &Chat,
     ) -> Effect {
         let nick = self.nick.and_then(|nick| chat.holder(nick));
@@ -571,11 +636,8 @@ impl Session {
             body.push(' ');
             body.push_str(text);
         }
-        self.pending.push_back(Pending::Kept(output::KeptReply {
-            verb,
-            place,
-            shown: shown.map(String::into_boxed_str),
-        }));
+        self.pending
+            .push_back(Pending::Kept(output::KeptReply { verb, place, shown }));
         self.unkept += 1;
         Effect::Append(Draft {
             place,

@@ -36,8 +36,20 @@ pub(super) enum Pending {
 pub(super) struct KeptReply {
     pub verb: Verb,
     pub place: Place,
-    /// What `OK` tells besides id and time.
-    pub shown: Option<Box<str>>,
+    pub shown: Shown,
+}
+
+/// What the reply to something that was kept tells.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// Its id and time.
+    IdAndTime,
+    /// Its id and this.
+    IdAnd(Box<str>),
+    /// This.
+    Text(Box<str>),
+    /// It is no reply to a request.
+    Nothing,
 }
 
 /// What a reader that fell out of a room's tail has missed, read from the log: it goes from here back into
@@ -177,6 +189,7 @@ impl Session {
                             return;
                         }
                     }
+                    Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
                     Some(Err(code)) => {
                         let refusal = Refusal::new(
                             reply.verb,
@@ -608,27 +621,34 @@ impl Session {
 
 impl KeptReply {
     fn write(&self, kept: Kept, dialect: Dialect, out: &mut Vec<u8>) {
-        let id = kept.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        if matches!(self.shown, Shown::Nothing) {
+            return;
+        }
         if dialect == Dialect::Talker {
             let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Some(shown)) => format!("-- topic of {shown}\n"),
-                (Verb::Remove, Some(shown)) => format!("-- {shown} is taken back\n"),
+                (Verb::Topic, Shown::Text(topic)) => format!("-- topic of {topic}\n"),
+                (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };
             out.extend_from_slice(text.as_bytes());
             return;
         }
+        let id = match kept.id {
+            Some(id) => id.to_string(),
+            None => "-".into(),
+        };
         out.extend_from_slice(b"OK ");
         out.extend_from_slice(self.verb.word().as_bytes());
         out.push(b' ');
-        match (self.verb, &self.shown) {
-            (Verb::Upload, Some(shown)) => {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Shown::IdAnd(text) => {
                 out.extend_from_slice(id.as_bytes());
                 out.push(b' ');
-                out.extend_from_slice(shown.as_bytes());
+                out.extend_from_slice(text.as_bytes());
             }
-            (_, Some(shown)) => out.extend_from_slice(shown.as_bytes()),
-            (_, None) => {
+            Shown::IdAndTime => {
                 out.extend_from_slice(id.as_bytes());
                 out.push(b' ');
                 kept.time.encode(out);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::list::List;
-use super::output::{Pending, Then};
+use super::output::{Pending, Shown, Then};
 use super::{Dialect, Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
 use crate::log::Reader;
@@ -141,12 +141,19 @@ impl Session {
                 {
                     return Ok(self.ask_bye(verb, &text));
                 }
-                self.go(&text, chat, now);
-                self.ok(verb, "", "bye", Then::Close);
+                self.say_goodbye(verb, &text, chat, now);
                 Ok(None)
             }
             Request::Upload(upload) => self.upload(upload, LineEnd::Lf, chat, now),
         }
+    }
+
+    pub(super) fn say_goodbye(&mut self, verb: Verb, text: &str, chat: &mut Chat, now: Now) {
+        if let Some(nick) = self.nick {
+            chat.drop_guard(nick);
+        }
+        self.go(text, chat, now);
+        self.ok(verb, "", "bye", Then::Close);
     }
 
     fn say(&mut self, verb: Verb, what: What, text: &str, chat: &mut Chat) -> Done {
@@ -157,7 +164,7 @@ impl Session {
             Place::Room(room),
             what,
             text,
-            None,
+            Shown::IdAndTime,
             chat,
         )))
     }
@@ -183,7 +190,14 @@ impl Session {
                 Place::Nick(id)
             }
         };
-        Ok(Some(self.append(verb, place, What::Msg, text, None, chat)))
+        Ok(Some(self.append(
+            verb,
+            place,
+            What::Msg,
+            text,
+            Shown::IdAndTime,
+            chat,
+        )))
     }
 
     fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
@@ -425,7 +439,7 @@ impl Session {
             Place::Room(room),
             What::Topic,
             text,
-            Some(shown),
+            Shown::Text(shown.into()),
             chat,
         )))
     }
