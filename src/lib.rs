@@ -25,13 +25,17 @@
 //! | [`session`] | one connection's state, replies in order, dialects | the same |
 //! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
 //! | [`config`] | limits, each with its default and reason | |
+//! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
+//! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
 //!
 //! Dependencies point one way: `chat` uses `protocol` and `tail`, `session` uses `chat`, `server` joins all
-//! of them with `files`, and only `chatd` uses `server`. `protocol`, `tail`, `chat` and `session` are pure:
-//! functions of their state, what comes in, and the time that they are told (`tests/tidy.rs` checks it).
+//! of them with `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
+//! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
+//! they are told (`tests/tidy.rs` checks it).
 
 pub mod chat;
+pub mod client;
 pub mod config;
 pub mod files;
 pub mod log;
@@ -39,3 +43,4 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod tail;
+pub mod ui;

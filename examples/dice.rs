@@ -1,0 +1,70 @@
+//! A bot that rolls dice for whoever asks.
+//!
+//! ```text
+//! cargo run --release &                             # a server, on port 5002
+//! cargo run --example dice                          # the bot: [HOST[:PORT] [ROOM]]
+//! printf 'JOIN games\nNICK me\nMSG !roll 2d6\nSTAY\n' | nc -N localhost 5002
+//! ```
+//!
+//! It says `me rolled 3 + 5 = 8`.
+
+use std::hash::{BuildHasher, RandomState};
+
+use plainchat::client::{Client, Error};
+use plainchat::protocol::Event;
+
+fn main() -> Result<(), Error> {
+    let mut args = std::env::args().skip(1);
+    let host = args.next().unwrap_or("localhost".into());
+    let room = args.next().unwrap_or("#games".into());
+    smol::block_on(run(&host, &room))
+}
+
+/// Answers `!roll`, `!roll 20` and `!roll 2d6` until the server ends.
+async fn run(host: &str, room: &str) -> Result<(), Error> {
+    let mut chat = Client::connect(host).await?;
+    // The room comes before the nick: so the bot is in this room alone, and not in the lobby.
+    let room = chat.join(room).await?.room;
+    let nick = chat.nick("dice").await?.nick;
+    eprintln!("{nick} rolls in {room}");
+
+    while let Some(line) = chat.next_event().await? {
+        if let Some(Event::Msg { to, nick, text }) = line.event()
+            && to == room
+            && let Some(asked) = text.strip_prefix("!roll")
+        {
+            let answer = match parse(asked) {
+                Some((count, sides)) => format!("{nick} rolled {}", roll(count, sides)),
+                None => format!("{nick}: say !roll, !roll 20 or !roll 2d6"),
+            };
+            chat.say(answer).await?;
+        }
+    }
+    Ok(())
+}
+
+/// `""` is one die of 6, `"20"` one of 20, `"2d6"` two of 6; at most 20 dice of 1000.
+fn parse(asked: &str) -> Option<(u32, u32)> {
+    let (count, sides) = match asked.trim() {
+        "" => (1, 6),
+        asked => match asked.split_once('d') {
+            Some((count, sides)) => (count.parse().ok()?, sides.parse().ok()?),
+            None => (1, asked.parse().ok()?),
+        },
+    };
+    ((1..=20).contains(&count) && (1..=1000).contains(&sides)).then_some((count, sides))
+}
+
+fn roll(count: u32, sides: u32) -> String {
+    // Each `RandomState` of the standard library is keyed anew: random enough for a game.
+    let die = |_| RandomState::new().hash_one(()) % u64::from(sides) + 1;
+    let dice: Vec<u64> = (0..count).map(die).collect();
+    let sum: u64 = dice.iter().sum();
+    match &dice[..] {
+        [one] => one.to_string(),
+        all => {
+            let all: Vec<String> = all.iter().map(u64::to_string).collect();
+            format!("{} = {sum}", all.join(" + "))
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Where a server is: a host and a port, as a person writes them.
+
+use std::fmt;
+use std::net::Ipv6Addr;
+use std::str::FromStr;
+
+use super::Error;
+use crate::protocol::PORT;
+
+/// `HOST` or `HOST:PORT`; without a port, 5002. An IPv6 address stands in brackets when a port follows.
+///
+/// ```
+/// use plainchat::client::Address;
+/// let address: Address = "[::1]:7000".parse().unwrap();
+/// assert_eq!((address.host(), address.port()), ("::1", 7000));
+/// assert_eq!("example.org".parse::<Address>().unwrap().to_string(), "example.org:5002");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    host: String,
+    port: u16,
+}
+
+impl Address {
+    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for Address {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let bad = || Error::Address(text.to_owned());
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, after) = rest.split_once(']').ok_or_else(bad)?;
+                if !is_ipv6(host) {
+                    return Err(bad());
+                }
+                match after {
+                    "" => (host, None),
+                    _ => (host, Some(after.strip_prefix(':').ok_or_else(bad)?)),
+                }
+            }
+            None if is_ipv6(text) => (text, None),
+            None => match text.split_once(':') {
+                Some((host, port)) => (host, Some(port)),
+                None => (text, None),
+            },
+        };
+        let is_strange = |c: char| c.is_whitespace() || c.is_control() || "/[]#".contains(c);
+        if host.is_empty() || host.contains(is_strange) {
+            return Err(bad());
+        }
+        let port = match port {
+            None => PORT,
+            Some(digits) => match digits.parse() {
+                Ok(port) if port > 0 => port,
+                _ => return Err(bad()),
+            },
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
+    }
+}
+
+/// Whether `host` is an IPv6 address, with or without the `%eth0` that a link-local one needs.
+fn is_ipv6(host: &str) -> bool {
+    let address = host.split('%').next().unwrap_or_default();
+    address.parse::<Ipv6Addr>().is_ok()
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Option<&str>) {
+        let read = text.parse::<Address>().ok().map(|a| a.to_string());
+        assert_eq!(read.as_deref(), expected, "of {text:?}");
+    }
+
+    #[test]
+    fn every_way_to_write_an_address_is_read() {
+        check("localhost", Some("localhost:5002"));
+        check("localhost:7000", Some("localhost:7000"));
+        check("10.0.0.1", Some("10.0.0.1:5002"));
+        check("::1", Some("[::1]:5002"));
+        check("[::1]", Some("[::1]:5002"));
+        check("[::1]:7000", Some("[::1]:7000"));
+        check("fe80::1%eth0", Some("[fe80::1%eth0]:5002"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for bad in [
+            "",
+            ":",
+            ":5002",
+            "host:",
+            "host:0",
+            "host:x",
+            "host:99999",
+            "host:-1",
+            "a:b:c",
+            "[::1",
+            "[::1]5002",
+            "[host]:1",
+            "a b",
+            "http://host/",
+        ] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Any bytes at all as messages that the protocol takes: what a pipe says.
+
+use crate::protocol::line::LINE_BYTES_MAX;
+use crate::protocol::text::clean;
+
+/// The most bytes of text beside `MSG ` and the line end.
+const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX - "MSG \n".len();
+
+/// Cuts bytes into `MSG` lines: a line each, none for an empty one, several for a long one. Bytes that are not
+/// UTF-8 become U+FFFD. Holds no more than one line's worth.
+#[derive(Debug, Default)]
+pub struct Cutter {
+    /// The line whose end has not come.
+    partial: Vec<u8>,
+    begun: bool,
+}
+
+impl Cutter {
+    /// Takes `input`, appends the lines to `out` and tells how many there are.
+    pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> u64 {
+        let mut lines = 0;
+        for part in input.split_inclusive(|b| *b == b'\n') {
+            self.partial
+                .extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
+            while self.partial.len() > TEXT_BYTES_MAX {
+                let at = whole_characters(&self.partial, TEXT_BYTES_MAX);
+                let rest = self.partial.split_off(at);
+                lines += self.say(out);
+                self.partial = rest;
+            }
+            if part.ends_with(b"\n") {
+                lines += self.say(out);
+            }
+        }
+        lines
+    }
+
+    /// The last line, when the input has ended without its end.
+    pub fn finish(&mut self, out: &mut Vec<u8>) -> u64 {
+        self.say(out)
+    }
+
+    /// Says what is in `partial`, and empties it.
+    fn say(&mut self, out: &mut Vec<u8>) -> u64 {
+        let mut bytes = &self.partial[..];
+        if !std::mem::replace(&mut self.begun, true) {
+            bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        }
+        let text = String::from_utf8_lossy(bytes);
+        // Control characters would be taken out by the server, and it refuses what is empty then.
+        let text = clean(&text);
+        let mut rest = &text[..];
+        let mut lines = 0;
+        while !rest.is_empty() {
+            // U+FFFD is longer than the byte it stands for.
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(TEXT_BYTES_MAX));
+            out.extend_from_slice(b"MSG ");
+            out.extend_from_slice(piece.as_bytes());
+            out.push(b'\n');
+            rest = after;
+            lines += 1;
+        }
+        self.partial.clear();
+        lines
+    }
+}
+
+/// The largest number up to `most` of `bytes` that does not end inside a character.
+fn whole_characters(bytes: &[u8], most: usize) -> usize {
+    let is_inside = |at: usize| bytes.get(at).is_some_and(|b| b & 0xc0 == 0x80);
+    let near = (most.saturating_sub(3)..=most).rev();
+    near.into_iter().find(|at| !is_inside(*at)).unwrap_or(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(pieces: &[&[u8]]) -> (String, u64) {
+        let (mut cutter, mut out, mut lines) = (Cutter::default(), Vec::new(), 0);
+        for piece in pieces {
+            lines += cutter.push(piece, &mut out);
+        }
+        lines += cutter.finish(&mut out);
+        (String::from_utf8(out).unwrap(), lines)
+    }
+
+    fn check(input: &[u8], expected: &str) {
+        assert_eq!(
+            cut(&[input]).0,
+            expected,
+            "of {:?}",
+            input.escape_ascii().to_string()
+        );
+    }
+
+    #[test]
+    fn each_line_is_said_and_an_empty_one_is_not() {
+        check(
+            b"one\n\ntwo\r\n\r\n\x1b[0m\nthree",
+            "MSG one\nMSG two\nMSG three\n",
+        );
+        check(b" \n", "MSG  \n");
+        check(b"", "");
+        check(b"\xef\xbb\xbfbom\n", "MSG bom\n");
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_replaced() {
+        check(b"a\xffb\n", "MSG a\u{fffd}b\n");
+    }
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        for (text, pieces) in [
+            ("x".repeat(4091), vec![4091]),
+            ("x".repeat(4092), vec![4091, 1]),
+            ("é".repeat(2046), vec![4090, 2]),
+            ("😀".repeat(1023), vec![4088, 4]),
+        ] {
+            let (out, lines) = cut(&[text.as_bytes()]);
+            let lengths: Vec<usize> = out.lines().map(|line| line.len() - 4).collect();
+            assert_eq!((lengths, lines as usize), (pieces.clone(), pieces.len()));
+            assert!(!out.contains('\u{fffd}'));
+        }
+        let (out, _) = cut(&[&[0xff; 4000]]);
+        assert!(
+            out.lines().all(|line| line.len() < LINE_BYTES_MAX),
+            "replaced bytes are longer"
+        );
+        assert_eq!(out.matches('\u{fffd}').count(), 4000);
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_input_is_split_the_lines_are_the_same(
+            lines in proptest::collection::vec(("[a😀é\u{1b}]{0,5000}", any::<bool>()), 0..4),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let mut input = Vec::new();
+            for (line, bad) in lines {
+                input.extend(line.as_bytes());
+                if bad {
+                    input.extend(b"\xf0\x9f");
+                }
+                input.push(b'\n');
+            }
+            let (a, b) = input.split_at(at.index(input.len() + 1));
+            let whole = cut(&[&input]);
+            prop_assert_eq!(&cut(&[a, b]), &whole);
+            prop_assert!(whole.0.lines().all(|line| line.len() < LINE_BYTES_MAX && line.len() > 4));
+            prop_assert_eq!(whole.0.lines().count() as u64, whole.1);
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! `chatc upload`, `chatc download` and `chatc files`.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, IsTerminal, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use futures_lite::{AsyncSeekExt, AsyncWrite, AsyncWriteExt};
+use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use smol::Unblock;
+
+use super::{Exit, Failure, complain, enter, input, write_all};
+use crate::client::{Address, Client, Download, Error, Hashed, Stored};
+use crate::protocol::text::clean;
+use crate::protocol::{Event, ServerLine};
+
+/// What is taken from the connection and written at once.
+const PIECE_BYTES: usize = 128 * 1024;
+
+/// What the name of a file here may have in bytes, with `.part` behind it: file systems take 255.
+const NAME_BYTES_MAX: usize = 250;
+
+/// Uploads files into one room, one after the other, and prints `ID NAME` for each. `-` is standard input, to be
+/// called `stdin_name`. A file that cannot be uploaded is told about, and the next one is tried.
+///
+/// # Errors
+/// When there is no connection, or no nick or room on it.
+pub async fn upload(
+    address: &Address,
+    nick: Option<&str>,
+    room: Option<&str>,
+    stdin_name: &str,
+    paths: &[PathBuf],
+) -> Result<Exit, Failure> {
+    let mut exit = Exit::Well;
+    let mut open = None;
+    for path in paths {
+        let mut client = match open.take() {
+            Some(client) => client,
+            None => {
+                let mut client = Client::connect_to(address.clone()).await?;
+                enter(&mut client, nick, room).await?;
+                client
+            }
+        };
+        let bar = bar();
+        let sent = send(&mut client, path, Some(stdin_name), &bar).await;
+        bar.finish_and_clear();
+        let is_refused = matches!(sent, Err(Failure::Client(_)));
+        match sent {
+            Ok((stored, name)) => print(&format!("{} {name}\n", stored.file)).await?,
+            Err(failure) => {
+                exit = failure.exit();
+                complain(format_args!("{}: {failure}", path.display()));
+            }
+        }
+        // After a stream nothing can follow, nor after some refusals: then the next file goes another way.
+        match client.is_in_step() && !is_refused {
+            true => open = Some(client),
+            false => client.close().await,
+        }
+    }
+    if let Some(client) = open {
+        client.bye().await?;
+    }
+    Ok(exit)
+}
+
+/// Uploads one file, or a pipe, or with a name for it, standard input as `-`. Gives the name that was told too.
+pub(super) async fn send(
+    client: &mut Client,
+    path: &Path,
+    stdin_name: Option<&str>,
+    bar: &ProgressBar,
+) -> Result<(Stored, String), Failure> {
+    if let (Some(name), true) = (stdin_name, path == Path::new("-")) {
+        begin(bar, name, None);
+        let progress = |sent| bar.set_position(sent);
+        let stored = client
+            .upload_stream(name, input(PIECE_BYTES), progress)
+            .await?;
+        return Ok((stored, name.to_owned()));
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = clean(&name).replace('\t', " ").trim().to_owned();
+    let file = smol::fs::File::open(path)
+        .await
+        .map_err(Failure::file("read", path))?;
+    let kind = file.metadata().await.map_err(Failure::file("read", path))?;
+    if kind.is_dir() {
+        return Err(Failure::file("read", path)(
+            io::ErrorKind::IsADirectory.into(),
+        ));
+    }
+    let mut is_sending = false;
+    let progress = |sent| {
+        if !std::mem::replace(&mut is_sending, true) {
+            // The time that hashing took says nothing about the network.
+            bar.reset_eta();
+        }
+        bar.set_position(sent);
+    };
+    let stored = match kind.is_file() {
+        true => {
+            begin(bar, &name, Some(kind.len()));
+            client.upload(&name, file, progress).await?
+        }
+        // A pipe or a device: it cannot be hashed first and then read again.
+        false => {
+            begin(bar, &name, None);
+            client.upload_stream(&name, file, progress).await?
+        }
+    };
+    Ok((stored, name))
+}
+
+/// A file that has arrived.
+pub(super) struct Saved {
+    pub path: PathBuf,
+    pub length: u64,
+}
+
+/// Downloads a file: to `out`, into the folder `out`, to standard output for `-`, or into this folder under its own
+/// name, made safe.
+///
+/// # Errors
+/// Those of [`Client::download`]; when a file of that name is there already or cannot be written.
+pub async fn download(address: &Address, id: u64, out: Option<&Path>) -> Result<Exit, Failure> {
+    let bar = bar();
+    if out == Some(Path::new("-")) {
+        if io::stdout().is_terminal() {
+            let why = "a terminal would obey the file's bytes: send them elsewhere";
+            return Err(Error::Line(why).into());
+        }
+        let mut client = Client::connect_to(address.clone()).await?;
+        let mut download = client.download(id, Hashed::default()).await?;
+        let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
+        begin(&bar, download.name(), download.length());
+        copy(&mut download, &mut output, &bar, Failure::Output).await?;
+        return Ok(Exit::Well);
+    }
+    let saved = fetch(address, id, out.unwrap_or(Path::new("")), &bar).await;
+    bar.finish_and_clear();
+    let saved = saved?;
+    print(&format!("{}\n", clean(&saved.path.to_string_lossy()))).await?;
+    Ok(Exit::Well)
+}
+
+/// Downloads a file to `out`, or into it when it is a folder (`""` is this one). What comes is kept in a file
+/// with `.part` behind its name until it is whole; one that is there already is gone on with.
+pub(super) async fn fetch(
+    address: &Address,
+    id: u64,
+    out: &Path,
+    bar: &ProgressBar,
+) -> Result<Saved, Failure> {
+    let mut client = Client::connect_to(address.clone()).await?;
+    let mut download = client.download(id, Hashed::default()).await?;
+    let path = match out.as_os_str().is_empty() || out.is_dir() {
+        true => out.join(local_name(download.name(), id)),
+        false => out.to_owned(),
+    };
+    if path.symlink_metadata().is_ok() {
+        return Err(Failure::Exists(path));
+    }
+    begin(bar, &path.to_string_lossy(), download.length());
+    let mut part = path.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut file = open_part(&part)?;
+    let have = Hashed::of(&mut file)
+        .await
+        .map_err(Failure::file("read", &part))?;
+    if have.length() > 0
+        && download
+            .length()
+            .is_some_and(|length| have.length() <= length)
+    {
+        // The offset has to be told before the file's name is known, so it takes a second connection.
+        client = Client::connect_to(address.clone()).await?;
+        download = client.download(id, have).await?;
+    } else {
+        file.set_len(0)
+            .await
+            .map_err(Failure::file("write", &part))?;
+        file.seek(SeekFrom::Start(0))
+            .await
+            .map_err(Failure::file("write", &part))?;
+    }
+    match copy(&mut download, &mut file, bar, Failure::file("write", &part)).await {
+        Ok(()) => {}
+        Err(Failure::Client(Error::Corrupt)) => {
+            let _ = fs::remove_file(&part);
+            return Err(Error::Corrupt.into());
+        }
+        Err(Failure::Client(error)) => return Err(Failure::Cut { part, error }),
+        Err(failure) => return Err(failure),
+    }
+    let length = download.position();
+    keep(&part, &path)?;
+    Ok(Saved { path, length })
+}
+
+/// Opens the file that a download goes to, for this process alone.
+fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
+    let open = || {
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(part)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                Err(io::Error::other("another download writes it"))
+            }
+            Err(fs::TryLockError::Error(error)) => Err(error),
+        }
+    };
+    open()
+        .map(smol::fs::File::from)
+        .map_err(Failure::file("write", part))
+}
+
+/// Gives the whole file its name, never the place of another file.
+fn keep(part: &Path, path: &Path) -> Result<(), Failure> {
+    match fs::hard_link(part, path) {
+        Ok(()) => fs::remove_file(part).map_err(Failure::file("remove", part)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(Failure::Exists(path.to_owned()))
+        }
+        // Some file systems have no links: then there is a moment between looking and renaming.
+        Err(_) if path.symlink_metadata().is_ok() => Err(Failure::Exists(path.to_owned())),
+        Err(_) => fs::rename(part, path).map_err(Failure::file("write", path)),
+    }
+}
+
+/// Moves everything that is still to come to `to`. What came before a failure is there.
+async fn copy(
+    download: &mut Download<'_>,
+    to: &mut (impl AsyncWrite + Unpin),
+    bar: &ProgressBar,
+    failed: impl FnOnce(io::Error) -> Failure,
+) -> Result<(), Failure> {
+    // What was here before did not come now, and says nothing about the network.
+    bar.set_position(download.position());
+    bar.reset_eta();
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut end = Ok(());
+    let written = async {
+        loop {
+            let length = match download.read(&mut piece).await {
+                Ok(0) => break,
+                Ok(length) => length,
+                Err(error) => {
+                    end = Err(error);
+                    break;
+                }
+            };
+            write_all(to, piece.get(..length).unwrap_or_default()).await?;
+            bar.set_position(download.position());
+        }
+        to.flush().await
+    };
+    written.await.map_err(failed)?;
+    Ok(end?)
+}
+
+/// Lists a room's files: id, size, time, sender and name.
+///
+/// # Errors
+/// Those of [`Client::request`].
+pub async fn list(address: &Address, room: Option<&str>) -> Result<Exit, Failure> {
+    let mut client = Client::connect_to(address.clone()).await?;
+    let reply = client
+        .request(format!("FILES {}", room.unwrap_or_default()))
+        .await?;
+    let mut out = String::new();
+    for line in &reply.lines {
+        let line = clean(line.as_str());
+        if let ServerLine::Past {
+            time,
+            event:
+                Event::File {
+                    nick,
+                    file,
+                    length,
+                    name,
+                    ..
+                },
+            ..
+        } = ServerLine::parse(&line)
+        {
+            let size = length.map_or("coming in".to_owned(), |length| {
+                DecimalBytes(length).to_string()
+            });
+            let at = i64::try_from(time.0)
+                .ok()
+                .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+            let at = at.unwrap_or_default().to_zoned(TimeZone::system());
+            let at = at.strftime("%Y-%m-%d %H:%M");
+            out.push_str(&format!("{file}  {size:>10}  {at}  {nick}  {name}\n"));
+        }
+    }
+    print(&out).await?;
+    Ok(Exit::Well)
+}
+
+async fn print(text: &str) -> Result<(), Failure> {
+    let mut output = Unblock::new(io::stdout());
+    write_all(&mut output, text.as_bytes())
+        .await
+        .map_err(Failure::Output)?;
+    output.flush().await.map_err(Failure::Output)
+}
+
+/// A progress bar on standard error; nothing is shown when that is no terminal.
+fn bar() -> ProgressBar {
+    ProgressBar::no_length()
+}
+
+fn begin(bar: &ProgressBar, name: &str, length: Option<u64>) {
+    let form = match length {
+        Some(length) => {
+            bar.set_length(length);
+            "{msg}  {decimal_bytes} of {decimal_total_bytes}  {decimal_bytes_per_sec}  {eta}  {wide_bar}"
+        }
+        None => "{msg}  {decimal_bytes}  {decimal_bytes_per_sec}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(form) {
+        bar.set_style(style);
+    }
+    bar.set_message(clean(name).into_owned());
+}
+
+/// A name for this machine's disk out of one that a stranger chose: no folders, no control characters, not hidden,
+/// not taken for a flag, not too long.
+fn local_name(name: &str, id: u64) -> String {
+    let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
+    let name = clean(name).replace('\t', " ");
+    let name = name.trim();
+    let name = match name.strip_prefix(['.', '-']) {
+        Some(rest) => format!("_{rest}"),
+        None => name.to_owned(),
+    };
+    let end = name.floor_char_boundary(NAME_BYTES_MAX);
+    match name.get(..end).unwrap_or_default() {
+        "" | "_" => format!("file-{id}"),
+        name => name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_stranger_leaves_the_folder_or_hides() {
+        for (name, local) in [
+            ("notes.txt", "notes.txt"),
+            ("a b.txt", "a b.txt"),
+            ("../../etc/passwd", "passwd"),
+            (r"C:\x\y.txt", "y.txt"),
+            (".bashrc", "_bashrc"),
+            ("-rf", "_rf"),
+            ("..", "_."),
+            (".", "file-17"),
+            ("a/", "file-17"),
+            ("\u{1b}[31mred\u{202e}", "red"),
+        ] {
+            assert_eq!(local_name(name, 17), local, "of {name:?}");
+        }
+        assert_eq!(local_name(&"é".repeat(200), 17), "é".repeat(125));
+    }
+}

@@ -1,0 +1,175 @@
+//! `chatc` for people and pipes: what is typed becomes requests, what comes becomes lines to read.
+//!
+//! [`Screen`] words what the server says, [`Typed`] reads what a person types, both pure. [`terminal`], [`pipe`]
+//! and [`files`] are the ways to run, one at a time. Knows the server through [`crate::client`] only.
+
+mod cutter;
+mod enter;
+pub mod files;
+pub mod pipe;
+mod screen;
+pub mod terminal;
+mod typed;
+
+pub use enter::enter;
+pub use screen::Screen;
+pub use typed::Typed;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use futures_lite::{AsyncWrite, AsyncWriteExt};
+use smol::Unblock;
+
+use crate::client::{Error, plainly};
+
+/// How `chatc` ends: its exit code. `chatc --help` lists them for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Well = 0,
+    /// Something was refused, by the server or by this machine.
+    Refused = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// No connection, or it broke, or the server ended it.
+    Lost = 3,
+}
+
+/// Why `chatc` could not do something; `Display` is its one line for a person.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// What the connection came to.
+    Client(Error),
+    /// A download was cut; what came of it is kept.
+    Cut {
+        /// The file that holds the beginning.
+        part: PathBuf,
+        /// What happened.
+        error: Error,
+    },
+    /// A file of this machine could not be used.
+    File {
+        /// What was tried, such as `read`.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A download would have taken the place of that file.
+    Exists(PathBuf),
+    /// Standard output took no more. [`io::ErrorKind::BrokenPipe`] is whoever read it being content.
+    Output(io::Error),
+    /// Standard input could not be read.
+    Input(io::Error),
+}
+
+impl Failure {
+    /// The exit code that fits.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Client(Error::Address(_)) => Exit::Usage,
+            Self::Client(
+                Error::Refused { .. } | Error::Line(_) | Error::Read(_) | Error::Corrupt,
+            ) => Exit::Refused,
+            Self::Client(_) | Self::Cut { .. } => Exit::Lost,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Well,
+            Self::File { .. } | Self::Exists(_) | Self::Output(_) | Self::Input(_) => Exit::Refused,
+        }
+    }
+
+    fn file(verb: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { verb, path, source }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(error) => error.fmt(f),
+            Self::Cut { part, error } => {
+                write!(
+                    f,
+                    "{error}; the same command goes on from {}",
+                    part.display()
+                )
+            }
+            Self::File { verb, path, source } => {
+                write!(f, "cannot {verb} {}: {}", path.display(), plainly(source))
+            }
+            Self::Exists(path) => write!(f, "{} is there already", path.display()),
+            Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
+            Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) | Self::Cut { error, .. } => Some(error),
+            Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
+            Self::Exists(_) => None,
+        }
+    }
+}
+
+/// Standard input, whose end comes once.
+///
+/// [`Unblock`] reads on after an end that follows some bytes, and a terminal goes on after its end: so Ctrl-D
+/// would have to be typed twice.
+struct Input {
+    stdin: io::Stdin,
+    is_ended: bool,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.is_ended || buffer.is_empty() {
+            return Ok(0);
+        }
+        let length = self.stdin.read(buffer)?;
+        self.is_ended = length == 0;
+        Ok(length)
+    }
+}
+
+/// Standard input, read ahead by `capacity` bytes on a thread of its own: it may be a file or a terminal.
+fn input(capacity: usize) -> Unblock<Input> {
+    let stdin = io::stdin();
+    let input = Input {
+        stdin,
+        is_ended: false,
+    };
+    Unblock::with_capacity(capacity, input)
+}
+
+/// Writes to something that a thread of its own writes on. When that thread fails, it takes no more bytes, and
+/// only flushing tells why.
+async fn write_all(to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    match to.write_all(bytes).await {
+        Err(error) if error.kind() == io::ErrorKind::WriteZero => {
+            to.flush().await?;
+            Err(error)
+        }
+        result => result,
+    }
+}
+
+/// Tells a person on standard error that something went wrong.
+pub fn complain(what: impl fmt::Display) {
+    let line = what.to_string();
+    let line = crate::protocol::text::clean(&line);
+    // Where nobody can be told, the exit code still says it.
+    let _ = writeln!(io::stderr(), "chatc: {line}");
+}

@@ -1,0 +1,291 @@
+//! What the server says, in the words of talker mode (`protocol.md`), for a person. Pure: the time of day is given.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::protocol::{Code, Event, ServerLine, Time};
+use indicatif::DecimalBytes;
+
+/// Who and where one is, as far as the reading of lines depends on it. Lines given to it must be clean (see
+/// [`crate::protocol::text`]), as what it makes of them goes to a terminal.
+#[derive(Clone, Debug)]
+pub struct Screen {
+    nick: String,
+    /// The rooms one is in, the current one last.
+    rooms: Vec<String>,
+    zone: TimeZone,
+}
+
+impl Screen {
+    /// Somebody called `nick` in `room`, at this machine's local time.
+    pub fn new(nick: String, room: Option<String>) -> Self {
+        Self {
+            nick,
+            rooms: room.into_iter().collect(),
+            zone: TimeZone::system(),
+        }
+    }
+
+    /// What one is called.
+    pub fn nick(&self) -> &str {
+        &self.nick
+    }
+
+    /// The current room.
+    pub fn room(&self) -> Option<&str> {
+        self.rooms.last().map(String::as_str)
+    }
+
+    /// One line, without its end, for what the server says at `now`; `None` for what tells a person nothing.
+    pub fn show(&mut self, line: &ServerLine<'_>, now: Timestamp) -> Option<String> {
+        Some(match line {
+            ServerLine::Live { time, event, .. } => {
+                let at = time.map_or(now, |time| timestamp(time).unwrap_or(now));
+                self.event(event, at, now)
+            }
+            ServerLine::Past { time, event, .. } => {
+                self.event(event, timestamp(*time).unwrap_or(now), now)
+            }
+            ServerLine::Ok { verb, rest } => return self.done(verb, rest),
+            // What the server advises is for those who type its protocol.
+            ServerLine::Err {
+                code: Some(Code::UnknownVerb),
+                ..
+            } => "! there is no such command; /help lists them".to_owned(),
+            ServerLine::Err { verb, text, .. } => match *text {
+                "" => format!("! {verb} was refused"),
+                text => format!("! {text}"),
+            },
+            ServerLine::Room {
+                room,
+                members,
+                topic,
+            } => match *topic {
+                "" => format!("   {room} ({members})"),
+                topic => format!("   {room} ({members}): {topic}"),
+            },
+            ServerLine::User { nick, .. } => format!("   {nick}"),
+            ServerLine::Help { text } => format!("   {text}"),
+            ServerLine::Gap { place } => format!("-- something was left out here, of {place}"),
+            ServerLine::Closed { text, .. } => format!("-- the server says goodbye: {text}"),
+            ServerLine::Hello { .. } | ServerLine::Data { .. } | ServerLine::Unknown => {
+                return None;
+            }
+        })
+    }
+
+    fn event(&self, event: &Event<'_>, at: Timestamp, now: Timestamp) -> String {
+        let time = self.clock(at, now);
+        let text = match event {
+            Event::Msg { nick, text, .. } => format!("<{nick}> {text}"),
+            Event::Me { nick, text, .. } => format!("* {nick} {text}"),
+            Event::File {
+                nick,
+                file,
+                length,
+                name,
+                ..
+            } => {
+                let length = length.map_or("still coming".into(), |n| DecimalBytes(n).to_string());
+                format!("-- {nick} put a file here: {name}, {length}; /download {file}")
+            }
+            Event::Stored {
+                nick, file, length, ..
+            } => {
+                format!(
+                    "-- {nick}'s file {file} is whole: {}",
+                    DecimalBytes(*length)
+                )
+            }
+            Event::Topic { nick, text, .. } if text.is_empty() => {
+                format!("-- {nick} cleared the topic")
+            }
+            Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
+            Event::Remove { nick, id, .. } => format!("-- {nick} took back {id}"),
+            Event::Join { room, nick } => format!("-- {nick} joined {room}"),
+            Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
+            Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
+            Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
+            Event::Note { from, text } => format!("** {from}: {text}"),
+        };
+        match event.place() {
+            "*" => format!("[{time}] {text}"),
+            place if Some(place) == self.room() => format!("[{time}] {text}"),
+            place if place.starts_with('#') => format!("{place} [{time}] {text}"),
+            _ => format!("(private) [{time}] {text}"),
+        }
+    }
+
+    /// What an `OK` tells a person, and what it changes.
+    fn done(&mut self, verb: &str, rest: &str) -> Option<String> {
+        let mut words = rest.split(' ');
+        let first = words.next().unwrap_or_default();
+        Some(match verb {
+            "NICK" => {
+                self.nick = first.to_owned();
+                match words.next() {
+                    None => format!("-- you are {first} now"),
+                    Some(room) => {
+                        self.enter(room);
+                        format!("-- you are {first} now, in {room}")
+                    }
+                }
+            }
+            "JOIN" => {
+                self.enter(first);
+                format!("-- you are in {first} now")
+            }
+            "PART" => {
+                self.rooms.retain(|room| room != first);
+                match self.room() {
+                    Some(room) => format!("-- you left {first} and are in {room} now"),
+                    None => format!("-- you left {first} and are in no room now"),
+                }
+            }
+            "TOPIC" => match rest.split_once(' ') {
+                Some((room, topic)) => format!("-- the topic of {room}: {topic}"),
+                None => format!("-- {first} has no topic"),
+            },
+            "WHO" => format!("-- {}", count(first, "person", "people")),
+            "ROOMS" => format!("-- {}", count(first, "room", "rooms")),
+            "FILES" => format!("-- {}", count(first, "file", "files")),
+            "REMOVE" => format!("-- {first} is taken back"),
+            // What was said stands on the screen as it was typed; lists of help end by themselves.
+            "MSG" | "ME" | "TELL" | "HELP" | "BYE" | "QUIT" => return None,
+            _ => format!("-- OK {verb} {rest}"),
+        })
+    }
+
+    fn enter(&mut self, room: &str) {
+        self.rooms.retain(|known| known != room);
+        self.rooms.push(room.to_owned());
+    }
+
+    /// The time of day; with its date, when that is not today's.
+    fn clock(&self, at: Timestamp, now: Timestamp) -> String {
+        let (at, now) = (
+            at.to_zoned(self.zone.clone()),
+            now.to_zoned(self.zone.clone()),
+        );
+        let form = if at.date() == now.date() {
+            "%H:%M"
+        } else {
+            "%Y-%m-%d %H:%M"
+        };
+        at.strftime(form).to_string()
+    }
+}
+
+fn timestamp(time: Time) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
+}
+
+fn count(number: &str, one: &str, many: &str) -> String {
+    match number {
+        "0" => format!("no {many}"),
+        "1" => format!("1 {one}"),
+        _ => format!("{number} {many}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn screen() -> Screen {
+        let mut screen = Screen::new("ann".into(), Some("#lobby".into()));
+        screen.zone = TimeZone::UTC;
+        screen
+    }
+
+    fn check(lines: &[(&str, &str)]) {
+        let (mut screen, now) = (screen(), "2026-11-22T06:47:30Z".parse().unwrap());
+        for (line, expected) in lines {
+            let shown = screen.show(&ServerLine::parse(line), now);
+            assert_eq!(
+                shown.as_deref().unwrap_or("(nothing)"),
+                *expected,
+                "of {line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn events_read_for_people() {
+        check(&[
+            ("MSG #lobby bob hello", "[06:47] <bob> hello"),
+            ("MSG #ops bob hello", "#ops [06:47] <bob> hello"),
+            ("MSG ann bob psst", "(private) [06:47] <bob> psst"),
+            ("ME #lobby bob waves", "[06:47] * bob waves"),
+            (
+                "FILE #lobby bob 17 1536 a b.txt",
+                "[06:47] -- bob put a file here: a b.txt, 1.54 kB; /download 17",
+            ),
+            (
+                "FILE #lobby bob 17 * x.log",
+                "[06:47] -- bob put a file here: x.log, still coming; /download 17",
+            ),
+            ("TOPIC #lobby bob", "[06:47] -- bob cleared the topic"),
+            (
+                "TOPIC #lobby bob on time",
+                "[06:47] -- bob set the topic: on time",
+            ),
+            ("REMOVE #lobby bob 17", "[06:47] -- bob took back 17"),
+            ("JOIN #lobby bob", "[06:47] -- bob joined #lobby"),
+            (
+                "PART #lobby bob see you",
+                "[06:47] -- bob left #lobby (see you)",
+            ),
+            ("NICK #lobby bob rob", "[06:47] -- bob is now rob"),
+            ("NOTE * chatd back soon", "[06:47] ** chatd: back soon"),
+            ("GAP #lobby", "-- something was left out here, of #lobby"),
+            (
+                "LIVE 17 2026-11-22T05:00:00.000Z MSG #lobby bob hi",
+                "[05:00] <bob> hi",
+            ),
+            (
+                "PAST 17 2026-11-21T05:00:00.000Z MSG #lobby bob hi",
+                "[2026-11-21 05:00] <bob> hi",
+            ),
+            ("ERR NICK nick-taken \"bob\" is taken", "! \"bob\" is taken"),
+            (
+                "ERR - unknown-verb HELP lists them",
+                "! there is no such command; /help lists them",
+            ),
+            ("OK MSG 17 2026-11-22T05:00:00.000Z", "(nothing)"),
+            ("HELLO 1 chat files are kept", "(nothing)"),
+            ("FUTURE x", "(nothing)"),
+        ]);
+    }
+
+    #[test]
+    fn lists_read_like_lists() {
+        check(&[
+            ("ROOM #lobby 3 on time", "   #lobby (3): on time"),
+            ("ROOM #ops 0", "   #ops (0)"),
+            ("OK ROOMS 2", "-- 2 rooms"),
+            ("USER #lobby bob", "   bob"),
+            ("OK WHO 1", "-- 1 person"),
+            ("OK FILES 0", "-- no files"),
+            ("OK TOPIC #lobby on time", "-- the topic of #lobby: on time"),
+            ("OK TOPIC #lobby", "-- #lobby has no topic"),
+        ]);
+    }
+
+    #[test]
+    fn the_current_room_is_followed() {
+        check(&[
+            ("OK JOIN #ops 17", "-- you are in #ops now"),
+            ("MSG #ops bob a", "[06:47] <bob> a"),
+            ("MSG #lobby bob b", "#lobby [06:47] <bob> b"),
+            ("OK PART #ops", "-- you left #ops and are in #lobby now"),
+            ("MSG #lobby bob c", "[06:47] <bob> c"),
+            (
+                "OK PART #lobby",
+                "-- you left #lobby and are in no room now",
+            ),
+            ("OK NICK rob #lobby 5", "-- you are rob now, in #lobby"),
+            ("MSG #lobby bob d", "[06:47] <bob> d"),
+        ]);
+    }
+}

@@ -1,0 +1,398 @@
+//! `chatc` on a terminal: a line to type in, which what happens meanwhile is written above of.
+//!
+//! The line editor blocks, so it has a thread; it hands over what was typed and is never waited for.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use futures_lite::{FutureExt, StreamExt};
+use indicatif::{DecimalBytes, ProgressBar};
+use jiff::Timestamp;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::error::ReadlineError;
+use rustyline::{DefaultEditor, ExternalPrinter};
+use smol::channel::{Receiver as Typing, Sender as Typist};
+
+use super::files;
+use super::typed::{HELP, Typed};
+use super::{Exit, Failure, Screen};
+use crate::client::{Address, Client, Error, Receiver, Sender};
+use crate::protocol::ServerLine;
+use crate::protocol::text::clean;
+
+/// How long the server may take to say goodbye to one who leaves.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// How long the last lines may take to be drawn.
+const LAST_LINES: Duration = Duration::from_millis(50);
+
+/// The most bytes that are written above the line at once: each time, the line is drawn anew.
+const SHOWN_BYTES: usize = 16 * 1024;
+
+/// Talks until the person leaves.
+///
+/// # Errors
+/// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
+pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
+    let address = client.address().clone();
+    let (sender, receiver) = client.split();
+    let mut editor = DefaultEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
+    // Set back when this function returns: the editor's thread may then still be in the middle of a line.
+    let _mode = TerminalMode::remember();
+    let printer = Printer::new(&mut editor);
+    let (typist, typing) = smol::channel::unbounded();
+    thread::spawn(move || edit(editor, &typist));
+
+    let talk = Talk {
+        address,
+        printer,
+        state: RefCell::new(State {
+            screen,
+            asked: VecDeque::new(),
+            secret: None,
+            leaving: false,
+        }),
+    };
+    talk.greet();
+    let talking = talk.speak(typing, sender).or(talk.listen(receiver));
+    let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
+    if result.is_err() {
+        // The editor draws on its own thread, and what came last is what the person wants to read now.
+        smol::Timer::after(LAST_LINES).await;
+    }
+    result
+}
+
+/// Reads lines until the person leaves.
+fn edit(mut editor: DefaultEditor, typist: &Typist<Typed>) {
+    let mut interrupted = false;
+    loop {
+        match editor.readline("> ") {
+            Ok(line) => {
+                interrupted = false;
+                let _ = editor.add_history_entry(&line);
+                let typed = Typed::parse(&line);
+                let leaves = matches!(typed, Typed::Quit(_));
+                // Never waits: while the server is slow, what was typed waits here, and a person types little.
+                if typist.try_send(typed).is_err() || leaves {
+                    return;
+                }
+            }
+            // Once, it is how a person drops what was typed so far.
+            Err(ReadlineError::Interrupted) if !interrupted => {
+                interrupted = true;
+                let hint = b"-- Ctrl-C once more leaves, so do Ctrl-D and /quit\n";
+                let _ = io::stdout().write_all(hint);
+            }
+            Err(ReadlineError::Signal(_)) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Writes above the line that is being typed, from any thread.
+#[derive(Clone)]
+struct Printer {
+    print: Arc<Mutex<dyn FnMut(String) + Send>>,
+    /// There is a line to write above of: the terminal can move its cursor, and is in raw mode.
+    edits: bool,
+}
+
+impl Printer {
+    fn new(editor: &mut DefaultEditor) -> Self {
+        match editor.create_external_printer() {
+            Ok(mut printer) => Self {
+                print: Arc::new(Mutex::new(move |text| {
+                    // A terminal that takes no more is found out by the editor.
+                    let _ = printer.print(text);
+                })),
+                edits: true,
+            },
+            // A terminal that cannot move its cursor (TERM=dumb) gets the lines as they come.
+            Err(_) => Self {
+                print: Arc::new(Mutex::new(|text: String| {
+                    let _ = io::stdout().write_all(text.as_bytes());
+                })),
+                edits: false,
+            },
+        }
+    }
+
+    /// Shows lines, less what a terminal would obey.
+    fn show(&self, text: &str) {
+        let mut safe = String::with_capacity(text.len() + 1);
+        for line in text.lines() {
+            safe.push_str(&clean(line));
+            safe.push('\n');
+        }
+        if let Ok(mut print) = self.print.lock() {
+            print(safe);
+        }
+    }
+}
+
+struct Talk {
+    address: Address,
+    printer: Printer,
+    state: RefCell<State>,
+}
+
+struct State {
+    screen: Screen,
+    /// What waits for its reply, oldest first.
+    asked: VecDeque<Asked>,
+    /// The password that guards the nick, if there is one.
+    secret: Option<String>,
+    leaving: bool,
+}
+
+/// What to do with a reply.
+enum Asked {
+    /// Show it.
+    Show,
+    /// The nick is guarded now, so that a second connection may share it: upload that file.
+    Upload(PathBuf),
+}
+
+impl Talk {
+    fn greet(&self) {
+        let state = self.state.borrow();
+        let room = state.screen.room().unwrap_or("no room");
+        self.printer.show(&format!(
+            "-- you are {} in {room} on {}; /help tells what you can do",
+            state.screen.nick(),
+            self.address
+        ));
+    }
+
+    /// Does what was typed; ends a moment after the person has left.
+    async fn speak(&self, typing: Typing<Typed>, mut sender: Sender) -> Result<Exit, Failure> {
+        let mut goodbye = String::new();
+        while let Ok(typed) = typing.recv().await {
+            if let Typed::Quit(text) = typed {
+                goodbye = text;
+                break;
+            }
+            match self.done(typed, &mut sender).await {
+                Ok(()) => {}
+                Err(error @ Error::Line(_)) => self.printer.show(&format!("! {error}")),
+                // Why is in what the server sent last.
+                Err(_) => return std::future::pending().await,
+            }
+        }
+        self.state.borrow_mut().leaving = true;
+        let goodbye = format!("BYE {goodbye}");
+        let late = smol::Timer::after(GOODBYE);
+        if sender.send(goodbye.trim_end()).await.is_ok() {
+            late.await;
+        }
+        Ok(Exit::Well)
+    }
+
+    async fn done(&self, typed: Typed, sender: &mut Sender) -> Result<(), Error> {
+        match typed {
+            Typed::Say(lines, count) => {
+                let asked = (0..count).map(|_| Asked::Show);
+                self.state.borrow_mut().asked.extend(asked);
+                sender.write(&lines).await
+            }
+            Typed::Command(line) => {
+                if let Some((_, secret)) = password(&line) {
+                    self.state.borrow_mut().secret = Some(secret.to_owned());
+                }
+                self.ask(&line, Asked::Show, sender).await
+            }
+            Typed::Upload(path) => {
+                let guard = {
+                    let mut state = self.state.borrow_mut();
+                    let secret = state.secret.get_or_insert_with(any_secret).clone();
+                    format!("NICK {} {secret}", state.screen.nick())
+                };
+                self.ask(&guard, Asked::Upload(path), sender).await
+            }
+            Typed::Download(id) => {
+                self.download(id);
+                Ok(())
+            }
+            Typed::Help => {
+                self.printer.show(HELP);
+                Ok(())
+            }
+            Typed::Wrong(why) => {
+                self.printer.show(&format!("! {why}"));
+                Ok(())
+            }
+            Typed::Quit(_) => Ok(()),
+        }
+    }
+
+    async fn ask(&self, line: &str, asked: Asked, sender: &mut Sender) -> Result<(), Error> {
+        self.state.borrow_mut().asked.push_back(asked);
+        let sent = sender.send(line).await;
+        if let Err(Error::Line(_)) = sent {
+            self.state.borrow_mut().asked.pop_back();
+        }
+        sent
+    }
+
+    /// Shows what the server says until it ends the connection.
+    async fn listen(&self, mut receiver: Receiver) -> Result<Exit, Failure> {
+        let mut shown = String::new();
+        loop {
+            let line = receiver.line().await;
+            let leaving = self.state.borrow().leaving;
+            let line = match line {
+                Ok(Some(line)) => line,
+                Ok(None) | Err(_) if leaving => return Ok(Exit::Well),
+                Ok(None) => {
+                    let gone = io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended it");
+                    return Err(Error::Lost(gone).into());
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let line = clean(line.as_str());
+            let line = ServerLine::parse(&line);
+            if let ServerLine::Closed { code, text } = line
+                && !leaving
+            {
+                let text = text.to_owned();
+                self.printer.show(&shown);
+                return Err(Error::Closed { code, text }.into());
+            }
+            if let Some(text) = self.heard(&line) {
+                shown.push_str(&text);
+                shown.push('\n');
+            }
+            if !shown.is_empty() && (!receiver.has_line() || shown.len() > SHOWN_BYTES) {
+                self.printer.show(&shown);
+                shown.clear();
+            }
+        }
+    }
+
+    /// What to show for `line`.
+    fn heard(&self, line: &ServerLine<'_>) -> Option<String> {
+        let mut state = self.state.borrow_mut();
+        let is_reply = matches!(line, ServerLine::Ok { .. } | ServerLine::Err { .. });
+        let asked = if is_reply {
+            state.asked.pop_front()
+        } else {
+            None
+        };
+        match (asked, line) {
+            (Some(Asked::Upload(path)), ServerLine::Ok { .. }) => {
+                self.upload(path, &state);
+                None
+            }
+            (Some(Asked::Upload(_)), ServerLine::Err { text, .. }) => {
+                Some(format!("! not uploaded: {text}"))
+            }
+            _ => state.screen.show(line, Timestamp::now()),
+        }
+    }
+
+    /// Uploads on a second connection, so that talk goes on. When it is done, the server tells this one so.
+    fn upload(&self, path: PathBuf, state: &State) {
+        let (address, printer) = (self.address.clone(), self.printer.clone());
+        let nick = format!(
+            "{} {}",
+            state.screen.nick(),
+            state.secret.as_deref().unwrap_or_default()
+        );
+        let Some(room) = state.screen.room().map(str::to_owned) else {
+            return printer.show("! join a room first, which the file is for");
+        };
+        printer.show(&format!("-- uploading {}", path.display()));
+        let upload = async move {
+            let mut client = Client::connect_to(address).await?;
+            client.join(&room).await?;
+            client.nick(&nick).await?;
+            files::send(&mut client, &path, None, &ProgressBar::hidden()).await?;
+            Ok::<(), Failure>(client.bye().await?)
+        };
+        smol::spawn(async move {
+            if let Err(failure) = upload.await {
+                printer.show(&format!("! not uploaded: {failure}"));
+            }
+        })
+        .detach();
+    }
+
+    fn download(&self, id: u64) {
+        let (address, printer) = (self.address.clone(), self.printer.clone());
+        smol::spawn(async move {
+            let folder = Path::new("");
+            match files::fetch(&address, id, folder, &ProgressBar::hidden()).await {
+                Ok(saved) => printer.show(&format!(
+                    "-- {} is here ({})",
+                    saved.path.display(),
+                    DecimalBytes(saved.length)
+                )),
+                Err(failure) => printer.show(&format!("! file {id}: {failure}")),
+            }
+        })
+        .detach();
+    }
+}
+
+/// The nick and the password of a `NICK` line that has both.
+fn password(line: &str) -> Option<(&str, &str)> {
+    let (nick, password) = line.strip_prefix("NICK ")?.trim_start().split_once(' ')?;
+    (!password.is_empty()).then_some((nick, password))
+}
+
+/// 128 bits that nobody guesses, while this program runs: the keys of the standard library's hashes are random.
+fn any_secret() -> String {
+    let half = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", half(), half())
+}
+
+/// Goes on editing when the person comes back after Ctrl-Z. The editor does so too, but in a program of several
+/// threads it may do it before it is stopped, and then the shell sets the mode last. Never ends.
+async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
+    if printer.edits
+        && let Ok(mut back) = Signals::new([Signal::Cont])
+    {
+        while back.next().await.is_some() {
+            if let Ok(mut mode) = tcgetattr(io::stdin()) {
+                let output = mode.output_modes;
+                mode.make_raw();
+                mode.output_modes = output;
+                let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &mode);
+            }
+            // This draws the line anew too.
+            printer.show("-- you are back");
+        }
+    }
+    std::future::pending().await
+}
+
+/// The terminal's mode as it was, set again when this is dropped.
+struct TerminalMode(Option<Termios>);
+
+impl TerminalMode {
+    fn remember() -> Self {
+        Self(tcgetattr(io::stdin()).ok())
+    }
+}
+
+impl Drop for TerminalMode {
+    fn drop(&mut self) {
+        let Some(before) = &self.0 else { return };
+        let is_editing =
+            tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
+        if is_editing {
+            let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
+            // The editor's own goodbye: the line is wiped, and pasting is plain again.
+            let _ = io::stdout().write_all(b"\r\x1b[K\x1b[?2004l");
+            let _ = io::stdout().flush();
+        }
+    }
+}

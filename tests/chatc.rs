@@ -1,0 +1,420 @@
+//! The real `chatc`, in pipes: against a server that plays a script, where something goes wrong that a real
+//! server would not do on demand.
+
+#[path = "support/script.rs"]
+mod script;
+
+use std::fs;
+use std::process::Command;
+
+use plainchat::client::Hashed;
+use script::{Ended, Running, Server, Step, chatc, run, steps};
+
+/// Runs `chatc ADDRESS args` with `stdin` while `connections` are played to it.
+#[track_caller]
+fn play(connections: &[&str], args: &[&str], stdin: &[u8]) -> Ended {
+    let server = Server::play(connections.iter().map(|script| steps(script)).collect());
+    let address = server.address.to_string();
+    let mut all = vec![&address[..]];
+    all.extend(args);
+    let ended = run(&mut chatc(&all), stdin);
+    server.finish();
+    ended
+}
+
+/// What a line shows that came just now, without the minute.
+fn without_time(lines: &str) -> String {
+    let strip = |line: &str| match (line.split_once('['), line.split_once("] ")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}{after}\n"),
+        _ => format!("{line}\n"),
+    };
+    lines.lines().map(strip).collect()
+}
+
+#[test]
+fn each_line_is_said_and_events_come_out() {
+    let ended = play(
+        &["> NICK ann
+           < OK NICK ann #lobby 0
+           > MSG one
+           > MSG two
+           < OK MSG 5 2026-11-22T06:47:00.000Z
+           < MSG #lobby bob hello
+           < JOIN #ops bob
+           > (end)
+           < OK MSG 6 2026-11-22T06:47:00.000Z"],
+        &[],
+        b"one\n\ntwo",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(
+        without_time(&ended.stdout),
+        "<bob> hello\n#ops -- bob joined #ops\n"
+    );
+    assert_eq!(ended.stderr, "");
+}
+
+#[test]
+fn a_refused_line_is_told_and_ends_in_code_1() {
+    play(
+        &["> NICK ann
+           < OK NICK ann #lobby 0
+           > MSG one
+           < ERR MSG quota the disk is full
+           > MSG two
+           < OK MSG 5 2026-11-22T06:47:00.000Z
+           > (end)"],
+        &[],
+        b"one\ntwo\n",
+    )
+    .check(1, "", "chatc: the disk is full (quota)\n");
+}
+
+#[test]
+fn a_login_name_that_is_taken_gets_a_number() {
+    play(
+        &["> NICK ann
+           < ERR NICK nick-taken taken
+           > NICK ann2
+           < ERR NICK bad-password that nick is guarded
+           > NICK ann3
+           < OK NICK ann3 #lobby 0
+           > (end)"],
+        &[],
+        b"",
+    )
+    .check(0, "", "");
+}
+
+#[test]
+fn a_nick_that_was_asked_for_and_is_taken_is_an_error() {
+    play(
+        &["> NICK bob\n < ERR NICK nick-taken \"bob\" is taken"],
+        &["--nick", "bob"],
+        b"hi\n",
+    )
+    .check(1, "", "chatc: \"bob\" is taken (nick-taken)\n");
+}
+
+#[test]
+fn a_room_is_entered_instead_of_the_lobby() {
+    play(
+        &["> JOIN ops
+           < OK JOIN #ops 4
+           > NICK ann
+           < OK NICK ann #ops 4
+           > MSG hi
+           < OK MSG 5 2026-11-22T06:47:00.000Z
+           > (end)"],
+        &["--room", "ops"],
+        b"hi\n",
+    )
+    .check(0, "", "");
+}
+
+#[test]
+fn a_server_that_closes_ends_it_while_the_input_is_open() {
+    let server = Server::play(vec![steps(
+        "> NICK ann
+         < OK NICK ann #lobby 0
+         < CLOSED shutting-down back in a minute",
+    )]);
+    let running = Running::start(&mut chatc(&[&server.address.to_string()]));
+    running.wait().check(
+        3,
+        "",
+        "chatc: the server closed the connection: back in a minute\n",
+    );
+    server.finish();
+}
+
+#[test]
+fn a_connection_that_ends_before_every_line_is_answered_is_an_error() {
+    play(
+        &["> NICK ann
+           < OK NICK ann #lobby 0
+           > MSG one
+           > MSG two
+           < OK MSG 5 2026-11-22T06:47:00.000Z"],
+        &[],
+        b"one\ntwo\n",
+    )
+    .check(
+        3,
+        "",
+        "chatc: the connection was lost: the server ended it before everything was answered\n",
+    );
+}
+
+#[test]
+fn nobody_there_is_one_clear_line() {
+    let free = Server::play(vec![]);
+    let address = free.address.to_string();
+    free.finish();
+    let expected = format!("chatc: cannot connect to {address}: connection refused\n");
+    run(&mut chatc(&[&address]), b"").check(3, "", &expected);
+}
+
+#[test]
+fn another_protocol_on_the_port_is_no_chat() {
+    let mut junk = vec![b'x'; 6000];
+    junk.push(b'\n');
+    let server = Server::play(vec![vec![Step::Hear("NICK ann".into()), Step::Give(junk)]]);
+    run(&mut chatc(&[&server.address.to_string()]), b"").check(
+        3,
+        "",
+        "chatc: the other side does not speak this protocol: a line has more than 5000 bytes\n",
+    );
+    server.finish();
+}
+
+#[test]
+fn what_a_hostile_server_sends_is_harmless_on_a_terminal() {
+    let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0");
+    script.push(Step::Give(
+        b"MSG #lobby \x1b[31mbob \x1b]52;c;AAAA\x07hi\xc2\x9b\xe2\x80\xae\r\nMSG\nFILE #lobby bob x\n\xff\xfe\x00\n".into(),
+    ));
+    script.push(Step::Say("ERR - internal \u{1b}[2Jno\n".into()));
+    script.push(Step::End);
+    let server = Server::play(vec![script]);
+    let ended = run(&mut chatc(&[&server.address.to_string()]), b"");
+    assert_eq!(without_time(&ended.stdout), "<bob> hi\n");
+    assert_eq!(
+        ended.stderr,
+        "chatc: no (internal)\nchatc: the connection was lost: the server ended it before everything was answered\n"
+    );
+    server.finish();
+}
+
+#[test]
+fn bytes_that_are_not_utf8_are_replaced_and_long_lines_cut() {
+    let long = "é".repeat(3000);
+    let (first, rest) = long.split_at(4090);
+    let script = format!(
+        "> NICK ann
+         < OK NICK ann #lobby 0
+         > MSG a\u{fffd}b
+         > MSG {first}
+         > MSG {rest}
+         > (end)
+         < OK MSG 1 2026-11-22T06:47:00.000Z
+         < OK MSG 2 2026-11-22T06:47:00.000Z
+         < OK MSG 3 2026-11-22T06:47:00.000Z"
+    );
+    let input = [b"a\xffb\n", long.as_bytes()].concat();
+    play(&[&script], &[], &input).check(0, "", "");
+}
+
+#[test]
+fn raw_passes_lines_and_bytes_both_ways() {
+    let mut script = steps("> JOIN ops\n > DOWNLOAD 7\n < OK JOIN #ops 0\n < DATA 7 6 - x");
+    script.push(Step::Give(b"ERR \xff\n".into()));
+    script.extend(steps("< OK DOWNLOAD 7\n > (end)"));
+    let server = Server::play(vec![script]);
+    let ended = run(
+        &mut chatc(&[&server.address.to_string(), "--raw"]),
+        b"JOIN ops\nDOWNLOAD 7\n",
+    );
+    ended.check(
+        0,
+        "OK JOIN #ops 0\nDATA 7 6 - x\nERR \u{fffd}\nOK DOWNLOAD 7\n",
+        "",
+    );
+    server.finish();
+    let refused = play(
+        &["> JOIN\n < ERR JOIN bad-syntax no\n > (end)"],
+        &["--raw"],
+        b"JOIN\n",
+    );
+    refused.check(1, "ERR JOIN bad-syntax no\n", "");
+}
+
+/// A folder of this test's own, and `chatc` in it.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn chatc(&self, args: &[&str]) -> Command {
+        let mut command = chatc(args);
+        command.current_dir(self.0.path());
+        command
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).expect("a folder");
+        let mut names: Vec<String> = entries
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("UTF-8")
+            })
+            .collect();
+        names.sort();
+        names
+    }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    smol::block_on(Hashed::of(bytes))
+        .expect("memory")
+        .digest()
+        .to_string()
+}
+
+/// The script of a download from `offset`, of which the connection breaks before `end`, if that is not all.
+fn download(file: &[u8], name: &str, offset: usize, end: usize) -> Vec<Step> {
+    let mut script = steps(&format!(
+        "> DOWNLOAD 7 {offset}
+         < DATA 7 {} {} {name}",
+        file.len() - offset,
+        sha256(file)
+    ));
+    script.push(Step::Give(file[offset..end].to_vec()));
+    if end == file.len() {
+        script.push(Step::Say("OK DOWNLOAD 7\n".into()));
+    }
+    script
+}
+
+#[test]
+fn a_cut_download_goes_on_where_it_ended() {
+    let file: Vec<u8> = (0..300_000).map(|n| (n * 7 % 251) as u8).collect();
+    let server = Server::play(vec![
+        download(&file, "a b.bin", 0, 100_001),
+        download(&file, "a b.bin", 0, 0),
+        download(&file, "a b.bin", 100_001, file.len()),
+    ]);
+    let (folder, host) = (Folder::new(), server.address.to_string());
+    let args = ["download", "7", "--host", &host];
+    run(&mut folder.chatc(&args), b"").check(
+        3,
+        "",
+        "chatc: the connection was lost: it ended in the middle of the file; the same command goes on from a b.bin.part\n",
+    );
+    assert_eq!(folder.names(), ["a b.bin.part"]);
+    run(&mut folder.chatc(&args), b"").check(0, "a b.bin\n", "");
+    assert_eq!(folder.names(), ["a b.bin"]);
+    assert_eq!(fs::read(folder.0.path().join("a b.bin")).unwrap(), file);
+    server.finish();
+}
+
+#[test]
+fn a_beginning_of_another_file_is_found_out_and_thrown_away() {
+    let file = vec![b'x'; 1000];
+    let server = Server::play(vec![
+        download(&file, "f", 0, 0),
+        download(&file, "f", 3, file.len()),
+        download(&file, "f", 0, file.len()),
+    ]);
+    let (folder, host) = (Folder::new(), server.address.to_string());
+    fs::write(folder.0.path().join("f.part"), "yyy").unwrap();
+    let args = ["download", "7", "--host", &host];
+    run(&mut folder.chatc(&args), b"").check(
+        1,
+        "",
+        "chatc: the file did not arrive as it was sent: its digest differs\n",
+    );
+    assert_eq!(folder.names(), [""; 0]);
+    run(&mut folder.chatc(&args), b"").check(0, "f\n", "");
+    server.finish();
+}
+
+#[test]
+fn a_download_overwrites_nothing_and_stays_in_its_folder() {
+    let file = b"new".to_vec();
+    let server = Server::play(vec![
+        download(&file, "../.profile", 0, 3),
+        download(&file, "../.profile", 0, 3),
+        download(&file, "x", 0, 3),
+        download(&file, "x", 0, 3),
+    ]);
+    let (folder, host) = (Folder::new(), server.address.to_string());
+    let args = ["download", "7", "--host", &host];
+    run(&mut folder.chatc(&args), b"").check(0, "_profile\n", "");
+    fs::write(folder.0.path().join("_profile"), "mine").unwrap();
+    run(&mut folder.chatc(&args), b"").check(1, "", "chatc: _profile is there already\n");
+    assert_eq!(fs::read(folder.0.path().join("_profile")).unwrap(), b"mine");
+
+    fs::create_dir(folder.0.path().join("sub")).unwrap();
+    let args = ["download", "7", "--host", &host, "--out", "sub"];
+    run(&mut folder.chatc(&args), b"").check(0, "sub/x\n", "");
+    let args = ["download", "7", "--host", &host, "--out", "-"];
+    run(&mut folder.chatc(&args), b"").check(0, "new", "");
+    server.finish();
+}
+
+#[test]
+fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
+    let (one, two) = (b"one\n".to_vec(), vec![0xff; 50_000]);
+    let enter = steps(
+        "> JOIN ops
+         < OK JOIN #ops 0
+         > NICK ann
+         < OK NICK ann #ops 0",
+    );
+    let mut refused = enter.clone();
+    refused.push(Step::Hear(format!("UPLOAD one.txt 4 {}", sha256(&one))));
+    refused.push(Step::Take(one.clone()));
+    refused.extend(steps(
+        "< MSG #ops bob hi\n < ERR UPLOAD quota the disk is full\n > (end)",
+    ));
+    let mut script = enter;
+    script.push(Step::Hear(format!("UPLOAD two.bin 50000 {}", sha256(&two))));
+    script.push(Step::Take(two.clone()));
+    script.push(Step::Say(format!("OK UPLOAD 8 50000 {}\n", sha256(&two))));
+    script.extend(steps("> UPLOAD a pipe *"));
+    script.push(Step::Take(one.clone()));
+    script.push(Step::End);
+    script.push(Step::Say(format!("OK UPLOAD 9 4 {}\n", sha256(&one))));
+    let server = Server::play(vec![refused, script]);
+    let (folder, host) = (Folder::new(), server.address.to_string());
+    fs::write(folder.0.path().join("one.txt"), &one).unwrap();
+    fs::write(folder.0.path().join("two.bin"), &two).unwrap();
+    let flags = ["--host", &host, "--room", "ops", "--name", "a pipe"];
+    let mut command = folder.chatc(&["upload"]);
+    command
+        .args(flags)
+        .args(["one.txt", "gone", "two.bin", "-"]);
+    run(&mut command, &one).check(
+        1,
+        "8 two.bin\n9 a pipe\n",
+        "chatc: one.txt: the disk is full (quota)\nchatc: gone: cannot read gone: no such file or directory\n",
+    );
+    server.finish();
+}
+
+#[test]
+fn an_upload_that_arrives_otherwise_is_found_out() {
+    let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0\n > UPLOAD stdin *");
+    script.push(Step::Take(b"abc".into()));
+    script.push(Step::End);
+    script.push(Step::Say(format!("OK UPLOAD 9 2 {}\n", sha256(b"ab"))));
+    let server = Server::play(vec![script]);
+    let args = ["upload", "--host", &server.address.to_string(), "-"];
+    run(&mut chatc(&args), b"abc").check(
+        1,
+        "",
+        "chatc: -: the file did not arrive as it was sent: its digest differs\n",
+    );
+    server.finish();
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0");
+    script.push(Step::Say("MSG #lobby bob spam\n".repeat(200_000)));
+    let server = Server::play(vec![script]);
+    let pipe = r#"{ "$0" "$1" --nick ann; echo "code $?" >&2; } | head -1"#;
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", pipe, env!("CARGO_BIN_EXE_chatc")])
+        .arg(server.address.to_string());
+    let ended = Running::start(&mut command).wait();
+    assert_eq!(without_time(&ended.stdout), "<bob> spam\n");
+    assert_eq!(ended.stderr, "code 0\n");
+}

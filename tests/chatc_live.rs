@@ -1,0 +1,345 @@
+//! The real `chatc` with the real `chatd`: talk, files, a terminal, and a bot on the library.
+
+#[path = "support/script.rs"]
+mod script;
+#[path = "support/server.rs"]
+#[allow(dead_code)] // another test program stops it gently
+mod server;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use script::{Ended, Running, chatc, run};
+use server::Chatd;
+
+fn chatd() -> Chatd {
+    Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("chatd")
+}
+
+/// Somebody who reads along in `room` with the protocol itself, from now on.
+fn watcher(chatd: &Chatd, room: &str) -> Running {
+    let mut watcher = Running::start(&mut chatc(&[&chatd.address.to_string(), "--raw"]));
+    watcher.write(format!("JOIN {room}\n").as_bytes());
+    assert!(watcher.line().starts_with("OK JOIN "));
+    watcher
+}
+
+#[test]
+fn what_one_says_the_other_reads() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let mut watcher = watcher(&chatd, "ops");
+    let mut bob = Running::start(&mut chatc(&[&host, "--nick", "bob", "--room", "ops"]));
+    bob.write(b"I am here\n");
+    watcher.until("MSG #ops bob I am here\n");
+    let ann = run(
+        &mut chatc(&[&host, "--room", "#ops"]),
+        b"hello\nCHAT\n/me waves\n",
+    );
+    assert_eq!((ann.code, &ann.stderr[..]), (Some(0), ""));
+    for said in ["hello", "CHAT", "/me waves"] {
+        bob.until(&format!("] <ann> {said}\n"));
+        watcher.until(&format!("MSG #ops ann {said}\n"));
+    }
+    assert_eq!(bob.finish().code, Some(0));
+}
+
+#[test]
+fn a_class_that_logs_in_under_one_name_is_numbered() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let mut watcher = watcher(&chatd, "lobby");
+    let mut first = Running::start(&mut chatc(&[&host]));
+    first.write(b"one\n");
+    watcher.until("MSG #lobby ann one\n");
+    assert_eq!(run(&mut chatc(&[&host]), b"two\n").code, Some(0));
+    watcher.until("MSG #lobby ann2 two\n");
+    let refused = run(&mut chatc(&[&host, "--nick", "Ann"]), b"three\n");
+    assert_eq!((refused.code, &refused.stdout[..]), (Some(1), ""));
+    assert!(
+        refused.stderr.ends_with("(nick-taken)\n"),
+        "{}",
+        refused.stderr
+    );
+}
+
+#[test]
+fn many_lines_go_in_order_and_in_little_memory() {
+    const LINES: usize = 100_000;
+    let chatd = chatd();
+    let mut watcher = watcher(&chatd, "lobby");
+    let mut seq = Running::start(&mut chatc(&[&chatd.address.to_string()]));
+    let lines: String = (0..LINES)
+        .map(|n| format!("{n} {}\n", "x".repeat(90)))
+        .collect();
+    seq.write(lines.as_bytes());
+    // A watcher that cannot keep up is told of a gap, as long as nothing is logged; the order holds all the same.
+    let (mut next, mut is_gap) = (0, false);
+    while next < LINES {
+        let line = watcher.line();
+        is_gap |= line.starts_with("GAP ");
+        if line.starts_with("MSG ") {
+            let n: usize = line
+                .split(' ')
+                .nth(3)
+                .and_then(|n| n.parse().ok())
+                .expect("a number");
+            assert!(n == next || is_gap && n > next, "{n} instead of {next}");
+            (next, is_gap) = (n + 1, false);
+        }
+    }
+    let status = fs::read_to_string(format!("/proc/{}/status", seq.id())).expect("it runs");
+    let peak = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("a peak");
+    let kib: u64 = peak
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .expect("a number");
+    assert!(
+        kib < 24 << 10,
+        "{kib} KiB for {} KiB of lines",
+        lines.len() >> 10
+    );
+    assert_eq!(seq.finish().code, Some(0));
+}
+
+#[test]
+fn nothing_to_say_ends_at_once() {
+    let chatd = chatd();
+    let mut command = chatc(&[&chatd.address.to_string()]);
+    run(&mut command, b"").check(0, "", "");
+    run(&mut command, b"\n\n").check(0, "", "");
+    let empty = tempfile::tempfile().expect("a file");
+    let status = command.stdin(empty).status().expect("chatc");
+    assert!(status.success(), "a file as standard input");
+}
+
+#[test]
+fn a_server_that_stops_is_told_and_ends_in_code_3() {
+    let chatd = chatd();
+    let mut watcher = watcher(&chatd, "lobby");
+    let mut talk = Running::start(&mut chatc(&[&chatd.address.to_string()]));
+    talk.write(b"hi\n");
+    watcher.until("MSG #lobby ann hi\n");
+    chatd.signal(rustix::process::Signal::TERM);
+    let ended = talk.wait();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(
+        ended
+            .stderr
+            .starts_with("chatc: the server closed the connection: "),
+        "{ended:?}"
+    );
+    assert_eq!(watcher.wait().code, Some(3));
+}
+
+/// Runs `chatc args --host …` in `folder`.
+fn transfer(chatd: &Chatd, folder: &Path, args: &[&str], stdin: &[u8]) -> Ended {
+    let host = chatd.address.to_string();
+    run(
+        chatc(args).args(["--host", &host]).current_dir(folder),
+        stdin,
+    )
+}
+
+#[test]
+fn files_come_back_as_they_went() {
+    let (chatd, from, to) = (
+        chatd(),
+        tempfile::tempdir().unwrap(),
+        tempfile::tempdir().unwrap(),
+    );
+    let file: Vec<u8> = (0..3_000_000_u32)
+        .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
+    fs::write(from.path().join("my notes 7"), &file).unwrap();
+    fs::write(from.path().join("empty"), b"").unwrap();
+    let sent = transfer(
+        &chatd,
+        from.path(),
+        &["upload", "my notes 7", "empty", "-", "--room", "ops"],
+        b"piped\n",
+    );
+    assert_eq!((sent.code, &sent.stderr[..]), (Some(0), ""));
+    let sent: Vec<(&str, &str)> = sent
+        .stdout
+        .lines()
+        .map(|line| line.split_once(' ').unwrap())
+        .collect();
+    let names: Vec<&str> = sent.iter().map(|(_, name)| *name).collect();
+    assert_eq!(names, ["my notes 7", "empty", "stdin"]);
+
+    let listed = transfer(&chatd, from.path(), &["files", "--room", "ops"], b"");
+    for ((id, name), line) in sent.iter().zip(listed.stdout.lines()) {
+        assert!(
+            line.starts_with(id) && line.ends_with(&format!("  ann  {name}")),
+            "{line}"
+        );
+    }
+
+    // As if a download had been cut.
+    fs::write(to.path().join("my notes 7.part"), &file[..1_234_567]).unwrap();
+    for ((id, name), bytes) in sent.iter().zip([&file[..], b"", b"piped\n"]) {
+        transfer(&chatd, to.path(), &["download", id], b"").check(0, &format!("{name}\n"), "");
+        assert_eq!(fs::read(to.path().join(name)).unwrap(), bytes, "{name}");
+    }
+    let left: Vec<_> = fs::read_dir(to.path()).unwrap().collect();
+    assert_eq!(left.len(), 3, "no part is left: {left:?}");
+
+    let gone = transfer(&chatd, to.path(), &["download", "1"], b"");
+    assert_eq!((gone.code, &gone.stdout[..]), (Some(1), ""));
+    assert!(gone.stderr.ends_with("(no-such-file)\n"), "{}", gone.stderr);
+}
+
+#[test]
+fn a_file_that_is_too_large_is_refused_and_the_next_one_goes() {
+    let chatd = Chatd::spawn(
+        env!("CARGO_BIN_EXE_chatd"),
+        &["--max-upload".into(), "1000".into()],
+    )
+    .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("large"), vec![0; 5_000_000]).unwrap();
+    fs::write(folder.path().join("small"), vec![0; 1000]).unwrap();
+    let sent = transfer(&chatd, folder.path(), &["upload", "large", "small"], b"");
+    assert_eq!(sent.code, Some(1), "{sent:?}");
+    assert!(sent.stdout.ends_with(" small\n"), "{sent:?}");
+    assert!(sent.stderr.starts_with("chatc: large: "), "{sent:?}");
+    assert!(sent.stderr.ends_with("(too-large)\n"), "{sent:?}");
+}
+
+/// A shell command in a pseudo-terminal, which `script` of util-linux makes; its standard input is the keyboard.
+fn in_terminal(command: &str, folder: &Path) -> Running {
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--return", "--command", command, "/dev/null"]);
+    script
+        .env("LOGNAME", "ann")
+        .env("TZ", "UTC")
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh");
+    Running::start(script.current_dir(folder))
+}
+
+/// `chatc` on a terminal, ready to be typed to.
+fn terminal(chatd: &Chatd, folder: &Path) -> Running {
+    let command = format!("{} {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
+    let mut terminal = in_terminal(&command, folder);
+    terminal.until("-- you are ann in #lobby");
+    terminal.until("> ");
+    terminal
+}
+
+#[test]
+fn one_ctrl_d_ends_what_is_typed_into_a_pipe() {
+    let chatd = chatd();
+    let mut watcher = watcher(&chatd, "lobby");
+    let command = format!("{} {} | cat", env!("CARGO_BIN_EXE_chatc"), chatd.address);
+    let mut ann = in_terminal(&command, Path::new("/"));
+    ann.write(b"hello\n");
+    watcher.until("MSG #lobby ann hello\n");
+    ann.write(b"\x04");
+    assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn a_line_being_typed_survives_what_others_say() {
+    let chatd = chatd();
+    let (host, mut watcher) = (chatd.address.to_string(), watcher(&chatd, "lobby"));
+    let mut ann = terminal(&chatd, Path::new("/"));
+    ann.write(b"hel");
+    ann.until("hel");
+    let bob = run(&mut chatc(&[&host, "--nick", "bob"]), b"interrupting\n");
+    assert_eq!(bob.code, Some(0));
+    let shown = ann.until("<bob> interrupting\r\n");
+    // The half line is wiped before, and drawn again after.
+    assert!(
+        shown.contains("\x1b[K") || shown.contains("\x1b[J"),
+        "{shown:?}"
+    );
+    ann.until("> hel");
+    ann.write(b"lo\r/me waves\r/nope\r");
+    watcher.until("MSG #lobby bob interrupting\n");
+    watcher.until("MSG #lobby ann hello\n");
+    watcher.until("ME #lobby ann waves\n");
+    ann.until("! there is no such command");
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn files_are_passed_while_talk_goes_on() {
+    let (chatd, folder) = (chatd(), tempfile::tempdir().unwrap());
+    fs::write(folder.path().join("a b.txt"), b"hello\n").unwrap();
+    let mut ann = terminal(&chatd, folder.path());
+    ann.write(b"/upload a b.txt\r");
+    ann.until("-- ann put a file here: a b.txt, 6 B; /download ");
+    let id = ann.until("\r\n");
+    fs::remove_file(folder.path().join("a b.txt")).unwrap();
+    ann.write(format!("/download {}\r", id.trim()).as_bytes());
+    ann.until("-- a b.txt is here (6 B)");
+    assert_eq!(fs::read(folder.path().join("a b.txt")).unwrap(), b"hello\n");
+    ann.write(b"\x04");
+    assert_eq!(ann.wait().code, Some(0), "Ctrl-D leaves");
+}
+
+#[test]
+fn a_server_that_stops_leaves_the_terminal_as_it_was() {
+    let chatd = chatd();
+    let mut ann = terminal(&chatd, Path::new("/"));
+    ann.write(b"half a line");
+    ann.until("half a line");
+    chatd.signal(rustix::process::Signal::TERM);
+    let ended = ann.wait();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(
+        ended.stdout.contains("\x1b[?2004l"),
+        "pasting is plain again: {ended:?}"
+    );
+    assert!(
+        ended
+            .stdout
+            .contains("chatc: the server closed the connection: "),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn the_dice_bot_answers() {
+    let chatd = chatd();
+    let mut watcher = watcher(&chatd, "games");
+    // Built by `cargo test` beside the programs.
+    let dice = Path::new(env!("CARGO_BIN_EXE_chatc"))
+        .with_file_name("examples")
+        .join("dice");
+    assert!(
+        dice.exists(),
+        "`cargo test` builds it; for one test alone, `cargo build --example dice`"
+    );
+    let bot = Running::start(Command::new(dice).args([&chatd.address.to_string(), "games"]));
+    watcher.until("JOIN #games dice\n");
+    let mut player = chatc(&[&chatd.address.to_string(), "--room", "games"]);
+    let asked = run(&mut player, b"!roll\n!roll 3d1\n!roll 1000d1\nroll\n");
+    assert_eq!(asked.code, Some(0), "{asked:?}");
+    let rolled = watcher.until("say !roll, !roll 20 or !roll 2d6\n");
+    let answers: Vec<&str> = rolled
+        .lines()
+        .filter(|line| line.starts_with("MSG #games dice "))
+        .collect();
+    let one: u32 = answers[0]
+        .strip_prefix("MSG #games dice ann rolled ")
+        .expect("a roll")
+        .parse()
+        .expect("a die");
+    assert!((1..=6).contains(&one));
+    assert_eq!(answers[1], "MSG #games dice ann rolled 1 + 1 + 1 = 3");
+    chatd.signal(rustix::process::Signal::TERM);
+    assert_eq!(
+        bot.wait().code,
+        Some(1),
+        "a bot says that its server has gone"
+    );
+}

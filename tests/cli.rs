@@ -1,0 +1,57 @@
+//! The command lines: help, exit codes and error lines, against golden files in `tests/cli`. With `BLESS=1` set,
+//! the files are written anew; review the difference.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// Runs `program args` and compares exit code, standard output and standard error with the golden file.
+fn check(program: &str, args: &[&str], golden: &str) {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs");
+    let name = Path::new(program)
+        .file_name()
+        .expect("a name")
+        .to_string_lossy();
+    let found = format!(
+        "$ {name} {}\n{}{}code {}\n",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+        output.status.code().expect("no signal")
+    );
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/cli")
+        .join(golden);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&path, &found).expect("the file can be written");
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        found == expected,
+        "{}\n--- expected\n{expected}--- found\n{found}---",
+        path.display()
+    );
+}
+
+const CHATC: &str = env!("CARGO_BIN_EXE_chatc");
+
+#[test]
+fn chatc_help_is_complete() {
+    check(CHATC, &["--help"], "chatc-help.txt");
+    check(CHATC, &["upload", "--help"], "chatc-upload-help.txt");
+    check(CHATC, &["download", "--help"], "chatc-download-help.txt");
+    check(CHATC, &["files", "--help"], "chatc-files-help.txt");
+}
+
+#[test]
+fn chatc_says_in_one_line_what_is_wrong_with_its_flags() {
+    check(CHATC, &["--colour"], "chatc-unknown-flag.txt");
+    check(CHATC, &["localhost", "5002"], "chatc-two-hosts.txt");
+    check(CHATC, &["http://localhost/"], "chatc-bad-address.txt");
+    check(CHATC, &["upload"], "chatc-upload-nothing.txt");
+    check(CHATC, &["download"], "chatc-download-nothing.txt");
+    check(CHATC, &["download", "x.txt"], "chatc-download-name.txt");
+}

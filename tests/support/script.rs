@@ -1,0 +1,274 @@
+//! A server that plays a script, for what a real one does only when something goes wrong, and the real `chatc`
+//! to play it to. Both have deadlines.
+
+#![allow(dead_code)] // each test program uses its part
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// How long any step may take: far more than it does on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a scripted server does with one connection, in order.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// The client sends that line, without its end.
+    Hear(String),
+    /// The client sends these bytes.
+    Take(Vec<u8>),
+    /// The client has nothing more to say, or is gone.
+    End,
+    /// These lines are sent.
+    Say(String),
+    /// These bytes are sent.
+    Give(Vec<u8>),
+}
+
+/// Reads a script: lines that begin with `> ` are heard, with `< ` said; `> (end)` is the client's end.
+pub fn steps(script: &str) -> Vec<Step> {
+    let lines = script
+        .lines()
+        .map(str::trim_start)
+        .filter(|line| !line.is_empty());
+    lines
+        .map(|line| match (line, line.split_once(' ')) {
+            ("> (end)", _) => Step::End,
+            (_, Some((">", heard))) => Step::Hear(heard.into()),
+            (_, Some(("<", said))) => Step::Say(format!("{said}\n")),
+            _ => panic!("a script line begins with > or <: {line:?}"),
+        })
+        .collect()
+}
+
+/// A server that plays one script for each connection, in order, and then refuses connections.
+pub struct Server {
+    pub address: SocketAddr,
+    thread: Option<JoinHandle<Result<(), String>>>,
+}
+
+impl Server {
+    pub fn play(connections: Vec<Vec<Step>>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let thread = thread::spawn(move || {
+            for (n, steps) in connections.into_iter().enumerate() {
+                let (stream, _) = listener.accept().map_err(|e| e.to_string())?;
+                play(stream, steps).map_err(|e| format!("connection {}: {e}", n + 1))?;
+            }
+            Ok(())
+        });
+        Self {
+            address,
+            thread: Some(thread),
+        }
+    }
+
+    /// Waits until every script is played to its end, and fails if one was not.
+    pub fn finish(mut self) {
+        let played = self.thread.take().expect("once").join().expect("no panic");
+        if let Err(why) = played {
+            panic!("the script was not played: {why}");
+        }
+    }
+}
+
+fn play(stream: TcpStream, steps: Vec<Step>) -> Result<(), String> {
+    let failed = |e: io::Error| e.to_string();
+    stream.set_read_timeout(Some(DEADLINE)).map_err(failed)?;
+    stream.set_write_timeout(Some(DEADLINE)).map_err(failed)?;
+    let mut input = BufReader::new(stream.try_clone().map_err(failed)?);
+    let mut output = &stream;
+    for step in steps {
+        match step {
+            Step::Hear(expected) => {
+                let mut line = String::new();
+                input
+                    .read_line(&mut line)
+                    .map_err(|e| format!("waiting for {expected:?}: {e}"))?;
+                if line != format!("{expected}\n") {
+                    return Err(format!("heard {line:?}, expected {expected:?}"));
+                }
+            }
+            Step::Take(expected) => {
+                let mut bytes = vec![0; expected.len()];
+                input.read_exact(&mut bytes).map_err(failed)?;
+                if bytes != expected {
+                    return Err(format!("other bytes than the {} expected", bytes.len()));
+                }
+            }
+            Step::End => {
+                let mut rest = Vec::new();
+                input.read_to_end(&mut rest).map_err(failed)?;
+                if !rest.is_empty() {
+                    return Err(format!(
+                        "heard {:?}, expected the end",
+                        String::from_utf8_lossy(&rest)
+                    ));
+                }
+            }
+            Step::Say(text) => output.write_all(text.as_bytes()).map_err(failed)?,
+            Step::Give(bytes) => output.write_all(&bytes).map_err(failed)?,
+        }
+    }
+    // Its own side first, then what still comes: else the last line is lost with a reset.
+    let _ = stream.shutdown(std::net::Shutdown::Write);
+    let _ = io::copy(&mut input, &mut io::sink());
+    Ok(())
+}
+
+/// How a program ended, and what it wrote.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// Fails, with everything that was written, unless the program ended with that exit code and output.
+    #[track_caller]
+    pub fn check(&self, code: i32, stdout: &str, stderr: &str) {
+        let same = self.code == Some(code) && self.stdout == stdout && self.stderr == stderr;
+        assert!(
+            same,
+            "expected code {code}\n--- stdout\n{stdout}--- stderr\n{stderr}=== got {:?}\n--- stdout\n{}--- stderr\n{}===",
+            self.code, self.stdout, self.stderr
+        );
+    }
+}
+
+/// The real `chatc`, of a person called ann, in UTC.
+pub fn chatc(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatc"));
+    command.args(args).env("LOGNAME", "ann").env("TZ", "UTC");
+    command
+}
+
+/// Runs `command` on `stdin` to its end; one that does not end in time is killed, and the test fails.
+#[track_caller]
+pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
+    let mut running = Running::start(command);
+    running.write(stdin);
+    running.finish()
+}
+
+/// A program that runs: to be written to, and its output read as it comes.
+pub struct Running {
+    child: Child,
+    name: String,
+    /// Standard output, in pieces; what of them is not taken yet.
+    pieces: Receiver<Vec<u8>>,
+    output: String,
+    stderr: JoinHandle<String>,
+}
+
+impl Running {
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        let name = format!("{command:?}");
+        let piped = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = piped.spawn().unwrap_or_else(|e| panic!("{name}: {e}"));
+        let mut stdout = child.stdout.take().expect("piped");
+        let mut stderr = child.stderr.take().expect("piped");
+        let (piece, pieces) = channel();
+        thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length @ 1..) = stdout.read(&mut buffer) {
+                if piece.send(buffer[..length].to_vec()).is_err() {
+                    return;
+                }
+            }
+        });
+        let stderr = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            let _ = stderr.read_to_end(&mut bytes);
+            String::from_utf8_lossy(&bytes).into_owned()
+        });
+        Self {
+            child,
+            name,
+            pieces,
+            output: String::new(),
+            stderr,
+        }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Writes to standard input. A program that has ended already takes nothing, which is no failure here.
+    pub fn write(&mut self, bytes: &[u8]) {
+        let _ = self.child.stdin.as_mut().expect("open").write_all(bytes);
+    }
+
+    /// The next line of standard output, with its end.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        self.until("\n")
+    }
+
+    /// Standard output up to `end`, and with it.
+    #[track_caller]
+    pub fn until(&mut self, end: &str) -> String {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.output.find(end) {
+                return self.output.drain(..at + end.len()).collect();
+            }
+            if !self.read(deadline) {
+                panic!("{}: ended before {end:?}: {:?}", self.name, self.output);
+            }
+        }
+    }
+
+    /// Ends standard input, and waits for the end. What was taken before is not in its output.
+    #[track_caller]
+    pub fn finish(mut self) -> Ended {
+        drop(self.child.stdin.take());
+        self.wait()
+    }
+
+    /// Waits for the end while standard input stays open.
+    #[track_caller]
+    pub fn wait(mut self) -> Ended {
+        let deadline = Instant::now() + DEADLINE;
+        while self.read(deadline) {}
+        // Its output has ended, and it does nothing after that which could take time.
+        let code = self.child.wait().expect("a child").code();
+        let stderr = self.stderr.join().expect("no panic");
+        Ended {
+            code,
+            stdout: self.output,
+            stderr,
+        }
+    }
+
+    /// Reads on; false at the end. A program that is late is killed.
+    #[track_caller]
+    fn read(&mut self, deadline: Instant) -> bool {
+        match self
+            .pieces
+            .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+        {
+            Ok(piece) => self.output.push_str(&String::from_utf8_lossy(&piece)),
+            Err(RecvTimeoutError::Disconnected) => return false,
+            Err(RecvTimeoutError::Timeout) => {
+                let _ = self.child.kill();
+                panic!(
+                    "{}: not there in {DEADLINE:?}: {:?}",
+                    self.name, self.output
+                );
+            }
+        }
+        true
+    }
+}
