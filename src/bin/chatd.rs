@@ -62,6 +62,26 @@ struct Flags {
     )]
     max_upload: Size,
 
+    /// bytes of all files together (default: as many as the disk takes)
+    #[argh(option, arg_name = "size")]
+    quota: Option<Size>,
+
+    /// days for which what is said and uploaded is kept (default: for ever)
+    #[argh(option, arg_name = "days")]
+    keep: Option<u32>,
+
+    /// bytes of log and files together from which on the oldest go (default: as many as the disk takes)
+    #[argh(option, arg_name = "size")]
+    keep_bytes: Option<Size>,
+
+    /// how often what is to be kept no longer is taken out (default: 1h)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().trim_every)"
+    )]
+    trim_every: Time,
+
     /// connections at once (default: 16384, below the usual limit of 20,000 open files)
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
     max_connections: usize,
@@ -197,6 +217,12 @@ impl Flags {
             lobby: self.lobby,
             limits: Limits {
                 upload_bytes_max: self.max_upload.0,
+                quota_bytes: self.quota.map(|quota| quota.0),
+                keep: self
+                    .keep
+                    .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+                keep_bytes: self.keep_bytes.map(|size| size.0),
+                trim_every: self.trim_every.0,
                 connections_max: self.max_connections,
                 announce_up_to: self.announce_up_to,
                 greet_after: self.greet_after.0,

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limits};
-use crate::log::{Outcome, RoomRow};
+use crate::log::{FileTotals, Outcome, RoomRow};
 use crate::protocol::{Code, Digest, EventId, FileName, Time};
 use crate::tail::{Seq, Tail};
 
@@ -152,6 +152,8 @@ pub struct Chat {
     notes: Tail,
     /// How many files can be fetched.
     files: usize,
+    /// How many bytes they have together.
+    file_bytes: u64,
     /// Digests that one file less has now.
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
@@ -187,6 +189,7 @@ impl Chat {
             nick_ids: HashMap::new(),
             notes: Tail::new(config.limits.told_bytes_max),
             files: 0,
+            file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
             due: BTreeMap::new(),
@@ -217,7 +220,7 @@ impl Chat {
     }
 
     /// Takes in what the log holds from before: rooms, and how many files there are.
-    pub fn restore(&mut self, rooms: Vec<RoomRow>, files: usize) {
+    pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
                 Some(id) => id,
@@ -228,7 +231,13 @@ impl Chat {
                 room.last_id = Some(row.last_id);
             }
         }
-        self.files = files;
+        self.count_files(files);
+    }
+
+    /// Learns how many files there are, after some have gone by age.
+    pub fn count_files(&mut self, files: FileTotals) {
+        self.files = files.count;
+        self.file_bytes = files.bytes;
     }
 
     /// Appends a draft that the log has kept, changes what it changes, and tells its author; one that could
@@ -256,13 +265,18 @@ impl Chat {
             let room = self.rooms.get_mut(room)?;
             room.last_id = Some(id);
             match &what {
-                What::Msg | What::Me | What::Stored(..) => {}
+                What::Msg | What::Me => {}
+                What::Stored(_, whole) => self.file_bytes += whole.length,
                 What::Topic => room.topic = text.into(),
-                What::File(_) => self.files += 1,
+                What::File(file) => {
+                    self.files += 1;
+                    self.file_bytes += file.whole.map_or(0, |whole| whole.length);
+                }
                 What::Remove(_, Removed::Message) => {}
                 What::Remove(_, Removed::File(whole)) => {
                     self.files = self.files.saturating_sub(1);
                     if let Some(whole) = whole {
+                        self.file_bytes = self.file_bytes.saturating_sub(whole.length);
                         self.released.push(whole.sha256);
                     }
                 }

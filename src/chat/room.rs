@@ -309,4 +309,10 @@ impl Chat {
     pub fn files(&self) -> usize {
         self.files
     }
+
+    /// Whether a further `bytes` of files are more than the quota allows.
+    pub fn is_over_quota(&self, bytes: u64) -> bool {
+        let quota = self.limits().quota_bytes;
+        quota.is_some_and(|quota| self.file_bytes.saturating_add(bytes) > quota)
+    }
 }

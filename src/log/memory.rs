@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Entry, Error, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span, search_words,
+    Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span,
+    search_words,
 };
 use crate::chat::{Draft, NewFile, Removed, What};
 use crate::protocol::{Digest, Event, EventId, RoomName, Time};
@@ -280,8 +281,18 @@ impl Log for MemoryLog {
         Ok(self.state().files.get(&id).map(|file| file.file.clone()))
     }
 
-    fn file_count(&self) -> Result<usize, Error> {
-        Ok(self.state().files.len())
+    fn file_totals(&self) -> Result<FileTotals, Error> {
+        let state = self.state();
+        let lengths = state.files.values().filter_map(|file| file.file.whole);
+        Ok(FileTotals {
+            count: state.files.len(),
+            bytes: lengths.map(|whole| whole.length).sum(),
+        })
+    }
+
+    /// It is bounded as it is, and gone with the server.
+    fn trim(&self, _: Option<Time>, _: Option<u64>) -> Result<Vec<Digest>, Error> {
+        Ok(Vec::new())
     }
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {

@@ -44,6 +44,15 @@ pub struct Record {
     pub line: String,
 }
 
+/// How many files there are, and their bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileTotals {
+    /// Files.
+    pub count: usize,
+    /// Bytes; the same bytes in two files count twice.
+    pub bytes: u64,
+}
+
 /// Events that were read back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
@@ -174,9 +183,9 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn file(&self, id: EventId) -> Result<Option<NewFile>, Error>;
 
-    /// How many files can be fetched.
+    /// How many files can be fetched, and their bytes together.
     #[allow(clippy::missing_errors_doc)]
-    fn file_count(&self) -> Result<usize, Error>;
+    fn file_totals(&self) -> Result<FileTotals, Error>;
 
     /// How many files that can be fetched have which bytes.
     #[allow(clippy::missing_errors_doc)]
@@ -189,6 +198,11 @@ pub trait Log: Send + Sync {
     /// The files that were never whole when the server last ended, with their rooms and authors.
     #[allow(clippy::missing_errors_doc)]
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error>;
+
+    /// Takes out the events before that time, and the oldest until log and files have no more than so
+    /// many bytes; the digests of the files that go with them.
+    #[allow(clippy::missing_errors_doc)]
+    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error>;
 
     /// How far a named reader has got; `None` when there is none.
     #[allow(clippy::missing_errors_doc)]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use rusqlite::{
     Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
@@ -17,13 +18,17 @@ use rusqlite::{
 use tracing::error;
 
 use super::{
-    Entry, Error, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink, Span, search_words,
+    Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink, Span,
+    search_words,
 };
 use crate::chat::{Draft, NewFile, Removed, What, Whole};
 use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
 const BATCH_MAX: usize = 1000;
+
+/// How long one writer waits for another: a trim, or a reader's place.
+const BUSY: Duration = Duration::from_secs(10);
 
 /// Each brings a database from its index to the next version; never changed once released.
 const MIGRATIONS: &[&str] = &["
@@ -92,6 +97,7 @@ pub fn lock(folder: &Path) -> Result<File, Error> {
 /// Opens the database for writing and brings it up to date.
 fn open(path: &Path) -> Result<Connection, Error> {
     let mut db = Connection::open(path)?;
+    db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
@@ -137,16 +143,29 @@ impl SqliteLog {
 
     /// Runs `ask` on a connection for reading, which is kept for the next.
     fn ask<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        self.ask_mut(|db| ask(db))
+    }
+
+    fn ask_mut<T>(
+        &self,
+        ask: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let idle = self
             .readers
             .lock()
             .expect("no thread panics while it holds this")
             .pop();
-        let db = match idle {
+        let mut db = match idle {
             Some(db) => db,
-            None => Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?,
+            None => {
+                let db =
+                    Connection::open_with_flags(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+                db.pragma_update(None, "synchronous", "FULL")?;
+                db.busy_timeout(BUSY)?;
+                db
+            }
         };
-        let answer = ask(&db)?;
+        let answer = ask(&mut db)?;
         self.readers
             .lock()
             .expect("no thread panics while it holds this")
@@ -302,11 +321,27 @@ impl Log for SqliteLog {
         })
     }
 
-    fn file_count(&self) -> Result<usize, Error> {
+    fn file_totals(&self) -> Result<FileTotals, Error> {
         self.ask(|db| {
-            let count: i64 = db.query_row("SELECT count(*) FROM files", [], |row| row.get(0))?;
-            Ok(usize::try_from(count).unwrap_or_default())
+            let sum = "SELECT count(*), coalesce(sum(length), 0) FROM files";
+            let (count, bytes): (i64, i64) =
+                db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(FileTotals {
+                count: usize::try_from(count).unwrap_or_default(),
+                bytes: u64::try_from(bytes).unwrap_or_default(),
+            })
         })
+    }
+
+    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error> {
+        let mut released = Vec::new();
+        self.ask_mut(|db| {
+            while let Some(digests) = trim_some(db, before, bytes_max)? {
+                released.extend(digests);
+            }
+            Ok(())
+        })?;
+        Ok(released)
     }
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
@@ -386,7 +421,6 @@ impl Log for SqliteLog {
 
     fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
         self.ask(|db| {
-            db.busy_timeout(std::time::Duration::from_secs(5))?;
             let mut set = db.prepare_cached(
                 "INSERT INTO readers (room, nick, name, seen) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT DO UPDATE SET seen = excluded.seen",
@@ -438,6 +472,65 @@ fn event_id(number: i64) -> Option<EventId> {
 /// As SQLite has it; ids and lengths are below 2^53.
 fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// How many events go in one transaction of a trim: few enough that who speaks meanwhile hardly waits.
+const TRIM_EVENTS: usize = 500;
+
+/// Takes out the oldest events that are to go, some at a time; the digests of their files, or `None` when
+/// none is to go.
+fn trim_some(
+    db: &mut Connection,
+    before: Option<Time>,
+    bytes_max: Option<u64>,
+) -> Result<Option<Vec<Digest>>, Error> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let is_over = match bytes_max {
+        None => false,
+        Some(most) => {
+            let pragma = |name| step.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+            let pages = pragma("page_count")? - pragma("freelist_count")?;
+            let files: i64 =
+                step.query_row("SELECT coalesce(sum(length), 0) FROM files", [], |row| {
+                    row.get(0)
+                })?;
+            pages * pragma("page_size")? + files > number(most)
+        }
+    };
+    // Ids grow with time, so the oldest are the first.
+    let oldest = "SELECT id, room, time FROM events ORDER BY id LIMIT ?1";
+    let mut goes: Vec<(i64, i64)> = Vec::new();
+    let mut events = step.prepare_cached(oldest)?;
+    let rows = events.query_map([TRIM_EVENTS as i64], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+    })?;
+    for row in rows {
+        let (id, room, time) = row?;
+        if !is_over && before.is_none_or(|before| time >= number(before.0)) {
+            break;
+        }
+        goes.push((id, room));
+    }
+    drop(events);
+    if goes.is_empty() {
+        return Ok(None);
+    }
+    let mut digests = Vec::new();
+    for (id, room) in goes {
+        let file = step
+            .prepare_cached("DELETE FROM files WHERE id = ?1 RETURNING sha256")?
+            .query_row([id], |row| row.get::<_, Option<[u8; 32]>>(0))
+            .optional()?;
+        digests.extend(file.flatten().map(Digest));
+        step.prepare_cached("DELETE FROM words WHERE rowid = ?1")?
+            .execute([id])?;
+        step.prepare_cached("DELETE FROM events WHERE id = ?1")?
+            .execute([id])?;
+        step.prepare_cached("UPDATE rooms SET forgotten = ?1 WHERE id = ?2")?
+            .execute([id, room])?;
+    }
+    step.commit()?;
+    Ok(Some(digests))
 }
 
 /// The thread that writes.

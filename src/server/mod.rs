@@ -161,7 +161,9 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     let publisher = Arc::new(OnceLock::new());
     let log = open_log(&config, &clock, publisher.clone())?;
     let mut world = World::new(config.clone(), log.clone());
-    let known = log.rooms().and_then(|rooms| Ok((rooms, log.file_count()?)));
+    let known = log
+        .rooms()
+        .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     world.chat.restore(rooms, files);
     let digests = log.digests();
@@ -195,6 +197,7 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
             accepting.push(executor.spawn(accept));
         }
         let timing = executor.spawn(world::keep_time(server.clone()));
+        let trimming = executor.spawn(trim(server.clone()));
         listening(&addresses);
         signals.next().await;
         info!("stopping");
@@ -204,10 +207,36 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
             signals.next().await;
         };
         future::or(stop, again).await;
-        drop(timing);
+        drop((timing, trimming));
         Ok(())
     };
     smol::block_on(executor.run(serving))
+}
+
+/// Takes out what is to be kept no longer, now and every now and then.
+async fn trim(server: Arc<Server>) {
+    let limits = &server.config.limits;
+    if limits.keep.is_none() && limits.keep_bytes.is_none() {
+        return;
+    }
+    loop {
+        let now = server.clock.now().time;
+        let keep_ms = limits
+            .keep
+            .map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        let before = keep_ms.map(|ms| Time(now.0.saturating_sub(ms)));
+        let bytes_max = limits.keep_bytes;
+        let log = server.world().log.clone();
+        let trimmed = smol::unblock(move || Ok((log.trim(before, bytes_max)?, log.file_totals()?)));
+        match trimmed.await {
+            Ok((released, files)) => {
+                server.world().chat.count_files(files);
+                transfer::release(&server, released);
+            }
+            Err::<_, crate::log::Error>(e) => warn!("cannot take out what is old: {e}"),
+        }
+        Timer::after(limits.trim_every).await;
+    }
 }
 
 /// The log in the data folder, which publishes what it has kept to the server that is then there; or the

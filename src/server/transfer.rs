@@ -283,6 +283,21 @@ impl Connection {
                 };
                 return Received::Refused(error, left);
             }
+            if self
+                .server
+                .world()
+                .chat
+                .is_over_quota(incoming.length() + taken as u64)
+            {
+                let text = "that is more than all files together may have; REMOVE some".into();
+                let error = UploadError {
+                    code: Code::Quota,
+                    text,
+                    closes: false,
+                };
+                let rest = left.map(|left| left.saturating_sub(taken as u64));
+                return Received::Refused(error, rest);
+            }
             left = left.map(|left| left.saturating_sub(taken as u64));
             let written = unblock(move || {
                 let result = incoming.write(piece.get(..taken).unwrap_or_default());

@@ -502,6 +502,10 @@ impl Session {
                     "there are too many files; REMOVE some",
                 ));
             }
+            if chat.is_over_quota(length.unwrap_or_default()) {
+                let text = "that is more than all files together may have; REMOVE some";
+                return Err(Refusal::new(verb, Code::Quota, text));
+            }
             Ok((room, name?))
         };
         match allowed() {
