@@ -39,6 +39,7 @@ pub mod client;
 pub mod config;
 pub mod files;
 pub mod log;
+pub mod offline;
 pub mod protocol;
 pub mod server;
 pub mod session;

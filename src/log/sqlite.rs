@@ -76,8 +76,8 @@ pub struct SqliteLog {
     queue: Mutex<Option<Sender<(Entry, Time)>>>,
     writer: Mutex<Option<thread::JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
-    /// Held while the folder is in use.
-    _lock: File,
+    /// Held while the folder is in use; `None` for one that only looks on.
+    _lock: Option<File>,
 }
 
 /// Takes the lock of a data folder, so that two servers do not write to one log.
@@ -137,7 +137,139 @@ impl SqliteLog {
             queue: Mutex::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
             readers: Mutex::default(),
-            _lock: lock,
+            _lock: Some(lock),
+        })
+    }
+
+    /// Opens the log in `folder` to read it, beside a server that may be using it. Nothing can be appended.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open_beside(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join("chat.db");
+        std::fs::metadata(&path)?;
+        drop(open(&path)?); // brings it up to date, or says that it is too new
+        Ok(Self {
+            path,
+            queue: Mutex::new(None),
+            writer: Mutex::new(None),
+            readers: Mutex::default(),
+            _lock: None,
+        })
+    }
+
+    /// Takes events in from elsewhere, in order, all of them or none, into a folder that no server uses.
+    ///
+    /// # Errors
+    /// When one does, or the log cannot be written.
+    pub fn import(folder: &Path, events: Vec<Imported>) -> Result<(), Error> {
+        let _lock = lock(folder)?;
+        let mut db = open(&folder.join("chat.db"))?;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let last: i64 =
+            step.query_row("SELECT coalesce(max(last_id), 0) FROM rooms", [], |row| {
+                row.get(0)
+            })?;
+        let keeps_ids = events
+            .first()
+            .is_none_or(|first| number(first.id.get()) > last);
+        let mut rooms = HashMap::new();
+        // What refers to another event follows it to its new number.
+        let mut moved: HashMap<EventId, i64> = HashMap::new();
+        for event in events {
+            let text = match event.verb {
+                "REMOVE" | "STORED" => {
+                    let (old, rest) = event.text.split_once(' ').unwrap_or((&event.text, ""));
+                    let new = EventId::parse(old).and_then(|old| moved.get(&old));
+                    let new = new.map_or_else(|| old.to_owned(), i64::to_string);
+                    format!("{new} {rest}").trim_end().to_owned()
+                }
+                _ => event.text,
+            };
+            let id = keeps_ids.then(|| number(event.id.get()));
+            let said = Said {
+                id,
+                time: event.time,
+                verb: event.verb,
+                nick: &event.nick,
+                text: &text,
+            };
+            let (id, room) = insert_event(&step, &mut rooms, &event.room, &said)?;
+            moved.insert(event.id, id);
+            match event.verb {
+                "MSG" | "ME" if text != "-" => index(&step, id, room, &text)?,
+                "TOPIC" => set_topic(&step, id, room, &text)?,
+                _ => {}
+            }
+        }
+        step.commit()?;
+        Ok(())
+    }
+
+    /// Every file that can be fetched: its number, name, length and digest.
+    ///
+    /// # Errors
+    /// When the log cannot be read; so with all that follow.
+    pub fn all_files(&self) -> Result<Vec<(EventId, String, Whole)>, Error> {
+        self.ask(|db| {
+            let mut files = db.prepare("SELECT id, name, length, sha256 FROM files ORDER BY id")?;
+            let rows = files.query_map([], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get(1)?, whole(row, 2)?))
+            })?;
+            let mut found = Vec::new();
+            for row in rows {
+                if let (id, name, Some(whole)) = row? {
+                    found.extend(event_id(id).map(|id| (id, name, whole)));
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// What SQLite finds wrong with the database.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn faults(&self) -> Result<Vec<String>, Error> {
+        self.ask(|db| {
+            let mut check = db.prepare("PRAGMA integrity_check")?;
+            let rows = check.query_map([], |row| row.get::<_, String>(0))?;
+            let found: Vec<String> = rows.collect::<Result<_, _>>()?;
+            Ok(found.into_iter().filter(|line| line != "ok").collect())
+        })
+    }
+
+    /// Takes a file out of the list, as if it had been removed.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn give_up(&self, id: EventId) -> Result<(), Error> {
+        self.ask_mut(|db| {
+            let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            remove(&step, id)?;
+            step.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Makes the search index anew from the events.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn index_anew(&self) -> Result<(), Error> {
+        self.ask_mut(|db| {
+            let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            step.execute_batch(
+                "INSERT INTO words (words) VALUES ('delete-all');
+                 INSERT INTO words (rowid, room, text)
+                   SELECT id, room, text FROM events WHERE verb IN ('MSG', 'ME', 'TOPIC') AND text <> '-';
+                 INSERT INTO words (rowid, room, text) SELECT id, room, name FROM files;",
+            )?;
+            step.commit()?;
+            Ok(())
+        })
+    }
+
+    /// Copies the database, as it is at one moment, into a new file.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn copy(&self, to: &Path) -> Result<(), Error> {
+        self.ask(|db| {
+            db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+            Ok(())
         })
     }
 
@@ -576,6 +708,27 @@ impl Writer {
     }
 }
 
+/// An event from another server's log.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the parts of its line
+pub struct Imported {
+    pub id: EventId,
+    pub time: Time,
+    pub room: RoomName,
+    pub verb: &'static str,
+    pub nick: String,
+    pub text: String,
+}
+
+/// A row of `events`; with a number of its own, or the next.
+struct Said<'a> {
+    id: Option<i64>,
+    time: Time,
+    verb: &'static str,
+    nick: &'a str,
+    text: &'a str,
+}
+
 fn insert(
     step: &Transaction<'_>,
     rooms: &mut HashMap<Box<str>, i64>,
@@ -583,6 +736,50 @@ fn insert(
     draft: &Draft,
     time: Time,
 ) -> rusqlite::Result<EventId> {
+    let (verb, nick, text) = draft.parts();
+    let said = Said {
+        id: None,
+        time,
+        verb,
+        nick,
+        text: &text,
+    };
+    let (id, room) = insert_event(step, rooms, name, &said)?;
+    match &draft.what {
+        What::Msg | What::Me => index(step, id, room, &text)?,
+        What::Topic => set_topic(step, id, room, &text)?,
+        What::File(file) => {
+            index(step, id, room, file.name.as_str())?;
+            let sql =
+                "INSERT INTO files (id, room, length, sha256, name) VALUES (?1, ?2, ?3, ?4, ?5)";
+            step.prepare_cached(sql)?.execute(params![
+                id,
+                room,
+                file.whole.map(|whole| number(whole.length)),
+                file.whole.map(|whole| whole.sha256.0),
+                file.name.as_str()
+            ])?;
+        }
+        What::Stored(file, whole) => {
+            step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
+                .execute(params![
+                    number(file.get()),
+                    number(whole.length),
+                    whole.sha256.0
+                ])?;
+        }
+        What::Remove(removed, _) => remove(step, *removed)?,
+    }
+    event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
+}
+
+/// Inserts an event, and its room if that is new; their numbers.
+fn insert_event(
+    step: &Transaction<'_>,
+    rooms: &mut HashMap<Box<str>, i64>,
+    name: &RoomName,
+    said: &Said<'_>,
+) -> rusqlite::Result<(i64, i64)> {
     let room = match rooms.get(name.form()) {
         Some(room) => *room,
         None => {
@@ -595,45 +792,27 @@ fn insert(
             room
         }
     };
-    let (verb, nick, text) = draft.parts();
-    step.prepare_cached(
-        "INSERT INTO events (room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?
-    .execute(params![room, number(time.0), verb, nick, text])?;
+    let sql =
+        "INSERT INTO events (id, room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    step.prepare_cached(sql)?.execute(params![
+        said.id,
+        room,
+        number(said.time.0),
+        said.verb,
+        said.nick,
+        said.text
+    ])?;
     let id = step.last_insert_rowid();
     step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?
         .execute([id, room])?;
-    match &draft.what {
-        What::Msg | What::Me => index(step, id, room, &text)?,
-        What::Topic => {
-            index(step, id, room, &text)?;
-            step.prepare_cached("UPDATE rooms SET topic = ?1 WHERE id = ?2")?
-                .execute(params![text, room])?;
-        }
-        What::File(file) => {
-            index(step, id, room, file.name.as_str())?;
-            step.prepare_cached(
-                "INSERT INTO files (id, room, length, sha256, name) VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?
-            .execute(params![
-                id,
-                room,
-                file.whole.map(|whole| number(whole.length)),
-                file.whole.map(|whole| whole.sha256.0),
-                file.name.as_str()
-            ])?;
-        }
-        What::Remove(removed, _) => remove(step, *removed)?,
-        What::Stored(file, whole) => {
-            step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
-                .execute(params![
-                    number(file.get()),
-                    number(whole.length),
-                    whole.sha256.0
-                ])?;
-        }
-    }
-    event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
+    Ok((id, room))
+}
+
+fn set_topic(step: &Transaction<'_>, id: i64, room: i64, text: &str) -> rusqlite::Result<()> {
+    index(step, id, room, text)?;
+    step.prepare_cached("UPDATE rooms SET topic = ?1 WHERE id = ?2")?
+        .execute(params![text, room])?;
+    Ok(())
 }
 
 /// Has a search find it.
