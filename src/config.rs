@@ -23,6 +23,20 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Config {
+    /// A sentence that tells everybody how long things are kept.
+    pub fn keeping(&self) -> String {
+        match (&self.data, self.limits.keep) {
+            (None, _) => "What is said here is forgotten when the server stops.".into(),
+            (Some(_), None) => "What is said here is kept, and HISTORY shows it.".into(),
+            (Some(_), Some(keep)) => {
+                let days = keep.as_secs() / 86_400;
+                format!("What is said here is kept for {days} days, and HISTORY shows it.")
+            }
+        }
+    }
+}
+
 /// What is allowed, and how long things take.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -34,6 +48,8 @@ pub struct Limits {
     pub rooms_per_connection_max: usize,
     /// Bytes of a room's newest events that are held in memory for its readers.
     pub tail_bytes_max: usize,
+    /// Bytes of events that a server without a folder holds in all.
+    pub memory_log_bytes_max: usize,
     /// The same for what one nick was told; a nick that has left half of it unread is `busy`.
     pub told_bytes_max: usize,
     /// Requests of one connection that are read before it has taken the replies.
@@ -42,6 +58,14 @@ pub struct Limits {
     pub upload_bytes_max: u64,
     /// Files in all.
     pub files_max: usize,
+    /// Bytes of all files together; `None` for as many as the disk takes.
+    pub quota_bytes: Option<u64>,
+    /// How long what is said is kept; `None` for ever.
+    pub keep: Option<Duration>,
+    /// Bytes of the log and the files from which on the oldest go; `None` for as many as the disk takes.
+    pub keep_bytes: Option<u64>,
+    /// How often what is kept no longer is taken out.
+    pub trim_every: Duration,
     /// Members up to which a room tells who comes and goes.
     pub announce_up_to: usize,
     /// How long a client may say nothing before it is greeted.
@@ -65,10 +89,15 @@ impl Default for Limits {
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
             tail_bytes_max: 512 << 10,
+            memory_log_bytes_max: 64 << 20,
             told_bytes_max: 64 << 10,
             replies_max: 1024,
             upload_bytes_max: 4 << 30,
             files_max: 100_000,
+            quota_bytes: None,
+            keep: None,
+            keep_bytes: None,
+            trim_every: Duration::from_secs(3600),
             announce_up_to: 500,
             greet_after: Duration::from_millis(250),
             announce_after: Duration::from_secs(1),
@@ -172,10 +201,37 @@ impl Limits {
                 "a disk image fits",
             ),
             row(
+                "all files together",
+                self.quota_bytes.map_or_else(|| "none".into(), bytes),
+                "--quota",
+                "the disk is the limit, and a full one refuses",
+            ),
+            row(
+                "how long things are kept",
+                self.keep.map_or_else(
+                    || "for ever".into(),
+                    |keep| format!("{} days", keep.as_secs() / 86_400),
+                ),
+                "--keep",
+                "what is lost cannot be brought back",
+            ),
+            row(
+                "log and files together, before the oldest go",
+                self.keep_bytes.map_or_else(|| "none".into(), bytes),
+                "--keep-bytes",
+                "the same",
+            ),
+            row(
+                "log of a server with --memory",
+                bytes(self.memory_log_bytes_max as u64),
+                "",
+                "about half a million short messages",
+            ),
+            row(
                 "files",
                 self.files_max.to_string(),
                 "",
-                "their names are held in memory",
+                "a list of more is of no use to anybody",
             ),
             row(
                 "members up to which JOIN and PART are announced",

@@ -38,6 +38,8 @@ pub mod chat;
 pub mod client;
 pub mod config;
 pub mod files;
+pub mod log;
+pub mod offline;
 pub mod protocol;
 pub mod server;
 pub mod session;

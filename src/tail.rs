@@ -38,6 +38,10 @@ pub struct Tail {
     /// The number of the first entry that is still here.
     first: Seq,
     bytes_max: usize,
+    /// The newest logged event that has gone, by number; 0 when none has.
+    gone_id: u64,
+    /// The entry after the newest one that has gone and was not logged.
+    gone_unlogged: Seq,
     /// Something was appended and its readers do not know yet; whoever wakes them clears it.
     pub is_news: bool,
 }
@@ -55,6 +59,8 @@ impl Tail {
             entries: VecDeque::new(),
             first: 0,
             bytes_max,
+            gone_id: 0,
+            gone_unlogged: 0,
             is_news: false,
         }
     }
@@ -105,11 +111,31 @@ impl Tail {
         Some((entry, line))
     }
 
-    /// The number of the entry with that id.
-    pub fn find(&self, id: EventId) -> Option<Seq> {
-        // Entries that are not logged stand between, so halving does not work; the newest are asked for most.
-        let at = self.entries.iter().rposition(|entry| entry.id == Some(id));
-        at.map(|at| self.first + at as u64)
+    /// Where a reader goes on that has seen the logged events up to `id`; `None` when some that it has not
+    /// seen have gone.
+    pub fn seq_after(&self, id: u64) -> Option<Seq> {
+        if self.gone_id > id {
+            return None;
+        }
+        let seen = |entry: &Entry| entry.id.is_some_and(|seen| seen.get() <= id);
+        let last = self.entries.iter().rposition(seen);
+        Some(self.first + last.map_or(0, |last| last as Seq + 1))
+    }
+
+    /// The newest logged event among the entries `from..to`.
+    pub fn last_id(&self, from: Seq, to: Seq) -> Option<EventId> {
+        let index = |seq: Seq| {
+            let index = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
+            index.min(self.entries.len())
+        };
+        let (begin, end) = (index(from), index(to));
+        let mut range = self.entries.range(begin.min(end)..end);
+        range.rfind(|entry| entry.id.is_some())?.id
+    }
+
+    /// The entry after the newest one that has gone and that no log has: a join, a part, a rename.
+    pub fn gone_unlogged(&self) -> Seq {
+        self.gone_unlogged
     }
 
     /// Appends to `out` the lines from `from` up to, not including, `to`, until one is `reader`'s own or
@@ -167,6 +193,10 @@ impl Tail {
             return;
         };
         self.first += 1;
+        match entry.id {
+            Some(id) => self.gone_id = id.get(),
+            None => self.gone_unlogged = self.first,
+        }
         self.start += (entry.end - self.gone) as usize;
         self.gone = entry.end;
         // Moving what is left down costs each byte one copy in all, if done when half is empty.

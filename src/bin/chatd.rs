@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use argh::FromArgs;
 use plainchat::config::{Config, Limits};
+use plainchat::offline;
 use plainchat::protocol::{PORT, RoomName};
 use plainchat::server::{self, listen};
 use tracing::level_filters::LevelFilter;
@@ -61,6 +62,26 @@ struct Flags {
         default = "Size(Limits::default().upload_bytes_max)"
     )]
     max_upload: Size,
+
+    /// bytes of all files together (default: as many as the disk takes)
+    #[argh(option, arg_name = "size")]
+    quota: Option<Size>,
+
+    /// days for which what is said and uploaded is kept (default: for ever)
+    #[argh(option, arg_name = "days")]
+    keep: Option<u32>,
+
+    /// bytes of log and files together from which on the oldest go (default: as many as the disk takes)
+    #[argh(option, arg_name = "size")]
+    keep_bytes: Option<Size>,
+
+    /// how often what is to be kept no longer is taken out (default: 1h)
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().trim_every)"
+    )]
+    trim_every: Time,
 
     /// connections at once (default: 16384, below the usual limit of 20,000 open files)
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
@@ -121,9 +142,114 @@ struct Flags {
     )]
     stop_within: Time,
 
+    /// what to do with a data folder instead of serving
+    #[argh(subcommand)]
+    command: Option<Command>,
+
     /// what to log on standard error: off, error, warn, info, debug or trace (default: info)
     #[argh(option, arg_name = "level", default = "LevelFilter::INFO")]
     log_level: LevelFilter,
+}
+
+#[derive(FromArgs)]
+#[argh(subcommand)]
+enum Command {
+    Check(Check),
+    Export(Export),
+    Import(Import),
+    Backup(Backup),
+}
+
+/// Look at everything in a data folder: the log, and every file's digest. Ends with 1 if something is wrong.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "check")]
+struct Check {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// mend what can be: files whose bytes are lost or damaged are given up, left-overs go, the search
+    /// index is made anew; not while a server uses the folder
+    #[argh(switch)]
+    repair: bool,
+}
+
+/// Write what was said as PAST lines to standard output; also beside a running server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "export")]
+struct Export {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// one room (default: all)
+    #[argh(positional, from_str_fn(room))]
+    room: Option<RoomName>,
+}
+
+/// Take in PAST lines from standard input, all of them or none; not while a server uses the folder.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "import")]
+struct Import {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+}
+
+/// Copy a data folder, as it is at one moment, to a new folder; also beside a running server.
+#[derive(FromArgs)]
+#[argh(subcommand, name = "backup")]
+struct Backup {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// the new folder
+    #[argh(positional)]
+    to: PathBuf,
+}
+
+impl Command {
+    fn run(self) -> Result<ExitCode, offline::Error> {
+        let mut out = std::io::stdout().lock();
+        match self {
+            Self::Check(Check { data, repair }) => {
+                let faults = offline::check(&data, repair)?;
+                for fault in &faults {
+                    let _ = writeln!(out, "{fault}");
+                }
+                let mended = if repair {
+                    ", mended as far as it can be"
+                } else {
+                    ""
+                };
+                let _ = match faults.len() {
+                    0 => writeln!(out, "{}: all is well", data.display()),
+                    n => writeln!(out, "{}: {n} faults{mended}", data.display()),
+                };
+                return Ok(if faults.is_empty() {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                });
+            }
+            Self::Export(Export { data, room }) => {
+                let mut out = std::io::BufWriter::new(out);
+                match offline::export(&data, room.as_ref(), &mut out) {
+                    // Whoever reads has seen enough.
+                    Err(offline::Error::Stream(e))
+                        if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+                    done => done?,
+                }
+            }
+            Self::Import(Import { data }) => {
+                let count = offline::import(&data, std::io::stdin().lock())?;
+                let _ = writeln!(out, "{count} events taken in");
+            }
+            Self::Backup(Backup { data, to }) => offline::backup(&data, &to)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
 }
 
 fn main() -> ExitCode {
@@ -139,6 +265,12 @@ fn main() -> ExitCode {
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
+    if let Some(command) = flags.command {
+        return command.run().unwrap_or_else(|e| {
+            eprintln!("chatd: {e}");
+            ExitCode::FAILURE
+        });
+    }
     match server::run(flags.into_config(), tell_listening) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -197,6 +329,12 @@ impl Flags {
             lobby: self.lobby,
             limits: Limits {
                 upload_bytes_max: self.max_upload.0,
+                quota_bytes: self.quota.map(|quota| quota.0),
+                keep: self
+                    .keep
+                    .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
+                keep_bytes: self.keep_bytes.map(|size| size.0),
+                trim_every: self.trim_every.0,
                 connections_max: self.max_connections,
                 announce_up_to: self.announce_up_to,
                 greet_after: self.greet_after.0,

@@ -20,6 +20,13 @@ pub struct Arena<T> {
 }
 
 impl<T> Id<T> {
+    /// An id that nothing ever has.
+    pub const NOBODY: Self = Self {
+        slot: u32::MAX,
+        serial: 0,
+        of: PhantomData,
+    };
+
     /// The place, for a table that runs beside the arena. Others use it when this one has gone.
     pub fn slot(self) -> usize {
         self.slot as usize

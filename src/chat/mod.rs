@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limits};
+use crate::log::{FileTotals, Outcome, RoomRow};
 use crate::protocol::{Code, Digest, EventId, FileName, Time};
 use crate::tail::{Seq, Tail};
 
@@ -24,7 +25,7 @@ use room::Room;
 #[derive(Debug, Default)]
 pub struct Peer {
     /// What this connection had appended and is kept now, in order; its session takes it.
-    kept: Vec<Kept>,
+    kept: Vec<Result<Kept, Code>>,
 }
 
 /// Names a connection.
@@ -66,30 +67,47 @@ pub enum What {
     Msg,
     Me,
     Topic,
-    Remove(EventId),
+    Remove(EventId, Removed),
     File(Box<NewFile>),
+    /// That live file is whole.
+    Stored(EventId, Whole),
 }
 
-/// A file that was received and is to be announced.
-#[derive(Clone, Debug)]
+/// What is taken back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// A message or action.
+    Message,
+    /// A file, live or whole.
+    File(Option<Whole>),
+}
+
+/// A file that is announced.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
     /// What it is called.
     pub name: FileName,
-    /// Its bytes.
-    pub length: u64,
-    /// Of the whole.
-    pub sha256: Digest,
+    /// `None` while it is live: still coming in.
+    pub whole: Option<Whole>,
 }
 
-/// A file that can be fetched.
-#[derive(Clone, Debug)]
-pub struct File {
-    /// When it was announced.
-    pub time: Time,
-    /// Who uploaded it.
-    pub nick: Box<str>,
-    /// What it is.
-    pub file: NewFile,
+impl NewFile {
+    /// Its length, `*` while that is not known, and its name.
+    pub fn described(&self) -> String {
+        match self.whole {
+            Some(whole) => format!("{} {}", whole.length, self.name),
+            None => format!("* {}", self.name),
+        }
+    }
+}
+
+/// What is known of a file once all of it has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Its bytes.
+    pub length: u64,
+    /// Of all of them.
+    pub sha256: Digest,
 }
 
 /// Where events stand, each with a tail of its own.
@@ -132,7 +150,10 @@ pub struct Chat {
     nick_ids: HashMap<Box<str>, NickId>,
     /// What concerns everybody.
     notes: Tail,
-    file_rooms: HashMap<EventId, RoomId>,
+    /// How many files can be fetched.
+    files: usize,
+    /// How many bytes they have together.
+    file_bytes: u64,
     /// Digests that one file less has now.
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
@@ -167,7 +188,8 @@ impl Chat {
             holders: Arena::default(),
             nick_ids: HashMap::new(),
             notes: Tail::new(config.limits.told_bytes_max),
-            file_rooms: HashMap::new(),
+            files: 0,
+            file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
             due: BTreeMap::new(),
@@ -197,39 +219,66 @@ impl Chat {
         self.peers.count()
     }
 
-    /// Appends a draft that the log has kept, changes what it changes, and tells its author.
+    /// Takes in what the log holds from before: rooms, and how many files there are.
+    pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
+        for row in rooms {
+            let id = match self.find_room(&row.name) {
+                Some(id) => id,
+                None => self.insert_room(row.name),
+            };
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.topic = row.topic.into();
+                room.last_id = Some(row.last_id);
+            }
+        }
+        self.count_files(files);
+    }
+
+    /// Learns how many files there are, after some have gone by age.
+    pub fn count_files(&mut self, files: FileTotals) {
+        self.files = files.count;
+        self.file_bytes = files.bytes;
+    }
+
+    /// Appends a draft that the log has kept, changes what it changes, and tells its author; one that could
+    /// not be kept is told to its author alone.
     ///
     /// This is the only way in which anything logged comes to be seen, whoever said it.
-    pub fn publish(&mut self, draft: Draft, id: Option<EventId>, time: Time) {
+    pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
+        let author = draft.author;
+        let kept = outcome
+            .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
+        if let Some(peer) = self.peers.get_mut(author) {
+            peer.kept.push(kept);
+        }
+    }
+
+    fn append_kept(&mut self, draft: Draft, id: Option<EventId>, time: Time) -> Option<Kept> {
         let Draft {
             place,
             author,
             what,
             body,
         } = draft;
-        let (nick, text) = body.split_once(' ').unwrap_or((&body, ""));
-        if let (Place::Room(room_id), Some(id)) = (place, id) {
-            let Some(room) = self.rooms.get_mut(room_id) else {
-                return;
-            };
+        let text = body.split_once(' ').map_or("", |(_, text)| text);
+        if let (Place::Room(room), Some(id)) = (place, id) {
+            let room = self.rooms.get_mut(room)?;
             room.last_id = Some(id);
             match &what {
                 What::Msg | What::Me => {}
+                What::Stored(_, whole) => self.file_bytes += whole.length,
                 What::Topic => room.topic = text.into(),
-                What::Remove(removed) => {
-                    if let Some(file) = room.files.remove(removed) {
-                        self.released.push(file.file.sha256);
-                        self.file_rooms.remove(removed);
-                    }
-                }
                 What::File(file) => {
-                    let file = File {
-                        time,
-                        nick: nick.into(),
-                        file: NewFile::clone(file),
-                    };
-                    room.files.insert(id, file);
-                    self.file_rooms.insert(id, room_id);
+                    self.files += 1;
+                    self.file_bytes += file.whole.map_or(0, |whole| whole.length);
+                }
+                What::Remove(_, Removed::Message) => {}
+                What::Remove(_, Removed::File(whole)) => {
+                    self.files = self.files.saturating_sub(1);
+                    if let Some(whole) = whole {
+                        self.file_bytes = self.file_bytes.saturating_sub(whole.length);
+                        self.released.push(whole.sha256);
+                    }
                 }
             }
         }
@@ -237,11 +286,11 @@ impl Chat {
             Place::Everyone => "*",
             Place::Room(room) => match self.rooms.get(room) {
                 Some(room) => room.name.as_str(),
-                None => return,
+                None => return None,
             },
             Place::Nick(nick) => match self.holders.get(nick) {
                 Some(holder) => holder.nick.as_str(),
-                None => return,
+                None => return None,
             },
         };
         let mut line = Vec::with_capacity(8 + name.len() + body.len());
@@ -249,24 +298,18 @@ impl Chat {
             What::Msg => "MSG ",
             What::Me => "ME ",
             What::Topic => "TOPIC ",
-            What::Remove(_) => "REMOVE ",
+            What::Remove(..) => "REMOVE ",
             What::File(_) => "FILE ",
+            What::Stored(..) => "STORED ",
         };
         for part in [verb, name, " ", &body] {
             line.extend_from_slice(part.as_bytes());
         }
         if let (What::File(file), Some(id)) = (&what, id) {
-            let file = format!(" {id} {} {}", file.length, file.name);
-            line.extend_from_slice(file.as_bytes());
+            line.extend_from_slice(format!(" {id} {}", file.described()).as_bytes());
         }
-        let seq = self.append(place, id, time, Some(author), &line);
-        if let Some(peer) = self.peers.get_mut(author) {
-            peer.kept.push(Kept {
-                id,
-                time,
-                seq: seq.unwrap_or_default(),
-            });
-        }
+        let seq = self.append(place, id, time, Some(author), &line)?;
+        Some(Kept { id, time, seq })
     }
 
     /// Says `text` to everybody.
@@ -292,7 +335,7 @@ impl Chat {
     }
 
     /// Takes what `peer` appended and is kept since the last call, in order.
-    pub fn take_kept(&mut self, peer: PeerId) -> Vec<Kept> {
+    pub fn take_kept(&mut self, peer: PeerId) -> Vec<Result<Kept, Code>> {
         self.peers
             .get_mut(peer)
             .map(|peer| std::mem::take(&mut peer.kept))

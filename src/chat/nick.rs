@@ -196,6 +196,16 @@ impl Chat {
         }
     }
 
+    /// Its owner says goodbye: with its last connection the nick is free at once, since nobody is to come
+    /// back from a broken one.
+    pub fn drop_guard(&mut self, nick: NickId) {
+        if let Some(holder) = self.holders.get_mut(nick)
+            && holder.connections.len() == 1
+        {
+            holder.guard = None;
+        }
+    }
+
     /// Frees a nick that nobody uses, unless its owner has come and gone since and it is kept for longer.
     pub(super) fn free(&mut self, nick: NickId, now: Now) {
         let is_unused =

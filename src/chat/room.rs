@@ -3,9 +3,10 @@
 //! Members are nicks, and all can see them; readers are connections, a nick's or not, which are woken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Chat, Draft, Due, File, NickId, Now, PeerId, Place, Refused, RoomId, What};
+use super::{Chat, Due, NickId, Now, PeerId, Place, Refused, RoomId};
 use crate::protocol::{Code, EventId, RoomName};
 use crate::tail::Tail;
 
@@ -13,7 +14,7 @@ use crate::tail::Tail;
 #[derive(Debug)]
 pub struct Room {
     /// As its maker spelt it.
-    pub name: RoomName,
+    pub name: Arc<RoomName>,
     /// Empty when there is none.
     pub topic: Box<str>,
     /// The newest logged event.
@@ -21,7 +22,6 @@ pub struct Room {
     pub(super) tail: Tail,
     pub(super) members: BTreeMap<NickId, Member>,
     pub(super) readers: Vec<PeerId>,
-    pub(super) files: BTreeMap<EventId, File>,
 }
 
 /// A nick in a room.
@@ -42,13 +42,12 @@ pub(super) struct Member {
 impl Room {
     pub(super) fn new(name: RoomName, tail_bytes_max: usize) -> Self {
         Self {
-            name,
+            name: Arc::new(name),
             topic: Box::default(),
             last_id: None,
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),
             readers: Vec::new(),
-            files: BTreeMap::new(),
         }
     }
 
@@ -60,14 +59,6 @@ impl Room {
     /// How many nicks are in it.
     pub fn members(&self) -> usize {
         self.members.len()
-    }
-
-    /// The first file with an id greater than `after`.
-    pub fn file_after(&self, after: Option<EventId>) -> Option<(EventId, &File)> {
-        use std::ops::Bound::{Excluded, Unbounded};
-        let from = after.map_or(Unbounded, Excluded);
-        let next = self.files.range((from, Unbounded)).next();
-        next.map(|(id, file)| (*id, file))
     }
 }
 
@@ -109,11 +100,17 @@ impl Chat {
                 "there are too many rooms; choose one of ROOMS".into(),
             ));
         }
-        let room = Room::new(name.clone(), self.limits().tail_bytes_max);
-        let id = self.rooms.insert(room);
-        self.room_ids.insert(name.form().into(), id);
+        Ok(self.insert_room(name.clone()))
+    }
+
+    pub(super) fn insert_room(&mut self, name: RoomName) -> RoomId {
+        let form = name.form().into();
+        let id = self
+            .rooms
+            .insert(Room::new(name, self.limits().tail_bytes_max));
+        self.room_ids.insert(form, id);
         self.room_order.insert(id, ());
-        Ok(id)
+        id
     }
 
     /// A connection begins to read a room, and, if it has a nick, that nick is in it.
@@ -308,54 +305,14 @@ impl Chat {
         Some(*nick)
     }
 
-    /// A file that can be fetched.
-    pub fn file(&self, id: EventId) -> Option<&File> {
-        let room = self.file_rooms.get(&id)?;
-        self.rooms.get(*room)?.files.get(&id)
-    }
-
     /// How many files there are.
     pub fn files(&self) -> usize {
-        self.file_rooms.len()
+        self.files
     }
 
-    /// The draft that takes back what `nick` said or uploaded under `id`, in one of `rooms` or as a file
-    /// anywhere.
-    ///
-    /// # Errors
-    /// `no-such-file` when there is no such thing, `not-allowed` when it is somebody else's.
-    pub fn removal(
-        &self,
-        id: EventId,
-        peer: PeerId,
-        nick: NickId,
-        rooms: &[RoomId],
-    ) -> Result<Draft, Refused> {
-        let found = match (self.file_rooms.get(&id), self.file(id)) {
-            (Some(room), Some(file)) => Some((*room, file.nick.to_string())),
-            _ => rooms.iter().find_map(|id_of_room| {
-                let tail = &self.rooms.get(*id_of_room)?.tail;
-                let (_, line) = tail.get(tail.find(id)?)?;
-                let mut words = line.split(' ');
-                let is_message = matches!(words.next(), Some("MSG" | "ME"));
-                let nick = words.nth(1)?;
-                is_message.then(|| (*id_of_room, nick.to_owned()))
-            }),
-        };
-        let Some((room, author)) = found else {
-            return Err((
-                Code::NoSuchFile,
-                format!("there is no message or file {id} to take back"),
-            ));
-        };
-        if author != self.nick_str(nick) {
-            return Err((Code::NotAllowed, format!("{id} is not yours to take back")));
-        }
-        Ok(Draft {
-            place: Place::Room(room),
-            author: peer,
-            what: What::Remove(id),
-            body: format!("{author} {id}"),
-        })
+    /// Whether a further `bytes` of files are more than the quota allows.
+    pub fn is_over_quota(&self, bytes: u64) -> bool {
+        let quota = self.limits().quota_bytes;
+        quota.is_some_and(|quota| self.file_bytes.saturating_add(bytes) > quota)
     }
 }

@@ -3,6 +3,8 @@
 //!
 //! Everything here blocks; the server calls it on threads for that. Knows no socket and no room.
 
+pub mod live;
+
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -35,7 +37,7 @@ pub struct Incoming {
 
 impl Store {
     /// Opens the store in `folder`, which is made if it is not there; `None` for one that goes away at
-    /// the end. What an earlier server left is removed, since its names went with it.
+    /// the end. Files that were cut off by the end of an earlier server are removed.
     ///
     /// # Errors
     /// When the folder cannot be made or written to.
@@ -45,8 +47,8 @@ impl Store {
             None => Some(tempfile::Builder::new().prefix("chatd-").tempdir()?),
         };
         let root = match (&temporary, folder) {
-            (Some(temporary), _) => temporary.path(),
-            (None, folder) => folder.unwrap_or(Path::new(".")),
+            (Some(temporary), _) => temporary.path().to_owned(),
+            (None, folder) => folder.unwrap_or(Path::new(".")).to_owned(),
         };
         let store = Self {
             kept: root.join("files"),
@@ -56,20 +58,25 @@ impl Store {
         };
         for folder in [&store.kept, &store.incoming] {
             fs::create_dir_all(folder)?;
-            for entry in fs::read_dir(folder)? {
-                let path = entry?.path();
-                let name = path
-                    .file_name()
-                    .and_then(|name| name.to_str())
-                    .unwrap_or_default();
-                // Only what this program has put there.
-                if Digest::parse(name).is_some() || name.ends_with(PARTIAL) {
-                    fs::remove_file(&path)?;
-                }
+        }
+        for entry in fs::read_dir(&store.incoming)? {
+            let path = entry?.path();
+            // Only what this program has put there.
+            if path.to_string_lossy().ends_with(PARTIAL) {
+                fs::remove_file(&path)?;
             }
         }
+        File::open(root)?.sync_all()?;
         store.begin()?; // fails now rather than at the first upload
         Ok(store)
+    }
+
+    /// Learns how many files of the log have which bytes.
+    pub fn restore(&self, links: HashMap<Digest, usize>) {
+        *self
+            .links
+            .lock()
+            .expect("no thread panics while it holds this") = links;
     }
 
     /// Begins to receive a file.
@@ -87,16 +94,19 @@ impl Store {
         })
     }
 
-    /// Keeps a whole file, once for all files with the same bytes.
+    /// Keeps a whole file, once for all files with the same bytes: when this returns, they and their name
+    /// in the folder are on disk.
     ///
     /// # Errors
     /// When it cannot be moved to its place; then nothing is kept.
     pub fn keep(&self, incoming: Incoming, digest: Digest) -> io::Result<()> {
+        incoming.file.as_file().sync_data()?;
         let mut links = self
             .links
             .lock()
             .expect("no thread panics while it holds this");
         incoming.file.persist(self.path(digest))?;
+        File::open(&self.kept)?.sync_all()?;
         *links.entry(digest).or_default() += 1;
         Ok(())
     }
@@ -144,6 +154,14 @@ impl Incoming {
         self.hash.update(bytes);
         self.length += bytes.len() as u64;
         self.file.write_all(bytes)
+    }
+
+    /// The same file for reading.
+    ///
+    /// # Errors
+    /// When it cannot be opened again.
+    pub fn reader(&self) -> io::Result<File> {
+        self.file.reopen()
     }
 
     /// How many bytes have come so far.
@@ -194,19 +212,17 @@ mod tests {
     }
 
     #[test]
-    fn opening_removes_what_was_left_and_nothing_else() {
+    fn opening_removes_what_was_cut_off_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path())).unwrap();
-        put(&store, b"old");
+        let digest = put(&store, b"kept");
         fs::write(store.incoming.join("x.partial"), b"half").unwrap();
-        fs::write(store.kept.join("mine.txt"), b"not ours").unwrap();
+        fs::write(store.incoming.join("mine.txt"), b"not ours").unwrap();
         drop(store);
         let store = Store::open(Some(folder.path())).unwrap();
-        let left: Vec<_> = fs::read_dir(&store.kept)
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
+        assert!(store.get(digest).is_ok());
+        let left = fs::read_dir(&store.incoming).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left, ["mine.txt"]);
-        assert_eq!(fs::read_dir(&store.incoming).unwrap().count(), 0);
     }
 }

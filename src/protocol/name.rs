@@ -39,15 +39,15 @@ impl std::error::Error for BadName {}
 /// assert_eq!(Nick::parse("Zoë").unwrap().as_str(), "Zoë");
 /// assert!(Nick::parse("9lives").is_err());
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nick(Name);
 
 /// A room: `#` and a name like a nick's, which may begin with a digit too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomName(Name);
 
 /// A name as it was chosen, and the forms under which it is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     shown: Box<str>,
     /// The RFC 8265 UsernameCaseMapped form.

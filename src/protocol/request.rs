@@ -45,7 +45,10 @@ verbs! {
     Me "ME" " <text>" "an action in the current room",
     Tell "TELL" " <room or nick> <text>" "say it in a room, joined or not, or to one person",
     Nick "NICK" " <nick> [<password>]" "choose what you are called; joins the lobby if you are in no room",
-    Join "JOIN" " <room>" "enter a room and make it the current one",
+    Join "JOIN" " <room> [<id> | AS <name>]" "enter a room and make it the current one; with what came after an id, or since that reader was last here",
+    Seen "SEEN" " <room> <id>" "that far a reader joined with AS has got",
+    History "HISTORY" " [<room>] [<count>] [before <id> | after <id>]" "what was said",
+    Search "SEARCH" " [<room>] <words>" "what was said with all these words",
     Part "PART" " [<room>]" "leave a room",
     Rooms "ROOMS" "" "list the rooms",
     Who "WHO" " [<room>]" "list who is in a room",
@@ -119,6 +122,19 @@ pub enum Request<'a> {
         room: RoomName,
         from: JoinFrom,
     },
+    Seen {
+        room: RoomName,
+        id: u64,
+    },
+    History {
+        of: HistoryOf,
+        count: Option<usize>,
+        side: Side,
+    },
+    Search {
+        room: Option<RoomName>,
+        words: Cow<'a, str>,
+    },
     Part {
         room: Option<RoomName>,
     },
@@ -168,6 +184,28 @@ pub enum Request<'a> {
 pub enum Target {
     Room(RoomName),
     Nick(Nick),
+}
+
+/// Whose history is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum HistoryOf {
+    /// The current room's.
+    Current,
+    Room(RoomName),
+    /// What that nick told and was told.
+    Nick(Nick),
+}
+
+/// Which side of which id history is read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The newest.
+    Newest,
+    /// The newest before that id.
+    Before(u64),
+    /// The first after that id.
+    After(u64),
 }
 
 /// Where a `JOIN` begins.
@@ -272,6 +310,9 @@ impl<'a> Request<'a> {
             Self::Me { .. } => Verb::Me,
             Self::Tell { .. } => Verb::Tell,
             Self::Join { .. } => Verb::Join,
+            Self::Seen { .. } => Verb::Seen,
+            Self::History { .. } => Verb::History,
+            Self::Search { .. } => Verb::Search,
             Self::Part { .. } => Verb::Part,
             Self::Rooms => Verb::Rooms,
             Self::Who { .. } => Verb::Who,
@@ -344,18 +385,26 @@ impl<'a> Fields<'a> {
                 };
                 Request::Join { room, from }
             }
+            Verb::Seen => {
+                let room = self.need_word()?;
+                let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
+                let id = parse_number(self.need_word()?).ok_or_else(|| self.bad())?;
+                Request::Seen { room, id }
+            }
+            Verb::History => self.history()?,
+            Verb::Search => {
+                let room = self.room_before_text()?;
+                let words = self.text()?;
+                if words.split_whitespace().next().is_none() {
+                    return Err(self.bad());
+                }
+                Request::Search { room, words }
+            }
             Verb::Part => Request::Part { room: self.room()? },
             Verb::Who => Request::Who { room: self.room()? },
             Verb::Files => Request::Files { room: self.room()? },
             Verb::Topic => {
-                let (word, after) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
-                let room = match word.starts_with('#') {
-                    true => {
-                        self.rest = after;
-                        Some(RoomName::parse(word).map_err(|e| self.bad_name(e))?)
-                    }
-                    false => None,
-                };
+                let room = self.room_before_text()?;
                 let text = (!self.rest.trim_matches(' ').is_empty()).then(|| self.text());
                 Request::Topic {
                     room,
@@ -441,6 +490,49 @@ impl<'a> Fields<'a> {
             length,
             sha256,
         })
+    }
+
+    /// A room before text, if the first word is one.
+    fn room_before_text(&mut self) -> Result<Option<RoomName>, Refusal> {
+        if !self.rest.starts_with('#') {
+            return Ok(None);
+        }
+        let (word, after) = self.rest.split_once(' ').unwrap_or((self.rest, ""));
+        self.rest = after;
+        let room = RoomName::parse(word).map_err(|e| self.bad_name(e))?;
+        Ok(Some(room))
+    }
+
+    /// `[<room or nick>] [<count>] [before <id> | after <id>]`.
+    fn history(&mut self) -> Result<Request<'a>, Refusal> {
+        let mut of = HistoryOf::Current;
+        let mut word = self.word();
+        if let Some(name) = word
+            && name.starts_with('#')
+        {
+            of = HistoryOf::Room(RoomName::parse(name).map_err(|e| self.bad_name(e))?);
+            word = self.word();
+        } else if let Some(name) = word
+            && !name.starts_with(|c: char| c.is_ascii_digit())
+            && !matches!(name, "before" | "after")
+        {
+            of = HistoryOf::Nick(Nick::parse(name).map_err(|e| self.bad_name(e))?);
+            word = self.word();
+        }
+        let mut count = None;
+        if let Some(digits) = word.filter(|word| !matches!(*word, "before" | "after")) {
+            let number = parse_number(digits).and_then(|n| usize::try_from(n).ok());
+            count = Some(number.ok_or_else(|| self.bad())?);
+            word = self.word();
+        }
+        let mut id = || parse_number(self.need_word()?).ok_or_else(|| self.bad());
+        let side = match word {
+            None => Side::Newest,
+            Some("before") => Side::Before(id()?),
+            Some("after") => Side::After(id()?),
+            Some(_) => return Err(self.bad()),
+        };
+        Ok(Request::History { of, count, side })
     }
 
     /// The next word, past any spaces.
@@ -531,6 +623,27 @@ impl fmt::Display for Request<'_> {
                 JoinFrom::After(id) => write(&[verb, room.as_str(), &id.to_string()]),
                 JoinFrom::Reader(reader) => write(&[verb, room.as_str(), "AS", reader.as_str()]),
             },
+            Self::Seen { room, id } => write(&[verb, room.as_str(), &id.to_string()]),
+            Self::Search {
+                room: Some(room),
+                words,
+            } => write(&[verb, room.as_str(), words]),
+            Self::Search { room: None, words } => write(&[verb, words]),
+            Self::History { of, count, side } => {
+                let of = match of {
+                    HistoryOf::Current => None,
+                    HistoryOf::Room(room) => Some(room.to_string()),
+                    HistoryOf::Nick(nick) => Some(nick.to_string()),
+                };
+                let side = match side {
+                    Side::Newest => None,
+                    Side::Before(id) => Some(format!("before {id}")),
+                    Side::After(id) => Some(format!("after {id}")),
+                };
+                let count = count.map(|count| count.to_string());
+                let fields: Vec<String> = [of, count, side].into_iter().flatten().collect();
+                write(&[verb, &fields.join(" ")]);
+            }
             Self::Part { room } | Self::Who { room } | Self::Files { room } => {
                 write(&[verb, &name(room)])
             }
@@ -595,6 +708,15 @@ mod tests {
             "JOIN #ops 17",
             "JOIN #ops 0",
             "JOIN #ops AS hourly",
+            "SEEN #ops 17",
+            "HISTORY",
+            "HISTORY #ops",
+            "HISTORY #ops 10 before 17",
+            "HISTORY 10",
+            "HISTORY after 0",
+            "HISTORY bob 5 after 17",
+            "SEARCH on time",
+            "SEARCH #ops on time",
             "PART",
             "PART #ops",
             "ROOMS",

@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_io::{Async, Timer};
+use event_listener::EventListener;
 use futures_lite::future;
 use tracing::debug;
 
@@ -52,6 +53,8 @@ pub(super) struct Connection {
     pub(super) is_deaf: bool,
     /// The client has nothing more to say.
     pub(super) has_ended: bool,
+    /// It broke off rather than ended.
+    pub(super) is_reset: bool,
     /// The session knows that.
     is_end_told: bool,
     /// A transfer was cut: the connection ends without a word.
@@ -63,6 +66,7 @@ enum Next {
     Again,
     Wait { reads: bool },
     Transfer(Effect),
+    CatchUp,
     HangUp,
 }
 
@@ -72,7 +76,7 @@ impl Connection {
         server: Arc<Server>,
         stream: Async<TcpStream>,
         peer: SocketAddr,
-    ) -> io::Result<Self> {
+    ) -> io::Result<Box<Self>> {
         let local = stream.get_ref().local_addr()?;
         let now = server.clock.now();
         let mut world = server.world();
@@ -83,7 +87,8 @@ impl Connection {
         }
         drop(world);
         debug!(?id, %peer, "connected");
-        Ok(Self {
+        // Boxed, since a future holds what it was given twice.
+        Ok(Box::new(Self {
             server,
             stream,
             session,
@@ -94,19 +99,21 @@ impl Connection {
             is_blocked: false,
             is_deaf: false,
             has_ended: false,
+            is_reset: false,
             is_end_told: false,
             is_cut: false,
-        })
+        }))
     }
 
     /// Talks with the client until either has enough.
-    pub async fn run(mut self) {
+    pub async fn run(mut self: Box<Self>) {
         loop {
             match self.step() {
                 Next::Again => future::yield_now().await,
                 Next::Wait { reads } => self.wait(reads).await,
                 // Boxed, as all that is rare, so that the task of one that only talks is small.
                 Next::Transfer(effect) => Box::pin(self.transfer(effect)).await,
+                Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
             }
         }
@@ -125,12 +132,16 @@ impl Connection {
             return Next::Transfer(effect);
         }
         self.flush();
+        if !self.is_blocked && self.wants_past() {
+            return Next::CatchUp;
+        }
         let is_gone = self.is_deaf && self.is_end_told;
         if self.session.is_over() || self.is_cut || is_gone {
             return Next::HangUp;
         }
         let takes_lines = self.session.takes_lines(&self.server.config.limits);
-        match takes_lines && (self.is_readable || !self.input.is_empty() || self.owes_end()) {
+        let owes_end = self.owes_end() && self.session.is_settled();
+        match takes_lines && (self.is_readable || !self.input.is_empty() || owes_end) {
             true => Next::Again,
             false => Next::Wait {
                 reads: takes_lines && !self.has_ended,
@@ -159,13 +170,15 @@ impl Connection {
             if !self.session.is_ending() {
                 self.input = rest.to_vec();
             }
-            let is_last = effect.is_none() && self.owes_end();
+            self.session.take_kept(&mut world.chat);
+            let is_last = effect.is_none() && self.owes_end() && self.session.is_settled();
             let effect = match is_last && self.session.takes_lines(&server.config.limits) {
                 true => self.tell_end(&mut world, now),
                 false => effect,
             };
             // Whatever was read by now is answered before the end.
-            if world.is_stopping && self.input.is_empty() && effect.is_none() {
+            let is_answered = self.input.is_empty() && self.session.is_settled();
+            if world.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut world.chat, now);
             }
             let due = match self.is_end_told && !self.session.is_ending() {
@@ -189,6 +202,13 @@ impl Connection {
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
         let limits = &self.server.config.limits;
+        if let Some((line, end)) = self.session.take_held(&mut world.chat) {
+            match self.session.apply(&line, end, &mut world.chat, now) {
+                None => {}
+                Some(Effect::Append(draft)) => world.append(draft, now),
+                Some(effect) => return (bytes, Some(effect)),
+            }
+        }
         while self.session.takes_lines(limits)
             && let Some(item) = self.decoder.next(&mut bytes)
         {
@@ -260,6 +280,7 @@ impl Connection {
                 // What came before the reset was read before this. Half a line may have been cut: it goes.
                 self.decoder = LineDecoder::default();
                 self.is_deaf = true;
+                self.is_reset = true;
                 self.end_input();
                 0
             }
@@ -313,6 +334,11 @@ impl Connection {
         taken
     }
 
+    /// It reads so slowly that the log must be read for it.
+    pub(super) fn wants_past(&self) -> bool {
+        !self.is_deaf && self.session.catch_up(&self.server.world().chat).is_some()
+    }
+
     /// The input has ended and the session does not know.
     fn owes_end(&self) -> bool {
         self.has_ended && !self.is_end_told && self.input.is_empty()
@@ -344,6 +370,11 @@ impl Connection {
             }
         })
         .await;
+    }
+
+    /// Waits as [`Self::wait`] does, or until `other` ends.
+    pub(super) async fn wait_for(&mut self, other: EventListener) {
+        future::or(other, self.wait(false)).await;
     }
 
     /// The chat does without this connection from here on.

@@ -8,11 +8,12 @@ pub mod listen;
 mod transfer;
 mod world;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::{Async, Timer};
@@ -21,10 +22,14 @@ use futures_lite::{StreamExt, future};
 use smol::Executor;
 use tracing::{info, warn};
 
-use crate::chat::Now;
+use crate::chat::{Draft, Now};
 use crate::config::Config;
 use crate::files::Store;
-use crate::protocol::Time;
+use crate::files::live::Live;
+use crate::log::memory::MemoryLog;
+use crate::log::sqlite::SqliteLog;
+use crate::log::{Log, Outcome};
+use crate::protocol::{EventId, Time};
 use connection::Connection;
 use world::World;
 
@@ -41,6 +46,8 @@ pub enum Error {
     Listen(SocketAddr, io::Error),
     /// The folder for files cannot be used.
     Data(PathBuf, io::Error),
+    /// The log there cannot be used.
+    Log(PathBuf, crate::log::Error),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
 }
@@ -52,6 +59,7 @@ impl fmt::Display for Error {
             Self::Data(path, e) => {
                 write!(f, "cannot keep files in {}: {}", path.display(), Plain(e))
             }
+            Self::Log(path, e) => write!(f, "cannot keep a log in {}: {e}", path.display()),
             Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
         }
     }
@@ -61,6 +69,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
+            Self::Log(_, e) => Some(e),
         }
     }
 }
@@ -81,6 +90,8 @@ struct Server {
     config: Arc<Config>,
     world: Mutex<World>,
     store: Arc<Store>,
+    /// The files that are still coming in.
+    live: Mutex<HashMap<EventId, Arc<Live>>>,
     clock: Clock,
 }
 
@@ -107,6 +118,12 @@ impl Clock {
 }
 
 impl Server {
+    fn live(&self) -> MutexGuard<'_, HashMap<EventId, Arc<Live>>> {
+        self.live
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         // Nothing under this lock waits or panics; it is held for microseconds.
         self.world
@@ -141,12 +158,32 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     let clock = Clock {
         start: Instant::now(),
     };
+    let publisher = Arc::new(OnceLock::new());
+    let log = open_log(&config, &clock, publisher.clone())?;
+    let mut world = World::new(config.clone(), log.clone());
+    let known = log
+        .rooms()
+        .and_then(|rooms| Ok((rooms, log.file_totals()?)));
+    let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
+    world.chat.restore(rooms, files);
+    let digests = log.digests();
+    store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let server = Arc::new(Server {
-        world: Mutex::new(World::new(config.clone(), clock.first_id())),
+        world: Mutex::new(world),
         config,
         store: Arc::new(store),
+        live: Mutex::default(),
         clock,
     });
+    let _ = publisher.set(Arc::downgrade(&server));
+    let unfinished = log
+        .unfinished()
+        .map_err(|e| Error::Log(data_path(&server.config), e))?;
+    for (id, room, nick) in unfinished {
+        server
+            .world()
+            .take_back(id, &room, &nick, server.clock.now());
+    }
     let addresses: Vec<_> = listeners
         .iter()
         .filter_map(|l| l.local_addr().ok())
@@ -160,6 +197,7 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
             accepting.push(executor.spawn(accept));
         }
         let timing = executor.spawn(world::keep_time(server.clone()));
+        let trimming = executor.spawn(trim(server.clone()));
         listening(&addresses);
         signals.next().await;
         info!("stopping");
@@ -169,10 +207,67 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
             signals.next().await;
         };
         future::or(stop, again).await;
-        drop(timing);
+        drop((timing, trimming));
         Ok(())
     };
     smol::block_on(executor.run(serving))
+}
+
+/// Takes out what is to be kept no longer, now and every now and then.
+async fn trim(server: Arc<Server>) {
+    let limits = &server.config.limits;
+    if limits.keep.is_none() && limits.keep_bytes.is_none() {
+        return;
+    }
+    loop {
+        let now = server.clock.now().time;
+        let keep_ms = limits
+            .keep
+            .map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+        let before = keep_ms.map(|ms| Time(now.0.saturating_sub(ms)));
+        let bytes_max = limits.keep_bytes;
+        let log = server.world().log.clone();
+        let trimmed = smol::unblock(move || Ok((log.trim(before, bytes_max)?, log.file_totals()?)));
+        match trimmed.await {
+            Ok((released, files)) => {
+                server.world().chat.count_files(files);
+                transfer::release(&server, released);
+            }
+            Err::<_, crate::log::Error>(e) => warn!("cannot take out what is old: {e}"),
+        }
+        Timer::after(limits.trim_every).await;
+    }
+}
+
+/// The log in the data folder, which publishes what it has kept to the server that is then there; or the
+/// one in memory.
+fn open_log(
+    config: &Config,
+    clock: &Clock,
+    publisher: Arc<OnceLock<Weak<Server>>>,
+) -> Result<Arc<dyn Log>, Error> {
+    let Some(folder) = &config.data else {
+        let bytes_max = config.limits.memory_log_bytes_max;
+        return Ok(Arc::new(MemoryLog::new(clock.first_id(), bytes_max)));
+    };
+    let sink = move |batch: Vec<(Draft, Outcome)>| {
+        let Some(server) = publisher.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let mut world = server.world();
+        for (draft, outcome) in batch {
+            world.chat.publish(draft, outcome);
+        }
+        let released = world.settle();
+        drop(world);
+        transfer::release(&server, released);
+    };
+    let log = SqliteLog::open(folder, Box::new(sink));
+    Ok(Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?))
+}
+
+fn data_path(config: &Config) -> PathBuf {
+    config.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
 /// Ends every connection, and returns when all have ended or their time is over.

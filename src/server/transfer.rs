@@ -11,9 +11,11 @@ use tracing::warn;
 
 use super::Server;
 use super::connection::Connection;
-use crate::chat::File;
+use crate::chat::{Draft, Whole};
 use crate::files::Incoming;
-use crate::protocol::{Code, Digest, EventId, Verb};
+use crate::files::live::Live;
+use crate::log;
+use crate::protocol::{Code, Digest, EventId, FileName, Verb};
 use crate::session::{Effect, Upload, UploadError};
 
 /// How many bytes of a file are in memory at once; larger pieces are no faster.
@@ -22,7 +24,7 @@ const PIECE_BYTES: usize = 256 << 10;
 /// How an upload came to its end.
 enum Received {
     /// All of it, kept.
-    Whole(u64, Digest),
+    Whole(Whole),
     /// Nothing is kept, and so many bytes still come (all to the end of input for `None`).
     Refused(UploadError, Option<u64>),
     /// The server stops.
@@ -32,53 +34,238 @@ enum Received {
 impl Connection {
     /// Does what a request wants done before the next line is looked at.
     pub(super) async fn transfer(&mut self, effect: Effect) {
+        let mut next = Some(effect);
+        while let Some(effect) = next {
+            next = self.do_effect(effect).await;
+        }
+    }
+
+    async fn do_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
-            Effect::Append(_) => {} // is no transfer, and done where it arises
+            Effect::Append(draft) => self.append(draft),
+            Effect::Ask(question) => return self.ask(question).await,
+            Effect::Flush => {
+                self.flush_replies().await;
+                let now = self.server.clock.now();
+                return self.session.flushed(&mut self.server.world().chat, now);
+            }
+
             Effect::Receive(upload) => self.receive_upload(upload).await,
             Effect::Discard(length) => {
                 self.discard(length).await;
                 self.session.discarded();
             }
-            Effect::Send { id, file, offset } => self.send_file(id, &file, offset).await,
+            Effect::Send {
+                id,
+                name,
+                whole,
+                offset,
+            } => {
+                self.send_file(id, &name, whole, offset).await;
+            }
+            Effect::Follow { id, offset } => return self.follow(id, offset).await,
+        }
+        None
+    }
+
+    /// Asks the log once the client has taken what it was given, so that a long answer costs one piece.
+    async fn ask(&mut self, question: log::Question) -> Option<Effect> {
+        self.flush_replies().await;
+        let answer = self.read_log(question).await;
+        let now = self.server.clock.now();
+        let mut world = self.server.world();
+        let next = self.session.answered(answer, &mut world.chat, now);
+        let released = world.settle();
+        drop(world);
+        release(&self.server, released);
+        next
+    }
+
+    /// Waits until every reply is out, or nobody is there to take it.
+    async fn flush_replies(&mut self) {
+        loop {
+            self.server.world().looks(self.session.peer());
+            self.flush();
+            if self.is_deaf || !self.session.owes_replies() {
+                return;
+            }
+            match self.wants_past() {
+                true => self.catch_up().await,
+                false => self.wait(false).await,
+            }
         }
     }
 
+    /// Reads from the log what a slow reader has missed.
+    pub(super) async fn catch_up(&mut self) {
+        let question = self.session.catch_up(&self.server.world().chat);
+        let Some((room, question)) = question else {
+            return;
+        };
+        let answer = self.read_log(question).await;
+        let now = self.server.clock.now();
+        self.session
+            .caught_up(room, answer, &mut self.server.world().chat, now);
+    }
+
+    async fn read_log(&self, question: log::Question) -> Option<log::Answer> {
+        let log = self.server.world().log.clone();
+        let answer = unblock(move || log::answer(&*log, &question)).await;
+        answer
+            .inspect_err(|e| warn!("cannot read the log: {e}"))
+            .ok()
+    }
+
     async fn receive_upload(&mut self, upload: Upload) {
-        let received = self.receive(&upload).await;
+        let store = self.server.store.clone();
+        let begun = unblock(move || store.begin()).await;
+        let (received, live) = match begun {
+            Err(e) => (Received::Refused(disk_error(&e), upload.length), None),
+            Ok(incoming) => {
+                let live = match upload.length {
+                    Some(_) => None,
+                    None => self.go_live(&upload, &incoming).await,
+                };
+                (self.receive(&upload, incoming, live.as_ref()).await, live)
+            }
+        };
         let (outcome, rest) = match received {
             Received::Cut => {
                 self.is_cut = true;
-                return;
+                let text = "the server is stopping".into();
+                let error = UploadError {
+                    code: Code::ShuttingDown,
+                    text,
+                    closes: true,
+                };
+                (Err(error), Some(0))
             }
-            Received::Whole(length, digest) => (Ok((length, digest)), Some(0)),
+            Received::Whole(whole) => (Ok(whole), Some(0)),
             Received::Refused(error, rest) => (Err(error), rest),
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
-        let now = self.server.clock.now();
-        {
-            let mut world = self.server.world();
-            if let Some(Effect::Append(draft)) =
-                self.session.received(upload, outcome, &mut world.chat, now)
-            {
-                world.append(draft, now);
-            }
-            let released = world.settle();
-            drop(world);
-            release(&self.server, released);
+        let end = outcome.as_ref().ok().copied();
+        let effect = {
+            let now = self.server.clock.now();
+            let id = live.as_ref().map(|live| live.id);
+            let chat = &mut self.server.world().chat;
+            self.session.received(upload, id, outcome, chat, now)
+        };
+        if let Some(Effect::Append(draft)) = effect {
+            self.append(draft);
+        }
+        if let Some(live) = live {
+            // Its followers end once others could be told of it.
+            self.settle().await;
+            live.end(end);
+            self.server.live().remove(&live.id);
         }
         if !closes && rest != Some(0) {
             self.discard(rest).await;
         }
     }
 
-    async fn receive(&mut self, upload: &Upload) -> Received {
-        let store = self.server.store.clone();
+    /// Announces a file of unknown length; `None` when that could not be kept.
+    async fn go_live(&mut self, upload: &Upload, incoming: &Incoming) -> Option<Arc<Live>> {
+        let file = incoming
+            .reader()
+            .inspect_err(|e| warn!("cannot share a file: {e}"))
+            .ok()?;
+        let effect = self.session.announce(upload, &self.server.world().chat);
+        if let Effect::Append(draft) = effect {
+            self.append(draft);
+        }
+        self.settle().await;
+        let id = self.session.announced(&mut self.server.world().chat)??;
+        let live = Arc::new(Live::new(id, upload.name.clone(), file));
+        self.server.live().insert(id, live.clone());
+        self.flush();
+        Some(live)
+    }
+
+    fn append(&mut self, draft: Draft) {
+        let now = self.server.clock.now();
+        let mut world = self.server.world();
+        world.append(draft, now);
+        let released = world.settle();
+        drop(world);
+        release(&self.server, released);
+    }
+
+    /// Waits until all that was said is kept, or cannot be.
+    async fn settle(&mut self) {
+        loop {
+            {
+                let mut world = self.server.world();
+                world.looks(self.session.peer());
+                self.session.take_kept(&mut world.chat);
+            }
+            if self.session.is_settled() {
+                return;
+            }
+            self.wait(false).await;
+        }
+    }
+
+    /// Sends a file that is still coming in, as it comes.
+    async fn follow(&mut self, id: EventId, mut offset: u64) -> Option<Effect> {
+        let live = self.server.live().get(&id).cloned();
+        let Some(live) = live else {
+            // It is whole by now, or gone.
+            return self.session.find_file(id, offset);
+        };
+        loop {
+            let grown = live.grown();
+            self.flush_replies().await;
+            let (length, end) = live.progress();
+            if self.is_deaf {
+                break;
+            }
+            if offset < length {
+                let wanted = piece_bytes(Some(length - offset));
+                let file = live.clone();
+                let read = unblock(move || {
+                    let mut piece = vec![0; wanted];
+                    file.read(&mut piece, offset).map(|()| piece)
+                });
+                let piece = match read.await {
+                    Ok(piece) => piece,
+                    Err(e) => {
+                        warn!("cannot read file {id}: {e}");
+                        self.session.failed(
+                            Verb::Download,
+                            "the file cannot be read; the server's log tells why",
+                        );
+                        return None;
+                    }
+                };
+                let header = format!("DATA {id} {wanted} - {}\n", live.name);
+                let bytes = [header.as_bytes(), &piece].concat();
+                self.is_deaf |= self.write_all(&bytes).await.is_err();
+                offset += wanted as u64;
+                continue;
+            }
+            match end {
+                Some(Some(_)) => break,
+                Some(None) => {
+                    self.session.lost_file(id);
+                    return None;
+                }
+                None => self.wait_for(grown).await,
+            }
+        }
+        self.session.sent_file(id);
+        None
+    }
+
+    async fn receive(
+        &mut self,
+        upload: &Upload,
+        mut incoming: Incoming,
+        live: Option<&Arc<Live>>,
+    ) -> Received {
         let most = self.server.config.limits.upload_bytes_max;
         let mut left = upload.length;
-        let mut incoming = match unblock(move || store.begin()).await {
-            Ok(incoming) => incoming,
-            Err(e) => return Received::Refused(disk_error(&e), left),
-        };
         let mut piece = vec![0; piece_bytes(left)];
         loop {
             let Ok(taken) = self.next_bytes(&mut piece, left).await else {
@@ -88,13 +275,28 @@ impl Connection {
                 break;
             }
             if incoming.length() + taken as u64 > most {
-                let text = format!("a file has at most {most} bytes here");
+                let text = format!("a file has at most {most} bytes here").into();
                 let error = UploadError {
                     code: Code::TooLarge,
-                    text: text.into(),
+                    text,
                     closes: true,
                 };
                 return Received::Refused(error, left);
+            }
+            if self
+                .server
+                .world()
+                .chat
+                .is_over_quota(incoming.length() + taken as u64)
+            {
+                let text = "that is more than all files together may have; REMOVE some".into();
+                let error = UploadError {
+                    code: Code::Quota,
+                    text,
+                    closes: false,
+                };
+                let rest = left.map(|left| left.saturating_sub(taken as u64));
+                return Received::Refused(error, rest);
             }
             left = left.map(|left| left.saturating_sub(taken as u64));
             let written = unblock(move || {
@@ -106,12 +308,15 @@ impl Connection {
             if let Err(e) = result {
                 return Received::Refused(disk_error(&e), left);
             }
+            if let Some(live) = live {
+                live.grow(incoming.length());
+            }
         }
-        if left.is_some_and(|left| left > 0) {
-            let text = "the input ended before the file did";
+        if left.is_some_and(|left| left > 0) || (left.is_none() && self.is_reset) {
+            let text = "the input ended before the file did".into();
             let error = UploadError {
                 code: Code::Incomplete,
-                text: text.into(),
+                text,
                 closes: true,
             };
             return Received::Refused(error, Some(0));
@@ -132,7 +337,10 @@ impl Connection {
         }
         let store = self.server.store.clone();
         match unblock(move || store.keep(incoming, digest)).await {
-            Ok(()) => Received::Whole(length, digest),
+            Ok(()) => Received::Whole(Whole {
+                length,
+                sha256: digest,
+            }),
             Err(e) => Received::Refused(disk_error(&e), Some(0)),
         }
     }
@@ -193,16 +401,13 @@ impl Connection {
         }
     }
 
-    async fn send_file(&mut self, id: EventId, file: &File, offset: u64) {
+    async fn send_file(&mut self, id: EventId, name: &FileName, whole: Whole, offset: u64) {
         // Bytes come in one piece, after every reply before them.
-        loop {
-            self.flush();
-            if self.is_deaf || !self.session.owes_replies() {
-                break;
-            }
-            self.wait(false).await;
-        }
-        let (length, digest) = (file.file.length, file.file.sha256);
+        self.flush_replies().await;
+        let Whole {
+            length,
+            sha256: digest,
+        } = whole;
         let store = self.server.store.clone();
         let opened = unblock(move || {
             let mut opened = store.get(digest)?;
@@ -220,7 +425,7 @@ impl Connection {
             }
         };
         let mut left = length.saturating_sub(offset);
-        let mut piece = format!("DATA {id} {left} {digest} {}\n", file.file.name).into_bytes();
+        let mut piece = format!("DATA {id} {left} {digest} {name}\n").into_bytes();
         while !self.is_deaf {
             if !piece.is_empty() && self.write_all(&piece).await.is_err() {
                 self.is_deaf = true;

@@ -10,9 +10,10 @@ use async_io::Timer;
 use futures_lite::FutureExt;
 
 use super::Server;
-use crate::chat::{Chat, Draft, Now, PeerId, Place};
+use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
-use crate::protocol::{Digest, EventId};
+use crate::log::{Entry, Log};
+use crate::protocol::{Digest, EventId, RoomName};
 
 /// The chat, and who waits for it.
 ///
@@ -27,7 +28,7 @@ pub(super) struct World {
     /// What the timekeeper waits for, and how it is told of something earlier.
     next_alarm: Option<Duration>,
     timekeeper: Option<Waker>,
-    next_id: u64,
+    pub log: Arc<dyn Log>,
     /// The server ends; so does every connection, once what it read is answered.
     pub is_stopping: bool,
 }
@@ -41,14 +42,14 @@ struct Seat {
 }
 
 impl World {
-    pub fn new(config: Arc<Config>, first_id: u64) -> Self {
+    pub fn new(config: Arc<Config>, log: Arc<dyn Log>) -> Self {
         Self {
             chat: Chat::new(config),
             seats: Vec::new(),
             alarms: BTreeSet::new(),
             next_alarm: None,
             timekeeper: None,
-            next_id: first_id,
+            log,
             is_stopping: false,
         }
     }
@@ -74,16 +75,28 @@ impl World {
         }
     }
 
-    /// Keeps what was said and publishes it. Until there is a log, the tail is all there is.
+    /// Hands what was said to the log; it is published once it is kept, which with a log in memory is now.
     pub fn append(&mut self, draft: Draft, now: Now) {
-        let id = match draft.place {
-            Place::Room(_) => {
-                self.next_id += 1;
-                EventId::new(self.next_id)
-            }
+        let room = match draft.place {
+            Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
             Place::Nick(_) | Place::Everyone => None,
         };
-        self.chat.publish(draft, id, now.time);
+        if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, now.time) {
+            self.chat.publish(draft, outcome);
+        }
+    }
+
+    /// Takes back a file that was cut off by the end of an earlier server.
+    pub fn take_back(&mut self, file: EventId, room: &RoomName, nick: &str, now: Now) {
+        if let Some(room) = self.chat.find_room(room) {
+            let draft = Draft {
+                place: Place::Room(room),
+                author: PeerId::NOBODY,
+                what: What::Remove(file, Removed::File(None)),
+                body: format!("{nick} {file}"),
+            };
+            self.append(draft, now);
+        }
     }
 
     /// Wakes whoever has something to read or to do by now; called at the end of each change. Returns

@@ -1,8 +1,7 @@
 //! Lists: each line is made when it is sent, so a list of ten thousand costs no more than one of ten.
 
-use super::talker;
 use crate::chat::{Chat, NickId, RoomId};
-use crate::protocol::{Event, EventId, Verb, event::words};
+use crate::protocol::{Verb, event::words};
 
 /// A list, and how far it has got.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +17,6 @@ pub(super) struct List {
 enum What {
     Rooms(Option<RoomId>),
     Members(RoomId, Option<NickId>),
-    Files(RoomId, Option<EventId>),
     /// The next line of the help on one verb, or on all.
     Help(Option<Verb>, usize),
 }
@@ -38,10 +36,6 @@ impl List {
 
     pub fn members(room: RoomId) -> Self {
         Self::new(What::Members(room, None))
-    }
-
-    pub fn files(room: RoomId) -> Self {
-        Self::new(What::Files(room, None))
     }
 
     pub fn help(verb: Option<Verb>) -> Self {
@@ -86,33 +80,6 @@ impl List {
                     false => words(out, &["USER", room, nick]),
                 }
             }),
-            What::Files(room, after) => {
-                let room = chat.room(*room);
-                let next = room.and_then(|room| Some((room, room.file_after(*after)?)));
-                next.map(|(room, (id, file))| {
-                    *after = Some(id);
-                    if is_talk {
-                        let line = format!(
-                            "   {id}  {}, {}, from {}, {}",
-                            file.file.name,
-                            talker::size(file.file.length),
-                            file.nick,
-                            talker::day_and_time(file.time, chat.utc_offset_s)
-                        );
-                        out.extend_from_slice(line.as_bytes());
-                        return;
-                    }
-                    out.extend_from_slice(format!("PAST {id} {} ", file.time).as_bytes());
-                    let event = Event::File {
-                        room: room.name.as_str().into(),
-                        nick: (&*file.nick).into(),
-                        file: id.get(),
-                        length: Some(file.file.length),
-                        name: file.file.name.as_str().into(),
-                    };
-                    event.encode(out);
-                })
-            }
             What::Help(verb, next) => {
                 let verb = match verb {
                     Some(verb) => Some(*verb).filter(|_| *next == 0),
@@ -151,11 +118,9 @@ impl List {
         let line = match (self.what, self.is_talk) {
             (What::Rooms(_), false) => format!("OK ROOMS {count}"),
             (What::Members(..), false) => format!("OK WHO {count}"),
-            (What::Files(..), false) => format!("OK FILES {count}"),
             (What::Help(..), false) => "OK HELP".into(),
             (What::Rooms(_), true) => format!("-- {count} rooms, each with how many are in it"),
             (What::Members(room, _), true) => format!("-- {count} in {}", name(room)),
-            (What::Files(room, _), true) => format!("-- {count} files in {}", name(room)),
             (What::Help(..), true) => {
                 "-- anything else that you type is said; // says a line that begins with a slash"
                     .into()

@@ -6,6 +6,7 @@
 //! the cursors advance together ([`output`]). What takes time (keeping a message, moving a file's bytes)
 //! is an [`Effect`] for the driver, which comes back with what became of it.
 
+mod ask;
 mod list;
 pub mod output;
 mod request;
@@ -16,15 +17,18 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::chat::{Chat, Draft, File, NewFile, NickId, Now, PeerId, Place, RoomId, What};
+use crate::chat::{
+    Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, Removed, RoomId, What, Whole,
+};
 use crate::config::Limits;
+use crate::log::{Question, Reader};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, is_in_step};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
 
-use output::{Pending, Then};
+use output::{Pending, Shown, Then};
 
 /// What a session wants done that it cannot do itself. At most one comes from a line, and while a file
 /// is on its way the session takes no further line.
@@ -43,11 +47,26 @@ pub enum Effect {
     Send {
         /// Its number.
         id: EventId,
-        /// What it is.
-        file: Box<File>,
+        /// What it is called.
+        name: FileName,
+        /// Its length and digest.
+        whole: Whole,
         /// How many of its bytes the client has.
         offset: u64,
     },
+    /// The same for a file that is still coming in: as it comes, in pieces with a `DATA` line each; or,
+    /// when it is no longer coming, come back with [`Session::find_file`].
+    Follow {
+        /// Its number.
+        id: EventId,
+        /// How many of its bytes the client has.
+        offset: u64,
+    },
+    /// Once the client has taken what it was given, ask the log this and come back with
+    /// [`Session::answered`].
+    Ask(Question),
+    /// Once all replies are out, come back with [`Session::flushed`].
+    Flush,
 }
 
 /// A file that a client is about to send.
@@ -94,8 +113,38 @@ struct Membership {
     room: RoomId,
     /// The next entry of the room's tail to be sent.
     cursor: Seq,
+    /// The newest logged event that was sent, or that stood there when it was entered; 0 for none.
+    seen: u64,
+    /// The entry up to which what is not logged has been told to be left out.
+    gap_to: Seq,
+    /// The place that is kept for a script under this name.
+    reader: Option<Box<Reader>>,
     /// `PART` has been asked; what came before it is still sent.
     is_leaving: bool,
+    /// Its past is being sent; the live events wait for the reply to `JOIN`.
+    is_held: bool,
+}
+
+impl Membership {
+    fn new(room: RoomId, chat: &Chat) -> Self {
+        Self {
+            room,
+            cursor: chat.end(Place::Room(room)),
+            seen: chat.room(room).map_or(0, |room| room.last_id()),
+            gap_to: 0,
+            reader: None,
+            is_leaving: false,
+            is_held: false,
+        }
+    }
+
+    /// Whether logged events that it has not been sent are in the log alone.
+    fn is_behind(&self, chat: &Chat) -> bool {
+        let tail = chat.tail(Place::Room(self.room));
+        tail.is_some_and(|tail| {
+            !self.is_held && self.cursor < tail.first() && tail.seq_after(self.seen).is_none()
+        })
+    }
 }
 
 /// The state of one connection.
@@ -111,6 +160,16 @@ pub struct Session {
     /// How far it has read what its nick was told.
     told: Seq,
     pending: VecDeque<Pending>,
+    /// What became of the first so many [`Pending::Kept`].
+    kept: VecDeque<Result<Kept, Code>>,
+    /// How many more are being kept.
+    unkept: usize,
+    /// A line that waits until those are kept, since it must see their effect.
+    held: Option<Box<(Vec<u8>, LineEnd)>>,
+    /// What was asked of the log.
+    asked_log: Option<Box<ask::Asked>>,
+    /// What a slow reader has missed, read from the log.
+    page: Option<Box<output::Page>>,
     /// How many bytes of text are in `pending`.
     pending_bytes: usize,
     /// The rest of a line of which a part has been sent.
@@ -148,6 +207,11 @@ impl Session {
             notes: chat.end(Place::Everyone),
             told: 0,
             pending: VecDeque::new(),
+            kept: VecDeque::new(),
+            unkept: 0,
+            held: None,
+            asked_log: None,
+            page: None,
             pending_bytes: 0,
             unsent: Vec::new(),
             input: Dialect::Plain,
@@ -176,7 +240,7 @@ impl Session {
         let is_listing = matches!(self.pending.back(), Some(Pending::List(_)));
         let has_space =
             self.pending.len() < limits.replies_max && self.pending_bytes < REPLY_BYTES_MAX;
-        !self.is_busy && !self.is_ending && !is_listing && has_space
+        !self.is_busy && !self.is_ending && !is_listing && has_space && self.held.is_none()
     }
 
     /// Whether it has ended and everything is out: the server closes its side now.
@@ -221,6 +285,12 @@ impl Session {
             Dialect::Talker => self.read_talk(line),
             Dialect::Plain | Dialect::Stamped => Request::parse(line),
         };
+        if let Ok(Some(request)) = &read
+            && !self.may_go_ahead(request, chat)
+        {
+            self.held = Some(Box::new((line.to_vec(), end)));
+            return None;
+        }
         let done = match read {
             Ok(None) => Ok(None),
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
@@ -236,6 +306,31 @@ impl Session {
             self.refuse(&refusal);
             None
         })
+    }
+
+    /// Whether a request may be done before all that was said is kept: only what is said itself, which the
+    /// log keeps in order.
+    fn may_go_ahead(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
+        if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
+            return true;
+        }
+        self.take_kept(chat);
+        self.unkept == 0
+    }
+
+    /// Takes the line that waited for what was said before it, once that is kept.
+    pub fn take_held(&mut self, chat: &mut Chat) -> Option<(Vec<u8>, LineEnd)> {
+        self.held.as_ref()?;
+        self.take_kept(chat);
+        match self.unkept {
+            0 => self.held.take().map(|held| *held),
+            _ => None,
+        }
+    }
+
+    /// Whether all that was said is kept and no line waits for it.
+    pub fn is_settled(&self) -> bool {
+        self.unkept == 0 && self.held.is_none()
     }
 
     /// A line was too long and has been skipped; this is how it began.
@@ -316,50 +411,104 @@ impl Session {
         }
         self.has_spoken = true;
         let greeting = format!(
-            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. Nothing is kept once the server stops.\n",
+            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. {}\n",
             crate::protocol::VERSION,
-            chat.config.name
+            chat.config.name,
+            chat.config.keeping()
         );
         self.push(greeting.into_bytes(), Then::Nothing);
     }
 
-    /// An upload has ended: announces the file, or refuses it.
+    /// A file of unknown length begins to come: announces it, so that it can be followed.
+    pub fn announce(&mut self, upload: &Upload, chat: &Chat) -> Effect {
+        let file = NewFile {
+            name: upload.name.clone(),
+            whole: None,
+        };
+        let what = What::File(Box::new(file));
+        self.append(
+            Verb::Upload,
+            Place::Room(upload.room),
+            what,
+            "",
+            Shown::Nothing,
+            chat,
+        )
+    }
+
+    /// The number under which the file was announced, once it is; then whether it was.
+    pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
+        self.take_kept(chat);
+        let last = self.kept.back().filter(|_| self.unkept == 0);
+        last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
+    }
+
+    /// An upload has ended: announces the file (or, one that was `live`, that it is whole), or refuses it.
     pub fn received(
         &mut self,
         upload: Upload,
-        outcome: Result<(u64, Digest), UploadError>,
+        live: Option<EventId>,
+        outcome: Result<Whole, UploadError>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
         self.is_busy = false;
         self.is_after_upload = true;
-        match outcome {
-            Ok((length, sha256)) => {
+        let place = Place::Room(upload.room);
+        match (outcome, live) {
+            (Ok(whole), None) => {
                 let file = NewFile {
                     name: upload.name,
-                    length,
-                    sha256,
+                    whole: Some(whole),
                 };
                 let what = What::File(Box::new(file));
-                let shown = format!("{length} {sha256}");
+                let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
+                Some(self.append(Verb::Upload, place, what, "", shown, chat))
+            }
+            (Ok(whole), Some(id)) => {
+                let text = format!("{id} {} {}", whole.length, whole.sha256);
+                let shown = Shown::Text(text.as_str().into());
                 Some(self.append(
                     Verb::Upload,
-                    Place::Room(upload.room),
-                    what,
-                    "",
-                    Some(shown),
+                    place,
+                    What::Stored(id, whole),
+                    &text,
+                    shown,
                     chat,
                 ))
             }
-            Err(error) => {
+            (Err(error), live) => {
                 let refusal = Refusal::new(Verb::Upload, error.code, error.text);
+                let effect = live.map(|id| {
+                    let what = What::Remove(id, Removed::File(None));
+                    self.append(
+                        Verb::Upload,
+                        place,
+                        what,
+                        &id.to_string(),
+                        Shown::Nothing,
+                        chat,
+                    )
+                });
                 match error.closes {
                     true => self.end(refusal, chat, now),
                     false => self.refuse(&refusal),
                 }
-                None
+                effect
             }
         }
+    }
+
+    /// Asks again for a file that was still coming in a moment ago.
+    pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
+        self.ask_file(id, offset)
+    }
+
+    /// A file that was being followed is not to be: its sender broke off.
+    pub fn lost_file(&mut self, id: EventId) {
+        self.is_busy = false;
+        let text = format!("file {id} was broken off by its sender");
+        self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
     /// The bytes of a refused upload have been dropped.
@@ -380,17 +529,12 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
-    /// Learns which of the things that it appended are kept now.
+    /// Learns what became of the things that it appended.
     pub fn take_kept(&mut self, chat: &mut Chat) {
-        let mut kept = chat.take_kept(self.peer).into_iter();
-        let mut next = kept.next();
-        for pending in &mut self.pending {
-            if let Pending::Kept(reply) = pending
-                && reply.kept.is_none()
-            {
-                reply.kept = next.take();
-                next = kept.next();
-            }
+        if self.unkept > 0 {
+            let kept = chat.take_kept(self.peer);
+            self.unkept = self.unkept.saturating_sub(kept.len());
+            self.kept.extend(kept);
         }
     }
 
@@ -481,7 +625,7 @@ impl Session {
         place: Place,
         what: What,
         text: &str,
-        shown: Option<String>,
+        shown: Shown,
         chat: &Chat,
     ) -> Effect {
         let nick = self.nick.and_then(|nick| chat.holder(nick));
@@ -492,12 +636,9 @@ impl Session {
             body.push(' ');
             body.push_str(text);
         }
-        self.pending.push_back(Pending::Kept(output::KeptReply {
-            verb,
-            place,
-            shown: shown.map(String::into_boxed_str),
-            kept: None,
-        }));
+        self.pending
+            .push_back(Pending::Kept(output::KeptReply { verb, place, shown }));
+        self.unkept += 1;
         Effect::Append(Draft {
             place,
             author: self.peer,

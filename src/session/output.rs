@@ -4,12 +4,16 @@
 //! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
 //! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
 
+use std::collections::VecDeque;
+
 use memchr::{memchr, memchr_iter};
 
 use super::list::List;
 use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
-use crate::protocol::Verb;
+use crate::log::Record;
+use crate::protocol::request::Refusal;
+use crate::protocol::{EventId, Time, Verb};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits for its turn.
@@ -32,10 +36,32 @@ pub(super) enum Pending {
 pub(super) struct KeptReply {
     pub verb: Verb,
     pub place: Place,
-    /// What `OK` tells besides id and time.
-    pub shown: Option<Box<str>>,
-    /// `None` while it is not kept.
-    pub kept: Option<Kept>,
+    pub shown: Shown,
+}
+
+/// What the reply to something that was kept tells.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// Its id and time.
+    IdAndTime,
+    /// Its id and this.
+    IdAnd(Box<str>),
+    /// This.
+    Text(Box<str>),
+    /// It is no reply to a request.
+    Nothing,
+}
+
+/// What a reader that fell out of a room's tail has missed, read from the log: it goes from here back into
+/// the tail.
+#[derive(Debug)]
+pub(super) struct Page {
+    pub room: RoomId,
+    pub records: Vec<Record>,
+    /// The first that has not been sent.
+    pub next: usize,
+    /// Something is left out before these, which is still to be told.
+    pub has_gap: bool,
 }
 
 /// What happens once a reply is out.
@@ -57,6 +83,8 @@ pub struct Batch {
     runs: Vec<Run>,
     /// How far each of the session's rooms is read with this batch; `None` once left.
     cursors: Vec<Option<Seq>>,
+    /// How far the session's page is read with this batch.
+    page_next: Option<usize>,
 }
 
 /// How many bytes a batch has at most, but for one line: enough that the cost of a write is in its bytes.
@@ -79,6 +107,10 @@ enum Step {
     /// Lines of the list that is the first pending reply are out.
     Listed(List),
     Room(RoomId, Seq),
+    /// It is told that something is left out of the page's room.
+    Gap,
+    /// The page is read up to there.
+    Paged(usize),
     Notes(Seq),
     Told(Seq),
 }
@@ -98,6 +130,7 @@ impl Batch {
         self.bytes.clear();
         self.runs.clear();
         self.cursors.clear();
+        self.page_next = None;
     }
 
     fn is_full(&self) -> bool {
@@ -124,6 +157,7 @@ impl Session {
             .cursors
             .extend(self.rooms.iter().map(|membership| Some(membership.cursor)));
         let mut dialect = self.output;
+        let mut kept = self.kept.iter();
         for pending in &self.pending {
             if batch.is_full() {
                 return;
@@ -131,7 +165,7 @@ impl Session {
             match pending {
                 Pending::Text { text, after, then } => {
                     if let Some((room, seq)) = after
-                        && !self.fill_room(*room, *seq, dialect, chat, batch)
+                        && !self.fill_room(*room, *seq, None, dialect, chat, batch)
                     {
                         return;
                     }
@@ -148,14 +182,28 @@ impl Session {
                         Then::Close => return,
                     }
                 }
-                Pending::Kept(reply) => {
-                    let Some(kept) = reply.kept else {
-                        return;
-                    };
-                    if !self.fill_own(reply, kept, dialect, chat, batch) {
-                        return;
+                Pending::Kept(reply) => match kept.next() {
+                    None => return,
+                    Some(Ok(kept)) => {
+                        if !self.fill_own(reply, *kept, dialect, chat, batch) {
+                            return;
+                        }
                     }
-                }
+                    Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
+                    Some(Err(code)) => {
+                        let refusal = Refusal::new(
+                            reply.verb,
+                            *code,
+                            "it could not be kept; the server's log tells why",
+                        );
+                        let line = match dialect {
+                            Dialect::Talker => format!("! {}\n", refusal.text),
+                            Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
+                        };
+                        batch.bytes.extend_from_slice(line.as_bytes());
+                        batch.run(Step::Reply);
+                    }
+                },
                 Pending::List(list) => {
                     let mut list = List::clone(list);
                     while list.write_next(chat, &mut batch.bytes) {
@@ -181,7 +229,7 @@ impl Session {
         for n in 0..count {
             let at = (usize::from(self.turn) + n) % count;
             if let Some(membership) = self.rooms.get(at) {
-                self.fill_room(membership.room, Seq::MAX, dialect, chat, batch);
+                self.fill_room(membership.room, Seq::MAX, None, dialect, chat, batch);
             }
         }
     }
@@ -237,7 +285,9 @@ impl Session {
             Step::Room(room, seq) => (line, Step::Room(room, seq.saturating_sub(after))),
             Step::Notes(seq) => (line, Step::Notes(seq.saturating_sub(after))),
             Step::Told(seq) => (line, Step::Told(seq.saturating_sub(after))),
-            step @ (Step::Unsent | Step::Reply | Step::Listed(_)) => (rest.len(), step),
+            step @ (Step::Unsent | Step::Reply | Step::Listed(_) | Step::Gap | Step::Paged(_)) => {
+                (rest.len(), step)
+            }
         };
         let is_whole = kept == rest.len();
         let kept = rest.get(..kept).unwrap_or_default().to_vec();
@@ -259,23 +309,69 @@ impl Session {
             Step::Room(room, seq) => {
                 // Of a room that was left and entered again, the older membership comes first.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
+                    let tail = chat.tail(Place::Room(room));
+                    let last = tail.and_then(|tail| tail.last_id(membership.cursor, seq));
+                    membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
                 }
+            }
+            Step::Gap => {
+                if let Some(page) = &mut self.page {
+                    page.has_gap = false;
+                }
+                self.turn_page(chat);
+            }
+            Step::Paged(next) => {
+                if let Some(page) = &mut self.page {
+                    page.next = next;
+                }
+                self.turn_page(chat);
             }
             Step::Listed(progress) => {
                 if let Some(Pending::List(list)) = self.pending.front_mut() {
                     **list = progress;
                 }
             }
-            Step::Reply => {
-                if let Some(Pending::Text { text, then, .. }) = self.pending.pop_front() {
+            Step::Reply => match self.pending.pop_front() {
+                Some(Pending::Text { text, then, .. }) => {
                     self.pending_bytes = self.pending_bytes.saturating_sub(text.len());
                     self.after_reply(then);
                 }
+                Some(Pending::Kept(_)) => {
+                    self.kept.pop_front();
+                }
+                Some(Pending::List(_)) | None => {}
+            },
+        }
+        // A session that waits holds no queue: an idle connection costs nothing for having spoken.
+        if self.pending.is_empty() {
+            self.pending = VecDeque::new();
+            if self.kept.is_empty() {
+                self.kept = VecDeque::new();
             }
         }
-        if self.pending.is_empty() && self.pending.capacity() > 8 {
-            self.pending = std::collections::VecDeque::new();
+    }
+
+    /// What the page has been read to is seen; at its end the reader is back in the tail, if that still
+    /// has what follows.
+    fn turn_page(&mut self, chat: &Chat) {
+        let Some(page) = &self.page else {
+            return;
+        };
+        let Some(membership) = self.rooms.iter_mut().find(|m| m.room == page.room) else {
+            self.page = None;
+            return;
+        };
+        let last = page
+            .next
+            .checked_sub(1)
+            .and_then(|last| page.records.get(last));
+        membership.seen = last.map_or(membership.seen, |record| record.id.get());
+        if page.next >= page.records.len() && !page.has_gap {
+            let tail = chat.tail(Place::Room(page.room));
+            let back = tail.and_then(|tail| tail.seq_after(membership.seen));
+            membership.cursor = back.unwrap_or(membership.cursor).max(membership.cursor);
+            self.page = None;
         }
     }
 
@@ -298,21 +394,33 @@ impl Session {
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` before `to`; false when the batch is full before that.
+    /// Writes the events of `room` before the entry `to`, which is `own` in the log; false when there are
+    /// more than the batch or the present page holds.
     fn fill_room(
         &self,
         room: RoomId,
         to: Seq,
+        own: Option<EventId>,
         dialect: Dialect,
         chat: &Chat,
         batch: &mut Batch,
     ) -> bool {
-        let Some((at, from)) = self
-            .reading(room, batch)
-            .and_then(|at| Some((at, batch.cursors.get(at).copied()??)))
-        else {
+        let at = self.reading(room, batch);
+        let Some((at, membership, from)) = at.and_then(|at| {
+            let cursor = batch.cursors.get(at).copied()??;
+            Some((at, self.rooms.get(at)?, cursor))
+        }) else {
             return true;
         };
+        if membership.is_held {
+            return true;
+        }
+        if let Some(page) = self.page.as_deref().filter(|page| page.room == room) {
+            return self.fill_page(page, own, dialect, chat, batch);
+        }
+        if membership.is_behind(chat) {
+            return false;
+        }
         let place = Place::Room(room);
         let next = self.fill_span(place, from, to, dialect, chat, batch);
         if let Some(cursor) = batch.cursors.get_mut(at) {
@@ -329,6 +437,45 @@ impl Session {
             self.fill_tail(Place::Nick(nick), self.told, self.input, chat, &mut batch);
         }
         batch.bytes
+    }
+
+    /// Writes the records of a page before `own`; false when that is not among them.
+    fn fill_page(
+        &self,
+        page: &Page,
+        own: Option<EventId>,
+        dialect: Dialect,
+        chat: &Chat,
+        batch: &mut Batch,
+    ) -> bool {
+        let place = Place::Room(page.room);
+        if page.has_gap && batch.page_next.is_none() {
+            self.write_gap(place, dialect, chat, &mut batch.bytes);
+            batch.run(Step::Gap);
+        }
+        let mut next = batch.page_next.unwrap_or(page.next);
+        batch.page_next = Some(next);
+        while let Some(record) = page.records.get(next) {
+            if own.is_some_and(|own| own <= record.id) {
+                return true;
+            }
+            if batch.is_full() {
+                return false;
+            }
+            self.write_event(
+                place,
+                Some(record.id),
+                record.time,
+                &record.line,
+                dialect,
+                chat,
+                &mut batch.bytes,
+            );
+            next += 1;
+            batch.page_next = Some(next);
+            batch.run(Step::Paged(next));
+        }
+        false
     }
 
     fn fill_tail(&self, place: Place, from: Seq, dialect: Dialect, chat: &Chat, batch: &mut Batch) {
@@ -371,7 +518,15 @@ impl Session {
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
                 {
-                    self.write_event(place, &entry, line, dialect, chat, &mut batch.bytes);
+                    self.write_event(
+                        place,
+                        entry.id,
+                        entry.time,
+                        line,
+                        dialect,
+                        chat,
+                        &mut batch.bytes,
+                    );
                 }
                 from += 1;
             }
@@ -380,10 +535,12 @@ impl Session {
         from
     }
 
+    #[allow(clippy::too_many_arguments)] // each is a part of one line
     fn write_event(
         &self,
         place: Place,
-        entry: &crate::tail::Entry,
+        id: Option<EventId>,
+        time: Time,
         line: &str,
         dialect: Dialect,
         chat: &Chat,
@@ -392,17 +549,17 @@ impl Session {
         match (dialect, place) {
             (Dialect::Talker, _) => {
                 let here = self.current().map(Place::Room) == Some(place);
-                talker::write_event(line, entry.time, here, chat.utc_offset_s, out);
+                talker::write_event(line, time, here, chat.utc_offset_s, out);
             }
             (Dialect::Plain, _) | (_, Place::Everyone) => out.extend_from_slice(line.as_bytes()),
             (Dialect::Stamped, _) => {
                 out.extend_from_slice(b"LIVE ");
-                match entry.id {
+                match id {
                     Some(id) => out.extend_from_slice(id.to_string().as_bytes()),
                     None => out.push(b'-'),
                 }
                 out.push(b' ');
-                entry.time.encode(out);
+                time.encode(out);
                 out.push(b' ');
                 out.extend_from_slice(line.as_bytes());
             }
@@ -438,16 +595,31 @@ impl Session {
         if let Place::Room(room) = reply.place
             && let Some(at) = self.reading(room, batch)
         {
-            if !self.fill_room(room, kept.seq, dialect, chat, batch) {
+            if !self.fill_room(room, kept.seq, kept.id, dialect, chat, batch) {
                 return false;
             }
-            if let Some(Some(cursor)) = batch.cursors.get_mut(at)
-                && *cursor == kept.seq
-            {
-                *cursor += 1;
-                // The entry is passed with its reply: `Step::Reply` follows at the same byte.
+            let in_page = self.page.as_deref().filter(|page| page.room == room);
+            let passes = match (in_page, batch.page_next, batch.cursors.get_mut(at)) {
+                (Some(page), Some(next), _) => {
+                    let is_own = page
+                        .records
+                        .get(next)
+                        .is_some_and(|record| Some(record.id) == kept.id);
+                    is_own.then_some(Step::Paged(next + 1))
+                }
+                (None, _, Some(Some(cursor))) if *cursor == kept.seq => {
+                    *cursor += 1;
+                    Some(Step::Room(room, kept.seq + 1))
+                }
+                _ => None,
+            };
+            if let Some(step) = passes {
+                // The entry is passed with its reply: both end at the same byte.
                 reply.write(kept, dialect, &mut batch.bytes);
-                batch.run(Step::Room(room, kept.seq + 1));
+                if let Step::Paged(next) = step {
+                    batch.page_next = Some(next);
+                }
+                batch.run(step);
                 batch.run(Step::Reply);
                 return true;
             }
@@ -460,27 +632,34 @@ impl Session {
 
 impl KeptReply {
     fn write(&self, kept: Kept, dialect: Dialect, out: &mut Vec<u8>) {
-        let id = kept.id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+        if matches!(self.shown, Shown::Nothing) {
+            return;
+        }
         if dialect == Dialect::Talker {
             let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Some(shown)) => format!("-- topic of {shown}\n"),
-                (Verb::Remove, Some(shown)) => format!("-- {shown} is taken back\n"),
+                (Verb::Topic, Shown::Text(topic)) => format!("-- topic of {topic}\n"),
+                (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };
             out.extend_from_slice(text.as_bytes());
             return;
         }
+        let id = match kept.id {
+            Some(id) => id.to_string(),
+            None => "-".into(),
+        };
         out.extend_from_slice(b"OK ");
         out.extend_from_slice(self.verb.word().as_bytes());
         out.push(b' ');
-        match (self.verb, &self.shown) {
-            (Verb::Upload, Some(shown)) => {
+        match &self.shown {
+            Shown::Nothing => {}
+            Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Shown::IdAnd(text) => {
                 out.extend_from_slice(id.as_bytes());
                 out.push(b' ');
-                out.extend_from_slice(shown.as_bytes());
+                out.extend_from_slice(text.as_bytes());
             }
-            (_, Some(shown)) => out.extend_from_slice(shown.as_bytes()),
-            (_, None) => {
+            Shown::IdAndTime => {
                 out.extend_from_slice(id.as_bytes());
                 out.push(b' ');
                 kept.time.encode(out);

@@ -1,17 +1,28 @@
 //! What each request does.
 
+use std::sync::Arc;
+
 use super::list::List;
-use super::output::{Pending, Then};
+use super::output::{Pending, Shown, Then};
 use super::{Dialect, Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
+use crate::log::Reader;
 use crate::protocol::line::LineEnd;
-use crate::protocol::request::{JoinFrom, Refusal, Target, UploadRequest};
+use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Target, UploadRequest};
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
 /// How many bytes of a list are made when it is asked for.
 const LIST_BYTES_MAX: usize = 8 << 10;
 
 type Done = Result<Option<Effect>, Refusal>;
+
+/// The name of a room that was just found.
+fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
+    let gone = || Refusal::of_line(Code::NoSuchRoom, "that room has gone");
+    chat.room(room)
+        .map(|room| room.name.clone())
+        .ok_or_else(gone)
+}
 
 /// Names the verb that could not be done.
 fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
@@ -28,15 +39,21 @@ impl Session {
             Request::Nick { nick, password } => {
                 self.take_nick(nick, password.as_deref(), chat, now)
             }
-            Request::Join {
-                room,
-                from: JoinFrom::Now,
-            } => self.join(&room, chat, now),
-            Request::Join { .. } => Err(Refusal::new(
-                verb,
-                Code::UnknownVerb,
-                "replay is not there yet: JOIN <room>",
-            )),
+            Request::Join { room, from } => self.join(&room, &from, chat, now),
+            Request::Seen { room, id } => self.seen(&room, id, chat),
+            Request::History { of, count, side } => {
+                let room = match of {
+                    HistoryOf::Current => None,
+                    HistoryOf::Room(room) => Some(room),
+                    HistoryOf::Nick(nick) => return self.private_history(&nick, chat),
+                };
+                let room = self.room_to_read(verb, room.as_ref(), chat)?;
+                Ok(self.ask_history(name_of(room, chat)?, count, side))
+            }
+            Request::Search { room, words } => {
+                let room = self.room_to_read(verb, room.as_ref(), chat)?;
+                Ok(self.ask_search(name_of(room, chat)?, &words))
+            }
             Request::Part { room } => self.part(room, chat, now),
             Request::Topic { room, text: None } => self.show_topic(room, chat),
             Request::Topic {
@@ -50,23 +67,13 @@ impl Session {
             }
             Request::Files { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                self.list(List::files(room), chat)
+                Ok(self.ask_files(name_of(room, chat)?))
             }
             Request::Help { verb } => self.list(List::help(verb), chat),
-            Request::Download { file: id, offset } => self.download(id, offset, chat),
+            Request::Download { file: id, offset } => Ok(self.ask_file(id, offset)),
             Request::Remove { id } => {
-                let nick = self.need_nick(verb)?;
-                let draft = chat.removal(id, self.peer, nick, &self.room_ids());
-                let draft = draft.map_err(refused(verb))?;
-                let text = id.to_string();
-                Ok(Some(self.append(
-                    verb,
-                    draft.place,
-                    draft.what,
-                    &text,
-                    Some(text.clone()),
-                    chat,
-                )))
+                self.need_nick(verb)?;
+                Ok(self.ask_origin(id))
             }
             Request::Stamps { on } => {
                 // In talker mode it holds once that ends; there is nothing to stamp before.
@@ -127,12 +134,26 @@ impl Session {
                 Ok(None)
             }
             Request::Bye { text } | Request::Quit { text } => {
-                self.go(&text, chat, now);
-                self.ok(verb, "", "bye", Then::Close);
+                if self
+                    .rooms
+                    .iter()
+                    .any(|membership| membership.reader.is_some())
+                {
+                    return Ok(self.ask_bye(verb, &text));
+                }
+                self.say_goodbye(verb, &text, chat, now);
                 Ok(None)
             }
             Request::Upload(upload) => self.upload(upload, LineEnd::Lf, chat, now),
         }
+    }
+
+    pub(super) fn say_goodbye(&mut self, verb: Verb, text: &str, chat: &mut Chat, now: Now) {
+        if let Some(nick) = self.nick {
+            chat.drop_guard(nick);
+        }
+        self.go(text, chat, now);
+        self.ok(verb, "", "bye", Then::Close);
     }
 
     fn say(&mut self, verb: Verb, what: What, text: &str, chat: &mut Chat) -> Done {
@@ -143,7 +164,7 @@ impl Session {
             Place::Room(room),
             what,
             text,
-            None,
+            Shown::IdAndTime,
             chat,
         )))
     }
@@ -169,7 +190,14 @@ impl Session {
                 Place::Nick(id)
             }
         };
-        Ok(Some(self.append(verb, place, What::Msg, text, None, chat)))
+        Ok(Some(self.append(
+            verb,
+            place,
+            What::Msg,
+            text,
+            Shown::IdAndTime,
+            chat,
+        )))
     }
 
     fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
@@ -213,8 +241,12 @@ impl Session {
         Ok(None)
     }
 
-    fn join(&mut self, name: &RoomName, chat: &mut Chat, now: Now) -> Done {
+    fn join(&mut self, name: &RoomName, from: &JoinFrom, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Join;
+        let owner = match from {
+            JoinFrom::Reader(_) => Some(self.need_nick(verb)?),
+            JoinFrom::Now | JoinFrom::After(_) => None,
+        };
         let known = chat.find_room(name);
         let at = self
             .rooms
@@ -223,8 +255,15 @@ impl Session {
         let room_id = match at {
             // Joined again, it is the current one.
             Some(at) => {
-                let membership = self.rooms.remove(at);
+                let mut membership = self.rooms.remove(at);
                 let room = membership.room;
+                if *from != JoinFrom::Now {
+                    // The past is read up to now, and what is live from here.
+                    membership = Membership {
+                        reader: membership.reader,
+                        ..Membership::new(room, chat)
+                    };
+                }
                 self.rooms.push(membership);
                 room
             }
@@ -239,31 +278,92 @@ impl Session {
                 room
             }
         };
+        if let (false, Some(membership)) = (*from == JoinFrom::Now, self.rooms.last_mut()) {
+            membership.is_held = true;
+        }
+        match from {
+            JoinFrom::Now => {
+                self.joined(room_id, chat);
+                Ok(None)
+            }
+            JoinFrom::After(id) => Ok(self.ask_past(room_id, *id, chat)),
+            JoinFrom::Reader(name) => {
+                let nick = owner.and_then(|nick| chat.holder(nick));
+                let reader = Reader {
+                    room: RoomName::clone(&*name_of(room_id, chat)?),
+                    nick: nick.map_or("", |holder| holder.nick.form()).to_owned(),
+                    name: name.form().to_owned(),
+                };
+                Ok(self.ask_reader(room_id, reader))
+            }
+        }
+    }
+
+    /// A room has been entered, and its past, if it was asked for, sent.
+    pub(super) fn joined(&mut self, room_id: RoomId, chat: &Chat) {
         let Some(room) = chat.room(room_id) else {
-            return Ok(None);
+            return;
         };
-        let rest = format!("{} {}", room.name, room.last_id());
+        let mut rooms = self.rooms.iter_mut();
+        let Some(membership) = rooms.find(|m| m.room == room_id && !m.is_leaving) else {
+            return;
+        };
+        let was_held = std::mem::take(&mut membership.is_held);
+        let last_id = match was_held {
+            true => membership.seen,
+            false => room.last_id(),
+        };
         let topic = match &*room.topic {
             "" => String::new(),
             topic => format!(", where the topic is: {topic}"),
         };
+        let rest = format!("{} {last_id}", room.name);
         let others = room
             .members()
             .saturating_sub(usize::from(self.nick.is_some()));
         let talk = format!("you are in {} with {others} others{topic}", room.name);
-        self.ok_in(verb, Some(room_id), &rest, &talk, Then::Nothing, chat);
-        Ok(None)
+        match was_held {
+            true => self.ok(Verb::Join, &rest, &talk, Then::Nothing),
+            false => self.ok_in(Verb::Join, Some(room_id), &rest, &talk, Then::Nothing, chat),
+        }
     }
 
     fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
         chat.enter(room, self.peer, self.nick, now);
         // Read from here on, but not one's own entering.
-        let cursor = chat.end(Place::Room(room));
-        self.rooms.push(Membership {
-            room,
-            cursor,
-            is_leaving: false,
-        });
+        self.rooms.reserve_exact(1); // most are in one room for ever
+        self.rooms.push(Membership::new(room, chat));
+    }
+
+    fn seen(&mut self, name: &RoomName, id: u64, chat: &Chat) -> Done {
+        let verb = Verb::Seen;
+        let room = self.room_to_read(verb, Some(name), chat)?;
+        let membership = self.rooms.iter().find(|m| m.room == room && !m.is_leaving);
+        let Some(reader) = membership.and_then(|m| m.reader.as_deref()) else {
+            let text = format!("JOIN {name} AS <name> first");
+            return Err(Refusal::new(verb, Code::BadSyntax, text));
+        };
+        Ok(self.ask_seen(name_of(room, chat)?, reader.clone(), id))
+    }
+
+    /// Private messages are kept between registered nicks alone, and there are none yet.
+    fn private_history(&mut self, nick: &Nick, chat: &Chat) -> Done {
+        let verb = Verb::History;
+        let own = chat.holder(self.need_nick(verb)?);
+        if own.is_none_or(|holder| holder.nick.form() != nick.form()) {
+            return Err(Refusal::new(
+                verb,
+                Code::NotAllowed,
+                "what others tell one another is theirs",
+            ));
+        }
+        self.ok(
+            verb,
+            "0",
+            "nothing of what you told or were told is kept",
+            Then::Nothing,
+        );
+        Ok(None)
     }
 
     fn part(&mut self, name: Option<RoomName>, chat: &mut Chat, now: Now) -> Done {
@@ -344,7 +444,7 @@ impl Session {
             Place::Room(room),
             What::Topic,
             text,
-            Some(shown),
+            Shown::Text(shown.into()),
             chat,
         )))
     }
@@ -363,39 +463,6 @@ impl Session {
         self.push(text, Then::Nothing);
         self.pending.push_back(Pending::List(Box::new(list)));
         Ok(None)
-    }
-
-    fn download(&mut self, id: crate::protocol::EventId, offset: u64, chat: &Chat) -> Done {
-        let verb = Verb::Download;
-        let none = || {
-            Refusal::new(
-                verb,
-                Code::NoSuchFile,
-                format!("there is no file {id}; FILES lists them"),
-            )
-        };
-        let file = chat.file(id).ok_or_else(none)?;
-        if self.input == Dialect::Talker {
-            let (host, port) = (self.local.ip(), self.local.port());
-            let name = &file.file.name;
-            let talk = format!(
-                "{name}, {}: a file does not fit into talk. Type in another terminal: printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
-                super::talker::size(file.file.length),
-                file.file.length,
-            );
-            self.ok(verb, "", &talk, Then::Nothing);
-            return Ok(None);
-        }
-        if offset > file.file.length {
-            let text = format!("file {id} has {} bytes only", file.file.length);
-            return Err(Refusal::new(verb, Code::BadSyntax, text));
-        }
-        self.is_busy = true;
-        Ok(Some(Effect::Send {
-            id,
-            file: Box::new(file.clone()),
-            offset,
-        }))
     }
 
     pub(super) fn upload(
@@ -439,6 +506,10 @@ impl Session {
                     Code::Quota,
                     "there are too many files; REMOVE some",
                 ));
+            }
+            if chat.is_over_quota(length.unwrap_or_default()) {
+                let text = "that is more than all files together may have; REMOVE some";
+                return Err(Refusal::new(verb, Code::Quota, text));
             }
             Ok((room, name?))
         };

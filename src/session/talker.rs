@@ -71,9 +71,27 @@ pub(super) fn write_event(
         }
         (false, _) => text.push_str("(private) "),
     }
-    let _ = write!(text, "[{}] ", time_of_day(time, utc_offset_s));
+    let _ = write!(text, "[{}] ", local(time, utc_offset_s).strftime("%H:%M"));
+    write_what(&event, &mut text);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends an event of the past as a person reads it, with its day.
+pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Vec<u8>) {
+    let Some(event) = Event::parse(line) else {
+        return out.extend_from_slice(line.as_bytes());
+    };
+    let mut text = format!(
+        "[{}] ",
+        local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M")
+    );
+    write_what(&event, &mut text);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn write_what(event: &Event<'_>, text: &mut String) {
     // Writing to a `String` does not fail.
-    let _ = match &event {
+    let _ = match event {
         Event::Msg {
             nick, text: said, ..
         } => write!(text, "<{nick}> {said}"),
@@ -121,19 +139,6 @@ pub(super) fn write_event(
         Event::Nick { old, new, .. } => write!(text, "-- {old} is now {new}"),
         Event::Note { from, text: note } => write!(text, "** {from}: {note}"),
     };
-    out.extend_from_slice(text.as_bytes());
-}
-
-/// The hour and minute of `time`, as far from UTC.
-fn time_of_day(time: Time, utc_offset_s: i32) -> String {
-    local(time, utc_offset_s).strftime("%H:%M").to_string()
-}
-
-/// The day, hour and minute of `time`, as far from UTC.
-pub(super) fn day_and_time(time: Time, utc_offset_s: i32) -> String {
-    local(time, utc_offset_s)
-        .strftime("%Y-%m-%d %H:%M")
-        .to_string()
 }
 
 fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plainchat::chat::{Chat, Draft, Now, Place};
+use plainchat::chat::{Chat, Draft, Now, Place, Whole};
 use plainchat::config::{Config, Limits};
+use plainchat::log::memory::MemoryLog;
+use plainchat::log::{self, Entry, Log, Question};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, RoomName, Time};
 use plainchat::session::output::Batch;
@@ -24,7 +26,7 @@ const STARTED_MS: u64 = 1_795_305_600_000;
 pub struct Memory {
     chat: Chat,
     uptime: Duration,
-    last_id: u64,
+    log: MemoryLog,
     files: HashMap<Digest, Vec<u8>>,
     peers: Vec<Peer>,
     /// How many bytes the network takes from a session at first.
@@ -48,10 +50,14 @@ struct Peer {
 /// What a line has started and bytes must end.
 enum Moving {
     Nothing,
-    In(Upload, Vec<u8>),
+    /// With its number, if it is live.
+    In(Upload, Option<EventId>, Vec<u8>),
     /// So many bytes are to be dropped, or all.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
+    /// The log is asked, once the replies before are out.
+    Ask(Question),
+    Flush,
 }
 
 impl Memory {
@@ -73,7 +79,7 @@ impl Memory {
         Self {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
-            last_id: STARTED_MS * 1000,
+            log: MemoryLog::new(STARTED_MS * 1000, 64 << 20),
             files: HashMap::new(),
             peers: Vec::new(),
             takes,
@@ -94,14 +100,13 @@ impl Memory {
     }
 
     fn append(&mut self, draft: Draft) {
-        let id = match draft.place {
-            Place::Room(_) => {
-                self.last_id += 1;
-                EventId::new(self.last_id)
-            }
+        let room = match draft.place {
+            Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
             Place::Nick(_) | Place::Everyone => None,
         };
-        self.chat.publish(draft, id, self.now().time);
+        if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, self.now().time) {
+            self.chat.publish(draft, outcome);
+        }
     }
 
     /// Lets every connection do what it can, until none can do more and nothing is due.
@@ -129,7 +134,22 @@ impl Memory {
             Moving::Nothing => {
                 session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
             }
-            Moving::In(upload, bytes) => self.receive(n, &mut session, upload, bytes),
+            Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
+            Moving::Ask(question) if !session.owes_replies() => {
+                let answer = log::answer(&self.log, &question).ok();
+                let effect = session.answered(answer, &mut self.chat, now);
+                self.go_on(n, &mut session, effect);
+                true
+            }
+            Moving::Flush if !session.owes_replies() => {
+                let effect = session.flushed(&mut self.chat, now);
+                self.go_on(n, &mut session, effect);
+                true
+            }
+            waits @ (Moving::Ask(_) | Moving::Flush) => {
+                self.peers[n].moving = waits;
+                false
+            }
             Moving::Away(left) => self.drop_bytes(n, &mut session, left),
             Moving::Out(id, bytes) => {
                 // Bytes come after every reply before them.
@@ -155,6 +175,11 @@ impl Memory {
     fn send(&mut self, n: usize, session: &mut Session) -> bool {
         let mut batch = Batch::default();
         session.take_kept(&mut self.chat);
+        let now = self.now();
+        if let Some((room, question)) = session.catch_up(&self.chat) {
+            let answer = log::answer(&self.log, &question).ok();
+            session.caught_up(room, answer, &mut self.chat, now);
+        }
         session.fill(&mut self.chat, &mut batch);
         // More and more, so that a long answer does not take for ever.
         self.peers[n].sends += 1;
@@ -194,20 +219,44 @@ impl Memory {
             }
         };
         peer.input.drain(..used);
-        match effect {
-            None => {}
-            Some(Effect::Append(draft)) => self.append(draft),
-            Some(Effect::Receive(upload)) => peer.moving = Moving::In(upload, Vec::new()),
-            Some(Effect::Discard(left)) => peer.moving = Moving::Away(left),
-            Some(Effect::Send { id, file, offset }) => {
-                let bytes = &self.files[&file.file.sha256][offset as usize..];
-                let (length, digest, name) = (bytes.len(), file.file.sha256, &file.file.name);
+        self.go_on(n, session, effect);
+        has_taken
+    }
+
+    /// Begins what a session wants done.
+    fn go_on(&mut self, n: usize, session: &mut Session, effect: Option<Effect>) {
+        let moving = match effect {
+            None => return,
+            Some(Effect::Append(draft)) => return self.append(draft),
+            Some(Effect::Receive(upload)) => {
+                let mut live = None;
+                if upload.length.is_none()
+                    && let Effect::Append(draft) = session.announce(&upload, &self.chat)
+                {
+                    self.append(draft);
+                    live = session.announced(&mut self.chat).flatten();
+                }
+                Moving::In(upload, live, Vec::new())
+            }
+            Some(Effect::Discard(left)) => Moving::Away(left),
+            Some(Effect::Ask(question)) => Moving::Ask(question),
+            Some(Effect::Flush) => Moving::Flush,
+            Some(Effect::Send {
+                id,
+                name,
+                whole,
+                offset,
+            }) => {
+                let bytes = &self.files[&whole.sha256][offset as usize..];
+                let (length, digest) = (bytes.len(), whole.sha256);
                 let mut out = format!("DATA {id} {length} {digest} {name}\n").into_bytes();
                 out.extend_from_slice(bytes);
-                peer.moving = Moving::Out(id, out);
+                Moving::Out(id, out)
             }
-        }
-        has_taken
+            // This driver knows a file in transit only as far as it has come, which no transcript asks for.
+            Some(Effect::Follow { id, .. }) => return session.lost_file(id),
+        };
+        self.peers[n].moving = moving;
     }
 
     fn receive(
@@ -215,6 +264,7 @@ impl Memory {
         n: usize,
         session: &mut Session,
         upload: Upload,
+        live: Option<EventId>,
         mut bytes: Vec<u8>,
     ) -> bool {
         let most = self.chat.limits().upload_bytes_max;
@@ -238,7 +288,7 @@ impl Memory {
         let is_too_large = bytes.len() as u64 > most;
         let goes_on = is_short || upload.length.is_none() && !peer.has_ended;
         if goes_on && !is_cut && !is_too_large {
-            peer.moving = Moving::In(upload, bytes);
+            peer.moving = Moving::In(upload, live, bytes);
             return taken > 0;
         }
         let digest = Digest(Sha256::digest(&bytes).into());
@@ -249,12 +299,15 @@ impl Memory {
         } else if upload.sha256.is_some_and(|expected| expected != digest) {
             refuse(Code::Corrupt, "corrupt")
         } else {
-            Ok((bytes.len() as u64, digest))
+            Ok(Whole {
+                length: bytes.len() as u64,
+                sha256: digest,
+            })
         };
         self.files.insert(digest, bytes);
         let now = self.now();
-        if let Some(Effect::Append(draft)) = session.received(upload, outcome, &mut self.chat, now)
-        {
+        let effect = session.received(upload, live, outcome, &mut self.chat, now);
+        if let Some(Effect::Append(draft)) = effect {
             self.append(draft);
         }
         true

@@ -1,0 +1,331 @@
+//! What is durable: every logged event of every room, the files that were announced, the places of named
+//! readers. A line is kept here first and seen by others then.
+//!
+//! [`Log`] is the seam: [`sqlite`] keeps it on disk, [`memory`] in bounded memory. Both give the same
+//! answers. Nothing above this may assume that it is the only server on a log: a room's tail is fed by
+//! what the log says it has kept, whoever said it. Knows no socket and no session.
+
+pub mod memory;
+pub mod sqlite;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::chat::{Draft, NewFile, Removed, What};
+use crate::protocol::event::words;
+use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+
+/// A draft on its way into the log.
+#[derive(Debug)]
+pub struct Entry {
+    /// The room it stands in; `None` for what is told to one nick, which is not kept but keeps its turn.
+    pub room: Option<Arc<RoomName>>,
+    /// What is said.
+    pub draft: Draft,
+}
+
+/// What became of an entry.
+pub type Outcome = Result<(Option<EventId>, Time), Code>;
+
+/// Takes what is kept, in order, batch by batch; called on the log's own thread.
+pub type Sink = Box<dyn Fn(Vec<(Draft, Outcome)>) + Send>;
+
+/// A logged event as it is read back: its line as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub id: EventId,
+    /// When it was kept.
+    pub time: Time,
+    /// The event's line without its end; `-` stands for the text or name of what was taken back.
+    pub line: String,
+}
+
+/// How many files there are, and their bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileTotals {
+    /// Files.
+    pub count: usize,
+    /// Bytes; the same bytes in two files count twice.
+    pub bytes: u64,
+}
+
+/// Events that were read back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Past {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Some that would stand before them are no longer kept.
+    pub has_hole: bool,
+}
+
+impl Past {
+    fn whole(records: Vec<Record>) -> Self {
+        Self {
+            records,
+            has_hole: false,
+        }
+    }
+}
+
+/// A room as the log knows it.
+#[derive(Clone, Debug)]
+pub struct RoomRow {
+    /// As its maker spelt it.
+    pub name: RoomName,
+    /// Empty when there is none.
+    pub topic: String,
+    /// Its newest event.
+    pub last_id: EventId,
+}
+
+/// Who said something, and where.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The room.
+    pub room: RoomName,
+    /// The author.
+    pub nick: String,
+    /// What it is, if it can be taken back and has not been.
+    pub removable: Option<Removed>,
+}
+
+/// Which events of a room: those after one id, up to and including another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The id before the first; 0 for the beginning.
+    pub after: u64,
+    /// The last one.
+    pub up_to: u64,
+}
+
+/// Why the log cannot answer or keep; `Display` is one line for the operator.
+#[derive(Debug)]
+pub enum Error {
+    /// The database.
+    Sqlite(rusqlite::Error),
+    /// The folder or its lock.
+    Io(io::Error),
+    /// Another server uses the folder.
+    InUse,
+    /// It was written by a newer version of this program.
+    TooNew(i64),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(e) => write!(f, "{e}"),
+            Self::Io(e) => write!(f, "{e}"),
+            Self::InUse => f.write_str("another chatd is using it"),
+            Self::TooNew(version) => write!(
+                f,
+                "it was written by a newer chatd (version {version} of its format)"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sqlite(e) => Some(e),
+            Self::Io(e) => Some(e),
+            Self::InUse | Self::TooNew(_) => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sqlite(e)
+    }
+}
+
+impl From<io::Error> for Error {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+/// Where events are kept. All but [`Log::append`] may block.
+pub trait Log: Send + Sync {
+    /// Hands an entry over to be kept, without waiting: ids follow the order of the calls. Comes back
+    /// with the outcome if that is known at once; otherwise the sink gets it.
+    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)>;
+
+    /// Every room that has ever been spoken in.
+    ///
+    /// # Errors
+    /// When the log cannot be read; so with all that follow.
+    fn rooms(&self) -> Result<Vec<RoomRow>, Error>;
+
+    /// The events of a span, oldest first: `count` of them at most, and about `bytes`, but one at least.
+    #[allow(missing_docs)]
+    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error>;
+
+    /// The span that the newest `count` events before the id `before` make up.
+    #[allow(clippy::missing_errors_doc)]
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error>;
+
+    /// The newest `count` events whose text holds all the words, in any case, oldest first.
+    #[allow(clippy::missing_errors_doc)]
+    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error>;
+
+    /// The files of a room with an id greater than `after`, oldest first, `count` at most.
+    #[allow(clippy::missing_errors_doc)]
+    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error>;
+
+    /// A file that can be fetched.
+    #[allow(clippy::missing_errors_doc)]
+    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error>;
+
+    /// How many files can be fetched, and their bytes together.
+    #[allow(clippy::missing_errors_doc)]
+    fn file_totals(&self) -> Result<FileTotals, Error>;
+
+    /// How many files that can be fetched have which bytes.
+    #[allow(clippy::missing_errors_doc)]
+    fn digests(&self) -> Result<HashMap<Digest, usize>, Error>;
+
+    /// Who said what has that id.
+    #[allow(clippy::missing_errors_doc)]
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error>;
+
+    /// The files that were never whole when the server last ended, with their rooms and authors.
+    #[allow(clippy::missing_errors_doc)]
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error>;
+
+    /// Takes out the events before that time, and the oldest until log and files have no more than so
+    /// many bytes; the digests of the files that go with them.
+    #[allow(clippy::missing_errors_doc)]
+    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error>;
+
+    /// How far a named reader has got; `None` when there is none.
+    #[allow(clippy::missing_errors_doc)]
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error>;
+
+    /// Moves a named reader, or makes it.
+    #[allow(clippy::missing_errors_doc)]
+    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error>;
+}
+
+/// What a session asks of the log.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // each is the method of its name
+pub enum Question {
+    Read {
+        room: Arc<RoomName>,
+        span: Span,
+        count: usize,
+    },
+    Newest {
+        room: Arc<RoomName>,
+        before: u64,
+        count: usize,
+    },
+    Search {
+        room: Arc<RoomName>,
+        words: String,
+    },
+    Files {
+        room: Arc<RoomName>,
+        after: u64,
+    },
+    File(EventId),
+    Origin(EventId),
+    Reader(Reader),
+    SetReader(Reader, u64),
+}
+
+/// What the log answers.
+#[derive(Debug)]
+#[allow(missing_docs)]
+pub enum Answer {
+    Records(Past),
+    Span(Span),
+    File(Option<NewFile>),
+    Origin(Option<Origin>),
+    Reader(Option<u64>),
+    Done,
+}
+
+/// The most matches of a search, and files in one piece of a list.
+pub const SEARCH_MAX: usize = 100;
+
+/// About how many bytes of records are read at once: a piece that a reader which then stops holds.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// Answers a question; may block.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
+    Ok(match question {
+        Question::Read { room, span, count } => {
+            Answer::Records(log.read(room, *span, *count, PIECE_BYTES)?)
+        }
+        Question::Newest {
+            room,
+            before,
+            count,
+        } => Answer::Span(log.newest(room, *before, *count)?),
+        Question::Search { room, words } => {
+            Answer::Records(Past::whole(log.search(room, words, SEARCH_MAX)?))
+        }
+        Question::Files { room, after } => {
+            Answer::Records(Past::whole(log.files(room, *after, SEARCH_MAX)?))
+        }
+        Question::File(id) => Answer::File(log.file(*id)?),
+        Question::Origin(id) => Answer::Origin(log.origin(*id)?),
+        Question::Reader(reader) => Answer::Reader(log.reader(reader)?),
+        Question::SetReader(reader, seen) => {
+            log.set_reader(reader, *seen)?;
+            Answer::Done
+        }
+    })
+}
+
+/// A reader that the server remembers the place of, for a script that cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reader {
+    /// The room that it reads.
+    pub room: RoomName,
+    /// Whose it is: the compared form of a nick.
+    pub nick: String,
+    /// What it is called: the compared form of its name.
+    pub name: String,
+}
+
+/// The words of a search, as text, never as a query language.
+pub fn search_words(words: &str) -> impl Iterator<Item = &str> {
+    words.split_whitespace()
+}
+
+impl Draft {
+    /// Its verb, nick and text as they are kept.
+    fn parts(&self) -> (&'static str, &str, Cow<'_, str>) {
+        let (nick, text) = self.body.split_once(' ').unwrap_or((&self.body, ""));
+        match &self.what {
+            What::Msg => ("MSG", nick, text.into()),
+            What::Me => ("ME", nick, text.into()),
+            What::Topic => ("TOPIC", nick, text.into()),
+            What::Remove(..) => ("REMOVE", nick, text.into()),
+            What::File(file) => ("FILE", nick, file.described().into()),
+            What::Stored(..) => ("STORED", nick, text.into()),
+        }
+    }
+}
+
+/// The line of an event that is kept as these parts.
+fn line(verb: &str, room: &str, nick: &str, id: EventId, text: &str) -> String {
+    let mut line = Vec::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
+    match verb {
+        "FILE" => words(&mut line, &[verb, room, nick, &id.to_string(), text]),
+        _ => words(&mut line, &[verb, room, nick, text]),
+    }
+    String::from_utf8(line).unwrap_or_default()
+}

@@ -1,0 +1,319 @@
+//! What can be done with a data folder without its server, or beside it: `chatd check`, `export`, `import`
+//! and `backup`.
+//!
+//! Export and backup only read, and may run while a server uses the folder; check with repair and import
+//! change it, and refuse to. Knows no socket.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::chat::Whole;
+use crate::log::sqlite::{Imported, SqliteLog};
+use crate::log::{self, Log, Span};
+use crate::protocol::{Digest, Event, EventId, RoomName, ServerLine};
+
+/// Why one of these cannot be done; `Display` is one line for whoever asked.
+#[derive(Debug)]
+pub enum Error {
+    /// The folder holds no log, or another server has it.
+    Log(PathBuf, log::Error),
+    /// A file there cannot be read or written.
+    Io(PathBuf, io::Error),
+    /// The output or the input broke off.
+    Stream(io::Error),
+    /// A line of the input is no `PAST` line; its number, from 1 on.
+    Line(usize),
+    /// There is no such room.
+    NoSuchRoom(RoomName),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(path, e) => write!(f, "cannot use {}: {e}", path.display()),
+            Self::Io(path, e) => write!(f, "cannot use {}: {e}", path.display()),
+            Self::Stream(e) => write!(f, "cannot go on: {e}"),
+            Self::Line(number) => write!(
+                f,
+                "line {number} of the input is no PAST line; nothing was taken in"
+            ),
+            Self::NoSuchRoom(room) => write!(f, "there is no room {room}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log(_, e) => Some(e),
+            Self::Io(_, e) | Self::Stream(e) => Some(e),
+            Self::Line(_) | Self::NoSuchRoom(_) => None,
+        }
+    }
+}
+
+/// How many events are read at once.
+const PIECE_EVENTS: usize = 1000;
+
+fn open(folder: &Path) -> Result<SqliteLog, Error> {
+    SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
+}
+
+/// Writes a room's log, or every room's, as `PAST` lines, oldest first.
+///
+/// # Errors
+/// When there is no such log or room, or the output breaks off.
+pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> Result<(), Error> {
+    let log = open(folder)?;
+    let failed = |e| Error::Log(folder.to_owned(), e);
+    let mut rooms = log.rooms().map_err(failed)?;
+    if let Some(room) = room {
+        rooms.retain(|row| row.name.form() == room.form());
+        if rooms.is_empty() {
+            return Err(Error::NoSuchRoom(room.clone()));
+        }
+    }
+    for row in rooms {
+        let mut span = Span {
+            after: 0,
+            up_to: EventId::MAX.get(),
+        };
+        loop {
+            let past = log
+                .read(&row.name, span, PIECE_EVENTS, usize::MAX)
+                .map_err(failed)?;
+            let Some(last) = past.records.last() else {
+                break;
+            };
+            span.after = last.id.get();
+            for record in &past.records {
+                writeln!(out, "PAST {} {} {}", record.id, record.time, record.line)
+                    .map_err(Error::Stream)?;
+            }
+        }
+    }
+    out.flush().map_err(Error::Stream)
+}
+
+/// Reads `PAST` lines into the log of a folder that no server uses; all of them or none. Ids stay if they
+/// are above all that the log holds, otherwise the events get new ones. A file's bytes are not in its
+/// line, so what is taken in of files is that they were there. Returns how many events came.
+///
+/// # Errors
+/// When a line is none, or the log cannot be written.
+pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
+    let mut events = Vec::new();
+    for (n, line) in BufReader::new(input).lines().enumerate() {
+        let line = line.map_err(Error::Stream)?;
+        if line.is_empty() {
+            continue;
+        }
+        events.push(imported(&line).ok_or(Error::Line(n + 1))?);
+    }
+    // Rooms come one after another; ids order them as they were said.
+    events.sort_by_key(|event| event.id);
+    let count = events.len();
+    SqliteLog::import(folder, events).map_err(|e| Error::Log(folder.to_owned(), e))?;
+    Ok(count)
+}
+
+fn imported(line: &str) -> Option<Imported> {
+    let ServerLine::Past { id, time, event } = ServerLine::parse(line) else {
+        return None;
+    };
+    let room = RoomName::parse(event.place()).ok()?;
+    let nick = event.nick().to_owned();
+    let (verb, text) = match &event {
+        Event::Msg { text, .. } => ("MSG", text.to_string()),
+        Event::Me { text, .. } => ("ME", text.to_string()),
+        Event::Topic { text, .. } => ("TOPIC", text.to_string()),
+        Event::Remove { id, .. } => ("REMOVE", id.to_string()),
+        Event::File { length, name, .. } => {
+            let length = length.map_or_else(|| "*".into(), |length| length.to_string());
+            ("FILE", format!("{length} {name}"))
+        }
+        Event::Stored {
+            file,
+            length,
+            sha256,
+            ..
+        } => ("STORED", format!("{file} {length} {sha256}")),
+        Event::Join { .. } | Event::Part { .. } | Event::Nick { .. } | Event::Note { .. } => {
+            return None;
+        }
+    };
+    Some(Imported {
+        id,
+        time,
+        room,
+        verb,
+        nick,
+        text,
+    })
+}
+
+/// What is wrong with a data folder; `Display` is one line for its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The database itself.
+    Database(String),
+    /// A file's bytes are not there.
+    Missing(EventId, String),
+    /// A file's bytes are others than were received.
+    Damaged(EventId, String),
+    /// Bytes that no file has.
+    Stray(PathBuf),
+    /// What came of a file that was cut off.
+    Partial(PathBuf),
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Database(what) => write!(f, "database: {what}"),
+            Self::Missing(id, name) => write!(f, "file {id} ({name}): its bytes are missing"),
+            Self::Damaged(id, name) => write!(f, "file {id} ({name}): its bytes are damaged"),
+            Self::Stray(path) => write!(f, "{}: bytes of no file", path.display()),
+            Self::Partial(path) => write!(f, "{}: left over from a broken upload", path.display()),
+        }
+    }
+}
+
+/// Looks at everything in a data folder: the database, and every file's length and digest. With `repair`,
+/// files whose bytes are not what they were are taken out of the log's list of files (what is left of them
+/// moves to `damaged`), strays and left-overs go, and the search index is made anew.
+///
+/// # Errors
+/// When the folder cannot be read or, for a repair, a server uses it.
+pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
+    let failed = |e| Error::Log(folder.to_owned(), e);
+    let _lock = match repair {
+        true => Some(log::sqlite::lock(folder).map_err(failed)?),
+        false => None,
+    };
+    let log = open(folder)?;
+    let mut faults: Vec<Fault> = log
+        .faults()
+        .map_err(failed)?
+        .into_iter()
+        .map(Fault::Database)
+        .collect();
+    let kept = folder.join("files");
+    let mut known = HashSet::new();
+    for (id, name, whole) in log.all_files().map_err(failed)? {
+        let path = kept.join(whole.sha256.to_string());
+        known.insert(whole.sha256);
+        let fault = match sum(&path) {
+            Ok(found) if found == whole => continue,
+            Ok(_) => Fault::Damaged(id, name),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Fault::Missing(id, name),
+            Err(e) => return Err(Error::Io(path, e)),
+        };
+        if repair {
+            log.give_up(id).map_err(failed)?;
+            if path.exists() {
+                let aside = folder.join("damaged");
+                let moved = fs::create_dir_all(&aside)
+                    .and_then(|()| fs::rename(&path, aside.join(whole.sha256.to_string())));
+                moved.map_err(|e| Error::Io(path, e))?;
+            }
+        }
+        faults.push(fault);
+    }
+    for path in list(&kept)? {
+        let digest = path
+            .file_name()
+            .and_then(|name| Digest::parse(name.to_str()?));
+        if digest.is_some_and(|digest| !known.contains(&digest)) {
+            faults.push(Fault::Stray(path));
+        }
+    }
+    for path in list(&folder.join("incoming"))? {
+        if path.extension().is_some_and(|end| end == "partial") {
+            faults.push(Fault::Partial(path));
+        }
+    }
+    if repair {
+        for fault in &faults {
+            if let Fault::Stray(path) | Fault::Partial(path) = fault {
+                fs::remove_file(path).map_err(|e| Error::Io(path.clone(), e))?;
+            }
+        }
+        log.index_anew().map_err(failed)?;
+    }
+    Ok(faults)
+}
+
+/// Copies a data folder to another that does not exist yet, as it is at one moment, while a server may be
+/// using it. Files that are taken back meanwhile may be missing in the copy; `check` names them.
+///
+/// # Errors
+/// When the copy exists already, or cannot be written.
+pub fn backup(folder: &Path, to: &Path) -> Result<(), Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |e| Error::Io(path, e)
+    };
+    let log = open(folder)?;
+    fs::create_dir(to).map_err(failed(to))?;
+    log.copy(&to.join("chat.db"))
+        .map_err(|e| Error::Log(to.to_owned(), e))?;
+    let kept = to.join("files");
+    fs::create_dir(&kept).map_err(failed(&kept))?;
+    // What is in a file never changes, so those that the copied log names are copied after it.
+    let copied = SqliteLog::open_beside(to).map_err(|e| Error::Log(to.to_owned(), e))?;
+    for (_, _, whole) in copied
+        .all_files()
+        .map_err(|e| Error::Log(to.to_owned(), e))?
+    {
+        let name = whole.sha256.to_string();
+        let (from, to) = (folder.join("files").join(&name), kept.join(&name));
+        match fs::copy(&from, &to) {
+            Ok(_) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Error::Io(from, e)),
+        }
+    }
+    Ok(())
+}
+
+fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(Error::Io(folder.to_owned(), e)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()));
+    paths
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::Io(folder.to_owned(), e))
+}
+
+/// The length and digest of what is in a file.
+fn sum(path: &Path) -> io::Result<Whole> {
+    let mut file = File::open(path)?;
+    let mut hash = Sha256::new();
+    let length = io::copy(&mut file, &mut HashWriter(&mut hash))?;
+    Ok(Whole {
+        length,
+        sha256: Digest(hash.finalize().into()),
+    })
+}
+
+struct HashWriter<'a>(&'a mut Sha256);
+
+impl Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,546 @@
+//! What a session asks of the log, and goes on with when it is answered.
+//!
+//! While a question is open no line is taken. Long answers come in pieces: the next is asked for when the
+//! client has taken the last, so that a replay of a million events costs one piece of memory.
+
+use std::sync::Arc;
+
+use super::output::{Page, Shown, Then};
+use super::{Dialect, Effect, Session, talker};
+use crate::chat::{Chat, Now, Place, RoomId, What};
+use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
+use crate::protocol::request::{Refusal, Side};
+use crate::protocol::{Code, EventId, RoomName, Verb};
+
+/// How many events `HISTORY` gives unless told.
+const HISTORY_COUNT: usize = 50;
+
+/// How many it gives at most.
+const HISTORY_COUNT_MAX: usize = 1000;
+
+/// What is open, and how it goes on.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// Pieces of a room's past.
+    Replay(Replay),
+    /// Where the newest so many begin.
+    Newest { room: Arc<RoomName>, count: usize },
+    /// The matches of a search.
+    Search,
+    /// Pieces of the list of files.
+    Files { room: Arc<RoomName>, count: usize },
+    /// A file to be sent.
+    File { id: EventId, offset: u64 },
+    /// Who said what is to be taken back.
+    Origin(EventId),
+    /// Where a named reader is, which joins that room.
+    Reader(RoomId, Reader),
+    /// A new reader is being made.
+    NewReader(RoomId),
+    /// A reader is being moved.
+    Seen { room: Arc<RoomName>, id: u64 },
+    /// The replies are going out before `BYE` moves readers.
+    Flush(Verb, Box<str>),
+    /// The readers that `BYE` has still to move.
+    Bye(Verb, Box<str>, Vec<(Reader, u64)>),
+}
+
+/// A part of a room's past that is being sent.
+#[derive(Debug)]
+pub(super) struct Replay {
+    verb: Verb,
+    room: Arc<RoomName>,
+    /// What is still to come.
+    span: Span,
+    left: usize,
+    count: usize,
+    /// The room that is entered, for `JOIN`.
+    enters: Option<RoomId>,
+}
+
+impl Session {
+    /// Asks, and takes no line until [`Self::answered`].
+    fn ask(&mut self, asked: Asked, question: Question) -> Option<Effect> {
+        self.is_busy = true;
+        self.asked_log = Some(Box::new(asked));
+        Some(Effect::Ask(question))
+    }
+
+    pub(super) fn ask_history(
+        &mut self,
+        room: Arc<RoomName>,
+        count: Option<usize>,
+        side: Side,
+    ) -> Option<Effect> {
+        let count = count.unwrap_or(HISTORY_COUNT).min(HISTORY_COUNT_MAX);
+        let before = match side {
+            Side::Newest => u64::MAX >> 1,
+            Side::Before(id) => id,
+            Side::After(id) => {
+                let span = Span {
+                    after: id,
+                    up_to: EventId::MAX.get(),
+                };
+                return self.replay(Replay {
+                    verb: Verb::History,
+                    room,
+                    span,
+                    left: count,
+                    count: 0,
+                    enters: None,
+                });
+            }
+        };
+        let asked = Asked::Newest {
+            room: room.clone(),
+            count,
+        };
+        self.ask(
+            asked,
+            Question::Newest {
+                room,
+                before,
+                count,
+            },
+        )
+    }
+
+    /// The past of a room that is entered, from after that id to where its live events begin.
+    pub(super) fn ask_past(&mut self, room_id: RoomId, after: u64, chat: &Chat) -> Option<Effect> {
+        let room = chat.room(room_id)?;
+        let span = Span {
+            after,
+            up_to: room.last_id(),
+        };
+        let enters = Some(room_id);
+        self.replay(Replay {
+            verb: Verb::Join,
+            room: room.name.clone(),
+            span,
+            left: usize::MAX,
+            count: 0,
+            enters,
+        })
+    }
+
+    pub(super) fn ask_search(&mut self, room: Arc<RoomName>, words: &str) -> Option<Effect> {
+        self.ask(
+            Asked::Search,
+            Question::Search {
+                room,
+                words: words.to_owned(),
+            },
+        )
+    }
+
+    pub(super) fn ask_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
+        let asked = Asked::Files {
+            room: room.clone(),
+            count: 0,
+        };
+        self.ask(asked, Question::Files { room, after: 0 })
+    }
+
+    pub(super) fn ask_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
+        self.ask(Asked::File { id, offset }, Question::File(id))
+    }
+
+    pub(super) fn ask_origin(&mut self, id: EventId) -> Option<Effect> {
+        self.ask(Asked::Origin(id), Question::Origin(id))
+    }
+
+    pub(super) fn ask_reader(&mut self, room: RoomId, reader: Reader) -> Option<Effect> {
+        let question = Question::Reader(reader.clone());
+        self.ask(Asked::Reader(room, reader), question)
+    }
+
+    pub(super) fn ask_seen(
+        &mut self,
+        room: Arc<RoomName>,
+        reader: Reader,
+        id: u64,
+    ) -> Option<Effect> {
+        self.ask(Asked::Seen { room, id }, Question::SetReader(reader, id))
+    }
+
+    /// `BYE` of a connection with named readers: what they were sent is known when all is out.
+    pub(super) fn ask_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
+        self.is_busy = true;
+        self.asked_log = Some(Box::new(Asked::Flush(verb, text.into())));
+        Some(Effect::Flush)
+    }
+
+    /// All replies are out, as [`Effect::Flush`] wanted.
+    pub fn flushed(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
+        let Some(Asked::Flush(verb, text)) = self.asked_log.take().map(|asked| *asked) else {
+            return None;
+        };
+        let rooms = self
+            .rooms
+            .iter()
+            .filter(|membership| !membership.is_leaving);
+        let readers = rooms.filter_map(|m| Some((Reader::clone(m.reader.as_deref()?), m.seen)));
+        let readers = readers.collect();
+        self.move_readers(verb, text, readers, chat, now)
+    }
+
+    fn move_readers(
+        &mut self,
+        verb: Verb,
+        text: Box<str>,
+        mut readers: Vec<(Reader, u64)>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let Some((reader, seen)) = readers.pop() else {
+            self.is_busy = false;
+            self.say_goodbye(verb, &text, chat, now);
+            return None;
+        };
+        let question = Question::SetReader(reader, seen);
+        self.ask(Asked::Bye(verb, text, readers), question)
+    }
+
+    /// The question for what a slow reader has missed, if it has fallen out of a room's tail and has taken
+    /// all that it was given; the answer goes to [`Self::caught_up`].
+    pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
+        if self.page.is_some() || self.is_over {
+            return None;
+        }
+        let behind = self
+            .rooms
+            .iter()
+            .find(|membership| membership.is_behind(chat))?;
+        let room = chat.room(behind.room)?;
+        let span = Span {
+            after: behind.seen,
+            up_to: room.last_id(),
+        };
+        let question = Question::Read {
+            room: room.name.clone(),
+            span,
+            count: usize::MAX >> 1,
+        };
+        Some((behind.room, question))
+    }
+
+    /// The log has answered, or cannot.
+    pub fn answered(
+        &mut self,
+        answer: Option<Answer>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let asked = *self.asked_log.take()?;
+        self.is_busy = false;
+        let Some(answer) = answer else {
+            self.cannot_answer(&asked, chat, now);
+            return None;
+        };
+        match (asked, answer) {
+            (Asked::Replay(replay), Answer::Records(records)) => {
+                return self.replayed(replay, &records, chat);
+            }
+            (Asked::Newest { room, count }, Answer::Span(span)) => {
+                return self.replay(Replay {
+                    verb: Verb::History,
+                    room,
+                    span,
+                    left: count,
+                    count: 0,
+                    enters: None,
+                });
+            }
+            (Asked::Search, Answer::Records(records)) => {
+                self.push_past(&records.records, chat);
+                self.ok(
+                    Verb::Search,
+                    &records.records.len().to_string(),
+                    &format!("{} found", records.records.len()),
+                    Then::Nothing,
+                );
+            }
+            (Asked::Files { room, count }, Answer::Records(records)) => {
+                self.push_past(&records.records, chat);
+                let count = count + records.records.len();
+                if let Some(last) = records.records.last() {
+                    let question = Question::Files {
+                        room: room.clone(),
+                        after: last.id.get(),
+                    };
+                    return self.ask(Asked::Files { room, count }, question);
+                }
+                self.ok(
+                    Verb::Files,
+                    &count.to_string(),
+                    &format!("{count} files in {room}"),
+                    Then::Nothing,
+                );
+            }
+            (Asked::File { id, offset }, Answer::File(file)) => return self.send(id, file, offset),
+            (Asked::Origin(id), Answer::Origin(origin)) => return self.take_back(id, origin, chat),
+            (Asked::Reader(room, reader), Answer::Reader(seen)) => {
+                return self.read_as(room, reader, seen, chat);
+            }
+            (Asked::NewReader(room), Answer::Done) => self.joined(room, chat),
+            (Asked::Seen { room, id }, Answer::Done) => {
+                self.ok(Verb::Seen, &format!("{room} {id}"), "", Then::Nothing);
+            }
+            (Asked::Bye(verb, text, readers), Answer::Done) => {
+                return self.move_readers(verb, text, readers, chat, now);
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn cannot_answer(&mut self, asked: &Asked, chat: &mut Chat, now: Now) {
+        let verb = match asked {
+            Asked::Replay(replay) => replay.verb,
+            Asked::Newest { .. } => Verb::History,
+            Asked::Search => Verb::Search,
+            Asked::Files { .. } => Verb::Files,
+            Asked::File { .. } => Verb::Download,
+            Asked::Origin(_) => Verb::Remove,
+            Asked::Reader(..) | Asked::NewReader(_) => Verb::Join,
+            Asked::Seen { .. } => Verb::Seen,
+            Asked::Flush(verb, _) | Asked::Bye(verb, ..) => *verb,
+        };
+        let room = match asked {
+            Asked::Replay(Replay {
+                enters: Some(room), ..
+            }) => Some(*room),
+            Asked::Reader(room, _) | Asked::NewReader(room) => Some(*room),
+            _ => None,
+        };
+        if let Some(at) = self
+            .rooms
+            .iter()
+            .position(|m| Some(m.room) == room && !m.is_leaving)
+        {
+            let membership = self.rooms.remove(at);
+            chat.leave(membership.room, self.peer, self.nick, "", now);
+        }
+        self.refuse(&Refusal::new(
+            verb,
+            Code::Internal,
+            "the log cannot be read; the server's own log tells why",
+        ));
+    }
+
+    /// Asks for the next piece.
+    fn replay(&mut self, replay: Replay) -> Option<Effect> {
+        let (room, span, count) = (replay.room.clone(), replay.span, replay.left);
+        self.ask(
+            Asked::Replay(replay),
+            Question::Read {
+                room,
+                span,
+                count: count.min(usize::MAX >> 1),
+            },
+        )
+    }
+
+    fn replayed(&mut self, mut replay: Replay, past: &Past, chat: &Chat) -> Option<Effect> {
+        let records = &past.records;
+        // Only once, and not where history is asked for by count: there the hole is before the beginning.
+        if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
+            let line = match self.input {
+                Dialect::Talker => format!(
+                    "-- some of {} is no longer kept here
+",
+                    replay.room
+                ),
+                Dialect::Plain | Dialect::Stamped => format!(
+                    "GAP {}
+",
+                    replay.room
+                ),
+            };
+            self.push(line.into_bytes(), Then::Nothing);
+        }
+        self.push_past(records, chat);
+        replay.count += records.len();
+        replay.left = replay.left.saturating_sub(records.len());
+        if let Some(last) = records.last()
+            && replay.left > 0
+            && last.id.get() < replay.span.up_to
+        {
+            replay.span.after = last.id.get();
+            return self.replay(replay);
+        }
+        match replay.enters {
+            Some(room) => self.joined(room, chat),
+            None => {
+                let count = replay.count;
+                self.ok(
+                    replay.verb,
+                    &count.to_string(),
+                    &format!("{count} of {}", replay.room),
+                    Then::Nothing,
+                );
+            }
+        }
+        None
+    }
+
+    fn read_as(
+        &mut self,
+        room: RoomId,
+        reader: Reader,
+        seen: Option<u64>,
+        chat: &Chat,
+    ) -> Option<Effect> {
+        let last_id = chat.room(room).map_or(0, |room| room.last_id());
+        if let Some(membership) = self
+            .rooms
+            .iter_mut()
+            .find(|m| m.room == room && !m.is_leaving)
+        {
+            membership.reader = Some(Box::new(reader.clone()));
+        }
+        match seen {
+            Some(seen) => self.ask_past(room, seen, chat),
+            // A new one begins with the live events, and is known from now on.
+            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, last_id)),
+        }
+    }
+
+    fn send(
+        &mut self,
+        id: EventId,
+        file: Option<crate::chat::NewFile>,
+        offset: u64,
+    ) -> Option<Effect> {
+        let verb = Verb::Download;
+        let Some(file) = file else {
+            let text = format!("there is no file {id}; FILES lists them");
+            self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
+            return None;
+        };
+        if self.input == Dialect::Talker {
+            let (host, port) = (self.local.ip(), self.local.port());
+            let talk = format!(
+                "{}: a file does not fit into talk. Type in another terminal: {}",
+                file.described(),
+                match file.whole {
+                    Some(whole) => format!(
+                        "printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
+                        whole.length
+                    ),
+                    None => format!("printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port}"),
+                }
+            );
+            self.ok(verb, "", &talk, Then::Nothing);
+            return None;
+        }
+        let Some(whole) = file.whole else {
+            self.is_busy = true;
+            return Some(Effect::Follow { id, offset });
+        };
+        if offset > whole.length {
+            let text = format!("file {id} has {} bytes only", whole.length);
+            self.refuse(&Refusal::new(verb, Code::BadSyntax, text));
+            return None;
+        }
+        self.is_busy = true;
+        Some(Effect::Send {
+            id,
+            name: file.name,
+            whole,
+            offset,
+        })
+    }
+
+    fn take_back(
+        &mut self,
+        id: EventId,
+        origin: Option<Origin>,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
+        let verb = Verb::Remove;
+        let found = origin.and_then(|origin| {
+            let room = chat.find_room(&origin.room)?;
+            Some((room, origin.removable?, origin.nick))
+        });
+        let Some((room, removed, author)) = found else {
+            let text = format!("there is no message or file {id} to take back");
+            self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
+            return None;
+        };
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        if nick.is_none_or(|holder| holder.nick.as_str() != author) {
+            self.refuse(&Refusal::new(
+                verb,
+                Code::NotAllowed,
+                format!("{id} is not yours to take back"),
+            ));
+            return None;
+        }
+        let what = What::Remove(id, removed);
+        let text = id.to_string();
+        Some(self.append(
+            verb,
+            Place::Room(room),
+            what,
+            &text,
+            Shown::Text(text.as_str().into()),
+            chat,
+        ))
+    }
+
+    /// What a slow reader missed has been read; with none, it is no longer kept. Without an answer the
+    /// connection ends: it must not go on with a hole.
+    pub fn caught_up(
+        &mut self,
+        room_id: RoomId,
+        answer: Option<Answer>,
+        chat: &mut Chat,
+        now: Now,
+    ) {
+        let Some(Answer::Records(Past { records, has_hole })) = answer else {
+            return self.close(Code::Internal, "the log cannot be read", chat, now);
+        };
+        let Some(tail) = chat.tail(Place::Room(room_id)) else {
+            return;
+        };
+        let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room_id) else {
+            return;
+        };
+        let mut has_gap =
+            has_hole || tail.gone_unlogged() > membership.gap_to.max(membership.cursor);
+        membership.gap_to = tail.gone_unlogged();
+        if records.is_empty() {
+            membership.cursor = tail.first();
+            has_gap = true;
+        }
+        self.page = Some(Box::new(Page {
+            room: room_id,
+            records,
+            next: 0,
+            has_gap,
+        }));
+    }
+
+    /// Queues records as a program or a person reads them.
+    fn push_past(&mut self, records: &[Record], chat: &Chat) {
+        let mut text = Vec::new();
+        for record in records {
+            match self.input {
+                Dialect::Talker => {
+                    talker::write_past(&record.line, record.time, chat.utc_offset_s, &mut text)
+                }
+                Dialect::Plain | Dialect::Stamped => {
+                    text.extend_from_slice(
+                        format!("PAST {} {} ", record.id, record.time).as_bytes(),
+                    );
+                    text.extend_from_slice(record.line.as_bytes());
+                }
+            }
+            text.push(b'\n');
+        }
+        if !text.is_empty() {
+            self.push(text, Then::Nothing);
+        }
+    }
+}
