@@ -637,7 +637,10 @@ impl KeptReply {
         }
         if dialect == Dialect::Talker {
             let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Shown::Text(topic)) => format!("-- topic of {topic}\n"),
+                (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
+                    Some((room, topic)) => format!("-- topic of {room}: {topic}\n"),
+                    None => format!("-- {shown} has no topic now\n"),
+                },
                 (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };

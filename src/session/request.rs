@@ -473,14 +473,6 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Upload;
-        if self.input == Dialect::Talker {
-            let (host, port) = (self.local.ip(), self.local.port());
-            let talk = format!(
-                "a file does not fit into talk. Type in another terminal: (echo NICK me; echo UPLOAD FILE '*'; cat FILE) | nc -N {host} {port}"
-            );
-            self.ok(verb, "", &talk, Then::Nothing);
-            return Ok(None);
-        }
         let UploadRequest {
             name,
             length,
@@ -529,6 +521,19 @@ impl Session {
                 Ok(Some(Effect::Discard(length)))
             }
         }
+    }
+
+    /// A person in talker mode wants to upload: a file's bytes cannot come between what is said.
+    pub(super) fn tell_how_to_upload(&mut self, chat: &Chat) {
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        let nick = nick.map_or("me", |holder| holder.nick.as_str());
+        let room = self.current().unwrap_or_else(|| chat.lobby());
+        let room = chat.room(room).map_or("#lobby", |room| room.name.as_str());
+        let (host, port) = (self.local.ip(), self.local.port());
+        let talk = format!(
+            "a file does not fit into talk. Type in another terminal: (printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | nc -N {host} {port}"
+        );
+        self.ok(Verb::Upload, "", &talk, Then::Nothing);
     }
 
     fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
