@@ -158,6 +158,8 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
+    /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
+    answered: Vec<PeerId>,
     due: BTreeMap<(Duration, u64), Due>,
     due_count: u64,
 }
@@ -192,6 +194,7 @@ impl Chat {
             file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
+            answered: Vec::new(),
             due: BTreeMap::new(),
             due_count: 0,
             utc_offset_s: 0,
@@ -249,6 +252,9 @@ impl Chat {
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
+            if peer.kept.is_empty() {
+                self.answered.push(author);
+            }
             peer.kept.push(kept);
         }
     }
@@ -350,6 +356,7 @@ impl Chat {
     /// Calls `wake` for every connection that has something to read since the last call; one that is in
     /// several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {
                 tail.is_news = false;
