@@ -249,6 +249,14 @@ impl Chat {
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
         let author = draft.author;
+        if outcome.is_err() {
+            // The bytes of a file come before its event; now nobody can ask for them.
+            match &draft.what {
+                What::File(file) => self.released.extend(file.whole.map(|whole| whole.sha256)),
+                What::Stored(_, whole) => self.released.push(whole.sha256),
+                What::Msg | What::Me | What::Topic | What::Remove(..) => {}
+            }
+        }
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::Server;
 use super::connection::Connection;
-use crate::chat::{Draft, Whole};
+use crate::chat::{Draft, RoomId, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
@@ -145,6 +145,7 @@ impl Connection {
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
         let end = outcome.as_ref().ok().copied();
+        let room = upload.room;
         let effect = {
             let now = self.server.clock.now();
             let id = live.as_ref().map(|live| live.id);
@@ -155,10 +156,7 @@ impl Connection {
             self.append(draft);
         }
         if let Some(live) = live {
-            // Its followers end once others could be told of it.
-            self.settle().await;
-            live.end(end);
-            self.server.live().remove(&live.id);
+            self.end_live(&live, end, room).await;
         }
         if !closes && rest != Some(0) {
             self.discard(rest).await;
@@ -183,6 +181,27 @@ impl Connection {
         Some(live)
     }
 
+    /// Tells the followers of a live file how it ended, once others could be told of it.
+    async fn end_live(&mut self, live: &Live, end: Option<Whole>, room: RoomId) {
+        let mut is_kept = self.settle().await;
+        let mut end = end;
+        if !is_kept && end.take().is_some() {
+            // It is whole, and the log does not take that: so it is nothing.
+            let effect = self
+                .session
+                .give_up(live.id, room, &self.server.world().chat);
+            if let Effect::Append(draft) = effect {
+                self.append(draft);
+            }
+            is_kept = self.settle().await;
+        }
+        live.end(end);
+        // Where even its end could not be kept, whoever asks for it is told by this one.
+        if is_kept {
+            self.server.live().remove(&live.id);
+        }
+    }
+
     fn append(&mut self, draft: Draft) {
         let now = self.server.clock.now();
         let mut world = self.server.world();
@@ -192,16 +211,16 @@ impl Connection {
         release(&self.server, released);
     }
 
-    /// Waits until all that was said is kept, or cannot be.
-    async fn settle(&mut self) {
+    /// Waits until all that was said is kept, or cannot be; whether the last of it is.
+    async fn settle(&mut self) -> bool {
         loop {
             {
                 let mut world = self.server.world();
                 world.looks(self.session.peer());
-                self.session.take_kept(&mut world.chat);
-            }
-            if self.session.is_settled() {
-                return;
+                let last = self.session.announced(&mut world.chat);
+                if self.session.is_settled() {
+                    return last.flatten().is_some();
+                }
             }
             self.wait(false).await;
         }
