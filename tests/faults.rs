@@ -242,3 +242,20 @@ fn a_disk_that_fails_for_a_while_is_told_and_works_again() {
     }
     sweep("pwrite64:error=EIO", "internal", "+", 5);
 }
+
+/// A file that is announced, not whole, and that nobody sends (its end could not be kept) was once looked for
+/// without end by whoever asked for it.
+#[test]
+fn a_file_that_nobody_sends_any_more_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = start(folder.path());
+    let mut peer = Peer::named(chatd.address, "ann").expect("a nick");
+    peer.expect("MSG x", "OK MSG 1").expect("it is kept");
+    let db = rusqlite::Connection::open(folder.path().join("chat.db")).expect("a database");
+    let row =
+        "INSERT INTO files (id, room, name) SELECT 1, room, 'lost.log' FROM events WHERE id = 1";
+    assert_eq!(db.execute(row, []).expect("a row"), 1);
+    let answer = peer.download(1).expect("an answer in time");
+    assert!(answer.is_err_and(|e| e.starts_with("ERR DOWNLOAD no-such-file ")));
+    assert_eq!(peer.ask("PING x").expect("a reply"), "OK PING x");
+}

@@ -21,6 +21,10 @@ use crate::session::{Effect, Upload, UploadError};
 /// How many bytes of a file are in memory at once; larger pieces are no faster.
 const PIECE_BYTES: usize = 256 << 10;
 
+/// How often a file that is not whole is looked for among those that are coming in: a moment after it is
+/// announced it is there, and one whose end the log could not keep never will be.
+const LOOKS_MAX: usize = 100;
+
 /// How an upload came to its end.
 enum Received {
     /// All of it, kept.
@@ -35,7 +39,14 @@ impl Connection {
     /// Does what a request wants done before the next line is looked at.
     pub(super) async fn transfer(&mut self, effect: Effect) {
         let mut next = Some(effect);
+        let mut looks = 0;
         while let Some(effect) = next {
+            if let Effect::Follow { id, .. } = &effect {
+                looks += 1;
+                if looks > LOOKS_MAX {
+                    return self.session.lost_file(*id);
+                }
+            }
             next = self.do_effect(effect).await;
         }
     }
