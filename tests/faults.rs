@@ -102,7 +102,9 @@ impl Store {
         if let Some(id) = newest.filter(|id| !self.unsure.contains(id)) {
             match (peer.download(*id), code) {
                 (Ok(Ok(file)), _) if file.bytes == self.files[id] => {}
-                (Ok(Err(refusal)), Some(_)) => drop(went(&refusal, code)?),
+                (Ok(Err(refusal)), Some(_)) => {
+                    went(&refusal, code)?;
+                }
                 (Ok(_), _) => return Err(other(format!("file {id} is lost"))),
                 (Err(e), _) => return Err(e),
             }
