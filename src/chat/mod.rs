@@ -158,6 +158,8 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
+    /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
+    answered: Vec<PeerId>,
     /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
     /// is in order.
     announcing: VecDeque<(Duration, RoomId, NickId)>,
@@ -186,6 +188,7 @@ impl Chat {
             file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
+            answered: Vec::new(),
             announcing: VecDeque::new(),
             freeing: VecDeque::new(),
             utc_offset_s: 0,
@@ -240,9 +243,20 @@ impl Chat {
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
         let author = draft.author;
+        if outcome.is_err() {
+            // The bytes of a file come before its event; now nobody can ask for them.
+            match &draft.what {
+                What::File(file) => self.released.extend(file.whole.map(|whole| whole.sha256)),
+                What::Stored(_, whole) => self.released.push(whole.sha256),
+                What::Msg | What::Me | What::Topic | What::Remove(..) => {}
+            }
+        }
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
+            if peer.kept.is_empty() {
+                self.answered.push(author);
+            }
             peer.kept.push(kept);
         }
     }
@@ -344,6 +358,7 @@ impl Chat {
     /// Calls `wake` for every connection that has something to read since the last call; one that is in
     /// several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {
                 tail.is_news = false;

@@ -79,7 +79,7 @@ pub struct Upload {
     /// What the whole must hash to.
     pub sha256: Option<Digest>,
     /// Where it is announced.
-    room: RoomId,
+    pub room: RoomId,
 }
 
 /// How an upload ended badly.
@@ -462,7 +462,8 @@ impl Session {
         )
     }
 
-    /// The number under which the file was announced, once it is; then whether it was.
+    /// The number of what was appended last (a file's announcement, or its end), once that is kept; or
+    /// that it could not be.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_kept(chat);
         let replies = self.replies();
@@ -506,17 +507,7 @@ impl Session {
             }
             (Err(error), live) => {
                 let refusal = Refusal::new(Verb::Upload, error.code, error.text);
-                let effect = live.map(|id| {
-                    let what = What::Remove(id, Removed::File(None));
-                    self.append(
-                        Verb::Upload,
-                        place,
-                        what,
-                        &id.to_string(),
-                        Shown::Nothing,
-                        chat,
-                    )
-                });
+                let effect = live.map(|id| self.give_up(id, upload.room, chat));
                 match error.closes {
                     true => self.end(refusal, chat, now),
                     false => self.refuse(&refusal),
@@ -524,6 +515,14 @@ impl Session {
                 effect
             }
         }
+    }
+
+    /// A file that was announced does not become whole: takes it back.
+    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &Chat) -> Effect {
+        let what = What::Remove(id, Removed::File(None));
+        let text = id.to_string();
+        let place = Place::Room(room);
+        self.append(Verb::Upload, place, what, &text, Shown::Nothing, chat)
     }
 
     /// Asks again for a file that was still coming in a moment ago.

@@ -11,7 +11,7 @@ use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
 use crate::log::Record;
 use crate::protocol::request::Refusal;
-use crate::protocol::{EventId, Time, Verb};
+use crate::protocol::{Code, EventId, Time, Verb};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits for its turn.
@@ -190,11 +190,12 @@ impl Session {
                     }
                     Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
                     Some(Err(code)) => {
-                        let refusal = Refusal::new(
-                            reply.verb,
-                            *code,
-                            "it could not be kept; the server's log tells why",
-                        );
+                        let text = match code {
+                            Code::Quota => "there is no space left to keep it",
+                            Code::NoSuchFile => "it has been taken back already",
+                            _ => "it could not be kept; the server's log tells why",
+                        };
+                        let refusal = Refusal::new(reply.verb, *code, text);
                         let line = match dialect {
                             Dialect::Talker => format!("! {}\n", refusal.text),
                             Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
