@@ -158,6 +158,8 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
+    /// Authors whose drafts were published since: they need not be readers of that place.
+    answered: Vec<PeerId>,
     due: BTreeMap<(Duration, u64), Due>,
     due_count: u64,
 }
@@ -192,6 +194,7 @@ impl Chat {
             file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
+            answered: Vec::new(),
             due: BTreeMap::new(),
             due_count: 0,
             utc_offset_s: 0,
@@ -250,6 +253,9 @@ impl Chat {
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
             peer.kept.push(kept);
+            if self.answered.last() != Some(&author) {
+                self.answered.push(author);
+            }
         }
     }
 
@@ -347,9 +353,10 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
-    /// Calls `wake` for every connection that has something to read since the last call; one that is in
-    /// several places may be named more than once.
+    /// Calls `wake` for every connection that has something to read or was answered since the last call;
+    /// one that is in several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {
                 tail.is_news = false;
@@ -425,5 +432,44 @@ impl Chat {
     fn do_at(&mut self, at: Duration, what: Due) {
         self.due_count += 1;
         self.due.insert((at, self.due_count), what);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RoomName;
+
+    fn woken(chat: &mut Chat) -> Vec<PeerId> {
+        let mut woken = Vec::new();
+        chat.take_news(|peer| woken.push(peer));
+        woken
+    }
+
+    /// `TELL` to a room that one is not in, kept after the connection had gone to sleep, was answered
+    /// only when something else woke it; so was anything that could not be kept.
+    #[test]
+    fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
+        let name = |name| RoomName::parse(name).expect("it is a name");
+        let mut chat = Chat::new(Arc::new(Config {
+            listen: Vec::new(),
+            data: None,
+            name: "here".into(),
+            lobby: name("#lobby"),
+            limits: Limits::default(),
+        }));
+        let author = chat.connect();
+        let room = chat.insert_room(name("#ops"));
+        let draft = || Draft {
+            place: Place::Room(room),
+            author,
+            what: What::Msg,
+            body: "alice hello".into(),
+        };
+        for outcome in [Ok((EventId::new(7), Time(0))), Err(Code::Internal)] {
+            chat.publish(draft(), outcome);
+            assert_eq!(woken(&mut chat), [author]);
+            assert_eq!(woken(&mut chat), []);
+        }
     }
 }
