@@ -32,8 +32,8 @@ struct Flags {
     #[argh(switch)]
     smoke: bool,
 
-    /// how many times each is measured; the median counts (default: 5)
-    #[argh(option, default = "5")]
+    /// how many times each is measured; the median counts (default: 11)
+    #[argh(option, default = "11")]
     rounds: usize,
 
     /// what cargo gives to every benchmark
@@ -56,7 +56,7 @@ const LOADS: [Load; 3] = [
         name: "1 speaker who waits for each `OK`",
         speakers: 1,
         window: 1,
-        messages: 10_000,
+        messages: 4000,
     },
     Load {
         name: "1 speaker, 500 outstanding",
