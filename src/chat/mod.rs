@@ -8,7 +8,7 @@ pub mod arena;
 pub mod nick;
 pub mod room;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -160,17 +160,11 @@ pub struct Chat {
     news: Vec<Place>,
     /// Authors whose drafts were published since: they need not be readers of that place.
     answered: Vec<PeerId>,
-    due: BTreeMap<(Duration, u64), Due>,
-    due_count: u64,
-}
-
-/// What is to be done at a later time.
-#[derive(Debug)]
-enum Due {
-    /// Announce the `JOIN` of that nick, if it still stays.
-    Announce(RoomId, NickId),
-    /// Free a nick that its owner has not come back to.
-    Free(NickId),
+    /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
+    /// is in order.
+    announcing: VecDeque<(Duration, RoomId, NickId)>,
+    /// Which nicks are free when, if their owners do not come back.
+    freeing: VecDeque<(Duration, NickId)>,
 }
 
 impl Chat {
@@ -195,8 +189,8 @@ impl Chat {
             released: Vec::new(),
             news: Vec::new(),
             answered: Vec::new(),
-            due: BTreeMap::new(),
-            due_count: 0,
+            announcing: VecDeque::new(),
+            freeing: VecDeque::new(),
             utc_offset_s: 0,
             config,
         }
@@ -413,25 +407,22 @@ impl Chat {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Now) {
-        while let Some(next) = self.due.first_entry() {
-            if next.key().0 > now.uptime {
-                break;
-            }
-            match next.remove() {
-                Due::Announce(room, nick) => self.announce_due(room, nick, now),
-                Due::Free(nick) => self.free(nick, now),
-            }
+        while let Some((_, room, nick)) = self.announcing.pop_front_if(|due| due.0 <= now.uptime) {
+            self.announce_due(room, nick, now);
+        }
+        while let Some((_, nick)) = self.freeing.pop_front_if(|due| due.0 <= now.uptime) {
+            self.free(nick, now);
+        }
+        if self.announcing.is_empty() {
+            self.announcing = VecDeque::new(); // ten thousand may have come at once
         }
     }
 
     /// When [`Self::tick`] next has something to do.
     pub fn next_due(&self) -> Option<Duration> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
-    }
-
-    fn do_at(&mut self, at: Duration, what: Due) {
-        self.due_count += 1;
-        self.due.insert((at, self.due_count), what);
+        let announcing = self.announcing.front().map(|due| due.0);
+        let freeing = self.freeing.front().map(|due| due.0);
+        announcing.into_iter().chain(freeing).min()
     }
 }
 

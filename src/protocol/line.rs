@@ -15,6 +15,8 @@ pub const LINE_BYTES_MAX: usize = 4096;
 pub const LINE_OUT_BYTES_MAX: usize = 5000;
 
 const IAC: u8 = 0xff;
+/// The first byte that is a command of telnet after `IAC` (EOF, RFC 1184).
+const TELNET_FIRST: u8 = 236;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// How a line ended.
@@ -136,6 +138,16 @@ impl LineDecoder {
     /// Takes `input` in piece by piece: for half lines, long ones, and telnet.
     fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         while let Some((&byte, rest)) = input.split_first() {
+            if self.telnet == Telnet::Iac && byte < TELNET_FIRST {
+                // Text in another encoding, where this byte is a letter: the next one may end the line.
+                self.telnet = Telnet::Text;
+                self.push(&[IAC]);
+                continue;
+            }
+            if self.telnet != Telnet::Text && byte == b'\n' {
+                // A sequence that was begun and not ended: what was meant as one line stays one.
+                self.telnet = Telnet::Text;
+            }
             if self.telnet != Telnet::Text {
                 *input = rest;
                 if let Some(answer) = self.telnet_byte(byte) {
@@ -290,6 +302,20 @@ mod tests {
         check(b"\xff\xfa\x18a\xff\xffb\xff\xf0c\n", &["Lf c"]);
         check(b"\xff\xfe\x01\xff\xfc\x01d\n", &["Lf d"]);
         check(b"\xff\xff\n", &["Lf \\xff"]);
+    }
+
+    #[test]
+    fn a_byte_that_only_looks_like_telnet_costs_no_line_its_end() {
+        check(b"Lou\xff\nb\n", &["Lf Lou\\xff", "Lf b"]);
+        check(b"\xffa\xff\r\n", &["CrLf \\xffa\\xff"]);
+        check(b"\xff\xecc\n", &["Lf c"]);
+    }
+
+    #[test]
+    fn a_telnet_sequence_that_is_never_ended_ends_with_its_line() {
+        check(b"a\xff\xfd\nb\n", &["Lf a", "Lf b"]);
+        check(b"a\xff\xfa\x18never ended\nb\n", &["Lf a", "Lf b"]);
+        check(b"a\xff\xfanever\xff\nb\n", &["Lf a", "Lf b"]);
     }
 
     #[test]

@@ -293,6 +293,14 @@ impl Session {
         }
         let done = match read {
             Ok(None) => Ok(None),
+            Ok(Some(Request::Upload(_)))
+            | Err(Refusal {
+                verb: Some(Verb::Upload),
+                ..
+            }) if self.input == Dialect::Talker => {
+                self.tell_how_to_upload(chat);
+                Ok(None)
+            }
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
             Ok(Some(request)) => self.request(request, chat, now),
             // The bytes of a file follow, nobody knows how many.

@@ -246,9 +246,9 @@ impl Session {
         if taken > start
             && let Some(run) = runs.next()
         {
-            self.cut(chat, batch, run, taken);
-            // What ends at the same byte has gone with it.
-            while let Some(same) = runs.next_if(|same| same.end == run.end) {
+            let is_whole = self.cut(chat, batch, run, taken);
+            // What ends at the same byte has gone with it, unless lines of the run are still to go.
+            while let Some(same) = runs.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
         }
@@ -269,7 +269,7 @@ impl Session {
     }
 
     /// Advances by a run of which only a part has been sent: the rest of the line that was cut is kept.
-    fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) {
+    fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) -> bool {
         let rest = batch.bytes.get(taken..run.end).unwrap_or_default();
         let is_at_line = taken.checked_sub(1).and_then(|at| batch.bytes.get(at)) == Some(&b'\n');
         let line = match (is_at_line, memchr(b'\n', rest)) {
@@ -289,9 +289,11 @@ impl Session {
                 (rest.len(), step)
             }
         };
+        let is_whole = kept == rest.len();
         let kept = rest.get(..kept).unwrap_or_default().to_vec();
         self.advance(step, chat);
         self.unsent = kept;
+        is_whole
     }
 
     fn advance(&mut self, step: Step, chat: &mut Chat) {
@@ -424,8 +426,17 @@ impl Session {
         if let Some(cursor) = batch.cursors.get_mut(at) {
             *cursor = Some(next);
         }
-        let end = chat.tail(place).map_or(to, Tail::end);
+        let end = chat.tail(place).map_or(0, Tail::end);
         next >= to.min(end)
+    }
+
+    /// What its nick was told and it has not been sent yet, for one that gives the nick up.
+    pub(super) fn unread_told(&self, chat: &Chat) -> Vec<u8> {
+        let mut batch = Batch::default();
+        if let Some(nick) = self.nick {
+            self.fill_tail(Place::Nick(nick), self.told, self.input, chat, &mut batch);
+        }
+        batch.bytes
     }
 
     /// Writes the records of a page before `own`; false when that is not among them.
@@ -626,7 +637,10 @@ impl KeptReply {
         }
         if dialect == Dialect::Talker {
             let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Shown::Text(topic)) => format!("-- topic of {topic}\n"),
+                (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
+                    Some((room, topic)) => format!("-- topic of {room}: {topic}\n"),
+                    None => format!("-- {shown} has no topic now\n"),
+                },
                 (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };

@@ -203,12 +203,17 @@ impl Session {
     fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Nick;
         let rooms = self.room_ids();
+        let unread = self.unread_told(chat);
         let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
         let id = id.map_err(refused(verb))?;
+        let is_first = self.nick.is_none();
         if self.nick.replace(id) != Some(id) {
             self.told = chat.told_end(id);
+            if !unread.is_empty() {
+                self.push(unread, Then::Nothing);
+            }
         }
-        if rooms.is_empty() {
+        if rooms.is_empty() && is_first {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);
         }
@@ -264,7 +269,7 @@ impl Session {
             }
             None => {
                 let most = chat.limits().rooms_per_connection_max;
-                if self.rooms.len() >= most {
+                if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
@@ -468,14 +473,6 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Upload;
-        if self.input == Dialect::Talker {
-            let (host, port) = (self.local.ip(), self.local.port());
-            let talk = format!(
-                "a file does not fit into talk. Type in another terminal: (echo NICK me; echo UPLOAD FILE '*'; cat FILE) | nc -N {host} {port}"
-            );
-            self.ok(verb, "", &talk, Then::Nothing);
-            return Ok(None);
-        }
         let UploadRequest {
             name,
             length,
@@ -524,6 +521,19 @@ impl Session {
                 Ok(Some(Effect::Discard(length)))
             }
         }
+    }
+
+    /// A person in talker mode wants to upload: a file's bytes cannot come between what is said.
+    pub(super) fn tell_how_to_upload(&mut self, chat: &Chat) {
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        let nick = nick.map_or("me", |holder| holder.nick.as_str());
+        let room = self.current().unwrap_or_else(|| chat.lobby());
+        let room = chat.room(room).map_or("#lobby", |room| room.name.as_str());
+        let (host, port) = (self.local.ip(), self.local.port());
+        let talk = format!(
+            "a file does not fit into talk. Type in another terminal: (printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | nc -N {host} {port}"
+        );
+        self.ok(Verb::Upload, "", &talk, Then::Nothing);
     }
 
     fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {

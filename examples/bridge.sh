@@ -1,0 +1,33 @@
+#!/bin/sh
+# Carries what is said in either of two rooms over to the other.
+#
+#   A=ops B=dev socat TCP:localhost:5002 EXEC:examples/bridge.sh
+#
+# A speaker never gets a copy of its own words, so a bridge does not hear itself. That several bridges
+# between the same rooms do not feed each other: all are called bridge…, and none carries what such a nick says.
+
+nick=${NICK:-bridge-$$} a='' b=''
+printf 'JOIN %s\nJOIN %s\nNICK %s\n' "${A:?which room}" "${B:?which other room}" "$nick"
+
+while IFS= read -r line; do
+  # verb, room, nick and text, with every space of the text kept
+  verb=${line%% *} rest=${line#* }
+  room=${rest%% *} rest=${rest#* }
+  from=${rest%% *} text=${rest#* }
+  case "$verb $room" in
+    "OK JOIN") # OK JOIN <room> <id>: the room as the server spells it
+      if [ -z "$a" ]; then a=$from; else b=$from; fi
+      continue ;;
+    ERR\ *)
+      echo "bridge.sh: $line" >&2
+      case $room in JOIN | NICK) echo BYE; exit 1 ;; esac
+      continue ;;
+    "MSG $a") to=$b ;;
+    "MSG $b") to=$a ;;
+    *) continue ;;
+  esac
+  case $from in
+    [Bb][Rr][Ii][Dd][Gg][Ee]*) ;;
+    *) printf 'TELL %s <%s> %s\n' "$to" "$from" "$text" ;;
+  esac
+done

@@ -1,0 +1,16 @@
+#!/bin/sh
+# The dice bot of dice.sh on plain nc, which has one direction at a time: a fifo carries the other one back.
+#
+#   examples/dice-nc.sh [HOST [PORT]]
+#   NICK=croupier ROOM=games examples/dice-nc.sh chat.example.org
+#
+# Any program that reads events and writes commands can stand where dice.sh stands.
+
+host=${1:-${HOST:-localhost}} port=${2:-${PORT:-5002}}
+
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+trap 'exit 1' HUP INT TERM
+mkfifo "$folder/commands" || exit 1
+
+nc "$host" "$port" <"$folder/commands" | "$(dirname "$0")/dice.sh" >"$folder/commands"

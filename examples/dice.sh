@@ -1,0 +1,53 @@
+#!/bin/sh
+# A dice bot: answers "roll", "roll 20" and "roll 3d6" where it was asked, in a room or in private.
+#
+#   socat TCP:localhost:5002 EXEC:examples/dice.sh
+#   NICK=croupier ROOM=games socat TCP:localhost:5002 EXEC:examples/dice.sh
+#
+# socat puts the connection on this script's input and output: events come in, commands go out.
+# With nc in place of socat: examples/dice-nc.sh
+
+# A number from 1 to $1.
+die() {
+  echo $(($(od -An -N4 -tu4 /dev/urandom) % $1 + 1))
+}
+
+# Whether $1 is a number from 1 to 999; checked before the shell calculates with what a stranger wrote.
+is_number() {
+  case $1 in '' | *[!0-9]* | 0* | ????*) return 1 ;; esac
+}
+
+# What "$1" dice of "$2" sides come to.
+roll() {
+  is_number "$1" && is_number "$2" && [ "$1" -le 20 ] || { echo 'try "roll 3d6", at most 20d999'; return; }
+  sum=0 shown=
+  for _ in $(seq "$1"); do
+    n=$(die "$2")
+    sum=$((sum + n)) shown="$shown${shown:+ + }$n"
+  done
+  [ "$1" -gt 1 ] && shown="$shown = $sum"
+  echo "$shown"
+}
+
+echo "JOIN ${ROOM:-lobby}"
+echo "NICK ${NICK:-dice}"
+while IFS=' ' read -r verb place nick text; do
+  case $verb in
+    ERR) # ERR <verb> <code> <text>
+      echo "dice.sh: $place: $nick $text" >&2
+      [ "$place" = NICK ] && { echo BYE; exit 1; }
+      continue ;;
+    MSG) ;;
+    *) continue ;;
+  esac
+  case $text in
+    roll) answer=$(roll 1 6) ;;
+    "roll "*d*) wish=${text#roll } answer=$(roll "${wish%%d*}" "${wish#*d}") ;;
+    "roll "*) answer=$(roll 1 "${text#roll }") ;;
+    *) continue ;;
+  esac
+  case $place in
+    '#'*) printf 'TELL %s %s: %s\n' "$place" "$nick" "$answer" ;;
+    *) printf 'TELL %s %s\n' "$nick" "$answer" ;;
+  esac
+done

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Says each line that is added to a file in a room, for as long as it runs.
+#
+#   examples/tail-log.sh FILE [ROOM [HOST [PORT]]]
+#   LINES_BEFORE=10 NICK=web1 examples/tail-log.sh /var/log/nginx/error.log ops
+#
+# MSG before each line makes it a message whatever it holds: a log line that reads "BYE" ends nothing.
+# What the server would refuse is mended first, so that no line is lost: bytes that are not UTF-8 become
+# "?", and a long line goes in pieces. `sed -u` hands on each line at once. Refusals go to standard error.
+
+[ $# -ge 1 ] || { echo "usage: $0 FILE [ROOM [HOST [PORT]]]" >&2; exit 2; }
+file=$1 room=${2:-lobby} host=${3:-${HOST:-localhost}} port=${4:-${PORT:-5002}}
+mark=$(printf '\001')
+
+{
+  printf 'JOIN %s\nNICK %s\n' "$room" "${NICK:-log}"
+  tail -n "${LINES_BEFORE:-0}" -F -- "$file" |
+    # In UTF-8 `.*` stops at a bad byte, so a line that it does not match whole gets a mark; then its
+    # bytes are only bytes. 1000 characters are at most 4000 bytes; a line takes 4096 with MSG and its end.
+    LC_ALL=C.UTF-8 sed -u -e "s/$mark//g" -e "/^.*\$/!s/^/$mark/" |
+    LC_ALL=C sed -u -e "/^$mark/{s/[^ -~]/?/g;s/^?//;}" |
+    LC_ALL=C.UTF-8 sed -u -E -e '/^[[:space:][:cntrl:]]*$/d' -e 's/.{1000}/&\nMSG /g' -e 's/\nMSG $//' -e 's/^/MSG /'
+} | nc "$host" "$port" | grep --line-buffered -E '^(ERR|CLOSED) ' >&2

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Puts a file into a room and prints its number, with which anybody can fetch it.
+#
+#   examples/upload.sh FILE [ROOM [HOST [PORT]]]
+#
+# The line that announces the file says how many bytes follow, and what they must hash to, so a broken
+# transfer is refused as a whole. Works with any nc, but not with `nc -C`, which alters bytes.
+
+[ $# -ge 1 ] && [ -f "$1" ] || { echo "usage: $0 FILE [ROOM [HOST [PORT]]]" >&2; exit 2; }
+file=$1 room=${2:-lobby} host=${3:-${HOST:-localhost}} port=${4:-${PORT:-5002}}
+name=$(basename -- "$file" | tr '\r\n' '  ')
+length=$(($(wc -c <"$file")))
+sha256=$(sha256sum <"$file" | cut -c 1-64)
+
+reply=$({
+  printf 'JOIN %s\nNICK %s\nUPLOAD %s %s %s\n' "$room" "${NICK:-up-$$}" "$name" "$length" "$sha256"
+  head -c "$length" <"$file" # no more than announced, should the file be growing
+  printf 'BYE\n'
+} | nc "$host" "$port")
+
+number=$(printf '%s\n' "$reply" | sed -n 's/^OK UPLOAD \([0-9]*\) .*/\1/p')
+if [ -z "$number" ]; then
+  why=$(printf '%s\n' "$reply" | grep -v '^OK ')
+  echo "upload.sh: not kept: ${why:-no answer from $host port $port}" >&2
+  exit 1
+fi
+echo "$number"

@@ -1,0 +1,192 @@
+//! The conformance suite: plays every transcript of `protocol.md` and every vector beside this file.
+//!
+//!     cargo test --test conformance                          against a chatd of its own for each
+//!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
+//!
+//! Each is played three times: line by line, byte by byte, and all at once.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use argh::FromArgs;
+use support::document;
+use support::run::{Cut, play};
+use support::server::Chatd;
+use support::tcp::Tcp;
+use support::transcript::{Level, Setting, Transcript};
+
+/// Play the transcripts of protocol.md against a server.
+///
+/// A server at a given address should be one that nobody else is using, with its default settings;
+/// transcripts that need other settings, or a server that is new, are left out and counted.
+#[derive(FromArgs)]
+struct Flags {
+    /// a running server, HOST:PORT, instead of a chatd of the suite's own
+    #[argh(option)]
+    addr: Option<String>,
+    /// only the sections that begin so: 4 or 4.2
+    #[argh(option)]
+    only: Option<String>,
+    /// count what a server should do, and does not, as a failure too (always, with a chatd of its own)
+    #[argh(switch)]
+    strict: bool,
+    /// name what would be played, and end
+    #[argh(switch)]
+    list: bool,
+    /// name each as it is played (what cargo test hands to every test program)
+    #[argh(switch)]
+    nocapture: bool,
+    /// only what has this in its name
+    #[argh(positional)]
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = argh::from_env();
+    match run(&flags) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(why) => {
+            eprintln!("conformance: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(flags: &Flags) -> Result<bool, String> {
+    let document = document::protocol_md()?;
+    let mut all = document::vectors(&document)?;
+    all.extend(document.transcripts);
+    let count = all.len();
+    all.retain(|transcript| is_wanted(flags, &transcript.id));
+    if all.is_empty() && flags.only.is_some() {
+        return Err("there is no such section".into());
+    }
+    let not_asked_for = count - all.len();
+    let addr = flags.addr.as_deref().map(resolve).transpose()?;
+    let (plays, left_out): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|transcript| addr.is_none() || transcript.settings.is_empty());
+    for Transcript { id, settings, .. } in &left_out {
+        println!("left out  {id}  needs {}", needs(settings));
+    }
+    if flags.list {
+        plays
+            .iter()
+            .for_each(|Transcript { id, file, line, .. }| println!("{id}  {file}:{line}"));
+        return Ok(true);
+    }
+    // On a server that others share, plays must not meet in the lobby.
+    let threads = if addr.is_some() { 1 } else { 4 };
+    let mut failed = 0;
+    for (transcript, why) in play_all(&plays, threads, addr, flags.nocapture) {
+        let counts = transcript.level == Level::Must || addr.is_none() || flags.strict;
+        failed += usize::from(counts);
+        let only = if counts { "" } else { "(only a SHOULD) " };
+        println!("{}\n{only}{why}", "-".repeat(72));
+    }
+    println!(
+        "conformance: {} transcripts played in {} ways, {failed} plays failed; {} left out for their settings, {not_asked_for} not asked for",
+        plays.len(),
+        Cut::ALL.len(),
+        left_out.len(),
+    );
+    Ok(failed == 0)
+}
+
+fn resolve(addr: &str) -> Result<SocketAddr, String> {
+    let mut found = addr.to_socket_addrs().map_err(|e| format!("{addr}: {e}"))?;
+    found.next().ok_or_else(|| format!("{addr} has no address"))
+}
+
+/// Plays `transcript` against the server at `addr`, or else against a new one.
+fn play_one(transcript: &Transcript, cut: Cut, addr: Option<SocketAddr>) -> Result<(), String> {
+    if let Some(addr) = addr {
+        return play(
+            &transcript.clone().renamed(&suffix()),
+            cut,
+            &mut Tcp::new(addr),
+        );
+    }
+    let flags = chatd_flags(&transcript.settings);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags)?;
+    play(transcript, cut, &mut Tcp::new(chatd.address))
+}
+
+fn is_wanted(flags: &Flags, id: &str) -> bool {
+    let section = id.split('/').next().unwrap_or_default();
+    let only = flags.only.as_deref().is_none_or(|only| {
+        let inner = section.strip_prefix(only);
+        inner.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    });
+    only && (flags.filter.is_empty() || flags.filter.iter().any(|word| id.contains(word)))
+}
+
+/// Plays everything in every cut, a few at a time, and collects what failed in order.
+fn play_all(
+    plays: &[Transcript],
+    threads: usize,
+    addr: Option<SocketAddr>,
+    names_each: bool,
+) -> Vec<(&Transcript, String)> {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                while let Some(transcript) = plays.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let results = Cut::ALL.map(|cut| play_one(transcript, cut, addr));
+                    if names_each {
+                        println!("played {}", transcript.id);
+                    }
+                    let mut failures = failures.lock().expect("no other thread panics");
+                    let failed = results.into_iter().filter_map(Result::err);
+                    failures.extend(failed.map(|why| (transcript, why)));
+                }
+            });
+        }
+    });
+    let mut failures = failures.into_inner().expect("every thread has ended");
+    failures.sort_by_key(|(transcript, _)| (transcript.file.clone(), transcript.line));
+    failures
+}
+
+fn needs(settings: &[Setting]) -> String {
+    let all: Vec<String> = settings
+        .iter()
+        .map(|s| format!("{} {}", s.name, s.value))
+        .collect();
+    all.join(", ")
+}
+
+/// The flags of `chatd` for `settings`. Unless a transcript is about them, joins are not announced in any
+/// time that a test takes, so that a slow machine hears no line more than a fast one.
+fn chatd_flags(settings: &[Setting]) -> Vec<String> {
+    let mut flags = Vec::new();
+    if !settings
+        .iter()
+        .any(|setting| setting.name == "announce-after")
+    {
+        flags.extend(["--announce-after".to_owned(), "1h".to_owned()]);
+    }
+    for Setting { name, value } in settings.iter().filter(|setting| setting.name != "fresh") {
+        flags.extend([format!("--{name}"), value.clone()]);
+    }
+    flags
+}
+
+/// Digits that no earlier play against that server had.
+fn suffix() -> String {
+    static PLAYS: AtomicUsize = AtomicUsize::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let play = PLAYS.fetch_add(1, Ordering::Relaxed);
+    format!("-{}{play:03}", now.as_secs() % 100_000)
+}

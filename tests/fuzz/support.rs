@@ -1,0 +1,9 @@
+//! The server's core in memory, as the other tests have it.
+#![allow(dead_code)]
+
+#[path = "../support/memory.rs"]
+pub mod memory;
+#[path = "../support/run.rs"]
+pub mod run;
+#[path = "../support/transcript.rs"]
+pub mod transcript;

@@ -1,0 +1,196 @@
+//! What must hold for any bytes: one plain function for each fuzz target.
+//!
+//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/fuzz_corpus.rs` runs the
+//! same functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
+
+#![allow(dead_code)] // each fuzz target is a program of its own and uses one of these
+
+#[path = "support.rs"]
+mod support;
+
+use std::time::Duration;
+
+use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
+use plainchat::protocol::text::{clean, is_clean};
+use plainchat::protocol::{Event, Request, ServerLine};
+use support::memory::Memory;
+use support::run::{Server, Taken};
+
+/// A decoder finds the same in bytes that come whole, one by one, or cut anywhere; it holds no more than
+/// a line. The first byte of `data` says where to cut.
+pub fn line(data: &[u8]) {
+    let Some((&cut, bytes)) = data.split_first() else {
+        return;
+    };
+    let whole = decode([bytes]);
+    assert_eq!(decode(bytes.chunks(1)), whole, "byte by byte");
+    let (head, tail) = bytes.split_at(usize::from(cut) % (bytes.len() + 1));
+    assert_eq!(decode([head, tail]), whole, "cut at {}", head.len());
+}
+
+/// What is found in `pieces`.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
+    let mut decoder = LineDecoder::default();
+    let mut found = Vec::new();
+    let mut note = |item: Item<'_>| {
+        if let Item::Line { bytes, .. } = &item {
+            assert!(bytes.len() < LINE_BYTES_MAX + 1);
+            assert!(!bytes.contains(&b'\n'));
+        }
+        found.push(match item {
+            // How much of its head is there depends on how it came.
+            Item::TooLong { head } => format!("too long {:?}", head.get(..16)),
+            other => format!("{other:?}"),
+        });
+    };
+    for mut piece in pieces {
+        while let Some(item) = decoder.next(&mut piece) {
+            note(item);
+        }
+        assert!(piece.is_empty(), "everything is taken in");
+    }
+    if let Some(item) = decoder.finish() {
+        note(item);
+    }
+    found
+}
+
+/// A request that is clean is written as it is read; one that is not is read as something safe; a refusal
+/// is one line that is safe on a terminal.
+pub fn request(data: &[u8]) {
+    let line = data.split(|b| *b == b'\n').next().unwrap_or_default();
+    match Request::parse(line) {
+        Ok(None) => {}
+        Ok(Some(request)) => {
+            let written = request.to_string();
+            assert!(is_clean(&written), "{written:?}");
+            // An upload whose name is refused is still a request, but cannot be written as it was; and
+            // what is taken out of a text can change where its fields begin.
+            let has_no_name = matches!(&request, Request::Upload(upload) if upload.name.is_err());
+            if has_no_name || !std::str::from_utf8(line).is_ok_and(is_clean) {
+                return;
+            }
+            let again = Request::parse(written.as_bytes());
+            assert_eq!(again, Ok(Some(request)), "{written:?}");
+        }
+        Err(refusal) => {
+            let written = refusal.to_string();
+            assert!(is_clean(&written), "{written:?}");
+            let read = ServerLine::parse(&written);
+            assert!(
+                matches!(&read, ServerLine::Err { code, .. } if *code == Some(refusal.code)),
+                "{written:?} is read as {read:?}"
+            );
+        }
+    }
+}
+
+/// Any line of any server is read without harm, and an event is written as it is read. Cleaning a text
+/// makes it safe, and changes nothing the second time.
+pub fn server_line(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let line = text.split('\n').next().unwrap_or_default();
+    let _ = ServerLine::parse(line);
+    if let Some(event) = Event::parse(line) {
+        let written = event.to_string();
+        assert_eq!(Event::parse(&written), Some(event), "{written:?}");
+    }
+    let cleaned = clean(&text);
+    assert!(is_clean(&cleaned), "{cleaned:?}");
+    assert_eq!(clean(&cleaned), cleaned);
+}
+
+/// Whatever a peer says, it is answered or sent away; what comes out, to it and to those who share a room
+/// with it, is lines within their limit and safe on a terminal; and its end is an end. The first two bytes
+/// of `data` say how much is taken out, and put in, at once.
+pub fn session(data: &[u8]) {
+    let [takes, puts, said @ ..] = data else {
+        return;
+    };
+    let mut server = Memory::new(&[], usize::from(*takes) + 1).expect("the defaults are good");
+    let readers: [&[u8]; 3] = [
+        b"JOIN #lobby\n",
+        b"STAMPS on\nJOIN #lobby\nNICK stamped\n",
+        b"NICK person\nCHAT\n",
+    ];
+    for (n, says) in readers.iter().enumerate() {
+        assert_eq!(server.open(), Ok(n));
+        server.push(n, says).expect("memory is not full");
+    }
+    let peer = server.open().expect("it is the fourth");
+    for piece in said.chunks(usize::from(*puts) + 1) {
+        server.push(peer, piece).expect("memory is not full");
+    }
+    // Out of a half line, and out of talker mode, where an `OK PING` is not shown.
+    server
+        .push(peer, b"\n\n/RAW\n/PING the-end\n")
+        .expect("memory is not full");
+    let (mut out, mut is_closed) = take(&mut server, peer);
+    let has_said = |word: &str| {
+        let said = said.to_ascii_uppercase();
+        said.windows(word.len()).any(|part| part == word.as_bytes())
+    };
+    let is_answered = out.ends_with(b"OK PING the-end\n");
+    // The bytes of an upload need not have ended.
+    assert!(
+        is_answered || is_closed || has_said("UPLOAD"),
+        "no answer; there was {}",
+        out.escape_ascii()
+    );
+    if !is_closed {
+        server.half_close(peer).expect("it is open");
+        let (rest, is_closed_now) = take(&mut server, peer);
+        out.extend(rest);
+        is_closed = is_closed_now;
+    }
+    assert!(
+        is_closed || has_said("STAY"),
+        "its end is no end; there was {}",
+        out.escape_ascii()
+    );
+    // A download's bytes are no lines.
+    if !has_said("DOWNLOAD") {
+        check_lines(&out, has_said("CHAT"));
+    }
+    for n in 0..readers.len() {
+        let (out, is_closed) = take(&mut server, n);
+        assert!(!is_closed, "reader {n} was closed");
+        check_lines(&out, n == 2);
+    }
+}
+
+/// All that has come for `peer`, and whether it was closed then.
+fn take(server: &mut Memory, peer: usize) -> (Vec<u8>, bool) {
+    let mut out = Vec::new();
+    loop {
+        match server.take(peer, Duration::ZERO) {
+            Taken::Bytes(bytes) => out.extend(bytes),
+            Taken::Closed => return (out, true),
+            Taken::Nothing => return (out, false),
+        }
+    }
+}
+
+/// What came out is lines as they must be; in talker mode they are for people.
+fn check_lines(out: &[u8], is_talk: bool) {
+    // The answer to a telnet option is three bytes, the first of which never stands in UTF-8.
+    let mut text = Vec::new();
+    let mut rest = out;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = match byte {
+            0xff => after.get(2..).expect("a telnet answer is whole"),
+            _ => {
+                text.push(byte);
+                after
+            }
+        };
+    }
+    for line in text.split_inclusive(|b| *b == b'\n') {
+        assert!(line.len() <= LINE_OUT_BYTES_MAX, "{} bytes", line.len());
+        let line = std::str::from_utf8(line).expect("what comes out is UTF-8");
+        let line = line.strip_suffix('\n').expect("what comes out is lines");
+        assert!(is_clean(line), "{line:?}");
+        let is_known = ServerLine::parse(line) != ServerLine::Unknown;
+        assert!(is_talk || is_known, "{line:?}");
+    }
+}

@@ -1,0 +1,188 @@
+//! Files: what goes up with one client comes down with any other, to the last byte, and what a client
+//! alters on the way is refused.
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::support::inbox::fits;
+use crate::support::server::Chatd;
+use crate::support::spawn::Peer;
+use crate::{HALF_CLOSING, every_client};
+
+/// 1 MiB in which every byte value stands next to every other; and its digest.
+fn every_byte() -> (Vec<u8>, String) {
+    let pairs = (0..=u8::MAX).flat_map(|a| (0..=u8::MAX).flat_map(move |b| [a, b]));
+    let bytes: Vec<u8> = pairs.cycle().take(1 << 20).collect();
+    let digest = hex(&bytes);
+    (bytes, digest)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn on_disk(bytes: &[u8]) -> NamedTempFile {
+    let file = NamedTempFile::new().expect("a writable /tmp");
+    std::fs::write(file.path(), bytes).expect("a writable /tmp");
+    file
+}
+
+/// The number of the file that `peer` is told of next.
+fn announced(peer: &mut Peer, nick: &str, length: usize, name: &str) -> String {
+    let line = peer.inbox.find(|line| line.starts_with("FILE "));
+    let wanted = format!("FILE #lobby {nick} <id> {length} {name}");
+    assert!(fits(&wanted, &line), "wanted {wanted:?}, got {line:?}");
+    line.split(' ').nth(3).expect("it fits").to_owned()
+}
+
+#[test]
+fn every_client_uploads_and_downloads_every_byte() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let (bytes, digest) = every_byte();
+    let length = bytes.len();
+    let file = on_disk(&bytes);
+    // Not curl: it speaks telnet, doubles each 0xff that it sends, and drops what it takes for options.
+    for (nick, client) in every_client().filter(|(_, client)| !client.starts_with("curl")) {
+        let path = file.path().display();
+        let ended = chatd
+            .client(&format!(
+                "{{ printf 'NICK {nick}\\nUPLOAD every byte.bin {length}\\n'; cat {path}; printf 'BYE\\n'; }} | {client}"
+            ))
+            .finish();
+        ended.expect(&[
+            &format!("OK NICK {nick} #lobby <id>"),
+            &format!("OK UPLOAD <id> {length} {digest}"),
+            "OK BYE",
+        ]);
+        let number = announced(&mut alice, &nick, length, "every byte.bin");
+
+        let ended = chatd
+            .client(&format!("printf 'DOWNLOAD {number}\\nBYE\\n' | {client}"))
+            .finish();
+        let head = format!("DATA {number} {length} {digest} every byte.bin\n");
+        let tail = format!("OK DOWNLOAD {number}\nOK BYE\n");
+        let wanted = [head.as_bytes(), &bytes, tail.as_bytes()].concat();
+        assert!(
+            ended.output == wanted,
+            "{client}: {} bytes came, not the {} wanted; they begin {:?}",
+            ended.output.len(),
+            wanted.len(),
+            String::from_utf8_lossy(&ended.output[..ended.output.len().min(200)])
+        );
+    }
+}
+
+#[test]
+fn a_pipe_of_unknown_length_is_kept_from_every_client_that_half_closes() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let (bytes, digest) = every_byte();
+    let length = bytes.len();
+    let file = on_disk(&bytes);
+    for (n, client) in HALF_CLOSING.iter().enumerate() {
+        let path = file.path().display();
+        let ended = chatd
+            .client(&format!(
+                "{{ printf 'NICK p{n}\\nUPLOAD pipe *\\n'; cat {path}; }} | {client}"
+            ))
+            .finish();
+        ended.expect(&[
+            &format!("OK NICK p{n} #lobby <id>"),
+            &format!("OK UPLOAD <id> {length} {digest}"),
+        ]);
+        announced(&mut alice, &format!("p{n}"), length, "pipe");
+    }
+}
+
+#[test]
+fn an_upload_cut_off_by_its_client_is_incomplete_and_not_kept() {
+    let chatd = Chatd::start();
+    for (n, client) in HALF_CLOSING.iter().enumerate() {
+        let ended = chatd
+            .client(&format!(
+                "printf 'NICK q{n}\\nUPLOAD half 10\\nhalf' | {client}"
+            ))
+            .finish();
+        ended.expect(&[
+            &format!("OK NICK q{n} #lobby <id>"),
+            "ERR UPLOAD incomplete …",
+        ]);
+    }
+    let mut alice = chatd.member("alice");
+    alice.ask("FILES", "OK FILES 0");
+}
+
+#[test]
+fn lines_that_end_in_cr_lf_are_lines() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let clients = [
+        "nc.openbsd -C $HOST $PORT",
+        "ncat -C $HOST $PORT",
+        "socat -,crnl TCP:$HOST:$PORT",
+    ];
+    for (n, client) in clients.iter().enumerate() {
+        let script = format!("printf 'NICK l{n}\\nMSG hi\\nBYE\\n' | {client}");
+        chatd.client(&script).finish().expect(&[
+            &format!("OK NICK l{n} #lobby <id>"),
+            "OK MSG <id> <time>",
+            "OK BYE",
+        ]);
+        let said = alice.inbox.find(|line| line.starts_with("MSG "));
+        assert_eq!(said, format!("MSG #lobby l{n} hi"));
+    }
+}
+
+#[test]
+fn a_client_that_makes_cr_lf_of_every_lf_cannot_upload() {
+    let chatd = Chatd::start();
+    let body = b"a\nb\nc\n";
+    let digest = hex(body);
+    for (n, client) in ["nc.openbsd -C", "ncat -C"].iter().enumerate() {
+        for (given, code) in [("", "need-digest"), (&digest[..], "corrupt")] {
+            let script = format!(
+                "printf 'NICK k{n}\\nUPLOAD abc 6 {given}\\na\\nb\\nc\\nMSG never said\\n' | {client} $HOST $PORT"
+            );
+            chatd.client(&script).finish().expect(&[
+                &format!("OK NICK k{n} #lobby <id>"),
+                &format!("ERR UPLOAD {code} …"),
+            ]);
+        }
+    }
+    let mut alice = chatd.member("alice");
+    alice.ask("FILES", "OK FILES 0");
+}
+
+#[test]
+fn what_curl_makes_of_a_file_is_refused() {
+    let chatd = Chatd::start();
+    let body = b"\xffab";
+    let digest = hex(body);
+    let script = format!(
+        "printf 'NICK curl\\nUPLOAD abc 3 {digest}\\n\\xffab\\nBYE\\n' | curl -sN telnet://$HOST:$PORT"
+    );
+    chatd
+        .client(&script)
+        .finish()
+        .expect(&["OK NICK curl #lobby <id>", "ERR UPLOAD corrupt …"]);
+}
+
+#[test]
+fn a_download_can_be_taken_up_where_it_was_cut() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    alice.send("UPLOAD digits 10\n0123456789");
+    let reply = alice.expect("OK UPLOAD <id> 10 <sha256>");
+    let words: Vec<&str> = reply.split(' ').collect();
+    let (number, digest) = (words[2], words[4]);
+    for (offset, rest) in [(0, "0123456789"), (7, "789"), (10, "")] {
+        let script = format!("printf 'DOWNLOAD {number} {offset}\\nBYE\\n' | nc $HOST $PORT");
+        let ended = chatd.client(&script).finish();
+        let length = rest.len();
+        let wanted =
+            format!("DATA {number} {length} {digest} digits\n{rest}OK DOWNLOAD {number}\nOK BYE\n");
+        assert_eq!(String::from_utf8_lossy(&ended.output), wanted);
+    }
+}

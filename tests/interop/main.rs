@@ -1,0 +1,34 @@
+//! Real clients, as Debian 12 packages them, against a running `chatd`: each row of the table "What real
+//! clients do" in `protocol.md`, as a shell would start it.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod files;
+mod talk;
+
+/// Clients that never tell the server that their input has ended.
+pub const NEVER_HALF_CLOSING: [&str; 6] = [
+    "nc.openbsd $HOST $PORT",
+    "nc.traditional $HOST $PORT",
+    "ncat --no-shutdown $HOST $PORT",
+    "socat -,ignoreeof TCP:$HOST:$PORT",
+    "curl -sN telnet://$HOST:$PORT",
+    "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
+];
+
+/// Clients that do.
+pub const HALF_CLOSING: [&str; 6] = [
+    "nc.openbsd -N $HOST $PORT",
+    "nc.openbsd -q 1 $HOST $PORT",
+    "nc.traditional -q 1 $HOST $PORT",
+    "ncat $HOST $PORT",
+    "socat - TCP:$HOST:$PORT",
+    "busybox nc $HOST $PORT",
+];
+
+/// All of both, each with a nick of its own.
+pub fn every_client() -> impl Iterator<Item = (String, &'static str)> {
+    let all = NEVER_HALF_CLOSING.into_iter().chain(HALF_CLOSING);
+    all.enumerate().map(|(n, client)| (format!("c{n}"), client))
+}

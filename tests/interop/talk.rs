@@ -1,0 +1,323 @@
+//! Talking: who gets its replies, who ends when, and who hears what.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, Program};
+use crate::{HALF_CLOSING, NEVER_HALF_CLOSING, every_client};
+
+/// The next message that `member` gets, past who comes and goes.
+fn next_message(member: &mut Peer) -> String {
+    member.inbox.find(|line| line.starts_with("MSG "))
+}
+
+#[test]
+fn a_script_that_ends_in_bye_gets_its_replies_from_every_client_and_is_heard() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    for (nick, client) in every_client() {
+        // `-q 1` of nc.openbsd means: a second after the server has closed.
+        let soon = !client.starts_with("nc.openbsd -q");
+        let mut took = Duration::MAX;
+        for _ in 0..3 {
+            let script = format!("printf 'NICK {nick}\\nMSG build done\\nBYE\\n' | {client}");
+            let ended = chatd.client(&script).finish();
+            ended.expect(&[
+                &format!("OK NICK {nick} #lobby <id>"),
+                "OK MSG <id> <time>",
+                "OK BYE",
+            ]);
+            assert_eq!(
+                next_message(&mut alice),
+                format!("MSG #lobby {nick} build done")
+            );
+            // The best of three, since the machine may be busy with other tests.
+            took = took.min(ended.after);
+            if !soon || took < Duration::from_secs(1) {
+                break;
+            }
+        }
+        assert!(
+            !soon || took < Duration::from_secs(1),
+            "{client} took {took:?}"
+        );
+    }
+}
+
+#[test]
+fn a_script_without_bye_ends_where_the_client_half_closes() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    for (n, client) in HALF_CLOSING.iter().enumerate() {
+        let script = format!("printf 'NICK h{n}\\nMSG hi' | {client}");
+        let ended = chatd.client(&script).finish();
+        ended.expect(&[&format!("OK NICK h{n} #lobby <id>"), "OK MSG <id> <time>"]);
+        assert_eq!(next_message(&mut alice), format!("MSG #lobby h{n} hi"));
+    }
+}
+
+#[test]
+fn a_client_that_never_half_closes_stays_and_hears() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    for (n, client) in NEVER_HALF_CLOSING.iter().enumerate() {
+        let mut listener = chatd.client(&format!("printf 'JOIN r{n}\\nNICK n{n}\\n' | {client}"));
+        listener.end_input();
+        listener.expect(&format!("OK JOIN #r{n} <id>"));
+        listener.expect(&format!("OK NICK n{n} #r{n} <id>"));
+        alice.ask(&format!("TELL #r{n} still there?"), "OK TELL <id> <time>");
+        listener.expect(&format!("MSG #r{n} alice still there?"));
+        assert!(listener.is_running(), "{client}");
+    }
+}
+
+#[test]
+fn stay_keeps_a_half_closing_listener() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let listeners = [
+        "ncat $HOST $PORT",
+        "busybox nc $HOST $PORT",
+        "nc.openbsd -N $HOST $PORT",
+        "socat -t 60 - TCP:$HOST:$PORT",
+    ];
+    for (n, client) in listeners.iter().enumerate() {
+        let mut listener = chatd.client(&format!("printf 'JOIN s{n}\\nSTAY\\n' | {client}"));
+        listener.end_input();
+        listener.expect(&format!("OK JOIN #s{n} <id>"));
+        listener.expect("OK STAY");
+        for text in ["one", "two"] {
+            alice.ask(&format!("TELL #s{n} {text}"), "OK TELL <id> <time>");
+            listener.expect(&format!("MSG #s{n} alice {text}"));
+        }
+    }
+}
+
+#[test]
+fn what_was_sent_counts_though_the_client_reads_nothing() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let careless = [
+        "ncat --send-only $HOST $PORT",
+        "nc.traditional -q 0 $HOST $PORT",
+        "busybox telnet $HOST $PORT",
+    ];
+    for (n, client) in careless.iter().enumerate() {
+        let script = format!("printf 'NICK x{n}\\nMSG hi\\n' | {client}");
+        chatd.client(&script).finish();
+        assert_eq!(
+            next_message(&mut alice),
+            format!("MSG #lobby x{n} hi"),
+            "{client}"
+        );
+    }
+}
+
+#[test]
+fn a_nick_is_free_as_soon_as_its_holder_has_ended() {
+    let chatd = Chatd::start();
+    for client in HALF_CLOSING {
+        let script = format!("printf 'NICK ci\\nBYE\\n' | {client}");
+        let ended = chatd.client(&script).finish();
+        ended.expect(&["OK NICK ci #lobby <id>", "OK BYE"]);
+    }
+}
+
+#[test]
+fn telnet_talks_while_its_input_is_held_open() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    for (n, client) in ["telnet", "busybox telnet"].iter().enumerate() {
+        let mut telnet = chatd.client(&format!("{client} $HOST $PORT"));
+        telnet.send(format!("NICK t{n}\nMSG hé\n"));
+        let reply = format!("OK NICK t{n} #lobby ");
+        telnet.inbox.find(|line| line.starts_with(&reply));
+        telnet.expect("OK MSG <id> <time>");
+        assert_eq!(next_message(&mut alice), format!("MSG #lobby t{n} hé"));
+        telnet.send("BYE\n");
+        telnet.expect("OK BYE");
+        telnet.wait();
+    }
+}
+
+/// `command` on a terminal of its own, whose keyboard is the program's input.
+fn on_a_terminal(chatd: &Chatd, command: &str) -> Program {
+    chatd.client(&format!(
+        "exec script -qefc \"{command} $HOST $PORT\" /dev/null"
+    ))
+}
+
+#[test]
+fn a_person_on_telnet_is_greeted_talks_and_survives_ctrl_c() {
+    let chatd = Chatd::with(&[]);
+    let mut alice = chatd.member("alice");
+    let mut telnet = on_a_terminal(&chatd, "telnet");
+    telnet.inbox.find(|line| line.starts_with("HELLO 1 "));
+    telnet.send("NICK tina\r");
+    telnet
+        .inbox
+        .find(|line| line.starts_with("OK NICK tina #lobby "));
+    telnet.send("MSG ça va, Zoë?\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby tina ça va, Zoë?");
+
+    // Telnet now sends "interrupt" and "do timing mark", and throws away what comes until that is answered.
+    telnet.send([3]);
+    telnet.send("PING back\r");
+    telnet.inbox.find(|line| line == "OK PING back");
+    alice.ask("MSG are you there?", "OK MSG <id> <time>");
+    telnet
+        .inbox
+        .find(|line| line == "MSG #lobby alice are you there?");
+    telnet.send("MSG yes\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby tina yes");
+
+    telnet.send("CHAT\r");
+    telnet.send("just typing\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby tina just typing");
+    alice.ask("MSG like that", "OK MSG <id> <time>");
+    telnet
+        .inbox
+        .find(|line| line.starts_with('[') && line.ends_with("] <alice> like that"));
+    telnet.send("/bye\r");
+    telnet
+        .inbox
+        .find(|line| line.contains("Connection closed by foreign host"));
+}
+
+#[test]
+fn a_person_on_busybox_telnet_talks() {
+    let chatd = Chatd::with(&[]);
+    let mut alice = chatd.member("alice");
+    let mut telnet = on_a_terminal(&chatd, "busybox telnet");
+    telnet.inbox.find(|line| line.starts_with("HELLO 1 "));
+    telnet.send("NICK bea\r");
+    telnet
+        .inbox
+        .find(|line| line.starts_with("OK NICK bea #lobby "));
+    telnet.send("MSG é\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby bea é");
+    alice.ask("MSG hello", "OK MSG <id> <time>");
+    telnet.inbox.find(|line| line == "MSG #lobby alice hello");
+}
+
+#[test]
+fn the_longest_line_that_a_terminal_hands_over_fits() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let mut nc = on_a_terminal(&chatd, "nc.openbsd");
+    nc.send("NICK paul\r");
+    nc.inbox
+        .find(|line| line.starts_with("OK NICK paul #lobby "));
+    // A terminal keeps 4095 bytes of a line and drops the rest.
+    nc.send(format!("MSG {}\r", "x".repeat(6000)));
+    let said = next_message(&mut alice);
+    assert_eq!(said, format!("MSG #lobby paul {}", "x".repeat(4091)));
+    nc.send("MSG next\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby paul next");
+}
+
+#[test]
+fn a_line_that_a_message_interrupts_on_the_screen_arrives_whole() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let mut nc = on_a_terminal(&chatd, "nc.openbsd");
+    nc.send("NICK slow\r");
+    nc.inbox
+        .find(|line| line.starts_with("OK NICK slow #lobby "));
+    nc.send("MSG hel");
+    alice.ask("MSG meanwhile", "OK MSG <id> <time>");
+    // On the screen it stands behind what was typed.
+    nc.inbox
+        .find(|line| line.ends_with("MSG #lobby alice meanwhile"));
+    nc.send("lo\r");
+    assert_eq!(next_message(&mut alice), "MSG #lobby slow hello");
+}
+
+#[test]
+fn a_client_that_was_stopped_goes_on_where_it_was() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let mut nc = chatd.client("exec nc.openbsd $HOST $PORT");
+    nc.send("JOIN lobby\n");
+    nc.expect("OK JOIN #lobby <id>");
+    nc.signal(Signal::STOP); // Ctrl-Z
+    for n in 0..1000 {
+        alice.ask(&format!("MSG {n}"), "OK MSG <id> <time>");
+    }
+    nc.signal(Signal::CONT);
+    for n in 0..1000 {
+        nc.expect(&format!("MSG #lobby alice {n}"));
+    }
+}
+
+#[test]
+fn a_browser_is_sent_away_and_nothing_of_its_request_runs() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    let body = "--data-binary $'NICK web\\nMSG smuggled\\n'";
+    let ended = chatd
+        .client(&format!("curl -s --http0.9 {body} http://$HOST:$PORT/"))
+        .finish();
+    ended.expect(&["CLOSED not-allowed …"]);
+    alice.ask("WHO", "USER #lobby alice");
+    alice.expect("OK WHO 1");
+}
+
+#[test]
+fn a_client_whose_input_stays_open_shows_the_last_line() {
+    let chatd = Chatd::start();
+    for client in ["nc.traditional", "busybox nc"] {
+        let mut nc = chatd.client(&format!("{client} $HOST $PORT"));
+        nc.send("BYE\n");
+        nc.wait().expect(&["OK BYE"]);
+    }
+    for client in ["nc.openbsd", "ncat"] {
+        // These stay until their input ends too.
+        let mut nc = chatd.client(&format!("{client} $HOST $PORT"));
+        nc.send("BYE\n");
+        nc.expect("OK BYE");
+        nc.finish();
+    }
+}
+
+#[test]
+fn a_silent_client_is_greeted_and_one_that_speaks_first_is_not() {
+    let chatd = Chatd::with(&["--greet-after", "1ms"]);
+    let mut silent = chatd.client("nc.openbsd $HOST $PORT");
+    let hello = silent.inbox.line();
+    assert!(hello.starts_with("HELLO 1 "), "{hello}");
+    silent.send("PING\n");
+    silent.expect("OK PING");
+
+    let chatd = Chatd::start();
+    let ended = chatd
+        .client("printf 'PING a\\nBYE\\n' | nc.openbsd $HOST $PORT")
+        .finish();
+    ended.expect(&["OK PING a", "OK BYE"]);
+}
+
+#[test]
+fn a_stopping_server_says_so_last_to_every_listener() {
+    let chatd = Chatd::start();
+    let mut listeners = Vec::new();
+    for (nick, client) in every_client() {
+        let script = format!("printf 'NICK {nick}\\nSTAY\\n' | {client}");
+        // These two leave by themselves soon after their input has ended.
+        if client.contains("-q 1") || client.starts_with("socat - ") {
+            continue;
+        }
+        let mut listener = chatd.client(&script);
+        listener.end_input();
+        listener.expect(&format!("OK NICK {nick} #lobby <id>"));
+        listener.expect("OK STAY");
+        listeners.push(listener);
+    }
+    chatd.signal(Signal::TERM);
+    for mut listener in listeners {
+        let ended = listener.wait();
+        let last = ended.lines().pop().unwrap_or_default();
+        assert!(last.starts_with("CLOSED shutting-down "), "{ended:?}");
+    }
+}

@@ -1,0 +1,181 @@
+//! What the server costs: a reader that has stopped, a thousand idle connections, large files.
+//!
+//! `tests/run` runs this once more, against the release build (`CHATD`), with `--nocapture`, for the
+//! figures, and with larger files (`SOAK_MIB`).
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::inbox::DEADLINE;
+use support::server::Chatd;
+
+const MIB: u64 = 1 << 20;
+
+#[test]
+fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_is_told_of_its_gap() {
+    // More than the kernel holds for a connection (some 10 MiB here) and the room's tail together.
+    const MESSAGES: usize = 24_000;
+    const WINDOW: usize = 100;
+    let chatd = Chatd::start();
+    let mut stopped = TcpStream::connect(chatd.address).expect("the server accepts");
+    stopped.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    stopped.write_all(b"JOIN #lobby\n").expect("it reads");
+    let mut stopped = BufReader::new(stopped);
+    let mut line = String::new();
+    stopped.read_line(&mut line).expect("its reply");
+    assert!(line.starts_with("OK JOIN #lobby "), "{line}");
+
+    let mut reader = chatd.peer();
+    reader.ask("JOIN lobby", "OK JOIN #lobby <id>");
+    let mut speaker = chatd.peer();
+    speaker.ask("JOIN lobby", "OK JOIN #lobby <id>");
+    speaker.ask("NICK speaker", "OK NICK speaker #lobby <id>");
+
+    let padding = "x".repeat(980);
+    let mut before = 0;
+    for n in 0..MESSAGES / WINDOW {
+        let numbers = n * WINDOW..(n + 1) * WINDOW;
+        let lines: String = numbers
+            .clone()
+            .map(|n| format!("MSG {n} {padding}\n"))
+            .collect();
+        speaker.send(&lines);
+        for _ in numbers.clone() {
+            speaker.expect("OK MSG <id> <time>");
+        }
+        for n in numbers {
+            let said = format!("MSG #lobby speaker {n} {padding}");
+            let line = reader.inbox.find(|line| !line.starts_with("JOIN "));
+            assert!(line == said, "wanted message {n}, got {line:.60}");
+        }
+        if n == MESSAGES / WINDOW / 8 {
+            before = chatd.memory();
+        }
+    }
+    let grown = chatd.memory().saturating_sub(before);
+    println!("a stopped reader: the server grew by {grown} bytes");
+    assert!(grown < 2 * MIB, "the server grew by {grown} bytes");
+
+    // It reads on: what it missed is a hole that it is told of, and the rest is whole and in order.
+    let (mut next, mut gaps) = (0, 0);
+    while next < MESSAGES {
+        line.clear();
+        stopped.read_line(&mut line).expect("more to read");
+        if line == "GAP #lobby\n" {
+            gaps += 1;
+            continue;
+        }
+        let Some(text) = line.strip_prefix("MSG #lobby speaker ") else {
+            assert!(line.starts_with("JOIN "), "{line:?}");
+            continue;
+        };
+        let (number, rest) = text.split_once(' ').expect("a number and its padding");
+        let number: usize = number.parse().expect("a number");
+        assert!(
+            rest.trim_end() == padding,
+            "message {number} came whole, not as {rest:.60}"
+        );
+        let after_a_gap = gaps > 0 && number > next;
+        assert!(number == next || after_a_gap, "{number} after {next}");
+        if number > next {
+            gaps -= 1;
+        }
+        next = number + 1;
+    }
+    assert_eq!(gaps, 0, "a gap that hid nothing");
+}
+
+#[test]
+fn a_thousand_idle_connections_in_the_lobby_cost_little_memory() {
+    const CONNECTIONS: u64 = 1000;
+    // Far above what is asked of the release build, which is the one to go by.
+    let most = match std::env::var_os("CHATD") {
+        Some(_) => 1500,
+        None => 6000,
+    };
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
+
+    // Who comes is announced at once, so that this is over when all have been answered.
+    let chatd = Chatd::with(&["--announce-after", "1ms"]);
+    // What the first connection costs is the server's, not a connection's.
+    drop(chatd.member("first"));
+    let mut idle = Vec::new();
+    let before = chatd.memory();
+    for n in 0..CONNECTIONS {
+        let mut stream = TcpStream::connect(chatd.address).expect("the server accepts");
+        stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        writeln!(stream, "NICK idle{n}").expect("it reads");
+        read_to(&stream, &format!("OK NICK idle{n} "));
+        idle.push(stream);
+    }
+    for stream in &mut idle {
+        stream.write_all(b"PING\n").expect("it reads");
+        read_to(stream, "OK PING");
+    }
+    let each = chatd.memory().saturating_sub(before) / CONNECTIONS;
+    println!("an idle connection in the lobby: {each} bytes");
+    assert!(each <= most, "{each} bytes for each idle connection");
+}
+
+/// Reads to the line that begins with `start`.
+fn read_to(stream: &TcpStream, start: &str) {
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while !line.starts_with(start) {
+        line.clear();
+        let length = reader.read_line(&mut line).expect("an answer in time");
+        assert_ne!(length, 0, "it closed");
+    }
+}
+
+#[test]
+fn a_large_file_goes_up_and_down_by_nc_at_constant_memory() {
+    let mib = std::env::var("SOAK_MIB").map_or(32, |n| n.parse().expect("a number of MiB"));
+    let length = mib * MIB;
+    let chatd = Chatd::start();
+    let folder = tempfile::tempdir().expect("a writable /tmp");
+    let path = folder.path().join("big.bin");
+    let path = path.display();
+    let digest = |command: &str| {
+        let mut program = chatd.client(&format!("{command} | sha256sum | cut -c 1-64"));
+        program.end_input();
+        program.inbox.line()
+    };
+    let wanted = digest(&format!("head -c {length} /dev/urandom | tee {path}"));
+
+    let before = chatd.memory();
+    let mut most = before;
+    let mut watched = |command: &str| {
+        let mut program = chatd.client(command);
+        program.end_input();
+        while program.is_running() && !program.has_output_within_100_ms() {
+            most = most.max(chatd.memory());
+        }
+        program.wait()
+    };
+    let reply = watched(&format!(
+        "{{ printf 'NICK big\\nUPLOAD big.bin {length}\\n'; cat {path}; printf 'BYE\\n'; }} | nc $HOST $PORT | sed -u 1d"
+    ));
+    let file = reply.lines().first().cloned().unwrap_or_default();
+    let mut words = file.split(' ').skip(2);
+    let number = words.next().expect("the file's number").to_owned();
+    assert_eq!(words.nth(1), Some(&wanted[..]), "{reply:?}");
+
+    let head = format!("DATA {number} {length} {wanted} big.bin\n").len() + 1;
+    let came = watched(&format!(
+        "printf 'DOWNLOAD {number}\\nBYE\\n' | nc $HOST $PORT | tail -c +{head} | head -c {length} | sha256sum | cut -c 1-64"
+    ));
+    came.expect(&[&wanted]);
+
+    let grown = most.max(chatd.memory()).saturating_sub(before);
+    println!("{mib} MiB up and down: the server grew by {grown} bytes");
+    assert!(grown < 16 * MIB, "the server grew by {grown} bytes");
+}

@@ -1,0 +1,175 @@
+//! What a test has been sent, by a program or by the server, and how it compares that with what it wants.
+
+use std::io::{ErrorKind, Read};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
+
+/// The longest that anything in a test waits: far more than what works ever needs, on a busy machine too.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+
+/// What a program or the server has sent, taken line by line; read by a thread, so it never waits for us.
+pub struct Inbox {
+    chunks: Receiver<Vec<u8>>,
+    pending: Vec<u8>,
+    /// Everything so far, for the report of a failure.
+    seen: Vec<u8>,
+}
+
+impl Inbox {
+    /// Reads `source` to its end.
+    pub fn of(mut source: impl Read + Send + 'static) -> Self {
+        // Bounded, so that a test which takes nothing makes a reader that reads nothing.
+        let (send, chunks) = sync_channel(64);
+        std::thread::spawn(move || {
+            let mut buffer = vec![0; 64 * 1024];
+            loop {
+                match source.read(&mut buffer) {
+                    Ok(0) => break,
+                    Ok(n) if send.send(buffer[..n].to_vec()).is_err() => break,
+                    Ok(_) => {}
+                    Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                    Err(_) => break, // a reset is an end too; the test sees what is missing
+                }
+            }
+        });
+        Self {
+            chunks,
+            pending: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Takes in what comes next; false at the end.
+    #[track_caller]
+    fn more(&mut self, deadline: Instant) -> bool {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.chunks.recv_timeout(left) {
+            Ok(bytes) => {
+                self.pending.extend_from_slice(&bytes);
+                if self.seen.len() < 64 * 1024 {
+                    self.seen.extend_from_slice(&bytes);
+                }
+                true
+            }
+            Err(RecvTimeoutError::Disconnected) => false,
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("nothing came in time; so far:\n{}", lossy(&self.seen))
+            }
+        }
+    }
+
+    /// The next line without its end, be that LF or CR LF; none where it has ended.
+    #[track_caller]
+    pub fn line_or_end(&mut self) -> Option<String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if let Some(at) = self.pending.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=at).collect();
+                return Some(lossy(&line).trim_end_matches(['\r', '\n']).to_owned());
+            }
+            if !self.more(deadline) {
+                assert!(
+                    self.pending.is_empty(),
+                    "it ended within a line: {:?}",
+                    lossy(&self.pending)
+                );
+                return None;
+            }
+        }
+    }
+
+    /// The next line, which must come.
+    #[track_caller]
+    pub fn line(&mut self) -> String {
+        let line = self.line_or_end();
+        line.unwrap_or_else(|| {
+            panic!(
+                "it ended where a line should be; so far:\n{}",
+                lossy(&self.seen)
+            )
+        })
+    }
+
+    /// Skips to the first line of which `wanted` holds.
+    #[track_caller]
+    pub fn find(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+        loop {
+            let line = self.line();
+            if wanted(&line) {
+                return line;
+            }
+        }
+    }
+
+    /// The next line, which must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        let line = self.line();
+        assert!(
+            fits(pattern, &line),
+            "wanted {pattern:?}, got {line:?}; so far:\n{}",
+            lossy(&self.seen)
+        );
+        line
+    }
+
+    /// The next `length` bytes.
+    #[track_caller]
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.pending.len() < length {
+            assert!(
+                self.more(deadline),
+                "it ended after {} bytes",
+                self.pending.len()
+            );
+        }
+        self.pending.drain(..length).collect()
+    }
+
+    /// Whether anything comes by then, when nothing need.
+    pub fn has_more_within(&mut self, patience: Duration) -> bool {
+        let bytes = self.chunks.recv_timeout(patience).unwrap_or_default();
+        self.pending.extend_from_slice(&bytes);
+        !bytes.is_empty()
+    }
+
+    /// Everything that is left, once it has ended.
+    #[track_caller]
+    pub fn rest(&mut self) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.more(deadline) {}
+        std::mem::take(&mut self.pending)
+    }
+}
+
+/// Whether `line` is `pattern`, in which `<id>` stands for a number, `<time>` for a time, `<sha256>` for
+/// a digest, `<word>` for any word, and `…` at the end for any rest.
+pub fn fits(pattern: &str, line: &str) -> bool {
+    let (pattern, open) = match pattern.strip_suffix('…') {
+        Some(start) => (start.trim_end(), true),
+        None => (pattern, false),
+    };
+    let mut words = line.split(' ');
+    for wanted in pattern.split(' ') {
+        let Some(word) = words.next() else {
+            return false;
+        };
+        let fit = match wanted {
+            "<id>" => !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit()),
+            "<time>" => plainchat::protocol::Time::parse(word).is_some(),
+            "<sha256>" => plainchat::protocol::Digest::parse(word).is_some(),
+            "<word>" => !word.is_empty(),
+            exact => exact == word,
+        };
+        if !fit {
+            return false;
+        }
+    }
+    open || words.next().is_none()
+}
+
+/// `bytes` as text, for comparing and for reports.
+pub fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,11 @@
+//! What several test programs share. Each uses some of it.
+#![allow(dead_code, missing_docs)]
+
+pub mod document;
+pub mod inbox;
+pub mod memory;
+pub mod run;
+pub mod server;
+pub mod spawn;
+pub mod tcp;
+pub mod transcript;

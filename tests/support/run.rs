@@ -1,0 +1,349 @@
+//! Plays a transcript against a server, behind the few things that a server is to its peers.
+//!
+//! Knows no socket: see `tcp.rs` for the one over TCP.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use plainchat::protocol::text::is_clean;
+
+use super::transcript::{Action, Captured, Step, Transcript, shown};
+
+/// How long a line may take that must come.
+pub const PATIENCE: Duration = Duration::from_secs(8);
+
+/// The longest line that a server sends, with its end.
+const LINE_OUT_BYTES_MAX: usize = 5000;
+
+/// A server as its peers see it. Peers are numbered by who opens them.
+pub trait Server {
+    /// Opens a connection.
+    fn open(&mut self) -> Result<usize, String>;
+    /// Sends bytes, in one write.
+    fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String>;
+    /// Ends what the peer sends; it goes on receiving.
+    fn half_close(&mut self, peer: usize) -> Result<(), String>;
+    /// Breaks the connection off, both ways.
+    fn abandon(&mut self, peer: usize);
+    /// Takes what has come, or waits for it; where time is a number, it goes on by at most `patience`.
+    fn take(&mut self, peer: usize, patience: Duration) -> Taken;
+}
+
+/// What [`Server::take`] found.
+#[derive(Debug, PartialEq)]
+pub enum Taken {
+    Bytes(Vec<u8>),
+    /// The server has ended the connection, and everything before that has been taken.
+    Closed,
+    /// Nothing came in that time.
+    Nothing,
+}
+
+/// How what a peer sends is cut into writes. A server cannot tell, or it is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A write for each step.
+    Lines,
+    /// A write for each byte.
+    Bytes,
+    /// Consecutive steps in one write; where there is one peer alone, everything that it says, before it
+    /// has read any of the replies.
+    Together,
+}
+
+impl Cut {
+    pub const ALL: [Self; 3] = [Self::Lines, Self::Bytes, Self::Together];
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Lines => "line by line",
+            Self::Bytes => "byte by byte",
+            Self::Together => "all at once",
+        })
+    }
+}
+
+/// Plays `transcript`.
+///
+/// # Errors
+/// What went otherwise, where it is written, and the conversation up to there.
+pub fn play(transcript: &Transcript, cut: Cut, server: &mut impl Server) -> Result<(), String> {
+    let mut play = Play {
+        transcript,
+        cut,
+        server,
+        peers: HashMap::new(),
+        order: Vec::new(),
+        captured: Captured::new(),
+        log: Vec::new(),
+        sent: vec![false; transcript.steps.len()],
+    };
+    for n in 0..transcript.steps.len() {
+        let step = &transcript.steps[n];
+        play.step(n).map_err(|why| play.report(Some(step), &why))?;
+    }
+    play.nothing_is_left()
+        .map_err(|why| play.report(None, &why))
+}
+
+struct Play<'a, S> {
+    transcript: &'a Transcript,
+    cut: Cut,
+    server: &'a mut S,
+    peers: HashMap<String, Peer>,
+    /// Peers as they first appeared.
+    order: Vec<String>,
+    captured: Captured,
+    /// The conversation so far, for the report.
+    log: Vec<String>,
+    /// Steps that have been sent already with an earlier one.
+    sent: Vec<bool>,
+}
+
+struct Peer {
+    number: usize,
+    /// Received, not yet expected.
+    unread: Vec<u8>,
+    /// The server has ended the connection.
+    closed: bool,
+    /// The peer has ended its side.
+    ended: bool,
+    gone: bool,
+}
+
+impl<S: Server> Play<'_, S> {
+    fn step(&mut self, n: usize) -> Result<(), String> {
+        let step = &self.transcript.steps[n];
+        let peer = step.peer.as_str();
+        match &step.action {
+            Action::Send(_) | Action::SendBytes(_) => {
+                if !self.sent[n] {
+                    self.send_from(n)?;
+                }
+            }
+            Action::Expect(pattern) => {
+                let line = self.line(peer)?;
+                if !pattern.matches(&line, &mut self.captured) {
+                    return Err(format!("{peer} received\n    {peer}< {line}"));
+                }
+            }
+            Action::ExpectBytes(expected) => {
+                let mut got = Vec::new();
+                while got.len() < expected.len() && expected.starts_with(&got) {
+                    self.fill(peer)?;
+                    let unread = &mut self.peer(peer)?.unread;
+                    let more = (expected.len() - got.len()).min(unread.len());
+                    got.extend(unread.drain(..more));
+                }
+                self.log.push(format!("{peer}< bytes \"{}\"", shown(&got)));
+                if got != *expected {
+                    return Err(format!("{peer} received other bytes"));
+                }
+            }
+            Action::ExpectNothing => self.barrier(peer)?,
+            Action::Eof => {
+                self.log.push(step.to_string());
+                let number = self.peer(peer)?.number;
+                self.server.half_close(number)?;
+                self.peer(peer)?.ended = true;
+            }
+            Action::Gone => {
+                self.log.push(step.to_string());
+                let number = self.peer(peer)?.number;
+                self.server.abandon(number);
+                self.peer(peer)?.gone = true;
+            }
+            Action::Closed => {
+                if self.fill(peer).is_ok() {
+                    return Err(format!("{peer} received {}", self.rest(peer)));
+                }
+                if !self.peer(peer)?.closed {
+                    return Err(format!("{peer} is still connected after {PATIENCE:?}"));
+                }
+                self.log.push(step.to_string());
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends step `n`, with those that go into the same write.
+    fn send_from(&mut self, n: usize) -> Result<(), String> {
+        let steps = &self.transcript.steps;
+        let alone = self.transcript.has_one_peer();
+        let mut bytes = Vec::new();
+        for (at, step) in steps.iter().enumerate().skip(n) {
+            let more = match &step.action {
+                _ if step.peer != steps[n].peer => break,
+                Action::Send(pattern) => match pattern.fill(&self.captured) {
+                    Ok(line) => {
+                        self.log.push(format!("{}> {line}", step.peer));
+                        [line.as_bytes(), b"\n"].concat()
+                    }
+                    Err(why) if at == n => return Err(why),
+                    Err(_) => break,
+                },
+                Action::SendBytes(bytes) => {
+                    self.log.push(step.to_string());
+                    bytes.clone()
+                }
+                Action::Expect(_) | Action::ExpectBytes(_) if alone => continue,
+                _ => break,
+            };
+            bytes.extend(more);
+            self.sent[at] = true;
+            if self.cut != Cut::Together {
+                break;
+            }
+        }
+        let number = self.peer(&steps[n].peer)?.number;
+        let piece = if self.cut == Cut::Bytes {
+            1
+        } else {
+            bytes.len().max(1)
+        };
+        bytes
+            .chunks(piece)
+            .try_for_each(|piece| self.server.push(number, piece))
+    }
+
+    /// The peer of that name, connected when it first appears.
+    fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
+        if !self.peers.contains_key(name) {
+            let peer = Peer {
+                number: self.server.open()?,
+                unread: Vec::new(),
+                closed: false,
+                ended: false,
+                gone: false,
+            };
+            self.peers.insert(name.into(), peer);
+            self.order.push(name.into());
+        }
+        self.peers
+            .get_mut(name)
+            .ok_or_else(|| "no such peer".into())
+    }
+
+    /// Makes sure that something unread is there.
+    fn fill(&mut self, name: &str) -> Result<(), String> {
+        let peer = self.peer(name)?;
+        if !peer.unread.is_empty() {
+            return Ok(());
+        }
+        self.more(name)
+    }
+
+    fn more(&mut self, name: &str) -> Result<(), String> {
+        let peer = self.peer(name)?;
+        if peer.closed {
+            return Err(format!("the server has closed {name}'s connection"));
+        }
+        let number = peer.number;
+        match self.server.take(number, PATIENCE) {
+            Taken::Bytes(bytes) => {
+                self.peer(name)?.unread.extend(bytes);
+                Ok(())
+            }
+            Taken::Closed => {
+                self.peer(name)?.closed = true;
+                Err(format!("the server has closed {name}'s connection"))
+            }
+            Taken::Nothing => Err(format!("{name} received nothing within {PATIENCE:?}")),
+        }
+    }
+
+    /// Takes the next line.
+    fn line(&mut self, name: &str) -> Result<String, String> {
+        loop {
+            let unread = &mut self.peer(name)?.unread;
+            if let Some(at) = unread.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = unread.drain(..=at).collect();
+                let text = String::from_utf8_lossy(&line[..at]).into_owned();
+                self.log.push(format!("{name}< {text}"));
+                if line.len() > LINE_OUT_BYTES_MAX {
+                    return Err(format!("{name} received a line of {} bytes", line.len()));
+                }
+                if std::str::from_utf8(&line).is_err() || !is_clean(&text) {
+                    return Err(format!(
+                        "{name} received what is not safe: {}",
+                        shown(&line)
+                    ));
+                }
+                return Ok(text);
+            }
+            self.more(name)
+                .map_err(|why| match self.rest(name).as_str() {
+                    "" => why.clone(),
+                    half => format!("{why}, after half a line: {half}"),
+                })?;
+        }
+    }
+
+    /// A `PING` is answered, and nothing stands before the answer.
+    fn barrier(&mut self, name: &str) -> Result<(), String> {
+        let number = self.peer(name)?.number;
+        self.server.push(number, b"PING nothing\n")?;
+        self.log.push(format!("{name}> PING nothing"));
+        match self.line(name)?.as_str() {
+            "OK PING nothing" => Ok(()),
+            line => Err(format!("{name} received\n    {name}< {line}")),
+        }
+    }
+
+    /// At the end no peer has a line that nobody expected.
+    fn nothing_is_left(&mut self) -> Result<(), String> {
+        for name in self.order.clone() {
+            let peer = self.peer(&name)?;
+            let quiet = peer.closed || peer.ended || peer.gone;
+            let number = peer.number;
+            if !quiet {
+                self.barrier(&name)
+                    .map_err(|why| format!("at the end, {why}"))?;
+            } else if !peer.gone
+                && !peer.closed
+                && let Taken::Bytes(bytes) = self.server.take(number, Duration::ZERO)
+            {
+                self.peer(&name)?.unread.extend(bytes);
+            }
+            if !self.rest(&name).is_empty() {
+                return Err(format!(
+                    "at the end, {name} has not read {}",
+                    self.rest(&name)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn rest(&self, name: &str) -> String {
+        self.peers
+            .get(name)
+            .map(|peer| shown(&peer.unread))
+            .unwrap_or_default()
+    }
+
+    /// The failure for a person: where, what was expected, what came, and both sides up to there.
+    fn report(&self, step: Option<&Step>, why: &str) -> String {
+        let Transcript { id, file, line, .. } = self.transcript;
+        let line = step.map_or(*line, |step| step.line);
+        let mut text = format!("{file}:{line}: {id}, {}:\n", self.cut);
+        if let Some(step) = step {
+            text += &format!("  expected\n    {step}\n  but ");
+        } else {
+            text += "  ";
+        }
+        text += &format!("{why}\n  the conversation:\n");
+        for line in &self.log {
+            text += &format!("    {line}\n");
+        }
+        for name in &self.order {
+            if !self.rest(name).is_empty() {
+                text += &format!("    {name} has not read: {}\n", self.rest(name));
+            }
+        }
+        text
+    }
+}

@@ -1,0 +1,255 @@
+//! Programs as a shell would start them, and plain TCP peers, for tests that say step by step what they
+//! do. Whatever waits has a deadline and fails the test with what was there so far; whatever was started
+//! is killed, by its id, when its value goes.
+
+use std::io::Write;
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use super::inbox::{DEADLINE, Inbox, fits, lossy};
+use super::server::Chatd;
+
+impl Chatd {
+    /// Starts one that takes no client for a person, though a busy machine hold up its first byte, and
+    /// that announces nobody, so that a slow test sees the same lines as a fast one.
+    pub fn start() -> Self {
+        Self::with(&["--greet-after", "1h", "--announce-after", "1h"])
+    }
+
+    /// Starts one with these flags.
+    pub fn with(flags: &[&str]) -> Self {
+        let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
+        // Another build of the server, such as the release one, can be put to the same tests.
+        let other = std::env::var("CHATD");
+        let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_chatd"));
+        Self::spawn(program, &flags).unwrap_or_else(|why| panic!("{why}"))
+    }
+
+    /// How much memory the server holds, in bytes (`VmRSS`).
+    pub fn memory(&self) -> u64 {
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it is running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+        kib.expect("Linux tells it") * 1024
+    }
+
+    /// A connection that nothing has been said on.
+    pub fn peer(&self) -> Peer {
+        Peer::connect(self.address)
+    }
+
+    /// A connection with a nick, in the lobby.
+    pub fn member(&self, nick: &str) -> Peer {
+        let mut peer = self.peer();
+        peer.send(format!("NICK {nick}\n"));
+        peer.expect(&format!("OK NICK {nick} #lobby <id>"));
+        peer
+    }
+
+    /// Starts `command` in a shell where `$HOST` and `$PORT` are this server.
+    pub fn client(&self, command: &str) -> Program {
+        Program::start(command, self.address)
+    }
+}
+
+/// A plain connection to the server.
+pub struct Peer {
+    stream: TcpStream,
+    /// What came.
+    pub inbox: Inbox,
+}
+
+impl Peer {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server accepts");
+        // What a test writes at once goes out at once.
+        stream.set_nodelay(true).expect("an open socket");
+        stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
+        let inbox = Inbox::of(stream.try_clone().expect("a free descriptor"));
+        Self { stream, inbox }
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream
+            .write_all(bytes.as_ref())
+            .expect("the server reads");
+    }
+
+    /// Sends what the server may no longer want to read; false when it has gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next line must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        self.inbox.expect(pattern)
+    }
+
+    /// Sends a line, whose reply must fit `pattern`.
+    #[track_caller]
+    pub fn ask(&mut self, line: &str, pattern: &str) -> String {
+        self.send(format!("{line}\n"));
+        self.inbox.expect(pattern)
+    }
+
+    /// Says that no more will be sent.
+    pub fn end_input(&mut self) {
+        // The server may have gone already, which is as good.
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // Both ways, so that the reading thread ends too.
+        let _ = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// A client as a shell starts it, with everything that it starts in turn.
+pub struct Program {
+    child: Child,
+    input: Option<ChildStdin>,
+    command: String,
+    started: Instant,
+    ended: bool,
+    /// Its standard output.
+    pub inbox: Inbox,
+    errors: Inbox,
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ended {
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+    /// What it had still to say on standard output.
+    pub output: Vec<u8>,
+    /// All that it said on standard error.
+    pub errors: String,
+    /// How long it ran.
+    pub after: Duration,
+}
+
+impl Ended {
+    /// The output, line by line.
+    pub fn lines(&self) -> Vec<String> {
+        lossy(&self.output).lines().map(str::to_owned).collect()
+    }
+
+    /// Each line of the output must fit its pattern, with none left over.
+    #[track_caller]
+    pub fn expect(&self, patterns: &[&str]) {
+        let lines = self.lines();
+        let fit = patterns.len() == lines.len()
+            && patterns.iter().zip(&lines).all(|(p, line)| fits(p, line));
+        assert!(
+            fit,
+            "wanted {patterns:#?}, got {lines:#?}, errors: {}",
+            self.errors
+        );
+    }
+}
+
+impl Program {
+    /// Starts `command` in a shell, with the server's address in `$HOST` and `$PORT`.
+    pub fn start(command: &str, server: SocketAddr) -> Self {
+        let mut child = Command::new("bash")
+            .args(["-c", command])
+            .env("HOST", server.ip().to_string())
+            .env("PORT", server.port().to_string())
+            .env("LC_ALL", "C.UTF-8")
+            // A group of its own, so that all of a pipeline can be ended.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("bash is there");
+        Self {
+            input: child.stdin.take(),
+            inbox: Inbox::of(child.stdout.take().expect("it is piped")),
+            errors: Inbox::of(child.stderr.take().expect("it is piped")),
+            command: command.to_owned(),
+            started: Instant::now(),
+            ended: false,
+            child,
+        }
+    }
+
+    /// Types `text`.
+    pub fn send(&mut self, text: impl AsRef<[u8]>) {
+        let input = self.input.as_mut().expect("its input is open");
+        input
+            .write_all(text.as_ref())
+            .unwrap_or_else(|e| panic!("{} does not read: {e}", self.command));
+    }
+
+    /// Ends its input.
+    pub fn end_input(&mut self) {
+        self.input = None;
+    }
+
+    /// Its next line must fit `pattern`; see [`fits`].
+    #[track_caller]
+    pub fn expect(&mut self, pattern: &str) -> String {
+        self.inbox.expect(pattern)
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is ours").is_none()
+    }
+
+    /// Sends `signal` to it and all that it has started.
+    pub fn signal(&self, signal: Signal) {
+        // The last of them may have ended meanwhile.
+        let _ = kill_process_group(Pid::from_child(&self.child), signal);
+    }
+
+    /// Whether it prints anything now; for one that cannot tell when it is ready.
+    pub fn has_output_within_100_ms(&mut self) -> bool {
+        self.inbox.has_more_within(Duration::from_millis(100))
+    }
+
+    /// Ends its input and waits until it has ended by itself.
+    #[track_caller]
+    pub fn finish(mut self) -> Ended {
+        self.input = None;
+        self.wait()
+    }
+
+    /// Waits until it has ended by itself, its input as it is.
+    #[track_caller]
+    pub fn wait(&mut self) -> Ended {
+        let output = self.inbox.rest();
+        let errors = lossy(&self.errors.rest());
+        // Its output has ended, so it ends too, or is about to.
+        let code = self.child.wait().expect("it is ours").code();
+        self.ended = true;
+        Ended {
+            code,
+            output,
+            errors,
+            after: self.started.elapsed(),
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Not after it was waited for: its id may be somebody else's by then.
+        if !self.ended {
+            self.signal(Signal::KILL);
+            let _ = self.child.wait();
+        }
+    }
+}

@@ -1,0 +1,312 @@
+//! The document and the code say the same; pure modules stay pure; no test waits by sleeping.
+
+mod support;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use plainchat::protocol::{Code, Verb};
+use support::document::{self, Document, root};
+use support::transcript::{Action, Transcript};
+
+/// Codes that nothing can provoke yet, each with the reason.
+const NOT_YET: &[(Code, &str)] = &[
+    (Code::NeedPassword, "comes with the accounts"),
+    (Code::Banned, "comes with the operators"),
+    (Code::Kicked, "comes with the operators"),
+];
+
+/// Files under `tests` that may sleep, each with the reason.
+const MAY_SLEEP: &[(&str, &str)] = &[
+    ("tests/tidy.rs", "names what it looks for"),
+    ("tests/client.rs", "a deadline on every wait"),
+    (
+        "tests/support/server.rs",
+        "polls a child for its end, since the standard library cannot wait with a deadline",
+    ),
+];
+
+/// Where nothing may stand that has to do with the world outside.
+const PURE: &[&str] = &["src/protocol", "src/chat", "src/session", "src/tail.rs"];
+
+/// What stands for a socket, a file, a clock, a random source or an executor.
+const IMPURE: &[&str] = &[
+    "async ",
+    ".await",
+    "smol",
+    "async_",
+    "futures",
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "std::fs",
+    "std::io",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "tempfile",
+    "Instant",
+    "SystemTime",
+    "::now()",
+    "rand::",
+    "fastrand",
+    "getrandom",
+    "rustix",
+    "tracing",
+    "println!",
+];
+
+fn protocol_md() -> Document {
+    document::protocol_md().unwrap_or_else(|why| panic!("{why}"))
+}
+
+fn all_transcripts() -> Vec<Transcript> {
+    let document = protocol_md();
+    let mut all = document::vectors(&document).unwrap_or_else(|why| panic!("{why}"));
+    all.extend(document.transcripts);
+    all
+}
+
+/// The lines of the document in section `number`.
+fn lines_of(number: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(root().join("protocol.md")).unwrap();
+    let is_heading = |line: &str| line.starts_with("##");
+    let heading = format!(" {number} ");
+    let lines = text
+        .lines()
+        .skip_while(|line| !(is_heading(line) && line.contains(&heading)));
+    lines
+        .skip(1)
+        .take_while(|line| !is_heading(line))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The rows of the table in section `number`, less its head.
+fn table(number: &str) -> Vec<Vec<String>> {
+    let lines = lines_of(number);
+    let rows = lines
+        .iter()
+        .filter_map(|line| line.strip_prefix("| ")?.strip_suffix('|'));
+    let cells = |row: &str| row.split('|').map(|cell| cell.trim().to_owned()).collect();
+    rows.skip(1).map(cells).collect()
+}
+
+/// Every file under `path`, or that file, that ends in `.rs`.
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("target") {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines of code in `path` that have one of `words` outside of comments.
+fn lines_with(path: &Path, words: &[&str]) -> Vec<String> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let name = path.strip_prefix(root()).unwrap().display().to_string();
+    let mut found = Vec::new();
+    for (n, line) in text.lines().enumerate() {
+        let code = line.split("//").next().unwrap_or_default();
+        if words.iter().any(|word| code.contains(word)) {
+            found.push(format!("{name}:{}: {}", n + 1, line.trim()));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_of_codes_is_the_codes() {
+    let documented: Vec<String> = table("9")
+        .iter()
+        .map(|row| row[0].replace('`', ""))
+        .collect();
+    let codes: Vec<&str> = Code::ALL.iter().map(|code| code.word()).collect();
+    assert_eq!(documented, codes);
+}
+
+#[test]
+fn what_is_marked_not_yet_among_the_codes_is_so() {
+    let marked: Vec<String> = table("9")
+        .iter()
+        .filter(|row| row[1].starts_with("not yet"))
+        .map(|row| row[0].replace('`', ""))
+        .collect();
+    let listed: Vec<&str> = NOT_YET.iter().map(|(code, _)| code.word()).collect();
+    assert_eq!(marked, listed);
+}
+
+#[test]
+fn the_table_of_limits_is_the_limits() {
+    let limits = plainchat::config::Limits::default();
+    let rows = limits.rows().into_iter().map(|row| {
+        let flag = row
+            .flag
+            .map_or_else(String::new, |flag| format!("`{flag}`"));
+        vec![row.what.to_owned(), row.value, flag, row.reason.to_owned()]
+    });
+    assert_eq!(table("3.7"), rows.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_verb_has_its_section_and_its_rule() {
+    let document = protocol_md();
+    let sections = document
+        .sections
+        .iter()
+        .filter(|section| section.number.starts_with("4."));
+    let titles = sections.flat_map(|section| section.title.split(" and "));
+    let is_verb = |word: &&str| word.chars().all(|c| c.is_ascii_uppercase());
+    let documented: BTreeSet<&str> = titles.filter(is_verb).collect();
+    let verbs: BTreeSet<&str> = Verb::ALL.iter().map(|verb| verb.word()).collect();
+    assert_eq!(documented, verbs);
+    let grammar = lines_of("3.8").join("\n");
+    for verb in verbs {
+        assert!(
+            grammar.contains(&format!("= %s\"{verb}\"")),
+            "{verb} has no rule"
+        );
+    }
+}
+
+#[test]
+fn what_is_not_yet_there_is_named_and_no_verb() {
+    let text = &protocol_md()
+        .section("1.4")
+        .expect("section 1.4")
+        .text
+        .clone();
+    for word in [
+        "REGISTER", "PASS", "HISTORY", "SEARCH", "SEEN", "KICK", "BAN", "UNBAN", "BANS", "NOTE",
+    ] {
+        assert!(text.contains(&format!("`{word}`")), "{word} is not named");
+        assert_eq!(
+            Verb::parse(word.as_bytes()),
+            None,
+            "{word} is there: document it"
+        );
+    }
+}
+
+#[test]
+fn every_command_has_a_transcript_in_its_section() {
+    let document = protocol_md();
+    for section in document
+        .sections
+        .iter()
+        .filter(|section| section.number.starts_with("4."))
+    {
+        let id = format!("{}/1", section.number);
+        let found = document
+            .transcripts
+            .iter()
+            .any(|transcript| transcript.id == id);
+        assert!(found, "section {} has no transcript", section.number);
+    }
+}
+
+#[test]
+fn every_verb_is_answered_ok_and_every_code_is_provoked() {
+    let mut expected = BTreeSet::new();
+    for transcript in all_transcripts() {
+        for step in transcript.steps {
+            if let Action::Expect(pattern) = step.action {
+                let line = pattern.to_string();
+                let words: Vec<&str> = line.split(' ').collect();
+                expected.insert(match words[..] {
+                    ["OK", verb, ..] => format!("OK {verb}"),
+                    ["ERR", _, code, ..] | ["CLOSED", code, ..] => code.to_owned(),
+                    _ => continue,
+                });
+            }
+        }
+    }
+    // What no conversation can provoke is provoked by a test that says so.
+    let mut marked = BTreeSet::new();
+    for path in sources(&root().join("tests")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let marks = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("// provokes: "));
+        marked.extend(marks.map(str::to_owned));
+    }
+    for verb in Verb::ALL {
+        assert!(
+            expected.contains(&format!("OK {verb}")),
+            "no transcript has OK {verb}"
+        );
+    }
+    for code in Code::ALL {
+        let provoked = expected.contains(code.word()) || marked.contains(code.word());
+        let excepted = NOT_YET.iter().any(|(not_yet, _)| *not_yet == code);
+        assert_eq!(
+            provoked, !excepted,
+            "{code}: provoked and excepted must differ"
+        );
+    }
+}
+
+#[test]
+fn every_refusal_is_named_where_its_command_is() {
+    let document = protocol_md();
+    let anywhere = table("4.1")
+        .into_iter()
+        .map(|row| row[0].clone())
+        .collect::<String>();
+    for transcript in all_transcripts() {
+        for step in &transcript.steps {
+            let Action::Expect(pattern) = &step.action else {
+                continue;
+            };
+            let line = pattern.to_string();
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["ERR", verb, code, ..] = words[..] else {
+                continue;
+            };
+            let mut sections = document.sections.iter();
+            let section =
+                sections.find(|section| section.title.split(" and ").any(|word| word == verb));
+            let named = section.is_some_and(|section| section.text.contains(&format!("`{code}`")));
+            let general = anywhere.contains(&format!("ERR VERB {code} "));
+            assert!(
+                named || general || verb == "-",
+                "{} has {line}, its section has not",
+                transcript.id
+            );
+        }
+    }
+}
+
+#[test]
+fn pure_modules_know_nothing_of_the_world() {
+    let mut files = 0;
+    for pure in PURE {
+        for path in sources(&root().join(pure)) {
+            files += 1;
+            let found = lines_with(&path, IMPURE);
+            assert!(found.is_empty(), "{found:#?}");
+        }
+    }
+    assert!(files > 10, "only {files} files were looked at");
+}
+
+#[test]
+fn no_test_waits_by_sleeping() {
+    let mut found = Vec::new();
+    for path in sources(&root().join("tests")) {
+        let name = path.strip_prefix(root()).unwrap().display().to_string();
+        if !MAY_SLEEP.iter().any(|(file, _)| *file == name) {
+            found.extend(lines_with(&path, &["sleep(", "Timer::after("]));
+        }
+    }
+    assert!(found.is_empty(), "wait for something instead: {found:#?}");
+}
