@@ -355,8 +355,8 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
-    /// Calls `wake` for every connection that has something to read since the last call; one that is in
-    /// several places may be named more than once.
+    /// Calls `wake` for every connection that has something to read or was answered since the last call;
+    /// one that is in several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
         self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
@@ -431,5 +431,44 @@ impl Chat {
         let announcing = self.announcing.front().map(|due| due.0);
         let freeing = self.freeing.front().map(|due| due.0);
         announcing.into_iter().chain(freeing).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RoomName;
+
+    fn woken(chat: &mut Chat) -> Vec<PeerId> {
+        let mut woken = Vec::new();
+        chat.take_news(|peer| woken.push(peer));
+        woken
+    }
+
+    /// `TELL` to a room that one is not in, kept after the connection had gone to sleep, was answered
+    /// only when something else woke it; so was anything that could not be kept.
+    #[test]
+    fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
+        let name = |name| RoomName::parse(name).expect("it is a name");
+        let mut chat = Chat::new(Arc::new(Config {
+            listen: Vec::new(),
+            data: None,
+            name: "here".into(),
+            lobby: name("#lobby"),
+            limits: Limits::default(),
+        }));
+        let author = chat.connect();
+        let room = chat.insert_room(name("#ops"));
+        let draft = || Draft {
+            place: Place::Room(room),
+            author,
+            what: What::Msg,
+            body: "alice hello".into(),
+        };
+        for outcome in [Ok((EventId::new(7), Time(0))), Err(Code::Internal)] {
+            chat.publish(draft(), outcome);
+            assert_eq!(woken(&mut chat), [author]);
+            assert_eq!(woken(&mut chat), []);
+        }
     }
 }
