@@ -158,6 +158,9 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
+    /// Connections that do not know yet what became of something they appended. They need not read the
+    /// place where it stands.
+    answered: Vec<PeerId>,
     due: BTreeMap<(Duration, u64), Due>,
     due_count: u64,
 }
@@ -192,6 +195,7 @@ impl Chat {
             file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
+            answered: Vec::new(),
             due: BTreeMap::new(),
             due_count: 0,
             utc_offset_s: 0,
@@ -250,6 +254,9 @@ impl Chat {
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
             peer.kept.push(kept);
+            if self.answered.last() != Some(&author) {
+                self.answered.push(author);
+            }
         }
     }
 
@@ -347,9 +354,10 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
-    /// Calls `wake` for every connection that has something to read since the last call; one that is in
-    /// several places may be named more than once.
+    /// Calls `wake` for every connection that has something to read, or to answer, since the last call; one
+    /// may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {
                 tail.is_news = false;
