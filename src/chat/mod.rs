@@ -254,10 +254,10 @@ impl Chat {
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
-            if peer.kept.is_empty() {
+            peer.kept.push(kept);
+            if self.answered.last() != Some(&author) {
                 self.answered.push(author);
             }
-            peer.kept.push(kept);
         }
     }
 
