@@ -26,14 +26,18 @@ pub struct Config {
 impl Config {
     /// A sentence that tells everybody how long things are kept.
     pub fn keeping(&self) -> String {
-        match (&self.data, self.limits.keep) {
-            (None, _) => "What is said here is forgotten when the server stops.".into(),
-            (Some(_), None) => "What is said here is kept, and HISTORY shows it.".into(),
-            (Some(_), Some(keep)) => {
-                let days = keep.as_secs() / 86_400;
-                format!("What is said here is kept for {days} days, and HISTORY shows it.")
-            }
+        if self.data.is_none() {
+            return "What is said here is forgotten when the server stops.".into();
         }
+        let days = self.limits.keep.map(|keep| keep.as_secs() / 86_400);
+        let days = match days {
+            Some(1) => " for a day".into(),
+            Some(days) => format!(" for {days} days"),
+            None => String::new(),
+        };
+        let most = self.limits.keep_bytes.map(bytes);
+        let most = most.map_or_else(String::new, |most| format!(", the newest {most} of it"));
+        format!("What is said here is kept{days}{most}, and HISTORY shows it.")
     }
 }
 
@@ -294,5 +298,42 @@ fn time(duration: Duration) -> String {
         ms if ms >= 60_000 && ms % 60_000 == 0 => format!("{} min", ms / 60_000),
         ms if ms >= 1000 && ms % 1000 == 0 => format!("{} s", ms / 1000),
         ms => format!("{ms} ms"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(data: Option<&str>, keep_days: Option<u64>, keep_bytes: Option<u64>, expected: &str) {
+        let config = Config {
+            listen: Vec::new(),
+            data: data.map(PathBuf::from),
+            name: "test".into(),
+            lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+            limits: Limits {
+                keep: keep_days.map(|days| Duration::from_secs(days * 86_400)),
+                keep_bytes,
+                ..Limits::default()
+            },
+        };
+        assert_eq!(config.keeping(), expected);
+    }
+
+    #[test]
+    fn people_are_told_how_long_things_are_kept() {
+        let forgotten = "What is said here is forgotten when the server stops.";
+        check(None, Some(3), None, forgotten);
+        let kept = |how| format!("What is said here is kept{how}, and HISTORY shows it.");
+        let folder = Some("data");
+        check(folder, None, None, &kept(""));
+        check(folder, Some(1), None, &kept(" for a day"));
+        check(folder, Some(30), None, &kept(" for 30 days"));
+        check(
+            folder,
+            None,
+            Some(1 << 30),
+            &kept(", the newest 1 GiB of it"),
+        );
     }
 }

@@ -158,7 +158,7 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
-    /// Authors whose drafts were published since: they need not be readers of that place.
+    /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
     answered: Vec<PeerId>,
     /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
     /// is in order.
@@ -243,13 +243,21 @@ impl Chat {
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
         let author = draft.author;
+        if outcome.is_err() {
+            // The bytes of a file come before its event; now nobody can ask for them.
+            match &draft.what {
+                What::File(file) => self.released.extend(file.whole.map(|whole| whole.sha256)),
+                What::Stored(_, whole) => self.released.push(whole.sha256),
+                What::Msg | What::Me | What::Topic | What::Remove(..) => {}
+            }
+        }
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Some(peer) = self.peers.get_mut(author) {
-            peer.kept.push(kept);
-            if self.answered.last() != Some(&author) {
+            if peer.kept.is_empty() {
                 self.answered.push(author);
             }
+            peer.kept.push(kept);
         }
     }
 

@@ -188,7 +188,11 @@ impl Chat {
         holder.told = None;
         holder.told_to = 0;
         match holder.guard {
-            None => self.free(nick, now),
+            None => {
+                // It may have been kept for its owner before, who has come back and given it up.
+                holder.free_at = now.uptime;
+                self.free(nick, now);
+            }
             Some(_) => {
                 holder.free_at = now.uptime + guard_for;
                 self.freeing.push_back((now.uptime + guard_for, nick));

@@ -377,7 +377,7 @@ impl<'a> Fields<'a> {
                 let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
                 let from = match self.word() {
                     None => JoinFrom::Now,
-                    Some("AS") => {
+                    Some(word) if word.eq_ignore_ascii_case("AS") => {
                         let reader = self.need_word()?;
                         JoinFrom::Reader(Nick::parse(reader).map_err(|e| self.bad_name(e))?)
                     }
@@ -505,6 +505,9 @@ impl<'a> Fields<'a> {
 
     /// `[<room or nick>] [<count>] [before <id> | after <id>]`.
     fn history(&mut self) -> Result<Request<'a>, Refusal> {
+        let is_before = |word: &str| word.eq_ignore_ascii_case("before");
+        let is_after = |word: &str| word.eq_ignore_ascii_case("after");
+        let is_side = |word: &str| is_before(word) || is_after(word);
         let mut of = HistoryOf::Current;
         let mut word = self.word();
         if let Some(name) = word
@@ -514,13 +517,13 @@ impl<'a> Fields<'a> {
             word = self.word();
         } else if let Some(name) = word
             && !name.starts_with(|c: char| c.is_ascii_digit())
-            && !matches!(name, "before" | "after")
+            && !is_side(name)
         {
             of = HistoryOf::Nick(Nick::parse(name).map_err(|e| self.bad_name(e))?);
             word = self.word();
         }
         let mut count = None;
-        if let Some(digits) = word.filter(|word| !matches!(*word, "before" | "after")) {
+        if let Some(digits) = word.filter(|word| !is_side(word)) {
             let number = parse_number(digits).and_then(|n| usize::try_from(n).ok());
             count = Some(number.ok_or_else(|| self.bad())?);
             word = self.word();
@@ -528,8 +531,8 @@ impl<'a> Fields<'a> {
         let mut id = || parse_number(self.need_word()?).ok_or_else(|| self.bad());
         let side = match word {
             None => Side::Newest,
-            Some("before") => Side::Before(id()?),
-            Some("after") => Side::After(id()?),
+            Some(word) if is_before(word) => Side::Before(id()?),
+            Some(word) if is_after(word) => Side::After(id()?),
             Some(_) => return Err(self.bad()),
         };
         Ok(Request::History { of, count, side })

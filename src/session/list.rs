@@ -17,7 +17,7 @@ pub(super) struct List {
 enum What {
     Rooms(Option<RoomId>),
     Members(RoomId, Option<NickId>),
-    /// The next line of the help on one verb, or on all.
+    /// The next line of the help on one verb, or on all; then how long things are kept.
     Help(Option<Verb>, usize),
 }
 
@@ -81,23 +81,31 @@ impl List {
                 }
             }),
             What::Help(verb, next) => {
+                let is_all = verb.is_none();
                 let verb = match verb {
                     Some(verb) => Some(*verb).filter(|_| *next == 0),
                     None => Verb::ALL.get(*next).copied(),
                 };
                 *next += 1;
-                verb.map(|verb| {
-                    let (mark, slash) = if is_talk { ("   ", "/") } else { ("HELP ", "") };
-                    let usage = match is_talk {
-                        true => {
-                            verb.usage()
-                                .replacen(verb.word(), &verb.word().to_ascii_lowercase(), 1)
-                        }
-                        false => verb.usage().to_owned(),
-                    };
-                    let line = format!("{mark}{slash}{usage} - {}", verb.summary());
-                    out.extend_from_slice(line.as_bytes());
-                })
+                let (mark, slash) = if is_talk { ("   ", "/") } else { ("HELP ", "") };
+                let text = match verb {
+                    Some(verb) => {
+                        let usage = match is_talk {
+                            true => verb.usage().replacen(
+                                verb.word(),
+                                &verb.word().to_ascii_lowercase(),
+                                1,
+                            ),
+                            false => verb.usage().to_owned(),
+                        };
+                        Some(format!("{mark}{slash}{usage} - {}", verb.summary()))
+                    }
+                    None if is_all && *next == Verb::ALL.len() + 1 => {
+                        Some(format!("{mark}{}", chat.config.keeping()))
+                    }
+                    None => None,
+                };
+                text.map(|text| out.extend_from_slice(text.as_bytes()))
             }
         };
         if line.is_none() {

@@ -461,7 +461,8 @@ impl Session {
             }
         }
         self.push(text, Then::Nothing);
-        self.pending.push_back(Pending::List(Box::new(list)));
+        let list = Pending::List(Box::new(list));
+        self.replies_mut().pending.push_back(list);
         Ok(None)
     }
 
@@ -577,7 +578,9 @@ impl Session {
         chat: &Chat,
     ) {
         self.ok(verb, rest, talk, then);
-        if let (Some(room), Some(Pending::Text { after, .. })) = (room, self.pending.back_mut()) {
+        if let (Some(room), Some(Pending::Text { after, .. })) =
+            (room, self.replies_mut().pending.back_mut())
+        {
             *after = Some((room, chat.end(Place::Room(room))));
         }
     }

@@ -3,7 +3,8 @@
 //!     cargo test --test conformance                          against a chatd of its own for each
 //!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
 //!
-//! Each is played three times: line by line, byte by byte, and all at once.
+//! Each is played three times, line by line, byte by byte, and all at once; with a chatd of the suite's own
+//! against one that keeps everything on disk and against one that keeps nothing.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -94,7 +95,7 @@ fn run(flags: &Flags) -> Result<bool, String> {
     println!(
         "conformance: {} transcripts played in {} ways, {failed} plays failed; {} left out for their settings, {not_asked_for} not asked for",
         plays.len(),
-        Cut::ALL.len(),
+        ways(addr).len(),
         left_out.len(),
     );
     Ok(failed == 0)
@@ -105,18 +106,57 @@ fn resolve(addr: &str) -> Result<SocketAddr, String> {
     found.next().ok_or_else(|| format!("{addr} has no address"))
 }
 
-/// Plays `transcript` against the server at `addr`, or else against a new one.
-fn play_one(transcript: &Transcript, cut: Cut, addr: Option<SocketAddr>) -> Result<(), String> {
-    if let Some(addr) = addr {
-        return play(
-            &transcript.clone().renamed(&suffix()),
+/// How a transcript is played.
+#[derive(Clone, Copy)]
+struct Way {
+    cut: Cut,
+    server: Where,
+}
+
+/// Who answers.
+#[derive(Clone, Copy)]
+enum Where {
+    /// The server there.
+    At(SocketAddr),
+    /// A new one that keeps nothing.
+    InMemory,
+    /// A new one with a folder.
+    OnDisk,
+}
+
+/// Every way in which a transcript is played.
+fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
+    let servers = match addr {
+        Some(addr) => vec![Where::At(addr)],
+        None => vec![Where::InMemory, Where::OnDisk],
+    };
+    let ways = servers.iter().flat_map(|server| {
+        Cut::ALL.map(|cut| Way {
             cut,
-            &mut Tcp::new(addr),
-        );
+            server: *server,
+        })
+    });
+    ways.collect()
+}
+
+fn play_one(transcript: &Transcript, way: Way) -> Result<(), String> {
+    let mut flags = chatd_flags(&transcript.settings);
+    let folder = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
+    match way.server {
+        Where::At(addr) => {
+            let renamed = transcript.clone().renamed(&suffix());
+            return play(&renamed, way.cut, &mut Tcp::new(addr));
+        }
+        Where::InMemory => {}
+        Where::OnDisk => flags.extend(["--data".into(), folder.path().display().to_string()]),
     }
-    let flags = chatd_flags(&transcript.settings);
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags)?;
-    play(transcript, cut, &mut Tcp::new(chatd.address))
+    let where_to = match way.server {
+        Where::OnDisk => "with a folder, ",
+        Where::At(_) | Where::InMemory => "",
+    };
+    play(transcript, way.cut, &mut Tcp::new(chatd.address))
+        .map_err(|why| format!("{where_to}{why}"))
 }
 
 fn is_wanted(flags: &Flags, id: &str) -> bool {
@@ -141,13 +181,13 @@ fn play_all(
         for _ in 0..threads {
             scope.spawn(|| {
                 while let Some(transcript) = plays.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let results = Cut::ALL.map(|cut| play_one(transcript, cut, addr));
+                    let results = ways(addr).into_iter().map(|way| play_one(transcript, way));
+                    let failed: Vec<String> = results.filter_map(Result::err).collect();
                     if names_each {
                         println!("played {}", transcript.id);
                     }
                     let mut failures = failures.lock().expect("no other thread panics");
-                    let failed = results.into_iter().filter_map(Result::err);
-                    failures.extend(failed.map(|why| (transcript, why)));
+                    failures.extend(failed.into_iter().map(|why| (transcript, why)));
                 }
             });
         }

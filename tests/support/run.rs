@@ -131,18 +131,13 @@ impl<S: Server> Play<'_, S> {
                 }
             }
             Action::ExpectBytes(expected) => {
-                let mut got = Vec::new();
-                while got.len() < expected.len() && expected.starts_with(&got) {
-                    self.fill(peer)?;
-                    let unread = &mut self.peer(peer)?.unread;
-                    let more = (expected.len() - got.len()).min(unread.len());
-                    got.extend(unread.drain(..more));
-                }
+                let got = self.bytes(peer, expected)?;
                 self.log.push(format!("{peer}< bytes \"{}\"", shown(&got)));
                 if got != *expected {
                     return Err(format!("{peer} received other bytes"));
                 }
             }
+            Action::ExpectPieces(expected) => self.pieces(peer, expected)?,
             Action::ExpectNothing => self.barrier(peer)?,
             Action::Eof => {
                 self.log.push(step.to_string());
@@ -189,7 +184,9 @@ impl<S: Server> Play<'_, S> {
                     self.log.push(step.to_string());
                     bytes.clone()
                 }
-                Action::Expect(_) | Action::ExpectBytes(_) if alone => continue,
+                Action::Expect(_) | Action::ExpectBytes(_) | Action::ExpectPieces(_) if alone => {
+                    continue;
+                }
                 _ => break,
             };
             bytes.extend(more);
@@ -253,6 +250,39 @@ impl<S: Server> Play<'_, S> {
             }
             Taken::Nothing => Err(format!("{name} received nothing within {PATIENCE:?}")),
         }
+    }
+
+    /// Takes as many bytes as are `expected`, fewer when they are others.
+    fn bytes(&mut self, peer: &str, expected: &[u8]) -> Result<Vec<u8>, String> {
+        let mut got = Vec::new();
+        while got.len() < expected.len() && expected.starts_with(&got) {
+            self.fill(peer)?;
+            let unread = &mut self.peer(peer)?.unread;
+            let more = (expected.len() - got.len()).min(unread.len());
+            got.extend(unread.drain(..more));
+        }
+        Ok(got)
+    }
+
+    /// Takes a file that is still coming in: lines with a length and no digest, each with its bytes.
+    fn pieces(&mut self, peer: &str, expected: &[u8]) -> Result<(), String> {
+        let mut left = expected;
+        while !left.is_empty() {
+            let line = self.line(peer)?;
+            let words: Vec<&str> = line.split(' ').collect();
+            let ["DATA", _, length, "-", _, ..] = words[..] else {
+                return Err(format!("{peer} received\n    {peer}< {line}"));
+            };
+            let length: usize = length.parse().map_err(|_| format!("no length: {line}"))?;
+            let piece = left.get(..length).ok_or("there are more bytes")?;
+            let got = self.bytes(peer, piece)?;
+            self.log.push(format!("{peer}< bytes \"{}\"", shown(&got)));
+            if got != piece {
+                return Err(format!("{peer} received other bytes"));
+            }
+            left = &left[length..];
+        }
+        Ok(())
     }
 
     /// Takes the next line.

@@ -54,6 +54,8 @@ pub enum Action {
     Expect(Pattern),
     /// `alice< bytes "…"`
     ExpectBytes(Vec<u8>),
+    /// `alice< pieces "…"`
+    ExpectPieces(Vec<u8>),
     /// `alice< nothing`
     ExpectNothing,
     /// `alice. eof`
@@ -283,7 +285,9 @@ impl Transcript {
         for step in &mut self.steps {
             match &mut step.action {
                 Action::Send(pattern) | Action::Expect(pattern) => pattern.rename(&names),
-                Action::SendBytes(bytes) | Action::ExpectBytes(bytes) => {
+                Action::SendBytes(bytes)
+                | Action::ExpectBytes(bytes)
+                | Action::ExpectPieces(bytes) => {
                     *bytes = names.replace(bytes);
                 }
                 _ => {}
@@ -331,7 +335,10 @@ impl Step {
             None => return Err("a space stands after the mark".into()),
         };
         let raw = rest.strip_prefix("bytes \"").map(|_| &rest[6..]);
-        let action = match (mark, rest, raw) {
+        let pieces = rest.strip_prefix("pieces \"").map(|_| &rest[7..]);
+        let action = match (mark, rest, raw.or(pieces)) {
+            ("<", _, Some(pieces)) if raw.is_none() => Action::ExpectPieces(unescape(pieces)?),
+            (">", _, Some(_)) if raw.is_none() => return Err("nobody sends pieces".into()),
             (">", _, Some(raw)) => Action::SendBytes(unescape(raw)?),
             ("<", _, Some(raw)) => Action::ExpectBytes(unescape(raw)?),
             ("<", "nothing", _) => Action::ExpectNothing,
@@ -358,6 +365,7 @@ impl fmt::Display for Step {
             Action::SendBytes(bytes) => write!(f, "{peer}> bytes \"{}\"", shown(bytes)),
             Action::Expect(pattern) => write!(f, "{peer}< {pattern}"),
             Action::ExpectBytes(bytes) => write!(f, "{peer}< bytes \"{}\"", shown(bytes)),
+            Action::ExpectPieces(bytes) => write!(f, "{peer}< pieces \"{}\"", shown(bytes)),
             Action::ExpectNothing => write!(f, "{peer}< nothing"),
             Action::Eof => write!(f, "{peer}. eof"),
             Action::Gone => write!(f, "{peer}. gone"),
