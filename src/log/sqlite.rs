@@ -319,7 +319,10 @@ impl Drop for SqliteLog {
             queue.take();
         }
         let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
-        if let Some(writer) = writer {
+        // The writer itself may hold the last handle to the server, and so to this.
+        if let Some(writer) = writer
+            && writer.thread().id() != thread::current().id()
+        {
             let _ = writer.join();
         }
     }
