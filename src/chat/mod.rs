@@ -249,9 +249,15 @@ impl Chat {
     ///
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
-        let author = draft.author;
+        let (author, place) = (draft.author, draft.place);
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
+        if let Place::Room(id) = place
+            && let Some(room) = self.rooms.get_mut(id)
+        {
+            room.coming = room.coming.saturating_sub(1);
+            self.close_if_unused(id);
+        }
         if let Some(peer) = self.peers.get_mut(author) {
             peer.kept.push(kept);
             if self.answered.last() != Some(&author) {

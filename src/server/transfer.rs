@@ -171,7 +171,7 @@ impl Connection {
             .reader()
             .inspect_err(|e| warn!("cannot share a file: {e}"))
             .ok()?;
-        let effect = self.session.announce(upload, &self.server.world().chat);
+        let effect = self.session.announce(upload, &mut self.server.world().chat);
         if let Effect::Append(draft) = effect {
             self.append(draft);
         }

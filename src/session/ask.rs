@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::output::{Page, Shown, Then};
+use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
 use crate::chat::{Chat, Now, Place, RoomId, What};
 use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
@@ -204,13 +204,28 @@ impl Session {
     /// The question for what a slow reader has missed, if it has fallen out of a room's tail and has taken
     /// all that it was given; the answer goes to [`Self::caught_up`].
     pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
-        if self.page.is_some() || self.is_over {
-            return None;
-        }
-        let behind = self
-            .rooms
-            .iter()
-            .find(|membership| membership.is_behind(chat))?;
+        // A reply that waits for one room goes before what is read of another, or neither would go on.
+        let awaited = match self.pending.front() {
+            Some(Pending::Text { after, .. }) => after.map(|after| after.room),
+            Some(Pending::Kept(KeptReply {
+                place: Place::Room(room),
+                ..
+            })) if !self.kept.is_empty() => Some(*room),
+            _ => None,
+        };
+        let paged = self.page.as_deref().map(|page| page.room);
+        let mut rooms = self.rooms.iter();
+        let behind = match awaited {
+            Some(awaited) => rooms
+                .find(|m| m.room == awaited)
+                .filter(|m| m.is_behind(chat) && paged != Some(awaited)),
+            None => None,
+        };
+        let behind = match (behind, paged) {
+            (Some(behind), _) => behind,
+            (None, None) if !self.is_ending => self.rooms.iter().find(|m| m.is_behind(chat))?,
+            (None, _) => return None,
+        };
         let room = chat.room(behind.room)?;
         let span = Span {
             after: behind.seen,
@@ -346,16 +361,8 @@ impl Session {
         // Only once, and not where history is asked for by count: there the hole is before the beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
             let line = match self.input {
-                Dialect::Talker => format!(
-                    "-- some of {} is no longer kept here
-",
-                    replay.room
-                ),
-                Dialect::Plain | Dialect::Stamped => format!(
-                    "GAP {}
-",
-                    replay.room
-                ),
+                Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.room),
+                Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.room),
             };
             self.push(line.into_bytes(), Then::Nothing);
         }
@@ -507,9 +514,8 @@ impl Session {
         let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room_id) else {
             return;
         };
-        let mut has_gap =
-            has_hole || tail.gone_unlogged() > membership.gap_to.max(membership.cursor);
-        membership.gap_to = tail.gone_unlogged();
+        let gap_to = tail.gone_unlogged();
+        let mut has_gap = has_hole || gap_to > membership.gap_to.max(membership.cursor);
         if records.is_empty() {
             membership.cursor = tail.first();
             has_gap = true;
@@ -519,6 +525,7 @@ impl Session {
             records,
             next: 0,
             has_gap,
+            gap_to,
         }));
     }
 

@@ -420,7 +420,7 @@ impl Session {
     }
 
     /// A file of unknown length begins to come: announces it, so that it can be followed.
-    pub fn announce(&mut self, upload: &Upload, chat: &Chat) -> Effect {
+    pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Effect {
         let file = NewFile {
             name: upload.name.clone(),
             whole: None,
@@ -626,8 +626,9 @@ impl Session {
         what: What,
         text: &str,
         shown: Shown,
-        chat: &Chat,
+        chat: &mut Chat,
     ) -> Effect {
+        chat.expect(place);
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let nick = nick.map_or("?", |holder| holder.nick.as_str());
         let mut body = String::with_capacity(nick.len() + 1 + text.len());

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::list::List;
-use super::output::{Pending, Shown, Then};
+use super::output::{Pending, Shown, Then, UpTo};
 use super::{Dialect, Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
 use crate::log::Reader;
@@ -573,7 +573,11 @@ impl Session {
     ) {
         self.ok(verb, rest, talk, then);
         if let (Some(room), Some(Pending::Text { after, .. })) = (room, self.pending.back_mut()) {
-            *after = Some((room, chat.end(Place::Room(room))));
+            *after = Some(UpTo {
+                room,
+                seq: chat.end(Place::Room(room)),
+                id: chat.room(room).map_or(0, |room| room.last_id()),
+            });
         }
     }
 }
