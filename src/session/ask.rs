@@ -106,12 +106,15 @@ impl Session {
     }
 
     /// The past of a room that is entered, from after that id to where its live events begin.
-    pub(super) fn ask_past(&mut self, room_id: RoomId, after: u64, chat: &Chat) -> Option<Effect> {
+    pub(super) fn ask_past(
+        &mut self,
+        room_id: RoomId,
+        after: u64,
+        up_to: u64,
+        chat: &Chat,
+    ) -> Option<Effect> {
         let room = chat.room(room_id)?;
-        let span = Span {
-            after,
-            up_to: room.last_id(),
-        };
+        let span = Span { after, up_to };
         let enters = Some(room_id);
         self.replay(Replay {
             verb: Verb::Join,
@@ -398,18 +401,15 @@ impl Session {
         seen: Option<u64>,
         chat: &Chat,
     ) -> Option<Effect> {
-        let last_id = chat.room(room).map_or(0, |room| room.last_id());
-        if let Some(membership) = self
-            .rooms
-            .iter_mut()
-            .find(|m| m.room == room && !m.is_leaving)
-        {
-            membership.reader = Some(Box::new(reader.clone()));
-        }
+        let mut rooms = self.rooms.iter_mut();
+        let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
+        membership.reader = Some(Box::new(reader.clone()));
+        // Its live events begin there, whatever has been said since it asked.
+        let up_to = membership.seen;
         match seen {
-            Some(seen) => self.ask_past(room, seen, chat),
+            Some(seen) => self.ask_past(room, seen, up_to, chat),
             // A new one begins with the live events, and is known from now on.
-            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, last_id)),
+            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, up_to)),
         }
     }
 
@@ -508,6 +508,7 @@ impl Session {
         let Some(Answer::Records(Past { records, has_hole })) = answer else {
             return self.close(Code::Internal, "the log cannot be read", chat, now);
         };
+        self.close_page(chat);
         let Some(tail) = chat.tail(Place::Room(room_id)) else {
             return;
         };

@@ -82,6 +82,8 @@ pub(super) enum Then {
     Nothing,
     /// The room is no longer read.
     Leave(RoomId),
+    /// The room's live events wait, since its past is sent first.
+    Hold(RoomId),
     /// What follows is written so.
     Dialect(Dialect),
     /// The connection is over.
@@ -196,7 +198,7 @@ impl Session {
                             }
                         }
                         Then::Dialect(next) => dialect = *next,
-                        Then::Close => return,
+                        Then::Hold(_) | Then::Close => return,
                     }
                 }
                 Pending::Kept(reply) => match kept.next() {
@@ -414,10 +416,19 @@ impl Session {
             .and_then(|last| page.records.get(last));
         membership.seen = last.map_or(membership.seen, |record| record.id.get());
         if page.next >= page.records.len() && !page.has_gap {
+            self.close_page(chat);
+        }
+    }
+
+    /// Goes on without the page: in the tail, if that has all that follows what was sent.
+    pub(super) fn close_page(&mut self, chat: &Chat) {
+        let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
+            return;
+        };
+        if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == page.room) {
             let tail = chat.tail(Place::Room(page.room));
             let back = tail.and_then(|tail| tail.seq_after(membership.seen));
             membership.cursor = back.unwrap_or(membership.cursor).max(membership.cursor);
-            self.page = None;
         }
     }
 
@@ -430,6 +441,12 @@ impl Session {
                 }
                 // It was of the membership that has ended.
                 self.page = self.page.take().filter(|page| page.room != room);
+            }
+            Then::Hold(room) => {
+                let mut rooms = self.rooms.iter_mut();
+                if let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) {
+                    membership.is_held = true;
+                }
             }
             Then::Dialect(dialect) => self.output = dialect,
             Then::Close => self.is_over = true,
