@@ -242,7 +242,7 @@ impl Chat {
     ///
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
-        let author = draft.author;
+        let (author, place) = (draft.author, draft.place);
         if outcome.is_err() {
             // The bytes of a file come before its event; now nobody can ask for them.
             match &draft.what {
@@ -253,6 +253,12 @@ impl Chat {
         }
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
+        if let Place::Room(id) = place
+            && let Some(room) = self.rooms.get_mut(id)
+        {
+            room.coming = room.coming.saturating_sub(1);
+            self.close_if_unused(id);
+        }
         if let Some(peer) = self.peers.get_mut(author) {
             peer.kept.push(kept);
             if self.answered.last() != Some(&author) {

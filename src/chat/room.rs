@@ -22,6 +22,8 @@ pub struct Room {
     pub(super) tail: Tail,
     pub(super) members: BTreeMap<NickId, Member>,
     pub(super) readers: Vec<PeerId>,
+    /// How many things that were said here are being kept: it must be there when they are.
+    pub(super) coming: usize,
 }
 
 /// A nick in a room.
@@ -48,6 +50,7 @@ impl Room {
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),
             readers: Vec::new(),
+            coming: 0,
         }
     }
 
@@ -193,12 +196,24 @@ impl Chat {
         }
     }
 
+    /// Something that is said in `place` is on its way to the log.
+    pub fn expect(&mut self, place: Place) {
+        if let Place::Room(room) = place
+            && let Some(room) = self.rooms.get_mut(room)
+        {
+            room.coming += 1;
+        }
+    }
+
     /// A room that nobody reads and in which nothing was ever said is no room.
-    fn close_if_unused(&mut self, room_id: RoomId) {
+    pub(super) fn close_if_unused(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get(room_id) else {
             return;
         };
-        let is_used = room_id == self.lobby || room.last_id.is_some() || !room.readers.is_empty();
+        let is_used = room_id == self.lobby
+            || room.last_id.is_some()
+            || room.coming > 0
+            || !room.readers.is_empty();
         if !is_used {
             self.room_ids.remove(room.name.form());
             self.room_order.remove(&room_id);

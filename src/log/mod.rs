@@ -300,9 +300,10 @@ pub struct Reader {
     pub name: String,
 }
 
-/// The words of a search, as text, never as a query language.
+/// The words of a search, as text, never as a query language; what has no letter or digit is no word.
 pub fn search_words(words: &str) -> impl Iterator<Item = &str> {
-    words.split_whitespace()
+    let words = words.split_whitespace();
+    words.filter(|word| word.contains(char::is_alphanumeric))
 }
 
 impl Draft {

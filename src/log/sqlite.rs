@@ -423,6 +423,9 @@ impl Log for SqliteLog {
                 return Ok(Vec::new());
             };
             let mut query = format!("room : \"{id}\"");
+            if search_words(words).next().is_none() {
+                return Ok(Vec::new());
+            }
             for word in search_words(words) {
                 query += &format!(" AND text : \"{}\"", word.replace('"', "\"\""));
             }

@@ -180,7 +180,7 @@ impl Connection {
             .reader()
             .inspect_err(|e| warn!("cannot share a file: {e}"))
             .ok()?;
-        let effect = self.session.announce(upload, &self.server.world().chat);
+        let effect = self.session.announce(upload, &mut self.server.world().chat);
         if let Effect::Append(draft) = effect {
             self.append(draft);
         }
@@ -200,7 +200,7 @@ impl Connection {
             // It is whole, and the log does not take that: so it is nothing.
             let effect = self
                 .session
-                .give_up(live.id, room, &self.server.world().chat);
+                .give_up(live.id, room, &mut self.server.world().chat);
             if let Effect::Append(draft) = effect {
                 self.append(draft);
             }

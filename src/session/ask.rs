@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::output::{Page, Shown, Then};
+use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
 use crate::chat::{Chat, Now, Place, RoomId, What};
 use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
@@ -106,12 +106,15 @@ impl Session {
     }
 
     /// The past of a room that is entered, from after that id to where its live events begin.
-    pub(super) fn ask_past(&mut self, room_id: RoomId, after: u64, chat: &Chat) -> Option<Effect> {
+    pub(super) fn ask_past(
+        &mut self,
+        room_id: RoomId,
+        after: u64,
+        up_to: u64,
+        chat: &Chat,
+    ) -> Option<Effect> {
         let room = chat.room(room_id)?;
-        let span = Span {
-            after,
-            up_to: room.last_id(),
-        };
+        let span = Span { after, up_to };
         let enters = Some(room_id);
         self.replay(Replay {
             verb: Verb::Join,
@@ -204,13 +207,28 @@ impl Session {
     /// The question for what a slow reader has missed, if it has fallen out of a room's tail and has taken
     /// all that it was given; the answer goes to [`Self::caught_up`].
     pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
-        if self.page.is_some() || self.is_over {
-            return None;
-        }
-        let behind = self
-            .rooms
-            .iter()
-            .find(|membership| membership.is_behind(chat))?;
+        // A reply that waits for one room goes before what is read of another, or neither would go on.
+        let awaited = match self.replies().pending.front() {
+            Some(Pending::Text { after, .. }) => after.map(|after| after.room),
+            Some(Pending::Kept(KeptReply {
+                place: Place::Room(room),
+                ..
+            })) if !self.replies().kept.is_empty() => Some(*room),
+            _ => None,
+        };
+        let paged = self.page.as_deref().map(|page| page.room);
+        let mut rooms = self.rooms.iter();
+        let behind = match awaited {
+            Some(awaited) => rooms
+                .find(|m| m.room == awaited)
+                .filter(|m| m.is_behind(chat) && paged != Some(awaited)),
+            None => None,
+        };
+        let behind = match (behind, paged) {
+            (Some(behind), _) => behind,
+            (None, None) if !self.is_ending => self.rooms.iter().find(|m| m.is_behind(chat))?,
+            (None, _) => return None,
+        };
         let room = chat.room(behind.room)?;
         let span = Span {
             after: behind.seen,
@@ -346,16 +364,8 @@ impl Session {
         // Only once, and not where history is asked for by count: there the hole is before the beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
             let line = match self.input {
-                Dialect::Talker => format!(
-                    "-- some of {} is no longer kept here
-",
-                    replay.room
-                ),
-                Dialect::Plain | Dialect::Stamped => format!(
-                    "GAP {}
-",
-                    replay.room
-                ),
+                Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.room),
+                Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.room),
             };
             self.push(line.into_bytes(), Then::Nothing);
         }
@@ -391,18 +401,15 @@ impl Session {
         seen: Option<u64>,
         chat: &Chat,
     ) -> Option<Effect> {
-        let last_id = chat.room(room).map_or(0, |room| room.last_id());
-        if let Some(membership) = self
-            .rooms
-            .iter_mut()
-            .find(|m| m.room == room && !m.is_leaving)
-        {
-            membership.reader = Some(Box::new(reader.clone()));
-        }
+        let mut rooms = self.rooms.iter_mut();
+        let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
+        membership.reader = Some(Box::new(reader.clone()));
+        // Its live events begin there, whatever has been said since it asked.
+        let up_to = membership.seen;
         match seen {
-            Some(seen) => self.ask_past(room, seen, chat),
+            Some(seen) => self.ask_past(room, seen, up_to, chat),
             // A new one begins with the live events, and is known from now on.
-            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, last_id)),
+            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, up_to)),
         }
     }
 
@@ -501,15 +508,15 @@ impl Session {
         let Some(Answer::Records(Past { records, has_hole })) = answer else {
             return self.close(Code::Internal, "the log cannot be read", chat, now);
         };
+        self.close_page(chat);
         let Some(tail) = chat.tail(Place::Room(room_id)) else {
             return;
         };
         let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room_id) else {
             return;
         };
-        let mut has_gap =
-            has_hole || tail.gone_unlogged() > membership.gap_to.max(membership.cursor);
-        membership.gap_to = tail.gone_unlogged();
+        let gap_to = tail.gone_unlogged();
+        let mut has_gap = has_hole || gap_to > membership.gap_to.max(membership.cursor);
         if records.is_empty() {
             membership.cursor = tail.first();
             has_gap = true;
@@ -519,6 +526,7 @@ impl Session {
             records,
             next: 0,
             has_gap,
+            gap_to,
         }));
     }
 

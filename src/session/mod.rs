@@ -446,7 +446,7 @@ impl Session {
     }
 
     /// A file of unknown length begins to come: announces it, so that it can be followed.
-    pub fn announce(&mut self, upload: &Upload, chat: &Chat) -> Effect {
+    pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Effect {
         let file = NewFile {
             name: upload.name.clone(),
             whole: None,
@@ -518,7 +518,7 @@ impl Session {
     }
 
     /// A file that was announced does not become whole: takes it back.
-    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &Chat) -> Effect {
+    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Effect {
         let what = What::Remove(id, Removed::File(None));
         let text = id.to_string();
         let place = Place::Room(room);
@@ -662,8 +662,9 @@ impl Session {
         what: What,
         text: &str,
         shown: Shown,
-        chat: &Chat,
+        chat: &mut Chat,
     ) -> Effect {
+        chat.expect(place);
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let nick = nick.map_or("?", |holder| holder.nick.as_str());
         let mut body = String::with_capacity(nick.len() + 1 + text.len());

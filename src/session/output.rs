@@ -17,16 +17,26 @@ use crate::tail::{Seq, Tail};
 /// A reply that waits for its turn.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines as they are; after all events of a room up to there, if one is named.
+    /// Lines as they are; after all events of a room up to there, if one is named, and before all others.
     Text {
         text: Vec<u8>,
-        after: Option<(RoomId, Seq)>,
+        after: Option<UpTo>,
         then: Then,
     },
     /// The reply to something that is being kept.
     Kept(KeptReply),
     /// A list, of which each line is made when it is sent.
     List(Box<List>),
+}
+
+/// A point in a room, as its tail and as its log count.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct UpTo {
+    pub room: RoomId,
+    /// The entry after it.
+    pub seq: Seq,
+    /// The newest logged event before it; 0 for none.
+    pub id: u64,
 }
 
 /// The reply to something that is being kept: it stands where that stands in its room.
@@ -60,6 +70,8 @@ pub(super) struct Page {
     pub next: usize,
     /// Something is left out before these, which is still to be told.
     pub has_gap: bool,
+    /// The entry up to which what is not logged is told to be left out with that.
+    pub gap_to: Seq,
 }
 
 /// What happens once a reply is out.
@@ -68,6 +80,8 @@ pub(super) enum Then {
     Nothing,
     /// The room is no longer read.
     Leave(RoomId),
+    /// The room's live events wait, since its past is sent first.
+    Hold(RoomId),
     /// What follows is written so.
     Dialect(Dialect),
     /// The connection is over.
@@ -84,6 +98,9 @@ pub struct Batch {
     /// How far the session's page is read with this batch.
     page_next: Option<usize>,
 }
+
+/// The tail no longer has what was asked for.
+struct Gone;
 
 /// How many bytes a batch has at most, but for one line: enough that the cost of a write is in its bytes.
 pub const BATCH_BYTES_MAX: usize = 64 << 10;
@@ -104,7 +121,9 @@ enum Step {
     Reply,
     /// Lines of the list that is the first pending reply are out.
     Listed(List),
-    Room(RoomId, Seq),
+    /// A room is read up to there; the newest logged event of the run, if it has one. The tail may have let
+    /// go of it by the time that the run has been sent.
+    Room(RoomId, Seq, Option<EventId>),
     /// It is told that something is left out of the page's room.
     Gap,
     /// The page is read up to there.
@@ -163,8 +182,8 @@ impl Session {
             }
             match pending {
                 Pending::Text { text, after, then } => {
-                    if let Some((room, seq)) = after
-                        && !self.fill_room(*room, *seq, None, dialect, chat, batch)
+                    if let Some(UpTo { room, seq, id }) = after
+                        && !self.fill_room(*room, *seq, *id + 1, dialect, chat, batch)
                     {
                         return;
                     }
@@ -178,7 +197,7 @@ impl Session {
                             }
                         }
                         Then::Dialect(next) => dialect = *next,
-                        Then::Close => return,
+                        Then::Hold(_) | Then::Close => return,
                     }
                 }
                 Pending::Kept(reply) => match kept.next() {
@@ -229,7 +248,7 @@ impl Session {
         for n in 0..count {
             let at = (usize::from(self.turn) + n) % count;
             if let Some(membership) = self.rooms.get(at) {
-                self.fill_room(membership.room, Seq::MAX, None, dialect, chat, batch);
+                self.fill_room(membership.room, Seq::MAX, u64::MAX, dialect, chat, batch);
             }
         }
     }
@@ -282,7 +301,14 @@ impl Session {
             .get(line..)
             .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
         let (kept, step) = match run.step {
-            Step::Room(room, seq) => (line, Step::Room(room, seq.saturating_sub(after))),
+            Step::Room(room, seq, last) => {
+                let seq = seq.saturating_sub(after);
+                match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
+                    Ok(last) => (line, Step::Room(room, seq, last)),
+                    // The tail has let go of the line: all of the run is kept, so that none comes again.
+                    Err(Gone) => (rest.len(), run.step),
+                }
+            }
             Step::Notes(seq) => (line, Step::Notes(seq.saturating_sub(after))),
             Step::Told(seq) => (line, Step::Told(seq.saturating_sub(after))),
             step @ (Step::Unsent | Step::Reply | Step::Listed(_) | Step::Gap | Step::Paged(_)) => {
@@ -296,6 +322,26 @@ impl Session {
         is_whole
     }
 
+    /// The newest logged event that has been sent of a room that is read up to `seq`, if it is not `known`.
+    fn last_read(
+        &self,
+        room: RoomId,
+        seq: Seq,
+        known: Option<EventId>,
+        chat: &Chat,
+    ) -> Result<Option<EventId>, Gone> {
+        let membership = self.rooms.iter().find(|m| m.room == room);
+        let (Some(membership), Some(tail), None) =
+            (membership, chat.tail(Place::Room(room)), known)
+        else {
+            return Ok(known);
+        };
+        match tail.last_id(membership.cursor, seq) {
+            None if tail.first() > membership.cursor => Err(Gone),
+            last => Ok(last),
+        }
+    }
+
     fn advance(&mut self, step: Step, chat: &mut Chat) {
         match step {
             Step::Unsent => self.unsent = Vec::new(),
@@ -306,11 +352,9 @@ impl Session {
                     chat.has_told(nick, seq);
                 }
             }
-            Step::Room(room, seq) => {
+            Step::Room(room, seq, last) => {
                 // Of a room that was left and entered again, the older membership comes first.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
-                    let tail = chat.tail(Place::Room(room));
-                    let last = tail.and_then(|tail| tail.last_id(membership.cursor, seq));
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
                 }
@@ -318,6 +362,10 @@ impl Session {
             Step::Gap => {
                 if let Some(page) = &mut self.page {
                     page.has_gap = false;
+                    let mut rooms = self.rooms.iter_mut();
+                    if let Some(membership) = rooms.find(|m| m.room == page.room) {
+                        membership.gap_to = page.gap_to;
+                    }
                 }
                 self.turn_page(chat);
             }
@@ -368,10 +416,19 @@ impl Session {
             .and_then(|last| page.records.get(last));
         membership.seen = last.map_or(membership.seen, |record| record.id.get());
         if page.next >= page.records.len() && !page.has_gap {
+            self.close_page(chat);
+        }
+    }
+
+    /// Goes on without the page: in the tail, if that has all that follows what was sent.
+    pub(super) fn close_page(&mut self, chat: &Chat) {
+        let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
+            return;
+        };
+        if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == page.room) {
             let tail = chat.tail(Place::Room(page.room));
             let back = tail.and_then(|tail| tail.seq_after(membership.seen));
             membership.cursor = back.unwrap_or(membership.cursor).max(membership.cursor);
-            self.page = None;
         }
     }
 
@@ -381,6 +438,14 @@ impl Session {
             Then::Leave(room) => {
                 if let Some(at) = self.rooms.iter().position(|m| m.room == room) {
                     self.rooms.remove(at);
+                }
+                // It was of the membership that has ended.
+                self.page = self.page.take().filter(|page| page.room != room);
+            }
+            Then::Hold(room) => {
+                let mut rooms = self.rooms.iter_mut();
+                if let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) {
+                    membership.is_held = true;
                 }
             }
             Then::Dialect(dialect) => self.output = dialect,
@@ -394,13 +459,13 @@ impl Session {
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` before the entry `to`, which is `own` in the log; false when there are
-    /// more than the batch or the present page holds.
+    /// Writes the events of `room` before the entry `to`, which have ids below `before`; false when there
+    /// are more than the batch or the present page holds.
     fn fill_room(
         &self,
         room: RoomId,
         to: Seq,
-        own: Option<EventId>,
+        before: u64,
         dialect: Dialect,
         chat: &Chat,
         batch: &mut Batch,
@@ -415,8 +480,8 @@ impl Session {
         if membership.is_held {
             return true;
         }
-        if let Some(page) = self.page.as_deref().filter(|page| page.room == room) {
-            return self.fill_page(page, own, dialect, chat, batch);
+        if let Some(page) = self.page_of(at) {
+            return self.fill_page(page, before, dialect, chat, batch);
         }
         if membership.is_behind(chat) {
             return false;
@@ -439,11 +504,18 @@ impl Session {
         batch.bytes
     }
 
-    /// Writes the records of a page before `own`; false when that is not among them.
+    /// The page of the membership at that index. Of two of one room it is the older one's.
+    fn page_of(&self, at: usize) -> Option<&Page> {
+        let page = self.page.as_deref()?;
+        let owner = self.rooms.iter().position(|m| m.room == page.room);
+        (owner == Some(at)).then_some(page)
+    }
+
+    /// Writes the records of a page with ids below `before`; false when it ends before that.
     fn fill_page(
         &self,
         page: &Page,
-        own: Option<EventId>,
+        before: u64,
         dialect: Dialect,
         chat: &Chat,
         batch: &mut Batch,
@@ -456,7 +528,7 @@ impl Session {
         let mut next = batch.page_next.unwrap_or(page.next);
         batch.page_next = Some(next);
         while let Some(record) = page.records.get(next) {
-            if own.is_some_and(|own| own <= record.id) {
+            if before <= record.id.get() {
                 return true;
             }
             if batch.is_full() {
@@ -496,16 +568,16 @@ impl Session {
         let Some(tail) = chat.tail(place) else {
             return from;
         };
-        let step = |seq| match place {
+        let step = |start, seq| match place {
             Place::Everyone => Step::Notes(seq),
             Place::Nick(_) => Step::Told(seq),
-            Place::Room(room) => Step::Room(room, seq),
+            Place::Room(room) => Step::Room(room, seq, tail.last_id(start, seq)),
         };
         if from < tail.first() && from < to {
             // What it has not read is no longer there.
             self.write_gap(place, dialect, chat, &mut batch.bytes);
             from = tail.first();
-            batch.run(step(from));
+            batch.run(step(from, from));
         }
         let to = to.min(tail.end());
         while from < to && !batch.is_full() {
@@ -530,7 +602,7 @@ impl Session {
                 }
                 from += 1;
             }
-            batch.run(step(from));
+            batch.run(step(start, from));
         }
         from
     }
@@ -595,10 +667,11 @@ impl Session {
         if let Place::Room(room) = reply.place
             && let Some(at) = self.reading(room, batch)
         {
-            if !self.fill_room(room, kept.seq, kept.id, dialect, chat, batch) {
+            let before = kept.id.map_or(u64::MAX, EventId::get);
+            if !self.fill_room(room, kept.seq, before, dialect, chat, batch) {
                 return false;
             }
-            let in_page = self.page.as_deref().filter(|page| page.room == room);
+            let in_page = self.page_of(at);
             let passes = match (in_page, batch.page_next, batch.cursors.get_mut(at)) {
                 (Some(page), Some(next), _) => {
                     let is_own = page
@@ -609,7 +682,7 @@ impl Session {
                 }
                 (None, _, Some(Some(cursor))) if *cursor == kept.seq => {
                     *cursor += 1;
-                    Some(Step::Room(room, kept.seq + 1))
+                    Some(Step::Room(room, kept.seq + 1, kept.id))
                 }
                 _ => None,
             };

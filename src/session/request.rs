@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::list::List;
-use super::output::{Pending, Shown, Then};
+use super::output::{Pending, Shown, Then, UpTo};
 use super::{Dialect, Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
 use crate::log::Reader;
@@ -255,16 +255,14 @@ impl Session {
         let room_id = match at {
             // Joined again, it is the current one.
             Some(at) => {
-                let mut membership = self.rooms.remove(at);
+                let membership = self.rooms.remove(at);
                 let room = membership.room;
-                if *from != JoinFrom::Now {
-                    // The past is read up to now, and what is live from here.
-                    membership = Membership {
-                        reader: membership.reader,
-                        ..Membership::new(room, chat)
-                    };
-                }
                 self.rooms.push(membership);
+                if *from != JoinFrom::Now {
+                    // What is live up to now is still sent, then the past once more.
+                    self.push(Vec::new(), Then::Hold(room));
+                    self.place_last(room, chat);
+                }
                 room
             }
             None => {
@@ -275,18 +273,21 @@ impl Session {
                 }
                 let room = chat.need_room(name).map_err(refused(verb))?;
                 self.enter(room, chat, now);
+                if let Some(membership) = self.rooms.last_mut() {
+                    membership.is_held = *from != JoinFrom::Now;
+                }
                 room
             }
         };
-        if let (false, Some(membership)) = (*from == JoinFrom::Now, self.rooms.last_mut()) {
-            membership.is_held = true;
-        }
         match from {
             JoinFrom::Now => {
                 self.joined(room_id, chat);
                 Ok(None)
             }
-            JoinFrom::After(id) => Ok(self.ask_past(room_id, *id, chat)),
+            JoinFrom::After(id) => {
+                let up_to = chat.room(room_id).map_or(0, |room| room.last_id());
+                Ok(self.ask_past(room_id, *id, up_to, chat))
+            }
             JoinFrom::Reader(name) => {
                 let nick = owner.and_then(|nick| chat.holder(nick));
                 let reader = Reader {
@@ -578,10 +579,19 @@ impl Session {
         chat: &Chat,
     ) {
         self.ok(verb, rest, talk, then);
-        if let (Some(room), Some(Pending::Text { after, .. })) =
-            (room, self.replies_mut().pending.back_mut())
-        {
-            *after = Some((room, chat.end(Place::Room(room))));
+        if let Some(room) = room {
+            self.place_last(room, chat);
+        }
+    }
+
+    /// Has the last reply come after every event that `room` has had so far, and before all others.
+    fn place_last(&mut self, room: RoomId, chat: &Chat) {
+        if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
+            *after = Some(UpTo {
+                room,
+                seq: chat.end(Place::Room(room)),
+                id: chat.room(room).map_or(0, |room| room.last_id()),
+            });
         }
     }
 }

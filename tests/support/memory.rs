@@ -1,7 +1,7 @@
 //! The server's core without sockets, files or a clock: sessions and a chat, and a driver as small as one
 //! can be. Time is a number that goes on only while somebody waits.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use std::time::Duration;
 use plainchat::chat::{Chat, Draft, Now, Place, Whole};
 use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
-use plainchat::log::{self, Entry, Log, Question};
+use plainchat::log::{self, Entry, Log, Question, Record, Span};
 use plainchat::protocol::line::{Item, LineDecoder};
-use plainchat::protocol::{Code, Digest, EventId, RoomName, Time};
+use plainchat::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
 use plainchat::session::output::Batch;
 use plainchat::session::{Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
@@ -27,10 +27,24 @@ pub struct Memory {
     chat: Chat,
     uptime: Duration,
     log: MemoryLog,
+    /// What was handed over to the log and is not kept yet, as on a disk.
+    waiting: VecDeque<Entry>,
+    /// How many pushes and other calls it takes until what waits is kept, all at once; 0 for at once.
+    late: usize,
+    calls: usize,
+    /// The files that are still coming in: their names, what has come, and how they ended.
+    lives: HashMap<EventId, Live>,
     files: HashMap<Digest, Vec<u8>>,
     peers: Vec<Peer>,
     /// How many bytes the network takes from a session at first.
     takes: usize,
+}
+
+struct Live {
+    name: FileName,
+    bytes: Vec<u8>,
+    /// Whether it is whole.
+    end: Option<bool>,
 }
 
 struct Peer {
@@ -50,8 +64,14 @@ struct Peer {
 /// What a line has started and bytes must end.
 enum Moving {
     Nothing,
+    /// A live file is being announced.
+    Announced(Upload),
     /// With its number, if it is live.
     In(Upload, Option<EventId>, Vec<u8>),
+    /// A live file has ended, whole or not; its followers end once that is kept.
+    Ended(EventId, bool),
+    /// A live file is followed; so many of its bytes are out.
+    Follow(EventId, usize),
     /// So many bytes are to be dropped, or all.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
@@ -69,6 +89,12 @@ impl Memory {
 
     /// The same with limits of which not all can be set.
     pub fn with_limits(limits: Limits, takes: usize) -> Self {
+        Self::late(limits, takes, 0)
+    }
+
+    /// The same with a log like one on disk: what is handed over is kept, and seen, only with the `late`th
+    /// call from then, or when somebody waits.
+    pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
         let config = Config {
             listen: Vec::new(),
             data: None,
@@ -80,6 +106,10 @@ impl Memory {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
             log: MemoryLog::new(STARTED_MS * 1000, 64 << 20),
+            waiting: VecDeque::new(),
+            late,
+            calls: 0,
+            lives: HashMap::new(),
             files: HashMap::new(),
             peers: Vec::new(),
             takes,
@@ -89,6 +119,7 @@ impl Memory {
     /// Whether `peer` has stopped reading, so that the network takes nothing more for it.
     pub fn stall(&mut self, peer: usize, is_stalled: bool) {
         self.peers[peer].is_stalled = is_stalled;
+        self.call();
         self.settle();
     }
 
@@ -104,9 +135,43 @@ impl Memory {
             Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
             Place::Nick(_) | Place::Everyone => None,
         };
-        if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, self.now().time) {
+        self.waiting.push_back(Entry { room, draft });
+        if self.late == 0 {
+            self.keep();
+        }
+    }
+
+    /// Keeps and publishes all that waits; whether there was something.
+    fn keep(&mut self) -> bool {
+        let time = self.now().time;
+        let mut kept = Vec::new();
+        while let Some(entry) = self.waiting.pop_front() {
+            kept.extend(self.log.append(entry, time));
+        }
+        let any = !kept.is_empty();
+        for (draft, outcome) in kept {
             self.chat.publish(draft, outcome);
         }
+        any
+    }
+
+    /// Something happens outside, so time goes on for the log.
+    fn call(&mut self) {
+        self.calls += 1;
+        if self.late > 0 && self.calls.is_multiple_of(self.late) {
+            self.keep();
+        }
+    }
+
+    /// Everything that is kept of `room`, oldest first.
+    pub fn log_of(&self, room: &str) -> Vec<Record> {
+        let room = RoomName::parse(room).expect("it is a room's name");
+        let span = Span {
+            after: 0,
+            up_to: u64::MAX,
+        };
+        let past = self.log.read(&room, span, usize::MAX, usize::MAX);
+        past.expect("it is in memory").records
     }
 
     /// Lets every connection do what it can, until none can do more and nothing is due.
@@ -129,11 +194,38 @@ impl Memory {
         let Some(mut session) = self.peers[n].session.take() else {
             return false;
         };
-        let has_sent = !self.peers[n].is_stalled && self.send(n, &mut session);
+        // A file is announced before its sender is told anything more.
+        let announces = matches!(self.peers[n].moving, Moving::Announced(_));
+        let has_sent = !announces && !self.peers[n].is_stalled && self.send(n, &mut session);
         let has_taken = match std::mem::replace(&mut self.peers[n].moving, Moving::Nothing) {
             Moving::Nothing => {
-                session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
+                self.take_held(n, &mut session) || {
+                    session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
+                }
             }
+            Moving::Announced(upload) => {
+                // Until it is kept there is no number.
+                let id = session.announced(&mut self.chat);
+                self.peers[n].moving = match id {
+                    Some(id) => {
+                        self.go_live(&upload, id);
+                        Moving::In(upload, id, Vec::new())
+                    }
+                    None => Moving::Announced(upload),
+                };
+                id.is_some()
+            }
+            Moving::Ended(id, is_whole) => {
+                session.take_kept(&mut self.chat);
+                let is_told = session.is_settled();
+                if let (true, Some(live)) = (is_told, self.lives.get_mut(&id)) {
+                    live.end = Some(is_whole);
+                } else {
+                    self.peers[n].moving = Moving::Ended(id, is_whole);
+                }
+                is_told
+            }
+            Moving::Follow(id, offset) => self.follow(n, &mut session, id, offset),
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
             Moving::Ask(question) if !session.owes_replies() => {
                 let answer = log::answer(&self.log, &question).ok();
@@ -181,6 +273,10 @@ impl Memory {
             session.caught_up(room, answer, &mut self.chat, now);
         }
         session.fill(&mut self.chat, &mut batch);
+        // The log's own thread publishes at any time: here between what is written and what is known of it.
+        if self.waiting.len() > 4 {
+            self.keep();
+        }
         // More and more, so that a long answer does not take for ever.
         self.peers[n].sends += 1;
         let takes = self.takes.saturating_add(self.peers[n].sends / 4);
@@ -190,6 +286,55 @@ impl Memory {
         !batch.is_empty()
     }
 
+    /// Takes the line that waited for what was said before it.
+    fn take_held(&mut self, n: usize, session: &mut Session) -> bool {
+        let now = self.now();
+        let Some((line, end)) = session.take_held(&mut self.chat) else {
+            return false;
+        };
+        let effect = session.apply(&line, end, &mut self.chat, now);
+        self.go_on(n, session, effect);
+        true
+    }
+
+    fn go_live(&mut self, upload: &Upload, id: Option<EventId>) {
+        let live = Live {
+            name: upload.name.clone(),
+            bytes: Vec::new(),
+            end: None,
+        };
+        self.lives.extend(id.map(|id| (id, live)));
+    }
+
+    /// Sends a further piece of a live file, or what becomes of it.
+    fn follow(&mut self, n: usize, session: &mut Session, id: EventId, offset: usize) -> bool {
+        let waits = session.owes_replies();
+        let live = self.lives.get(&id).filter(|_| !waits);
+        let (is_known, end) = (self.lives.contains_key(&id), live.and_then(|live| live.end));
+        if let Some(live) = live
+            && let Some(piece) = live.bytes.get(offset..).filter(|piece| !piece.is_empty())
+        {
+            let header = format!("DATA {id} {} - {}\n", piece.len(), live.name);
+            let peer = &mut self.peers[n];
+            peer.out.extend([header.as_bytes(), piece].concat());
+            peer.moving = Moving::Follow(id, live.bytes.len());
+            return true;
+        }
+        match end {
+            Some(true) => session.sent_file(id),
+            Some(false) => session.lost_file(id),
+            None if !is_known => {
+                let effect = session.find_file(id, offset as u64);
+                self.go_on(n, session, effect);
+            }
+            None => {
+                self.peers[n].moving = Moving::Follow(id, offset);
+                return false;
+            }
+        }
+        true
+    }
+
     fn take_line(&mut self, n: usize, session: &mut Session) -> bool {
         let now = self.now();
         let peer = &mut self.peers[n];
@@ -197,7 +342,7 @@ impl Memory {
         let before = input.len();
         let mut item = peer.decoder.next(&mut input);
         let used = before - input.len();
-        let is_last = item.is_none() && peer.has_ended && !peer.is_end_told;
+        let is_last = item.is_none() && peer.has_ended && !peer.is_end_told && session.is_settled();
         if is_last {
             item = peer.decoder.finish();
             if item.is_none() {
@@ -229,14 +374,15 @@ impl Memory {
             None => return,
             Some(Effect::Append(draft)) => return self.append(draft),
             Some(Effect::Receive(upload)) => {
-                let mut live = None;
-                if upload.length.is_none()
-                    && let Effect::Append(draft) = session.announce(&upload, &self.chat)
+                let is_live = upload.length.is_none();
+                if is_live && let Effect::Append(draft) = session.announce(&upload, &mut self.chat)
                 {
                     self.append(draft);
-                    live = session.announced(&mut self.chat).flatten();
                 }
-                Moving::In(upload, live, Vec::new())
+                match is_live {
+                    true => Moving::Announced(upload),
+                    false => Moving::In(upload, None, Vec::new()),
+                }
             }
             Some(Effect::Discard(left)) => Moving::Away(left),
             Some(Effect::Ask(question)) => Moving::Ask(question),
@@ -253,8 +399,7 @@ impl Memory {
                 out.extend_from_slice(bytes);
                 Moving::Out(id, out)
             }
-            // This driver knows a file in transit only as far as it has come, which no transcript asks for.
-            Some(Effect::Follow { id, .. }) => return session.lost_file(id),
+            Some(Effect::Follow { id, offset }) => Moving::Follow(id, offset as usize),
         };
         self.peers[n].moving = moving;
     }
@@ -274,6 +419,9 @@ impl Memory {
             .map_or(usize::MAX, |length| length as usize - bytes.len());
         let taken = left.min(peer.input.len());
         bytes.extend(peer.input.drain(..taken));
+        if let Some(live) = live.and_then(|id| self.lives.get_mut(&id)) {
+            live.bytes.clone_from(&bytes);
+        }
         let is_short = upload
             .length
             .is_some_and(|length| (bytes.len() as u64) < length);
@@ -305,6 +453,9 @@ impl Memory {
             })
         };
         self.files.insert(digest, bytes);
+        if let Some(id) = live {
+            peer.moving = Moving::Ended(id, outcome.is_ok());
+        }
         let now = self.now();
         let effect = session.received(upload, live, outcome, &mut self.chat, now);
         if let Some(Effect::Append(draft)) = effect {
@@ -379,12 +530,14 @@ impl Server for Memory {
         if let Some(session) = &mut self.peers[peer].session {
             session.spoke();
         }
+        self.call();
         self.settle();
         Ok(())
     }
 
     fn half_close(&mut self, peer: usize) -> Result<(), String> {
         self.peers[peer].has_ended = true;
+        self.call();
         self.settle();
         Ok(())
     }
@@ -392,6 +545,10 @@ impl Server for Memory {
     fn abandon(&mut self, peer: usize) {
         self.peers[peer].has_ended = true;
         self.settle();
+        // What it has said still counts.
+        while self.keep() {
+            self.settle();
+        }
         let now = self.now();
         if let Some(mut session) = self.peers[peer].session.take() {
             session.lost(&mut self.chat, now);
@@ -410,6 +567,9 @@ impl Server for Memory {
             }
             if self.peers[peer].session.is_none() {
                 return Taken::Closed;
+            }
+            if self.keep() {
+                continue;
             }
             match self.next_due() {
                 Some(due) if due <= until => self.advance(due),
