@@ -8,7 +8,7 @@ pub mod arena;
 pub mod nick;
 pub mod room;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -158,20 +158,13 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
-    /// Connections that do not know yet what became of something they appended. They need not read the
-    /// place where it stands.
+    /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
     answered: Vec<PeerId>,
-    due: BTreeMap<(Duration, u64), Due>,
-    due_count: u64,
-}
-
-/// What is to be done at a later time.
-#[derive(Debug)]
-enum Due {
-    /// Announce the `JOIN` of that nick, if it still stays.
-    Announce(RoomId, NickId),
-    /// Free a nick that its owner has not come back to.
-    Free(NickId),
+    /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
+    /// is in order.
+    announcing: VecDeque<(Duration, RoomId, NickId)>,
+    /// Which nicks are free when, if their owners do not come back.
+    freeing: VecDeque<(Duration, NickId)>,
 }
 
 impl Chat {
@@ -196,8 +189,8 @@ impl Chat {
             released: Vec::new(),
             news: Vec::new(),
             answered: Vec::new(),
-            due: BTreeMap::new(),
-            due_count: 0,
+            announcing: VecDeque::new(),
+            freeing: VecDeque::new(),
             utc_offset_s: 0,
             config,
         }
@@ -250,6 +243,14 @@ impl Chat {
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
         let (author, place) = (draft.author, draft.place);
+        if outcome.is_err() {
+            // The bytes of a file come before its event; now nobody can ask for them.
+            match &draft.what {
+                What::File(file) => self.released.extend(file.whole.map(|whole| whole.sha256)),
+                What::Stored(_, whole) => self.released.push(whole.sha256),
+                What::Msg | What::Me | What::Topic | What::Remove(..) => {}
+            }
+        }
         let kept = outcome
             .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
         if let Place::Room(id) = place
@@ -360,8 +361,8 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
-    /// Calls `wake` for every connection that has something to read, or to answer, since the last call; one
-    /// may be named more than once.
+    /// Calls `wake` for every connection that has something to read or was answered since the last call;
+    /// one that is in several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
         self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
@@ -420,24 +421,60 @@ impl Chat {
 
     /// Does what is due.
     pub fn tick(&mut self, now: Now) {
-        while let Some(next) = self.due.first_entry() {
-            if next.key().0 > now.uptime {
-                break;
-            }
-            match next.remove() {
-                Due::Announce(room, nick) => self.announce_due(room, nick, now),
-                Due::Free(nick) => self.free(nick, now),
-            }
+        while let Some((_, room, nick)) = self.announcing.pop_front_if(|due| due.0 <= now.uptime) {
+            self.announce_due(room, nick, now);
+        }
+        while let Some((_, nick)) = self.freeing.pop_front_if(|due| due.0 <= now.uptime) {
+            self.free(nick, now);
+        }
+        if self.announcing.is_empty() {
+            self.announcing = VecDeque::new(); // ten thousand may have come at once
         }
     }
 
     /// When [`Self::tick`] next has something to do.
     pub fn next_due(&self) -> Option<Duration> {
-        self.due.first_key_value().map(|((at, _), _)| *at)
+        let announcing = self.announcing.front().map(|due| due.0);
+        let freeing = self.freeing.front().map(|due| due.0);
+        announcing.into_iter().chain(freeing).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RoomName;
+
+    fn woken(chat: &mut Chat) -> Vec<PeerId> {
+        let mut woken = Vec::new();
+        chat.take_news(|peer| woken.push(peer));
+        woken
     }
 
-    fn do_at(&mut self, at: Duration, what: Due) {
-        self.due_count += 1;
-        self.due.insert((at, self.due_count), what);
+    /// `TELL` to a room that one is not in, kept after the connection had gone to sleep, was answered
+    /// only when something else woke it; so was anything that could not be kept.
+    #[test]
+    fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
+        let name = |name| RoomName::parse(name).expect("it is a name");
+        let mut chat = Chat::new(Arc::new(Config {
+            listen: Vec::new(),
+            data: None,
+            name: "here".into(),
+            lobby: name("#lobby"),
+            limits: Limits::default(),
+        }));
+        let author = chat.connect();
+        let room = chat.insert_room(name("#ops"));
+        let draft = || Draft {
+            place: Place::Room(room),
+            author,
+            what: What::Msg,
+            body: "alice hello".into(),
+        };
+        for outcome in [Ok((EventId::new(7), Time(0))), Err(Code::Internal)] {
+            chat.publish(draft(), outcome);
+            assert_eq!(woken(&mut chat), [author]);
+            assert_eq!(woken(&mut chat), []);
+        }
     }
 }

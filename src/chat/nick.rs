@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Chat, Due, NickId, Now, PeerId, Place, Refused, RoomId};
+use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId};
 use crate::protocol::{Code, Nick};
 use crate::tail::{Seq, Tail};
 
@@ -195,7 +195,7 @@ impl Chat {
             }
             Some(_) => {
                 holder.free_at = now.uptime + guard_for;
-                self.do_at(now.uptime + guard_for, Due::Free(nick));
+                self.freeing.push_back((now.uptime + guard_for, nick));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Chat, Due, NickId, Now, PeerId, Place, Refused, RoomId};
+use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId};
 use crate::protocol::{Code, EventId, RoomName};
 use crate::tail::Tail;
 
@@ -145,7 +145,7 @@ impl Chat {
         }
         match at <= now.uptime {
             true => self.announce(room_id, nick, now),
-            false => self.do_at(at, Due::Announce(room_id, nick)),
+            false => self.announcing.push_back((at, room_id, nick)),
         }
     }
 

@@ -8,7 +8,7 @@ use super::{
     search_words,
 };
 use crate::chat::{Draft, NewFile, Removed, What};
-use crate::protocol::{Digest, Event, EventId, RoomName, Time};
+use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
 
 /// A log that goes with the server.
 pub struct MemoryLog {
@@ -173,6 +173,16 @@ impl State {
         }
     }
 
+    fn is_removed(&self, id: EventId) -> bool {
+        let Some(kept) = self.get(id) else {
+            return !self.files.contains_key(&id);
+        };
+        match Event::parse(&kept.record.line) {
+            Some(Event::Msg { text, .. } | Event::Me { text, .. }) => text == "-",
+            _ => !self.files.contains_key(&id),
+        }
+    }
+
     fn of(&self, room: &RoomName) -> Option<&Room> {
         self.rooms.get(*self.room_ids.get(room.form())?)
     }
@@ -181,7 +191,14 @@ impl State {
 impl Log for MemoryLog {
     fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
         let Entry { room, draft } = entry;
-        let id = room.and_then(|room| self.state().append(&room, &draft, time));
+        let mut state = self.state();
+        // Two may have asked at the same time, and a file's bytes are let go of once.
+        if let What::Remove(removed, _) = &draft.what
+            && state.is_removed(*removed)
+        {
+            return Some((draft, Err(Code::NoSuchFile)));
+        }
+        let id = room.and_then(|room| state.append(&room, &draft, time));
         Some((draft, Ok((id, time))))
     }
 

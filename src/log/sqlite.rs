@@ -124,11 +124,17 @@ impl SqliteLog {
         let path = folder.join("chat.db");
         let db = open(&path)?;
         let (queue, waiting) = channel();
+        let mut reserve = Reserve {
+            path: folder.join("reserve"),
+            is_made: false,
+        };
+        reserve.make();
         let writer = thread::Builder::new().name("log".into());
         let writer = writer.spawn(move || {
             Writer {
                 db,
                 rooms: HashMap::new(),
+                reserve,
             }
             .run(&waiting, &sink)
         })?;
@@ -313,7 +319,10 @@ impl Drop for SqliteLog {
             queue.take();
         }
         let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
-        if let Some(writer) = writer {
+        // The writer itself may hold the last handle to the server, and so to this.
+        if let Some(writer) = writer
+            && writer.thread().id() != thread::current().id()
+        {
             let _ = writer.join();
         }
     }
@@ -673,6 +682,7 @@ struct Writer {
     db: Connection,
     /// Their numbers, by the form in which names are compared.
     rooms: HashMap<Box<str>, i64>,
+    reserve: Reserve,
 }
 
 impl Writer {
@@ -680,14 +690,9 @@ impl Writer {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
-            let kept = match self.keep(&batch) {
-                Ok(ids) => ids.into_iter().map(Ok).collect(),
-                Err(e) => {
-                    error!("cannot keep what is said: {e}");
-                    self.rooms.clear(); // some may have been rolled back
-                    vec![Err(refusal(&e)); batch.len()]
-                }
-            };
+            let kept = self
+                .keep(&batch)
+                .unwrap_or_else(|e| self.refuse(&batch, &e));
             let outcomes = batch.into_iter().zip(kept);
             let outcomes =
                 outcomes.map(|((entry, time), id)| (entry.draft, id.map(|id| (id, time))));
@@ -696,19 +701,85 @@ impl Writer {
     }
 
     /// Keeps a batch in one transaction; its ids, in order.
-    fn keep(&mut self, batch: &[(Entry, Time)]) -> rusqlite::Result<Vec<Option<EventId>>> {
-        let Self { db, rooms } = self;
+    fn keep(&mut self, batch: &[(Entry, Time)]) -> rusqlite::Result<Vec<Kept>> {
+        let Self { db, rooms, .. } = self;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut ids = Vec::with_capacity(batch.len());
         for (entry, time) in batch {
-            ids.push(match &entry.room {
-                None => None,
-                Some(room) => Some(insert(&step, rooms, room, &entry.draft, *time)?),
+            ids.push(match (&entry.room, &entry.draft.what) {
+                (None, _) => Ok(None),
+                // Two may have asked at the same time, and a file's bytes are let go of once.
+                (Some(_), What::Remove(id, _)) if is_removed(&step, *id)? => Err(Code::NoSuchFile),
+                (Some(room), _) => Ok(Some(insert(&step, rooms, room, &entry.draft, *time)?)),
             });
         }
         step.commit()?;
+        self.reserve.make();
         Ok(ids)
     }
+
+    /// Refuses a batch that could not be kept. When the disk is full, what makes space on it is kept all the
+    /// same, in the space that is set aside for that.
+    fn refuse(&mut self, batch: &[(Entry, Time)], e: &rusqlite::Error) -> Vec<Kept> {
+        error!("cannot keep what is said: {e}");
+        self.rooms.clear(); // some may have been rolled back
+        let code = refusal(e);
+        let mut kept = Vec::with_capacity(batch.len());
+        for step in batch {
+            let makes_space = matches!(step.0.draft.what, What::Remove(..));
+            let ids = match makes_space && code == Code::Quota {
+                true => {
+                    self.reserve.spend();
+                    self.keep(std::slice::from_ref(step)).ok()
+                }
+                false => None,
+            };
+            kept.push(
+                ids.and_then(|ids| ids.into_iter().next())
+                    .unwrap_or(Err(code)),
+            );
+        }
+        kept
+    }
+}
+
+/// The id of what is kept, if it gets one, or why it is not.
+type Kept = Result<Option<EventId>, Code>;
+
+/// Space on the disk that is set aside, so that taking something back can be kept when there is no other.
+struct Reserve {
+    path: PathBuf,
+    is_made: bool,
+}
+
+/// Some transactions of a few pages each; the first file that goes makes more.
+const RESERVE_BYTES: usize = 512 << 10;
+
+impl Reserve {
+    /// Sets it aside, if that can be done now.
+    fn make(&mut self) {
+        if self.is_made {
+            return;
+        }
+        let is_there =
+            std::fs::metadata(&self.path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        self.is_made = is_there || std::fs::write(&self.path, vec![0; RESERVE_BYTES]).is_ok();
+        if !self.is_made {
+            self.spend();
+        }
+    }
+
+    fn spend(&mut self) {
+        let _ = std::fs::remove_file(&self.path); // there may be none
+        self.is_made = false;
+    }
+}
+
+/// Whether a message or file has been taken back, or has never been.
+fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
+    let there = "SELECT 1 FROM events e WHERE id = ?1 AND
+        CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE text <> '-' END";
+    Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
 /// An event from another server's log.

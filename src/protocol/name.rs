@@ -50,8 +50,9 @@ pub struct RoomName(Name);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     shown: Box<str>,
-    /// The RFC 8265 UsernameCaseMapped form.
-    form: Box<str>,
+    /// The RFC 8265 UsernameCaseMapped form, unless that is how it was chosen: mostly it is, and a nick is
+    /// held for each of thousands.
+    form: Option<Box<str>>,
 }
 
 impl Nick {
@@ -73,12 +74,12 @@ impl Nick {
 
     /// The form in which two spellings of one nick are equal (RFC 8265 UsernameCaseMapped).
     pub fn form(&self) -> &str {
-        &self.0.form
+        self.0.form.as_deref().unwrap_or(&self.0.shown)
     }
 
     /// What two nicks share that a person could take for one another: the UTS 39 skeleton of the form.
     pub fn skeleton(&self) -> Box<str> {
-        skeleton(&self.0.form).collect::<String>().into()
+        skeleton(self.form()).collect::<String>().into()
     }
 }
 
@@ -118,7 +119,8 @@ impl RoomName {
 
     /// The form in which two spellings of one room are equal.
     pub fn form(&self) -> &str {
-        &self.0.form
+        let shown = self.0.shown.strip_prefix('#').unwrap_or_default();
+        self.0.form.as_deref().unwrap_or(shown)
     }
 }
 
@@ -135,9 +137,10 @@ impl Name {
             if text.len() > NAME_CHARS_MAX {
                 return Err(BadName("a name has at most 32 characters"));
             }
+            let form = text.to_ascii_lowercase();
             return Ok(Self {
                 shown: format!("{sigil}{text}").into(),
-                form: text.to_ascii_lowercase().into(),
+                form: (form != text).then(|| form.into()),
             });
         }
         let name: String = text.nfc().collect();
@@ -150,7 +153,7 @@ impl Name {
         let form: Cow<'_, str> = UsernameCaseMapped::enforce(name.as_str())
             .map_err(|_| BadName("a name holds characters that names may not (RFC 8265)"))?;
         Ok(Self {
-            form: form.into(),
+            form: (form != name).then(|| form.clone().into()),
             shown: format!("{sigil}{name}").into(),
         })
     }

@@ -64,8 +64,11 @@ pub(super) struct Connection {
 /// What a connection does next.
 enum Next {
     Again,
-    Wait { reads: bool },
-    Transfer(Effect),
+    Wait {
+        reads: bool,
+    },
+    /// Boxed: the task holds this while it waits, so it is to be small.
+    Transfer(Box<Effect>),
     CatchUp,
     HangUp,
 }
@@ -112,7 +115,7 @@ impl Connection {
                 Next::Again => future::yield_now().await,
                 Next::Wait { reads } => self.wait(reads).await,
                 // Boxed, as all that is rare, so that the task of one that only talks is small.
-                Next::Transfer(effect) => Box::pin(self.transfer(effect)).await,
+                Next::Transfer(effect) => Box::pin(self.transfer(*effect)).await,
                 Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
             }
@@ -129,7 +132,7 @@ impl Connection {
     /// Does what can be done without waiting.
     fn step(&mut self) -> Next {
         if let Some(effect) = self.take_input() {
-            return Next::Transfer(effect);
+            return Next::Transfer(Box::new(effect));
         }
         self.flush();
         if !self.is_blocked && self.wants_past() {

@@ -148,9 +148,6 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     for addr in &config.listen {
         listeners.push(listen::bind(*addr).map_err(|e| Error::Listen(*addr, e))?);
     }
-    let store = Store::open(config.data.as_deref());
-    let store = store
-        .map_err(|e| Error::Data(config.data.clone().unwrap_or_else(std::env::temp_dir), e))?;
     let signals = Signals::new([Signal::Int, Signal::Term]);
     let mut signals = signals.map_err(|e| Error::System("listen for signals", e))?;
 
@@ -160,6 +157,9 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     };
     let publisher = Arc::new(OnceLock::new());
     let log = open_log(&config, &clock, publisher.clone())?;
+    // After the log, whose lock says that the folder is ours: opening the store clears away half files.
+    let store = Store::open(config.data.as_deref());
+    let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
     let mut world = World::new(config.clone(), log.clone());
     let known = log
         .rooms()

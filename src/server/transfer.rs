@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::Server;
 use super::connection::Connection;
-use crate::chat::{Draft, Whole};
+use crate::chat::{Draft, RoomId, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
@@ -20,6 +20,10 @@ use crate::session::{Effect, Upload, UploadError};
 
 /// How many bytes of a file are in memory at once; larger pieces are no faster.
 const PIECE_BYTES: usize = 256 << 10;
+
+/// How often a file that is not whole is looked for among those that are coming in: a moment after it is
+/// announced it is there, and one whose end the log could not keep never will be.
+const LOOKS_MAX: usize = 100;
 
 /// How an upload came to its end.
 enum Received {
@@ -35,7 +39,14 @@ impl Connection {
     /// Does what a request wants done before the next line is looked at.
     pub(super) async fn transfer(&mut self, effect: Effect) {
         let mut next = Some(effect);
+        let mut looks = 0;
         while let Some(effect) = next {
+            if let Effect::Follow { id, .. } = &effect {
+                looks += 1;
+                if looks > LOOKS_MAX {
+                    return self.session.lost_file(*id);
+                }
+            }
             next = self.do_effect(effect).await;
         }
     }
@@ -145,6 +156,7 @@ impl Connection {
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
         let end = outcome.as_ref().ok().copied();
+        let room = upload.room;
         let effect = {
             let now = self.server.clock.now();
             let id = live.as_ref().map(|live| live.id);
@@ -155,10 +167,7 @@ impl Connection {
             self.append(draft);
         }
         if let Some(live) = live {
-            // Its followers end once others could be told of it.
-            self.settle().await;
-            live.end(end);
-            self.server.live().remove(&live.id);
+            self.end_live(&live, end, room).await;
         }
         if !closes && rest != Some(0) {
             self.discard(rest).await;
@@ -183,6 +192,27 @@ impl Connection {
         Some(live)
     }
 
+    /// Tells the followers of a live file how it ended, once others could be told of it.
+    async fn end_live(&mut self, live: &Live, end: Option<Whole>, room: RoomId) {
+        let mut is_kept = self.settle().await;
+        let mut end = end;
+        if !is_kept && end.take().is_some() {
+            // It is whole, and the log does not take that: so it is nothing.
+            let effect = self
+                .session
+                .give_up(live.id, room, &mut self.server.world().chat);
+            if let Effect::Append(draft) = effect {
+                self.append(draft);
+            }
+            is_kept = self.settle().await;
+        }
+        live.end(end);
+        // Where even its end could not be kept, whoever asks for it is told by this one.
+        if is_kept {
+            self.server.live().remove(&live.id);
+        }
+    }
+
     fn append(&mut self, draft: Draft) {
         let now = self.server.clock.now();
         let mut world = self.server.world();
@@ -192,16 +222,16 @@ impl Connection {
         release(&self.server, released);
     }
 
-    /// Waits until all that was said is kept, or cannot be.
-    async fn settle(&mut self) {
+    /// Waits until all that was said is kept, or cannot be; whether the last of it is.
+    async fn settle(&mut self) -> bool {
         loop {
             {
                 let mut world = self.server.world();
                 world.looks(self.session.peer());
-                self.session.take_kept(&mut world.chat);
-            }
-            if self.session.is_settled() {
-                return;
+                let last = self.session.announced(&mut world.chat);
+                if self.session.is_settled() {
+                    return last.flatten().is_some();
+                }
             }
             self.wait(false).await;
         }

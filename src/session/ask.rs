@@ -208,12 +208,12 @@ impl Session {
     /// all that it was given; the answer goes to [`Self::caught_up`].
     pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
         // A reply that waits for one room goes before what is read of another, or neither would go on.
-        let awaited = match self.pending.front() {
+        let awaited = match self.replies().pending.front() {
             Some(Pending::Text { after, .. }) => after.map(|after| after.room),
             Some(Pending::Kept(KeptReply {
                 place: Place::Room(room),
                 ..
-            })) if !self.kept.is_empty() => Some(*room),
+            })) if !self.replies().kept.is_empty() => Some(*room),
             _ => None,
         };
         let paged = self.page.as_deref().map(|page| page.room);

@@ -79,7 +79,7 @@ pub struct Upload {
     /// What the whole must hash to.
     pub sha256: Option<Digest>,
     /// Where it is announced.
-    room: RoomId,
+    pub room: RoomId,
 }
 
 /// How an upload ended badly.
@@ -106,6 +106,33 @@ enum Dialect {
     /// For people.
     Talker,
 }
+
+/// What waits to be sent or kept.
+#[derive(Debug)]
+struct Replies {
+    pending: VecDeque<Pending>,
+    /// How many bytes of text are in `pending`.
+    bytes: usize,
+    /// What became of the first so many [`Pending::Kept`].
+    kept: VecDeque<Result<Kept, Code>>,
+    /// How many more are being kept.
+    unkept: usize,
+    /// A line that waits until those are kept, since it must see their effect.
+    held: Option<(Vec<u8>, LineEnd)>,
+}
+
+impl Replies {
+    const NONE: Self = Self {
+        pending: VecDeque::new(),
+        bytes: 0,
+        kept: VecDeque::new(),
+        unkept: 0,
+        held: None,
+    };
+}
+
+/// Stands for the replies of a session that has none waiting.
+static NO_REPLIES: Replies = Replies::NONE;
 
 /// A room that the connection reads, and how far it has.
 #[derive(Debug)]
@@ -159,19 +186,12 @@ pub struct Session {
     notes: Seq,
     /// How far it has read what its nick was told.
     told: Seq,
-    pending: VecDeque<Pending>,
-    /// What became of the first so many [`Pending::Kept`].
-    kept: VecDeque<Result<Kept, Code>>,
-    /// How many more are being kept.
-    unkept: usize,
-    /// A line that waits until those are kept, since it must see their effect.
-    held: Option<Box<(Vec<u8>, LineEnd)>>,
+    /// What waits to be sent or kept; `None` while nothing does, as nearly always.
+    replies: Option<Box<Replies>>,
     /// What was asked of the log.
     asked_log: Option<Box<ask::Asked>>,
     /// What a slow reader has missed, read from the log.
     page: Option<Box<output::Page>>,
-    /// How many bytes of text are in `pending`.
-    pending_bytes: usize,
     /// The rest of a line of which a part has been sent.
     unsent: Vec<u8>,
     /// How requests are read from here on, and how replies to them are written.
@@ -206,13 +226,9 @@ impl Session {
             rooms: Vec::new(),
             notes: chat.end(Place::Everyone),
             told: 0,
-            pending: VecDeque::new(),
-            kept: VecDeque::new(),
-            unkept: 0,
-            held: None,
+            replies: None,
             asked_log: None,
             page: None,
-            pending_bytes: 0,
             unsent: Vec::new(),
             input: Dialect::Plain,
             output: Dialect::Plain,
@@ -237,10 +253,11 @@ impl Session {
     /// Whether it takes another line now: no file is on its way, and the client takes its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
         // A list that is still being made must not see what later requests change.
-        let is_listing = matches!(self.pending.back(), Some(Pending::List(_)));
+        let replies = self.replies();
+        let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
-            self.pending.len() < limits.replies_max && self.pending_bytes < REPLY_BYTES_MAX;
-        !self.is_busy && !self.is_ending && !is_listing && has_space && self.held.is_none()
+            replies.pending.len() < limits.replies_max && replies.bytes < REPLY_BYTES_MAX;
+        !self.is_busy && !self.is_ending && !is_listing && has_space && replies.held.is_none()
     }
 
     /// Whether it has ended and everything is out: the server closes its side now.
@@ -288,11 +305,19 @@ impl Session {
         if let Ok(Some(request)) = &read
             && !self.may_go_ahead(request, chat)
         {
-            self.held = Some(Box::new((line.to_vec(), end)));
+            self.replies_mut().held = Some((line.to_vec(), end));
             return None;
         }
         let done = match read {
             Ok(None) => Ok(None),
+            Ok(Some(Request::Upload(_)))
+            | Err(Refusal {
+                verb: Some(Verb::Upload),
+                ..
+            }) if self.input == Dialect::Talker => {
+                self.tell_how_to_upload(chat);
+                Ok(None)
+            }
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
             Ok(Some(request)) => self.request(request, chat, now),
             // The bytes of a file follow, nobody knows how many.
@@ -315,22 +340,23 @@ impl Session {
             return true;
         }
         self.take_kept(chat);
-        self.unkept == 0
+        self.replies().unkept == 0
     }
 
     /// Takes the line that waited for what was said before it, once that is kept.
     pub fn take_held(&mut self, chat: &mut Chat) -> Option<(Vec<u8>, LineEnd)> {
-        self.held.as_ref()?;
+        self.replies().held.as_ref()?;
         self.take_kept(chat);
-        match self.unkept {
-            0 => self.held.take().map(|held| *held),
+        let replies = self.replies_mut();
+        match replies.unkept {
+            0 => replies.held.take(),
             _ => None,
         }
     }
 
     /// Whether all that was said is kept and no line waits for it.
     pub fn is_settled(&self) -> bool {
-        self.unkept == 0 && self.held.is_none()
+        self.replies().unkept == 0 && self.replies().held.is_none()
     }
 
     /// A line was too long and has been skipped; this is how it began.
@@ -436,10 +462,12 @@ impl Session {
         )
     }
 
-    /// The number under which the file was announced, once it is; then whether it was.
+    /// The number of what was appended last (a file's announcement, or its end), once that is kept; or
+    /// that it could not be.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_kept(chat);
-        let last = self.kept.back().filter(|_| self.unkept == 0);
+        let replies = self.replies();
+        let last = replies.kept.back().filter(|_| replies.unkept == 0);
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
@@ -479,17 +507,7 @@ impl Session {
             }
             (Err(error), live) => {
                 let refusal = Refusal::new(Verb::Upload, error.code, error.text);
-                let effect = live.map(|id| {
-                    let what = What::Remove(id, Removed::File(None));
-                    self.append(
-                        Verb::Upload,
-                        place,
-                        what,
-                        &id.to_string(),
-                        Shown::Nothing,
-                        chat,
-                    )
-                });
+                let effect = live.map(|id| self.give_up(id, upload.room, chat));
                 match error.closes {
                     true => self.end(refusal, chat, now),
                     false => self.refuse(&refusal),
@@ -497,6 +515,14 @@ impl Session {
                 effect
             }
         }
+    }
+
+    /// A file that was announced does not become whole: takes it back.
+    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Effect {
+        let what = What::Remove(id, Removed::File(None));
+        let text = id.to_string();
+        let place = Place::Room(room);
+        self.append(Verb::Upload, place, what, &text, Shown::Nothing, chat)
     }
 
     /// Asks again for a file that was still coming in a moment ago.
@@ -531,11 +557,20 @@ impl Session {
 
     /// Learns what became of the things that it appended.
     pub fn take_kept(&mut self, chat: &mut Chat) {
-        if self.unkept > 0 {
+        if self.replies().unkept > 0 {
             let kept = chat.take_kept(self.peer);
-            self.unkept = self.unkept.saturating_sub(kept.len());
-            self.kept.extend(kept);
+            let replies = self.replies_mut();
+            replies.unkept = replies.unkept.saturating_sub(kept.len());
+            replies.kept.extend(kept);
         }
+    }
+
+    fn replies(&self) -> &Replies {
+        self.replies.as_deref().unwrap_or(&NO_REPLIES)
+    }
+
+    fn replies_mut(&mut self) -> &mut Replies {
+        self.replies.get_or_insert_with(|| Box::new(Replies::NONE))
     }
 
     /// The room that what is said goes to.
@@ -610,8 +645,9 @@ impl Session {
     }
 
     fn push(&mut self, text: Vec<u8>, then: Then) {
-        self.pending_bytes += text.len();
-        self.pending.push_back(Pending::Text {
+        let replies = self.replies_mut();
+        replies.bytes += text.len();
+        replies.pending.push_back(Pending::Text {
             text,
             after: None,
             then,
@@ -637,9 +673,11 @@ impl Session {
             body.push(' ');
             body.push_str(text);
         }
-        self.pending
+        let replies = self.replies_mut();
+        replies.unkept += 1;
+        replies
+            .pending
             .push_back(Pending::Kept(output::KeptReply { verb, place, shown }));
-        self.unkept += 1;
         Effect::Append(Draft {
             place,
             author: self.peer,

@@ -4,8 +4,6 @@
 //! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
 //! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
 
-use std::collections::VecDeque;
-
 use memchr::{memchr, memchr_iter};
 
 use super::list::List;
@@ -13,7 +11,7 @@ use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
 use crate::log::Record;
 use crate::protocol::request::Refusal;
-use crate::protocol::{EventId, Time, Verb};
+use crate::protocol::{Code, EventId, Time, Verb};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits for its turn.
@@ -176,8 +174,9 @@ impl Session {
             .cursors
             .extend(self.rooms.iter().map(|membership| Some(membership.cursor)));
         let mut dialect = self.output;
-        let mut kept = self.kept.iter();
-        for pending in &self.pending {
+        let replies = self.replies();
+        let mut kept = replies.kept.iter();
+        for pending in &replies.pending {
             if batch.is_full() {
                 return;
             }
@@ -210,11 +209,12 @@ impl Session {
                     }
                     Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
                     Some(Err(code)) => {
-                        let refusal = Refusal::new(
-                            reply.verb,
-                            *code,
-                            "it could not be kept; the server's log tells why",
-                        );
+                        let text = match code {
+                            Code::Quota => "there is no space left to keep it",
+                            Code::NoSuchFile => "it has been taken back already",
+                            _ => "it could not be kept; the server's log tells why",
+                        };
+                        let refusal = Refusal::new(reply.verb, *code, text);
                         let line = match dialect {
                             Dialect::Talker => format!("! {}\n", refusal.text),
                             Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
@@ -284,7 +284,7 @@ impl Session {
 
     /// Whether a reply is still to be sent, so a file's bytes cannot begin.
     pub fn owes_replies(&self) -> bool {
-        !self.pending.is_empty() || !self.unsent.is_empty()
+        !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
 
     /// Advances by a run of which only a part has been sent: the rest of the line that was cut is kept.
@@ -376,26 +376,26 @@ impl Session {
                 self.turn_page(chat);
             }
             Step::Listed(progress) => {
-                if let Some(Pending::List(list)) = self.pending.front_mut() {
+                if let Some(Pending::List(list)) = self.replies_mut().pending.front_mut() {
                     **list = progress;
                 }
             }
-            Step::Reply => match self.pending.pop_front() {
-                Some(Pending::Text { text, then, .. }) => {
-                    self.pending_bytes = self.pending_bytes.saturating_sub(text.len());
-                    self.after_reply(then);
+            Step::Reply => {
+                let replies = self.replies_mut();
+                match replies.pending.pop_front() {
+                    Some(Pending::Text { text, then, .. }) => {
+                        replies.bytes = replies.bytes.saturating_sub(text.len());
+                        self.after_reply(then);
+                    }
+                    Some(Pending::Kept(_)) => {
+                        replies.kept.pop_front();
+                    }
+                    Some(Pending::List(_)) | None => {}
                 }
-                Some(Pending::Kept(_)) => {
-                    self.kept.pop_front();
+                let replies = self.replies();
+                if replies.pending.is_empty() && replies.held.is_none() {
+                    self.replies = None;
                 }
-                Some(Pending::List(_)) | None => {}
-            },
-        }
-        // A session that waits holds no queue: an idle connection costs nothing for having spoken.
-        if self.pending.is_empty() {
-            self.pending = VecDeque::new();
-            if self.kept.is_empty() {
-                self.kept = VecDeque::new();
             }
         }
     }
@@ -710,7 +710,10 @@ impl KeptReply {
         }
         if dialect == Dialect::Talker {
             let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Shown::Text(topic)) => format!("-- topic of {topic}\n"),
+                (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
+                    Some((room, topic)) => format!("-- topic of {room}: {topic}\n"),
+                    None => format!("-- {shown} has no topic now\n"),
+                },
                 (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };

@@ -462,7 +462,8 @@ impl Session {
             }
         }
         self.push(text, Then::Nothing);
-        self.pending.push_back(Pending::List(Box::new(list)));
+        let list = Pending::List(Box::new(list));
+        self.replies_mut().pending.push_back(list);
         Ok(None)
     }
 
@@ -474,14 +475,6 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Upload;
-        if self.input == Dialect::Talker {
-            let (host, port) = (self.local.ip(), self.local.port());
-            let talk = format!(
-                "a file does not fit into talk. Type in another terminal: (echo NICK me; echo UPLOAD FILE '*'; cat FILE) | nc -N {host} {port}"
-            );
-            self.ok(verb, "", &talk, Then::Nothing);
-            return Ok(None);
-        }
         let UploadRequest {
             name,
             length,
@@ -532,6 +525,19 @@ impl Session {
         }
     }
 
+    /// A person in talker mode wants to upload: a file's bytes cannot come between what is said.
+    pub(super) fn tell_how_to_upload(&mut self, chat: &Chat) {
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        let nick = nick.map_or("me", |holder| holder.nick.as_str());
+        let room = self.current().unwrap_or_else(|| chat.lobby());
+        let room = chat.room(room).map_or("#lobby", |room| room.name.as_str());
+        let (host, port) = (self.local.ip(), self.local.port());
+        let talk = format!(
+            "a file does not fit into talk. Type in another terminal: (printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | nc -N {host} {port}"
+        );
+        self.ok(Verb::Upload, "", &talk, Then::Nothing);
+    }
+
     fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
         self.nick
             .ok_or_else(|| Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>"))
@@ -580,7 +586,7 @@ impl Session {
 
     /// Has the last reply come after every event that `room` has had so far, and before all others.
     fn place_last(&mut self, room: RoomId, chat: &Chat) {
-        if let Some(Pending::Text { after, .. }) = self.pending.back_mut() {
+        if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
             *after = Some(UpTo {
                 room,
                 seq: chat.end(Place::Room(room)),

@@ -1,6 +1,8 @@
 //! Files: what goes up with one client comes down with any other, to the last byte, and what a client
 //! alters on the way is refused.
 
+use std::fmt::Display;
+
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
@@ -28,8 +30,8 @@ fn on_disk(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
-/// The number of the file that `peer` is told of next.
-fn announced(peer: &mut Peer, nick: &str, length: usize, name: &str) -> String {
+/// The number of the file that `peer` is told of next; `*` for the length of one that is still to come.
+fn announced(peer: &mut Peer, nick: &str, length: impl Display, name: &str) -> String {
     let line = peer.inbox.find(|line| line.starts_with("FILE "));
     let wanted = format!("FILE #lobby {nick} <id> {length} {name}");
     assert!(fits(&wanted, &line), "wanted {wanted:?}, got {line:?}");
@@ -92,7 +94,12 @@ fn a_pipe_of_unknown_length_is_kept_from_every_client_that_half_closes() {
             &format!("OK NICK p{n} #lobby <id>"),
             &format!("OK UPLOAD <id> {length} {digest}"),
         ]);
-        announced(&mut alice, &format!("p{n}"), length, "pipe");
+        let number = announced(&mut alice, &format!("p{n}"), "*", "pipe");
+        let stored = alice.inbox.find(|line| line.starts_with("STORED "));
+        assert_eq!(
+            stored,
+            format!("STORED #lobby p{n} {number} {length} {digest}")
+        );
     }
 }
 

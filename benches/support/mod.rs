@@ -1,0 +1,148 @@
+//! What the benchmarks share: a client that speaks the protocol, something to say, and how figures are told.
+
+#![allow(dead_code)] // each benchmark uses its part
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that is waited for: a benchmark that hangs has failed.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A connection that waits for its replies.
+///
+/// It blocks, since nothing in between a request and its reply shall cost more than a system call.
+pub struct Client {
+    stream: TcpStream,
+    /// What was read and is no whole line yet.
+    rest: Vec<u8>,
+}
+
+impl Client {
+    /// Connects.
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self {
+            stream,
+            rest: Vec::new(),
+        })
+    }
+
+    /// Sends lines, each with its end.
+    pub fn send(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.stream.write_all(lines)
+    }
+
+    /// Reads once and shows every line that is then whole.
+    pub fn read(&mut self, mut line: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
+        let mut buffer = [0; 64 << 10];
+        let read = self.stream.read(&mut buffer)?;
+        if read == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.rest
+            .extend_from_slice(buffer.get(..read).unwrap_or_default());
+        let mut taken = 0;
+        for end in memchr::memchr_iter(b'\n', &self.rest) {
+            let bytes = self.rest.get(taken..end).unwrap_or_default();
+            line(std::str::from_utf8(bytes).map_err(io::Error::other)?)?;
+            taken = end + 1;
+        }
+        self.rest.drain(..taken);
+        Ok(())
+    }
+
+    /// Sends a request and waits for its reply; returns that, how many `PAST` lines came before it, and
+    /// how long it took.
+    pub fn ask(&mut self, request: &str) -> io::Result<(String, usize, Duration)> {
+        let begun = Instant::now();
+        self.send(format!("{request}\n").as_bytes())?;
+        let (mut reply, mut past) = (None, 0);
+        while reply.is_none() {
+            self.read(|line| {
+                match line.split(' ').next() {
+                    Some("OK") => reply = Some(line.to_owned()),
+                    Some("ERR" | "CLOSED") => return Err(io::Error::other(line.to_owned())),
+                    Some("PAST") => past += 1,
+                    _ => {}
+                }
+                Ok(())
+            })?;
+        }
+        Ok((reply.unwrap_or_default(), past, begun.elapsed()))
+    }
+}
+
+/// Numbers that look random and are the same in every run (xorshift; George Marsaglia, 2003).
+pub struct Dice(u64);
+
+impl Dice {
+    /// The same seed gives the same numbers; it must not be 0.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number below `end`.
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
+/// How many different words are said.
+const WORDS: f64 = 20_000.0;
+
+/// The words of a search: the one that most messages hold.
+pub const COMMON_WORD: &str = "wo0";
+
+/// Says something of about 60 bytes: ten words, of which few are common and most are rare, as in what
+/// people write (the n-th commonest is said about 1/n as often). [`COMMON_WORD`] is in two of three messages.
+pub fn sentence(dice: &mut Dice) -> String {
+    let mut text = String::with_capacity(80);
+    for n in 0..10 {
+        let chance = dice.below(1 << 20) as f64 / f64::from(1 << 20);
+        let rank = WORDS.powf(chance) as u64 - 1;
+        if n > 0 {
+            text.push(' ');
+        }
+        text += &format!("wo{rank:x}");
+    }
+    text
+}
+
+/// The value that so much (0 to 1) of them stay below; they get sorted.
+pub fn quantile<T: PartialOrd + Copy>(values: &mut [T], share: f64) -> Option<T> {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+    let last = values.len().checked_sub(1)?;
+    values.get((last as f64 * share).round() as usize).copied()
+}
+
+/// A number as people read it: 12,345.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (n, digit) in digits.chars().enumerate() {
+        if n > 0 && (digits.len() - n).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A folder for a server's log, gone at the end: where cargo builds, since `/tmp` may be memory, and a
+/// sync that writes to memory costs nothing.
+pub fn folder() -> io::Result<tempfile::TempDir> {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+}
+
+/// The flags that have `chatd` keep its log in that folder.
+pub fn data(folder: &Path) -> Vec<String> {
+    vec!["--data".into(), folder.display().to_string()]
+}

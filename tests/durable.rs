@@ -1,0 +1,166 @@
+//! Before each `OK`, what it promises is on disk: SIGKILL cannot see a missing sync, strace can.
+
+#[path = "support/peer.rs"]
+mod peer;
+#[allow(dead_code)] // another test program stops it gently
+#[path = "support/server.rs"]
+mod server;
+#[path = "support/strace.rs"]
+mod strace;
+#[path = "support/trace.rs"]
+mod trace;
+
+use peer::{Peer, sha256};
+use server::Chatd;
+use strace::Strace;
+use trace::{Call, SYNC, Step, check, read};
+
+const CALLS: &str = "trace=write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,sendto";
+
+/// An `OK`, and what must have happened before it.
+struct Promise {
+    ok: String,
+    steps: Vec<Step>,
+}
+
+fn step(what: &'static str, calls: &'static [&'static str], holds: &[&str]) -> Step {
+    let holds = holds.iter().map(|part| part.to_string()).collect();
+    Step { what, calls, holds }
+}
+
+/// The row that holds `mark` is in the database's write-ahead log, synced, and then the reply is sent.
+fn row(mark: &str, reply: &str) -> Vec<Step> {
+    // All up to the id, which no other reply begins with.
+    let start: Vec<&str> = reply.split(' ').take(3).collect();
+    let start = format!("{} ", start.join(" "));
+    vec![
+        step("the row", &["pwrite64"], &["/chat.db-wal>", mark]),
+        step("sync of the row", SYNC, &["/chat.db-wal>"]),
+        step("the reply", &["sendto"], &["socket:", &start]),
+    ]
+}
+
+fn message(text: &str, reply: String) -> Promise {
+    Promise {
+        steps: row(text, &reply),
+        ok: reply,
+    }
+}
+
+/// `mark` is in the row that makes the file whole.
+fn file(bytes: &str, mark: &str, reply: String) -> Promise {
+    let digest = sha256(bytes.as_bytes());
+    let mut steps = vec![
+        step("the bytes", &["write"], &[".partial>", bytes]),
+        step("sync of the bytes", SYNC, &[".partial>"]),
+        step(
+            "the name",
+            &["rename", "renameat", "renameat2"],
+            &[".partial", &digest],
+        ),
+        step("sync of the name", SYNC, &["/files>"]),
+    ];
+    steps.extend(row(mark, &reply));
+    Promise { steps, ok: reply }
+}
+
+/// Has a server promise things, and tells what it did.
+fn traced() -> (Vec<Call>, Vec<Promise>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let flags = ["--data".into(), folder.path().display().to_string()];
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
+    // Pages and replies are told whole.
+    let strace = Strace::attach(chatd.id(), &["-s", "70000", "-e", CALLS]);
+    let mut promises = Vec::new();
+    let mut peer = Peer::named(chatd.address, "ann").expect("a nick");
+    for n in 0..10 {
+        let text = format!("message-number-{n}-alone");
+        let reply = peer.expect(&format!("MSG {text}"), "OK MSG");
+        promises.push(message(&text, reply.expect("it is kept")));
+
+        let bytes = format!("these are the bytes of file {n}");
+        let name = format!("name-number-{n}.txt");
+        let reply = peer.upload(&name, bytes.as_bytes(), &sha256(bytes.as_bytes()));
+        promises.push(file(&bytes, &name, reply.expect("it is kept")));
+    }
+    // Many at once, in few transactions.
+    let texts: Vec<_> = (0..100)
+        .map(|n| format!("message-number-{n}-of-many"))
+        .collect();
+    let lines = texts.iter().map(|text| format!("MSG {text}\n"));
+    peer.send(lines.collect::<String>()).expect("sent");
+    for text in &texts {
+        promises.push(message(text, peer.reply().expect("a reply")));
+    }
+    let bytes = "what came through a pipe";
+    peer.send(format!("UPLOAD pipe.txt *\n{bytes}"))
+        .expect("sent");
+    peer.end().expect("the end");
+    let reply = peer.reply().expect("a reply");
+    promises.push(file(bytes, &sha256(bytes.as_bytes()), reply));
+    (read(&strace.detach()), promises)
+}
+
+/// How many promises were made too early, and the first.
+fn broken(calls: &[Call], promises: &[Promise]) -> (usize, String) {
+    let told = promises.iter().filter_map(|promise| {
+        assert!(promise.ok.starts_with("OK "), "{}", promise.ok);
+        let error = check(calls, &promise.steps).err()?;
+        Some(format!("{}: {error}", promise.ok))
+    });
+    let told: Vec<_> = told.collect();
+    (told.len(), told.into_iter().next().unwrap_or_default())
+}
+
+#[test]
+fn everything_is_synced_before_it_is_promised() {
+    let (calls, promises) = traced();
+    let count = promises.len();
+    println!("{count} promises, {} calls", calls.len());
+    assert_eq!(broken(&calls, &promises), (0, String::new()));
+
+    // The same trace without each of the syncs, so that this test is known to see it.
+    let without = |path: &str| -> Vec<Call> {
+        let is_gone =
+            |call: &&Call| !(SYNC.contains(&call.name.as_str()) && call.arguments.contains(path));
+        calls.iter().filter(is_gone).cloned().collect()
+    };
+    let files = 11;
+    for (path, expected, error) in [
+        ("/chat.db-wal>", count, "no sync of the row"),
+        (".partial>", files, "no sync of the bytes"),
+        ("/files>", files, "no sync of the name"),
+    ] {
+        let (found, first) = broken(&without(path), &promises);
+        assert_eq!(found, expected, "without the syncs of {path}");
+        assert!(first.contains(error), "{first}");
+    }
+}
+
+#[test]
+fn a_sync_that_fails_or_ends_too_late_is_none() {
+    let steps = row("hello", "OK MSG 1 2026-11-22T13:12:10.166Z");
+    let write = "7 pwrite64(14</d/chat.db-wal>, \"..hello..\", 4096, 32) = 4096\n";
+    let sync = "7 fsync(14</d/chat.db-wal>) = 0\n";
+    let reply = "5 sendto(18<socket:[9]>, \"OK MSG 1 2026\", 13, 0, NULL, 0) = 13\n";
+    let begun = "7 fsync(14</d/chat.db-wal> <unfinished ...>\n";
+    let ended = "7 <... fsync resumed>)           = 0\n";
+    let told = |lines: &[&str]| check(&read(&lines.concat()), &steps);
+    assert_eq!(told(&[write, sync, reply]), Ok(()));
+    assert_eq!(told(&[write, begun, ended, reply]), Ok(()));
+    let failed = sync.replace("= 0", "= -1 EIO (Input/output error)");
+    let other = sync.replace("-wal", "");
+    for lines in [
+        &[write, reply][..],
+        &[sync, write, reply],
+        &[write, reply, sync],
+        &[write, begun, reply, ended],
+        &[begun, write, ended, reply],
+        &[write, &failed, reply],
+        &[write, &other, reply],
+    ] {
+        let error = "no sync of the row before the reply";
+        assert_eq!(told(lines), Err(error.into()), "{lines:?}");
+    }
+    assert_eq!(told(&[write, sync]), Err("the reply is missing".into()));
+}

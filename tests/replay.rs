@@ -1,0 +1,295 @@
+//! The past and the live end join: whoever enters a room from an id, or reads slowly, gets every logged event
+//! of it once, in order, while others go on speaking.
+//!
+//! `SLOW_MESSAGES=200000 cargo test --release --test replay -- --nocapture` measures the long wait.
+
+#[path = "support/peer.rs"]
+mod peer;
+#[allow(dead_code)] // another test program kills it
+#[path = "support/server.rs"]
+mod server;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use peer::{Peer, other};
+use server::Chatd;
+
+fn start(data: &Path) -> Chatd {
+    let flags = ["--data".into(), data.display().to_string()];
+    Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts")
+}
+
+const ROOMS: [&str; 2] = ["#a", "#b"];
+
+/// How many messages each speaker says in its room.
+const MESSAGES: usize = 15_000;
+
+/// Speakers in each room.
+const SPEAKERS: usize = 2;
+
+/// What a reader has got, checked as it comes: each speaker's messages, counted from 0.
+#[derive(Default)]
+struct Got {
+    next: HashMap<(String, String), usize>,
+    last_id: HashMap<String, u64>,
+    count: usize,
+    /// Who came and went, as it was told or left out.
+    presence: usize,
+}
+
+impl Got {
+    /// Takes an event's line, and its id where it is told.
+    fn take(&mut self, id: Option<u64>, event: &str) -> io::Result<()> {
+        let words: Vec<&str> = event.split(' ').collect();
+        let ["MSG", room, nick, n, ..] = words[..] else {
+            // A gap stands only where at least one of these was left out.
+            self.presence += 1;
+            let is_possible = self.presence <= ROOMS.len() * SPEAKERS * 2;
+            return match words[0] {
+                "JOIN" | "PART" | "GAP" if is_possible => Ok(()),
+                _ => Err(other(event)),
+            };
+        };
+        let next = self
+            .next
+            .entry((room.to_owned(), nick.to_owned()))
+            .or_default();
+        if n != next.to_string() {
+            return Err(other(format!("expected message {next}, got {event}")));
+        }
+        *next += 1;
+        self.count += 1;
+        if let Some(id) = id {
+            let last = self.last_id.entry(room.to_owned()).or_default();
+            if id <= *last {
+                return Err(other(format!("{id} after {last}: {event}")));
+            }
+            *last = id;
+        }
+        Ok(())
+    }
+
+    /// Takes a line from the server, of a connection with stamps.
+    fn take_line(&mut self, line: &str) -> io::Result<()> {
+        match line.split_once(' ') {
+            Some(("PAST" | "LIVE", rest)) => {
+                let mut parts = rest.splitn(3, ' ');
+                let id = parts.next().and_then(|id| id.parse().ok());
+                self.take(id, parts.nth(1).unwrap_or_default())
+            }
+            Some(("OK", _)) => Ok(()),
+            _ => self.take(None, line),
+        }
+    }
+}
+
+/// All that takes part in the load, and how far it is.
+struct Load {
+    server: SocketAddr,
+    all_said: AtomicBool,
+    /// Readers that have got everything.
+    rejoined: AtomicUsize,
+    start: Barrier,
+}
+
+impl Load {
+    /// Says its messages, with many on their way at once.
+    fn speak(&self, room: &str, number: usize) -> io::Result<()> {
+        let mut peer = Peer::named(self.server, &format!("s{number}"))?;
+        peer.expect(&format!("JOIN {room}"), "OK JOIN")?;
+        self.start.wait();
+        let (mut asked, mut answered) = (0, 0);
+        while answered < MESSAGES {
+            let mut lines = String::new();
+            while asked < (answered + 100).min(MESSAGES) {
+                lines += &format!("MSG {asked} {}\n", "x".repeat(asked % 400));
+                asked += 1;
+            }
+            peer.send(&lines)?;
+            while answered < MESSAGES && (answered + 50 < asked || asked == MESSAGES) {
+                let reply = peer.reply()?;
+                if !reply.starts_with("OK MSG ") {
+                    return Err(other(reply));
+                }
+                answered += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters again and again, each time from the last id it was told or sent, on a new connection or the
+    /// same, and reads for as long as `patience` says.
+    fn rejoin(&self, room: &str, patience: usize, keeps: bool) -> io::Result<()> {
+        let mut got = Got::default();
+        self.start.wait();
+        let mut peer = Peer::connect(self.server)?;
+        peer.expect("STAMPS on", "OK STAMPS")?;
+        while got.count < SPEAKERS * MESSAGES {
+            let after = got.last_id.get(room).copied().unwrap_or_default();
+            let join = format!("JOIN {room} {after}");
+            peer.send(format!("{join}\n"))?;
+            let mut lines = 0;
+            let mut is_in = false;
+            while got.count < SPEAKERS * MESSAGES && (lines < patience || !is_in) {
+                let line = peer.line()?;
+                if line.starts_with("OK JOIN") {
+                    is_in = true;
+                    let said = got.last_id.get(room).copied().unwrap_or_default();
+                    let told = line.rsplit(' ').next().and_then(|id| id.parse().ok());
+                    if told != Some(said) {
+                        return Err(other(format!("{line} after {said}")));
+                    }
+                }
+                got.take_line(&line)?;
+                lines += 1;
+            }
+            match keeps {
+                // Live events that are on their way count too.
+                true => {
+                    peer.send(format!("PART {room}\n"))?;
+                    loop {
+                        let line = peer.line()?;
+                        if line.starts_with("OK PART") {
+                            break;
+                        }
+                        got.take_line(&line)?;
+                    }
+                }
+                false => {
+                    peer = Peer::connect(self.server)?;
+                    peer.expect("STAMPS on", "OK STAMPS")?;
+                }
+            }
+        }
+        self.rejoined.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads both rooms live from the beginning, with pauses in which it falls far behind.
+    fn stall(&self) -> io::Result<()> {
+        let mut peer = Peer::connect(self.server)?;
+        peer.expect("STAMPS on", "OK STAMPS")?;
+        for room in ROOMS {
+            peer.expect(&format!("JOIN {room}"), "OK JOIN")?;
+        }
+        self.start.wait();
+        let mut got = Got::default();
+        while got.count < ROOMS.len() * SPEAKERS * MESSAGES {
+            got.take_line(&peer.line()?)?;
+            if got.count % 20_000 == 10_000 {
+                // Until all is said, or for a while: nothing tells when it is far enough behind.
+                let end = Instant::now() + Duration::from_millis(700);
+                while !self.all_said.load(Ordering::Relaxed) && Instant::now() < end {
+                    thread::park_timeout(Duration::from_millis(20));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn every_reader_gets_every_logged_event_once_in_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = start(folder.path());
+    let parties = ROOMS.len() * SPEAKERS + 4 + 2;
+    let load = Load {
+        server: chatd.address,
+        all_said: AtomicBool::new(false),
+        rejoined: AtomicUsize::new(0),
+        start: Barrier::new(parties),
+    };
+    thread::scope(|scope| {
+        let load = &load;
+        let speakers: Vec<_> = (0..ROOMS.len() * SPEAKERS)
+            .map(|n| scope.spawn(move || load.speak(ROOMS[n % ROOMS.len()], n)))
+            .collect();
+        let readers = [
+            scope.spawn(|| load.rejoin(ROOMS[0], 10, false)),
+            scope.spawn(|| load.rejoin(ROOMS[1], 300, false)),
+            scope.spawn(|| load.rejoin(ROOMS[0], 1, true)),
+            scope.spawn(|| load.rejoin(ROOMS[1], 5000, true)),
+            scope.spawn(|| load.stall()),
+            scope.spawn(|| load.stall()),
+        ];
+        for speaker in speakers {
+            speaker.join().expect("no panic").expect("a speaker");
+        }
+        load.all_said.store(true, Ordering::Relaxed);
+        for (n, reader) in readers.into_iter().enumerate() {
+            let read = reader.join().expect("no panic");
+            read.unwrap_or_else(|e| panic!("reader {n}: {e}"));
+        }
+    });
+    assert_eq!(load.rejoined.into_inner(), 4);
+}
+
+/// The server's memory, in KiB.
+fn memory_kib(chatd: &Chatd) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", chatd.id())).expect("/proc");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let words = line.expect("VmRSS").split_whitespace().next();
+    words.and_then(|kib| kib.parse().ok()).expect("a number")
+}
+
+/// A reader that stops for a long time costs the server a number, not memory.
+#[test]
+fn a_reader_that_stopped_gets_all_and_costs_no_memory() {
+    let messages: usize = match std::env::var("SLOW_MESSAGES") {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => 20_000,
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = start(folder.path());
+    let mut slow = Peer::named(chatd.address, "slow").expect("a nick");
+    let mut fast = Peer::named(chatd.address, "fast").expect("a nick");
+    let before = memory_kib(&chatd);
+    let mut peak = before;
+    let began = Instant::now();
+    let text = "x".repeat(400 - 10);
+    for first in (0..messages).step_by(200) {
+        let numbers = first..(first + 200).min(messages);
+        let lines = numbers.clone().map(|n| format!("MSG {n:09} {text}\n"));
+        fast.send(lines.collect::<String>()).expect("it takes them");
+        for n in numbers {
+            let reply = fast.reply().expect("a reply");
+            assert!(reply.starts_with("OK MSG"), "message {n}: {reply}");
+        }
+        peak = peak.max(memory_kib(&chatd));
+    }
+    let said = began.elapsed();
+    let began = Instant::now();
+    let (mut next, mut presence) = (0, 0);
+    while next < messages {
+        let line = slow.line().unwrap_or_else(|e| panic!("at {next}: {e}"));
+        match line.strip_prefix("MSG #lobby fast ") {
+            Some(message) => {
+                assert_eq!(message, format!("{next:09} {text}"));
+                next += 1;
+            }
+            None => {
+                // That fast is there is told or left out, and nothing else is.
+                presence += 1;
+                let is_good = line == "JOIN #lobby fast" || line == "GAP #lobby";
+                assert!(is_good && presence == 1, "at {next}: {line}");
+            }
+        }
+        if next % 1000 == 0 {
+            peak = peak.max(memory_kib(&chatd));
+        }
+    }
+    let grown = peak.saturating_sub(before);
+    println!(
+        "{messages} messages said in {said:?}, read after that in {:?}; VmRSS {before} KiB, grew by {grown} KiB at most",
+        began.elapsed()
+    );
+    assert!(grown < 16 << 10, "it grew by {grown} KiB");
+    assert_eq!(slow.ask("PING still").expect("a reply"), "OK PING still");
+}

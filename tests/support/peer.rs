@@ -1,0 +1,151 @@
+//! A client of the test's own: line by line, with a deadline for every step.
+
+#![allow(dead_code)] // each test program uses its part
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// How long any step may take: far more than it does on a busy machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A connection.
+pub struct Peer {
+    stream: TcpStream,
+    input: BufReader<TcpStream>,
+}
+
+/// A file as it was fetched.
+pub struct Fetched {
+    /// The digest that its `DATA` line tells.
+    pub sha256: String,
+    pub bytes: Vec<u8>,
+}
+
+impl Peer {
+    pub fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.set_write_timeout(Some(DEADLINE))?;
+        let input = BufReader::with_capacity(64 << 10, stream.try_clone()?);
+        Ok(Self { stream, input })
+    }
+
+    /// A connection with a nick.
+    pub fn named(address: SocketAddr, nick: &str) -> io::Result<Self> {
+        let mut peer = Self::connect(address)?;
+        peer.expect(&format!("NICK {nick}"), "OK NICK")?;
+        Ok(peer)
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    /// Tells the server that nothing more comes.
+    pub fn end(&mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)
+    }
+
+    /// The next line without its end; the end of the connection is an error.
+    pub fn line(&mut self) -> io::Result<String> {
+        let mut line = String::new();
+        if self.input.read_line(&mut line)? == 0 || line.pop() != Some('\n') {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(line)
+    }
+
+    /// The next reply, past the events before it.
+    pub fn reply(&mut self) -> io::Result<String> {
+        loop {
+            let line = self.line()?;
+            if line.starts_with("OK ") || line.starts_with("ERR ") {
+                return Ok(line);
+            }
+        }
+    }
+
+    /// Asks, and takes the reply.
+    pub fn ask(&mut self, request: &str) -> io::Result<String> {
+        self.send(format!("{request}\n"))?;
+        self.reply()
+    }
+
+    /// Asks, and fails if the reply does not begin so.
+    pub fn expect(&mut self, request: &str, start: &str) -> io::Result<String> {
+        let reply = self.ask(request)?;
+        match reply.starts_with(start) {
+            true => Ok(reply),
+            false => Err(other(format!("{request}: {reply}, expected {start}"))),
+        }
+    }
+
+    /// Asks; the lines before the reply (live events among them), and the reply.
+    pub fn list(&mut self, request: &str) -> io::Result<(Vec<String>, String)> {
+        self.send(format!("{request}\n"))?;
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line()?;
+            if line.starts_with("OK ") || line.starts_with("ERR ") {
+                return Ok((lines, line));
+            }
+            lines.push(line);
+        }
+    }
+
+    /// Sends a file of known length, and takes the reply.
+    pub fn upload(&mut self, name: &str, bytes: &[u8], sha256: &str) -> io::Result<String> {
+        let mut all = format!("UPLOAD {name} {} {sha256}\n", bytes.len()).into_bytes();
+        all.extend_from_slice(bytes);
+        self.send(all)?;
+        self.reply()
+    }
+
+    /// Fetches a whole file that is not live; the reply if there is none.
+    pub fn download(&mut self, id: u64) -> io::Result<Result<Fetched, String>> {
+        self.send(format!("DOWNLOAD {id}\n"))?;
+        loop {
+            let line = self.line()?;
+            if line.starts_with("ERR ") {
+                return Ok(Err(line));
+            }
+            let Some(rest) = line.strip_prefix("DATA ") else {
+                continue;
+            };
+            let words: Vec<&str> = rest.split(' ').collect();
+            let [_, length, sha256, ..] = words[..] else {
+                return Err(other(line));
+            };
+            let length = length.parse().map_err(|_| other(line.clone()))?;
+            let sha256 = sha256.to_owned();
+            let mut bytes = vec![0; length];
+            self.input.read_exact(&mut bytes)?;
+            let reply = self.reply()?;
+            return match reply == format!("OK DOWNLOAD {id}") {
+                true => Ok(Ok(Fetched { sha256, bytes })),
+                false => Err(other(reply)),
+            };
+        }
+    }
+
+    /// Whether an error means that the server was too slow, rather than gone.
+    pub fn is_late(e: &io::Error) -> bool {
+        matches!(
+            e.kind(),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+        )
+    }
+}
+
+/// An error that says so.
+pub fn other(text: impl Into<String>) -> io::Error {
+    io::Error::other(text.into())
+}
+
+/// As `sha256sum` writes it.
+pub fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let digest = sha2::Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
