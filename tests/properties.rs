@@ -188,7 +188,7 @@ proptest! {
         lines in vec(line(), 0..12),
         takes in 1..200_usize,
     ) {
-        let mut server = Memory::new(&[], takes).unwrap();
+        let mut server = Memory::new(&[], takes, 0).unwrap();
         let peer = server.open().unwrap();
         // What ends the connection, or takes what follows for something else, has tests of its own.
         let harmless = |line: &&String| {

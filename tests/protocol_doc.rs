@@ -16,12 +16,13 @@ fn all() -> Vec<Transcript> {
     all
 }
 
-/// Plays everything in every cut, with a network that takes so many bytes at once at first.
-fn check(takes: usize) {
+/// Plays everything in every cut, with a network that takes so many bytes at once at first, and a log that
+/// is so late.
+fn check(takes: usize, late: usize) {
     let mut failures = Vec::new();
     for transcript in all() {
         for cut in Cut::ALL {
-            let server = Memory::new(&transcript.settings, takes);
+            let server = Memory::new(&transcript.settings, takes, late);
             failures.extend(
                 server
                     .and_then(|mut server| play(&transcript, cut, &mut server))
@@ -43,10 +44,16 @@ fn check(takes: usize) {
 
 #[test]
 fn every_transcript_holds_for_the_core() {
-    check(usize::MAX);
+    check(usize::MAX, 0);
 }
 
 #[test]
 fn every_transcript_holds_when_the_network_takes_a_few_bytes_at_once() {
-    check(7);
+    check(7, 0);
+}
+
+#[test]
+fn every_transcript_holds_when_the_log_keeps_late_as_on_disk() {
+    check(usize::MAX, 3);
+    check(7, 2);
 }

@@ -107,7 +107,7 @@ pub fn session(data: &[u8]) {
     let [takes, puts, said @ ..] = data else {
         return;
     };
-    let mut server = Memory::new(&[], usize::from(*takes) + 1).expect("the defaults are good");
+    let mut server = Memory::new(&[], usize::from(*takes) + 1, 0).expect("the defaults are good");
     let readers: [&[u8]; 3] = [
         b"JOIN #lobby\n",
         b"STAMPS on\nJOIN #lobby\nNICK stamped\n",

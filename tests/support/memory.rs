@@ -82,9 +82,9 @@ enum Moving {
 
 impl Memory {
     /// A server with `settings`, from whose sessions few bytes are taken at once: at first
-    /// `takes`, then more.
-    pub fn new(settings: &[Setting], takes: usize) -> Result<Self, String> {
-        Ok(Self::with_limits(limits(settings)?, takes))
+    /// `takes`, then more; and whose log is `late`, see [`Self::late`].
+    pub fn new(settings: &[Setting], takes: usize, late: usize) -> Result<Self, String> {
+        Ok(Self::late(limits(settings)?, takes, late))
     }
 
     /// The same with limits of which not all can be set.
@@ -274,7 +274,7 @@ impl Memory {
         }
         session.fill(&mut self.chat, &mut batch);
         // The log's own thread publishes at any time: here between what is written and what is known of it.
-        if self.waiting.len() > 4 {
+        if self.late > 0 && !batch.is_empty() && self.waiting.len() > 4 {
             self.keep();
         }
         // More and more, so that a long answer does not take for ever.
