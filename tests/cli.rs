@@ -46,6 +46,33 @@ fn chatc_help_is_complete() {
     check(CHATC, &["files", "--help"], "chatc-files-help.txt");
 }
 
+const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
+
+#[test]
+fn chatd_help_is_complete() {
+    check(CHATD, &["--help"], "chatd-help.txt");
+    check(CHATD, &["check", "--help"], "chatd-check-help.txt");
+    check(CHATD, &["export", "--help"], "chatd-export-help.txt");
+    check(CHATD, &["import", "--help"], "chatd-import-help.txt");
+    check(CHATD, &["backup", "--help"], "chatd-backup-help.txt");
+}
+
+#[test]
+fn chatd_says_in_one_line_why_it_does_not_start() {
+    check(CHATD, &["--colour"], "chatd-unknown-flag.txt");
+    check(
+        CHATD,
+        &["--listen", "nowhere:at:all"],
+        "chatd-bad-address.txt",
+    );
+    check(CHATD, &["--greet-after", "soon"], "chatd-bad-time.txt");
+    check(
+        CHATD,
+        &["--listen", "127.0.0.1:0", "--data", "/dev/null/x"],
+        "chatd-bad-folder.txt",
+    );
+}
+
 #[test]
 fn chatc_says_in_one_line_what_is_wrong_with_its_flags() {
     check(CHATC, &["--colour"], "chatc-unknown-flag.txt");

@@ -23,6 +23,8 @@ const CUT: &[&[u8]] = &[
     b"NICK bob\n",
     b"JOIN more\nPART #more\n",
     b"JOIN unused\nNICK scissors\nNICK cut\nPART unused\n",
+    b"JOIN #more 0\nJOIN more AS shears\nSEEN #more 9007199254740991\nPART more\n",
+    b"HISTORY #more 5 after 0\nHISTORY more\nSEARCH #more first\n",
     b"ROOMS\n",
     b"WHO cut\n",
     b"TOPIC #cut on time\nTOPIC\nTOPIC -\n",

@@ -1,0 +1,292 @@
+//! What can be done with a data folder without its server or beside it: check, export, import, backup; and
+//! what a server keeps no longer.
+
+#[path = "support/peer.rs"]
+mod peer;
+#[allow(dead_code)] // another test program stops it gently
+#[path = "support/server.rs"]
+mod server;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use peer::{Peer, sha256};
+use server::Chatd;
+
+const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
+
+fn start(data: &Path, more: &[&str]) -> Chatd {
+    let mut flags = vec!["--data".to_owned(), data.display().to_string()];
+    flags.extend(more.iter().map(|flag| flag.to_string()));
+    Chatd::spawn(CHATD, &flags).expect("it starts")
+}
+
+/// Runs `chatd COMMAND --data DATA ARGS` with `input`.
+fn chatd(command: &str, data: &Path, args: &[&str], input: &[u8]) -> Output {
+    let mut child = Command::new("timeout")
+        .args(["30", CHATD, command, "--data"])
+        .arg(data)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("timeout runs");
+    let mut stdin = child.stdin.take().expect("it is piped");
+    let _ = stdin.write_all(input); // it may refuse before it has read all
+    drop(stdin);
+    child.wait_with_output().expect("it ends")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A folder with things said in two rooms, a topic, a file, and something taken back.
+fn filled(data: &Path) -> Chatd {
+    let server = start(data, &[]);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    ann.expect("MSG hello  there ", "OK MSG 1 ").unwrap();
+    ann.expect("TELL #ops disk full", "OK TELL 2 ").unwrap();
+    ann.expect("TOPIC all about tea", "OK TOPIC #lobby all about tea")
+        .unwrap();
+    ann.expect("MSG gone", "OK MSG 4 ").unwrap();
+    ann.expect("REMOVE 4", "OK REMOVE 4").unwrap();
+    ann.upload("a b.txt", b"hello\n", &sha256(b"hello\n"))
+        .unwrap();
+    ann.expect("ME waves", "OK ME 7 ").unwrap();
+    server
+}
+
+fn history(server: &Chatd) -> Vec<String> {
+    let mut peer = Peer::connect(server.address).unwrap();
+    peer.list("HISTORY #lobby 1000 after 0").unwrap().0
+}
+
+#[test]
+fn what_is_exported_can_be_taken_in_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    let server = filled(&data);
+    let all = chatd("export", &data, &[], b"").stdout; // beside the server
+    assert_eq!(text(&all).lines().count(), 7, "{}", text(&all));
+    let ops = text(&chatd("export", &data, &["ops"], b"").stdout);
+    assert!(
+        ops.ends_with(" MSG #ops ann disk full\n") && ops.lines().count() == 1,
+        "{ops}"
+    );
+    let none = chatd("export", &data, &["nowhere"], b"");
+    assert_eq!(
+        (none.status.code(), &*text(&none.stderr)),
+        (Some(1), "chatd: there is no room #nowhere\n")
+    );
+
+    let said = history(&server);
+    drop(server);
+    let taken = chatd("import", &other, &[], &all);
+    assert_eq!(
+        text(&taken.stdout),
+        "7 events taken in\n",
+        "{}",
+        text(&taken.stderr)
+    );
+    assert_eq!(text(&chatd("export", &other, &[], b"").stdout), text(&all));
+    let server = start(&other, &[]);
+    assert_eq!(history(&server), said);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("TOPIC", "OK TOPIC #lobby all about tea")
+        .unwrap();
+    bob.expect("SEARCH THERE", "OK SEARCH 1").unwrap();
+    bob.expect("SEARCH gone", "OK SEARCH 0").unwrap();
+    bob.expect("MSG next", "OK MSG 8 ").unwrap();
+    let busy = chatd("import", &other, &[], &all);
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(
+        text(&busy.stderr).ends_with("another chatd is using it\n"),
+        "{}",
+        text(&busy.stderr)
+    );
+    drop(server);
+
+    // Once more: the ids are in use, so the same events come in under new ones, and refer to those.
+    chatd("import", &other, &[], &all);
+    let twice = text(&chatd("export", &other, &["lobby"], b"").stdout);
+    assert!(twice.contains(" REMOVE #lobby ann 12\n"), "{twice}");
+    let bad = chatd(
+        "import",
+        &other,
+        &[],
+        b"PAST 90 2026-11-22T11:22:05.007Z MSG #a b c\nhello\n",
+    );
+    assert_eq!(bad.status.code(), Some(1));
+    let why = "chatd: line 2 of the input is no PAST line; nothing was taken in\n";
+    assert_eq!(text(&bad.stderr), why);
+    assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
+}
+
+#[test]
+fn a_backup_of_a_running_server_is_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let server = filled(&data);
+    // Somebody talks on meanwhile.
+    let address = server.address;
+    let speaker = std::thread::spawn(move || {
+        let mut bob = Peer::named(address, "bob").unwrap();
+        for n in 0..500 {
+            bob.expect(&format!("MSG {n}"), "OK MSG ").unwrap();
+        }
+    });
+    let done = chatd("backup", &data, &[&copy.display().to_string()], b"");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    speaker.join().unwrap();
+    let check = chatd("check", &copy, &[], b"");
+    assert!(
+        check.status.success() && text(&check.stdout).ends_with(": all is well\n"),
+        "{}",
+        text(&check.stdout)
+    );
+    let now = history(&server);
+    drop(server);
+    let server = start(&copy, &[]);
+    let then = history(&server);
+    assert_eq!(then[..6], now[..6], "and of what bob said, the beginning");
+    let mut bob = Peer::connect(server.address).unwrap();
+    let fetched = bob
+        .download(6)
+        .unwrap()
+        .unwrap_or_else(|why| panic!("{why}"));
+    assert_eq!(fetched.bytes, b"hello\n");
+    let again = chatd("backup", &data, &[&copy.display().to_string()], b"");
+    assert_eq!(again.status.code(), Some(1), "it is never written over");
+}
+
+#[test]
+fn check_tells_what_is_wrong_and_repair_mends_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = filled(&data);
+    let mut ann = Peer::named(server.address, "bob").unwrap();
+    ann.upload("lost.txt", b"lost", &sha256(b"lost")).unwrap();
+    let busy = chatd("check", &data, &["--repair"], b"");
+    assert!(
+        text(&busy.stderr).ends_with("another chatd is using it\n"),
+        "{}",
+        text(&busy.stderr)
+    );
+    drop(ann);
+    drop(server);
+
+    let kept = data.join("files");
+    let (damaged, lost) = (kept.join(sha256(b"hello\n")), kept.join(sha256(b"lost")));
+    fs::write(damaged, b"hallo\n").unwrap();
+    fs::remove_file(lost).unwrap();
+    fs::write(kept.join(sha256(b"stray")), b"stray").unwrap();
+    fs::write(data.join("incoming/x.partial"), b"half").unwrap();
+    let check = |args: &[&str]| {
+        let output = chatd("check", &data, args, b"");
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, found) = check(&[]);
+    assert_eq!(code, Some(1));
+    for fault in [
+        "file 6 (a b.txt): its bytes are damaged\n",
+        "file 8 (lost.txt): its bytes are missing\n",
+        ": bytes of no file\n",
+        ": left over from a broken upload\n",
+        ": 4 faults\n",
+    ] {
+        assert!(found.contains(fault), "{fault:?} in {found}");
+    }
+    assert!(
+        check(&["--repair"])
+            .1
+            .ends_with(": 4 faults, mended as far as it can be\n")
+    );
+    let (code, found) = check(&[]);
+    assert!(
+        code == Some(0) && found.ends_with(": all is well\n"),
+        "{found}"
+    );
+    let server = start(&data, &[]);
+    let mut bob = Peer::connect(server.address).unwrap();
+    bob.expect("FILES", "OK FILES 0").unwrap();
+    bob.expect("SEARCH there", "OK SEARCH 1").unwrap();
+    bob.expect("DOWNLOAD 6", "ERR DOWNLOAD no-such-file ")
+        .unwrap();
+}
+
+/// Asks until `is_so`, or fails in the end.
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let late = Instant::now() + Duration::from_secs(20);
+    while !is_so() {
+        assert!(Instant::now() < late, "not so in time: {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_is_too_old_or_too_much_goes_and_a_resumed_reader_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let old = "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann long ago\n\
+               PAST 2 2020-01-01T00:00:01.000Z MSG #lobby ann also long ago\n";
+    chatd("import", &data, &[], old.as_bytes());
+    let server = start(&data, &["--keep", "7", "--trim-every", "50ms"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("MSG today", "OK MSG 3 ").unwrap();
+    until("the old goes", || {
+        bob.list("HISTORY").unwrap().1 == "OK HISTORY 1"
+    });
+    bob.expect("SEARCH long", "OK SEARCH 0").unwrap();
+    let (lines, _) = Peer::connect(server.address)
+        .unwrap()
+        .list("JOIN lobby 1")
+        .unwrap();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(lines[0], "GAP #lobby");
+    assert!(lines[1].ends_with(" MSG #lobby bob today"), "{lines:?}");
+    drop((bob, server));
+
+    // The folder holds some 150 KiB when it is empty, so the file does not fit in and the message does.
+    let server = start(&data, &["--keep-bytes", "400KiB", "--trim-every", "50ms"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    let large = vec![7; 500 << 10];
+    bob.upload("large", &large, &sha256(&large)).unwrap();
+    until("the large file goes", || {
+        bob.list("FILES").unwrap().1 == "OK FILES 0"
+    });
+    let blob = data.join("files").join(sha256(&large));
+    until("its bytes go", || !blob.exists());
+    bob.expect("MSG still here", "OK MSG ").unwrap();
+    let (lines, _) = bob.list("HISTORY 1").unwrap();
+    assert!(lines[0].ends_with("still here"), "{lines:?}");
+}
+
+#[test]
+fn all_files_together_are_bounded_by_the_quota() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = start(&data, &["--quota", "10"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    let put = |bob: &mut Peer, bytes: &[u8]| bob.upload("f", bytes, &sha256(bytes)).unwrap();
+    assert!(put(&mut bob, b"123456").starts_with("OK UPLOAD 1 "));
+    assert!(put(&mut bob, b"12345").starts_with("ERR UPLOAD quota "));
+    assert!(put(&mut bob, b"1234").starts_with("OK UPLOAD 2 "));
+    bob.expect("REMOVE 1", "OK REMOVE 1").unwrap();
+    assert!(put(&mut bob, b"12345").starts_with("OK UPLOAD 4 "));
+    // One of unknown length is refused when it gets there.
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    ann.send("UPLOAD pipe *\nmore than ten bytes").unwrap();
+    ann.end().unwrap();
+    assert!(ann.reply().unwrap().starts_with("ERR UPLOAD quota "));
+    drop(server);
+    // It is known after a restart too.
+    let server = start(&data, &["--quota", "10"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    assert!(put(&mut bob, b"12").starts_with("ERR UPLOAD quota "));
+    assert!(put(&mut bob, b"1").starts_with("OK UPLOAD "));
+}
