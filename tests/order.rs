@@ -454,6 +454,57 @@ fn a_reader_far_behind_gets_everything_from_the_log() {
     }
 }
 
+#[test]
+fn what_is_no_longer_kept_leaves_one_gap_before_the_rest() {
+    let limits = Limits {
+        tail_bytes_max: 600,
+        memory_log_bytes_max: 2000,
+        ..Limits::default()
+    };
+    let mut server = Memory::with_limits(limits, usize::MAX);
+    let hello = "STAMPS on\nJOIN #a\n";
+    let [bob, alice] = [hello, "JOIN #a\nNICK alice\n"].map(|hello| {
+        let peer = server.open().unwrap();
+        server.push(peer, hello.as_bytes()).unwrap();
+        received(&mut server, peer);
+        peer
+    });
+    server.push(alice, b"MSG 0\n").unwrap();
+    let first = received(&mut server, bob)[0].clone();
+    let first = first.split(' ').nth(1).expect("a stamp").to_owned();
+    server.stall(bob, true);
+    for n in 1..100 {
+        server.push(alice, format!("MSG {n}\n").as_bytes()).unwrap();
+    }
+    let kept: Vec<String> = server.log_of("#a").into_iter().map(|r| r.line).collect();
+    assert!((5..50).contains(&kept.len()), "{} are kept", kept.len());
+    assert_eq!(kept.last().map(String::as_str), Some("MSG #a alice 99"));
+    let lines_of = |lines: &[String], mark: &str| -> Vec<String> {
+        let events = lines.iter().filter(|line| line.starts_with(mark));
+        events
+            .map(|line| line.splitn(4, ' ').nth(3).expect("an event").to_owned())
+            .collect()
+    };
+    // One that reads slowly.
+    server.stall(bob, false);
+    let lines = received(&mut server, bob);
+    assert_eq!(lines[0], "GAP #a");
+    assert_eq!(lines_of(&lines[1..], "LIVE "), kept);
+    assert_eq!(lines.len(), kept.len() + 1);
+    // One that comes back, and one that wants all there is.
+    for (id, gaps) in [(first.as_str(), 1), ("0", 0)] {
+        let carol = server.open().unwrap();
+        server
+            .push(carol, format!("JOIN #a {id}\n").as_bytes())
+            .unwrap();
+        let lines = received(&mut server, carol);
+        assert_eq!(lines.len(), gaps + kept.len() + 1, "{lines:#?}");
+        assert!(lines[..gaps].iter().all(|line| line == "GAP #a"));
+        assert_eq!(lines_of(&lines[gaps..], "PAST "), kept);
+        assert!(lines[lines.len() - 1].starts_with("OK JOIN #a "));
+    }
+}
+
 /// The log publishes on a thread of its own. So the tail may let go of lines between the write that sends
 /// them and the note that they are sent; they came twice.
 #[test]

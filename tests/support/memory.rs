@@ -95,6 +95,7 @@ impl Memory {
     /// The same with a log like one on disk: what is handed over is kept, and seen, only with the `late`th
     /// call from then, or when somebody waits.
     pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
+        let log = MemoryLog::new(STARTED_MS * 1000, limits.memory_log_bytes_max);
         let config = Config {
             listen: Vec::new(),
             data: None,
@@ -105,7 +106,7 @@ impl Memory {
         Self {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
-            log: MemoryLog::new(STARTED_MS * 1000, 64 << 20),
+            log,
             waiting: VecDeque::new(),
             late,
             calls: 0,
