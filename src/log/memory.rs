@@ -193,7 +193,7 @@ impl Log for MemoryLog {
         let Entry { room, draft } = entry;
         let mut state = self.state();
         // Two may have asked at the same time, and a file's bytes are let go of once.
-        if let What::Remove(removed, _) = &draft.what
+        if let What::Remove(removed, _) | What::Stored(removed, _) = &draft.what
             && state.is_removed(*removed)
         {
             return Some((draft, Err(Code::NoSuchFile)));

@@ -708,8 +708,11 @@ impl Writer {
         for (entry, time) in batch {
             ids.push(match (&entry.room, &entry.draft.what) {
                 (None, _) => Ok(None),
-                // Two may have asked at the same time, and a file's bytes are let go of once.
-                (Some(_), What::Remove(id, _)) if is_removed(&step, *id)? => Err(Code::NoSuchFile),
+                // Two may have asked at the same time, and a file's bytes are let go of once; a file that
+                // is taken back while it comes in does not become whole.
+                (Some(_), What::Remove(id, _) | What::Stored(id, _)) if is_removed(&step, *id)? => {
+                    Err(Code::NoSuchFile)
+                }
                 (Some(room), _) => Ok(Some(insert(&step, rooms, room, &entry.draft, *time)?)),
             });
         }
