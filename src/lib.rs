@@ -7,13 +7,13 @@
 //! # From a line to its readers
 //!
 //! ```text
-//! socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append
-//!                                                                                        │
-//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat <──────┘ kept
+//! socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append ─> log
+//!                                                                                                     │
+//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::publish <── kept ──┘
 //! ```
 //!
 //! A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
-//! slow one costs a number. What is said is kept first and seen then.
+//! slow one costs a number; what it has missed is in the log. What is said is kept first and seen then.
 //!
 //! # The modules
 //!
@@ -23,14 +23,16 @@
 //! | [`tail`] | the newest events of a room, encoded once | rooms, connections |
 //! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
 //! | [`session`] | one connection's state, replies in order, dialects | the same |
+//! | [`log`] | what was said: kept on disk or in memory, read back, searched | sockets, sessions |
 //! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
 //! | [`config`] | limits, each with its default and reason | |
+//! | [`offline`] | check, export, import and backup of a data folder | sockets |
 //! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
 //! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
 //!
-//! Dependencies point one way: `chat` uses `protocol` and `tail`, `session` uses `chat`, `server` joins all
-//! of them with `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
+//! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's words for what it keeps;
+//! `session` uses `chat` and asks the log through effects; `server` joins all of them with `log` and `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
 //! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
 //! they are told (`tests/tidy.rs` checks it).
 
