@@ -8,6 +8,7 @@ mod digest;
 pub mod event;
 pub mod line;
 pub mod name;
+pub mod people;
 pub mod request;
 pub mod text;
 mod time;

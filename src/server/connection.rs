@@ -20,7 +20,7 @@ use tracing::debug;
 use super::Server;
 use super::world::World;
 use crate::chat::Now;
-use crate::protocol::line::{Item, LineDecoder};
+use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::output::Batch;
 use crate::session::{Effect, Session};
 
@@ -205,24 +205,21 @@ impl Connection {
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
         let limits = &self.server.config.limits;
-        if let Some((line, end)) = self.session.take_held(&mut world.chat) {
-            match self.session.apply(&line, end, &mut world.chat, now) {
-                None => {}
-                Some(Effect::Append(draft)) => world.append(draft, now),
-                Some(effect) => return (bytes, Some(effect)),
-            }
+        if let Some((line, end)) = self.session.take_held(&mut world.chat)
+            && let Some(effect) = apply(&mut self.session, &line, end, world, now)
+        {
+            return (bytes, Some(effect));
         }
         while self.session.takes_lines(limits)
             && let Some(item) = self.decoder.next(&mut bytes)
         {
-            let chat = &mut world.chat;
             match item {
-                Item::Line { bytes: line, end } => match self.session.apply(line, end, chat, now) {
-                    None => {}
-                    Some(Effect::Append(draft)) => world.append(draft, now),
-                    Some(effect) => return (bytes, Some(effect)),
-                },
-                Item::TooLong { head } => self.session.skipped(head, chat, now),
+                Item::Line { bytes: line, end } => {
+                    if let Some(effect) = apply(&mut self.session, line, end, world, now) {
+                        return (bytes, Some(effect));
+                    }
+                }
+                Item::TooLong { head } => self.session.skipped(head, &mut world.chat, now),
                 Item::Telnet(answer) => self.session.answer_telnet(answer),
             }
         }
@@ -232,15 +229,15 @@ impl Connection {
     /// The client's last line counts without its end; then the session learns that it was the last, at
     /// once or, when a file is to be moved first, after that.
     fn tell_end(&mut self, world: &mut World, now: Now) -> Option<Effect> {
-        let chat = &mut world.chat;
         match self.decoder.finish() {
             None | Some(Item::Telnet(_)) => {}
-            Some(Item::TooLong { head }) => self.session.skipped(head, chat, now),
-            Some(Item::Line { bytes, end }) => match self.session.apply(bytes, end, chat, now) {
-                None => {}
-                Some(Effect::Append(draft)) => world.append(draft, now),
-                Some(effect) => return Some(effect),
-            },
+            Some(Item::TooLong { head }) => self.session.skipped(head, &mut world.chat, now),
+            Some(Item::Line { bytes, end }) => {
+                let effect = apply(&mut self.session, bytes, end, world, now);
+                if effect.is_some() {
+                    return effect;
+                }
+            }
         }
         self.is_end_told = true;
         self.session.end_of_input(&mut world.chat, now);
@@ -420,5 +417,22 @@ impl Connection {
             Timer::after(patience).await;
         };
         future::or(drained, late).await;
+    }
+}
+
+/// Applies a line; what is said goes to the log at once, and any other effect comes back.
+fn apply(
+    session: &mut Session,
+    line: &[u8],
+    end: LineEnd,
+    world: &mut World,
+    now: Now,
+) -> Option<Effect> {
+    match session.apply(line, end, &mut world.chat, now) {
+        Some(Effect::Append(draft)) => {
+            world.append(draft, now);
+            None
+        }
+        effect => effect,
     }
 }

@@ -58,6 +58,20 @@ pub(super) struct Replay {
     enters: Option<RoomId>,
 }
 
+impl Replay {
+    /// What `HISTORY` gives of a span: so many events at most.
+    fn history(room: Arc<RoomName>, span: Span, left: usize) -> Self {
+        Self {
+            verb: Verb::History,
+            room,
+            span,
+            left,
+            count: 0,
+            enters: None,
+        }
+    }
+}
+
 impl Session {
     /// Asks, and takes no line until [`Self::answered`].
     fn ask(&mut self, asked: Asked, question: Question) -> Option<Effect> {
@@ -81,14 +95,7 @@ impl Session {
                     after: id,
                     up_to: EventId::MAX.get(),
                 };
-                return self.replay(Replay {
-                    verb: Verb::History,
-                    room,
-                    span,
-                    left: count,
-                    count: 0,
-                    enters: None,
-                });
+                return self.replay(Replay::history(room, span, count));
             }
         };
         let asked = Asked::Newest {
@@ -260,14 +267,7 @@ impl Session {
                 return self.replayed(replay, &records, chat);
             }
             (Asked::Newest { room, count }, Answer::Span(span)) => {
-                return self.replay(Replay {
-                    verb: Verb::History,
-                    room,
-                    span,
-                    left: count,
-                    count: 0,
-                    enters: None,
-                });
+                return self.replay(Replay::history(room, span, count));
             }
             (Asked::Search, Answer::Records(records)) => {
                 self.push_past(&records.records, chat);

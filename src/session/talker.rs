@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use super::Session;
+use crate::protocol::people::describe;
 use crate::protocol::request::Refusal;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
@@ -72,7 +73,7 @@ pub(super) fn write_event(
         (false, _) => text.push_str("(private) "),
     }
     let _ = write!(text, "[{}] ", local(time, utc_offset_s).strftime("%H:%M"));
-    write_what(&event, &mut text);
+    text.push_str(&describe(&event, size));
     out.extend_from_slice(text.as_bytes());
 }
 
@@ -85,60 +86,8 @@ pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Ve
         "[{}] ",
         local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M")
     );
-    write_what(&event, &mut text);
+    text.push_str(&describe(&event, size));
     out.extend_from_slice(text.as_bytes());
-}
-
-fn write_what(event: &Event<'_>, text: &mut String) {
-    // Writing to a `String` does not fail.
-    let _ = match event {
-        Event::Msg {
-            nick, text: said, ..
-        } => write!(text, "<{nick}> {said}"),
-        Event::Me {
-            nick, text: done, ..
-        } => write!(text, "* {nick} {done}"),
-        Event::File {
-            nick,
-            file,
-            length,
-            name,
-            ..
-        } => {
-            let length = length.map_or_else(|| "still coming".into(), size);
-            write!(
-                text,
-                "-- {nick} put a file here: {name}, {length}; /download {file}"
-            )
-        }
-        Event::Stored {
-            nick, file, length, ..
-        } => {
-            write!(text, "-- {nick}'s file {file} is whole: {}", size(*length))
-        }
-        Event::Topic {
-            nick, text: topic, ..
-        } if topic.is_empty() => {
-            write!(text, "-- {nick} cleared the topic")
-        }
-        Event::Topic {
-            nick, text: topic, ..
-        } => write!(text, "-- {nick} set the topic: {topic}"),
-        Event::Remove { nick, id, .. } => write!(text, "-- {nick} took back {id}"),
-        Event::Join { room, nick } => write!(text, "-- {nick} joined {room}"),
-        Event::Part {
-            room,
-            nick,
-            text: why,
-        } if why.is_empty() => write!(text, "-- {nick} left {room}"),
-        Event::Part {
-            room,
-            nick,
-            text: why,
-        } => write!(text, "-- {nick} left {room} ({why})"),
-        Event::Nick { old, new, .. } => write!(text, "-- {old} is now {new}"),
-        Event::Note { from, text: note } => write!(text, "** {from}: {note}"),
-    };
 }
 
 fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {

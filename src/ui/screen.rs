@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use crate::protocol::people::describe;
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
@@ -76,38 +77,7 @@ impl Screen {
 
     fn event(&self, event: &Event<'_>, at: Timestamp, now: Timestamp) -> String {
         let time = self.clock(at, now);
-        let text = match event {
-            Event::Msg { nick, text, .. } => format!("<{nick}> {text}"),
-            Event::Me { nick, text, .. } => format!("* {nick} {text}"),
-            Event::File {
-                nick,
-                file,
-                length,
-                name,
-                ..
-            } => {
-                let length = length.map_or("still coming".into(), |n| DecimalBytes(n).to_string());
-                format!("-- {nick} put a file here: {name}, {length}; /download {file}")
-            }
-            Event::Stored {
-                nick, file, length, ..
-            } => {
-                format!(
-                    "-- {nick}'s file {file} is whole: {}",
-                    DecimalBytes(*length)
-                )
-            }
-            Event::Topic { nick, text, .. } if text.is_empty() => {
-                format!("-- {nick} cleared the topic")
-            }
-            Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
-            Event::Remove { nick, id, .. } => format!("-- {nick} took back {id}"),
-            Event::Join { room, nick } => format!("-- {nick} joined {room}"),
-            Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
-            Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
-            Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
-            Event::Note { from, text } => format!("** {from}: {text}"),
-        };
+        let text = describe(event, |bytes| DecimalBytes(bytes).to_string());
         match event.place() {
             "*" => format!("[{time}] {text}"),
             place if Some(place) == self.room() => format!("[{time}] {text}"),

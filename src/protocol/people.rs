@@ -1,0 +1,44 @@
+//! Events in words for people: the same in talker mode, which the server writes, and in `chatc`.
+//!
+//! Says what happened, not when or where. Knows no terminal.
+
+use super::Event;
+
+/// What happened, as a person reads it; `size` writes a number of bytes.
+///
+/// ```
+/// use plainchat::protocol::{Event, people::describe};
+/// let event = Event::parse("ME #lobby bob waves").unwrap();
+/// assert_eq!(describe(&event, |bytes| bytes.to_string()), "* bob waves");
+/// ```
+pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
+    match event {
+        Event::Msg { nick, text, .. } => format!("<{nick}> {text}"),
+        Event::Me { nick, text, .. } => format!("* {nick} {text}"),
+        Event::File {
+            nick,
+            file,
+            length,
+            name,
+            ..
+        } => {
+            let length = length.map_or_else(|| "still coming".into(), size);
+            format!("-- {nick} put a file here: {name}, {length}; /download {file}")
+        }
+        Event::Stored {
+            nick, file, length, ..
+        } => {
+            format!("-- {nick}'s file {file} is whole: {}", size(*length))
+        }
+        Event::Topic { nick, text, .. } if text.is_empty() => {
+            format!("-- {nick} cleared the topic")
+        }
+        Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
+        Event::Remove { nick, id, .. } => format!("-- {nick} took back {id}"),
+        Event::Join { room, nick } => format!("-- {nick} joined {room}"),
+        Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
+        Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
+        Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
+        Event::Note { from, text } => format!("** {from}: {text}"),
+    }
+}
