@@ -29,6 +29,7 @@
 //! | [`offline`] | check, export, import and backup of a data folder | sockets |
 //! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
 //! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
+//! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one | what they say |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
 //!
 //! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's words for what it keeps;
@@ -46,4 +47,5 @@ pub mod protocol;
 pub mod server;
 pub mod session;
 pub mod tail;
+pub mod transport;
 pub mod ui;

@@ -6,13 +6,13 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use async_io::{Async, Timer};
+use async_io::Timer;
 use event_listener::EventListener;
 use futures_lite::future;
 use tracing::debug;
@@ -23,6 +23,7 @@ use crate::chat::Now;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::output::Batch;
 use crate::session::{Effect, Session};
+use crate::transport::{Carrier, Input};
 
 /// How many bytes are read at once: as many as a write carries.
 const READ_BYTES: usize = 64 << 10;
@@ -39,7 +40,7 @@ thread_local! {
 /// A client.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
-    pub(super) stream: Async<TcpStream>,
+    pub(super) carrier: Carrier,
     pub(super) session: Session,
     decoder: LineDecoder,
     /// What was read and cannot be taken yet; empty, and without memory, as a rule.
@@ -75,12 +76,8 @@ enum Next {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn open(
-        server: Arc<Server>,
-        stream: Async<TcpStream>,
-        peer: SocketAddr,
-    ) -> io::Result<Box<Self>> {
-        let local = stream.get_ref().local_addr()?;
+    pub fn open(server: Arc<Server>, carrier: Carrier, peer: SocketAddr) -> io::Result<Box<Self>> {
+        let local = carrier.local_addr()?;
         let now = server.clock.now();
         let mut world = server.world();
         let id = world.sit_down();
@@ -93,7 +90,7 @@ impl Connection {
         // Boxed, since a future holds what it was given twice.
         Ok(Box::new(Self {
             server,
-            stream,
+            carrier,
             session,
             decoder: LineDecoder::default(),
             input: Vec::new(),
@@ -249,9 +246,7 @@ impl Connection {
         if self.alarm.is_some_and(|alarm| alarm <= now.uptime) {
             self.alarm = None;
             self.session.on_time(&mut world.chat, now);
-            if self.is_end_told
-                && matches!(self.stream.get_ref().take_error(), Ok(Some(_)) | Err(_))
-            {
+            if self.is_end_told && self.carrier.is_broken() {
                 self.is_deaf = true;
                 self.session.lost(&mut world.chat, now);
             }
@@ -260,22 +255,23 @@ impl Connection {
 
     /// Reads once; 0 when there is nothing now or never again.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
-        match self.stream.get_ref().read(buffer) {
-            Ok(0) => {
+        match self.carrier.read(buffer) {
+            Ok(Input::End) => {
                 self.end_input();
                 0
             }
-            Ok(n) => {
-                // A short read has emptied the socket: the next one would only say so.
-                self.is_readable = n == buffer.len();
+            Ok(Input::Bytes {
+                count,
+                may_have_more,
+            }) => {
+                self.is_readable = may_have_more;
                 self.session.spoke();
-                n
+                count
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                 self.is_readable = false;
                 0
             }
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => 0,
             Err(_) => {
                 // What came before the reset was read before this. Half a line may have been cut: it goes.
                 self.decoder = LineDecoder::default();
@@ -305,7 +301,7 @@ impl Connection {
                 self.session.fill(&mut world.chat, batch);
                 drop(world);
                 if batch.is_empty() {
-                    return;
+                    return self.flush_carrier();
                 }
                 let taken = self.write(batch.bytes());
                 self.session.sent(&mut server.world().chat, batch, taken);
@@ -313,25 +309,33 @@ impl Connection {
         });
     }
 
-    /// Writes once, or until the socket takes no more; returns how many bytes it took.
+    /// Writes once, or until the carrier takes no more; returns how many bytes it took.
     fn write(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
-            match self.stream.get_ref().write(rest) {
+            match self.carrier.write(rest) {
                 Ok(n) => taken += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    self.is_blocked = true;
-                    break;
-                }
-                Err(_) => {
-                    // It reads no more, but what it has said still counts.
-                    self.is_deaf = true;
+                Err(e) => {
+                    self.note_write_error(&e);
                     break;
                 }
             }
         }
         taken
+    }
+
+    fn flush_carrier(&mut self) {
+        if let Err(e) = self.carrier.flush() {
+            self.note_write_error(&e);
+        }
+    }
+
+    fn note_write_error(&mut self, e: &io::Error) {
+        match e.kind() {
+            io::ErrorKind::WouldBlock => self.is_blocked = true,
+            // It reads no more, but what it has said still counts.
+            _ => self.is_deaf = true,
+        }
     }
 
     /// It reads so slowly that the log must be read for it.
@@ -350,12 +354,12 @@ impl Connection {
             let mut is_ready = false;
             if self.is_blocked {
                 // News can wait until there is space; whatever comes then goes out together.
-                if self.stream.poll_writable(cx).is_ready() {
+                if self.carrier.poll_writable(cx).is_ready() {
                     self.is_blocked = false;
                     is_ready = true;
                 }
             }
-            if reads && self.stream.poll_readable(cx).is_ready() {
+            if reads && self.carrier.poll_readable(cx).is_ready() {
                 self.is_readable = true;
                 is_ready = true;
             }
@@ -390,28 +394,19 @@ impl Connection {
     /// Ends the server's side first, then reads and drops what still comes: closing at once would reset
     /// the connection, and the last line be lost with it.
     async fn hang_up(&mut self) {
-        if self.stream.get_ref().shutdown(Shutdown::Write).is_err() || self.has_ended {
-            return;
-        }
         let limits = &self.server.config.limits;
         let patience = match self.server.world().is_stopping {
             true => limits.stop_within / 4,
             false => limits.drain_for,
         };
+        let carrier = &mut self.carrier;
+        let has_ended = self.has_ended;
         let drained = async {
-            let mut buffer = [0; 512];
-            loop {
-                match self.stream.get_ref().read(&mut buffer) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        if self.stream.readable().await.is_err() {
-                            break;
-                        }
-                    }
-                    Err(_) => break,
-                }
+            if carrier.close_output().await.is_err() || has_ended {
+                return;
             }
+            let mut buffer = [0; 512];
+            while let Ok(Input::Bytes { .. }) = carrier.read_some(&mut buffer).await {}
         };
         let late = async {
             Timer::after(patience).await;

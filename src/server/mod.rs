@@ -30,6 +30,7 @@ use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, Outcome};
 use crate::protocol::{EventId, Time};
+use crate::transport::Carrier;
 use connection::Connection;
 use world::World;
 
@@ -311,7 +312,7 @@ fn welcome(
     if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
         return;
     }
-    let Ok(connection) = Connection::open(server.clone(), stream, peer) else {
+    let Ok(connection) = Connection::open(server.clone(), Carrier::Tcp(stream), peer) else {
         return; // it has gone already
     };
     executor.spawn(connection.run()).detach();

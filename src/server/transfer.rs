@@ -61,8 +61,12 @@ impl Connection {
                 return self.session.flushed(&mut self.server.world().chat, now);
             }
 
-            Effect::Receive(upload) => self.receive_upload(upload).await,
+            Effect::Receive(upload) => {
+                self.carrier.expect_bytes(upload.length);
+                self.receive_upload(upload).await;
+            }
             Effect::Discard(length) => {
+                self.carrier.expect_bytes(length);
                 self.discard(length).await;
                 self.session.discarded();
             }
@@ -271,7 +275,8 @@ impl Connection {
                 };
                 let header = format!("DATA {id} {wanted} - {}\n", live.name);
                 let bytes = [header.as_bytes(), &piece].concat();
-                self.is_deaf |= self.write_all(&bytes).await.is_err();
+                self.carrier.bytes_follow(piece.len() as u64);
+                self.is_deaf |= self.carrier.write_all(&bytes).await.is_err();
                 offset += wanted as u64;
                 continue;
             }
@@ -456,8 +461,9 @@ impl Connection {
         };
         let mut left = length.saturating_sub(offset);
         let mut piece = format!("DATA {id} {left} {digest} {name}\n").into_bytes();
+        self.carrier.bytes_follow(left);
         while !self.is_deaf {
-            if !piece.is_empty() && self.write_all(&piece).await.is_err() {
+            if !piece.is_empty() && self.carrier.write_all(&piece).await.is_err() {
                 self.is_deaf = true;
             }
             if left == 0 {
@@ -480,18 +486,6 @@ impl Connection {
             left -= wanted as u64;
         }
         self.session.sent_file(id);
-    }
-
-    async fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let written = self
-                .stream
-                .write_with(|mut stream| io::Write::write(&mut stream, rest))
-                .await?;
-            rest = rest.get(written..).unwrap_or_default();
-        }
-        Ok(())
     }
 }
 
