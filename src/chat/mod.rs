@@ -158,6 +158,8 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
     news: Vec<Place>,
+    /// How many bytes of lines those have.
+    fresh_bytes: usize,
     /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
     answered: Vec<PeerId>,
     /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
@@ -188,6 +190,7 @@ impl Chat {
             file_bytes: 0,
             released: Vec::new(),
             news: Vec::new(),
+            fresh_bytes: 0,
             answered: Vec::new(),
             announcing: VecDeque::new(),
             freeing: VecDeque::new(),
@@ -345,6 +348,7 @@ impl Chat {
         if !std::mem::replace(&mut tail.is_news, true) {
             self.news.push(place);
         }
+        self.fresh_bytes += line.len() + 1;
         Some(seq)
     }
 
@@ -361,9 +365,20 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
+    /// Whether [`Self::take_news`] would name anybody.
+    pub fn has_news(&self) -> bool {
+        !self.news.is_empty() || !self.answered.is_empty()
+    }
+
+    /// How many bytes of lines nobody has been woken for.
+    pub fn fresh_bytes(&self) -> usize {
+        self.fresh_bytes
+    }
+
     /// Calls `wake` for every connection that has something to read or was answered since the last call;
     /// one that is in several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
+        self.fresh_bytes = 0;
         self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {

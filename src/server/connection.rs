@@ -48,6 +48,8 @@ pub(super) struct Connection {
     alarm: Option<Duration>,
     /// The socket may have something to read.
     pub(super) is_readable: bool,
+    /// It was read, and has not been written to since.
+    has_read: bool,
     /// The socket takes no more for now.
     is_blocked: bool,
     /// Nobody reads what is written any more.
@@ -65,11 +67,7 @@ pub(super) struct Connection {
 /// What a connection does next.
 enum Next {
     Again,
-    Wait {
-        reads: bool,
-    },
-    /// Boxed: the task holds this while it waits, so it is to be small.
-    Transfer(Box<Effect>),
+    Wait { reads: bool },
     CatchUp,
     HangUp,
 }
@@ -96,6 +94,7 @@ impl Connection {
             input: Vec::new(),
             alarm: None,
             is_readable: true, // a script has often spoken before it is accepted
+            has_read: false,
             is_blocked: false,
             is_deaf: false,
             has_ended: false,
@@ -108,11 +107,19 @@ impl Connection {
     /// Talks with the client until either has enough.
     pub async fn run(mut self: Box<Self>) {
         loop {
-            match self.step() {
+            if let Some(effect) = self.take_input() {
+                // Boxed, as all that is rare, so that the task of one that only talks is small.
+                Box::pin(self.transfer(effect)).await;
+                continue;
+            }
+            if std::mem::take(&mut self.has_read) {
+                // All others that can be read are, before this one is written to: then one write carries
+                // its replies and what they said.
+                future::yield_now().await;
+            }
+            match self.write_out() {
                 Next::Again => future::yield_now().await,
                 Next::Wait { reads } => self.wait(reads).await,
-                // Boxed, as all that is rare, so that the task of one that only talks is small.
-                Next::Transfer(effect) => Box::pin(self.transfer(*effect)).await,
                 Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
             }
@@ -126,11 +133,9 @@ impl Connection {
         debug!(?id, "ended");
     }
 
-    /// Does what can be done without waiting.
-    fn step(&mut self) -> Next {
-        if let Some(effect) = self.take_input() {
-            return Next::Transfer(Box::new(effect));
-        }
+    /// Writes what can be written without waiting, and tells what comes then.
+    fn write_out(&mut self) -> Next {
+        self.server.world().looks(self.session.peer());
         self.flush();
         if !self.is_blocked && self.wants_past() {
             return Next::CatchUp;
@@ -157,8 +162,10 @@ impl Connection {
         let takes_lines = self.session.takes_lines(&server.config.limits);
         SCRATCH.with_borrow_mut(|(buffer, _)| {
             let mut read = 0;
-            if carried.is_empty() && self.is_readable && takes_lines && !self.has_ended {
+            let may_read = carried.is_empty() && self.is_readable && takes_lines;
+            if may_read && !self.has_ended && !server.world().is_full() {
                 read = self.read(buffer);
+                self.has_read = true;
             }
             let bytes = match carried.is_empty() {
                 true => buffer.get(..read).unwrap_or_default(),
@@ -242,7 +249,6 @@ impl Connection {
     }
 
     fn on_time(&mut self, world: &mut World, now: Now) {
-        world.looks(self.session.peer());
         if self.alarm.is_some_and(|alarm| alarm <= now.uptime) {
             self.alarm = None;
             self.session.on_time(&mut world.chat, now);

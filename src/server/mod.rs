@@ -19,7 +19,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
-use smol::Executor;
+use smol::{Executor, Task};
 use tracing::{info, warn};
 
 use crate::chat::{Draft, Now};
@@ -150,7 +150,7 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         listeners.push(listen::bind(*addr).map_err(|e| Error::Listen(*addr, e))?);
     }
     let signals = Signals::new([Signal::Int, Signal::Term]);
-    let mut signals = signals.map_err(|e| Error::System("listen for signals", e))?;
+    let signals = signals.map_err(|e| Error::System("listen for signals", e))?;
 
     let config = Arc::new(config);
     let clock = Clock {
@@ -199,19 +199,26 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         }
         let timing = executor.spawn(world::keep_time(server.clone()));
         let trimming = executor.spawn(trim(server.clone()));
+        let pulse = executor.spawn(world::pulse(server.clone()));
         listening(&addresses);
-        signals.next().await;
+        let signals = next_signal(&executor, signals).await;
         info!("stopping");
         drop(accepting);
-        let stop = stop(&server);
-        let again = async {
-            signals.next().await;
-        };
-        future::or(stop, again).await;
-        drop((timing, trimming));
+        let again = next_signal(&executor, signals);
+        future::or(stop(&server), async { drop(again.await) }).await;
+        drop((timing, trimming, pulse));
         Ok(())
     };
     smol::block_on(executor.run(serving))
+}
+
+/// Waits for a signal in a task of its own: the root future is polled each time that anything happens, and
+/// asking for signals there costs two reads of a pipe a message.
+fn next_signal(executor: &Executor<'static>, mut signals: Signals) -> Task<Signals> {
+    executor.spawn(async move {
+        signals.next().await;
+        signals
+    })
 }
 
 /// Takes out what is to be kept no longer, now and every now and then.

@@ -14,6 +14,7 @@ use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
 use crate::protocol::{Digest, EventId, RoomName};
+use crate::session::output::BATCH_BYTES_MAX;
 
 /// The chat, and who waits for it.
 ///
@@ -28,6 +29,8 @@ pub(super) struct World {
     /// What the timekeeper waits for, and how it is told of something earlier.
     next_alarm: Option<Duration>,
     timekeeper: Option<Waker>,
+    /// How the task is told that hands news on, unless it knows.
+    pulse: Option<Waker>,
     pub log: Arc<dyn Log>,
     /// The server ends; so does every connection, once what it read is answered.
     pub is_stopping: bool,
@@ -49,6 +52,7 @@ impl World {
             alarms: BTreeSet::new(),
             next_alarm: None,
             timekeeper: None,
+            pulse: None,
             log,
             is_stopping: false,
         }
@@ -99,15 +103,14 @@ impl World {
         }
     }
 
-    /// Wakes whoever has something to read or to do by now; called at the end of each change. Returns
-    /// the digests that a file less has, for the store.
+    /// Has those woken who have something to read or to do by now; called at the end of each change.
+    /// Returns the digests that a file less has, for the store.
     pub fn settle(&mut self) -> Vec<Digest> {
-        let Self { chat, seats, .. } = self;
-        chat.take_news(|peer| {
-            if let Some(seat) = seats.get_mut(peer.slot()) {
-                seat.wake();
-            }
-        });
+        if self.chat.has_news()
+            && let Some(pulse) = self.pulse.take()
+        {
+            pulse.wake();
+        }
         let next = self.first_alarm();
         if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))
             && let Some(timekeeper) = &self.timekeeper
@@ -115,6 +118,22 @@ impl World {
             timekeeper.wake_by_ref();
         }
         self.chat.take_released()
+    }
+
+    /// Wakes everyone who has something to read.
+    fn hand_on(&mut self) {
+        let Self { chat, seats, .. } = self;
+        chat.take_news(|peer| {
+            if let Some(seat) = seats.get_mut(peer.slot()) {
+                seat.wake();
+            }
+        });
+    }
+
+    /// Whether as much has been said as one write carries: before more is read, its readers get it, or they
+    /// would fall out of the tail through no fault of theirs.
+    pub fn is_full(&self) -> bool {
+        self.chat.fresh_bytes() >= BATCH_BYTES_MAX
     }
 
     /// Marks that `peer` looks at all there is for it now.
@@ -218,6 +237,19 @@ pub(super) async fn keep_time(server: Arc<Server>) {
                 return Poll::<()>::Pending;
             }
         }
+    })
+    .await;
+}
+
+/// Wakes the readers of what was said, for ever: all of them once for all that has come by then. As a task
+/// it gets its turn after those that could be read when it was woken, so every client is read before
+/// anybody is written to, and each write carries what they said together.
+pub(super) async fn pulse(server: Arc<Server>) {
+    poll_fn(|cx| {
+        let mut world = server.world();
+        world.hand_on();
+        world.pulse = Some(cx.waker().clone());
+        Poll::<()>::Pending
     })
     .await;
 }
