@@ -3,7 +3,7 @@
 //!     cargo bench --bench kept
 //!
 //! `OK` means kept, so a message cannot be answered faster than the disk has it. What the server adds to
-//! that (sockets, lines, threads, the room) is what this shows: the bare loop has the same tables, index,
+//! that (sockets, lines, threads, the room) is what this shows: the bare loop has the same tables,
 //! settings and messages, and as many messages a transaction as the server had in the run before it.
 //! Both run in turns, so that whatever else the machine does meets both.
 
@@ -275,11 +275,8 @@ fn bare_loop(texts: &[String], batch: usize) -> Result<f64, Box<dyn std::error::
             let mut event = step.prepare_cached(
                 "INSERT INTO events (room, time, verb, nick, text) VALUES (?1, ?2, 'MSG', 'speaker0', ?3)",
             )?;
-            let mut index =
-                step.prepare_cached("INSERT INTO words (rowid, room, text) VALUES (?1, ?2, ?3)")?;
             for text in texts {
                 event.execute(params![room, 1_700_000_000_000_i64, text])?;
-                index.execute(params![step.last_insert_rowid(), room.to_string(), text])?;
             }
         }
         step.commit()?;

@@ -186,7 +186,8 @@ impl fmt::Display for Fault {
 
 /// Looks at everything in a data folder: the database, and every file's length and digest. With `repair`,
 /// files whose bytes are not what they were are taken out of the log's list of files (what is left of them
-/// moves to `damaged`), strays and left-overs go, and the search index is made anew.
+/// moves to `damaged`), strays and left-overs go, and the next server makes the search
+/// index anew.
 ///
 /// # Errors
 /// When the folder cannot be read or, for a repair, a server uses it.
@@ -244,7 +245,7 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
                 fs::remove_file(path).map_err(|e| Error::Io(path.clone(), e))?;
             }
         }
-        log.index_anew().map_err(failed)?;
+        log.forget_words().map_err(failed)?;
     }
     Ok(faults)
 }

@@ -112,6 +112,7 @@ impl Promises {
             };
             self.check_room(peer, room, name, after)?;
         }
+        check_search(peer, &fresh)?;
         for (id, event) in fresh {
             let known = self.known.get(&id).map(|(_, line)| line);
             let is_same = known.is_some_and(|known| is_same(known, &event));
@@ -272,4 +273,26 @@ fn is_same(now: &str, before: &str) -> bool {
     let mut words = before.splitn(6, ' ');
     let file: Vec<&str> = words.by_ref().take(5).collect();
     file.first() == Some(&"FILE") && now == format!("{} -", file.join(" "))
+}
+
+/// A search finds the last that was said in each room: at the kill the index hardly had that.
+fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()> {
+    for room in ROOMS {
+        let said = |event: &str| Some(event.strip_prefix("MSG ")?.strip_prefix(room)?.to_owned());
+        let last = fresh
+            .iter()
+            .rev()
+            .find_map(|(id, event)| Some((id, said(event)?)));
+        let Some((id, text)) = last else {
+            continue;
+        };
+        // ` p0 <round> <n> xxx`
+        let words: Vec<&str> = text.split(' ').skip(2).take(2).collect();
+        let (lines, reply) = peer.list(&format!("SEARCH {room} {}", words.join(" ")))?;
+        let is_found = |line: &String| past(line).is_some_and(|(found, _)| found == *id);
+        if !lines.iter().any(is_found) {
+            return Err(other(format!("{reply}: a search does not find {id}{text}")));
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,234 @@
+//! The log on disk: SQLite in WAL mode, written by one thread with group commit.
+//!
+//! The writer takes all that waits, commits it in one transaction with one sync (`synchronous=FULL`), and
+//! only then hands the batch to the sink: what anybody has seen or been promised survives a crash, and the
+//! order of a room is the order of its ids. Readers have connections of their own, which WAL never blocks.
+
+mod read;
+mod schema;
+mod upkeep;
+mod words;
+mod writer;
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::mem::take;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+
+use rusqlite::Connection;
+
+pub use self::schema::lock;
+pub use self::upkeep::Imported;
+
+use self::words::Words;
+use self::writer::{Waiting, Writer};
+use super::{
+    Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink, Span,
+};
+use crate::chat::{Draft, NewFile};
+use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+
+/// A log in a folder.
+pub struct SqliteLog {
+    folder: PathBuf,
+    /// The writer's queue; `None` once it is to end.
+    queue: Mutex<Option<Sender<Waiting>>>,
+    /// Follows the log; `None` where another process does.
+    words: Option<Arc<Words>>,
+    /// The writer's, and the one that follows it.
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    readers: Mutex<Vec<Connection>>,
+    /// Held while the folder is in use; `None` for one that only looks on.
+    _lock: Option<File>,
+}
+
+fn path(folder: &Path) -> PathBuf {
+    folder.join("chat.db")
+}
+
+impl SqliteLog {
+    /// Opens the log in `folder`, which is made if it is missing; `sink` gets every batch once it is kept.
+    ///
+    /// # Errors
+    /// When another server has it, it is too new, or it cannot be opened.
+    pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
+        let lock = lock(folder)?;
+        let log = path(folder);
+        let db = schema::open(&log)?;
+        let last = "SELECT coalesce(max(id), 0) FROM events";
+        let words = Arc::new(Words::new(
+            folder,
+            db.query_row(last, [], |row| row.get(0))?,
+        ));
+        let (queue, waiting) = channel();
+        let writer = Writer::new(db, folder.join("reserve"), words.clone());
+        let follower = words.clone();
+        let threads = vec![
+            thread("log", move || writer.run(&waiting, &sink))?,
+            thread("words", move || follower.follow(&log))?,
+        ];
+        Ok(Self {
+            folder: folder.to_owned(),
+            queue: Mutex::new(Some(queue)),
+            words: Some(words),
+            threads: Mutex::new(threads),
+            readers: Mutex::default(),
+            _lock: Some(lock),
+        })
+    }
+
+    /// Opens the log in `folder` to read it, beside a server that may be using it. Nothing can be appended.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be opened.
+    pub fn open_beside(folder: &Path) -> Result<Self, Error> {
+        let path = path(folder);
+        std::fs::metadata(&path)?;
+        drop(schema::open(&path)?); // brings it up to date, or says that it is too new
+        Ok(Self {
+            folder: folder.to_owned(),
+            queue: Mutex::new(None),
+            words: None,
+            threads: Mutex::default(),
+            readers: Mutex::default(),
+            _lock: None,
+        })
+    }
+
+    /// Runs `ask` on a connection for reading, which is kept for the next.
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        self.ask_mut(|db| ask(db))
+    }
+
+    fn ask_mut<T>(
+        &self,
+        ask: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let idle = self
+            .readers
+            .lock()
+            .expect("no thread panics while it holds this")
+            .pop();
+        let mut db = match idle {
+            Some(db) => db,
+            None => schema::open_again(&path(&self.folder))?,
+        };
+        let answer = ask(&mut db)?;
+        self.readers
+            .lock()
+            .expect("no thread panics while it holds this")
+            .push(db);
+        Ok(answer)
+    }
+}
+
+impl Drop for SqliteLog {
+    /// Waits until everything that was handed over is kept.
+    fn drop(&mut self) {
+        if let Ok(mut queue) = self.queue.lock() {
+            queue.take();
+        }
+        if let Some(words) = &self.words {
+            words.end();
+        }
+        let threads = self.threads.lock().map(|mut threads| take(&mut *threads));
+        for thread in threads.unwrap_or_default() {
+            // The writer itself may hold the last handle to the server, and so to this.
+            if thread.thread().id() != thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+    Ok(thread::Builder::new().name(name.into()).spawn(run)?)
+}
+
+impl Log for SqliteLog {
+    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
+        let queue = self
+            .queue
+            .lock()
+            .expect("no thread panics while it holds this");
+        let refused = match &*queue {
+            Some(queue) => queue.send((entry, time)).err().map(|e| e.0.0),
+            None => Some(entry),
+        };
+        // The writer has ended, which it does when the server does.
+        refused.map(|entry| (entry.draft, Err(Code::ShuttingDown)))
+    }
+
+    fn rooms(&self) -> Result<Vec<RoomRow>, Error> {
+        self.ask(read::rooms)
+    }
+
+    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error> {
+        self.ask(|db| read::read(db, room, span, count, bytes))
+    }
+
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
+        self.ask(|db| read::newest(db, room, before, count))
+    }
+
+    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error> {
+        if let Some(words) = &self.words {
+            words.catch_up();
+        }
+        self.ask(|db| {
+            words::attach(db, &self.folder)?;
+            read::search(db, room, words, count)
+        })
+    }
+
+    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+        self.ask(|db| read::files(db, room, after, count))
+    }
+
+    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error> {
+        self.ask(|db| read::file(db, id))
+    }
+
+    fn file_totals(&self) -> Result<FileTotals, Error> {
+        self.ask(read::file_totals)
+    }
+
+    fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
+        self.ask(read::digests)
+    }
+
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
+        self.ask(|db| read::origin(db, id))
+    }
+
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+        self.ask(read::unfinished)
+    }
+
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
+        self.ask(|db| read::reader(db, reader))
+    }
+
+    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
+        self.ask(|db| read::set_reader(db, reader, seen))
+    }
+
+    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error> {
+        let mut released = Vec::new();
+        self.ask_mut(|db| {
+            let words_bytes = words::bytes(&self.folder);
+            let share = upkeep::words_share(db, words_bytes)?;
+            while let Some(digests) = upkeep::trim_some(db, before, bytes_max, share)? {
+                released.extend(digests);
+            }
+            Ok(())
+        })?;
+        if let Some(words) = &self.words {
+            words.trimmed();
+        }
+        Ok(released)
+    }
+}

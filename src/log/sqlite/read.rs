@@ -1,0 +1,279 @@
+//! What is asked of the log, each question on a connection of its own.
+
+use std::collections::HashMap;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::chat::{NewFile, Removed, Whole};
+use crate::log::{
+    Error, FileTotals, Origin, Past, Reader, Record, RoomRow, Span, line, search_words,
+};
+use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
+
+pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, Error> {
+    let mut rooms = db.prepare_cached("SELECT name, topic, last_id FROM rooms ORDER BY id")?;
+    let rows = rooms.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
+    })?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (name, topic, last_id) = row?;
+        if let (Ok(name), Some(last_id)) = (RoomName::parse(&name), event_id(last_id)) {
+            found.push(RoomRow {
+                name,
+                topic,
+                last_id,
+            });
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn read(
+    db: &Connection,
+    room: &RoomName,
+    span: Span,
+    count: usize,
+    bytes: usize,
+) -> Result<Past, Error> {
+    let mut forgotten = db.prepare_cached("SELECT forgotten FROM rooms WHERE form = ?1")?;
+    let forgotten: Option<i64> = forgotten
+        .query_row([room.form()], |row| row.get(0))
+        .optional()?;
+    let has_hole = forgotten.is_some_and(|forgotten| forgotten > number(span.after));
+    let mut events = db.prepare_cached(
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN events e ON e.room = r.id
+         WHERE r.form = ?1 AND e.id > ?2 AND e.id <= ?3 ORDER BY e.id LIMIT ?4",
+    )?;
+    let found = events.query_map(
+        params![
+            room.form(),
+            number(span.after),
+            number(span.up_to),
+            count as i64
+        ],
+        record,
+    )?;
+    let mut records: Vec<Record> = Vec::new();
+    let mut size = 0;
+    for record in found {
+        let record = record?;
+        size += record.line.len();
+        if size > bytes && !records.is_empty() {
+            break;
+        }
+        records.push(record);
+    }
+    Ok(Past { records, has_hole })
+}
+
+pub(super) fn newest(
+    db: &Connection,
+    room: &RoomName,
+    before: u64,
+    count: usize,
+) -> Result<Span, Error> {
+    let up_to = before.saturating_sub(1);
+    let mut first = db.prepare_cached(
+        "SELECT min(id) FROM (SELECT e.id FROM rooms r JOIN events e ON e.room = r.id
+         WHERE r.form = ?1 AND e.id <= ?2 ORDER BY e.id DESC LIMIT ?3)",
+    )?;
+    let first: Option<i64> = first
+        .query_row(params![room.form(), number(up_to), count as i64], |row| {
+            row.get(0)
+        })?;
+    let after = match first.and_then(|first| u64::try_from(first).ok()) {
+        Some(first) => first.saturating_sub(1),
+        None => up_to,
+    };
+    Ok(Span { after, up_to })
+}
+
+pub(super) fn search(
+    db: &Connection,
+    room: &RoomName,
+    words: &str,
+    count: usize,
+) -> Result<Vec<Record>, Error> {
+    let id: Option<i64> = db
+        .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+        .query_row([room.form()], |row| row.get(0))
+        .optional()?;
+    let Some(id) = id else {
+        return Ok(Vec::new());
+    };
+    let mut query = format!("room : \"{id}\"");
+    if search_words(words).next().is_none() {
+        return Ok(Vec::new());
+    }
+    for word in search_words(words) {
+        query += &format!(" AND text : \"{}\"", word.replace('"', "\"\""));
+    }
+    let mut events = db.prepare_cached(
+        // What was taken back may still be in the index.
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+           (SELECT w.rowid AS id FROM found.words w CROSS JOIN events s ON s.id = w.rowid
+            WHERE w.words MATCH ?1 AND CASE s.verb
+              WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = s.id) ELSE s.text <> '-' END
+            ORDER BY w.rowid DESC LIMIT ?2) w
+         JOIN events e ON e.id = w.id JOIN rooms r ON r.id = e.room ORDER BY e.id",
+    )?;
+    let found = events.query_map(params![query, count as i64], record)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn files(
+    db: &Connection,
+    room: &RoomName,
+    after: u64,
+    count: usize,
+) -> Result<Vec<Record>, Error> {
+    let mut files = db.prepare_cached(
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name FROM rooms r JOIN files f ON f.room = r.id
+         JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
+    )?;
+    let found = files.query_map(params![room.form(), number(after), count as i64], record)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<NewFile>, Error> {
+    let mut file = db.prepare_cached("SELECT name, length, sha256 FROM files WHERE id = ?1")?;
+    let row = file.query_row([number(id.get())], |row| {
+        Ok((row.get::<_, String>(0)?, whole(row, 1)?))
+    });
+    let row = row.optional()?;
+    Ok(row.and_then(|(name, whole)| {
+        let name = FileName::parse(&name).ok()?;
+        Some(NewFile { name, whole })
+    }))
+}
+
+pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, Error> {
+    let sum = "SELECT count(*), coalesce(sum(length), 0) FROM files";
+    let (count, bytes): (i64, i64) = db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(FileTotals {
+        count: usize::try_from(count).unwrap_or_default(),
+        bytes: u64::try_from(bytes).unwrap_or_default(),
+    })
+}
+
+pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Error> {
+    let mut digests =
+        db.prepare("SELECT sha256, count(*) FROM files WHERE sha256 NOTNULL GROUP BY sha256")?;
+    let rows = digests.query_map([], |row| {
+        Ok((row.get::<_, [u8; 32]>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let mut found = HashMap::new();
+    for row in rows {
+        let (sha256, count) = row?;
+        found.insert(Digest(sha256), usize::try_from(count).unwrap_or_default());
+    }
+    Ok(found)
+}
+
+pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Error> {
+    let mut event = db.prepare_cached(
+        "SELECT r.name, e.nick, e.verb, e.text, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
+         LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
+    )?;
+    let row = event.query_row([number(id.get())], |row| {
+        let verb: String = row.get(2)?;
+        let text: String = row.get(3)?;
+        let file: Option<i64> = row.get(4)?;
+        let removable = match verb.as_str() {
+            "MSG" | "ME" => (text != "-").then_some(Removed::Message),
+            _ => match file {
+                Some(_) => Some(Removed::File(whole(row, 5)?)),
+                None => None,
+            },
+        };
+        Ok((row.get::<_, String>(0)?, row.get(1)?, removable))
+    });
+    let row = row.optional()?;
+    Ok(row.and_then(|(room, nick, removable)| {
+        let room = RoomName::parse(&room).ok()?;
+        Some(Origin {
+            room,
+            nick,
+            removable,
+        })
+    }))
+}
+
+pub(super) fn unfinished(db: &Connection) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+    let mut files = db.prepare(
+        "SELECT f.id, r.name, e.nick FROM files f JOIN rooms r ON r.id = f.room
+         JOIN events e ON e.id = f.id WHERE f.sha256 ISNULL ORDER BY f.id",
+    )?;
+    let rows = files.query_map([], |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get(2)?))
+    })?;
+    let mut found = Vec::new();
+    for row in rows {
+        let (id, room, nick) = row?;
+        if let (Some(id), Ok(room)) = (event_id(id), RoomName::parse(&room)) {
+            found.push((id, room, nick));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn reader(db: &Connection, reader: &Reader) -> Result<Option<u64>, Error> {
+    let mut seen =
+        db.prepare_cached("SELECT seen FROM readers WHERE room = ?1 AND nick = ?2 AND name = ?3")?;
+    let key = params![reader.room.form(), reader.nick, reader.name];
+    let seen: Option<i64> = seen.query_row(key, |row| row.get(0)).optional()?;
+    Ok(seen.and_then(|seen| u64::try_from(seen).ok()))
+}
+
+pub(super) fn set_reader(db: &Connection, reader: &Reader, seen: u64) -> Result<(), Error> {
+    let mut set = db.prepare_cached(
+        "INSERT INTO readers (room, nick, name, seen) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT DO UPDATE SET seen = excluded.seen",
+    )?;
+    set.execute(params![
+        reader.room.form(),
+        reader.nick,
+        reader.name,
+        number(seen)
+    ])?;
+    Ok(())
+}
+
+/// Reads a length and a digest from two columns, if the file is whole.
+pub(super) fn whole(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Whole>> {
+    let length: Option<i64> = row.get(at)?;
+    let sha256: Option<[u8; 32]> = row.get(at + 1)?;
+    Ok(length.zip(sha256).map(|(length, sha256)| Whole {
+        length: u64::try_from(length).unwrap_or_default(),
+        sha256: Digest(sha256),
+    }))
+}
+
+/// Reads a row of id, time, verb, room, nick, text.
+fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    let texts: [rusqlite::types::ValueRef<'_>; 4] = [
+        row.get_ref(2)?,
+        row.get_ref(3)?,
+        row.get_ref(4)?,
+        row.get_ref(5)?,
+    ];
+    let [verb, room, nick, text] = texts.map(|text| text.as_str());
+    let line = line(verb?, room?, nick?, id, text?);
+    Ok(Record {
+        id,
+        time: Time(u64::try_from(time).unwrap_or_default()),
+        line,
+    })
+}
+
+pub(super) fn event_id(number: i64) -> Option<EventId> {
+    u64::try_from(number).ok().and_then(EventId::new)
+}
+
+/// As SQLite has it; ids and lengths are below 2^53.
+pub(super) fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,97 @@
+//! The tables of the log, how an older database is brought up to date, and the lock of its folder.
+
+use std::fs::{File, TryLockError};
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use crate::log::Error;
+
+/// How long one writer waits for another: a trim, or a reader's place.
+const BUSY: Duration = Duration::from_secs(10);
+
+/// Each brings a database from its index to the next version; never changed once released.
+const MIGRATIONS: &[&str] = &[
+    "
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY,
+        form TEXT NOT NULL UNIQUE, -- as names are compared
+        name TEXT NOT NULL, -- as its maker spelt it
+        topic TEXT NOT NULL DEFAULT '',
+        last_id INTEGER NOT NULL DEFAULT 0,
+        forgotten INTEGER NOT NULL DEFAULT 0 -- the newest event that is no longer kept
+    ) STRICT;
+    CREATE TABLE events (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, -- so that no id is used twice, whatever is trimmed
+        room INTEGER NOT NULL REFERENCES rooms,
+        time INTEGER NOT NULL, -- milliseconds since 1970
+        verb TEXT NOT NULL,
+        nick TEXT NOT NULL,
+        text TEXT NOT NULL -- of a file: its length, a space, its name
+    ) STRICT;
+    CREATE INDEX events_of_room ON events (room, id);
+    CREATE TABLE files (
+        id INTEGER PRIMARY KEY REFERENCES events,
+        room INTEGER NOT NULL REFERENCES rooms,
+        length INTEGER, -- none, as the digest, while the file is still coming in
+        sha256 BLOB,
+        name TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX files_of_room ON files (room, id);
+    CREATE TABLE readers (
+        room TEXT NOT NULL,
+        nick TEXT NOT NULL,
+        name TEXT NOT NULL,
+        seen INTEGER NOT NULL,
+        PRIMARY KEY (room, nick, name)
+    ) STRICT, WITHOUT ROWID;
+    CREATE VIRTUAL TABLE words USING fts5 (
+        room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
+    );
+",
+    // The search index has a database of its own since then (`words`).
+    "DROP TABLE words;",
+];
+
+/// Takes the lock of a data folder, so that two servers do not write to one log.
+///
+/// # Errors
+/// [`Error::InUse`] when another has it.
+pub fn lock(folder: &Path) -> Result<File, Error> {
+    std::fs::create_dir_all(folder)?;
+    let file = File::create(folder.join("lock"))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::InUse),
+        Err(TryLockError::Error(e)) => Err(e.into()),
+    }
+}
+
+/// Opens the log for writing and brings it up to date.
+pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    let mut db = Connection::open(path)?;
+    db.busy_timeout(BUSY)?;
+    db.pragma_update(None, "journal_mode", "WAL")?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let done = usize::try_from(version).map_err(|_| Error::TooNew(version))?;
+    if done > MIGRATIONS.len() {
+        return Err(Error::TooNew(version));
+    }
+    for (n, migration) in MIGRATIONS.iter().enumerate().skip(done) {
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        step.execute_batch(migration)?;
+        step.pragma_update(None, "user_version", n as i64 + 1)?;
+        step.commit()?;
+    }
+    Ok(db)
+}
+
+/// Opens one more connection to a log that is up to date: to read, or for something small to write.
+pub(super) fn open_again(path: &Path) -> Result<Connection, Error> {
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.pragma_update(None, "synchronous", "FULL")?;
+    db.busy_timeout(BUSY)?;
+    Ok(db)
+}

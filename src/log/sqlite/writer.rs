@@ -1,0 +1,287 @@
+//! The thread that writes: takes all that waits, commits it in one transaction with one sync, and only
+//! then hands it on.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use tracing::error;
+
+use super::read::{event_id, number};
+use super::words::Words;
+use crate::chat::{Draft, What};
+use crate::log::{Entry, Sink};
+use crate::protocol::{Code, EventId, RoomName, Time};
+
+/// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
+const BATCH_MAX: usize = 1000;
+
+/// An entry that waits, and when it was said.
+pub(super) type Waiting = (Entry, Time);
+
+/// What the thread that writes has.
+pub(super) struct Writer {
+    db: Connection,
+    rooms: Rooms,
+    reserve: Reserve,
+    words: Arc<Words>,
+}
+
+impl Writer {
+    pub fn new(db: Connection, reserve: PathBuf, words: Arc<Words>) -> Self {
+        let mut reserve = Reserve {
+            path: reserve,
+            is_made: false,
+        };
+        reserve.make();
+        Self {
+            db,
+            rooms: Rooms::default(),
+            reserve,
+            words,
+        }
+    }
+
+    /// Keeps what comes, and tells the sink, until nobody can say anything any more.
+    pub fn run(mut self, waiting: &Receiver<Waiting>, sink: &Sink) {
+        while let Ok(first) = waiting.recv() {
+            let mut batch = vec![first];
+            batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+            let kept = self
+                .keep(&batch)
+                .unwrap_or_else(|e| self.refuse(&batch, &e));
+            let last = kept.iter().rev().find_map(|kept| kept.ok().flatten());
+            if let Some(last) = last {
+                // Before anybody knows that it is kept, and so may search for it.
+                self.words.kept(number(last.get()));
+            }
+            let outcomes = batch.into_iter().zip(kept);
+            let outcomes =
+                outcomes.map(|((entry, time), id)| (entry.draft, id.map(|id| (id, time))));
+            sink(outcomes.collect());
+            self.words.keep_up();
+        }
+    }
+
+    /// Keeps a batch in one transaction; its ids, in order.
+    fn keep(&mut self, batch: &[Waiting]) -> rusqlite::Result<Vec<Kept>> {
+        let Self { db, rooms, .. } = self;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut ids = Vec::with_capacity(batch.len());
+        for (entry, time) in batch {
+            ids.push(match (&entry.room, &entry.draft.what) {
+                (None, _) => Ok(None),
+                // Two may have asked at the same time, and a file's bytes are let go of once; a file that
+                // is taken back while it comes in does not become whole.
+                (Some(_), What::Remove(id, _) | What::Stored(id, _)) if is_removed(&step, *id)? => {
+                    Err(Code::NoSuchFile)
+                }
+                (Some(room), _) => Ok(Some(insert(&step, rooms, room, &entry.draft, *time)?)),
+            });
+        }
+        rooms.set_last_ids(&step)?;
+        step.commit()?;
+        self.reserve.make();
+        Ok(ids)
+    }
+
+    /// Refuses a batch that could not be kept. When the disk is full, what makes space on it is kept all the
+    /// same, in the space that is set aside for that.
+    fn refuse(&mut self, batch: &[Waiting], e: &rusqlite::Error) -> Vec<Kept> {
+        error!("cannot keep what is said: {e}");
+        self.rooms = Rooms::default(); // some may have been rolled back
+        let code = refusal(e);
+        let mut kept = Vec::with_capacity(batch.len());
+        for step in batch {
+            let makes_space = matches!(step.0.draft.what, What::Remove(..));
+            let ids = match makes_space && code == Code::Quota {
+                true => {
+                    self.reserve.spend();
+                    self.keep(std::slice::from_ref(step)).ok()
+                }
+                false => None,
+            };
+            kept.push(
+                ids.and_then(|ids| ids.into_iter().next())
+                    .unwrap_or(Err(code)),
+            );
+        }
+        kept
+    }
+}
+
+/// The id of what is kept, if it gets one, or why it is not.
+type Kept = Result<Option<EventId>, Code>;
+
+/// Space on the disk that is set aside, so that taking something back can be kept when there is no other.
+struct Reserve {
+    path: PathBuf,
+    is_made: bool,
+}
+
+/// Some transactions of a few pages each; the first file that goes makes more.
+const RESERVE_BYTES: usize = 512 << 10;
+
+impl Reserve {
+    /// Sets it aside, if that can be done now.
+    fn make(&mut self) {
+        if self.is_made {
+            return;
+        }
+        let is_there =
+            std::fs::metadata(&self.path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
+        self.is_made = is_there || std::fs::write(&self.path, vec![0; RESERVE_BYTES]).is_ok();
+        if !self.is_made {
+            self.spend();
+        }
+    }
+
+    fn spend(&mut self) {
+        let _ = std::fs::remove_file(&self.path); // there may be none
+        self.is_made = false;
+    }
+}
+
+/// Whether a message or file has been taken back, or has never been.
+fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
+    let there = "SELECT 1 FROM events e WHERE id = ?1 AND
+        CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE text <> '-' END";
+    Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
+}
+
+/// A row of `events`; with a number of its own, or the next.
+pub(super) struct Said<'a> {
+    pub id: Option<i64>,
+    pub time: Time,
+    pub verb: &'static str,
+    pub nick: &'a str,
+    pub text: &'a str,
+}
+
+fn insert(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    name: &RoomName,
+    draft: &Draft,
+    time: Time,
+) -> rusqlite::Result<EventId> {
+    let (verb, nick, text) = draft.parts();
+    let said = Said {
+        id: None,
+        time,
+        verb,
+        nick,
+        text: &text,
+    };
+    let (id, room) = insert_event(step, rooms, name, &said)?;
+    match &draft.what {
+        What::Msg | What::Me => {}
+        What::Topic => set_topic(step, room, &text)?,
+        What::File(file) => {
+            let sql =
+                "INSERT INTO files (id, room, length, sha256, name) VALUES (?1, ?2, ?3, ?4, ?5)";
+            step.prepare_cached(sql)?.execute(params![
+                id,
+                room,
+                file.whole.map(|whole| number(whole.length)),
+                file.whole.map(|whole| whole.sha256.0),
+                file.name.as_str()
+            ])?;
+        }
+        What::Stored(file, whole) => {
+            step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
+                .execute(params![
+                    number(file.get()),
+                    number(whole.length),
+                    whole.sha256.0
+                ])?;
+        }
+        What::Remove(removed, _) => remove(step, *removed)?,
+    }
+    event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
+}
+
+/// The numbers of rooms, by the form in which names are compared, and the last event in those that something
+/// was said in since they were told.
+#[derive(Default)]
+pub(super) struct Rooms {
+    numbers: HashMap<Box<str>, i64>,
+    last_ids: HashMap<i64, i64>,
+}
+
+impl Rooms {
+    /// The number of a room, which is made if it is new.
+    fn number(&mut self, step: &Transaction<'_>, name: &RoomName) -> rusqlite::Result<i64> {
+        if let Some(room) = self.numbers.get(name.form()) {
+            return Ok(*room);
+        }
+        step.prepare_cached("INSERT OR IGNORE INTO rooms (form, name) VALUES (?1, ?2)")?
+            .execute([name.form(), name.as_str()])?;
+        let room = step
+            .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+            .query_row([name.form()], |row| row.get(0))?;
+        self.numbers.insert(name.form().into(), room);
+        Ok(room)
+    }
+
+    /// Tells each room its last event; once a transaction, before it is committed.
+    pub fn set_last_ids(&mut self, step: &Transaction<'_>) -> rusqlite::Result<()> {
+        let mut set = step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?;
+        for (room, id) in self.last_ids.drain() {
+            set.execute([id, room])?;
+        }
+        Ok(())
+    }
+}
+
+/// Inserts an event, and its room if that is new; their numbers.
+pub(super) fn insert_event(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    name: &RoomName,
+    said: &Said<'_>,
+) -> rusqlite::Result<(i64, i64)> {
+    let room = rooms.number(step, name)?;
+    let sql =
+        "INSERT INTO events (id, room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    step.prepare_cached(sql)?.execute(params![
+        said.id,
+        room,
+        number(said.time.0),
+        said.verb,
+        said.nick,
+        said.text
+    ])?;
+    let id = step.last_insert_rowid();
+    rooms.last_ids.insert(room, id);
+    Ok((id, room))
+}
+
+pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqlite::Result<()> {
+    step.prepare_cached("UPDATE rooms SET topic = ?1 WHERE id = ?2")?
+        .execute(params![text, room])?;
+    Ok(())
+}
+
+/// Takes something back: its place stays, with `-` for what it said.
+pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
+    let id = number(removed.get());
+    step.prepare_cached("DELETE FROM files WHERE id = ?1")?
+        .execute([id])?;
+    step.prepare_cached(
+        "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END
+         WHERE id = ?1",
+    )?
+    .execute([id])?;
+    Ok(())
+}
+
+/// What whoever spoke is told when it could not be kept.
+fn refusal(e: &rusqlite::Error) -> Code {
+    match e.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::DiskFull) => Code::Quota,
+        _ => Code::Internal,
+    }
+}
