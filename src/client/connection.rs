@@ -1,16 +1,19 @@
-//! One TCP connection, as its two halves: lines and bytes out, lines and bytes in.
+//! One connection, as its two halves: lines and bytes out, lines and bytes in.
 //!
+//! What carries it is any pair of futures' [`AsyncRead`] and [`AsyncWrite`]: TCP, TLS, a pipe in a test.
 //! The halves may work at the same time, and have to: the server stops reading one who does not read
 //! its replies. Knows lines, not what they answer: that is [`super::Client`].
 
 use std::collections::VecDeque;
-use std::fmt::Display;
+use std::fmt::{self, Display};
+use std::future::poll_fn;
 use std::io;
-use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use async_net::TcpStream;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
 use memchr::memchr;
 use rustix::net::sockopt;
 
@@ -51,8 +54,7 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
         match TcpStream::connect(found).or(late).await {
             Ok(stream) => {
                 prepare(&stream).map_err(failed)?;
-                let receiver = Receiver::new(stream.clone());
-                return Ok((Sender { stream }, receiver));
+                return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
             }
             Err(error) => last = error,
         }
@@ -112,12 +114,37 @@ impl From<String> for Line {
 ///
 /// A client that sends without waiting must read at the same time: the server reads no further while its
 /// replies are not taken, and then [`Sender::write`] waits for ever.
-#[derive(Debug)]
 pub struct Sender {
-    stream: TcpStream,
+    stream: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").finish_non_exhaustive()
+    }
 }
 
 impl Sender {
+    /// The half that writes to `stream`, whose closing must end this side alone.
+    pub fn new(stream: impl AsyncWrite + Send + Unpin + 'static) -> Self {
+        let stream = Box::new(stream);
+        Self { stream }
+    }
+
+    /// Writes some of `bytes`, without waiting, and tells how many.
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Sees to it that what was written is on its way; TLS holds it back else.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
     /// Sends one command: a [`Request`](crate::protocol::Request), or its line without the end.
     ///
     /// # Errors
@@ -131,15 +158,16 @@ impl Sender {
     /// # Errors
     /// [`Error::Lost`]. The other half may still hold the reason, as the last line that the server sent.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.stream.write_all(bytes).await.map_err(Error::Lost)
+        self.stream.write_all(bytes).await.map_err(Error::Lost)?;
+        self.stream.flush().await.map_err(Error::Lost)
     }
 
     /// Says that no more will come. The server answers what it was asked, and closes.
     ///
     /// # Errors
     /// [`Error::Lost`].
-    pub fn end(&mut self) -> Result<(), Error> {
-        self.stream.shutdown(Shutdown::Write).map_err(Error::Lost)
+    pub async fn end(&mut self) -> Result<(), Error> {
+        self.stream.close().await.map_err(Error::Lost)
     }
 }
 
@@ -164,9 +192,8 @@ pub(super) fn one_line(mut line: String) -> Result<String, Error> {
 /// The half of a connection that lines come in through.
 ///
 /// No method loses anything when its future is dropped before it is done.
-#[derive(Debug)]
 pub struct Receiver {
-    stream: TcpStream,
+    stream: Box<dyn AsyncRead + Send + Unpin>,
     buffer: Box<[u8]>,
     /// What is there and not taken yet: `buffer[start..end]`.
     start: usize,
@@ -176,10 +203,19 @@ pub struct Receiver {
     kept_bytes: usize,
 }
 
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver")
+            .field("kept", &self.kept.len())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Receiver {
-    fn new(stream: TcpStream) -> Self {
+    /// The half that reads from `stream`.
+    pub fn new(stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             buffer: vec![0; BUFFER_BYTES].into(),
             start: 0,
             end: 0,
@@ -228,6 +264,11 @@ impl Receiver {
 
     /// The next line from the connection, past the kept ones.
     pub(super) async fn fresh_line(&mut self) -> Result<Option<Line>, Error> {
+        poll_fn(|cx| self.poll_line(cx)).await
+    }
+
+    /// The same, without waiting.
+    pub(super) fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Line>, Error>> {
         loop {
             let waiting = self.waiting();
             if let Some(length) = memchr(b'\n', waiting) {
@@ -235,18 +276,18 @@ impl Receiver {
                 let line = Line(line.into_owned());
                 self.start += length + 1;
                 if length >= LINE_OUT_BYTES_MAX {
-                    return Err(Error::Protocol("a line has more than 5000 bytes"));
+                    return Poll::Ready(Err(Error::Protocol("a line has more than 5000 bytes")));
                 }
-                return Ok(Some(line));
+                return Poll::Ready(Ok(Some(line)));
             }
             if waiting.len() >= LINE_OUT_BYTES_MAX {
-                return Err(Error::Protocol("a line has more than 5000 bytes"));
+                return Poll::Ready(Err(Error::Protocol("a line has more than 5000 bytes")));
             }
-            if self.fill().await? == 0 {
-                return match self.start == self.end {
+            if ready!(self.poll_fill(cx))? == 0 {
+                return Poll::Ready(match self.start == self.end {
                     true => Ok(None),
                     false => Err(Error::cut("it ended in the middle of a line")),
-                };
+                });
             }
         }
     }
@@ -279,16 +320,17 @@ impl Receiver {
     }
 
     /// Reads once; 0 at the end.
-    async fn fill(&mut self) -> Result<usize, Error> {
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
             self.start = 0;
         }
         let space = self.buffer.get_mut(self.end..).unwrap_or_default();
-        let length = self.stream.read(space).await.map_err(Error::Lost)?;
+        let read = Pin::new(&mut self.stream).poll_read(cx, space);
+        let length = ready!(read).map_err(Error::Lost)?;
         self.end += length;
-        Ok(length)
+        Poll::Ready(Ok(length))
     }
 }
 

@@ -23,19 +23,32 @@
 //!
 //! Whoever wants to send without waiting for each reply takes the two halves: [`Client::split`].
 //!
-//! Runs on any executor. Knows nothing of rooms and members but what the server tells; shows nothing to
-//! anybody. Read this file, then [`Receiver`], then the transfers.
+//! A [`Chat`] stays: it is a stream of typed [`Update`]s that goes on over connections that break, with nothing
+//! missed, lost or doubled. It is what `chatc` is built on, and what a bot that is to run for weeks wants.
+//!
+//! Runs on any executor, and on none but `block_on`: reading, writing and waiting are those of `futures-io` and
+//! `async-io`, which has a thread of its own, and nothing is spawned. Knows nothing of rooms and members but what
+//! the server tells; shows nothing to anybody. Read this file, then [`link`], then [`Chat`], then the transfers.
 
 mod address;
+mod chat;
 mod connection;
 mod error;
+pub mod link;
+mod nick;
 mod transfer;
+mod update;
 
 pub use address::Address;
+pub use chat::Chat;
+use connection::one_line;
 pub use connection::{Line, Receiver, Sender};
 pub use error::Error;
 pub(crate) use error::plainly;
+pub use link::Wants;
+pub use nick::{login, nicks};
 pub use transfer::{Download, Hashed, Stored};
+pub use update::{Ticket, Update};
 
 use std::fmt::Display;
 
@@ -111,12 +124,17 @@ impl Client {
     /// [`Error::Connect`].
     pub async fn connect_to(address: Address) -> Result<Self, Error> {
         let (sender, receiver) = connection::open(&address).await?;
-        Ok(Self {
+        Ok(Self::over(address, sender, receiver))
+    }
+
+    /// A client on a connection that stands already, whatever carries it; `address` is for messages alone.
+    pub fn over(address: Address, sender: Sender, receiver: Receiver) -> Self {
+        Self {
             address,
             sender,
             receiver,
             in_step: true,
-        })
+        }
     }
 
     /// Where it is connected to.
@@ -242,7 +260,7 @@ impl Client {
     /// Ends the connection whatever state it is in, and waits until the server has too: from then on, the nick
     /// is free. What comes meanwhile is dropped.
     pub async fn close(mut self) {
-        let _ = self.sender.end();
+        let _ = self.sender.end().await;
         while let Ok(Some(_)) = self.receiver.line().await {}
     }
 

@@ -144,7 +144,7 @@ impl Client {
                 }
                 Some(_) => all_out = true,
                 None => {
-                    let _ = sender.end();
+                    let _ = sender.end().await;
                 }
             }
             std::future::pending::<Result<Reply, Error>>().await

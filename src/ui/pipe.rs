@@ -75,7 +75,7 @@ async fn feed(
         }
     }
     is_all.set(true);
-    let _ = sender.end();
+    let _ = sender.end().await;
     std::future::pending().await
 }
 

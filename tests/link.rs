@@ -1,0 +1,472 @@
+//! Staying connected: what [`Link`] does is a function of what it hears and of the time that it is told, so a
+//! server that is a vector and a network that cuts anywhere are enough to try it.
+
+use std::time::Duration;
+
+use plainchat::client::link::Link;
+use plainchat::client::{Error, Line, Update, Wants};
+use plainchat::protocol::{Event, Time};
+
+const NOW: Duration = Duration::from_secs(1000);
+
+fn wants(rooms: &[(&str, Option<u64>)]) -> Wants {
+    Wants {
+        nick: Some("ann".into()),
+        number: false,
+        password: Some("secret".into()),
+        rooms: rooms.iter().map(|(r, id)| (r.to_string(), *id)).collect(),
+    }
+}
+
+fn cut() -> Error {
+    Error::Lost(std::io::ErrorKind::ConnectionReset.into())
+}
+
+/// What the link has sent since it was last looked at.
+fn sent(link: &mut Link) -> Vec<String> {
+    let bytes = std::mem::take(link.output());
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Lets it hear `lines`, and gives what it tells, one word or two each.
+fn hear(link: &mut Link, lines: &[&str]) -> Vec<String> {
+    for line in lines {
+        link.line(Line::from(line.to_string()))
+            .expect("it is the protocol");
+    }
+    told(link)
+}
+
+fn told(link: &mut Link) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(update) = link.next_update() {
+        told.push(match update {
+            Update::Here { nick, is_again } => {
+                format!("here {} {is_again}", nick.unwrap_or_default())
+            }
+            Update::Away { .. } => "away".into(),
+            Update::Over(error) => format!("over {error}"),
+            Update::Entered { room, last_id, .. } => format!("entered {room} {last_id}"),
+            Update::KeptOut { room, .. } => format!("kept out of {room}"),
+            Update::Left { room } => format!("left {room}"),
+            Update::Renamed { nick } => format!("renamed {nick}"),
+            Update::Event { event, .. } => event.to_string(),
+            Update::Gap { place } => format!("gap {place}"),
+            Update::Sent { event, sent, .. } => {
+                let id = sent.id.map_or(0, |id| id.get());
+                format!(
+                    "sent {id} {}",
+                    event.map_or(String::new(), |e| e.to_string())
+                )
+            }
+            Update::Answer { result, .. } => match result {
+                Ok(reply) => format!("answer {} {}", reply.lines.len(), reply.rest),
+                Err(error) => format!("refused {error}"),
+            },
+            _ => unreachable!("a new kind of update"),
+        });
+    }
+    told
+}
+
+/// One who is in `#a`, up to 5.
+fn in_a() -> Link {
+    let mut link = Link::new(wants(&[("#a", None)]), 1);
+    link.connected();
+    assert_eq!(sent(&mut link), ["STAMPS on", "JOIN #a", "NICK ann secret"]);
+    let told = hear(
+        &mut link,
+        &["OK STAMPS on", "OK JOIN #a 5", "OK NICK ann #a 5"],
+    );
+    assert_eq!(told, ["entered #a 5", "here ann false"]);
+    link
+}
+
+const T: &str = "2026-11-24T00:00:00.000Z";
+
+#[test]
+fn a_line_whose_reply_was_lost_is_not_sent_again_when_the_server_has_it() {
+    let mut link = in_a();
+    link.say("#a", "one").unwrap();
+    link.say("#a", "two").unwrap();
+    assert_eq!(sent(&mut link), ["TELL #a one", "TELL #a two"]);
+    link.lost(cut(), NOW);
+    link.say("#a", "three").unwrap();
+    assert_eq!(told(&mut link), ["away"]);
+    link.connected();
+    assert_eq!(
+        sent(&mut link),
+        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+    );
+    let told = hear(
+        &mut link,
+        &[
+            "OK STAMPS on",
+            &format!("PAST 6 {T} MSG #a bob meanwhile"),
+            &format!("PAST 7 {T} MSG #a ann one"),
+            "OK JOIN #a 7",
+            "OK NICK ann #a 7",
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "MSG #a bob meanwhile",
+            "sent 7 MSG #a ann one",
+            "entered #a 7",
+            "here ann true"
+        ]
+    );
+    assert_eq!(sent(&mut link), ["TELL #a two", "TELL #a three"]);
+    let told = hear(
+        &mut link,
+        &[&format!("OK TELL 8 {T}"), &format!("OK TELL 9 {T}")],
+    );
+    assert_eq!(told, ["sent 8 MSG #a ann two", "sent 9 MSG #a ann three"]);
+    assert_eq!(link.owed(), 0);
+}
+
+#[test]
+fn what_was_typed_while_away_is_not_taken_for_an_older_line_of_the_same_words() {
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    link.say("#a", "yes").unwrap();
+    link.connected();
+    sent(&mut link);
+    let lines = [
+        "OK STAMPS on",
+        &format!("PAST 6 {T} MSG #a ann yes"),
+        "OK JOIN #a 6",
+        "OK NICK ann #a 6",
+    ];
+    // From one's other connection: nothing doubtful has these words.
+    assert_eq!(told_first(&mut link, &lines), "MSG #a ann yes");
+    assert_eq!(sent(&mut link), ["TELL #a yes"]);
+}
+
+fn told_first(link: &mut Link, lines: &[&str]) -> String {
+    told(link);
+    hear(link, lines).swap_remove(0)
+}
+
+#[test]
+fn every_room_is_entered_after_the_last_id_seen_there() {
+    let mut link = in_a();
+    link.join("b").unwrap();
+    let lines = [
+        "OK JOIN #b 0",
+        &format!("LIVE 6 {T} MSG #b bob x"),
+        &format!("LIVE - {T} JOIN #a eve"),
+    ];
+    assert_eq!(
+        hear(&mut link, &lines),
+        [
+            "entered #b 0",
+            "answer 0 #b 0",
+            "MSG #b bob x",
+            "JOIN #a eve"
+        ]
+    );
+    link.say("#a", "mine").unwrap();
+    hear(&mut link, &[&format!("OK TELL 7 {T}")]);
+    sent(&mut link);
+    link.lost(cut(), NOW);
+    link.connected();
+    assert_eq!(
+        sent(&mut link),
+        ["STAMPS on", "JOIN #a 7", "JOIN #b 6", "NICK ann secret"]
+    );
+    link.lost(cut(), NOW);
+    link.connected();
+    sent(&mut link);
+    hear(
+        &mut link,
+        &[
+            "OK STAMPS on",
+            "OK JOIN #a 7",
+            "ERR JOIN bad-name no",
+            "OK NICK ann #a 7",
+        ],
+    );
+    assert_eq!(link.rooms().collect::<Vec<_>>(), [("#a", Some(7))]);
+}
+
+#[test]
+fn a_server_that_began_anew_is_followed_from_where_it_is() {
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    link.connected();
+    hear(
+        &mut link,
+        &["OK STAMPS on", "OK JOIN #a 2", "OK NICK ann #a 2"],
+    );
+    assert_eq!(
+        hear(&mut link, &[&format!("LIVE 3 {T} MSG #a bob new")]),
+        ["MSG #a bob new"]
+    );
+}
+
+#[test]
+fn an_action_goes_to_its_room_and_is_not_doubled_either() {
+    let mut link = in_a();
+    assert!(link.act("#b", "waves").is_err());
+    link.act("#a", "waves").unwrap();
+    assert_eq!(sent(&mut link), ["JOIN #a", "ME waves"]);
+    link.lost(cut(), NOW);
+    link.connected();
+    sent(&mut link);
+    let past = format!("PAST 6 {T} ME #a ann waves");
+    hear(
+        &mut link,
+        &["OK STAMPS on", &past, "OK JOIN #a 6", "OK NICK ann #a 6"],
+    );
+    assert_eq!((sent(&mut link), link.owed()), (vec![], 0));
+}
+
+#[test]
+fn a_list_belongs_to_who_asked_though_events_stand_between() {
+    let mut link = in_a();
+    link.ask("WHO #a".into()).unwrap();
+    link.ask("PING x".into()).unwrap();
+    let lines = [
+        "USER #a ann",
+        &format!("LIVE 6 {T} MSG #a bob hi"),
+        "USER #a bob",
+        "OK WHO 2",
+        "OK PING x",
+    ];
+    assert_eq!(
+        hear(&mut link, &lines),
+        ["MSG #a bob hi", "answer 2 2", "answer 0 x"]
+    );
+    link.ask("WHO #a".into()).unwrap();
+    hear(&mut link, &["USER #a ann"]);
+    link.lost(cut(), NOW);
+    link.connected();
+    sent(&mut link);
+    hear(
+        &mut link,
+        &["OK STAMPS on", "OK JOIN #a 6", "OK NICK ann #a 6"],
+    );
+    assert_eq!(sent(&mut link), ["WHO #a"]);
+    assert_eq!(
+        hear(&mut link, &["USER #a ann", "OK WHO 1"]),
+        ["answer 1 1"]
+    );
+}
+
+#[test]
+fn pauses_grow_to_half_a_minute_and_begin_anew() {
+    let mut link = in_a();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        link.lost(cut(), NOW);
+        let until = link.retry_at().expect("away");
+        pauses.push(until - NOW);
+        link.connected();
+    }
+    assert!(pauses[0] >= Duration::from_millis(125) && pauses[0] <= Duration::from_millis(250));
+    assert!(pauses[11] >= Duration::from_secs(15) && pauses[11] <= Duration::from_secs(30));
+    assert!(pauses[3] > pauses[0]);
+    hear(
+        &mut link,
+        &["OK STAMPS on", "OK JOIN #a 5", "OK NICK ann #a 5"],
+    );
+    link.lost(cut(), NOW);
+    assert!(link.retry_at().expect("away") - NOW <= Duration::from_millis(250));
+}
+
+#[test]
+fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
+    let mut link = Link::new(wants(&[]), 1);
+    link.connected();
+    let told = hear(
+        &mut link,
+        &["OK STAMPS on", "ERR NICK nick-taken \"ann\" is taken"],
+    );
+    assert_eq!(told, ["over \"ann\" is taken (nick-taken)"]);
+    assert!(link.is_over());
+
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    link.connected();
+    sent(&mut link);
+    hear(
+        &mut link,
+        &[
+            "OK STAMPS on",
+            "OK JOIN #a 5",
+            "ERR NICK bad-password guarded",
+        ],
+    );
+    assert_eq!(sent(&mut link), ["NICK ann2 secret"]);
+    assert_eq!(hear(&mut link, &["OK NICK ann2 #a 5"]), ["here ann2 true"]);
+}
+
+#[test]
+fn who_leaves_gets_every_answer_first() {
+    let mut link = in_a();
+    sent(&mut link);
+    link.say("#a", "last words").unwrap();
+    link.leave("see you");
+    assert_eq!(sent(&mut link), ["TELL #a last words"]);
+    hear(&mut link, &[&format!("OK TELL 6 {T}")]);
+    assert_eq!(sent(&mut link), ["BYE see you"]);
+    assert!(!link.is_over());
+    hear(&mut link, &["OK BYE"]);
+    assert!(link.is_over());
+}
+
+#[test]
+fn a_first_connection_that_fails_is_the_end_and_so_is_a_ban() {
+    let mut link = Link::new(wants(&[]), 1);
+    link.lost(cut(), NOW);
+    assert!(link.is_over());
+    let mut link = in_a();
+    hear(&mut link, &["CLOSED banned go away"]);
+    link.lost(cut(), NOW);
+    assert_eq!(
+        told(&mut link),
+        ["over the server closed the connection: go away"]
+    );
+}
+
+#[test]
+fn what_is_no_reply_to_anything_ends_the_connection() {
+    let mut link = in_a();
+    let is_wrong = |link: &mut Link, line: &str| link.line(Line::from(line.to_owned())).is_err();
+    assert!(is_wrong(&mut link, "OK MSG 1 x"));
+    assert!(is_wrong(&mut link, "DATA 1 5 - x"));
+    assert!(!is_wrong(&mut link, "FUTURE thing"));
+}
+
+#[test]
+fn no_more_than_1024_requests_wait() {
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    while !link.is_full() {
+        link.say("#a", "x").unwrap();
+    }
+    assert_eq!(link.owed(), 1024);
+    assert!(link.say("#a", "x").is_err());
+}
+
+/// A server with one room, for the one link: takes lines, answers, and keeps a log.
+#[derive(Default)]
+struct Server {
+    log: Vec<String>,
+    /// The connection has entered the room.
+    is_in: bool,
+}
+
+impl Server {
+    /// The lines that answer `line`; somebody else says something now and then.
+    fn hear(&mut self, line: &str, chance: &mut fastrand::Rng) -> Vec<String> {
+        let time = Time(1_800_000_000_000);
+        let mut out = Vec::new();
+        if chance.u8(..4) == 0 {
+            self.log.push(format!("MSG #a bob {}", self.log.len()));
+            // Only one who is in already gets it live; the others find it in the log.
+            if self.is_in {
+                out.push(format!(
+                    "LIVE {} {time} {}",
+                    self.log.len(),
+                    self.log[self.log.len() - 1]
+                ));
+            }
+        }
+        let (verb, rest) = line.split_once(' ').expect("two words");
+        match verb {
+            "JOIN" => {
+                self.is_in = true;
+                let after = rest
+                    .split_once(' ')
+                    .map_or(self.log.len(), |(_, id)| id.parse().expect("an id"));
+                for (n, event) in self.log.iter().enumerate().skip(after) {
+                    out.push(format!("PAST {} {time} {event}", n + 1));
+                }
+                out.push(format!("OK JOIN #a {}", self.log.len()));
+            }
+            "TELL" => {
+                let text = rest.strip_prefix("#a ").expect("the room");
+                self.log.push(format!("MSG #a ann {text}"));
+                out.push(format!("OK TELL {} {time}", self.log.len()));
+            }
+            "NICK" => out.push(format!("OK NICK ann #a {}", self.log.len())),
+            _ => out.push(format!("OK {line}")),
+        }
+        out
+    }
+}
+
+/// However connections break, in the middle of anything: the server has each line once and in order, and whoever
+/// reads what the link tells has read the server's log, once and in order.
+#[test]
+fn nothing_is_lost_or_doubled_wherever_connections_break() {
+    for seed in 0..2000 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let (mut server, mut link) = (
+            Server::default(),
+            Link::new(wants(&[("#a", Some(0))]), seed),
+        );
+        let (mut said, mut read) = (0, Vec::new());
+        link.connected();
+        let mut is_known = false;
+        for step in 0..200 {
+            let is_last = step > 150;
+            if is_known && said < 20 && chance.bool() {
+                // Some say the same twice.
+                link.say("#a", &format!("{}", said / 2))
+                    .expect("room for it");
+                said += 1;
+            }
+            // A cut loses a part of what is on the way out and of what is on the way in.
+            let is_cut = is_known && !is_last && chance.u8(..6) == 0;
+            let out = sent(&mut link);
+            let heard = if is_cut {
+                chance.usize(..=out.len())
+            } else {
+                out.len()
+            };
+            let replies: Vec<String> = out[..heard]
+                .iter()
+                .flat_map(|line| server.hear(line, &mut chance))
+                .collect();
+            let arrive = if is_cut {
+                chance.usize(..=replies.len())
+            } else {
+                replies.len()
+            };
+            for line in &replies[..arrive] {
+                link.line(Line::from(line.clone())).expect("the protocol");
+            }
+            while let Some(update) = link.next_update() {
+                match update {
+                    Update::Event { event, .. } => read.push(event.to_string()),
+                    Update::Sent {
+                        event: Some(event), ..
+                    } => read.push(event.to_string()),
+                    Update::Here { .. } => is_known = true,
+                    Update::Over(error) => panic!("seed {seed}: {error}"),
+                    _ => {}
+                }
+            }
+            if is_cut {
+                link.lost(cut(), NOW);
+                link.connected();
+                server.is_in = false;
+            }
+        }
+        assert_eq!(read, server.log, "seed {seed}");
+        let mine = server
+            .log
+            .iter()
+            .filter_map(|event| match Event::parse(event) {
+                Some(Event::Msg { nick, text, .. }) if nick == "ann" => Some(text.into_owned()),
+                _ => None,
+            });
+        let expected: Vec<String> = (0..said).map(|n| (n / 2).to_string()).collect();
+        assert_eq!(mine.collect::<Vec<_>>(), expected, "seed {seed}");
+    }
+}
