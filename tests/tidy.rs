@@ -20,6 +20,7 @@ const NOT_YET: &[(Code, &str)] = &[
 const MAY_SLEEP: &[(&str, &str)] = &[
     ("tests/tidy.rs", "names what it looks for"),
     ("tests/client.rs", "a deadline on every wait"),
+    ("tests/stay.rs", "a deadline on every wait"),
     (
         "tests/support/server.rs",
         "polls a child for its end, since the standard library cannot wait with a deadline",

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 use plainchat::client::{Address, Client};
-use plainchat::ui::{Exit, Failure, complain, enter, files, pipe, terminal};
+use plainchat::ui::{Exit, Failure, complain, enter, files, pipe, plain};
 
 /// Talks.
 #[derive(FromArgs)]
@@ -189,10 +189,10 @@ async fn chat(chat: Chat) -> Result<Exit, Failure> {
         }
         return pipe::raw(client).await;
     }
-    let screen = enter(&mut client, nick, room).await?;
+    let wording = enter(&mut client, nick, room).await?;
     match io::stdin().is_terminal() && io::stdout().is_terminal() {
-        true => terminal::talk(client, screen).await,
-        false => pipe::talk(client, screen).await,
+        true => plain::talk(client, wording).await,
+        false => pipe::talk(client, wording).await,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The way in: a room, then a nick.
 
-use super::Screen;
+use super::Wording;
 use crate::client::{Client, Error, Named, login, nicks};
 use crate::protocol::Code;
 
@@ -16,7 +16,7 @@ pub async fn enter(
     client: &mut Client,
     nick: Option<&str>,
     room: Option<&str>,
-) -> Result<Screen, Error> {
+) -> Result<Wording, Error> {
     // The room comes before the nick: whoever has a room is not sent to the lobby.
     if let Some(room) = room {
         client.join(room).await?;
@@ -25,7 +25,7 @@ pub async fn enter(
         Some(nick) => client.nick(nick).await?,
         None => take_a_nick(client, &login()).await?,
     };
-    Ok(Screen::new(named.nick, named.room))
+    Ok(Wording::new(named.nick, named.room))
 }
 
 async fn take_a_nick(client: &mut Client, login: &str) -> Result<Named, Error> {

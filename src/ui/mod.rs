@@ -1,19 +1,19 @@
 //! `chatc` for people and pipes: what is typed becomes requests, what comes becomes lines to read.
 //!
-//! [`Screen`] words what the server says, [`Typed`] reads what a person types, both pure. [`terminal`], [`pipe`]
+//! [`Wording`] words what the server says, [`Typed`] reads what a person types, both pure. [`plain`], [`pipe`]
 //! and [`files`] are the ways to run, one at a time. Knows the server through [`crate::client`] only.
 
 mod cutter;
 mod enter;
 pub mod files;
 pub mod pipe;
-mod screen;
-pub mod terminal;
+pub mod plain;
 mod typed;
+mod wording;
 
 pub use enter::enter;
-pub use screen::Screen;
 pub use typed::Typed;
+pub use wording::Wording;
 
 use std::fmt;
 use std::io::{self, Read, Write};

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use smol::Unblock;
 
 use super::cutter::Cutter;
-use super::{Exit, Failure, Screen, complain, input, write_all};
+use super::{Exit, Failure, Wording, complain, input, write_all};
 use crate::client::{Client, Error, Line, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -26,7 +26,7 @@ type Output = Unblock<io::Stdout>;
 ///
 /// # Errors
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`], [`Failure::Output`].
-pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
+pub async fn talk(client: Client, wording: Wording) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let (asked, is_all) = (Cell::new(0), Cell::new(false));
     let mut cutter = Cutter::default();
@@ -37,7 +37,7 @@ pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
         };
         asked.set(asked.get() + count);
     };
-    let listen = listen(receiver, screen, &asked, &is_all);
+    let listen = listen(receiver, wording, &asked, &is_all);
     feed(sender, say, &is_all).or(listen).await
 }
 
@@ -81,7 +81,7 @@ async fn feed(
 
 async fn listen(
     mut receiver: Receiver,
-    mut screen: Screen,
+    mut wording: Wording,
     asked: &Cell<u64>,
     is_all: &Cell<bool>,
 ) -> Result<Exit, Failure> {
@@ -103,7 +103,7 @@ async fn listen(
                 last = Err(Error::Closed { code, text });
             }
             line => {
-                if let Some(mut shown) = screen.show(&line, Timestamp::now()) {
+                if let Some(mut shown) = wording.show(&line, Timestamp::now()) {
                     shown.push('\n');
                     write(&mut output, shown.as_bytes()).await?;
                 }

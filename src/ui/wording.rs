@@ -10,14 +10,14 @@ use indicatif::DecimalBytes;
 /// Who and where one is, as far as the reading of lines depends on it. Lines given to it must be clean (see
 /// [`crate::protocol::text`]), as what it makes of them goes to a terminal.
 #[derive(Clone, Debug)]
-pub struct Screen {
+pub struct Wording {
     nick: String,
     /// The rooms one is in, the current one last.
     rooms: Vec<String>,
     zone: TimeZone,
 }
 
-impl Screen {
+impl Wording {
     /// Somebody called `nick` in `room`, at this machine's local time.
     pub fn new(nick: String, room: Option<String>) -> Self {
         Self {
@@ -162,16 +162,16 @@ fn count(number: &str, one: &str, many: &str) -> String {
 mod tests {
     use super::*;
 
-    fn screen() -> Screen {
-        let mut screen = Screen::new("ann".into(), Some("#lobby".into()));
-        screen.zone = TimeZone::UTC;
-        screen
+    fn wording() -> Wording {
+        let mut wording = Wording::new("ann".into(), Some("#lobby".into()));
+        wording.zone = TimeZone::UTC;
+        wording
     }
 
     fn check(lines: &[(&str, &str)]) {
-        let (mut screen, now) = (screen(), "2026-11-22T06:47:30Z".parse().unwrap());
+        let (mut wording, now) = (wording(), "2026-11-22T06:47:30Z".parse().unwrap());
         for (line, expected) in lines {
-            let shown = screen.show(&ServerLine::parse(line), now);
+            let shown = wording.show(&ServerLine::parse(line), now);
             assert_eq!(
                 shown.as_deref().unwrap_or("(nothing)"),
                 *expected,

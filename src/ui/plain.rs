@@ -22,7 +22,7 @@ use smol::channel::{Receiver as Typing, Sender as Typist};
 
 use super::files;
 use super::typed::{HELP, Typed};
-use super::{Exit, Failure, Screen};
+use super::{Exit, Failure, Wording};
 use crate::client::{Address, Client, Error, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -40,7 +40,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
-pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
+pub async fn talk(client: Client, wording: Wording) -> Result<Exit, Failure> {
     let address = client.address().clone();
     let (sender, receiver) = client.split();
     let mut editor = DefaultEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
@@ -54,7 +54,7 @@ pub async fn talk(client: Client, screen: Screen) -> Result<Exit, Failure> {
         address,
         printer,
         state: RefCell::new(State {
-            screen,
+            wording,
             asked: VecDeque::new(),
             secret: None,
             leaving: false,
@@ -145,7 +145,7 @@ struct Talk {
 }
 
 struct State {
-    screen: Screen,
+    wording: Wording,
     /// What waits for its reply, oldest first.
     asked: VecDeque<Asked>,
     /// The password that guards the nick, if there is one.
@@ -164,10 +164,10 @@ enum Asked {
 impl Talk {
     fn greet(&self) {
         let state = self.state.borrow();
-        let room = state.screen.room().unwrap_or("no room");
+        let room = state.wording.room().unwrap_or("no room");
         self.printer.show(&format!(
             "-- you are {} in {room} on {}; /help tells what you can do",
-            state.screen.nick(),
+            state.wording.nick(),
             self.address
         ));
     }
@@ -213,7 +213,7 @@ impl Talk {
                 let guard = {
                     let mut state = self.state.borrow_mut();
                     let secret = state.secret.get_or_insert_with(any_secret).clone();
-                    format!("NICK {} {secret}", state.screen.nick())
+                    format!("NICK {} {secret}", state.wording.nick())
                 };
                 self.ask(&guard, Asked::Upload(path), sender).await
             }
@@ -294,7 +294,7 @@ impl Talk {
             (Some(Asked::Upload(_)), ServerLine::Err { text, .. }) => {
                 Some(format!("! not uploaded: {text}"))
             }
-            _ => state.screen.show(line, Timestamp::now()),
+            _ => state.wording.show(line, Timestamp::now()),
         }
     }
 
@@ -303,10 +303,10 @@ impl Talk {
         let (address, printer) = (self.address.clone(), self.printer.clone());
         let nick = format!(
             "{} {}",
-            state.screen.nick(),
+            state.wording.nick(),
             state.secret.as_deref().unwrap_or_default()
         );
-        let Some(room) = state.screen.room().map(str::to_owned) else {
+        let Some(room) = state.wording.room().map(str::to_owned) else {
             return printer.show("! join a room first, which the file is for");
         };
         printer.show(&format!("-- uploading {}", path.display()));
