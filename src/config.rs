@@ -12,7 +12,9 @@ use crate::protocol::RoomName;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where to listen; a port of 0 takes a free one.
-    pub listen: Vec<SocketAddr>,
+    pub listen: Vec<Listen>,
+    /// Names under which clients reach the server, besides its addresses and the machine's name.
+    pub hosts: Vec<String>,
     /// Where files are kept; `None` for a folder that goes away at the end.
     pub data: Option<PathBuf>,
     /// What the server calls itself in `HELLO`: one word.
@@ -39,6 +41,38 @@ impl Config {
         let most = most.map_or_else(String::new, |most| format!(", the newest {most} of it"));
         format!("What is said here is kept{days}{most}, and HISTORY shows it.")
     }
+}
+
+/// An address, and what is spoken there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Where.
+    pub addr: SocketAddr,
+    /// What.
+    pub speaks: Speaks,
+}
+
+/// What clients may speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speaks {
+    /// Anything without TLS.
+    pub plain: bool,
+    /// TLS, and anything inside it.
+    pub tls: bool,
+    /// The protocol's lines.
+    pub lines: bool,
+    /// HTTP, and WebSocket that begins so.
+    pub web: bool,
+}
+
+impl Speaks {
+    /// Anything that the server knows.
+    pub const ALL: Self = Self {
+        plain: true,
+        tls: true,
+        lines: true,
+        web: true,
+    };
 }
 
 /// What is allowed, and how long things take.
@@ -80,6 +114,8 @@ pub struct Limits {
     pub idle_after: Duration,
     /// How long a nick with a password is held for its owner's return.
     pub guard_for: Duration,
+    /// How long the beginning of a connection, a TLS handshake or the head of a request, may take.
+    pub handshake_within: Duration,
     /// How long the server waits for the client's end of a connection that it has ended.
     pub drain_for: Duration,
     /// How long everything may take to end when the server stops.
@@ -107,6 +143,7 @@ impl Default for Limits {
             announce_after: Duration::from_secs(1),
             idle_after: Duration::from_secs(600),
             guard_for: Duration::from_secs(120),
+            handshake_within: Duration::from_secs(10),
             drain_for: Duration::from_secs(10),
             stop_within: Duration::from_secs(4),
         }
@@ -268,6 +305,12 @@ impl Limits {
                 "a broken connection comes back within it",
             ),
             row(
+                "a TLS handshake, or the head of a request",
+                time(self.handshake_within),
+                "",
+                "one round trip each on the slowest link, and no more for who trickles",
+            ),
+            row(
                 "waiting for a client to close",
                 time(self.drain_for),
                 "--drain-for",
@@ -308,6 +351,7 @@ mod tests {
     fn check(data: Option<&str>, keep_days: Option<u64>, keep_bytes: Option<u64>, expected: &str) {
         let config = Config {
             listen: Vec::new(),
+            hosts: Vec::new(),
             data: data.map(PathBuf::from),
             name: "test".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

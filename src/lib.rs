@@ -30,6 +30,7 @@
 //! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
 //! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
 //! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one | what they say |
+//! | [`web`] | the page's files | |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
 //!
 //! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's words for what it keeps;
@@ -49,3 +50,4 @@ pub mod session;
 pub mod tail;
 pub mod transport;
 pub mod ui;
+pub mod web;

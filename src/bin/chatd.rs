@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use argh::FromArgs;
-use plainchat::config::{Config, Limits};
+use plainchat::config::{self, Config, Limits, Speaks};
 use plainchat::offline;
 use plainchat::protocol::{PORT, RoomName};
 use plainchat::server::{self, listen};
@@ -28,6 +28,11 @@ struct Flags {
     /// all addresses, IPv4 and IPv6, so that whoever reaches the machine reaches the chat)
     #[argh(option, arg_name = "address")]
     listen: Vec<Listen>,
+
+    /// a name under which browsers reach this server, besides its addresses, localhost and the machine's
+    /// own name; may be given more than once
+    #[argh(option, arg_name = "name")]
+    host: Vec<String>,
 
     /// the folder for files, made if missing (default: chatd-data, in the present folder)
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
@@ -322,8 +327,13 @@ impl Flags {
         if listen.is_empty() {
             listen = everywhere(PORT);
         }
+        let listen = listen.into_iter().map(|addr| config::Listen {
+            addr,
+            speaks: Speaks::ALL,
+        });
         Config {
-            listen,
+            listen: listen.collect(),
+            hosts: self.host,
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,

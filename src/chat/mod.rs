@@ -473,6 +473,7 @@ mod tests {
         let name = |name| RoomName::parse(name).expect("it is a name");
         let mut chat = Chat::new(Arc::new(Config {
             listen: Vec::new(),
+            hosts: Vec::new(),
             data: None,
             name: "here".into(),
             lobby: name("#lobby"),

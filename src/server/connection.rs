@@ -20,10 +20,11 @@ use tracing::debug;
 use super::Server;
 use super::world::World;
 use crate::chat::Now;
+use crate::config::Speaks;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::output::Batch;
 use crate::session::{Effect, Session};
-use crate::transport::{Carrier, Input};
+use crate::transport::{Carrier, Input, Wrong};
 
 /// How many bytes are read at once: as many as a write carries.
 const READ_BYTES: usize = 64 << 10;
@@ -37,6 +38,11 @@ thread_local! {
     static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; READ_BYTES], Batch::default()));
 }
 
+/// Lends the thread's scratch for reading.
+pub(super) fn with_scratch<T>(act: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|(buffer, _)| act(buffer))
+}
+
 /// A client.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
@@ -45,7 +51,9 @@ pub(super) struct Connection {
     decoder: LineDecoder,
     /// What was read and cannot be taken yet; empty, and without memory, as a rule.
     pub(super) input: Vec<u8>,
-    alarm: Option<Duration>,
+    pub(super) alarm: Option<Duration>,
+    /// What it may speak.
+    pub(super) speaks: Speaks,
     /// The socket may have something to read.
     pub(super) is_readable: bool,
     /// It was read, and has not been written to since.
@@ -56,9 +64,11 @@ pub(super) struct Connection {
     pub(super) is_deaf: bool,
     /// The client has nothing more to say.
     pub(super) has_ended: bool,
-    /// It broke off rather than ended.
+    /// It broke off rather than ended, as far as is known.
     pub(super) is_reset: bool,
-    /// The session knows that.
+    /// The file of unknown length that comes in is over, and the input is not.
+    pub(super) is_file_over: bool,
+    /// The session knows that the input has ended.
     is_end_told: bool,
     /// A transfer was cut: the connection ends without a word.
     pub(super) is_cut: bool,
@@ -74,8 +84,12 @@ enum Next {
 
 impl Connection {
     /// A connection that was just accepted.
-    pub fn open(server: Arc<Server>, carrier: Carrier, peer: SocketAddr) -> io::Result<Box<Self>> {
-        let local = carrier.local_addr()?;
+    pub fn open(
+        server: Arc<Server>,
+        carrier: Carrier,
+        local: SocketAddr,
+        speaks: Speaks,
+    ) -> Box<Self> {
         let now = server.clock.now();
         let mut world = server.world();
         let id = world.sit_down();
@@ -84,31 +98,36 @@ impl Connection {
             session.turn_away(&mut world.chat, now);
         }
         drop(world);
-        debug!(?id, %peer, "connected");
+        debug!(?id, "connected");
         // Boxed, since a future holds what it was given twice.
-        Ok(Box::new(Self {
+        Box::new(Self {
             server,
             carrier,
             session,
             decoder: LineDecoder::default(),
             input: Vec::new(),
             alarm: None,
+            speaks,
             is_readable: true, // a script has often spoken before it is accepted
             has_read: false,
             is_blocked: false,
             is_deaf: false,
             has_ended: false,
             is_reset: false,
+            is_file_over: false,
             is_end_told: false,
             is_cut: false,
-        }))
+        })
     }
 
     /// Talks with the client until either has enough.
     pub async fn run(mut self: Box<Self>) {
-        loop {
+        // Boxed, as all that is rare, so that the task of one that only talks is small.
+        if !Box::pin(self.arrive()).await {
+            self.is_cut = true;
+        }
+        while !self.is_cut {
             if let Some(effect) = self.take_input() {
-                // Boxed, as all that is rare, so that the task of one that only talks is small.
                 Box::pin(self.transfer(effect)).await;
                 continue;
             }
@@ -192,6 +211,7 @@ impl Connection {
                 true => Some(self.alarm.unwrap_or(now.uptime + LIVENESS_EVERY)),
                 false => self.session.due(&server.config.limits),
             };
+            let due = [due, self.carrier.due()].into_iter().flatten().min();
             world.set_alarm(self.session.peer(), self.alarm, due);
             self.alarm = due;
             let released = world.settle();
@@ -252,7 +272,8 @@ impl Connection {
         if self.alarm.is_some_and(|alarm| alarm <= now.uptime) {
             self.alarm = None;
             self.session.on_time(&mut world.chat, now);
-            if self.is_end_told && self.carrier.is_broken() {
+            let is_gone = self.is_end_told && self.carrier.is_broken();
+            if is_gone || !self.carrier.is_alive(now.uptime) {
                 self.is_deaf = true;
                 self.session.lost(&mut world.chat, now);
             }
@@ -262,7 +283,26 @@ impl Connection {
     /// Reads once; 0 when there is nothing now or never again.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
         match self.carrier.read(buffer) {
+            Ok(Input::BytesEnd) => {
+                self.is_file_over = true;
+                0
+            }
+            Ok(Input::Refused(wrong)) => {
+                let now = self.server.clock.now();
+                let chat = &mut self.server.world().chat;
+                let Wrong { code, text, closes } = wrong;
+                self.session.refuse_input(code, text, closes, chat, now);
+                0
+            }
             Ok(Input::End) => {
+                self.end_input();
+                0
+            }
+            Ok(Input::Cut { reads_on }) => {
+                self.is_reset = true;
+                if !reads_on {
+                    self.session.stay_no_longer();
+                }
                 self.end_input();
                 0
             }
@@ -330,7 +370,7 @@ impl Connection {
         taken
     }
 
-    fn flush_carrier(&mut self) {
+    pub(super) fn flush_carrier(&mut self) {
         if let Err(e) = self.carrier.flush() {
             self.note_write_error(&e);
         }
@@ -408,11 +448,7 @@ impl Connection {
         let carrier = &mut self.carrier;
         let has_ended = self.has_ended;
         let drained = async {
-            if carrier.close_output().await.is_err() || has_ended {
-                return;
-            }
-            let mut buffer = [0; 512];
-            while let Ok(Input::Bytes { .. }) = carrier.read_some(&mut buffer).await {}
+            let _ = carrier.close(has_ended).await;
         };
         let late = async {
             Timer::after(patience).await;

@@ -3,7 +3,9 @@
 //! One lean task a connection (`connection`), one lock around all that they share (`world`), one task
 //! for everything that is due. Nothing uses this but `chatd`.
 
+mod arrival;
 mod connection;
+mod http;
 pub mod listen;
 mod transfer;
 mod world;
@@ -23,14 +25,14 @@ use smol::{Executor, Task};
 use tracing::{info, warn};
 
 use crate::chat::{Draft, Now};
-use crate::config::Config;
+use crate::config::{Config, Listen, Speaks};
 use crate::files::Store;
 use crate::files::live::Live;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, Outcome};
 use crate::protocol::{EventId, Time};
-use crate::transport::Carrier;
+use crate::transport::{Carrier, Stream};
 use connection::Connection;
 use world::World;
 
@@ -94,6 +96,9 @@ struct Server {
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, Arc<Live>>>,
     clock: Clock,
+    executor: Arc<Executor<'static>>,
+    /// The names by which browsers may call this server.
+    names: http::Names,
 }
 
 /// The two clocks that everything is timed by.
@@ -125,6 +130,11 @@ impl Server {
             .expect("no thread panics while it holds this")
     }
 
+    /// What TLS is spoken with; `None` when it is not.
+    fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
+        None
+    }
+
     fn world(&self) -> MutexGuard<'_, World> {
         // Nothing under this lock waits or panics; it is held for microseconds.
         self.world
@@ -147,7 +157,9 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     }
     let mut listeners = Vec::new();
     for addr in &config.listen {
-        listeners.push(listen::bind(*addr).map_err(|e| Error::Listen(*addr, e))?);
+        let Listen { addr, speaks } = *addr;
+        let bound = listen::bind(addr).map_err(|e| Error::Listen(addr, e))?;
+        listeners.push((bound, speaks));
     }
     let signals = Signals::new([Signal::Int, Signal::Term]);
     let signals = signals.map_err(|e| Error::System("listen for signals", e))?;
@@ -169,12 +181,15 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     world.chat.restore(rooms, files);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
+    let executor = Arc::new(Executor::new());
     let server = Arc::new(Server {
         world: Mutex::new(world),
+        names: http::Names::new(&config.hosts),
         config,
         store: Arc::new(store),
         live: Mutex::default(),
         clock,
+        executor: executor.clone(),
     });
     let _ = publisher.set(Arc::downgrade(&server));
     let unfinished = log
@@ -187,14 +202,13 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     }
     let addresses: Vec<_> = listeners
         .iter()
-        .filter_map(|l| l.local_addr().ok())
+        .filter_map(|(l, _)| l.local_addr().ok())
         .collect();
-    let executor = Arc::new(Executor::new());
     let serving = async {
         let mut accepting = Vec::new();
-        for listener in listeners {
+        for (listener, speaks) in listeners {
             let listener = Async::new(listener).map_err(|e| Error::System("watch a socket", e))?;
-            let accept = accept(server.clone(), executor.clone(), listener);
+            let accept = accept(server.clone(), listener, speaks);
             accepting.push(executor.spawn(accept));
         }
         let timing = executor.spawn(world::keep_time(server.clone()));
@@ -292,14 +306,10 @@ async fn stop(server: &Arc<Server>) {
     future::or(ended, late).await;
 }
 
-async fn accept(
-    server: Arc<Server>,
-    executor: Arc<Executor<'static>>,
-    listener: Async<TcpListener>,
-) {
+async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speaks) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => welcome(&server, &executor, stream, peer),
+            Ok((stream, _)) => welcome(&server, stream, speaks),
             Err(e) => {
                 // Out of files, most likely: what is there goes on, and some will end.
                 warn!("cannot accept a connection: {e}");
@@ -309,20 +319,17 @@ async fn accept(
     }
 }
 
-fn welcome(
-    server: &Arc<Server>,
-    executor: &Executor<'static>,
-    stream: Async<TcpStream>,
-    peer: SocketAddr,
-) {
+fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, speaks: Speaks) {
     let connections = server.world().chat.connections();
     if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
         return;
     }
-    let Ok(connection) = Connection::open(server.clone(), Carrier::Tcp(stream), peer) else {
+    let Ok(local) = socket.get_ref().local_addr() else {
         return; // it has gone already
     };
-    executor.spawn(connection.run()).detach();
+    let carrier = Carrier::Stream(Stream::Tcp(socket));
+    let connection = Connection::open(server.clone(), carrier, local, speaks);
+    server.executor.spawn(connection.run()).detach();
 }
 
 /// Allows as many open files as the system lets this process have; returns how many.

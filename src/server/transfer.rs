@@ -425,6 +425,9 @@ impl Connection {
                 return Ok(0);
             }
             let taken = self.read(piece);
+            if std::mem::take(&mut self.is_file_over) {
+                return Ok(0);
+            }
             if taken > 0 {
                 // The next piece is tried at once: while it is hashed and written, more will have come.
                 self.is_readable = true;

@@ -205,8 +205,6 @@ pub struct Session {
     /// Which room is read first; another one each time.
     turn: u8,
     has_spoken: bool,
-    /// A line that was not empty has come.
-    has_asked: bool,
     stays: bool,
     /// An upload's bytes have just ended: the next line must look like one.
     is_after_upload: bool,
@@ -236,7 +234,6 @@ impl Session {
             local,
             turn: 0,
             has_spoken: false,
-            has_asked: false,
             stays: false,
             is_after_upload: false,
             is_busy: false,
@@ -248,6 +245,11 @@ impl Session {
     /// The connection it is of.
     pub fn peer(&self) -> PeerId {
         self.peer
+    }
+
+    /// The server's end of the connection.
+    pub fn local(&self) -> SocketAddr {
+        self.local
     }
 
     /// Whether it takes another line now: no file is on its way, and the client takes its replies.
@@ -284,11 +286,6 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         if line.iter().all(|b| *b == b' ') {
-            return None;
-        }
-        if !std::mem::replace(&mut self.has_asked, true) && is_http(line) {
-            let text = "this is a line protocol, not HTTP; see protocol.md";
-            self.close(Code::NotAllowed, text, chat, now);
             return None;
         }
         if self.is_after_upload && !is_in_step(line) {
@@ -385,6 +382,38 @@ impl Session {
             self.go("", chat, now);
             self.push(Vec::new(), Then::Close);
         }
+    }
+
+    /// Nobody will read once the input ends, whatever was asked.
+    pub fn stay_no_longer(&mut self) {
+        self.stays = false;
+    }
+
+    /// What came was no line at all, and has been skipped; `closes` when nobody knows how to go on.
+    pub fn refuse_input(
+        &mut self,
+        code: Code,
+        text: &'static str,
+        closes: bool,
+        chat: &mut Chat,
+        now: Now,
+    ) {
+        let refusal = Refusal::of_line(code, text);
+        match closes {
+            true => self.end(refusal, chat, now),
+            false => self.refuse(&refusal),
+        }
+    }
+
+    /// The client has come only now: what went before was how to speak.
+    pub fn begin(&mut self, now: Now) {
+        self.asked = now.uptime;
+        self.has_spoken = false;
+    }
+
+    /// The client is not to speak like this here.
+    pub fn shut_out(&mut self, text: &str, chat: &mut Chat, now: Now) {
+        self.close(Code::NotAllowed, text, chat, now);
     }
 
     /// The server stops: whatever was read is answered, then comes `CLOSED`.
@@ -685,10 +714,4 @@ impl Session {
             body,
         })
     }
-}
-
-/// Whether a first line is a browser's: it must not go on, or a web page could have it say things here.
-fn is_http(line: &[u8]) -> bool {
-    let is_request = line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1");
-    is_request && line.first().is_some_and(u8::is_ascii_uppercase)
 }

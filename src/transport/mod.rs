@@ -1,22 +1,42 @@
-//! What carries a connection's bytes: a plain socket, or one that is wrapped.
+//! What carries a connection's bytes: a plain socket, or what wraps one.
 //!
 //! A carrier is tried first and waited for second: [`Carrier::read`] and [`Carrier::write`] never wait, and
 //! say `WouldBlock` when [`Carrier::poll_readable`] and [`Carrier::poll_writable`] are to be asked. The
 //! plain socket stands in the connection itself and costs nothing more; what is rare is boxed. A carrier
 //! knows lines from a file's bytes where its framing needs that, and nothing of what they say.
 
+pub mod frame;
+pub mod pipe;
+pub mod sniff;
+pub mod stream;
+mod tls;
+mod websocket;
+
 use std::future::poll_fn;
-use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::io;
+use std::net::TcpStream;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use async_io::Async;
+
+use crate::protocol::Code;
+use pipe::PipeEnd;
+pub use stream::Stream;
+pub use tls::Tls;
+pub use websocket::WebSocket;
 
 /// A connection's way to its client.
 #[derive(Debug)]
 pub enum Carrier {
-    /// A plain socket.
-    Tcp(Async<TcpStream>),
+    /// Bytes as they are.
+    Stream(Stream),
+    /// Lines and bytes in messages.
+    WebSocket(Box<WebSocket>),
+    /// The inside of this process: somebody asks on behalf of a client.
+    Pipe(Box<PipeEnd>),
+    /// Somebody else has it for now.
+    Away,
 }
 
 /// What a read gave.
@@ -29,40 +49,78 @@ pub enum Input {
         /// There may be more at once. If not, only [`Carrier::poll_readable`] tells when there is.
         may_have_more: bool,
     },
+    /// The bytes of a file whose length was not known end here; lines follow.
+    BytesEnd,
+    /// Something that is no line, which has been skipped.
+    Refused(Wrong),
     /// The client has nothing more to say.
     End,
+    /// The client has broken off, as far as is known.
+    Cut {
+        /// It may read what comes after this.
+        reads_on: bool,
+    },
+}
+
+/// What is wrong with the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// The error's word.
+    pub code: Code,
+    /// The same for people.
+    pub text: &'static str,
+    /// Nobody knows how to go on.
+    pub closes: bool,
 }
 
 impl Carrier {
-    /// The server's end of the connection.
-    ///
-    /// # Errors
-    /// The system's, when the client has gone already.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket().get_ref().local_addr()
-    }
-
     /// The socket, if bytes go through it as they are: so that the system can send a file by itself.
     pub fn plain_socket(&self) -> Option<&Async<TcpStream>> {
         match self {
-            Self::Tcp(socket) => Some(socket),
+            Self::Stream(Stream::Tcp(socket)) => Some(socket),
+            _ => None,
         }
+    }
+
+    /// Gives the carrier away.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Away)
     }
 
     /// Reads what is there.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is; any other means that the client broke off.
+    /// `WouldBlock` when nothing is; any other means that the client broke off and does not read either.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
         match self {
-            Self::Tcp(socket) => match retry(|| socket.get_ref().read(buffer))? {
-                0 => Ok(Input::End),
-                count => Ok(Input::Bytes {
+            Self::Stream(stream) => match stream.read(buffer) {
+                Ok(0) => Ok(Input::End),
+                Ok(count) => Ok(Input::Bytes {
                     count,
-                    // A short read has emptied the socket: the next one would only say so.
-                    may_have_more: count == buffer.len(),
+                    // A short read has emptied a socket: the next one would only say so.
+                    may_have_more: count == buffer.len() || !matches!(stream, Stream::Tcp(_)),
                 }),
+                // TLS without its end: the client may have said all, but nobody knows.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
+                    Ok(Input::Cut { reads_on: true })
+                }
+                Err(e) => Err(e),
             },
+            Self::WebSocket(socket) => socket.read(buffer),
+            Self::Pipe(pipe) => pipe.read(buffer),
+            Self::Away => Ok(Input::End),
+        }
+    }
+
+    /// Reads and forgets what is there; 0 at the end.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Stream(stream) => stream.read(buffer),
+            Self::WebSocket(socket) => socket.drain(buffer),
+            Self::Pipe(_) | Self::Away => Ok(0),
         }
     }
 
@@ -73,21 +131,24 @@ impl Carrier {
     /// `WouldBlock` when it takes nothing; any other means that nobody reads any more.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(socket) => retry(|| socket.get_ref().write(bytes)),
+            Self::Stream(stream) => stream.write(bytes),
+            Self::WebSocket(socket) => socket.write(bytes),
+            Self::Pipe(pipe) => pipe.write(bytes),
+            Self::Away => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
 
     /// After the next line that is written, `length` bytes are a file's, not lines.
-    pub fn bytes_follow(&mut self, _length: u64) {
-        match self {
-            Self::Tcp(_) => {}
+    pub fn bytes_follow(&mut self, length: u64) {
+        if let Self::WebSocket(socket) = self {
+            socket.bytes_follow(length);
         }
     }
 
     /// The next `length` bytes that are read are a file's, not lines; all to the end for `None`.
-    pub fn expect_bytes(&mut self, _length: Option<u64>) {
-        match self {
-            Self::Tcp(_) => {}
+    pub fn expect_bytes(&mut self, length: Option<u64>) {
+        if let Self::WebSocket(socket) = self {
+            socket.expect_bytes(length);
         }
     }
 
@@ -97,7 +158,9 @@ impl Carrier {
     /// As [`Self::write`].
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(_) => Ok(()),
+            Self::Stream(stream) => stream.flush(),
+            Self::WebSocket(socket) => socket.flush(),
+            Self::Pipe(_) | Self::Away => Ok(()),
         }
     }
 
@@ -107,65 +170,66 @@ impl Carrier {
     /// As [`Self::write`].
     pub fn end_output(&mut self) -> io::Result<()> {
         match self {
-            Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),
+            Self::Stream(stream) => stream.end_output(),
+            Self::WebSocket(socket) => socket.end_output(),
+            Self::Pipe(pipe) => {
+                pipe.end_output();
+                Ok(())
+            }
+            Self::Away => Ok(()),
         }
     }
 
     /// Whether the system has found that the client is gone.
     pub fn is_broken(&self) -> bool {
-        matches!(self.socket().get_ref().take_error(), Ok(Some(_)) | Err(_))
+        match self {
+            Self::Pipe(pipe) => pipe.is_broken(),
+            _ => self.stream().is_none_or(Stream::is_broken),
+        }
+    }
+
+    /// When it wants [`Self::is_alive`] to be asked; never, as a rule.
+    pub fn due(&self) -> Option<Duration> {
+        match self {
+            Self::WebSocket(socket) => Some(socket.due()),
+            _ => None,
+        }
+    }
+
+    /// Does what is due at `now`, by the server's clock; false if the client is gone.
+    pub fn is_alive(&mut self, now: Duration) -> bool {
+        match self {
+            Self::WebSocket(socket) => socket.is_alive(now),
+            _ => true,
+        }
     }
 
     /// Ready when a read may give something.
     ///
     /// # Errors
     /// The system's.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_readable(cx)
+    pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Pipe(pipe) => pipe.poll_readable(cx),
+            _ => match self.stream() {
+                Some(stream) => stream.poll_readable(cx),
+                None => Poll::Ready(Ok(())),
+            },
+        }
     }
 
     /// Ready when a write may take something.
     ///
     /// # Errors
     /// The system's.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket().poll_writable(cx)
-    }
-
-    /// Reads once there is something.
-    ///
-    /// # Errors
-    /// When the client broke off.
-    pub async fn read_some(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
-        poll_fn(|cx| {
-            loop {
-                match self.read(buffer) {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        ready!(self.poll_readable(cx))?;
-                    }
-                    done => return Poll::Ready(done),
-                }
-            }
-        })
-        .await
-    }
-
-    /// Ends the server's side, with all that was written.
-    ///
-    /// # Errors
-    /// When nobody reads any more.
-    pub async fn close_output(&mut self) -> io::Result<()> {
-        poll_fn(|cx| {
-            loop {
-                match self.end_output() {
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        ready!(self.poll_writable(cx))?;
-                    }
-                    done => return Poll::Ready(done),
-                }
-            }
-        })
-        .await
+    pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Pipe(pipe) => pipe.poll_writable(cx),
+            _ => match self.stream() {
+                Some(stream) => stream.poll_writable(cx),
+                None => Poll::Ready(Ok(())),
+            },
+        }
     }
 
     /// Writes all of `bytes`, waiting as needed.
@@ -188,9 +252,47 @@ impl Carrier {
         .await
     }
 
-    fn socket(&self) -> &Async<TcpStream> {
+    /// Ends the server's side, with all that was written, then reads to the client's end, unless it
+    /// `has_ended`.
+    ///
+    /// # Errors
+    /// When nobody is there any more.
+    pub async fn close(&mut self, has_ended: bool) -> io::Result<()> {
+        poll_fn(|cx| {
+            loop {
+                match self.end_output() {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(self.poll_writable(cx))?;
+                    }
+                    done => return Poll::Ready(done),
+                }
+            }
+        })
+        .await?;
+        if has_ended {
+            return Ok(());
+        }
+        let mut buffer = [0; 512];
+        poll_fn(|cx| {
+            loop {
+                match self.drain(&mut buffer) {
+                    Ok(0) => return Poll::Ready(Ok(())),
+                    Ok(_) => {}
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        ready!(self.poll_readable(cx))?;
+                    }
+                    Err(e) => return Poll::Ready(Err(e)),
+                }
+            }
+        })
+        .await
+    }
+
+    fn stream(&self) -> Option<&Stream> {
         match self {
-            Self::Tcp(socket) => socket,
+            Self::Stream(stream) => Some(stream),
+            Self::WebSocket(socket) => Some(socket.stream()),
+            Self::Pipe(_) | Self::Away => None,
         }
     }
 }

@@ -98,6 +98,7 @@ impl Memory {
         let log = MemoryLog::new(STARTED_MS * 1000, limits.memory_log_bytes_max);
         let config = Config {
             listen: Vec::new(),
+            hosts: Vec::new(),
             data: None,
             name: "memory".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

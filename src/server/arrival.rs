@@ -1,0 +1,160 @@
+//! A client that has just come: what it speaks is told from what it sends, and what is no line protocol is
+//! taken care of here.
+//!
+//! By reading and keeping what was read, not by peeking, which would spin on half a word. All of this is
+//! one boxed future that is gone when the conversation begins, so it costs no connection anything later.
+
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::connection::{Connection, with_scratch};
+use super::http;
+use crate::transport::sniff::{Spoken, tell};
+use crate::transport::{Carrier, Stream, Tls, WebSocket};
+
+impl Connection {
+    /// Finds out what the client speaks, and serves one that speaks HTTP to its end; whether there is a
+    /// conversation to be had after that.
+    pub(super) async fn arrive(&mut self) -> bool {
+        // One that is turned away is told so at once, whatever it speaks.
+        if matches!(self.carrier, Carrier::Pipe(_)) || self.session.is_ending() {
+            return true;
+        }
+        loop {
+            let spoken = self.hear().await;
+            let speaks = self.speaks;
+            let is_tls = matches!(&self.carrier, Carrier::Stream(stream) if stream.is_tls());
+            match spoken {
+                Spoken::Tls if !is_tls && speaks.tls && self.begin_tls() => {}
+                Spoken::Tls if !is_tls => {
+                    // Nothing but an alert can be read there: handshake_failure (RFC 5246, 7.2.2).
+                    let _ = self.carrier.write(&[0x15, 3, 1, 0, 2, 2, 40]);
+                    return true;
+                }
+                Spoken::Http => return self.serve_http(is_tls).await,
+                Spoken::Tls | Spoken::Lines | Spoken::Unclear => {
+                    if !speaks.plain && !is_tls {
+                        self.shut_out("only TLS is spoken here: ncat --ssl, or openssl s_client -quiet -connect");
+                    } else if !speaks.lines {
+                        self.shut_out("only HTTP is spoken here, as by curl or a browser");
+                    }
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn shut_out(&mut self, text: &str) {
+        let now = self.server.clock.now();
+        let chat = &mut self.server.world().chat;
+        self.session.shut_out(text, chat, now);
+    }
+
+    /// Reads until it is clear what is spoken, or nothing more comes, or it is time to say something.
+    async fn hear(&mut self) -> Spoken {
+        let handshake_within = self.server.config.limits.handshake_within;
+        let mut late: Option<Duration> = None;
+        loop {
+            let was_handshaking = self.is_handshaking();
+            if self.is_readable && !self.has_ended {
+                let mut input = std::mem::take(&mut self.input);
+                with_scratch(|buffer| {
+                    let count = self.read(buffer);
+                    input.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                });
+                self.input = input;
+                self.flush_carrier();
+            }
+            let spoken = tell(&self.input);
+            if spoken != Spoken::Unclear || self.has_ended {
+                return spoken;
+            }
+            let now = self.server.clock.now();
+            let is_handshaking = self.is_handshaking();
+            if was_handshaking && !is_handshaking {
+                self.session.begin(now);
+            }
+            let due = match is_handshaking {
+                true => Some(*late.get_or_insert(now.uptime + handshake_within)),
+                false => self.session.due(&self.server.config.limits),
+            };
+            if due.is_some_and(|due| due <= now.uptime) {
+                self.is_cut = is_handshaking;
+                return spoken;
+            }
+            {
+                let mut world = self.server.world();
+                if world.is_stopping {
+                    self.is_cut = is_handshaking;
+                    return spoken;
+                }
+                world.looks(self.session.peer());
+                world.set_alarm(self.session.peer(), self.alarm, due);
+                self.alarm = due;
+                let released = world.settle();
+                drop(world);
+                super::transfer::release(&self.server, released);
+            }
+            if !self.is_readable {
+                self.wait(true).await;
+            }
+        }
+    }
+
+    fn is_handshaking(&self) -> bool {
+        matches!(&self.carrier, Carrier::Stream(stream) if stream.is_handshaking())
+    }
+
+    fn begin_tls(&mut self) -> bool {
+        let Some(config) = self.server.tls() else {
+            return false;
+        };
+        let first = std::mem::take(&mut self.input);
+        self.carrier = match self.carrier.take() {
+            Carrier::Stream(Stream::Tcp(socket)) => match Tls::new(socket, first, config) {
+                Ok(tls) => Carrier::Stream(Stream::Tls(Box::new(tls))),
+                Err(e) => {
+                    tracing::warn!("cannot begin TLS: {e}");
+                    self.is_cut = true;
+                    return true;
+                }
+            },
+            other => other,
+        };
+        // What was read is still to be taken in.
+        self.is_readable = true;
+        self.session.begin(self.server.clock.now());
+        true
+    }
+
+    /// Serves requests until the client has no more, or wants to go on over WebSocket.
+    async fn serve_http(&mut self, is_tls: bool) -> bool {
+        let peer = self.session.peer();
+        {
+            let mut world = self.server.world();
+            world.set_alarm(peer, self.alarm, None);
+            self.alarm = None;
+        }
+        let Carrier::Stream(stream) = self.carrier.take() else {
+            return false;
+        };
+        let client = http::Client {
+            server: self.server.clone(),
+            local: self.session.local(),
+            peer,
+            speaks: self.speaks,
+            is_tls,
+        };
+        let first = std::mem::take(&mut self.input);
+        let Some((stream, held)) = http::serve(client, stream, first).await else {
+            return false;
+        };
+        debug!(?peer, "goes on over WebSocket");
+        let now = self.server.clock.now();
+        self.carrier = Carrier::WebSocket(Box::new(WebSocket::new(stream, held, now.uptime)));
+        self.is_readable = true;
+        self.session.begin(now);
+        true
+    }
+}

@@ -1,0 +1,214 @@
+//! HTTP/1.1 (RFC 9112) on the same port: the page, rooms and files for `curl`, and the way to WebSocket.
+//!
+//! A request is answered by a short conversation in the protocol (`visit`), held on the client's behalf, so
+//! what is allowed, what it is called and what goes wrong is the same as on the wire. A connection that
+//! began here never turns into the line protocol.
+
+mod files;
+mod guard;
+mod help;
+mod page;
+mod reply;
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+
+use base64::Engine;
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::{OnUpgrade, Parts};
+use hyper::{Method, Request, StatusCode, Version};
+use sha1::{Digest, Sha1};
+use smol_hyper::rt::{FuturesIo, SmolTimer};
+use tracing::debug;
+
+use super::Server;
+use crate::chat::PeerId;
+use crate::config::Speaks;
+use crate::protocol::Code;
+use crate::transport::Stream;
+use crate::transport::stream::Replayed;
+pub use guard::Names;
+use reply::{Problem, Reply};
+
+/// How many bytes a request's head has at most, and how many fields.
+const HEAD_BYTES_MAX: usize = 16 << 10;
+const FIELDS_MAX: usize = 64;
+
+/// A connection that speaks HTTP.
+pub struct Client {
+    pub server: Arc<Server>,
+    /// The server's end of it.
+    pub local: SocketAddr,
+    /// Its seat, by which it is told that the server stops.
+    pub peer: PeerId,
+    pub speaks: Speaks,
+    pub is_tls: bool,
+}
+
+/// Answers requests until there are no more; the stream, and what was read from it already, if it goes on
+/// over WebSocket.
+pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(Stream, Vec<u8>)> {
+    let limits = &client.server.config.limits;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(SmolTimer::new())
+        .header_read_timeout(limits.handshake_within)
+        .max_headers(FIELDS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` does.
+        .half_close(true);
+    let upgrade = Mutex::new(None);
+    let service = service_fn(|request| async {
+        let reply = answer(&client, request, &upgrade).await;
+        Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
+    });
+    let io = FuturesIo::new(Replayed { first, stream });
+    let served = {
+        let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
+        let mut is_stopping = false;
+        poll_fn(|cx| {
+            if !is_stopping && is_told_to_stop(&client, cx.waker()) {
+                is_stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            connection.as_mut().poll(cx)
+        })
+        .await
+    };
+    if let Err(e) = served {
+        debug!("HTTP: {e}");
+        return None;
+    }
+    let upgrade: OnUpgrade = upgrade.into_inner().ok()??;
+    let upgraded = upgrade.await.ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Replayed>>().ok()?;
+    let Replayed { first, stream } = io.into_inner();
+    // Copied, so that hyper's buffer goes: it is large.
+    let held = [&read_buf[..], &first].concat();
+    Some((stream, held))
+}
+
+/// Whether the server stops; if not, the connection's task is woken when it does.
+fn is_told_to_stop(client: &Client, waker: &std::task::Waker) -> bool {
+    let mut world = client.server.world();
+    world.looks(client.peer);
+    let _: Poll<()> = world.poll_news(client.peer, waker);
+    world.is_stopping
+}
+
+async fn answer(
+    client: &Client,
+    mut request: Request<Incoming>,
+    upgrade: &Mutex<Option<OnUpgrade>>,
+) -> Result<Reply, Problem> {
+    let (uri, method) = (request.uri().clone(), request.method().clone());
+    let path = uri.path();
+    guard::check(&method, request.headers(), &client.server.names)?;
+    if !client.speaks.web {
+        let text = "HTTP is not spoken here; nc is enough";
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
+    }
+    if !client.speaks.plain && !client.is_tls {
+        let text = "only TLS is spoken here: https://";
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
+    }
+    let is_read = matches!(method, Method::GET | Method::HEAD);
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match parts.as_slice() {
+        ["ws"] => {
+            let reply = switch_to_websocket(&request)?;
+            let on = hyper::upgrade::on(&mut request);
+            if let Ok(mut upgrade) = upgrade.lock() {
+                *upgrade = Some(on);
+            }
+            Ok(reply)
+        }
+        ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
+        ["help"] => read_only(is_read, || {
+            let body = help::text(client, request.headers());
+            reply::text(StatusCode::OK, body)
+        }),
+        _ => match page::find(path, request.headers()) {
+            Some(reply) => read_only(is_read, || reply),
+            None => Err(Problem::nothing_at(path)),
+        },
+    }
+}
+
+fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Problem> {
+    match is_read {
+        true => Ok(reply()),
+        false => Ok(not_allowed("GET, HEAD")),
+    }
+}
+
+/// 405, with what is allowed.
+fn not_allowed(methods: &'static str) -> Reply {
+    let text = format!("this takes {methods}; GET /help shows how");
+    let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotAllowed, text);
+    let mut reply = problem.reply();
+    reply
+        .headers_mut()
+        .insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
+const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
+const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
+/// The server's half of the handshake (RFC 6455, 4.2).
+fn switch_to_websocket(request: &Request<Incoming>) -> Result<Reply, Problem> {
+    let headers = request.headers();
+    let has = |name: &HeaderName, token: &str| {
+        let values = headers.get_all(name).iter();
+        values
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|word| word.trim().eq_ignore_ascii_case(token))
+    };
+    let is_asked = request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && has(&UPGRADE, "websocket")
+        && has(&CONNECTION, "upgrade");
+    let sent = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+    if !is_asked || sent(&VERSION) != Some(b"13") {
+        let text = "this is for WebSocket (RFC 6455)";
+        let mut reply = Problem::new(StatusCode::UPGRADE_REQUIRED, Code::BadSyntax, text).reply();
+        let headers = reply.headers_mut();
+        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(VERSION, HeaderValue::from_static("13"));
+        return Ok(reply);
+    }
+    let key = sent(&KEY).unwrap_or_default();
+    let is_key = base64_engine().decode(key).is_ok_and(|key| key.len() == 16);
+    if !is_key {
+        let text = "Sec-WebSocket-Key is not 16 bytes in base64";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
+    }
+    let mut hash = Sha1::new();
+    hash.update(key);
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let accept = base64_engine().encode(hash.finalize());
+    let mut reply = reply::text(StatusCode::SWITCHING_PROTOCOLS, "");
+    let headers = reply.headers_mut();
+    headers.clear();
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    if let Ok(accept) = HeaderValue::from_str(&accept) {
+        headers.insert(ACCEPT, accept);
+    }
+    Ok(reply)
+}
+
+fn base64_engine() -> impl Engine {
+    base64::engine::general_purpose::STANDARD
+}

@@ -1,0 +1,127 @@
+//! What a client speaks, told from the first bytes that it sends.
+
+/// What the first bytes are the beginning of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoken {
+    /// Too little is there; as long as that is so, no whole line is.
+    Unclear,
+    /// Lines of the protocol, or what is meant to be.
+    Lines,
+    /// A TLS handshake (RFC 8446, 5.1: a record of type 22, version 3.x).
+    Tls,
+    /// An HTTP/1 request (RFC 9112, 3).
+    Http,
+}
+
+/// The longest first line of HTTP: RFC 9112, 3 recommends to take 8000 bytes at least.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8192;
+
+/// RFC 9110, 9.3, and PATCH (RFC 5789).
+const METHODS: [&[u8]; 9] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
+];
+
+/// Tells what begins with `bytes`.
+///
+/// A method alone is a word that a person may type: only a whole line that ends in ` HTTP/1.0` or
+/// ` HTTP/1.1` is HTTP.
+///
+/// ```
+/// use plainchat::transport::sniff::{Spoken, tell};
+/// assert_eq!(tell(b"GET /rooms/ops HTTP/1.1\r\n"), Spoken::Http);
+/// assert_eq!(tell(b"GET lunch\n"), Spoken::Lines);
+/// assert_eq!(tell(b"GET lun"), Spoken::Unclear);
+/// ```
+pub fn tell(bytes: &[u8]) -> Spoken {
+    match bytes {
+        [] | [0x16] => return Spoken::Unclear,
+        [0x16, 3, ..] => return Spoken::Tls,
+        _ => {}
+    }
+    // Empty lines mean nothing in either (RFC 9112, 2.2).
+    let is_long = bytes.len() >= REQUEST_LINE_BYTES_MAX;
+    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'));
+    let bytes = start.and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let line_end = memchr::memchr(b'\n', bytes);
+    let line = bytes.get(..line_end.unwrap_or(bytes.len()));
+    let line = line.unwrap_or_default();
+    let is_method = |method: &&[u8]| {
+        let rest = line.strip_prefix(*method);
+        rest.map_or(method.starts_with(line), |rest| {
+            rest.first().is_none_or(|b| *b == b' ')
+        })
+    };
+    let may_be_http = METHODS.iter().any(is_method);
+    match line_end {
+        None if may_be_http && !is_long => Spoken::Unclear,
+        Some(_) if may_be_http && ends_in_version(line) => Spoken::Http,
+        _ => Spoken::Lines,
+    }
+}
+
+fn ends_in_version(line: &[u8]) -> bool {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    line.ends_with(b" HTTP/1.0") || line.ends_with(b" HTTP/1.1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: impl AsRef<[u8]>, expected: Spoken) {
+        let bytes = bytes.as_ref();
+        assert_eq!(tell(bytes), expected, "{}", bytes.escape_ascii());
+    }
+
+    #[test]
+    fn a_client_hello_is_tls() {
+        check(b"\x16\x03\x01\x02\x00\x01", Spoken::Tls);
+        check(b"\x16\x03", Spoken::Tls);
+        check(b"\x16\x02\x01", Spoken::Lines);
+    }
+
+    #[test]
+    fn a_request_line_is_http() {
+        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Spoken::Http);
+        check("GET / HTTP/1.0\n", Spoken::Http);
+        check("\r\n\nGET / HTTP/1.0\n", Spoken::Http);
+        check("\r\n", Spoken::Unclear);
+        check("OPTIONS * HTTP/1.1\r\n", Spoken::Http);
+        check("CONNECT a:80 HTTP/1.1\r\n", Spoken::Http);
+        check("PATCH /a b c HTTP/1.1\r\n", Spoken::Http);
+    }
+
+    #[test]
+    fn what_a_person_types_is_no_http() {
+        for line in [
+            "GET lunch\n",
+            "GETTING lunch HTTP/1.1\n",
+            "get / HTTP/1.1\n",
+            "MSG GET / HTTP/1.1\n",
+            "GET / HTTP/2.0\r\n",
+            "GET HTTP/1.1x\n",
+            "NICK a\n",
+            "H",
+            "HELLO\n",
+        ] {
+            let expected = if line == "H" {
+                Spoken::Unclear
+            } else {
+                Spoken::Lines
+            };
+            check(line, expected);
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_request_line_is_unclear() {
+        let line = b"DELETE /rooms/ops HTTP/1.1\r";
+        for n in 0..=line.len() {
+            check(&line[..n], Spoken::Unclear);
+        }
+        check(b"\x16", Spoken::Unclear);
+        let long = [b"GET /".as_slice(), &vec![b'a'; REQUEST_LINE_BYTES_MAX]].concat();
+        check(long, Spoken::Lines);
+        check(vec![b'\n'; REQUEST_LINE_BYTES_MAX], Spoken::Lines);
+    }
+}

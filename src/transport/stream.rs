@@ -1,0 +1,203 @@
+//! A stream of bytes to a client: a socket, or one under TLS.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use futures_lite::{AsyncRead, AsyncWrite};
+
+use super::{Tls, retry};
+
+/// Bytes both ways. As with [`super::Carrier`], nothing here waits but what is called `poll`.
+#[derive(Debug)]
+pub enum Stream {
+    /// A plain socket.
+    Tcp(Async<TcpStream>),
+    /// One under TLS.
+    Tls(Box<Tls>),
+}
+
+impl Stream {
+    /// The server's end of the connection.
+    ///
+    /// # Errors
+    /// The system's, when the client has gone already.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket().get_ref().local_addr()
+    }
+
+    /// Whether nobody on the way can read along.
+    pub fn is_tls(&self) -> bool {
+        matches!(self, Self::Tls(_))
+    }
+
+    /// Whether both sides have still to agree on how to go on.
+    pub fn is_handshaking(&self) -> bool {
+        match self {
+            Self::Tcp(_) => false,
+            Self::Tls(tls) => tls.is_handshaking(),
+        }
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => retry(|| socket.get_ref().read(buffer)),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => retry(|| socket.get_ref().write(bytes)),
+            Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    /// Writes all of `bytes`, and leaves there what it does not take.
+    pub(super) fn send_all(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
+        let mut sent = 0;
+        let result = loop {
+            match bytes.get(sent..) {
+                None | Some([]) => break Ok(()),
+                Some(rest) => match self.write(rest) {
+                    Ok(count) => sent += count,
+                    Err(e) => break Err(e),
+                },
+            }
+        };
+        match sent == bytes.len() {
+            true => *bytes = Vec::new(),
+            false => drop(bytes.drain(..sent)),
+        }
+        result
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(_) => Ok(()),
+            Self::Tls(tls) => tls.flush(),
+        }
+    }
+
+    pub(super) fn end_output(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(socket) => socket.get_ref().shutdown(Shutdown::Write),
+            Self::Tls(tls) => tls.end_output(),
+        }
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        matches!(self.socket().get_ref().take_error(), Ok(Some(_)) | Err(_))
+    }
+
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_readable(cx)
+    }
+
+    pub(super) fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.socket().poll_writable(cx)
+    }
+
+    fn socket(&self) -> &Async<TcpStream> {
+        match self {
+            Self::Tcp(socket) => socket,
+            Self::Tls(tls) => tls.socket(),
+        }
+    }
+}
+
+/// Bytes that were read already, and the rest of where they came from.
+pub(super) struct Chained<'a, R> {
+    pub first: &'a mut Vec<u8>,
+    pub then: R,
+}
+
+impl<R: Read> Read for Chained<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.first.is_empty() {
+            return self.then.read(buffer);
+        }
+        Ok(take_first(self.first, buffer))
+    }
+}
+
+fn take_first(first: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
+    let count = first.len().min(buffer.len());
+    for (to, from) in buffer.iter_mut().zip(first.drain(..count)) {
+        *to = from;
+    }
+    if first.is_empty() {
+        *first = Vec::new();
+    }
+    count
+}
+
+/// A stream of which the first bytes have been read, for those who wait with futures.
+#[derive(Debug)]
+pub struct Replayed {
+    /// What was read; comes again.
+    pub first: Vec<u8>,
+    /// Where it came from.
+    pub stream: Stream,
+}
+
+impl AsyncRead for Replayed {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        if !self.first.is_empty() {
+            return Poll::Ready(Ok(take_first(&mut self.first, buffer)));
+        }
+        loop {
+            match self.stream.read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_readable(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Replayed {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.stream.write(bytes) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.stream.flush() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.stream.end_output() {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! A socket under TLS 1.2 or 1.3 (RFC 5246, RFC 8446), the server's side.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+use async_io::Async;
+use rustls::{ServerConfig, ServerConnection};
+
+use super::retry;
+use super::stream::Chained;
+
+/// How much is encrypted ahead of the socket: one record's worth.
+const OUT_BYTES_MAX: usize = 16 << 10;
+
+/// A socket and the cipher around it.
+pub struct Tls {
+    socket: Async<TcpStream>,
+    /// Read before it was known to be TLS; empty, and without memory, soon.
+    first: Vec<u8>,
+    cipher: ServerConnection,
+    /// The system has no more.
+    has_ended: bool,
+}
+
+impl fmt::Debug for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tls")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// Begins on `socket`, from which `first` has been read.
+    ///
+    /// # Errors
+    /// What rustls has against the configuration.
+    pub fn new(
+        socket: Async<TcpStream>,
+        first: Vec<u8>,
+        config: Arc<ServerConfig>,
+    ) -> Result<Self, rustls::Error> {
+        let mut cipher = ServerConnection::new(config)?;
+        cipher.set_buffer_limit(Some(OUT_BYTES_MAX));
+        Ok(Self {
+            socket,
+            first,
+            cipher,
+            has_ended: false,
+        })
+    }
+
+    /// Whether both sides have not agreed yet.
+    pub fn is_handshaking(&self) -> bool {
+        self.cipher.is_handshaking()
+    }
+
+    pub(super) fn socket(&self) -> &Async<TcpStream> {
+        &self.socket
+    }
+
+    /// 0 at an end that the client has announced (RFC 8446, 6.1); one that it has not is `UnexpectedEof`.
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            match self.cipher.reader().read(buffer) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                done => return done,
+            }
+            let mut source = Chained {
+                first: &mut self.first,
+                then: self.socket.get_ref(),
+            };
+            if retry(|| self.cipher.read_tls(&mut source))? == 0 {
+                if self.has_ended {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                self.has_ended = true;
+            }
+            let state = self.cipher.process_new_packets();
+            // The handshake's next part, or the alert that says what is wrong.
+            let sent = self.flush();
+            state.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
+            match sent {
+                Err(e) if e.kind() != io::ErrorKind::WouldBlock => return Err(e),
+                _ => {}
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.flush()?;
+        let taken = self.cipher.writer().write(bytes)?;
+        match self.flush() {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            // It holds less than a record, and has taken no more.
+            _ if taken == 0 && !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
+            _ => Ok(taken),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        while self.cipher.wants_write() {
+            retry(|| self.cipher.write_tls(&mut self.socket.get_ref()))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_output(&mut self) -> io::Result<()> {
+        self.cipher.send_close_notify();
+        self.flush()?;
+        self.socket.get_ref().shutdown(Shutdown::Write)
+    }
+}

@@ -1,0 +1,393 @@
+//! The protocol over WebSocket: a text message is a line without its end, both ways; a file's bytes are
+//! binary messages.
+
+use std::cell::RefCell;
+use std::io;
+use std::time::Duration;
+
+use memchr::{memchr, memchr2};
+
+use super::frame::{self, Coming, Decoder, Item, Kind, Opcode, close};
+use super::{Input, Stream, Wrong};
+use crate::protocol::Code;
+use crate::protocol::line::LINE_BYTES_MAX;
+
+/// How often the client is asked whether it is there, and how long it may not answer: as long as a dead
+/// peer on a plain socket takes to be found.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const DEAD_AFTER: Duration = Duration::from_secs(90);
+
+/// The client is about to go; it may read up to the server's close frame, and no longer.
+const CUT: Input = Input::Cut { reads_on: false };
+
+/// How many bytes are read, or wrapped, at once.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// How many bytes of answers to pings wait; RFC 6455, 5.5.3 allows to leave some out.
+const PONG_BYTES_MAX: usize = 2 * (frame::CONTROL_BYTES_MAX + 2);
+
+thread_local! {
+    /// What is read into before it is unwrapped.
+    static RAW: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES]);
+}
+
+/// A connection after the handshake.
+#[derive(Debug)]
+pub struct WebSocket {
+    stream: Stream,
+    decoder: Decoder,
+    /// Read, and not yet unwrapped; without memory, as a rule.
+    held: Vec<u8>,
+    /// The text message that is not whole, as far as a line may be long; without memory between messages.
+    text: Vec<u8>,
+    /// It has a line end inside.
+    is_torn: bool,
+    /// The bytes of a file that are to come; all to an empty message for `None`.
+    expected: Expected,
+    /// Wrapped, and not yet sent.
+    out: Vec<u8>,
+    /// So many bytes of a file follow the next line that goes out.
+    follows: u64,
+    /// The next so many that go out are a file's.
+    bytes_out: u64,
+    /// The code to close with; set when nothing more is to come in.
+    closes_with: Option<u16>,
+    close_sent: bool,
+    /// When it last said anything, and when it is asked next.
+    heard: Duration,
+    ping_at: Duration,
+    has_news: bool,
+    /// What is to be told once what came before it has been taken.
+    waiting: Option<Input>,
+    /// A binary message has begun and not ended.
+    in_binary: bool,
+    /// It is one that nobody expects, and that has been told.
+    is_stray: bool,
+}
+
+/// What the client is to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expected {
+    Lines,
+    Bytes(u64),
+    /// All up to an empty message.
+    AllBytes,
+    /// A file was complete inside a binary message: no more bytes may come in it.
+    EndOfBytes,
+}
+
+impl WebSocket {
+    /// One whose handshake is done; `held` came after it. `now` is the server's clock.
+    pub fn new(stream: Stream, held: Vec<u8>, now: Duration) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::default(),
+            held,
+            text: Vec::new(),
+            is_torn: false,
+            expected: Expected::Lines,
+            out: Vec::new(),
+            follows: 0,
+            bytes_out: 0,
+            closes_with: None,
+            close_sent: false,
+            heard: now,
+            ping_at: now + PING_EVERY,
+            has_news: false,
+            waiting: None,
+            in_binary: false,
+            is_stray: false,
+        }
+    }
+
+    pub(super) fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    pub(super) fn expect_bytes(&mut self, length: Option<u64>) {
+        self.expected = match length {
+            Some(0) => Expected::Lines,
+            Some(length) => Expected::Bytes(length),
+            None => Expected::AllBytes,
+        };
+    }
+
+    pub(super) fn bytes_follow(&mut self, length: u64) {
+        self.follows = length;
+    }
+
+    pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
+        loop {
+            if let Some(input) = self.waiting.take() {
+                return Ok(input);
+            }
+            if self.closes_with.is_some() {
+                return Ok(CUT);
+            }
+            if !self.held.is_empty() {
+                let mut held = std::mem::take(&mut self.held);
+                if let Some(input) = self.unwrap(&mut held, buffer) {
+                    return Ok(input);
+                }
+                continue;
+            }
+            let input = RAW.with_borrow_mut(|raw| {
+                let count = match self.stream.read(raw)? {
+                    0 => return Ok(Some(CUT)), // without a close frame
+                    count => count,
+                };
+                self.has_news = true;
+                Ok::<_, io::Error>(self.unwrap(raw.get_mut(..count).unwrap_or_default(), buffer))
+            });
+            if let Some(input) = input? {
+                return Ok(input);
+            }
+        }
+    }
+
+    /// Unwraps `raw` into `buffer` until something else than the same comes, and holds the rest. `None`
+    /// when nothing came of it.
+    fn unwrap(&mut self, mut raw: &mut [u8], buffer: &mut [u8]) -> Option<Input> {
+        let mut filled = 0;
+        let other = loop {
+            let coming = match self.decoder.coming(&mut raw) {
+                Ok(None) => break None,
+                Ok(Some(coming)) => coming,
+                Err(code) => {
+                    self.closes_with = Some(code);
+                    break Some(CUT);
+                }
+            };
+            let space = buffer.get_mut(filled..).unwrap_or_default();
+            if self.expected == Expected::EndOfBytes && coming == Coming::Data(Kind::Text) {
+                self.expected = Expected::Lines; // the binary message ended without a further byte
+            }
+            let is_line = match (coming, self.expected) {
+                (Coming::Control, _) => false,
+                // What was read so far may announce what comes here.
+                (Coming::Data(Kind::Binary), Expected::Lines | Expected::EndOfBytes) => {
+                    if filled > 0 {
+                        break None;
+                    }
+                    false
+                }
+                (Coming::Data(Kind::Text), Expected::Lines | Expected::EndOfBytes) => {
+                    if filled > 0 && space.len() < LINE_BYTES_MAX + 2 {
+                        break None;
+                    }
+                    true
+                }
+                (Coming::Data(Kind::Binary), _) if space.is_empty() => break None,
+                (Coming::Data(Kind::Binary), _) => false,
+                (Coming::Data(Kind::Text), _) => {
+                    // The file is incomplete, and nobody knows what the rest would be.
+                    self.closes_with = Some(close::NORMAL);
+                    break Some(CUT);
+                }
+            };
+            let most = match self.expected {
+                _ if is_line => usize::MAX,
+                Expected::Bytes(left) => {
+                    usize::try_from(left).unwrap_or(usize::MAX).min(space.len())
+                }
+                Expected::AllBytes => space.len(),
+                Expected::Lines | Expected::EndOfBytes => usize::MAX,
+            };
+            let item = match self.decoder.take(&mut raw, most) {
+                Ok(None) => break None,
+                Ok(Some(item)) => item,
+                Err(code) => {
+                    self.closes_with = Some(code);
+                    break Some(CUT);
+                }
+            };
+            let other = match item {
+                Item::Data { bytes, is_last } if is_line => {
+                    self.push_text(bytes, is_last, space, &mut filled)
+                }
+                Item::Data { bytes, is_last } => {
+                    self.push_bytes(bytes, is_last, space, &mut filled)
+                }
+                Item::Ping(payload) => {
+                    if self.out.len() < PONG_BYTES_MAX {
+                        frame::encode(Opcode::Pong, &payload, &mut self.out);
+                    }
+                    None
+                }
+                Item::Pong => None,
+                Item::Close(code) => {
+                    self.closes_with = Some(code.unwrap_or(close::NORMAL));
+                    Some(CUT)
+                }
+            };
+            if other.is_some() {
+                break other;
+            }
+        };
+        if self.closes_with.is_none() {
+            self.held = raw.to_vec();
+        }
+        match (filled, other) {
+            (0, other) => other,
+            (count, other) => {
+                self.waiting = other.filter(|other| *other != CUT);
+                Some(Input::Bytes {
+                    count,
+                    may_have_more: true,
+                })
+            }
+        }
+    }
+
+    /// A piece of a text message: a line, once it is whole.
+    fn push_text(
+        &mut self,
+        bytes: &[u8],
+        is_last: bool,
+        space: &mut [u8],
+        filled: &mut usize,
+    ) -> Option<Input> {
+        self.is_torn |= memchr2(b'\r', b'\n', bytes).is_some();
+        // One byte more than a line may have, so that it is found to be too long.
+        let most = LINE_BYTES_MAX + 1 - self.text.len();
+        self.text
+            .extend_from_slice(bytes.get(..most).unwrap_or(bytes));
+        if !is_last {
+            return None;
+        }
+        let mut line = std::mem::take(&mut self.text);
+        if std::mem::take(&mut self.is_torn) {
+            return Some(Input::Refused(Wrong {
+                code: Code::BadSyntax,
+                text: "a text message is one line; it has no line end inside",
+                closes: false,
+            }));
+        }
+        line.push(b'\n');
+        copy(&line, space, filled);
+        None
+    }
+
+    /// A piece of a binary message: a file's bytes, if such are expected.
+    fn push_bytes(
+        &mut self,
+        bytes: &[u8],
+        is_last: bool,
+        space: &mut [u8],
+        filled: &mut usize,
+    ) -> Option<Input> {
+        let is_first = !std::mem::replace(&mut self.in_binary, !is_last);
+        match &mut self.expected {
+            Expected::Bytes(left) => {
+                copy(bytes, space, filled);
+                *left -= bytes.len() as u64;
+                if *left == 0 {
+                    self.expected = match is_last {
+                        true => Expected::Lines,
+                        false => Expected::EndOfBytes,
+                    };
+                }
+                None
+            }
+            Expected::AllBytes => {
+                copy(bytes, space, filled);
+                if is_first && is_last && bytes.is_empty() {
+                    self.expected = Expected::Lines;
+                    return Some(Input::BytesEnd);
+                }
+                None
+            }
+            Expected::EndOfBytes => {
+                if is_last {
+                    self.expected = Expected::Lines;
+                }
+                (!bytes.is_empty()).then_some(Input::Refused(Wrong {
+                    code: Code::OutOfStep,
+                    text: "there are more bytes in the message than the upload has; was its length right?",
+                    closes: true,
+                }))
+            }
+            // Told once; an empty message may end a file whose length was known.
+            Expected::Lines => {
+                let is_told = std::mem::replace(&mut self.is_stray, !is_last);
+                (!is_told && !bytes.is_empty()).then_some(Input::Refused(Wrong {
+                    code: Code::BadSyntax,
+                    text: "a line is a text message; binary ones are the bytes of an UPLOAD",
+                    closes: false,
+                }))
+            }
+        }
+    }
+
+    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.close_sent {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        self.flush()?;
+        let mut rest = bytes;
+        while !rest.is_empty() && self.out.len() < PIECE_BYTES {
+            if self.bytes_out > 0 {
+                let count = usize::try_from(self.bytes_out).unwrap_or(usize::MAX);
+                let count = count.min(rest.len()).min(PIECE_BYTES);
+                let (piece, after) = rest.split_at(count);
+                frame::encode(Opcode::Binary, piece, &mut self.out);
+                self.bytes_out -= count as u64;
+                rest = after;
+            } else {
+                let end = memchr(b'\n', rest).unwrap_or(rest.len());
+                let (line, after) = rest.split_at(end);
+                frame::encode(Opcode::Text, line, &mut self.out);
+                rest = after.get(1..).unwrap_or_default();
+                self.bytes_out = std::mem::take(&mut self.follows);
+            }
+        }
+        match self.flush() {
+            Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
+            _ => Ok(bytes.len() - rest.len()),
+        }
+    }
+
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.stream.send_all(&mut self.out)?;
+        self.stream.flush()
+    }
+
+    pub(super) fn end_output(&mut self) -> io::Result<()> {
+        if !std::mem::replace(&mut self.close_sent, true) {
+            let code = self.closes_with.unwrap_or(close::NORMAL);
+            frame::encode(Opcode::Close, &code.to_be_bytes(), &mut self.out);
+        }
+        self.flush()?;
+        self.stream.end_output()
+    }
+
+    pub(super) fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+
+    /// When [`Self::is_alive`] is to be asked.
+    pub(super) fn due(&self) -> Duration {
+        self.ping_at
+    }
+
+    /// Asks the client whether it is there, if it is time; false if it has not answered for too long.
+    pub(super) fn is_alive(&mut self, now: Duration) -> bool {
+        if std::mem::take(&mut self.has_news) {
+            self.heard = now;
+        }
+        if now >= self.ping_at {
+            self.ping_at = now + PING_EVERY;
+            if self.out.len() < PONG_BYTES_MAX {
+                frame::encode(Opcode::Ping, b"", &mut self.out);
+            }
+        }
+        now < self.heard + DEAD_AFTER
+    }
+}
+
+fn copy(bytes: &[u8], space: &mut [u8], filled: &mut usize) {
+    for (to, from) in space.iter_mut().zip(bytes) {
+        *to = *from;
+    }
+    *filled += bytes.len().min(space.len());
+}
