@@ -128,7 +128,7 @@ impl Default for Limits {
             connections_max: 16_384,
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
-            tail_bytes_max: 512 << 10,
+            tail_bytes_max: 1 << 20,
             memory_log_bytes_max: 64 << 20,
             told_bytes_max: 64 << 10,
             replies_max: 1024,

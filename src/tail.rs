@@ -170,6 +170,14 @@ impl Tail {
         next
     }
 
+    /// Whose the entries `from..to` are.
+    pub fn authors(&self, from: Seq, to: Seq) -> impl Iterator<Item = Option<PeerId>> {
+        let begin = self.index(from).unwrap_or(self.entries.len());
+        let count = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
+        let entries = self.entries.range(begin..);
+        entries.take(count).map(|entry| entry.author)
+    }
+
     /// How many bytes of lines stand from `seq` on.
     pub fn bytes_from(&self, seq: Seq) -> usize {
         let span = self.span(seq.max(self.first), self.end());

@@ -22,12 +22,9 @@ use super::world::World;
 use crate::chat::Now;
 use crate::config::Speaks;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
-use crate::session::output::Batch;
+use crate::session::batch::{Batch, ROUND_BYTES};
 use crate::session::{Effect, Session};
 use crate::transport::{Carrier, Input, Wrong};
-
-/// How many bytes are read at once: as many as a write carries.
-const READ_BYTES: usize = 64 << 10;
 
 /// How often a connection whose input has ended, and which stays, is looked at: nothing else tells that
 /// its client has gone while its rooms are quiet.
@@ -35,7 +32,7 @@ const LIVENESS_EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
     /// What every connection on this thread reads into and writes from; never held while it waits.
-    static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; READ_BYTES], Batch::default()));
+    static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; ROUND_BYTES], Batch::default()));
 }
 
 /// Lends the thread's scratch for reading.
@@ -344,9 +341,9 @@ impl Connection {
                 if self.is_deaf {
                     return self.session.drop_output(&mut world.chat, batch);
                 }
-                self.session.fill(&mut world.chat, batch);
+                let is_filled = self.session.fill(&mut world.chat, batch);
                 drop(world);
-                if batch.is_empty() {
+                if !is_filled {
                     return self.flush_carrier();
                 }
                 let taken = self.write(batch.bytes());

@@ -14,7 +14,7 @@ use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
 use crate::protocol::{Digest, EventId, RoomName};
-use crate::session::output::BATCH_BYTES_MAX;
+use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and who waits for it.
 ///
@@ -130,10 +130,10 @@ impl World {
         });
     }
 
-    /// Whether as much has been said as one write carries: before more is read, its readers get it, or they
+    /// Whether a round is full: before more is read, its readers get it, or they
     /// would fall out of the tail through no fault of theirs.
     pub fn is_full(&self) -> bool {
-        self.chat.fresh_bytes() >= BATCH_BYTES_MAX
+        self.chat.fresh_bytes() >= ROUND_BYTES
     }
 
     /// Marks that `peer` looks at all there is for it now.

@@ -7,6 +7,7 @@
 //! is an [`Effect`] for the driver, which comes back with what became of it.
 
 mod ask;
+pub mod batch;
 mod list;
 pub mod output;
 mod request;

@@ -6,6 +6,7 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::batch::{BATCH_BYTES_MAX, Batch, Run, Span, Step};
 use super::list::List;
 use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
@@ -88,83 +89,66 @@ pub(super) enum Then {
     Close,
 }
 
-/// Bytes to be sent, and what each stretch of them advances. Made to be used again and again.
-#[derive(Debug, Default)]
-pub struct Batch {
-    bytes: Vec<u8>,
-    runs: Vec<Run>,
-    /// How far each of the session's rooms is read with this batch; `None` once left.
-    cursors: Vec<Option<Seq>>,
-    /// How far the session's page is read with this batch.
-    page_next: Option<usize>,
-}
-
 /// The tail no longer has what was asked for.
 struct Gone;
 
-/// How many bytes a batch has at most, but for one line: enough that the cost of a write is in its bytes.
-pub const BATCH_BYTES_MAX: usize = 64 << 10;
-
-#[derive(Debug)]
-struct Run {
-    /// Where in the batch it ends.
-    end: usize,
-    step: Step,
-}
-
-/// What is true once a run has been sent.
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// The rest of a line is out.
-    Unsent,
-    /// The first pending reply is out.
-    Reply,
-    /// Lines of the list that is the first pending reply are out.
-    Listed(List),
-    /// A room is read up to there; the newest logged event of the run, if it has one. The tail may have let
-    /// go of it by the time that the run has been sent.
-    Room(RoomId, Seq, Option<EventId>),
-    /// It is told that something is left out of the page's room.
-    Gap,
-    /// The page is read up to there.
-    Paged(usize),
-    Notes(Seq),
-    Told(Seq),
-}
-
-impl Batch {
-    /// Whether there was nothing to send. (One that only passes entries has no bytes and is not empty.)
-    pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
-    }
-
-    /// The bytes.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.runs.clear();
-        self.cursors.clear();
-        self.page_next = None;
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES_MAX
-    }
-
-    fn run(&mut self, step: Step) {
-        self.runs.push(Run {
-            end: self.bytes.len(),
-            step,
-        });
-    }
+/// What there is to be sent to a connection.
+enum News {
+    Nothing,
+    /// Entries of one room, as they are.
+    Span(Span),
+    /// Something else, or that and something else.
+    More,
 }
 
 impl Session {
-    /// Writes into `batch` what is to be sent next, replies first; an empty one means that all is out.
-    pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) {
+    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing. A batch that
+    /// was filled for another session before is left as it is when this one gets the same.
+    pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
+        match self.news(chat) {
+            News::Nothing => return false,
+            News::Span(span) if batch.is_shared(span, self.peer) => {}
+            News::Span(span) => {
+                self.fill_all(chat, batch);
+                if let Some(tail) = chat.tail(Place::Room(span.room)) {
+                    batch.share(span, tail);
+                }
+            }
+            News::More => self.fill_all(chat, batch),
+        }
+        !batch.is_empty()
+    }
+
+    /// What there is to be sent.
+    fn news(&self, chat: &Chat) -> News {
+        let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
+        let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
+        if is_busy || self.notes < chat.end(Place::Everyone) || self.told < told {
+            return News::More;
+        }
+        let mut news = News::Nothing;
+        for membership in &self.rooms {
+            let Some(tail) = chat.tail(Place::Room(membership.room)) else {
+                continue;
+            };
+            let (from, to) = (membership.cursor, tail.end());
+            if from >= to || membership.is_held {
+                continue;
+            }
+            if !matches!(news, News::Nothing)
+                || self.is_ending
+                || from < tail.first()
+                || self.output != Dialect::Plain
+            {
+                return News::More;
+            }
+            let room = membership.room;
+            news = News::Span(Span { room, from, to });
+        }
+        news
+    }
+
+    fn fill_all(&self, chat: &mut Chat, batch: &mut Batch) {
         batch.clear();
         if !self.unsent.is_empty() {
             batch.bytes.extend_from_slice(&self.unsent);
@@ -275,10 +259,8 @@ impl Session {
 
     /// Nobody will read this connection again: forgets what it was to be sent.
     pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
-        self.fill(chat, batch);
-        while !batch.is_empty() {
+        while self.fill(chat, batch) {
             self.sent(chat, batch, batch.bytes.len());
-            self.fill(chat, batch);
         }
     }
 

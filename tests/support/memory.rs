@@ -12,7 +12,7 @@ use plainchat::log::memory::MemoryLog;
 use plainchat::log::{self, Entry, Log, Question, Record, Span};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
-use plainchat::session::output::Batch;
+use plainchat::session::batch::Batch;
 use plainchat::session::{Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
 
@@ -38,6 +38,8 @@ pub struct Memory {
     peers: Vec<Peer>,
     /// How many bytes the network takes from a session at first.
     takes: usize,
+    /// What every session is written from, as on the server.
+    batch: Batch,
 }
 
 struct Live {
@@ -109,6 +111,7 @@ impl Memory {
             uptime: Duration::ZERO,
             log,
             waiting: VecDeque::new(),
+            batch: Batch::default(),
             late,
             calls: 0,
             lives: HashMap::new(),
@@ -267,25 +270,28 @@ impl Memory {
     }
 
     fn send(&mut self, n: usize, session: &mut Session) -> bool {
-        let mut batch = Batch::default();
+        let mut batch = std::mem::take(&mut self.batch);
         session.take_kept(&mut self.chat);
         let now = self.now();
         if let Some((room, question)) = session.catch_up(&self.chat) {
             let answer = log::answer(&self.log, &question).ok();
             session.caught_up(room, answer, &mut self.chat, now);
         }
-        session.fill(&mut self.chat, &mut batch);
+        let is_filled = session.fill(&mut self.chat, &mut batch);
         // The log's own thread publishes at any time: here between what is written and what is known of it.
-        if self.late > 0 && !batch.is_empty() && self.waiting.len() > 4 {
+        if self.late > 0 && is_filled && self.waiting.len() > 4 {
             self.keep();
         }
-        // More and more, so that a long answer does not take for ever.
-        self.peers[n].sends += 1;
-        let takes = self.takes.saturating_add(self.peers[n].sends / 4);
-        let taken = batch.bytes().len().min(takes);
-        self.peers[n].out.extend_from_slice(&batch.bytes()[..taken]);
-        session.sent(&mut self.chat, &batch, taken);
-        !batch.is_empty()
+        if is_filled {
+            // More and more, so that a long answer does not take for ever.
+            self.peers[n].sends += 1;
+            let takes = self.takes.saturating_add(self.peers[n].sends / 4);
+            let taken = batch.bytes().len().min(takes);
+            self.peers[n].out.extend_from_slice(&batch.bytes()[..taken]);
+            session.sent(&mut self.chat, &batch, taken);
+        }
+        self.batch = batch;
+        is_filled
     }
 
     /// Takes the line that waited for what was said before it.
