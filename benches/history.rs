@@ -5,9 +5,6 @@
 //! The log is written by the server's own writer, then read over TCP, one request after the other. Each
 //! figure has to be in milliseconds, and a start must not read the log.
 
-#[path = "../tests/support/server.rs"]
-#[allow(dead_code)] // the tests use more of it
-mod server;
 mod support;
 
 use std::path::Path;
@@ -21,8 +18,9 @@ use plainchat::chat::{Draft, NewFile, PeerId, Place, What, Whole};
 use plainchat::log::sqlite::SqliteLog;
 use plainchat::log::{Entry, Log, Outcome};
 use plainchat::protocol::{Digest, FileName, RoomName, Time};
-use server::Chatd;
-use support::{COMMON_WORD, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence};
+use support::{
+    CHATD, COMMON_WORD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence,
+};
 
 /// How long old messages take to be found.
 #[derive(FromArgs)]
@@ -64,14 +62,7 @@ const WAITING_MAX: u64 = 10_000;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> ExitCode {
-    let flags: Flags = argh::from_env();
-    match measure(&flags) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("history: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit("history", measure(&argh::from_env()))
 }
 
 fn measure(flags: &Flags) -> Result<()> {
@@ -96,7 +87,7 @@ fn measure(flags: &Flags) -> Result<()> {
     let mut read = 0;
     for _ in 0..STARTS {
         let begun = Instant::now();
-        let mut chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &data(folder.path()))?;
+        let mut chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
         starts.push(begun.elapsed());
         read = bytes_read(chatd.id())?;
         chatd.signal(rustix::process::Signal::TERM);
@@ -107,7 +98,7 @@ fn measure(flags: &Flags) -> Result<()> {
         &mut starts,
     );
 
-    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &data(folder.path()))?;
+    let chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
     let mut client = Client::connect(chatd.address)?;
     let mut dice = Dice::new(5002);
     // Around the middle, each time elsewhere, so that not only one page is in memory.

@@ -7,9 +7,6 @@
 //! settings and messages, and as many messages a transaction as the server had in the run before it.
 //! Both run in turns, so that whatever else the machine does meets both.
 
-#[path = "../tests/support/server.rs"]
-#[allow(dead_code)] // the tests use more of it
-mod server;
 mod support;
 
 use std::io::{self, Read, Seek, SeekFrom};
@@ -22,8 +19,7 @@ use std::time::Instant;
 use argh::FromArgs;
 use plainchat::log::sqlite::SqliteLog;
 use rusqlite::{Connection, TransactionBehavior, params};
-use server::Chatd;
-use support::{Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence};
+use support::{CHATD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence};
 
 /// Messages kept per second, beside a bare SQLite insert loop.
 #[derive(FromArgs)]
@@ -80,14 +76,7 @@ struct Rate {
 }
 
 fn main() -> ExitCode {
-    let flags: Flags = argh::from_env();
-    match measure(&flags) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("kept: {e}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit("kept", measure(&argh::from_env()))
 }
 
 fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
@@ -128,7 +117,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
 /// question, and another benchmark.
 fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::error::Error>> {
     let folder = folder()?;
-    let mut chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &data(folder.path()))?;
+    let mut chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
     let start = Barrier::new(load.speakers + 1);
     let share = texts.len().div_ceil(load.speakers);
     let shares: Vec<Vec<Vec<u8>>> = texts

@@ -5,7 +5,27 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
+
+#[path = "../../tests/support/server.rs"]
+mod server;
+
+pub use server::Chatd;
+
+/// The server that is measured.
+pub const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
+
+/// How a benchmark ends: with its name before what went wrong.
+pub fn exit(name: &str, result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("{name}: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// How long anything may take that is waited for: a benchmark that hangs has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,6 +50,11 @@ impl Client {
             stream,
             rest: Vec::new(),
         })
+    }
+
+    /// Waits no longer than that for the next bytes.
+    pub fn wait_up_to(&self, patience: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(patience))
     }
 
     /// Sends lines, each with its end.

@@ -1,0 +1,102 @@
+//! What each server is spoken to in. Every text said holds one [`MARK`], which nothing else on the wire
+//! does, so that deliveries are counted without looking at lines.
+
+/// Stands once in each text.
+pub const MARK: u8 = b'|';
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Chatd,
+    Nats,
+    Redis,
+    Irc,
+    /// Any line goes to everybody else.
+    Lines,
+    /// Any line goes to everybody, its author too.
+    Echo,
+}
+
+/// What a line means to somebody who comes in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    Wait,
+    Answer(String),
+    In,
+    Refused,
+}
+
+impl Dialect {
+    /// Opens a connection and enters the room, as far as that goes without waiting.
+    pub fn hello(self, name: &str) -> String {
+        match self {
+            Self::Chatd => format!("NICK {name}\n"),
+            // No copies of one's own, as in most chats.
+            Self::Nats => "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\nSUB lobby 1\r\nPING\r\n".into(),
+            // Version 3 of its protocol lets a subscriber speak.
+            Self::Redis => "HELLO 3\r\nSUBSCRIBE lobby\r\n".into(),
+            Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
+            Self::Lines | Self::Echo => String::new(),
+        }
+    }
+
+    /// What a line tells somebody who is not in yet.
+    pub fn step(self, line: &str) -> Step {
+        let second = line.split(' ').nth(1);
+        match self {
+            Self::Chatd if line.starts_with("OK NICK ") => Step::In,
+            Self::Chatd if line.starts_with("ERR ") || line.starts_with("CLOSED ") => Step::Refused,
+            Self::Nats if line == "PONG" => Step::In,
+            Self::Redis if line == "subscribe" => Step::In,
+            Self::Nats | Self::Redis if line.starts_with('-') => Step::Refused,
+            Self::Irc if line.starts_with("PING ") => {
+                Step::Answer(format!("PONG {}\r\n", line.split_at(5).1))
+            }
+            Self::Irc if line.starts_with("ERROR") => Step::Refused,
+            Self::Irc if second == Some("001") => Step::Answer("JOIN #lobby\r\n".into()),
+            Self::Irc if second == Some("366") => Step::In, // the end of the list of members
+            Self::Irc if matches!(second, Some("405" | "433" | "471")) => Step::Refused,
+            // Its greeting: it has accepted us.
+            Self::Lines | Self::Echo => Step::In,
+            _ => Step::Wait,
+        }
+    }
+
+    /// Says something to the room.
+    pub fn say(self, text: &str) -> String {
+        let length = text.len();
+        match self {
+            Self::Chatd => format!("MSG {text}\n"),
+            Self::Nats => format!("PUB lobby {length}\r\n{text}\r\n"),
+            Self::Redis => {
+                format!("*3\r\n$7\r\nPUBLISH\r\n$5\r\nlobby\r\n${length}\r\n{text}\r\n")
+            }
+            Self::Irc => format!("PRIVMSG #lobby :{text}\r\n"),
+            Self::Lines | Self::Echo => format!("{text}\n"),
+        }
+    }
+
+    /// Who speaks gets a copy.
+    pub fn echoes(self) -> bool {
+        matches!(self, Self::Redis | Self::Echo)
+    }
+
+    /// Asks whether what was said before has been dealt with, where nothing tells so by itself.
+    pub fn ask(self) -> &'static str {
+        match self {
+            Self::Nats | Self::Redis => "PING\r\n",
+            Self::Irc => "PING asked\r\n",
+            Self::Chatd | Self::Lines | Self::Echo => "",
+        }
+    }
+
+    /// The line says that it has.
+    pub fn is_answer(self, line: &str) -> bool {
+        match self {
+            Self::Chatd => line.starts_with("OK MSG "),
+            Self::Nats => line == "PONG",
+            Self::Redis => line == "+PONG",
+            Self::Irc => line.contains(" PONG "),
+            Self::Lines | Self::Echo => line.contains(char::from(MARK)),
+        }
+    }
+}

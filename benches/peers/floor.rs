@@ -1,0 +1,179 @@
+//! The floor: the least that a server can do. One thread, one ring of bytes, for each reader how far it has
+//! got, and one write of all that it is behind by.
+//!
+//! It knows no names, rooms or ids and looks for nothing but the ends of lines; whoever speaks gets a copy
+//! too. When the slowest reader is a whole ring behind, nobody is read until it has moved.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use crate::room::Watch;
+
+const RING_BYTES: usize = 4 << 20;
+const READ_BYTES: usize = 128 << 10;
+
+struct Ring {
+    bytes: Vec<u8>,
+    /// How many bytes were ever put in; byte `n` is at `n % RING_BYTES`.
+    end: u64,
+}
+
+impl Ring {
+    fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let at = (self.end % RING_BYTES as u64) as usize;
+            let (now, later) = bytes.split_at(bytes.len().min(RING_BYTES - at));
+            if let Some(place) = self.bytes.get_mut(at..at + now.len()) {
+                place.copy_from_slice(now);
+            }
+            self.end += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    /// All from that byte on, in two pieces.
+    fn from(&self, start: u64) -> [IoSlice<'_>; 2] {
+        let at = (start % RING_BYTES as u64) as usize;
+        let length = (self.end - start) as usize;
+        let first = length.min(RING_BYTES - at);
+        let piece =
+            |from: usize, to: usize| IoSlice::new(self.bytes.get(from..to).unwrap_or_default());
+        [piece(at, at + first), piece(0, length - first)]
+    }
+}
+
+struct Peer {
+    stream: TcpStream,
+    /// What it has got of the ring.
+    seen: u64,
+    /// What it has said without an end of line.
+    rest: Vec<u8>,
+    is_blocked: bool,
+    is_queued: bool,
+}
+
+/// Serves until it is killed, once it has said where.
+pub fn serve() -> io::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    rustix::net::listen(&listener, 4096)?; // a longer queue than std's
+    listener.set_nonblocking(true)?;
+    println!("{}", listener.local_addr()?);
+    let mut watch = Watch::new()?;
+    const LISTENER: usize = usize::MAX >> 1;
+    watch.add(
+        &TcpStream::from(std::os::fd::OwnedFd::from(listener.try_clone()?)),
+        LISTENER,
+    )?;
+    let mut ring = Ring {
+        bytes: vec![0; RING_BYTES],
+        end: 0,
+    };
+    let mut peers: Vec<Option<Peer>> = Vec::new();
+    let mut readable = VecDeque::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let slowest = peers.iter().flatten().map(|peer| peer.seen).min();
+        let mut space = RING_BYTES - (ring.end - slowest.unwrap_or(ring.end)) as usize;
+        let is_busy = !readable.is_empty() && space >= 2 * READ_BYTES;
+        let patience = match is_busy {
+            true => Duration::ZERO,
+            false => Duration::from_secs(3600),
+        };
+        for (number, can_read, can_write) in watch.wait(patience)? {
+            if number == LISTENER {
+                while let Ok((mut stream, _)) = listener.accept() {
+                    stream.set_nonblocking(true)?;
+                    stream.set_nodelay(true)?;
+                    stream.write_all(b"floor\n")?;
+                    watch.add(&stream, peers.len())?;
+                    peers.push(Some(Peer {
+                        stream,
+                        seen: ring.end,
+                        rest: Vec::new(),
+                        is_blocked: false,
+                        is_queued: false,
+                    }));
+                }
+            } else if let Some(Some(peer)) = peers.get_mut(number) {
+                if can_read && !peer.is_queued {
+                    peer.is_queued = true;
+                    readable.push_back(number);
+                }
+                if can_write {
+                    peer.is_blocked = false;
+                    watch.watch_writes(&peer.stream, number, false)?;
+                    if !catch_up(peer, &ring, &watch, number)? {
+                        peers[number] = None;
+                    }
+                }
+            }
+        }
+        let before = ring.end;
+        for _ in 0..readable.len() {
+            if space < 2 * READ_BYTES {
+                break;
+            }
+            let Some(number) = readable.pop_front() else {
+                break;
+            };
+            let Some(Some(peer)) = peers.get_mut(number) else {
+                continue;
+            };
+            let held = ring.end;
+            peer.is_queued = false; // epoll tells again if there is more
+            if !take_in(peer, &mut ring, &mut buffer)? {
+                peers[number] = None;
+            }
+            space -= (ring.end - held) as usize;
+        }
+        if ring.end > before {
+            for (number, place) in peers.iter_mut().enumerate() {
+                let Some(peer) = place else {
+                    continue;
+                };
+                if !catch_up(peer, &ring, &watch, number)? {
+                    *place = None;
+                }
+            }
+        }
+        while peers.last().is_some_and(Option::is_none) {
+            peers.pop();
+        }
+    }
+}
+
+/// Writes what it is behind by; false when it has gone.
+fn catch_up(peer: &mut Peer, ring: &Ring, watch: &Watch, number: usize) -> io::Result<bool> {
+    while !peer.is_blocked && peer.seen < ring.end {
+        match peer.stream.write_vectored(&ring.from(peer.seen)) {
+            Ok(n) => peer.seen += n as u64,
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {
+                peer.is_blocked = true;
+                watch.watch_writes(&peer.stream, number, true)?;
+            }
+            Err(_) => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+/// Reads once and puts what lines are whole into the ring; false when it has gone.
+fn take_in(peer: &mut Peer, ring: &mut Ring, buffer: &mut [u8]) -> io::Result<bool> {
+    let read = match peer.stream.read(buffer) {
+        Ok(0) => return Ok(false),
+        Ok(n) => buffer.get(..n).unwrap_or_default(),
+        Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(true),
+        Err(_) => return Ok(false),
+    };
+    let whole = memchr::memrchr(b'\n', read).map_or(0, |end| end + 1);
+    let (lines, rest) = read.split_at(whole);
+    if whole > 0 {
+        ring.put(&peer.rest);
+        ring.put(lines);
+        peer.rest.clear();
+    }
+    peer.rest.extend_from_slice(rest);
+    Ok(peer.rest.len() < READ_BYTES)
+}

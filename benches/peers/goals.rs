@@ -1,0 +1,179 @@
+//! What was set as the goal before there was a server, and how far it is reached.
+
+use crate::server::Kind::{self, *};
+use crate::table::{self, Results};
+
+struct Goal {
+    work: &'static str,
+    column: &'static str,
+    ours: Kind,
+    /// All of them are to be reached.
+    marks: &'static [Mark],
+}
+
+/// What a figure is held against.
+enum Mark {
+    /// At least so many times the other's.
+    AtLeast(f64, Kind),
+    /// At least so many times the best of those.
+    AtLeastBest(f64, &'static [Kind]),
+    /// At most so many times the other's: it is a cost.
+    AtMost(f64, Kind),
+    /// At most so much.
+    AtMostOf(f64),
+}
+
+use Mark::{AtLeast, AtLeastBest, AtMost, AtMostOf};
+
+/// What is to be "no worse" may be so much worse: two runs of one server differ by that.
+const NO_WORSE: f64 = 0.85;
+
+const GOALS: &[Goal] = &[
+    goal(
+        "1 to 1000, log on disk",
+        table::ONE_TO_1000[0].name,
+        Disk,
+        &[AtLeast(7.0, Nats), AtLeast(6.0, Redis)],
+    ),
+    goal(
+        "1 to 1000",
+        table::ONE_TO_1000[0].name,
+        Memory,
+        &[AtLeast(0.5, Floor)],
+    ),
+    goal(
+        "1 to 100, log on disk",
+        table::ONE_TO_100[0].name,
+        Disk,
+        &[AtLeast(2.0, Nats), AtLeast(1.0, Redis)],
+    ),
+    goal(
+        "1 to 100",
+        table::ONE_TO_100[0].name,
+        Memory,
+        &[AtLeast(0.5, Floor)],
+    ),
+    goal(
+        "100 that all talk",
+        table::ALL_TALK[0].name,
+        Memory,
+        &[AtLeast(0.5, Floor), AtLeast(1.0, Ncat)],
+    ),
+    goal(
+        "10 to 10",
+        table::TEN_TO_TEN[0].name,
+        Memory,
+        &[AtLeast(3.0, Redis), AtLeast(4.0, Nats)],
+    ),
+    goal(
+        "one message at a time to 100",
+        table::ONE_AT_A_TIME[0].name,
+        Memory,
+        &[AtLeastBest(
+            NO_WORSE,
+            &[Redis, Nats, Inspircd, Ngircd, Ncat],
+        )],
+    ),
+    goal(
+        "1000 messages a second to 100: half within",
+        table::LATENCY[0].name,
+        Memory,
+        &[AtMost(1.0 / NO_WORSE, Redis)],
+    ),
+    goal(
+        "the same: 99 % within",
+        table::LATENCY[1].name,
+        Memory,
+        &[AtMost(1.0 / NO_WORSE, Redis)],
+    ),
+    goal(
+        "memory of an idle member, of 10,000",
+        table::MEMBERS[0].name,
+        Memory,
+        &[AtMostOf(1024.0)],
+    ),
+    goal(
+        "10,000 come in",
+        table::MEMBERS[1].name,
+        Memory,
+        &[AtMost(1.5, Redis)],
+    ),
+    goal(
+        "visits",
+        table::VISITS[0].name,
+        Memory,
+        &[AtLeast(NO_WORSE, Redis)],
+    ),
+    goal(
+        "download: CPU",
+        table::DOWNLOAD[0].name,
+        Disk,
+        &[AtMost(1.1, Nginx)],
+    ),
+    goal(
+        "upload, hashed and synced: CPU",
+        table::UPLOAD[0].name,
+        Disk,
+        &[AtMost(1.25, Nc)],
+    ),
+    goal(
+        "kept a second, 500 outstanding",
+        table::KEPT[0].name,
+        Disk,
+        &[AtLeast(1.0, JetStream)],
+    ),
+];
+
+const fn goal(
+    work: &'static str,
+    column: &'static str,
+    ours: Kind,
+    marks: &'static [Mark],
+) -> Goal {
+    Goal {
+        work,
+        column,
+        ours,
+        marks,
+    }
+}
+
+/// Prints the goals of which anything was measured.
+pub fn print(results: &Results) {
+    println!("\n| goal | of | at least | reached | |");
+    println!("|---|---|--:|--:|---|");
+    for goal in GOALS {
+        let Some(ours) = results.median(goal.column, goal.ours) else {
+            continue;
+        };
+        for mark in goal.marks {
+            let of = |kind: Kind| {
+                results
+                    .median(goal.column, kind)
+                    .map(|theirs| (kind.name(), theirs))
+            };
+            let (factor, theirs, is_cost) = match mark {
+                AtLeast(factor, kind) => (*factor, of(*kind), false),
+                AtLeastBest(factor, kinds) => {
+                    let all = kinds.iter().filter_map(|kind| of(*kind));
+                    (*factor, all.max_by(|a, b| a.1.total_cmp(&b.1)), false)
+                }
+                AtMost(factor, kind) => (*factor, of(*kind), true),
+                AtMostOf(bytes) => (1.0, Some(("1024 bytes", *bytes)), true),
+            };
+            let Some((name, theirs)) = theirs else {
+                continue;
+            };
+            let ratio = ours / theirs;
+            let (sign, is_reached) = match is_cost {
+                true => ("≤ ", ratio <= factor),
+                false => ("", ratio >= factor),
+            };
+            let verdict = if is_reached { "yes" } else { "**no**" };
+            println!(
+                "| {} | {name} | {sign}{factor:.2} × | {ratio:.2} × | {verdict} |",
+                goal.work
+            );
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! How `chatd` does beside the servers that people compare it with, on the machine that this runs on.
+//!
+//!     cargo bench --bench peers
+//!
+//! Each server that is installed is started, measured and stopped in turns, so that whatever else the machine
+//! does meets all of them. What a second of a server's processor time gives is told, since the clients share
+//! the processors with it. Those that are not installed are named and left out.
+
+mod cpu;
+mod crowd;
+mod dialect;
+mod files;
+mod floor;
+mod goals;
+mod keep;
+mod room;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
+mod table;
+mod talk;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use argh::FromArgs;
+use files::Piece;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use server::{Kind, Server};
+use table::Results;
+use talk::Talk;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What chatd costs, beside the servers that are installed.
+#[derive(FromArgs)]
+struct Flags {
+    /// a run of seconds that only tells whether anything is lost
+    #[argh(switch)]
+    smoke: bool,
+
+    /// how many times each is measured; the median counts (default: 5)
+    #[argh(option, default = "5")]
+    rounds: usize,
+
+    /// how many seconds one measurement of talk takes (default: 1)
+    #[argh(option, default = "1.0")]
+    seconds: f64,
+
+    /// how large the file is that is moved, in MiB (default: 4096)
+    #[argh(option, default = "4096")]
+    mib: u64,
+
+    /// which parts to run, with commas between them (default: talk,latency,members,visits,kept,files)
+    #[argh(option, default = "PARTS.join(\",\")")]
+    only: String,
+
+    /// be the floor server, until killed
+    #[argh(switch, hidden_help)]
+    floor: bool,
+
+    /// what cargo gives to every benchmark
+    #[argh(switch, hidden_help)]
+    #[allow(dead_code)]
+    bench: bool,
+}
+
+const PARTS: [&str; 6] = ["talk", "latency", "members", "visits", "kept", "files"];
+
+/// How much of each is done.
+struct Plan {
+    rounds: usize,
+    time: Duration,
+    file_bytes: u64,
+    /// How many come in for the part of members.
+    crowd: usize,
+    /// Rooms are so many times smaller.
+    part: usize,
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = argh::from_env();
+    let result = match flags.floor {
+        true => floor::serve().map_err(Into::into),
+        false => measure(&flags),
+    };
+    support::exit("peers", result)
+}
+
+fn measure(flags: &Flags) -> Result<()> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    let plan = match flags.smoke {
+        true => Plan {
+            rounds: 1,
+            time: Duration::from_millis(50),
+            file_bytes: 8 << 20,
+            crowd: 500,
+            part: 10,
+        },
+        false => Plan {
+            rounds: flags.rounds.max(1),
+            time: Duration::from_secs_f64(flags.seconds),
+            file_bytes: flags.mib << 20,
+            crowd: 10_000,
+            part: 1,
+        },
+    };
+    let mut results = Results::default();
+    for part in flags.only.split(',') {
+        match part {
+            "talk" => talk(&plan, &mut results)?,
+            "latency" => latency(&plan, &mut results)?,
+            "members" => members(&plan, &mut results)?,
+            "visits" => visits(&plan, &mut results)?,
+            "kept" => kept(&plan, &mut results)?,
+            "files" => move_files(&plan, &mut results)?,
+            _ => return Err(format!("there is no part {part}, only {}", PARTS.join(", ")).into()),
+        }
+        if !flags.smoke {
+            results.print_part();
+        }
+    }
+    if !flags.smoke {
+        goals::print(&results);
+    }
+    results.print_missing();
+    Ok(())
+}
+
+/// Measures each of the servers that are there so many times, in turns, and keeps what came of it.
+fn in_turns(
+    plan: &Plan,
+    results: &mut Results,
+    columns: [table::Column; 2],
+    kinds: &[Kind],
+    mut run: impl FnMut(&Server) -> Result<[f64; 2]>,
+) -> Result<()> {
+    for _ in 0..plan.rounds {
+        for kind in kinds {
+            if !kind.is_installed() {
+                results.is_missing(*kind);
+                continue;
+            }
+            let figures = Server::start(*kind, Path::new("/")).and_then(|server| run(&server));
+            let figures =
+                figures.map_err(|e| format!("{}, {}: {e}", columns[0].name, kind.name()))?;
+            for (column, figure) in columns.iter().zip(figures) {
+                results.add(column, *kind, figure);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn talk(plan: &Plan, results: &mut Results) -> Result<()> {
+    use Kind::*;
+    let all = [Memory, Disk, Floor, Redis, Nats, Inspircd, Ngircd, Ncat];
+    // A thousand are too many for select(2), and the IRC servers take long to let them in.
+    let large = [Memory, Disk, Floor, Redis, Nats];
+    let part = plan.part;
+    let talks: [(table::Pair, &[Kind], Talk); 5] = [
+        (table::ONE_TO_100, &all, talk_of(1, 100 / part, 20_000)),
+        (table::ONE_TO_1000, &large, talk_of(1, 1000 / part, 4000)),
+        (table::TEN_TO_TEN, &all, talk_of(10, 10, 2000)),
+        (table::ALL_TALK, &all, talk_of(100 / part, 0, 100)),
+        (table::ONE_AT_A_TIME, &all, talk_of(1, 100 / part, 1)),
+    ];
+    for (columns, kinds, talk) in talks {
+        in_turns(plan, results, columns, kinds, |server| {
+            talk::deliveries(server, talk, plan.time)
+        })?;
+    }
+    Ok(())
+}
+
+fn talk_of(speakers: usize, readers: usize, window: usize) -> Talk {
+    Talk {
+        speakers,
+        readers,
+        window,
+    }
+}
+
+fn latency(plan: &Plan, results: &mut Results) -> Result<()> {
+    use Kind::*;
+    let kinds = [Memory, Disk, Floor, Redis, Nats, Inspircd, Ngircd, Ncat];
+    let (readers, time) = (100 / plan.part, plan.time);
+    in_turns(plan, results, table::LATENCY, &kinds, |server| {
+        talk::lateness(server, readers, 1000, time)
+    })
+}
+
+fn members(plan: &Plan, results: &mut Results) -> Result<()> {
+    use Kind::*;
+    let kinds = [Memory, Disk, Floor, Redis, Nats];
+    in_turns(plan, results, table::MEMBERS, &kinds, |server| {
+        crowd::members(server, plan.crowd)
+    })
+}
+
+fn visits(plan: &Plan, results: &mut Results) -> Result<()> {
+    use Kind::*;
+    let kinds = [Memory, Disk, Floor, Redis, Nats, Ngircd];
+    in_turns(plan, results, table::VISITS, &kinds, |server| {
+        crowd::visits(server, plan.time)
+    })
+}
+
+fn kept(plan: &Plan, results: &mut Results) -> Result<()> {
+    use Kind::*;
+    let time = plan.time * 2;
+    in_turns(plan, results, table::KEPT, &[Disk, JetStream], |server| {
+        keep::kept(server, 500, time)
+    })
+}
+
+fn move_files(plan: &Plan, results: &mut Results) -> Result<()> {
+    let folder = support::folder()?;
+    let mut piece = Piece::new();
+    let length = plan.file_bytes;
+    if Kind::Nginx.is_installed() {
+        let mut file = std::fs::File::create(folder.path().join("large.bin"))?;
+        piece.write(&mut file, length)?;
+        file.sync_all()?;
+    }
+    let mut add = |columns: table::Pair, kind: Kind, cost: [f64; 2]| {
+        for (column, figure) in columns.iter().zip(cost) {
+            results.add(column, kind, figure);
+        }
+    };
+    for _ in 0..plan.rounds {
+        let server = Server::start(Kind::Disk, Path::new("/"))?;
+        let (file, cost) = files::upload(&server, &mut piece, length)?;
+        add(table::UPLOAD, Kind::Disk, cost);
+        add(
+            table::DOWNLOAD,
+            Kind::Disk,
+            files::download(&server, &file, length)?,
+        );
+        drop(server);
+        if Kind::Nginx.is_installed() {
+            let nginx = Server::start(Kind::Nginx, folder.path())?;
+            add(table::DOWNLOAD, Kind::Nginx, files::get(&nginx, length)?);
+        }
+        if let Some((sha256, cost)) = files::nc_and_sha256sum(folder.path(), &mut piece, length)? {
+            add(table::UPLOAD, Kind::Nc, cost);
+            if sha256 != file.sha256 {
+                return Err(format!("chatd got {}, nc {sha256}", file.sha256).into());
+            }
+        }
+    }
+    for kind in [Kind::Nginx, Kind::Nc] {
+        if !kind.is_installed() {
+            results.is_missing(kind);
+        }
+    }
+    Ok(())
+}
