@@ -14,16 +14,16 @@ struct Goal {
 /// What a figure is held against.
 enum Mark {
     /// At least so many times the other's.
-    AtLeast(f64, Kind),
+    Times(f64, Kind),
     /// At least so many times the best of those.
-    AtLeastBest(f64, &'static [Kind]),
+    TimesBest(f64, &'static [Kind]),
     /// At most so many times the other's: it is a cost.
-    AtMost(f64, Kind),
+    Costs(f64, Kind),
     /// At most so much.
-    AtMostOf(f64),
+    UpTo(f64),
 }
 
-use Mark::{AtLeast, AtLeastBest, AtMost, AtMostOf};
+use Mark::{Costs, Times, TimesBest, UpTo};
 
 /// What is to be "no worse" may be so much worse: two runs of one server differ by that.
 const NO_WORSE: f64 = 0.85;
@@ -33,94 +33,91 @@ const GOALS: &[Goal] = &[
         "1 to 1000, log on disk",
         table::ONE_TO_1000[0].name,
         Disk,
-        &[AtLeast(7.0, Nats), AtLeast(6.0, Redis)],
+        &[Times(7.0, Nats), Times(6.0, Redis)],
     ),
     goal(
         "1 to 1000",
         table::ONE_TO_1000[0].name,
         Memory,
-        &[AtLeast(0.5, Floor)],
+        &[Times(0.5, Floor)],
     ),
     goal(
         "1 to 100, log on disk",
         table::ONE_TO_100[0].name,
         Disk,
-        &[AtLeast(2.0, Nats), AtLeast(1.0, Redis)],
+        &[Times(2.0, Nats), Times(1.0, Redis)],
     ),
     goal(
         "1 to 100",
         table::ONE_TO_100[0].name,
         Memory,
-        &[AtLeast(0.5, Floor)],
+        &[Times(0.5, Floor)],
     ),
     goal(
         "100 that all talk",
         table::ALL_TALK[0].name,
         Memory,
-        &[AtLeast(0.5, Floor), AtLeast(1.0, Ncat)],
+        &[Times(0.5, Floor), Times(1.0, Ncat)],
     ),
     goal(
         "10 to 10",
         table::TEN_TO_TEN[0].name,
         Memory,
-        &[AtLeast(3.0, Redis), AtLeast(4.0, Nats)],
+        &[Times(3.0, Redis), Times(4.0, Nats)],
     ),
     goal(
         "one message at a time to 100",
         table::ONE_AT_A_TIME[0].name,
         Memory,
-        &[AtLeastBest(
-            NO_WORSE,
-            &[Redis, Nats, Inspircd, Ngircd, Ncat],
-        )],
+        &[TimesBest(NO_WORSE, &[Redis, Nats, Inspircd, Ngircd, Ncat])],
     ),
     goal(
         "1000 messages a second to 100: half within",
         table::LATENCY[0].name,
         Memory,
-        &[AtMost(1.0 / NO_WORSE, Redis)],
+        &[Costs(1.0 / NO_WORSE, Redis)],
     ),
     goal(
         "the same: 99 % within",
         table::LATENCY[1].name,
         Memory,
-        &[AtMost(1.0 / NO_WORSE, Redis)],
+        &[Costs(1.0 / NO_WORSE, Redis)],
     ),
     goal(
         "memory of an idle member, of 10,000",
         table::MEMBERS[0].name,
         Memory,
-        &[AtMostOf(1024.0)],
+        &[UpTo(1024.0)],
     ),
     goal(
         "10,000 come in",
         table::MEMBERS[1].name,
         Memory,
-        &[AtMost(1.5, Redis)],
+        &[Costs(1.5, Redis)],
     ),
     goal(
         "visits",
         table::VISITS[0].name,
         Memory,
-        &[AtLeast(NO_WORSE, Redis)],
+        &[Times(NO_WORSE, Redis)],
     ),
     goal(
         "download: CPU",
         table::DOWNLOAD[0].name,
         Disk,
-        &[AtMost(1.1, Nginx)],
+        &[Costs(1.1, Nginx)],
     ),
     goal(
         "upload, hashed and synced: CPU",
         table::UPLOAD[0].name,
         Disk,
-        &[AtMost(1.25, Nc)],
+        &[Costs(1.25, Nc)],
     ),
     goal(
         "kept a second, 500 outstanding",
         table::KEPT[0].name,
         Disk,
-        &[AtLeast(1.0, JetStream)],
+        &[Times(1.0, JetStream)],
     ),
 ];
 
@@ -153,13 +150,13 @@ pub fn print(results: &Results) {
                     .map(|theirs| (kind.name(), theirs))
             };
             let (factor, theirs, is_cost) = match mark {
-                AtLeast(factor, kind) => (*factor, of(*kind), false),
-                AtLeastBest(factor, kinds) => {
+                Times(factor, kind) => (*factor, of(*kind), false),
+                TimesBest(factor, kinds) => {
                     let all = kinds.iter().filter_map(|kind| of(*kind));
                     (*factor, all.max_by(|a, b| a.1.total_cmp(&b.1)), false)
                 }
-                AtMost(factor, kind) => (*factor, of(*kind), true),
-                AtMostOf(bytes) => (1.0, Some(("1024 bytes", *bytes)), true),
+                Costs(factor, kind) => (*factor, of(*kind), true),
+                UpTo(bytes) => (1.0, Some(("1024 bytes", *bytes)), true),
             };
             let Some((name, theirs)) = theirs else {
                 continue;

@@ -89,6 +89,11 @@ impl Results {
         }
     }
 
+    /// Something of that server was measured.
+    pub fn has(&self, kind: Kind) -> bool {
+        self.figures.keys().any(|(_, of)| *of == kind)
+    }
+
     pub fn is_missing(&mut self, kind: Kind) {
         if !self.missing.contains(&kind) {
             self.missing.push(kind);
