@@ -27,8 +27,8 @@
 //! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
 //! | [`config`] | limits, each with its default and reason | |
 //! | [`offline`] | check, export, import and backup of a data folder | sockets |
-//! | [`client`] | connects, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
-//! | [`ui`] | `chatc` on a terminal and in a pipe | the same |
+//! | [`client`] | connects, stays, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
+//! | [`ui`] | `chatc`: the screen, the line client, pipes | the same |
 //! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one | what they say |
 //! | [`web`] | the page's files | |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |

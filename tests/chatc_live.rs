@@ -220,13 +220,14 @@ fn in_terminal(command: &str, folder: &Path) -> Running {
         .env("LOGNAME", "ann")
         .env("TZ", "UTC")
         .env("TERM", "xterm")
+        .env("HOME", "/nonexistent")
         .env("SHELL", "/bin/sh");
     Running::start(script.current_dir(folder))
 }
 
 /// `chatc` on a terminal, ready to be typed to.
 fn terminal(chatd: &Chatd, folder: &Path) -> Running {
-    let command = format!("{} {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
+    let command = format!("{} --plain {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
     let mut terminal = in_terminal(&command, folder);
     terminal.until("-- you are ann in #lobby");
     terminal.until("> ");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use argh::FromArgs;
 use plainchat::client::{Address, Client};
-use plainchat::ui::{Exit, Failure, complain, enter, files, pipe, plain};
+use plainchat::ui::{Exit, Failure, complain, enter, files, home::Home, pipe, plain, screen};
 
 /// Talks.
 #[derive(FromArgs)]
@@ -42,6 +42,10 @@ struct Chat {
     /// enter that room instead of the lobby; its # may be left out
     #[argh(option)]
     room: Option<String>,
+
+    /// on a terminal, a line to type in and nothing else, instead of the screen
+    #[argh(switch)]
+    plain: bool,
 
     /// pass lines of the protocol between the server and standard input and output;
     /// nothing is said but what stands there, and --nick or --room if given
@@ -178,6 +182,13 @@ async fn chat(chat: Chat) -> Result<Exit, Failure> {
         show(concat!("chatc ", env!("CARGO_PKG_VERSION"), "\n"));
     }
     let address: Address = chat.host.unwrap_or_else(here).parse()?;
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let home = Home::find();
+    let settings = home.settings()?;
+    if is_terminal && !chat.raw && !chat.plain && !settings.plain.unwrap_or(false) {
+        let nick = chat.nick.or(settings.nick.clone());
+        return screen::talk(address, nick, chat.room.as_deref(), &home, &settings).await;
+    }
     let mut client = Client::connect_to(address).await?;
     let (nick, room) = (chat.nick.as_deref(), chat.room.as_deref());
     if chat.raw {
@@ -190,7 +201,7 @@ async fn chat(chat: Chat) -> Result<Exit, Failure> {
         return pipe::raw(client).await;
     }
     let wording = enter(&mut client, nick, room).await?;
-    match io::stdin().is_terminal() && io::stdout().is_terminal() {
+    match is_terminal {
         true => plain::talk(client, wording).await,
         false => pipe::talk(client, wording).await,
     }

@@ -191,6 +191,11 @@ impl Chat {
         }
     }
 
+    /// What is behind it, for one who drives it by hand: what is asked there goes out at the next poll.
+    pub(crate) fn link(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
     fn lost(&mut self, why: Error) {
         self.wire = Wire::None(Timer::never());
         self.link.lost(why, self.began.elapsed());

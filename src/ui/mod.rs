@@ -1,13 +1,15 @@
 //! `chatc` for people and pipes: what is typed becomes requests, what comes becomes lines to read.
 //!
-//! [`Wording`] words what the server says, [`Typed`] reads what a person types, both pure. [`plain`], [`pipe`]
-//! and [`files`] are the ways to run, one at a time. Knows the server through [`crate::client`] only.
+//! [`Wording`] words what the server says, [`Typed`] reads what a person types, both pure. [`screen`], [`plain`],
+//! [`pipe`] and [`files`] are the ways to run, one at a time. Knows the server through [`crate::client`] only.
 
 mod cutter;
 mod enter;
 pub mod files;
+pub mod home;
 pub mod pipe;
 pub mod plain;
+pub mod screen;
 mod typed;
 mod wording;
 
@@ -61,6 +63,15 @@ pub enum Failure {
     },
     /// A download would have taken the place of that file.
     Exists(PathBuf),
+    /// The settings say what this program does not understand.
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Its line.
+        line: usize,
+        /// What is wrong there.
+        why: String,
+    },
     /// Standard output took no more. [`io::ErrorKind::BrokenPipe`] is whoever read it being content.
     Output(io::Error),
     /// Standard input could not be read.
@@ -71,7 +82,7 @@ impl Failure {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Client(Error::Address(_)) => Exit::Usage,
+            Self::Client(Error::Address(_)) | Self::Settings { .. } => Exit::Usage,
             Self::Client(
                 Error::Refused { .. } | Error::Line(_) | Error::Read(_) | Error::Corrupt,
             ) => Exit::Refused,
@@ -108,6 +119,7 @@ impl fmt::Display for Failure {
                 write!(f, "cannot {verb} {}: {}", path.display(), plainly(source))
             }
             Self::Exists(path) => write!(f, "{} is there already", path.display()),
+            Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
             Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
             Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),
         }
@@ -119,7 +131,7 @@ impl std::error::Error for Failure {
         match self {
             Self::Client(error) | Self::Cut { error, .. } => Some(error),
             Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
-            Self::Exists(_) => None,
+            Self::Exists(_) | Self::Settings { .. } => None,
         }
     }
 }

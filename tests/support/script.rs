@@ -145,6 +145,11 @@ impl Ended {
 pub fn chatc(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatc"));
     command.args(args).env("LOGNAME", "ann").env("TZ", "UTC");
+    // Nothing is read or left where the person who runs the tests lives.
+    command.env("HOME", "/nonexistent");
+    for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"] {
+        command.env_remove(name);
+    }
     command
 }
 

@@ -1,0 +1,212 @@
+//! What Tab makes of the word before the cursor: nicks, rooms, commands, paths. Pure but for [`paths`].
+
+use std::path::Path;
+
+use super::command::{COMMANDS, Takes, path};
+
+/// How many things to choose from are held.
+const FOUND_MAX: usize = 200;
+
+/// What can stand in the place of the word before the cursor, and which is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// Where the word begins.
+    pub start: usize,
+    /// What there is to choose from.
+    pub found: Vec<String>,
+    /// Which one stands in the line; `None` before the first Tab.
+    pub at: Option<usize>,
+}
+
+impl Completion {
+    /// The next one, or the one before.
+    pub fn step(&mut self, is_back: bool) -> Option<&str> {
+        let count = self.found.len().max(1);
+        let at = match (self.at, is_back) {
+            (None, false) => 0,
+            (None, true) => count - 1,
+            (Some(at), false) => (at + 1) % count,
+            (Some(at), true) => (at + count - 1) % count,
+        };
+        self.at = Some(at);
+        self.found.get(at).map(String::as_str)
+    }
+}
+
+/// What is known, to complete from.
+pub struct Known<'a> {
+    /// The members of the room, those who spoke last first.
+    pub nicks: Vec<&'a str>,
+    /// Rooms.
+    pub rooms: Vec<&'a str>,
+}
+
+/// What the word at the end of `before` may become; `None` when nothing fits. Things that Tab finishes end in a
+/// space, or at the line's beginning in `: ` for a nick.
+pub fn complete(before: &str, known: &Known<'_>) -> Option<Completion> {
+    if let Some(name) = before.strip_prefix('/')
+        && !name.contains(' ')
+    {
+        let fits = COMMANDS
+            .iter()
+            .filter(|command| command.0.starts_with(&name.to_lowercase()));
+        let found = fits.map(|command| match command.1 {
+            "" => format!("/{}", command.0),
+            _ => format!("/{} ", command.0),
+        });
+        return some(0, found.collect());
+    }
+    let takes = before.strip_prefix('/').and_then(|command| {
+        let (name, rest) = command.split_once(' ')?;
+        let takes = COMMANDS.iter().find(|c| c.0 == name.to_lowercase())?.2;
+        Some((takes, before.len() - rest.len()))
+    });
+    let word_start = before.rfind(' ').map_or(0, |at| at + 1);
+    let word = before.get(word_start..).unwrap_or_default();
+    match takes {
+        Some((Takes::Path, start)) => some(start, paths(before.get(start..).unwrap_or_default())),
+        Some((Takes::Room, start)) if word_start == start => some(start, rooms(word, known, "")),
+        Some((Takes::Who, start)) if word_start == start => {
+            let mut found = nicks(word, known, " ");
+            found.extend(rooms(word, known, " "));
+            some(start, found)
+        }
+        _ if word.starts_with('#') => some(word_start, rooms(word, known, " ")),
+        _ if word.is_empty() => None,
+        _ => {
+            let is_first = word_start == 0;
+            some(
+                word_start,
+                nicks(word, known, if is_first { ": " } else { " " }),
+            )
+        }
+    }
+}
+
+fn some(start: usize, mut found: Vec<String>) -> Option<Completion> {
+    found.truncate(FOUND_MAX);
+    (!found.is_empty()).then_some(Completion {
+        start,
+        found,
+        at: None,
+    })
+}
+
+fn nicks(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
+    let word = word.strip_prefix('@').unwrap_or(word).to_lowercase();
+    let fits = known
+        .nicks
+        .iter()
+        .filter(|nick| nick.to_lowercase().starts_with(&word));
+    fits.map(|nick| format!("{nick}{end}")).collect()
+}
+
+fn rooms(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
+    let word = word.trim_start_matches('#').to_lowercase();
+    let fits = known.rooms.iter().filter(|room| {
+        room.trim_start_matches('#')
+            .to_lowercase()
+            .starts_with(&word)
+    });
+    fits.map(|room| format!("{room}{end}")).collect()
+}
+
+/// The files that begin like `typed`; folders end in a slash. Hidden ones only when asked for.
+fn paths(typed: &str) -> Vec<String> {
+    let (folder, begin) = match typed.rfind('/') {
+        Some(at) => typed.split_at(at + 1),
+        None => ("", typed),
+    };
+    let real = match folder {
+        "" => Path::new(".").to_owned(),
+        folder => path(folder),
+    };
+    let Ok(entries) = std::fs::read_dir(real) else {
+        return Vec::new();
+    };
+    let mut found: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let is_hidden = name.starts_with('.') && !begin.starts_with('.');
+            if is_hidden || !name.starts_with(begin) {
+                return None;
+            }
+            let slash = if entry.path().is_dir() { "/" } else { "" };
+            Some(format!("{folder}{name}{slash}"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(before: &str, expected: &[&str]) {
+        let known = Known {
+            nicks: vec!["bob", "Bert", "ann"],
+            rooms: vec!["#lobby", "#ops"],
+        };
+        let found = complete(before, &known)
+            .map(|c| c.found)
+            .unwrap_or_default();
+        assert_eq!(found, expected, "of {before:?}");
+    }
+
+    #[test]
+    fn words_become_what_can_stand_there() {
+        check("b", &["bob: ", "Bert: "]);
+        check("hi BE", &["Bert "]);
+        check("hi @b", &["bob ", "Bert "]);
+        check("see #o", &["#ops "]);
+        check("/jo", &["/join "]);
+        check("/who", &["/who"]);
+        check("/join o", &["#ops"]);
+        check("/join ", &["#lobby", "#ops"]);
+        check("/msg b", &["bob ", "Bert "]);
+        check("/msg #l", &["#lobby "]);
+        check("/msg bob a", &["ann "]);
+        check("", &[]);
+        check("xyz", &[]);
+        check("hi ", &[]);
+    }
+
+    #[test]
+    fn paths_are_completed_and_folders_are_gone_into() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path().to_str().unwrap();
+        std::fs::create_dir(folder.path().join("notes")).unwrap();
+        std::fs::write(folder.path().join("notes 1.txt"), "").unwrap();
+        std::fs::write(folder.path().join(".hidden"), "").unwrap();
+        let known = Known {
+            nicks: vec![],
+            rooms: vec![],
+        };
+        let found = |typed: &str| complete(typed, &known).map(|c| c.found).unwrap_or_default();
+        assert_eq!(
+            found(&format!("/upload {at}/no")),
+            [format!("{at}/notes 1.txt"), format!("{at}/notes/")]
+        );
+        assert_eq!(
+            found(&format!("/upload {at}/.h")),
+            [format!("{at}/.hidden")]
+        );
+        assert_eq!(found(&format!("/upload {at}/x")), [""; 0]);
+    }
+
+    #[test]
+    fn tab_goes_round() {
+        let mut completion = Completion {
+            start: 0,
+            found: vec!["a".into(), "b".into()],
+            at: None,
+        };
+        let steps: Vec<String> = (0..3)
+            .filter_map(|_| completion.step(false).map(str::to_owned))
+            .collect();
+        assert_eq!(steps, ["a", "b", "a"]);
+        assert_eq!(completion.step(true), Some("b"));
+    }
+}

@@ -1,0 +1,195 @@
+//! What keys and the mouse do. Pure.
+
+use crossterm::event::{
+    Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
+};
+
+use super::app::{App, Effect};
+use super::layout::Areas;
+use crate::client::link::Link;
+
+/// How many lines a notch of the wheel moves.
+const WHEEL_LINES: isize = 3;
+
+/// Takes in what the terminal tells.
+pub fn event(app: &mut App, event: Event, link: &mut Link) {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => press(app, key, link),
+        Event::Key(_) => {}
+        Event::Paste(text) => app.pasted(&text),
+        Event::Resize(columns, rows) => {
+            app.size = (columns, rows);
+            // The view stands as it was, but may show more than there is below it.
+            app.scroll(0, link);
+        }
+        Event::FocusGained => app.focus(true),
+        Event::FocusLost => app.focus(false),
+        Event::Mouse(mouse) => {
+            let by = match mouse.kind {
+                MouseEventKind::ScrollUp => WHEEL_LINES,
+                MouseEventKind::ScrollDown => -WHEEL_LINES,
+                MouseEventKind::Down(MouseButton::Left) => {
+                    return click(app, mouse.column, mouse.row);
+                }
+                _ => return,
+            };
+            match &mut app.list {
+                Some(list) => list.step(-by),
+                None => app.scroll(by, link),
+            }
+        }
+    }
+}
+
+fn press(app: &mut App, key: KeyEvent, link: &mut Link) {
+    let has = |modifier| key.modifiers.contains(modifier);
+    let (ctrl, alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
+    let shift = has(KeyModifiers::SHIFT);
+    if app.paste.is_some() {
+        return answer(app, key, link);
+    }
+    if app.list.is_some() {
+        return choose(app, key, link);
+    }
+    let is_tab = matches!(key.code, KeyCode::Tab | KeyCode::BackTab);
+    if !is_tab && key.code == KeyCode::Esc && app.completion.take().is_some() {
+        return;
+    }
+    if !is_tab {
+        app.completion = None;
+    }
+    let page = isize::try_from(Areas::of(app).body.height / 2)
+        .unwrap_or(1)
+        .max(1);
+    match key.code {
+        KeyCode::Enter => return app.enter(link),
+        KeyCode::Tab => return app.complete(shift),
+        KeyCode::BackTab => return app.complete(true),
+        KeyCode::Esc => {
+            app.word = None;
+            return app.to_bottom(link);
+        }
+        KeyCode::PageUp => return app.scroll(page, link),
+        KeyCode::PageDown => return app.scroll(-page, link),
+        KeyCode::Up if alt => return app.go_by(-1),
+        KeyCode::Down if alt => return app.go_by(1),
+        KeyCode::Up if shift || ctrl => return app.scroll(1, link),
+        KeyCode::Down if shift || ctrl => return app.scroll(-1, link),
+        KeyCode::Home if ctrl => return app.scroll(isize::MAX / 2, link),
+        KeyCode::End if ctrl => return app.to_bottom(link),
+        KeyCode::F(1) => return app.command(super::command::Command::Help, link),
+        KeyCode::Char('c') if ctrl => return app.interrupt(link),
+        KeyCode::Char('n') if ctrl => return app.go_by(1),
+        KeyCode::Char('p') if ctrl => return app.go_by(-1),
+        KeyCode::Char('l') if ctrl => return app.want(Effect::Redraw),
+        KeyCode::Char('z') if ctrl => return app.want(Effect::Suspend),
+        KeyCode::Char('r') if ctrl => return link.retry_now(),
+        KeyCode::Char('a') if alt => return app.go_unread(),
+        KeyCode::Char(digit @ '1'..='9') if alt => {
+            return app.go(digit as usize - '1' as usize);
+        }
+        KeyCode::Char('d')
+            if ctrl && app.room().is_none_or(|room| room.editor.text().is_empty()) =>
+        {
+            return app.leave("", link);
+        }
+        _ => {}
+    }
+    let Some(room) = app.room_mut() else { return };
+    let editor = &mut room.editor;
+    match key.code {
+        KeyCode::Left if ctrl || alt => editor.word_left(),
+        KeyCode::Right if ctrl || alt => editor.word_right(),
+        KeyCode::Char('b') if alt => editor.word_left(),
+        KeyCode::Char('f') if alt => editor.word_right(),
+        KeyCode::Left => editor.left(),
+        KeyCode::Right => editor.right(),
+        KeyCode::Char('b') if ctrl => editor.left(),
+        KeyCode::Char('f') if ctrl => editor.right(),
+        KeyCode::Home => editor.home(),
+        KeyCode::End => editor.end(),
+        KeyCode::Char('a') if ctrl => editor.home(),
+        KeyCode::Char('e') if ctrl => editor.end(),
+        KeyCode::Up => editor.older(),
+        KeyCode::Down => editor.newer(),
+        KeyCode::Backspace if ctrl || alt => editor.cut_word(),
+        KeyCode::Backspace => editor.backspace(),
+        KeyCode::Char('h') if ctrl => editor.backspace(),
+        KeyCode::Delete if ctrl || alt => editor.cut_word_right(),
+        KeyCode::Delete => editor.delete(),
+        KeyCode::Char('d') if ctrl => editor.delete(),
+        KeyCode::Char('w') if ctrl => editor.cut_word(),
+        KeyCode::Char('d') if alt => editor.cut_word_right(),
+        KeyCode::Char('u') if ctrl => editor.cut_to_start(),
+        KeyCode::Char('k') if ctrl => editor.cut_to_end(),
+        KeyCode::Char('y') if ctrl => editor.paste_cut(),
+        KeyCode::Char(c) if !ctrl && !alt => {
+            let mut bytes = [0; 4];
+            editor.insert(c.encode_utf8(&mut bytes));
+            app.word = None;
+        }
+        _ => {}
+    }
+}
+
+/// What was pasted is asked about.
+fn answer(app: &mut App, key: KeyEvent, link: &mut Link) {
+    match key.code {
+        KeyCode::Enter => app.say_paste(link),
+        KeyCode::Char('f') => {
+            if let Some(text) = app.paste.take() {
+                app.want_file(&text);
+            }
+        }
+        KeyCode::Char('j') => {
+            let text = app.paste.take().unwrap_or_default();
+            let lines: Vec<&str> = text
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect();
+            if let Some(room) = app.room_mut() {
+                room.editor.insert(&lines.join(" "));
+            }
+        }
+        KeyCode::Esc | KeyCode::Char('c') => app.paste = None,
+        _ => {}
+    }
+}
+
+fn choose(app: &mut App, key: KeyEvent, link: &mut Link) {
+    let page = isize::try_from(app.size.1 / 2).unwrap_or(1).max(1);
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    let Some(list) = &mut app.list else { return };
+    match key.code {
+        KeyCode::Enter => app.choose(link),
+        KeyCode::Esc | KeyCode::Char('q') => app.list = None,
+        KeyCode::Char('c') if ctrl => app.list = None,
+        KeyCode::Up | KeyCode::Char('k') => list.step(-1),
+        KeyCode::Down | KeyCode::Char('j') => list.step(1),
+        KeyCode::PageUp => list.step(-page),
+        KeyCode::PageDown => list.step(page),
+        KeyCode::Home => list.step(isize::MIN / 2),
+        KeyCode::End => list.step(isize::MAX / 2),
+        _ => {}
+    }
+}
+
+impl super::app::List {
+    /// Marks another row.
+    pub fn step(&mut self, by: isize) {
+        let last = self.rows.len().saturating_sub(1);
+        self.at = self.at.saturating_add_signed(by).min(last);
+    }
+}
+
+/// A click on a room at the side goes there.
+fn click(app: &mut App, column: u16, row: u16) {
+    let areas = Areas::of(app);
+    if column >= areas.side.right() || !areas.side.contains((column, row).into()) {
+        return;
+    }
+    if let Some(at) = super::draw::room_at(app, areas.side, row) {
+        app.go(at);
+    }
+}

@@ -1,0 +1,156 @@
+//! Colours: for dark and light backgrounds, for terminals with few of them, and for people who want none.
+
+use ratatui::style::{Color, Modifier, Style};
+
+/// What the terminal can show, and what stands behind it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Palette {
+    /// 256 colours on a dark background.
+    #[default]
+    Dark,
+    /// 256 colours on a light background.
+    Light,
+    /// The terminal's own 8, whatever they are.
+    Few,
+    /// None: bold, dim, underlined and reversed must do (`NO_COLOR`).
+    None,
+}
+
+/// The nicks' colours, each readable on its background (contrast of 4.5 to 1 or more).
+const ON_DARK: [u8; 16] = [
+    203, 209, 215, 186, 149, 114, 79, 80, 75, 111, 147, 141, 177, 212, 180, 109,
+];
+const ON_LIGHT: [u8; 16] = [
+    124, 130, 94, 58, 28, 22, 29, 23, 25, 26, 61, 55, 91, 126, 161, 88,
+];
+const FEW: [Color; 5] = [
+    Color::Green,
+    Color::Magenta,
+    Color::Cyan,
+    Color::Blue,
+    Color::Red,
+];
+
+impl Palette {
+    /// What this terminal can show, as its environment tells.
+    pub fn find() -> Self {
+        let is = |name: &str| std::env::var(name).unwrap_or_default();
+        if !is("NO_COLOR").is_empty() {
+            return Self::None;
+        }
+        let term = is("TERM");
+        let has_many = term.contains("256")
+            || !is("COLORTERM").is_empty()
+            || term.contains("kitty")
+            || term.contains("alacritty");
+        if !has_many {
+            return Self::Few;
+        }
+        // rxvt, Konsole and others tell it: text;background, of 16 colours.
+        let behind = is("COLORFGBG");
+        let behind = behind.rsplit(';').next().and_then(|n| n.parse::<u8>().ok());
+        match behind {
+            Some(7 | 9..=15) => Self::Light,
+            _ => Self::Dark,
+        }
+    }
+
+    fn pick(self, dark: u8, light: u8, few: Color) -> Style {
+        match self {
+            Self::Dark => Style::new().fg(Color::Indexed(dark)),
+            Self::Light => Style::new().fg(Color::Indexed(light)),
+            Self::Few => Style::new().fg(few),
+            Self::None => Style::new(),
+        }
+    }
+
+    /// What one is to see first: the current room, the prompt, what is chosen.
+    pub fn accent(self) -> Style {
+        self.pick(80, 30, Color::Cyan).add_modifier(Modifier::BOLD)
+    }
+
+    /// What stands back: times, who came and went.
+    pub fn dim(self) -> Style {
+        match self {
+            Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
+            _ => self.pick(245, 242, Color::Reset),
+        }
+    }
+
+    /// Thin lines between things.
+    pub fn line(self) -> Style {
+        match self {
+            Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
+            _ => self.pick(238, 251, Color::Reset),
+        }
+    }
+
+    /// Links.
+    pub fn link(self) -> Style {
+        self.pick(75, 26, Color::Blue)
+            .add_modifier(Modifier::UNDERLINED)
+    }
+
+    /// Where one's own nick was said.
+    pub fn mention(self) -> Style {
+        let style = self
+            .pick(215, 130, Color::Yellow)
+            .add_modifier(Modifier::BOLD);
+        match self {
+            Self::None => style.add_modifier(Modifier::REVERSED),
+            _ => style,
+        }
+    }
+
+    /// What went wrong.
+    pub fn error(self) -> Style {
+        self.pick(203, 124, Color::Red)
+    }
+
+    /// What goes well.
+    pub fn good(self) -> Style {
+        self.pick(114, 28, Color::Green)
+    }
+
+    /// The bars above and below.
+    pub fn bar(self) -> Style {
+        match self {
+            Self::Dark => Style::new().bg(Color::Indexed(236)),
+            Self::Light => Style::new().bg(Color::Indexed(254)),
+            Self::Few | Self::None => Style::new().add_modifier(Modifier::REVERSED),
+        }
+    }
+
+    /// The row that is chosen.
+    pub fn chosen(self) -> Style {
+        match self {
+            Self::Dark => Style::new()
+                .bg(Color::Indexed(238))
+                .add_modifier(Modifier::BOLD),
+            Self::Light => Style::new()
+                .bg(Color::Indexed(252))
+                .add_modifier(Modifier::BOLD),
+            Self::Few | Self::None => Style::new().add_modifier(Modifier::REVERSED),
+        }
+    }
+
+    /// Somebody's own colour, the same every day.
+    pub fn nick(self, nick: &str) -> Style {
+        // FNV-1a: the standard library's hash is another one in each run.
+        let hash = nick.bytes().fold(0x811c_9dc5_u32, |hash, b| {
+            (hash ^ u32::from(b)).wrapping_mul(0x0100_0193)
+        });
+        // Short nicks differ in few bits, and those must reach the ones that are used.
+        let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
+        let hash = (hash ^ (hash >> 12)).wrapping_mul(0x297a_2d39);
+        let of = |count: usize| (hash ^ (hash >> 15)) as usize % count;
+        let color = match self {
+            Self::Dark => ON_DARK.get(of(ON_DARK.len())).map(|n| Color::Indexed(*n)),
+            Self::Light => ON_LIGHT.get(of(ON_LIGHT.len())).map(|n| Color::Indexed(*n)),
+            Self::Few => FEW.get(of(FEW.len())).copied(),
+            Self::None => None,
+        };
+        let style = Style::new().add_modifier(Modifier::BOLD);
+        color.map_or(style, |color| style.fg(color))
+    }
+}
