@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::RoomName;
+use crate::roster::Roster;
 
 /// Everything that `chatd` is started with.
 #[derive(Clone, Debug)]
@@ -80,6 +81,8 @@ impl Speaks {
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
+    /// Registered nicks in all.
+    pub accounts_max: usize,
     /// Rooms in all.
     pub rooms_max: usize,
     /// Rooms that one connection is in.
@@ -126,6 +129,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            accounts_max: 100_000,
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
             tail_bytes_max: 1 << 20,
@@ -204,6 +208,18 @@ impl Limits {
                 self.connections_max.to_string(),
                 "--max-connections",
                 "below the usual limit of 20,000 open files",
+            ),
+            row(
+                "registered nicks",
+                self.accounts_max.to_string(),
+                "",
+                "a town's worth; their names stay in memory, some 10 MiB",
+            ),
+            row(
+                "tokens of one nick",
+                Roster::TOKENS_MAX.to_string(),
+                "",
+                "one for each of somebody's bots",
             ),
             row(
                 "rooms",

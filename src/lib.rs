@@ -24,6 +24,7 @@
 //! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
 //! | [`session`] | one connection's state, replies in order, dialects | the same |
 //! | [`log`] | what was said: kept on disk or in memory, read back, searched | sockets, sessions |
+//! | [`roster`] | who belongs: accounts and tokens, kept as the log is | sockets, sessions |
 //! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
 //! | [`config`] | limits, each with its default and reason | |
 //! | [`offline`] | check, export, import and backup of a data folder | sockets |
@@ -33,8 +34,8 @@
 //! | [`web`] | the page's files | |
 //! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
 //!
-//! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's words for what it keeps;
-//! `session` uses `chat` and asks the log through effects; `server` joins all of them with `log` and `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
+//! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's and the roster's words for what they keep;
+//! `session` uses `chat` and asks the log and the roster through effects; `server` joins all of them with `log` and `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
 //! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
 //! they are told (`tests/tidy.rs` checks it).
 
@@ -45,6 +46,7 @@ pub mod files;
 pub mod log;
 pub mod offline;
 pub mod protocol;
+pub mod roster;
 pub mod server;
 pub mod session;
 pub mod tail;

@@ -248,7 +248,7 @@ mod tests {
 
     fn peers() -> [PeerId; 2] {
         let mut arena = Arena::default();
-        [(); 2].map(|()| arena.insert(crate::chat::Peer::default()))
+        [(); 2].map(|()| arena.insert(crate::chat::Peer::new([127, 0, 0, 1].into())))
     }
 
     fn push(tail: &mut Tail, author: PeerId, line: &str) -> Seq {

@@ -11,7 +11,6 @@ use support::transcript::{Action, Transcript};
 
 /// Codes that nothing can provoke yet, each with the reason.
 const NOT_YET: &[(Code, &str)] = &[
-    (Code::NeedPassword, "comes with the accounts"),
     (Code::Banned, "comes with the operators"),
     (Code::Kicked, "comes with the operators"),
 ];
@@ -186,7 +185,7 @@ fn what_is_not_yet_there_is_named_and_no_verb() {
         .expect("section 1.4")
         .text
         .clone();
-    for word in ["REGISTER", "PASS", "KICK", "BAN", "UNBAN", "BANS", "NOTE"] {
+    for word in ["PASS", "KICK", "BAN", "UNBAN", "BANS", "NOTE"] {
         assert!(text.contains(&format!("`{word}`")), "{word} is not named");
         assert_eq!(
             Verb::parse(word.as_bytes()),

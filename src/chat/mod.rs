@@ -9,12 +9,14 @@ pub mod nick;
 pub mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limits};
 use crate::log::{FileTotals, Outcome, RoomRow};
 use crate::protocol::{Code, Digest, EventId, FileName, Time};
+use crate::roster::Known;
 use crate::tail::{Seq, Tail};
 
 use arena::{Arena, Id};
@@ -22,10 +24,22 @@ use nick::Holder;
 use room::Room;
 
 /// A connection, as the chat knows it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Peer {
+    /// Where it comes from.
+    address: IpAddr,
     /// What this connection had appended and is kept now, in order; its session takes it.
     kept: Vec<Result<Kept, Code>>,
+}
+
+impl Peer {
+    /// A connection from `address` that has appended nothing yet.
+    pub fn new(address: IpAddr) -> Self {
+        Self {
+            address: address.to_canonical(),
+            kept: Vec::new(),
+        }
+    }
 }
 
 /// Names a connection.
@@ -148,6 +162,8 @@ pub struct Chat {
     holders: Arena<Holder>,
     /// By skeleton, so that look-alikes meet.
     nick_ids: HashMap<Box<str>, NickId>,
+    /// Who belongs.
+    known: Known,
     /// What concerns everybody.
     notes: Tail,
     /// How many files can be fetched.
@@ -185,6 +201,7 @@ impl Chat {
             lobby,
             holders: Arena::default(),
             nick_ids: HashMap::new(),
+            known: Known::default(),
             notes: Tail::new(config.limits.told_bytes_max),
             files: 0,
             file_bytes: 0,
@@ -205,8 +222,13 @@ impl Chat {
     }
 
     /// A connection has come.
-    pub fn connect(&mut self) -> PeerId {
-        self.peers.insert(Peer::default())
+    pub fn connect(&mut self, address: IpAddr) -> PeerId {
+        self.peers.insert(Peer::new(address))
+    }
+
+    /// Where a connection comes from.
+    pub fn address(&self, peer: PeerId) -> Option<IpAddr> {
+        self.peers.get(peer).map(|peer| peer.address)
     }
 
     /// A connection has gone; its session has left its rooms and its nick before.
@@ -232,6 +254,11 @@ impl Chat {
             }
         }
         self.count_files(files);
+    }
+
+    /// Takes in what the roster holds from before.
+    pub fn restore_roster(&mut self, known: Known) {
+        self.known = known;
     }
 
     /// Learns how many files there are, after some have gone by age.
@@ -479,7 +506,7 @@ mod tests {
             lobby: name("#lobby"),
             limits: Limits::default(),
         }));
-        let author = chat.connect();
+        let author = chat.connect(IpAddr::from([127, 0, 0, 1]));
         let room = chat.insert_room(name("#ops"));
         let draft = || Draft {
             place: Place::Room(room),

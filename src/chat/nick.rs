@@ -24,7 +24,73 @@ pub struct Holder {
     free_at: Duration,
 }
 
+/// What stands between a connection and a nick.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Door {
+    /// Nothing that the roster knows of.
+    Open,
+    /// The roster must say whether the password is right.
+    Guarded,
+}
+
 impl Chat {
+    /// What a connection that holds `current` and gives a password, or none, needs to take `nick`.
+    ///
+    /// # Errors
+    /// `need-password` and `nick-taken`, for one that is registered.
+    pub fn door(
+        &self,
+        nick: &Nick,
+        current: Option<NickId>,
+        has_password: bool,
+    ) -> Result<Door, Refused> {
+        let Some(form) = self.known.accounts.get(&nick.skeleton()) else {
+            return Ok(Door::Open);
+        };
+        if **form != *nick.form() {
+            return Err((
+                Code::NickTaken,
+                format!("{nick} looks like a nick that is registered"),
+            ));
+        }
+        let own = current.and_then(|current| self.holder(current));
+        match has_password {
+            true => Ok(Door::Guarded),
+            false if own.is_some_and(|own| own.nick.form() == nick.form()) => Ok(Door::Open),
+            false => Err((
+                Code::NeedPassword,
+                format!("{nick} is registered: NICK {nick} <password>"),
+            )),
+        }
+    }
+
+    /// Whether that nick is somebody's own.
+    pub fn is_registered(&self, nick: &Nick) -> bool {
+        let form = self.known.accounts.get(&nick.skeleton());
+        form.is_some_and(|form| **form == *nick.form())
+    }
+
+    /// How many nicks are registered.
+    pub fn accounts(&self) -> usize {
+        self.known.accounts.len()
+    }
+
+    /// A nick is somebody's own from now on: its account guards it, and no other password.
+    pub fn registered(&mut self, nick: &Nick) {
+        let skeleton = nick.skeleton();
+        if let Some(id) = self.nick_ids.get(&skeleton)
+            && let Some(holder) = self.holders.get_mut(*id)
+        {
+            holder.guard = None;
+        }
+        self.known.accounts.insert(skeleton, nick.form().into());
+    }
+
+    /// A nick is nobody's own any more.
+    pub fn unregistered(&mut self, nick: &Nick) {
+        self.known.accounts.remove(&nick.skeleton());
+    }
+
     /// A nick that is held.
     pub fn holder(&self, nick: NickId) -> Option<&Holder> {
         self.holders.get(nick)
@@ -44,7 +110,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Gives `nick` to a connection that holds `current` and reads `rooms`, and announces what changes.
+    /// Gives `nick` to a connection that holds `current` and reads `rooms`, and announces what changes. One
+    /// that is registered is its owner's ([`Self::door`] was opened), however many connections hold it.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`; then nothing has changed.
@@ -57,6 +124,8 @@ impl Chat {
         password: Option<&str>,
         now: Now,
     ) -> Result<NickId, Refused> {
+        let is_own = self.is_registered(&nick);
+        let password = password.filter(|_| !is_own);
         let guard = password.map(|password| Box::new(Sha256::digest(password).into()));
         let skeleton = nick.skeleton();
         let new = match self.nick_ids.get(&skeleton).copied() {
@@ -65,7 +134,9 @@ impl Chat {
                 return self.keep_nick(held, peer, rooms, nick, guard, now);
             }
             Some(held) => {
-                self.share(held, &nick, guard)?;
+                if !is_own {
+                    self.share(held, &nick, guard)?;
+                }
                 held
             }
         };

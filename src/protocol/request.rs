@@ -61,6 +61,10 @@ verbs! {
     Stay "STAY" "" "keep sending events after the end of your input",
     Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
     Raw "RAW" "" "back from talker mode to this protocol",
+    Register "REGISTER" " <password or ->" "make your nick your own, or change its password; - gives it up",
+    Token "TOKEN" " <label>" "make a token that a bot gives instead of your password",
+    Tokens "TOKENS" "" "list your tokens",
+    Revoke "REVOKE" " <label>" "take a token back",
     Ping "PING" " [<word>]" "answers",
     Hello "HELLO" "" "which version of the protocol, and which server",
     Help "HELP" " [<verb>]" "this list, or how to write one command",
@@ -107,6 +111,17 @@ pub enum Request<'a> {
     Nick {
         nick: Nick,
         password: Option<Cow<'a, str>>,
+    },
+    /// `None` gives the nick up.
+    Register {
+        password: Option<Cow<'a, str>>,
+    },
+    Token {
+        label: Nick,
+    },
+    Tokens,
+    Revoke {
+        label: Nick,
     },
     Msg {
         text: Cow<'a, str>,
@@ -306,6 +321,10 @@ impl<'a> Request<'a> {
     pub fn verb(&self) -> Verb {
         match self {
             Self::Nick { .. } => Verb::Nick,
+            Self::Register { .. } => Verb::Register,
+            Self::Token { .. } => Verb::Token,
+            Self::Tokens => Verb::Tokens,
+            Self::Revoke { .. } => Verb::Revoke,
             Self::Msg { .. } => Verb::Msg,
             Self::Me { .. } => Verb::Me,
             Self::Tell { .. } => Verb::Tell,
@@ -358,6 +377,19 @@ impl<'a> Fields<'a> {
                     password: self.password()?,
                 }
             }
+            Verb::Register => match self.password()? {
+                None => return Err(self.bad()),
+                Some(password) => Request::Register {
+                    password: (password != "-").then_some(password),
+                },
+            },
+            Verb::Token => Request::Token {
+                label: self.label()?,
+            },
+            Verb::Tokens => Request::Tokens,
+            Verb::Revoke => Request::Revoke {
+                label: self.label()?,
+            },
             Verb::Msg => Request::Msg { text: self.text()? },
             Verb::Me => Request::Me { text: self.text()? },
             Verb::Tell => {
@@ -555,6 +587,10 @@ impl<'a> Fields<'a> {
         room.map_err(|e| self.bad_name(e))
     }
 
+    fn label(&mut self) -> Result<Nick, Refusal> {
+        Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))
+    }
+
     fn id(&mut self) -> Result<EventId, Refusal> {
         let word = self.need_word()?;
         EventId::parse(word).ok_or_else(|| self.bad())
@@ -612,6 +648,8 @@ impl fmt::Display for Request<'_> {
             Self::Nick { nick, password } => {
                 write(&[verb, nick.as_str(), password.as_deref().unwrap_or_default()]);
             }
+            Self::Register { password } => write(&[verb, password.as_deref().unwrap_or("-")]),
+            Self::Token { label } | Self::Revoke { label } => write(&[verb, label.as_str()]),
             Self::Msg { text } | Self::Me { text } => write(&[verb, text]),
             Self::Tell {
                 to: Target::Room(room),
@@ -674,7 +712,9 @@ impl fmt::Display for Request<'_> {
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
-            Self::Rooms | Self::Stay | Self::Chat | Self::Raw | Self::Hello => write(&[verb]),
+            Self::Tokens | Self::Rooms | Self::Stay | Self::Chat | Self::Raw | Self::Hello => {
+                write(&[verb])
+            }
         }
         f.write_str(&String::from_utf8_lossy(&line))
     }
@@ -702,6 +742,11 @@ mod tests {
         for line in [
             "NICK bob",
             "NICK bob my secret",
+            "REGISTER my secret",
+            "REGISTER -",
+            "TOKEN ci",
+            "TOKENS",
+            "REVOKE ci",
             "MSG hello",
             "MSG  two  spaces ",
             "ME waves",
@@ -790,6 +835,12 @@ mod tests {
             "MSG ",
             "ME",
             "NICK",
+            "REGISTER",
+            "REGISTER ",
+            "TOKEN",
+            "TOKEN a b",
+            "TOKENS a",
+            "REVOKE",
             "TELL",
             "TELL #a",
             "TELL #a ",

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -80,16 +80,17 @@ enum Next {
 }
 
 impl Connection {
-    /// A connection that was just accepted.
+    /// A connection that was just accepted, from the address `peer`.
     pub fn open(
         server: Arc<Server>,
         carrier: Carrier,
+        peer: IpAddr,
         local: SocketAddr,
         speaks: Speaks,
     ) -> Box<Self> {
         let now = server.clock.now();
         let mut world = server.world();
-        let id = world.sit_down();
+        let id = world.sit_down(peer);
         let mut session = Session::new(id, local, &world.chat, now);
         if world.chat.connections() > server.config.limits.connections_max {
             session.turn_away(&mut world.chat, now);

@@ -13,7 +13,7 @@ mod world;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use futures_lite::{StreamExt, future};
+use smol::lock::Semaphore;
 use smol::{Executor, Task};
 use tracing::{info, warn};
 
@@ -32,12 +33,18 @@ use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, Outcome};
 use crate::protocol::{EventId, Time};
+use crate::roster::Roster;
+use crate::roster::buckets::{Buckets, MemoryBuckets};
+use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Stream};
 use connection::Connection;
 use world::World;
 
 /// How many connections more than allowed are told so; any further ones are dropped unheard.
 const TURNED_AWAY_MAX: usize = 256;
+
+/// Passwords that are worked on at once: both of a small machine's cores, and no more memory than that.
+const PASSWORDS_MAX: usize = 2;
 
 /// Open files that are no connections: listeners, files being moved, the executor's own.
 const OTHER_FILES: u64 = 256;
@@ -93,6 +100,9 @@ struct Server {
     config: Arc<Config>,
     world: Mutex<World>,
     store: Arc<Store>,
+    roster: Arc<Roster>,
+    /// How many passwords are worked on at once, each with 19 MiB and a thread.
+    passwords: Semaphore,
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, Arc<Live>>>,
     clock: Clock,
@@ -179,6 +189,10 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     world.chat.restore(rooms, files);
+    let roster = open_roster(&config);
+    let known = roster.and_then(|roster| Ok((roster.known()?, roster)));
+    let (known, roster) = known.map_err(|e| Error::Log(data_path(&config), e))?;
+    world.chat.restore_roster(known);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let executor = Arc::new(Executor::new());
@@ -187,6 +201,8 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         names: http::Names::new(&config.hosts),
         config,
         store: Arc::new(store),
+        roster: Arc::new(roster),
+        passwords: Semaphore::new(PASSWORDS_MAX),
         live: Mutex::default(),
         clock,
         executor: executor.clone(),
@@ -261,6 +277,15 @@ async fn trim(server: Arc<Server>) {
     }
 }
 
+/// The roster in the data folder, whose log is open; or one in memory.
+fn open_roster(config: &Config) -> Result<Roster, crate::log::Error> {
+    let buckets: Arc<dyn Buckets> = match &config.data {
+        Some(folder) => Arc::new(SqliteBuckets::open(folder)?),
+        None => Arc::new(MemoryBuckets::default()),
+    };
+    Ok(Roster::new(buckets))
+}
+
 /// The log in the data folder, which publishes what it has kept to the server that is then there; or the
 /// one in memory.
 fn open_log(
@@ -309,7 +334,7 @@ async fn stop(server: &Arc<Server>) {
 async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speaks) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => welcome(&server, stream, speaks),
+            Ok((stream, peer)) => welcome(&server, stream, peer.ip(), speaks),
             Err(e) => {
                 // Out of files, most likely: what is there goes on, and some will end.
                 warn!("cannot accept a connection: {e}");
@@ -319,7 +344,7 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speak
     }
 }
 
-fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, speaks: Speaks) {
+fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, peer: IpAddr, speaks: Speaks) {
     let connections = server.world().chat.connections();
     if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
         return;
@@ -328,7 +353,7 @@ fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, speaks: Speaks) {
         return; // it has gone already
     };
     let carrier = Carrier::Stream(Stream::Tcp(socket));
-    let connection = Connection::open(server.clone(), carrier, local, speaks);
+    let connection = Connection::open(server.clone(), carrier, peer, local, speaks);
     server.executor.spawn(connection.run()).detach();
 }
 

@@ -6,8 +6,9 @@
 use std::io;
 use std::sync::Arc;
 
+use async_io::Timer;
 use smol::unblock;
-use tracing::warn;
+use tracing::{error, warn};
 
 use super::Server;
 use super::connection::Connection;
@@ -16,6 +17,7 @@ use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
 use crate::protocol::{Code, Digest, EventId, FileName, Verb};
+use crate::roster::{Answer, Ask};
 use crate::session::{Effect, Upload, UploadError};
 
 /// How many bytes of a file are in memory at once; larger pieces are no faster.
@@ -55,6 +57,7 @@ impl Connection {
         match effect {
             Effect::Append(draft) => self.append(draft),
             Effect::Ask(question) => return self.ask(question).await,
+            Effect::Consult(ask) => return self.consult(ask).await,
             Effect::Flush => {
                 self.flush_replies().await;
                 let now = self.server.clock.now();
@@ -94,6 +97,55 @@ impl Connection {
         drop(world);
         release(&self.server, released);
         next
+    }
+
+    /// Asks the roster, on a thread for that. A password waits until few others are worked on, and for its
+    /// turn when there were many wrong ones.
+    async fn consult(&mut self, ask: Ask) -> Option<Effect> {
+        let answer = self.advice(ask).await;
+        let now = self.server.clock.now();
+        let mut world = self.server.world();
+        let next = self.session.advised(answer, &mut world.chat, now);
+        let released = world.settle();
+        drop(world);
+        release(&self.server, released);
+        next
+    }
+
+    async fn advice(&self, ask: Ask) -> Option<Answer> {
+        let server = self.server.clone();
+        let mut tried = None;
+        if let Ask::Enter { nick, .. } = &ask {
+            let address = server.world().chat.address(self.session.peer())?;
+            let now = server.clock.now().uptime;
+            let begun = server
+                .world()
+                .guesses
+                .begin(address, Some(nick.form()), now);
+            let Some(begun) = begun else {
+                warn!(%address, %nick, "too many wrong passwords");
+                return Some(Answer::TooMany);
+            };
+            if !begun.wait.is_zero() {
+                Timer::after(begun.wait).await;
+            }
+            tried = Some(begun);
+        }
+        let few = match &ask {
+            Ask::Enter { .. } | Ask::Register { .. } => Some(server.passwords.acquire().await),
+            _ => None,
+        };
+        let roster = server.roster.clone();
+        let time = server.clock.now().time;
+        let answer = unblock(move || roster.answer(&ask, time)).await;
+        drop(few);
+        let answer = answer
+            .map_err(|e| error!("the roster cannot be read or kept: {e}"))
+            .ok()?;
+        if let (Answer::Password | Answer::Token, Some(tried)) = (&answer, tried) {
+            server.world().guesses.was_right(tried);
+        }
+        Some(answer)
     }
 
     /// Waits until every reply is out, or nobody is there to take it.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
 use crate::protocol::{Digest, EventId, RoomName};
+use crate::roster::guesses::Guesses;
 use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and who waits for it.
@@ -32,6 +34,8 @@ pub(super) struct World {
     /// How the task is told that hands news on, unless it knows.
     pulse: Option<Waker>,
     pub log: Arc<dyn Log>,
+    /// Who has tried which passwords.
+    pub guesses: Guesses,
     /// The server ends; so does every connection, once what it read is answered.
     pub is_stopping: bool,
 }
@@ -54,13 +58,14 @@ impl World {
             timekeeper: None,
             pulse: None,
             log,
+            guesses: Guesses::default(),
             is_stopping: false,
         }
     }
 
     /// Takes a connection in.
-    pub fn sit_down(&mut self) -> PeerId {
-        let peer = self.chat.connect();
+    pub fn sit_down(&mut self, address: IpAddr) -> PeerId {
+        let peer = self.chat.connect(address);
         if self.seats.len() <= peer.slot() {
             self.seats.resize_with(peer.slot() + 1, Seat::default);
         }

@@ -11,6 +11,7 @@ pub mod batch;
 mod list;
 pub mod output;
 mod request;
+mod roster;
 mod talker;
 
 use std::borrow::Cow;
@@ -27,6 +28,7 @@ use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, is_in_step};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
+use crate::roster::Ask;
 use crate::tail::Seq;
 
 use output::{Pending, Shown, Then};
@@ -68,6 +70,8 @@ pub enum Effect {
     Ask(Question),
     /// Once all replies are out, come back with [`Session::flushed`].
     Flush,
+    /// Ask the roster this and come back with [`Session::advised`]. Wrong passwords are the driver's to count.
+    Consult(Ask),
 }
 
 /// A file that a client is about to send.
@@ -191,6 +195,8 @@ pub struct Session {
     replies: Option<Box<Replies>>,
     /// What was asked of the log.
     asked_log: Option<Box<ask::Asked>>,
+    /// What was asked of the roster.
+    consulted: Option<Box<Ask>>,
     /// What a slow reader has missed, read from the log.
     page: Option<Box<output::Page>>,
     /// The rest of a line of which a part has been sent.
@@ -207,6 +213,8 @@ pub struct Session {
     turn: u8,
     has_spoken: bool,
     stays: bool,
+    /// It holds its nick by a token, not by the password.
+    has_token: bool,
     /// An upload's bytes have just ended: the next line must look like one.
     is_after_upload: bool,
     /// A file is on its way in or out.
@@ -227,6 +235,7 @@ impl Session {
             told: 0,
             replies: None,
             asked_log: None,
+            consulted: None,
             page: None,
             unsent: Vec::new(),
             input: Dialect::Plain,
@@ -236,6 +245,7 @@ impl Session {
             turn: 0,
             has_spoken: false,
             stays: false,
+            has_token: false,
             is_after_upload: false,
             is_busy: false,
             is_ending: false,

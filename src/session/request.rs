@@ -14,7 +14,7 @@ use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 /// How many bytes of a list are made when it is asked for.
 const LIST_BYTES_MAX: usize = 8 << 10;
 
-type Done = Result<Option<Effect>, Refusal>;
+pub(super) type Done = Result<Option<Effect>, Refusal>;
 
 /// The name of a room that was just found.
 fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
@@ -25,7 +25,7 @@ fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
 }
 
 /// Names the verb that could not be done.
-fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
+pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
 
@@ -36,9 +36,11 @@ impl Session {
             Request::Msg { text } => self.say(verb, What::Msg, &text, chat),
             Request::Me { text } => self.say(verb, What::Me, &text, chat),
             Request::Tell { to, text } => self.tell(to, &text, chat),
-            Request::Nick { nick, password } => {
-                self.take_nick(nick, password.as_deref(), chat, now)
-            }
+            Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
+            Request::Register { password } => self.register(password.as_deref(), chat),
+            Request::Token { label } => self.token(label, chat),
+            Request::Tokens => self.tokens(chat),
+            Request::Revoke { label } => self.revoke(label, chat),
             Request::Join { room, from } => self.join(&room, &from, chat, now),
             Request::Seen { room, id } => self.seen(&room, id, chat),
             Request::History { of, count, side } => {
@@ -200,7 +202,13 @@ impl Session {
         )))
     }
 
-    fn take_nick(&mut self, nick: Nick, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
+    pub(super) fn take_nick(
+        &mut self,
+        nick: Nick,
+        password: Option<&str>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
         let verb = Verb::Nick;
         let rooms = self.room_ids();
         let unread = self.unread_told(chat);
@@ -208,6 +216,7 @@ impl Session {
         let id = id.map_err(refused(verb))?;
         let is_first = self.nick.is_none();
         if self.nick.replace(id) != Some(id) {
+            self.has_token = false;
             self.told = chat.told_end(id);
             if !unread.is_empty() {
                 self.push(unread, Then::Nothing);
@@ -538,7 +547,7 @@ impl Session {
         self.ok(Verb::Upload, "", &talk, Then::Nothing);
     }
 
-    fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
+    pub(super) fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
         self.nick
             .ok_or_else(|| Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>"))
     }

@@ -2,7 +2,7 @@
 //! can be. Time is a number that goes on only while somebody waits.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use plainchat::log::memory::MemoryLog;
 use plainchat::log::{self, Entry, Log, Question, Record, Span};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
+use plainchat::roster::buckets::MemoryBuckets;
+use plainchat::roster::{Ask, Roster};
 use plainchat::session::batch::Batch;
 use plainchat::session::{Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
@@ -27,6 +29,7 @@ pub struct Memory {
     chat: Chat,
     uptime: Duration,
     log: MemoryLog,
+    roster: Roster,
     /// What was handed over to the log and is not kept yet, as on a disk.
     waiting: VecDeque<Entry>,
     /// How many pushes and other calls it takes until what waits is kept, all at once; 0 for at once.
@@ -79,6 +82,8 @@ enum Moving {
     Out(EventId, Vec<u8>),
     /// The log is asked, once the replies before are out.
     Ask(Question),
+    /// The roster is asked, which answers with the next call, as threads do.
+    Consult(Ask, usize),
     Flush,
 }
 
@@ -110,6 +115,7 @@ impl Memory {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
             log,
+            roster: Roster::new(Arc::new(MemoryBuckets::default())),
             waiting: VecDeque::new(),
             batch: Batch::default(),
             late,
@@ -157,6 +163,15 @@ impl Memory {
         for (draft, outcome) in kept {
             self.chat.publish(draft, outcome);
         }
+        any
+    }
+
+    /// Lets the roster answer what it is asked; whether it was asked something.
+    fn think(&mut self) -> bool {
+        let is_asked =
+            |peer: &Peer| matches!(peer.moving, Moving::Consult(_, at) if at >= self.calls);
+        let any = self.peers.iter().any(is_asked);
+        self.calls += usize::from(any);
         any
     }
 
@@ -238,12 +253,18 @@ impl Memory {
                 self.go_on(n, &mut session, effect);
                 true
             }
+            Moving::Consult(ask, at) if self.calls > at || self.late == 0 => {
+                let answer = self.roster.answer(&ask, now.time).ok();
+                let effect = session.advised(answer, &mut self.chat, now);
+                self.go_on(n, &mut session, effect);
+                true
+            }
             Moving::Flush if !session.owes_replies() => {
                 let effect = session.flushed(&mut self.chat, now);
                 self.go_on(n, &mut session, effect);
                 true
             }
-            waits @ (Moving::Ask(_) | Moving::Flush) => {
+            waits @ (Moving::Ask(_) | Moving::Consult(..) | Moving::Flush) => {
                 self.peers[n].moving = waits;
                 false
             }
@@ -395,6 +416,7 @@ impl Memory {
             Some(Effect::Discard(left)) => Moving::Away(left),
             Some(Effect::Ask(question)) => Moving::Ask(question),
             Some(Effect::Flush) => Moving::Flush,
+            Some(Effect::Consult(ask)) => Moving::Consult(ask, self.calls),
             Some(Effect::Send {
                 id,
                 name,
@@ -509,7 +531,7 @@ impl Memory {
 impl Server for Memory {
     fn open(&mut self) -> Result<usize, String> {
         let now = self.now();
-        let id = self.chat.connect();
+        let id = self.chat.connect(IpAddr::from([127, 0, 0, 1]));
         let mut session = Session::new(
             id,
             SocketAddr::from(([127, 0, 0, 1], 5002)),
@@ -554,7 +576,7 @@ impl Server for Memory {
         self.peers[peer].has_ended = true;
         self.settle();
         // What it has said still counts.
-        while self.keep() {
+        while self.keep() | self.think() {
             self.settle();
         }
         let now = self.now();
@@ -576,7 +598,7 @@ impl Server for Memory {
             if self.peers[peer].session.is_none() {
                 return Taken::Closed;
             }
-            if self.keep() {
+            if self.keep() | self.think() {
                 continue;
             }
             match self.next_due() {

@@ -50,8 +50,16 @@ const MIGRATIONS: &[&str] = &[
         room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
     );
 ",
-    // The search index has a database of its own since then (`words`).
-    "DROP TABLE words;",
+    // The search index has a database of its own since then (`words`), and who belongs is kept here.
+    "
+    DROP TABLE words;
+    CREATE TABLE roster (
+        bucket TEXT NOT NULL,
+        key TEXT NOT NULL,
+        value TEXT NOT NULL, -- JSON
+        PRIMARY KEY (bucket, key)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Takes the lock of a data folder, so that two servers do not write to one log.

@@ -1,0 +1,215 @@
+//! How fast passwords may be tried: slowed for each address and for each nick, by wrong ones alone.
+//!
+//! The generic cell rate algorithm (ITU-T I.371): one point in time a key. Pure: time is a number that it
+//! is told. Room for so many keys; the owner of a nick is slowed by others' guesses only from an address that
+//! he has not come in from before.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+
+/// Wrong passwords from one address before it is slowed: a person who remembers badly.
+const ADDRESS_BURST: u32 = 10;
+/// How often one more may be tried from there: about 4,000 a day.
+const ADDRESS_EVERY: Duration = Duration::from_secs(20);
+/// Wrong passwords for one nick, from anywhere, before it is slowed.
+const NICK_BURST: u32 = 30;
+/// How often one more may be tried: about 17,000 a day from all the world.
+const NICK_EVERY: Duration = Duration::from_secs(5);
+/// How long one waits for its turn; whoever would wait longer is told to come later. Less than a server
+/// takes to stop.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+/// Keys that are known at once; about 8 MiB. When all are in use, those who are new share one.
+const KEYS_MAX: usize = 64 << 10;
+/// Owners' addresses that are remembered.
+const OWNERS_MAX: usize = 4 << 10;
+
+/// From where somebody tries: an address, of IPv6 its network of 64 bits, which is what one customer has.
+pub fn origin(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Address(IpAddr),
+    Nick(Box<str>),
+    /// Of all that there was no room for.
+    Rest,
+}
+
+/// Who has tried what.
+#[derive(Debug, Default)]
+pub struct Guesses {
+    /// When each would have used up what it had, see [`Rate`].
+    keys: HashMap<Key, Duration>,
+    /// Nicks, and where their owners came in from, the latest last.
+    owners: VecDeque<(Box<str>, IpAddr)>,
+}
+
+/// One try.
+#[derive(Debug)]
+pub struct Try {
+    keys: Vec<Key>,
+    origin: IpAddr,
+    nick: Option<Box<str>>,
+    /// How long it waits before the password is looked at.
+    pub wait: Duration,
+}
+
+impl Guesses {
+    /// Somebody at `address` tries a password (of `nick`, or the server's own for `None`). It counts as wrong
+    /// until [`Self::was_right`]; `None` when there were too many.
+    pub fn begin(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Try> {
+        let origin = origin(address);
+        let mut keys = vec![Key::Address(origin)];
+        if let Some(nick) = nick
+            && !self
+                .owners
+                .iter()
+                .any(|(of, from)| **of == *nick && *from == origin)
+        {
+            keys.push(Key::Nick(nick.into()));
+        }
+        self.forget(now);
+        for key in &mut keys {
+            if !self.keys.contains_key(key) && self.keys.len() >= KEYS_MAX {
+                *key = Key::Rest;
+            }
+        }
+        let waits = keys.iter().map(|key| {
+            let (burst, every) = rate(key);
+            let used_up = self.keys.get(key).copied().unwrap_or_default().max(now) + every;
+            used_up.saturating_sub(now + every * burst)
+        });
+        let wait = waits.max().unwrap_or_default();
+        if wait > WAIT_MAX {
+            return None;
+        }
+        for key in &keys {
+            let used_up = self.keys.entry(key.clone()).or_default();
+            *used_up = (*used_up).max(now) + rate(key).1;
+        }
+        Some(Try {
+            keys,
+            origin,
+            nick: nick.map(Into::into),
+            wait,
+        })
+    }
+
+    /// It was the right one, which is no guess.
+    pub fn was_right(&mut self, right: Try) {
+        for key in right.keys {
+            let every = rate(&key).1;
+            if let Some(used_up) = self.keys.get_mut(&key) {
+                *used_up = used_up.saturating_sub(every);
+            }
+        }
+        if let Some(nick) = right.nick {
+            let owner = (nick, right.origin);
+            self.owners.retain(|known| *known != owner);
+            if self.owners.len() >= OWNERS_MAX {
+                self.owners.pop_front();
+            }
+            self.owners.push_back(owner);
+        }
+    }
+
+    /// Makes room, when it is needed, by what is as if it had never been.
+    fn forget(&mut self, now: Duration) {
+        if self.keys.len() >= KEYS_MAX {
+            self.keys.retain(|_, used_up| *used_up > now);
+        }
+    }
+}
+
+fn rate(key: &Key) -> (u32, Duration) {
+    match key {
+        Key::Address(_) | Key::Rest => (ADDRESS_BURST, ADDRESS_EVERY),
+        Key::Nick(_) => (NICK_BURST, NICK_EVERY),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1000);
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("it is an address")
+    }
+
+    /// How many of `count` wrong passwords are looked at.
+    fn guess(guesses: &mut Guesses, from: impl Fn(u32) -> IpAddr, nick: &str, count: u32) -> u32 {
+        let tries = (0..count).filter_map(|n| guesses.begin(from(n), Some(nick), START));
+        u32::try_from(tries.count()).expect("it is small")
+    }
+
+    #[test]
+    fn an_address_is_slowed_and_others_are_not() {
+        let mut guesses = Guesses::default();
+        let home = ip("192.0.2.1");
+        assert_eq!(guess(&mut guesses, |_| home, "ann", 100), ADDRESS_BURST);
+        assert_eq!(
+            guess(&mut guesses, |_| home, "bob", 1),
+            0,
+            "nor for another nick"
+        );
+        assert_eq!(guess(&mut guesses, |_| ip("192.0.2.2"), "ann", 1), 1);
+        let later = START + ADDRESS_EVERY - WAIT_MAX;
+        let one = guesses.begin(home, Some("ann"), later).expect("one more");
+        assert_eq!(one.wait, WAIT_MAX);
+        assert!(guesses.begin(home, Some("ann"), later).is_none());
+    }
+
+    #[test]
+    fn a_network_of_ipv6_is_one_address() {
+        let mut guesses = Guesses::default();
+        let from = |n| ip(&format!("2001:db8:0:1::{n:x}"));
+        assert_eq!(guess(&mut guesses, from, "ann", 100), ADDRESS_BURST);
+        assert_eq!(guess(&mut guesses, |_| ip("2001:db8:0:2::1"), "ann", 1), 1);
+        assert_eq!(origin(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_nick_is_slowed_from_everywhere_but_not_its_owner_where_he_was_before() {
+        let mut guesses = Guesses::default();
+        let home = ip("192.0.2.1");
+        let right = guesses.begin(home, Some("ann"), START).expect("the first");
+        guesses.was_right(right);
+        let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+        assert_eq!(guess(&mut guesses, world, "ann", 1000), NICK_BURST);
+        assert_eq!(guess(&mut guesses, world, "bob", 1), 1);
+        let owner = guesses
+            .begin(home, Some("ann"), START)
+            .expect("he is known there");
+        assert_eq!(owner.wait, Duration::ZERO);
+    }
+
+    #[test]
+    fn what_is_right_is_no_guess() {
+        let mut guesses = Guesses::default();
+        for _ in 0..1000 {
+            let right = guesses
+                .begin(ip("192.0.2.1"), Some("ann"), START)
+                .expect("each");
+            guesses.was_right(right);
+        }
+        assert_eq!(guesses.owners.len(), 1);
+    }
+
+    #[test]
+    fn it_holds_so_many_keys_at_most() {
+        let mut guesses = Guesses::default();
+        for n in 0..KEYS_MAX as u32 + 100 {
+            let _ = guesses.begin(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), None, START);
+        }
+        assert_eq!(guesses.keys.len(), KEYS_MAX + 1);
+        let _ = guesses.begin(ip("192.0.2.1"), None, START + ADDRESS_EVERY * 1000);
+        assert_eq!(guesses.keys.len(), 1);
+    }
+}

@@ -1,0 +1,454 @@
+//! Who belongs and who does not: accounts and their tokens. Kept on disk or in memory, as a server keeps its log.
+//!
+//! [`Buckets`] is the seam: named values under keys, which is all that a database, a map in memory and the
+//! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Known`] is the part that
+//! every server has in memory, and nothing secret. Knows no socket and no session. Passwords are worked on
+//! here, so all but [`Known`] may block for tens of milliseconds.
+
+pub mod buckets;
+pub mod guesses;
+mod password;
+pub mod sqlite;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tracing::error;
+
+use crate::log::Error;
+use crate::protocol::{Digest, Nick, Time};
+use buckets::{Bucket, Buckets};
+
+pub use password::Secret;
+
+/// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
+pub const PASSWORD_CHARS_MIN: usize = 8;
+
+/// Where a token begins, so that whoever finds one, by eye or by program, knows what it is.
+const TOKEN_PREFIX: &str = "pct_";
+
+/// What is asked of the roster.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the fields are what they are called
+pub enum Ask {
+    /// Is that the password of that nick, or one of its tokens?
+    Enter { nick: Nick, secret: Secret },
+    /// Make that nick somebody's own, or change its password.
+    Register { nick: Nick, password: Secret },
+    /// Give that nick up, with all its tokens.
+    Unregister { nick: Nick },
+    /// Make a token.
+    NewToken { nick: Nick, label: Nick },
+    /// List the tokens of that nick.
+    Tokens { nick: Nick },
+    /// Take a token back.
+    Revoke { nick: Nick, label: Nick },
+}
+
+/// What the roster answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// It is the password.
+    Password,
+    /// It is a token.
+    Token,
+    /// It is neither.
+    Wrong,
+    /// It was not looked at: there were too many wrong ones.
+    TooMany,
+    /// It is done, and kept.
+    Done,
+    /// A new token, which is not shown again.
+    NewToken(Secret),
+    /// The tokens of a nick, in the order of their labels.
+    Tokens(Vec<TokenRow>),
+    /// There is no such thing, or no space for more.
+    No,
+}
+
+/// A token, as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenRow {
+    /// What its owner calls it.
+    pub label: String,
+    /// When it was made.
+    pub made: Time,
+}
+
+/// A registered nick, as it is kept under its form.
+#[derive(Debug, Serialize, Deserialize)]
+struct Account {
+    /// As it was spelt when it was registered.
+    nick: String,
+    /// The argon2id hash of its password, with its parameters and salt (PHC string format).
+    password: String,
+    /// Milliseconds since 1970.
+    made: u64,
+}
+
+/// A token, as it is kept under `<form of its nick> <form of its label>`.
+#[derive(Debug, Serialize, Deserialize)]
+struct Token {
+    label: String,
+    /// Of the whole token. It has 256 random bits, which nobody finds by trying: a slow hash would gain
+    /// nothing and cost each bot's start.
+    sha256: String,
+    made: u64,
+}
+
+/// What every server has in memory: nothing secret.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// The forms of the registered nicks, by their skeletons.
+    pub accounts: HashMap<Box<str>, Box<str>>,
+}
+
+/// Who belongs.
+pub struct Roster {
+    buckets: Arc<dyn Buckets>,
+    /// What a password is compared with when there is none to compare it with, so that it takes as long.
+    nobody: OnceLock<String>,
+}
+
+impl fmt::Debug for Roster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Roster")
+    }
+}
+
+impl Roster {
+    /// The most tokens of one nick.
+    pub const TOKENS_MAX: usize = 32;
+
+    /// The roster that is kept in `buckets`.
+    pub fn new(buckets: Arc<dyn Buckets>) -> Self {
+        Self {
+            buckets,
+            nobody: OnceLock::new(),
+        }
+    }
+
+    /// What every server has in memory.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn known(&self) -> Result<Known, Error> {
+        self.nobody(); // now, or the first wrong password would take twice as long
+        let mut known = Known::default();
+        for (form, account) in self.all::<Account>(Bucket::Accounts, "")? {
+            if let Ok(nick) = Nick::parse(&account.nick) {
+                known.accounts.insert(nick.skeleton(), form.into());
+            }
+        }
+        Ok(known)
+    }
+
+    /// Answers; blocks for as long as a disk and a password take.
+    ///
+    /// # Errors
+    /// When it cannot be read or kept.
+    pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, Error> {
+        match ask {
+            Ask::Enter { nick, secret } => self.enter(nick, secret),
+            Ask::Register { nick, password } => {
+                let account = Account {
+                    nick: nick.as_str().into(),
+                    password: password::hash(password),
+                    made: now.0,
+                };
+                self.put(Bucket::Accounts, nick.form(), Some(&account))?;
+                Ok(Answer::Done)
+            }
+            Ask::Unregister { nick } => {
+                for (key, _) in self.tokens(nick)? {
+                    self.put::<Token>(Bucket::Tokens, &key, None)?;
+                }
+                self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
+                Ok(Answer::Done)
+            }
+            Ask::NewToken { nick, label } => self.new_token(nick, label, now),
+            Ask::Tokens { nick } => {
+                let tokens = self.tokens(nick)?.into_iter();
+                let rows = tokens.map(|(_, token)| TokenRow {
+                    label: token.label,
+                    made: Time(token.made),
+                });
+                Ok(Answer::Tokens(rows.collect()))
+            }
+            Ask::Revoke { nick, label } => {
+                let key = token_key(nick, label);
+                if self.get::<Token>(Bucket::Tokens, &key)?.is_none() {
+                    return Ok(Answer::No);
+                }
+                self.put::<Token>(Bucket::Tokens, &key, None)?;
+                Ok(Answer::Done)
+            }
+        }
+    }
+
+    fn nobody(&self) -> &str {
+        self.nobody
+            .get_or_init(|| password::hash(&Secret::new("nobody's password")))
+    }
+
+    fn enter(&self, nick: &Nick, secret: &Secret) -> Result<Answer, Error> {
+        let account = self.get::<Account>(Bucket::Accounts, nick.form())?;
+        // What looks like a token and is none may still be a password.
+        if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
+            let sha256 = digest(secret);
+            // Digests are compared, so how long it takes tells nothing of the token.
+            if self
+                .tokens(nick)?
+                .iter()
+                .any(|(_, token)| token.sha256 == sha256)
+            {
+                return Ok(Answer::Token);
+            }
+        }
+        let known = account
+            .as_ref()
+            .map_or_else(|| self.nobody(), |account| &account.password);
+        let is_right = password::is_right(known, secret);
+        Ok(match account.is_some() && is_right {
+            true => Answer::Password,
+            false => Answer::Wrong,
+        })
+    }
+
+    fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, Error> {
+        let tokens = self.tokens(nick)?;
+        let key = token_key(nick, label);
+        if tokens.len() >= Self::TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
+            return Ok(Answer::No);
+        }
+        let secret = Secret::new(&format!("{TOKEN_PREFIX}{}", password::random_word()?));
+        let token = Token {
+            label: label.as_str().into(),
+            sha256: digest(&secret),
+            made: now.0,
+        };
+        self.put(Bucket::Tokens, &key, Some(&token))?;
+        Ok(Answer::NewToken(secret))
+    }
+
+    fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, Error> {
+        self.all(Bucket::Tokens, &format!("{} ", nick.form()))
+    }
+
+    fn get<T: DeserializeOwned>(&self, bucket: Bucket, key: &str) -> Result<Option<T>, Error> {
+        let text = self.buckets.get(bucket, key)?;
+        Ok(text.and_then(|text| read(bucket, key, &text)))
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        bucket: Bucket,
+        prefix: &str,
+    ) -> Result<Vec<(String, T)>, Error> {
+        let rows = self.buckets.all(bucket, prefix)?.into_iter();
+        Ok(rows
+            .filter_map(|(key, text)| read(bucket, &key, &text).map(|value| (key, value)))
+            .collect())
+    }
+
+    fn put<T: Serialize>(&self, bucket: Bucket, key: &str, value: Option<&T>) -> Result<(), Error> {
+        let text = value.map(|value| serde_json::to_string(value).expect("plain structs are JSON"));
+        self.buckets.put(bucket, key, text.as_deref())
+    }
+}
+
+/// Reads a value; one that cannot be read is as good as none, and its operator is told.
+fn read<T: DeserializeOwned>(bucket: Bucket, key: &str, text: &str) -> Option<T> {
+    serde_json::from_str(text)
+        .map_err(|e| error!("{} {key} cannot be read: {e}", bucket.word()))
+        .ok()
+}
+
+fn token_key(nick: &Nick, label: &Nick) -> String {
+    format!("{} {}", nick.form(), label.form())
+}
+
+fn digest(secret: &Secret) -> String {
+    Digest(Sha256::digest(secret.expose()).into()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::buckets::MemoryBuckets;
+    use super::*;
+
+    fn nick(text: &str) -> Nick {
+        Nick::parse(text).expect("it is a nick")
+    }
+
+    fn roster() -> Roster {
+        Roster::new(Arc::new(MemoryBuckets::default()))
+    }
+
+    fn ask(roster: &Roster, ask: Ask) -> Answer {
+        roster.answer(&ask, Time(1)).expect("it is in memory")
+    }
+
+    fn enter(roster: &Roster, who: &str, secret: &str) -> Answer {
+        let (nick, secret) = (nick(who), Secret::new(secret));
+        ask(roster, Ask::Enter { nick, secret })
+    }
+
+    fn register(roster: &Roster, who: &str, password: &str) {
+        let (nick, password) = (nick(who), Secret::new(password));
+        assert!(matches!(
+            ask(roster, Ask::Register { nick, password }),
+            Answer::Done
+        ));
+    }
+
+    #[test]
+    fn a_password_opens_its_nick_in_any_spelling_and_no_other() {
+        let roster = roster();
+        register(&roster, "Alice", "my secret");
+        assert!(matches!(
+            enter(&roster, "alice", "my secret"),
+            Answer::Password
+        ));
+        assert!(matches!(
+            enter(&roster, "alice", "my secret "),
+            Answer::Wrong
+        ));
+        assert!(matches!(enter(&roster, "alice", ""), Answer::Wrong));
+        assert!(matches!(enter(&roster, "bob", "my secret"), Answer::Wrong));
+        register(&roster, "alice", "another one");
+        assert!(matches!(
+            enter(&roster, "Alice", "my secret"),
+            Answer::Wrong
+        ));
+        assert!(matches!(
+            enter(&roster, "Alice", "another one"),
+            Answer::Password
+        ));
+        let known = roster.known().expect("it is in memory");
+        assert_eq!(known.accounts.len(), 1);
+        assert_eq!(&*known.accounts[&nick("alice").skeleton()], "alice");
+    }
+
+    /// A password that nobody has, so that a wrong one takes as long for a nick that is not registered.
+    #[test]
+    fn nobodys_password_opens_nothing() {
+        let roster = roster();
+        assert!(matches!(
+            enter(&roster, "bob", "nobody's password"),
+            Answer::Wrong
+        ));
+    }
+
+    #[test]
+    fn tokens_are_shown_once_and_taken_back() {
+        let roster = roster();
+        register(&roster, "alice", "my secret");
+        let make = |label| Ask::NewToken {
+            nick: nick("alice"),
+            label: nick(label),
+        };
+        let Answer::NewToken(token) = ask(&roster, make("ci")) else {
+            panic!("there is space for a token");
+        };
+        assert!(matches!(ask(&roster, make("CI")), Answer::No));
+        assert!(matches!(
+            enter(&roster, "alice", token.expose()),
+            Answer::Token
+        ));
+        assert!(matches!(
+            enter(&roster, "bob", token.expose()),
+            Answer::Wrong
+        ));
+        let Answer::Tokens(rows) = ask(
+            &roster,
+            Ask::Tokens {
+                nick: nick("alice"),
+            },
+        ) else {
+            panic!("they are listed");
+        };
+        assert_eq!(
+            rows,
+            [TokenRow {
+                label: "ci".into(),
+                made: Time(1)
+            }]
+        );
+        let kept = roster
+            .buckets
+            .all(Bucket::Tokens, "")
+            .expect("it is in memory");
+        assert!(
+            !kept[0].1.contains(&token.expose()[4..]),
+            "it is kept as a digest"
+        );
+        let revoke = || Ask::Revoke {
+            nick: nick("alice"),
+            label: nick("ci"),
+        };
+        assert!(matches!(ask(&roster, revoke()), Answer::Done));
+        assert!(matches!(ask(&roster, revoke()), Answer::No));
+        assert!(matches!(
+            enter(&roster, "alice", token.expose()),
+            Answer::Wrong
+        ));
+    }
+
+    /// Else the next one of that name would let the old one's bots in.
+    #[test]
+    fn a_nick_that_is_given_up_loses_its_tokens() {
+        let roster = roster();
+        register(&roster, "al", "my secret");
+        register(&roster, "alice", "my secret");
+        let token = |who| match ask(
+            &roster,
+            Ask::NewToken {
+                nick: nick(who),
+                label: nick("ci"),
+            },
+        ) {
+            Answer::NewToken(token) => token,
+            answer => panic!("{answer:?}"),
+        };
+        let (al, alice) = (token("al"), token("alice"));
+        ask(&roster, Ask::Unregister { nick: nick("al") });
+        register(&roster, "al", "my secret");
+        assert!(matches!(enter(&roster, "al", al.expose()), Answer::Wrong));
+        assert!(matches!(
+            enter(&roster, "alice", alice.expose()),
+            Answer::Token
+        ));
+    }
+
+    #[test]
+    fn a_nick_has_so_many_tokens_at_most() {
+        let roster = roster();
+        for n in 0..=Roster::TOKENS_MAX {
+            let label = nick(&format!("bot{n}"));
+            let answer = ask(
+                &roster,
+                Ask::NewToken {
+                    nick: nick("alice"),
+                    label,
+                },
+            );
+            let is_made = matches!(answer, Answer::NewToken(_));
+            assert_eq!(is_made, n < Roster::TOKENS_MAX);
+        }
+    }
+
+    #[test]
+    fn nothing_secret_is_printed() {
+        let secret = Secret::new("my secret");
+        let ask = Ask::Enter {
+            nick: nick("alice"),
+            secret: secret.clone(),
+        };
+        assert!(!format!("{ask:?} {:?}", Answer::NewToken(secret)).contains("my secret"));
+    }
+}

@@ -1,0 +1,63 @@
+//! Passwords: never printed, kept as argon2id.
+
+use std::fmt;
+
+use argon2::Argon2;
+use argon2::password_hash::phc::PasswordHash;
+use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+use crate::log::Error;
+
+/// A password or a token: its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// What somebody has given.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for where it is worked on.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// The parameters of OWASP's cheat sheet for argon2id, which are also the crate's: 19 MiB, two passes, one
+/// lane; about 20 ms. More memory would serve whoever wants to use up that of the server.
+fn argon2id() -> Argon2<'static> {
+    Argon2::default()
+}
+
+/// The hash of a password with a salt of its own, as a PHC string.
+///
+/// # Panics
+/// When the system has no random bits.
+pub(super) fn hash(secret: &Secret) -> String {
+    let hash = argon2id().hash_password(secret.expose().as_bytes());
+    hash.expect("a line's password is short enough, and the system has random bits")
+        .to_string()
+}
+
+/// Whether `secret` has that hash.
+pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
+    let Ok(known) = PasswordHash::new(known) else {
+        return false;
+    };
+    let verified = argon2id().verify_password(secret.expose().as_bytes(), &known);
+    verified.is_ok()
+}
+
+/// 256 random bits as a word of letters and digits.
+pub(super) fn random_word() -> Result<String, Error> {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).map_err(|e| Error::Io(e.into()))?;
+    Ok(crate::protocol::Digest(bytes).to_string())
+}
