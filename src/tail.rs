@@ -65,15 +65,15 @@ impl Tail {
         }
     }
 
-    /// Appends a line, which `encode` writes without its end.
+    /// Appends a line, which is given without its end.
     pub fn push(
         &mut self,
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
-        encode: impl FnOnce(&mut Vec<u8>),
+        line: &[u8],
     ) -> Seq {
-        encode(&mut self.bytes);
+        self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
         let end = self.gone + (self.bytes.len() - self.start) as u64;
         self.entries.push_back(Entry {
@@ -252,8 +252,7 @@ mod tests {
     }
 
     fn push(tail: &mut Tail, author: PeerId, line: &str) -> Seq {
-        let write = |out: &mut Vec<u8>| out.extend_from_slice(line.as_bytes());
-        tail.push(None, Time(0), Some(author), write)
+        tail.push(None, Time(0), Some(author), line.as_bytes())
     }
 
     /// What `reader` gets from `from` on, in pieces of at most `most` bytes.

@@ -176,6 +176,8 @@ pub struct Chat {
     news: Vec<Place>,
     /// How many bytes of lines those have.
     fresh_bytes: usize,
+    /// Where a line is made: its memory is used again, so that none is asked for to say something.
+    line: Vec<u8>,
     /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
     answered: Vec<PeerId>,
     /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
@@ -208,6 +210,7 @@ impl Chat {
             released: Vec::new(),
             news: Vec::new(),
             fresh_bytes: 0,
+            line: Vec::new(),
             answered: Vec::new(),
             announcing: VecDeque::new(),
             freeing: VecDeque::new(),
@@ -337,7 +340,8 @@ impl Chat {
                 None => return None,
             },
         };
-        let mut line = Vec::with_capacity(8 + name.len() + body.len());
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
         let verb = match what {
             What::Msg => "MSG ",
             What::Me => "ME ",
@@ -352,7 +356,9 @@ impl Chat {
         if let (What::File(file), Some(id)) = (&what, id) {
             line.extend_from_slice(format!(" {id} {}", file.described()).as_bytes());
         }
-        let seq = self.append(place, id, time, Some(author), &line)?;
+        let seq = self.append(place, id, time, Some(author), &line);
+        self.line = line;
+        let seq = seq?;
         Some(Kept { id, time, seq })
     }
 
@@ -371,7 +377,7 @@ impl Chat {
         line: &[u8],
     ) -> Option<Seq> {
         let tail = self.tail_mut(place)?;
-        let seq = tail.push(id, time, author, |out| out.extend_from_slice(line));
+        let seq = tail.push(id, time, author, line);
         if !std::mem::replace(&mut tail.is_news, true) {
             self.news.push(place);
         }

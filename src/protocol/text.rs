@@ -22,8 +22,10 @@ pub fn is_unsafe(c: char) -> bool {
 
 /// Whether `text` holds nothing that [`clean`] would take out.
 pub fn is_clean(text: &str) -> bool {
-    // Printable ASCII, nearly every line, is decided without decoding characters.
-    text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\t')) || !text.chars().any(is_unsafe)
+    // Printable ASCII, nearly every line, is decided without decoding characters, and without stopping at
+    // the first that is not, so that many bytes are looked at together.
+    let is_plain = |all, b| all & matches!(b, b' '..=b'~' | b'\t');
+    text.bytes().fold(true, is_plain) || !text.chars().any(is_unsafe)
 }
 
 /// Takes escape sequences and unsafe characters out of `text`.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::num::NonZeroU64;
 
 use jiff::Timestamp;
-use jiff::fmt::temporal::DateTimePrinter;
 
 /// Milliseconds since 1970-01-01T00:00:00Z; written as RFC 3339, UTC, with three digits of the second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,20 +19,53 @@ impl Time {
     /// assert_eq!(line, b"2026-11-22T11:22:05.007Z");
     /// ```
     pub fn encode(self, out: &mut Vec<u8>) {
-        const PRINTER: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
-        let at = i64::try_from(self.0)
-            .ok()
-            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-            .unwrap_or(Timestamp::MAX);
-        // A `Vec` takes whatever is written to it.
-        let _ = PRINTER.print_timestamp(&at, out);
+        // By hand: every `OK MSG` has one, and a printer for all calendars took 5 of 100 samples.
+        let ms = self.0.min(Self::MAX_MS);
+        let (day, ms) = (ms / 86_400_000, ms % 86_400_000);
+        let (year, month, day) = date(day);
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let fields = [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, ms / 3_600_000),
+            (14..16, ms / 60_000 % 60),
+            (17..19, ms / 1000 % 60),
+            (20..23, ms % 1000),
+        ];
+        for (place, mut number) in fields {
+            for digit in text[place].iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+        }
+        out.extend_from_slice(&text);
     }
+
+    /// The last one that can be read back.
+    const MAX_MS: u64 = 253_402_207_200_999;
 
     /// Reads the written form.
     pub fn parse(text: &str) -> Option<Self> {
         let at: Timestamp = text.parse().ok()?;
         u64::try_from(at.as_millisecond()).ok().map(Self)
     }
+}
+
+/// Year, month and day of the `day`th day after 1970-01-01 (H. Hinnant, "chrono-compatible low-level date
+/// algorithms": a year that begins in March ends with the leap day).
+fn date(day: u64) -> (u64, u64, u64) {
+    let day = day + 719_468; // from 0000-03-01 on
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, later) = match month {
+        0..=9 => (month + 3, 0),
+        _ => (month - 9, 1),
+    };
+    (era * 400 + year + later, month, day)
 }
 
 impl fmt::Display for Time {
@@ -57,6 +89,19 @@ impl EventId {
         NonZeroU64::new(number)
             .map(Self)
             .filter(|id| *id <= Self::MAX)
+    }
+
+    /// Appends its digits.
+    pub fn encode(self, out: &mut Vec<u8>) {
+        let mut digits = [0; 20];
+        let mut at = digits.len();
+        let mut number = self.get();
+        while number > 0 {
+            at -= 1;
+            digits[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+        }
+        out.extend_from_slice(&digits[at..]);
     }
 
     /// Its number.
@@ -88,12 +133,32 @@ pub fn parse_number(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn check(ms: u64) {
+        let written = Time(ms).to_string();
+        assert_eq!(written.len(), 24, "{written}");
+        assert_eq!(Time::parse(&written), Some(Time(ms)), "{written}");
+    }
+
     #[test]
     fn times_are_read_as_they_are_written() {
         for ms in [0, 1, 999, 1_000, 1_795_346_525_120, 4_102_444_799_999] {
-            let written = Time(ms).to_string();
-            assert_eq!(written.len(), 24, "{written}");
-            assert_eq!(Time::parse(&written), Some(Time(ms)), "{written}");
+            check(ms);
+        }
+        // Each day of eight centuries, leap years and none, and its last millisecond.
+        for day in 1..=8 * 36_525 {
+            check(day * 86_400_000);
+            check(day * 86_400_000 - 1);
+        }
+        check(Time::MAX_MS);
+        assert_eq!(Time(u64::MAX).to_string(), "9999-12-30T22:00:00.999Z");
+    }
+
+    #[test]
+    fn an_id_is_written_as_its_number() {
+        for number in [1, 9, 10, 1_795_346_525_120_001, EventId::MAX.get()] {
+            let mut written = Vec::new();
+            EventId::new(number).unwrap().encode(&mut written);
+            assert_eq!(written, number.to_string().as_bytes());
         }
     }
 

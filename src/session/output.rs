@@ -609,7 +609,7 @@ impl Session {
             (Dialect::Stamped, _) => {
                 out.extend_from_slice(b"LIVE ");
                 match id {
-                    Some(id) => out.extend_from_slice(id.to_string().as_bytes()),
+                    Some(id) => id.encode(out),
                     None => out.push(b'-'),
                 }
                 out.push(b' ');
@@ -702,9 +702,9 @@ impl KeptReply {
             out.extend_from_slice(text.as_bytes());
             return;
         }
-        let id = match kept.id {
-            Some(id) => id.to_string(),
-            None => "-".into(),
+        let write_id = |out: &mut Vec<u8>| match kept.id {
+            Some(id) => id.encode(out),
+            None => out.push(b'-'),
         };
         out.extend_from_slice(b"OK ");
         out.extend_from_slice(self.verb.word().as_bytes());
@@ -713,12 +713,12 @@ impl KeptReply {
             Shown::Nothing => {}
             Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
             Shown::IdAnd(text) => {
-                out.extend_from_slice(id.as_bytes());
+                write_id(out);
                 out.push(b' ');
                 out.extend_from_slice(text.as_bytes());
             }
             Shown::IdAndTime => {
-                out.extend_from_slice(id.as_bytes());
+                write_id(out);
                 out.push(b' ');
                 kept.time.encode(out);
             }
