@@ -2,6 +2,8 @@
 //!
 //! `chatd --help` and the table in `protocol.md` are made from, and compared with, [`Limits::rows`].
 
+pub mod file;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

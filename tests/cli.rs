@@ -51,6 +51,7 @@ const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 #[test]
 fn chatd_help_is_complete() {
     check(CHATD, &["--help"], "chatd-help.txt");
+    check(CHATD, &["config", "--help"], "chatd-config-help.txt");
     check(CHATD, &["check", "--help"], "chatd-check-help.txt");
     check(CHATD, &["export", "--help"], "chatd-export-help.txt");
     check(CHATD, &["import", "--help"], "chatd-import-help.txt");
@@ -71,6 +72,24 @@ fn chatd_says_in_one_line_why_it_does_not_start() {
         &["--listen", "127.0.0.1:0", "--data", "/dev/null/x"],
         "chatd-bad-folder.txt",
     );
+}
+
+#[test]
+fn chatd_says_in_one_line_what_is_wrong_with_its_file() {
+    let file = |name| format!("tests/cli/{name}.toml");
+    let unknown = file("unknown-keys");
+    check(CHATD, &["--config", &unknown], "chatd-file-unknown.txt");
+    check(
+        CHATD,
+        &["--config", &file("bad-value")],
+        "chatd-file-value.txt",
+    );
+    check(
+        CHATD,
+        &["--config", &file("no-toml")],
+        "chatd-file-no-toml.txt",
+    );
+    check(CHATD, &["--config", "none.toml"], "chatd-file-none.txt");
 }
 
 #[test]

@@ -7,25 +7,34 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
 
-use argh::FromArgs;
-use plainchat::config::{self, Config, Limits, Speaks};
+use argh::{ArgsInfo, FlagInfo, FromArgs};
+use plainchat::config::{self, Config, Limits, Speaks, file};
 use plainchat::offline;
 use plainchat::protocol::{PORT, RoomName};
-use plainchat::server::{self, listen};
+use plainchat::server::{self, Plain, listen, service};
 use tracing::level_filters::LevelFilter;
 
 /// A chat server on one TCP port that anything able to open a socket can join: nc, telnet, a script.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(
     note = "Sizes are bytes, or a number with KiB, MiB or GiB. Times are a number with ms, s, m or h.",
     note = "The protocol is described in protocol.md.",
     error_code(0, "it was told to stop (SIGINT or SIGTERM) and did"),
     error_code(1, "it could not start: a port in use, an unwritable folder"),
-    error_code(2, "a flag that it does not understand")
+    error_code(
+        2,
+        "a flag, or a line of the --config file, that it does not understand"
+    )
 )]
 struct Flags {
-    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; may be given more than once (default: port 5002 on
-    /// all addresses, IPv4 and IPv6, so that whoever reaches the machine reaches the chat)
+    /// a TOML file of flags without their dashes, as max-upload = "1GiB" or memory = true; the command line
+    /// wins over it; `chatd config` prints one
+    #[argh(option, arg_name = "file")]
+    config: Option<PathBuf>,
+
+    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; may be given more than once (default: the sockets
+    /// that a service manager has opened; else port 5002 on all addresses, IPv4 and IPv6, so that whoever
+    /// reaches the machine reaches the chat)
     #[argh(option, arg_name = "address")]
     listen: Vec<Listen>,
 
@@ -154,19 +163,29 @@ struct Flags {
     /// what to log on standard error: off, error, warn, info, debug or trace (default: info)
     #[argh(option, arg_name = "level", default = "LevelFilter::INFO")]
     log_level: LevelFilter,
+
+    /// how to log it: text, or json for an object a line (default: text)
+    #[argh(option, arg_name = "format", default = "LogFormat::Text")]
+    log_format: LogFormat,
 }
 
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 enum Command {
+    Config(PrintConfig),
     Check(Check),
     Export(Export),
     Import(Import),
     Backup(Backup),
 }
 
+/// Print a file for --config: every flag as a comment under what it does.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "config")]
+struct PrintConfig {}
+
 /// Look at everything in a data folder: the log, and every file's digest. Ends with 1 if something is wrong.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "check")]
 struct Check {
     /// the folder (default: chatd-data)
@@ -180,7 +199,7 @@ struct Check {
 }
 
 /// Write what was said as PAST lines to standard output; also beside a running server.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "export")]
 struct Export {
     /// the folder (default: chatd-data)
@@ -193,7 +212,7 @@ struct Export {
 }
 
 /// Take in PAST lines from standard input, all of them or none; not while a server uses the folder.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "import")]
 struct Import {
     /// the folder (default: chatd-data)
@@ -202,7 +221,7 @@ struct Import {
 }
 
 /// Copy a data folder, as it is at one moment, to a new folder; also beside a running server.
-#[derive(FromArgs)]
+#[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "backup")]
 struct Backup {
     /// the folder (default: chatd-data)
@@ -218,6 +237,10 @@ impl Command {
     fn run(self) -> Result<ExitCode, offline::Error> {
         let mut out = std::io::stdout().lock();
         match self {
+            Self::Config(PrintConfig {}) => {
+                // Nobody need be reading.
+                let _ = out.write_all(file::example(&flags_of_a_file()).as_bytes());
+            }
             Self::Check(Check { data, repair }) => {
                 let faults = offline::check(&data, repair)?;
                 for fault in &faults {
@@ -260,29 +283,77 @@ impl Command {
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let flags = match Flags::from_args(&["chatd"], &words) {
+    let flags = match read_flags(&words) {
         Ok(flags) => flags,
-        Err(exit) => return answer(&exit),
+        Err(code) => return code,
     };
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_max_level(flags.log_level)
         .with_writer(std::io::stderr)
         .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match flags.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
     if let Some(command) = flags.command {
         return command.run().unwrap_or_else(|e| {
             eprintln!("chatd: {e}");
             ExitCode::FAILURE
         });
     }
-    match server::run(flags.into_config(), tell_listening) {
+    let sockets = match service::sockets() {
+        Ok(sockets) => sockets,
+        Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
+    };
+    match server::run(
+        flags.into_config(!sockets.is_empty()),
+        sockets,
+        tell_listening,
+    ) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("chatd: {e}");
-            ExitCode::FAILURE
-        }
+        Err(e) => fail(&e.to_string()),
     }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("chatd: {why}");
+    ExitCode::FAILURE
+}
+
+/// The flags of the command line, and under them those of the file that it names.
+fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
+    let flags = Flags::from_args(&["chatd"], words).map_err(|exit| answer(&exit))?;
+    let Some(path) = &flags.config else {
+        return Ok(flags);
+    };
+    let name = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|e| fail(&format!("{name}: {}", Plain(&e))))?;
+    let wrong = |what: &str| {
+        eprintln!("chatd: {name}: {what} (chatd config lists what may stand there)");
+        ExitCode::from(2)
+    };
+    let table = flags_of_a_file();
+    let all = file::words(&text, &table, &[]).map_err(|e| wrong(&e.to_string()))?;
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    // By itself first, so that what is wrong in it is told as being there, whatever the command line says.
+    Flags::from_args(&["chatd"], &all)
+        .map_err(|exit| wrong(exit.output.lines().next().unwrap_or_default()))?;
+    let below = file::words(&text, &table, words).map_err(|e| wrong(&e.to_string()))?;
+    let both = below
+        .iter()
+        .map(String::as_str)
+        .chain(words.iter().copied());
+    Flags::from_args(&["chatd"], &both.collect::<Vec<_>>()).map_err(|exit| answer(&exit))
+}
+
+/// The flags that may stand in a file: all that a server takes but the one that names the file.
+fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
+    let flags = Flags::get_args_info().flags.iter();
+    flags
+        .filter(|flag| !["--config", "--help"].contains(&flag.long))
+        .collect()
 }
 
 /// `--help`, or what is wrong with the flags.
@@ -318,13 +389,14 @@ fn tell_listening(addresses: &[SocketAddr]) {
 }
 
 impl Flags {
-    fn into_config(self) -> Config {
+    /// `is_open`: sockets were handed over, so that it need listen nowhere else.
+    fn into_config(self, is_open: bool) -> Config {
         let mut listen: Vec<SocketAddr> = self
             .listen
             .into_iter()
             .flat_map(|listen| listen.0)
             .collect();
-        if listen.is_empty() {
+        if listen.is_empty() && !is_open {
             listen = everywhere(PORT);
         }
         let listen = listen.into_iter().map(|addr| config::Listen {
@@ -387,6 +459,26 @@ impl FromStr for Listen {
             .map_err(|_| format!("{text} is no address"))?
             .collect();
         Ok(Self(found))
+    }
+}
+
+/// How the log is written.
+enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("a log is text or json"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Sockets that wait for clients, and how a person reaches them.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::time::Duration;
 
 use rustix::net::{
@@ -27,17 +27,37 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     sockopt::set_socket_reuseaddr(&socket, true)?;
+    bind_socket(&socket, &addr)?;
+    let socket = TcpListener::from(socket);
+    open(&socket)?;
+    Ok(socket)
+}
+
+/// Lets clients come to a socket that is bound, or has been opened by somebody else.
+///
+/// # Errors
+/// The system's.
+pub fn open(socket: &TcpListener) -> io::Result<()> {
     // What is set here, each accepted connection inherits, without a system call of its own.
     // A dead peer is found after 60 + 3 * 10 s. TCP_USER_TIMEOUT is not set: it ends a reader that has
     // merely stopped.
-    sockopt::set_socket_keepalive(&socket, true)?;
-    sockopt::set_tcp_keepidle(&socket, Duration::from_secs(60))?;
-    sockopt::set_tcp_keepintvl(&socket, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(&socket, 3)?;
-    sockopt::set_tcp_nodelay(&socket, true)?;
-    bind_socket(&socket, &addr)?;
-    listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
+    sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(socket, 3)?;
+    sockopt::set_tcp_nodelay(socket, true)?;
+    listen(socket, BACKLOG)?;
+    Ok(())
+}
+
+/// Where a socket listens: one address, or all of both families.
+pub fn addresses(socket: &TcpListener) -> Vec<SocketAddr> {
+    let Ok(addr) = socket.local_addr() else {
+        return Vec::new();
+    };
+    let is_both = addr.ip() == Ipv6Addr::UNSPECIFIED && sockopt::ipv6_v6only(socket) == Ok(false);
+    let v4 = is_both.then_some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, addr.port())));
+    v4.into_iter().chain([addr]).collect()
 }
 
 /// The addresses under which others reach a server that listens on `addr`: its own, or all of the

@@ -7,6 +7,7 @@ mod arrival;
 mod connection;
 mod http;
 pub mod listen;
+pub mod service;
 mod transfer;
 mod world;
 
@@ -85,7 +86,7 @@ impl std::error::Error for Error {
 }
 
 /// An I/O error in the system's words, without the number that Rust puts behind them.
-struct Plain<'a>(&'a io::Error);
+pub struct Plain<'a>(pub &'a io::Error);
 
 impl fmt::Display for Plain<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,19 +154,27 @@ impl Server {
     }
 }
 
-/// Serves until SIGINT or SIGTERM; `listening` is told the addresses once clients can connect. A second
-/// signal ends the process at once.
+/// Serves until SIGINT or SIGTERM, on `sockets` that are open already and where the configuration says;
+/// `listening` is told the addresses once clients can connect. A second signal ends the process at once.
 ///
 /// # Errors
 /// When it cannot start.
-pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Error> {
+pub fn run(
+    mut config: Config,
+    sockets: Vec<TcpListener>,
+    listening: impl FnOnce(&[SocketAddr]),
+) -> Result<(), Error> {
     let files = raise_file_limit();
     let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
     if room < config.limits.connections_max {
         warn!("only {room} connections fit into the limit on open files ({files})");
         config.limits.connections_max = room;
     }
-    let mut listeners = Vec::new();
+    for socket in &sockets {
+        listen::open(socket).map_err(|e| Error::System("use a socket that was handed over", e))?;
+    }
+    let sockets = sockets.into_iter().map(|socket| (socket, Speaks::ALL));
+    let mut listeners: Vec<_> = sockets.collect();
     for addr in &config.listen {
         let Listen { addr, speaks } = *addr;
         let bound = listen::bind(addr).map_err(|e| Error::Listen(addr, e))?;
@@ -218,7 +227,7 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
     }
     let addresses: Vec<_> = listeners
         .iter()
-        .filter_map(|(l, _)| l.local_addr().ok())
+        .flat_map(|(listener, _)| listen::addresses(listener))
         .collect();
     let serving = async {
         let mut accepting = Vec::new();
@@ -231,8 +240,10 @@ pub fn run(mut config: Config, listening: impl FnOnce(&[SocketAddr])) -> Result<
         let trimming = executor.spawn(trim(server.clone()));
         let pulse = executor.spawn(world::pulse(server.clone()));
         listening(&addresses);
+        service::notify("READY=1");
         let signals = next_signal(&executor, signals).await;
         info!("stopping");
+        service::notify("STOPPING=1");
         drop(accepting);
         let again = next_signal(&executor, signals);
         future::or(stop(&server), async { drop(again.await) }).await;
@@ -352,6 +363,8 @@ fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, peer: IpAddr, speaks:
     let Ok(local) = socket.get_ref().local_addr() else {
         return; // it has gone already
     };
+    // A socket of both families, as a service manager opens, tells IPv4 addresses as IPv6.
+    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     let carrier = Carrier::Stream(Stream::Tcp(socket));
     let connection = Connection::open(server.clone(), carrier, peer, local, speaks);
     server.executor.spawn(connection.run()).detach();

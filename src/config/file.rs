@@ -1,0 +1,243 @@
+//! A file of flags: TOML whose keys are the flags' long names.
+//!
+//! It becomes words of a command line, so that a flag is described, read and refused in one place: where
+//! `chatd` declares it. This module knows no flag by name.
+
+use std::fmt;
+
+use argh::{FlagInfo, FlagInfoKind, Optionality};
+use toml::{Table, Value};
+
+/// How wide the comments of [`example`] are.
+const WIDTH: usize = 100;
+
+/// What is wrong with a file of flags; `Display` is a sentence for an operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// It is no TOML, in the words of its reader.
+    Toml(String),
+    /// These keys are no flags.
+    Unknown(Vec<String>),
+    /// The key wants a value of another kind.
+    Kind(String, &'static str),
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Toml(what) => f.write_str(what),
+            Self::Unknown(keys) => {
+                let (what, are) = match keys.len() {
+                    1 => ("key", "is no flag"),
+                    _ => ("keys", "are no flags"),
+                };
+                write!(f, "{what} {} {are}", keys.join(", "))
+            }
+            Self::Kind(key, wanted) => write!(f, "{key} wants {wanted}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The words that say on a command line what `text` says, less the flags among `given`: the command line
+/// wins over the file, for a flag that may be repeated too.
+///
+/// `flags` is what may stand in the file.
+///
+/// # Errors
+/// When it cannot be said so. Whether a value is one that its flag takes, only the flag knows.
+pub fn words(text: &str, flags: &[&FlagInfo<'_>], given: &[&str]) -> Result<Vec<String>, Error> {
+    let table: Table = text.parse().map_err(|e| Error::Toml(in_a_line(&e, text)))?;
+    let unknown = table.keys().filter(|key| find(flags, key).is_none());
+    let unknown: Vec<_> = unknown.map(|key| format!("{key:?}")).collect();
+    if !unknown.is_empty() {
+        return Err(Error::Unknown(unknown));
+    }
+    let mut words = Vec::new();
+    for (key, value) in &table {
+        let Some(flag) = find(flags, key).filter(|flag| !is_given(flag, flags, given)) else {
+            continue;
+        };
+        match (&flag.kind, value) {
+            (FlagInfoKind::Switch, Value::Boolean(true)) => words.push(flag.long.to_owned()),
+            (FlagInfoKind::Switch, Value::Boolean(false)) => {}
+            (FlagInfoKind::Switch, _) => {
+                return Err(Error::Kind(key.clone(), "true or false"));
+            }
+            (FlagInfoKind::Option { .. }, Value::Array(values)) if may_repeat(flag) => {
+                for value in values {
+                    push(&mut words, flag, key, value)?;
+                }
+            }
+            (FlagInfoKind::Option { .. }, value) => push(&mut words, flag, key, value)?,
+        }
+    }
+    Ok(words)
+}
+
+fn push(
+    words: &mut Vec<String>,
+    flag: &FlagInfo<'_>,
+    key: &str,
+    value: &Value,
+) -> Result<(), Error> {
+    let value = match value {
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        _ => {
+            let wanted = match may_repeat(flag) {
+                true => "a text, a number, or a list of them",
+                false => "a text or a number",
+            };
+            return Err(Error::Kind(key.to_owned(), wanted));
+        }
+    };
+    words.extend([flag.long.to_owned(), value]);
+    Ok(())
+}
+
+fn may_repeat(flag: &FlagInfo<'_>) -> bool {
+    flag.optionality == Optionality::Repeating
+}
+
+fn find<'a>(flags: &[&'a FlagInfo<'a>], key: &str) -> Option<&'a FlagInfo<'a>> {
+    let mut flags = flags.iter().copied();
+    flags.find(|flag| flag.long.strip_prefix("--") == Some(key))
+}
+
+/// Whether a command line says `flag`: its words up to a sub-command, less the values of other flags.
+fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> bool {
+    let mut words = given.iter();
+    while let Some(word) = words.next().filter(|word| word.starts_with("--")) {
+        if *word == flag.long {
+            return true;
+        }
+        let known = flags.iter().find(|known| known.long == *word);
+        // One that the table lacks (it may not stand in a file) is the one that names the file.
+        if known.is_none_or(|known| known.kind != FlagInfoKind::Switch) {
+            words.next();
+        }
+    }
+    false
+}
+
+/// What the reader of TOML says, in one line: `line 3: expected a value`.
+fn in_a_line(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let what = error.message().replace('\n', ", ");
+    match before {
+        Some(before) => format!("line {}: {what}", before.matches('\n').count() + 1),
+        None => what,
+    }
+}
+
+/// A file of all `flags`, each a comment under its description.
+pub fn example(flags: &[&FlagInfo<'_>]) -> String {
+    let mut text = String::new();
+    for flag in flags {
+        let mut line = String::from("\n#");
+        for word in flag.description.split_whitespace() {
+            if line.chars().count() + word.chars().count() > WIDTH {
+                text += &line;
+                line = String::from("\n#");
+            }
+            line += " ";
+            line += word;
+        }
+        let value = match flag.kind {
+            FlagInfoKind::Switch => "true".to_owned(),
+            FlagInfoKind::Option { arg_name } if may_repeat(flag) => format!("[\"{arg_name}\"]"),
+            FlagInfoKind::Option { arg_name } => format!("\"{arg_name}\""),
+        };
+        text += &line;
+        text += &format!("\n#{} = {value}\n", flag.long.trim_start_matches('-'));
+    }
+    text.trim_start().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FLAGS: &[&FlagInfo<'_>] = &[
+        &flag("--memory", FlagInfoKind::Switch, Optionality::Optional),
+        &flag("--name", OPTION, Optionality::Optional),
+        &flag("--listen", OPTION, Optionality::Repeating),
+    ];
+
+    const OPTION: FlagInfoKind<'_> = FlagInfoKind::Option { arg_name: "word" };
+
+    const fn flag<'a>(
+        long: &'a str,
+        kind: FlagInfoKind<'a>,
+        optionality: Optionality,
+    ) -> FlagInfo<'a> {
+        FlagInfo {
+            kind,
+            optionality,
+            long,
+            short: None,
+            description: "what it does (default: nothing)",
+            hidden: false,
+        }
+    }
+
+    fn check(text: &str, given: &str, expected: Result<&str, &str>) {
+        let given: Vec<_> = given.split_whitespace().collect();
+        let found = words(text, FLAGS, &given).map(|words| words.join(" "));
+        let found = found.map_err(|e| e.to_string());
+        assert_eq!(
+            found.as_deref().map_err(String::as_str),
+            expected,
+            "{text:?}"
+        );
+    }
+
+    #[test]
+    fn a_file_says_what_flags_say() {
+        check("", "", Ok(""));
+        check("# nothing\n", "", Ok(""));
+        check("memory = true\nname = 'box'", "", Ok("--memory --name box"));
+        check("memory = false", "", Ok(""));
+        check("listen = 5002", "", Ok("--listen 5002"));
+        check(
+            "listen = [5002, '::1']",
+            "",
+            Ok("--listen 5002 --listen ::1"),
+        );
+        check("name = '--memory'", "", Ok("--name --memory"));
+    }
+
+    #[test]
+    fn the_command_line_wins() {
+        check("name = 'box'\nmemory = true", "--name x", Ok("--memory"));
+        check("listen = [1, 2]", "--listen 3", Ok(""));
+        check("memory = true", "--name --memory", Ok("--memory"));
+        check("name = 'box'", "--config --name", Ok("--name box"));
+        check("name = 'box'", "check --name x", Ok("--name box"));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_in_a_line_that_names_it() {
+        check("colour = 1", "", Err("key \"colour\" is no flag"));
+        check("a = 1\n[b]", "", Err("keys \"a\", \"b\" are no flags"));
+        check("--name = 1", "", Err("key \"--name\" is no flag"));
+        check("memory = 'yes'", "", Err("memory wants true or false"));
+        check("name = [1]", "", Err("name wants a text or a number"));
+        let list = "listen wants a text, a number, or a list of them";
+        check("listen = [true]", "", Err(list));
+        let found = words("\nname = \n", FLAGS, &[]).expect_err("it is no TOML");
+        assert!(found.to_string().starts_with("line 2: "), "{found}");
+    }
+
+    #[test]
+    fn an_example_is_comments_that_can_be_uncommented() {
+        let text = example(FLAGS);
+        assert_eq!(words(&text, FLAGS, &[]), Ok(Vec::new()));
+        let settings = text.replace("\n#", "\n").replace("# what", "what");
+        let settings: Vec<_> = settings.lines().filter(|line| line.contains('=')).collect();
+        let found = words(&settings.join("\n"), FLAGS, &[]).map(|words| words.join(" "));
+        assert_eq!(found.as_deref(), Ok("--listen word --memory --name word"));
+    }
+}
