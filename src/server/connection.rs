@@ -152,8 +152,18 @@ impl Connection {
 
     /// Writes what can be written without waiting, and tells what comes then.
     fn write_out(&mut self) -> Next {
-        self.server.world().looks(self.session.peer());
+        let was_stopping = {
+            let mut world = self.server.world();
+            world.looks(self.session.peer());
+            world.is_stopping
+        };
         self.flush();
+        let is_answered = self.input.is_empty() && self.session.is_settled();
+        let owes_shutdown = was_stopping && is_answered && !self.session.is_ending();
+        if self.session.owes_held() || owes_shutdown {
+            // What was said before it is kept since the input was last looked at, or the server stops.
+            return Next::Again;
+        }
         if !self.is_blocked && self.wants_past() {
             return Next::CatchUp;
         }

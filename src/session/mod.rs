@@ -362,6 +362,11 @@ impl Session {
         }
     }
 
+    /// Whether a line waited for what was said before it, and need wait no longer.
+    pub fn owes_held(&self) -> bool {
+        self.replies().unkept == 0 && self.replies().held.is_some()
+    }
+
     /// Whether all that was said is kept and no line waits for it.
     pub fn is_settled(&self) -> bool {
         self.replies().unkept == 0 && self.replies().held.is_none()
