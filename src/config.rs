@@ -119,6 +119,10 @@ pub struct Limits {
     pub idle_after: Duration,
     /// How long a nick with a password is held for its owner's return.
     pub guard_for: Duration,
+    /// Bytes that one HTTP request says.
+    pub post_bytes_max: u64,
+    /// Lines that one HTTP request says.
+    pub post_lines_max: usize,
     /// How long the beginning of a connection, a TLS handshake or the head of a request, may take.
     pub handshake_within: Duration,
     /// How long the server waits for the client's end of a connection that it has ended.
@@ -149,6 +153,8 @@ impl Default for Limits {
             announce_after: Duration::from_secs(1),
             idle_after: Duration::from_secs(600),
             guard_for: Duration::from_secs(120),
+            post_bytes_max: 1 << 20,
+            post_lines_max: 10_000,
             handshake_within: Duration::from_secs(10),
             drain_for: Duration::from_secs(10),
             stop_within: Duration::from_secs(4),
@@ -321,6 +327,18 @@ impl Limits {
                 time(self.guard_for),
                 "--guard-for",
                 "a broken connection comes back within it",
+            ),
+            row(
+                "what one HTTP request says",
+                bytes(self.post_bytes_max),
+                "",
+                "more is a file",
+            ),
+            row(
+                "lines that one HTTP request says",
+                self.post_lines_max.to_string(),
+                "",
+                "the answer has a line for each",
             ),
             row(
                 "a TLS handshake, or the head of a request",

@@ -6,6 +6,7 @@
 pub mod code;
 mod digest;
 pub mod event;
+pub mod json;
 pub mod line;
 pub mod name;
 pub mod people;

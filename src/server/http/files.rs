@@ -1,4 +1,325 @@
-//! Files over HTTP.
+//! Files over HTTP: put into a room, and fetched by number, whole or in part.
+
+use std::fmt::Write;
+use std::io;
+
+use bytes::Bytes;
+use futures_lite::{future, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
+    LOCATION, RANGE,
+};
+use hyper::{Request, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use smol::unblock;
+use tracing::warn;
+
+use super::Client;
+use super::reply::{self, Body, Problem, Reply};
+use super::rooms::{self, Query, next_frame};
+use super::visit::Visit;
+use crate::chat::{NewFile, Whole};
+use crate::protocol::event::ServerLine;
+use crate::protocol::{Code, EventId};
+
+/// How much of a file is in memory at once.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// What may stand as it is in RFC 8187's names and in an address.
+const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// What a file is allowed to do where somebody opens it all the same: nothing.
+const POLICY: &str = "sandbox; default-src 'none'";
+
+/// The pictures that are shown rather than saved: no browser runs anything in these.
+const PICTURES: [(&str, &str); 5] = [
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("webp", "image/webp"),
+];
+
+/// `PUT /rooms/<room>/files/<name>`: keeps the body as a file and announces it.
+pub async fn put(
+    client: &Client,
+    part: &str,
+    name: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let room = rooms::room(part)?;
+    let name = rooms::decode(name)?;
+    let length = request.body().size_hint().exact();
+    let most = client.server.config.limits.upload_bytes_max;
+    if length.is_some_and(|length| length > most) {
+        let text = format!("a file has at most {most} bytes here");
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Code::TooLarge,
+            text,
+        ));
+    }
+    let query = Query::of(request.uri().query())?;
+    let digest = query.get("sha256").filter(|_| length.is_some());
+    if digest.is_some_and(|digest| crate::protocol::Digest::parse(digest).is_none()) {
+        let text = "sha256 is 64 hexadecimal digits";
+        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
+    }
+    let Visit { voice, mut ear } = rooms::enter(client, &room, request.headers()).await?;
+    let length = length.map_or_else(|| "*".into(), |length| length.to_string());
+    let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
+    let _ = voice.say(&format!("UPLOAD {name} {length}{digest}")).await;
+    let mut body = request.into_body();
+    let sent = async {
+        loop {
+            match next_frame(client, &mut body).await {
+                None => return voice.finish(),
+                Some(Err(())) => return voice.cut(),
+                Some(Ok(data)) => {
+                    if voice.send(&data).await.is_err() {
+                        return; // it is refused, and the reply says why
+                    }
+                }
+            }
+        }
+    };
+    let ((), line) = future::zip(sent, ear.reply()).await;
+    let line = line?;
+    let number = line.split(' ').nth(2).unwrap_or_default();
+    let address = format!("/files/{number}/{}", escape(&name));
+    let mut reply = reply::text(StatusCode::CREATED, format!("{line}\n"));
+    if let Ok(address) = HeaderValue::from_str(&address) {
+        reply.headers_mut().insert(LOCATION, address);
+    }
+    Ok(reply)
+}
+
+/// `GET /files/<file>/<name>`. The name is for people and programs that save it; the number decides.
+pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
+    let none = || {
+        let text = format!("there is no file {}", crate::protocol::text::clean(number));
+        Problem::new(StatusCode::NOT_FOUND, Code::NoSuchFile, text)
+    };
+    let id = EventId::parse(number).ok_or_else(none)?;
+    let log = client.server.world().log.clone();
+    let file = unblock(move || log.file(id)).await;
+    let file = file.map_err(|e| broken(id, &e))?.ok_or_else(none)?;
+    match file.whole {
+        Some(whole) => send(client, id, &file, whole, headers).await,
+        None => follow(client, id, &file).await,
+    }
+}
+
+fn broken(id: EventId, e: &dyn std::fmt::Display) -> Problem {
+    warn!("cannot read file {id}: {e}");
+    let text = "the file cannot be read; the server's log tells why";
+    Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, text)
+}
+
+async fn send(
+    client: &Client,
+    id: EventId,
+    file: &NewFile,
+    whole: Whole,
+    headers: &HeaderMap,
+) -> Result<Reply, Problem> {
+    let tag = format!("\"{}\"", whole.sha256);
+    let word = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let mut reply = if word(IF_NONE_MATCH).is_some_and(|known| has_tag(known, &tag)) {
+        reply::whole(StatusCode::NOT_MODIFIED, content_type(file), "")
+    } else {
+        let is_same = word(IF_RANGE).is_none_or(|known| known == tag);
+        let range = word(RANGE)
+            .filter(|_| is_same)
+            .and_then(|range| Range::of(range, whole.length));
+        let (from, to) = match range {
+            None => (0, whole.length),
+            Some(Range::Part(from, to)) => (from, to),
+            Some(Range::Outside) => return Ok(outside(whole.length)),
+        };
+        let store = client.server.store.clone();
+        let opened = unblock(move || {
+            let mut opened = store.get(whole.sha256)?;
+            io::Seek::seek(&mut opened, io::SeekFrom::Start(from))?;
+            io::Result::Ok(opened)
+        });
+        let opened = opened.await.map_err(|e| broken(id, &e))?;
+        let status = match range {
+            None => StatusCode::OK,
+            Some(_) => StatusCode::PARTIAL_CONTENT,
+        };
+        let mut reply = reply::with_body(status, content_type(file), bytes_of(opened, to - from));
+        let headers = reply.headers_mut();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
+        if range.is_some() {
+            let part = format!("bytes {from}-{}/{}", to - 1, whole.length);
+            insert(headers, CONTENT_RANGE, &part);
+        }
+        reply
+    };
+    let headers = reply.headers_mut();
+    insert(headers, ETAG, &tag);
+    headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    // It never changes, but it may be taken back: so it is asked for.
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
+    guard(headers, file);
+    Ok(reply)
+}
+
+/// A file that is still coming in, as it comes.
+async fn follow(client: &Client, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
+    let visit = Visit::begin(client);
+    let _ = visit.voice.say(&format!("DOWNLOAD {id}")).await;
+    let pieces = stream::try_unfold((visit, 0), |(mut visit, mut left)| async move {
+        while left == 0 {
+            let line = visit.ear.line().await;
+            let line = line.ok_or(io::ErrorKind::UnexpectedEof)?;
+            match ServerLine::parse(&line) {
+                ServerLine::Data { length, .. } => left = length,
+                ServerLine::Ok { .. } => return Ok(None),
+                ServerLine::Err { .. } | ServerLine::Closed { .. } => {
+                    return Err(io::Error::other(line)); // only the end of the connection tells that
+                }
+                _ => {}
+            }
+        }
+        let bytes = visit.ear.bytes(left).await;
+        let bytes: Bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
+        left -= bytes.len() as u64;
+        Ok(Some((Frame::data(bytes), (visit, left))))
+    });
+    let body = BodyExt::boxed_unsync(StreamBody::new(pieces));
+    let mut reply = reply::with_body(StatusCode::OK, content_type(file), body);
+    guard(reply.headers_mut(), file);
+    Ok(reply)
+}
+
+/// So many bytes of an open file, read on threads for that.
+fn bytes_of(opened: std::fs::File, length: u64) -> Body {
+    let pieces = stream::try_unfold((opened, length), |(mut opened, left)| async move {
+        if left == 0 {
+            return Ok(None);
+        }
+        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+        let (opened, piece) = unblock(move || {
+            let mut piece = vec![0; wanted];
+            io::Read::read_exact(&mut opened, &mut piece)?;
+            io::Result::Ok((opened, piece))
+        })
+        .await?;
+        Ok(Some((
+            Frame::data(Bytes::from(piece)),
+            (opened, left - wanted as u64),
+        )))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(pieces))
+}
+
+fn outside(length: u64) -> Reply {
+    let text = format!("the file has {length} bytes only");
+    let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BadSyntax, text);
+    let mut reply = problem.reply();
+    insert(
+        reply.headers_mut(),
+        CONTENT_RANGE,
+        &format!("bytes */{length}"),
+    );
+    reply
+}
+
+/// What keeps a browser from running what somebody has sent.
+fn guard(headers: &mut HeaderMap, file: &NewFile) {
+    let how = match picture(file) {
+        Some(_) => "inline",
+        None => "attachment",
+    };
+    let name = file.name.as_str();
+    let plain: String = name
+        .chars()
+        .map(|c| {
+            if c.is_ascii() && !matches!(c, '"' | '\\' | '%' | ';') && !c.is_ascii_control() {
+                c
+            } else {
+                '_'
+            }
+        })
+        .collect();
+    let disposition = format!(
+        "{how}; filename=\"{plain}\"; filename*=UTF-8''{}",
+        escape(name)
+    );
+    insert(headers, CONTENT_DISPOSITION, &disposition);
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+}
+
+fn picture(file: &NewFile) -> Option<&'static str> {
+    let (_, end) = file.name.as_str().rsplit_once('.')?;
+    let known = PICTURES
+        .iter()
+        .find(|(known, _)| end.eq_ignore_ascii_case(known));
+    known.map(|(_, kind)| *kind)
+}
+
+fn content_type(file: &NewFile) -> &'static str {
+    picture(file).unwrap_or("application/octet-stream")
+}
+
+fn escape(name: &str) -> String {
+    let mut escaped = String::new();
+    let _ = write!(escaped, "{}", utf8_percent_encode(name, NOT_PLAIN));
+    escaped
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// What `Range` (RFC 9110, 14.2) asks for; more than one part, or what is not understood, is all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Range {
+    /// From one byte up to, and not including, another.
+    Part(u64, u64),
+    Outside,
+}
+
+impl Range {
+    fn of(value: &str, length: u64) -> Option<Self> {
+        let (first, last) = value.strip_prefix("bytes=")?.split_once('-')?;
+        let number = |text: &str| {
+            let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| text.parse().unwrap_or(u64::MAX))
+        };
+        let (from, to) = match (first.trim(), last.trim()) {
+            ("", last) => (length.saturating_sub(number(last)?), length),
+            (first, "") => (number(first)?, length),
+            (first, last) => {
+                let (first, last) = (number(first)?, number(last)?);
+                if last < first {
+                    return None;
+                }
+                (first, last.saturating_add(1).min(length))
+            }
+        };
+        Some(if from < to {
+            Self::Part(from, to)
+        } else {
+            Self::Outside
+        })
+    }
+}
 
 /// Whether `If-None-Match` (RFC 9110, 13.1.2) has `tag`.
 pub fn has_tag(known: &str, tag: &str) -> bool {
@@ -6,4 +327,37 @@ pub fn has_tag(known: &str, tag: &str) -> bool {
         let known = known.trim();
         known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &str, expected: Option<Range>) {
+        assert_eq!(Range::of(value, 10), expected, "{value}");
+    }
+
+    #[test]
+    fn a_range_is_what_the_standard_says() {
+        check("bytes=0-0", Some(Range::Part(0, 1)));
+        check("bytes=3-5", Some(Range::Part(3, 6)));
+        check("bytes=3-", Some(Range::Part(3, 10)));
+        check("bytes=-3", Some(Range::Part(7, 10)));
+        check("bytes=-30", Some(Range::Part(0, 10)));
+        check("bytes=9-99999999999999999999999", Some(Range::Part(9, 10)));
+        check("bytes=10-", Some(Range::Outside));
+        check("bytes=99999999999999999999999-", Some(Range::Outside));
+        check("bytes=-0", Some(Range::Outside));
+        for other in [
+            "bytes=5-3",
+            "bytes=1-2,4-5",
+            "bytes=-",
+            "bytes=a-",
+            "lines=1-2",
+            "bytes=+1-2",
+            "",
+        ] {
+            check(other, None);
+        }
+    }
 }

@@ -9,6 +9,8 @@ mod guard;
 mod help;
 mod page;
 mod reply;
+mod rooms;
+mod visit;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -122,6 +124,27 @@ async fn answer(
     let is_read = matches!(method, Method::GET | Method::HEAD);
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match parts.as_slice() {
+        ["rooms"] => match is_read {
+            true => rooms::list(client, request.headers()).await,
+            false => Ok(not_allowed("GET, HEAD")),
+        },
+        ["rooms", room] => match method {
+            Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
+            Method::POST => rooms::say(client, room, request).await,
+            _ => Ok(not_allowed("GET, HEAD, POST")),
+        },
+        ["rooms", room, "files"] => match is_read {
+            true => rooms::files(client, room, request.headers()).await,
+            false => Ok(not_allowed("GET, HEAD")),
+        },
+        ["rooms", room, "files", name] => match method {
+            Method::PUT => files::put(client, room, name, request).await,
+            _ => Ok(not_allowed("PUT")),
+        },
+        ["files", number] | ["files", number, _] => match is_read {
+            true => files::get(client, number, request.headers()).await,
+            false => Ok(not_allowed("GET, HEAD")),
+        },
         ["ws"] => {
             let reply = switch_to_websocket(&request)?;
             let on = hyper::upgrade::on(&mut request);

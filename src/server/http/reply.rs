@@ -41,6 +41,18 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::BadSyntax, text)
     }
 
+    /// What the conversation ended with: an `ERR` or a `CLOSED`.
+    pub fn said(line: String) -> Self {
+        let mut words = line.split(' ');
+        let code = match words.next() {
+            Some("ERR") => words.nth(1),
+            _ => words.next(),
+        };
+        let code = Code::ALL.iter().find(|known| Some(known.word()) == code);
+        let status = code.map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| status(*code));
+        Self { status, line }
+    }
+
     pub fn reply(self) -> Reply {
         let mut reply = text(self.status, format!("{}\n", self.line));
         if self.status == StatusCode::UNAUTHORIZED {
@@ -50,6 +62,25 @@ impl Problem {
             reply.headers_mut().insert(WWW_AUTHENTICATE, ask);
         }
         reply
+    }
+}
+
+/// The status for an error's word.
+fn status(code: Code) -> StatusCode {
+    match code {
+        Code::UnknownVerb | Code::BadSyntax | Code::NotUtf8 | Code::BadName | Code::NeedDigest => {
+            StatusCode::BAD_REQUEST
+        }
+        Code::Incomplete | Code::Corrupt | Code::OutOfStep => StatusCode::BAD_REQUEST,
+        Code::TooLong | Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::NeedNick | Code::NeedPassword | Code::BadPassword => StatusCode::UNAUTHORIZED,
+        Code::NickTaken | Code::NotInRoom => StatusCode::CONFLICT,
+        Code::NoSuchNick | Code::NoSuchRoom | Code::NoSuchFile => StatusCode::NOT_FOUND,
+        Code::Quota => StatusCode::INSUFFICIENT_STORAGE,
+        Code::NotAllowed | Code::Banned | Code::Kicked => StatusCode::FORBIDDEN,
+        Code::Busy | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        Code::Idle => StatusCode::REQUEST_TIMEOUT,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

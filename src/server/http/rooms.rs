@@ -1,0 +1,525 @@
+//! Rooms over HTTP: what was said, what is said from now on, and saying something.
+
+use std::io;
+use std::time::Duration;
+
+use async_io::Timer;
+use bytes::Bytes;
+use futures_lite::{future, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Body as _, Frame, Incoming};
+use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap};
+use hyper::{Request, StatusCode};
+use percent_encoding::percent_decode_str;
+
+use super::reply::{self, Body, Problem, Reply};
+use super::visit::{Visit, Voice};
+use super::{Client, base64_engine};
+use crate::protocol::event::ServerLine;
+use crate::protocol::{Code, RoomName, json, parse_number};
+use base64::Engine;
+
+/// How often a stream of events that has nothing to tell says so: proxies end one that is silent for a
+/// minute.
+const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(25);
+
+/// How lines are written into an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// As they are.
+    Lines,
+    /// Server-sent events.
+    Events,
+    /// One JSON array.
+    Array,
+    /// A JSON object a line.
+    Objects,
+}
+
+impl Format {
+    /// What the client asks for.
+    fn of(headers: &HeaderMap, follows: bool) -> Self {
+        let accepts = |kind: &str| {
+            let values = headers.get_all(ACCEPT).iter();
+            values
+                .filter_map(|value| value.to_str().ok())
+                .any(|value| value.contains(kind))
+        };
+        match follows {
+            _ if accepts("text/event-stream") => Self::Events,
+            true if accepts("json") => Self::Objects,
+            false if accepts("json") => Self::Array,
+            _ => Self::Lines,
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Lines => reply::TEXT,
+            Self::Events => "text/event-stream",
+            Self::Array => "application/json",
+            Self::Objects => "application/x-ndjson",
+        }
+    }
+
+    /// A line as it is written, `n` having been before it; `None` for one that is left out.
+    fn write(self, line: &str, n: usize) -> Option<String> {
+        match self {
+            Self::Lines => Some(format!("{line}\n")),
+            Self::Events => match ServerLine::parse(line) {
+                ServerLine::Past { id, .. } => Some(format!("id: {id}\ndata: {line}\n\n")),
+                _ => Some(format!("data: {line}\n\n")),
+            },
+            Self::Array => {
+                let mark = if n == 0 { "[" } else { ",\n" };
+                Some(format!("{mark}{}", json::object(line)?))
+            }
+            Self::Objects => Some(format!("{}\n", json::object(line)?)),
+        }
+    }
+
+    /// What stands at the end, `n` lines having been.
+    fn end(self, n: usize) -> &'static str {
+        match (self, n) {
+            (Self::Array, 0) => "[]\n",
+            (Self::Array, _) => "]\n",
+            _ => "",
+        }
+    }
+}
+
+/// The query of an address, decoded.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn of(query: Option<&str>) -> Result<Self, Problem> {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_decode_str(&text)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| {
+                    Problem::new(
+                        StatusCode::BAD_REQUEST,
+                        Code::NotUtf8,
+                        "the address is not UTF-8",
+                    )
+                })
+        };
+        let pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, Problem>>().map(Self)
+    }
+
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(known, _)| known == name);
+        pair.map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let wrong = || bad(format!("{name} is not a number"));
+        parse_number(value).map(Some).ok_or_else(wrong)
+    }
+}
+
+fn bad(text: impl AsRef<str>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
+}
+
+/// A part of a path, decoded, where nothing may hide a line end.
+pub fn decode(part: &str) -> Result<String, Problem> {
+    let text = percent_decode_str(part).decode_utf8();
+    let text = text.map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code::NotUtf8,
+            "the address is not UTF-8",
+        )
+    })?;
+    match text.contains(['\r', '\n', '\0']) {
+        true => Err(bad("the address has a line end inside")),
+        false => Ok(text.into_owned()),
+    }
+}
+
+/// The room that a part of a path names, with or without its `#`.
+pub fn room(part: &str) -> Result<RoomName, Problem> {
+    RoomName::parse_loose(&decode(part)?)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
+}
+
+/// `GET /rooms`.
+pub async fn list(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
+    let visit = Visit::begin(client);
+    let _ = visit.voice.say("ROOMS").await;
+    told(visit, Format::of(headers, false)).await
+}
+
+/// `GET /rooms/<room>/files`.
+pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
+    let visit = Visit::begin(client);
+    let _ = visit.voice.say(&format!("FILES {}", room(part)?)).await;
+    told(visit, Format::of(headers, false)).await
+}
+
+/// `GET /rooms/<room>`: what was said, and, if asked, what is said from then on.
+pub async fn read(
+    client: &Client,
+    part: &str,
+    request: &Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let (room, query) = (room(part)?, Query::of(request.uri().query())?);
+    let (after, count) = (query.number("after")?, query.number("count")?);
+    let last_seen = request.headers().get("last-event-id");
+    let last_seen = last_seen.and_then(|id| parse_number(id.to_str().ok()?));
+    let after = last_seen.or(after);
+    let follows = query.get("follow").is_some_and(|follow| follow != "0");
+    let format = Format::of(request.headers(), follows);
+    if follows || format == Format::Events {
+        return follow(client, &room, after, count, format).await;
+    }
+    let visit = Visit::begin(client);
+    let ask = match (query.get("q"), after) {
+        (Some(words), _) => format!("SEARCH {room} {}", words.replace(['\r', '\n'], " ")),
+        (None, after) => {
+            let count = count.map_or_else(String::new, |count| format!(" {count}"));
+            let after = after.map_or_else(String::new, |after| format!(" after {after}"));
+            format!("HISTORY {room}{count}{after}")
+        }
+    };
+    let _ = visit.voice.say(&ask).await;
+    told(visit, format).await
+}
+
+/// The lines of a list up to its reply, as they come.
+async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
+    // The first line tells whether it is one.
+    let first = visit.ear.line().await.unwrap_or_default();
+    if !first.starts_with("OK ") && !is_item(&first) {
+        return Err(Problem::said(first));
+    }
+    let state = (Some(first), visit, 0);
+    let pieces = stream::try_unfold(state, move |(first, mut visit, n)| async move {
+        let mut piece = String::new();
+        let mut n = n;
+        let mut next = first;
+        // Lines that are there go together.
+        while let Some(line) = next {
+            if is_item(&line) {
+                if let Some(text) = format.write(&line, n) {
+                    piece.push_str(&text);
+                    n += 1;
+                }
+            } else if line.starts_with("OK ") {
+                piece.push_str(format.end(n));
+                visit.voice.finish();
+                return Ok(Some((piece, (None, visit, n))));
+            } else {
+                return Err(io::Error::other(line)); // the log failed on the way
+            }
+            if piece.len() >= PIECE_BYTES {
+                return Ok(Some((piece, (visit.ear.line().await, visit, n))));
+            }
+            next = visit.ear.line().await;
+        }
+        Ok((!piece.is_empty()).then_some((piece, (None, visit, n))))
+    });
+    Ok(reply::with_body(
+        StatusCode::OK,
+        format.content_type(),
+        body(pieces),
+    ))
+}
+
+/// About how much goes into one piece of a body.
+const PIECE_BYTES: usize = 16 << 10;
+
+fn is_item(line: &str) -> bool {
+    ["PAST ", "ROOM ", "GAP "]
+        .iter()
+        .any(|verb| line.starts_with(verb))
+}
+
+fn body(pieces: impl stream::Stream<Item = io::Result<String>> + Send + 'static) -> Body {
+    let frames = stream::StreamExt::map(pieces, |piece| {
+        piece.map(|text| Frame::data(Bytes::from(text)))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(frames))
+}
+
+/// A reader like any other: it enters without a nick, and its cursor is on the room's tail.
+async fn follow(
+    client: &Client,
+    room: &RoomName,
+    after: Option<u64>,
+    count: Option<u64>,
+    format: Format,
+) -> Result<Reply, Problem> {
+    let mut visit = Visit::begin(client);
+    // Entering makes a room; reading one that is not there does not.
+    visit.ask(&format!("TOPIC {room}")).await?;
+    let mut first = String::new();
+    let mut from = after;
+    if let (None, Some(count @ 1..)) = (after, count) {
+        let _ = visit.voice.say(&format!("HISTORY {room} {count}")).await;
+        from = Some(0);
+        loop {
+            let line = visit.ear.line().await.unwrap_or_default();
+            if let ServerLine::Past { id, .. } = ServerLine::parse(&line) {
+                from = Some(id.get());
+                first.push_str(&format.write(&line, 0).unwrap_or_default());
+            } else if line.starts_with("OK ") {
+                break;
+            } else {
+                return Err(Problem::said(line));
+            }
+        }
+    }
+    visit.ask("STAMPS on").await?;
+    let from = from.map_or_else(String::new, |id| format!(" {id}"));
+    // What is missed comes before the reply, as the first lines of the body.
+    let _ = visit.voice.say(&format!("JOIN {room}{from}")).await;
+    if format == Format::Events {
+        // What the page that listens waits for.
+        first.insert_str(0, ": hello\n\n");
+    }
+    let pieces = stream::unfold((first, visit), move |(first, mut visit)| async move {
+        if !first.is_empty() {
+            return Some((Ok(first), (String::new(), visit)));
+        }
+        loop {
+            let line = match format {
+                Format::Events => {
+                    let line = async { Some(visit.ear.line().await) };
+                    let late = async {
+                        Timer::after(SIGN_OF_LIFE_EVERY).await;
+                        None
+                    };
+                    match future::or(line, late).await {
+                        Some(line) => line,
+                        None => return Some((Ok(":\n\n".into()), (String::new(), visit))),
+                    }
+                }
+                _ => visit.ear.line().await,
+            };
+            let line = line?;
+            if let Some(text) = logged(&line).and_then(|line| format.write(&line, 0)) {
+                return Some((Ok(text), (String::new(), visit)));
+            }
+            if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
+                return None;
+            }
+        }
+    });
+    Ok(reply::with_body(
+        StatusCode::OK,
+        format.content_type(),
+        body(pieces),
+    ))
+}
+
+/// A line as the log has it; `None` for one that the log has not.
+fn logged(line: &str) -> Option<String> {
+    match line.strip_prefix("LIVE ") {
+        Some(rest) if rest.starts_with("- ") => None,
+        Some(rest) => Some(format!("PAST {rest}")),
+        None if line.starts_with("PAST ") || line.starts_with("GAP ") => Some(line.to_owned()),
+        None => None,
+    }
+}
+
+/// Whoever asks, by `Authorization: Basic` (RFC 7617).
+///
+/// # Errors
+/// 401 for nobody.
+pub fn credentials(headers: &HeaderMap) -> Result<(String, String), Problem> {
+    let none = || {
+        let text = "say who you are: curl -u NICK: (any free nick), or -u NICK:PASSWORD";
+        Problem::new(StatusCode::UNAUTHORIZED, Code::NeedNick, text)
+    };
+    let value = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    let (scheme, encoded) = value
+        .and_then(|value| value.split_once(' '))
+        .ok_or_else(none)?;
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return Err(none());
+    }
+    let decoded = base64_engine().decode(encoded.trim()).map_err(|_| none())?;
+    let decoded = String::from_utf8(decoded).map_err(|_| none())?;
+    let (nick, password) = decoded.split_once(':').ok_or_else(none)?;
+    if nick.is_empty() || decoded.contains(['\r', '\n']) || nick.contains(' ') {
+        return Err(none());
+    }
+    Ok((nick.to_owned(), password.to_owned()))
+}
+
+/// Comes into a room as whoever asks.
+pub async fn enter(
+    client: &Client,
+    room: &RoomName,
+    headers: &HeaderMap,
+) -> Result<Visit, Problem> {
+    let (nick, password) = credentials(headers)?;
+    let mut visit = Visit::begin(client);
+    let ask = match password.as_str() {
+        "" => format!("NICK {nick}"),
+        password => format!("NICK {nick} {password}"),
+    };
+    // The room first, so that the lobby hears nothing of it. Unseen, until there is a nick.
+    visit.ask(&format!("JOIN {room}")).await?;
+    visit.ask(&ask).await?;
+    Ok(visit)
+}
+
+/// `POST /rooms/<room>`: says each line of the body.
+pub async fn say(
+    client: &Client,
+    part: &str,
+    request: Request<Incoming>,
+) -> Result<Reply, Problem> {
+    let room = room(part)?;
+    let limits = &client.server.config.limits;
+    let too_large = || {
+        let text = format!(
+            "a request says {} bytes in {} lines at most; PUT a file instead",
+            limits.post_bytes_max, limits.post_lines_max
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, text)
+    };
+    if request.body().size_hint().lower() > limits.post_bytes_max {
+        return Err(too_large());
+    }
+    let is_json = Format::of(request.headers(), false) == Format::Array;
+    let visit = enter(client, &room, request.headers()).await?;
+    let Visit { voice, mut ear } = visit;
+    let said = speak(client, &voice, request.into_body());
+    let heard = async {
+        let mut lines = Vec::new();
+        let mut problem = None;
+        while let Some(line) = ear.line().await {
+            let is_error = line.starts_with("ERR ") || line.starts_with("CLOSED ");
+            if line.starts_with("OK BYE") {
+                break;
+            }
+            if is_error && problem.is_none() {
+                problem = Some(Problem::said(line.clone()));
+            }
+            if is_error || line.starts_with("OK ") {
+                lines.push(line);
+            }
+        }
+        (lines, problem)
+    };
+    let (said, (mut lines, mut problem)) = future::zip(said, heard).await;
+    let last = match said {
+        Ok(_) if lines.is_empty() => Some(bad("there is nothing to say in that")),
+        Ok(_) => None,
+        Err(Unsaid::TooLarge) => Some(too_large()),
+        Err(Unsaid::BrokenOff) => Some(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            Code::Incomplete,
+            "the request did not come to its end",
+        )),
+    };
+    if let Some(last) = last {
+        lines.push(last.line.clone());
+        problem.get_or_insert(last);
+    }
+    let status = problem.map_or(StatusCode::OK, |problem| problem.status);
+    if is_json {
+        let objects: Vec<_> = lines.iter().filter_map(|line| json::object(line)).collect();
+        let body = serde_json::Value::from(objects).to_string();
+        return Ok(reply::whole(
+            status,
+            Format::Array.content_type(),
+            body + "\n",
+        ));
+    }
+    let mut body = lines.join("\n");
+    body.push('\n');
+    Ok(reply::text(status, body))
+}
+
+/// Why not all of a body was said.
+enum Unsaid {
+    TooLarge,
+    BrokenOff,
+}
+
+/// Says each line of a body as it comes, then `BYE`.
+async fn speak(client: &Client, voice: &Voice, mut body: Incoming) -> Result<(), Unsaid> {
+    let limits = &client.server.config.limits;
+    let mut bytes = 0;
+    let mut count = 0;
+    let mut half = Vec::new();
+    let result = loop {
+        let frame = next_frame(client, &mut body).await;
+        let data = match frame {
+            None => break Ok(()),
+            Some(Err(())) => break Err(Unsaid::BrokenOff),
+            Some(Ok(data)) => data,
+        };
+        bytes += data.len() as u64;
+        count += memchr::memchr_iter(b'\n', &data).count();
+        if bytes > limits.post_bytes_max || count > limits.post_lines_max {
+            break Err(Unsaid::TooLarge);
+        }
+        let mut rest = data.as_ref();
+        while let Some(at) = memchr::memchr(b'\n', rest) {
+            let (line, after) = rest.split_at(at);
+            half.extend_from_slice(line);
+            say_line(voice, &half).await;
+            half.clear();
+            rest = after.get(1..).unwrap_or_default();
+        }
+        half.extend_from_slice(rest);
+    };
+    if result.is_ok() {
+        say_line(voice, &half).await;
+    }
+    let _ = voice.say("BYE").await;
+    result
+}
+
+/// Whatever it looks like, it is a message.
+async fn say_line(voice: &Voice, line: &[u8]) {
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    if !line.iter().all(|b| *b == b' ') {
+        // A server that listens no longer says why.
+        let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
+    }
+}
+
+/// The next bytes of a body; an error when it breaks off, or stands still for too long.
+pub async fn next_frame(client: &Client, body: &mut Incoming) -> Option<Result<Bytes, ()>> {
+    let patience = client.server.config.limits.idle_after;
+    loop {
+        let late = async {
+            Timer::after(patience).await;
+            Some(Err(()))
+        };
+        let frame = async {
+            let frame = body.frame().await;
+            frame.map(|frame| frame.map_err(|_| ()))
+        };
+        match future::or(frame, late).await? {
+            Ok(frame) => {
+                if let Ok(data) = frame.into_data() {
+                    return Some(Ok(data));
+                }
+            }
+            Err(()) => return Some(Err(())),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A short conversation in the protocol, held on behalf of a client that speaks HTTP.
+
+use std::io;
+
+use bytes::{Bytes, BytesMut};
+use memchr::memchr;
+
+use super::Client;
+use super::reply::Problem;
+use crate::config::Speaks;
+use crate::protocol::Code;
+use crate::server::connection::Connection;
+use crate::transport::Carrier;
+use crate::transport::pipe::{PipeEnd, pipe};
+
+/// The client's side of the conversation.
+pub struct Visit {
+    /// Where it speaks.
+    pub voice: Voice,
+    /// Where it hears.
+    pub ear: Ear,
+}
+
+/// What goes to the server.
+#[derive(Clone)]
+pub struct Voice(std::sync::Arc<PipeEnd>);
+
+/// What comes from the server.
+pub struct Ear {
+    pipe: std::sync::Arc<PipeEnd>,
+    unread: BytesMut,
+}
+
+impl Visit {
+    /// Begins one: a connection like any other, which nobody greets, since it speaks first.
+    pub fn begin(client: &Client) -> Self {
+        let (ours, theirs) = pipe();
+        let carrier = Carrier::Pipe(Box::new(theirs));
+        let server = &client.server;
+        let connection = Connection::open(server.clone(), carrier, client.local, Speaks::ALL);
+        server.executor.spawn(connection.run()).detach();
+        let pipe = std::sync::Arc::new(ours);
+        Self {
+            voice: Voice(pipe.clone()),
+            ear: Ear {
+                pipe,
+                unread: BytesMut::new(),
+            },
+        }
+    }
+
+    /// Says a line and waits for its reply, past all that is none.
+    ///
+    /// # Errors
+    /// When it is refused.
+    pub async fn ask(&mut self, line: &str) -> Result<String, Problem> {
+        // If nobody listens, nobody answers either, and that is told below.
+        let _ = self.voice.say(line).await;
+        self.ear.reply().await
+    }
+}
+
+impl Voice {
+    /// Says a line.
+    ///
+    /// # Errors
+    /// When nobody listens any more; so with all that follow.
+    pub async fn say(&self, line: &str) -> io::Result<()> {
+        self.0.send(line.as_bytes()).await?;
+        self.0.send(b"\n").await
+    }
+
+    /// Sends bytes of a file.
+    #[allow(clippy::missing_errors_doc)]
+    pub async fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        self.0.send(bytes).await
+    }
+
+    /// Says that all has been said.
+    pub fn finish(&self) {
+        self.0.finish();
+    }
+
+    /// Says that the client broke off.
+    pub fn cut(&self) {
+        self.0.cut();
+    }
+}
+
+impl Ear {
+    /// The next line without its end; `None` when there are no more.
+    pub async fn line(&mut self) -> Option<String> {
+        let mut searched = 0;
+        loop {
+            let unsearched = self.unread.get(searched..).unwrap_or_default();
+            if let Some(at) = memchr(b'\n', unsearched) {
+                let line = self.unread.split_to(searched + at + 1);
+                let line = line.strip_suffix(b"\n").unwrap_or(&line);
+                return Some(String::from_utf8_lossy(line).into_owned());
+            }
+            searched = self.unread.len();
+            if !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next bytes of a file, so many at most; `None` when there are no more.
+    pub async fn bytes(&mut self, most: u64) -> Option<Bytes> {
+        if self.unread.is_empty() && !self.fill().await {
+            return None;
+        }
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let count = most.min(self.unread.len());
+        Some(self.unread.split_to(count).freeze())
+    }
+
+    /// The next `OK`.
+    ///
+    /// # Errors
+    /// The next `ERR` or `CLOSED`.
+    pub async fn reply(&mut self) -> Result<String, Problem> {
+        while let Some(line) = self.line().await {
+            if line.starts_with("OK ") {
+                return Ok(line);
+            }
+            if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
+                return Err(Problem::said(line));
+            }
+        }
+        let text = "the server is stopping; come back soon";
+        Err(Problem::said(format!(
+            "CLOSED {} {text}",
+            Code::ShuttingDown
+        )))
+    }
+
+    async fn fill(&mut self) -> bool {
+        let more = self.pipe.receive().await;
+        if self.unread.is_empty() {
+            self.unread = BytesMut::from(Bytes::from(more));
+        } else {
+            self.unread.extend_from_slice(&more);
+            return !more.is_empty();
+        }
+        !self.unread.is_empty()
+    }
+}
