@@ -131,16 +131,17 @@ impl Connection {
     /// Serves requests until the client has no more, or wants to go on over WebSocket.
     async fn serve_http(&mut self, is_tls: bool) -> bool {
         let peer = self.session.peer();
-        {
+        let address = {
             let mut world = self.server.world();
-            world.set_alarm(peer, self.alarm, None);
-            self.alarm = None;
-        }
+            world.set_alarm(peer, self.alarm.take(), None);
+            world.chat.address(peer)
+        };
         let Carrier::Stream(stream) = self.carrier.take() else {
             return false;
         };
         let client = http::Client {
             server: self.server.clone(),
+            address: address.unwrap_or(self.session.local().ip()),
             local: self.session.local(),
             peer,
             speaks: self.speaks,

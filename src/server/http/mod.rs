@@ -14,7 +14,7 @@ mod visit;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
@@ -46,6 +46,8 @@ const FIELDS_MAX: usize = 64;
 /// A connection that speaks HTTP.
 pub struct Client {
     pub server: Arc<Server>,
+    /// Where it comes from.
+    pub address: IpAddr,
     /// The server's end of it.
     pub local: SocketAddr,
     /// Its seat, by which it is told that the server stops.

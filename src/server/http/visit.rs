@@ -37,7 +37,8 @@ impl Visit {
         let (ours, theirs) = pipe();
         let carrier = Carrier::Pipe(Box::new(theirs));
         let server = &client.server;
-        let connection = Connection::open(server.clone(), carrier, client.local, Speaks::ALL);
+        let (address, local) = (client.address, client.local);
+        let connection = Connection::open(server.clone(), carrier, address, local, Speaks::ALL);
         server.executor.spawn(connection.run()).detach();
         let pipe = std::sync::Arc::new(ours);
         Self {
