@@ -1107,13 +1107,13 @@ impl App {
             ),
         ];
         let command = |(name, takes, _, does): &(&str, &str, _, &str)| Row {
-            head: format!("{:<20}", format!("/{name} {takes}")),
+            head: format!("{:<23}", format!("/{name} {takes}")),
             text: (*does).to_owned(),
             then: Then::Type(format!("/{name} ")),
         };
         let mut rows: Vec<Row> = COMMANDS.iter().map(command).collect();
         rows.extend(keys.map(|(key, does)| Row {
-            head: format!("{key:<20}"),
+            head: format!("{key:<23}"),
             text: does.to_owned(),
             then: Then::Close,
         }));

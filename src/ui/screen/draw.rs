@@ -377,7 +377,7 @@ fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
     let palette = app.options.palette;
     let count = text.lines().filter(|line| !line.trim().is_empty()).count();
     let columns = usize::from(area.width).saturating_sub(4);
-    let shown = usize::from(area.height).saturating_sub(4).clamp(1, 8);
+    let shown = usize::from(area.height).saturating_sub(7).clamp(1, 8);
     let mut lines: Vec<Line<'static>> = text
         .lines()
         .take(shown)
@@ -392,18 +392,21 @@ fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
     if more > 0 {
         lines.push(Line::styled(format!("  and {more} more"), palette.dim()));
     }
-    let key = |key: &'static str| Span::styled(key, palette.accent());
-    lines.push(Line::from(vec![
-        Span::raw("  "),
-        key("Enter"),
-        Span::raw(format!(" says {count} messages   ")),
-        key("f"),
-        Span::raw(" puts it here as a file   "),
-        key("j"),
-        Span::raw(" joins it into one line   "),
-        key("Esc"),
-        Span::raw(" drops it"),
-    ]));
+    let says = match count {
+        1 => "says one message".to_owned(),
+        count => format!("says {count} messages"),
+    };
+    for (key, does) in [
+        ("Enter", &says[..]),
+        ("f", "puts it here as a file"),
+        ("j", "joins it into one line"),
+        ("Esc", "drops it"),
+    ] {
+        lines.push(Line::from(vec![
+            Span::styled(format!("  {key:>5}"), palette.accent()),
+            Span::raw(format!(" {does}")),
+        ]));
+    }
     popup(
         app,
         &format!("you pasted {} lines", text.lines().count()),

@@ -131,11 +131,7 @@ impl Look {
         let columns = usize::from(columns);
         Self {
             columns,
-            nick_columns: match columns {
-                0..50 => 8,
-                50..80 => 10,
-                _ => 13,
-            },
+            nick_columns: nick_columns(app, columns),
             palette: app.options.palette,
             zone: app.options.zone.clone(),
             today: date(app.now, &app.options.zone),
@@ -145,13 +141,33 @@ impl Look {
 
     /// Times of day are left out where there is little space.
     fn time_columns(&self) -> usize {
-        if self.columns >= 40 { 7 } else { 0 }
+        if self.columns >= 40 { 7 } else { 1 }
     }
 
     fn text_columns(&self) -> usize {
         let taken = self.time_columns() + self.nick_columns + 3;
         self.columns.saturating_sub(taken + 1).max(4)
     }
+}
+
+/// As wide as the nicks that were seen lately need, so that short ones leave the space to what is said.
+fn nick_columns(app: &App, columns: usize) -> usize {
+    let most = match columns {
+        0..40 => 6,
+        40..60 => 9,
+        _ => 14,
+    };
+    let lately = app
+        .room()
+        .into_iter()
+        .flat_map(|room| room.entries().rev().take(200));
+    let nicks = lately.filter_map(|entry| entry.what.nick());
+    let longest = nicks
+        .map(width)
+        .chain([width(&app.nick)])
+        .max()
+        .unwrap_or(0);
+    longest.clamp(4, most)
 }
 
 fn date(at: Timestamp, zone: &TimeZone) -> Date {

@@ -373,6 +373,7 @@ fn many_pasted_lines_are_asked_about() {
     let mut play = Play::new(80, 12);
     play.paste("one\ntwo\n\nthree\n");
     play.sees("Enter says 3 messages");
+    play.sees("Esc drops it");
     assert_eq!(play.sent(), [""; 0]);
     play.key(KeyCode::Esc);
     assert_eq!(play.sent().len(), 0);
