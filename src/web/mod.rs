@@ -20,7 +20,27 @@ macro_rules! assets {
 }
 
 /// Every file of the page.
-pub static ASSETS: &[Asset] = assets!["index.html"];
+pub static ASSETS: &[Asset] = assets![
+    "index.html",
+    "style.css",
+    "icon.svg",
+    "app.js",
+    "chat.js",
+    "commands.js",
+    "connection.js",
+    "files.js",
+    "outbox.js",
+    "room.js",
+    "store.js",
+    "text.js",
+    "view/composer.js",
+    "view/dom.js",
+    "view/messages.js",
+    "view/panel.js",
+    "view/sidebar.js",
+    "view/welcome.js",
+    "wire.js",
+];
 
 impl Asset {
     /// Its media type, by the end of its name.
