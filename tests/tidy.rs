@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use plainchat::protocol::{Code, Verb};
+use plainchat::web::ASSETS;
 use support::document::{self, Document, root};
 use support::transcript::{Action, Transcript};
 
@@ -56,6 +57,24 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
+/// What the page must not use, since it makes markup of text, and what its policy would refuse.
+const MARKUP: &[&str] = &[
+    "innerHTML",
+    "outerHTML",
+    "insertAdjacentHTML",
+    "document.write",
+    "DOMParser",
+    "createContextualFragment",
+    "srcdoc",
+    "eval(",
+    "Function(",
+    "cssText",
+    "setAttribute('style'",
+];
+
+/// All files of the page together: it comes at once on a slow line too.
+const PAGE_BYTES_MAX: usize = 120_000;
+
 fn protocol_md() -> Document {
     document::protocol_md().unwrap_or_else(|why| panic!("{why}"))
 }
@@ -94,16 +113,20 @@ fn table(number: &str) -> Vec<Vec<String>> {
 
 /// Every file under `path`, or that file, that ends in `.rs`.
 fn sources(path: &Path) -> Vec<PathBuf> {
+    let is_source = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "rs");
+    files(path).into_iter().filter(is_source).collect()
+}
+
+/// Every file under `path`, or that file, less what tools have put there.
+fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
     }
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap_or_else(|e| panic!("{}: {e}", path.display())) {
         let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            found.push(path);
+        if !path.ends_with("target") && !path.ends_with("node_modules") {
+            found.extend(files(&path));
         }
     }
     found.sort();
@@ -307,4 +330,28 @@ fn no_test_waits_by_sleeping() {
         }
     }
     assert!(found.is_empty(), "wait for something instead: {found:#?}");
+}
+
+#[test]
+fn the_page_is_whole_and_light() {
+    let folder = root().join("src/web");
+    let path = |file: &PathBuf| {
+        let path = file.strip_prefix(&folder).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let on_disk = files(&folder).iter().map(path).collect::<BTreeSet<_>>();
+    let mut served: BTreeSet<String> = ASSETS.iter().map(|file| file.path.to_owned()).collect();
+    // The list itself, and what tells Node that the rest are modules.
+    served.extend(["mod.rs".to_owned(), "package.json".to_owned()]);
+    assert_eq!(served, on_disk);
+    let bytes: usize = ASSETS.iter().map(|file| file.bytes.len()).sum();
+    assert!(bytes <= PAGE_BYTES_MAX, "the page has {bytes} bytes");
+}
+
+#[test]
+fn nothing_said_becomes_markup_in_the_page() {
+    for file in files(&root().join("src/web")) {
+        let found = lines_with(&file, MARKUP);
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }

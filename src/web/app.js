@@ -22,137 +22,139 @@ const isTouched = () => matchMedia('(pointer: coarse)').matches;
 
 /** What the parts may ask of the page. */
 const ui = {
-  /** Draws soon, once for all that changes until then. A hidden page has no frames, but a title. */
-  changed() {
-    if (isDue) return;
-    isDue = true;
-    if (document.hidden) setTimeout(draw, 100);
-    else requestAnimationFrame(draw);
-  },
+	/** Draws soon, once for all that changes until then. A hidden page has no frames, but a title. */
+	changed() {
+		if (isDue) return;
+		isDue = true;
+		if (document.hidden) setTimeout(draw, 100);
+		else requestAnimationFrame(draw);
+	},
 
-  isFollowing: () => messages.isFollowing,
-  isLooking: (room) => room === chat.active && messages.isFollowing && document.hasFocus() && !document.hidden,
+	isFollowing: () => messages.isFollowing,
+	isLooking: (room) => room === chat.active && messages.isFollowing && document.hasFocus() && !document.hidden,
 
-  toast(text) {
-    const toast = el('p.toast', {}, text);
-    byId('toasts').append(toast);
-    setTimeout(() => toast.remove(), 6000 + text.length * 40);
-  },
+	toast(text) {
+		const toast = el('p.toast', {}, text);
+		byId('toasts').append(toast);
+		setTimeout(() => toast.remove(), 6000 + text.length * 40);
+	},
 
-  /** One is in: to what the address asks for. */
-  entered() {
-    if (isEntered) return;
-    isEntered = true;
-    follow();
-  },
+	/** One is in: to what the address asks for. */
+	entered() {
+		if (isEntered) return;
+		isEntered = true;
+		draw(); // what is hidden takes no focus
+		if (!isTouched()) composer.focus();
+		follow();
+	},
 
-  /** Tells a screen reader what was said in this room, and how much when it is too much to listen to. */
-  said(room, event) {
-    if (room !== chat.active || event.kind !== 'live') return;
-    unheard.push(`${event.nick}: ${event.text ?? event.name}`);
-    ui.changed();
-  },
+	/** Tells a screen reader what was said in this room, and how much when it is too much to listen to. */
+	said(room, event) {
+		if (room !== chat.active || event.kind !== 'live') return;
+		unheard.push(`${event.nick}: ${event.text ?? event.name}`);
+		ui.changed();
+	},
 
-  called(room, event) {
-    if (!globalThis.isSecureContext || globalThis.Notification?.permission !== 'granted') return;
-    const title = room.isPrivate ? event.nick : `${event.nick} in ${room.name}`;
-    try {
-      const note = new Notification(title, { body: event.text ?? event.name, tag: room.name, icon: 'icon.svg' });
-      note.onclick = () => {
-        window.focus();
-        ui.open(room.name);
-        note.close();
-      };
-    } catch {
-      // Some phones know notifications of service workers only.
-    }
-  },
+	called(room, event) {
+		if (!globalThis.isSecureContext || globalThis.Notification?.permission !== 'granted') return;
+		const title = room.isPrivate ? event.nick : `${event.nick} in ${room.name}`;
+		try {
+			const note = new Notification(title, { body: event.text ?? event.name, tag: room.name, icon: 'icon.svg' });
+			note.onclick = () => {
+				window.focus();
+				ui.open(room.name);
+				note.close();
+			};
+		} catch {
+			// Some phones know notifications of service workers only.
+		}
+	},
 
-  async copy(text) {
-    try {
-      await navigator.clipboard.writeText(text);
-      ui.toast('Copied.');
-    } catch {
-      ui.toast(text); // no clipboard without TLS: it can be copied from here
-    }
-  },
+	async copy(text) {
+		try {
+			await navigator.clipboard.writeText(text);
+			ui.toast('Copied.');
+		} catch {
+			ui.toast(text); // no clipboard without TLS: it can be copied from here
+		}
+	},
 
-  async open(name) {
-    sidebar.toggle(false);
-    if (isNarrow()) panel.open(null);
-    const room = await chat.open(name);
-    if (room && !isTouched()) composer.focus();
-    return room;
-  },
+	async open(name) {
+		sidebar.toggle(false);
+		if (isNarrow()) panel.open(null);
+		const room = await chat.open(name);
+		if (room && !isTouched()) composer.focus();
+		return room;
+	},
 
-  async show(name, id) {
-    const room = await ui.open(name);
-    if (room) await messages.show(room, id);
-  },
+	async show(name, id) {
+		const room = await ui.open(name);
+		if (room) await messages.show(room, id);
+	},
 
-  find: () => sidebar.find(),
-  panel: (kind) => panel.open(kind),
-  mention: (nick) => composer.mention(nick),
-  focusInput: () => composer.focus(),
-  focusMessages: () => messages.focusLast(),
-  toEnd: () => messages.toEnd(),
-  upload: (files) => uploads.add(chat.active, files),
+	find: () => sidebar.find(),
+	panel: (kind) => panel.open(kind),
+	mention: (nick) => composer.mention(nick),
+	focusInput: () => composer.focus(),
+	focusMessages: () => messages.focusLast(),
+	toEnd: () => messages.toEnd(),
+	upload: (files) => uploads.add(chat.active, files),
 
-  /** The room that the address asks for, or `null`. */
-  wanted() {
-    const { name } = address();
-    return name && isRoom(name) ? name : null;
-  },
+	/** The room that the address asks for, or `null`. */
+	wanted() {
+		const { name } = address();
+		return name && isRoom(name) ? name : null;
+	},
 
-  /** Does a `/command`. Gives whether what was typed is done with. */
-  async command(name, rest = '') {
-    const room = chat.active;
-    const [first] = rest.split(/\s+/);
-    const more = rest.slice(first.length).trim();
-    const roomName = isRoom(first) ? first : `#${first}`;
-    const no = (why) => (ui.toast(why), false);
-    switch (name) {
-      case 'join':
-        return first ? Boolean(await ui.open(roomName)) : (ui.find(), true);
-      case 'leave': {
-        const which = first ? chat.room(roomName) : room;
-        if (!which) return no(`You are not in ${first}.`);
-        await chat.leave(which);
-        return true;
-      }
-      case 'msg': {
-        if (!first || isRoom(first)) return no('/msg nick text');
-        const to = await ui.open(first.replace(/^@/, ''));
-        if (more) chat.say(to, more);
-        return true;
-      }
-      case 'me':
-        if (!rest) return no('/me text');
-        if (room.isPrivate) chat.say(room, `* ${rest}`);
-        else chat.say(room, rest, 'ME');
-        return true;
-      case 'nick': {
-        const why = first ? await chat.rename(first, more) : '/nick name';
-        return why ? no(why) : true;
-      }
-      case 'topic':
-        if (room.isPrivate) return no('Only rooms have a topic.');
-        if (!rest) ui.toast(room.topic || 'Nothing is set.');
-        else await chat.setTopic(room, rest);
-        return true;
-      case 'upload':
-        return composer.attach(), true;
-      case 'rooms':
-        return ui.find(), true;
-      case 'forget':
-        await chat.forget();
-        location.replace('./');
-        return true;
-      default: // search, files, help, and two that are called otherwise on screen
-        panel.open({ who: 'people', password: 'you' }[name] ?? name, rest);
-        return true;
-    }
-  },
+	/** Does a `/command`. Gives whether what was typed is done with. */
+	async command(name, rest = '') {
+		const room = chat.active;
+		const [first] = rest.split(/\s+/);
+		const more = rest.slice(first.length).trim();
+		const roomName = isRoom(first) ? first : `#${first}`;
+		const no = (why) => (ui.toast(why), false);
+		switch (name) {
+			case 'join':
+				return first ? Boolean(await ui.open(roomName)) : (ui.find(), true);
+			case 'leave': {
+				const which = first ? chat.room(roomName) : room;
+				if (!which) return no(`You are not in ${first}.`);
+				await chat.leave(which);
+				return true;
+			}
+			case 'msg': {
+				if (!first || isRoom(first)) return no('/msg nick text');
+				const to = await ui.open(first.replace(/^@/, ''));
+				if (more) chat.say(to, more);
+				return true;
+			}
+			case 'me':
+				if (!rest) return no('/me text');
+				if (room.isPrivate) chat.say(room, `* ${rest}`);
+				else chat.say(room, rest, 'ME');
+				return true;
+			case 'nick': {
+				const why = first ? await chat.rename(first, more) : '/nick name';
+				return why ? no(why) : true;
+			}
+			case 'topic':
+				if (room.isPrivate) return no('Only rooms have a topic.');
+				if (!rest) ui.toast(room.topic || 'Nothing is set.');
+				else await chat.setTopic(room, rest);
+				return true;
+			case 'upload':
+				return composer.attach(), true;
+			case 'rooms':
+				return ui.find(), true;
+			case 'forget':
+				await chat.forget();
+				location.replace('./');
+				return true;
+			default: // search, files, help, and two that are called otherwise on screen
+				panel.open({ who: 'people', password: 'you' }[name] ?? name, rest);
+				return true;
+		}
+	},
 };
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
@@ -167,91 +169,92 @@ const welcome = new Welcome(chat, ui);
 // ---- drawing
 
 function draw() {
-  isDue = false;
-  welcome.update();
-  if (chat.phase === 'welcome') return;
-  const room = chat.active;
-  setText(byId('title'), room?.name ?? '');
-  byId('topic').hidden = !room || room.isPrivate;
-  setText(byId('topic'), room?.topic || 'What is this room about?');
-  byId('topic').classList.toggle('unset', !room?.topic);
-  sidebar.update();
-  messages.update();
-  composer.update();
-  panel.update();
-  drawOffline();
-  drawUploads();
-  if (unheard.length) {
-    byId('said').textContent = unheard.length > 3 ? `${unheard.length} messages` : unheard.join('. ');
-    unheard = [];
-  }
-  keepAddress(room);
+	isDue = false;
+	welcome.update();
+	if (chat.phase === 'welcome') return;
+	const room = chat.active;
+	setText(byId('title'), room?.name ?? '');
+	byId('topic').hidden = !room || room.isPrivate;
+	setText(byId('topic'), room?.topic || 'What is this room about?');
+	byId('topic').classList.toggle('unset', !room?.topic);
+	sidebar.update();
+	messages.update();
+	composer.update();
+	panel.update();
+	drawOffline();
+	drawUploads();
+	if (unheard.length) {
+		byId('said').textContent = unheard.length > 3 ? `${unheard.length} messages` : unheard.join('. ');
+		unheard = [];
+	}
+	keepAddress(room);
 }
 
 let tick = null;
 function drawOffline() {
-  const { state, retryAt, closed } = chat.connection;
-  const bar = byId('offline');
-  bar.hidden = state === 'up';
-  clearTimeout(tick);
-  if (state === 'up') return;
-  const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-  const why = closed ? `The server has ended the connection: ${closed.text}` : 'No connection.';
-  const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : state === 'connecting' ? 'Connecting…' : '';
-  if (!bar.firstChild) bar.append(el('span'), el('button.plain', { onclick: () => chat.connection.retryNow() }, 'Try now'));
-  setText(bar.firstChild, `${state === 'connecting' && !closed ? '' : `${why} `}${what}`);
-  bar.lastChild.hidden = state === 'connecting';
-  if (state === 'down') tick = setTimeout(ui.changed, 500);
+	const { state, retryAt, closed } = chat.connection;
+	const bar = byId('offline');
+	bar.hidden = state === 'up';
+	clearTimeout(tick);
+	if (state === 'up') return;
+	const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
+	const why = closed ? `The server has ended the connection: ${closed.text}` : 'No connection.';
+	const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : state === 'connecting' ? 'Connecting…' : '';
+	if (!bar.firstChild) bar.append(el('span'), el('button.plain', { onclick: () => chat.connection.retryNow() }, 'Try now'));
+	setText(bar.firstChild, `${state === 'connecting' && !closed ? '' : `${why} `}${what}`);
+	bar.lastChild.hidden = state === 'connecting';
+	if (state === 'down') tick = setTimeout(ui.changed, 500);
 }
 
 function drawUploads() {
-  sync(byId('uploads'), uploads.list.map((upload) => ({
-    key: upload.key,
-    sign: upload.state,
-    build: () => el('li', {},
-      el('span.name', { dir: 'auto' }, upload.name),
-      upload.state === 'failed'
-        ? el('span.error', { role: 'alert' }, upload.error)
-        : el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `${upload.name}: sent` }),
-      el('span.size'),
-      upload.state === 'failed' && el('button.plain', { onclick: () => uploads.retry(upload) }, 'Again'),
-      el('button.tool', { 'aria-label': `Cancel ${upload.name}`, onclick: () => uploads.cancel(upload) }, icon('close'))),
-  })));
-  for (const [i, upload] of uploads.list.entries()) {
-    const row = byId('uploads').children[i];
-    const bar = row.querySelector('progress');
-    if (bar) bar.value = upload.sent;
-    const text = upload.state === 'going' ? `${size(upload.sent)} of ${size(upload.file.size)}` : size(upload.file.size);
-    setText(row.querySelector('.size'), text);
-  }
+	sync(byId('uploads'), uploads.list.map((upload) => ({
+		key: upload.key,
+		sign: upload.state,
+		build: () => el('li', {},
+			el('span.name', { dir: 'auto' }, upload.name),
+			upload.state === 'failed'
+				? el('span.error', { role: 'alert' }, upload.error)
+				: el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `${upload.name}: sent` }),
+			el('span.size'),
+			upload.state === 'failed' && el('button.plain', { onclick: () => uploads.retry(upload) }, 'Again'),
+			el('button.tool', { 'aria-label': `Cancel ${upload.name}`, onclick: () => uploads.cancel(upload) }, icon('close'))),
+	})));
+	for (const [i, upload] of uploads.list.entries()) {
+		const row = byId('uploads').children[i];
+		const bar = row.querySelector('progress');
+		if (bar) bar.value = upload.sent;
+		const text = upload.state === 'going' ? `${size(upload.sent)} of ${size(upload.file.size)}` : size(upload.file.size);
+		setText(row.querySelector('.size'), text);
+	}
 }
 
 // ---- addresses: #lobby, #lobby/1234, #@bob
 
 function address() {
-  const [, who, id] = /^#([^/]+)(?:\/(\d+))?$/.exec(location.hash) ?? [];
-  if (!who) return {};
-  try {
-    const name = decodeURIComponent(who);
-    return { name: name.startsWith('@') ? name.slice(1) : `#${name}`, id: Number(id) || null };
-  } catch {
-    return {};
-  }
+	const [, who, id] = /^#([^/]+)(?:\/(\d+))?$/.exec(location.hash) ?? [];
+	if (!who) return {};
+	try {
+		const name = decodeURIComponent(who);
+		return { name: name.startsWith('@') ? name.slice(1) : `#${name}`, id: Number(id) || null };
+	} catch {
+		return {};
+	}
 }
 
+let addressed = null;
+/** The address follows the room that is shown, so that "back" goes back and a reload stays. */
 function keepAddress(room) {
-  if (!room || !chat.isUp) return;
-  const { name } = address();
-  if (name && chat.room(name) === room) return;
-  if (name && !chat.room(name)) return; // it is being opened
-  history.replaceState(null, '', addressIn(room));
+	if (room === addressed || !room) return;
+	addressed = room;
+	const { name } = address();
+	if (!name || chat.room(name) !== room) history.pushState(null, '', addressIn(room));
 }
 
 async function follow() {
-  const { name, id } = address();
-  if (!name || chat.phase !== 'in') return;
-  if (id) await ui.show(name, id);
-  else await ui.open(name);
+	const { name, id } = address();
+	if (!name || chat.phase !== 'in') return;
+	if (id) await ui.show(name, id);
+	else await ui.open(name);
 }
 
 addEventListener('hashchange', follow);
@@ -259,27 +262,27 @@ addEventListener('hashchange', follow);
 // ---- the window
 
 for (const happening of ['focus', 'visibilitychange']) {
-  addEventListener(happening, () => {
-    if (document.hidden) return;
-    chat.connection.retryNow();
-    ui.changed();
-  });
+	addEventListener(happening, () => {
+		if (document.hidden) return;
+		chat.connection.retryNow();
+		ui.changed();
+	});
 }
 addEventListener('online', () => chat.connection.retryNow());
 addEventListener('pagehide', () => chat.keepNow());
 
 document.addEventListener('keydown', (event) => {
-  if (chat.phase !== 'in') return;
-  const { key, altKey, shiftKey } = event;
-  const ctrl = event.ctrlKey || event.metaKey;
-  if (ctrl && !shiftKey && key.toLowerCase() === 'k') ui.find();
-  else if (ctrl && shiftKey && key.toLowerCase() === 'f') panel.open('search');
-  else if (altKey && (key === 'ArrowUp' || key === 'ArrowDown')) {
-    const { all } = chat;
-    const next = all.indexOf(chat.active) + (key === 'ArrowUp' ? -1 : 1);
-    if (all[next]) ui.open(all[next].name);
-  } else return;
-  event.preventDefault();
+	if (chat.phase !== 'in') return;
+	const { key, altKey, shiftKey } = event;
+	const ctrl = event.ctrlKey || event.metaKey;
+	if (ctrl && !shiftKey && key.toLowerCase() === 'k') ui.find();
+	else if (ctrl && shiftKey && key.toLowerCase() === 'f') panel.open('search');
+	else if (altKey && (key === 'ArrowUp' || key === 'ArrowDown')) {
+		const { all } = chat;
+		const next = all.indexOf(chat.active) + (key === 'ArrowUp' ? -1 : 1);
+		if (all[next]) ui.open(all[next].name);
+	} else return;
+	event.preventDefault();
 });
 
 byId('topic').addEventListener('click', () => composer.write(`/topic ${chat.active.topic}`));
@@ -288,18 +291,18 @@ byId('topic').addEventListener('click', () => composer.write(`/topic ${chat.acti
 let depth = 0;
 const hasFiles = (event) => chat.phase === 'in' && event.dataTransfer?.types.includes('Files');
 const dropping = (isOver) => {
-  if (!isOver) depth = 0;
-  byId('drop').hidden = !isOver;
-  if (isOver) setText(byId('drop').firstChild, `Drop to send to ${chat.active?.name ?? 'a room'}`);
+	if (!isOver) depth = 0;
+	byId('drop').hidden = !isOver;
+	if (isOver) setText(byId('drop').firstChild, `Drop to send to ${chat.active?.name ?? 'a room'}`);
 };
 addEventListener('dragenter', (event) => hasFiles(event) && (depth++, dropping(true)));
 addEventListener('dragleave', (event) => hasFiles(event) && --depth <= 0 && dropping(false));
 addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault());
 addEventListener('drop', (event) => {
-  if (!hasFiles(event)) return;
-  event.preventDefault();
-  dropping(false);
-  ui.upload(event.dataTransfer.files);
+	if (!hasFiles(event)) return;
+	event.preventDefault();
+	dropping(false);
+	ui.upload(event.dataTransfer.files);
 });
 
 chat.start(address().name);

@@ -11,515 +11,512 @@ import { fold, isRoom, pieces, words } from './wire.js';
 const PRIVATE_MAX = 200;
 
 export class Chat {
-  /** `welcome`: a name is wanted. `in`: one is in. */
-  phase = 'welcome';
-  /** Why the last name was refused, for people. */
-  refused = '';
-  nick = '';
-  server = '';
-  /** How long things are kept, in the server's words. */
-  keeps = '';
-  /** The rooms of the server, as they were asked for last: `[{room, members, topic}]`. */
-  directory = [];
-  /** Folded name → [`Room`], in the order of the list. */
-  rooms = new Map();
-  active = null;
+	/** `welcome`: a name is wanted. `in`: one is in. */
+	phase = 'welcome';
+	/** Why the last name was refused, for people. */
+	refused = '';
+	nick = '';
+	server = '';
+	/** How long things are kept, in the server's words. */
+	keeps = '';
+	/** The rooms of the server, as they were asked for last: `[{room, members, topic}]`. */
+	directory = [];
+	/** Folded name → [`Room`], in the order of the list. */
+	rooms = new Map();
+	active = null;
 
-  #password = '';
-  #ready = false; // named and everywhere, so that what waits can be said
-  #keeping = false;
+	#password = '';
+	#ready = false; // named and everywhere, so that what waits can be said
+	#keeping = null;
 
-  /**
-   * `page` is told what happens: `changed()`, `toast(text)`, `said(room, event)` for something new from somebody else,
-   * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`.
-   */
-  constructor({ url, open, store, page }) {
-    this.store = store;
-    this.page = page;
-    this.outbox = new Outbox(store.outbox);
-    this.connection = new Connection({
-      url,
-      open,
-      onup: () => this.#up(),
-      ondown: () => this.#down(),
-      onevent: (value) => this.#event(value),
-      onchange: () => page.changed(),
-    });
-    for (const [name, lastRead] of Object.entries(store.rooms)) this.#add(name).lastRead = lastRead;
-    for (const [name, items] of Object.entries(store.private)) this.#add(name).items = items;
-    const me = store.me;
-    if (me) {
-      this.nick = me.nick;
-      this.#password = me.password;
-      this.phase = 'in';
-    }
-  }
+	/**
+	 * `page` is told what happens: `changed()`, `toast(text)`, `said(room, event)` for something new from somebody else,
+	 * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`.
+	 */
+	constructor({ url, open, store, page }) {
+		this.store = store;
+		this.page = page;
+		this.outbox = new Outbox(store.outbox);
+		this.connection = new Connection({
+			url,
+			open,
+			onup: () => this.#up(),
+			ondown: () => this.#down(),
+			onevent: (value) => this.#event(value),
+			onchange: () => page.changed(),
+		});
+		for (const [name, lastRead] of Object.entries(store.rooms)) this.#add(name).lastRead = lastRead;
+		for (const [name, items] of Object.entries(store.private)) this.#add(name).items = items;
+		const me = store.me;
+		if (me) {
+			this.nick = me.nick;
+			this.#password = me.password;
+			this.phase = 'in';
+		}
+	}
 
-  /** `name`: the room or person to begin with. */
-  start(name) {
-    if (name && this.phase === 'in') {
-      if (isRoom(name) && !this.room(name)) this.#add(name).lastRead = undefined;
-      this.active = this.room(name) ?? null;
-    }
-    this.connection.start();
-  }
+	/** `name`: the room or person to begin with. */
+	start(name) {
+		if (name && this.phase === 'in') {
+			if (isRoom(name) && !this.room(name)) this.#add(name).lastRead = undefined;
+			this.active = this.room(name) ?? null;
+		}
+		this.connection.start();
+	}
 
-  get isUp() {
-    return this.connection.state === 'up';
-  }
+	get isUp() {
+		return this.connection.state === 'up';
+	}
 
-  get all() {
-    return [...this.rooms.values()];
-  }
+	get all() {
+		return [...this.rooms.values()];
+	}
 
-  room(name) {
-    return this.rooms.get(fold(name));
-  }
+	room(name) {
+		return this.rooms.get(fold(name));
+	}
 
-  isMe(nick) {
-    return fold(nick) === fold(this.nick);
-  }
+	isMe(nick) {
+		return fold(nick) === fold(this.nick);
+	}
 
-  // ---- coming and going
+	// ---- coming and going
 
-  async #up() {
-    const { connection } = this;
-    connection.request('STAMPS on');
-    connection.request('HELLO').then((reply) => {
-      if (reply?.ok) this.server = words(reply.text, 1)[1];
-    });
-    if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = text)).then(() => this.page.changed());
-    if (this.phase === 'in') await this.#resume();
-    else await this.listRooms();
-  }
+	async #up() {
+		const { connection } = this;
+		connection.request('STAMPS on');
+		connection.request('HELLO').then((reply) => {
+			if (reply?.ok) this.server = words(reply.text, 1)[1];
+		});
+		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = text)).then(() => this.page.changed());
+		if (this.phase === 'in') await this.#resume();
+		else await this.listRooms();
+	}
 
-  #down() {
-    this.#ready = false;
-    this.outbox.lost();
-    for (const room of this.rooms.values()) {
-      room.joined = false;
-      room.loading = null;
-    }
-    this.#keep();
-  }
+	#down() {
+		this.#ready = false;
+		this.outbox.lost();
+		for (const room of this.rooms.values()) {
+			room.joined = false;
+			room.loading = null;
+		}
+		this.#keep();
+	}
 
-  /** Every room from where it broke off, then the name: in that order nothing is missed and nothing comes twice. */
-  async #resume() {
-    const rooms = this.all.filter((room) => !room.isPrivate);
-    rooms.sort((a, b) => (b === this.active) - (a === this.active));
-    const joins = rooms.map((room) => this.#join(room));
-    const reply = await this.connection.request(`NICK ${this.nick} ${this.#password}`);
-    if (!reply) return false;
-    if (!reply.ok) {
-      this.refused = reply.text;
-      this.phase = 'welcome';
-      this.page.changed();
-      return false;
-    }
-    const [nick, current, last] = words(reply.text, 2);
-    this.nick = nick;
-    this.phase = 'in';
-    this.refused = '';
-    this.store.me = { nick, password: this.#password };
-    if (current && !this.room(current)) {
-      const room = this.#add(current);
-      room.reset(Number(last));
-      room.lastRead = room.lastId;
-      room.joined = true;
-      joins.push(this.#load(room));
-    }
-    this.active ??= this.all[0] ?? null;
-    await Promise.all(joins);
-    if (!this.isUp) return false;
-    this.#ready = true;
-    this.#look(this.active);
-    this.#flush();
-    this.#keep();
-    this.page.entered();
-    return true;
-  }
+	/** Every room from where it broke off, then the name: in that order nothing is missed and nothing comes twice. */
+	async #resume() {
+		const rooms = this.all.filter((room) => !room.isPrivate);
+		rooms.sort((a, b) => (b === this.active) - (a === this.active));
+		const joins = rooms.map((room) => this.#join(room));
+		const reply = await this.connection.request(`NICK ${this.nick} ${this.#password}`);
+		if (!reply) return false;
+		if (!reply.ok) {
+			this.refused = reply.text;
+			this.phase = 'welcome';
+			this.page.changed();
+			return false;
+		}
+		const [nick, current, last] = words(reply.text, 2);
+		this.nick = nick;
+		this.phase = 'in';
+		this.refused = '';
+		this.store.me = { nick, password: this.#password };
+		if (current && !this.room(current)) {
+			const room = this.#add(current);
+			room.reset(Number(last));
+			room.lastRead = room.lastId;
+			room.joined = true;
+			joins.push(this.#load(room));
+		}
+		this.active ??= this.all[0] ?? null;
+		await Promise.all(joins);
+		if (!this.isUp) return false;
+		this.#ready = true;
+		this.#look(this.active);
+		this.#flush();
+		this.#keep();
+		this.page.entered();
+		return true;
+	}
 
-  async #join(room) {
-    const isFresh = !room.isLoaded;
-    const after = isFresh ? this.outbox.unsureAfter(room.name) : room.lastId;
-    if (isFresh && after !== undefined) room.reset(after);
-    const own = [];
-    const reply = await this.connection.request(
-      after === undefined ? `JOIN ${room.name}` : `JOIN ${room.name} ${after}`,
-      (event) => {
-        if (this.isMe(event.nick)) own.push(event);
-        this.#event(event);
-      },
-    );
-    if (!reply) return;
-    if (!reply.ok) {
-      this.#drop(room);
-      this.#refuse(reply);
-      return;
-    }
-    const [name, last] = words(reply.text, 1);
-    if (name !== room.name) this.#rename(room, name);
-    room.joined = true;
-    this.outbox.settle(room.name, own);
-    if (isFresh && after === undefined) room.reset(Number(last));
-    if (Number(last) < room.lastId) {
-      // Another log than before: the server has lost or left behind the one that we knew.
-      room.reset(Number(last));
-      room.lastRead = 0;
-      room.isLoaded = false;
-    }
-    if (!room.isLoaded) await this.#load(room);
-    else if (room === this.active) this.#look(room);
-    this.page.changed();
-  }
+	async #join(room) {
+		const isFresh = !room.isLoaded;
+		const after = isFresh ? this.outbox.unsureAfter(room.name) : room.lastId;
+		if (isFresh && after !== undefined) room.reset(after);
+		const own = [];
+		const reply = await this.connection.request(
+			after === undefined ? `JOIN ${room.name}` : `JOIN ${room.name} ${after}`,
+			(event) => {
+				if (this.isMe(event.nick)) own.push(event);
+				this.#event(event);
+			},
+		);
+		if (!reply) return;
+		if (!reply.ok) {
+			this.#drop(room);
+			this.#refuse(reply);
+			return;
+		}
+		const [name, last] = words(reply.text, 1);
+		if (name !== room.name) this.#rename(room, name);
+		room.joined = true;
+		this.outbox.settle(room.name, own);
+		if (isFresh && after === undefined) room.reset(Number(last));
+		if (Number(last) < room.lastId) {
+			// Another log than before: the server has lost or left behind the one that we knew.
+			room.reset(Number(last));
+			room.lastRead = 0;
+			room.isLoaded = false;
+		}
+		if (!room.isLoaded) await this.#load(room);
+		else if (room === this.active) this.#look(room);
+		this.page.changed();
+	}
 
-  /** The newest of a room that was entered just now. */
-  async #load(room) {
-    room.isLoaded = true;
-    await this.older(room);
-    if (room.lastRead === undefined) room.lastRead = room.lastId;
-    room.recount(
-      (item) => this.isMe(item.nick),
-      (item) => this.#isCall(item),
-    );
-    if (room === this.active) this.#look(room);
-    this.page.changed();
-  }
+	/** The newest of a room that was entered just now. */
+	async #load(room) {
+		room.isLoaded = true;
+		await this.older(room);
+		if (room.lastRead === undefined) room.lastRead = room.lastId;
+		room.recount(
+			(item) => this.isMe(item.nick),
+			(item) => this.#isCall(item),
+		);
+		if (room === this.active) this.#look(room);
+		this.page.changed();
+	}
 
-  /** What is shown around the messages of a room that is looked at. */
-  #look(room) {
-    if (!room || room.isPrivate || !room.joined) return;
-    this.who(room);
-    this.connection.request(`TOPIC ${room.name}`).then((reply) => {
-      if (!reply?.ok) return;
-      [, room.topic] = words(reply.text, 1);
-      this.page.changed();
-    });
-  }
+	/** What is shown around the messages of a room that is looked at. */
+	#look(room) {
+		if (!room || room.isPrivate || !room.joined) return;
+		this.who(room);
+		this.connection.request(`TOPIC ${room.name}`).then((reply) => {
+			if (!reply?.ok) return;
+			[, room.topic] = words(reply.text, 1);
+			this.page.changed();
+		});
+	}
 
-  /** Comes in under a name; with `room`, into that one. A refusal is in `refused`. */
-  async enter(nick, password, room) {
-    if (!this.isUp) return;
-    this.nick = nick;
-    this.#password = password || this.store.password;
-    if (room) {
-      this.active = this.#add(room);
-      if (!this.active.isLoaded) this.active.lastRead = undefined;
-    }
-    await this.#resume();
-  }
+	/** Comes in under a name; with `room`, into that one. A refusal is in `refused`. */
+	async enter(nick, password, room) {
+		if (!this.isUp) return;
+		this.nick = nick;
+		this.#password = password || this.store.password;
+		if (room) {
+			this.active = this.#add(room);
+			if (!this.active.isLoaded) this.active.lastRead = undefined;
+		}
+		await this.#resume();
+	}
 
-  async rename(nick, password) {
-    const reply = await this.connection.request(`NICK ${nick} ${password || this.#password}`);
-    if (!reply?.ok) return reply?.text ?? 'There is no connection just now.';
-    const old = this.nick;
-    if (password) this.#password = password;
-    [this.nick] = words(reply.text, 1);
-    this.store.me = { nick: this.nick, password: this.#password };
-    for (const room of this.rooms.values()) {
-      if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
-    }
-    this.page.changed();
-    return '';
-  }
+	async rename(nick, password) {
+		const reply = await this.connection.request(`NICK ${nick} ${password || this.#password}`);
+		if (!reply?.ok) return reply?.text ?? 'There is no connection just now.';
+		const old = this.nick;
+		if (password) this.#password = password;
+		[this.nick] = words(reply.text, 1);
+		this.store.me = { nick: this.nick, password: this.#password };
+		for (const room of this.rooms.values()) {
+			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
+		}
+		this.page.changed();
+		return '';
+	}
 
-  /** For HTTP, and for whoever wants to use the name elsewhere. */
-  get password() {
-    return this.#password;
-  }
+	/** For HTTP, and for whoever wants to use the name elsewhere. */
+	get password() {
+		return this.#password;
+	}
 
-  // ---- rooms
+	// ---- rooms
 
-  #add(name) {
-    const known = this.room(name);
-    if (known) return known;
-    const room = new Room(name);
-    this.rooms.set(fold(name), room);
-    return room;
-  }
+	#add(name) {
+		const known = this.room(name);
+		if (known) return known;
+		const room = new Room(name);
+		this.rooms.set(fold(name), room);
+		return room;
+	}
 
-  #drop(room) {
-    this.rooms.delete(fold(room.name));
-    if (this.active === room) this.active = this.all[0] ?? null;
-    this.#keep();
-    this.page.changed();
-  }
+	#drop(room) {
+		this.rooms.delete(fold(room.name));
+		if (this.active === room) this.active = this.all[0] ?? null;
+		this.#keep();
+		this.page.changed();
+	}
 
-  #rename(room, name) {
-    const { all } = this;
-    this.outbox.rename(room.name, name);
-    room.name = name;
-    this.rooms = new Map(all.map((room) => [fold(room.name), room]));
-  }
+	#rename(room, name) {
+		const { all } = this;
+		this.outbox.rename(room.name, name);
+		room.name = name;
+		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
+	}
 
-  /** Shows a room or a person, entering the room if need be. Gives it, or `null` after telling why not. */
-  async open(name) {
-    let room = this.room(name);
-    if (!room) {
-      if (isRoom(name) && !this.#ready) return this.#refuse(null);
-      room = this.#add(name);
-      if (!room.isPrivate) {
-        room.lastRead = undefined;
-        await this.#join(room);
-        if (!room.joined) return null;
-        this.#keep();
-      }
-    }
-    if (this.active !== room) {
-      if (this.active && !this.active.unread) this.active.newAfter = null;
-      this.active = room;
-      this.#look(room);
-    }
-    this.page.changed();
-    return room;
-  }
+	/** Shows a room or a person, entering the room if need be. Gives it, or `null` after telling why not. */
+	async open(name) {
+		let room = this.room(name);
+		if (!room) {
+			if (isRoom(name) && !this.#ready) return this.#refuse(null);
+			room = this.#add(name);
+			if (!room.isPrivate) {
+				room.lastRead = undefined;
+				await this.#join(room);
+				if (!room.joined) return null;
+				this.#keep();
+			}
+		}
+		if (this.active !== room) {
+			if (this.active && !this.active.unread) this.active.newAfter = null;
+			this.active = room;
+			this.#look(room);
+		}
+		this.page.changed();
+		return room;
+	}
 
-  /** Tells the person why something was not done. */
-  #refuse(reply) {
-    this.page.toast(reply?.text ?? 'There is no connection just now.');
-    return null;
-  }
+	/** Tells the person why something was not done. */
+	#refuse(reply) {
+		this.page.toast(reply?.text ?? 'There is no connection just now.');
+		return null;
+	}
 
-  async leave(room) {
-    if (!room.isPrivate && this.isUp) {
-      const reply = await this.connection.request(`PART ${room.name}`);
-      if (reply && !reply.ok && reply.code !== 'not-in-room') return void this.#refuse(reply);
-    }
-    this.#drop(room);
-    this.#look(this.active);
-  }
+	async leave(room) {
+		if (!room.isPrivate && this.isUp) {
+			const reply = await this.connection.request(`PART ${room.name}`);
+			if (reply && !reply.ok && reply.code !== 'not-in-room') return void this.#refuse(reply);
+		}
+		this.#drop(room);
+		this.#look(this.active);
+	}
 
-  async listRooms() {
-    const found = [];
-    const reply = await this.connection.request('ROOMS', (room) => found.push(room));
-    if (reply?.ok) this.directory = found;
-    this.page.changed();
-  }
+	async listRooms() {
+		const found = [];
+		const reply = await this.connection.request('ROOMS', (room) => found.push(room));
+		if (reply?.ok) this.directory = found;
+		this.page.changed();
+	}
 
-  async who(room) {
-    if (room.meanwhile) return; // it is being asked already
-    const members = new Map();
-    room.meanwhile = [];
-    const reply = await this.connection.request(`WHO ${room.name}`, ({ nick }) => members.set(fold(nick), nick));
-    if (reply?.ok) {
-      room.members = members;
-      room.hasMembers = true;
-      for (const event of room.meanwhile) this.#presence(room, event);
-    }
-    room.meanwhile = null;
-    this.page.changed();
-  }
+	async who(room) {
+		if (room.meanwhile) return; // it is being asked already
+		const members = new Map();
+		room.meanwhile = [];
+		const reply = await this.connection.request(`WHO ${room.name}`, ({ nick }) => members.set(fold(nick), nick));
+		if (reply?.ok) {
+			room.members = members;
+			room.hasMembers = true;
+			for (const event of room.meanwhile) this.#presence(room, event);
+		}
+		room.meanwhile = null;
+		this.page.changed();
+	}
 
-  async setTopic(room, text) {
-    const reply = await this.connection.request(`TOPIC ${room.name} ${text || '-'}`);
-    if (!reply?.ok) return void this.#refuse(reply);
-    [, room.topic] = words(reply.text, 1);
-    this.page.changed();
-  }
+	async setTopic(room, text) {
+		const reply = await this.connection.request(`TOPIC ${room.name} ${text || '-'}`);
+		if (!reply?.ok) return void this.#refuse(reply);
+		[, room.topic] = words(reply.text, 1);
+		this.page.changed();
+	}
 
-  // ---- what was said
+	// ---- what was said
 
-  async #page(room, loading, lines, apply) {
-    if (room.isPrivate || room.loading || !this.isUp || !room.joined) return;
-    room.loading = loading;
-    const pages = lines.map(() => []);
-    const replies = await Promise.all(
-      lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
-    );
-    if (room.loading !== loading) return;
-    if (replies.every((reply) => reply?.ok)) apply(...pages);
-    room.loading = null;
-    this.page.changed();
-  }
+	async #page(room, loading, lines, apply) {
+		if (room.isPrivate || room.loading || !this.isUp || !room.joined) return;
+		room.loading = loading;
+		const pages = lines.map(() => []);
+		const replies = await Promise.all(
+			lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
+		);
+		if (room.loading !== loading) return;
+		if (replies.every((reply) => reply?.ok)) apply(...pages);
+		room.loading = null;
+		this.page.changed();
+	}
 
-  older(room) {
-    if (room.atStart) return undefined;
-    return this.#page(room, 'older', [`${PAGE} before ${room.lo}`], (events) => {
-      room.prepend(events, events.length < PAGE);
-      room.trimBottom();
-    });
-  }
+	older(room) {
+		if (room.atStart) return undefined;
+		return this.#page(room, 'older', [`${PAGE} before ${room.lo}`], (events) => {
+			room.prepend(events, events.length < PAGE);
+			room.trimBottom();
+		});
+	}
 
-  newer(room) {
-    if (room.atEnd) return undefined;
-    return this.#page(room, 'newer', [`${PAGE} after ${room.hi}`], (events) => {
-      room.append(events, events.length < PAGE);
-      if (room.items.length > ITEMS_MAX) room.trimTop(ITEMS_MAX - PAGE);
-    });
-  }
+	newer(room) {
+		if (room.atEnd) return undefined;
+		return this.#page(room, 'newer', [`${PAGE} after ${room.hi}`], (events) => {
+			room.append(events, events.length < PAGE);
+			if (room.items.length > ITEMS_MAX) room.trimTop(ITEMS_MAX - PAGE);
+		});
+	}
 
-  /** What was said around an id. */
-  around(room, id) {
-    const half = PAGE / 2;
-    return this.#page(room, 'around', [`${half} before ${id + 1}`, `${half} after ${id}`], (before, after) =>
-      room.place(before, after, before.length < half, after.length < half),
-    );
-  }
+	/** What was said around an id. */
+	around(room, id) {
+		const half = PAGE / 2;
+		return this.#page(room, 'around', [`${half} before ${id + 1}`, `${half} after ${id}`], (before, after) =>
+			room.place(before, after, before.length < half, after.length < half),
+		);
+	}
 
-  /** Back to what is said now. */
-  async latest(room) {
-    if (room.atEnd) return;
-    room.reset(room.lastId);
-    await this.older(room);
-  }
+	/** Back to what is said now. */
+	async latest(room) {
+		if (room.atEnd) return;
+		room.reset(room.lastId);
+		await this.older(room);
+	}
 
-  /** The events that a list is made of: `FILES #ops`, `SEARCH #ops disk`; the newest first. */
-  async list(line) {
-    const found = [];
-    await this.connection.request(line, (event) => found.push(event));
-    return found.reverse();
-  }
+	/** The events that a list is made of: `FILES #ops`, `SEARCH #ops disk`; the newest first. */
+	async list(line) {
+		const found = [];
+		await this.connection.request(line, (event) => found.push(event));
+		return found.reverse();
+	}
 
-  async remove(room, id) {
-    const reply = await this.connection.request(`REMOVE ${id}`);
-    if (!reply?.ok) return void this.#refuse(reply);
-    room.removed.add(id);
-    this.page.changed();
-  }
+	async remove(room, id) {
+		const reply = await this.connection.request(`REMOVE ${id}`);
+		if (!reply?.ok) return void this.#refuse(reply);
+		room.removed.add(id);
+		this.page.changed();
+	}
 
-  /** The person has the newest of the active room before the eyes. */
-  seen() {
-    const room = this.active;
-    if (!room?.read()) return;
-    this.#keep();
-    this.page.changed();
-  }
+	/** The person has the newest of the active room before the eyes. */
+	seen() {
+		const room = this.active;
+		if (!room?.read()) return;
+		this.#keep();
+		this.page.changed();
+	}
 
-  // ---- saying something
+	// ---- saying something
 
-  say(room, text, verb = 'MSG') {
-    const now = Date.now();
-    for (const piece of pieces(text, `TELL ${room.name} `)) this.outbox.add(room.name, verb, piece, room.lastId, now);
-    room.newAfter = null;
-    this.#keep();
-    this.#flush();
-    this.page.changed();
-  }
+	say(room, text, verb = 'MSG') {
+		const now = Date.now();
+		for (const piece of pieces(text, `TELL ${room.name} `)) this.outbox.add(room.name, verb, piece, room.lastId, now);
+		room.newAfter = null;
+		this.#flush();
+		this.keepNow();
+		this.page.changed();
+	}
 
-  retry(entry) {
-    entry.state = 'waiting';
-    this.#flush();
-    this.page.changed();
-  }
+	retry(entry) {
+		entry.state = 'waiting';
+		this.#flush();
+		this.page.changed();
+	}
 
-  discard(entry) {
-    this.outbox.remove(entry);
-    this.#keep();
-    this.page.changed();
-  }
+	discard(entry) {
+		this.outbox.remove(entry);
+		this.#keep();
+		this.page.changed();
+	}
 
-  #flush() {
-    if (!this.#ready) return;
-    for (const entry of this.outbox.waiting()) this.#send(entry);
-  }
+	#flush() {
+		if (!this.#ready) return;
+		for (const entry of this.outbox.waiting()) this.#send(entry);
+	}
 
-  async #send(entry) {
-    entry.state = 'sent';
-    const { to, verb, text } = entry;
-    if (verb === 'ME') this.connection.request(`JOIN ${to}`); // an action is in the current room
-    const reply = await this.connection.request(verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`);
-    if (!reply) return; // `lost` has seen to it
-    if (reply.ok) {
-      const [id, time] = words(reply.text, 1);
-      this.outbox.remove(entry);
-      const room = this.#add(to);
-      room.push({ verb, room: to, nick: this.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time) });
-      this.#trim(room);
-    } else {
-      entry.state = 'failed';
-      entry.error = reply.text;
-    }
-    this.#keep();
-    this.page.changed();
-  }
+	async #send(entry) {
+		entry.state = 'sent';
+		const { to, verb, text } = entry;
+		if (verb === 'ME') this.connection.request(`JOIN ${to}`); // an action is in the current room
+		const reply = await this.connection.request(verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`);
+		if (!reply) return; // `lost` has seen to it
+		if (reply.ok) {
+			const [id, time] = words(reply.text, 1);
+			this.outbox.remove(entry);
+			const room = this.#add(to);
+			room.push({ verb, room: to, nick: this.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time) });
+			this.#trim(room);
+		} else {
+			entry.state = 'failed';
+			entry.error = reply.text;
+		}
+		this.#keep();
+		this.page.changed();
+	}
 
-  // ---- what happens
+	// ---- what happens
 
-  #event(value) {
-    switch (value.kind) {
-      case 'live':
-      case 'past':
-        this.#happened(value);
-        break;
-      case 'gap': {
-        const room = this.room(value.room);
-        if (!room) break;
-        room.notice('GAP', 'Something is missing here: it is no longer kept, or was too much at once.');
-        if (room === this.active) this.#look(room);
-        break;
-      }
-      case 'note':
-        this.page.toast(`${value.nick}: ${value.text}`);
-        this.active?.notice('NOTE', `${value.nick}: ${value.text}`, Date.now());
-        break;
-      default:
-    }
-    this.page.changed();
-  }
+	#event(value) {
+		switch (value.kind) {
+			case 'live':
+			case 'past':
+				this.#happened(value);
+				break;
+			case 'gap': {
+				const room = this.room(value.room);
+				if (!room) break;
+				room.notice('GAP', 'Something is missing here: it is no longer kept, or was too much at once.');
+				if (room === this.active) this.#look(room);
+				break;
+			}
+			case 'note':
+				this.page.toast(`${value.nick}: ${value.text}`);
+				this.active?.notice('NOTE', `${value.nick}: ${value.text}`, Date.now());
+				break;
+			default:
+		}
+		this.page.changed();
+	}
 
-  #happened(event) {
-    const room = isRoom(event.room) ? this.room(event.room) : this.#add(this.isMe(event.nick) ? event.room : event.nick);
-    if (!room?.push(event)) return;
-    if (event.verb === 'TOPIC') room.topic = event.text;
-    if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') {
-      room.meanwhile?.push(event);
-      this.#presence(room, event);
-    }
-    const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
-    if (isSaid && !this.isMe(event.nick)) {
-      const isCall = this.#isCall(event);
-      room.count(event, isCall);
-      if (this.page.isLooking(room)) this.seen();
-      else if (isCall) this.page.called(room, event);
-      this.page.said(room, event);
-    }
-    this.#trim(room);
-    if (room.isPrivate) this.#keep();
-  }
+	#happened(event) {
+		const room = isRoom(event.room) ? this.room(event.room) : this.#add(this.isMe(event.nick) ? event.room : event.nick);
+		if (!room?.push(event)) return;
+		if (event.verb === 'TOPIC') room.topic = event.text;
+		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') {
+			room.meanwhile?.push(event);
+			this.#presence(room, event);
+		}
+		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
+		if (isSaid && !this.isMe(event.nick)) {
+			const isCall = this.#isCall(event);
+			room.count(event, isCall);
+			if (this.page.isLooking(room)) this.seen();
+			else if (isCall) this.page.called(room, event);
+			this.page.said(room, event);
+		}
+		this.#trim(room);
+		if (room.isPrivate) this.#keep();
+	}
 
-  #isCall(event) {
-    return !isRoom(event.room) || mentions(event.text ?? event.name ?? '', this.nick);
-  }
+	#isCall(event) {
+		return !isRoom(event.room) || mentions(event.text ?? event.name ?? '', this.nick);
+	}
 
-  #trim(room) {
-    if (room.isPrivate) room.trimTop(PRIVATE_MAX);
-    else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop();
-  }
+	#trim(room) {
+		if (room.isPrivate) room.trimTop(PRIVATE_MAX);
+		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop();
+	}
 
-  #presence(room, { verb, nick, to }) {
-    if (verb === 'JOIN') room.members.set(fold(nick), nick);
-    else room.members.delete(fold(nick));
-    if (verb !== 'NICK') return;
-    room.members.set(fold(to), to);
-    const talk = this.room(nick);
-    if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
-  }
+	#presence(room, { verb, nick, to }) {
+		if (verb === 'JOIN') room.members.set(fold(nick), nick);
+		else room.members.delete(fold(nick));
+		if (verb !== 'NICK') return;
+		room.members.set(fold(to), to);
+		const talk = this.room(nick);
+		if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
+	}
 
-  // ---- what outlives a reload
+	// ---- what outlives a reload
 
-  /** Keeps it once for all that happens in this turn. */
-  #keep() {
-    if (this.#keeping) return;
-    this.#keeping = true;
-    queueMicrotask(() => {
-      this.#keeping = false;
-      this.keepNow();
-    });
-  }
+	/** Soon, and once for all that happens until then: writing at each of a thousand messages would take longer than they. */
+	#keep() {
+		this.#keeping ??= setTimeout(() => this.keepNow(), 200);
+	}
 
-  keepNow() {
-    if (this.phase !== 'in') return;
-    const { store } = this;
-    store.outbox = this.outbox.entries;
-    store.rooms = Object.fromEntries(this.all.filter((r) => !r.isPrivate).map((r) => [r.name, r.lastRead ?? r.lastId]));
-    store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, r.items]));
-  }
+	keepNow() {
+		clearTimeout(this.#keeping);
+		this.#keeping = null;
+		if (this.phase !== 'in') return;
+		const { store } = this;
+		store.outbox = this.outbox.entries;
+		store.rooms = Object.fromEntries(this.all.filter((r) => !r.isPrivate).map((r) => [r.name, r.lastRead ?? r.lastId]));
+		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, r.items]));
+	}
 
-  /** Leaves, and nothing stays in this browser. */
-  async forget() {
-    await this.connection.request('BYE');
-    this.connection.stop();
-    this.phase = 'forgotten';
-    this.store.forget();
-  }
+	/** Leaves, and nothing stays in this browser. */
+	async forget() {
+		await this.connection.request('BYE');
+		this.connection.stop();
+		this.phase = 'forgotten';
+		this.store.forget();
+	}
 }

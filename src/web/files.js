@@ -12,71 +12,71 @@ export const isPicture = (name, size) => PICTURE.test(name) && size > 0 && size 
 export const addressOf = ({ file, name }) => `/files/${file}/${encodeURIComponent(name)}`;
 
 function basic(nick, password) {
-  const bytes = new TextEncoder().encode(`${nick}:${password}`);
-  return `Basic ${btoa(String.fromCharCode(...bytes))}`;
+	const bytes = new TextEncoder().encode(`${nick}:${password}`);
+	return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
 export class Uploads {
-  /** `waiting`, `going` or `failed`, with `sent` of `file.size` bytes; those that are done are gone from here. */
-  list = [];
-  #serial = 0;
+	/** `waiting`, `going` or `failed`, with `sent` of `file.size` bytes; those that are done are gone from here. */
+	list = [];
+	#serial = 0;
 
-  constructor(chat, page) {
-    this.chat = chat;
-    this.page = page;
-  }
+	constructor(chat, page) {
+		this.chat = chat;
+		this.page = page;
+	}
 
-  add(room, files) {
-    if (!room || !isRoom(room.name)) {
-      this.page.toast('Files go to a room. To one person they cannot be sent yet.');
-      return;
-    }
-    for (const file of files) {
-      this.list.push({ key: `u${++this.#serial}`, room, file, name: file.name || 'file', sent: 0, state: 'waiting' });
-    }
-    this.#next();
-  }
+	add(room, files) {
+		if (!room || !isRoom(room.name)) {
+			this.page.toast('Files go to a room. To one person they cannot be sent yet.');
+			return;
+		}
+		for (const file of files) {
+			this.list.push({ key: `u${++this.#serial}`, room, file, name: file.name || 'file', sent: 0, state: 'waiting' });
+		}
+		this.#next();
+	}
 
-  cancel(upload) {
-    upload.request?.abort();
-    this.list = this.list.filter((other) => other !== upload);
-    this.#next();
-  }
+	cancel(upload) {
+		upload.request?.abort();
+		this.list = this.list.filter((other) => other !== upload);
+		this.#next();
+	}
 
-  retry(upload) {
-    upload.state = 'waiting';
-    this.#next();
-  }
+	retry(upload) {
+		upload.state = 'waiting';
+		this.#next();
+	}
 
-  #next() {
-    const upload = this.list.find(({ state }) => state === 'waiting');
-    if (upload && !this.list.some(({ state }) => state === 'going')) this.#send(upload);
-    this.page.changed();
-  }
+	#next() {
+		const upload = this.list.find(({ state }) => state === 'waiting');
+		if (upload && !this.list.some(({ state }) => state === 'going')) this.#send(upload);
+		this.page.changed();
+	}
 
-  #send(upload) {
-    const { chat } = this;
-    const request = new XMLHttpRequest();
-    const ended = (error) => {
-      if (!this.list.includes(upload)) return;
-      if (error) Object.assign(upload, { state: 'failed', error, sent: 0 });
-      else this.list = this.list.filter((other) => other !== upload);
-      this.#next();
-    };
-    const room = encodeURIComponent(upload.room.name.slice(1));
-    request.open('PUT', `/rooms/${room}/files/${encodeURIComponent(upload.name)}`);
-    request.setRequestHeader('Authorization', basic(chat.nick, chat.password));
-    request.setRequestHeader('Content-Type', 'application/octet-stream');
-    request.upload.onprogress = ({ loaded }) => {
-      upload.sent = loaded;
-      this.page.changed();
-    };
-    request.onload = () => {
-      const isKept = request.status >= 200 && request.status < 300;
-      ended(isKept ? '' : request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
-    };
-    request.onerror = () => ended('It did not arrive: the connection broke, or the file cannot be read.');
-    Object.assign(upload, { state: 'going', sent: 0, request });
-    request.send(upload.file);
-  }
+	#send(upload) {
+		const { chat } = this;
+		const request = new XMLHttpRequest();
+		const ended = (error) => {
+			if (!this.list.includes(upload)) return;
+			if (error) Object.assign(upload, { state: 'failed', error, sent: 0 });
+			else this.list = this.list.filter((other) => other !== upload);
+			this.#next();
+		};
+		const room = encodeURIComponent(upload.room.name.slice(1));
+		request.open('PUT', `/rooms/${room}/files/${encodeURIComponent(upload.name)}`);
+		request.setRequestHeader('Authorization', basic(chat.nick, chat.password));
+		request.setRequestHeader('Content-Type', 'application/octet-stream');
+		request.upload.onprogress = ({ loaded }) => {
+			upload.sent = loaded;
+			this.page.changed();
+		};
+		request.onload = () => {
+			const isKept = request.status >= 200 && request.status < 300;
+			ended(isKept ? '' : request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
+		};
+		request.onerror = () => ended('It did not arrive: the connection broke, or the file cannot be read.');
+		Object.assign(upload, { state: 'going', sent: 0, request });
+		request.send(upload.file);
+	}
 }

@@ -5,62 +5,62 @@ let serial = 0;
 
 /** `state`: waiting (never sent) → sent → gone; or unsure (sent, then the connection broke), or failed. */
 export class Outbox {
-  /** @param {object[]} kept entries of a page that was reloaded: what it had sent may have arrived. */
-  constructor(kept = []) {
-    this.entries = kept.map((entry) => ({ ...entry, key: `o${++serial}` }));
-    this.lost();
-  }
+	/** @param {object[]} kept entries of a page that was reloaded: what it had sent may have arrived. */
+	constructor(kept = []) {
+		this.entries = kept.map((entry) => ({ ...entry, key: `o${++serial}` }));
+		this.lost();
+	}
 
-  /** `after`: the newest id that was known of the room; whatever carries this line comes after it. */
-  add(to, verb, text, after, time) {
-    const entry = { key: `o${++serial}`, to, verb, text, after, time, state: 'waiting' };
-    this.entries.push(entry);
-    return entry;
-  }
+	/** `after`: the newest id that was known of the room; whatever carries this line comes after it. */
+	add(to, verb, text, after, time) {
+		const entry = { key: `o${++serial}`, to, verb, text, after, time, state: 'waiting' };
+		this.entries.push(entry);
+		return entry;
+	}
 
-  remove(entry) {
-    this.entries = this.entries.filter((other) => other !== entry);
-  }
+	remove(entry) {
+		this.entries = this.entries.filter((other) => other !== entry);
+	}
 
-  of(to) {
-    return this.entries.filter((entry) => entry.to === to);
-  }
+	of(to) {
+		return this.entries.filter((entry) => entry.to === to);
+	}
 
-  waiting() {
-    return this.entries.filter((entry) => entry.state === 'waiting');
-  }
+	waiting() {
+		return this.entries.filter((entry) => entry.state === 'waiting');
+	}
 
-  /** The connection broke. What is told to one person is not in any log, so nobody can look whether it arrived. */
-  lost() {
-    for (const entry of this.entries) {
-      if (entry.state !== 'sent') continue;
-      entry.state = entry.to.startsWith('#') ? 'unsure' : 'failed';
-      if (entry.state === 'failed') entry.error = 'The connection broke: this may not have arrived.';
-    }
-  }
+	/** The connection broke. What is told to one person is not in any log, so nobody can look whether it arrived. */
+	lost() {
+		for (const entry of this.entries) {
+			if (entry.state !== 'sent') continue;
+			entry.state = entry.to.startsWith('#') ? 'unsure' : 'failed';
+			if (entry.state === 'failed') entry.error = 'The connection broke: this may not have arrived.';
+		}
+	}
 
-  /** From which id a room has to be replayed to settle what is unsure there, or `undefined`. */
-  unsureAfter(to) {
-    const ids = this.of(to).filter((entry) => entry.state === 'unsure').map((entry) => entry.after);
-    return ids.length ? Math.min(...ids) : undefined;
-  }
+	/** From which id a room has to be replayed to settle what is unsure there, or `undefined`. */
+	unsureAfter(to) {
+		const ids = this.of(to).filter((entry) => entry.state === 'unsure').map((entry) => entry.after);
+		return ids.length ? Math.min(...ids) : undefined;
+	}
 
-  /** A room has been replayed; `own` are the events of one's own in it. What is among them has arrived. */
-  settle(to, own) {
-    const left = [...own];
-    for (const entry of this.of(to).filter((entry) => entry.state === 'unsure')) {
-      const at = left.findIndex((e) => e.id > entry.after && e.verb === entry.verb && e.text === entry.text);
-      if (at < 0) {
-        entry.state = 'waiting';
-      } else {
-        left.splice(at, 1);
-        this.remove(entry);
-      }
-    }
-  }
+	/** A room has been replayed; `own` are the events of one's own in it. What is among them has arrived. */
+	settle(to, own) {
+		const left = [...own];
+		for (const entry of this.of(to).filter((entry) => entry.state === 'unsure')) {
+			const at = left.findIndex((e) => e.id > entry.after && e.verb === entry.verb && e.text === entry.text);
+			if (at < 0) {
+				entry.state = 'waiting';
+			} else {
+				left.splice(at, 1);
+				this.remove(entry);
+			}
+		}
+	}
 
-  /** A person or room is called otherwise now. */
-  rename(from, to) {
-    for (const entry of this.of(from)) entry.to = to;
-  }
+	/** A person or room is called otherwise now. */
+	rename(from, to) {
+		for (const entry of this.of(from)) entry.to = to;
+	}
 }

@@ -8,107 +8,107 @@ export const byteLength = (text) => encoder.encode(text).length;
 
 /** The first `count` words of a line and what is left of it; the rest is '' when nothing is left. */
 export function words(line, count) {
-  const found = [];
-  let from = 0;
-  for (let i = 0; i < count; i++) {
-    const at = line.indexOf(' ', from);
-    if (at < 0) {
-      found.push(line.slice(from));
-      from = line.length;
-    } else {
-      found.push(line.slice(from, at));
-      from = at + 1;
-    }
-  }
-  return [...found, line.slice(from)];
+	const found = [];
+	let from = 0;
+	for (let i = 0; i < count; i++) {
+		const at = line.indexOf(' ', from);
+		if (at < 0) {
+			found.push(line.slice(from));
+			from = line.length;
+		} else {
+			found.push(line.slice(from, at));
+			from = at + 1;
+		}
+	}
+	return [...found, line.slice(from)];
 }
 
 /** An event without its stamp: `MSG #lobby ann hello`. `null` for a verb that is not known (§2.4: skip it). */
 function parseEvent(line) {
-  const [verb, room, nick, rest] = words(line, 3);
-  if (!nick) return null;
-  const event = { verb, room, nick };
-  switch (verb) {
-    case 'MSG':
-    case 'ME':
-    case 'TOPIC':
-    case 'PART':
-      return { ...event, text: rest };
-    case 'JOIN':
-      return event;
-    case 'NICK':
-      return { ...event, to: rest };
-    case 'REMOVE':
-      return { ...event, target: Number(rest) };
-    case 'FILE': {
-      const [file, size, name] = words(rest, 2);
-      return { ...event, file: Number(file), size: size === '*' ? null : Number(size), name };
-    }
-    case 'STORED': {
-      const [file, size] = words(rest, 2);
-      return { ...event, file: Number(file), size: Number(size) };
-    }
-    default:
-      return null;
-  }
+	const [verb, room, nick, rest] = words(line, 3);
+	if (!nick) return null;
+	const event = { verb, room, nick };
+	switch (verb) {
+		case 'MSG':
+		case 'ME':
+		case 'TOPIC':
+		case 'PART':
+			return { ...event, text: rest };
+		case 'JOIN':
+			return event;
+		case 'NICK':
+			return { ...event, to: rest };
+		case 'REMOVE':
+			return { ...event, target: Number(rest) };
+		case 'FILE': {
+			const [file, size, name] = words(rest, 2);
+			return { ...event, file: Number(file), size: size === '*' ? null : Number(size), name };
+		}
+		case 'STORED': {
+			const [file, size] = words(rest, 2);
+			return { ...event, file: Number(file), size: Number(size) };
+		}
+		default:
+			return null;
+	}
 }
 
 /** One line from the server as a value with a `kind`, or `null` for one that this page does not know. */
 export function parse(line) {
-  const [word, rest] = words(line, 1);
-  switch (word) {
-    case 'OK': {
-      const [verb, text] = words(rest, 1);
-      return { kind: 'ok', ok: true, verb, text };
-    }
-    case 'ERR': {
-      const [verb, code, text] = words(rest, 2);
-      return { kind: 'err', ok: false, verb, code, text };
-    }
-    case 'LIVE':
-    case 'PAST': {
-      const [id, time, line] = words(rest, 2);
-      const event = parseEvent(line);
-      return event && { kind: word.toLowerCase(), ...event, id: id === '-' ? null : Number(id), time: Date.parse(time) };
-    }
-    case 'ROOM': {
-      const [room, members, topic] = words(rest, 2);
-      return { kind: 'room', room, members: Number(members), topic };
-    }
-    case 'USER': {
-      const [room, nick] = words(rest, 2);
-      return { kind: 'user', room, nick };
-    }
-    case 'HELP':
-      return { kind: 'help', text: rest };
-    case 'HELLO': {
-      const [, server, text] = words(rest, 2);
-      return { kind: 'hello', server, text };
-    }
-    case 'NOTE': {
-      const [, nick, text] = words(rest, 2);
-      return { kind: 'note', nick, text };
-    }
-    case 'GAP':
-      return { kind: 'gap', room: rest };
-    case 'CLOSED': {
-      const [code, text] = words(rest, 1);
-      return { kind: 'closed', code, text };
-    }
-    default:
-      return null;
-  }
+	const [word, rest] = words(line, 1);
+	switch (word) {
+		case 'OK': {
+			const [verb, text] = words(rest, 1);
+			return { kind: 'ok', ok: true, verb, text };
+		}
+		case 'ERR': {
+			const [verb, code, text] = words(rest, 2);
+			return { kind: 'err', ok: false, verb, code, text };
+		}
+		case 'LIVE':
+		case 'PAST': {
+			const [id, time, line] = words(rest, 2);
+			const event = parseEvent(line);
+			return event && { kind: word.toLowerCase(), ...event, id: id === '-' ? null : Number(id), time: Date.parse(time) };
+		}
+		case 'ROOM': {
+			const [room, members, topic] = words(rest, 2);
+			return { kind: 'room', room, members: Number(members), topic };
+		}
+		case 'USER': {
+			const [room, nick] = words(rest, 2);
+			return { kind: 'user', room, nick };
+		}
+		case 'HELP':
+			return { kind: 'help', text: rest };
+		case 'HELLO': {
+			const [, server, text] = words(rest, 2);
+			return { kind: 'hello', server, text };
+		}
+		case 'NOTE': {
+			const [, nick, text] = words(rest, 2);
+			return { kind: 'note', nick, text };
+		}
+		case 'GAP':
+			return { kind: 'gap', room: rest };
+		case 'CLOSED': {
+			const [code, text] = words(rest, 1);
+			return { kind: 'closed', code, text };
+		}
+		default:
+			return null;
+	}
 }
 
 // §3.3. The same characters go here as at the server, so that a line that comes back can be told to be one's own.
 const TERMINAL = new RegExp(
-  [
-    '\\x1b\\[[^\\x40-\\x7e]*[\\x40-\\x7e]?', // ESC [ up to its final byte
-    '\\x1b[\\]PX^_](?:(?!\\x07|\\x1b\\\\)[^])*(?:\\x07|\\x1b\\\\)?', // ESC ] P X ^ _ up to BEL or ESC \
-    '\\x1b[^]?', // any other ESC with its character
-    '[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]',
-  ].join('|'),
-  'gu',
+	[
+		'\\x1b\\[[^\\x40-\\x7e]*[\\x40-\\x7e]?', // ESC [ up to its final byte
+		'\\x1b[\\]PX^_](?:(?!\\x07|\\x1b\\\\)[^])*(?:\\x07|\\x1b\\\\)?', // ESC ] P X ^ _ up to BEL or ESC \
+		'\\x1b[^]?', // any other ESC with its character
+		'[\\x00-\\x08\\x0a-\\x1f\\x7f-\\x9f\\u2028-\\u202e\\u2066-\\u2069]',
+	].join('|'),
+	'gu',
 );
 
 /** Text as the server will keep it. */
@@ -116,29 +116,29 @@ export const clean = (text) => text.replace(TERMINAL, '');
 
 /** What was typed or pasted as the texts of single lines, each short enough after `prefix` ("TELL #room "). */
 export function pieces(text, prefix) {
-  const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
-  const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
-  return lines.flatMap((line) => cut(clean(line) || ' ', room));
+	const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
+	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
+	return lines.flatMap((line) => cut(clean(line) || ' ', room));
 }
 
 /** `text` in parts of at most `bytes` bytes, cut at a space where there is one in the last third. */
 function cut(text, bytes) {
-  const parts = [];
-  while (byteLength(text) > bytes) {
-    let at = 0;
-    let used = 0;
-    for (const character of text) {
-      used += byteLength(character);
-      if (used > bytes) break;
-      at += character.length;
-    }
-    const space = text.lastIndexOf(' ', at);
-    if (space > (at * 2) / 3) at = space;
-    parts.push(text.slice(0, at));
-    text = text.slice(at);
-  }
-  parts.push(text);
-  return parts;
+	const parts = [];
+	while (byteLength(text) > bytes) {
+		let at = 0;
+		let used = 0;
+		for (const character of text) {
+			used += byteLength(character);
+			if (used > bytes) break;
+			at += character.length;
+		}
+		const space = text.lastIndexOf(' ', at);
+		if (space > (at * 2) / 3) at = space;
+		parts.push(text.slice(0, at));
+		text = text.slice(at);
+	}
+	parts.push(text);
+	return parts;
 }
 
 /** A form in which names compare: close to the server's (§3.5), which has the last word. */

@@ -2,30 +2,30 @@
 
 /** `el('a.link', {href}, 'text', child)`; a property that is `on…` is a listener, `aria-…` and `data-…` attributes. */
 export function el(tag, props = {}, ...children) {
-  const [name, ...classes] = tag.split('.');
-  const element = document.createElement(name);
-  if (classes.length) element.className = classes.join(' ');
-  for (const [key, value] of Object.entries(props)) {
-    if (value === undefined || value === null || value === false) continue;
-    if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
-    else if (/^(aria|data)-|^(role|for|colspan)$/.test(key)) element.setAttribute(key, value);
-    else element[key] = value;
-  }
-  element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
-  return element;
+	const [name, ...classes] = tag.split('.');
+	const element = document.createElement(name);
+	if (classes.length) element.className = classes.join(' ');
+	for (const [key, value] of Object.entries(props)) {
+		if (value === undefined || value === null || value === false) continue;
+		if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
+		else if (/^(aria|data)-|^(role|for|colspan)$/.test(key)) element.setAttribute(key, value);
+		else element[key] = value;
+	}
+	element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+	return element;
 }
 
 const SVG = 'http://www.w3.org/2000/svg';
 
 /** One of the symbols at the end of index.html; it says nothing to a screen reader. */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, 'svg');
-  svg.setAttribute('class', 'icon');
-  svg.setAttribute('aria-hidden', 'true');
-  const use = document.createElementNS(SVG, 'use');
-  use.setAttribute('href', `#i-${name}`);
-  svg.append(use);
-  return svg;
+	const svg = document.createElementNS(SVG, 'svg');
+	svg.setAttribute('class', 'icon');
+	svg.setAttribute('aria-hidden', 'true');
+	const use = document.createElementNS(SVG, 'use');
+	use.setAttribute('href', `#i-${name}`);
+	svg.append(use);
+	return svg;
 }
 
 export const byId = (id) => document.getElementById(id);
@@ -35,33 +35,33 @@ export const byId = (id) => document.getElementById(id);
  * the element that it was, with its focus and its selection.
  */
 export function sync(parent, rows) {
-  const old = (parent.rows ??= new Map());
-  const now = new Map();
-  const wanted = new Set(rows.map(({ key }) => key));
-  for (const [key, { element }] of old) {
-    if (!wanted.has(key)) element.remove();
-  }
-  let place = parent.firstChild;
-  for (const { key, sign = '', build } of rows) {
-    let row = old.get(key);
-    if (row?.sign !== sign) {
-      const element = build();
-      if (row) {
-        const hadFocus = row.element.contains(document.activeElement);
-        if (place === row.element) place = element;
-        row.element.replaceWith(element);
-        if (hadFocus) element.focus({ preventScroll: true });
-      }
-      row = { element, sign };
-    }
-    now.set(key, row);
-    if (row.element === place) place = place.nextSibling;
-    else parent.insertBefore(row.element, place);
-  }
-  parent.rows = now;
+	const old = (parent.rows ??= new Map());
+	const now = new Map();
+	const wanted = new Set(rows.map(({ key }) => key));
+	for (const [key, { element }] of old) {
+		if (!wanted.has(key)) element.remove();
+	}
+	let place = parent.firstChild;
+	for (const { key, sign = '', build } of rows) {
+		let row = old.get(key);
+		if (row?.sign !== sign) {
+			const element = build();
+			if (row) {
+				const hadFocus = row.element.contains(document.activeElement);
+				if (place === row.element) place = element;
+				row.element.replaceWith(element);
+				if (hadFocus) element.focus({ preventScroll: true });
+			}
+			row = { element, sign };
+		}
+		now.set(key, row);
+		if (row.element === place) place = place.nextSibling;
+		else parent.insertBefore(row.element, place);
+	}
+	parent.rows = now;
 }
 
 /** Sets text only where it changes, so that a screen reader is not told again what it knows. */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+	if (element.textContent !== text) element.textContent = text;
 }

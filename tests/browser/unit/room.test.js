@@ -9,9 +9,9 @@ const range = (from, to) => Array.from({ length: to - from + 1 }, (_, i) => msg(
 const ids = (room) => room.items.map(({ id }) => id);
 
 function room(lastId = 0) {
-  const made = new Room('#a');
-  made.reset(lastId);
-  return made;
+	const made = new Room('#a');
+	made.reset(lastId);
+	return made;
 }
 
 /** What a server would answer to `HISTORY … before` and `… after` in a log of 1 to `last`. */
@@ -19,121 +19,121 @@ const before = (id) => range(Math.max(1, id - PAGE), id - 1);
 const after = (id, last) => (id >= last ? [] : range(id + 1, Math.min(last, id + PAGE)));
 
 function assertWhole(room) {
-  for (let i = 1; i < room.items.length; i++) assert.equal(room.items[i].id, room.items[i - 1].id + 1);
+	for (let i = 1; i < room.items.length; i++) assert.equal(room.items[i].id, room.items[i - 1].id + 1);
 }
 
 test('an event that comes twice is shown once', () => {
-  const a = room(5);
-  assert.equal(a.push(msg(6)), true);
-  assert.equal(a.push(msg(6)), false);
-  assert.equal(a.push(msg(4)), false);
-  assert.deepEqual(ids(a), [6]);
+	const a = room(5);
+	assert.equal(a.push(msg(6)), true);
+	assert.equal(a.push(msg(6)), false);
+	assert.equal(a.push(msg(4)), false);
+	assert.deepEqual(ids(a), [6]);
 });
 
 test('history and what is live meet without gap or repeat', () => {
-  const a = room(150);
-  a.push(msg(151));
-  a.push(msg(152));
-  a.prepend(range(53, 152), false); // the reply was made after 152
-  assert.deepEqual([a.items[0].id, a.items.at(-1).id], [53, 152]);
-  assertWhole(a);
+	const a = room(150);
+	a.push(msg(151));
+	a.push(msg(152));
+	a.prepend(range(53, 152), false); // the reply was made after 152
+	assert.deepEqual([a.items[0].id, a.items.at(-1).id], [53, 152]);
+	assertWhole(a);
 });
 
 test('a reader at the end keeps a bounded number, and can go back for the rest', () => {
-  const a = room(0);
-  for (const event of range(1, 5000)) {
-    a.push(event);
-    a.trimTop();
-    assert.ok(a.items.length <= ITEMS_KEPT);
-  }
-  assert.equal(a.atStart, false);
-  a.prepend(before(a.lo), false);
-  assertWhole(a);
+	const a = room(0);
+	for (const event of range(1, 5000)) {
+		a.push(event);
+		a.trimTop();
+		assert.ok(a.items.length <= ITEMS_KEPT);
+	}
+	assert.equal(a.atStart, false);
+	a.prepend(before(a.lo), false);
+	assertWhole(a);
 });
 
 test('a reader above keeps his place while thousands arrive', () => {
-  const a = room(1000);
-  a.prepend(before(1001), false);
-  for (const event of range(1001, 6000)) a.push(event);
-  assert.ok(a.items.length <= ITEMS_MAX);
-  assert.equal(a.items[0].id, 901);
-  assert.equal(a.atEnd, false);
-  // He scrolls down to the end, while more arrives.
-  let last = 6000;
-  while (!a.atEnd) {
-    a.loading = 'newer';
-    const page = after(a.hi, last);
-    a.push(msg(++last));
-    a.append(page, page.length < PAGE);
-    a.loading = null;
-    if (a.items.length > ITEMS_MAX) a.trimTop(ITEMS_MAX - PAGE);
-    assertWhole(a);
-  }
-  assert.equal(a.items.at(-1).id, last);
-  a.push(msg(last + 1));
-  assert.equal(a.items.at(-1).id, last + 1);
+	const a = room(1000);
+	a.prepend(before(1001), false);
+	for (const event of range(1001, 6000)) a.push(event);
+	assert.ok(a.items.length <= ITEMS_MAX);
+	assert.equal(a.items[0].id, 901);
+	assert.equal(a.atEnd, false);
+	// He scrolls down to the end, while more arrives.
+	let last = 6000;
+	while (!a.atEnd) {
+		a.loading = 'newer';
+		const page = after(a.hi, last);
+		a.push(msg(++last));
+		a.append(page, page.length < PAGE);
+		a.loading = null;
+		if (a.items.length > ITEMS_MAX) a.trimTop(ITEMS_MAX - PAGE);
+		assertWhole(a);
+	}
+	assert.equal(a.items.at(-1).id, last);
+	a.push(msg(last + 1));
+	assert.equal(a.items.at(-1).id, last + 1);
 });
 
 test('scrolling up lets the newest go, and they come back', () => {
-  const a = room(5000);
-  while (a.lo > 3000) {
-    a.prepend(before(a.lo), false);
-    a.trimBottom();
-    assert.ok(a.items.length <= ITEMS_MAX);
-    assertWhole(a);
-  }
-  assert.equal(a.atEnd, false);
-  const page = after(a.hi, 5000);
-  a.append(page, false);
-  assertWhole(a);
+	const a = room(5000);
+	while (a.lo > 3000) {
+		a.prepend(before(a.lo), false);
+		a.trimBottom();
+		assert.ok(a.items.length <= ITEMS_MAX);
+		assertWhole(a);
+	}
+	assert.equal(a.atEnd, false);
+	const page = after(a.hi, 5000);
+	a.append(page, false);
+	assertWhole(a);
 });
 
 test('a place in the middle of the log', () => {
-  const a = room(5000);
-  a.prepend(before(5001), false);
-  a.loading = 'around';
-  a.push(msg(5001));
-  a.place(range(951, 1000), range(1001, 1050), false, false);
-  assertWhole(a);
-  assert.deepEqual([a.lo, a.hi, a.atStart, a.atEnd], [951, 1050, false, false]);
+	const a = room(5000);
+	a.prepend(before(5001), false);
+	a.loading = 'around';
+	a.push(msg(5001));
+	a.place(range(951, 1000), range(1001, 1050), false, false);
+	assertWhole(a);
+	assert.deepEqual([a.lo, a.hi, a.atStart, a.atEnd], [951, 1050, false, false]);
 });
 
 test('a place near the end opens the window with what came meanwhile', () => {
-  const a = room(100);
-  a.loading = 'around';
-  a.push(msg(101));
-  a.place(range(1, 98), range(99, 100), true, true);
-  assert.deepEqual([a.items.at(-1).id, a.atEnd, a.atStart], [101, true, true]);
-  assertWhole(a);
+	const a = room(100);
+	a.loading = 'around';
+	a.push(msg(101));
+	a.place(range(1, 98), range(99, 100), true, true);
+	assert.deepEqual([a.items.at(-1).id, a.atEnd, a.atStart], [101, true, true]);
+	assertWhole(a);
 });
 
 test('events that are not shown move the window all the same', () => {
-  const a = room(10);
-  a.push({ verb: 'REMOVE', room: '#a', nick: 'ann', target: 10, id: 11, time: 0 });
-  a.push({ verb: 'STORED', room: '#a', nick: 'ann', file: 9, size: 5, id: 12, time: 0 });
-  assert.deepEqual([a.items.length, a.hi, a.lastId], [0, 12, 12]);
-  a.prepend(range(9, 10), true);
-  assert.equal(a.isRemoved(a.items[1]), true);
-  assert.equal(a.isRemoved(a.items[0]), false);
-  assert.equal(a.stored.get(9), 5);
+	const a = room(10);
+	a.push({ verb: 'REMOVE', room: '#a', nick: 'ann', target: 10, id: 11, time: 0 });
+	a.push({ verb: 'STORED', room: '#a', nick: 'ann', file: 9, size: 5, id: 12, time: 0 });
+	assert.deepEqual([a.items.length, a.hi, a.lastId], [0, 12, 12]);
+	a.prepend(range(9, 10), true);
+	assert.equal(a.isRemoved(a.items[1]), true);
+	assert.equal(a.isRemoved(a.items[0]), false);
+	assert.equal(a.stored.get(9), 5);
 });
 
 test('who comes and goes is one line', () => {
-  const a = room(10);
-  for (const nick of ['bob', 'carol']) a.push({ verb: 'JOIN', room: '#a', nick, id: null, time: 5 });
-  assert.equal(a.items.length, 1);
-  a.push(msg(11));
-  a.push({ verb: 'PART', room: '#a', nick: 'bob', text: '', id: null, time: 6 });
-  assert.deepEqual(a.items.map(({ verb }) => verb), ['PRESENCE', 'MSG', 'PRESENCE']);
+	const a = room(10);
+	for (const nick of ['bob', 'carol']) a.push({ verb: 'JOIN', room: '#a', nick, id: null, time: 5 });
+	assert.equal(a.items.length, 1);
+	a.push(msg(11));
+	a.push({ verb: 'PART', room: '#a', nick: 'bob', text: '', id: null, time: 6 });
+	assert.deepEqual(a.items.map(({ verb }) => verb), ['PRESENCE', 'MSG', 'PRESENCE']);
 });
 
 test('what is unread is counted from where one has read to', () => {
-  const a = room(10);
-  a.lastRead = 7;
-  a.prepend([...range(5, 9), msg(10, 'me')], true);
-  a.recount((item) => item.nick === 'me', (item) => item.text === '9');
-  assert.deepEqual([a.unread, a.mentions, a.newAfter], [2, 1, 7]);
-  assert.equal(a.read(), true);
-  assert.deepEqual([a.unread, a.mentions, a.lastRead], [0, 0, 10]);
-  assert.equal(a.read(), false);
+	const a = room(10);
+	a.lastRead = 7;
+	a.prepend([...range(5, 9), msg(10, 'me')], true);
+	a.recount((item) => item.nick === 'me', (item) => item.text === '9');
+	assert.deepEqual([a.unread, a.mentions, a.newAfter], [2, 1, 7]);
+	assert.equal(a.read(), true);
+	assert.deepEqual([a.unread, a.mentions, a.lastRead], [0, 0, 10]);
+	assert.equal(a.read(), false);
 });

@@ -8,11 +8,11 @@ import { hue, initials, mentions, parts, size } from '../../../src/web/text.js';
 const known = { me: 'ann', isNick: (nick) => nick === 'bob', isRoom: (name) => name === '#ops' };
 
 function check(text, ...expected) {
-  test(`parts of ${JSON.stringify(text)}`, () => {
-    const found = parts(text, known);
-    assert.equal(found.map((part) => part.text).join(''), text);
-    assert.deepEqual(found.filter(({ type }) => type !== 'text').map(({ type, text }) => `${type} ${text}`), expected);
-  });
+	test(`parts of ${JSON.stringify(text)}`, () => {
+		const found = parts(text, known);
+		assert.equal(found.map((part) => part.text).join(''), text);
+		assert.deepEqual(found.filter(({ type }) => type !== 'text').map(({ type, text }) => `${type} ${text}`), expected);
+	});
 }
 
 check('just words');
@@ -29,46 +29,46 @@ check('`code https://x.example ann` ann', 'code `code https://x.example ann`', '
 check('` alone', );
 
 test('a name is called as a word of its own', () => {
-  assert.ok(mentions('hey ANN, look', 'ann'));
-  assert.ok(mentions('@ann', 'ann'));
-  assert.ok(!mentions('annual banana', 'ann'));
-  assert.ok(mentions('zoë?', 'Zoë'));
-  assert.ok(!mentions('anything', ''));
+	assert.ok(mentions('hey ANN, look', 'ann'));
+	assert.ok(mentions('@ann', 'ann'));
+	assert.ok(!mentions('annual banana', 'ann'));
+	assert.ok(mentions('zoë?', 'Zoë'));
+	assert.ok(!mentions('anything', ''));
 });
 
 test('sizes as people read them', () => {
-  assert.deepEqual([0, 999, 1000, 48213, 999_949, 1_234_567, 4_294_967_296].map(size),
-    ['0 B', '999 B', '1.0 kB', '48 kB', '1.0 MB', '1.2 MB', '4.3 GB']);
-  assert.equal(size(null), 'still coming in');
+	assert.deepEqual([0, 999, 1000, 48213, 999_949, 1_234_567, 4_294_967_296].map(size),
+		['0 B', '999 B', '1.0 kB', '48 kB', '1.0 MB', '1.2 MB', '4.3 GB']);
+	assert.equal(size(null), 'still coming in');
 });
 
 test('a name looks the same everywhere', () => {
-  assert.equal(hue('Ann'), hue('ann'));
-  assert.deepEqual(['ann', 'mika.k', 'x_9'].map(initials), ['A', 'MK', 'X']);
+	assert.equal(hue('Ann'), hue('ann'));
+	assert.deepEqual(['ann', 'mika.k', 'x_9'].map(initials), ['A', 'MK', 'X']);
 });
 
 test('commands and what is none', () => {
-  assert.deepEqual(understand('hello'), { text: 'hello' });
-  assert.deepEqual(understand('//join'), { text: '/join' });
-  assert.deepEqual(understand('/etc/hosts is empty'), { text: '/etc/hosts is empty' });
-  assert.deepEqual(understand('/join #ops'), { name: 'join', rest: '#ops' });
-  assert.deepEqual(understand('/PART'), { name: 'leave', rest: '' });
-  assert.deepEqual(understand('/dance'), { unknown: 'dance' });
+	assert.deepEqual(understand('hello'), { text: 'hello' });
+	assert.deepEqual(understand('//join'), { text: '/join' });
+	assert.deepEqual(understand('/etc/hosts is empty'), { text: '/etc/hosts is empty' });
+	assert.deepEqual(understand('/join #ops'), { name: 'join', rest: '#ops' });
+	assert.deepEqual(understand('/PART'), { name: 'leave', rest: '' });
+	assert.deepEqual(understand('/dance'), { unknown: 'dance' });
 });
 
 const names = { nicks: ['bob', 'bernd', 'Zoë'], rooms: ['#ops', '#old'] };
 const inserts = (text, caret = text.length, asked = false) =>
-  complete(text, caret, { ...names, asked })?.options.map(({ insert }) => insert) ?? null;
+	complete(text, caret, { ...names, asked })?.options.map(({ insert }) => insert) ?? null;
 
 test('what typing completes to', () => {
-  assert.deepEqual(inserts('/jo'), ['/join ']);
-  assert.deepEqual(inserts('/join o'), ['#ops ', '#old ']);
-  assert.deepEqual(inserts('see #op'), ['#ops ']);
-  assert.deepEqual(inserts('hi @b'), ['@bob ', '@bernd ']);
-  assert.deepEqual(inserts('/msg z'), ['Zoë ']);
-  assert.equal(inserts('b'), null);
-  assert.deepEqual(inserts('b', 1, true), ['bob: ', 'bernd: ']);
-  assert.deepEqual(inserts('ask b', 5, true), ['bob ', 'bernd ']);
-  assert.deepEqual(inserts('hi @be there', 6), ['@bernd ']);
-  assert.equal(inserts('plain words'), null);
+	assert.deepEqual(inserts('/jo'), ['/join ']);
+	assert.deepEqual(inserts('/join o'), ['#ops ', '#old ']);
+	assert.deepEqual(inserts('see #op'), ['#ops ']);
+	assert.deepEqual(inserts('hi @b'), ['@bob ', '@bernd ']);
+	assert.deepEqual(inserts('/msg z'), ['Zoë ']);
+	assert.equal(inserts('b'), null);
+	assert.deepEqual(inserts('b', 1, true), ['bob: ', 'bernd: ']);
+	assert.deepEqual(inserts('ask b', 5, true), ['bob ', 'bernd ']);
+	assert.deepEqual(inserts('hi @be there', 6), ['@bernd ']);
+	assert.equal(inserts('plain words'), null);
 });

@@ -1,0 +1,119 @@
+// Files from the page and to it, byte for byte.
+
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import net from 'node:net';
+import test from 'node:test';
+import { Nc, chatd, enter, visitor } from './support.js';
+
+const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
+
+/** What `DOWNLOAD` over a plain connection gives. */
+async function download({ port }, file) {
+	const socket = net.connect(port, '127.0.0.1');
+	socket.end(`DOWNLOAD ${file}\n`);
+	const chunks = [];
+	for await (const chunk of socket) chunks.push(chunk);
+	const all = Buffer.concat(chunks);
+	const end = all.indexOf(10);
+	const [word, , length] = all.subarray(0, end).toString().split(' ');
+	assert.equal(word, 'DATA');
+	return all.subarray(end + 1, end + 1 + Number(length));
+}
+
+/** A PNG of one green pixel, made by hand. */
+const PIXEL = Buffer.from(
+	'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
+	'base64',
+);
+
+test('a file goes from the page to nc and back, byte for byte', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const bytes = randomBytes(3_000_001);
+	await page.locator('#pick').setInputFiles({ name: 'some bytes & more.bin', mimeType: 'application/octet-stream', buffer: bytes });
+	const [, file] = await bob.expect(/^FILE #lobby ann (\d+) 3000001 some bytes & more\.bin$/m);
+	assert.equal(sha256(await download(server, file)), sha256(bytes));
+	const link = page.getByRole('link', { name: 'some bytes & more.bin' });
+	await link.waitFor();
+	assert.equal(await page.locator('#uploads li').count(), 0);
+	const [saved] = await Promise.all([page.waitForEvent('download'), link.click()]);
+	assert.equal(saved.suggestedFilename(), 'some bytes & more.bin');
+	assert.equal(sha256(readFileSync(await saved.path())), sha256(bytes));
+	// And one that nc sends.
+	bob.child.stdin.write('UPLOAD notes.txt 6\n');
+	bob.child.stdin.write('a\r\nb\0c');
+	await bob.expect(/^OK UPLOAD/m);
+	const [notes] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'notes.txt' }).click()]);
+	assert.equal(readFileSync(await notes.path()).toString(), 'a\r\nb\0c');
+});
+
+test('pictures are shown small, and whole when asked for', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	await page.locator('#pick').setInputFiles([
+		{ name: 'green.png', mimeType: 'image/png', buffer: PIXEL },
+		{ name: 'broken.png', mimeType: 'image/png', buffer: Buffer.from('no picture at all') },
+	]);
+	const picture = page.getByRole('button', { name: 'Show green.png' });
+	await picture.waitFor();
+	await page.waitForFunction(() => document.querySelector('.thumb img')?.naturalWidth === 1);
+	await page.locator('.file', { hasText: 'broken.png' }).waitFor();
+	await picture.click();
+	await page.waitForFunction(() => document.querySelector('dialog img')?.naturalWidth === 1);
+	await page.keyboard.press('Escape');
+	assert.equal(await page.locator('dialog').isVisible(), false);
+});
+
+test('files can be dropped and pasted', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	for (const [kind, target, name] of [['drop', '#log', 'dropped.txt'], ['paste', '#input', 'pasted.txt']]) {
+		await page.locator(target).evaluate((element, { kind, name }) => {
+			const transfer = new DataTransfer();
+			transfer.items.add(new File(['from the desk'], name));
+			const event = kind === 'drop'
+				? new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true })
+				: new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true });
+			element.dispatchEvent(event);
+		}, { kind, name });
+		await bob.expect(new RegExp(`^FILE #lobby ann \\d+ 13 ${name.replace('.', '\\.')}$`, 'm'));
+	}
+});
+
+test('an upload can be cancelled, and the next one goes', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	// A network that takes half a minute for it.
+	const network = await page.context().newCDPSession(page);
+	await network.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: 400_000 });
+	await page.locator('#pick').setInputFiles({ name: 'large.bin', mimeType: '', buffer: randomBytes(12_000_000) });
+	await page.waitForFunction(() => document.querySelector('#uploads progress')?.value > 0);
+	await page.getByRole('button', { name: 'Cancel large.bin' }).click();
+	await network.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+	await page.locator('#pick').setInputFiles({ name: 'small.bin', mimeType: '', buffer: randomBytes(10) });
+	await bob.expect(/^FILE #lobby ann \d+ 10 small\.bin$/m);
+	await page.getByRole('button', { name: 'Files' }).click();
+	await page.locator('#panel').getByRole('link', { name: 'small.bin' }).waitFor();
+	assert.equal(await page.locator('#panel .file').count(), 1);
+});
+
+test('a refused upload says why', async (t) => {
+	const server = await chatd(t, ['--memory', '--max-upload', '1000']);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	await page.locator('#pick').setInputFiles({ name: 'large.bin', mimeType: '', buffer: randomBytes(2000) });
+	const error = page.locator('#uploads .error');
+	await error.waitFor();
+	assert.match(await error.textContent(), /large|1000|kB|bytes/);
+	await page.getByRole('button', { name: 'Cancel large.bin' }).click();
+	assert.equal(await page.locator('#uploads li').count(), 0);
+});

@@ -1,0 +1,144 @@
+// What is unread, what was said before, and finding it again.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Nc, chatd, enter, flood, message, say, texts, until, visitor } from './support.js';
+
+const numbered = (count, from = 1) => Array.from({ length: count }, (_, i) => `line ${from + i}`);
+
+test('unread and mentions are counted, kept over a reload, and gone when read', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann', '#tea');
+	await say(ann, '/join #cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	const badge = ann.locator('#rooms li', { hasText: 'tea' }).locator('.badge');
+	bob.say('MSG one');
+	bob.say('MSG two');
+	await until(() => badge.textContent(), '2');
+	await until(() => ann.title(), '• #cake – plainchat');
+	bob.say('MSG annual report: nobody is called'); // not her name
+	bob.say('MSG hey Ann, are you there?');
+	await until(() => badge.textContent(), '1'); // for her, of four unread
+	await until(() => ann.title(), '(1) #cake – plainchat');
+	await ann.reload();
+	await until(() => ann.title(), '(1) #cake – plainchat');
+	await ann.getByRole('link', { name: 'tea' }).click();
+	await message(ann, 'are you there?').waitFor();
+	await ann.getByRole('separator', { name: 'New' }).waitFor();
+	const after = await ann.locator('.new-line ~ .row .text').allTextContents();
+	assert.equal(after[0], 'one');
+	await until(() => badge.count(), 0);
+	await until(() => ann.title(), '#tea – plainchat');
+	assert.equal(await ann.locator('mark', { hasText: 'Ann' }).count(), 1);
+});
+
+test('history comes as one scrolls, and the document stays small', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', numbered(3000));
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#log');
+	await message(page, 'line 3000').waitFor();
+	assert.ok(await page.locator('.row').count() <= 300);
+	await page.locator('#log').focus();
+	// Up to the very first, as fast as it comes.
+	for (;;) {
+		const first = (await texts(page))[0];
+		if (first === 'line 1') break;
+		await page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
+		await until(async () => (await texts(page))[0] !== first, true);
+		assert.ok(await page.locator('.row').count() <= 700);
+	}
+	await page.getByText('This is where #log begins').waitFor();
+	let found = (await texts(page)).map((text) => Number(text.slice(5)));
+	for (let i = 1; i < found.length; i++) assert.equal(found[i], found[i - 1] + 1);
+	// What is said meanwhile waits below, and one key goes there.
+	await Nc.named(t, server, 'bob', '#log').then((bob) => bob.say('MSG still here?'));
+	await page.getByRole('button', { name: '1 new' }).click();
+	await message(page, 'still here?').waitFor();
+	found = await texts(page);
+	assert.equal(found.at(-1), 'still here?');
+	assert.equal(found.at(-2), 'line 3000');
+});
+
+test('scrolling down again meets the end without gap or repeat', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', numbered(1500));
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#log');
+	await message(page, 'line 1500').waitFor();
+	const log = page.locator('#log');
+	while ((await texts(page)).at(-1) === 'line 1500') {
+		const first = (await texts(page))[0];
+		await log.evaluate((log) => { log.scrollTop = 0; });
+		await until(async () => (await texts(page))[0] !== first, true);
+	}
+	for (;;) {
+		const found = (await texts(page)).map((text) => Number(text.slice(5)));
+		for (let i = 1; i < found.length; i++) assert.equal(found[i], found[i - 1] + 1);
+		if (found.at(-1) === 1500) break;
+		await log.evaluate((log) => { log.scrollTop = log.scrollHeight; });
+		await until(async () => Number((await texts(page)).at(-1).slice(5)) > found.at(-1), true);
+	}
+});
+
+test('what is added above moves nothing under the eyes', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', numbered(1000));
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#log');
+	await message(page, 'line 1000').waitFor();
+	const moved = await page.evaluate(async () => {
+		const log = document.getElementById('log');
+		const count = document.querySelectorAll('.row').length;
+		log.scrollTop = 500;
+		const row = [...document.querySelectorAll('.row')].find((row) => row.offsetTop > log.scrollTop);
+		const at = row.getBoundingClientRect().top;
+		while (document.querySelectorAll('.row').length === count) await new Promise(requestAnimationFrame);
+		return row.getBoundingClientRect().top - at;
+	});
+	assert.ok(Math.abs(moved) < 1.5, `moved by ${moved} pixels`);
+});
+
+test('search finds, and leads there', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', [...numbered(40), 'the Needle is here', ...numbered(1000, 41)]);
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#log');
+	await page.getByRole('button', { name: 'Search' }).click();
+	await page.getByLabel('Words').fill('needle HERE');
+	await page.keyboard.press('Enter');
+	await page.getByText('1 found').waitFor();
+	await page.getByRole('button', { name: /the Needle is here/ }).click();
+	await page.locator('.row:focus .text', { hasText: 'the Needle is here' }).waitFor();
+	await until(async () => (await texts(page)).includes('line 40') && (await texts(page)).includes('line 41'), true);
+	await page.getByRole('button', { name: 'To the newest' }).click();
+	await message(page, 'line 1040').waitFor();
+	await page.getByLabel('Words').fill('nothing-of-the-kind');
+	await page.getByLabel('Words').press('Enter');
+	await page.getByText('Nothing was said').waitFor();
+});
+
+test('somebody is notified who is named while he looks elsewhere', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await page.addInitScript(() => {
+		// Headless Chromium shows none: what would be shown is kept for the test.
+		globalThis.shown = [];
+		globalThis.Notification = class {
+			static permission = 'granted';
+			constructor(title, options) {
+				globalThis.shown.push(`${title}: ${options.body}`);
+			}
+		};
+	});
+	await enter(page, server, 'ann', '#tea');
+	await say(page, '/join #cake');
+	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	bob.say('MSG nothing of interest');
+	bob.say('MSG ann: tea is ready');
+	bob.say('TELL ann psst');
+	await until(() => page.evaluate(() => globalThis.shown.sort()), ['bob in #tea: ann: tea is ready', 'bob: psst']);
+});

@@ -1,0 +1,95 @@
+// Nothing that anybody says is ever more than text.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Nc, chatd, enter, message, say, texts, until, visitor } from './support.js';
+
+const HOSTILE = [
+	'<img src=x onerror="document.title=\'owned\'">',
+	'<script>document.title="owned"</script>',
+	'"><svg/onload=alert(1)>',
+	'&lt;b&gt; &amp; <b>bold</b>',
+	'javascript:alert(1) [x](javascript:alert(1))',
+	'https://x.example/"onmouseover="alert(1)',
+	'${alert(1)} {{constructor.constructor("alert(1)")()}}',
+	'__proto__ constructor toString',
+];
+
+test('hostile text is shown as text, everywhere', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	page.on('dialog', (dialog) => assert.fail(`a dialog: ${dialog.message()}`));
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	for (const text of HOSTILE) bob.say(`MSG ${text}`);
+	await until(async () => (await texts(page)).length, HOSTILE.length);
+	assert.deepEqual(await texts(page), HOSTILE);
+	for (const text of HOSTILE) bob.say(`TOPIC ${text}`);
+	await until(() => page.locator('#topic').textContent(), HOSTILE.at(-1));
+	bob.say('UPLOAD <img src=x onerror=alert(1)>.png 3');
+	bob.child.stdin.write('abc');
+	await page.getByRole('link', { name: '<img src=x onerror=alert(1)>.png' }).waitFor();
+	bob.say(`TELL ann ${HOSTILE[0]}`);
+	await page.locator('#people').getByRole('link', { name: 'bob' }).click();
+	await message(page, HOSTILE[0]).waitFor();
+	// No element and no address came out of it but links to where they say.
+	const found = await page.evaluate(() => ({
+		scripts: document.querySelectorAll('script').length,
+		strange: document.querySelectorAll('b, svg[onload], [onerror], [onmouseover]').length,
+		hrefs: [...document.querySelectorAll('.text a')].map((a) => a.protocol),
+		title: document.title,
+	}));
+	assert.deepEqual(found, { scripts: 1, strange: 0, hrefs: [], title: 'bob – plainchat' });
+});
+
+test('rooms and names that are properties of every object are names', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'constructor', '#toString');
+	await page.getByRole('heading', { name: '#toString', exact: true }).waitFor();
+	const bob = await Nc.named(t, server, 'valueOf', '#toString');
+	bob.say('TELL constructor hello');
+	await page.locator('#people').getByRole('link', { name: 'valueOf' }).waitFor();
+	await page.reload();
+	await page.locator('#people').getByRole('link', { name: 'valueOf' }).waitFor();
+	await page.locator('#rooms').getByRole('link', { name: 'toString' }).waitFor();
+});
+
+test('very long words and right-to-left text stay in their place', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t, { viewport: { width: 390, height: 700 } });
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const long = 'x'.repeat(3000);
+	bob.say(`MSG ${long}`);
+	bob.say(`MSG https://x.example/${long}`);
+	bob.say('MSG שלום, this turns \u202egnorw\u202c');
+	bob.say(`TOPIC ${'t'.repeat(1000)}`);
+	bob.say(`UPLOAD ${'n'.repeat(240)}.txt 0`);
+	await page.getByRole('link', { name: /^n+\.txt$/ }).waitFor();
+	await message(page, 'שלום, this turns gnorw').waitFor();
+	const sizes = await page.evaluate(() => ({
+		wide: [...document.querySelectorAll('#main *')].filter((e) => e.getBoundingClientRect().right > innerWidth + 1 && e.checkVisibility()).map((e) => e.className || e.tagName),
+		scrolls: document.documentElement.scrollWidth > innerWidth || document.getElementById('log').scrollWidth > innerWidth,
+	}));
+	assert.deepEqual(sizes, { wide: [], scrolls: false });
+});
+
+test('another page cannot frame this one, and this one runs nothing inline', async (t) => {
+	const server = await chatd(t);
+	const reply = await fetch(server.url);
+	const policy = reply.headers.get('content-security-policy');
+	assert.match(policy, /default-src 'none'/);
+	assert.match(policy, /frame-ancestors 'none'/);
+	assert.doesNotMatch(policy, /unsafe/);
+	assert.doesNotMatch(await reply.text(), /<style|style=|<script(?! type="module" src=)|\son\w+=/);
+});
+
+test('a paste with many lines never becomes commands', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	await say(page, 'look:\nBYE\nNICK evil\nMSG x');
+	await bob.expect(/^MSG #lobby ann look:\nMSG #lobby ann BYE\nMSG #lobby ann NICK evil\nMSG #lobby ann MSG x$/m);
+});

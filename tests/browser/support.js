@@ -1,0 +1,180 @@
+// A real chatd, real browsers and a real nc, each ended when its test is over. Every wait has a deadline.
+
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import net from 'node:net';
+import { after } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const DEADLINE_MS = 15_000;
+const root = new URL('../../', import.meta.url);
+const CHATD = process.env.CHATD
+	?? `${process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('target', root))}/release/chatd`;
+const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+
+/** `promise`, or a failure that says what was waited for. */
+function within(promise, what, ms = DEADLINE_MS) {
+	let timer;
+	const late = new Promise((_, fail) => {
+		timer = setTimeout(() => fail(new Error(`not within ${ms} ms: ${what()}`)), ms);
+	});
+	return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+const ended = (child) => (child.exitCode === null && child.signalCode === null
+	? new Promise((done) => child.once('exit', done))
+	: Promise.resolve());
+
+/** A program whose output is waited for, line by line. */
+class Program {
+	constructor(t, command, args) {
+		this.name = [command, ...args].join(' ');
+		this.child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] });
+		this.out = '';
+		this.waiting = new Set();
+		this.child.stdout.setEncoding('utf8').on('data', (text) => {
+			this.out += text;
+			for (const look of this.waiting) look();
+		});
+		this.child.stdin.on('error', () => {}); // it has ended: the next wait says so
+		this.started = new Promise((done, fail) => this.child.once('spawn', done).once('error', fail));
+		t.after(() => this.end('SIGKILL'));
+	}
+
+	/** The match of `pattern` in what has come since the last one that was found. */
+	async expect(pattern) {
+		await this.started;
+		let look;
+		const found = new Promise((done) => {
+			look = () => {
+				const match = pattern.exec(this.out);
+				if (!match) return;
+				this.out = this.out.slice(match.index + match[0].length);
+				done(match);
+			};
+			this.waiting.add(look);
+			look();
+		});
+		return within(found, () => `${pattern} from ${this.name}, which has said ${JSON.stringify(this.out.slice(-2000))}`)
+			.finally(() => this.waiting.delete(look));
+	}
+
+	async end(signal = 'SIGTERM') {
+		this.child.kill(signal);
+		await within(ended(this.child), () => `the end of ${this.name}`);
+	}
+}
+
+/** A server of its own for a test: `{port, url, stop()}`. */
+export async function chatd(t, args = ['--memory'], port = 0) {
+	const program = new Program(t, CHATD, ['--listen', `127.0.0.1:${port}`, '--name', 'plain.test', ...args]);
+	const [, given] = await program.expect(/listening on \S*:(\d+)/);
+	return { port: Number(given), url: `http://127.0.0.1:${given}/`, stop: () => program.end() };
+}
+
+/** Somebody at nc. */
+export class Nc extends Program {
+	constructor(t, { port }) {
+		super(t, 'nc.openbsd', ['127.0.0.1', String(port)]);
+	}
+
+	say(line) {
+		this.child.stdin.write(`${line}\n`);
+	}
+
+	static async named(t, server, nick, room) {
+		const nc = new Nc(t, server);
+		if (room) nc.say(`JOIN ${room}`);
+		nc.say(`NICK ${nick}`);
+		await nc.expect(/^OK NICK .*\n/m);
+		return nc;
+	}
+}
+
+/** Says many lines as fast as the server takes them; ends when the last is answered. */
+export async function flood({ port }, nick, room, texts) {
+	const socket = net.connect(port, '127.0.0.1');
+	let out = '';
+	const done = new Promise((done, fail) => {
+		socket.setEncoding('utf8').on('data', (text) => {
+			out = (out + text).slice(-200);
+			if (/^OK BYE$/m.test(out)) done();
+		});
+		socket.on('error', fail);
+	});
+	socket.write(`JOIN ${room}\nNICK ${nick}\n`);
+	for (let i = 0; i < texts.length; i += 1000) {
+		const lines = texts.slice(i, i + 1000).map((text) => `MSG ${text}\n`).join('');
+		if (!socket.write(lines)) await new Promise((drained) => socket.once('drain', drained));
+	}
+	socket.write('BYE\n');
+	await within(done, () => `${texts.length} lines said; the last that came was ${out}`, 60_000);
+	socket.destroy();
+}
+
+/** One Chromium for all tests of a file: each visitor is a profile of its own. */
+let launched;
+after(async () => (await launched)?.close());
+
+function browser() {
+	launched ??= chromium.launch({
+		executablePath: CHROMIUM,
+		args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
+			'--disable-background-networking', '--disable-component-update', '--disable-sync'],
+	});
+	return launched;
+}
+
+/** A browser window with storage of its own. What goes wrong in the page fails the test. */
+export async function visitor(t, options = {}) {
+	const context = await (await browser()).newContext({ viewport: { width: 1200, height: 760 }, locale: 'en-GB', ...options });
+	context.setDefaultTimeout(DEADLINE_MS);
+	const page = await context.newPage();
+	const wrong = [];
+	page.on('pageerror', (error) => wrong.push(error.stack));
+	page.on('console', (message) => {
+		if (/Content.Security.Policy/i.test(message.text())) wrong.push(message.text());
+	});
+	t.after(async () => {
+		await context.close();
+		assert.deepEqual(wrong, []);
+	});
+	return page;
+}
+
+/** Opens the page and chooses a name, as a newcomer does. */
+export async function enter(page, server, nick, address = '') {
+	await page.goto(server.url + address);
+	await page.getByLabel('Your name').fill(nick);
+	await page.getByRole('button', { name: /^Join/ }).click();
+	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor();
+}
+
+export const input = (page) => page.locator('#input');
+
+export async function say(page, text) {
+	await input(page).fill(text);
+	await input(page).press('Enter');
+}
+
+/** Waits for a message of exactly this text. */
+export const message = (page, text) => page.locator('.row .text').filter({ hasText: text });
+
+/** The texts of all messages that the document holds, in order. */
+export const texts = (page) => page.locator('.row .text').allTextContents();
+
+/** Waits until `look()` gives what is expected. */
+export async function until(look, expected) {
+	const end = Date.now() + DEADLINE_MS;
+	for (;;) {
+		const found = await look();
+		try {
+			assert.deepEqual(found, expected);
+			return;
+		} catch (difference) {
+			if (Date.now() > end) throw difference;
+		}
+		await new Promise((next) => setTimeout(next, 20));
+	}
+}

@@ -1,0 +1,135 @@
+// Two browsers and somebody at nc in one conversation.
+
+import assert from 'node:assert/strict';
+import test from 'node:test';
+import { Nc, chatd, enter, input, message, say, texts, until, visitor } from './support.js';
+
+test('two browsers and nc talk', async (t) => {
+	const server = await chatd(t);
+	const [ann, bob] = [await visitor(t), await visitor(t)];
+	const carol = await Nc.named(t, server, 'carol');
+	await enter(ann, server, 'ann');
+	await enter(bob, server, 'bob');
+	await say(ann, 'hello from a browser');
+	await message(bob, 'hello from a browser').waitFor();
+	await carol.expect(/^MSG #lobby ann hello from a browser$/m);
+	carol.say('MSG hello from nc');
+	await message(ann, 'hello from nc').waitFor();
+	await message(bob, 'hello from nc').waitFor();
+	await say(bob, 'one\n\n  two');
+	await carol.expect(/^MSG #lobby bob one\nMSG #lobby bob {2}\nMSG #lobby bob {3}two$/m);
+	await say(ann, '/me waves');
+	await carol.expect(/^ME #lobby ann waves$/m);
+	await message(bob, 'ann waves').waitFor();
+	const said = ['hello from a browser', 'hello from nc', 'one', ' ', '  two'];
+	for (const page of [ann, bob]) await until(async () => (await texts(page)).slice(0, 5), said);
+});
+
+test('a newcomer is asked for a name, and told why one is refused', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await Nc.named(t, server, 'ann', '#tea');
+	await page.goto(server.url);
+	await page.getByText('1 in #tea').waitFor();
+	await page.getByLabel('Your name').fill('ANN');
+	await page.keyboard.press('Enter');
+	await page.getByRole('alert').filter({ hasText: /./ }).first().waitFor();
+	assert.equal(await page.locator('#app').isVisible(), false);
+	await page.getByLabel('Your name').fill('anna');
+	await page.keyboard.press('Enter');
+	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+});
+
+test('an address leads to its room, and to its message', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann', '#tea');
+	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await say(ann, 'the kettle is on');
+	const row = ann.locator('.row[data-id]', { hasText: 'the kettle is on' });
+	await row.waitFor();
+	await until(async () => Number(await row.getAttribute('data-id')) > 0, true);
+	const id = await row.getAttribute('data-id');
+	assert.equal(new URL(ann.url()).hash, '#tea');
+	await say(ann, '/join cake');
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	await until(async () => new URL(ann.url()).hash, '#cake');
+	await ann.evaluate((id) => { location.hash = `#tea/${id}`; }, id);
+	await ann.locator(`.row[data-id="${id}"]:focus`).waitFor();
+	await ann.goBack();
+	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+});
+
+test('one to one', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('TELL ann psst');
+	const link = ann.locator('#people').getByRole('link', { name: /bob/ });
+	await link.locator('.badge', { hasText: '1' }).waitFor();
+	await until(() => ann.title(), '(1) #lobby – plainchat');
+	await link.click();
+	await message(ann, 'psst').waitFor();
+	await until(() => ann.title(), 'bob – plainchat');
+	await say(ann, 'yes?');
+	await bob.expect(/^MSG bob ann yes\?$/m);
+	await ann.reload();
+	await until(() => texts(ann), ['psst', 'yes?']);
+	await say(ann, '/msg nobody are you there?');
+	await ann.getByText(/Say it again/).waitFor();
+});
+
+test('commands, and their completion', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bernadette');
+	await ann.locator('#member-count', { hasText: '2' }).waitFor();
+	await input(ann).pressSequentially('hello @bern');
+	await ann.getByRole('option', { name: 'bernadette' }).waitFor();
+	await input(ann).press('Tab');
+	await input(ann).press('Enter');
+	await bob.expect(/^MSG #lobby ann hello @bernadette$/m);
+	await input(ann).pressSequentially('/to');
+	await ann.getByRole('option', { name: /\/topic/ }).waitFor();
+	await input(ann).press('Enter');
+	await input(ann).pressSequentially('all about tea');
+	await input(ann).press('Enter');
+	await bob.expect(/^TOPIC #lobby ann all about tea$/m);
+	await ann.getByRole('button', { name: 'all about tea' }).waitFor();
+	await say(ann, '/nick anna');
+	await ann.getByRole('button', { name: 'anna, you' }).waitFor();
+	await bob.expect(/^NICK #lobby ann anna$/m);
+	await say(ann, '/dance');
+	await ann.getByText('There is no command /dance').waitFor();
+	assert.equal(await input(ann).inputValue(), '/dance');
+	await say(ann, '//dance');
+	await bob.expect(/^MSG #lobby anna \/dance$/m);
+	await say(ann, '/join #tea');
+	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await say(ann, '/leave');
+	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+	await say(ann, '/forget');
+	await ann.getByLabel('Your name').waitFor();
+	assert.equal(await ann.evaluate(() => localStorage.length + sessionStorage.length), 0);
+});
+
+test('what was said can be taken back', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('MSG hello');
+	await message(ann, 'hello').waitFor();
+	await say(ann, 'that was wrong');
+	await bob.expect(/^MSG #lobby ann that was wrong$/m);
+	ann.once('dialog', (dialog) => dialog.accept());
+	await until(async () => Boolean(await ann.locator('.row', { hasText: 'that was wrong' }).getAttribute('data-id')), true);
+	await ann.locator('.row', { hasText: 'that was wrong' }).hover();
+	await ann.getByRole('button', { name: 'Take it back' }).click();
+	await bob.expect(/^REMOVE #lobby ann \d+$/m);
+	await message(ann, 'taken back').waitFor();
+	await ann.reload();
+	await message(ann, 'taken back').waitFor();
+});
