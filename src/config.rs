@@ -16,8 +16,12 @@ use crate::roster::Roster;
 pub struct Config {
     /// Where to listen; a port of 0 takes a free one.
     pub listen: Vec<Listen>,
+    /// What is spoken on sockets that are handed over.
+    pub speaks: Speaks,
     /// Names under which clients reach the server, besides its addresses and the machine's name.
     pub hosts: Vec<String>,
+    /// The files of the certificate and its key; `None` for one that the server makes for itself.
+    pub certificate: Option<(PathBuf, PathBuf)>,
     /// Where files are kept; `None` for a folder that goes away at the end.
     pub data: Option<PathBuf>,
     /// What the server calls itself in `HELLO`: one word.
@@ -76,6 +80,17 @@ impl Speaks {
         lines: true,
         web: true,
     };
+
+    /// What both allow.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            plain: self.plain && other.plain,
+            tls: self.tls && other.tls,
+            lines: self.lines && other.lines,
+            web: self.web && other.web,
+        }
+    }
 }
 
 /// What is allowed, and how long things take.
@@ -387,7 +402,9 @@ mod tests {
     fn check(data: Option<&str>, keep_days: Option<u64>, keep_bytes: Option<u64>, expected: &str) {
         let config = Config {
             listen: Vec::new(),
+            speaks: Speaks::ALL,
             hosts: Vec::new(),
+            certificate: None,
             data: data.map(PathBuf::from),
             name: "test".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

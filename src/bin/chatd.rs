@@ -32,11 +32,33 @@ struct Flags {
     #[argh(option, arg_name = "file")]
     config: Option<PathBuf>,
 
-    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; may be given more than once (default: the sockets
+    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; with tls:// or http:// before it, only that is spoken
+    /// there; may be given more than once (default: the sockets
     /// that a service manager has opened; else port 5002 on all addresses, IPv4 and IPv6, so that whoever
     /// reaches the machine reaches the chat)
     #[argh(option, arg_name = "address")]
     listen: Vec<Listen>,
+
+    /// the certificate for TLS, and those that vouch for it, in PEM; read again when it changes and at SIGHUP
+    /// (default: one that the server makes for itself once)
+    #[argh(option, arg_name = "file")]
+    cert: Option<PathBuf>,
+
+    /// the key of that certificate, in PEM
+    #[argh(option, arg_name = "file")]
+    key: Option<PathBuf>,
+
+    /// whether TLS is spoken: on or off (default: on)
+    #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
+    tls: OnOff,
+
+    /// whether anything is spoken without TLS: on or off (default: on)
+    #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
+    plain: OnOff,
+
+    /// whether HTTP and WebSocket are spoken, for curl and browsers: on or off (default: on)
+    #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
+    web: OnOff,
 
     /// a name under which browsers reach this server, besides its addresses, localhost and the machine's
     /// own name; may be given more than once
@@ -302,6 +324,17 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         });
     }
+    let wrong = if flags.cert.is_some() != flags.key.is_some() {
+        Some("--cert and --key go together")
+    } else if !flags.plain.0 && !flags.tls.0 {
+        Some("with --plain off and --tls off nothing is left to speak")
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        eprintln!("chatd: {wrong} (chatd --help lists the flags)");
+        return ExitCode::from(2);
+    }
     let sockets = match service::sockets() {
         Ok(sockets) => sockets,
         Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
@@ -372,10 +405,13 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
 }
 
 /// A line for each address, which a script can wait for; then, for a person, how others come in.
-fn tell_listening(addresses: &[SocketAddr]) {
+fn tell_listening(addresses: &[SocketAddr], fingerprint: Option<&str>) {
     let mut text = String::new();
     for addr in addresses {
         text += &format!("chatd: listening on {addr}\n");
+    }
+    if let Some(fingerprint) = fingerprint {
+        text += &format!("chatd: the certificate's SHA-256 is {fingerprint}\n");
     }
     text += "To come in, type on any machine that reaches this one:\n";
     for addr in addresses {
@@ -391,21 +427,30 @@ fn tell_listening(addresses: &[SocketAddr]) {
 impl Flags {
     /// `is_open`: sockets were handed over, so that it need listen nowhere else.
     fn into_config(self, is_open: bool) -> Config {
-        let mut listen: Vec<SocketAddr> = self
-            .listen
-            .into_iter()
-            .flat_map(|listen| listen.0)
-            .collect();
+        let speaks = Speaks {
+            plain: self.plain.0,
+            tls: self.tls.0,
+            lines: true,
+            web: self.web.0,
+        };
+        let given = self.listen.into_iter().flat_map(|listen| {
+            let Listen { addresses, speaks } = listen;
+            addresses.into_iter().map(move |addr| (addr, speaks))
+        });
+        let mut listen: Vec<_> = given.collect();
         if listen.is_empty() && !is_open {
-            listen = everywhere(PORT);
+            let everywhere = everywhere(PORT).into_iter();
+            listen = everywhere.map(|addr| (addr, Speaks::ALL)).collect();
         }
-        let listen = listen.into_iter().map(|addr| config::Listen {
+        let listen = listen.into_iter().map(|(addr, there)| config::Listen {
             addr,
-            speaks: Speaks::ALL,
+            speaks: there.and(speaks),
         });
         Config {
             listen: listen.collect(),
+            speaks,
             hosts: self.host,
+            certificate: self.cert.zip(self.key),
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,
@@ -440,25 +485,70 @@ fn everywhere(port: u16) -> Vec<SocketAddr> {
 }
 
 /// The addresses of one `--listen`.
-struct Listen(Vec<SocketAddr>);
+struct Listen {
+    addresses: Vec<SocketAddr>,
+    speaks: Speaks,
+}
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(port) = text.trim_start_matches(':').parse() {
-            return Ok(Self(everywhere(port)));
+        let all = Speaks::ALL;
+        let (speaks, place) = match text.split_once("://") {
+            None => (all, text),
+            Some(("tls", place)) => (
+                Speaks {
+                    plain: false,
+                    ..all
+                },
+                place,
+            ),
+            Some(("http", place)) => {
+                let http = Speaks {
+                    tls: false,
+                    lines: false,
+                    ..all
+                };
+                (http, place)
+            }
+            Some((kind, _)) => {
+                return Err(format!("{kind}:// is not known; tls:// and http:// are"));
+            }
+        };
+        Ok(Self {
+            addresses: addresses(place)?,
+            speaks,
+        })
+    }
+}
+
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse() {
+        return Ok(everywhere(port));
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
+        return Ok(vec![SocketAddr::new(ip, PORT)]);
+    }
+    let found = text
+        .to_socket_addrs()
+        .or_else(|_| (text, PORT).to_socket_addrs());
+    let found = found.map_err(|_| format!("{text} is no address"))?;
+    Ok(found.collect())
+}
+
+/// Whether something is done.
+struct OnOff(bool);
+
+impl FromStr for OnOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(format!("{text} is neither on nor off")),
         }
-        if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
-            return Ok(Self(vec![SocketAddr::new(ip, PORT)]));
-        }
-        let found = text
-            .to_socket_addrs()
-            .or_else(|_| (text, PORT).to_socket_addrs());
-        let found: Vec<_> = found
-            .map_err(|_| format!("{text} is no address"))?
-            .collect();
-        Ok(Self(found))
     }
 }
 

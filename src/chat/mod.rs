@@ -506,7 +506,9 @@ mod tests {
         let name = |name| RoomName::parse(name).expect("it is a name");
         let mut chat = Chat::new(Arc::new(Config {
             listen: Vec::new(),
+            speaks: crate::config::Speaks::ALL,
             hosts: Vec::new(),
+            certificate: None,
             data: None,
             name: "here".into(),
             lobby: name("#lobby"),

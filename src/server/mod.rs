@@ -4,6 +4,7 @@
 //! for everything that is due. Nothing uses this but `chatd`.
 
 mod arrival;
+pub mod certificate;
 mod connection;
 mod http;
 pub mod listen;
@@ -38,6 +39,7 @@ use crate::roster::Roster;
 use crate::roster::buckets::{Buckets, MemoryBuckets};
 use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Stream};
+use certificate::{Certificate, Source};
 use connection::Connection;
 use world::World;
 
@@ -59,6 +61,8 @@ pub enum Error {
     Data(PathBuf, io::Error),
     /// The log there cannot be used.
     Log(PathBuf, crate::log::Error),
+    /// There is no certificate.
+    Tls(certificate::Error),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
 }
@@ -71,6 +75,7 @@ impl fmt::Display for Error {
                 write!(f, "cannot keep files in {}: {}", path.display(), Plain(e))
             }
             Self::Log(path, e) => write!(f, "cannot keep a log in {}: {e}", path.display()),
+            Self::Tls(e) => write!(f, "cannot speak TLS: {e}"),
             Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
         }
     }
@@ -81,6 +86,7 @@ impl std::error::Error for Error {
         match self {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
             Self::Log(_, e) => Some(e),
+            Self::Tls(e) => Some(e),
         }
     }
 }
@@ -110,6 +116,8 @@ struct Server {
     executor: Arc<Executor<'static>>,
     /// The names by which browsers may call this server.
     names: http::Names,
+    /// What TLS is spoken with; `None` when it is not.
+    certificate: Option<Arc<Certificate>>,
 }
 
 /// The two clocks that everything is timed by.
@@ -143,7 +151,9 @@ impl Server {
 
     /// What TLS is spoken with; `None` when it is not.
     fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
-        None
+        self.certificate
+            .as_ref()
+            .map(|certificate| certificate.config())
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
@@ -155,14 +165,14 @@ impl Server {
 }
 
 /// Serves until SIGINT or SIGTERM, on `sockets` that are open already and where the configuration says;
-/// `listening` is told the addresses once clients can connect. A second signal ends the process at once.
+/// `listening` is told the addresses, and the fingerprint of the certificate, once clients can connect. A second signal ends the process at once.
 ///
 /// # Errors
 /// When it cannot start.
 pub fn run(
     mut config: Config,
     sockets: Vec<TcpListener>,
-    listening: impl FnOnce(&[SocketAddr]),
+    listening: impl FnOnce(&[SocketAddr], Option<&str>),
 ) -> Result<(), Error> {
     let files = raise_file_limit();
     let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
@@ -173,7 +183,7 @@ pub fn run(
     for socket in &sockets {
         listen::open(socket).map_err(|e| Error::System("use a socket that was handed over", e))?;
     }
-    let sockets = sockets.into_iter().map(|socket| (socket, Speaks::ALL));
+    let sockets = sockets.into_iter().map(|socket| (socket, config.speaks));
     let mut listeners: Vec<_> = sockets.collect();
     for addr in &config.listen {
         let Listen { addr, speaks } = *addr;
@@ -205,9 +215,23 @@ pub fn run(
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let executor = Arc::new(Executor::new());
+    let names = http::Names::new(&config.hosts);
+    let speaks_tls = listeners.iter().any(|(_, speaks)| speaks.tls);
+    let certificate = match speaks_tls {
+        true => {
+            let source = match &config.certificate {
+                Some((cert, key)) => Source::Files(cert.clone(), key.clone()),
+                None => Source::Own(config.data.clone()),
+            };
+            let certificate = Certificate::load(source, &names.for_certificate());
+            Some(Arc::new(certificate.map_err(Error::Tls)?))
+        }
+        false => None,
+    };
     let server = Arc::new(Server {
         world: Mutex::new(world),
-        names: http::Names::new(&config.hosts),
+        names,
+        certificate,
         config,
         store: Arc::new(store),
         roster: Arc::new(roster),
@@ -239,7 +263,10 @@ pub fn run(
         let timing = executor.spawn(world::keep_time(server.clone()));
         let trimming = executor.spawn(trim(server.clone()));
         let pulse = executor.spawn(world::pulse(server.clone()));
-        listening(&addresses);
+        let certificate = server.certificate.clone();
+        let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
+        let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
+        listening(&addresses, fingerprint.as_deref());
         service::notify("READY=1");
         let signals = next_signal(&executor, signals).await;
         info!("stopping");
@@ -247,7 +274,7 @@ pub fn run(
         drop(accepting);
         let again = next_signal(&executor, signals);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((timing, trimming, pulse));
+        drop((timing, trimming, pulse, refreshing));
         Ok(())
     };
     smol::block_on(executor.run(serving))

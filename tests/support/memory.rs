@@ -105,7 +105,9 @@ impl Memory {
         let log = MemoryLog::new(STARTED_MS * 1000, limits.memory_log_bytes_max);
         let config = Config {
             listen: Vec::new(),
+            speaks: plainchat::config::Speaks::ALL,
             hosts: Vec::new(),
+            certificate: None,
             data: None,
             name: "memory".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

@@ -23,6 +23,23 @@ impl Names {
         Self(names)
     }
 
+    /// The names and this machine's addresses.
+    pub fn for_certificate(&self) -> Vec<String> {
+        let mut names = self.0.clone();
+        // What is no name in DNS cannot stand in a certificate.
+        names.retain(|name| {
+            name.bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
+        });
+        let interfaces = if_addrs::get_if_addrs().unwrap_or_default();
+        names.extend(
+            interfaces
+                .iter()
+                .map(|interface| interface.ip().to_string()),
+        );
+        names
+    }
+
     fn knows(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         let is_v6 = host
