@@ -6,8 +6,10 @@
 mod arrival;
 pub mod certificate;
 mod connection;
+mod elsewhere;
 mod http;
 pub mod listen;
+mod send;
 pub mod service;
 mod transfer;
 mod world;
@@ -30,7 +32,6 @@ use tracing::{info, warn};
 use crate::chat::{Draft, Now};
 use crate::config::{Config, Listen, Speaks};
 use crate::files::Store;
-use crate::files::live::Live;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Log, Outcome};
@@ -41,6 +42,7 @@ use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Stream};
 use certificate::{Certificate, Source};
 use connection::Connection;
+use transfer::SharedLive;
 use world::World;
 
 /// How many connections more than allowed are told so; any further ones are dropped unheard.
@@ -111,7 +113,7 @@ struct Server {
     /// How many passwords are worked on at once, each with 19 MiB and a thread.
     passwords: Semaphore,
     /// The files that are still coming in.
-    live: Mutex<HashMap<EventId, Arc<Live>>>,
+    live: Mutex<HashMap<EventId, SharedLive>>,
     clock: Clock,
     executor: Arc<Executor<'static>>,
     /// The names by which browsers may call this server.
@@ -143,7 +145,7 @@ impl Clock {
 }
 
 impl Server {
-    fn live(&self) -> MutexGuard<'_, HashMap<EventId, Arc<Live>>> {
+    fn live(&self) -> MutexGuard<'_, HashMap<EventId, SharedLive>> {
         self.live
             .lock()
             .expect("no thread panics while it holds this")

@@ -3,15 +3,18 @@
 //! While a file comes in, the connection still gets its events between two pieces; while one goes out,
 //! nothing else does. Disk and digest are worked on threads for that (`blocking`), never here.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use async_io::Timer;
-use smol::unblock;
+use smol::{Task, unblock};
 use tracing::{error, warn};
 
 use super::Server;
 use super::connection::Connection;
+use super::elsewhere::Elsewhere;
+use super::send::{self, Failed};
 use crate::chat::{Draft, RoomId, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
@@ -26,6 +29,15 @@ const PIECE_BYTES: usize = 256 << 10;
 /// How often a file that is not whole is looked for among those that are coming in: a moment after it is
 /// announced it is there, and one whose end the log could not keep never will be.
 const LOOKS_MAX: usize = 100;
+
+/// A file that is still coming in, for those who follow it.
+pub(super) type SharedLive = Arc<Elsewhere<Live>>;
+
+/// A file on its way in: between two pieces of it, or while one is hashed and written.
+enum Coming {
+    Here(Elsewhere<Incoming>),
+    Written(Task<(Elsewhere<Incoming>, Vec<u8>, io::Result<()>)>),
+}
 
 /// How an upload came to its end.
 enum Received {
@@ -185,13 +197,19 @@ impl Connection {
 
     async fn receive_upload(&mut self, upload: Upload) {
         let store = self.server.store.clone();
-        let begun = unblock(move || store.begin()).await;
-        let (received, live) = match begun {
+        let is_live = upload.length.is_none();
+        let begun = unblock(move || {
+            let incoming = store.begin()?;
+            let reader = is_live.then(|| incoming.reader());
+            let reader = reader.transpose()?.map(Elsewhere::new);
+            io::Result::Ok((Elsewhere::new(incoming), reader))
+        });
+        let (received, live) = match begun.await {
             Err(e) => (Received::Refused(disk_error(&e), upload.length), None),
-            Ok(incoming) => {
-                let live = match upload.length {
-                    Some(_) => None,
-                    None => self.go_live(&upload, &incoming).await,
+            Ok((incoming, reader)) => {
+                let live = match reader {
+                    Some(reader) => self.go_live(&upload, reader).await,
+                    None => None,
                 };
                 (self.receive(&upload, incoming, live.as_ref()).await, live)
             }
@@ -231,18 +249,15 @@ impl Connection {
     }
 
     /// Announces a file of unknown length; `None` when that could not be kept.
-    async fn go_live(&mut self, upload: &Upload, incoming: &Incoming) -> Option<Arc<Live>> {
-        let file = incoming
-            .reader()
-            .inspect_err(|e| warn!("cannot share a file: {e}"))
-            .ok()?;
+    async fn go_live(&mut self, upload: &Upload, file: Elsewhere<File>) -> Option<SharedLive> {
         let effect = self.session.announce(upload, &mut self.server.world().chat);
         if let Effect::Append(draft) = effect {
             self.append(draft);
         }
         self.settle().await;
         let id = self.session.announced(&mut self.server.world().chat)??;
-        let live = Arc::new(Live::new(id, upload.name.clone(), file));
+        let live = Live::new(id, upload.name.clone(), file.into_inner());
+        let live = Arc::new(Elsewhere::new(live));
         self.server.live().insert(id, live.clone());
         self.flush();
         Some(live)
@@ -348,20 +363,34 @@ impl Connection {
     async fn receive(
         &mut self,
         upload: &Upload,
-        mut incoming: Incoming,
-        live: Option<&Arc<Live>>,
+        incoming: Elsewhere<Incoming>,
+        live: Option<&SharedLive>,
     ) -> Received {
         let most = self.server.config.limits.upload_bytes_max;
         let mut left = upload.length;
+        let mut length = 0;
         let mut piece = vec![0; piece_bytes(left)];
-        loop {
+        // The next piece is read while this one is hashed and written.
+        let mut file = Coming::Here(incoming);
+        let incoming = loop {
             let Ok(taken) = self.next_bytes(&mut piece, left).await else {
                 return Received::Cut;
             };
+            let (mut incoming, mut spare) = match file {
+                Coming::Here(incoming) => (incoming, Vec::new()),
+                Coming::Written(task) => match task.await {
+                    (incoming, spare, Ok(())) => (incoming, spare),
+                    (_, _, Err(e)) => {
+                        let rest = left.map(|left| left.saturating_sub(taken as u64));
+                        return Received::Refused(disk_error(&e), rest);
+                    }
+                },
+            };
             if taken == 0 {
-                break;
+                break incoming;
             }
-            if incoming.length() + taken as u64 > most {
+            length += taken as u64;
+            if length > most {
                 let text = format!("a file has at most {most} bytes here").into();
                 let error = UploadError {
                     code: Code::TooLarge,
@@ -370,12 +399,7 @@ impl Connection {
                 };
                 return Received::Refused(error, left);
             }
-            if self
-                .server
-                .world()
-                .chat
-                .is_over_quota(incoming.length() + taken as u64)
-            {
+            if self.server.world().chat.is_over_quota(length) {
                 let text = "that is more than all files together may have; REMOVE some".into();
                 let error = UploadError {
                     code: Code::Quota,
@@ -386,19 +410,17 @@ impl Connection {
                 return Received::Refused(error, rest);
             }
             left = left.map(|left| left.saturating_sub(taken as u64));
-            let written = unblock(move || {
-                let result = incoming.write(piece.get(..taken).unwrap_or_default());
-                (incoming, piece, result)
-            });
-            let result;
-            (incoming, piece, result) = written.await;
-            if let Err(e) = result {
-                return Received::Refused(disk_error(&e), left);
-            }
-            if let Some(live) = live {
-                live.grow(incoming.length());
-            }
-        }
+            spare.resize(piece_bytes(left), 0);
+            let full = std::mem::replace(&mut piece, spare);
+            let live = live.cloned();
+            file = Coming::Written(unblock(move || {
+                let result = incoming.write(full.get(..taken).unwrap_or_default());
+                if let (Some(live), Ok(())) = (live, &result) {
+                    live.grow(incoming.length());
+                }
+                (incoming, full, result)
+            }));
+        };
         if left.is_some_and(|left| left > 0) || (left.is_none() && self.is_reset) {
             let text = "the input ended before the file did".into();
             let error = UploadError {
@@ -411,7 +433,7 @@ impl Connection {
         self.keep(incoming, upload.sha256).await
     }
 
-    async fn keep(&mut self, incoming: Incoming, expected: Option<Digest>) -> Received {
+    async fn keep(&mut self, incoming: Elsewhere<Incoming>, expected: Option<Digest>) -> Received {
         let (length, digest) = incoming.sum();
         if expected.is_some_and(|expected| expected != digest) {
             let text = "the bytes do not have that sha256: they were altered on the way, or the length is wrong";
@@ -423,7 +445,7 @@ impl Connection {
             return Received::Refused(error, Some(0));
         }
         let store = self.server.store.clone();
-        match unblock(move || store.keep(incoming, digest)).await {
+        match unblock(move || store.keep(incoming.into_inner(), digest)).await {
             Ok(()) => Received::Whole(Whole {
                 length,
                 sha256: digest,
@@ -499,13 +521,8 @@ impl Connection {
             sha256: digest,
         } = whole;
         let store = self.server.store.clone();
-        let opened = unblock(move || {
-            let mut opened = store.get(digest)?;
-            io::Seek::seek(&mut opened, io::SeekFrom::Start(offset))?;
-            io::Result::Ok(opened)
-        });
-        let mut opened = match opened.await {
-            Ok(opened) => opened,
+        let file = match unblock(move || store.get(digest).map(Elsewhere::new)).await {
+            Ok(file) => file,
             Err(e) => {
                 warn!("cannot read file {id}: {e}");
                 return self.session.failed(
@@ -514,31 +531,22 @@ impl Connection {
                 );
             }
         };
-        let mut left = length.saturating_sub(offset);
-        let mut piece = format!("DATA {id} {left} {digest} {name}\n").into_bytes();
+        let left = length.saturating_sub(offset);
+        let head = format!("DATA {id} {left} {digest} {name}\n");
         self.carrier.bytes_follow(left);
-        while !self.is_deaf {
-            if !piece.is_empty() && self.carrier.write_all(&piece).await.is_err() {
-                self.is_deaf = true;
-            }
-            if left == 0 {
-                break;
-            }
-            let wanted = piece_bytes(Some(left));
-            let read = unblock(move || {
-                piece.resize(wanted, 0);
-                let result = io::Read::read_exact(&mut opened, &mut piece);
-                (opened, piece, result)
-            });
-            let result;
-            (opened, piece, result) = read.await;
-            if let Err(e) = result {
+        let sent = match self.carrier.write_all(head.as_bytes()).await {
+            Ok(()) => send::send(&mut self.carrier, file, offset, left).await,
+            Err(_) => Err(Failed::Gone),
+        };
+        match sent {
+            Ok(()) => {}
+            Err(Failed::Gone) => self.is_deaf = true,
+            Err(Failed::File(e)) => {
                 // The length was promised: only the end of the connection tells the client.
                 warn!("cannot read file {id}: {e}");
                 self.is_cut = true;
                 return;
             }
-            left -= wanted as u64;
         }
         self.session.sent_file(id);
     }

@@ -1,0 +1,42 @@
+//! What may take long to let go of: a file that has no name any more, whose bytes the disk then forgets.
+
+use std::ops::{Deref, DerefMut};
+
+use smol::unblock;
+
+/// A value that is dropped on a thread that may wait, wherever it is when it goes.
+#[derive(Debug)]
+pub(super) struct Elsewhere<T: Send + 'static>(Option<T>);
+
+impl<T: Send> Elsewhere<T> {
+    pub fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+
+    /// The value, for somebody who lets go of it.
+    pub fn into_inner(mut self) -> T {
+        self.0.take().expect("it is only taken here")
+    }
+}
+
+impl<T: Send> Drop for Elsewhere<T> {
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            unblock(move || drop(value)).detach();
+        }
+    }
+}
+
+impl<T: Send> Deref for Elsewhere<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.0.as_ref().expect("it is only taken at its end")
+    }
+}
+
+impl<T: Send> DerefMut for Elsewhere<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.0.as_mut().expect("it is only taken at its end")
+    }
+}
