@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::protocol::RoomName;
-use crate::roster::Roster;
+use crate::protocol::{Nick, RoomName};
+use crate::roster::{BANS_MAX, Roster, Secret};
 
 /// Everything that `chatd` is started with.
 #[derive(Clone, Debug)]
@@ -22,6 +22,10 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The files of the certificate and its key; `None` for one that the server makes for itself.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// What a connection must give first (`PASS`); `None` for nothing.
+    pub password: Option<Secret>,
+    /// The nicks of operators, who must be registered to be that.
+    pub operators: Vec<Nick>,
     /// Where files are kept; `None` for a folder that goes away at the end.
     pub data: Option<PathBuf>,
     /// What the server calls itself in `HELLO`: one word.
@@ -245,6 +249,12 @@ impl Limits {
                 "one for each of somebody's bots",
             ),
             row(
+                "bans",
+                BANS_MAX.to_string(),
+                "",
+                "all are looked at whenever somebody comes",
+            ),
+            row(
                 "rooms",
                 self.rooms_max.to_string(),
                 "",
@@ -405,6 +415,8 @@ mod tests {
             speaks: Speaks::ALL,
             hosts: Vec::new(),
             certificate: None,
+            password: None,
+            operators: Vec::new(),
             data: data.map(PathBuf::from),
             name: "test".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

@@ -24,7 +24,7 @@
 //! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
 //! | [`session`] | one connection's state, replies in order, dialects | the same |
 //! | [`log`] | what was said: kept on disk or in memory, read back, searched | sockets, sessions |
-//! | [`roster`] | who belongs: accounts and tokens, kept as the log is | sockets, sessions |
+//! | [`roster`] | who belongs: accounts, tokens, bans, kept as the log is | sockets, sessions |
 //! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
 //! | [`config`] | limits, each with its default and reason | |
 //! | [`offline`] | check, export, import and backup of a data folder | sockets |

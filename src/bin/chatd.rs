@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::{self, Config, Limits, Speaks, file};
 use plainchat::offline;
-use plainchat::protocol::{PORT, RoomName};
+use plainchat::protocol::{Nick, PORT, RoomName};
+use plainchat::roster::Secret;
 use plainchat::server::{self, Plain, listen, service};
 use tracing::level_filters::LevelFilter;
 
@@ -72,6 +73,15 @@ struct Flags {
     /// keep nothing on disk after the end: for a throw-away chat
     #[argh(switch)]
     memory: bool,
+
+    /// a file whose first line is the password that everybody must give first (PASS; default: none)
+    #[argh(option, arg_name = "file")]
+    password_file: Option<PathBuf>,
+
+    /// a nick whose owner, once it is registered, may KICK, BAN, NOTE, SHUTDOWN and REMOVE anything; may be
+    /// given more than once
+    #[argh(option, arg_name = "nick", from_str_fn(nick))]
+    operator: Vec<Nick>,
 
     /// what the server calls itself, one word (default: the machine's name)
     #[argh(
@@ -339,11 +349,11 @@ fn main() -> ExitCode {
         Ok(sockets) => sockets,
         Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
     };
-    match server::run(
-        flags.into_config(!sockets.is_empty()),
-        sockets,
-        tell_listening,
-    ) {
+    let config = match flags.into_config(!sockets.is_empty()) {
+        Ok(config) => config,
+        Err(why) => return fail(&why),
+    };
+    match server::run(config, sockets, tell_listening) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }
@@ -426,7 +436,11 @@ fn tell_listening(addresses: &[SocketAddr], fingerprint: Option<&str>) {
 
 impl Flags {
     /// `is_open`: sockets were handed over, so that it need listen nowhere else.
-    fn into_config(self, is_open: bool) -> Config {
+    ///
+    /// # Errors
+    /// When the password cannot be read.
+    fn into_config(self, is_open: bool) -> Result<Config, String> {
+        let password = self.password_file.as_deref().map(read_password);
         let speaks = Speaks {
             plain: self.plain.0,
             tls: self.tls.0,
@@ -446,11 +460,13 @@ impl Flags {
             addr,
             speaks: there.and(speaks),
         });
-        Config {
+        Ok(Config {
             listen: listen.collect(),
             speaks,
             hosts: self.host,
             certificate: self.cert.zip(self.key),
+            password: password.transpose()?,
+            operators: self.operator,
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,
@@ -472,7 +488,7 @@ impl Flags {
                 stop_within: self.stop_within.0,
                 ..Limits::default()
             },
-        }
+        })
     }
 }
 
@@ -625,6 +641,20 @@ impl FromStr for Time {
 
 fn room(text: &str) -> Result<RoomName, String> {
     RoomName::parse_loose(text).map_err(|e| e.to_string())
+}
+
+fn nick(text: &str) -> Result<Nick, String> {
+    Nick::parse(text).map_err(|e| e.to_string())
+}
+
+/// The first line of a file.
+fn read_password(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|e| format!("cannot read the password in {}: {e}", path.display()))?;
+    match text.lines().next().unwrap_or_default() {
+        "" => Err(format!("there is no password in {}", path.display())),
+        line => Ok(Secret::new(line)),
+    }
 }
 
 fn server_name(text: &str) -> Result<String, String> {

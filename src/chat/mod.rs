@@ -5,6 +5,7 @@
 //! A connection's own state is [`crate::session`]'s. Read [`room`], then [`nick`].
 
 pub mod arena;
+pub mod bans;
 pub mod nick;
 pub mod room;
 
@@ -20,6 +21,7 @@ use crate::roster::Known;
 use crate::tail::{Seq, Tail};
 
 use arena::{Arena, Id};
+use bans::Order;
 use nick::Holder;
 use room::Room;
 
@@ -164,6 +166,12 @@ pub struct Chat {
     nick_ids: HashMap<Box<str>, NickId>,
     /// Who belongs.
     known: Known,
+    /// What connections are ordered to do by others and have not done yet: hardly ever anything.
+    orders: BTreeMap<PeerId, Vec<Order>>,
+    /// What operators have done, which the driver writes down.
+    acts: Vec<String>,
+    /// Why the server stops, if somebody has said so.
+    pub farewell: Option<String>,
     /// What concerns everybody.
     notes: Tail,
     /// How many files can be fetched.
@@ -204,6 +212,9 @@ impl Chat {
             holders: Arena::default(),
             nick_ids: HashMap::new(),
             known: Known::default(),
+            orders: BTreeMap::new(),
+            acts: Vec::new(),
+            farewell: None,
             notes: Tail::new(config.limits.told_bytes_max),
             files: 0,
             file_bytes: 0,
@@ -237,6 +248,7 @@ impl Chat {
     /// A connection has gone; its session has left its rooms and its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
         self.peers.remove(peer);
+        self.orders.remove(&peer);
     }
 
     /// How many connections there are.
@@ -360,12 +372,6 @@ impl Chat {
         self.line = line;
         let seq = seq?;
         Some(Kept { id, time, seq })
-    }
-
-    /// Says `text` to everybody.
-    pub fn note(&mut self, text: &str, now: Now) {
-        let line = format!("NOTE * {} {text}", self.config.name);
-        self.append(Place::Everyone, None, now.time, None, line.as_bytes());
     }
 
     fn append(
@@ -509,6 +515,8 @@ mod tests {
             speaks: crate::config::Speaks::ALL,
             hosts: Vec::new(),
             certificate: None,
+            password: None,
+            operators: Vec::new(),
             data: None,
             name: "here".into(),
             lobby: name("#lobby"),

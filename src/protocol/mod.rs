@@ -13,6 +13,7 @@ pub mod people;
 pub mod request;
 pub mod text;
 mod time;
+pub mod whom;
 
 pub use code::Code;
 pub use digest::Digest;

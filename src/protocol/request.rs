@@ -9,6 +9,7 @@ use std::fmt;
 use super::event::words;
 use super::name::BadName;
 use super::text::{clean, is_clean};
+use super::whom::Whom;
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
 macro_rules! verbs {
@@ -65,6 +66,13 @@ verbs! {
     Token "TOKEN" " <label>" "make a token that a bot gives instead of your password",
     Tokens "TOKENS" "" "list your tokens",
     Revoke "REVOKE" " <label>" "take a token back",
+    Pass "PASS" " <password>" "open a server that has a password",
+    Kick "KICK" " <nick> [<text>]" "operators: end the connections of a nick",
+    Ban "BAN" " <nick, address or network> [<time>] [<text>]" "operators: keep somebody out, for 30m, 12h, 7d, or for ever",
+    Unban "UNBAN" " <nick, address or network>" "operators: let somebody in again",
+    Bans "BANS" "" "operators: list who is kept out",
+    Note "NOTE" " <text>" "operators: say something to everybody",
+    Shutdown "SHUTDOWN" " [<text>]" "operators: stop the server",
     Ping "PING" " [<word>]" "answers",
     Hello "HELLO" "" "which version of the protocol, and which server",
     Help "HELP" " [<verb>]" "this list, or how to write one command",
@@ -122,6 +130,29 @@ pub enum Request<'a> {
     Tokens,
     Revoke {
         label: Nick,
+    },
+    Pass {
+        password: Cow<'a, str>,
+    },
+    Kick {
+        nick: Nick,
+        text: Cow<'a, str>,
+    },
+    Ban {
+        whom: Whom,
+        /// In seconds.
+        lasts: Option<u64>,
+        text: Cow<'a, str>,
+    },
+    Unban {
+        whom: Whom,
+    },
+    Bans,
+    Note {
+        text: Cow<'a, str>,
+    },
+    Shutdown {
+        text: Cow<'a, str>,
     },
     Msg {
         text: Cow<'a, str>,
@@ -325,6 +356,13 @@ impl<'a> Request<'a> {
             Self::Token { .. } => Verb::Token,
             Self::Tokens => Verb::Tokens,
             Self::Revoke { .. } => Verb::Revoke,
+            Self::Pass { .. } => Verb::Pass,
+            Self::Kick { .. } => Verb::Kick,
+            Self::Ban { .. } => Verb::Ban,
+            Self::Unban { .. } => Verb::Unban,
+            Self::Bans => Verb::Bans,
+            Self::Note { .. } => Verb::Note,
+            Self::Shutdown { .. } => Verb::Shutdown,
             Self::Msg { .. } => Verb::Msg,
             Self::Me { .. } => Verb::Me,
             Self::Tell { .. } => Verb::Tell,
@@ -389,6 +427,30 @@ impl<'a> Fields<'a> {
             Verb::Tokens => Request::Tokens,
             Verb::Revoke => Request::Revoke {
                 label: self.label()?,
+            },
+            Verb::Pass => Request::Pass {
+                password: self.password()?.ok_or_else(|| self.bad())?,
+            },
+            Verb::Kick => {
+                let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
+                let text = self.rest_as_text();
+                Request::Kick { nick, text }
+            }
+            Verb::Ban => {
+                let whom = self.whom()?;
+                let rest = self.rest;
+                let lasts = self.word().and_then(parse_lasts);
+                if lasts.is_none() {
+                    self.rest = rest;
+                }
+                let text = self.rest_as_text();
+                Request::Ban { whom, lasts, text }
+            }
+            Verb::Unban => Request::Unban { whom: self.whom()? },
+            Verb::Bans => Request::Bans,
+            Verb::Note => Request::Note { text: self.text()? },
+            Verb::Shutdown => Request::Shutdown {
+                text: self.rest_as_text(),
             },
             Verb::Msg => Request::Msg { text: self.text()? },
             Verb::Me => Request::Me { text: self.text()? },
@@ -591,6 +653,10 @@ impl<'a> Fields<'a> {
         Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))
     }
 
+    fn whom(&mut self) -> Result<Whom, Refusal> {
+        Whom::parse(self.need_word()?).map_err(|e| self.bad_name(e))
+    }
+
     fn id(&mut self) -> Result<EventId, Refusal> {
         let word = self.need_word()?;
         EventId::parse(word).ok_or_else(|| self.bad())
@@ -631,6 +697,19 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Reads how long something lasts, as `90s`, `30m`, `12h` or `7d`; in seconds.
+fn parse_lasts(word: &str) -> Option<u64> {
+    let unit = match word.chars().last()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    let number = parse_number(word.get(..word.len() - 1)?)?;
+    number.checked_mul(unit)
+}
+
 /// The last word of `text`, and what stands before it.
 fn last_word(text: &str) -> (&str, &str) {
     let text = text.trim_end_matches(' ');
@@ -650,6 +729,16 @@ impl fmt::Display for Request<'_> {
             }
             Self::Register { password } => write(&[verb, password.as_deref().unwrap_or("-")]),
             Self::Token { label } | Self::Revoke { label } => write(&[verb, label.as_str()]),
+            Self::Pass { password } => write(&[verb, password]),
+            Self::Kick { nick, text } => write(&[verb, nick.as_str(), text]),
+            Self::Ban { whom, lasts, text } => {
+                let lasts = lasts.map_or_else(String::new, |seconds| format!("{seconds}s"));
+                let fields = [verb, &whom.to_string(), &lasts, text];
+                let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
+                write(&fields);
+            }
+            Self::Unban { whom } => write(&[verb, &whom.to_string()]),
+            Self::Note { text } | Self::Shutdown { text } => write(&[verb, text]),
             Self::Msg { text } | Self::Me { text } => write(&[verb, text]),
             Self::Tell {
                 to: Target::Room(room),
@@ -712,9 +801,13 @@ impl fmt::Display for Request<'_> {
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
-            Self::Tokens | Self::Rooms | Self::Stay | Self::Chat | Self::Raw | Self::Hello => {
-                write(&[verb])
-            }
+            Self::Bans
+            | Self::Tokens
+            | Self::Rooms
+            | Self::Stay
+            | Self::Chat
+            | Self::Raw
+            | Self::Hello => write(&[verb]),
         }
         f.write_str(&String::from_utf8_lossy(&line))
     }
@@ -742,6 +835,18 @@ mod tests {
         for line in [
             "NICK bob",
             "NICK bob my secret",
+            "PASS my secret",
+            "KICK bob",
+            "KICK bob enough of that",
+            "BAN bob",
+            "BAN bob 60s",
+            "BAN 192.0.2.0/24 60s enough of that",
+            "BAN ::1 enough of that",
+            "UNBAN 2001:db8::/32",
+            "BANS",
+            "NOTE tea is ready",
+            "SHUTDOWN",
+            "SHUTDOWN back at six",
             "REGISTER my secret",
             "REGISTER -",
             "TOKEN ci",
@@ -839,6 +944,15 @@ mod tests {
             "REGISTER ",
             "TOKEN",
             "TOKEN a b",
+            "PASS",
+            "PASS ",
+            "KICK",
+            "BAN",
+            "UNBAN",
+            "UNBAN bob x",
+            "BANS x",
+            "NOTE",
+            "NOTE ",
             "TOKENS a",
             "REVOKE",
             "TELL",
@@ -870,6 +984,9 @@ mod tests {
             let verb = bad.split(' ').next().unwrap();
             check(bad, &format!("{verb} bad-syntax"));
         }
+        check("BAN bob 2d x", "BAN bob 172800s x");
+        check("BAN bob 2 days", "BAN bob 2 days");
+        check("BAN 1.2.3", "BAN bad-name");
         check("NICK 1", "NICK bad-name");
         check("NICK a\u{202e}b", "NICK bad-name");
         check("NICK a b\u{7}", "NICK bad-password");

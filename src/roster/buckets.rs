@@ -12,6 +12,7 @@ use crate::log::Error;
 pub enum Bucket {
     Accounts,
     Tokens,
+    Bans,
 }
 
 impl Bucket {
@@ -20,6 +21,7 @@ impl Bucket {
         match self {
             Self::Accounts => "accounts",
             Self::Tokens => "tokens",
+            Self::Bans => "bans",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who belongs and who does not: accounts and their tokens. Kept on disk or in memory, as a server keeps its log.
+//! Who belongs and who does not: accounts and their tokens, bans. Kept on disk or in memory, as a server keeps its log.
 //!
 //! [`Buckets`] is the seam: named values under keys, which is all that a database, a map in memory and the
 //! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Known`] is the part that
@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::log::Error;
+use crate::protocol::whom::Whom;
 use crate::protocol::{Digest, Nick, Time};
 use buckets::{Bucket, Buckets};
 
@@ -27,6 +28,9 @@ pub use password::Secret;
 
 /// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
+
+/// The most bans: all are looked at whenever somebody comes.
+pub const BANS_MAX: usize = 1000;
 
 /// Where a token begins, so that whoever finds one, by eye or by program, knows what it is.
 const TOKEN_PREFIX: &str = "pct_";
@@ -47,6 +51,12 @@ pub enum Ask {
     Tokens { nick: Nick },
     /// Take a token back.
     Revoke { nick: Nick, label: Nick },
+    /// Is that the server's own password?
+    Pass(Secret),
+    /// Keep somebody out.
+    Ban(Ban),
+    /// Let somebody in again.
+    Unban(Whom),
 }
 
 /// What the roster answers.
@@ -105,11 +115,58 @@ struct Token {
 pub struct Known {
     /// The forms of the registered nicks, by their skeletons.
     pub accounts: HashMap<Box<str>, Box<str>>,
+    /// Who is kept out.
+    pub bans: Vec<Ban>,
+}
+
+/// Somebody who is kept out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Who.
+    pub whom: Whom,
+    /// The operator who did it.
+    pub by: String,
+    /// Why; may be empty.
+    pub text: String,
+    /// When it ends; `None` for never.
+    pub until: Option<Time>,
+}
+
+impl Ban {
+    /// What the one who is kept out is told.
+    pub fn told(&self) -> String {
+        let until = self
+            .until
+            .map_or_else(String::new, |until| format!(" until {until}"));
+        let text = if self.text.is_empty() { "" } else { ": " };
+        format!("{} is not let in{until}{text}{}", self.whom, self.text)
+    }
+}
+
+impl Whom {
+    /// What two bans of the same have in common.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Nick(nick) => nick.form().to_owned(),
+            Self::Network(network) => network.to_string(),
+        }
+    }
+}
+
+/// A ban, as it is kept under its key.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptBan {
+    whom: String,
+    by: String,
+    text: String,
+    until: Option<u64>,
 }
 
 /// Who belongs.
 pub struct Roster {
     buckets: Arc<dyn Buckets>,
+    /// The server's own password, if it has one.
+    pass: Option<Secret>,
     /// What a password is compared with when there is none to compare it with, so that it takes as long.
     nobody: OnceLock<String>,
 }
@@ -124,10 +181,11 @@ impl Roster {
     /// The most tokens of one nick.
     pub const TOKENS_MAX: usize = 32;
 
-    /// The roster that is kept in `buckets`.
-    pub fn new(buckets: Arc<dyn Buckets>) -> Self {
+    /// The roster that is kept in `buckets`, of a server with a password or without.
+    pub fn new(buckets: Arc<dyn Buckets>, pass: Option<Secret>) -> Self {
         Self {
             buckets,
+            pass,
             nobody: OnceLock::new(),
         }
     }
@@ -143,6 +201,18 @@ impl Roster {
             if let Ok(nick) = Nick::parse(&account.nick) {
                 known.accounts.insert(nick.skeleton(), form.into());
             }
+        }
+        for (key, ban) in self.all::<KeptBan>(Bucket::Bans, "")? {
+            let Ok(whom) = Whom::parse(&ban.whom) else {
+                error!("nobody can be called {key}, so that ban is left out");
+                continue;
+            };
+            known.bans.push(Ban {
+                whom,
+                by: ban.by,
+                text: ban.text,
+                until: ban.until.map(Time),
+            });
         }
         Ok(known)
     }
@@ -168,6 +238,28 @@ impl Roster {
                     self.put::<Token>(Bucket::Tokens, &key, None)?;
                 }
                 self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
+                Ok(Answer::Done)
+            }
+            Ask::Pass(secret) => {
+                // Digests are compared, so how long it takes tells nothing of the password.
+                let known = self.pass.as_ref().map(digest);
+                Ok(match known.is_none_or(|known| known == digest(secret)) {
+                    true => Answer::Password,
+                    false => Answer::Wrong,
+                })
+            }
+            Ask::Ban(ban) => {
+                let kept = KeptBan {
+                    whom: ban.whom.to_string(),
+                    by: ban.by.clone(),
+                    text: ban.text.clone(),
+                    until: ban.until.map(|until| until.0),
+                };
+                self.put(Bucket::Bans, &ban.whom.key(), Some(&kept))?;
+                Ok(Answer::Done)
+            }
+            Ask::Unban(whom) => {
+                self.put::<KeptBan>(Bucket::Bans, &whom.key(), None)?;
                 Ok(Answer::Done)
             }
             Ask::NewToken { nick, label } => self.new_token(nick, label, now),
@@ -286,7 +378,7 @@ mod tests {
     }
 
     fn roster() -> Roster {
-        Roster::new(Arc::new(MemoryBuckets::default()))
+        Roster::new(Arc::new(MemoryBuckets::default()), None)
     }
 
     fn ask(roster: &Roster, ask: Ask) -> Answer {

@@ -95,6 +95,9 @@ impl Connection {
         if world.chat.connections() > server.config.limits.connections_max {
             session.turn_away(&mut world.chat, now);
         }
+        if let Some(told) = world.chat.ban_of_address(peer, now.time) {
+            session.keep_out(&told, &mut world.chat, now);
+        }
         drop(world);
         debug!(?id, "connected");
         // Boxed, since a future holds what it was given twice.
@@ -200,6 +203,9 @@ impl Connection {
             };
             let mut world = server.world();
             self.on_time(&mut world, now);
+            if world.chat.has_orders(self.session.peer()) {
+                self.session.obey(&mut world.chat, now);
+            }
             let (rest, effect) = self.take_lines(bytes, &mut world, now);
             if !self.session.is_ending() {
                 self.input = rest.to_vec();

@@ -24,6 +24,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
+use event_listener::Event;
 use futures_lite::{StreamExt, future};
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
@@ -115,6 +116,8 @@ struct Server {
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
     clock: Clock,
+    /// An operator stops the server.
+    stopping: Event,
     executor: Arc<Executor<'static>>,
     /// The names by which browsers may call this server.
     names: http::Names,
@@ -240,6 +243,7 @@ pub fn run(
         passwords: Semaphore::new(PASSWORDS_MAX),
         live: Mutex::default(),
         clock,
+        stopping: Event::new(),
         executor: executor.clone(),
     });
     let _ = publisher.set(Arc::downgrade(&server));
@@ -270,11 +274,20 @@ pub fn run(
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
         listening(&addresses, fingerprint.as_deref());
         service::notify("READY=1");
-        let signals = next_signal(&executor, signals).await;
+        let asked = server.stopping.listen();
+        let mut first = next_signal(&executor, signals);
+        let by_signal = async { Some((&mut first).await) };
+        let by_operator = async {
+            asked.await;
+            None
+        };
+        let again = match future::or(by_signal, by_operator).await {
+            Some(signals) => next_signal(&executor, signals),
+            None => first, // after an operator the first signal is the second word
+        };
         info!("stopping");
         service::notify("STOPPING=1");
         drop(accepting);
-        let again = next_signal(&executor, signals);
         future::or(stop(&server), async { drop(again.await) }).await;
         drop((timing, trimming, pulse, refreshing));
         Ok(())
@@ -323,7 +336,7 @@ fn open_roster(config: &Config) -> Result<Roster, crate::log::Error> {
         Some(folder) => Arc::new(SqliteBuckets::open(folder)?),
         None => Arc::new(MemoryBuckets::default()),
     };
-    Ok(Roster::new(buckets))
+    Ok(Roster::new(buckets, config.password.clone()))
 }
 
 /// The log in the data folder, which publishes what it has kept to the server that is then there; or the

@@ -4,10 +4,13 @@
 //! nothing else does. Disk and digest are worked on threads for that (`blocking`), never here.
 
 use std::fs::File;
+use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
+use std::task::Poll;
 
 use async_io::Timer;
+use futures_lite::future;
 use smol::{Task, unblock};
 use tracing::{error, warn};
 
@@ -15,7 +18,7 @@ use super::Server;
 use super::connection::Connection;
 use super::elsewhere::Elsewhere;
 use super::send::{self, Failed};
-use crate::chat::{Draft, RoomId, Whole};
+use crate::chat::{Draft, PeerId, RoomId, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
@@ -70,6 +73,9 @@ impl Connection {
             Effect::Append(draft) => self.append(draft),
             Effect::Ask(question) => return self.ask(question).await,
             Effect::Consult(ask) => return self.consult(ask).await,
+            Effect::Stop => {
+                self.server.stopping.notify(usize::MAX);
+            }
             Effect::Flush => {
                 self.flush_replies().await;
                 let now = self.server.clock.now();
@@ -127,15 +133,17 @@ impl Connection {
     async fn advice(&self, ask: Ask) -> Option<Answer> {
         let server = self.server.clone();
         let mut tried = None;
-        if let Ask::Enter { nick, .. } = &ask {
+        let guessed = match &ask {
+            Ask::Enter { nick, .. } => Some(Some(nick.form())),
+            Ask::Pass(_) => Some(None),
+            _ => None,
+        };
+        if let Some(nick) = guessed {
             let address = server.world().chat.address(self.session.peer())?;
             let now = server.clock.now().uptime;
-            let begun = server
-                .world()
-                .guesses
-                .begin(address, Some(nick.form()), now);
+            let begun = server.world().guesses.begin(address, nick, now);
             let Some(begun) = begun else {
-                warn!(%address, %nick, "too many wrong passwords");
+                warn!(%address, nick, "too many wrong passwords");
                 return Some(Answer::TooMany);
             };
             if !begun.wait.is_zero() {
@@ -490,7 +498,7 @@ impl Connection {
             return Ok(taken);
         }
         loop {
-            if self.server.world().is_stopping {
+            if self.is_dismissed() {
                 return Err(Stopping);
             }
             self.server.world().looks(self.session.peer());
@@ -511,6 +519,12 @@ impl Connection {
                 self.wait(true).await;
             }
         }
+    }
+
+    /// Whether the server stops, or an operator has this connection end: nothing is moved any more.
+    fn is_dismissed(&self) -> bool {
+        let world = self.server.world();
+        world.is_dismissed(self.session.peer())
     }
 
     async fn send_file(&mut self, id: EventId, name: &FileName, whole: Whole, offset: u64) {
@@ -534,14 +548,26 @@ impl Connection {
         let left = length.saturating_sub(offset);
         let head = format!("DATA {id} {left} {digest} {name}\n");
         self.carrier.bytes_follow(left);
-        let sent = match self.carrier.write_all(head.as_bytes()).await {
-            Ok(()) => send::send(&mut self.carrier, file, offset, left).await,
-            Err(_) => Err(Failed::Gone),
+        let server = self.server.clone();
+        let dismissed = dismissed(&server, self.session.peer());
+        let sending = async {
+            match self.carrier.write_all(head.as_bytes()).await {
+                Ok(()) => send::send(&mut self.carrier, file, offset, left).await,
+                Err(_) => Err(Failed::Gone),
+            }
         };
-        match sent {
-            Ok(()) => {}
-            Err(Failed::Gone) => self.is_deaf = true,
-            Err(Failed::File(e)) => {
+        let sent = future::or(async { Some(sending.await) }, async {
+            dismissed.await;
+            None
+        });
+        match sent.await {
+            None => {
+                self.is_cut = true;
+                return;
+            }
+            Some(Ok(())) => {}
+            Some(Err(Failed::Gone)) => self.is_deaf = true,
+            Some(Err(Failed::File(e))) => {
                 // The length was promised: only the end of the connection tells the client.
                 warn!("cannot read file {id}: {e}");
                 self.is_cut = true;
@@ -552,8 +578,21 @@ impl Connection {
     }
 }
 
-/// The server stops, so transfers are cut.
+/// The server stops, or the connection is to end, so transfers are cut.
 struct Stopping;
+
+/// Ends when the server stops, or an operator has that connection end.
+async fn dismissed(server: &Server, peer: PeerId) {
+    poll_fn(|cx| {
+        let mut world = server.world();
+        world.looks(peer);
+        if world.is_dismissed(peer) {
+            return Poll::Ready(());
+        }
+        world.poll_news(peer, cx.waker())
+    })
+    .await;
+}
 
 fn piece_bytes(left: Option<u64>) -> usize {
     let left = left.map_or(usize::MAX, |left| {

@@ -10,6 +10,8 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_lite::FutureExt;
 
+use tracing::info;
+
 use super::Server;
 use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
@@ -116,6 +118,9 @@ impl World {
         {
             pulse.wake();
         }
+        for act in self.chat.take_acts() {
+            info!("{act}");
+        }
         let next = self.first_alarm();
         if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))
             && let Some(timekeeper) = &self.timekeeper
@@ -178,6 +183,11 @@ impl World {
         if let Some(to) = to {
             self.alarms.insert((to, peer));
         }
+    }
+
+    /// Whether `peer` is to end, with the server or by an operator's order, whatever it is doing.
+    pub fn is_dismissed(&self, peer: PeerId) -> bool {
+        self.is_stopping || self.chat.is_ended(peer)
     }
 
     /// Ends every connection.

@@ -476,7 +476,12 @@ impl Session {
             return None;
         };
         let nick = self.nick.and_then(|nick| chat.holder(nick));
-        if nick.is_none_or(|holder| holder.nick.as_str() != author) {
+        let is_own = nick.is_some_and(|holder| holder.nick.as_str() == author);
+        let operator = nick.filter(|_| self.is_operator(chat));
+        if let Some(operator) = operator.filter(|_| !is_own) {
+            let act = format!("{} takes back {id}, which was {author}'s", operator.nick);
+            chat.act(act);
+        } else if !is_own {
             self.refuse(&Refusal::new(
                 verb,
                 Code::NotAllowed,

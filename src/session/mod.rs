@@ -9,8 +9,10 @@
 mod ask;
 pub mod batch;
 mod list;
+mod operator;
 pub mod output;
 mod request;
+mod rights;
 mod roster;
 mod talker;
 
@@ -72,6 +74,8 @@ pub enum Effect {
     Flush,
     /// Ask the roster this and come back with [`Session::advised`]. Wrong passwords are the driver's to count.
     Consult(Ask),
+    /// Stop the server: an operator wants it.
+    Stop,
 }
 
 /// A file that a client is about to send.
@@ -213,6 +217,8 @@ pub struct Session {
     turn: u8,
     has_spoken: bool,
     stays: bool,
+    /// The server has no password, or it has given it.
+    is_open: bool,
     /// It holds its nick by a token, not by the password.
     has_token: bool,
     /// An upload's bytes have just ended: the next line must look like one.
@@ -245,6 +251,7 @@ impl Session {
             turn: 0,
             has_spoken: false,
             stays: false,
+            is_open: chat.config.password.is_none(),
             has_token: false,
             is_after_upload: false,
             is_busy: false,
@@ -327,7 +334,10 @@ impl Session {
                 Ok(None)
             }
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
-            Ok(Some(request)) => self.request(request, chat, now),
+            Ok(Some(request)) => match self.check_open(&request) {
+                Ok(()) => self.request(request, chat, now),
+                Err(refusal) => Err(refusal),
+            },
             // The bytes of a file follow, nobody knows how many.
             Err(refusal) if refusal.verb == Some(Verb::Upload) && self.input != Dialect::Talker => {
                 self.end(refusal, chat, now);
@@ -434,12 +444,16 @@ impl Session {
 
     /// The server stops: whatever was read is answered, then comes `CLOSED`.
     pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
-        self.close(
-            Code::ShuttingDown,
-            "the server is stopping; come back soon",
-            chat,
-            now,
-        );
+        let farewell = chat.farewell.clone();
+        let text = farewell
+            .as_deref()
+            .unwrap_or("the server is stopping; come back soon");
+        self.close(Code::ShuttingDown, text, chat, now);
+    }
+
+    /// Its address is kept out, for that reason.
+    pub fn keep_out(&mut self, text: &str, chat: &mut Chat, now: Now) {
+        self.close(Code::Banned, text, chat, now);
     }
 
     /// The server does not take this connection.
@@ -481,8 +495,12 @@ impl Session {
             return self.close(Code::Idle, text, chat, now);
         }
         self.has_spoken = true;
+        let pass = match self.is_open {
+            true => "",
+            false => "PASS <password> first, then ",
+        };
         let greeting = format!(
-            "HELLO {} {} NICK <name> to come in, then CHAT and just type; HELP lists the commands. {}\n",
+            "HELLO {} {} {pass}NICK <name> to come in, then CHAT and just type; HELP lists the commands. {}\n",
             crate::protocol::VERSION,
             chat.config.name,
             chat.config.keeping()

@@ -223,7 +223,9 @@ impl Session {
         if self.is_ending {
             return;
         }
-        self.fill_tail(Place::Everyone, self.notes, dialect, chat, batch);
+        if self.is_open {
+            self.fill_tail(Place::Everyone, self.notes, dialect, chat, batch);
+        }
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.told, dialect, chat, batch);
         }

@@ -1,6 +1,7 @@
 //! What each request does.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::list::List;
 use super::output::{Pending, Shown, Then, UpTo};
@@ -39,6 +40,16 @@ impl Session {
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat),
             Request::Token { label } => self.token(label, chat),
+            Request::Pass { password } => self.pass(&password),
+            Request::Kick { nick, text } => self.kick(&nick, &text, chat),
+            Request::Ban { whom, lasts, text } => {
+                let lasts = lasts.map(Duration::from_secs);
+                self.ban(whom, lasts, &text, chat, now)
+            }
+            Request::Unban { whom } => self.unban(whom, chat, now),
+            Request::Bans => self.bans(chat, now),
+            Request::Note { text } => self.note(&text, chat, now),
+            Request::Shutdown { text } => self.shutdown(&text, chat),
             Request::Tokens => self.tokens(chat),
             Request::Revoke { label } => self.revoke(label, chat),
             Request::Join { room, from } => self.join(&room, &from, chat, now),
@@ -501,6 +512,7 @@ impl Session {
             return Ok(None);
         }
         let allowed = || {
+            self.need_open(verb)?;
             self.need_nick(verb)?;
             let room = self.need_current(verb)?;
             if chat.files() >= chat.limits().files_max {

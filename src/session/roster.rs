@@ -14,10 +14,14 @@ use crate::roster::{Answer, Ask, PASSWORD_CHARS_MIN, Roster, Secret};
 
 impl Session {
     /// Asks, and takes no line until [`Self::advised`].
-    fn consult(&mut self, ask: Ask) -> Done {
+    pub(super) fn consult(&mut self, ask: Ask) -> Done {
         self.is_busy = true;
         self.consulted = Some(Box::new(ask.clone()));
         Ok(Some(Effect::Consult(ask)))
+    }
+
+    pub(super) fn pass(&mut self, password: &str) -> Done {
+        self.consult(Ask::Pass(Secret::new(password)))
     }
 
     pub(super) fn nick(
@@ -27,6 +31,17 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Done {
+        if let Some(told) = chat.ban_of_nick(&nick, now.time) {
+            return Err(Refusal::new(Verb::Nick, Code::Banned, told));
+        }
+        // On a closed server a wrong password is answered alike, and as late, whether the nick is registered.
+        match password {
+            Some(password) if !self.is_open => {
+                let secret = Secret::new(password);
+                return self.consult(Ask::Enter { nick, secret });
+            }
+            _ => self.need_open(Verb::Nick)?,
+        }
         let door = chat.door(&nick, self.nick, password.is_some());
         match (door.map_err(super::request::refused(Verb::Nick))?, password) {
             (Door::Guarded, Some(password)) => {
@@ -57,6 +72,14 @@ impl Session {
         if password.chars().count() < PASSWORD_CHARS_MIN {
             let text = format!("a password has at least {PASSWORD_CHARS_MIN} characters");
             return Err(Refusal::new(verb, Code::BadPassword, text));
+        }
+        let is_near = chat
+            .address(self.peer)
+            .is_some_and(|address| address.is_loopback());
+        if is_new && chat.is_operators(&nick) && !is_near {
+            let text =
+                format!("{nick} is to be an operator: register it from the server's own machine");
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         if is_new && chat.accounts() >= chat.limits().accounts_max {
             let text = "there are too many registered nicks";
@@ -118,6 +141,9 @@ impl Session {
             Ask::NewToken { .. } => Verb::Token,
             Ask::Tokens { .. } => Verb::Tokens,
             Ask::Revoke { .. } => Verb::Revoke,
+            Ask::Pass(_) => Verb::Pass,
+            Ask::Ban(_) => Verb::Ban,
+            Ask::Unban(_) => Verb::Unban,
         };
         let done = match answer {
             None => Err(Refusal::new(
@@ -147,7 +173,19 @@ impl Session {
         now: Now,
     ) -> Done {
         match (asked, answer) {
+            (Ask::Pass(_), Answer::Password) => {
+                self.open(chat);
+                self.ok(verb, "", "come in: /nick yourname", Then::Nothing);
+            }
+            (Ask::Pass(_), _) => {
+                let text = "that is not the password of this server";
+                return Err(Refusal::new(verb, Code::BadPassword, text));
+            }
+            (asked @ (Ask::Ban(_) | Ask::Unban(_)), answer) => {
+                self.settle_ban(asked, &answer, chat, now);
+            }
             (Ask::Enter { nick, secret }, answer @ (Answer::Password | Answer::Token)) => {
+                self.open(chat);
                 let done = self.take_nick(nick, Some(secret.expose()), chat, now)?;
                 self.has_token = matches!(answer, Answer::Token);
                 return Ok(done);

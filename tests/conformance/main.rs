@@ -141,6 +141,15 @@ fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
 
 fn play_one(transcript: &Transcript, way: Way) -> Result<(), String> {
     let mut flags = chatd_flags(&transcript.settings);
+    // A password is given to the server in a file.
+    let secret = tempfile::NamedTempFile::new().map_err(|e| format!("no file: {e}"))?;
+    for flag in transcript.settings.iter().filter(|s| s.name == "password") {
+        std::fs::write(secret.path(), &flag.value).map_err(|e| format!("no file: {e}"))?;
+        flags.extend([
+            "--password-file".into(),
+            secret.path().display().to_string(),
+        ]);
+    }
     let folder = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
     match way.server {
         Where::At(addr) => {
@@ -215,7 +224,10 @@ fn chatd_flags(settings: &[Setting]) -> Vec<String> {
     {
         flags.extend(["--announce-after".to_owned(), "1h".to_owned()]);
     }
-    for Setting { name, value } in settings.iter().filter(|setting| setting.name != "fresh") {
+    for Setting { name, value } in settings
+        .iter()
+        .filter(|setting| !matches!(setting.name.as_str(), "fresh" | "password"))
+    {
         flags.extend([format!("--{name}"), value.clone()]);
     }
     flags

@@ -11,9 +11,9 @@ use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
 use plainchat::log::{self, Entry, Log, Question, Record, Span};
 use plainchat::protocol::line::{Item, LineDecoder};
-use plainchat::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
+use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use plainchat::roster::buckets::MemoryBuckets;
-use plainchat::roster::{Ask, Roster};
+use plainchat::roster::{Ask, Roster, Secret};
 use plainchat::session::batch::Batch;
 use plainchat::session::{Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
@@ -91,7 +91,7 @@ impl Memory {
     /// A server with `settings`, from whose sessions few bytes are taken at once: at first
     /// `takes`, then more; and whose log is `late`, see [`Self::late`].
     pub fn new(settings: &[Setting], takes: usize, late: usize) -> Result<Self, String> {
-        Ok(Self::late(limits(settings)?, takes, late))
+        Ok(Self::with_config(config(settings)?, takes, late))
     }
 
     /// The same with limits of which not all can be set.
@@ -102,22 +102,17 @@ impl Memory {
     /// The same with a log like one on disk: what is handed over is kept, and seen, only with the `late`th
     /// call from then, or when somebody waits.
     pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
-        let log = MemoryLog::new(STARTED_MS * 1000, limits.memory_log_bytes_max);
-        let config = Config {
-            listen: Vec::new(),
-            speaks: plainchat::config::Speaks::ALL,
-            hosts: Vec::new(),
-            certificate: None,
-            data: None,
-            name: "memory".into(),
-            lobby: RoomName::parse("#lobby").expect("it is a room's name"),
-            limits,
-        };
+        Self::with_config(config_with(limits), takes, late)
+    }
+
+    fn with_config(config: Config, takes: usize, late: usize) -> Self {
+        let log = MemoryLog::new(STARTED_MS * 1000, config.limits.memory_log_bytes_max);
+        let roster = Roster::new(Arc::new(MemoryBuckets::default()), config.password.clone());
         Self {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
             log,
-            roster: Roster::new(Arc::new(MemoryBuckets::default())),
+            roster,
             waiting: VecDeque::new(),
             batch: Batch::default(),
             late,
@@ -296,6 +291,7 @@ impl Memory {
         let mut batch = std::mem::take(&mut self.batch);
         session.take_kept(&mut self.chat);
         let now = self.now();
+        session.obey(&mut self.chat, now);
         if let Some((room, question)) = session.catch_up(&self.chat) {
             let answer = log::answer(&self.log, &question).ok();
             session.caught_up(room, answer, &mut self.chat, now);
@@ -418,6 +414,16 @@ impl Memory {
             Some(Effect::Discard(left)) => Moving::Away(left),
             Some(Effect::Ask(question)) => Moving::Ask(question),
             Some(Effect::Flush) => Moving::Flush,
+            Some(Effect::Stop) => {
+                let now = self.now();
+                session.shut_down(&mut self.chat, now);
+                for peer in &mut self.peers {
+                    if let Some(session) = &mut peer.session {
+                        session.shut_down(&mut self.chat, now);
+                    }
+                }
+                return;
+            }
             Some(Effect::Consult(ask)) => Moving::Consult(ask, self.calls),
             Some(Effect::Send {
                 id,
@@ -615,11 +621,12 @@ impl Server for Memory {
 }
 
 /// The limits that a transcript asks for, and otherwise those of the suite: no joins are announced.
-fn limits(settings: &[Setting]) -> Result<Limits, String> {
-    let mut limits = Limits {
+fn config(settings: &[Setting]) -> Result<Config, String> {
+    let mut config = config_with(Limits {
         announce_after: Duration::from_secs(3600),
         ..Limits::default()
-    };
+    });
+    let limits = &mut config.limits;
     for Setting { name, value } in settings {
         let number = || {
             value
@@ -628,6 +635,8 @@ fn limits(settings: &[Setting]) -> Result<Limits, String> {
         };
         match name.as_str() {
             "fresh" => {}
+            "password" => config.password = Some(Secret::new(value)),
+            "operator" => config.operators.extend(Nick::parse(value)),
             "announce-after" => limits.announce_after = time(value)?,
             "greet-after" => limits.greet_after = time(value)?,
             "idle-after" => limits.idle_after = time(value)?,
@@ -638,7 +647,22 @@ fn limits(settings: &[Setting]) -> Result<Limits, String> {
             _ => return Err(format!("with {name} {value}: no such setting")),
         }
     }
-    Ok(limits)
+    Ok(config)
+}
+
+fn config_with(limits: Limits) -> Config {
+    Config {
+        listen: Vec::new(),
+        speaks: plainchat::config::Speaks::ALL,
+        hosts: Vec::new(),
+        certificate: None,
+        password: None,
+        operators: Vec::new(),
+        data: None,
+        name: "memory".into(),
+        lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+        limits,
+    }
 }
 
 /// Reads `250ms`, `1s`, `10m`, `1h`.

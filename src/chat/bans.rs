@@ -1,0 +1,141 @@
+//! What operators do: connections that are told to go, and who is kept out.
+
+use std::net::IpAddr;
+
+use super::{Chat, NickId, Now, PeerId, Place};
+use crate::protocol::Time;
+use crate::protocol::whom::Whom;
+use crate::protocol::{Code, Nick};
+use crate::roster::Ban;
+
+/// What a connection is told to do, by others.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// End with this last line.
+    Close(Code, String),
+}
+
+impl Chat {
+    /// Whether that nick is an operator's: named by whoever started the server, and registered, so that
+    /// nobody else can hold it.
+    pub fn is_operator(&self, nick: NickId) -> bool {
+        self.holder(nick).is_some_and(|holder| {
+            self.is_operators(&holder.nick) && self.is_registered(&holder.nick)
+        })
+    }
+
+    /// Whether an operator is called that, here or not.
+    pub fn is_operators(&self, nick: &Nick) -> bool {
+        let mut operators = self.config.operators.iter();
+        operators.any(|operator| operator.form() == nick.form())
+    }
+
+    /// Has every connection of `nick` end; how many.
+    pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
+        let peers = self.holder(nick).map(|holder| holder.connections.clone());
+        let peers = peers.unwrap_or_default();
+        for peer in &peers {
+            self.order(*peer, Order::Close(code, text.to_owned()));
+        }
+        peers.len()
+    }
+
+    pub(super) fn order(&mut self, to: PeerId, order: Order) {
+        if self.peers.get(to).is_some() {
+            self.orders.entry(to).or_default().push(order);
+            self.answered.push(to);
+        }
+    }
+
+    /// Whether there are orders for `peer`.
+    pub fn has_orders(&self, peer: PeerId) -> bool {
+        self.orders.contains_key(&peer)
+    }
+
+    /// Whether `peer` is to end.
+    pub fn is_ended(&self, peer: PeerId) -> bool {
+        let mut orders = self.orders.get(&peer).into_iter().flatten();
+        orders.any(|order| matches!(order, Order::Close(..)))
+    }
+
+    /// Takes what `peer` is ordered to do.
+    pub fn take_orders(&mut self, peer: PeerId) -> Vec<Order> {
+        self.orders.remove(&peer).unwrap_or_default()
+    }
+
+    /// Why a nick is kept out, if it is, or one that looks like it.
+    pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
+        self.ban(now, |whom| match whom {
+            Whom::Nick(banned) => banned.skeleton() == nick.skeleton(),
+            Whom::Network(_) => false,
+        })
+    }
+
+    /// Why an address is kept out, if it is.
+    pub fn ban_of_address(&self, address: IpAddr, now: Time) -> Option<String> {
+        self.ban(now, |whom| match whom {
+            Whom::Nick(_) => false,
+            Whom::Network(network) => network.holds(address),
+        })
+    }
+
+    fn ban(&self, now: Time, is_meant: impl Fn(&Whom) -> bool) -> Option<String> {
+        let mut bans = self.bans(now);
+        bans.find(|ban| is_meant(&ban.whom)).map(Ban::told)
+    }
+
+    /// The bans that are in force, as they were made.
+    pub fn bans(&self, now: Time) -> impl Iterator<Item = &Ban> {
+        let bans = self.known.bans.iter();
+        bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
+    }
+
+    /// Keeps somebody out from now on, and has those end who are in already.
+    pub fn add_ban(&mut self, ban: Ban, now: Now) {
+        self.known
+            .bans
+            .retain(|known| known.whom.key() != ban.whom.key());
+        let text = ban.told();
+        self.known.bans.push(ban);
+        let mut ended: Vec<PeerId> = Vec::new();
+        let mut slot = 0;
+        while let Some((id, peer)) = self.peers.from_slot(slot) {
+            slot = id.slot() + 1;
+            if self.ban_of_address(peer.address, now.time).is_some() {
+                ended.push(id);
+            }
+        }
+        let holders = self.nick_ids.values().filter_map(|id| self.holder(*id));
+        for holder in holders {
+            if self.ban_of_nick(&holder.nick, now.time).is_some() {
+                ended.extend(&holder.connections);
+            }
+        }
+        for peer in ended {
+            self.order(peer, Order::Close(Code::Banned, text.clone()));
+        }
+    }
+
+    /// Lets somebody in again.
+    pub fn remove_ban(&mut self, whom: &Whom) {
+        self.known
+            .bans
+            .retain(|known| known.whom.key() != whom.key());
+    }
+
+    /// Says `text` to everybody in the name of `who`.
+    pub fn note(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
+        let line = format!("NOTE * {who} {text}");
+        self.append(Place::Everyone, None, now.time, author, line.as_bytes());
+    }
+
+    /// Writes down what an operator does, for the server's own log.
+    pub fn act(&mut self, act: String) {
+        self.acts.push(act);
+    }
+
+    /// Takes what operators have done.
+    pub fn take_acts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.acts)
+    }
+}

@@ -1,0 +1,155 @@
+//! Whom a ban is about: a nick, an address, or a network.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use super::Nick;
+use super::name::BadName;
+
+/// A nick, or the addresses that begin with so many bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Whom {
+    Nick(Nick),
+    Network(Network),
+}
+
+/// The addresses that share their first bits with one; all bits for one address alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// With all further bits 0.
+    first: IpAddr,
+    bits: u8,
+}
+
+impl Whom {
+    /// Reads a nick, `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. A nick is never an address.
+    ///
+    /// # Errors
+    /// Says which rule is broken.
+    pub fn parse(text: &str) -> Result<Self, BadName> {
+        match Network::parse(text) {
+            Some(network) => Ok(Self::Network(network)),
+            None => Nick::parse(text).map(Self::Nick),
+        }
+    }
+}
+
+impl Network {
+    /// Reads an address, alone or with how many of its bits count; further ones are dropped.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, bits) = match text.split_once('/') {
+            Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        // With an IPv4 address inside IPv6 the number of bits would mean something else.
+        let address = match bits {
+            None => address.to_canonical(),
+            Some(_) => address,
+        };
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then(|| Self {
+            first: masked(address, bits),
+            bits,
+        })
+    }
+
+    /// Whether `address` is in it.
+    pub fn holds(self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
+    }
+}
+
+/// The address with all but its first bits 0.
+fn masked(address: IpAddr, bits: u8) -> IpAddr {
+    let bits = u32::from(bits);
+    match address {
+        IpAddr::V4(ip) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(bits));
+            IpAddr::V4((ip.to_bits() & mask.unwrap_or(0)).into())
+        }
+        IpAddr::V6(ip) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(bits));
+            IpAddr::V6((ip.to_bits() & mask.unwrap_or(0)).into())
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.first, self.bits) {
+            (IpAddr::V4(ip), 32) => write!(f, "{ip}"),
+            (IpAddr::V6(ip), 128) => write!(f, "{ip}"),
+            (ip, bits) => write!(f, "{ip}/{bits}"),
+        }
+    }
+}
+
+impl fmt::Display for Whom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nick(nick) => write!(f, "{nick}"),
+            Self::Network(network) => write!(f, "{network}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, shown: &str, inside: &[&str], outside: &[&str]) {
+        let network = Network::parse(text).expect("it is a network");
+        assert_eq!(network.to_string(), shown);
+        let holds = |ip: &&str| network.holds(ip.parse().expect("it is an address"));
+        assert!(inside.iter().all(holds), "{text}");
+        assert!(!outside.iter().any(holds), "{text}");
+    }
+
+    #[test]
+    fn a_network_holds_what_begins_like_it() {
+        check(
+            "192.0.2.7",
+            "192.0.2.7",
+            &["192.0.2.7", "::ffff:192.0.2.7"],
+            &["192.0.2.8"],
+        );
+        check("::ffff:192.0.2.7", "192.0.2.7", &["192.0.2.7"], &["::1"]);
+        check(
+            "192.0.2.7/24",
+            "192.0.2.0/24",
+            &["192.0.2.0", "192.0.2.255"],
+            &["192.0.3.0"],
+        );
+        check("0.0.0.0/0", "0.0.0.0/0", &["192.0.2.7"], &["::1"]);
+        check(
+            "2001:db8::1/32",
+            "2001:db8::/32",
+            &["2001:db8:1::1"],
+            &["2001:db9::"],
+        );
+        check("::/0", "::/0", &["2001:db8::"], &["192.0.2.7"]);
+        check("::1", "::1", &["::1"], &["::2"]);
+    }
+
+    #[test]
+    fn a_nick_is_no_network() {
+        for text in ["bob", "fe80", "a.b.c"] {
+            assert!(matches!(Whom::parse(text), Ok(Whom::Nick(_))), "{text}");
+        }
+        for text in [
+            "192.0.2",
+            "192.0.2.0/33",
+            "::/129",
+            "::/x",
+            "1.2.3.4/",
+            "bob/8",
+            "",
+        ] {
+            assert!(Whom::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! What operators may do: end connections, keep people out, speak to everybody, stop the server.
+
+use super::output::Then;
+use super::request::Done;
+use super::{Dialect, Effect, Session};
+use crate::chat::bans::Order;
+use crate::chat::{Chat, Now};
+use crate::protocol::request::Refusal;
+use crate::protocol::whom::Whom;
+use crate::protocol::{Code, Nick, Time, Verb};
+use crate::roster::{Answer, Ask, BANS_MAX, Ban};
+use std::time::Duration;
+
+impl Session {
+    /// The nick of the operator that this connection is.
+    fn need_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
+        let nick = self.need_nick(verb)?;
+        let holder = chat.holder(nick).filter(|_| chat.is_operator(nick));
+        let others = || Refusal::new(verb, Code::NotAllowed, "that is for operators");
+        holder.map(|holder| holder.nick.clone()).ok_or_else(others)
+    }
+
+    /// Whether this connection is an operator's.
+    pub(super) fn is_operator(&self, chat: &Chat) -> bool {
+        self.nick.is_some_and(|nick| chat.is_operator(nick))
+    }
+
+    pub(super) fn kick(&mut self, nick: &Nick, text: &str, chat: &mut Chat) -> Done {
+        let verb = Verb::Kick;
+        let operator = self.need_operator(verb, chat)?;
+        let Some(id) = chat.find_nick(nick) else {
+            let text = format!("nobody is called {nick} here");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        };
+        let told = match text {
+            "" => format!("{operator} has ended your connection"),
+            text => format!("{operator} has ended your connection: {text}"),
+        };
+        let count = chat.end_nick(id, Code::Kicked, &told);
+        chat.act(format!(
+            "{operator} kicks {nick} ({count} connections): {text}"
+        ));
+        self.ok(
+            verb,
+            nick.as_str(),
+            &format!("{nick} is out"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    pub(super) fn ban(
+        &mut self,
+        whom: Whom,
+        lasts: Option<Duration>,
+        text: &str,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        let verb = Verb::Ban;
+        let operator = self.need_operator(verb, chat)?;
+        let is_own = match &whom {
+            Whom::Nick(nick) => nick.skeleton() == operator.skeleton(),
+            Whom::Network(network) => {
+                let own = chat.address(self.peer);
+                own.is_some_and(|own| network.holds(own))
+            }
+        };
+        if is_own {
+            let text = format!("{whom} is you as well");
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        if chat.bans(now.time).count() >= BANS_MAX {
+            let text = format!("there are {BANS_MAX} bans; UNBAN some, or ban networks");
+            return Err(Refusal::new(verb, Code::Quota, text));
+        }
+        let lasts = lasts.map(|lasts| u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX));
+        self.consult(Ask::Ban(Ban {
+            whom,
+            by: operator.as_str().to_owned(),
+            text: text.to_owned(),
+            until: lasts.map(|lasts| Time(now.time.0.saturating_add(lasts))),
+        }))
+    }
+
+    pub(super) fn unban(&mut self, whom: Whom, chat: &Chat, now: Now) -> Done {
+        let verb = Verb::Unban;
+        self.need_operator(verb, chat)?;
+        if !chat.bans(now.time).any(|ban| ban.whom.key() == whom.key()) {
+            let text = format!("{whom} is not banned; BANS lists who is");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+        self.consult(Ask::Unban(whom))
+    }
+
+    pub(super) fn bans(&mut self, chat: &Chat, now: Now) -> Done {
+        let verb = Verb::Bans;
+        self.need_operator(verb, chat)?;
+        let mark = if self.input == Dialect::Talker {
+            "   "
+        } else {
+            "BAN "
+        };
+        let mut lines = String::new();
+        let mut count = 0;
+        for Ban {
+            whom,
+            by,
+            text,
+            until,
+        } in chat.bans(now.time)
+        {
+            let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
+            let line = format!("{mark}{whom} {until} {by} {text}");
+            lines += line.trim_end();
+            lines.push('\n');
+            count += 1;
+        }
+        self.push(lines.into_bytes(), Then::Nothing);
+        self.ok(
+            verb,
+            &count.to_string(),
+            &format!("{count} bans"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    pub(super) fn note(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Note;
+        let operator = self.need_operator(verb, chat)?;
+        chat.note(operator.as_str(), text, Some(self.peer), now);
+        chat.act(format!("{operator} notes: {text}"));
+        self.ok(verb, "", "everybody has it", Then::Nothing);
+        Ok(None)
+    }
+
+    pub(super) fn shutdown(&mut self, text: &str, chat: &mut Chat) -> Done {
+        let verb = Verb::Shutdown;
+        let operator = self.need_operator(verb, chat)?;
+        if !text.is_empty() {
+            chat.farewell = Some(text.to_owned());
+        }
+        chat.act(format!("{operator} stops the server: {text}"));
+        self.ok(verb, "", "", Then::Nothing);
+        Ok(Some(Effect::Stop))
+    }
+
+    /// A ban is kept, or taken out.
+    pub(super) fn settle_ban(&mut self, asked: Ask, answer: &Answer, chat: &mut Chat, now: Now) {
+        if !matches!(answer, Answer::Done) {
+            return;
+        }
+        let by = self.nick.and_then(|nick| chat.holder(nick));
+        let by = by.map_or_else(String::new, |holder| holder.nick.to_string());
+        match asked {
+            Ask::Ban(ban) => {
+                let until = ban
+                    .until
+                    .map_or_else(String::new, |until| format!(" until {until}"));
+                chat.act(format!("{by} bans {}{until}: {}", ban.whom, ban.text));
+                let whom = ban.whom.to_string();
+                chat.add_ban(ban, now);
+                self.ok(
+                    Verb::Ban,
+                    &whom,
+                    &format!("{whom} is kept out"),
+                    Then::Nothing,
+                );
+            }
+            Ask::Unban(whom) => {
+                chat.act(format!("{by} lifts the ban of {whom}"));
+                chat.remove_ban(&whom);
+                let whom = whom.to_string();
+                self.ok(
+                    Verb::Unban,
+                    &whom,
+                    &format!("{whom} may come in again"),
+                    Then::Nothing,
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Does what others have ordered. What ends a connection waits until what is under way has ended.
+    pub fn obey(&mut self, chat: &mut Chat, now: Now) {
+        if self.is_busy && chat.is_ended(self.peer) {
+            return;
+        }
+        for order in chat.take_orders(self.peer) {
+            match order {
+                Order::Close(code, text) => self.close(code, &text, chat, now),
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What protocol.md says of accounts, tokens and bans where a conversation in memory cannot show it: what is
+//! on disk, what outlives the server, where a connection comes from, what is being moved, what is logged.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use support::run::{Cut, play};
+use support::server::Chatd;
+use support::tcp::Tcp;
+use support::transcript::Transcript;
+
+fn chatd(folder: &Path) -> Chatd {
+    let folder = folder.to_str().expect("a folder with a plain name");
+    let flags = [
+        "--data",
+        folder,
+        "--announce-after",
+        "1h",
+        "--operator",
+        "alice",
+    ];
+    Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags.map(str::to_owned)).expect("it starts")
+}
+
+fn talk(chatd: &Chatd, text: &str) {
+    let transcript = Transcript::parse("4.25", file!(), 1, text).expect("it is a transcript");
+    play(&transcript, Cut::Lines, &mut Tcp::new(chatd.address))
+        .unwrap_or_else(|why| panic!("{why}"));
+}
+
+/// A connection from another of the machine's own addresses.
+fn from(local: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &SocketAddr::from((local, 0))).expect("all of 127 is this machine");
+    connect(&socket, &to).expect("it listens");
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a socket takes that");
+    stream
+}
+
+fn line(reader: &mut impl BufRead) -> String {
+    let mut line = String::new();
+    reader.read_line(&mut line).expect("a line comes in time");
+    line.trim_end().to_owned()
+}
+
+#[test]
+fn accounts_and_bans_outlive_the_server_and_no_password_is_on_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = chatd(folder.path());
+    talk(
+        &first,
+        "alice> NICK Alice
+alice< OK NICK Alice #lobby <id>
+alice> REGISTER correct horse battery
+alice< OK REGISTER Alice
+alice> BAN bob 1h enough
+alice< OK BAN bob
+alice> BAN carol
+alice< OK BAN carol
+alice> UNBAN carol
+alice< OK UNBAN carol
+dan> NICK dan
+dan< OK NICK dan #lobby <id>
+dan> REGISTER dan was here
+dan< OK REGISTER dan
+dan> REGISTER -
+dan< OK REGISTER dan",
+    );
+    let mut kept = Vec::new();
+    for entry in std::fs::read_dir(folder.path()).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            kept.extend(std::fs::read(path).expect("it is readable"));
+        }
+    }
+    let holds = |text: &str| {
+        kept.windows(text.len())
+            .any(|bytes| bytes == text.as_bytes())
+    };
+    assert!(holds("$argon2id$"), "this is where accounts are");
+    assert!(!holds("battery") && !holds("dan was here"));
+    drop(first);
+    let second = chatd(folder.path());
+    talk(
+        &second,
+        "x> NICK alice
+x< ERR NICK need-password <text>
+x> NICK bob
+x< ERR NICK banned <text>
+x> NICK dan
+x< OK NICK dan #lobby <id>
+alice> NICK alice correct horse battery
+alice< OK NICK alice #lobby <id>
+alice> BANS
+alice< BAN bob <time> Alice enough
+alice< OK BANS 1",
+    );
+}
+
+#[test]
+fn a_network_is_kept_out_and_a_guesser_is_slowed_and_no_one_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = chatd(folder.path());
+    let mut stranger = from([127, 0, 0, 2], chatd.address);
+    stranger.write_all(b"NICK mallory\n").expect("it reads");
+    let mut stranger = BufReader::new(stranger);
+    assert!(line(&mut stranger).starts_with("OK NICK mallory"));
+    talk(
+        &chatd,
+        "alice> NICK alice
+alice< OK NICK alice #lobby <id>
+alice> REGISTER my secret
+alice< OK REGISTER alice
+alice> BAN 127.0.0.2 1h out
+alice< OK BAN 127.0.0.2",
+    );
+    assert!(line(&mut stranger).starts_with("CLOSED banned "));
+    let mut again = BufReader::new(from([127, 0, 0, 2], chatd.address));
+    assert!(line(&mut again).starts_with("CLOSED banned "));
+    let mut guesser = from([127, 0, 0, 3], chatd.address);
+    let guesses = "NICK alice a guess\n".repeat(11);
+    guesser.write_all(guesses.as_bytes()).expect("it reads");
+    let mut guesser = BufReader::new(guesser);
+    for _ in 0..10 {
+        assert!(line(&mut guesser).starts_with("ERR NICK bad-password "));
+    }
+    assert!(line(&mut guesser).starts_with("ERR NICK busy "));
+    guesser.get_mut().write_all(b"PING\n").expect("it reads");
+    assert_eq!(line(&mut guesser), "OK PING");
+    let mut owner = from([127, 0, 0, 4], chatd.address);
+    owner
+        .write_all(b"NICK alice my secret\n")
+        .expect("it reads");
+    assert!(line(&mut BufReader::new(owner)).starts_with("OK NICK alice"));
+}
+
+/// A kick that waited for an upload's end would wait for as long as its sender likes.
+#[test]
+fn a_kick_cuts_an_upload() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = chatd(folder.path());
+    let mut bob = from([127, 0, 0, 1], chatd.address);
+    bob.write_all(b"NICK bob\nUPLOAD a.txt 1000000\nhalf")
+        .expect("it reads");
+    let mut bob = BufReader::new(bob);
+    assert!(line(&mut bob).starts_with("OK NICK bob"));
+    talk(
+        &chatd,
+        "alice> NICK alice
+alice< OK NICK alice #lobby <id>
+alice> REGISTER my secret
+alice< OK REGISTER alice
+alice> KICK bob
+alice< OK KICK bob",
+    );
+    let mut rest = Vec::new();
+    let _ = bob.read_to_end(&mut rest); // a reset is an end too
+    assert!(!rest.windows(9).any(|bytes| bytes == b"OK UPLOAD"));
+}
