@@ -5,12 +5,12 @@ import { Uploads } from './files.js';
 import { Store } from './store.js';
 import { size } from './text.js';
 import { isRoom } from './wire.js';
-import { Composer } from './view/composer.js';
+import { composer as makeComposer } from './view/composer.js';
 import { byId, el, icon, setText, sync } from './view/dom.js';
-import { Messages, addressIn } from './view/messages.js';
-import { Panel } from './view/panel.js';
-import { Sidebar } from './view/sidebar.js';
-import { Welcome } from './view/welcome.js';
+import { addressIn, messages as makeMessages } from './view/messages.js';
+import { panel as makePanel } from './view/panel.js';
+import { sidebar as makeSidebar } from './view/sidebar.js';
+import { welcome as makeWelcome } from './view/welcome.js';
 
 const store = new Store();
 let isDue = false;
@@ -30,8 +30,8 @@ const ui = {
 		else requestAnimationFrame(draw);
 	},
 
-	isFollowing: () => messages.isFollowing,
-	isLooking: (room) => room === chat.active && messages.isFollowing && document.hasFocus() && !document.hidden,
+	isFollowing: () => messages.isFollowing(),
+	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
 
 	toast(text) {
 		const toast = el('p.toast', {}, text);
@@ -160,11 +160,11 @@ const ui = {
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const chat = new Chat({ url: `${scheme}//${location.host}/ws`, store, page: ui });
 const uploads = new Uploads(chat, ui);
-const messages = new Messages(chat, ui);
-const composer = new Composer(chat, ui);
-const sidebar = new Sidebar(chat, ui);
-const panel = new Panel(chat, ui);
-const welcome = new Welcome(chat, ui);
+const messages = makeMessages(chat, ui);
+const composer = makeComposer(chat, ui);
+const sidebar = makeSidebar(chat, ui);
+const panel = makePanel(chat, ui);
+const welcome = makeWelcome(chat, ui);
 
 // ---- drawing
 
@@ -196,12 +196,10 @@ function drawOffline() {
 	const bar = byId('offline');
 	bar.hidden = state === 'up';
 	clearTimeout(tick);
-	if (state === 'up') return;
 	const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
 	const why = closed ? `The server has ended the connection: ${closed.text}` : 'No connection.';
-	const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : state === 'connecting' ? 'Connecting…' : '';
-	if (!bar.firstChild) bar.append(el('span'), el('button.plain', { onclick: () => chat.connection.retryNow() }, 'Try now'));
-	setText(bar.firstChild, `${state === 'connecting' && !closed ? '' : `${why} `}${what}`);
+	const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : '';
+	setText(bar.firstChild, state === 'connecting' ? 'Connecting…' : `${why} ${what}`);
 	bar.lastChild.hidden = state === 'connecting';
 	if (state === 'down') tick = setTimeout(ui.changed, 500);
 }
@@ -211,13 +209,13 @@ function drawUploads() {
 		key: upload.key,
 		sign: upload.state,
 		build: () => el('li', {},
-			el('span.name', { dir: 'auto' }, upload.name),
+			el('span.name', { dir: 'auto' }, upload.file.name),
 			upload.state === 'failed'
 				? el('span.error', { role: 'alert' }, upload.error)
-				: el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `${upload.name}: sent` }),
+				: el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `${upload.file.name}: sent` }),
 			el('span.size'),
 			upload.state === 'failed' && el('button.plain', { onclick: () => uploads.retry(upload) }, 'Again'),
-			el('button.tool', { 'aria-label': `Cancel ${upload.name}`, onclick: () => uploads.cancel(upload) }, icon('close'))),
+			el('button.tool', { 'aria-label': `Cancel ${upload.file.name}`, onclick: () => uploads.cancel(upload) }, icon('close'))),
 	})));
 	for (const [i, upload] of uploads.list.entries()) {
 		const row = byId('uploads').children[i];
@@ -247,7 +245,7 @@ function keepAddress(room) {
 	if (room === addressed || !room) return;
 	addressed = room;
 	const { name } = address();
-	if (!name || chat.room(name) !== room) history.pushState(null, '', addressIn(room));
+	if (!name || chat.room(name) !== room) history.pushState(null, '', addressIn(room.name));
 }
 
 async function follow() {
@@ -273,10 +271,8 @@ addEventListener('pagehide', () => chat.keepNow());
 
 document.addEventListener('keydown', (event) => {
 	if (chat.phase !== 'in') return;
-	const { key, altKey, shiftKey } = event;
-	const ctrl = event.ctrlKey || event.metaKey;
-	if (ctrl && !shiftKey && key.toLowerCase() === 'k') ui.find();
-	else if (ctrl && shiftKey && key.toLowerCase() === 'f') panel.open('search');
+	const { key, altKey } = event;
+	if ((event.ctrlKey || event.metaKey) && key.toLowerCase() === 'k') ui.find();
 	else if (altKey && (key === 'ArrowUp' || key === 'ArrowDown')) {
 		const { all } = chat;
 		const next = all.indexOf(chat.active) + (key === 'ArrowUp' ? -1 : 1);
@@ -286,22 +282,22 @@ document.addEventListener('keydown', (event) => {
 });
 
 byId('topic').addEventListener('click', () => composer.write(`/topic ${chat.active.topic}`));
+byId('offline').lastChild.addEventListener('click', () => chat.connection.retryNow());
 
 // Files can be dropped anywhere.
-let depth = 0;
+const drop = byId('drop');
 const hasFiles = (event) => chat.phase === 'in' && event.dataTransfer?.types.includes('Files');
-const dropping = (isOver) => {
-	if (!isOver) depth = 0;
-	byId('drop').hidden = !isOver;
-	if (isOver) setText(byId('drop').firstChild, `Drop to send to ${chat.active?.name ?? 'a room'}`);
-};
-addEventListener('dragenter', (event) => hasFiles(event) && (depth++, dropping(true)));
-addEventListener('dragleave', (event) => hasFiles(event) && --depth <= 0 && dropping(false));
-addEventListener('dragover', (event) => hasFiles(event) && event.preventDefault());
-addEventListener('drop', (event) => {
+addEventListener('dragover', (event) => {
 	if (!hasFiles(event)) return;
 	event.preventDefault();
-	dropping(false);
+	drop.hidden = false;
+	setText(drop, `Drop to send to ${chat.active?.name ?? 'a room'}`);
+});
+addEventListener('dragleave', ({ relatedTarget }) => (drop.hidden = !relatedTarget || drop.hidden));
+addEventListener('drop', (event) => {
+	drop.hidden = true;
+	if (!hasFiles(event)) return;
+	event.preventDefault();
 	ui.upload(event.dataTransfer.files);
 });
 

@@ -25,7 +25,9 @@ export class Chat {
 	rooms = new Map();
 	active = null;
 
-	#password = '';
+	/** Guards the nick; for HTTP too, and for whoever wants to use the name elsewhere. */
+	password = '';
+
 	#ready = false; // named and everywhere, so that what waits can be said
 	#keeping = null;
 
@@ -46,11 +48,11 @@ export class Chat {
 			onchange: () => page.changed(),
 		});
 		for (const [name, lastRead] of Object.entries(store.rooms)) this.#add(name).lastRead = lastRead;
-		for (const [name, items] of Object.entries(store.private)) this.#add(name).items = items;
+		for (const [name, items] of Object.entries(store.private)) this.#add(name).restore(items);
 		const me = store.me;
 		if (me) {
 			this.nick = me.nick;
-			this.#password = me.password;
+			this.password = me.password;
 			this.phase = 'in';
 		}
 	}
@@ -108,19 +110,19 @@ export class Chat {
 		const rooms = this.all.filter((room) => !room.isPrivate);
 		rooms.sort((a, b) => (b === this.active) - (a === this.active));
 		const joins = rooms.map((room) => this.#join(room));
-		const reply = await this.connection.request(`NICK ${this.nick} ${this.#password}`);
-		if (!reply) return false;
+		const reply = await this.connection.request(`NICK ${this.nick} ${this.password}`);
+		if (!reply) return;
 		if (!reply.ok) {
 			this.refused = reply.text;
 			this.phase = 'welcome';
 			this.page.changed();
-			return false;
+			return;
 		}
 		const [nick, current, last] = words(reply.text, 2);
 		this.nick = nick;
 		this.phase = 'in';
 		this.refused = '';
-		this.store.me = { nick, password: this.#password };
+		this.store.me = { nick, password: this.password };
 		if (current && !this.room(current)) {
 			const room = this.#add(current);
 			room.reset(Number(last));
@@ -130,13 +132,12 @@ export class Chat {
 		}
 		this.active ??= this.all[0] ?? null;
 		await Promise.all(joins);
-		if (!this.isUp) return false;
+		if (!this.isUp) return;
 		this.#ready = true;
 		this.#look(this.active);
 		this.#flush();
 		this.#keep();
 		this.page.entered();
-		return true;
 	}
 
 	async #join(room) {
@@ -178,10 +179,7 @@ export class Chat {
 		room.isLoaded = true;
 		await this.older(room);
 		if (room.lastRead === undefined) room.lastRead = room.lastId;
-		room.recount(
-			(item) => this.isMe(item.nick),
-			(item) => this.#isCall(item),
-		);
+		room.recount((item) => this.isMe(item.nick), (item) => this.#isCall(item));
 		if (room === this.active) this.#look(room);
 		this.page.changed();
 	}
@@ -201,7 +199,7 @@ export class Chat {
 	async enter(nick, password, room) {
 		if (!this.isUp) return;
 		this.nick = nick;
-		this.#password = password || this.store.password;
+		this.password = password || this.store.password;
 		if (room) {
 			this.active = this.#add(room);
 			if (!this.active.isLoaded) this.active.lastRead = undefined;
@@ -210,22 +208,17 @@ export class Chat {
 	}
 
 	async rename(nick, password) {
-		const reply = await this.connection.request(`NICK ${nick} ${password || this.#password}`);
+		const reply = await this.connection.request(`NICK ${nick} ${password || this.password}`);
 		if (!reply?.ok) return reply?.text ?? 'There is no connection just now.';
 		const old = this.nick;
-		if (password) this.#password = password;
+		if (password) this.password = password;
 		[this.nick] = words(reply.text, 1);
-		this.store.me = { nick: this.nick, password: this.#password };
+		this.store.me = { nick: this.nick, password: this.password };
 		for (const room of this.rooms.values()) {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
 		this.page.changed();
 		return '';
-	}
-
-	/** For HTTP, and for whoever wants to use the name elsewhere. */
-	get password() {
-		return this.#password;
 	}
 
 	// ---- rooms
@@ -322,11 +315,12 @@ export class Chat {
 	async #page(room, loading, lines, apply) {
 		if (room.isPrivate || room.loading || !this.isUp || !room.joined) return;
 		room.loading = loading;
+		const { items } = room;
 		const pages = lines.map(() => []);
 		const replies = await Promise.all(
 			lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
 		);
-		if (room.loading !== loading) return;
+		if (room.items !== items || room.loading !== loading) return; // the window has moved elsewhere meanwhile
 		if (replies.every((reply) => reply?.ok)) apply(...pages);
 		room.loading = null;
 		this.page.changed();
@@ -360,6 +354,7 @@ export class Chat {
 	async latest(room) {
 		if (room.atEnd) return;
 		room.reset(room.lastId);
+		room.loading = null;
 		await this.older(room);
 	}
 
@@ -444,13 +439,12 @@ export class Chat {
 			case 'gap': {
 				const room = this.room(value.room);
 				if (!room) break;
-				room.notice('GAP', 'Something is missing here: it is no longer kept, or was too much at once.');
+				room.notice('Something is missing here: it is no longer kept, or was too much at once.');
 				if (room === this.active) this.#look(room);
 				break;
 			}
 			case 'note':
-				this.page.toast(`${value.nick}: ${value.text}`);
-				this.active?.notice('NOTE', `${value.nick}: ${value.text}`, Date.now());
+				this.active?.notice(`${value.nick}: ${value.text}`);
 				break;
 			default:
 		}

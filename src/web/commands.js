@@ -62,5 +62,5 @@ export function complete(text, caret, { nicks, rooms, asked = false }) {
 		options = nicks.filter(starts).map((name) => ({ insert: at + name + (isFirst ? ' ' : after), label: name, hint: '' }));
 	}
 	const whole = options.length === 1 && options[0].insert.trim() === word;
-	return options.length && !whole ? { from, to: caret, options: options.slice(0, 8) } : null;
+	return options.length && !whole ? { from, to: caret, options: options.slice(0, 20) } : null;
 }

@@ -1,8 +1,6 @@
 // Files on their way to the server, one after the other: `PUT /rooms/<room>/files/<name>` with the name and password
 // that the conversation has, so that they come from the same person.
 
-import { isRoom } from './wire.js';
-
 const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
 /** Larger pictures are shown by name: nobody waits for them, and nobody's phone pays for them. */
 const PICTURE_BYTES_MAX = 8_000_000;
@@ -11,15 +9,16 @@ export const isPicture = (name, size) => PICTURE.test(name) && size > 0 && size 
 
 export const addressOf = ({ file, name }) => `/files/${file}/${encodeURIComponent(name)}`;
 
-function basic(nick, password) {
+function basic({ nick, password }) {
 	const bytes = new TextEncoder().encode(`${nick}:${password}`);
 	return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
+let serial = 0;
+
 export class Uploads {
 	/** `waiting`, `going` or `failed`, with `sent` of `file.size` bytes; those that are done are gone from here. */
 	list = [];
-	#serial = 0;
 
 	constructor(chat, page) {
 		this.chat = chat;
@@ -27,13 +26,8 @@ export class Uploads {
 	}
 
 	add(room, files) {
-		if (!room || !isRoom(room.name)) {
-			this.page.toast('Files go to a room. To one person they cannot be sent yet.');
-			return;
-		}
-		for (const file of files) {
-			this.list.push({ key: `u${++this.#serial}`, room, file, name: file.name || 'file', sent: 0, state: 'waiting' });
-		}
+		if (!room || room.isPrivate) return this.page.toast('Files go to a room. To one person they cannot be sent yet.');
+		for (const file of files) this.list.push({ key: `u${++serial}`, room, file, sent: 0, state: 'waiting' });
 		this.#next();
 	}
 
@@ -55,28 +49,25 @@ export class Uploads {
 	}
 
 	#send(upload) {
-		const { chat } = this;
-		const request = new XMLHttpRequest();
-		const ended = (error) => {
-			if (!this.list.includes(upload)) return;
-			if (error) Object.assign(upload, { state: 'failed', error, sent: 0 });
-			else this.list = this.list.filter((other) => other !== upload);
+		const { room, file } = upload;
+		const request = new XMLHttpRequest(); // fetch tells nothing of how far it has got
+		const failed = (error) => {
+			Object.assign(upload, { state: 'failed', error });
 			this.#next();
 		};
-		const room = encodeURIComponent(upload.room.name.slice(1));
-		request.open('PUT', `/rooms/${room}/files/${encodeURIComponent(upload.name)}`);
-		request.setRequestHeader('Authorization', basic(chat.nick, chat.password));
+		request.open('PUT', `/rooms/${encodeURIComponent(room.name.slice(1))}/files/${encodeURIComponent(file.name)}`);
+		request.setRequestHeader('Authorization', basic(this.chat));
 		request.setRequestHeader('Content-Type', 'application/octet-stream');
 		request.upload.onprogress = ({ loaded }) => {
 			upload.sent = loaded;
 			this.page.changed();
 		};
 		request.onload = () => {
-			const isKept = request.status >= 200 && request.status < 300;
-			ended(isKept ? '' : request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
+			if (request.status < 300) this.cancel(upload);
+			else failed(request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
 		};
-		request.onerror = () => ended('It did not arrive: the connection broke, or the file cannot be read.');
+		request.onerror = () => failed('It did not arrive: the connection broke, or the file cannot be read.');
 		Object.assign(upload, { state: 'going', sent: 0, request });
-		request.send(upload.file);
+		request.send(file);
 	}
 }

@@ -52,7 +52,6 @@ export class Room {
 		this.atStart = false;
 		this.atEnd = true;
 		this.tail = [];
-		this.below = 0; // arrived while the window was closed
 	}
 
 	/** Notes what an event tells about others, and whether it is shown itself. */
@@ -76,7 +75,6 @@ export class Room {
 		if (this.items.length >= ITEMS_MAX && !this.isPrivate) this.atEnd = false;
 		if (!this.atEnd) {
 			this.#note(event);
-			this.below += COUNTED.has(event.verb) ? 1 : 0;
 			return true;
 		}
 		if (event.id) this.hi = event.id;
@@ -89,16 +87,21 @@ export class Room {
 	#presence(event) {
 		const last = this.items.at(-1);
 		if (last?.verb === 'PRESENCE') {
-			const events = [...last.events, event].slice(-100);
+			const events = [...last.events, event].slice(-1000);
 			this.items[this.items.length - 1] = { ...last, events };
 		} else {
 			this.items.push({ ...toItem(event), verb: 'PRESENCE', events: [event] });
 		}
 	}
 
-	/** Something that this page says itself: an answer to a command, a hole in the log. */
-	notice(verb, text, time) {
-		if (this.atEnd) this.items.push(toItem({ verb, text, time, id: null, nick: '' }));
+	/** Something that nobody has said: a hole in the log, a word from the server. */
+	notice(text) {
+		if (this.atEnd) this.items.push(toItem({ verb: 'NOTE', text, time: null, id: null }));
+	}
+
+	/** What this tab has kept of a private conversation. */
+	restore(items) {
+		this.items = items.map(toItem);
 	}
 
 	/** A page of history before `lo`, as it was asked for. */
@@ -121,7 +124,6 @@ export class Room {
 		this.hi = Math.max(this.hi, this.lastId);
 		this.atEnd = true;
 		this.tail = [];
-		this.below = 0;
 	}
 
 	/** The window moves to a place in the log: `events` reach from the first to the last id around it. */

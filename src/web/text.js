@@ -101,11 +101,11 @@ export function size(bytes) {
 	return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-/** One of twelve hues for a name, the same on every page. */
+/** One of twelve hues for a name, in degrees, the same on every page. */
 export function hue(name) {
 	let hash = 7;
 	for (const character of name.normalize('NFC').toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
-	return (hash ^ (hash >>> 9)) % 12;
+	return ((hash ^ (hash >>> 9)) >>> 0) % 12 * 30 + 10;
 }
 
 /** What stands in a name's avatar: its first letter, or two. */

@@ -28,7 +28,7 @@ test('hostile text is shown as text, everywhere', async (t) => {
 	await until(() => page.locator('#topic').textContent(), HOSTILE.at(-1));
 	bob.say('UPLOAD <img src=x onerror=alert(1)>.png 3');
 	bob.child.stdin.write('abc');
-	await page.getByRole('link', { name: '<img src=x onerror=alert(1)>.png' }).waitFor();
+	await page.getByRole('link', { name: '<img src=x onerror=alert(1)>.png', exact: true }).waitFor();
 	bob.say(`TELL ann ${HOSTILE[0]}`);
 	await page.locator('#people').getByRole('link', { name: 'bob' }).click();
 	await message(page, HOSTILE[0]).waitFor();

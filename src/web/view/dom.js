@@ -1,6 +1,8 @@
 // Elements from values. Text goes in as text nodes only, so nothing that anybody said can become markup.
 
-/** `el('a.link', {href}, 'text', child)`; a property that is `on…` is a listener, `aria-…` and `data-…` attributes. */
+import { hue, initials } from '../text.js';
+
+/** `el('a.link', {href}, 'text', child)`: `on…` is a listener, `aria-…` and `data-…` are attributes, `hue` colours. */
 export function el(tag, props = {}, ...children) {
 	const [name, ...classes] = tag.split('.');
 	const element = document.createElement(name);
@@ -8,12 +10,16 @@ export function el(tag, props = {}, ...children) {
 	for (const [key, value] of Object.entries(props)) {
 		if (value === undefined || value === null || value === false) continue;
 		if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
-		else if (/^(aria|data)-|^(role|for|colspan)$/.test(key)) element.setAttribute(key, value);
+		else if (key === 'hue') element.style.setProperty('--h', hue(value));
+		else if (/^(aria|data)-|^role$/.test(key)) element.setAttribute(key, value);
 		else element[key] = value;
 	}
-	element.append(...children.filter((child) => child !== null && child !== undefined && child !== false));
+	element.append(...children.filter((child) => child || child === 0));
 	return element;
 }
+
+/** A name's letters in its colour; a screen reader gets the name itself, beside it. */
+export const avatar = (nick, size = '') => el(`span.avatar${size}`, { hue: nick, 'aria-hidden': 'true' }, initials(nick));
 
 const SVG = 'http://www.w3.org/2000/svg';
 

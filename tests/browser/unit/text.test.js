@@ -44,6 +44,7 @@ test('sizes as people read them', () => {
 
 test('a name looks the same everywhere', () => {
 	assert.equal(hue('Ann'), hue('ann'));
+	for (let i = 0; i < 1000; i++) assert.ok(hue(`user${i}`) >= 0 && hue(`user${i}`) < 360);
 	assert.deepEqual(['ann', 'mika.k', 'x_9'].map(initials), ['A', 'MK', 'X']);
 });
 
