@@ -4,10 +4,10 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::Error;
+use super::{Error, Security};
 use crate::protocol::PORT;
 
-/// `HOST` or `HOST:PORT`; without a port, 5002. An IPv6 address stands in brackets when a port follows.
+/// `HOST` or `HOST:PORT`; without a port, 5002. With `tls://` before it, TLS or nothing; with `tcp://`, no TLS. An IPv6 address stands in brackets when a port follows.
 ///
 /// ```
 /// use plainchat::client::Address;
@@ -19,12 +19,18 @@ use crate::protocol::PORT;
 pub struct Address {
     host: String,
     port: u16,
+    security: Security,
 }
 
 impl Address {
     /// A name, an IPv4 address, or an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// Whether TLS is wanted.
+    pub fn security(&self) -> Security {
+        self.security
     }
 
     /// The TCP port.
@@ -38,6 +44,11 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let bad = || Error::Address(text.to_owned());
+        let (security, text) = match text.split_once("://") {
+            Some(("tls", place)) => (Security::Tls, place),
+            Some(("tcp", place)) => (Security::Plain, place),
+            _ => (Security::Auto, text),
+        };
         let (host, port) = match text.strip_prefix('[') {
             Some(rest) => {
                 let (host, after) = rest.split_once(']').ok_or_else(bad)?;
@@ -69,6 +80,7 @@ impl FromStr for Address {
         Ok(Self {
             host: host.to_owned(),
             port,
+            security,
         })
     }
 }
@@ -81,6 +93,11 @@ fn is_ipv6(host: &str) -> bool {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.security {
+            Security::Auto => "",
+            Security::Tls => "tls://",
+            Security::Plain => "tcp://",
+        })?;
         match self.host.contains(':') {
             true => write!(f, "[{}]:{}", self.host, self.port),
             false => write!(f, "{}:{}", self.host, self.port),
@@ -105,6 +122,8 @@ mod tests {
         check("::1", Some("[::1]:5002"));
         check("[::1]", Some("[::1]:5002"));
         check("[::1]:7000", Some("[::1]:7000"));
+        check("tls://[::1]:7000", Some("tls://[::1]:7000"));
+        check("tcp://host", Some("tcp://host:5002"));
         check("fe80::1%eth0", Some("[fe80::1%eth0]:5002"));
     }
 
@@ -125,6 +144,9 @@ mod tests {
             "[host]:1",
             "a b",
             "http://host/",
+            "http://host",
+            "tls://",
+            "tls://tcp://host",
         ] {
             check(bad, None);
         }

@@ -17,6 +17,7 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt
 use memchr::memchr;
 use rustix::net::sockopt;
 
+use super::tls::{self, Secured};
 use super::{Address, Error};
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::{Event, ServerLine};
@@ -54,12 +55,32 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
         match TcpStream::connect(found).or(late).await {
             Ok(stream) => {
                 prepare(&stream).map_err(failed)?;
-                return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
+                if !tls::is_tried(address, found.ip()) {
+                    return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
+                }
+                match secure(stream, address).await? {
+                    Secured::Done(sender, receiver) => return Ok((sender, receiver)),
+                    Secured::NotSpoken => {
+                        let stream = TcpStream::connect(found).await.map_err(failed)?;
+                        prepare(&stream).map_err(failed)?;
+                        return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
+                    }
+                }
             }
             Err(error) => last = error,
         }
     }
     Err(failed(last))
+}
+
+async fn secure(stream: TcpStream, address: &Address) -> Result<Secured, Error> {
+    let late = async {
+        async_io::Timer::after(CONNECT_WITHIN).await;
+        let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS");
+        let address = address.clone();
+        Err(Error::Connect { address, source })
+    };
+    tls::secure(stream, address).or(late).await
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

@@ -21,6 +21,16 @@ pub enum Error {
         /// What the last try came to.
         source: io::Error,
     },
+    /// The server's certificate is another than it was, and no authority vouches for it: it was made anew, or
+    /// somebody is in between.
+    Untrusted {
+        /// Where.
+        address: Address,
+        /// The SHA-256 of what it shows now.
+        fingerprint: String,
+        /// Where the line stands that says what it was.
+        file: Option<std::path::PathBuf>,
+    },
     /// The connection broke, or ended in the middle of something.
     Lost(io::Error),
     /// The server ended the connection and said why.
@@ -70,6 +80,24 @@ impl fmt::Display for Error {
             Self::Address(text) => write!(f, "{text:?} is no address: write HOST or HOST:PORT"),
             Self::Connect { address, source } => {
                 write!(f, "cannot connect to {address}: {}", plainly(source))
+            }
+            Self::Untrusted {
+                address,
+                fingerprint,
+                file,
+            } => {
+                let file = file
+                    .as_deref()
+                    .unwrap_or(std::path::Path::new("known_hosts"));
+                write!(
+                    f,
+                    "THE CERTIFICATE OF {address} IS NOT THE ONE THAT IT HAD: somebody may be in between. \
+                     Nothing was sent. Ask whoever runs the server for its SHA-256; if that is \
+                     {fingerprint}, take the line of {}:{} out of {}",
+                    address.host(),
+                    address.port(),
+                    file.display()
+                )
             }
             Self::Lost(source) => write!(f, "the connection was lost: {}", plainly(source)),
             Self::Closed { text, .. } => write!(f, "the server closed the connection: {text}"),

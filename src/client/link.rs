@@ -695,6 +695,7 @@ fn is_final(why: &Error) -> bool {
             code,
             Some(Code::Banned | Code::Kicked | Code::NotAllowed | Code::NeedPassword)
         ),
+        Error::Untrusted { .. } => true,
         _ => false,
     }
 }

@@ -36,6 +36,7 @@ mod connection;
 mod error;
 pub mod link;
 mod nick;
+mod tls;
 mod transfer;
 mod update;
 
@@ -47,6 +48,7 @@ pub use error::Error;
 pub(crate) use error::plainly;
 pub use link::Wants;
 pub use nick::{login, nicks};
+pub use tls::Security;
 pub use transfer::{Download, Hashed, Stored};
 pub use update::{Ticket, Update};
 

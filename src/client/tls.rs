@@ -1,0 +1,294 @@
+//! TLS for a client, and whom it trusts: whoever the system's authorities vouch for, otherwise whoever was
+//! there the first time, as `ssh` does.
+
+use std::fmt::{self, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use async_net::TcpStream;
+use etcetera::BaseStrategy;
+use futures_lite::io::split;
+use futures_rustls::TlsConnector;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore,
+    SignatureScheme,
+};
+use sha2::{Digest, Sha256};
+
+use super::{Address, Error, Receiver, Sender};
+
+/// Whether what passes can be read on the way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// TLS where the server has it; without it on this machine, and where the server was never seen to have it.
+    #[default]
+    Auto,
+    /// TLS or nothing.
+    Tls,
+    /// None.
+    Plain,
+}
+
+/// The certificates that were met before: lines of an address and a SHA-256 in a file of the platform's folder
+/// for such (`~/.local/state/chatc/known_hosts`).
+#[derive(Clone, Debug)]
+struct KnownHosts(Option<PathBuf>);
+
+/// What a first try at TLS came to.
+pub(super) enum Secured {
+    Done(Sender, Receiver),
+    /// The server speaks none, and need not.
+    NotSpoken,
+}
+
+/// Agrees on TLS with the server at `address`, on a connection that is new.
+///
+/// # Errors
+/// [`Error::Untrusted`] when its certificate is not the one that it had; [`Error::Connect`].
+pub(super) async fn secure(stream: TcpStream, address: &Address) -> Result<Secured, Error> {
+    let failed = |source| Error::Connect {
+        address: address.clone(),
+        source,
+    };
+    let known_hosts = KnownHosts::find();
+    let key = format!("{}:{}", address.host(), address.port());
+    let load = {
+        let (known_hosts, key) = (known_hosts.clone(), key.clone());
+        smol::unblock(move || io::Result::Ok((known_hosts.get(&key)?, system_roots())))
+    };
+    let (known, roots) = load.await.map_err(failed)?;
+    let was_known = known.is_some();
+    let trust = Arc::new(Trust::new(known, roots));
+    let name = ServerName::try_from(
+        address
+            .host()
+            .split('%')
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    );
+    let name = name.map_err(|_| {
+        failed(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "that is no host's name",
+        ))
+    })?;
+    let config = ClientConfig::builder_with_provider(trust.provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|e| failed(io::Error::other(e)))?
+        .dangerous() // what rustls calls it when one looks at certificates oneself
+        .with_custom_certificate_verifier(trust.clone())
+        .with_no_client_auth();
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = match connector.connect(name, stream).await {
+        Ok(stream) => stream,
+        Err(e) => {
+            if let Some(Met::Other(fingerprint)) = trust.met() {
+                return Err(Error::Untrusted {
+                    address: address.clone(),
+                    fingerprint,
+                    file: known_hosts.0,
+                });
+            }
+            if is_not_spoken(&e) && !was_known && address.security() == Security::Auto {
+                return Ok(Secured::NotSpoken);
+            }
+            return Err(failed(e));
+        }
+    };
+    if let Some(Met::First(fingerprint)) = trust.met() {
+        let remembered = smol::unblock(move || known_hosts.add(&key, &fingerprint));
+        remembered.await.map_err(failed)?;
+    }
+    let (reader, writer) = split(stream);
+    Ok(Secured::Done(Sender::new(writer), Receiver::new(reader)))
+}
+
+/// Whether TLS is tried at all: on this machine there is nobody on the way.
+pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
+    match address.security() {
+        Security::Auto => !ip.is_loopback(),
+        Security::Tls => true,
+        Security::Plain => false,
+    }
+}
+
+/// Whether the other side has answered with something else than TLS, or with the alert that it speaks none.
+fn is_not_spoken(e: &io::Error) -> bool {
+    use rustls::Error::{AlertReceived, InvalidMessage};
+    let cause = e
+        .get_ref()
+        .and_then(|cause| cause.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(InvalidMessage(_) | AlertReceived(AlertDescription::HandshakeFailure)) => true,
+        Some(_) => false,
+        None => matches!(
+            e.kind(),
+            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
+        ),
+    }
+}
+
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    // Those that cannot be read vouch for nobody.
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+impl KnownHosts {
+    fn find() -> Self {
+        let base = etcetera::choose_base_strategy().ok();
+        let state = base.map(|base| base.state_dir().unwrap_or_else(|| base.data_dir()));
+        Self(state.map(|state| state.join("chatc").join("known_hosts")))
+    }
+
+    fn get(&self, key: &str) -> io::Result<Option<String>> {
+        let Some(path) = &self.0 else {
+            return Ok(None);
+        };
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        let found = lines.find(|(known, _)| *known == key);
+        Ok(found.map(|(_, fingerprint)| fingerprint.trim().to_owned()))
+    }
+
+    fn add(&self, key: &str, fingerprint: &str) -> io::Result<()> {
+        let Some(path) = &self.0 else {
+            return Ok(()); // nowhere to remember it: each time is the first
+        };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)?;
+        file.write_all(format!("{key} {fingerprint}\n").as_bytes())
+    }
+}
+
+/// Whose certificate was met, where no authority vouches for it.
+#[derive(Clone, Debug)]
+enum Met {
+    /// Nobody's who was met before.
+    First(String),
+    /// The one that was known.
+    Same,
+    /// Another than the one that was known.
+    Other(String),
+}
+
+/// Looks at the server's certificate.
+struct Trust {
+    known: Option<String>,
+    /// None where the system has no authorities.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+    met: Mutex<Option<Met>>,
+}
+
+impl fmt::Debug for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trust")
+            .field("known", &self.known)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Trust {
+    fn new(known: Option<String>, roots: RootCertStore) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let authorities =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone());
+        Self {
+            known,
+            authorities: authorities.build().ok(),
+            provider,
+            met: Mutex::new(None),
+        }
+    }
+
+    fn met(&self) -> Option<Met> {
+        self.met.lock().ok().and_then(|met| met.clone())
+    }
+}
+
+impl ServerCertVerifier for Trust {
+    fn verify_server_cert(
+        &self,
+        cert: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let vouched = self.authorities.as_ref().map(|authorities| {
+            authorities.verify_server_cert(cert, intermediates, name, ocsp, now)
+        });
+        if let Some(Ok(vouched)) = vouched {
+            return Ok(vouched);
+        }
+        let fingerprint = fingerprint(cert);
+        let met = match &self.known {
+            None => Met::First(fingerprint),
+            Some(known) if *known == fingerprint => Met::Same,
+            Some(_) => Met::Other(fingerprint),
+        };
+        let is_good = !matches!(met, Met::Other(_));
+        if let Ok(mut known) = self.met.lock() {
+            *known = Some(met);
+        }
+        match is_good {
+            true => Ok(ServerCertVerified::assertion()),
+            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, cert, signed, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, cert, signed, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
+/// As `openssl x509 -fingerprint -sha256` and `chatd` write it.
+fn fingerprint(cert: &CertificateDer<'_>) -> String {
+    let mut text = String::new();
+    for (n, byte) in Sha256::digest(cert).iter().enumerate() {
+        let mark = if n == 0 { "" } else { ":" };
+        let _ = write!(text, "{mark}{byte:02X}");
+    }
+    text
+}
