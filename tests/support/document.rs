@@ -17,11 +17,13 @@ pub struct Section {
 pub struct Document {
     pub sections: Vec<Section>,
     pub transcripts: Vec<Transcript>,
+    /// The console blocks: where each begins, and its lines.
+    pub consoles: Vec<(usize, String)>,
 }
 
 /// The labels that a fenced block may have; any other is a mistake, since a block with a misspelt label
 /// would be a transcript that nobody plays.
-const LABELS: &[&str] = &["chat", "abnf", "sh", "text"];
+const LABELS: &[&str] = &["chat", "console", "abnf", "sh", "text"];
 
 /// The project's top folder.
 pub fn root() -> PathBuf {
@@ -46,6 +48,7 @@ impl Document {
         let mut document = Self {
             sections: Vec::new(),
             transcripts: Vec::new(),
+            consoles: Vec::new(),
         };
         let mut fence: Option<(&str, usize, Vec<&str>)> = None;
         let mut of_section = 0;
@@ -55,6 +58,8 @@ impl Document {
                 if line.trim_end() != "```" {
                     lines.push(line);
                     fence = Some((label, first, lines));
+                } else if label == "console" {
+                    document.consoles.push((first, lines.join("\n")));
                 } else if label == "chat" {
                     of_section += 1;
                     let section = document.sections.last();

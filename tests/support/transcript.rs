@@ -115,7 +115,7 @@ impl Kind {
 
 impl Pattern {
     /// Reads a line; `<` that begins no placeholder stands for itself.
-    fn parse(line: &str) -> Self {
+    pub fn parse(line: &str) -> Self {
         let mut pieces = Vec::new();
         let mut plain = String::new();
         let mut rest = line;

@@ -1,0 +1,90 @@
+//! The console blocks of `protocol.md`: what is typed there is typed here, into a shell in an empty folder
+//! beside a new server, and must come to what stands there.
+
+mod support;
+
+use std::process::Command;
+
+use support::document;
+use support::server::Chatd;
+use support::transcript::{Captured, Pattern};
+
+/// Where the document's server is; each block's own takes its place.
+const DOCUMENTED: &str = "localhost:5002";
+
+/// What is typed and what must come of it.
+struct Typed<'a> {
+    line: usize,
+    command: &'a str,
+    output: Vec<&'a str>,
+}
+
+fn read(first: usize, block: &str) -> Vec<Typed<'_>> {
+    let mut all: Vec<Typed<'_>> = Vec::new();
+    for (n, text) in block.lines().enumerate() {
+        match (text.strip_prefix("$ "), all.last_mut()) {
+            (Some(command), _) => all.push(Typed {
+                line: first + n,
+                command,
+                output: Vec::new(),
+            }),
+            (None, Some(last)) => last.output.push(text),
+            (None, None) => panic!("protocol.md:{first}: a console block begins with a command"),
+        }
+    }
+    all
+}
+
+/// Types one command; says what came otherwise.
+fn type_in(
+    typed: &Typed<'_>,
+    server: &Chatd,
+    folder: &std::path::Path,
+    captured: &mut Captured,
+) -> Result<(), String> {
+    let command = Pattern::parse(typed.command).fill(captured)?;
+    let there = server.address.to_string();
+    let output = Command::new("bash")
+        .args(["-c", &command.replace(DOCUMENTED, &there)])
+        .current_dir(folder)
+        // Settings of whoever runs this must not matter; and no progress, as on a terminal.
+        .env("CURL_HOME", folder.parent().unwrap_or(folder))
+        .output()
+        .map_err(|e| format!("no bash: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout).replace(&there, DOCUMENTED);
+    let lines: Vec<&str> = text.lines().collect();
+    let fits = lines.len() == typed.output.len()
+        && lines
+            .iter()
+            .zip(&typed.output)
+            .all(|(line, pattern)| Pattern::parse(pattern).matches(line, captured));
+    match fits {
+        true => Ok(()),
+        false => Err(format!(
+            "wanted\n  {}\ngot\n  {}\nand {}",
+            typed.output.join("\n  "),
+            lines.join("\n  "),
+            String::from_utf8_lossy(&output.stderr),
+        )),
+    }
+}
+
+#[test]
+fn every_console_block_does_what_it_shows() {
+    let document = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
+    assert!(document.consoles.len() >= 5);
+    for (first, block) in &document.consoles {
+        let server = Chatd::start();
+        let outer = tempfile::tempdir().unwrap();
+        std::fs::write(outer.path().join(".curlrc"), "silent\nmax-time = 20\n").unwrap();
+        let folder = outer.path().join("empty");
+        std::fs::create_dir(&folder).unwrap();
+        let mut captured = Captured::new();
+        for typed in read(*first, block) {
+            let result = type_in(&typed, &server, &folder, &mut captured);
+            result.unwrap_or_else(|why| {
+                panic!("protocol.md:{}: $ {}\n{why}", typed.line, typed.command)
+            });
+        }
+    }
+}
