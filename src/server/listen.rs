@@ -1,11 +1,12 @@
 //! Sockets that wait for clients, and how a person reaches them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use rustix::net::{
-    AddressFamily, SocketFlags, SocketType, bind as bind_socket, listen, socket_with, sockopt,
+    AddressFamily, SocketFlags, SocketType, acceptfrom_with, bind as bind_socket, listen,
+    socket_with, sockopt,
 };
 
 /// Connections that the system holds until they are accepted. It lowers this to its own most
@@ -48,6 +49,17 @@ pub fn open(socket: &TcpListener) -> io::Result<()> {
     sockopt::set_tcp_nodelay(socket, true)?;
     listen(socket, BACKLOG)?;
     Ok(())
+}
+
+/// Takes in a client that waits at `socket`, which is not to block, and neither does what comes of it.
+///
+/// # Errors
+/// `WouldBlock` when nobody waits; or the system's.
+pub fn accept(socket: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
+    let (client, peer) = acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+    let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+    let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
+    Ok((TcpStream::from(client), peer.ip()))
 }
 
 /// Where a socket listens: one address, or all of both families.

@@ -40,7 +40,7 @@ use crate::protocol::{EventId, Time};
 use crate::roster::Roster;
 use crate::roster::buckets::{Buckets, MemoryBuckets};
 use crate::roster::sqlite::SqliteBuckets;
-use crate::transport::{Carrier, Stream};
+use crate::transport::{Carrier, Sockets, Stream};
 use certificate::{Certificate, Source};
 use connection::Connection;
 use transfer::SharedLive;
@@ -118,6 +118,7 @@ struct Server {
     clock: Clock,
     /// An operator stops the server.
     stopping: Event,
+    sockets: Arc<Sockets>,
     executor: Arc<Executor<'static>>,
     /// The names by which browsers may call this server.
     names: http::Names,
@@ -233,6 +234,8 @@ pub fn run(
         }
         false => None,
     };
+    let sockets = Sockets::new().map_err(|e| Error::System("watch sockets", e))?;
+    let sockets = Arc::new(sockets);
     let server = Arc::new(Server {
         world: Mutex::new(world),
         names,
@@ -244,6 +247,7 @@ pub fn run(
         live: Mutex::default(),
         clock,
         stopping: Event::new(),
+        sockets: sockets.clone(),
         executor: executor.clone(),
     });
     let _ = publisher.set(Arc::downgrade(&server));
@@ -269,6 +273,7 @@ pub fn run(
         let timing = executor.spawn(world::keep_time(server.clone()));
         let trimming = executor.spawn(trim(server.clone()));
         let pulse = executor.spawn(world::pulse(server.clone()));
+        let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
@@ -276,12 +281,14 @@ pub fn run(
         service::notify("READY=1");
         let asked = server.stopping.listen();
         let mut first = next_signal(&executor, signals);
-        let by_signal = async { Some((&mut first).await) };
+        let by_signal = async { Ok(Some((&mut first).await)) };
         let by_operator = async {
             asked.await;
-            None
+            Ok(None)
         };
-        let again = match future::or(by_signal, by_operator).await {
+        let by_failure = async { Err(Error::System("watch sockets", watching.await)) };
+        let stopped = future::or(future::or(by_signal, by_operator), by_failure).await?;
+        let again = match stopped {
             Some(signals) => next_signal(&executor, signals),
             None => first, // after an operator the first signal is the second word
         };
@@ -386,8 +393,8 @@ async fn stop(server: &Arc<Server>) {
 
 async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speaks) {
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => welcome(&server, stream, peer.ip(), speaks),
+        match listener.read_with(listen::accept).await {
+            Ok((stream, peer)) => welcome(&server, stream, peer, speaks),
             Err(e) => {
                 // Out of files, most likely: what is there goes on, and some will end.
                 warn!("cannot accept a connection: {e}");
@@ -397,12 +404,12 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speak
     }
 }
 
-fn welcome(server: &Arc<Server>, socket: Async<TcpStream>, peer: IpAddr, speaks: Speaks) {
+fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks) {
     let connections = server.world().chat.connections();
     if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
         return;
     }
-    let Ok(local) = socket.get_ref().local_addr() else {
+    let (Ok(local), Ok(socket)) = (stream.local_addr(), server.sockets.add(stream)) else {
         return; // it has gone already
     };
     // A socket of both families, as a service manager opens, tells IPv4 addresses as IPv6.

@@ -10,13 +10,12 @@ use std::net::TcpStream;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
-use async_io::Async;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use smol::unblock;
 
 use super::elsewhere::Elsewhere;
-use crate::transport::Carrier;
+use crate::transport::{Carrier, Socket};
 
 /// How many bytes of a file are in memory at once where they are copied; larger pieces are no faster.
 const PIECE_BYTES: u64 = 256 << 10;
@@ -58,7 +57,7 @@ pub(super) async fn send(
 
 /// The same into a plain socket, without a copy: 4 GiB cost half the time of copies of 256 KiB.
 pub(super) async fn send_plain(
-    socket: &Async<TcpStream>,
+    socket: &Socket,
     mut file: Elsewhere<File>,
     mut offset: u64,
     length: u64,

@@ -8,20 +8,19 @@
 pub mod frame;
 pub mod pipe;
 pub mod sniff;
+mod socket;
 pub mod stream;
 mod tls;
 mod websocket;
 
 use std::future::poll_fn;
 use std::io;
-use std::net::TcpStream;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use async_io::Async;
-
 use crate::protocol::Code;
 use pipe::PipeEnd;
+pub use socket::{Socket, Sockets};
 pub use stream::Stream;
 pub use tls::Tls;
 pub use websocket::WebSocket;
@@ -75,7 +74,7 @@ pub struct Wrong {
 
 impl Carrier {
     /// The socket, if bytes go through it as they are: so that the system can send a file by itself.
-    pub fn plain_socket(&self) -> Option<&Async<TcpStream>> {
+    pub fn plain_socket(&self) -> Option<&Socket> {
         match self {
             Self::Stream(Stream::Tcp(socket)) => Some(socket),
             _ => None,

@@ -1,20 +1,19 @@
 //! A stream of bytes to a client: a socket, or one under TLS.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use async_io::Async;
 use futures_lite::{AsyncRead, AsyncWrite};
 
-use super::{Tls, retry};
+use super::{Socket, Tls, retry};
 
 /// Bytes both ways. As with [`super::Carrier`], nothing here waits but what is called `poll`.
 #[derive(Debug)]
 pub enum Stream {
     /// A plain socket.
-    Tcp(Async<TcpStream>),
+    Tcp(Socket),
     /// One under TLS.
     Tls(Box<Tls>),
 }
@@ -100,7 +99,7 @@ impl Stream {
         self.socket().poll_writable(cx)
     }
 
-    fn socket(&self) -> &Async<TcpStream> {
+    fn socket(&self) -> &Socket {
         match self {
             Self::Tcp(socket) => socket,
             Self::Tls(tls) => tls.socket(),

@@ -2,21 +2,20 @@
 
 use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::Shutdown;
 use std::sync::Arc;
 
-use async_io::Async;
+use super::stream::Chained;
 use rustls::{ServerConfig, ServerConnection};
 
-use super::retry;
-use super::stream::Chained;
+use super::{Socket, retry};
 
 /// How much is encrypted ahead of the socket: one record's worth.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
 /// A socket and the cipher around it.
 pub struct Tls {
-    socket: Async<TcpStream>,
+    socket: Socket,
     /// Read before it was known to be TLS; empty, and without memory, soon.
     first: Vec<u8>,
     cipher: ServerConnection,
@@ -38,7 +37,7 @@ impl Tls {
     /// # Errors
     /// What rustls has against the configuration.
     pub fn new(
-        socket: Async<TcpStream>,
+        socket: Socket,
         first: Vec<u8>,
         config: Arc<ServerConfig>,
     ) -> Result<Self, rustls::Error> {
@@ -57,7 +56,7 @@ impl Tls {
         self.cipher.is_handshaking()
     }
 
-    pub(super) fn socket(&self) -> &Async<TcpStream> {
+    pub(super) fn socket(&self) -> &Socket {
         &self.socket
     }
 
