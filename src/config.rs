@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::protocol::{Nick, RoomName};
-use crate::roster::{BANS_MAX, Roster, Secret};
+use crate::roster::{BANS_MAX, Rights, Roster, Secret};
 
 /// Everything that `chatd` is started with.
 #[derive(Clone, Debug)]
@@ -253,6 +253,12 @@ impl Limits {
                 BANS_MAX.to_string(),
                 "",
                 "all are looked at whenever somebody comes",
+            ),
+            row(
+                "nicks asked into one room",
+                Rights::NAMES_MAX.to_string(),
+                "",
+                "a whole school's staff; all are read when one is changed",
             ),
             row(
                 "rooms",

@@ -8,6 +8,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
 use support::run::{Cut, play};
 use support::server::Chatd;
@@ -61,6 +63,14 @@ fn accounts_and_bans_outlive_the_server_and_no_password_is_on_disk() {
 alice< OK NICK Alice #lobby <id>
 alice> REGISTER correct horse battery
 alice< OK REGISTER Alice
+alice> JOIN #plan
+alice< OK JOIN #plan 0
+alice> MODE invite
+alice< OK MODE #plan invite
+alice> JOIN #open
+alice< OK JOIN #open 0
+alice> MSG this room is mine
+alice< OK MSG <id> <time>
 alice> BAN bob 1h enough
 alice< OK BAN bob
 alice> BAN carol
@@ -97,8 +107,14 @@ x> NICK bob
 x< ERR NICK banned <text>
 x> NICK dan
 x< OK NICK dan #lobby <id>
+x> JOIN #plan
+x< ERR JOIN not-allowed <text>
 alice> NICK alice correct horse battery
 alice< OK NICK alice #lobby <id>
+alice> JOIN #plan
+alice< OK JOIN #plan 0
+alice> MODE #open invite
+alice< OK MODE #open invite
 alice> BANS
 alice< BAN bob <time> Alice enough
 alice< OK BANS 1",
@@ -164,4 +180,124 @@ alice< OK KICK bob",
     let mut rest = Vec::new();
     let _ = bob.read_to_end(&mut rest); // a reset is an end too
     assert!(!rest.windows(9).any(|bytes| bytes == b"OK UPLOAD"));
+}
+
+/// What comes back for one request; without an end where the answer goes on.
+fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
+    let mut stream = from([127, 0, 0, 1], chatd.address);
+    let user = match user {
+        "" => String::new(),
+        user => format!("Authorization: Basic {}\r\n", STANDARD.encode(user)),
+    };
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{user}Content-Length: {length}\r\n\r\n{body}",
+        chatd.address
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = Vec::new();
+    let mut piece = [0; 4096];
+    // A stream that goes on is broken off at its first words.
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        answer.extend_from_slice(&piece[..count]);
+        if request.contains("follow") && answer.windows(9).any(|bytes| bytes == b"treasure\n") {
+            break;
+        }
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// Every address under which a room or its files are to be had: protocol.md, section 3.10, over HTTP.
+#[test]
+fn no_http_address_tells_a_stranger_of_a_closed_room() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = chatd(folder.path());
+    talk(
+        &chatd,
+        "ann> NICK ann
+ann< OK NICK ann #lobby <id>
+ann> REGISTER my secret
+ann< OK REGISTER ann
+ann> JOIN #vault
+ann< OK JOIN #vault 0
+ann> MSG the treasure
+ann< OK MSG 1 <time>
+ann> UPLOAD map.txt 6
+ann> bytes \"buried\"
+ann< OK UPLOAD 2 6 <sha256>
+ann> MODE invite
+ann< OK MODE #vault invite
+eve> NICK eve
+eve< OK NICK eve #lobby <id>
+eve> REGISTER her secret
+eve< OK REGISTER eve",
+    );
+    let routes = [
+        ("GET /rooms", "", "vault"),
+        ("GET /rooms/vault", "", "treasure"),
+        ("GET /rooms/vault?q=treasure", "", "treasure"),
+        ("GET /rooms/vault?after=0&follow", "", "treasure"),
+        ("GET /rooms/vault/files", "", "map.txt"),
+        ("POST /rooms/vault", "hello", "OK "),
+        ("PUT /rooms/vault/files/a.txt", "x", "OK UPLOAD"),
+        ("GET /files/2/map.txt", "", "buried"),
+        ("HEAD /files/2/map.txt", "", "200 OK"),
+    ];
+    for (request, body, told) in routes {
+        for stranger in ["", "bob:", "ann:a guess", "eve:her secret"] {
+            let answer = http(&chatd, request, stranger, body);
+            assert!(
+                !answer.contains(told),
+                "{request} by {stranger:?}: {answer}"
+            );
+        }
+        let answer = http(&chatd, request, "ann:my secret", body);
+        assert!(answer.contains(told), "{request} by its maker: {answer}");
+    }
+}
+
+/// The server's own password guards whatever is read or written over HTTP as well.
+#[test]
+fn a_server_with_a_password_tells_nothing_over_http_without_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("password");
+    std::fs::write(&file, "open sesame\n").expect("a file");
+    let flags = ["--password-file", file.to_str().expect("a plain name")];
+    let flags = flags.map(str::to_owned);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
+    let said = http(
+        &chatd,
+        "POST /rooms/ops",
+        "ci:open sesame",
+        "the build is done",
+    );
+    assert!(said.contains("OK "), "{said}");
+    let file = http(
+        &chatd,
+        "PUT /rooms/ops/files/a.txt",
+        "ci:open sesame",
+        "hello",
+    );
+    let number = file
+        .split("OK UPLOAD ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let file = format!("GET /files/{}/a.txt", number.expect("it is kept"));
+    for (request, told) in [
+        ("GET /rooms", "ops"),
+        ("GET /rooms/ops", "the build"),
+        ("GET /rooms/ops/files", "a.txt"),
+        (&file, "hello"),
+    ] {
+        for stranger in ["", "ci:", "ci:open barley"] {
+            let answer = http(&chatd, request, stranger, "");
+            assert!(
+                !answer.contains(told),
+                "{request} by {stranger:?}: {answer}"
+            );
+        }
+        let answer = http(&chatd, request, "anybody:open sesame", "");
+        assert!(answer.contains(told), "{request}: {answer}");
+    }
+    assert!(http(&chatd, "GET /health", "", "").contains("200 OK"));
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Chat, NickId, Now, PeerId, Place};
+use super::closed::Until;
+use super::{Chat, NickId, Now, PeerId, Place, RoomId};
 use crate::protocol::Time;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick};
@@ -13,6 +14,8 @@ use crate::roster::Ban;
 pub enum Order {
     /// End with this last line.
     Close(Code, String),
+    /// Leave a room that is closed to it now, with this line.
+    Leave(RoomId, Until, String),
 }
 
 impl Chat {

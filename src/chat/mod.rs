@@ -6,6 +6,7 @@
 
 pub mod arena;
 pub mod bans;
+pub mod closed;
 pub mod nick;
 pub mod room;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Limits};
 use crate::log::{FileTotals, Outcome, RoomRow};
-use crate::protocol::{Code, Digest, EventId, FileName, Time};
+use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
 use crate::roster::Known;
 use crate::tail::{Seq, Tail};
 
@@ -168,6 +169,8 @@ pub struct Chat {
     known: Known,
     /// What connections are ordered to do by others and have not done yet: hardly ever anything.
     orders: BTreeMap<PeerId, Vec<Order>>,
+    /// Rooms that have been spoken in for the first time, and who made them.
+    made: Vec<(RoomName, String)>,
     /// What operators have done, which the driver writes down.
     acts: Vec<String>,
     /// Why the server stops, if somebody has said so.
@@ -213,6 +216,7 @@ impl Chat {
             nick_ids: HashMap::new(),
             known: Known::default(),
             orders: BTreeMap::new(),
+            made: Vec::new(),
             acts: Vec::new(),
             farewell: None,
             notes: Tail::new(config.limits.told_bytes_max),
@@ -272,7 +276,17 @@ impl Chat {
     }
 
     /// Takes in what the roster holds from before.
-    pub fn restore_roster(&mut self, known: Known) {
+    pub fn restore_roster(&mut self, mut known: Known) {
+        for (name, rights) in std::mem::take(&mut known.rooms) {
+            let id = match self.find_room(&name) {
+                Some(id) => id,
+                None if rights.is_closed => self.insert_room(name),
+                None => continue, // what was said there is no longer kept
+            };
+            if let Some(room) = self.rooms.get_mut(id) {
+                room.rights = Some(Box::new(rights));
+            }
+        }
         self.known = known;
     }
 
@@ -322,6 +336,11 @@ impl Chat {
         let text = body.split_once(' ').map_or("", |(_, text)| text);
         if let (Place::Room(room), Some(id)) = (place, id) {
             let room = self.rooms.get_mut(room)?;
+            if room.last_id.is_none()
+                && let Some(maker) = room.rights.as_ref().and_then(|rights| rights.maker.clone())
+            {
+                self.made.push((RoomName::clone(&room.name), maker));
+            }
             room.last_id = Some(id);
             match &what {
                 What::Msg | What::Me => {}
@@ -497,7 +516,6 @@ impl Chat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::RoomName;
 
     fn woken(chat: &mut Chat) -> Vec<PeerId> {
         let mut woken = Vec::new();

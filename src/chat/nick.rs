@@ -87,8 +87,9 @@ impl Chat {
     }
 
     /// A nick is nobody's own any more.
-    pub fn unregistered(&mut self, nick: &Nick) {
+    pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.known.accounts.remove(&nick.skeleton());
+        self.forget_in_rooms(nick, now);
     }
 
     /// A nick that is held.

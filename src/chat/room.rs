@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId};
 use crate::protocol::{Code, EventId, RoomName};
+use crate::roster::Rights;
 use crate::tail::Tail;
 
 /// A room.
@@ -17,6 +18,8 @@ pub struct Room {
     pub name: Arc<RoomName>,
     /// Empty when there is none.
     pub topic: Box<str>,
+    /// Whose it is and who may come in, where somebody registered made it.
+    pub rights: Option<Box<Rights>>,
     /// The newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
@@ -46,6 +49,7 @@ impl Room {
         Self {
             name: Arc::new(name),
             topic: Box::default(),
+            rights: None,
             last_id: None,
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),
@@ -89,13 +93,26 @@ impl Chat {
         Some((*id, self.rooms.get(*id)?))
     }
 
-    /// The room of that name, made now if there is none.
+    /// All rooms, as they were made.
+    pub(super) fn rooms_in_order(&self) -> impl Iterator<Item = &Room> {
+        self.room_order.keys().filter_map(|id| self.rooms.get(*id))
+    }
+
+    /// The room of that name for `nick` to enter or speak in, made now if there is none.
     ///
     /// # Errors
-    /// `quota` when there are too many rooms.
-    pub fn need_room(&mut self, name: &RoomName) -> Result<RoomId, Refused> {
+    /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it.
+    pub fn need_room(&mut self, name: &RoomName, nick: Option<NickId>) -> Result<RoomId, Refused> {
         if let Some(room) = self.find_room(name) {
-            return Ok(room);
+            return match self.may_read(room, nick) {
+                true => Ok(room),
+                false => Err((
+                    Code::NotAllowed,
+                    format!(
+                        "{name} is for those who are asked in; are you, under a registered nick?"
+                    ),
+                )),
+            };
         }
         if self.rooms.count() >= self.limits().rooms_max {
             return Err((
@@ -103,7 +120,9 @@ impl Chat {
                 "there are too many rooms; choose one of ROOMS".into(),
             ));
         }
-        Ok(self.insert_room(name.clone()))
+        let room = self.insert_room(name.clone());
+        self.note_maker(room, nick);
+        Ok(room)
     }
 
     pub(super) fn insert_room(&mut self, name: RoomName) -> RoomId {
@@ -212,6 +231,7 @@ impl Chat {
         };
         let is_used = room_id == self.lobby
             || room.last_id.is_some()
+            || room.rights.as_ref().is_some_and(|rights| rights.is_closed)
             || room.coming > 0
             || !room.readers.is_empty();
         if !is_used {

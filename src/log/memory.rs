@@ -294,8 +294,13 @@ impl Log for MemoryLog {
         Ok(files.take(count).map(|file| file.record.clone()).collect())
     }
 
-    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error> {
-        Ok(self.state().files.get(&id).map(|file| file.file.clone()))
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
+        let state = self.state();
+        let file = state.files.get(&id);
+        Ok(file.and_then(|file| {
+            let room = state.rooms.get(file.room)?;
+            Some((room.name.clone(), file.file.clone()))
+        }))
     }
 
     fn file_totals(&self) -> Result<FileTotals, Error> {

@@ -179,9 +179,9 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error>;
 
-    /// A file that can be fetched.
+    /// A file that can be fetched, and its room.
     #[allow(clippy::missing_errors_doc)]
-    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error>;
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error>;
 
     /// How many files can be fetched, and their bytes together.
     #[allow(clippy::missing_errors_doc)]
@@ -247,7 +247,7 @@ pub enum Question {
 pub enum Answer {
     Records(Past),
     Span(Span),
-    File(Option<NewFile>),
+    File(Option<(RoomName, NewFile)>),
     Origin(Option<Origin>),
     Reader(Option<u64>),
     Done,

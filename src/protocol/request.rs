@@ -62,6 +62,10 @@ verbs! {
     Stay "STAY" "" "keep sending events after the end of your input",
     Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
     Raw "RAW" "" "back from talker mode to this protocol",
+    Mode "MODE" " [<room>] [open | invite]" "show who may enter a room, or close one that you made",
+    Invite "INVITE" " [<room>] <nick> [keeper]" "ask somebody into a room that you keep, or to keep it with you",
+    Uninvite "UNINVITE" " [<room>] <nick>" "send somebody away from a room that you keep",
+    Invites "INVITES" " [<room>]" "list who is asked into a room",
     Register "REGISTER" " <password or ->" "make your nick your own, or change its password; - gives it up",
     Token "TOKEN" " <label>" "make a token that a bot gives instead of your password",
     Tokens "TOKENS" "" "list your tokens",
@@ -153,6 +157,23 @@ pub enum Request<'a> {
     },
     Shutdown {
         text: Cow<'a, str>,
+    },
+    Mode {
+        room: Option<RoomName>,
+        /// `None` shows it.
+        is_closed: Option<bool>,
+    },
+    Invite {
+        room: Option<RoomName>,
+        nick: Nick,
+        is_keeper: bool,
+    },
+    Uninvite {
+        room: Option<RoomName>,
+        nick: Nick,
+    },
+    Invites {
+        room: Option<RoomName>,
     },
     Msg {
         text: Cow<'a, str>,
@@ -363,6 +384,10 @@ impl<'a> Request<'a> {
             Self::Bans => Verb::Bans,
             Self::Note { .. } => Verb::Note,
             Self::Shutdown { .. } => Verb::Shutdown,
+            Self::Mode { .. } => Verb::Mode,
+            Self::Invite { .. } => Verb::Invite,
+            Self::Uninvite { .. } => Verb::Uninvite,
+            Self::Invites { .. } => Verb::Invites,
             Self::Msg { .. } => Verb::Msg,
             Self::Me { .. } => Verb::Me,
             Self::Tell { .. } => Verb::Tell,
@@ -452,6 +477,36 @@ impl<'a> Fields<'a> {
             Verb::Shutdown => Request::Shutdown {
                 text: self.rest_as_text(),
             },
+            Verb::Mode => {
+                let room = self.room_before_text()?;
+                let is_closed = match self.word() {
+                    None => None,
+                    Some("open") => Some(false),
+                    Some("invite") => Some(true),
+                    Some(_) => return Err(self.bad()),
+                };
+                Request::Mode { room, is_closed }
+            }
+            Verb::Invite => {
+                let room = self.room_before_text()?;
+                let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
+                let is_keeper = match self.word() {
+                    None => false,
+                    Some("keeper") => true,
+                    Some(_) => return Err(self.bad()),
+                };
+                Request::Invite {
+                    room,
+                    nick,
+                    is_keeper,
+                }
+            }
+            Verb::Uninvite => {
+                let room = self.room_before_text()?;
+                let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
+                Request::Uninvite { room, nick }
+            }
+            Verb::Invites => Request::Invites { room: self.room()? },
             Verb::Msg => Request::Msg { text: self.text()? },
             Verb::Me => Request::Me { text: self.text()? },
             Verb::Tell => {
@@ -739,6 +794,31 @@ impl fmt::Display for Request<'_> {
             }
             Self::Unban { whom } => write(&[verb, &whom.to_string()]),
             Self::Note { text } | Self::Shutdown { text } => write(&[verb, text]),
+            Self::Mode { room, is_closed } => {
+                let mode = match is_closed {
+                    None => "",
+                    Some(true) => "invite",
+                    Some(false) => "open",
+                };
+                let fields = [verb, &name(room), mode];
+                let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
+                write(&fields);
+            }
+            Self::Invite {
+                room,
+                nick,
+                is_keeper,
+            } => {
+                let keeper = if *is_keeper { "keeper" } else { "" };
+                let fields = [verb, &name(room), nick.as_str(), keeper];
+                let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
+                write(&fields);
+            }
+            Self::Uninvite { room, nick } => {
+                let fields = [verb, &name(room), nick.as_str()];
+                let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
+                write(&fields);
+            }
             Self::Msg { text } | Self::Me { text } => write(&[verb, text]),
             Self::Tell {
                 to: Target::Room(room),
@@ -774,9 +854,10 @@ impl fmt::Display for Request<'_> {
                 let fields: Vec<String> = [of, count, side].into_iter().flatten().collect();
                 write(&[verb, &fields.join(" ")]);
             }
-            Self::Part { room } | Self::Who { room } | Self::Files { room } => {
-                write(&[verb, &name(room)])
-            }
+            Self::Part { room }
+            | Self::Who { room }
+            | Self::Files { room }
+            | Self::Invites { room } => write(&[verb, &name(room)]),
             Self::Topic {
                 room: Some(room),
                 text,
@@ -835,6 +916,17 @@ mod tests {
         for line in [
             "NICK bob",
             "NICK bob my secret",
+            "MODE",
+            "MODE #ops",
+            "MODE #ops invite",
+            "MODE open",
+            "INVITE bob",
+            "INVITE #ops bob",
+            "INVITE #ops bob keeper",
+            "UNINVITE bob",
+            "UNINVITE #ops bob",
+            "INVITES",
+            "INVITES #ops",
             "PASS my secret",
             "KICK bob",
             "KICK bob enough of that",
@@ -944,6 +1036,13 @@ mod tests {
             "REGISTER ",
             "TOKEN",
             "TOKEN a b",
+            "MODE #ops shut",
+            "MODE #ops open x",
+            "INVITE",
+            "INVITE #ops",
+            "INVITE bob x",
+            "UNINVITE #ops",
+            "UNINVITE bob x",
             "PASS",
             "PASS ",
             "KICK",

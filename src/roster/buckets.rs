@@ -13,6 +13,7 @@ pub enum Bucket {
     Accounts,
     Tokens,
     Bans,
+    Rooms,
 }
 
 impl Bucket {
@@ -22,6 +23,7 @@ impl Bucket {
             Self::Accounts => "accounts",
             Self::Tokens => "tokens",
             Self::Bans => "bans",
+            Self::Rooms => "rooms",
         }
     }
 }

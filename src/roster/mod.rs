@@ -1,4 +1,4 @@
-//! Who belongs and who does not: accounts and their tokens, bans. Kept on disk or in memory, as a server keeps its log.
+//! Who belongs and who does not: accounts and their tokens, bans, closed rooms. Kept on disk or in memory, as a server keeps its log.
 //!
 //! [`Buckets`] is the seam: named values under keys, which is all that a database, a map in memory and the
 //! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Known`] is the part that
@@ -8,11 +8,12 @@
 pub mod buckets;
 pub mod guesses;
 mod password;
+mod rights;
 pub mod sqlite;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -21,10 +22,11 @@ use tracing::error;
 
 use crate::log::Error;
 use crate::protocol::whom::Whom;
-use crate::protocol::{Digest, Nick, Time};
+use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets};
 
 pub use password::Secret;
+pub use rights::{Change, Rights};
 
 /// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
@@ -57,6 +59,12 @@ pub enum Ask {
     Ban(Ban),
     /// Let somebody in again.
     Unban(Whom),
+    /// Remember who made a room, and change who may come in.
+    Room {
+        room: RoomName,
+        maker: Option<String>,
+        change: Option<Change>,
+    },
 }
 
 /// What the roster answers.
@@ -117,6 +125,16 @@ pub struct Known {
     pub accounts: HashMap<Box<str>, Box<str>>,
     /// Who is kept out.
     pub bans: Vec<Ban>,
+    /// Whose rooms are whose, and who may come in.
+    pub rooms: Vec<(RoomName, Rights)>,
+}
+
+/// What is kept of a room under its form.
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptRoom {
+    room: String,
+    #[serde(flatten)]
+    rights: Rights,
 }
 
 /// Somebody who is kept out.
@@ -169,6 +187,8 @@ pub struct Roster {
     pass: Option<Secret>,
     /// What a password is compared with when there is none to compare it with, so that it takes as long.
     nobody: OnceLock<String>,
+    /// Held while a room is read and written, so that two changes do not undo one another.
+    changing: Mutex<()>,
 }
 
 impl fmt::Debug for Roster {
@@ -187,6 +207,7 @@ impl Roster {
             buckets,
             pass,
             nobody: OnceLock::new(),
+            changing: Mutex::new(()),
         }
     }
 
@@ -200,6 +221,12 @@ impl Roster {
         for (form, account) in self.all::<Account>(Bucket::Accounts, "")? {
             if let Ok(nick) = Nick::parse(&account.nick) {
                 known.accounts.insert(nick.skeleton(), form.into());
+            }
+        }
+        for (key, kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
+            match RoomName::parse(&kept.room) {
+                Ok(room) => known.rooms.push((room, kept.rights)),
+                Err(e) => error!("room {key} is left out: {e}"),
             }
         }
         for (key, ban) in self.all::<KeptBan>(Bucket::Bans, "")? {
@@ -238,6 +265,12 @@ impl Roster {
                     self.put::<Token>(Bucket::Tokens, &key, None)?;
                 }
                 self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
+                let _changing = self.changing();
+                for (key, mut kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
+                    if kept.rights.forget(nick.form()) {
+                        self.put(Bucket::Rooms, &key, Some(&kept))?;
+                    }
+                }
                 Ok(Answer::Done)
             }
             Ask::Pass(secret) => {
@@ -256,6 +289,14 @@ impl Roster {
                     until: ban.until.map(|until| until.0),
                 };
                 self.put(Bucket::Bans, &ban.whom.key(), Some(&kept))?;
+                Ok(Answer::Done)
+            }
+            Ask::Room {
+                room,
+                maker,
+                change,
+            } => {
+                self.change_room(room, maker.as_deref(), change.as_ref())?;
                 Ok(Answer::Done)
             }
             Ask::Unban(whom) => {
@@ -325,6 +366,32 @@ impl Roster {
         };
         self.put(Bucket::Tokens, &key, Some(&token))?;
         Ok(Answer::NewToken(secret))
+    }
+
+    fn change_room(
+        &self,
+        room: &RoomName,
+        maker: Option<&str>,
+        change: Option<&Change>,
+    ) -> Result<(), Error> {
+        let _changing = self.changing();
+        let kept = self.get::<KeptRoom>(Bucket::Rooms, room.form())?;
+        let mut rights = kept.map(|kept| kept.rights).unwrap_or_default();
+        rights.maker = rights.maker.or_else(|| maker.map(str::to_owned));
+        if let Some(change) = change {
+            rights.apply(change);
+        }
+        let kept = KeptRoom {
+            room: room.as_str().into(),
+            rights,
+        };
+        self.put(Bucket::Rooms, room.form(), Some(&kept))
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing
+            .lock()
+            .expect("no thread panics while it holds this")
     }
 
     fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, Error> {

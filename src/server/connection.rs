@@ -355,6 +355,9 @@ impl Connection {
             while !self.is_blocked {
                 let mut world = server.world();
                 self.session.take_kept(&mut world.chat);
+                if world.chat.has_orders(self.session.peer()) {
+                    self.session.obey(&mut world.chat, server.clock.now());
+                }
                 if self.is_deaf {
                     return self.session.drop_output(&mut world.chat, batch);
                 }

@@ -208,16 +208,16 @@ pub fn run(
     // After the log, whose lock says that the folder is ours: opening the store clears away half files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
-    let mut world = World::new(config.clone(), log.clone());
+    let roster = open_roster(&config);
+    let belonging = roster.and_then(|roster| Ok((roster.known()?, Arc::new(roster))));
+    let (belonging, roster) = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
+    let mut world = World::new(config.clone(), log.clone(), roster.clone());
     let known = log
         .rooms()
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     world.chat.restore(rooms, files);
-    let roster = open_roster(&config);
-    let known = roster.and_then(|roster| Ok((roster.known()?, roster)));
-    let (known, roster) = known.map_err(|e| Error::Log(data_path(&config), e))?;
-    world.chat.restore_roster(known);
+    world.chat.restore_roster(belonging);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let executor = Arc::new(Executor::new());
@@ -242,7 +242,7 @@ pub fn run(
         certificate,
         config,
         store: Arc::new(store),
-        roster: Arc::new(roster),
+        roster,
         passwords: Semaphore::new(PASSWORDS_MAX),
         live: Mutex::default(),
         clock,

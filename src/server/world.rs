@@ -10,14 +10,15 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_lite::FutureExt;
 
-use tracing::info;
+use tracing::{error, info};
 
 use super::Server;
 use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
-use crate::protocol::{Digest, EventId, RoomName};
+use crate::protocol::{Digest, EventId, RoomName, Time};
 use crate::roster::guesses::Guesses;
+use crate::roster::{Ask, Roster};
 use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and who waits for it.
@@ -36,6 +37,7 @@ pub(super) struct World {
     /// How the task is told that hands news on, unless it knows.
     pulse: Option<Waker>,
     pub log: Arc<dyn Log>,
+    pub roster: Arc<Roster>,
     /// Who has tried which passwords.
     pub guesses: Guesses,
     /// The server ends; so does every connection, once what it read is answered.
@@ -51,7 +53,7 @@ struct Seat {
 }
 
 impl World {
-    pub fn new(config: Arc<Config>, log: Arc<dyn Log>) -> Self {
+    pub fn new(config: Arc<Config>, log: Arc<dyn Log>, roster: Arc<Roster>) -> Self {
         Self {
             chat: Chat::new(config),
             seats: Vec::new(),
@@ -60,6 +62,7 @@ impl World {
             timekeeper: None,
             pulse: None,
             log,
+            roster,
             guesses: Guesses::default(),
             is_stopping: false,
         }
@@ -120,6 +123,20 @@ impl World {
         }
         for act in self.chat.take_acts() {
             info!("{act}");
+        }
+        for (room, maker) in self.chat.take_made() {
+            let roster = self.roster.clone();
+            let ask = Ask::Room {
+                room,
+                maker: Some(maker),
+                change: None,
+            };
+            let keeping = smol::unblock(move || {
+                if let Err(e) = roster.answer(&ask, Time::default()) {
+                    error!("who made a room cannot be kept: {e}");
+                }
+            });
+            keeping.detach();
         }
         let next = self.first_alarm();
         if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))

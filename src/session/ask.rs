@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
-use crate::chat::{Chat, Now, Place, RoomId, What};
+use crate::chat::{Chat, NewFile, Now, Place, RoomId, What};
 use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, RoomName, Verb};
@@ -295,7 +295,9 @@ impl Session {
                     Then::Nothing,
                 );
             }
-            (Asked::File { id, offset }, Answer::File(file)) => return self.send(id, file, offset),
+            (Asked::File { id, offset }, Answer::File(file)) => {
+                return self.send(id, file, offset, chat);
+            }
             (Asked::Origin(id), Answer::Origin(origin)) => return self.take_back(id, origin, chat),
             (Asked::Reader(room, reader), Answer::Reader(seen)) => {
                 return self.read_as(room, reader, seen, chat);
@@ -416,11 +418,16 @@ impl Session {
     fn send(
         &mut self,
         id: EventId,
-        file: Option<crate::chat::NewFile>,
+        file: Option<(RoomName, NewFile)>,
         offset: u64,
+        chat: &Chat,
     ) -> Option<Effect> {
         let verb = Verb::Download;
-        let Some(file) = file else {
+        let readable = file.filter(|(room, _)| {
+            let room = chat.find_room(room);
+            room.is_some_and(|room| chat.may_read(room, self.nick))
+        });
+        let Some((_, file)) = readable else {
             let text = format!("there is no file {id}; FILES lists them");
             self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
             return None;
@@ -468,7 +475,11 @@ impl Session {
         let verb = Verb::Remove;
         let found = origin.and_then(|origin| {
             let room = chat.find_room(&origin.room)?;
-            Some((room, origin.removable?, origin.nick))
+            let own = self.nick.and_then(|nick| chat.holder(nick));
+            let is_known = chat.may_read(room, self.nick)
+                || own.is_some_and(|own| own.nick.as_str() == origin.nick)
+                || self.is_operator(chat);
+            Some((room, origin.removable?, origin.nick)).filter(|_| is_known)
         });
         let Some((room, removed, author)) = found else {
             let text = format!("there is no message or file {id} to take back");

@@ -15,7 +15,8 @@ pub(super) struct List {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    Rooms(Option<RoomId>),
+    /// The next room that this nick may know of.
+    Rooms(Option<RoomId>, Option<NickId>),
     Members(RoomId, Option<NickId>),
     /// The next line of the help on one verb, or on all; then how long things are kept.
     Help(Option<Verb>, usize),
@@ -30,8 +31,8 @@ impl List {
         }
     }
 
-    pub fn rooms() -> Self {
-        Self::new(What::Rooms(None))
+    pub fn rooms(reader: Option<NickId>) -> Self {
+        Self::new(What::Rooms(None, reader))
     }
 
     pub fn members(room: RoomId) -> Self {
@@ -51,11 +52,17 @@ impl List {
     pub fn write_next(&mut self, chat: &mut Chat, out: &mut Vec<u8>) -> bool {
         let is_talk = self.is_talk;
         let line = match &mut self.what {
-            What::Rooms(after) => {
-                let Some((id, room)) = chat.room_after(*after) else {
-                    return false;
+            What::Rooms(after, reader) => {
+                let (id, room) = loop {
+                    let Some((id, room)) = chat.room_after(*after) else {
+                        return false;
+                    };
+                    *after = Some(id);
+                    if chat.may_read(id, *reader) {
+                        break (id, room);
+                    }
                 };
-                *after = Some(id);
+                let _ = id;
                 let members = room.members().to_string();
                 match is_talk {
                     true => words(
@@ -124,10 +131,10 @@ impl List {
                 .map_or("?", |room: &crate::chat::room::Room| room.name.as_str())
         };
         let line = match (self.what, self.is_talk) {
-            (What::Rooms(_), false) => format!("OK ROOMS {count}"),
+            (What::Rooms(..), false) => format!("OK ROOMS {count}"),
             (What::Members(..), false) => format!("OK WHO {count}"),
             (What::Help(..), false) => "OK HELP".into(),
-            (What::Rooms(_), true) => format!("-- {count} rooms, each with how many are in it"),
+            (What::Rooms(..), true) => format!("-- {count} rooms, each with how many are in it"),
             (What::Members(room, _), true) => format!("-- {count} in {}", name(room)),
             (What::Help(..), true) => {
                 "-- anything else that you type is said; // says a line that begins with a slash"

@@ -8,6 +8,7 @@
 
 mod ask;
 pub mod batch;
+mod keeper;
 mod list;
 mod operator;
 pub mod output;
@@ -546,6 +547,14 @@ impl Session {
         self.is_busy = false;
         self.is_after_upload = true;
         let place = Place::Room(upload.room);
+        let outcome = outcome.and_then(|whole| match chat.may_read(upload.room, self.nick) {
+            true => Ok(whole),
+            false => Err(UploadError {
+                code: Code::NotAllowed,
+                text: "that room has been closed to you meanwhile".into(),
+                closes: false,
+            }),
+        });
         match (outcome, live) {
             (Ok(whole), None) => {
                 let file = NewFile {

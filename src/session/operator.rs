@@ -185,11 +185,12 @@ impl Session {
 
     /// Does what others have ordered. What ends a connection waits until what is under way has ended.
     pub fn obey(&mut self, chat: &mut Chat, now: Now) {
-        if self.is_busy && chat.is_ended(self.peer) {
+        if !chat.has_orders(self.peer) || self.is_busy && chat.is_ended(self.peer) {
             return;
         }
         for order in chat.take_orders(self.peer) {
             match order {
+                Order::Leave(room, until, line) => self.put_out(room, until, &line),
                 Order::Close(code, text) => self.close(code, &text, chat, now),
             }
         }

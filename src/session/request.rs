@@ -18,7 +18,7 @@ const LIST_BYTES_MAX: usize = 8 << 10;
 pub(super) type Done = Result<Option<Effect>, Refusal>;
 
 /// The name of a room that was just found.
-fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
+pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
     let gone = || Refusal::of_line(Code::NoSuchRoom, "that room has gone");
     chat.room(room)
         .map(|room| room.name.clone())
@@ -50,6 +50,17 @@ impl Session {
             Request::Bans => self.bans(chat, now),
             Request::Note { text } => self.note(&text, chat, now),
             Request::Shutdown { text } => self.shutdown(&text, chat),
+            Request::Mode { room, is_closed } => match is_closed {
+                None => self.show_mode(room.as_ref(), chat),
+                Some(is_closed) => self.close_room(room.as_ref(), is_closed, chat),
+            },
+            Request::Invite {
+                room,
+                nick,
+                is_keeper,
+            } => self.invite(room.as_ref(), &nick, is_keeper, chat),
+            Request::Uninvite { room, nick } => self.uninvite(room.as_ref(), &nick, chat),
+            Request::Invites { room } => self.invites(room.as_ref(), chat),
             Request::Tokens => self.tokens(chat),
             Request::Revoke { label } => self.revoke(label, chat),
             Request::Join { room, from } => self.join(&room, &from, chat, now),
@@ -73,7 +84,7 @@ impl Session {
                 room,
                 text: Some(text),
             } => self.set_topic(room, &text, chat),
-            Request::Rooms => self.list(List::rooms(), chat),
+            Request::Rooms => self.list(List::rooms(self.nick), chat),
             Request::Who { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 self.list(List::members(room), chat)
@@ -186,7 +197,9 @@ impl Session {
         let verb = Verb::Tell;
         self.need_nick(verb)?;
         let place = match to {
-            Target::Room(room) => Place::Room(chat.need_room(&room).map_err(refused(verb))?),
+            Target::Room(room) => {
+                Place::Room(chat.need_room(&room, self.nick).map_err(refused(verb))?)
+            }
             Target::Nick(nick) => {
                 let none = || {
                     Refusal::new(
@@ -226,6 +239,8 @@ impl Session {
         let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
         let id = id.map_err(refused(verb))?;
         let is_first = self.nick.is_none();
+        chat.put_out_renamed(self.peer, id, &rooms, now);
+        self.obey(chat, now);
         if self.nick.replace(id) != Some(id) {
             self.has_token = false;
             self.told = chat.told_end(id);
@@ -291,7 +306,7 @@ impl Session {
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
-                let room = chat.need_room(name).map_err(refused(verb))?;
+                let room = chat.need_room(name, self.nick).map_err(refused(verb))?;
                 self.enter(room, chat, now);
                 if let Some(membership) = self.rooms.last_mut() {
                     membership.is_held = *from != JoinFrom::Now;
@@ -570,7 +585,7 @@ impl Session {
     }
 
     /// The room of that name, or the current one, or the lobby.
-    fn room_to_read(
+    pub(super) fn room_to_read(
         &self,
         verb: Verb,
         name: Option<&RoomName>,
@@ -586,7 +601,9 @@ impl Session {
                 format!("there is no room {name}; ROOMS lists them"),
             )
         };
-        chat.find_room(name).ok_or_else(none)
+        let room = chat.find_room(name);
+        room.filter(|room| chat.may_read(*room, self.nick))
+            .ok_or_else(none)
     }
 
     /// Like [`Self::ok`], after every event that `room` has had so far.

@@ -34,6 +34,10 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Stay
         | Verb::Chat
         | Verb::Raw
+        | Verb::Mode
+        | Verb::Invite
+        | Verb::Uninvite
+        | Verb::Invites
         | Verb::Register
         | Verb::Token
         | Verb::Tokens

@@ -10,7 +10,7 @@ use crate::chat::nick::Door;
 use crate::chat::{Chat, Now};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
-use crate::roster::{Answer, Ask, PASSWORD_CHARS_MIN, Roster, Secret};
+use crate::roster::{Answer, Ask, Change, PASSWORD_CHARS_MIN, Roster, Secret};
 
 impl Session {
     /// Asks, and takes no line until [`Self::advised`].
@@ -144,6 +144,11 @@ impl Session {
             Ask::Pass(_) => Verb::Pass,
             Ask::Ban(_) => Verb::Ban,
             Ask::Unban(_) => Verb::Unban,
+            Ask::Room { change, .. } => match change {
+                None | Some(Change::Close(..)) => Verb::Mode,
+                Some(Change::Invite(..)) => Verb::Invite,
+                Some(Change::Uninvite(..)) => Verb::Uninvite,
+            },
         };
         let done = match answer {
             None => Err(Refusal::new(
@@ -200,7 +205,7 @@ impl Session {
                 self.ok(verb, nick.as_str(), &talk, Then::Nothing);
             }
             (Ask::Unregister { nick }, _) => {
-                chat.unregistered(&nick);
+                chat.unregistered(&nick, now);
                 let talk = format!("{nick} is nobody's own now");
                 self.ok(verb, nick.as_str(), &talk, Then::Nothing);
             }
@@ -241,7 +246,15 @@ impl Session {
                 let text = format!("there is no token {label}; TOKENS lists them");
                 return Err(Refusal::new(verb, Code::BadName, text));
             }
-            (Ask::Tokens { .. }, _) => {}
+            (
+                Ask::Room {
+                    room,
+                    change: Some(change),
+                    ..
+                },
+                _,
+            ) => self.settle_change(&room, &change, chat, now),
+            (Ask::Tokens { .. } | Ask::Room { .. }, _) => {}
         }
         Ok(None)
     }

@@ -188,7 +188,7 @@ impl Log for SqliteLog {
         self.ask(|db| read::files(db, room, after, count))
     }
 
-    fn file(&self, id: EventId) -> Result<Option<NewFile>, Error> {
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
         self.ask(|db| read::file(db, id))
     }
 

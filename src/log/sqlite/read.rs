@@ -136,15 +136,23 @@ pub(super) fn files(
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<NewFile>, Error> {
-    let mut file = db.prepare_cached("SELECT name, length, sha256 FROM files WHERE id = ?1")?;
+pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
+    let mut file = db.prepare_cached(
+        "SELECT r.name, f.name, f.length, f.sha256 FROM files f JOIN rooms r ON r.id = f.room
+         WHERE f.id = ?1",
+    )?;
     let row = file.query_row([number(id.get())], |row| {
-        Ok((row.get::<_, String>(0)?, whole(row, 1)?))
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
+            whole(row, 2)?,
+        ))
     });
     let row = row.optional()?;
-    Ok(row.and_then(|(name, whole)| {
+    Ok(row.and_then(|(room, name, whole)| {
+        let room = RoomName::parse(&room).ok()?;
         let name = FileName::parse(&name).ok()?;
-        Some(NewFile { name, whole })
+        Some((room, NewFile { name, whole }))
     }))
 }
 

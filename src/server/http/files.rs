@@ -108,12 +108,24 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
         Problem::new(StatusCode::NOT_FOUND, Code::NoSuchFile, text)
     };
     let id = EventId::parse(number).ok_or_else(none)?;
+    // What is read past the protocol is asked for in it, where not everything is everybody's.
+    let is_open =
+        client.server.config.password.is_none() && client.server.world().chat.is_all_open();
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
-    let file = file.map_err(|e| broken(id, &e))?.ok_or_else(none)?;
+    let (_, file) = file.map_err(|e| broken(id, &e))?.ok_or_else(none)?;
     match file.whole {
-        Some(whole) => send(client, id, &file, whole, headers).await,
-        None => follow(client, id, &file).await,
+        Some(whole) => {
+            if !is_open {
+                let mut visit = rooms::visitor(client, headers).await?;
+                // None of its bytes, but all that may stand in the way.
+                visit
+                    .ask(&format!("DOWNLOAD {id} {}", whole.length))
+                    .await?;
+            }
+            send(client, id, &file, whole, headers).await
+        }
+        None => follow(rooms::visitor(client, headers).await?, id, &file).await,
     }
 }
 
@@ -178,8 +190,7 @@ async fn send(
 }
 
 /// A file that is still coming in, as it comes.
-async fn follow(client: &Client, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
-    let visit = Visit::begin(client);
+async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
     let _ = visit.voice.say(&format!("DOWNLOAD {id}")).await;
     let pieces = stream::try_unfold((visit, 0), |(mut visit, mut left)| async move {
         while left == 0 {

@@ -15,6 +15,7 @@ use percent_encoding::percent_decode_str;
 use super::reply::{self, Body, Problem, Reply};
 use super::visit::{Visit, Voice};
 use super::{Client, base64_engine};
+use crate::protocol::Nick;
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, RoomName, json, parse_number};
 use base64::Engine;
@@ -159,14 +160,14 @@ pub fn room(part: &str) -> Result<RoomName, Problem> {
 
 /// `GET /rooms`.
 pub async fn list(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let visit = Visit::begin(client);
+    let visit = visitor(client, headers).await?;
     let _ = visit.voice.say("ROOMS").await;
     told(visit, Format::of(headers, false)).await
 }
 
 /// `GET /rooms/<room>/files`.
 pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let visit = Visit::begin(client);
+    let visit = visitor(client, headers).await?;
     let _ = visit.voice.say(&format!("FILES {}", room(part)?)).await;
     told(visit, Format::of(headers, false)).await
 }
@@ -185,9 +186,10 @@ pub async fn read(
     let follows = query.get("follow").is_some_and(|follow| follow != "0");
     let format = Format::of(request.headers(), follows);
     if follows || format == Format::Events {
-        return follow(client, &room, after, count, format).await;
+        let visit = visitor(client, request.headers()).await?;
+        return follow(visit, &room, after, count, format).await;
     }
-    let visit = Visit::begin(client);
+    let visit = visitor(client, request.headers()).await?;
     let ask = match (query.get("q"), after) {
         (Some(words), _) => format!("SEARCH {room} {}", words.replace(['\r', '\n'], " ")),
         (None, after) => {
@@ -223,9 +225,9 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
                 piece.push_str(format.end(n));
                 visit.voice.finish();
                 return Ok(Some((piece, (None, visit, n))));
-            } else {
+            } else if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
                 return Err(io::Error::other(line)); // the log failed on the way
-            }
+            } // else it is an event for the nick that reads
             if piece.len() >= PIECE_BYTES {
                 return Ok(Some((piece, (visit.ear.line().await, visit, n))));
             }
@@ -258,13 +260,12 @@ fn body(pieces: impl stream::Stream<Item = io::Result<String>> + Send + 'static)
 
 /// A reader like any other: it enters without a nick, and its cursor is on the room's tail.
 async fn follow(
-    client: &Client,
+    mut visit: Visit,
     room: &RoomName,
     after: Option<u64>,
     count: Option<u64>,
     format: Format,
 ) -> Result<Reply, Problem> {
-    let mut visit = Visit::begin(client);
     // Entering makes a room; reading one that is not there does not.
     visit.ask(&format!("TOPIC {room}")).await?;
     let mut first = String::new();
@@ -364,6 +365,31 @@ pub fn credentials(headers: &HeaderMap) -> Result<(String, String), Problem> {
     Ok((nick.to_owned(), password.to_owned()))
 }
 
+/// Somebody who reads: nobody in particular, or, with a password, whoever that is, since some rooms are not
+/// for everybody, and some servers.
+pub async fn visitor(client: &Client, headers: &HeaderMap) -> Result<Visit, Problem> {
+    let mut visit = Visit::begin(client);
+    let Ok((nick, password)) = credentials(headers) else {
+        return Ok(visit);
+    };
+    if password.is_empty() || give_pass(client, &mut visit, &password).await {
+        return Ok(visit);
+    }
+    let is_own =
+        Nick::parse(&nick).is_ok_and(|nick| client.server.world().chat.is_registered(&nick));
+    let is_closed = client.server.config.password.is_some();
+    if is_own || is_closed {
+        visit.ask(&format!("NICK {nick} {password}")).await?;
+        visit.ask("PART").await?; // the lobby, which is not what it came for
+    }
+    Ok(visit)
+}
+
+/// Gives the server's own password, if it has one; whether that is what this is.
+async fn give_pass(client: &Client, visit: &mut Visit, password: &str) -> bool {
+    client.server.config.password.is_some() && visit.ask(&format!("PASS {password}")).await.is_ok()
+}
+
 /// Comes into a room as whoever asks.
 pub async fn enter(
     client: &Client,
@@ -372,13 +398,19 @@ pub async fn enter(
 ) -> Result<Visit, Problem> {
     let (nick, password) = credentials(headers)?;
     let mut visit = Visit::begin(client);
+    let has_passed = give_pass(client, &mut visit, &password).await;
     let ask = match password.as_str() {
         "" => format!("NICK {nick}"),
+        _ if has_passed => format!("NICK {nick}"),
         password => format!("NICK {nick} {password}"),
     };
+    let join = format!("JOIN {room}");
     // The room first, so that the lobby hears nothing of it. Unseen, until there is a nick.
-    visit.ask(&format!("JOIN {room}")).await?;
+    let is_in = visit.ask(&join).await.is_ok();
     visit.ask(&ask).await?;
+    if !is_in {
+        visit.ask(&join).await?; // for this nick it may be open
+    }
     Ok(visit)
 }
 

@@ -1,0 +1,144 @@
+//! Rooms that are not for everybody: who may read and enter one, and who is put out of it.
+
+use super::bans::Order;
+use super::{Chat, NickId, Now, PeerId, Place, RoomId};
+use crate::protocol::{EventId, Nick, RoomName};
+use crate::roster::{Change, Rights};
+use crate::tail::Seq;
+
+/// How far a connection that is put out of a room still reads it.
+#[derive(Clone, Copy, Debug)]
+pub struct Until {
+    /// The entry after the last.
+    pub seq: Seq,
+    /// The newest logged event before it; 0 for none.
+    pub id: u64,
+}
+
+impl Chat {
+    /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
+    /// is as if it were not there.
+    pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
+        let rights = self.room(room).and_then(|room| room.rights.as_deref());
+        match rights {
+            Some(rights) if rights.is_closed => {
+                self.own_form(nick).is_some_and(|form| rights.lets_in(form))
+            }
+            _ => true,
+        }
+    }
+
+    /// Whether `nick` may say who comes into a room: its maker, those whom he named, or, where nobody made
+    /// it, an operator.
+    pub fn may_keep(&self, room: RoomId, nick: NickId) -> bool {
+        let rights = self.room(room).and_then(|room| room.rights.as_deref());
+        match rights {
+            Some(rights) if rights.maker.is_some() => {
+                let form = self.own_form(Some(nick));
+                form.is_some_and(|form| rights.is_keeper(form))
+            }
+            _ => self.is_operator(nick),
+        }
+    }
+
+    /// Whether every room can be read by everybody.
+    pub fn is_all_open(&self) -> bool {
+        !self.rooms_in_order().any(|room| {
+            let rights = room.rights.as_deref();
+            rights.is_some_and(|rights| rights.is_closed)
+        })
+    }
+
+    /// The form of a nick that is registered, so that it stands for one person.
+    pub(super) fn own_form(&self, nick: Option<NickId>) -> Option<&str> {
+        let holder = self.holder(nick?)?;
+        self.is_registered(&holder.nick).then(|| holder.nick.form())
+    }
+
+    /// Takes in what was changed about a room and is kept; whoever may not read it any more is put out.
+    pub fn change_room(&mut self, name: &RoomName, change: &Change, now: Now) {
+        let id = match self.find_room(name) {
+            Some(id) => id,
+            None => self.insert_room(name.clone()),
+        };
+        let Some(room) = self.rooms.get_mut(id) else {
+            return;
+        };
+        room.rights.get_or_insert_default().apply(change);
+        self.put_out_strangers(id, now);
+        self.close_if_unused(id);
+    }
+
+    /// A nick is nobody's own any more: whoever has it next must not come in by it.
+    pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
+        let mut after = None;
+        while let Some((id, _)) = self.room_after(after) {
+            after = Some(id);
+            if let Some(rights) = self.rooms.get_mut(id).and_then(|room| room.rights.as_mut()) {
+                rights.forget(nick.form());
+                self.put_out_strangers(id, now);
+            }
+        }
+    }
+
+    /// A connection has another nick now: it leaves the rooms that this one may not read.
+    pub fn put_out_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
+        for room in rooms {
+            if !self.may_read(*room, Some(nick)) {
+                self.put_out(*room, peer, Some(nick), now);
+            }
+        }
+    }
+
+    fn put_out_strangers(&mut self, id: RoomId, now: Now) {
+        let Some(room) = self.room(id) else {
+            return;
+        };
+        let nick_of = |peer: PeerId| {
+            let mut members = room.members.keys().copied();
+            members.find(|nick| {
+                let holder = self.holder(*nick);
+                holder.is_some_and(|holder| holder.connections.contains(&peer))
+            })
+        };
+        let readers = room.readers.iter().map(|peer| (*peer, nick_of(*peer)));
+        let strangers: Vec<_> = readers
+            .filter(|(_, nick)| !self.may_read(id, *nick))
+            .collect();
+        for (peer, nick) in strangers {
+            self.put_out(id, peer, nick, now);
+        }
+    }
+
+    fn put_out(&mut self, id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
+        let Some(room) = self.room(id) else {
+            return;
+        };
+        let nick_shown = nick.map_or("*", |nick| self.nick_str(nick));
+        let line = format!(
+            "PART {} {nick_shown} this room is closed to you now",
+            room.name
+        );
+        let until = Until {
+            seq: self.end(Place::Room(id)),
+            id: room.last_id.map_or(0, EventId::get),
+        };
+        self.leave(id, peer, nick, "", now);
+        self.order(peer, Order::Leave(id, until, line));
+    }
+
+    /// Remembers who makes a room, if that nick is somebody's own.
+    pub(super) fn note_maker(&mut self, id: RoomId, nick: Option<NickId>) {
+        let Some(maker) = self.own_form(nick).map(str::to_owned) else {
+            return;
+        };
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.rights = Some(Box::new(Rights::made_by(&maker)));
+        }
+    }
+
+    /// Takes the rooms that have been spoken in for the first time, and their makers, to be kept.
+    pub fn take_made(&mut self) -> Vec<(RoomName, String)> {
+        std::mem::take(&mut self.made)
+    }
+}

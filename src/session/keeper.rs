@@ -1,0 +1,188 @@
+//! What the keepers of a room do: close it, ask people in, send them away.
+
+use super::output::{Pending, Then, UpTo};
+use super::request::{Done, name_of};
+use super::{Dialect, Session};
+use crate::chat::closed::Until;
+use crate::chat::{Chat, Now, RoomId};
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Nick, RoomName, Verb};
+use crate::roster::{Ask, Change, Rights};
+
+impl Session {
+    /// The room that is meant, which this connection must keep; and its own nick.
+    fn need_keeper(
+        &self,
+        verb: Verb,
+        room: Option<&RoomName>,
+        chat: &Chat,
+    ) -> Result<(RoomId, String), Refusal> {
+        let nick = self.need_nick(verb)?;
+        let room = self.room_to_read(verb, room, chat)?;
+        match chat.holder(nick).filter(|_| chat.may_keep(room, nick)) {
+            Some(holder) => Ok((room, holder.nick.form().to_owned())),
+            None => Err(Refusal::new(
+                verb,
+                Code::NotAllowed,
+                "that is for who made this room, registered, and for whom he has named",
+            )),
+        }
+    }
+
+    pub(super) fn show_mode(&mut self, room: Option<&RoomName>, chat: &Chat) -> Done {
+        let verb = Verb::Mode;
+        let room = self.room_to_read(verb, room, chat)?;
+        let name = name_of(room, chat)?;
+        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
+        let mode = mode_word(rights.is_some_and(|rights| rights.is_closed));
+        self.ok(
+            verb,
+            &format!("{name} {mode}"),
+            &format!("{name} is {mode}"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    pub(super) fn close_room(
+        &mut self,
+        room: Option<&RoomName>,
+        is_closed: bool,
+        chat: &Chat,
+    ) -> Done {
+        let verb = Verb::Mode;
+        let (room, own) = self.need_keeper(verb, room, chat)?;
+        if room == chat.lobby() {
+            let text = "this room is where everybody comes in";
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        self.change(room, Change::Close(is_closed, own), chat)
+    }
+
+    pub(super) fn invite(
+        &mut self,
+        room: Option<&RoomName>,
+        nick: &Nick,
+        is_keeper: bool,
+        chat: &Chat,
+    ) -> Done {
+        let verb = Verb::Invite;
+        let (room, _) = self.need_keeper(verb, room, chat)?;
+        if !chat.is_registered(nick) {
+            let text = format!("{nick} is not registered, so anybody could be that");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
+        let most = Rights::NAMES_MAX;
+        if rights.is_some_and(|rights| rights.names() >= most) {
+            let text = format!("{most} are asked in already");
+            return Err(Refusal::new(verb, Code::Quota, text));
+        }
+        if rights.is_some_and(|rights| rights.maker.as_deref() == Some(nick.form())) {
+            let text = format!("{nick} made this room");
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        let who = nick.form().to_owned();
+        self.change(room, Change::Invite(who, is_keeper), chat)
+    }
+
+    pub(super) fn uninvite(&mut self, room: Option<&RoomName>, nick: &Nick, chat: &Chat) -> Done {
+        let verb = Verb::Uninvite;
+        let (room, _) = self.need_keeper(verb, room, chat)?;
+        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
+        let is_maker = |rights: &Rights| rights.maker.as_deref() == Some(nick.form());
+        if !rights.is_some_and(|rights| rights.lets_in(nick.form()) && !is_maker(rights)) {
+            let text = format!("{nick} was not asked in; INVITES lists who was");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+        self.change(room, Change::Uninvite(nick.form().to_owned()), chat)
+    }
+
+    fn change(&mut self, id: RoomId, change: Change, chat: &Chat) -> Done {
+        let room = RoomName::clone(&*name_of(id, chat)?);
+        let rights = chat.room(id).and_then(|room| room.rights.as_deref());
+        let maker = rights.and_then(|rights| rights.maker.clone());
+        let change = Some(change);
+        self.consult(Ask::Room {
+            room,
+            maker,
+            change,
+        })
+    }
+
+    pub(super) fn invites(&mut self, room: Option<&RoomName>, chat: &Chat) -> Done {
+        let verb = Verb::Invites;
+        self.need_nick(verb)?;
+        let room = self.room_to_read(verb, room, chat)?;
+        let name = name_of(room, chat)?;
+        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
+        let mark = match self.input {
+            Dialect::Talker => "   ".to_owned(),
+            Dialect::Plain | Dialect::Stamped => format!("INVITE {name} "),
+        };
+        let named = rights.into_iter().flat_map(Rights::named);
+        let lines: Vec<String> = named
+            .map(|(who, what)| format!("{mark}{who} {what}\n"))
+            .collect();
+        self.push(lines.concat().into_bytes(), Then::Nothing);
+        let count = lines.len();
+        self.ok(
+            verb,
+            &count.to_string(),
+            &format!("{count} in {name}"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    /// A change of a room is kept.
+    pub(super) fn settle_change(
+        &mut self,
+        room: &RoomName,
+        change: &Change,
+        chat: &mut Chat,
+        now: Now,
+    ) {
+        chat.change_room(room, change, now);
+        let (verb, what) = match change {
+            Change::Close(is_closed, _) => (Verb::Mode, mode_word(*is_closed)),
+            Change::Invite(who, _) => (Verb::Invite, who.as_str()),
+            Change::Uninvite(who) => (Verb::Uninvite, who.as_str()),
+        };
+        self.ok(
+            verb,
+            &format!("{room} {what}"),
+            &format!("{room}: {what}"),
+            Then::Nothing,
+        );
+    }
+
+    /// Others have closed a room to this connection: it reads what it had before that, and no more.
+    pub(super) fn put_out(&mut self, room: RoomId, until: Until, line: &str) {
+        let mut rooms = self.rooms.iter_mut();
+        let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) else {
+            return;
+        };
+        membership.is_leaving = true;
+        let line = match self.input {
+            Dialect::Talker => "-- a room that you were in is closed to you now\n".to_owned(),
+            Dialect::Plain | Dialect::Stamped => format!("{line}\n"),
+        };
+        self.push(line.into_bytes(), Then::Leave(room));
+        if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
+            *after = Some(UpTo {
+                room,
+                seq: until.seq,
+                id: until.id,
+            });
+        }
+    }
+}
+
+/// What a room is called that is closed, or is not.
+fn mode_word(is_closed: bool) -> &'static str {
+    match is_closed {
+        true => "invite",
+        false => "open",
+    }
+}
