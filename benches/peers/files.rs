@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::server::{Server, program};
+use crate::server::{Kind, Server, program};
 use crate::support::PATIENCE;
 use crate::{Result, cpu};
 
@@ -96,10 +96,13 @@ pub fn download(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     )
 }
 
-/// Fetches a file by HTTP.
-pub fn get(server: &Server, length: u64) -> Result<Cost> {
-    let request = "GET /large.bin HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    fetch(server, request, "HTTP/1.1 200 ", "\r\n\r\n", length)
+/// Fetches the same file by HTTP, from a server whose root holds it by its digest.
+pub fn get(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
+    let request = format!(
+        "GET /{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+        file.sha256
+    );
+    fetch(server, &request, "HTTP/1.1 200 ", "\r\n\r\n", length)
 }
 
 fn fetch(server: &Server, request: &str, begins: &str, ends: &str, length: u64) -> Result<Cost> {
@@ -136,7 +139,7 @@ pub fn nc_and_sha256sum(
     piece: &mut Piece,
     length: u64,
 ) -> Result<Option<(String, Cost)>> {
-    let Some(nc) = program("nc") else {
+    let Some(nc) = Kind::Nc.program().and_then(program) else {
         return Ok(None);
     };
     let path = folder.join("received");

@@ -113,17 +113,35 @@ fn measure(flags: &Flags) -> Result<()> {
     };
     let mut results = Results::default();
     for part in flags.only.split(',') {
-        match part {
-            "talk" => talk(&plan, &mut results)?,
-            "latency" => latency(&plan, &mut results)?,
-            "members" => members(&plan, &mut results)?,
-            "visits" => visits(&plan, &mut results)?,
-            "kept" => kept(&plan, &mut results)?,
-            "files" => move_files(&plan, &mut results)?,
+        let title = match part {
+            "talk" => {
+                talk(&plan, &mut results)?;
+                "Deliveries for a second of the server's processor time, and for one of the clock"
+            }
+            "latency" => {
+                latency(&plan, &mut results)?;
+                "How late a message is, of 1000 a second to 100 readers"
+            }
+            "members" => {
+                members(&plan, &mut results)?;
+                "10,000 come in, and stay"
+            }
+            "visits" => {
+                visits(&plan, &mut results)?;
+                "Visits: connect, take a name, say one thing, go"
+            }
+            "kept" => {
+                kept(&plan, &mut results)?;
+                "Messages kept, 500 outstanding"
+            }
+            "files" => {
+                move_files(&plan, &mut results)?;
+                "One large file: the server's processor time, and the clock's"
+            }
             _ => return Err(format!("there is no part {part}, only {}", PARTS.join(", ")).into()),
-        }
+        };
         if !flags.smoke {
-            results.print_part();
+            results.print_part(title);
         }
     }
     if !flags.smoke {
@@ -227,35 +245,35 @@ fn move_files(plan: &Plan, results: &mut Results) -> Result<()> {
     let folder = support::folder()?;
     let mut piece = Piece::new();
     let length = plan.file_bytes;
-    if Kind::Nginx.is_installed() {
-        let mut file = std::fs::File::create(folder.path().join("large.bin"))?;
-        piece.write(&mut file, length)?;
-        file.sync_all()?;
-    }
     let mut add = |columns: table::Pair, kind: Kind, cost: [f64; 2]| {
         for (column, figure) in columns.iter().zip(cost) {
             results.add(column, kind, figure);
         }
     };
+    // One file at a time is on the disk.
     for _ in 0..plan.rounds {
+        let nc = files::nc_and_sha256sum(folder.path(), &mut piece, length)?;
         let server = Server::start(Kind::Disk, Path::new("/"))?;
         let (file, cost) = files::upload(&server, &mut piece, length)?;
+        if let Some((sha256, _)) = nc.as_ref().filter(|(sha256, _)| *sha256 != file.sha256) {
+            return Err(format!("chatd got {}, nc {sha256}", file.sha256).into());
+        }
         add(table::UPLOAD, Kind::Disk, cost);
         add(
             table::DOWNLOAD,
             Kind::Disk,
             files::download(&server, &file, length)?,
         );
-        drop(server);
-        if Kind::Nginx.is_installed() {
-            let nginx = Server::start(Kind::Nginx, folder.path())?;
-            add(table::DOWNLOAD, Kind::Nginx, files::get(&nginx, length)?);
-        }
-        if let Some((sha256, cost)) = files::nc_and_sha256sum(folder.path(), &mut piece, length)? {
+        if let Some((_, cost)) = nc {
             add(table::UPLOAD, Kind::Nc, cost);
-            if sha256 != file.sha256 {
-                return Err(format!("chatd got {}, nc {sha256}", file.sha256).into());
-            }
+        }
+        if Kind::Nginx.is_installed() {
+            let nginx = Server::start(Kind::Nginx, &server.folder().join("files"))?;
+            add(
+                table::DOWNLOAD,
+                Kind::Nginx,
+                files::get(&nginx, &file, length)?,
+            );
         }
     }
     for kind in [Kind::Nginx, Kind::Nc] {

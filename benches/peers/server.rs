@@ -54,7 +54,8 @@ impl Kind {
             Self::Ngircd => Some("ngircd"),
             Self::Ncat => Some("ncat"),
             Self::Nginx => Some("nginx"),
-            Self::Nc => Some("nc"),
+            // The one whose flags are known; others are called `nc` too.
+            Self::Nc => Some("nc.openbsd"),
         }
     }
 
@@ -98,7 +99,7 @@ pub struct Server {
     pub address: SocketAddr,
     process: Process,
     /// What it keeps, gone with it.
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Server {
@@ -139,7 +140,7 @@ impl Server {
             kind,
             address,
             process,
-            _folder: folder,
+            folder,
         };
         server.wait()?;
         Ok(server)
@@ -174,6 +175,11 @@ impl Server {
             true => Duration::from_millis(1200),
             false => Duration::from_millis(100),
         }
+    }
+
+    /// Where it keeps what it keeps.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     fn id(&self) -> u32 {

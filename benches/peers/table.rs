@@ -110,10 +110,10 @@ impl Results {
     }
 
     /// Prints the figures of the part that has ended: a row a server.
-    pub fn print_part(&mut self) {
+    pub fn print_part(&mut self, title: &str) {
         let columns = std::mem::take(&mut self.columns);
         let kinds = std::mem::take(&mut self.kinds);
-        println!();
+        println!("\n{title}:\n");
         let names: Vec<_> = columns.iter().map(|column| column.name).collect();
         println!("| | {} |", names.join(" | "));
         println!("|---|{}", "--:|".repeat(columns.len()));
