@@ -146,7 +146,11 @@ const ui = {
 				return composer.attach(), true;
 			case 'rooms':
 				return ui.find(), true;
+			case 'register':
+				await chat.register(rest || undefined);
+				return true;
 			case 'forget':
+				if (!confirm(`Leave, and forget ${chat.nick} and its password in this browser?`)) return false;
 				await chat.forget();
 				location.replace('./');
 				return true;

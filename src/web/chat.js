@@ -17,6 +17,8 @@ export class Chat {
 	refused = '';
 	nick = '';
 	server = '';
+	/** Whether the server has a password of its own, and this connection has not given it. */
+	isLocked = false;
 	/** How long things are kept, in the server's words. */
 	keeps = '';
 	/** The rooms of the server, as they were asked for last: `[{room, members, topic}]`. */
@@ -86,6 +88,7 @@ export class Chat {
 
 	async #up() {
 		const { connection } = this;
+		if (this.store.pass) connection.request(`PASS ${this.store.pass}`);
 		connection.request('STAMPS on');
 		connection.request('HELLO').then((reply) => {
 			if (reply?.ok) this.server = words(reply.text, 1)[1];
@@ -115,7 +118,7 @@ export class Chat {
 		if (!reply.ok) {
 			this.refused = reply.text;
 			this.phase = 'welcome';
-			this.page.changed();
+			await this.listRooms(); // tells whether it is the server that wants a password
 			return;
 		}
 		const [nick, current, last] = words(reply.text, 2);
@@ -152,7 +155,7 @@ export class Chat {
 				this.#event(event);
 			},
 		);
-		if (!reply) return;
+		if (!reply || reply.code === 'need-password') return;
 		if (!reply.ok) {
 			this.#drop(room);
 			this.#refuse(reply);
@@ -195,9 +198,18 @@ export class Chat {
 		});
 	}
 
-	/** Comes in under a name; with `room`, into that one. A refusal is in `refused`. */
-	async enter(nick, password, room) {
+	/** Comes in under a name; with `room`, into that one; `pass` opens the server. A refusal is in `refused`. */
+	async enter(nick, password, room, pass) {
 		if (!this.isUp) return;
+		if (pass) {
+			const reply = await this.connection.request(`PASS ${pass}`);
+			if (!reply?.ok) {
+				this.refused = reply?.text ?? '';
+				return void this.page.changed();
+			}
+			this.store.pass = pass;
+			this.connection.request('STAMPS on');
+		}
 		this.nick = nick;
 		this.password = password || this.store.password;
 		if (room) {
@@ -219,6 +231,15 @@ export class Chat {
 		}
 		this.page.changed();
 		return '';
+	}
+
+	/** Makes the name one's own for good, with this password or the one that guards it already. */
+	async register(password = this.password) {
+		const reply = await this.connection.request(`REGISTER ${password}`);
+		if (!reply?.ok) return void this.#refuse(reply);
+		this.password = password;
+		this.store.me = { nick: this.nick, password };
+		this.page.toast(`${this.nick} is yours. Keep its password: /password shows it.`);
 	}
 
 	// ---- rooms
@@ -286,6 +307,7 @@ export class Chat {
 		const found = [];
 		const reply = await this.connection.request('ROOMS', (room) => found.push(room));
 		if (reply?.ok) this.directory = found;
+		this.isLocked = reply?.code === 'need-password';
 		this.page.changed();
 	}
 

@@ -13,6 +13,7 @@ export const COMMANDS = [
 	{ name: 'upload', args: '', does: 'Send a file to this room' },
 	{ name: 'who', args: '', does: 'Show who is here' },
 	{ name: 'rooms', args: '', does: 'Find or make a room' },
+	{ name: 'register', args: '[password]', does: 'Make your name yours for good' },
 	{ name: 'password', args: '', does: 'Show the password of your name, to use it elsewhere' },
 	{ name: 'forget', args: '', does: 'Leave, and make this browser forget you' },
 	{ name: 'help', args: '', does: 'Show commands and keys' },

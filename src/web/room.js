@@ -102,6 +102,7 @@ export class Room {
 	/** What this tab has kept of a private conversation. */
 	restore(items) {
 		this.items = items.map(toItem);
+		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
 
 	/** A page of history before `lo`, as it was asked for. */

@@ -48,6 +48,14 @@ export class Store {
 		return made;
 	}
 
+	/** What opens a server that has a password. */
+	get pass() {
+		return load(this.browser, 'pass', '');
+	}
+	set pass(pass) {
+		save(this.browser, 'pass', pass);
+	}
+
 	/** `{room: newest id read}` of the rooms that one is in, in their order. */
 	get rooms() {
 		return load(this.browser, 'rooms', {});

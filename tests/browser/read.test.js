@@ -50,6 +50,7 @@ test('history comes as one scrolls, and the document stays small', async (t) => 
 		await until(async () => (await texts(page))[0] !== first, true);
 		assert.ok(await page.locator('.row').count() <= 700);
 	}
+	await page.locator('#log').evaluate((log) => { log.scrollTop = 0; });
 	await page.getByText('This is where #log begins').waitFor();
 	let found = (await texts(page)).map((text) => Number(text.slice(5)));
 	for (let i = 1; i < found.length; i++) assert.equal(found[i], found[i - 1] + 1);

@@ -93,3 +93,13 @@ test('a paste with many lines never becomes commands', async (t) => {
 	await say(page, 'look:\nBYE\nNICK evil\nMSG x');
 	await bob.expect(/^MSG #lobby ann look:\nMSG #lobby ann BYE\nMSG #lobby ann NICK evil\nMSG #lobby ann MSG x$/m);
 });
+
+test('the whole page is light on the wire', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bytes = await page.evaluate(() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+		.reduce((sum, { transferSize }) => sum + transferSize, 0));
+	t.diagnostic(`${bytes} bytes with their heads`);
+	assert.ok(bytes > 10_000 && bytes < 100_000, `${bytes} bytes`);
+});

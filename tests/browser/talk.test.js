@@ -1,6 +1,9 @@
 // Two browsers and somebody at nc in one conversation.
 
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import test from 'node:test';
 import { Nc, chatd, enter, input, message, say, texts, until, visitor } from './support.js';
 
@@ -110,6 +113,7 @@ test('commands, and their completion', async (t) => {
 	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
 	await say(ann, '/leave');
 	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+	ann.once('dialog', (dialog) => dialog.accept());
 	await say(ann, '/forget');
 	await ann.getByLabel('Your name').waitFor();
 	assert.equal(await ann.evaluate(() => localStorage.length + sessionStorage.length), 0);
@@ -132,4 +136,39 @@ test('what was said can be taken back', async (t) => {
 	await message(ann, 'taken back').waitFor();
 	await ann.reload();
 	await message(ann, 'taken back').waitFor();
+});
+
+test('a server with a password asks for it once', async (t) => {
+	const folder = mkdtempSync(join(tmpdir(), 'chatd-'));
+	t.after(() => rmSync(folder, { recursive: true, force: true }));
+	writeFileSync(join(folder, 'password'), 'open sesame\n', { mode: 0o600 });
+	const server = await chatd(t, ['--memory', '--password-file', join(folder, 'password')]);
+	const page = await visitor(t);
+	await page.goto(server.url);
+	await page.getByLabel('Your name').fill('ann');
+	await page.getByLabel("This server's password").fill('open barley');
+	await page.keyboard.press('Enter');
+	await page.getByRole('alert').filter({ hasText: /./ }).first().waitFor();
+	await page.getByLabel("This server's password").fill('open sesame');
+	await page.keyboard.press('Enter');
+	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
+	await say(page, 'in');
+	await page.locator('.row[data-id]:not([data-id=""])', { hasText: 'in' }).waitFor();
+	await page.reload();
+	await message(page, 'in').waitFor();
+});
+
+test('a name can be made one\'s own', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	await say(page, '/register correct horse');
+	await page.getByText('ann is yours').waitFor();
+	const bob = new Nc(t, server);
+	bob.say('NICK ann');
+	await bob.expect(/^ERR NICK need-password /m);
+	bob.say('NICK ann correct horse');
+	await bob.expect(/^OK NICK ann/m);
+	await page.reload();
+	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });

@@ -3,10 +3,13 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use bytes::Bytes;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, ETAG, HeaderName, HeaderValue, IF_NONE_MATCH,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderName,
+    HeaderValue, IF_NONE_MATCH, VARY,
 };
 use hyper::{HeaderMap, StatusCode};
+use miniz_oxide::deflate::compress_to_vec_zlib;
 use sha2::{Digest, Sha256};
 
 use super::reply::{self, Reply};
@@ -18,22 +21,48 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
 frame-ancestors 'none'";
 
-/// The files with their `ETag`s.
-static PAGES: LazyLock<Vec<(&Asset, HeaderValue)>> = LazyLock::new(|| {
-    let tagged = ASSETS.iter().map(|asset| {
-        let digest = Sha256::digest(asset.bytes);
-        let mut tag = String::from("\"");
-        for byte in digest.iter().take(8) {
-            let _ = write!(tag, "{byte:02x}");
-        }
-        tag.push('"');
-        (
-            asset,
-            HeaderValue::from_str(&tag).expect("hexadecimal digits"),
-        )
-    });
-    tagged.collect()
+/// A file of the page in the two forms that it is served in, each with its `ETag`.
+struct Page {
+    asset: &'static Asset,
+    whole: (Bytes, String),
+    /// As `Content-Encoding: deflate` (RFC 1950): a third of the bytes.
+    deflated: (Bytes, String),
+}
+
+static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
+    let page = |asset: &'static Asset| Page {
+        asset,
+        whole: tagged(Bytes::from_static(asset.bytes)),
+        deflated: tagged(compress_to_vec_zlib(asset.bytes, DEFLATE_LEVEL).into()),
+    };
+    ASSETS.iter().map(page).collect()
 });
+
+/// Done once, so as small as it gets: some milliseconds for all files.
+const DEFLATE_LEVEL: u8 = 9;
+
+fn tagged(bytes: Bytes) -> (Bytes, String) {
+    let mut tag = String::from("\"");
+    for byte in Sha256::digest(&bytes).iter().take(8) {
+        let _ = write!(tag, "{byte:02x}");
+    }
+    tag.push('"');
+    (bytes, tag)
+}
+
+/// Whether the client takes `deflate`; it is not asked which coding it likes best.
+fn takes_deflate(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, ""));
+        let weight = weight.trim().strip_prefix("q=");
+        name.trim().eq_ignore_ascii_case("deflate")
+            && weight.is_none_or(|weight| weight.parse().is_ok_and(|weight: f32| weight > 0.0))
+    })
+}
 
 /// The file at `path`, if it is one of the page.
 pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
@@ -43,17 +72,30 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
             .strip_prefix('/')
             .filter(|path| *path != "index.html")?,
     };
-    let (asset, tag) = PAGES.iter().find(|(asset, _)| asset.path == path)?;
+    let page = PAGES.iter().find(|page| page.asset.path == path)?;
+    let is_deflated = takes_deflate(headers);
+    let (bytes, tag) = match is_deflated {
+        true => &page.deflated,
+        false => &page.whole,
+    };
     let is_known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok())
-        .is_some_and(|known| super::files::has_tag(known, tag.to_str().unwrap_or_default()));
+        .is_some_and(|known| super::files::has_tag(known, tag));
+    let content_type = page.asset.content_type();
     let mut reply = match is_known {
-        true => reply::whole(StatusCode::NOT_MODIFIED, asset.content_type(), ""),
-        false => reply::whole(StatusCode::OK, asset.content_type(), asset.bytes),
+        true => reply::whole(StatusCode::NOT_MODIFIED, content_type, ""),
+        false => reply::whole(StatusCode::OK, content_type, bytes.clone()),
     };
     let headers = reply.headers_mut();
-    headers.insert(ETAG, tag.clone());
+    headers.insert(
+        ETAG,
+        HeaderValue::from_str(tag).expect("hexadecimal digits"),
+    );
+    headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    if is_deflated && !is_known {
+        headers.insert(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
+    }
     // Asked for again each time, so that a new server's page is never mixed with an old one's.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
@@ -68,4 +110,47 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
         );
     }
     Some(reply)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(codings: &[&'static str], is_deflated: bool) {
+        let mut headers = HeaderMap::new();
+        for coding in codings {
+            headers.append(ACCEPT_ENCODING, HeaderValue::from_static(coding));
+        }
+        let reply = find("/style.css", &headers).expect("a file of the page");
+        let found = reply.headers().get(CONTENT_ENCODING);
+        assert_eq!(found.is_some(), is_deflated, "{codings:?}");
+    }
+
+    #[test]
+    fn the_page_is_deflated_for_whom_takes_it_so() {
+        check(&[], false);
+        check(&["gzip, br"], false);
+        check(&["gzip, deflate, br"], true);
+        check(&["gzip", "Deflate;q=0.5"], true);
+        check(&["gzip, deflate;q=0"], false);
+        check(&["gzip, deflate;q=x"], false);
+    }
+
+    #[test]
+    fn a_form_that_is_known_is_not_sent_again() {
+        let mut headers = HeaderMap::new();
+        let tag = find("/", &headers).expect("the page").headers()[ETAG].clone();
+        headers.insert(IF_NONE_MATCH, tag);
+        let again = find("/", &headers).expect("the page");
+        assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+        headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("deflate"));
+        let other = find("/", &headers).expect("the page");
+        assert_eq!(other.status(), StatusCode::OK);
+    }
+
+    #[test]
+    fn the_whole_page_is_light_on_the_wire() {
+        let bytes: usize = PAGES.iter().map(|page| page.deflated.0.len()).sum();
+        assert!(bytes < 50_000, "{bytes} bytes");
+    }
 }

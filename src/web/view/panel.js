@@ -131,6 +131,7 @@ export function panel(chat, ui) {
 				el('h3', {}, 'This name elsewhere'),
 				el('p.small', {}, 'A password guards your name. Give it on another device, or in a terminal:'),
 				el('details', {}, el('summary', {}, 'Show the password'), el('pre', {}, `NICK ${chat.nick} ${chat.password}`)),
+				el('button.plain', { onclick: () => ui.command('register') }, 'Make this name mine for good'),
 				el('h3', {}, 'Leave'),
 				el('button.plain', { onclick: () => ui.command('forget') }, 'Leave, and forget me in this browser'),
 			];

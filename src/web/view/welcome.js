@@ -4,13 +4,13 @@ import { byId, setText } from './dom.js';
 
 export function welcome(chat, ui) {
 	const form = byId('welcome').querySelector('form');
-	const { nick, password } = form.elements;
+	const { nick, password, pass } = form.elements;
 	let wasAsking = false;
 
 	form.addEventListener('submit', async (event) => {
 		event.preventDefault();
 		const name = nick.value.trim().replace(/\s+/g, '-');
-		if (name) await chat.enter(name, password.value, ui.wanted());
+		if (name) await chat.enter(name, password.value, ui.wanted(), pass.value);
 		if (chat.phase === 'welcome') nick.select();
 	});
 
@@ -25,6 +25,8 @@ export function welcome(chat, ui) {
 			}
 			wasAsking = isAsking;
 			setText(byId('welcome-title'), chat.server || 'plainchat');
+			pass.closest('div').hidden = !chat.isLocked;
+			pass.required = chat.isLocked;
 			setText(byId('welcome-error'), chat.refused);
 			setText(byId('welcome-keeps'), chat.keeps);
 			const button = form.querySelector('.primary');
