@@ -36,6 +36,20 @@ pub struct Config {
     pub limits: Limits,
 }
 
+impl Default for Config {
+    /// One that keeps nothing and listens nowhere.
+    fn default() -> Self {
+        Self {
+            listen: Vec::new(),
+            hosts: Vec::new(),
+            data: None,
+            name: "chatd".into(),
+            lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+            limits: Limits::default(),
+        }
+    }
+}
+
 impl Config {
     /// A sentence that tells everybody how long things are kept.
     pub fn keeping(&self) -> String {

@@ -38,3 +38,23 @@ fn server_lines_of_the_corpus_are_read_without_harm() {
 fn whatever_the_corpus_says_is_answered_safely() {
     check("session", targets::session);
 }
+
+#[test]
+fn frames_of_the_corpus_are_the_same_however_they_are_cut() {
+    check("frame", targets::frame);
+}
+
+#[test]
+fn settings_of_the_corpus_are_flags_or_refused_in_a_line() {
+    check("settings", targets::settings);
+}
+
+#[test]
+fn logs_of_the_corpus_are_taken_in_whole_or_not_at_all() {
+    check("import", targets::import);
+}
+
+#[test]
+fn the_port_takes_the_corpus_and_serves_the_next() {
+    check("port", targets::port);
+}

@@ -59,7 +59,8 @@ pub fn accept(socket: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     let (client, peer) = acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
-    Ok((TcpStream::from(client), peer.ip()))
+    // A socket of both families tells IPv4 addresses as IPv6.
+    Ok((TcpStream::from(client), peer.ip().to_canonical()))
 }
 
 /// Where a socket listens: one address, or all of both families.

@@ -5,8 +5,11 @@
 
 #![allow(dead_code)] // each fuzz target is a program of its own and uses one of these
 
+mod outside;
 #[path = "support.rs"]
 mod support;
+
+pub use outside::{frame, import, port, settings};
 
 use std::time::Duration;
 
