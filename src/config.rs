@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::protocol::whom::Network;
 use crate::protocol::{Nick, RoomName};
 use crate::roster::{BANS_MAX, Rights, Roster, Secret};
 
@@ -26,6 +27,8 @@ pub struct Config {
     pub password: Option<Secret>,
     /// The nicks of operators, who must be registered to be that.
     pub operators: Vec<Nick>,
+    /// Whence the metrics may be read, besides from the machine itself.
+    pub metrics_from: Vec<Network>,
     /// Where files are kept; `None` for a folder that goes away at the end.
     pub data: Option<PathBuf>,
     /// What the server calls itself in `HELLO`: one word.
@@ -41,7 +44,12 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            speaks: Speaks::ALL,
             hosts: Vec::new(),
+            certificate: None,
+            password: None,
+            operators: Vec::new(),
+            metrics_from: Vec::new(),
             data: None,
             name: "chatd".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),
@@ -431,20 +439,14 @@ mod tests {
 
     fn check(data: Option<&str>, keep_days: Option<u64>, keep_bytes: Option<u64>, expected: &str) {
         let config = Config {
-            listen: Vec::new(),
-            speaks: Speaks::ALL,
-            hosts: Vec::new(),
-            certificate: None,
-            password: None,
-            operators: Vec::new(),
             data: data.map(PathBuf::from),
             name: "test".into(),
-            lobby: RoomName::parse("#lobby").expect("it is a room's name"),
             limits: Limits {
                 keep: keep_days.map(|days| Duration::from_secs(days * 86_400)),
                 keep_bytes,
                 ..Limits::default()
             },
+            ..Config::default()
         };
         assert_eq!(config.keeping(), expected);
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::{self, Config, Limits, Speaks, file};
 use plainchat::offline;
+use plainchat::protocol::whom::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 use plainchat::roster::Secret;
 use plainchat::server::{self, Plain, listen, service};
@@ -65,6 +66,11 @@ struct Flags {
     /// own name; may be given more than once
     #[argh(option, arg_name = "name")]
     host: Vec<String>,
+
+    /// an address or network from which /metrics may be read, besides this machine, as 10.0.0.0/8; may be
+    /// given more than once (default: this machine only, since they tell how much is going on)
+    #[argh(option, arg_name = "network", from_str_fn(network))]
+    metrics_from: Vec<Network>,
 
     /// the folder for files, made if missing (default: chatd-data, in the present folder)
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
@@ -467,6 +473,7 @@ impl Flags {
             certificate: self.cert.zip(self.key),
             password: password.transpose()?,
             operators: self.operator,
+            metrics_from: self.metrics_from,
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,
@@ -655,6 +662,10 @@ fn read_password(path: &Path) -> Result<Secret, String> {
         "" => Err(format!("there is no password in {}", path.display())),
         line => Ok(Secret::new(line)),
     }
+}
+
+fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).ok_or_else(|| format!("{text} is no network, as 10.0.0.0/8 is"))
 }
 
 fn server_name(text: &str) -> Result<String, String> {

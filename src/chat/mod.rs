@@ -529,16 +529,10 @@ mod tests {
     fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
         let name = |name| RoomName::parse(name).expect("it is a name");
         let mut chat = Chat::new(Arc::new(Config {
-            listen: Vec::new(),
-            speaks: crate::config::Speaks::ALL,
-            hosts: Vec::new(),
-            certificate: None,
-            password: None,
-            operators: Vec::new(),
-            data: None,
             name: "here".into(),
             lobby: name("#lobby"),
             limits: Limits::default(),
+            ..Config::default()
         }));
         let author = chat.connect(IpAddr::from([127, 0, 0, 1]));
         let room = chat.insert_room(name("#ops"));

@@ -29,6 +29,23 @@ pub struct Room {
     pub(super) coming: usize,
 }
 
+/// How much there is of what an operator watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Nicks in use, and those held for their owners' return.
+    pub nicks: usize,
+    /// Rooms.
+    pub rooms: usize,
+    /// Members of all rooms; who is in two counts twice.
+    pub members: usize,
+    /// Bytes of the rooms' newest events in memory.
+    pub tail_bytes: usize,
+    /// Files.
+    pub files: usize,
+    /// Their bytes.
+    pub file_bytes: u64,
+}
+
 /// A nick in a room.
 #[derive(Debug)]
 pub(super) struct Member {
@@ -338,6 +355,22 @@ impl Chat {
         let (nick, member) = room.members.range_mut((from, Unbounded)).next()?;
         member.is_shown = true;
         Some(*nick)
+    }
+
+    /// How much there is of everything; looks at every room.
+    pub fn totals(&self) -> Totals {
+        let mut totals = Totals {
+            nicks: self.holders.count(),
+            files: self.files,
+            file_bytes: self.file_bytes,
+            ..Totals::default()
+        };
+        for room in self.room_order.keys().filter_map(|id| self.rooms.get(*id)) {
+            totals.rooms += 1;
+            totals.members += room.members();
+            totals.tail_bytes += room.tail.size();
+        }
+        totals
     }
 
     /// How many files there are.

@@ -5,6 +5,7 @@
 //! answers. Nothing above this may assume that it is the only server on a log: a room's tail is fed by
 //! what the log says it has kept, whoever said it. Knows no socket and no session.
 
+pub mod commits;
 pub mod memory;
 pub mod sqlite;
 
@@ -17,6 +18,7 @@ use std::sync::Arc;
 use crate::chat::{Draft, NewFile, Removed, What};
 use crate::protocol::event::words;
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+pub use commits::Commits;
 
 /// A draft on its way into the log.
 #[derive(Debug)]
@@ -156,6 +158,11 @@ pub trait Log: Send + Sync {
     /// Hands an entry over to be kept, without waiting: ids follow the order of the calls. Comes back
     /// with the outcome if that is known at once; otherwise the sink gets it.
     fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)>;
+
+    /// How long its transactions took; of a log in memory there are none.
+    fn commits(&self) -> Arc<Commits> {
+        Arc::default()
+    }
 
     /// Every room that has ever been spoken in.
     ///

@@ -6,10 +6,9 @@
 
 use std::time::Duration;
 
-use tracing::debug;
-
 use super::connection::{Connection, with_scratch};
 use super::http;
+use super::metrics::Way;
 use crate::transport::sniff::{Spoken, tell};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
 
@@ -136,6 +135,7 @@ impl Connection {
             world.set_alarm(peer, self.alarm.take(), None);
             world.chat.address(peer)
         };
+        self.goes(Way::Http);
         let Carrier::Stream(stream) = self.carrier.take() else {
             return false;
         };
@@ -151,7 +151,6 @@ impl Connection {
         let Some((stream, held)) = http::serve(client, stream, first).await else {
             return false;
         };
-        debug!(?peer, "goes on over WebSocket");
         let now = self.server.clock.now();
         self.carrier = Carrier::WebSocket(Box::new(WebSocket::new(stream, held, now.uptime)));
         self.is_readable = true;

@@ -18,8 +18,9 @@ use futures_lite::future;
 use tracing::debug;
 
 use super::Server;
+use super::metrics::Way;
 use super::world::World;
-use crate::chat::Now;
+use crate::chat::{NickId, Now};
 use crate::config::Speaks;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::batch::{Batch, ROUND_BYTES};
@@ -51,6 +52,8 @@ pub(super) struct Connection {
     pub(super) alarm: Option<Duration>,
     /// What it may speak.
     pub(super) speaks: Speaks,
+    /// How it is counted.
+    pub(super) way: Way,
     /// The socket may have something to read.
     pub(super) is_readable: bool,
     /// It was read, and has not been written to since.
@@ -99,7 +102,12 @@ impl Connection {
             session.keep_out(&told, &mut world.chat, now);
         }
         drop(world);
-        debug!(?id, "connected");
+        let way = match carrier {
+            Carrier::Pipe(_) => Way::Request,
+            _ => Way::New,
+        };
+        server.metrics.goes(None, way);
+        debug!(?id, %peer, "connected");
         // Boxed, since a future holds what it was given twice.
         Box::new(Self {
             server,
@@ -109,6 +117,7 @@ impl Connection {
             input: Vec::new(),
             alarm: None,
             speaks,
+            way,
             is_readable: true, // a script has often spoken before it is accepted
             has_read: false,
             is_blocked: false,
@@ -127,6 +136,7 @@ impl Connection {
         if !Box::pin(self.arrive()).await {
             self.is_cut = true;
         }
+        self.goes(Way::of(&self.carrier));
         while !self.is_cut {
             if let Some(effect) = self.take_input() {
                 Box::pin(self.transfer(effect)).await;
@@ -150,7 +160,16 @@ impl Connection {
         }
         let id = self.session.peer();
         self.server.world().stand_up(id, self.alarm);
+        self.server.metrics.gone(self.way);
         debug!(?id, "ended");
+    }
+
+    /// Counts as one that speaks so.
+    pub(super) fn goes(&mut self, way: Way) {
+        if way != self.way {
+            self.way = self.server.metrics.goes(Some(self.way), way);
+            debug!(id = ?self.session.peer(), way = way.word(), "speaks");
+        }
     }
 
     /// Writes what can be written without waiting, and tells what comes then.
@@ -188,6 +207,7 @@ impl Connection {
     fn take_input(&mut self) -> Option<Effect> {
         let now = self.server.clock.now();
         let server = self.server.clone();
+        let nick = self.session.called();
         let carried = std::mem::take(&mut self.input);
         let takes_lines = self.session.takes_lines(&server.config.limits);
         SCRATCH.with_borrow_mut(|(buffer, _)| {
@@ -229,10 +249,21 @@ impl Connection {
             world.set_alarm(self.session.peer(), self.alarm, due);
             self.alarm = due;
             let released = world.settle();
+            self.log_nick(nick, &world);
             drop(world);
             super::transfer::release(&server, released);
             effect
         })
+    }
+
+    /// Logs under which nick it goes on, if that is not the one that it had.
+    pub(super) fn log_nick(&self, had: Option<NickId>, world: &World) {
+        let nick = self.session.called();
+        if nick != had
+            && let Some(holder) = nick.and_then(|nick| world.chat.holder(nick))
+        {
+            debug!(id = ?self.session.peer(), nick = holder.nick.as_str(), "is called");
+        }
     }
 
     /// Gives the session the lines in `bytes` until it takes no more; returns the rest.
@@ -325,6 +356,7 @@ impl Connection {
                 may_have_more,
             }) => {
                 self.is_readable = may_have_more;
+                self.server.metrics.bytes_in.add(count);
                 self.session.spoke();
                 count
             }
@@ -376,6 +408,7 @@ impl Connection {
     fn write(&mut self, bytes: &[u8]) -> usize {
         let mut taken = 0;
         while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+            self.server.metrics.writes.add(1);
             match self.carrier.write(rest) {
                 Ok(n) => taken += n,
                 Err(e) => {
@@ -384,6 +417,7 @@ impl Connection {
                 }
             }
         }
+        self.server.metrics.bytes_out.add(taken);
         taken
     }
 

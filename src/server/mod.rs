@@ -9,6 +9,7 @@ mod connection;
 mod elsewhere;
 mod http;
 pub mod listen;
+mod metrics;
 mod send;
 pub mod service;
 mod transfer;
@@ -43,6 +44,7 @@ use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Sockets, Stream};
 use certificate::{Certificate, Source};
 use connection::Connection;
+use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use world::World;
 
@@ -111,6 +113,7 @@ struct Server {
     world: Mutex<World>,
     store: Arc<Store>,
     roster: Arc<Roster>,
+    metrics: Arc<Metrics>,
     /// How many passwords are worked on at once, each with 19 MiB and a thread.
     passwords: Semaphore,
     /// The files that are still coming in.
@@ -237,6 +240,7 @@ pub fn run(
     let sockets = Sockets::new().map_err(|e| Error::System("watch sockets", e))?;
     let sockets = Arc::new(sockets);
     let server = Arc::new(Server {
+        metrics: world.metrics.clone(),
         world: Mutex::new(world),
         names,
         certificate,
@@ -278,6 +282,13 @@ pub fn run(
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
         listening(&addresses, fingerprint.as_deref());
+        let data = server.config.data.as_ref().map(|data| data.display());
+        info!(
+            version = env!("CARGO_PKG_VERSION"),
+            data = data.map(tracing::field::display),
+            ?addresses,
+            "started"
+        );
         service::notify("READY=1");
         let asked = server.stopping.listen();
         let mut first = next_signal(&executor, signals);
@@ -292,7 +303,8 @@ pub fn run(
             Some(signals) => next_signal(&executor, signals),
             None => first, // after an operator the first signal is the second word
         };
-        info!("stopping");
+        let connections = server.world().chat.connections();
+        info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
         future::or(stop(&server), async { drop(again.await) }).await;
@@ -363,6 +375,7 @@ fn open_log(
         };
         let mut world = server.world();
         for (draft, outcome) in batch {
+            server.metrics.outcome(&outcome);
             world.chat.publish(draft, outcome);
         }
         let released = world.settle();
@@ -397,7 +410,9 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speak
             Ok((stream, peer)) => welcome(&server, stream, peer, speaks),
             Err(e) => {
                 // Out of files, most likely: what is there goes on, and some will end.
-                warn!("cannot accept a connection: {e}");
+                let text = format!("cannot accept a connection: {e}");
+                let uptime = server.clock.now().uptime;
+                server.metrics.met(Met::OpenFiles, uptime, &text);
                 Timer::after(Duration::from_millis(50)).await;
             }
         }
@@ -406,6 +421,12 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speak
 
 fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks) {
     let connections = server.world().chat.connections();
+    server.metrics.accepted.add(1);
+    if connections >= server.config.limits.connections_max {
+        let text = format!("turned away: {connections} connections are here (--max-connections)");
+        let uptime = server.clock.now().uptime;
+        server.metrics.met(Met::Connections, uptime, &text);
+    }
     if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
         return;
     }

@@ -14,6 +14,8 @@ use futures_lite::future;
 use smol::{Task, unblock};
 use tracing::{error, warn};
 
+use super::metrics::Met;
+
 use super::Server;
 use super::connection::Connection;
 use super::elsewhere::Elsewhere;
@@ -123,7 +125,9 @@ impl Connection {
         let answer = self.advice(ask).await;
         let now = self.server.clock.now();
         let mut world = self.server.world();
+        let nick = self.session.called();
         let next = self.session.advised(answer, &mut world.chat, now);
+        self.log_nick(nick, &world);
         let released = world.settle();
         drop(world);
         release(&self.server, released);
@@ -143,7 +147,13 @@ impl Connection {
             let now = server.clock.now().uptime;
             let begun = server.world().guesses.begin(address, nick, now);
             let Some(begun) = begun else {
-                warn!(%address, nick, "too many wrong passwords");
+                let text = match nick {
+                    Some(nick) => {
+                        format!("too many wrong passwords, now for {nick} from {address}")
+                    }
+                    None => format!("too many wrong passwords, now the server's from {address}"),
+                };
+                server.metrics.met(Met::Passwords, now, &text);
                 return Some(Answer::TooMany);
             };
             if !begun.wait.is_zero() {
@@ -189,6 +199,7 @@ impl Connection {
         let Some((room, question)) = question else {
             return;
         };
+        self.server.metrics.catch_ups.add(1);
         let answer = self.read_log(question).await;
         let now = self.server.clock.now();
         self.session

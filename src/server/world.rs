@@ -13,6 +13,7 @@ use futures_lite::FutureExt;
 use tracing::{error, info};
 
 use super::Server;
+use super::metrics::Metrics;
 use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
@@ -38,6 +39,7 @@ pub(super) struct World {
     pulse: Option<Waker>,
     pub log: Arc<dyn Log>,
     pub roster: Arc<Roster>,
+    pub metrics: Arc<Metrics>,
     /// Who has tried which passwords.
     pub guesses: Guesses,
     /// The server ends; so does every connection, once what it read is answered.
@@ -63,6 +65,7 @@ impl World {
             pulse: None,
             log,
             roster,
+            metrics: Arc::default(),
             guesses: Guesses::default(),
             is_stopping: false,
         }
@@ -95,7 +98,9 @@ impl World {
             Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
             Place::Nick(_) | Place::Everyone => None,
         };
+        self.metrics.appended.add(1);
         if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, now.time) {
+            self.metrics.outcome(&outcome);
             self.chat.publish(draft, outcome);
         }
     }

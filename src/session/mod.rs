@@ -266,6 +266,11 @@ impl Session {
         self.peer
     }
 
+    /// Its nick.
+    pub fn called(&self) -> Option<NickId> {
+        self.nick
+    }
+
     /// The server's end of the connection.
     pub fn local(&self) -> SocketAddr {
         self.local

@@ -209,7 +209,7 @@ fn server() -> SocketAddr {
             },
             ..Config::default()
         };
-        std::thread::spawn(|| plainchat::server::run(config, vec![socket], |_| {}));
+        std::thread::spawn(|| plainchat::server::run(config, vec![socket], |_, _| {}));
         address
     })
 }

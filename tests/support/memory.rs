@@ -652,16 +652,9 @@ fn config(settings: &[Setting]) -> Result<Config, String> {
 
 fn config_with(limits: Limits) -> Config {
     Config {
-        listen: Vec::new(),
-        speaks: plainchat::config::Speaks::ALL,
-        hosts: Vec::new(),
-        certificate: None,
-        password: None,
-        operators: Vec::new(),
-        data: None,
         name: "memory".into(),
-        lobby: RoomName::parse("#lobby").expect("it is a room's name"),
         limits,
+        ..Config::default()
     }
 }
 

@@ -26,7 +26,8 @@ pub use self::upkeep::Imported;
 use self::words::Words;
 use self::writer::{Waiting, Writer};
 use super::{
-    Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink, Span,
+    Commits, Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink,
+    Span,
 };
 use crate::chat::{Draft, NewFile};
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
@@ -41,6 +42,7 @@ pub struct SqliteLog {
     /// The writer's, and the one that follows it.
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Mutex<Vec<Connection>>,
+    commits: Arc<Commits>,
     /// Held while the folder is in use; `None` for one that only looks on.
     _lock: Option<File>,
 }
@@ -64,7 +66,8 @@ impl SqliteLog {
             db.query_row(last, [], |row| row.get(0))?,
         ));
         let (queue, waiting) = channel();
-        let writer = Writer::new(db, folder.join("reserve"), words.clone());
+        let commits = Arc::<Commits>::default();
+        let writer = Writer::new(db, folder.join("reserve"), words.clone(), commits.clone());
         let follower = words.clone();
         let threads = vec![
             thread("log", move || writer.run(&waiting, &sink))?,
@@ -76,6 +79,7 @@ impl SqliteLog {
             words: Some(words),
             threads: Mutex::new(threads),
             readers: Mutex::default(),
+            commits,
             _lock: Some(lock),
         })
     }
@@ -94,6 +98,7 @@ impl SqliteLog {
             words: None,
             threads: Mutex::default(),
             readers: Mutex::default(),
+            commits: Arc::default(),
             _lock: None,
         })
     }
@@ -160,6 +165,10 @@ impl Log for SqliteLog {
         };
         // The writer has ended, which it does when the server does.
         refused.map(|entry| (entry.draft, Err(Code::ShuttingDown)))
+    }
+
+    fn commits(&self) -> Arc<Commits> {
+        self.commits.clone()
     }
 
     fn rooms(&self) -> Result<Vec<RoomRow>, Error> {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
+use std::time::Instant;
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
@@ -12,7 +13,7 @@ use tracing::error;
 use super::read::{event_id, number};
 use super::words::Words;
 use crate::chat::{Draft, What};
-use crate::log::{Entry, Sink};
+use crate::log::{Commits, Entry, Sink};
 use crate::protocol::{Code, EventId, RoomName, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
@@ -27,10 +28,11 @@ pub(super) struct Writer {
     rooms: Rooms,
     reserve: Reserve,
     words: Arc<Words>,
+    commits: Arc<Commits>,
 }
 
 impl Writer {
-    pub fn new(db: Connection, reserve: PathBuf, words: Arc<Words>) -> Self {
+    pub fn new(db: Connection, reserve: PathBuf, words: Arc<Words>, commits: Arc<Commits>) -> Self {
         let mut reserve = Reserve {
             path: reserve,
             is_made: false,
@@ -41,6 +43,7 @@ impl Writer {
             rooms: Rooms::default(),
             reserve,
             words,
+            commits,
         }
     }
 
@@ -68,6 +71,7 @@ impl Writer {
     /// Keeps a batch in one transaction; its ids, in order.
     fn keep(&mut self, batch: &[Waiting]) -> rusqlite::Result<Vec<Kept>> {
         let Self { db, rooms, .. } = self;
+        let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut ids = Vec::with_capacity(batch.len());
         let mut rest = batch;
@@ -92,6 +96,7 @@ impl Writer {
         }
         rooms.set_last_ids(&step)?;
         step.commit()?;
+        self.commits.add(begun.elapsed());
         self.reserve.make();
         Ok(ids)
     }

@@ -21,7 +21,7 @@ use std::task::Poll;
 
 use base64::Engine;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{ALLOW, CONNECTION, FORWARDED, HeaderMap, HeaderName, HeaderValue, UPGRADE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
@@ -31,6 +31,7 @@ use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
 
 use super::Server;
+use super::metrics;
 use crate::chat::PeerId;
 use crate::config::Speaks;
 use crate::protocol::Code;
@@ -156,6 +157,10 @@ async fn answer(
             Ok(reply)
         }
         ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
+        ["metrics"] => match is_read {
+            true => metrics(client, request.headers()).await,
+            false => Ok(not_allowed("GET, HEAD")),
+        },
         ["help"] => read_only(is_read, || {
             let body = help::text(client, request.headers());
             reply::text(StatusCode::OK, body)
@@ -165,6 +170,22 @@ async fn answer(
             None => Err(Problem::nothing_at(path)),
         },
     }
+}
+
+/// What Prometheus reads: for this machine, and whom the operator has named. What a proxy on this machine
+/// passes on comes from somewhere else.
+async fn metrics(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
+    let is_passed_on = headers.contains_key(FORWARDED) || headers.contains_key("x-forwarded-for");
+    let is_here = client.address.is_loopback() && !is_passed_on;
+    let from = &client.server.config.metrics_from;
+    if !is_here && !from.iter().any(|from| from.holds(client.address)) {
+        let text = "only this machine reads the metrics; chatd --metrics-from names others";
+        return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
+    }
+    let server = client.server.clone();
+    // It looks at every room and reads a file of the system's.
+    let text = smol::unblock(move || metrics::text(&server)).await;
+    Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
 
 fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Problem> {

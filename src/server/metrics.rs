@@ -1,0 +1,346 @@
+//! What an operator wants to see of a running server, as counters and as the text that Prometheus reads.
+//!
+//! Plain numbers, counted where things happen anyway: once a read, a write, a batch, never once a delivery.
+//! Written out by hand, since the format is a line a number, and a registry would be more code than that.
+
+use std::fmt::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::Server;
+use crate::log::Outcome;
+use crate::transport::Carrier;
+
+/// How often a limit that is being met is logged: once in so long, with how often it was met.
+const SAID_EVERY: Duration = Duration::from_secs(60);
+
+/// A number that only grows, or goes up and down.
+#[derive(Debug, Default)]
+pub(super) struct Count(AtomicU64);
+
+impl Count {
+    pub fn add(&self, n: usize) {
+        self.0.fetch_add(n as u64, Ordering::Relaxed);
+    }
+
+    pub fn less_one(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// How a client has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Nobody knows yet what it speaks.
+    New,
+    Lines,
+    Tls,
+    Http,
+    WebSocket,
+    /// Somebody who speaks HTTP asks something: no client of its own.
+    Request,
+}
+
+impl Way {
+    const ALL: [Self; 6] = [
+        Self::New,
+        Self::Lines,
+        Self::Tls,
+        Self::Http,
+        Self::WebSocket,
+        Self::Request,
+    ];
+
+    /// What is spoken over a carrier, once that is known.
+    pub fn of(carrier: &Carrier) -> Self {
+        match carrier {
+            Carrier::Stream(stream) if stream.is_tls() => Self::Tls,
+            Carrier::Stream(_) => Self::Lines,
+            Carrier::WebSocket(_) => Self::WebSocket,
+            Carrier::Pipe(_) => Self::Request,
+            Carrier::Away => Self::Http,
+        }
+    }
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Lines => "lines",
+            Self::Tls => "tls",
+            Self::Http => "http",
+            Self::WebSocket => "websocket",
+            Self::Request => "request",
+        }
+    }
+}
+
+/// A limit that somebody has met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    Connections,
+    Passwords,
+    OpenFiles,
+}
+
+impl Met {
+    const ALL: [Self; 3] = [Self::Connections, Self::Passwords, Self::OpenFiles];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Connections => "connections",
+            Self::Passwords => "passwords",
+            Self::OpenFiles => "open_files",
+        }
+    }
+}
+
+/// What is counted.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    ways: [Count; Way::ALL.len()],
+    pub accepted: Count,
+    pub bytes_in: Count,
+    pub bytes_out: Count,
+    pub writes: Count,
+    /// Handed to the log; kept by it, or not.
+    pub appended: Count,
+    pub kept: Count,
+    pub not_kept: Count,
+    /// How often the log was read for somebody who has fallen out of a room's tail.
+    pub catch_ups: Count,
+    met: [Count; Met::ALL.len()],
+    /// When the server's clock, in seconds, last saw each limit logged; how often it was met since.
+    said_at: [AtomicU64; Met::ALL.len()],
+    unsaid: [Count; Met::ALL.len()],
+}
+
+impl Metrics {
+    /// What was handed to the log has come back.
+    pub fn outcome(&self, outcome: &Outcome) {
+        match outcome {
+            Ok(_) => self.kept.add(1),
+            Err(_) => self.not_kept.add(1),
+        }
+    }
+
+    /// A connection goes on that way; returns it.
+    pub fn goes(&self, from: Option<Way>, to: Way) -> Way {
+        if let Some(from) = from {
+            self.gone(from);
+        }
+        self.way(to).add(1);
+        to
+    }
+
+    /// A connection that came that way has ended.
+    pub fn gone(&self, way: Way) {
+        self.way(way).less_one();
+    }
+
+    fn way(&self, way: Way) -> &Count {
+        &self.ways[way as usize]
+    }
+
+    /// Somebody has met a limit: it is counted, and logged if it was not lately.
+    pub fn met(&self, limit: Met, uptime: Duration, text: &str) {
+        let at = limit as usize;
+        self.met[at].add(1);
+        self.unsaid[at].add(1);
+        let now = uptime.as_secs().max(1);
+        let said_at = self.said_at[at].load(Ordering::Relaxed);
+        if said_at == 0 || now >= said_at + SAID_EVERY.as_secs() {
+            self.said_at[at].store(now, Ordering::Relaxed);
+            let times = self.unsaid[at].0.swap(0, Ordering::Relaxed);
+            warn!(limit = limit.word(), times, "{text}");
+        }
+    }
+}
+
+/// All of it, in Prometheus' text format (version 0.0.4).
+pub(super) fn text(server: &Server) -> String {
+    let mut page = Page::default();
+    page.write(server).expect("a string takes what is written");
+    page.0
+}
+
+/// The content type of [`text`].
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn write(&mut self, server: &Server) -> fmt::Result {
+        let metrics = &server.metrics;
+        self.head("info", "gauge", "what runs here")?;
+        writeln!(
+            self.0,
+            "chatd_info{{version=\"{}\"}} 1",
+            env!("CARGO_PKG_VERSION")
+        )?;
+        self.one(
+            "uptime_seconds",
+            "gauge",
+            "since the start",
+            server.clock.now().uptime.as_secs(),
+        )?;
+
+        self.head("connections", "gauge", "connections by what they speak")?;
+        for way in Way::ALL {
+            let count = metrics.way(way).get();
+            writeln!(
+                self.0,
+                "chatd_connections{{carrier=\"{}\"}} {count}",
+                way.word()
+            )?;
+        }
+        let max = server.config.limits.connections_max as u64;
+        self.one(
+            "connections_max",
+            "gauge",
+            "connections that are let in",
+            max,
+        )?;
+        let accepted = metrics.accepted.get();
+        self.one(
+            "accepted_total",
+            "counter",
+            "connections that came",
+            accepted,
+        )?;
+        self.head("refused_total", "counter", "how often a limit was met")?;
+        for limit in Met::ALL {
+            let count = metrics.met[limit as usize].get();
+            writeln!(
+                self.0,
+                "chatd_refused_total{{limit=\"{}\"}} {count}",
+                limit.word()
+            )?;
+        }
+
+        let totals = server.world().chat.totals();
+        self.one("nicks", "gauge", "nicks that are here", totals.nicks as u64)?;
+        self.one(
+            "rooms",
+            "gauge",
+            "rooms with a log or members",
+            totals.rooms as u64,
+        )?;
+        let help = "members of all rooms; who is in two counts twice";
+        self.one("room_members", "gauge", help, totals.members as u64)?;
+        let help = "bytes of rooms' newest events in memory";
+        self.one("tail_bytes", "gauge", help, totals.tail_bytes as u64)?;
+        self.one(
+            "files",
+            "gauge",
+            "files that can be fetched",
+            totals.files as u64,
+        )?;
+        let help = "bytes of those files; the same bytes in two count twice";
+        self.one("file_bytes", "gauge", help, totals.file_bytes)?;
+
+        let bytes = metrics.bytes_in.get();
+        self.one(
+            "received_bytes_total",
+            "counter",
+            "bytes of lines read",
+            bytes,
+        )?;
+        let bytes = metrics.bytes_out.get();
+        self.one(
+            "sent_bytes_total",
+            "counter",
+            "bytes of lines written",
+            bytes,
+        )?;
+        let help = "writes to sockets; a busy room's carry many lines each";
+        self.one("writes_total", "counter", help, metrics.writes.get())?;
+        let help = "how often the log was read for who reads slowly";
+        self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;
+
+        // Kept first, since it never is ahead of what was handed over.
+        let (kept, not_kept) = (metrics.kept.get(), metrics.not_kept.get());
+        let appended = metrics.appended.get();
+        self.one(
+            "log_appended_total",
+            "counter",
+            "events handed to the log",
+            appended,
+        )?;
+        self.one(
+            "log_kept_total",
+            "counter",
+            "events that the log has kept",
+            kept,
+        )?;
+        self.one(
+            "log_failed_total",
+            "counter",
+            "events that the log could not keep",
+            not_kept,
+        )?;
+        let waiting = appended.saturating_sub(kept + not_kept);
+        self.one(
+            "log_waiting",
+            "gauge",
+            "events that the log has not kept yet",
+            waiting,
+        )?;
+        self.write_commits(server)?;
+        if let Some(bytes) = resident_bytes() {
+            let help = "# HELP process_resident_memory_bytes memory in use";
+            writeln!(self.0, "{help}\n# TYPE process_resident_memory_bytes gauge")?;
+            writeln!(self.0, "process_resident_memory_bytes {bytes}")?;
+        }
+        Ok(())
+    }
+
+    fn write_commits(&mut self, server: &Server) -> fmt::Result {
+        let log = server.world().log.clone();
+        let commits = log.commits();
+        self.head(
+            "log_commit_seconds",
+            "histogram",
+            "how long a transaction of the log took",
+        )?;
+        for (up_to, count) in commits.up_to() {
+            let bound =
+                up_to.map_or_else(|| "+Inf".into(), |up_to| up_to.as_secs_f64().to_string());
+            writeln!(
+                self.0,
+                "chatd_log_commit_seconds_bucket{{le=\"{bound}\"}} {count}"
+            )?;
+        }
+        let (sum, count) = (commits.time().as_secs_f64(), commits.count());
+        writeln!(self.0, "chatd_log_commit_seconds_sum {sum}")?;
+        writeln!(self.0, "chatd_log_commit_seconds_count {count}")
+    }
+
+    fn head(&mut self, name: &str, kind: &str, help: &str) -> fmt::Result {
+        writeln!(
+            self.0,
+            "# HELP chatd_{name} {help}\n# TYPE chatd_{name} {kind}"
+        )
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) -> fmt::Result {
+        self.head(name, kind, help)?;
+        writeln!(self.0, "chatd_{name} {value}")
+    }
+}
+
+/// What the process holds in memory, where the system tells it.
+fn resident_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().ok()?;
+    kib.checked_mul(1024)
+}
