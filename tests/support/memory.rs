@@ -180,6 +180,11 @@ impl Memory {
         }
     }
 
+    /// Bytes of the rooms' newest events that are held for their readers.
+    pub fn tail_bytes(&self) -> usize {
+        self.chat.totals().tail_bytes
+    }
+
     /// Everything that is kept of `room`, oldest first.
     pub fn log_of(&self, room: &str) -> Vec<Record> {
         let room = RoomName::parse(room).expect("it is a room's name");
