@@ -1,0 +1,340 @@
+//! What goes wrong with chat on a socket, as it was gathered from the trackers of others and measured with real
+//! clients; each with the tests that show that it does not here. Those that stand nowhere else are below.
+
+mod support;
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use support::server::Chatd;
+use support::spawn::Peer;
+
+/// A pitfall, and where it is tried: a file and a test in it, or a vector of the conformance suite.
+const PITFALLS: &[(&str, &[&str])] = &[
+    (
+        "1: each client tells the end of its input in its own way",
+        &[
+            "interop/talk.rs a_script_without_bye_ends_where_the_client_half_closes",
+            "interop/talk.rs stay_keeps_a_half_closing_listener",
+        ],
+    ),
+    (
+        "2: some clients leave half a second after their input",
+        &[
+            "interop/talk.rs a_script_that_ends_in_bye_gets_its_replies_from_every_client_and_is_heard",
+        ],
+    ),
+    (
+        "3: a client that closes at once loses its replies, not what it said",
+        &["interop/talk.rs what_was_sent_counts_though_the_client_reads_nothing"],
+    ),
+    (
+        "4: a client stays after the server has closed, and a person types into nothing",
+        &[
+            "interop/talk.rs a_client_whose_input_stays_open_shows_the_last_line",
+            "interop/talk.rs a_stopping_server_says_so_last_to_every_listener",
+        ],
+    ),
+    (
+        "5: a ping that must be answered expels who has only nc",
+        &[
+            "interop/talk.rs a_client_that_never_half_closes_stays_and_hears",
+            "vectors/7/who_has_a_room_is_not_idle.chat",
+        ],
+    ),
+    (
+        "6: a reader that has stopped stalls the room",
+        &[
+            "soak.rs a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing",
+            "interop/talk.rs a_client_that_was_stopped_goes_on_where_it_was",
+        ],
+    ),
+    (
+        "7: a dead connection keeps its owner's nick",
+        &[
+            "vectors/4.2/a_connection_may_take_a_nick_that_is_its_owner_s_already.chat",
+            "interop/talk.rs a_nick_is_free_as_soon_as_its_holder_has_ended",
+        ],
+    ),
+    (
+        "8: a read is not a line",
+        &[
+            "split.rs every_command_cut_at_any_byte_is_answered_as_if_it_came_whole",
+            "vectors/3.1/the_last_line_counts_without_its_end.chat",
+        ],
+    ),
+    (
+        "9: lines end in LF, CR LF or CR NUL",
+        &["interop/files.rs lines_that_end_in_cr_lf_are_lines"],
+    ),
+    (
+        "10: nc -C alters a file",
+        &["interop/files.rs a_client_that_makes_cr_lf_of_every_lf_cannot_upload"],
+    ),
+    (
+        "11: a wrong length makes commands of a file, or a file of commands",
+        &[
+            "vectors/6/small_letters_after_an_upload_are_out_of_step.chat",
+            "vectors/6/an_altered_file_is_corrupt_and_nothing_of_it_runs.chat",
+            "vectors/6/nothing_is_kept_of_an_incomplete_upload.chat",
+        ],
+    ),
+    (
+        "12: a file's name has spaces, folders or control characters",
+        &[
+            "vectors/3.5/a_file_loses_its_folders.chat",
+            "vectors/3.3/names_with_such_characters_are_refused.chat",
+        ],
+    ),
+    (
+        "13: telnet negotiates, and is mute after Ctrl-C",
+        &[
+            "interop/talk.rs a_person_on_telnet_is_greeted_talks_and_survives_ctrl_c",
+            "vectors/3.4/nothing_is_removed_from_a_file.chat",
+        ],
+    ),
+    (
+        "14: text is not UTF-8, has a NUL or begins with a byte order mark",
+        &[
+            "vectors/3.3/what_is_not_utf8_is_answered_with_its_verb.chat",
+            "vectors/3.3/control_characters_go_and_the_tab_stays.chat",
+            "split.rs a_byte_order_mark_before_the_first_line_is_no_part_of_it",
+        ],
+    ),
+    (
+        "15: a terminal hands over 4095 bytes and no more",
+        &[
+            "interop/talk.rs the_longest_line_that_a_terminal_hands_over_fits",
+            "split.rs overlong_input_is_answered_once_and_the_next_line_works",
+        ],
+    ),
+    (
+        "16: some verbs belong to openssl, others to HTTP",
+        &[
+            "field_notes.rs a_word_of_http_s_is_a_person_s_too_and_the_end_has_a_verb_that_openssl_passes",
+        ],
+    ),
+    (
+        "17: what is said takes over a terminal",
+        &[
+            "vectors/3.3/csi_sequences_go_whole.chat",
+            "vectors/3.3/c1_goes_as_a_character_and_letters_stay.chat",
+            "vectors/3.3/direction_overrides_go.chat",
+            "chatc.rs what_a_hostile_server_sends_is_harmless_on_a_terminal",
+        ],
+    ),
+    (
+        "18: a web page of somebody else's posts to the port",
+        &[
+            "interop/talk.rs nothing_of_a_request_s_body_runs_as_commands",
+            "../src/server/http/guard.rs a_foreign_page_is_refused",
+        ],
+    ),
+    (
+        "19: an uploaded page runs as the server's own",
+        &["field_notes.rs an_uploaded_page_is_no_page_of_the_server_s"],
+    ),
+    (
+        "20: one nick looks like another",
+        &[
+            "vectors/3.5/a_look_alike_is_taken.chat",
+            "vectors/3.5/a_mix_of_scripts_is_refused.chat",
+        ],
+    ),
+    (
+        "21: two bots answer each other, or one itself",
+        &[
+            "vectors/4.3/the_speaker_gets_no_copy.chat",
+            "examples.rs bridges_carry_both_ways_and_never_in_a_circle",
+        ],
+    ),
+    (
+        "22: files fill the disk",
+        &[
+            "offline.rs all_files_together_are_bounded_by_the_quota",
+            "full_disk.rs a_full_disk_refuses_aloud_and_taking_back_makes_space",
+        ],
+    ),
+    (
+        "23: a password stands in a log, in history or on disk",
+        &[
+            "operator.rs the_log_names_peers_and_never_what_they_say",
+            "accounts.rs accounts_and_bans_outlive_the_server_and_no_password_is_on_disk",
+        ],
+    ),
+    (
+        "24: a message lands in the middle of a line that is being typed",
+        &["interop/talk.rs a_line_that_a_message_interrupts_on_the_screen_arrives_whole"],
+    ),
+    (
+        "25: a file's bytes come to a terminal",
+        &["field_notes.rs a_person_who_asks_for_a_file_gets_no_bytes_on_the_terminal"],
+    ),
+    (
+        "26: a prompt without a line end poisons a pipe",
+        &["interop/talk.rs a_silent_client_is_greeted_and_one_that_speaks_first_is_not"],
+    ),
+    (
+        "27: who joins is flooded with the past",
+        &["vectors/4.6/what_was_said_before_is_not_live.chat"],
+    ),
+    (
+        "28: a filter in a pipe holds back what it has",
+        &["examples.rs watch_prints_what_holds_its_word_and_is_seen_by_nobody"],
+    ),
+    (
+        "29: a bot's two pipes wait for each other",
+        &[
+            "examples.rs dice_rolls_on_nc_with_a_fifo",
+            "examples.rs dice_rolls_on_socat",
+        ],
+    ),
+    (
+        "30: whoever reads a program's output has seen enough",
+        &["chatc.rs a_reader_that_has_seen_enough_ends_it_quietly"],
+    ),
+    (
+        "31: a file cannot be waited for as a pipe can",
+        &["field_notes.rs a_file_as_standard_input_is_said_to_its_end"],
+    ),
+    (
+        "32: a client leaves at the end of its input, before it was answered",
+        &[
+            "chatc.rs a_connection_that_ends_before_every_line_is_answered_is_an_error",
+            "link.rs who_leaves_gets_every_answer_first",
+        ],
+    ),
+    (
+        "33: old ways to send files through a terminal are a swamp; nc is enough",
+        &["examples.rs upload_and_download_keep_every_byte_and_the_name"],
+    ),
+    (
+        "34: a character is not a column",
+        &["../src/ui/screen/editor.rs what_people_see_as_one_character_is_one"],
+    ),
+];
+
+#[test]
+fn every_pitfall_has_a_test_that_is_there() {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    for (n, (pitfall, places)) in PITFALLS.iter().enumerate() {
+        assert!(pitfall.starts_with(&format!("{}: ", n + 1)), "{pitfall}");
+        assert!(!places.is_empty(), "{pitfall}");
+        for place in *places {
+            let (file, test) = match place.split_once(' ') {
+                Some((file, test)) => (tests.join(file), Some(test)),
+                None => (tests.join("conformance").join(place), None),
+            };
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{place}: {e}"));
+            let is_there = |test| {
+                text.contains(&format!("#[test]\n{test}"))
+                    || text.contains(&format!("\n    #[test]\n    {test}"))
+            };
+            if let Some(test) = test {
+                assert!(is_there(format!("fn {test}()")), "{place} is not there");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_word_of_http_s_is_a_person_s_too_and_the_end_has_a_verb_that_openssl_passes() {
+    let chatd = Chatd::start();
+    let mut ann = chatd.member("ann");
+    for word in [
+        "GET lunch",
+        "POST it",
+        "HEAD home",
+        "DELETE that",
+        "OPTIONS please",
+        "CONNECT us",
+    ] {
+        ann.ask(word, "ERR - unknown-verb …");
+        // At the beginning of a connection too, where it could still be HTTP.
+        chatd.peer().ask(word, "ERR - unknown-verb …");
+    }
+    // Typed into `openssl s_client`, a line that begins with Q, R or K is the tool's.
+    ann.ask("BYE", "OK BYE");
+}
+
+#[test]
+fn an_uploaded_page_is_no_page_of_the_server_s() {
+    let chatd = Chatd::start();
+    let mut ann = chatd.member("ann");
+    for (name, is_shown) in [
+        ("a.html", false),
+        ("a.svg", false),
+        ("a.js", false),
+        ("a.png", true),
+    ] {
+        ann.send(format!("UPLOAD {name} 8\n<script>"));
+        let reply = ann.expect("OK UPLOAD <id> 8 <sha256>");
+        let id = reply.split(' ').nth(2).expect("its number");
+        let mut browser = Peer::connect(chatd.address);
+        browser.send(format!(
+            "GET /files/{id}/{name} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        ));
+        let reply = String::from_utf8(browser.inbox.rest())
+            .expect("it is text")
+            .to_ascii_lowercase();
+        let (head, body) = reply.split_once("\r\n\r\n").expect("a head and a body");
+        assert_eq!(body, "<script>");
+        assert!(head.contains("x-content-type-options: nosniff"), "{head}");
+        assert!(
+            head.contains("content-security-policy: sandbox; default-src 'none'"),
+            "{head}"
+        );
+        assert_eq!(
+            head.contains("content-disposition: attachment"),
+            !is_shown,
+            "{head}"
+        );
+        assert!(
+            !head.contains("text/html")
+                && !head.contains("svg+xml")
+                && !head.contains("javascript"),
+            "{head}"
+        );
+    }
+}
+
+#[test]
+fn a_person_who_asks_for_a_file_gets_no_bytes_on_the_terminal() {
+    let chatd = Chatd::start();
+    let mut ann = chatd.member("ann");
+    ann.send("UPLOAD a.bin 4\n\x1b[2J");
+    let reply = ann.expect("OK UPLOAD <id> 4 <sha256>");
+    let id = reply.split(' ').nth(2).expect("its number").to_owned();
+    ann.ask("CHAT", "OK CHAT");
+    ann.send(format!("/download {id}\n/raw\n"));
+    let mut said = String::new();
+    loop {
+        let line = ann.expect("<word> …");
+        if line == "OK RAW" {
+            break;
+        }
+        said += &line;
+    }
+    assert!(said.contains("nc ") && !said.contains('\x1b'), "{said:?}");
+}
+
+#[test]
+fn a_file_as_standard_input_is_said_to_its_end() {
+    let chatd = Chatd::start();
+    let mut bob = chatd.member("bob");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("lines");
+    std::fs::write(&path, "one\ntwo\nthree").unwrap();
+    let address = chatd.address.to_string();
+    let status = Command::new("timeout")
+        .args(["20", env!("CARGO_BIN_EXE_chatc"), &address, "--nick", "ann"])
+        .env("HOME", folder.path())
+        .stdin(std::fs::File::open(&path).unwrap())
+        .stdout(Stdio::null())
+        .status()
+        .expect("timeout is there");
+    assert!(status.success(), "{status}");
+    for text in ["one", "two", "three"] {
+        bob.expect(&format!("MSG #lobby ann {text}"));
+    }
+}
