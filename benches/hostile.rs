@@ -1,0 +1,295 @@
+//! A conversation beside thousands of connections that mean no good: does anybody in it notice?
+//!
+//!     cargo bench --bench hostile
+//!
+//! Ten people talk, a hundred messages a second, while 10,000 others come and say nothing, or a byte a second
+//! each, or random bytes, and read nothing of what they are answered. How long a message takes from the
+//! speaker's write to each reader's read is measured as it would be without them, and so is the server's
+//! memory. Both sides share the machine's cores, so the load generator's work is in the figures too.
+
+mod support;
+
+use std::io::{self, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use argh::FromArgs;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use support::{CHATD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile};
+
+/// A conversation beside connections that mean no good.
+#[derive(FromArgs)]
+struct Flags {
+    /// a few connections for a moment, which only tells whether anything is lost
+    #[argh(switch)]
+    smoke: bool,
+
+    /// how many others come (default: 10000)
+    #[argh(option, default = "10_000")]
+    others: usize,
+
+    /// for how many seconds they stay (default: 60)
+    #[argh(option, default = "60")]
+    seconds: u64,
+
+    /// what cargo gives to every benchmark
+    #[argh(switch, hidden_help)]
+    #[allow(dead_code)]
+    bench: bool,
+}
+
+/// What the others do.
+#[derive(Clone, Copy, PartialEq)]
+enum Deed {
+    NotThere,
+    Silence,
+    Trickle,
+    Noise,
+}
+
+impl Deed {
+    const ALL: [Self; 4] = [Self::NotThere, Self::Silence, Self::Trickle, Self::Noise];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::NotThere => "nobody else",
+            Self::Silence => "that say nothing",
+            Self::Trickle => "a byte a second each",
+            Self::Noise => "256 random bytes a second each",
+        }
+    }
+
+    /// How many bytes of each are written at once, once a second.
+    fn bytes(self) -> usize {
+        match self {
+            Self::NotThere | Self::Silence => 0,
+            Self::Trickle => 1,
+            Self::Noise => 256,
+        }
+    }
+}
+
+const READERS: usize = 9;
+const SAID_EVERY: Duration = Duration::from_millis(10);
+
+/// What was found.
+struct Found {
+    deed: Deed,
+    came: usize,
+    /// From write to read, in milliseconds, of every message to every reader.
+    waits: Vec<f64>,
+    memory: u64,
+    /// How many of the server's CPU-seconds a second of this took.
+    cpu: f64,
+}
+
+fn main() -> ExitCode {
+    let flags: Flags = argh::from_env();
+    let (others, stay) = match flags.smoke {
+        true => (100, Duration::from_millis(300)),
+        false => (flags.others, Duration::from_secs(flags.seconds)),
+    };
+    match run(others, stay) {
+        Ok(found) => {
+            print(&found);
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("hostile: {e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(others: usize, stay: Duration) -> io::Result<Vec<Found>> {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit)?;
+    let mut found = Vec::new();
+    for deed in Deed::ALL {
+        // One of its own for each, so that its memory is that of this alone.
+        let folder = folder()?;
+        let chatd = Chatd::spawn(CHATD, &data(folder.path())).map_err(io::Error::other)?;
+        let come = if deed == Deed::NotThere { 0 } else { others };
+        found.push(beside(&chatd, deed, come, stay)?);
+    }
+    Ok(found)
+}
+
+/// Talks for as long as the others stay.
+fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<Found> {
+    let begun = Instant::now();
+    let mut readers = Vec::new();
+    for n in 0..READERS {
+        let mut reader = Client::connect(chatd.address)?;
+        reader.ask(&format!("NICK reader{n}"))?;
+        readers.push(reader);
+    }
+    let mut speaker = Client::connect(chatd.address)?;
+    speaker.ask("NICK speaker")?;
+    let others = (0..come).map(|_| other(chatd.address));
+    let others = others.collect::<io::Result<Vec<_>>>()?;
+    // All are accepted before anything is measured: this is answered after them.
+    speaker.ask("PING")?;
+    let is_over = AtomicBool::new(false);
+    let (cpu, since) = (cpu_seconds(chatd.id()), Instant::now());
+    thread::scope(|scope| {
+        scope.spawn(|| annoy(&others, deed, &is_over));
+        let reading = readers
+            .into_iter()
+            .map(|reader| scope.spawn(move || read(reader, begun)));
+        let reading: Vec<_> = reading.collect();
+        let said = speak(&mut speaker, begun, stay);
+        is_over.store(true, Ordering::Relaxed);
+        let said = said?;
+        let memory = memory(chatd.id());
+        let cpu = (cpu_seconds(chatd.id()) - cpu) / since.elapsed().as_secs_f64();
+        let mut waits = Vec::new();
+        for reading in reading {
+            let heard = reading
+                .join()
+                .map_err(|_| io::Error::other("a reader panicked"))??;
+            if heard.len() != said {
+                let text = format!(
+                    "{} of {said} messages came beside {}",
+                    heard.len(),
+                    deed.name()
+                );
+                return Err(io::Error::other(text));
+            }
+            waits.extend(heard);
+        }
+        Ok(Found {
+            deed,
+            came: come,
+            waits,
+            memory,
+            cpu,
+        })
+    })
+}
+
+/// A connection that does nothing yet.
+fn other(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_nonblocking(true)?;
+    Ok(stream)
+}
+
+/// Writes to each of them once a second, evenly, until it is over; nothing is read. Who is full is left out.
+fn annoy(others: &[TcpStream], deed: Deed, is_over: &AtomicBool) {
+    let bytes = deed.bytes();
+    let mut dice = Dice::new(7);
+    let begun = Instant::now();
+    let mut written = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let due = (begun.elapsed().as_secs_f64() * others.len() as f64) as usize;
+        if bytes > 0 {
+            while written < due {
+                let noise: Vec<u8> = (0..bytes).map(|_| dice.below(256) as u8).collect();
+                if let Some(mut other) = others.get(written % others.len()) {
+                    let _ = other.write(&noise);
+                }
+                written += 1;
+            }
+        }
+        thread::sleep(Duration::from_millis(1));
+    }
+    for other in others {
+        let _ = other.shutdown(Shutdown::Both);
+    }
+}
+
+/// Says when it is, again and again; returns how often. The last message is `end`.
+fn speak(speaker: &mut Client, begun: Instant, stay: Duration) -> io::Result<usize> {
+    let (since, mut said) = (Instant::now(), 0);
+    while since.elapsed() < stay {
+        let line = format!("MSG {}\n", begun.elapsed().as_nanos());
+        speaker.send(line.as_bytes())?;
+        said += 1;
+        let next = SAID_EVERY * u32::try_from(said).unwrap_or(u32::MAX);
+        thread::sleep(next.saturating_sub(since.elapsed()));
+    }
+    speaker.send(b"MSG end\n")?;
+    let mut answered = 0;
+    while answered <= said {
+        speaker.read(|line| {
+            match line.split(' ').next() {
+                Some("OK") => answered += 1,
+                Some("ERR" | "CLOSED") => return Err(io::Error::other(line.to_owned())),
+                _ => {}
+            }
+            Ok(())
+        })?;
+    }
+    Ok(said)
+}
+
+/// How long each message was on its way, in milliseconds.
+fn read(mut reader: Client, begun: Instant) -> io::Result<Vec<f64>> {
+    let mut waits = Vec::new();
+    let mut is_over = false;
+    while !is_over {
+        reader.read(|line| {
+            let Some(text) = line.strip_prefix("MSG #lobby speaker ") else {
+                return Ok(());
+            };
+            match text.parse::<u64>() {
+                Ok(at) => {
+                    let wait = begun.elapsed().saturating_sub(Duration::from_nanos(at));
+                    waits.push(wait.as_secs_f64() * 1e3);
+                }
+                Err(_) => is_over = true,
+            }
+            Ok(())
+        })?;
+    }
+    Ok(waits)
+}
+
+/// What a process holds in memory (`VmRSS`), in bytes.
+fn memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.unwrap_or_default() * 1024
+}
+
+/// How long a process has computed, in seconds (`proc_pid_stat`(5), fields 14 and 15).
+fn cpu_seconds(pid: u32) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default();
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks: u64 = ticks.filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    ticks as f64 / 100.0 // USER_HZ, the same on every Linux
+}
+
+fn print(found: &[Found]) {
+    println!("| beside | p50 | p99 | longest | server's memory | each of them | CPU |");
+    println!("|---|--:|--:|--:|--:|--:|--:|");
+    let alone = found.first().map_or(0, |found| found.memory);
+    for found in found {
+        let mut waits = found.waits.clone();
+        let [p50, p99, most] =
+            [0.5, 0.99, 1.0].map(|share| quantile(&mut waits, share).unwrap_or_default());
+        let mib = found.memory as f64 / f64::from(1 << 20);
+        let each = match found.came {
+            0 => String::new(),
+            came => format!(
+                "{:.1} KiB",
+                found.memory.saturating_sub(alone) as f64 / came as f64 / 1024.0
+            ),
+        };
+        let who = match found.came {
+            0 => found.deed.name().to_owned(),
+            came => format!("{} {}", grouped(came as u64), found.deed.name()),
+        };
+        println!(
+            "| {who} | {p50:.2} ms | {p99:.2} ms | {most:.1} ms | {mib:.1} MiB | {each} | {:.0} % |",
+            found.cpu * 100.0
+        );
+    }
+}
