@@ -44,7 +44,7 @@ const ui = {
 		if (isEntered) return;
 		isEntered = true;
 		draw(); // what is hidden takes no focus
-		if (!isTouched()) composer.focus();
+		ui.focusInput();
 		follow();
 	},
 
@@ -83,7 +83,7 @@ const ui = {
 		sidebar.toggle(false);
 		if (isNarrow()) panel.open(null);
 		const room = await chat.open(name);
-		if (room && !isTouched()) composer.focus();
+		if (room) ui.focusInput();
 		return room;
 	},
 
@@ -93,9 +93,13 @@ const ui = {
 	},
 
 	find: () => sidebar.find(),
-	panel: (kind) => panel.open(kind),
+	panel(kind) {
+		sidebar.toggle(false);
+		panel.open(kind);
+	},
 	mention: (nick) => composer.mention(nick),
-	focusInput: () => composer.focus(),
+	// On a phone that would bring up the keyboard.
+	focusInput: () => isTouched() || composer.focus(),
 	focusMessages: () => messages.focusLast(),
 	toEnd: () => messages.toEnd(),
 	upload: (files) => uploads.add(chat.active, files),

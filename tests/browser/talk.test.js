@@ -172,3 +172,22 @@ test('a name can be made one\'s own', async (t) => {
 	await page.reload();
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
+
+test('on a phone the rooms come in from the side, and leave the way to what was chosen', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t, { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true });
+	await enter(page, server, 'ann', '#tea');
+	const rooms = page.getByRole('button', { name: 'Rooms', exact: true });
+	await page.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	assert.notEqual(await page.evaluate(() => document.activeElement.id), 'input'); // no keyboard unasked
+	await rooms.tap();
+	await page.getByRole('button', { name: 'ann, you' }).tap();
+	await page.getByRole('heading', { name: 'You', exact: true }).waitFor();
+	await page.locator('#side').waitFor({ state: 'hidden' });
+	await page.getByRole('button', { name: 'Close' }).tap();
+	await rooms.tap();
+	await page.getByLabel('Find or make a room').fill('cake');
+	await page.getByRole('link', { name: 'cake' }).tap();
+	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	await page.locator('#side').waitFor({ state: 'hidden' });
+});
