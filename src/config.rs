@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::protocol::whom::Network;
 use crate::protocol::{Nick, RoomName};
 use crate::roster::{BANS_MAX, Rights, Roster, Secret};
+use crate::session::ignore::IGNORED_MAX;
 
 /// Everything that `chatd` is started with.
 #[derive(Clone, Debug)]
@@ -281,6 +282,12 @@ impl Limits {
                 Rights::NAMES_MAX.to_string(),
                 "",
                 "a whole school's staff; all are read when one is changed",
+            ),
+            row(
+                "nicks that one connection ignores",
+                IGNORED_MAX.to_string(),
+                "",
+                "each event that it gets is compared with them",
             ),
             row(
                 "rooms",

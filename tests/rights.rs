@@ -96,6 +96,13 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
         (Stay, "STAY", "OK STAY", "OK STAY"),
         (Chat, "CHAT\n/raw", "OK CHAT", "OK CHAT"),
         (Raw, "RAW", "OK RAW", "OK RAW"),
+        (Ignore, "IGNORE keyholder", "OK IGNORE", "OK IGNORE"),
+        (
+            Unignore,
+            "UNIGNORE keyholder",
+            "ERR UNIGNORE no-such-nick",
+            "ERR UNIGNORE no-such-nick",
+        ),
         (
             Mode,
             "MODE #vault",

@@ -62,6 +62,8 @@ verbs! {
     Stay "STAY" "" "keep sending events after the end of your input",
     Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
     Raw "RAW" "" "back from talker mode to this protocol",
+    Ignore "IGNORE" " [<nick>]" "hear somebody no more; or list whom you do not hear",
+    Unignore "UNIGNORE" " <nick>" "hear somebody again",
     Mode "MODE" " [<room>] [open | invite]" "show who may enter a room, or close one that you made",
     Invite "INVITE" " [<room>] <nick> [keeper]" "ask somebody into a room that you keep, or to keep it with you",
     Uninvite "UNINVITE" " [<room>] <nick>" "send somebody away from a room that you keep",
@@ -157,6 +159,13 @@ pub enum Request<'a> {
     },
     Shutdown {
         text: Cow<'a, str>,
+    },
+    Ignore {
+        /// `None` lists them.
+        nick: Option<Nick>,
+    },
+    Unignore {
+        nick: Nick,
     },
     Mode {
         room: Option<RoomName>,
@@ -384,6 +393,8 @@ impl<'a> Request<'a> {
             Self::Bans => Verb::Bans,
             Self::Note { .. } => Verb::Note,
             Self::Shutdown { .. } => Verb::Shutdown,
+            Self::Ignore { .. } => Verb::Ignore,
+            Self::Unignore { .. } => Verb::Unignore,
             Self::Mode { .. } => Verb::Mode,
             Self::Invite { .. } => Verb::Invite,
             Self::Uninvite { .. } => Verb::Uninvite,
@@ -476,6 +487,14 @@ impl<'a> Fields<'a> {
             Verb::Note => Request::Note { text: self.text()? },
             Verb::Shutdown => Request::Shutdown {
                 text: self.rest_as_text(),
+            },
+            Verb::Ignore => {
+                let nick = self.word().map(Nick::parse).transpose();
+                let nick = nick.map_err(|e| self.bad_name(e))?;
+                Request::Ignore { nick }
+            }
+            Verb::Unignore => Request::Unignore {
+                nick: self.label()?,
             },
             Verb::Mode => {
                 let room = self.room_before_text()?;
@@ -794,6 +813,8 @@ impl fmt::Display for Request<'_> {
             }
             Self::Unban { whom } => write(&[verb, &whom.to_string()]),
             Self::Note { text } | Self::Shutdown { text } => write(&[verb, text]),
+            Self::Ignore { nick } => write(&[verb, nick.as_ref().map_or("", Nick::as_str)]),
+            Self::Unignore { nick } => write(&[verb, nick.as_str()]),
             Self::Mode { room, is_closed } => {
                 let mode = match is_closed {
                     None => "",
@@ -916,6 +937,9 @@ mod tests {
         for line in [
             "NICK bob",
             "NICK bob my secret",
+            "IGNORE",
+            "IGNORE bob",
+            "UNIGNORE bob",
             "MODE",
             "MODE #ops",
             "MODE #ops invite",
@@ -1036,6 +1060,8 @@ mod tests {
             "REGISTER ",
             "TOKEN",
             "TOKEN a b",
+            "IGNORE a b",
+            "UNIGNORE",
             "MODE #ops shut",
             "MODE #ops open x",
             "INVITE",

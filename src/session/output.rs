@@ -139,6 +139,7 @@ impl Session {
                 || self.is_ending
                 || from < tail.first()
                 || self.output != Dialect::Plain
+                || self.ignored.is_some()
             {
                 return News::More;
             }
@@ -518,15 +519,17 @@ impl Session {
             if batch.is_full() {
                 return false;
             }
-            self.write_event(
-                place,
-                Some(record.id),
-                record.time,
-                &record.line,
-                dialect,
-                chat,
-                &mut batch.bytes,
-            );
+            if !self.ignores(&record.line) {
+                self.write_event(
+                    place,
+                    Some(record.id),
+                    record.time,
+                    &record.line,
+                    dialect,
+                    chat,
+                    &mut batch.bytes,
+                );
+            }
             next += 1;
             batch.page_next = Some(next);
             batch.run(Step::Paged(next));
@@ -566,13 +569,14 @@ impl Session {
         let to = to.min(tail.end());
         while from < to && !batch.is_full() {
             let start = from;
-            if dialect == Dialect::Plain {
+            if dialect == Dialect::Plain && self.ignored.is_none() {
                 from = tail.copy(from, to, self.peer, &mut batch.bytes, BATCH_BYTES_MAX);
             }
             if from == start {
                 // An entry that is formatted for this reader, or its own, which is passed.
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
+                    && !self.ignores(line)
                 {
                     self.write_event(
                         place,

@@ -50,6 +50,8 @@ impl Session {
             Request::Bans => self.bans(chat, now),
             Request::Note { text } => self.note(&text, chat, now),
             Request::Shutdown { text } => self.shutdown(&text, chat),
+            Request::Ignore { nick } => self.ignore(nick.as_ref()),
+            Request::Unignore { nick } => self.unignore(&nick),
             Request::Mode { room, is_closed } => match is_closed {
                 None => self.show_mode(room.as_ref(), chat),
                 Some(is_closed) => self.close_room(room.as_ref(), is_closed, chat),

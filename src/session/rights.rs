@@ -34,6 +34,8 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Stay
         | Verb::Chat
         | Verb::Raw
+        | Verb::Ignore
+        | Verb::Unignore
         | Verb::Mode
         | Verb::Invite
         | Verb::Uninvite

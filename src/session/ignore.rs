@@ -1,0 +1,74 @@
+//! Whom a connection does not want to hear.
+
+use super::output::Then;
+use super::request::Done;
+use super::{Dialect, Session};
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Event, Nick, Verb};
+
+/// The most nicks that one connection ignores: each event that it gets is compared with them.
+pub const IGNORED_MAX: usize = 100;
+
+impl Session {
+    pub(super) fn ignore(&mut self, nick: Option<&Nick>) -> Done {
+        let verb = Verb::Ignore;
+        let Some(nick) = nick else {
+            let mark = if self.input == Dialect::Talker {
+                "   "
+            } else {
+                "IGNORE "
+            };
+            let ignored = self.ignored.as_deref().into_iter().flatten();
+            let lines: Vec<String> = ignored.map(|form| format!("{mark}{form}\n")).collect();
+            self.push(lines.concat().into_bytes(), Then::Nothing);
+            let count = lines.len();
+            self.ok(
+                verb,
+                &count.to_string(),
+                &format!("{count} ignored"),
+                Then::Nothing,
+            );
+            return Ok(None);
+        };
+        let ignored = self.ignored.get_or_insert_default();
+        if ignored.len() >= IGNORED_MAX && !ignored.contains(nick.form()) {
+            let text = format!("{IGNORED_MAX} are ignored already; UNIGNORE one");
+            return Err(Refusal::new(verb, Code::Quota, text));
+        }
+        ignored.insert(nick.form().into());
+        let talk = format!("you hear {nick} no more");
+        self.ok(verb, nick.as_str(), &talk, Then::Nothing);
+        Ok(None)
+    }
+
+    pub(super) fn unignore(&mut self, nick: &Nick) -> Done {
+        let verb = Verb::Unignore;
+        let was_there = self
+            .ignored
+            .as_mut()
+            .is_some_and(|ignored| ignored.remove(nick.form()));
+        // Without anybody to compare with, events go out as they are again.
+        self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
+        if !was_there {
+            let text = format!("{nick} was not ignored; IGNORE lists who is");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+        self.ok(
+            verb,
+            nick.as_str(),
+            &format!("you hear {nick} again"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    /// Whether that live event is left out for this connection. What an operator tells everybody is not.
+    pub(super) fn ignores(&self, line: &str) -> bool {
+        let Some(ignored) = self.ignored.as_deref() else {
+            return false;
+        };
+        let event = Event::parse(line).filter(|event| !matches!(event, Event::Note { .. }));
+        let nick = event.and_then(|event| Nick::parse(event.nick()).ok());
+        nick.is_some_and(|nick| ignored.contains(nick.form()))
+    }
+}
