@@ -29,7 +29,8 @@ impl Connection {
                 Spoken::Tls if !is_tls => {
                     // Nothing but an alert can be read there: handshake_failure (RFC 5246, 7.2.2).
                     let _ = self.carrier.write(&[0x15, 3, 1, 0, 2, 2, 40]);
-                    return true;
+                    self.hang_up().await;
+                    return false;
                 }
                 Spoken::Http => return self.serve_http(is_tls).await,
                 Spoken::Tls | Spoken::Lines | Spoken::Unclear => {

@@ -490,7 +490,7 @@ impl Connection {
 
     /// Ends the server's side first, then reads and drops what still comes: closing at once would reset
     /// the connection, and the last line be lost with it.
-    async fn hang_up(&mut self) {
+    pub(super) async fn hang_up(&mut self) {
         let limits = &self.server.config.limits;
         let patience = match self.server.world().is_stopping {
             true => limits.stop_within / 4,

@@ -6,6 +6,7 @@ mod support;
 
 mod files;
 mod talk;
+mod web;
 
 /// Clients that never tell the server that their input has ended.
 pub const NEVER_HALF_CLOSING: [&str; 6] = [

@@ -1,6 +1,7 @@
 //! What several test programs share. Each uses some of it.
 #![allow(dead_code, missing_docs)]
 
+pub mod carriers;
 pub mod document;
 pub mod inbox;
 pub mod memory;

@@ -161,10 +161,16 @@ async fn answer(
             true => metrics(client, request.headers()).await,
             false => Ok(not_allowed("GET, HEAD")),
         },
-        ["help"] => read_only(is_read, || {
-            let body = help::text(client, request.headers());
-            reply::text(StatusCode::OK, body)
-        }),
+        ["help"] => {
+            if client.server.config.password.is_some() {
+                let mut visit = rooms::visitor(client, request.headers()).await?;
+                visit.ask("TOPIC").await?; // as anything that is read
+            }
+            read_only(is_read, || {
+                let body = help::text(client, request.headers());
+                reply::text(StatusCode::OK, body)
+            })
+        }
         _ => match page::find(path, request.headers()) {
             Some(reply) => read_only(is_read, || reply),
             None => Err(Problem::nothing_at(path)),

@@ -1,0 +1,330 @@
+//! Clients that speak TLS, HTTP or WebSocket, on the one port that `nc` uses too, and through a proxy.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use plainchat::client::Client;
+use rustix::process::Signal;
+
+use crate::support::server::Chatd;
+use crate::support::spawn::Program;
+
+/// Clients that speak TLS and end their input.
+const TLS: [&str; 5] = [
+    "openssl s_client -quiet -tls1_3 -connect $HOST:$PORT 2>/dev/null",
+    "openssl s_client -quiet -tls1_2 -connect $HOST:$PORT 2>/dev/null",
+    "ncat --ssl $HOST $PORT",
+    "socat - OPENSSL:$HOST:$PORT,verify=0",
+    "socat -t5 - OPENSSL:$HOST:$PORT,verify=0",
+];
+
+#[test]
+fn every_tls_client_talks_with_one_that_has_none() {
+    let chatd = Chatd::start();
+    let mut alice = chatd.member("alice");
+    for (n, client) in TLS.into_iter().enumerate() {
+        let typed = format!("printf 'NICK tls-{n}\\nMSG hello\\nBYE\\n' | {client}");
+        chatd.client(&typed).finish().expect(&[
+            &format!("OK NICK tls-{n} #lobby <id>"),
+            "OK MSG <id> <time>",
+            "OK BYE",
+        ]);
+        alice.expect(&format!("MSG #lobby tls-{n} hello"));
+    }
+}
+
+#[test]
+fn a_file_goes_along_all_of_them_to_the_last_byte() {
+    let chatd = Chatd::start();
+    let folder = tempfile::tempdir().unwrap();
+    let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    fs::write(folder.path().join("a"), &bytes).unwrap();
+    let within = |command: &str| {
+        let command = format!("cd {} && {command}", folder.path().display());
+        chatd.client(&command).finish()
+    };
+    let length = bytes.len();
+    within("curl -sk -u ann: -T a https://$HOST:$PORT/rooms/lobby/files/").expect(&["OK UPLOAD …"]);
+    within(&format!(
+        "(printf 'NICK bob\\nUPLOAD b {length}\\n'; cat a; printf 'BYE\\n') | ncat --ssl $HOST $PORT"
+    ))
+    .expect(&["OK NICK bob #lobby <id>", "OK UPLOAD …", "OK BYE"]);
+    let ended = within("curl -s http://$HOST:$PORT/rooms/lobby/files | cut -d' ' -f7");
+    let numbers = ended.lines();
+    assert_eq!(numbers.len(), 2);
+    for number in numbers {
+        for fetch in [
+            format!("curl -s http://$HOST:$PORT/files/{number}"),
+            format!("curl -sk https://$HOST:$PORT/files/{number}"),
+            format!(
+                "printf 'DOWNLOAD {number}\\nBYE\\n' | ncat --ssl $HOST $PORT | sed 1d | head -c {length}"
+            ),
+            format!(
+                "printf 'DOWNLOAD {number}\\nBYE\\n' | nc -N $HOST $PORT | sed 1d | head -c {length}"
+            ),
+        ] {
+            within(&format!("{fetch} | cmp - a && echo same")).expect(&["same"]);
+        }
+    }
+    // The end of one part, and the rest after it.
+    within("curl -s -OJ http://$HOST:$PORT/files/$(curl -s http://$HOST:$PORT/rooms/lobby/files | head -1 | cut -d' ' -f7); ls")
+        .expect(&["a"]);
+}
+
+#[test]
+fn an_interrupted_upload_under_tls_is_told_from_a_finished_one() {
+    let chatd = Chatd::start();
+    let mut watch = chatd.peer();
+    watch.ask("JOIN #lobby", "OK JOIN #lobby <id>");
+    let mut tls = chatd.client("openssl s_client -quiet -connect $HOST:$PORT 2>/dev/null");
+    tls.send("NICK ann\nUPLOAD a *\nabc");
+    watch.expect("FILE #lobby ann <id> * a");
+    tls.signal(Signal::KILL);
+    watch.expect("REMOVE #lobby ann <id>");
+}
+
+#[test]
+fn a_new_certificate_is_served_at_a_hangup() {
+    let folder = tempfile::tempdir().unwrap();
+    let make = |name: &str| {
+        let path = folder.path().display();
+        let made = Program::start(
+            &format!(
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN={name} \
+                 -keyout {path}/key -out {path}/cert -days 2 2>/dev/null"
+            ),
+            SocketAddr::from(([127, 0, 0, 1], 0)),
+        );
+        assert_eq!(made.finish().code, Some(0));
+    };
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    make("one");
+    let chatd = Chatd::with(&["--cert", &path("cert"), "--key", &path("key")]);
+    let subject = || {
+        let ended = chatd
+            .client(
+                "openssl s_client -connect $HOST:$PORT </dev/null 2>/dev/null | grep -a ^subject",
+            )
+            .finish();
+        ended.lines().concat()
+    };
+    assert_eq!(subject(), "subject=CN = one");
+    // What is of no use changes nothing.
+    fs::write(folder.path().join("cert"), "no certificate").unwrap();
+    chatd.signal(Signal::HUP);
+    assert_eq!(subject(), "subject=CN = one");
+    make("two");
+    chatd.signal(Signal::HUP);
+    let end = std::time::Instant::now() + crate::support::inbox::DEADLINE;
+    while subject() != "subject=CN = two" {
+        assert!(std::time::Instant::now() < end, "still {}", subject());
+    }
+}
+
+#[test]
+fn the_server_s_own_certificate_outlives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().display().to_string();
+    let fingerprint = || {
+        let chatd = Chatd::with(&["--data", &data]);
+        let ended = chatd
+            .client("openssl s_client -connect $HOST:$PORT </dev/null 2>/dev/null | openssl x509 -fingerprint -sha256 -noout")
+            .finish();
+        ended.lines().concat()
+    };
+    let first = fingerprint();
+    assert!(first.contains("ingerprint="), "{first}");
+    assert_eq!(fingerprint(), first);
+    use std::os::unix::fs::PermissionsExt;
+    let key = fs::metadata(folder.path().join("tls-key.pem")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn chatc_remembers_a_server_and_refuses_another_in_its_place() {
+    let chatd = Chatd::start();
+    let state = tempfile::tempdir().unwrap();
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    let typed = |port: u16| {
+        let state = state.path().display();
+        format!("echo hello | XDG_STATE_HOME={state} {chatc} --nick joe tls://127.0.0.1:{port}")
+    };
+    let mut alice = chatd.member("alice");
+    for _ in 0..2 {
+        assert_eq!(
+            chatd.client(&typed(chatd.address.port())).finish().code,
+            Some(0)
+        );
+        alice.expect("MSG #lobby joe hello");
+    }
+    let known = state.path().join("chatc/known_hosts");
+    let lines = fs::read_to_string(&known).unwrap();
+    assert_eq!(lines.lines().count(), 1, "{lines}");
+    // The same place, another certificate.
+    let zero = lines.rsplit_once(' ').unwrap().0;
+    fs::write(&known, format!("{zero} 00:11\n")).unwrap();
+    let ended = chatd.client(&typed(chatd.address.port())).finish();
+    assert_ne!(ended.code, Some(0));
+    assert!(ended.errors.contains("CERTIFICATE"), "{}", ended.errors);
+    alice.ask("PING", "OK PING");
+}
+
+#[test]
+fn a_client_of_the_library_speaks_tls() {
+    let chatd = Chatd::start();
+    let state = tempfile::tempdir().unwrap();
+    // Said by the program, since one process has one environment.
+    let chatc = env!("CARGO_BIN_EXE_chatc");
+    let ended = chatd
+        .client(&format!(
+            "printf 'HELLO\\nBYE\\n' | XDG_STATE_HOME={} {chatc} --raw tls://$HOST:$PORT",
+            state.path().display()
+        ))
+        .finish();
+    assert_eq!(
+        ended
+            .lines()
+            .first()
+            .map(|line| line.starts_with("OK HELLO 1 ")),
+        Some(true)
+    );
+    let plain = smol::block_on(Client::connect(&format!("tcp://{}", chatd.address)));
+    assert!(plain.is_ok());
+}
+
+/// A conversation by Debian's python3-websockets, at the address that it is given.
+const WEBSOCKETS: &str = r#"
+import asyncio, sys, ssl, websockets
+context = None
+if sys.argv[1].startswith("wss"):
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+async def talk():
+    async with websockets.connect(sys.argv[1], ssl=context) as chat:
+        await chat.send("NICK web")
+        print((await chat.recv()).split(" ")[1:4])
+        await chat.send("MSG héllo")
+        print((await chat.recv()).split(" ")[1])
+        data = bytes(range(256)) * 2000
+        await chat.send("UPLOAD every %d" % len(data))
+        await chat.send([data[:7], data[7:100000], data[100000:]])
+        number = (await chat.recv()).split(" ")[2]
+        await chat.send("DOWNLOAD " + number)
+        length = int((await chat.recv()).split(" ")[2])
+        got = b""
+        while len(got) < length:
+            got += await chat.recv()
+        print(got == data, (await chat.recv()).split(" ")[1])
+        pong = await chat.ping()
+        await pong
+        await chat.send("BYE")
+        print(await chat.recv())
+        try:
+            await chat.recv()
+        except websockets.ConnectionClosed as end:
+            print("closed", end.code)
+asyncio.run(talk())
+"#;
+
+/// What that prints.
+const TALKED: [&str; 5] = [
+    "['NICK', 'web', '#lobby']",
+    "MSG",
+    "True DOWNLOAD",
+    "OK BYE",
+    "closed 1000",
+];
+
+#[test]
+fn a_websocket_client_talks_plainly_and_under_tls() {
+    let chatd = Chatd::start();
+    let folder = tempfile::tempdir().unwrap();
+    let script = folder.path().join("talk.py");
+    fs::write(&script, WEBSOCKETS).unwrap();
+    for scheme in ["ws", "wss"] {
+        let typed = format!(
+            "/usr/bin/python3 {} {scheme}://$HOST:$PORT/ws",
+            script.display()
+        );
+        chatd.client(&typed).finish().expect(&TALKED);
+    }
+}
+
+/// nginx in front of `server`, as its documentation has it for WebSocket; on a port that was free just now.
+fn nginx(folder: &Path, server: SocketAddr) -> (Program, u16) {
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let at = folder.display();
+    let config = format!(
+        "daemon off; master_process off; pid {at}/pid; error_log {at}/error;
+events {{}}
+http {{
+  access_log off; client_body_temp_path {at}/b; proxy_temp_path {at}/p; fastcgi_temp_path {at}/f;
+  uwsgi_temp_path {at}/u; scgi_temp_path {at}/s; client_max_body_size 0;
+  map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://{server}; proxy_http_version 1.1; proxy_set_header Host $http_host;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+      proxy_buffering off; proxy_request_buffering off;
+    }}
+  }}
+}}"
+    );
+    let path = folder.join("nginx.conf");
+    fs::write(&path, config).unwrap();
+    let program = Program::start(
+        &format!("exec nginx -e {at}/error -p {at} -c {}", path.display()),
+        server,
+    );
+    let end = std::time::Instant::now() + crate::support::inbox::DEADLINE;
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        let errors = fs::read_to_string(folder.join("error")).unwrap_or_default();
+        assert!(
+            std::time::Instant::now() < end,
+            "nginx does not listen: {errors}"
+        );
+        std::thread::yield_now();
+    }
+    (program, port)
+}
+
+#[test]
+fn a_proxy_may_stand_in_front() {
+    let chatd = Chatd::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (_nginx, port) = nginx(folder.path(), chatd.address);
+    let script = folder.path().join("talk.py");
+    fs::write(&script, WEBSOCKETS).unwrap();
+    let mut events = chatd.client(&format!(
+        "curl -sN -H 'Accept: text/event-stream' http://127.0.0.1:{port}/rooms/lobby"
+    ));
+    events.inbox.find(|line| line == ": hello");
+    let typed = format!(
+        "/usr/bin/python3 {} ws://127.0.0.1:{port}/ws",
+        script.display()
+    );
+    chatd.client(&typed).finish().expect(&TALKED);
+    events
+        .inbox
+        .find(|line| line.ends_with("MSG #lobby web héllo"));
+    let origin = format!("-H 'Origin: http://127.0.0.1:{port}'");
+    let typed = format!("curl -s {origin} -u ann: -d hello http://127.0.0.1:{port}/rooms/lobby");
+    chatd
+        .client(&typed)
+        .finish()
+        .expect(&["OK MSG <id> <time>"]);
+    events
+        .inbox
+        .find(|line| line.ends_with("MSG #lobby ann hello"));
+    let typed = format!(
+        "head -c 1000000 /dev/zero | curl -s -u ann: -T - http://127.0.0.1:{port}/rooms/lobby/files/zero"
+    );
+    chatd.client(&typed).finish().expect(&["OK UPLOAD …"]);
+}

@@ -1,0 +1,309 @@
+//! HTTP as no well-behaved client speaks it, and what a web page of somebody else's may not do.
+
+mod support;
+
+use std::time::Duration;
+
+use support::server::Chatd;
+use support::spawn::Peer;
+
+/// Sends `request` and returns the whole answer of a server that then closes.
+fn ask(chatd: &Chatd, request: impl AsRef<[u8]>) -> String {
+    let mut peer = chatd.peer();
+    peer.send(request);
+    String::from_utf8_lossy(&peer.inbox.rest()).into_owned()
+}
+
+/// The answer to `lines`, of which the first is the request's, and a body.
+fn say(chatd: &Chatd, lines: &[&str], body: &str) -> String {
+    let host = format!("Host: {}", chatd.address);
+    let length = format!("Content-Length: {}", body.len());
+    let mut all: Vec<&str> = lines.to_vec();
+    if !lines.iter().any(|line| line.starts_with("Host:")) {
+        all.push(&host);
+    }
+    all.extend([&length, "Connection: close"]);
+    ask(chatd, format!("{}\r\n\r\n{body}", all.join("\r\n")))
+}
+
+/// `ann:` in base64.
+const ANN: &str = "Authorization: Basic YW5uOg==";
+const POST: &str = "POST /rooms/ops HTTP/1.1";
+
+#[track_caller]
+fn check_status(answer: &str, status: u16) {
+    assert!(
+        answer.starts_with(&format!("HTTP/1.1 {status} ")),
+        "wanted {status}, got {answer}"
+    );
+}
+
+/// Nothing was said in the room by then, and what is said now arrives.
+#[track_caller]
+fn check_unsaid(chatd: &Chatd) {
+    let answer = say(chatd, &["GET /rooms/lobby HTTP/1.1"], "");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    let mut peer = chatd.member("good");
+    peer.ask("TELL #good fine", "OK TELL <id> <time>");
+}
+
+#[test]
+fn a_foreign_page_says_nothing_and_reads_nothing() {
+    let chatd = Chatd::start();
+    let origin = format!("Origin: http://{}", chatd.address);
+    for foreign in [
+        "Origin: null",
+        "Origin: http://evil.example",
+        "Origin: http://127.0.0.1:1",
+        "Sec-Fetch-Site: cross-site",
+    ] {
+        for request in [
+            "POST /rooms/lobby HTTP/1.1",
+            "GET /rooms/lobby HTTP/1.1",
+            "GET /ws HTTP/1.1",
+            "GET / HTTP/1.1",
+        ] {
+            let answer = say(&chatd, &[request, foreign, ANN], "hello");
+            check_status(&answer, 403);
+            assert!(
+                !answer.to_ascii_lowercase().contains("access-control"),
+                "{answer}"
+            );
+        }
+    }
+    check_status(
+        &say(&chatd, &[POST, "Host: evil.example", ANN], "hello"),
+        421,
+    );
+    check_unsaid(&chatd);
+    check_status(&say(&chatd, &[POST, &origin, ANN], "hello"), 200);
+}
+
+#[test]
+fn what_began_as_http_never_becomes_a_conversation() {
+    let chatd = Chatd::start();
+    let host = chatd.address;
+    for request in [
+        "GET / HTTP/1.1\r\nNICK evil\r\nMSG hello\r\n\r\n".to_owned(),
+        "POST / HTTP/1.1\r\n\r\nNICK evil\r\nMSG hello\r\n".to_owned(),
+        "GET / HTTP/1.0\n\nNICK evil\nMSG hello\n".to_owned(),
+        "\r\nGET / HTTP/1.1\r\n\r\nNICK evil\r\nMSG hello\r\n".to_owned(),
+        format!(
+            "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhelloNICK evil\r\nMSG hello\r\n"
+        ),
+        format!("GET /ws HTTP/1.1\r\nHost: {host}\r\n\r\nNICK evil\r\nMSG hello\r\n"),
+    ] {
+        let mut peer = chatd.peer();
+        peer.send(&request);
+        peer.end_input();
+        let answer = String::from_utf8_lossy(&peer.inbox.rest()).into_owned();
+        assert!(answer.starts_with("HTTP/1."), "{request:?}: {answer}");
+        assert!(!answer.contains("OK NICK"), "{request:?}: {answer}");
+    }
+    check_unsaid(&chatd);
+}
+
+#[test]
+fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
+    let chatd = Chatd::start();
+    let host = format!("Host: {}", chatd.address);
+    let many: String = (0..100).map(|n| format!("X-{n}: a\r\n")).collect();
+    let long = format!("X: {}\r\n", "a".repeat(20_000));
+    for (request, status) in [
+        (format!("GET / HTTP/1.1\r\n{host}\r\n{many}\r\n"), 431),
+        (format!("GET / HTTP/1.1\r\n{host}\r\n{long}\r\n"), 431),
+        (
+            format!("GET / HTTP/1.1\r\n{host}\r\n{host}\r\nConnection: close\r\n\r\n"),
+            400,
+        ),
+        (
+            format!("{POST}\r\n{host}\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"),
+            400,
+        ),
+        (
+            format!("{POST}\r\n{host}\r\nContent-Length: -1\r\n\r\nab"),
+            400,
+        ),
+        (format!("{POST}\r\n{host}\r\n bad: header\r\n\r\n"), 400),
+        (
+            format!("{POST}\r\n{host}\r\n{ANN}\r\nContent-Length: 99999999\r\n\r\n"),
+            413,
+        ),
+    ] {
+        let mut peer = chatd.peer();
+        peer.try_send(request.as_bytes());
+        let answer = String::from_utf8_lossy(&peer.inbox.rest()).into_owned();
+        check_status(&answer, status);
+    }
+    for (path, status) in [
+        ("/rooms/a%20b", 400),
+        ("/rooms/%ff", 400),
+        ("/rooms/ops%0aNICK%20evil", 400),
+        ("/rooms/lobby?after=x", 400),
+        ("/rooms/lobby?q=%0aNICK%20evil", 200),
+        ("/files/0", 404),
+        ("/files/../../etc/passwd", 404),
+        ("/..%2f..%2fetc%2fpasswd", 404),
+        ("/rooms/lobby/files/a/b", 404),
+        ("/health", 200),
+    ] {
+        check_status(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), status);
+    }
+    for bad in [
+        "Basic",
+        "Basic !!!",
+        "Bearer abc",
+        "Basic YW5u",
+        "Basic Og==",
+        "Basic YW5uOmEKTklDSyBldmls",
+    ] {
+        check_status(
+            &say(&chatd, &[POST, &format!("Authorization: {bad}")], "hello"),
+            401,
+        );
+    }
+    check_unsaid(&chatd);
+}
+
+#[test]
+fn each_line_of_a_body_is_a_message_whatever_it_says() {
+    let chatd = Chatd::start();
+    let mut watch = chatd.peer();
+    watch.send("JOIN #ops\n");
+    watch.expect("OK JOIN #ops <id>");
+    let body = "NICK evil\r\n\n  \nBYE\n/quit\nlast";
+    let answer = say(&chatd, &[POST, ANN], body);
+    check_status(&answer, 200);
+    assert_eq!(answer.matches("OK MSG ").count(), 4, "{answer}");
+    for text in ["NICK evil", "BYE", "/quit", "last"] {
+        watch.expect(&format!("MSG #ops ann {text}"));
+    }
+    // The first error is the status; the others are said all the same.
+    let body = format!("one\n{}\ntwo\n", "x".repeat(5000));
+    let answer = say(&chatd, &[POST, ANN], &body);
+    check_status(&answer, 413);
+    assert_eq!(answer.matches("OK MSG ").count(), 2, "{answer}");
+    watch.expect("MSG #ops ann one");
+    watch.expect("MSG #ops ann two");
+}
+
+#[test]
+fn an_upload_that_breaks_off_leaves_no_file() {
+    let chatd = Chatd::start();
+    let mut watch = chatd.peer();
+    watch.send("JOIN #ops\n");
+    watch.expect("OK JOIN #ops <id>");
+    let head = format!(
+        "PUT /rooms/ops/files/a.txt HTTP/1.1\r\nHost: {}\r\n{ANN}\r\n",
+        chatd.address
+    );
+    let mut live = chatd.peer();
+    live.send(format!(
+        "{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    ));
+    watch.expect("FILE #ops ann <id> * a.txt");
+    drop(live);
+    watch.expect("REMOVE #ops ann <id>");
+    let mut whole = chatd.peer();
+    whole.send(format!("{head}Content-Length: 9\r\n\r\nabc"));
+    whole.end_input();
+    whole.inbox.rest();
+    let files = say(&chatd, &["GET /rooms/ops/files HTTP/1.1"], "");
+    assert!(files.ends_with("\r\n\r\n"), "{files}");
+    let other = format!("{head}Content-Length: 3\r\nConnection: close\r\n\r\nabc");
+    check_status(&ask(&chatd, other), 201);
+    watch.expect("FILE #ops ann <id> 3 a.txt");
+}
+
+#[test]
+fn who_follows_is_told_at_once_and_is_cut_when_the_server_stops() {
+    let mut chatd = Chatd::start();
+    say(&chatd, &[POST, ANN], "before");
+    let mut events = chatd.peer();
+    events.send(format!(
+        "GET /rooms/ops?after=0 HTTP/1.1\r\nHost: {}\r\nAccept: text/event-stream\r\n\r\n",
+        chatd.address
+    ));
+    events
+        .inbox
+        .find(|line| line.starts_with("data: PAST ") && line.ends_with("MSG #ops ann before"));
+    let mut lines = chatd.peer();
+    lines.send(format!(
+        "GET /rooms/ops?follow HTTP/1.1\r\nHost: {}\r\n\r\n",
+        chatd.address
+    ));
+    lines
+        .inbox
+        .find(|line| line.contains("transfer-encoding: chunked"));
+    lines.inbox.find(str::is_empty);
+    // It is not among those who are there, and hears nothing of who comes and goes.
+    let mut ann = Peer::connect(chatd.address);
+    ann.ask("JOIN #ops", "OK JOIN #ops <id>");
+    ann.ask("NICK ann", "OK NICK ann #ops <id>");
+    ann.ask("WHO", "USER #ops ann");
+    ann.expect("OK WHO 1");
+    ann.ask("MSG after", "OK MSG <id> <time>");
+    events
+        .inbox
+        .find(|line| line.ends_with("MSG #ops ann after"));
+    lines
+        .inbox
+        .find(|line| line.ends_with("MSG #ops ann after"));
+    chatd.signal(rustix::process::Signal::TERM);
+    assert!(
+        chatd.wait(Duration::from_secs(8)).is_some(),
+        "it does not stop"
+    );
+}
+
+#[test]
+fn a_server_with_a_password_shows_nothing_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("password");
+    std::fs::write(&secret, "open sesame\n").unwrap();
+    let chatd = Chatd::with(&["--password-file", secret.to_str().unwrap()]);
+    // any:open sesame, any:guess
+    let (right, wrong) = (
+        "Authorization: Basic YW55Om9wZW4gc2VzYW1l",
+        "Authorization: Basic YW55Omd1ZXNz",
+    );
+    for path in [
+        "/rooms",
+        "/rooms/lobby",
+        "/rooms/lobby?follow",
+        "/rooms/lobby/files",
+        "/files/7",
+        "/help",
+    ] {
+        let get = format!("GET {path} HTTP/1.1");
+        check_status(&say(&chatd, &[&get], ""), 401);
+        check_status(&say(&chatd, &[&get, wrong], ""), 401);
+    }
+    for path in ["/", "/health"] {
+        check_status(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), 200);
+    }
+    check_status(&say(&chatd, &["GET /rooms HTTP/1.1", right], ""), 200);
+    check_status(&say(&chatd, &[POST, right], "hello"), 200);
+    check_status(&say(&chatd, &["GET /rooms/ops HTTP/1.1", right], ""), 200);
+    check_status(&say(&chatd, &["GET /files/7 HTTP/1.1", right], ""), 404);
+    check_status(&say(&chatd, &[POST, ANN], "hello"), 401);
+}
+
+#[test]
+fn what_is_switched_off_is_refused_in_its_own_words() {
+    let chatd = Chatd::with(&["--web", "off", "--tls", "off", "--greet-after", "1h"]);
+    check_status(&say(&chatd, &["GET / HTTP/1.1"], ""), 403);
+    assert!(
+        ask(&chatd, b"\x16\x03\x01\x00\x05hello")
+            .as_bytes()
+            .starts_with(b"\x15\x03\x01\x00\x02\x02\x28")
+    );
+    chatd.member("ann");
+    let chatd = Chatd::with(&["--plain", "off", "--greet-after", "50ms"]);
+    check_status(&say(&chatd, &["GET /rooms HTTP/1.1"], ""), 403);
+    for first in ["NICK ann\n", ""] {
+        let mut peer = chatd.peer();
+        peer.send(first);
+        peer.expect("CLOSED not-allowed …");
+    }
+}
