@@ -111,6 +111,11 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     // What is read past the protocol is asked for in it, where not everything is everybody's.
     let is_open =
         client.server.config.password.is_none() && client.server.world().chat.is_all_open();
+    if client.server.config.password.is_some() {
+        // Who may not read learns not even what there is.
+        let mut visit = rooms::visitor(client, headers).await?;
+        visit.ask("TOPIC").await?;
+    }
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
     let (_, file) = file.map_err(|e| broken(id, &e))?.ok_or_else(none)?;
