@@ -59,7 +59,7 @@ test('a server that is restarted: no gap, no repeat, and what was typed meanwhil
 		await until(async () => (await texts(page)).filter((text) => all.includes(text)), all);
 		await until(async () => (await texts(page)).filter((text) => text === 'first after the restart').length, 1);
 	}
-	assert.equal(await ann.locator('.waiting').count(), 0);
+	await until(() => ann.locator('.waiting').count(), 0);
 	carol.say('HISTORY #lobby');
 	const [history] = await carol.expect(/(PAST .*\n)+OK HISTORY \d+/);
 	for (const text of all) assert.equal(history.split(`ann ${text}\n`).length, 2, text);
@@ -115,6 +115,7 @@ test('a reload with something unsent says it once', async (t) => {
 	server = await chatd(t, args, server.port);
 	await page.goto(server.url);
 	await until(() => texts(page), ['hello', 'kept in the tab']);
+	await until(() => page.locator('.waiting').count(), 0);
 	const bob = await Nc.named(t, server, 'bob');
 	bob.say('HISTORY #lobby');
 	const [history] = await bob.expect(/(PAST .*\n)+OK HISTORY \d+/);
