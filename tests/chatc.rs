@@ -413,6 +413,7 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let mut command = Command::new("sh");
     command
         .args(["-c", pipe, env!("CARGO_BIN_EXE_chatc")])
+        .env("HOME", "/dev/null")
         .arg(server.address.to_string());
     let ended = Running::start(&mut command).wait();
     assert_eq!(without_time(&ended.stdout), "<bob> spam\n");

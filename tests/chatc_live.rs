@@ -220,7 +220,7 @@ fn in_terminal(command: &str, folder: &Path) -> Running {
         .env("LOGNAME", "ann")
         .env("TZ", "UTC")
         .env("TERM", "xterm")
-        .env("HOME", "/nonexistent")
+        .env("HOME", "/dev/null")
         .env("SHELL", "/bin/sh");
     Running::start(script.current_dir(folder))
 }

@@ -44,6 +44,23 @@ fn chatc_help_is_complete() {
     check(CHATC, &["upload", "--help"], "chatc-upload-help.txt");
     check(CHATC, &["download", "--help"], "chatc-download-help.txt");
     check(CHATC, &["files", "--help"], "chatc-files-help.txt");
+    for command in [
+        "tail",
+        "send",
+        "history",
+        "search",
+        "who",
+        "rooms",
+        "run",
+        "bot",
+        "servers",
+        "completions",
+        "manual",
+    ] {
+        let golden = format!("chatc-{command}-help.txt");
+        check(CHATC, &[command, "--help"], &golden);
+    }
+    check(CHATC, &["manual"], "chatc-manual.txt");
 }
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");

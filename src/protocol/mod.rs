@@ -25,5 +25,8 @@ pub use time::{EventId, Time, parse_number};
 /// The port that chat is on, unless told otherwise.
 pub const PORT: u16 = 5002;
 
+/// What a server is announced as on the local network (DNS-SD, RFC 6763).
+pub const SERVICE: &str = "_plainchat._tcp.local.";
+
 /// The version that `HELLO` tells.
 pub const VERSION: u32 = 1;

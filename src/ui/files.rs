@@ -1,15 +1,17 @@
 //! `chatc upload`, `chatc download` and `chatc files`.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, IsTerminal, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use futures_lite::{AsyncSeekExt, AsyncWrite, AsyncWriteExt};
-use indicatif::{DecimalBytes, ProgressBar, ProgressStyle};
+use indicatif::{DecimalBytes, MultiProgress, ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
 
+use super::server::Server;
 use super::{Exit, Failure, complain, enter, input, write_all};
 use crate::client::{Address, Client, Download, Error, Hashed, Stored};
 use crate::protocol::text::clean;
@@ -27,8 +29,7 @@ const NAME_BYTES_MAX: usize = 250;
 /// # Errors
 /// When there is no connection, or no nick or room on it.
 pub async fn upload(
-    address: &Address,
-    nick: Option<&str>,
+    server: &Server,
     room: Option<&str>,
     stdin_name: &str,
     paths: &[PathBuf],
@@ -39,8 +40,8 @@ pub async fn upload(
         let mut client = match open.take() {
             Some(client) => client,
             None => {
-                let mut client = Client::connect_to(address.clone()).await?;
-                enter(&mut client, nick, room).await?;
+                let mut client = Client::connect_to(server.address.clone()).await?;
+                enter(&mut client, server, room).await?;
                 client
             }
         };
@@ -121,30 +122,86 @@ pub(super) struct Saved {
     pub length: u64,
 }
 
-/// Downloads a file: to `out`, into the folder `out`, to standard output for `-`, or into this folder under its own
-/// name, made safe.
+/// How many files come in at once: more would only share the same line.
+const AT_ONCE: usize = 4;
+
+/// Downloads files, several at a time: to `out`, into the folder `out`, to standard output for `-` (then one after
+/// the other), or into this folder under their own names, made safe. Each that is here is printed; one that cannot be
+/// had is told about, and the others are fetched all the same.
 ///
 /// # Errors
-/// Those of [`Client::download`]; when a file of that name is there already or cannot be written.
-pub async fn download(address: &Address, id: u64, out: Option<&Path>) -> Result<Exit, Failure> {
-    let bar = bar();
+/// [`Failure::Client`] when several files are to have one name; those of [`Client::download`] for `-`.
+pub async fn download(address: &Address, ids: &[u64], out: Option<&Path>) -> Result<Exit, Failure> {
     if out == Some(Path::new("-")) {
-        if io::stdout().is_terminal() {
-            let why = "a terminal would obey the file's bytes: send them elsewhere";
-            return Err(Error::Line(why).into());
+        for id in ids {
+            to_stdout(address, *id).await?;
         }
-        let mut client = Client::connect_to(address.clone()).await?;
-        let mut download = client.download(id, Hashed::default()).await?;
-        let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
-        begin(&bar, download.name(), download.length());
-        copy(&mut download, &mut output, &bar, Failure::Output).await?;
         return Ok(Exit::Well);
     }
-    let saved = fetch(address, id, out.unwrap_or(Path::new("")), &bar).await;
+    let out = out.unwrap_or(Path::new(""));
+    if ids.len() > 1 && !out.as_os_str().is_empty() && !out.is_dir() {
+        return Err(Error::Line("several files need a folder: name one that is there").into());
+    }
+    let bars = MultiProgress::new();
+    let fetch_one = async |id: u64| {
+        let bar = bars.add(bar());
+        let saved = fetch(address, id, out, &bar).await;
+        bar.finish_and_clear();
+        match saved {
+            Ok(saved) => {
+                print(&format!("{}\n", clean(&saved.path.to_string_lossy()))).await?;
+                Ok(Exit::Well)
+            }
+            Err(failure) if ids.len() == 1 => Err(failure),
+            Err(failure) => {
+                complain(format_args!("{id}: {failure}"));
+                Ok(failure.exit())
+            }
+        }
+    };
+    // Each worker takes the next of them.
+    let next = Cell::new(0);
+    let worker = async || -> Result<Exit, Failure> {
+        let mut exit = Exit::Well;
+        while let Some(id) = ids.get(next.replace(next.get() + 1)) {
+            let one = fetch_one(*id).await?;
+            if one != Exit::Well {
+                exit = one;
+            }
+        }
+        Ok(exit)
+    };
+    let executor = smol::LocalExecutor::new();
+    executor
+        .run(async {
+            let workers: Vec<_> = (0..AT_ONCE.min(ids.len()))
+                .map(|_| executor.spawn(worker()))
+                .collect();
+            let mut exit = Exit::Well;
+            for worker in workers {
+                let one = worker.await?;
+                if one != Exit::Well {
+                    exit = one;
+                }
+            }
+            Ok(exit)
+        })
+        .await
+}
+
+async fn to_stdout(address: &Address, id: u64) -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        let why = "a terminal would obey the file's bytes: send them elsewhere";
+        return Err(Error::Line(why).into());
+    }
+    let bar = bar();
+    let mut client = Client::connect_to(address.clone()).await?;
+    let mut download = client.download(id, Hashed::default()).await?;
+    let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
+    begin(&bar, download.name(), download.length());
+    copy(&mut download, &mut output, &bar, Failure::Output).await?;
     bar.finish_and_clear();
-    let saved = saved?;
-    print(&format!("{}\n", clean(&saved.path.to_string_lossy()))).await?;
-    Ok(Exit::Well)
+    Ok(())
 }
 
 /// Downloads a file to `out`, or into it when it is a folder (`""` is this one). What comes is kept in a file

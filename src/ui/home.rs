@@ -123,7 +123,14 @@ impl Home {
         };
         let text = match read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Settings::default()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Settings::default());
+            }
             Err(source) => {
                 let verb = "read";
                 return Err(Failure::File { verb, path, source });

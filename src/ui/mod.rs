@@ -3,13 +3,19 @@
 //! [`Wording`] words what the server says, [`Typed`] reads what a person types, both pure. [`screen`], [`plain`],
 //! [`pipe`] and [`files`] are the ways to run, one at a time. Knows the server through [`crate::client`] only.
 
+pub mod ask;
+pub mod child;
 mod cutter;
+pub mod discover;
 mod enter;
 pub mod files;
 pub mod home;
 pub mod pipe;
 pub mod plain;
+pub mod print;
 pub mod screen;
+pub mod server;
+pub mod tail;
 mod typed;
 mod wording;
 
@@ -72,6 +78,10 @@ pub enum Failure {
         /// What is wrong there.
         why: String,
     },
+    /// Several servers announce themselves, and none was named.
+    Several(Vec<discover::Found>),
+    /// The local network could not be asked.
+    Network(String),
     /// Standard output took no more. [`io::ErrorKind::BrokenPipe`] is whoever read it being content.
     Output(io::Error),
     /// Standard input could not be read.
@@ -82,11 +92,13 @@ impl Failure {
     /// The exit code that fits.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Client(Error::Address(_)) | Self::Settings { .. } => Exit::Usage,
+            Self::Client(Error::Address(_)) | Self::Settings { .. } | Self::Several(_) => {
+                Exit::Usage
+            }
             Self::Client(
                 Error::Refused { .. } | Error::Line(_) | Error::Read(_) | Error::Corrupt,
             ) => Exit::Refused,
-            Self::Client(_) | Self::Cut { .. } => Exit::Lost,
+            Self::Client(_) | Self::Cut { .. } | Self::Network(_) => Exit::Lost,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Well,
             Self::File { .. } | Self::Exists(_) | Self::Output(_) | Self::Input(_) => Exit::Refused,
         }
@@ -119,6 +131,13 @@ impl fmt::Display for Failure {
                 write!(f, "cannot {verb} {}: {}", path.display(), plainly(source))
             }
             Self::Exists(path) => write!(f, "{} is there already", path.display()),
+            Self::Several(found) => {
+                f.write_str("which server? name one:")?;
+                found
+                    .iter()
+                    .try_for_each(|one| write!(f, " {} ({})", one.address, one.name))
+            }
+            Self::Network(why) => write!(f, "cannot ask the local network: {why}"),
             Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
             Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
             Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),
@@ -131,7 +150,7 @@ impl std::error::Error for Failure {
         match self {
             Self::Client(error) | Self::Cut { error, .. } => Some(error),
             Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
-            Self::Exists(_) | Self::Settings { .. } => None,
+            Self::Exists(_) | Self::Settings { .. } | Self::Several(_) | Self::Network(_) => None,
         }
     }
 }

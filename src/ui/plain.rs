@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -21,6 +20,7 @@ use rustyline::{DefaultEditor, ExternalPrinter};
 use smol::channel::{Receiver as Typing, Sender as Typist};
 
 use super::files;
+use super::home::any_secret;
 use super::typed::{HELP, Typed};
 use super::{Exit, Failure, Wording};
 use crate::client::{Address, Client, Error, Receiver, Sender};
@@ -40,7 +40,11 @@ const SHOWN_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
-pub async fn talk(client: Client, wording: Wording) -> Result<Exit, Failure> {
+pub async fn talk(
+    client: Client,
+    wording: Wording,
+    password: Option<String>,
+) -> Result<Exit, Failure> {
     let address = client.address().clone();
     let (sender, receiver) = client.split();
     let mut editor = DefaultEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
@@ -56,7 +60,7 @@ pub async fn talk(client: Client, wording: Wording) -> Result<Exit, Failure> {
         state: RefCell::new(State {
             wording,
             asked: VecDeque::new(),
-            secret: None,
+            secret: password,
             leaving: false,
         }),
     };
@@ -346,12 +350,6 @@ impl Talk {
 fn password(line: &str) -> Option<(&str, &str)> {
     let (nick, password) = line.strip_prefix("NICK ")?.trim_start().split_once(' ')?;
     (!password.is_empty()).then_some((nick, password))
-}
-
-/// 128 bits that nobody guesses, while this program runs: the keys of the standard library's hashes are random.
-fn any_secret() -> String {
-    let half = || RandomState::new().hash_one(0);
-    format!("{:016x}{:016x}", half(), half())
 }
 
 /// Goes on editing when the person comes back after Ctrl-Z. The editor does so too, but in a program of several

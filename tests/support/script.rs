@@ -69,6 +69,8 @@ impl Server {
 
     /// Waits until every script is played to its end, and fails if one was not.
     pub fn finish(mut self) {
+        // A script that nobody came for fails, instead of waiting for ever.
+        let _ = TcpStream::connect(self.address);
         let played = self.thread.take().expect("once").join().expect("no panic");
         if let Err(why) = played {
             panic!("the script was not played: {why}");
@@ -146,7 +148,7 @@ pub fn chatc(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatc"));
     command.args(args).env("LOGNAME", "ann").env("TZ", "UTC");
     // Nothing is read or left where the person who runs the tests lives.
-    command.env("HOME", "/nonexistent");
+    command.env("HOME", "/dev/null");
     for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"] {
         command.env_remove(name);
     }
@@ -161,6 +163,14 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     running.finish()
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Nothing to do for one that has ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// A program that runs: to be written to, and its output read as it comes.
 pub struct Running {
     child: Child,
@@ -168,7 +178,7 @@ pub struct Running {
     /// Standard output, in pieces; what of them is not taken yet.
     pieces: Receiver<Vec<u8>>,
     output: String,
-    stderr: JoinHandle<String>,
+    stderr: Option<JoinHandle<String>>,
 }
 
 impl Running {
@@ -201,7 +211,7 @@ impl Running {
             name,
             pieces,
             output: String::new(),
-            stderr,
+            stderr: Some(stderr),
         }
     }
 
@@ -213,6 +223,14 @@ impl Running {
     /// Writes to standard input. A program that has ended already takes nothing, which is no failure here.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.child.stdin.as_mut().expect("open").write_all(bytes);
+    }
+
+    /// Whether a line is there already.
+    pub fn has_output(&mut self) -> bool {
+        while let Ok(piece) = self.pieces.try_recv() {
+            self.output.push_str(&String::from_utf8_lossy(&piece));
+        }
+        self.output.contains('\n')
     }
 
     /// The next line of standard output, with its end.
@@ -249,10 +267,10 @@ impl Running {
         while self.read(deadline) {}
         // Its output has ended, and it does nothing after that which could take time.
         let code = self.child.wait().expect("a child").code();
-        let stderr = self.stderr.join().expect("no panic");
+        let stderr = self.stderr.take().expect("once").join().expect("no panic");
         Ended {
             code,
-            stdout: self.output,
+            stdout: std::mem::take(&mut self.output),
             stderr,
         }
     }

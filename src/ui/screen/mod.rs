@@ -18,7 +18,7 @@ mod tty;
 mod wrap;
 
 pub use app::{App, Options};
-pub use command::{COMMANDS, Command};
+pub use command::{COMMANDS, Command, path};
 pub use room::Room;
 pub use theme::Palette;
 
@@ -40,10 +40,12 @@ use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
 use self::tty::Tty;
+use super::ask::with_hash;
 use super::files::{self, Saved};
 use super::home::{Home, Settings, any_secret};
+use super::server::Server;
 use super::{Exit, Failure};
-use crate::client::{Address, Chat, Client, Update, Wants, login, nicks};
+use crate::client::{Address, Chat, Client, Update, Wants};
 
 /// The shortest time between two frames: no eye sees more, and a burst costs no more than this.
 const FRAME: Duration = Duration::from_millis(25);
@@ -57,24 +59,24 @@ const BURST: Duration = Duration::from_millis(5);
 /// How long the server may take to say goodbye.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Shows the screen on `address`: enters the rooms that one was in there before, and `room`, and remembers them at
+/// Shows the screen on `server`: enters the rooms that one was in there before, and `room`, and remembers them at
 /// the end.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn talk(
-    address: Address,
-    nick: Option<String>,
+    server: &Server,
     room: Option<&str>,
     home: &Home,
     settings: &Settings,
 ) -> Result<Exit, Failure> {
+    let address = server.address.clone();
     let before = home
         .state()
         .servers
         .remove(&address.to_string())
         .unwrap_or_default();
-    let password = home.secret(&address).unwrap_or_else(any_secret);
+    let password = server.password.clone().unwrap_or_else(any_secret);
     let room = room.map(|room| format!("#{}", room.trim_start_matches('#')));
     let mut rooms: Vec<(String, Option<u64>)> = Vec::new();
     for place in before
@@ -84,6 +86,12 @@ pub async fn talk(
     {
         rooms.push((place.name.clone(), None));
     }
+    for room in &server.rooms {
+        let room = with_hash(room);
+        if !rooms.iter().any(|(known, _)| *known == room) {
+            rooms.push((room, None));
+        }
+    }
     // The one that is entered last is the current one; it stands where it stood.
     let shown = room.clone().or(before.room.clone());
     if let Some(room) = room
@@ -92,8 +100,8 @@ pub async fn talk(
         rooms.push((room, None));
     }
     let wants = Wants {
-        number: nick.is_none(),
-        nick: nick.or_else(|| nicks(&login()).next()),
+        number: server.nick.is_none(),
+        nick: Some(server.first_nick()),
         password: Some(password.clone()),
         rooms,
     };

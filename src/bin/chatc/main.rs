@@ -1,0 +1,256 @@
+//! `chatc`: the command line, and which part of [`plainchat::ui`] does it.
+
+mod flags;
+mod manual;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::Path;
+
+use argh::FromArgs;
+use argh_complete::Generator;
+use flags::{DASH, asked};
+use plainchat::client::Client;
+use plainchat::ui::home::{Home, Settings};
+use plainchat::ui::server::{self, Asked, Server};
+use plainchat::ui::{Exit, Failure, ask, child, complain, enter, files, pipe, plain, screen, tail};
+
+fn main() {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.into_string())
+        .collect::<Result<_, _>>()
+        .unwrap_or_else(|arg| {
+            complain(format_args!("{} is not UTF-8", arg.display()));
+            leave(Exit::Usage)
+        });
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = smol::block_on(dispatch(&args));
+    leave(done.unwrap_or_else(|failure| {
+        let exit = failure.exit();
+        if exit != Exit::Well {
+            complain(failure);
+        }
+        exit
+    }));
+}
+
+/// argh has positional arguments or subcommands, not both; so the first word decides here. A host that is called like
+/// one of them is reached with its port, as in `chatc files:5002`.
+async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
+    let Some((&word, rest)) = args.split_first() else {
+        return chat(read(&["chatc"], args)).await;
+    };
+    let home = Home::find();
+    let settings = || home.settings();
+    let find = |asked: Asked, settings: &Settings| Server::find(asked, &home, settings);
+    match word {
+        "tail" => {
+            let flags::Tail {
+                host,
+                since,
+                json,
+                room,
+            } = read(&["chatc", "tail"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            tail::run(&server, &room, since, json).await
+        }
+        "send" => {
+            let flags::Send {
+                host,
+                nick,
+                password_file,
+                to,
+                text,
+            } = read(&["chatc", "send"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let text = (!text.is_empty()).then(|| text.join(" "));
+            ask::send(&server, &to, text.as_deref()).await
+        }
+        "history" => {
+            let flags::History {
+                host,
+                count,
+                before,
+                after,
+                json,
+                room,
+            } = read(&["chatc", "history"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            let part = ask::Part {
+                count,
+                before,
+                after,
+            };
+            ask::history(&server, room.as_deref(), part, json).await
+        }
+        "search" => {
+            let flags::Search {
+                host,
+                room,
+                json,
+                words,
+            } = read(&["chatc", "search"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            ask::search(&server, room.as_deref(), &words.join(" "), json).await
+        }
+        "who" => {
+            let flags::Who { host, json, room } = read(&["chatc", "who"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            ask::who(&server, room.as_deref(), json).await
+        }
+        "rooms" => {
+            let flags::Rooms { host, json } = read(&["chatc", "rooms"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            ask::rooms(&server, json).await
+        }
+        "upload" => {
+            // argh takes a lone - for a flag.
+            let rest: Vec<&str> = rest
+                .iter()
+                .map(|arg| if *arg == "-" { DASH } else { arg })
+                .collect();
+            let upload: flags::Upload = read(&["chatc", "upload"], &rest);
+            if let Some(wrong) = wrong_with(&upload) {
+                complain(wrong);
+                return Ok(Exit::Usage);
+            }
+            let server = find(
+                asked(upload.host, upload.nick, upload.password_file),
+                &settings()?,
+            )?;
+            files::upload(&server, upload.room.as_deref(), &upload.name, &upload.file).await
+        }
+        "download" => {
+            let flags::Download { host, out, id } = read(&["chatc", "download"], rest);
+            if id.is_empty() {
+                complain("which file? write it chatc download ID; chatc files lists them");
+                return Ok(Exit::Usage);
+            }
+            let server = find(asked(host, None, None), &settings()?)?;
+            files::download(&server.address, &id, out.as_deref()).await
+        }
+        "files" => {
+            let flags::Files { host, room } = read(&["chatc", "files"], rest);
+            let server = find(asked(host, None, None), &settings()?)?;
+            files::list(&server.address, room.as_deref()).await
+        }
+        "run" => {
+            let flags::Run {
+                host,
+                room,
+                nick,
+                password_file,
+                command,
+            } = read(&["chatc", "run"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let code = child::run(&server, room.as_deref(), &command).await?;
+            std::process::exit(code)
+        }
+        "bot" => {
+            let flags::Bot {
+                host,
+                room,
+                nick,
+                password_file,
+                command,
+            } = read(&["chatc", "bot"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
+            child::bot(&server, &room, &command).await
+        }
+        "servers" => {
+            let flags::Servers {} = read(&["chatc", "servers"], rest);
+            server::list()
+        }
+        "completions" => {
+            let flags::Completions { shell } = read(&["chatc", "completions"], rest);
+            let all = flags::all();
+            show(&match &shell[..] {
+                "bash" => argh_complete::bash::Bash::generate("chatc", &all),
+                "zsh" => argh_complete::zsh::Zsh::generate("chatc", &all),
+                "fish" => argh_complete::fish::Fish::generate("chatc", &all),
+                "nushell" => argh_complete::nushell::Nushell::generate("chatc", &all),
+                _ => {
+                    complain("completions are there for bash, zsh, fish and nushell");
+                    return Ok(Exit::Usage);
+                }
+            })
+        }
+        "manual" => {
+            let flags::Manual {} = read(&["chatc", "manual"], rest);
+            show(&manual::page(&flags::all()))
+        }
+        _ => chat(read(&["chatc"], args)).await,
+    }
+}
+
+async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
+    if chat.version {
+        show(concat!("chatc ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+    let home = Home::find();
+    let settings = home.settings()?;
+    let asked = Asked {
+        host: chat.host,
+        nick: chat.nick.clone(),
+        password_file: chat.password_file,
+        ask_password: chat.ask_password,
+    };
+    let server = Server::find(asked, &home, &settings)?;
+    let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    if is_terminal && !chat.raw && !chat.plain && !settings.plain.unwrap_or(false) {
+        return screen::talk(&server, chat.room.as_deref(), &home, &settings).await;
+    }
+    let mut client = Client::connect_to(server.address.clone()).await?;
+    let room = chat.room.as_deref();
+    if chat.raw {
+        if let Some(room) = room {
+            client.join(room).await?;
+        }
+        if let Some(nick) = &chat.nick {
+            client.nick(nick).await?;
+        }
+        return pipe::raw(client).await;
+    }
+    let wording = enter(&mut client, &server, room).await?;
+    match is_terminal {
+        true => plain::talk(client, wording, server.password).await,
+        false => pipe::talk(client, wording).await,
+    }
+}
+
+/// What cannot be uploaded, before anybody is asked.
+fn wrong_with(upload: &flags::Upload) -> Option<&'static str> {
+    let is_stdin = |file: &&std::path::PathBuf| *file == Path::new("-");
+    match upload.file.iter().filter(is_stdin).count() {
+        _ if upload.file.is_empty() => Some("which file? write it chatc upload FILE"),
+        0 | 1 => None,
+        _ => Some("standard input is one file: - stands there twice"),
+    }
+}
+
+/// Reads the flags, or shows help, or what is wrong with them, and ends.
+fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
+    T::from_args(command, args).unwrap_or_else(|early| match early.status {
+        Ok(()) => show(&early.output),
+        Err(()) => {
+            let words: Vec<&str> = early.output.split_whitespace().collect();
+            complain(format_args!(
+                "{}; {} --help tells more",
+                words.join(" "),
+                command.join(" ")
+            ));
+            leave(Exit::Usage)
+        }
+    })
+}
+
+/// Writes what was asked for, and ends. A reader who has seen enough of it is no failure.
+fn show(text: &str) -> ! {
+    let _ = io::stdout().write_all(text.as_bytes());
+    leave(Exit::Well)
+}
+
+/// Ends at once: a thread may be waiting for standard input, and would wait for ever.
+fn leave(exit: Exit) -> ! {
+    std::process::exit(exit as i32)
+}

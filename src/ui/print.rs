@@ -1,0 +1,212 @@
+//! Events on standard output, for people and for programs; and standard output itself, which may be a slow pipe or
+//! one that nobody reads any more.
+
+use std::io;
+use std::time::Duration;
+
+use futures_lite::{AsyncWriteExt, FutureExt};
+use indicatif::DecimalBytes;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use rustix::event::{PollFd, PollFlags, poll};
+use serde_json::{Map, Value, json};
+use smol::Unblock;
+
+use super::{Failure, write_all};
+use crate::protocol::people::describe;
+use crate::protocol::text::clean;
+use crate::protocol::{Event, EventId, Time};
+
+/// What is written at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// How often it is looked whether anybody still reads, while there is nothing to write.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// What the fields of `--json` are: the help of whatever takes it.
+pub const SCHEMA: &str = "\
+A JSON object a line. Each has:
+  type  msg, me, file, stored, topic, remove, join, part, nick, note or gap
+  id    the event's number, null for what is not logged
+  time  RFC 3339, UTC; null where the server told none
+  room  the room, the nick that was told, or * for a note
+  nick  whose doing it is; not in gap
+and, by type: text (msg, me, topic, part, note); file, length (null while it
+comes in) and name (file); file, length and sha256 (stored); removed (remove);
+new (nick)";
+
+/// One event as a JSON object.
+pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Value {
+    let (kind, more) = match event {
+        Event::Msg { text, .. } => ("msg", json!({ "text": text })),
+        Event::Me { text, .. } => ("me", json!({ "text": text })),
+        Event::File {
+            file, length, name, ..
+        } => (
+            "file",
+            json!({ "file": file, "length": length, "name": name }),
+        ),
+        Event::Stored {
+            file,
+            length,
+            sha256,
+            ..
+        } => (
+            "stored",
+            json!({ "file": file, "length": length, "sha256": sha256 }),
+        ),
+        Event::Topic { text, .. } => ("topic", json!({ "text": text })),
+        Event::Remove { id, .. } => ("remove", json!({ "removed": id })),
+        Event::Join { .. } => ("join", json!({})),
+        Event::Part { text, .. } => ("part", json!({ "text": text })),
+        Event::Nick { new, .. } => ("nick", json!({ "new": new })),
+        Event::Note { text, .. } => ("note", json!({ "text": text })),
+    };
+    let mut object = Map::new();
+    object.insert("type".into(), kind.into());
+    object.insert("id".into(), id.map(EventId::get).into());
+    object.insert("time".into(), time.map(|time| time.to_string()).into());
+    object.insert("room".into(), event.place().into());
+    object.insert("nick".into(), event.nick().into());
+    if let Value::Object(more) = more {
+        object.extend(more);
+    }
+    Value::Object(object)
+}
+
+/// How events are written.
+#[derive(Clone, Debug)]
+pub struct Print {
+    is_json: bool,
+    /// More than one room may be meant, so each line tells it.
+    names_rooms: bool,
+    zone: TimeZone,
+}
+
+impl Print {
+    /// For programs, or for people.
+    pub fn new(is_json: bool, names_rooms: bool) -> Self {
+        Self {
+            is_json,
+            names_rooms,
+            zone: TimeZone::system(),
+        }
+    }
+
+    /// The line of one event, with its end.
+    pub fn event(&self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> String {
+        if self.is_json {
+            return format!("{}\n", to_json(id, time, event));
+        }
+        let at = time.and_then(|time| i64::try_from(time.0).ok());
+        let at = at
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+            .unwrap_or_else(Timestamp::now);
+        let at = at
+            .to_zoned(self.zone.clone())
+            .strftime("%Y-%m-%d %H:%M:%S")
+            .to_string();
+        let text = describe(event, |bytes| DecimalBytes(bytes).to_string());
+        match self.names_rooms {
+            true => format!("{at}  {}  {}\n", clean(event.place()), clean(&text)),
+            false => format!("{at}  {}\n", clean(&text)),
+        }
+    }
+
+    /// The line that tells of something left out.
+    pub fn gap(&self, place: &str) -> String {
+        match self.is_json {
+            true => format!(
+                "{}\n",
+                json!({ "type": "gap", "id": null, "time": null, "room": place })
+            ),
+            false => format!("-- something was left out here, of {}\n", clean(place)),
+        }
+    }
+}
+
+/// Standard output, on a thread of its own, since it may be a file or a pipe that is slow.
+pub struct Output {
+    stdout: Unblock<io::Stdout>,
+}
+
+impl Output {
+    /// That of this process.
+    pub fn new() -> Self {
+        Self {
+            stdout: Unblock::with_capacity(PIECE_BYTES, io::stdout()),
+        }
+    }
+
+    /// Writes text; waits while nobody takes it.
+    pub async fn write(&mut self, text: &str) -> Result<(), Failure> {
+        write_all(&mut self.stdout, text.as_bytes())
+            .await
+            .map_err(Failure::Output)
+    }
+
+    /// Sees to it that what was written is out.
+    pub async fn flush(&mut self) -> Result<(), Failure> {
+        self.stdout.flush().await.map_err(Failure::Output)
+    }
+
+    /// Waits for `next`; an error once nobody reads any more, as after `head`, who would never be found out by
+    /// writing when there is nothing to write.
+    pub async fn or_gone<T>(&mut self, next: impl Future<Output = T>) -> Result<T, Failure> {
+        let gone = async {
+            loop {
+                smol::Timer::after(LOOK_EVERY).await;
+                let stdout = io::stdout();
+                let mut fds = [PollFd::new(&stdout, PollFlags::empty())];
+                let now = rustix::event::Timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                };
+                let is_gone = poll(&mut fds, Some(&now)).is_ok_and(|n| n > 0)
+                    && fds.iter().any(|fd| fd.revents().contains(PollFlags::ERR));
+                if is_gone {
+                    return Err(Failure::Output(io::ErrorKind::BrokenPipe.into()));
+                }
+            }
+        };
+        async { Ok(next.await) }.or(gone).await
+    }
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_objects_with_what_the_schema_says() {
+        let time = Time::parse("2026-11-24T06:47:00.000Z");
+        for (line, expected) in [
+            (
+                "MSG #a bob say \"hi\"",
+                r##"{"id":7,"nick":"bob","room":"#a","text":"say \"hi\"","time":"2026-11-24T06:47:00.000Z","type":"msg"}"##,
+            ),
+            (
+                "FILE #a bob 7 * x.log",
+                r##"{"file":7,"id":7,"length":null,"name":"x.log","nick":"bob","room":"#a","time":"2026-11-24T06:47:00.000Z","type":"file"}"##,
+            ),
+            (
+                "NICK #a bob rob",
+                r##"{"id":7,"new":"rob","nick":"bob","room":"#a","time":"2026-11-24T06:47:00.000Z","type":"nick"}"##,
+            ),
+        ] {
+            let event = Event::parse(line).unwrap();
+            assert_eq!(to_json(EventId::new(7), time, &event).to_string(), expected);
+        }
+        let print = Print::new(true, true);
+        assert_eq!(
+            print.gap("#a"),
+            "{\"id\":null,\"room\":\"#a\",\"time\":null,\"type\":\"gap\"}\n"
+        );
+    }
+}
