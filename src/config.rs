@@ -36,6 +36,8 @@ pub struct Config {
     pub name: String,
     /// Where a nick without a room goes.
     pub lobby: RoomName,
+    /// Whether the server is announced on the local network, when others than this machine reach it.
+    pub announce: bool,
     /// What is allowed, and how long things take.
     pub limits: Limits,
 }
@@ -54,6 +56,7 @@ impl Default for Config {
             data: None,
             name: "chatd".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+            announce: false,
             limits: Limits::default(),
         }
     }

@@ -41,6 +41,11 @@ struct Flags {
     #[argh(option, arg_name = "address")]
     listen: Vec<Listen>,
 
+    /// announce nothing on the local network, where chatc finds servers (DNS-SD); one that only this machine
+    /// reaches is never announced
+    #[argh(switch)]
+    no_announce: bool,
+
     /// the certificate for TLS, and those that vouch for it, in PEM; read again when it changes and at SIGHUP
     /// (default: one that the server makes for itself once)
     #[argh(option, arg_name = "file")]
@@ -477,6 +482,7 @@ impl Flags {
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,
+            announce: !self.no_announce,
             limits: Limits {
                 upload_bytes_max: self.max_upload.0,
                 quota_bytes: self.quota.map(|quota| quota.0),

@@ -3,6 +3,7 @@
 //! One lean task a connection (`connection`), one lock around all that they share (`world`), one task
 //! for everything that is due. Nothing uses this but `chatd`.
 
+mod announce;
 mod arrival;
 pub mod certificate;
 mod connection;
@@ -290,6 +291,10 @@ pub fn run(
             "started"
         );
         service::notify("READY=1");
+        let announcement = match server.config.announce {
+            true => announce::Announcement::begin(&server.config.name, &addresses),
+            false => None,
+        };
         let asked = server.stopping.listen();
         let mut first = next_signal(&executor, signals);
         let by_signal = async { Ok(Some((&mut first).await)) };
@@ -307,6 +312,8 @@ pub fn run(
         info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
+        // Said on its own thread; nobody waits for it but the end.
+        drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
         drop((timing, trimming, pulse, refreshing));
         Ok(())

@@ -59,39 +59,48 @@ pub fn all() -> Result<Vec<Found>, Failure> {
     let daemon = ServiceDaemon::new().map_err(failed)?;
     let events = daemon.browse(SERVICE).map_err(failed)?;
     let end = Instant::now() + LISTEN;
-    let mut found: Vec<Found> = Vec::new();
+    let mut found: Vec<(u8, Found)> = Vec::new();
     while let Ok(event) = events.recv_timeout(end.saturating_duration_since(Instant::now())) {
         let ServiceEvent::ServiceResolved(service) = event else {
             continue;
         };
-        // One that people can read and every machine can reach; a link-local one needs a scope.
-        let mut addresses: Vec<IpAddr> = service
-            .get_addresses()
-            .iter()
-            .map(|a| a.to_ip_addr())
-            .collect();
-        addresses.sort_by_key(|a| (a.is_loopback(), a.is_ipv6(), a.to_string()));
-        let Some(ip) = addresses.first() else {
-            continue;
-        };
-        let written = match ip {
-            IpAddr::V4(ip) => format!("{ip}:{}", service.get_port()),
-            IpAddr::V6(ip) => format!("[{ip}]:{}", service.get_port()),
-        };
-        let name = service
-            .get_fullname()
-            .split("._plainchat")
-            .next()
-            .unwrap_or_default();
-        let name = crate::protocol::text::clean(name).into_owned();
-        if let Ok(address) = written.parse()
-            && !found.iter().any(|known| known.name == name)
-        {
-            found.push(Found { address, name });
+        let name = service.get_fullname().split("._plainchat").next();
+        let name = crate::protocol::text::clean(name.unwrap_or_default()).into_owned();
+        for ip in service.get_addresses() {
+            let written = match ip.to_ip_addr() {
+                IpAddr::V4(ip) => format!("{ip}:{}", service.get_port()),
+                // A link-local one comes with the interface that it is on.
+                IpAddr::V6(_) => format!("[{ip}]:{}", service.get_port()),
+            };
+            let Ok(address) = written.parse::<Address>() else {
+                continue;
+            };
+            let found_here = (
+                rank(ip.to_ip_addr()),
+                Found {
+                    address,
+                    name: name.clone(),
+                },
+            );
+            match found.iter_mut().find(|(_, known)| known.name == name) {
+                Some(known) if known.0 > found_here.0 => *known = found_here,
+                Some(_) => {}
+                None => found.push(found_here),
+            }
         }
     }
     // What it answers does not matter any more.
     let _ = daemon.shutdown();
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
+    found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
+    Ok(found.into_iter().map(|(_, found)| found).collect())
+}
+
+/// Which address of several is taken: the least. What people can read and every program can reach comes first.
+fn rank(ip: IpAddr) -> u8 {
+    match ip {
+        IpAddr::V4(ip) => u8::from(ip.is_link_local()) + 3 * u8::from(ip.is_loopback()),
+        IpAddr::V6(ip) if ip.is_loopback() => 4,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => 3,
+        IpAddr::V6(_) => 2,
+    }
 }

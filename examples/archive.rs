@@ -1,0 +1,84 @@
+//! A bot that fetches every file that is put into a room, as it comes, and keeps them in a folder.
+//!
+//! ```text
+//! cargo run --release &                                   # a server, on port 5002
+//! cargo run --example archive -- localhost ops archive    # HOST ROOM FOLDER
+//! chatc upload --room ops notes.txt
+//! ```
+//!
+//! `archive/17-notes.txt` is there then, and its digest was compared. The last id that it has worked through is in
+//! `archive/last`: started again, it fetches what it has missed.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+use futures_lite::StreamExt;
+use plainchat::client::{Address, Chat, Client, Error, Hashed, Update, Wants};
+use plainchat::protocol::Event;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [host, room, folder] = &args[..] else {
+        eprintln!("usage: archive HOST ROOM FOLDER");
+        std::process::exit(2)
+    };
+    fs::create_dir_all(folder)?;
+    smol::block_on(run(host.parse()?, room, Path::new(folder)))
+}
+
+async fn run(
+    address: Address,
+    room: &str,
+    folder: &Path,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let last = fs::read_to_string(folder.join("last")).unwrap_or_default();
+    let last = last.trim().parse().unwrap_or(0);
+    // Without a nick it is unseen, and only reads.
+    let wants = Wants {
+        rooms: vec![(room.to_owned(), Some(last))],
+        ..Wants::default()
+    };
+    let mut chat = Chat::new(address.clone(), wants);
+    while let Some(update) = chat.next().await {
+        let Update::Event {
+            id: Some(id),
+            event,
+            ..
+        } = update
+        else {
+            if let Update::Over(error) = update {
+                return Err(error.into());
+            }
+            continue;
+        };
+        if let Event::File { file, name, .. } = event {
+            match fetch(&address, file, &name, folder).await {
+                Ok(length) => println!("{file} {length} {name}"),
+                Err(error) => eprintln!("{file} {name}: {error}"),
+            }
+        }
+        fs::write(folder.join("last"), id.to_string())?;
+    }
+    Ok(())
+}
+
+/// Fetches on a connection of its own, so that a large file holds nothing up on the server.
+async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
+    let mut client = Client::connect_to(address.clone()).await?;
+    let mut download = client.download(file, Hashed::default()).await?;
+    // A stranger chose the name: nothing of it may be a path.
+    let name: String = name
+        .chars()
+        .filter(|c| c.is_alphanumeric() || "-_. ".contains(*c))
+        .collect();
+    let mut to = File::create(folder.join(format!("{file}-{name}"))).map_err(Error::Read)?;
+    let mut piece = [0; 64 * 1024];
+    loop {
+        match download.read(&mut piece).await? {
+            // The digest is as the server told it; it would have been an error.
+            0 => return Ok(download.position()),
+            length => to.write_all(&piece[..length]).map_err(Error::Read)?,
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! A bot that stands in one room and tells another when somebody says one of its words.
+//!
+//! ```text
+//! cargo run --release &                                        # a server, on port 5002
+//! cargo run --example watch -- localhost ops alerts disk fire  # HOST ROOM WHERE-TO WORD...
+//! printf 'JOIN ops\nNICK me\nMSG the disk is full\nBYE\n' | nc localhost 5002
+//! ```
+//!
+//! `#alerts` then reads `#ops me: the disk is full`. It stays: a server that is restarted finds it back, and what was
+//! said meanwhile is watched too.
+
+use futures_lite::StreamExt;
+use plainchat::client::{Chat, Error, Update, Wants};
+use plainchat::protocol::Event;
+
+fn main() -> Result<(), Error> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [host, from, to, words @ ..] = &args[..] else {
+        eprintln!("usage: watch HOST ROOM WHERE-TO WORD...");
+        std::process::exit(2)
+    };
+    // Any executor will do: the library brings along what it needs.
+    futures_lite::future::block_on(run(host, from, to, words))
+}
+
+async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), Error> {
+    let to = format!("#{}", to.trim_start_matches('#'));
+    let wants = Wants {
+        nick: Some("watch".into()),
+        number: true,
+        password: Some(format!("{:032x}", fastrand::u128(..))),
+        rooms: vec![(from.to_owned(), None)],
+    };
+    let mut chat = Chat::new(host.parse()?, wants);
+    while let Some(update) = chat.next().await {
+        match update {
+            Update::Event {
+                event:
+                    Event::Msg {
+                        to: room,
+                        nick,
+                        text,
+                    },
+                ..
+            } if room != to => {
+                let said = text.to_lowercase();
+                if words.iter().any(|word| said.contains(&word.to_lowercase())) {
+                    chat.say(&to, format!("{room} {nick}: {text}"))?;
+                }
+            }
+            Update::Here { is_again, .. } => {
+                eprintln!("watching{}", if is_again { " again" } else { "" })
+            }
+            Update::Away { why, .. } => eprintln!("{why}"),
+            Update::Over(error) => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! A server on the local network is found without an address: in a network namespace of its own, where nobody else
+//! hears it.
+
+#[path = "support/script.rs"]
+mod script;
+
+use std::process::Command;
+
+use script::run;
+
+/// Runs `script` in a network of its own, on a link that nobody else is on.
+fn in_network(script: &str) -> script::Ended {
+    let setup = "set -e
+        ip link set dev lo up
+        ip link add name lan type veth peer name far
+        ip addr add 10.77.0.1/24 dev lan
+        ip link set dev lan up
+        ip link set dev far up
+        trap 'kill $(jobs -p)' EXIT";
+    let script = format!("{setup}\n{script}");
+    let home = tempfile::tempdir().expect("a folder");
+    run(
+        Command::new("unshare")
+            .args(["--user", "--map-root-user", "--net", "bash", "-c", &script])
+            .env("CHATC", env!("CARGO_BIN_EXE_chatc"))
+            .env("CHATD", env!("CARGO_BIN_EXE_chatd"))
+            .env("HOME", home.path()),
+        b"",
+    )
+}
+
+#[test]
+fn the_only_server_on_the_network_is_found_and_one_that_is_quiet_is_not() {
+    let ended = in_network(
+        "start() {
+           coproc \"$CHATD\" --memory --log-level off \"$@\"
+           read -r -u ${COPROC[0]} line
+         }
+         start --listen 10.77.0.1:7000
+         for try in 1 2 3 4 5 6 7 8; do
+           found=$($CHATC servers 2>/dev/null) && break
+         done
+         echo \"$found\"
+         $CHATC rooms",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let lines: Vec<&str> = ended.stdout.lines().collect();
+    assert!(lines[0].starts_with("10.77.0.1:7000  "), "{ended:?}");
+    assert_eq!(&lines[1..], ["#lobby  0"]);
+
+    let ended = in_network(
+        "coproc \"$CHATD\" --memory --log-level off --no-announce --listen 10.77.0.1:7000
+         read -r -u ${COPROC[0]} line
+         $CHATC servers || $CHATC rooms",
+    );
+    assert_eq!((ended.code, &ended.stdout[..]), (Some(3), ""), "{ended:?}");
+    assert!(
+        ended.stderr.contains("no server announces itself"),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stderr.contains("cannot connect to localhost:5002"),
+        "{ended:?}"
+    );
+}
