@@ -432,3 +432,84 @@ fn completions_and_the_manual_are_understood_by_those_who_read_them() {
             .exists()
     );
 }
+
+/// An example that `cargo test` has built beside the programs.
+fn example(name: &str) -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_chatc"))
+        .with_file_name("examples")
+        .join(name);
+    assert!(
+        path.exists(),
+        "for one test alone, `cargo build --example {name}`"
+    );
+    Command::new(path)
+}
+
+#[test]
+fn the_watching_bot_tells_another_room() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let bot = Running::start(example("watch").args([&host, "ops", "alerts", "disk", "fire"]));
+    let mut tries = 0;
+    while !done(&chatd, "who", &["lobby"]).is_empty()
+        || !run(&mut command(&chatd, "who", &["ops"]), b"")
+            .stdout
+            .contains("watch")
+    {
+        tries += 1;
+        assert!(tries < 1000, "the bot does not come");
+    }
+    let mut alerts = Running::start(&mut command(&chatd, "tail", &["alerts", "--since", "0"]));
+    done(&chatd, "send", &["#ops", "all is well"]);
+    done(&chatd, "send", &["#ops", "the Disk is full"]);
+    assert!(
+        alerts
+            .line()
+            .ends_with("<watch> #ops ann: the Disk is full\n")
+    );
+    drop(bot);
+}
+
+#[test]
+fn the_archiving_bot_fetches_what_it_has_missed() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let (from, to) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    fs::write(from.path().join("a b.txt"), "hello\n").expect("it can be written");
+    let sent = run(
+        command(&chatd, "upload", &["--room", "ops", "a b.txt"]).current_dir(from.path()),
+        b"",
+    );
+    let id = sent
+        .stdout
+        .split(' ')
+        .next()
+        .expect("its number")
+        .to_owned();
+    let archive = || {
+        let mut archive = example("archive");
+        archive.args([&host, "ops"]).arg(to.path());
+        Running::start(&mut archive)
+    };
+    let mut bot = archive();
+    assert_eq!(bot.line(), format!("{id} 6 a b.txt\n"));
+    assert_eq!(
+        fs::read(to.path().join(format!("{id}-a b.txt"))).expect("it is there"),
+        b"hello\n"
+    );
+    drop(bot);
+    let sent = run(
+        &mut command(&chatd, "upload", &["--room", "ops", "--name", "c", "-"]),
+        b"piped",
+    );
+    let id = sent
+        .stdout
+        .split(' ')
+        .next()
+        .expect("its number")
+        .to_owned();
+    assert_eq!(archive().line(), format!("{id} 5 c\n"));
+}
