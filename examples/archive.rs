@@ -52,13 +52,18 @@ async fn run(
             }
             continue;
         };
-        if let Event::File { file, name, .. } = event {
-            match fetch(&address, file, &name, folder).await {
-                Ok(length) => println!("{file} {length} {name}"),
-                Err(error) => eprintln!("{file} {name}: {error}"),
+        let fetched = match event {
+            Event::File { file, name, .. } => {
+                Some((file, fetch(&address, file, &name, folder).await, name))
             }
-        }
+            _ => None,
+        };
         fs::write(folder.join("last"), id.to_string())?;
+        match fetched {
+            Some((file, Ok(length), name)) => println!("{file} {length} {name}"),
+            Some((file, Err(error), name)) => eprintln!("{file} {name}: {error}"),
+            None => {}
+        }
     }
     Ok(())
 }
