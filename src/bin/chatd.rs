@@ -426,23 +426,40 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
 }
 
 /// A line for each address, which a script can wait for; then, for a person, how others come in.
-fn tell_listening(addresses: &[SocketAddr], fingerprint: Option<&str>) {
+fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>) {
     let mut text = String::new();
-    for addr in addresses {
-        text += &format!("chatd: listening on {addr}\n");
+    for place in places {
+        text += &format!("chatd: listening on {}\n", place.addr);
     }
     if let Some(fingerprint) = fingerprint {
         text += &format!("chatd: the certificate's SHA-256 is {fingerprint}\n");
     }
-    text += "To come in, type on any machine that reaches this one:\n";
-    for addr in addresses {
-        for ip in listen::reachable(*addr) {
-            text += &format!("  nc {ip} {}\n", addr.port());
+    text += "To come in from any machine that reaches this one, type or open:\n";
+    for place in places {
+        for ip in listen::reachable(place.addr) {
+            let there = SocketAddr::new(ip, place.addr.port());
+            let ways = ways_in(there, place.speaks);
+            if !ways.is_empty() {
+                text += &format!("  {}\n", ways.join("   "));
+            }
         }
     }
     // Nobody need be reading.
     let mut out = std::io::stdout();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What a person types or opens to come in `there`.
+fn ways_in(there: SocketAddr, speaks: Speaks) -> Vec<String> {
+    let (nc, http) = match speaks.plain {
+        true => ("nc", "http"),
+        false => ("ncat --ssl", "https"),
+    };
+    let lines = format!("{nc} {} {}", there.ip(), there.port());
+    let page = format!("{http}://{there}/");
+    let ways = [(speaks.lines, lines), (speaks.web, page)];
+    let ways = ways.into_iter().filter(|(is_spoken, _)| *is_spoken);
+    ways.map(|(_, way)| way).collect()
 }
 
 impl Flags {

@@ -175,14 +175,15 @@ impl Server {
 }
 
 /// Serves until SIGINT or SIGTERM, on `sockets` that are open already and where the configuration says;
-/// `listening` is told the addresses, and the fingerprint of the certificate, once clients can connect. A second signal ends the process at once.
+/// `listening` is told where, and the fingerprint of the certificate, once clients can connect. A second
+/// signal ends the process at once.
 ///
 /// # Errors
 /// When it cannot start.
 pub fn run(
     mut config: Config,
     sockets: Vec<TcpListener>,
-    listening: impl FnOnce(&[SocketAddr], Option<&str>),
+    listening: impl FnOnce(&[Listen], Option<&str>),
 ) -> Result<(), Error> {
     let files = raise_file_limit();
     let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
@@ -264,9 +265,15 @@ pub fn run(
             .world()
             .take_back(id, &room, &nick, server.clock.now());
     }
-    let addresses: Vec<_> = listeners
+    let places: Vec<_> = listeners
         .iter()
-        .flat_map(|(listener, _)| listen::addresses(listener))
+        .flat_map(|(listener, speaks)| {
+            let addresses = listen::addresses(listener).into_iter();
+            addresses.map(|addr| Listen {
+                addr,
+                speaks: *speaks,
+            })
+        })
         .collect();
     let serving = async {
         let mut accepting = Vec::new();
@@ -282,7 +289,8 @@ pub fn run(
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
-        listening(&addresses, fingerprint.as_deref());
+        let addresses: Vec<_> = places.iter().map(|place| place.addr).collect();
+        listening(&places, fingerprint.as_deref());
         let data = server.config.data.as_ref().map(|data| data.display());
         info!(
             version = env!("CARGO_PKG_VERSION"),
