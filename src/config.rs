@@ -128,6 +128,8 @@ impl Speaks {
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
+    /// Connections at once from one address; an IPv6 network of 64 bits is one.
+    pub connections_per_address_max: usize,
     /// Registered nicks in all.
     pub accounts_max: usize,
     /// Rooms in all.
@@ -180,6 +182,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 16_384,
+            connections_per_address_max: 1024,
             accounts_max: 100_000,
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
@@ -261,6 +264,12 @@ impl Limits {
                 self.connections_max.to_string(),
                 "--max-connections",
                 "below the usual limit of 20,000 open files",
+            ),
+            row(
+                "connections from one address (an IPv6 /64 is one)",
+                self.connections_per_address_max.to_string(),
+                "--max-per-address",
+                "a school behind one router fits, and no one takes all places; this machine itself may",
             ),
             row(
                 "registered nicks",

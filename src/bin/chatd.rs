@@ -144,6 +144,15 @@ struct Flags {
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
     max_connections: usize,
 
+    /// connections at once from one address, an IPv6 network of 64 bits being one (default: 1024, a school
+    /// behind one router; this machine itself may have more)
+    #[argh(
+        option,
+        arg_name = "n",
+        default = "Limits::default().connections_per_address_max"
+    )]
+    max_per_address: usize,
+
     /// members up to which a room tells who comes and goes (default: 500; in a larger room that would be
     /// most of what is read)
     #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
@@ -509,6 +518,7 @@ impl Flags {
                 keep_bytes: self.keep_bytes.map(|size| size.0),
                 trim_every: self.trim_every.0,
                 connections_max: self.max_connections,
+                connections_per_address_max: self.max_per_address,
                 announce_up_to: self.announce_up_to,
                 greet_after: self.greet_after.0,
                 announce_after: self.announce_after.0,

@@ -19,6 +19,7 @@ use crate::config::{Config, Limits};
 use crate::log::{FileTotals, Outcome, RoomRow};
 use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
 use crate::roster::Known;
+use crate::roster::guesses::origin;
 use crate::tail::{Seq, Tail};
 
 use arena::{Arena, Id};
@@ -157,6 +158,8 @@ pub struct Chat {
     /// How far local time is from UTC, in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer>,
+    /// How many of them come from each address but this machine's own.
+    origins: HashMap<IpAddr, usize>,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
     /// The rooms in the order in which they were made.
@@ -208,6 +211,7 @@ impl Chat {
         ));
         Self {
             peers: Arena::default(),
+            origins: HashMap::new(),
             rooms,
             room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
             room_order: BTreeMap::from([(lobby, ())]),
@@ -241,7 +245,21 @@ impl Chat {
 
     /// A connection has come.
     pub fn connect(&mut self, address: IpAddr) -> PeerId {
+        let origin = origin(address);
+        if !origin.is_loopback() {
+            *self.origins.entry(origin).or_default() += 1;
+        }
         self.peers.insert(Peer::new(address))
+    }
+
+    /// Whether there are more connections than are allowed, in all or from where `peer` comes from.
+    pub fn has_too_many(&self, peer: PeerId) -> bool {
+        let limits = self.limits();
+        let from = self
+            .address(peer)
+            .and_then(|at| self.origins.get(&origin(at)));
+        self.connections() > limits.connections_max
+            || from.is_some_and(|count| *count > limits.connections_per_address_max)
     }
 
     /// Where a connection comes from.
@@ -251,7 +269,15 @@ impl Chat {
 
     /// A connection has gone; its session has left its rooms and its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
-        self.peers.remove(peer);
+        let gone = self.peers.remove(peer);
+        if let Some(origin) = gone.map(|peer| origin(peer.address))
+            && let Some(count) = self.origins.get_mut(&origin)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.origins.remove(&origin);
+            }
+        }
         self.orders.remove(&peer);
     }
 
@@ -547,5 +573,31 @@ mod tests {
             assert_eq!(woken(&mut chat), [author]);
             assert_eq!(woken(&mut chat), []);
         }
+    }
+
+    #[test]
+    fn one_address_has_so_many_connections_and_others_are_not_kept_out() {
+        let limits = Limits {
+            connections_per_address_max: 2,
+            ..Limits::default()
+        };
+        let mut chat = Chat::new(Arc::new(Config {
+            limits,
+            ..Config::default()
+        }));
+        let mut come = |from: &str| {
+            let peer = chat.connect(from.parse().expect("it is an address"));
+            (peer, chat.has_too_many(peer))
+        };
+        let (first, _) = come("2001:db8::1");
+        assert!(!come("2001:db8::2").1);
+        let (third, is_over) = come("2001:db8::3");
+        assert!(is_over);
+        assert!(!come("2001:db8:0:1::1").1 && !come("192.0.2.1").1);
+        for _ in 0..4 {
+            assert!(!come("127.0.0.1").1);
+        }
+        chat.disconnect(first);
+        assert!(!chat.has_too_many(third));
     }
 }

@@ -95,7 +95,7 @@ impl Connection {
         let mut world = server.world();
         let id = world.sit_down(peer);
         let mut session = Session::new(id, local, &world.chat, now);
-        if world.chat.connections() > server.config.limits.connections_max {
+        if world.chat.has_too_many(id) {
             session.turn_away(&mut world.chat, now);
         }
         if let Some(told) = world.chat.ban_of_address(peer, now.time) {
