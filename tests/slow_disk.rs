@@ -44,7 +44,7 @@ fn talk_beside<T: Send>(address: SocketAddr, slow: impl FnOnce() -> T + Send) ->
     let mut bob = Peer::named(address, "bob").expect("a nick");
     std::thread::scope(|scope| {
         let moving = scope.spawn(slow);
-        for n in 0..30 {
+        for n in 0..10 {
             ann.expect(&format!("MSG {n}"), "OK MSG").expect("a reply");
             let said = format!("MSG #lobby ann {n}");
             while bob.line().expect("an event") != said {}
@@ -57,8 +57,8 @@ fn talk_beside<T: Send>(address: SocketAddr, slow: impl FnOnce() -> T + Send) ->
 #[test]
 fn nobody_waits_for_a_disk_that_is_slow_for_somebody_else() {
     let chatd = Chatd::spawn(CHATD, &[]).expect("it starts");
-    // Each call begins a second late, as if the disk had other things to do.
-    let slow = "inject=sendfile,fsync,fdatasync:delay_enter=1000000";
+    // Each call begins two seconds late, as if the disk had other things to do.
+    let slow = "inject=sendfile,fsync,fdatasync:delay_enter=2000000";
     let strace = Strace::attach(
         chatd.id(),
         &["-e", "trace=sendfile,fsync,fdatasync", "-e", slow],

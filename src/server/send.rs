@@ -70,18 +70,26 @@ pub(super) async fn send_plain(
             let sent = send_some(&out, &file, offset, end);
             (out, file, sent)
         });
-        let sent_to;
-        (out, file, sent_to) = sent.await;
-        offset = sent_to?;
-        if offset < end {
+        let stint;
+        (out, file, stint) = sent.await;
+        let is_blocked;
+        (offset, is_blocked) = stint?;
+        // A socket that takes more is not told of again, so only one that did not is waited for.
+        if is_blocked {
             socket.writable().await.map_err(|_| Failed::Gone)?;
         }
     }
     Ok(())
 }
 
-/// Sends until the reader is slow or others shall have their turn; how far it got. Blocks.
-fn send_some(out: &TcpStream, file: &File, mut offset: u64, end: u64) -> Result<u64, Failed> {
+/// Sends until the reader is slow or others shall have their turn; how far it got, and whether the socket takes
+/// no more for now. Blocks.
+fn send_some(
+    out: &TcpStream,
+    file: &File,
+    mut offset: u64,
+    end: u64,
+) -> Result<(u64, bool), Failed> {
     let begun = Instant::now();
     while offset < end && begun.elapsed() < STINT {
         let wanted = usize::try_from((end - offset).min(CALL_BYTES)).unwrap_or(usize::MAX);
@@ -91,7 +99,7 @@ fn send_some(out: &TcpStream, file: &File, mut offset: u64, end: u64) -> Result<
             Err(Errno::AGAIN) => {
                 let mut wait = [PollFd::new(out, PollFlags::OUT)];
                 if poll(&mut wait, Some(&STEP)) == Ok(0) {
-                    break;
+                    return Ok((offset, true));
                 }
             }
             // What only a file can give.
@@ -101,7 +109,7 @@ fn send_some(out: &TcpStream, file: &File, mut offset: u64, end: u64) -> Result<
             Err(_) => return Err(Failed::Gone),
         }
     }
-    Ok(offset)
+    Ok((offset, false))
 }
 
 async fn copy(
