@@ -53,8 +53,8 @@ pub(super) struct Member {
     connections: u32,
     /// The connection that entered first, which is not told of it.
     by: PeerId,
-    /// When it will have stayed long enough to be announced.
-    announce_at: Duration,
+    /// When it will have stayed long enough to be announced, in milliseconds of uptime: half of a `Duration`.
+    announce_at_ms: u64,
     /// Its `JOIN` has been announced.
     is_announced: bool,
     /// A `WHO` has shown it.
@@ -171,7 +171,7 @@ impl Chat {
         let member = room.members.entry(nick).or_insert(Member {
             connections: 0,
             by: peer,
-            announce_at: at,
+            announce_at_ms: millis(at),
             is_announced: false,
             is_shown: false,
         });
@@ -264,7 +264,7 @@ impl Chat {
             .rooms
             .get(room_id)
             .and_then(|room| room.members.get(&nick));
-        if member.is_some_and(|member| member.announce_at <= now.uptime) {
+        if member.is_some_and(|member| member.announce_at_ms <= millis(now.uptime)) {
             self.announce(room_id, nick, now);
         }
     }
@@ -383,4 +383,8 @@ impl Chat {
         let quota = self.limits().quota_bytes;
         quota.is_some_and(|quota| self.file_bytes.saturating_add(bytes) > quota)
     }
+}
+
+fn millis(uptime: Duration) -> u64 {
+    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -138,8 +139,8 @@ impl Connection {
         }
         self.goes(Way::of(&self.carrier));
         while !self.is_cut {
-            if let Some(effect) = self.take_input() {
-                Box::pin(self.transfer(effect)).await;
+            if let Some(transfer) = self.begin_transfer() {
+                transfer.await;
                 continue;
             }
             if std::mem::take(&mut self.has_read) {
@@ -170,6 +171,13 @@ impl Connection {
             self.way = self.server.metrics.goes(Some(self.way), way);
             debug!(id = ?self.session.peer(), way = way.word(), "speaks");
         }
+    }
+
+    /// Takes what there is to be read, and begins what that asks for and takes time. (An effect that were
+    /// made where it is waited for would stand in the task of every connection.)
+    fn begin_transfer(&mut self) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+        let effect = self.take_input()?;
+        Some(Box::pin(self.transfer(effect)))
     }
 
     /// Writes what can be written without waiting, and tells what comes then.

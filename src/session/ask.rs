@@ -433,7 +433,7 @@ impl Session {
             return None;
         };
         if self.input == Dialect::Talker {
-            let (host, port) = (self.local.ip(), self.local.port());
+            let (host, port) = self.local;
             let talk = format!(
                 "{}: a file does not fit into talk. Type in another terminal: {}",
                 file.described(),

@@ -20,7 +20,7 @@ mod talker;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::chat::{
@@ -209,7 +209,7 @@ pub struct Session {
     /// What a slow reader has missed, read from the log.
     page: Option<Box<output::Page>>,
     /// The rest of a line of which a part has been sent.
-    unsent: Vec<u8>,
+    unsent: Box<[u8]>,
     /// How requests are read from here on, and how replies to them are written.
     input: Dialect,
     /// How what comes out next is written; follows `input` when the reply that changes it is out.
@@ -217,7 +217,7 @@ pub struct Session {
     /// When it last asked something; at first, when it came.
     asked: Duration,
     /// The address that the client reached, to tell people what to type.
-    local: SocketAddr,
+    local: (IpAddr, u16),
     /// Which room is read first; another one each time.
     turn: u8,
     has_spoken: bool,
@@ -249,11 +249,11 @@ impl Session {
             ignored: None,
             consulted: None,
             page: None,
-            unsent: Vec::new(),
+            unsent: Box::default(),
             input: Dialect::Plain,
             output: Dialect::Plain,
             asked: now.uptime,
-            local,
+            local: (local.ip(), local.port()),
             turn: 0,
             has_spoken: false,
             stays: false,
@@ -278,7 +278,7 @@ impl Session {
 
     /// The server's end of the connection.
     pub fn local(&self) -> SocketAddr {
-        self.local
+        self.local.into()
     }
 
     /// Whether it takes another line now: no file is on its way, and the client takes its replies.

@@ -303,7 +303,7 @@ impl Session {
         let is_whole = kept == rest.len();
         let kept = rest.get(..kept).unwrap_or_default().to_vec();
         self.advance(step, chat);
-        self.unsent = kept;
+        self.unsent = kept.into();
         is_whole
     }
 
@@ -329,7 +329,7 @@ impl Session {
 
     fn advance(&mut self, step: Step, chat: &mut Chat) {
         match step {
-            Step::Unsent => self.unsent = Vec::new(),
+            Step::Unsent => self.unsent = Box::default(),
             Step::Notes(seq) => self.notes = seq,
             Step::Told(seq) => {
                 self.told = seq;
