@@ -9,8 +9,9 @@ mod server;
 mod strace;
 
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use peer::{Peer, sha256};
+use peer::{DEADLINE, Peer, sha256};
 use server::Chatd;
 use strace::Strace;
 
@@ -38,16 +39,30 @@ fn download(address: SocketAddr, id: u64) {
     assert!(file.bytes == bytes(), "what came is what was sent");
 }
 
+/// A nick that somebody has just left, once the server knows that.
+fn named_again(address: SocketAddr, nick: &str) -> Peer {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        match Peer::named(address, nick) {
+            Ok(peer) => return peer,
+            Err(e) => assert!(Instant::now() < end, "{e}"),
+        }
+    }
+}
+
 /// People talk while `slow` goes on: it is not over when they have said what they had to say.
-fn talk_beside<T: Send>(address: SocketAddr, slow: impl FnOnce() -> T + Send) -> T {
-    let mut ann = Peer::named(address, "ann").expect("a nick");
-    let mut bob = Peer::named(address, "bob").expect("a nick");
+fn talk_beside<T: Send>(address: SocketAddr, ann: &str, slow: impl FnOnce() -> T + Send) -> T {
+    let mut speaker = Peer::named(address, ann).expect("a nick");
+    let mut reader = Peer::connect(address).expect("a connection");
+    reader.expect("JOIN #lobby", "OK JOIN").expect("a room");
     std::thread::scope(|scope| {
         let moving = scope.spawn(slow);
         for n in 0..10 {
-            ann.expect(&format!("MSG {n}"), "OK MSG").expect("a reply");
-            let said = format!("MSG #lobby ann {n}");
-            while bob.line().expect("an event") != said {}
+            speaker
+                .expect(&format!("MSG {n}"), "OK MSG")
+                .expect("a reply");
+            let said = format!("MSG #lobby {ann} {n}");
+            while reader.line().expect("an event") != said {}
         }
         assert!(!moving.is_finished(), "the disk was slow");
         moving.join().expect("it goes well")
@@ -63,8 +78,8 @@ fn nobody_waits_for_a_disk_that_is_slow_for_somebody_else() {
         chatd.id(),
         &["-e", "trace=sendfile,fsync,fdatasync", "-e", slow],
     );
-    let id = talk_beside(chatd.address, || upload(chatd.address));
-    talk_beside(chatd.address, || download(chatd.address, id));
+    let id = talk_beside(chatd.address, "ann", || upload(chatd.address));
+    talk_beside(chatd.address, "bob", || download(chatd.address, id));
     let trace = strace.detach();
     assert!(trace.matches(" sendfile(").count() >= 3, "{trace}");
 }
@@ -95,7 +110,7 @@ fn the_thread_that_serves_the_room_touches_no_file() {
     peer.end().expect("the end");
     let reply = peer.reply().expect("a reply");
     assert!(reply.starts_with("OK UPLOAD "), "{reply}");
-    let mut peer = Peer::named(chatd.address, "uploader").expect("a nick");
+    let mut peer = named_again(chatd.address, "uploader");
     peer.expect(&format!("REMOVE {id}"), "OK REMOVE")
         .expect("a reply");
 
