@@ -48,6 +48,8 @@ const CUT: &[&[u8]] = &[
     b"P\xff\xf4I\xff\xfd\x06N\xff\xfb\x01G\n",
     b"HELLO\n",
     b"HELP MSG\n",
+    b"MODE #more\nINVITE #more bob\nINVITES #more\nUNINVITE #more bob\n",
+    b"IGNORE bob\nUNIGNORE bob\n",
     b"REGISTER short\nPASS any words\n",
     b"TOKEN ci\nTOKENS\nREVOKE ci\n",
     b"KICK bob enough\nBAN bob 12h enough\nUNBAN bob\nBANS\nNOTE to all\nSHUTDOWN now\n",
