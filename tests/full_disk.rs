@@ -111,7 +111,16 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
     let mut other = Peer::named(chatd.address, "bob").expect("a nick");
     assert_eq!(other.ask("PING x").expect("a reply"), "OK PING x");
     all.check(&mut other);
-    let topic = peer.ask("TOPIC full").expect("a reply");
+    // The log may have found room since, by writing its tail over: that too comes to an end.
+    let mut topics = 0;
+    let topic = loop {
+        let topic = peer.ask("TOPIC full").expect("a reply");
+        if !topic.starts_with("OK TOPIC ") {
+            break topic;
+        }
+        topics += 1;
+        assert!(topics < 10_000, "a full disk refuses in the end");
+    };
     assert!(topic.starts_with("ERR TOPIC quota "), "{topic}");
 
     all.remove(&mut peer);
