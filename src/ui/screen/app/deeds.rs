@@ -1,0 +1,208 @@
+//! What the person does: says something, or a command.
+
+use super::super::command::Command;
+use super::super::room::{Pending, Room};
+use super::{App, Ask, Effect, Standing};
+use crate::client::link::Link;
+use crate::protocol::line::LINE_BYTES_MAX;
+use crate::protocol::text::clean;
+
+/// How long one waits for a second Ctrl-C.
+const AGAIN_WITHIN_S: i64 = 3;
+
+impl App {
+    /// Does what stands in the line.
+    pub fn enter(&mut self, link: &mut Link) {
+        self.word = None;
+        self.completion = None;
+        let Some(room) = self.room_mut() else { return };
+        let line = room.editor.take();
+        if line.trim().is_empty() {
+            return;
+        }
+        self.command(Command::parse(&line), link);
+        self.settle(link);
+    }
+
+    /// Does one thing.
+    pub fn command(&mut self, command: Command, link: &mut Link) {
+        let here = self
+            .room()
+            .map(|room| room.name.clone())
+            .unwrap_or_default();
+        let is_room = here.starts_with('#');
+        match command {
+            Command::Say(text) => self.speak(&here, &text, false, link),
+            Command::Me(text) => match is_room {
+                true => self.speak(&here, &text, true, link),
+                false => self.complain("actions are for rooms"),
+            },
+            Command::Msg(to, text) if to.starts_with('#') => self.speak(&to, &text, false, link),
+            Command::Msg(to, text) => {
+                let at = self.open(&to);
+                self.go(at);
+                self.speak(&to, &text, false, link);
+            }
+            Command::Query(nick) => self.query(&nick),
+            Command::Join(room) => {
+                let known = self.find(&room).or_else(|| self.find(&format!("#{room}")));
+                match known {
+                    Some(at) => self.go(at),
+                    None => {
+                        let ticket = link.join(&room);
+                        self.note_ticket(ticket, Ask::Join);
+                    }
+                }
+            }
+            Command::Part(room) => {
+                let room = room.unwrap_or(here);
+                match room.starts_with('#') || self.find(&room).is_none() {
+                    true => {
+                        let ticket = link.part(&room);
+                        self.note_ticket(ticket, Ask::Shown);
+                    }
+                    false => self.forget(&room),
+                }
+            }
+            Command::Nick(nick) => {
+                let ticket = link.rename(&nick);
+                self.note_ticket(ticket, Ask::Shown);
+            }
+            Command::Search(words) if is_room => {
+                self.ask(
+                    link,
+                    format!("SEARCH {here} {words}"),
+                    Ask::Search(here, words),
+                );
+            }
+            Command::Topic(text) if is_room => match &text[..] {
+                "" => {
+                    let topic = self
+                        .room()
+                        .map(|room| room.topic.clone())
+                        .unwrap_or_default();
+                    match topic.is_empty() {
+                        true => self.say(format!("{here} has no topic; /topic TEXT sets it")),
+                        false => self.note_here(format!("· the topic is: {topic}")),
+                    }
+                }
+                text => {
+                    let line = format!("TOPIC {here} {text}");
+                    self.ask(link, line, Ask::Topic(here));
+                }
+            },
+            Command::Who if is_room => self.ask(link, format!("WHO {here}"), Ask::Who(here)),
+            Command::Files if is_room => self.ask(link, format!("FILES {here}"), Ask::Files(here)),
+            Command::Upload(path) if is_room => {
+                self.want(Effect::Upload { path, room: here });
+            }
+            Command::Who
+            | Command::Files
+            | Command::Upload(_)
+            | Command::Search(_)
+            | Command::Topic(_) => self.complain("that is for rooms; go to one first"),
+            Command::Rooms => self.ask(link, "ROOMS".into(), Ask::Rooms { is_shown: true }),
+            Command::Links => self.links(),
+            Command::Download(id, to) => self.want(Effect::Download { id, to }),
+            Command::Cancel => match self.transfers.last() {
+                Some(transfer) => self.effects.push_back(Effect::Cancel(transfer.key)),
+                None => self.say("nothing is on its way"),
+            },
+            Command::Remove(id) => match id.or_else(|| self.room().and_then(Room::last_of_mine)) {
+                Some(id) => self.ask(link, format!("REMOVE {id}"), Ask::Removed(here, id)),
+                None => self.complain("you have said nothing here; /remove ID takes a number"),
+            },
+            Command::Reconnect => link.retry_now(),
+            Command::Help => self.help(),
+            Command::Quit(text) => self.leave(&text, link),
+            Command::Other(line) => self.ask(link, line, Ask::Shown),
+            Command::Wrong(why) => self.complain(why),
+        }
+    }
+
+    pub(super) fn speak(&mut self, to: &str, text: &str, is_act: bool, link: &mut Link) {
+        if to.is_empty() {
+            return self.complain("you are in no room; /join ROOM enters one");
+        }
+        if let Some(at) = self.find(to) {
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.new_after = None;
+            }
+            if at == self.at {
+                self.to_bottom(link);
+            }
+        }
+        let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + to.len());
+        let mut rest = &clean(text)[..];
+        while !rest.is_empty() {
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
+            rest = after;
+            let ticket = match is_act {
+                true => link.act(to, piece),
+                false => link.say(to, piece),
+            };
+            let ask = match to.starts_with('#') {
+                true => Ask::Said(piece.to_owned()),
+                false => Ask::Tell(to.to_owned(), piece.to_owned()),
+            };
+            match ticket {
+                Ok(ticket) => {
+                    let text = piece.to_owned();
+                    self.asked.insert(ticket, ask);
+                    if let Some(at) = self.find(to)
+                        && let Some(room) = self.rooms.get_mut(at)
+                    {
+                        room.pending.push_back(Pending {
+                            ticket,
+                            is_act,
+                            text,
+                        });
+                    }
+                }
+                Err(error) => {
+                    self.complain(error.to_string());
+                    // What could not be taken is there to be sent later.
+                    if let Some(room) = self.room_mut() {
+                        room.editor.replace(text.to_owned());
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(super) fn query(&mut self, nick: &str) {
+        let nick = nick.trim_start_matches('@');
+        if nick.is_empty() || nick.contains([' ', '#']) {
+            return self.complain("a nick is one word");
+        }
+        let at = self.open(nick);
+        self.go(at);
+    }
+
+    /// Leaves, once what was said has gone out; at the second time at once.
+    pub fn leave(&mut self, text: &str, link: &mut Link) {
+        if self.is_leaving || self.standing != Standing::Here {
+            return self.want(Effect::End(None));
+        }
+        self.is_leaving = true;
+        link.leave(text);
+    }
+
+    /// Ctrl-C: empties the line; when it is empty, leaves at the second time.
+    pub fn interrupt(&mut self, link: &mut Link) {
+        let is_again = self
+            .interrupted
+            .is_some_and(|at| self.now.as_second() - at.as_second() <= AGAIN_WITHIN_S);
+        if is_again {
+            return self.leave("", link);
+        }
+        if let Some(room) = self.room_mut() {
+            let line = room.editor.replace(String::new());
+            room.editor.remember(&line);
+        }
+        self.interrupted = Some(self.now);
+        self.completion = None;
+        self.say("Ctrl-C once more leaves, so do Ctrl-D and /quit");
+    }
+}

@@ -1,0 +1,97 @@
+//! What helps to type: completion, and the question what to do with many lines that were pasted.
+
+use super::super::complete::{Known, complete};
+use super::{App, Effect};
+use crate::client::link::Link;
+
+impl App {
+    /// Completes the word before the cursor, or shows the next that fits.
+    pub fn complete(&mut self, is_back: bool) {
+        if self.completion.is_none() {
+            let Some(room) = self.room() else { return };
+            let mut nicks: Vec<&str> = Vec::new();
+            // Whoever spoke last is most likely meant.
+            let spoke = room
+                .entries()
+                .rev()
+                .take(200)
+                .filter_map(|entry| entry.what.nick());
+            for nick in spoke.chain(room.members.iter().map(String::as_str)) {
+                if nick != self.nick && !nicks.contains(&nick) && nicks.len() < 1000 {
+                    nicks.push(nick);
+                }
+            }
+            let mut rooms: Vec<&str> = self
+                .rooms
+                .iter()
+                .filter(|room| room.is_room())
+                .map(|room| &room.name[..])
+                .collect();
+            for room in &self.server_rooms {
+                if !rooms.contains(&&room[..]) {
+                    rooms.push(room);
+                }
+            }
+            self.completion = complete(room.editor.before(), &Known { nicks, rooms });
+        }
+        let Some(completion) = &mut self.completion else {
+            return;
+        };
+        let start = completion.start;
+        let is_only = completion.found.len() == 1;
+        let Some(word) = completion.step(is_back).map(str::to_owned) else {
+            return;
+        };
+        if is_only {
+            self.completion = None;
+        }
+        if let Some(room) = self.room_mut() {
+            room.editor.complete(start, &word);
+        }
+    }
+
+    /// Text was pasted. Many lines are asked about first.
+    pub fn pasted(&mut self, text: &str) {
+        self.completion = None;
+        let text = text.replace("\r\n", "\n").replace('\r', "\n");
+        let text = text.trim_end_matches('\n');
+        match text.contains('\n') {
+            true => self.paste = Some(text.to_owned()),
+            false => {
+                if let Some(room) = self.room_mut() {
+                    room.editor.insert(text);
+                }
+            }
+        }
+    }
+
+    /// Says each line of what was pasted.
+    pub fn say_paste(&mut self, link: &mut Link) {
+        let Some(text) = self.paste.take() else {
+            return;
+        };
+        let here = self
+            .room()
+            .map(|room| room.name.clone())
+            .unwrap_or_default();
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        for line in lines.by_ref() {
+            if link.is_full() {
+                self.complain("too much waits to be sent; the rest of it was not said");
+                break;
+            }
+            self.speak(&here, line, false, link);
+        }
+    }
+
+    /// Puts what was pasted into the room as a file.
+    pub fn want_file(&mut self, text: &str) {
+        match self.room().filter(|room| room.is_room()) {
+            Some(room) => {
+                let (text, room) = (format!("{text}\n"), room.name.clone());
+                self.want(Effect::Paste { text, room });
+            }
+            None => self.complain("files are for rooms; go to one first"),
+        }
+    }
+}
