@@ -308,7 +308,7 @@ fn two_talk_and_it_looks_right() {
     bob.ask("MSG ann, are you still here?");
     bob.ask("TELL ann psst");
     ann.sees("hello there");
-    ann.sees("bob       1!");
+    ann.sees("bob     1!");
     ann.looks_like("rooms.txt", chatd.address);
     ann.key("M-1");
     ann.sees("are you still here");

@@ -86,6 +86,9 @@ pub struct Place {
     /// What was typed and not said.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub draft: String,
+    /// What was said and had no answer when one left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unsaid: Vec<String>,
 }
 
 /// The folders.
@@ -258,6 +261,7 @@ mod tests {
             name: "#ops".into(),
             seen: 17,
             draft: "half a \"line\"".into(),
+            unsaid: vec!["one".into()],
         };
         let visited = Visited {
             room: Some("#ops".into()),

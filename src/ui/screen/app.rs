@@ -20,7 +20,7 @@ use jiff::tz::TimeZone;
 
 use super::super::home::{Place, Visited};
 use super::complete::Completion;
-use super::room::Room;
+use super::room::{Room, What};
 use super::theme::Palette;
 use crate::client::link::Link;
 use crate::client::{Error, Ticket};
@@ -125,8 +125,8 @@ enum Ask {
     Join,
     /// The one who takes something back gets no copy of that.
     Removed(String, u64),
-    /// Said or done in that room: refused, its text comes back.
-    Said(String),
+    /// Said or done in that room: refused, its text comes back there.
+    Said(String, String),
     Shown,
 }
 
@@ -169,7 +169,10 @@ pub struct App {
     asked: HashMap<Ticket, Ask>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
+    /// When one was told what leaving would cost.
+    warned: Option<Timestamp>,
     is_leaving: bool,
+    has_spoken: bool,
 }
 
 impl App {
@@ -196,18 +199,31 @@ impl App {
             asked: HashMap::new(),
             effects: VecDeque::new(),
             interrupted: None,
+            warned: None,
             is_leaving: false,
+            has_spoken: false,
         }
     }
 
-    /// One was in that room or conversation before, had seen it up to `seen`, and had begun to type.
-    pub fn restore(&mut self, name: &str, seen: u64, draft: &str) {
-        let at = self.open(name);
+    /// One was in that room or conversation before, had seen some of it, and had begun to type.
+    pub fn restore(&mut self, place: &Place) {
+        let at = self.open(&place.name);
         self.at = 0;
-        if let Some(room) = self.rooms.get_mut(at) {
-            room.editor.replace(draft.to_owned());
+        for text in &place.unsaid {
+            let what = What::Trouble(format!(
+                "· without an answer when you left: {}",
+                clean(text)
+            ));
+            let entry = self.entry(None, None, what);
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.push(entry);
+                room.editor.remember(text);
+            }
         }
-        self.seen.insert(name.to_owned(), seen);
+        if let Some(room) = self.rooms.get_mut(at) {
+            room.editor.replace(place.draft.clone());
+        }
+        self.seen.insert(place.name.clone(), place.seen);
     }
 
     /// That room is shown first, once it is entered.
@@ -231,6 +247,7 @@ impl App {
                 name: room.name.clone(),
                 seen: newest,
                 draft: room.editor.text().to_owned(),
+                unsaid: room.pending.iter().map(|p| p.text.clone()).collect(),
             }
         };
         Some(Visited {
@@ -272,6 +289,16 @@ impl App {
     /// Whether something is shown that changes with time.
     pub fn is_waiting(&self) -> bool {
         matches!(self.standing, Standing::Away { .. })
+    }
+
+    /// How many lines that were typed have no answer yet.
+    pub fn waiting(&self) -> usize {
+        self.rooms.iter().map(|room| room.pending.len()).sum()
+    }
+
+    /// Whether one has entered a line in this run.
+    pub fn has_spoken(&self) -> bool {
+        self.has_spoken
     }
 
     /// Whether one has said goodbye.

@@ -1,14 +1,17 @@
 //! Draws the state. Knows nothing but it.
 
+mod bar;
+mod front;
+
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Clear, Paragraph};
+use ratatui::widgets::Paragraph;
 
-use super::app::{App, List, Standing, size};
+use super::app::{App, Standing};
 use super::layout::{Areas, Look, input_lines, prompt, rows};
-use super::room::{Room, View};
+use super::room::Room;
 use super::wrap::{cut, width};
 
 /// Shows `app`, and where the cursor is.
@@ -18,15 +21,9 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     side(app, areas.side, frame);
     body(app, areas.body, frame);
     members(app, areas.members, frame);
-    bar(app, areas.bar, frame);
+    bar::bar(app, areas.bar, frame);
     input(app, areas.input, frame);
-    if let Some(list) = &app.list {
-        show_list(app, list, areas.body, frame);
-    } else if let Some(text) = &app.paste {
-        question(app, text, areas.body, frame);
-    } else {
-        choices(app, areas.body, frame);
-    }
+    front::front(app, &areas, frame);
 }
 
 fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
@@ -179,116 +176,6 @@ fn members(app: &App, area: Rect, frame: &mut Frame<'_>) {
     }
 }
 
-/// How it goes: what was just done, transfers, the connection.
-fn bar(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
-    let mut right = Vec::new();
-    for transfer in &app.transfers {
-        let name = cut(&transfer.name, 20);
-        let arrow = if transfer.is_upload { "↑" } else { "↓" };
-        let (done, all) = (transfer.bar.position(), transfer.bar.length());
-        let text = match all {
-            Some(all) if all > 0 => {
-                let eighths = (done.min(all) as u128 * 80 / u128::from(all)) as usize;
-                let percent = done.min(all) as u128 * 100 / u128::from(all);
-                format!("{arrow} {name} {} {percent:>3} %", gauge(eighths))
-            }
-            _ => format!("{arrow} {name} {}", size(done)),
-        };
-        right.push(Span::styled(format!("{text}  "), palette.good()));
-    }
-    let waiting: usize = app.rooms.iter().map(|room| room.pending.len()).sum();
-    let state = match &app.standing {
-        Standing::Coming => Span::styled("connecting … ", palette.dim()),
-        Standing::Here if waiting > 0 => {
-            Span::styled(format!("{waiting} on the way "), palette.dim())
-        }
-        Standing::Here => Span::styled(format!("● {} ", app.host), palette.good()),
-        Standing::Away { until, .. } => {
-            let left = until.duration_since(app.now).as_secs().max(0) + 1;
-            let kept = match waiting {
-                0 => String::new(),
-                1 => ", 1 line waits".to_owned(),
-                n => format!(", {n} lines wait"),
-            };
-            Span::styled(
-                format!("○ away{kept}; next try in {left} s "),
-                palette.error(),
-            )
-        }
-    };
-    right.push(state);
-    let right_columns: usize = right.iter().map(|span| width(&span.content)).sum();
-    let space = usize::from(area.width).saturating_sub(right_columns + 1);
-    let (left, left_style) = left_of_bar(app);
-    let left = cut(&left, space.saturating_sub(1));
-    let pad = space.saturating_sub(width(&left));
-    let mut spans = vec![Span::styled(
-        format!(" {left}{}", " ".repeat(pad)),
-        left_style,
-    )];
-    spans.extend(right);
-    frame.render_widget(Paragraph::new(Line::from(spans)).style(palette.bar()), area);
-}
-
-fn left_of_bar(app: &App) -> (String, Style) {
-    let palette = app.options.palette;
-    if let Some((word, is_error)) = &app.word {
-        let style = if *is_error {
-            palette.error()
-        } else {
-            Style::new()
-        };
-        return (word.clone(), style);
-    }
-    let is_scrolled = app.room().is_some_and(|room| room.view != View::Bottom);
-    if is_scrolled {
-        let below = app.room().map_or(0, |room| room.unread);
-        let text = match below {
-            0 => "older messages; Esc goes back to the newest".to_owned(),
-            n => format!("{n} new below; Esc goes there"),
-        };
-        return (text, palette.accent());
-    }
-    if app.size.0 < 64 {
-        let elsewhere = |room: &&Room| room.unread > 0;
-        let unread: Vec<String> = app
-            .rooms
-            .iter()
-            .enumerate()
-            .filter(|(n, room)| *n != app.at && elsewhere(room))
-            .map(|(_, room)| {
-                format!(
-                    "{} {}{}",
-                    room.name,
-                    room.unread,
-                    if room.mentions > 0 { "!" } else { "" }
-                )
-            })
-            .collect();
-        if !unread.is_empty() {
-            return (unread.join("  "), Style::new());
-        }
-    }
-    match app
-        .rooms
-        .iter()
-        .any(|room| room.editor.text().starts_with('/'))
-    {
-        true => ("Tab completes, /help tells more".to_owned(), palette.dim()),
-        false => (String::new(), Style::new()),
-    }
-}
-
-/// A bar of ten columns, filled by eighths of a column.
-fn gauge(eighths: usize) -> String {
-    const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-    let mut bar = "█".repeat(eighths / 8);
-    bar.push_str(PARTS.get(eighths % 8).copied().unwrap_or_default());
-    let pad = 10_usize.saturating_sub(bar.chars().count());
-    format!("▕{bar}{}▏", " ".repeat(pad))
-}
-
 fn input(app: &App, area: Rect, frame: &mut Frame<'_>) {
     let palette = app.options.palette;
     let prompt = prompt(app);
@@ -328,133 +215,4 @@ fn input(app: &App, area: Rect, frame: &mut Frame<'_>) {
             y.min(area.bottom().saturating_sub(1)),
         ));
     }
-}
-
-/// A box in front of the room, at its bottom.
-fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
-    let height = (lines.len() as u16 + 1).min(area.height);
-    let place = Rect::new(area.x, area.bottom() - height, area.width, height);
-    frame.render_widget(Clear, place);
-    let columns = usize::from(area.width);
-    let title = cut(title, columns.saturating_sub(4));
-    let rest = columns.saturating_sub(width(&title) + 3);
-    let mut all = vec![Line::from(vec![
-        Span::styled("─ ", palette.line()),
-        Span::styled(title, palette.accent()),
-        Span::styled(format!(" {}", "─".repeat(rest)), palette.line()),
-    ])];
-    all.extend(lines);
-    frame.render_widget(Paragraph::new(all), place);
-}
-
-fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
-    let height = usize::from(area.height).saturating_sub(1).max(1);
-    let skip = (list.at + 1).saturating_sub(height);
-    let columns = usize::from(area.width);
-    let mut lines = Vec::new();
-    for (n, row) in list.rows.iter().enumerate().skip(skip).take(height) {
-        let text = cut(&row.text, columns.saturating_sub(width(&row.head) + 4));
-        let pad = columns.saturating_sub(width(&row.head) + width(&text) + 3);
-        let (mark, style) = match n == list.at {
-            true => ("▌ ", palette.chosen()),
-            false => ("  ", Style::new()),
-        };
-        lines.push(
-            Line::from(vec![
-                Span::styled(mark, palette.accent()),
-                Span::styled(row.head.clone(), palette.dim()),
-                Span::raw(format!("{text}{}", " ".repeat(pad))),
-            ])
-            .style(style),
-        );
-    }
-    popup(app, &list.title, lines, area, frame);
-}
-
-fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
-    let count = text.lines().filter(|line| !line.trim().is_empty()).count();
-    let columns = usize::from(area.width).saturating_sub(4);
-    let shown = usize::from(area.height).saturating_sub(7).clamp(1, 8);
-    let mut lines: Vec<Line<'static>> = text
-        .lines()
-        .take(shown)
-        .map(|line| {
-            Line::styled(
-                format!("  {}", cut(&line.replace('\t', "    "), columns)),
-                palette.dim(),
-            )
-        })
-        .collect();
-    let more = text.lines().count().saturating_sub(shown);
-    if more > 0 {
-        lines.push(Line::styled(format!("  and {more} more"), palette.dim()));
-    }
-    let says = match count {
-        1 => "says one message".to_owned(),
-        count => format!("says {count} messages"),
-    };
-    for (key, does) in [
-        ("Enter", &says[..]),
-        ("f", "puts it here as a file"),
-        ("j", "joins it into one line"),
-        ("Esc", "drops it"),
-    ] {
-        lines.push(Line::from(vec![
-            Span::styled(format!("  {key:>5}"), palette.accent()),
-            Span::raw(format!(" {does}")),
-        ]));
-    }
-    popup(
-        app,
-        &format!("you pasted {} lines", text.lines().count()),
-        lines,
-        area,
-        frame,
-    );
-}
-
-/// What Tab can choose from.
-fn choices(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let Some(completion) = &app.completion else {
-        return;
-    };
-    let palette = app.options.palette;
-    let columns = usize::from(area.width).saturating_sub(2);
-    // As many as fit, around the one that is chosen.
-    let at = completion.at.unwrap_or(0);
-    let (mut spans, mut used) = (vec![Span::raw(" ")], 0);
-    let mut first = at;
-    let mut space = columns / 2;
-    while let Some(before) = first.checked_sub(1).and_then(|n| completion.found.get(n)) {
-        let Some(left) = space.checked_sub(width(before) + 2) else {
-            break;
-        };
-        space = left;
-        first -= 1;
-    }
-    for (n, word) in completion.found.iter().enumerate().skip(first) {
-        let word = word.trim_end_matches([' ', ':']);
-        used += width(word) + 2;
-        if used > columns {
-            break;
-        }
-        let style = if n == at {
-            palette.chosen()
-        } else {
-            palette.dim()
-        };
-        spans.push(Span::styled(word.to_owned(), style));
-        spans.push(Span::raw("  "));
-    }
-    let place = Rect::new(
-        area.x,
-        area.bottom().saturating_sub(1),
-        area.width,
-        1.min(area.height),
-    );
-    frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(Line::from(spans)), place);
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthChar;
 
 use super::app::{App, names, size};
 use super::room::{Entry, Room, View, What};
@@ -85,7 +86,7 @@ fn side_width(app: &App) -> u16 {
         .max()
         .unwrap_or(0);
     // A mark, the name, a count, the line at its side.
-    (longest + 8).clamp(16, 26) as u16
+    (longest + 8).clamp(14, 26) as u16
 }
 
 /// What stands before the line that is typed.
@@ -141,7 +142,7 @@ impl Look {
 
     /// Times of day are left out where there is little space.
     fn time_columns(&self) -> usize {
-        if self.columns >= 40 { 7 } else { 1 }
+        if self.columns >= 50 { 7 } else { 1 }
     }
 
     fn text_columns(&self) -> usize {
@@ -154,7 +155,7 @@ impl Look {
 fn nick_columns(app: &App, columns: usize) -> usize {
     let most = match columns {
         0..40 => 6,
-        40..60 => 9,
+        40..72 => 10,
         _ => 14,
     };
     let lately = app
@@ -174,8 +175,9 @@ fn date(at: Timestamp, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// The lines of the entry at `index`, with what separates it from the one before.
-pub fn lines_of(room: &Room, index: usize, look: &Look) -> Vec<Line<'static>> {
+/// The lines of the entry at `index`, with what separates it from the one before. Its time is told when it is another
+/// than that of the one before, and when `is_first` of those to be seen.
+fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<'static>> {
     let Some(entry) = room.get(index) else {
         return Vec::new();
     };
@@ -202,7 +204,8 @@ pub fn lines_of(room: &Room, index: usize, look: &Look) -> Vec<Line<'static>> {
         lines.push(rule("new", look, style, style.add_modifier(Modifier::BOLD)));
     }
     let is_alone = is_new_day || is_first_new;
-    said(entry, before.filter(|_| !is_alone), look, &mut lines);
+    let before = before.filter(|_| !is_alone);
+    said(entry, before, is_first, look, &mut lines);
     lines
 }
 
@@ -223,7 +226,7 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
 
 /// A word in the middle of a thin line.
 fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
-    let space = look.columns.saturating_sub(width(word) + 4);
+    let space = look.columns.saturating_sub(width(word) + 3);
     let left = (look.time_columns() + look.nick_columns).min(space);
     Line::from(vec![
         Span::styled("─".repeat(left + 1), line),
@@ -232,7 +235,13 @@ fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
     ])
 }
 
-fn said(entry: &Entry, before: Option<&Entry>, look: &Look, lines: &mut Vec<Line<'static>>) {
+fn said(
+    entry: &Entry,
+    before: Option<&Entry>,
+    is_first: bool,
+    look: &Look,
+    lines: &mut Vec<Line<'static>>,
+) {
     let palette = look.palette;
     let time = entry
         .at
@@ -293,11 +302,11 @@ fn said(entry: &Entry, before: Option<&Entry>, look: &Look, lines: &mut Vec<Line
             palette.dim(),
         ),
     };
-    let mark = match is_together {
+    let mark = match is_together && !is_first {
         true => String::new(),
         false => cut(&mark, look.nick_columns),
     };
-    let time = match before_time == Some(time.clone()) {
+    let time = match before_time == Some(time.clone()) && !is_first {
         true => String::new(),
         false => time,
     };
@@ -305,7 +314,7 @@ fn said(entry: &Entry, before: Option<&Entry>, look: &Look, lines: &mut Vec<Line
         true => Span::styled(" ┃ ", palette.mention()),
         false => Span::styled(" │ ", palette.line()),
     };
-    let text = text.replace('\t', "    ");
+    let text = plain(&text);
     let pieces = pieces(&text, style, entry.is_mention, look);
     for (n, range) in wrap(&text, look.text_columns()).into_iter().enumerate() {
         let mut spans = Vec::new();
@@ -314,13 +323,10 @@ fn said(entry: &Entry, before: Option<&Entry>, look: &Look, lines: &mut Vec<Line
         } else {
             ("", "")
         };
-        if look.time_columns() > 0 {
-            let space = look.time_columns();
-            spans.push(Span::styled(
-                format!(" {time:<0$}", space - 1),
-                palette.dim(),
-            ));
-        }
+        // Where there is no space for it, only the margin is left of it.
+        let space = look.time_columns() - 1;
+        let time = if space > 0 { time } else { "" };
+        spans.push(Span::styled(format!(" {time:<space$}"), palette.dim()));
         let pad = look.nick_columns.saturating_sub(width(mark));
         spans.push(Span::raw(" ".repeat(pad)));
         spans.push(Span::styled(mark.to_owned(), mark_style));
@@ -336,6 +342,24 @@ fn said(entry: &Entry, before: Option<&Entry>, look: &Look, lines: &mut Vec<Line
         }
         lines.push(Line::from(spans));
     }
+}
+
+/// `text` as every terminal shows it in as many columns as are counted here: tabs are spaces, and emoji that are
+/// joined to one (a family) stand one by one, since terminals disagree on how wide they are together.
+fn plain(text: &str) -> String {
+    const JOINER: char = '\u{200d}';
+    let mut plain = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        match c {
+            '\t' => plain.push_str("    "),
+            // Between letters it changes their shape, and takes no space.
+            JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
+            c => plain.push(c),
+        }
+        before = c;
+    }
+    plain
 }
 
 /// The parts of `text` that look different: links, and one's own nick.
@@ -391,7 +415,7 @@ fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
     for pending in &room.pending {
         let text = match pending.is_act {
             true => format!("* {} {}", look.me, pending.text),
-            false => pending.text.replace('\t', "    "),
+            false => plain(&pending.text),
         };
         for (n, range) in wrap(&text, look.text_columns()).into_iter().enumerate() {
             let mark = if n == 0 { "…" } else { "" };
@@ -422,7 +446,17 @@ pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     let mut hidden = hidden;
     while rows.len() < height && index > 0 {
         index -= 1;
-        let lines = lines_of(room, index, look);
+        let lines = lines_of(room, index, false, look);
+        // The first that is seen as a whole tells when, and who.
+        let space = (height - rows.len()) + hidden;
+        let is_first = index == 0 || lines.len() >= space || {
+            let before = lines_of(room, index - 1, false, look).len();
+            before > space - lines.len()
+        };
+        let lines = match is_first && lines.len() <= space {
+            true => lines_of(room, index, true, look),
+            false => lines,
+        };
         rows.extend(lines.into_iter().rev().skip(hidden));
         hidden = 0;
     }
@@ -440,7 +474,7 @@ pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
         View::Bottom => (last, 0),
         View::At { seq, hidden } => (room.index(seq).unwrap_or(last), hidden),
     };
-    let tall = |index: usize| lines_of(room, index, look).len();
+    let tall = |index: usize| lines_of(room, index, false, look).len();
     let mut left = lines.unsigned_abs();
     if lines > 0 {
         // As far as the first line is at the top.

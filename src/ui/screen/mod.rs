@@ -121,7 +121,7 @@ pub async fn talk(
     let size = crossterm::terminal::size().map_err(Failure::Output)?;
     let mut app = App::new(address.to_string(), options, size, Timestamp::now());
     for place in &before.rooms {
-        app.restore(&place.name, place.seen, &place.draft);
+        app.restore(place);
     }
     app.show_first(shown);
     let who = Who {

@@ -9,6 +9,7 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
+use super::super::home::Place;
 use super::app::{App, Effect, Options};
 use super::theme::Palette;
 use super::{draw, keys};
@@ -240,6 +241,81 @@ fn what_is_refused_is_told_and_can_be_typed_again() {
     play.sees("not said: hello (the disk is full)");
     play.key(KeyCode::Up);
     assert_eq!(play.line(), "hello");
+}
+
+#[test]
+fn what_is_refused_comes_back_to_where_it_was_said() {
+    let mut play = Play::new(80, 10);
+    play.type_in("hello");
+    play.key(KeyCode::Enter);
+    play.type_in("/query bob");
+    play.key(KeyCode::Enter);
+    play.hear(&["ERR TELL quota the disk is full"]);
+    play.sees_not("not said");
+    play.press(KeyCode::Char('1'), KeyModifiers::ALT);
+    play.sees("not said: hello (the disk is full)");
+}
+
+#[test]
+fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
+    let mut play = Play::new(80, 10);
+    play.lost();
+    play.type_in("kept");
+    play.key(KeyCode::Enter);
+    play.ctrl('d');
+    play.sees("a line is not said yet; once more leaves all the same");
+    assert!(play.effects().is_empty());
+    play.ctrl('d');
+    assert!(matches!(play.effects()[..], [Effect::End(None)]));
+    let visited = play.app.visited().expect("it was there");
+    assert_eq!(visited.rooms[0].unsaid, ["kept"]);
+
+    let mut play = Play::new(80, 10);
+    play.app.restore(&visited.rooms[0]);
+    play.sees("without an answer when you left: kept");
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "kept");
+}
+
+#[test]
+fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
+    let mut play = Play::new(80, 24);
+    play.lost();
+    let text: String = (1..=1500).map(|n| format!("line {n}\n")).collect();
+    play.paste(&text);
+    play.sees("you pasted 1500 lines");
+    play.key(KeyCode::Enter);
+    let waiting = play.app.waiting();
+    play.sees(&format!("you pasted {} lines", 1500 - waiting));
+    play.sees(&format!("  line {}\n", waiting + 1));
+    play.key(KeyCode::Esc);
+    // One line more is not lost either.
+    play.type_in("one more");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.line(), "one more");
+}
+
+#[test]
+fn the_first_line_that_is_seen_tells_when_and_who() {
+    let mut play = Play::new(80, 12);
+    for id in 101..=130 {
+        play.said(id, &format!("m{id}"));
+    }
+    let seen = play.seen();
+    let first = seen.lines().nth(1).expect("a line");
+    assert!(
+        first.contains("06:46") && first.contains("bob │ m"),
+        "{seen}"
+    );
+    assert_eq!(seen.matches("06:46").count(), 1, "{seen}");
+    assert_eq!(seen.matches("bob │").count(), 1, "{seen}");
+}
+
+#[test]
+fn joined_emoji_take_no_more_columns_than_are_counted() {
+    let mut play = Play::new(80, 12);
+    play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d}");
+    play.sees("👨👩👧 و\u{200d}");
 }
 
 #[test]
@@ -529,7 +605,12 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
         app,
         link: Link::new(wants, 1),
     };
-    play.app.restore("#lobby", 5, "half a line");
+    play.app.restore(&Place {
+        name: "#lobby".into(),
+        seen: 5,
+        draft: "half a line".into(),
+        unsaid: vec!["not answered".into()],
+    });
     play.link.connected();
     play.hear(&["OK STAMPS on", "OK JOIN #lobby 7", "OK NICK ann #lobby 7"]);
     play.page(1..=7);

@@ -151,7 +151,7 @@ impl App {
                     self.go(at);
                 }
             }
-            Ask::Said(_) => {}
+            Ask::Said(..) => {}
             Ask::Removed(room, id) => {
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {
                     room.remove(id);
@@ -190,17 +190,14 @@ impl App {
                     room.at_start = true;
                 }
             }
-            Ask::Tell(nick, text) => {
-                let at = self.open(&nick);
+            Ask::Tell(place, text) | Ask::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
+                // A room that one is not in has no place here: then it is told where one looks.
+                let at = match place.starts_with('#') {
+                    true => self.find(&place).unwrap_or(self.at),
+                    false => self.open(&place),
+                };
                 if let Some(room) = self.rooms.get_mut(at) {
-                    room.push(entry);
-                    room.editor.remember(&text);
-                }
-            }
-            Ask::Said(text) => {
-                let entry = self.entry(None, None, trouble(&text));
-                if let Some(room) = self.room_mut() {
                     room.push(entry);
                     room.editor.remember(&text);
                 }

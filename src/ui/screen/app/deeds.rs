@@ -1,14 +1,20 @@
 //! What the person does: says something, or a command.
 
+use jiff::Timestamp;
+
 use super::super::command::Command;
 use super::super::room::{Pending, Room};
 use super::{App, Ask, Effect, Standing};
+use crate::client::Ticket;
 use crate::client::link::Link;
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 
 /// How long one waits for a second Ctrl-C.
 const AGAIN_WITHIN_S: i64 = 3;
+
+/// How long one is taken to have read what leaving would cost.
+const WARNED_FOR_S: i64 = 10;
 
 impl App {
     /// Does what stands in the line.
@@ -20,6 +26,7 @@ impl App {
         if line.trim().is_empty() {
             return;
         }
+        self.has_spoken = true;
         self.command(Command::parse(&line), link);
         self.settle(link);
     }
@@ -32,12 +39,14 @@ impl App {
             .unwrap_or_default();
         let is_room = here.starts_with('#');
         match command {
-            Command::Say(text) => self.speak(&here, &text, false, link),
+            Command::Say(text) => drop(self.speak(&here, &text, false, link)),
             Command::Me(text) => match is_room {
-                true => self.speak(&here, &text, true, link),
+                true => drop(self.speak(&here, &text, true, link)),
                 false => self.complain("actions are for rooms"),
             },
-            Command::Msg(to, text) if to.starts_with('#') => self.speak(&to, &text, false, link),
+            Command::Msg(to, text) if to.starts_with('#') => {
+                self.speak(&to, &text, false, link);
+            }
             Command::Msg(to, text) => {
                 let at = self.open(&to);
                 self.go(at);
@@ -120,9 +129,11 @@ impl App {
         }
     }
 
-    pub(super) fn speak(&mut self, to: &str, text: &str, is_act: bool, link: &mut Link) {
+    /// Says `text`; `false` when it cannot be taken now: then it stands in the line again.
+    pub(super) fn speak(&mut self, to: &str, text: &str, is_act: bool, link: &mut Link) -> bool {
         if to.is_empty() {
-            return self.complain("you are in no room; /join ROOM enters one");
+            self.complain("you are in no room; /join ROOM enters one");
+            return false;
         }
         if let Some(at) = self.find(to) {
             if let Some(room) = self.rooms.get_mut(at) {
@@ -136,39 +147,54 @@ impl App {
         let mut rest = &clean(text)[..];
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
-            rest = after;
             let ticket = match is_act {
                 true => link.act(to, piece),
                 false => link.say(to, piece),
             };
-            let ask = match to.starts_with('#') {
-                true => Ask::Said(piece.to_owned()),
-                false => Ask::Tell(to.to_owned(), piece.to_owned()),
-            };
             match ticket {
-                Ok(ticket) => {
-                    let text = piece.to_owned();
-                    self.asked.insert(ticket, ask);
-                    if let Some(at) = self.find(to)
-                        && let Some(room) = self.rooms.get_mut(at)
-                    {
-                        room.pending.push_back(Pending {
-                            ticket,
-                            is_act,
-                            text,
-                        });
-                    }
-                }
+                Ok(ticket) => self.wait_for(ticket, to, piece, is_act),
                 Err(error) => {
                     self.complain(error.to_string());
-                    // What could not be taken is there to be sent later.
-                    if let Some(room) = self.room_mut() {
-                        room.editor.replace(text.to_owned());
-                    }
-                    return;
+                    self.give_back(to, rest, is_act);
+                    return false;
                 }
             }
+            rest = after;
         }
+        true
+    }
+
+    /// What was said is shown at once, as something that has no answer yet.
+    fn wait_for(&mut self, ticket: Ticket, to: &str, text: &str, is_act: bool) {
+        let (place, text) = (to.to_owned(), text.to_owned());
+        let ask = match to.starts_with('#') {
+            true => Ask::Said(place, text.clone()),
+            false => Ask::Tell(place, text.clone()),
+        };
+        self.asked.insert(ticket, ask);
+        if let Some(at) = self.find(to)
+            && let Some(room) = self.rooms.get_mut(at)
+        {
+            room.pending.push_back(Pending {
+                ticket,
+                is_act,
+                text,
+            });
+        }
+    }
+
+    /// Puts what could not be said into the line, to be said later; what is typed there already stays.
+    fn give_back(&mut self, to: &str, text: &str, is_act: bool) {
+        let Some(room) = self.room_mut() else { return };
+        if !room.editor.text().is_empty() {
+            return;
+        }
+        room.editor.replace(match (is_act, room.name == to) {
+            (true, _) => format!("/me {text}"),
+            (false, true) if text.starts_with('/') => format!("/{text}"),
+            (false, true) => text.to_owned(),
+            (false, false) => format!("/msg {to} {text}"),
+        });
     }
 
     pub(super) fn query(&mut self, nick: &str) {
@@ -180,13 +206,34 @@ impl App {
         self.go(at);
     }
 
-    /// Leaves, once what was said has gone out; at the second time at once.
+    /// Leaves, once what was said has gone out; at the second time at once. What would be lost by it is told first.
     pub fn leave(&mut self, text: &str, link: &mut Link) {
-        if self.is_leaving || self.standing != Standing::Here {
+        if self.is_leaving {
+            return self.want(Effect::End(None));
+        }
+        let is_warned = |at: Timestamp| self.now.as_second() - at.as_second() <= WARNED_FOR_S;
+        if let Some(what) = self.unfinished()
+            && !self.warned.is_some_and(is_warned)
+        {
+            self.warned = Some(self.now);
+            return self.complain(format!("{what}; once more leaves all the same"));
+        }
+        if self.standing != Standing::Here {
             return self.want(Effect::End(None));
         }
         self.is_leaving = true;
         link.leave(text);
+    }
+
+    /// What one who leaves now does not bring to its end.
+    fn unfinished(&self) -> Option<String> {
+        match (self.transfers.len(), &self.standing, self.waiting()) {
+            (1, ..) => Some("a file is on its way".to_owned()),
+            (2.., ..) => Some(format!("{} files are on their way", self.transfers.len())),
+            (0, Standing::Away { .. }, 1) => Some("a line is not said yet".to_owned()),
+            (0, Standing::Away { .. }, n @ 2..) => Some(format!("{n} lines are not said yet")),
+            _ => None,
+        }
     }
 
     /// Ctrl-C: empties the line; when it is empty, leaves at the second time.

@@ -74,13 +74,19 @@ impl App {
             .room()
             .map(|room| room.name.clone())
             .unwrap_or_default();
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-        for line in lines.by_ref() {
+        let mut rest = &text[..];
+        while !rest.is_empty() {
             if link.is_full() {
-                self.complain("too much waits to be sent; the rest of it was not said");
-                break;
+                // Asked about again, once some of it is answered.
+                self.paste = Some(rest.to_owned());
+                return self.complain("as many lines are on the way as can be; this is the rest");
             }
-            self.speak(&here, line, false, link);
+            let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
+            if !line.trim().is_empty() && !self.speak(&here, line, false, link) {
+                self.paste = Some(rest.to_owned());
+                return;
+            }
+            rest = after;
         }
     }
 

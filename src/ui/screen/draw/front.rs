@@ -1,0 +1,164 @@
+//! What stands in front of the room: a list to choose from, a question, what Tab found.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Clear, Paragraph};
+
+use super::super::app::{App, List, Then};
+use super::super::layout::Areas;
+use super::super::wrap::{cut, width};
+
+/// From so many columns on, a list leaves the rooms at the side in sight.
+const WIDE_FROM: u16 = 110;
+
+/// Shows it, if there is any.
+pub(super) fn front(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
+    // In front of all but the bars, unless there is space enough beside the rooms.
+    let area = match app.size.0 < WIDE_FROM {
+        true => Rect::new(0, areas.body.y, app.size.0, areas.body.height),
+        false => areas.body,
+    };
+    if let Some(list) = &app.list {
+        show_list(app, list, area, frame);
+    } else if let Some(text) = &app.paste {
+        question(app, text, area, frame);
+    } else {
+        choices(app, areas.body, frame);
+    }
+}
+
+/// A box in front of the room, at its bottom.
+fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &mut Frame<'_>) {
+    let palette = app.options.palette;
+    let height = (lines.len() as u16 + 1).min(area.height);
+    let place = Rect::new(area.x, area.bottom() - height, area.width, height);
+    frame.render_widget(Clear, place);
+    let columns = usize::from(area.width);
+    let title = cut(title, columns.saturating_sub(4));
+    let rest = columns.saturating_sub(width(&title) + 3);
+    let mut all = vec![Line::from(vec![
+        Span::styled("─ ", palette.line()),
+        Span::styled(title, palette.accent()),
+        Span::styled(format!(" {}", "─".repeat(rest)), palette.line()),
+    ])];
+    all.extend(lines);
+    frame.render_widget(Paragraph::new(all), place);
+}
+
+fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
+    let palette = app.options.palette;
+    let height = usize::from(area.height).saturating_sub(1).max(1);
+    let skip = (list.at + 1).saturating_sub(height);
+    let columns = usize::from(area.width);
+    let mut lines = Vec::new();
+    for (n, row) in list.rows.iter().enumerate().skip(skip).take(height) {
+        let text = cut(&row.text, columns.saturating_sub(width(&row.head) + 4));
+        let pad = columns.saturating_sub(width(&row.head) + width(&text) + 3);
+        let (mark, style) = match n == list.at {
+            true => ("▌ ", palette.chosen()),
+            false => ("  ", Style::new()),
+        };
+        // A time stands back; what can be typed is what one looks for.
+        let head = match &row.then {
+            Then::Type(_) => palette.accent().remove_modifier(Modifier::BOLD),
+            _ => palette.dim(),
+        };
+        lines.push(
+            Line::from(vec![
+                Span::styled(mark, palette.accent()),
+                Span::styled(row.head.clone(), head),
+                Span::raw(format!("{text}{}", " ".repeat(pad))),
+            ])
+            .style(style),
+        );
+    }
+    popup(app, &list.title, lines, area, frame);
+}
+
+fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
+    let palette = app.options.palette;
+    let count = text.lines().filter(|line| !line.trim().is_empty()).count();
+    let columns = usize::from(area.width).saturating_sub(4);
+    let shown = usize::from(area.height).saturating_sub(7).clamp(1, 8);
+    let mut lines: Vec<Line<'static>> = text
+        .lines()
+        .take(shown)
+        .map(|line| {
+            Line::styled(
+                format!("  {}", cut(&line.replace('\t', "    "), columns)),
+                palette.dim(),
+            )
+        })
+        .collect();
+    let more = text.lines().count().saturating_sub(shown);
+    if more > 0 {
+        lines.push(Line::styled(format!("  and {more} more"), palette.dim()));
+    }
+    let says = match count {
+        1 => "says one message".to_owned(),
+        count => format!("says {count} messages"),
+    };
+    for (key, does) in [
+        ("Enter", &says[..]),
+        ("f", "puts it here as a file"),
+        ("j", "joins it into one line"),
+        ("Esc", "drops it"),
+    ] {
+        lines.push(Line::from(vec![
+            Span::styled(format!("  {key:>5}"), palette.accent()),
+            Span::raw(format!(" {does}")),
+        ]));
+    }
+    popup(
+        app,
+        &format!("you pasted {} lines", text.lines().count()),
+        lines,
+        area,
+        frame,
+    );
+}
+
+/// What Tab can choose from.
+fn choices(app: &App, area: Rect, frame: &mut Frame<'_>) {
+    let Some(completion) = &app.completion else {
+        return;
+    };
+    let palette = app.options.palette;
+    let columns = usize::from(area.width).saturating_sub(2);
+    // As many as fit, around the one that is chosen.
+    let at = completion.at.unwrap_or(0);
+    let (mut spans, mut used) = (vec![Span::raw(" ")], 0);
+    let mut first = at;
+    let mut space = columns / 2;
+    while let Some(before) = first.checked_sub(1).and_then(|n| completion.found.get(n)) {
+        let Some(left) = space.checked_sub(width(before) + 2) else {
+            break;
+        };
+        space = left;
+        first -= 1;
+    }
+    for (n, word) in completion.found.iter().enumerate().skip(first) {
+        let word = word.trim_end_matches([' ', ':']);
+        used += width(word) + 2;
+        if used > columns {
+            break;
+        }
+        let style = if n == at {
+            palette.chosen()
+        } else {
+            palette.dim()
+        };
+        spans.push(Span::styled(word.to_owned(), style));
+        spans.push(Span::raw("  "));
+    }
+    let place = Rect::new(
+        area.x,
+        area.bottom().saturating_sub(1),
+        area.width,
+        1.min(area.height),
+    );
+    frame.render_widget(Clear, place);
+    frame.render_widget(Paragraph::new(Line::from(spans)), place);
+}
