@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use support::carriers::Frames;
 use support::inbox::DEADLINE;
 use support::server::Chatd;
 
@@ -81,13 +82,7 @@ fn a_thousand_idle_connections_in_the_lobby_cost_little_memory() {
         Some(_) => 1500,
         None => 6000,
     };
-    let hard = getrlimit(Resource::Nofile).maximum;
-    let limit = Rlimit {
-        current: hard,
-        maximum: hard,
-    };
-    setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
-
+    allow_many_files();
     // Who comes is announced at once, so that this is over when all have been answered.
     let chatd = Chatd::with(&["--announce-after", "1ms"]);
     // What the first connection costs is the server's, not a connection's.
@@ -108,6 +103,57 @@ fn a_thousand_idle_connections_in_the_lobby_cost_little_memory() {
     let each = chatd.memory().saturating_sub(before) / CONNECTIONS;
     println!("an idle connection in the lobby: {each} bytes");
     assert!(each <= most, "{each} bytes for each idle connection");
+}
+
+#[test]
+fn a_thousand_idle_websockets_in_the_lobby_cost_6_kib_each_at_most() {
+    const CONNECTIONS: u64 = 1000;
+    let most = match std::env::var_os("CHATD") {
+        Some(_) => 6 << 10,
+        None => 16 << 10,
+    };
+    allow_many_files();
+    let chatd = Chatd::with(&["--announce-after", "1ms"]);
+    let open = |nick: &str| {
+        let mut frames = Frames::open(chatd.address).expect("the handshake");
+        frames
+            .send(0x81, format!("NICK {nick}").as_bytes())
+            .expect("it reads");
+        wait_for(&mut frames, &format!("OK NICK {nick} "));
+        frames
+    };
+    drop(open("first"));
+    let before = chatd.memory();
+    let mut idle: Vec<Frames> = (0..CONNECTIONS)
+        .map(|n| open(&format!("idle{n}")))
+        .collect();
+    for frames in &mut idle {
+        frames.send(0x81, b"PING").expect("it reads");
+        wait_for(frames, "OK PING");
+    }
+    let each = chatd.memory().saturating_sub(before) / CONNECTIONS;
+    println!("an idle WebSocket in the lobby: {each} bytes");
+    assert!(each <= most, "{each} bytes for each idle WebSocket");
+}
+
+/// Each connection is one, here and in the server, which takes over the limit.
+fn allow_many_files() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
+}
+
+/// Reads to the text message that begins with `start`.
+fn wait_for(frames: &mut Frames, start: &str) {
+    loop {
+        let frame = frames.next(DEADLINE).expect("no error").expect("a frame");
+        if frame.payload.starts_with(start.as_bytes()) {
+            return;
+        }
+    }
 }
 
 /// Reads to the line that begins with `start`.

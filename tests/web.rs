@@ -145,6 +145,9 @@ fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
         ("/files/../../etc/passwd", 404),
         ("/..%2f..%2fetc%2fpasswd", 404),
         ("/rooms/lobby/files/a/b", 404),
+        ("/rooms/lobby?follow&q=tea", 400),
+        ("/rooms/lobby/?count=1", 200),
+        ("/rooms/lobby/files/", 200),
         ("/health", 200),
     ] {
         check_status(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), status);
@@ -213,6 +216,80 @@ fn an_upload_that_breaks_off_leaves_no_file() {
     let other = format!("{head}Content-Length: 3\r\nConnection: close\r\n\r\nabc");
     check_status(&ask(&chatd, other), 201);
     watch.expect("FILE #ops ann <id> 3 a.txt");
+}
+
+/// The first reply of several, and what follows it.
+fn first_reply(bytes: &[u8], has_body: bool) -> (String, &[u8], &[u8]) {
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+    let (head, rest) = bytes.split_at(end.expect("a head") + 4);
+    let head = String::from_utf8_lossy(head).into_owned();
+    let length = head.split("content-length: ").nth(1).expect("its length");
+    let length: usize = length.split("\r\n").next().unwrap().parse().unwrap();
+    let (body, rest) = rest.split_at(if has_body { length } else { 0 });
+    (head, body, rest)
+}
+
+#[test]
+fn files_go_out_whole_and_in_order_however_slowly_they_are_read() {
+    let chatd = Chatd::start();
+    // More than the sockets between hold, so that the server has to wait for the reader.
+    let bytes: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
+    let length = bytes.len();
+    let put = |name: &str, body: &[u8]| {
+        let head = format!(
+            "PUT /rooms/ops/files/{name} HTTP/1.1\r\nHost: {}\r\n{ANN}\r\n\
+             Content-Length: {}\r\nConnection: close\r\n\r\n",
+            chatd.address,
+            body.len()
+        );
+        let answer = ask(&chatd, [head.as_bytes(), body].concat());
+        check_status(&answer, 201);
+        let number = answer.split("OK UPLOAD ").nth(1).expect("its number");
+        number.split(' ').next().unwrap().to_owned()
+    };
+    let (large, empty) = (put("large", &bytes), put("empty", b""));
+    let requests = [
+        (format!("GET /files/{large}"), "X: y"),
+        ("GET /health".to_owned(), "X: y"),
+        (format!("GET /files/{empty}"), "X: y"),
+        (format!("HEAD /files/{large}"), "X: y"),
+        (format!("GET /files/{large}"), "Range: bytes=3-18000000"),
+        (format!("GET /files/{large}"), "Range: bytes=-5"),
+        ("GET /health".to_owned(), "Connection: close"),
+    ];
+    let mut peer = chatd.peer();
+    for (request, field) in &requests {
+        let host = chatd.address;
+        peer.send(format!(
+            "{request} HTTP/1.1\r\nHost: {host}\r\n{field}\r\n\r\n"
+        ));
+    }
+    // Whoever reads nothing keeps nobody else from a file.
+    let other = ask(
+        &chatd,
+        format!(
+            "GET /files/{large} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            chatd.address
+        ),
+    );
+    assert!(other.len() > length);
+    let all = peer.inbox.rest();
+    let mut rest = all.as_slice();
+    for (status, body) in [
+        (200, Some(bytes.as_slice())),
+        (200, Some(b"ok\n")),
+        (200, Some(b"")),
+        (200, None), // HEAD
+        (206, Some(&bytes[3..=18_000_000])),
+        (206, Some(&bytes[length - 5..])),
+        (200, Some(b"ok\n")),
+    ] {
+        let (head, found, after) = first_reply(rest, body.is_some());
+        rest = after;
+        check_status(&head, status);
+        assert!(found == body.unwrap_or_default(), "{head}: other bytes");
+    }
+    assert!(rest.is_empty());
 }
 
 #[test]

@@ -1,10 +1,24 @@
 //! RFC 6455, section by section, against a running `chatd`: frames as a client may send them, and as none may.
+//!
+//! | section | tests |
+//! |---|---|
+//! | 4.1, 4.2 the handshake; 9.1 extensions and 1.9 subprotocols, of which there are none | `section_4_2_…`, `section_9_1_…` |
+//! | 5.1, 5.3 masking | `section_5_1_…`, `section_5_3_…` |
+//! | 5.2 lengths, opcodes, reserved bits | `section_5_2_…` |
+//! | 5.4 fragments | `section_5_4_…` |
+//! | 5.5 control frames: close, ping, pong | `section_5_5_…`; that no answer means gone: `src/transport/websocket.rs` |
+//! | 5.6 text and binary | `a_text_message_…`, `a_file_s_bytes_…` |
+//! | 7.1 who closes, and how; 7.4 the codes | `section_7_…` |
+//! | 8.1 UTF-8 | `section_8_1_…` |
+//! | 10.3 masks are not to be guessed, 10.4 limits | the former is the client's; `section_10_4_…`, `nobody_answers_…` |
+//! | 10.2 origins | `tests/web.rs` |
 
 mod support;
 
 use support::carriers::{Frame, Frames, frame};
 use support::run::PATIENCE;
 use support::server::Chatd;
+use support::spawn::Peer;
 
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
@@ -51,6 +65,116 @@ fn check_refused(chatd: &Chatd, bytes: &[u8], code: u16) {
     let mut other = open(chatd);
     other.send(TEXT, b"PING after").unwrap();
     expect(&mut other, "OK PING after");
+}
+
+/// The head of the answer to a handshake of these lines, which may be followed by more.
+fn shake_hands(chatd: &Chatd, lines: &[&str], more: &[u8]) -> (String, Peer) {
+    let mut peer = chatd.peer();
+    let head = format!("{}\r\nHost: {}\r\n\r\n", lines.join("\r\n"), chatd.address);
+    peer.send([head.as_bytes(), more].concat());
+    let mut answer = String::new();
+    loop {
+        let line = peer.inbox.line();
+        if line.is_empty() {
+            return (answer, peer);
+        }
+        answer = answer + &line + "\n";
+    }
+}
+
+const ASK: [&str; 5] = [
+    "GET /ws HTTP/1.1",
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+];
+
+#[test]
+fn section_4_2_a_handshake_is_whole_or_refused() {
+    let chatd = Chatd::start();
+    for (instead, status) in [
+        (None, 101),
+        (Some((1, "upgrade: WebSocket")), 101),
+        (Some((1, "Upgrade: h2c, websocket")), 101),
+        (Some((2, "Connection: keep-alive, Upgrade")), 101), // as Firefox has it
+        (Some((0, "POST /ws HTTP/1.1")), 426),
+        (Some((0, "GET /ws HTTP/1.0")), 426),
+        (Some((1, "Upgrade: h2c")), 426),
+        (Some((1, "X: y")), 426),
+        (Some((2, "Connection: keep-alive")), 426),
+        (Some((2, "X: y")), 426),
+        (Some((3, "Sec-WebSocket-Version: 8")), 426),
+        (Some((3, "X: y")), 426),
+        (Some((4, "X: y")), 400),
+        (Some((4, "Sec-WebSocket-Key: ")), 400),
+        (Some((4, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ")), 400),
+        (Some((4, "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25j")), 400), // 15 bytes
+        (Some((0, "GET /wss HTTP/1.1")), 404),
+    ] {
+        let mut lines = ASK;
+        if let Some((at, line)) = instead {
+            lines[at] = line;
+        }
+        let (answer, _) = shake_hands(&chatd, &lines, b"");
+        assert!(
+            answer.contains(&format!(" {status} ")),
+            "{lines:?}: {answer}"
+        );
+        // 4.4: one that has another version is told which there is.
+        let is_told = answer.contains("sec-websocket-version: 13\n");
+        assert_eq!(is_told, status == 426, "{lines:?}: {answer}");
+        let key = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n";
+        assert_eq!(answer.contains(key), status == 101, "{lines:?}: {answer}");
+    }
+}
+
+#[test]
+fn section_4_1_frames_may_follow_the_handshake_at_once() {
+    let chatd = Chatd::start();
+    let (answer, mut peer) = shake_hands(&chatd, &ASK, &frame(TEXT, b"PING early"));
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    peer.send(frame(CLOSE, b""));
+    assert_eq!(peer.inbox.rest(), b"\x81\x0dOK PING early\x88\x02\x03\xe8");
+}
+
+#[test]
+fn section_9_1_what_is_offered_besides_is_not_taken() {
+    let chatd = Chatd::start();
+    let offers = [
+        "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
+        "Sec-WebSocket-Protocol: chat, superchat",
+    ];
+    let (answer, mut peer) = shake_hands(&chatd, &[&ASK[..], &offers].concat(), b"");
+    assert!(answer.starts_with("HTTP/1.1 101 "), "{answer}");
+    assert!(
+        !answer.contains("extensions") && !answer.contains("protocol"),
+        "{answer}"
+    );
+    peer.send([frame(TEXT, b"PING"), frame(CLOSE, b"")].concat());
+    assert_eq!(peer.inbox.rest(), b"\x81\x07OK PING\x88\x02\x03\xe8");
+}
+
+#[test]
+fn section_5_3_any_mask_is_taken_off_wherever_the_frame_is_cut() {
+    let chatd = Chatd::start();
+    let mut peer = open(&chatd);
+    for (n, mask) in [[0; 4], [0xff; 4], *b"PING", [1, 0, 0, 0]]
+        .into_iter()
+        .enumerate()
+    {
+        for length in 0..9 {
+            let text = format!("PING {n}{}", "x".repeat(length));
+            let masked = text.bytes().zip(mask.into_iter().cycle());
+            let mut bytes = vec![TEXT, 0x80 | u8::try_from(text.len()).unwrap()];
+            bytes.extend(mask);
+            bytes.extend(masked.map(|(byte, mask)| byte ^ mask));
+            let (first, rest) = bytes.split_at(2 + length);
+            peer.raw(first).unwrap();
+            peer.raw(rest).unwrap();
+            expect(&mut peer, &format!("OK {text}"));
+        }
+    }
 }
 
 #[test]
@@ -120,6 +244,20 @@ fn section_5_4_a_message_may_come_in_fragments_with_control_frames_between() {
 }
 
 #[test]
+fn section_5_4_a_message_may_come_in_a_fragment_for_each_byte() {
+    let chatd = Chatd::start();
+    let mut peer = open(&chatd);
+    let text = format!("PING {}", "é".repeat(2000));
+    let mut frames = frame(0x01, b"");
+    for byte in text.bytes() {
+        frames.extend(frame(0x00, &[byte]));
+    }
+    frames.extend(frame(FIN, b""));
+    peer.raw(&frames).unwrap();
+    expect(&mut peer, &format!("OK {text}"));
+}
+
+#[test]
 fn section_5_4_fragments_out_of_order_are_protocol_errors() {
     let chatd = Chatd::start();
     check_refused(&chatd, &frame(FIN, b"PING"), 1002); // nothing to go on with
@@ -167,6 +305,46 @@ fn section_5_5_1_a_close_is_answered_with_its_code_after_what_was_asked() {
         peer.send(TEXT, b"PING after").unwrap(); // nobody reads this
         expect(&mut peer, "OK STAY");
         expect(&mut peer, "OK PING");
+        expect_close(&mut peer, code);
+    }
+}
+
+#[test]
+fn section_5_5_1_a_close_has_a_reason_of_123_bytes_at_most() {
+    let chatd = Chatd::start();
+    let reason = |length| [&[3, 232][..], &vec![b'a'; length]].concat();
+    let mut peer = open(&chatd);
+    peer.send(CLOSE, &reason(123)).unwrap();
+    expect_close(&mut peer, 1000);
+    check_refused(&chatd, &frame(CLOSE, &reason(124)), 1002);
+}
+
+#[test]
+fn section_7_1_1_the_server_ends_the_connection_first_whoever_asked_for_it() {
+    let chatd = Chatd::with(&["--announce-after", "1ms"]);
+    let mut peer = open(&chatd);
+    peer.send(TEXT, b"BYE").unwrap();
+    expect(&mut peer, "OK BYE");
+    expect_close(&mut peer, 1000);
+    peer.send(CLOSE, &[3, 232]).unwrap(); // the answer to that
+    // One that goes without a word is gone.
+    let mut watch = chatd.member("watch");
+    let mut peer = open(&chatd);
+    peer.send(TEXT, b"NICK ann").unwrap();
+    watch.expect("JOIN #lobby ann");
+    drop(peer);
+    watch.expect("PART #lobby ann");
+}
+
+#[test]
+fn section_7_4_codes_that_may_be_sent_come_back() {
+    let chatd = Chatd::start();
+    let codes = (1000..=1003)
+        .chain(1007..=1014)
+        .chain([3000, 3999, 4000, 4999]);
+    for code in codes {
+        let mut peer = open(&chatd);
+        peer.send(CLOSE, &u16::to_be_bytes(code)).unwrap();
         expect_close(&mut peer, code);
     }
 }
@@ -272,6 +450,42 @@ fn a_file_s_bytes_are_binary_messages_that_add_up() {
         expect(&mut peer, "ERR UPLOAD incomplete …");
         expect_close(&mut peer, 1000);
     }
+}
+
+#[test]
+fn section_10_4_a_file_may_come_in_one_frame_of_any_size_and_a_line_may_not() {
+    let chatd = Chatd::start();
+    let mut peer = open(&chatd);
+    peer.send(TEXT, b"NICK ann").unwrap();
+    expect(&mut peer, "OK NICK ann #lobby …");
+    for length in [125, 126, 127, 65_535, 65_536, 300_000] {
+        let bytes: Vec<u8> = (0..length).map(|n: u32| n.to_le_bytes()[0]).collect();
+        peer.send(TEXT, format!("UPLOAD a {length}").as_bytes())
+            .unwrap();
+        peer.send(BINARY, &bytes).unwrap();
+        let reply = peer.next(PATIENCE).expect("no error").expect("a frame");
+        let reply = String::from_utf8(reply.payload).expect("UTF-8");
+        let file = reply.strip_prefix("OK UPLOAD ").expect("it is kept");
+        let number = file.split(' ').next().unwrap();
+        peer.send(TEXT, format!("DOWNLOAD {number}").as_bytes())
+            .unwrap();
+        expect(&mut peer, &format!("DATA {number} {length} …"));
+        let mut back = Vec::new();
+        while back.len() < bytes.len() {
+            let piece = peer.next(PATIENCE).expect("no error").expect("a frame");
+            assert_eq!(piece.opcode, 2);
+            back.extend(piece.payload);
+        }
+        assert!(back == bytes, "{length} bytes came back otherwise");
+        expect(&mut peer, &format!("OK DOWNLOAD {number}"));
+    }
+    let before = chatd.memory();
+    peer.send(TEXT, &vec![b'a'; 4 << 20]).unwrap();
+    expect(&mut peer, "ERR - too-long …");
+    let grown = chatd.memory().saturating_sub(before);
+    assert!(grown < 2 << 20, "{grown} bytes more");
+    peer.send(TEXT, b"PING").unwrap();
+    expect(&mut peer, "OK PING");
 }
 
 #[test]

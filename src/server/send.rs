@@ -84,7 +84,7 @@ pub(super) async fn send_plain(
 
 /// Sends until the reader is slow or others shall have their turn; how far it got, and whether the socket takes
 /// no more for now. Blocks.
-fn send_some(
+pub(super) fn send_some(
     out: &TcpStream,
     file: &File,
     mut offset: u64,

@@ -1,6 +1,6 @@
 //! A stream of bytes to a client: a socket, or one under TLS.
 
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -51,6 +51,17 @@ impl Stream {
         match self {
             Self::Tcp(socket) => retry(|| socket.get_ref().write(bytes)),
             Self::Tls(tls) => tls.write(bytes),
+        }
+    }
+
+    /// Writes what it takes of several pieces, in one go where that is possible.
+    fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(socket) => retry(|| socket.get_ref().write_vectored(pieces)),
+            Self::Tls(tls) => {
+                let first = pieces.iter().find(|piece| !piece.is_empty());
+                first.map_or(Ok(0), |piece| tls.write(piece))
+            }
         }
     }
 
@@ -170,6 +181,21 @@ impl AsyncWrite for Replayed {
     ) -> Poll<io::Result<usize>> {
         loop {
             match self.stream.write(bytes) {
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.stream.poll_writable(cx))?;
+                }
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.stream.write_vectored(pieces) {
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     ready!(self.stream.poll_writable(cx))?;
                 }

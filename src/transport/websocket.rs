@@ -391,3 +391,60 @@ fn copy(bytes: &[u8], space: &mut [u8], filled: &mut usize) {
     }
     *filled += bytes.len().min(space.len());
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::sync::Arc;
+
+    use super::super::Sockets;
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1000);
+
+    /// A connection after its handshake, and what its client holds.
+    fn pair() -> (WebSocket, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let sockets = Arc::new(Sockets::new().unwrap());
+        let stream = Stream::Tcp(sockets.add(stream).unwrap());
+        (WebSocket::new(stream, Vec::new(), START), client)
+    }
+
+    #[test]
+    fn a_client_that_answers_no_ping_is_gone_after_90_seconds() {
+        let (mut socket, mut client) = pair();
+        let mut asked = 0;
+        let mut now = START;
+        loop {
+            now = socket.due().max(now);
+            if !socket.is_alive(now) {
+                break;
+            }
+            socket.flush().unwrap();
+            let mut ping = [0; 2];
+            client.read_exact(&mut ping).unwrap();
+            assert_eq!(ping, [0x89, 0]);
+            asked += 1;
+        }
+        assert_eq!((asked, now - START), (2, DEAD_AFTER));
+    }
+
+    #[test]
+    fn a_client_that_answers_pings_stays() {
+        let (mut socket, mut client) = pair();
+        let mut buffer = [0; 10];
+        for _ in 0..100 {
+            assert!(socket.is_alive(socket.due()));
+            socket.flush().unwrap();
+            client.write_all(b"\x8a\x80abcd").unwrap();
+            while !socket.has_news {
+                let read = socket.read(&mut buffer);
+                assert_eq!(read.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            }
+        }
+    }
+}

@@ -35,6 +35,83 @@ fn every_tls_client_talks_with_one_that_has_none() {
 }
 
 #[test]
+fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
+    let chatd = Chatd::start();
+    let talk = |options: &str| {
+        let typed = format!(
+            "printf 'PING\\nBYE\\n' | openssl s_client {options} -quiet -connect $HOST:$PORT 2>&1"
+        );
+        chatd.client(&typed).finish().lines().join("\n")
+    };
+    for good in [
+        "-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256",
+        "-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305",
+        "-tls1_3 -ciphersuites TLS_AES_256_GCM_SHA384",
+        "-tls1_3 -groups X25519",
+        "-tls1_3 -groups P-384",
+        "-servername another.example",
+    ] {
+        let said = talk(good);
+        assert!(said.ends_with("OK PING\nOK BYE"), "{good}: {said}");
+    }
+    // Seclevel 0 lets openssl itself offer what is old.
+    for bad in [
+        "-tls1 -cipher ALL:@SECLEVEL=0",
+        "-tls1_1 -cipher ALL:@SECLEVEL=0",
+        "-tls1_2 -cipher AES128-GCM-SHA256", // no forward secrecy
+        "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA", // CBC
+        "-tls1_2 -cipher aNULL:eNULL:@SECLEVEL=0", // nobody, or no cipher
+        "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256",
+    ] {
+        let said = talk(bad);
+        assert!(
+            said.contains("alert") && !said.contains("OK"),
+            "{bad}: {said}"
+        );
+    }
+    // Without -quiet, a line that begins with R asks for new keys in the middle (RFC 5746); compression is CRIME.
+    let typed = "(echo R; sleep 1) | openssl s_client -tls1_2 -connect $HOST:$PORT 2>&1";
+    let said = chatd.client(typed).finish().lines().join("\n");
+    assert!(said.contains("no renegotiation"), "{said}");
+    assert!(said.contains("Compression: NONE"), "{said}");
+    assert!(talk("").ends_with("OK BYE"));
+}
+
+/// What the scanner of Debian's `nmap` has to say; it knows the port by its number, not by what is spoken there,
+/// so HTTP is asked for with a `+`.
+#[test]
+fn nmap_finds_nothing_weak() {
+    let chatd = Chatd::start();
+    let scripts = "+ssl-enum-ciphers,+ssl-cert,+ssl-dh-params,+ssl-heartbleed,+ssl-poodle,+ssl-ccs-injection,\
+        +sslv2,+http-security-headers,+http-methods,+http-trace,+http-cors";
+    let typed = format!("nmap -Pn -n -p $PORT --script {scripts} $HOST");
+    let ended = chatd.client(&typed).finish();
+    let found = ended.lines().join("\n");
+    for wanted in [
+        "TLSv1.2:",
+        "TLSv1.3:",
+        "least strength: A",
+        "Public Key type: ec",
+        "X-Content-Type-Options: nosniff",
+        "Content-Security-Policy: default-src 'none'",
+        "Supported Methods: GET HEAD",
+    ] {
+        assert!(found.contains(wanted), "no {wanted}: {found}");
+    }
+    for bad in [
+        "TLSv1.0",
+        "TLSv1.1",
+        "SSLv",
+        "VULNERABLE",
+        "warnings",
+        "TRACE",
+        "Access-Control",
+    ] {
+        assert!(!found.contains(bad), "{bad}: {found}");
+    }
+}
+
+#[test]
 fn a_file_goes_along_all_of_them_to_the_last_byte() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();

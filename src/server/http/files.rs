@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::io;
+use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
 use futures_lite::{future, stream};
@@ -24,6 +25,7 @@ use super::visit::Visit;
 use crate::chat::{NewFile, Whole};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
+use crate::server::elsewhere::Elsewhere;
 
 /// How much of a file is in memory at once.
 const PIECE_BYTES: usize = 256 << 10;
@@ -166,17 +168,17 @@ async fn send(
             Some(Range::Outside) => return Ok(outside(whole.length)),
         };
         let store = client.server.store.clone();
-        let opened = unblock(move || {
-            let mut opened = store.get(whole.sha256)?;
-            io::Seek::seek(&mut opened, io::SeekFrom::Start(from))?;
-            io::Result::Ok(opened)
-        });
-        let opened = opened.await.map_err(|e| broken(id, &e))?;
+        let opened = unblock(move || store.get(whole.sha256)).await;
+        let opened = opened.map_err(|e| broken(id, &e))?;
         let status = match range {
             None => StatusCode::OK,
             Some(_) => StatusCode::PARTIAL_CONTENT,
         };
-        let mut reply = reply::with_body(status, content_type(file), bytes_of(opened, to - from));
+        let body = match client.is_tls {
+            true => bytes_of(opened, from, to),
+            false => client.outgoing.body(opened, from, to - from),
+        };
+        let mut reply = reply::with_body(status, content_type(file), body);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
         if range.is_some() {
@@ -221,23 +223,22 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
     Ok(reply)
 }
 
-/// So many bytes of an open file, read on threads for that.
-fn bytes_of(opened: std::fs::File, length: u64) -> Body {
-    let pieces = stream::try_unfold((opened, length), |(mut opened, left)| async move {
+/// The bytes of an open file from one up to another, read on threads for that.
+fn bytes_of(opened: std::fs::File, from: u64, to: u64) -> Body {
+    let opened = Elsewhere::new(opened);
+    let pieces = stream::try_unfold((opened, from), move |(opened, from)| async move {
+        let left = usize::try_from(to - from).unwrap_or(usize::MAX);
         if left == 0 {
             return Ok(None);
         }
-        let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
         let (opened, piece) = unblock(move || {
-            let mut piece = vec![0; wanted];
-            io::Read::read_exact(&mut opened, &mut piece)?;
+            let mut piece = vec![0; left.min(PIECE_BYTES)];
+            opened.read_exact_at(&mut piece, from)?;
             io::Result::Ok((opened, piece))
         })
         .await?;
-        Ok(Some((
-            Frame::data(Bytes::from(piece)),
-            (opened, left - wanted as u64),
-        )))
+        let next = from + piece.len() as u64;
+        Ok(Some((Frame::data(Bytes::from(piece)), (opened, next))))
     });
     BodyExt::boxed_unsync(StreamBody::new(pieces))
 }
@@ -264,10 +265,10 @@ fn guard(headers: &mut HeaderMap, file: &NewFile) {
     let plain: String = name
         .chars()
         .map(|c| {
-            if c.is_ascii() && !matches!(c, '"' | '\\' | '%' | ';') && !c.is_ascii_control() {
-                c
-            } else {
-                '_'
+            // Beyond ASCII as it is, for curl -OJ, which knows no other way; who reads `filename*` takes that.
+            match matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
+                true => '_',
+                false => c,
             }
         })
         .collect();
@@ -298,7 +299,7 @@ fn escape(name: &str) -> String {
 }
 
 fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    if let Ok(value) = HeaderValue::from_str(value) {
+    if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
         headers.insert(name, value);
     }
 }

@@ -15,21 +15,57 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     };
     let scheme = if client.is_tls { "https" } else { "http" };
     let url = format!("{scheme}://{host}");
-    let port = client.local.port();
-    let name = host
-        .rsplit_once(':')
-        .map_or(host.as_str(), |(name, _)| name);
+    // curl refuses a certificate that nobody vouches for, as the server's own is.
+    let is_own = client.is_tls && client.server.config.certificate.is_none();
+    let curl = if is_own { "curl -k" } else { "curl" };
+    let (name, port) = name_and_port(&host, client.local.port());
+    let talk = match client.is_tls {
+        true => "ncat --ssl",
+        false => "nc",
+    };
     format!(
-        "Say something         curl -u NICK: -d 'build done' {url}/rooms/lobby\n\
-         Say each line         make 2>&1 | curl -u NICK: --data-binary @- {url}/rooms/lobby\n\
-         Read what was said    curl {url}/rooms/lobby\n\
-         Read on as it comes   curl -N '{url}/rooms/lobby?follow'\n\
-         Search                curl '{url}/rooms/lobby?q=WORDS'\n\
-         Send a file           curl -u NICK: -T FILE {url}/rooms/lobby/files/\n\
-         Fetch a file          curl -OJ {url}/files/NUMBER\n\
-         Talk in a terminal    nc {name} {port}\n\
+        "Say something         {curl} -u NICK: -d 'build done' {url}/rooms/lobby\n\
+         Say each line         make 2>&1 | {curl} -u NICK: --data-binary @- {url}/rooms/lobby\n\
+         Read what was said    {curl} {url}/rooms/lobby\n\
+         Read on as it comes   {curl} -N '{url}/rooms/lobby?follow'\n\
+         Search                {curl} '{url}/rooms/lobby?q=WORDS'\n\
+         Which rooms, files    {curl} {url}/rooms   {curl} {url}/rooms/lobby/files\n\
+         Send a file           {curl} -u NICK: -T FILE {url}/rooms/lobby/files/\n\
+         Fetch a file          {curl} -OJ {url}/files/NUMBER\n\
+         Talk in a terminal    {talk} {name} {port}\n\
          Talk in a browser     {url}/\n\
          NICK is any free nick; a nick with a password is NICK:PASSWORD. {}\n",
         client.server.config.keeping()
     )
+}
+
+/// What `nc` takes for a `Host`: an IPv6 address stands there without its brackets. Where no port is given,
+/// a proxy stands in between, and `local` is the server's.
+fn name_and_port(host: &str, local: u16) -> (&str, u16) {
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(local)),
+        _ => (host, local),
+    };
+    let bare = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
+    (bare.unwrap_or(name), port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nc_is_told_what_it_understands() {
+        for (host, expected) in [
+            ("localhost:5002", ("localhost", 5002)),
+            ("10.0.0.1", ("10.0.0.1", 7)),
+            ("[::1]:5002", ("::1", 5002)),
+            ("[fe80::1]", ("fe80::1", 7)),
+            ("chat.example:x", ("chat.example", 7)),
+        ] {
+            assert_eq!(name_and_port(host, 7), expected, "{host}");
+        }
+    }
 }

@@ -7,6 +7,7 @@
 mod files;
 mod guard;
 mod help;
+mod outlet;
 mod page;
 mod reply;
 mod rooms;
@@ -38,6 +39,8 @@ use crate::protocol::Code;
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;
 pub use guard::Names;
+pub use outlet::Outgoing;
+use outlet::Outlet;
 use reply::{Problem, Reply};
 
 /// How many bytes a request's head has at most, and how many fields.
@@ -55,6 +58,8 @@ pub struct Client {
     pub peer: PeerId,
     pub speaks: Speaks,
     pub is_tls: bool,
+    /// The files that go out on it.
+    pub outgoing: Outgoing,
 }
 
 /// Answers requests until there are no more; the stream, and what was read from it already, if it goes on
@@ -67,6 +72,8 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(St
         .header_read_timeout(limits.handshake_within)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
+        // A file's bytes are written past it (`outlet`); what goes into a cipher is better copied together.
+        .writev(!client.is_tls)
         // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` does.
         .half_close(true);
     let upgrade = Mutex::new(None);
@@ -74,7 +81,8 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(St
         let reply = answer(&client, request, &upgrade).await;
         Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
     });
-    let io = FuturesIo::new(Replayed { first, stream });
+    let stream = Replayed { first, stream };
+    let io = FuturesIo::new(Outlet::new(stream, client.outgoing.clone()));
     let served = {
         let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
         let mut is_stopping = false;
@@ -93,8 +101,8 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(St
     }
     let upgrade: OnUpgrade = upgrade.into_inner().ok()??;
     let upgraded = upgrade.await.ok()?;
-    let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Replayed>>().ok()?;
-    let Replayed { first, stream } = io.into_inner();
+    let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Outlet>>().ok()?;
+    let Replayed { first, stream } = io.into_inner().stream;
     // Copied, so that hyper's buffer goes: it is large.
     let held = [&read_buf[..], &first].concat();
     Some((stream, held))
@@ -125,7 +133,9 @@ async fn answer(
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let is_read = matches!(method, Method::GET | Method::HEAD);
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    // A slash at the end changes nothing.
+    let trimmed = path.strip_suffix('/').unwrap_or(path);
+    let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     match parts.as_slice() {
         ["rooms"] => match is_read {
             true => rooms::list(client, request.headers()).await,
@@ -134,11 +144,13 @@ async fn answer(
         ["rooms", room] => match method {
             Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
             Method::POST => rooms::say(client, room, request).await,
+            Method::PUT => Ok(not_here("GET, HEAD, POST", room)),
             _ => Ok(not_allowed("GET, HEAD, POST")),
         },
-        ["rooms", room, "files"] => match is_read {
-            true => rooms::files(client, room, request.headers()).await,
-            false => Ok(not_allowed("GET, HEAD")),
+        ["rooms", room, "files"] => match method {
+            Method::GET | Method::HEAD => rooms::files(client, room, request.headers()).await,
+            Method::PUT => Ok(not_here("GET, HEAD", room)),
+            _ => Ok(not_allowed("GET, HEAD")),
         },
         ["rooms", room, "files", name] => match method {
             Method::PUT => files::put(client, room, name, request).await,
@@ -201,9 +213,24 @@ fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Prob
     }
 }
 
+/// 405, for a file without its name: `curl -T FILE` adds it to an address that ends in a slash.
+fn not_here(methods: &'static str, room: &str) -> Reply {
+    let room = crate::protocol::text::clean(room);
+    let text = format!(
+        "a file goes to /rooms/{room}/files/NAME; curl -T FILE adds the name after the last /"
+    );
+    refused(methods, text)
+}
+
 /// 405, with what is allowed.
 fn not_allowed(methods: &'static str) -> Reply {
-    let text = format!("this takes {methods}; GET /help shows how");
+    refused(
+        methods,
+        format!("this takes {methods}; GET /help shows how"),
+    )
+}
+
+fn refused(methods: &'static str, text: String) -> Reply {
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotAllowed, text);
     let mut reply = problem.reply();
     reply

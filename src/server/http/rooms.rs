@@ -187,6 +187,9 @@ pub async fn read(
     let follows = query.get("follow").is_some_and(|follow| follow != "0");
     let format = Format::of(request.headers(), follows);
     if follows || format == Format::Events {
+        if query.get("q").is_some() {
+            return Err(bad("a search cannot be followed; leave out q or follow"));
+        }
         let visit = visitor(client, request.headers()).await?;
         return follow(visit, &room, after, count, format).await;
     }

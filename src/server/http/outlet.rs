@@ -1,0 +1,196 @@
+//! A connection's way out under hyper, on which the system sends the bytes of files by itself (`sendfile`).
+//!
+//! hyper writes what a body gives it. For the bytes of a file that is a piece of [`PLACE`], which holds nothing;
+//! which file's bytes are meant waits in [`Outgoing`], in order. Where such a piece is to be written, the file
+//! is sent instead: so hyper counts as always, and the bytes never come through this process. hyper must queue
+//! what it writes, not copy it, else it would write the nothing: that is `Builder::writev`.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_lite::{AsyncRead, AsyncWrite, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::Frame;
+use smol::{Task, unblock};
+use tracing::warn;
+
+use super::reply::Body;
+use crate::server::elsewhere::Elsewhere;
+use crate::server::send::{self, Failed};
+use crate::transport::Stream;
+use crate::transport::stream::Replayed;
+
+/// How many bytes a thread is asked to send at most; it stops earlier when its time is up (`send`).
+const PIECE_BYTES: usize = 16 << 20;
+
+/// Stands for a file's bytes, known by where it is. Nobody reads it or writes to it, so it takes no memory.
+static PLACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE_BYTES]);
+
+fn is_place(bytes: &[u8]) -> bool {
+    PLACE.as_ptr_range().contains(&bytes.as_ptr())
+}
+
+/// Bytes of files that are to go out, in the order in which hyper has their places.
+#[derive(Clone, Default)]
+pub struct Outgoing(Arc<Mutex<VecDeque<Part>>>);
+
+struct Part {
+    file: Arc<Elsewhere<File>>,
+    offset: u64,
+    left: u64,
+}
+
+impl Outgoing {
+    /// `length` bytes of a file from `offset` on, for a reply on this connection.
+    pub fn body(&self, file: File, offset: u64, length: u64) -> Body {
+        let outgoing = self.clone();
+        let file = Arc::new(Elsewhere::new(file));
+        let pieces = stream::unfold((offset, length), move |(offset, length)| {
+            let place = PLACE.as_slice();
+            let count = usize::try_from(length).unwrap_or(usize::MAX);
+            let piece = place.get(..count).unwrap_or(place);
+            let left = piece.len() as u64;
+            let file = file.clone();
+            if left > 0 {
+                outgoing.parts().push_back(Part { file, offset, left });
+            }
+            std::future::ready((left > 0).then(|| {
+                let frame = Frame::data(Bytes::from_static(piece));
+                (Ok(frame), (offset + left, length - left))
+            }))
+        });
+        BodyExt::boxed_unsync(StreamBody::new(pieces))
+    }
+
+    fn parts(&self) -> MutexGuard<'_, VecDeque<Part>> {
+        self.0.lock().expect("no thread panics while it holds this")
+    }
+
+    /// What is to go out next, at most `most` bytes of it.
+    fn next(&self, most: usize) -> Option<(Arc<Elsewhere<File>>, u64, u64)> {
+        let parts = self.parts();
+        let Part { file, offset, left } = parts.front()?;
+        let end = offset + (*left).min(most as u64);
+        Some((file.clone(), *offset, end))
+    }
+
+    fn advance(&self, sent: u64) {
+        let mut parts = self.parts();
+        if let Some(part) = parts.front_mut() {
+            part.offset += sent;
+            part.left -= sent;
+            if part.left == 0 {
+                parts.pop_front();
+            }
+        }
+    }
+}
+
+type Sent = Result<(u64, bool), Failed>;
+
+/// A stream, with what goes out on it.
+pub struct Outlet {
+    pub stream: Replayed,
+    pub outgoing: Outgoing,
+    /// What a thread sends just now: from where on, and how far it got, or whether the socket takes no more.
+    sending: Option<(u64, Task<Sent>)>,
+}
+
+impl Outlet {
+    pub fn new(stream: Replayed, outgoing: Outgoing) -> Self {
+        Self {
+            stream,
+            outgoing,
+            sending: None,
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, most: usize) -> Poll<io::Result<usize>> {
+        let Stream::Tcp(socket) = &self.stream.stream else {
+            return Poll::Ready(Err(io::Error::other("a file cannot go past the cipher")));
+        };
+        loop {
+            let (from, task) = match &mut self.sending {
+                Some(sending) => sending,
+                None => {
+                    let next = self.outgoing.next(most);
+                    let (file, from, end) = next.ok_or_else(|| io::Error::other("no file"))?;
+                    let out = socket.get_ref().try_clone()?;
+                    let task = unblock(move || send::send_some(&out, &file, from, end));
+                    self.sending.insert((from, task))
+                }
+            };
+            let done = ready!(Pin::new(task).poll(cx));
+            let from = *from;
+            self.sending = None;
+            let (to, _) = done.map_err(|e| match e {
+                Failed::Gone => io::ErrorKind::BrokenPipe.into(),
+                Failed::File(e) => {
+                    warn!("cannot read a file that is being sent: {e}");
+                    e
+                }
+            })?;
+            let sent = to - from;
+            if sent > 0 {
+                self.outgoing.advance(sent);
+                return Poll::Ready(Ok(usize::try_from(sent).unwrap_or(most)));
+            }
+            ready!(socket.poll_writable(cx))?;
+        }
+    }
+}
+
+impl AsyncRead for Outlet {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Outlet {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match is_place(bytes) {
+            true => self.poll_send(cx, bytes.len()),
+            false => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let is_file = |piece: &IoSlice<'_>| is_place(piece);
+        match pieces.iter().position(is_file) {
+            Some(0) => {
+                let most = pieces.first().map_or(0, |piece| piece.len());
+                self.poll_send(cx, most)
+            }
+            at => {
+                let before = at.and_then(|at| pieces.get(..at)).unwrap_or(pieces);
+                Pin::new(&mut self.stream).poll_write_vectored(cx, before)
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_close(cx)
+    }
+}
