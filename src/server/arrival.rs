@@ -34,6 +34,7 @@ impl Connection {
                 }
                 Spoken::Http => return self.serve_http(is_tls).await,
                 Spoken::Tls | Spoken::Lines | Spoken::Unclear => {
+                    self.session.reached_by(is_tls, speaks.web);
                     if !speaks.plain && !is_tls {
                         self.shut_out("only TLS is spoken here: ncat --ssl, or openssl s_client -quiet -connect");
                     } else if !speaks.lines {
@@ -147,6 +148,7 @@ impl Connection {
             peer,
             speaks: self.speaks,
             is_tls,
+            outgoing: http::Outgoing::default(),
         };
         let first = std::mem::take(&mut self.input);
         let Some((stream, held)) = http::serve(client, stream, first).await else {

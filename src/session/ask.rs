@@ -433,18 +433,14 @@ impl Session {
             return None;
         };
         if self.input == Dialect::Talker {
-            let (host, port) = self.local;
-            let talk = format!(
-                "{}: a file does not fit into talk. Type in another terminal: {}",
-                file.described(),
-                match file.whole {
-                    Some(whole) => format!(
-                        "printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port} | sed 1d | head -c {} > file",
-                        whole.length
-                    ),
-                    None => format!("printf 'DOWNLOAD {id}\\nBYE\\n' | nc {host} {port}"),
-                }
-            );
+            let how = self.elsewhere(&format!("/files/{id}"), |nc| match file.whole {
+                Some(whole) => format!(
+                    "printf 'DOWNLOAD {id}\\nBYE\\n' | {nc} | sed 1d | head -c {} > file",
+                    whole.length
+                ),
+                None => format!("printf 'DOWNLOAD {id}\\nBYE\\n' | {nc}"),
+            });
+            let talk = format!("{}: {how}", file.described());
             self.ok(verb, "", &talk, Then::Nothing);
             return None;
         }

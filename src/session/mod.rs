@@ -218,6 +218,10 @@ pub struct Session {
     asked: Duration,
     /// The address that the client reached, to tell people what to type.
     local: (IpAddr, u16),
+    /// The client came under TLS, so others may have to.
+    is_tls: bool,
+    /// A browser may come there too.
+    has_web: bool,
     /// Which room is read first; another one each time.
     turn: u8,
     has_spoken: bool,
@@ -254,6 +258,8 @@ impl Session {
             output: Dialect::Plain,
             asked: now.uptime,
             local: (local.ip(), local.port()),
+            is_tls: false,
+            has_web: false,
             turn: 0,
             has_spoken: false,
             stays: false,
@@ -279,6 +285,30 @@ impl Session {
     /// The server's end of the connection.
     pub fn local(&self) -> SocketAddr {
         self.local.into()
+    }
+
+    /// How it was reached: under TLS or not, and whether a browser would be served there.
+    pub fn reached_by(&mut self, is_tls: bool, has_web: bool) {
+        self.is_tls = is_tls;
+        self.has_web = has_web;
+    }
+
+    /// Where a person who talks can move a file: at `path` in a browser, or by `command`, which is given what starts
+    /// a client.
+    fn elsewhere(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
+        let (host, port) = self.local;
+        let (scheme, client) = match self.is_tls {
+            true => ("https", "ncat --ssl"),
+            false => ("http", "nc -N"),
+        };
+        let typed = command(&format!("{client} {host} {port}"));
+        match self.has_web {
+            true => format!(
+                "a file does not fit into talk. Open {scheme}://{}{path} or type in another terminal: {typed}",
+                self.local()
+            ),
+            false => format!("a file does not fit into talk. Type in another terminal: {typed}"),
+        }
     }
 
     /// Whether it takes another line now: no file is on its way, and the client takes its replies.

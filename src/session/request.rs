@@ -569,10 +569,9 @@ impl Session {
         let nick = nick.map_or("me", |holder| holder.nick.as_str());
         let room = self.current().unwrap_or_else(|| chat.lobby());
         let room = chat.room(room).map_or("#lobby", |room| room.name.as_str());
-        let (host, port) = self.local;
-        let talk = format!(
-            "a file does not fit into talk. Type in another terminal: (printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | nc -N {host} {port}"
-        );
+        let talk = self.elsewhere(&format!("/{room}"), |nc| {
+            format!("(printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | {nc}")
+        });
         self.ok(Verb::Upload, "", &talk, Then::Nothing);
     }
 

@@ -43,6 +43,23 @@ test('a newcomer is asked for a name, and told why one is refused', async (t) =>
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
 
+test('the rooms that there are come into sight where one looks for them', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await Nc.named(t, server, 'bob', '#tea');
+	await enter(page, server, 'ann');
+	const links = () => page.locator('#rooms a').allTextContents();
+	await until(links, ['#lobby']);
+	await page.getByRole('searchbox', { name: /^Find or make/ }).click();
+	await until(links, ['#lobby', '#tea1 here']);
+	await input(page).click();
+	await until(links, ['#lobby']);
+	await page.keyboard.press('Control+k');
+	await page.getByRole('link', { name: 'tea' }).click();
+	await page.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await until(links, ['#lobby', '#tea']);
+});
+
 test('an address leads to its room, and to its message', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);

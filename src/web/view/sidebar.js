@@ -13,6 +13,7 @@ export function sidebar(chat, ui) {
 	const side = byId('side');
 	const find = byId('find');
 	const me = byId('me');
+	let isFinding = false;
 
 	/** On a phone the side comes in over the messages. */
 	function toggle(isOpen = !document.body.classList.contains('side-open')) {
@@ -22,6 +23,7 @@ export function sidebar(chat, ui) {
 	}
 
 	function clear() {
+		isFinding = false;
 		find.value = '';
 		toggle(false);
 		ui.changed();
@@ -50,10 +52,11 @@ export function sidebar(chat, ui) {
 
 	/** Rooms of the server that one is not in, and the one that could be made. */
 	function others(text, fits) {
-		const names = chat.directory.filter(({ room }) => fits(room) && !chat.room(room)).slice(0, FOUND_MAX);
-		const rows = names.map(({ room, members }) => hinted(room, `${members} here`));
+		const found = chat.directory.filter(({ room }) => fits(room) && !chat.room(room));
+		found.sort((a, b) => b.members - a.members);
+		const rows = found.slice(0, FOUND_MAX).map(({ room, members }) => hinted(room, `${members} here`));
 		const made = `#${text.replace('#', '').replace(/\s+/g, '-')}`;
-		if (!chat.room(made) && !rows.some(({ key }) => key === fold(made))) rows.push(hinted(made, 'new room'));
+		if (text && !chat.room(made) && !rows.some(({ key }) => key === fold(made))) rows.push(hinted(made, 'new room'));
 		return rows;
 	}
 
@@ -69,7 +72,7 @@ export function sidebar(chat, ui) {
 		const fits = (name) => fold(name).includes(fold(text));
 		const mine = chat.all.filter(({ name }) => fits(name));
 		const people = mine.filter((room) => room.isPrivate).map(joined);
-		sync(byId('rooms'), [...mine.filter((room) => !room.isPrivate).map(joined), ...(text ? others(text, fits) : [])]);
+		sync(byId('rooms'), [...mine.filter((room) => !room.isPrivate).map(joined), ...(text || isFinding ? others(text, fits) : [])]);
 		if (text) people.push(...strangers(fits));
 		sync(byId('people'), people);
 		byId('people-title').hidden = !people.length;
@@ -95,7 +98,15 @@ export function sidebar(chat, ui) {
 		setText(badge, countText(sum(others, 'unread')));
 	}
 
-	find.addEventListener('focus', () => chat.listRooms());
+	find.addEventListener('focus', () => {
+		isFinding = true;
+		chat.listRooms();
+	});
+	document.addEventListener('focusin', ({ target }) => {
+		if (!isFinding || side.contains(target)) return;
+		isFinding = false;
+		ui.changed();
+	});
 	find.addEventListener('input', ui.changed);
 	side.addEventListener('click', ({ target }) => target.closest('a') && clear());
 	side.addEventListener('keydown', (event) => {
