@@ -30,6 +30,7 @@ async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), E
         number: true,
         password: Some(format!("{:032x}", fastrand::u128(..))),
         rooms: vec![(from.to_owned(), None)],
+        ..Wants::default()
     };
     let mut chat = Chat::new(host.parse()?, wants);
     while let Some(update) = chat.next().await {

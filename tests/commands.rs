@@ -354,6 +354,45 @@ fn settings_name_servers_and_passwords_come_from_files() {
 }
 
 #[test]
+fn a_server_with_a_password_is_opened_from_the_environment_or_the_settings() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join(".config/chatc");
+    fs::create_dir_all(&folder).expect("it can be made");
+    fs::write(folder.join("door"), "open sesame\n").expect("it can be written");
+    let door = folder.join("door").display().to_string();
+    let flags = ["--password-file", &door].map(str::to_owned);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd");
+    let with = |word: &str, args: &[&str], password: &str| {
+        let mut command = command(&chatd, word, args);
+        run(command.env("CHATC_SERVER_PASSWORD", password), b"")
+    };
+    let shut = with("rooms", &[], "");
+    assert_eq!(shut.code, Some(1), "{shut:?}");
+    assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
+    assert_eq!(with("rooms", &[], "a guess").code, Some(1));
+    for (word, args) in [
+        ("send", &["#ops", "hello"][..]),
+        ("upload", &["--room", "ops", &door]),
+        ("run", &["--room", "ops", "--", "true"]),
+    ] {
+        let ended = with(word, args, "open sesame");
+        assert_eq!(ended.code, Some(0), "{word}: {ended:?}");
+    }
+    let settings = format!(
+        "server = 'work'\n[servers.work]\naddress = '{}'\nserver-password-file = '~/.config/chatc/door'\n",
+        chatd.address
+    );
+    fs::write(folder.join("settings.toml"), settings).expect("it can be written");
+    let mut tail = Running::start(chatc(&["tail", "ops", "--since", "0"]).env("HOME", home.path()));
+    assert!(tail.line().contains("> hello"));
+    let said = run(
+        chatc(&["--room", "ops"]).env("HOME", home.path()),
+        b"piped\n",
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
 fn several_files_are_fetched_at_once() {
     let chatd = chatd();
     let (from, to) = (

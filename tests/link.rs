@@ -15,6 +15,7 @@ fn wants(rooms: &[(&str, Option<u64>)]) -> Wants {
         number: false,
         password: Some("secret".into()),
         rooms: rooms.iter().map(|(r, id)| (r.to_string(), *id)).collect(),
+        ..Wants::default()
     }
 }
 
@@ -81,6 +82,40 @@ fn in_a() -> Link {
     );
     assert_eq!(told, ["entered #a 5", "here ann false"]);
     link
+}
+
+#[test]
+fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
+    let wants = || Wants {
+        opens: Some("open sesame".into()),
+        ..wants(&[("#a", None)])
+    };
+    let way_in = [
+        "PASS open sesame",
+        "STAMPS on",
+        "JOIN #a",
+        "NICK ann secret",
+    ];
+    let mut link = Link::new(wants(), 1);
+    link.connected();
+    assert_eq!(sent(&mut link), way_in);
+    let lines = [
+        "OK PASS",
+        "OK STAMPS on",
+        "OK JOIN #a 5",
+        "OK NICK ann #a 5",
+    ];
+    assert_eq!(hear(&mut link, &lines), ["entered #a 5", "here ann false"]);
+    link.lost(cut(), NOW);
+    told(&mut link);
+    link.connected();
+    assert_eq!(sent(&mut link)[0], "PASS open sesame");
+
+    let mut link = Link::new(wants(), 1);
+    link.connected();
+    let told = hear(&mut link, &["ERR PASS bad-password no"]);
+    assert_eq!(told, ["over no (bad-password)"]);
+    assert!(link.is_over());
 }
 
 const T: &str = "2026-11-24T00:00:00.000Z";

@@ -41,6 +41,8 @@ pub struct Wants {
     pub number: bool,
     /// Guards the nick, so that the ghost of a broken connection does not keep one out.
     pub password: Option<String>,
+    /// The password of the server itself, if it has one.
+    pub opens: Option<String>,
     /// The rooms to enter, and after which id each; without an id, from now on. The last one is the current one.
     /// None is the lobby.
     pub rooms: Vec<(String, Option<u64>)>,
@@ -127,6 +129,8 @@ enum What {
 enum Asked {
     /// Its reply tells nothing.
     Aside,
+    /// The server's password, without which one need not go on.
+    Pass,
     /// The room to come back to.
     Enter(String),
     /// The nick, and which try it is.
@@ -199,6 +203,11 @@ impl Link {
     /// How many requests have no answer yet.
     pub fn owed(&self) -> usize {
         self.owed.len()
+    }
+
+    /// What guards one's nick.
+    pub fn password(&self) -> Option<&str> {
+        self.wants.password.as_deref()
     }
 
     /// What one is called, as far as known.
@@ -300,6 +309,9 @@ impl Link {
         self.asked.clear();
         self.closing = None;
         self.drop_list();
+        if let Some(password) = self.wants.opens.clone() {
+            self.send(&format!("PASS {password}"), Asked::Pass);
+        }
         self.send("STAMPS on", Asked::Aside);
         let places = std::mem::take(&mut self.places);
         for Place { room, last } in &places {
@@ -457,6 +469,12 @@ impl Link {
         let asked = self.asked.pop_front();
         match asked.ok_or(Error::Protocol("a reply to nothing"))? {
             Asked::Aside => {}
+            Asked::Pass => {
+                if let Err(error) = result {
+                    self.state = State::Over;
+                    self.updates.push_back(Update::Over(error));
+                }
+            }
             Asked::Enter(room) => match result {
                 Ok(rest) => self.entered(&room, &rest)?,
                 Err(error) => {

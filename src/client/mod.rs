@@ -157,6 +157,14 @@ impl Client {
         })
     }
 
+    /// Opens a server that has a password; on one that has none, it does nothing.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `bad-password`; any that a request may give.
+    pub async fn pass(&mut self, password: &str) -> Result<(), Error> {
+        self.ask(format!("PASS {password}")).await.map(drop)
+    }
+
     /// Enters a room, with or without its `#`, and makes it the current one. Before the first nick: unseen,
     /// and only to listen.
     ///

@@ -21,7 +21,7 @@ const PAGE: u64 = 1000;
 /// # Errors
 /// Those of [`Client::tell`].
 pub async fn send(server: &Server, to: &str, text: Option<&str>) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     if to.starts_with('#') {
         // Whoever is in a room is not sent to the lobby.
         client.join(to).await?;
@@ -77,7 +77,7 @@ pub async fn history(
     part: Part,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let (print, mut output) = (Print::new(is_json, false), Output::new());
     let mut left = part.count.unwrap_or(50);
@@ -139,7 +139,7 @@ pub async fn search(
     words: &str,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let lines = client
         .request(format!("SEARCH {room} {words}"))
@@ -165,7 +165,7 @@ pub async fn search(
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let lines = client.request(format!("WHO {room}")).await?.lines;
     let mut output = Output::new();
@@ -187,7 +187,7 @@ pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<E
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn rooms(server: &Server, is_json: bool) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let lines = client.request("ROOMS").await?.lines;
     let mut output = Output::new();
     for line in &lines {

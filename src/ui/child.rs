@@ -110,7 +110,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
 }
 
 async fn enter(server: &Server, room: Option<&str>) -> Result<Client, Error> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     if let Some(room) = room {
         client.join(room).await?;
     }
@@ -147,6 +147,7 @@ pub async fn bot(server: &Server, rooms: &[String], command: &[String]) -> Resul
         nick: Some(server.first_nick()),
         number: server.nick.is_none(),
         password: Some(server.password.clone().unwrap_or_else(any_secret)),
+        opens: server.opens.clone(),
         rooms: rooms.iter().map(|room| (with_hash(room), None)).collect(),
     };
     let mut chat = Chat::new(server.address.clone(), wants);

@@ -13,7 +13,7 @@ use smol::Unblock;
 
 use super::server::Server;
 use super::{Exit, Failure, complain, enter, input, write_all};
-use crate::client::{Address, Client, Download, Error, Hashed, Stored};
+use crate::client::{Client, Download, Error, Hashed, Stored};
 use crate::protocol::text::clean;
 use crate::protocol::{Event, ServerLine};
 
@@ -40,7 +40,7 @@ pub async fn upload(
         let mut client = match open.take() {
             Some(client) => client,
             None => {
-                let mut client = Client::connect_to(server.address.clone()).await?;
+                let mut client = server.connect().await?;
                 enter(&mut client, server, room).await?;
                 client
             }
@@ -131,10 +131,10 @@ const AT_ONCE: usize = 4;
 ///
 /// # Errors
 /// [`Failure::Client`] when several files are to have one name; those of [`Client::download`] for `-`.
-pub async fn download(address: &Address, ids: &[u64], out: Option<&Path>) -> Result<Exit, Failure> {
+pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Result<Exit, Failure> {
     if out == Some(Path::new("-")) {
         for id in ids {
-            to_stdout(address, *id).await?;
+            to_stdout(server, *id).await?;
         }
         return Ok(Exit::Well);
     }
@@ -145,7 +145,7 @@ pub async fn download(address: &Address, ids: &[u64], out: Option<&Path>) -> Res
     let bars = MultiProgress::new();
     let fetch_one = async |id: u64| {
         let bar = bars.add(bar());
-        let saved = fetch(address, id, out, &bar).await;
+        let saved = fetch(server, id, out, &bar).await;
         bar.finish_and_clear();
         match saved {
             Ok(saved) => {
@@ -189,13 +189,13 @@ pub async fn download(address: &Address, ids: &[u64], out: Option<&Path>) -> Res
         .await
 }
 
-async fn to_stdout(address: &Address, id: u64) -> Result<(), Failure> {
+async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
         let why = "a terminal would obey the file's bytes: send them elsewhere";
         return Err(Error::Line(why).into());
     }
     let bar = bar();
-    let mut client = Client::connect_to(address.clone()).await?;
+    let mut client = server.connect().await?;
     let mut download = client.download(id, Hashed::default()).await?;
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
     begin(&bar, download.name(), download.length());
@@ -207,12 +207,12 @@ async fn to_stdout(address: &Address, id: u64) -> Result<(), Failure> {
 /// Downloads a file to `out`, or into it when it is a folder (`""` is this one). What comes is kept in a file
 /// with `.part` behind its name until it is whole; one that is there already is gone on with.
 pub(super) async fn fetch(
-    address: &Address,
+    server: &Server,
     id: u64,
     out: &Path,
     bar: &ProgressBar,
 ) -> Result<Saved, Failure> {
-    let mut client = Client::connect_to(address.clone()).await?;
+    let mut client = server.connect().await?;
     let mut download = client.download(id, Hashed::default()).await?;
     let path = match out.as_os_str().is_empty() || out.is_dir() {
         true => out.join(local_name(download.name(), id)),
@@ -235,7 +235,7 @@ pub(super) async fn fetch(
             .is_some_and(|length| have.length() <= length)
     {
         // The offset has to be told before the file's name is known, so it takes a second connection.
-        client = Client::connect_to(address.clone()).await?;
+        client = server.connect().await?;
         download = client.download(id, have).await?;
     } else {
         file.set_len(0)
@@ -330,8 +330,8 @@ async fn copy(
 ///
 /// # Errors
 /// Those of [`Client::request`].
-pub async fn list(address: &Address, room: Option<&str>) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(address.clone()).await?;
+pub async fn list(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
+    let mut client = server.connect().await?;
     let reply = client
         .request(format!("FILES {}", room.unwrap_or_default()))
         .await?;

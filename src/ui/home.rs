@@ -3,7 +3,7 @@
 //! `settings.toml` is written by people and only read here. `state.toml` and `secret` are this program's own: which
 //! rooms one was in and how far one has read, what was typed and not said, and what guards one's nick.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, Write};
@@ -53,6 +53,8 @@ pub struct Server {
     pub nick: Option<String>,
     /// A file whose first line is the password of that nick.
     pub password_file: Option<PathBuf>,
+    /// A file whose first line is the password of the server itself.
+    pub server_password_file: Option<PathBuf>,
     /// The rooms to enter.
     #[serde(default)]
     pub rooms: Vec<String>,
@@ -74,6 +76,9 @@ pub struct Visited {
     /// The rooms that one was in.
     #[serde(default)]
     pub rooms: Vec<Place>,
+    /// Whom one does not want to hear.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub ignored: BTreeSet<String>,
 }
 
 /// A room that one was in.
@@ -266,6 +271,7 @@ mod tests {
         let visited = Visited {
             room: Some("#ops".into()),
             rooms: vec![place],
+            ignored: ["bob".to_owned()].into(),
         };
         home.remember(&"one".parse().unwrap(), visited.clone());
         assert_eq!(home.state().servers.get("one:5002"), Some(&visited));

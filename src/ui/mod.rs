@@ -31,6 +31,7 @@ use futures_lite::{AsyncWrite, AsyncWriteExt};
 use smol::Unblock;
 
 use crate::client::{Error, plainly};
+use crate::protocol::Code;
 
 /// How `chatc` ends: its exit code. `chatc --help` lists them for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +120,11 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Client(error) if error.refusal() == Some(Code::NeedPassword) => write!(
+                f,
+                "the server has a password: give it in {}, or in server-password-file of the settings",
+                server::SERVER_PASSWORD_VARIABLE
+            ),
             Self::Client(error) => error.fmt(f),
             Self::Cut { part, error } => {
                 write!(

@@ -21,9 +21,10 @@ use smol::channel::{Receiver as Typing, Sender as Typist};
 
 use super::files;
 use super::home::any_secret;
+use super::server::Server;
 use super::typed::{HELP, Typed};
 use super::{Exit, Failure, Wording};
-use crate::client::{Address, Client, Error, Receiver, Sender};
+use crate::client::{Client, Error, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
@@ -40,12 +41,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 ///
 /// # Errors
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
-pub async fn talk(
-    client: Client,
-    wording: Wording,
-    password: Option<String>,
-) -> Result<Exit, Failure> {
-    let address = client.address().clone();
+pub async fn talk(client: Client, wording: Wording, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let mut editor = DefaultEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
     // Set back when this function returns: the editor's thread may then still be in the middle of a line.
@@ -55,14 +51,14 @@ pub async fn talk(
     thread::spawn(move || edit(editor, &typist));
 
     let talk = Talk {
-        address,
         printer,
         state: RefCell::new(State {
             wording,
             asked: VecDeque::new(),
-            secret: password,
+            secret: server.password.clone(),
             leaving: false,
         }),
+        server,
     };
     talk.greet();
     let talking = talk.speak(typing, sender).or(talk.listen(receiver));
@@ -143,7 +139,7 @@ impl Printer {
 }
 
 struct Talk {
-    address: Address,
+    server: Server,
     printer: Printer,
     state: RefCell<State>,
 }
@@ -172,7 +168,7 @@ impl Talk {
         self.printer.show(&format!(
             "-- you are {} in {room} on {}; /help tells what you can do",
             state.wording.nick(),
-            self.address
+            self.server.address
         ));
     }
 
@@ -304,7 +300,7 @@ impl Talk {
 
     /// Uploads on a second connection, so that talk goes on. When it is done, the server tells this one so.
     fn upload(&self, path: PathBuf, state: &State) {
-        let (address, printer) = (self.address.clone(), self.printer.clone());
+        let (server, printer) = (self.server.clone(), self.printer.clone());
         let nick = format!(
             "{} {}",
             state.wording.nick(),
@@ -315,7 +311,7 @@ impl Talk {
         };
         printer.show(&format!("-- uploading {}", path.display()));
         let upload = async move {
-            let mut client = Client::connect_to(address).await?;
+            let mut client = server.connect().await?;
             client.join(&room).await?;
             client.nick(&nick).await?;
             files::send(&mut client, &path, None, &ProgressBar::hidden()).await?;
@@ -330,10 +326,10 @@ impl Talk {
     }
 
     fn download(&self, id: u64) {
-        let (address, printer) = (self.address.clone(), self.printer.clone());
+        let (server, printer) = (self.server.clone(), self.printer.clone());
         smol::spawn(async move {
             let folder = Path::new("");
-            match files::fetch(&address, id, folder, &ProgressBar::hidden()).await {
+            match files::fetch(&server, id, folder, &ProgressBar::hidden()).await {
                 Ok(saved) => printer.show(&format!(
                     "-- {} is here ({})",
                     saved.path.display(),

@@ -29,12 +29,17 @@ pub struct Server {
     pub nick: Option<String>,
     /// What guards that nick, or opens it; `None` where there is no home to keep one in.
     pub password: Option<String>,
+    /// What opens the server itself, if it has a password.
+    pub opens: Option<String>,
     /// The rooms that the settings say to enter.
     pub rooms: Vec<String>,
 }
 
 /// The environment variable that holds a password, for scripts that have no file for it.
 pub const PASSWORD_VARIABLE: &str = "CHATC_PASSWORD";
+
+/// The same, for the password of the server itself.
+pub const SERVER_PASSWORD_VARIABLE: &str = "CHATC_SERVER_PASSWORD";
 
 impl Server {
     /// Finds it. Without a host and without settings, it is the one on this machine, or else the one that
@@ -53,6 +58,14 @@ impl Server {
         let saved = saved.cloned().unwrap_or_default();
         let nick = asked.nick.or(saved.nick).or_else(|| settings.nick.clone());
         let file = asked.password_file.or(saved.password_file);
+        let opens = match (
+            saved.server_password_file,
+            std::env::var(SERVER_PASSWORD_VARIABLE),
+        ) {
+            (Some(file), _) => Some(first_line(&file)?),
+            (None, Ok(password)) if !password.is_empty() => Some(password),
+            _ => None,
+        };
         let password = match (asked.ask_password, file, std::env::var(PASSWORD_VARIABLE)) {
             (true, _, _) => Some(rpassword::prompt_password("Password: ").map_err(Failure::Input)?),
             (false, Some(file), _) => Some(first_line(&file)?),
@@ -64,8 +77,31 @@ impl Server {
             address,
             nick,
             password,
+            opens,
             rooms: saved.rooms,
         })
+    }
+
+    /// Connects, and opens the server if it has a password.
+    ///
+    /// # Errors
+    /// Those of [`Client::connect_to`] and [`Client::pass`].
+    pub async fn connect(&self) -> Result<Client, Error> {
+        let mut client = Client::connect_to(self.address.clone()).await?;
+        if let Some(password) = &self.opens {
+            client.pass(password).await?;
+        }
+        Ok(client)
+    }
+
+    /// Asks the person for the password of the server.
+    ///
+    /// # Errors
+    /// [`Failure::Input`].
+    pub fn ask_what_opens(&mut self) -> Result<(), Failure> {
+        let asked = format!("Password of {}: ", self.address);
+        self.opens = Some(rpassword::prompt_password(asked).map_err(Failure::Input)?);
+        Ok(())
     }
 
     /// The nick to try first.

@@ -63,7 +63,7 @@ pub async fn run(
     since: Option<Since>,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let mut wanted = Vec::new();
     let rooms: Vec<String> = match rooms {
         [] => vec![room_or_lobby(&mut client, None).await?],
@@ -80,6 +80,7 @@ pub async fn run(
     drop(client);
     let (print, mut output) = (Print::new(is_json, wanted.len() > 1), Output::new());
     let wants = Wants {
+        opens: server.opens.clone(),
         rooms: wanted,
         ..Wants::default()
     };

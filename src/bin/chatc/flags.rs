@@ -47,9 +47,11 @@ Settings are in ~/.config/chatc/settings.toml (or XDG_CONFIG_HOME):
   nick = \"ann\"
   password-file = \"~/.config/chatc/work\"
   rooms = [\"#ops\"]
+  server-password-file = \"~/.config/chatc/door\"
 A password is asked for (--ask-password), or read from the first line of a file
 (--password-file) or from CHATC_PASSWORD; never from the command line. Without
-one, a random one in ~/.local/state/chatc guards your nick.",
+one, a random one in ~/.local/state/chatc guards your nick. The password of a
+server that has one itself is asked for, or read from CHATC_SERVER_PASSWORD.",
     example = "Talk in the lobby of the server on this machine, or of the only one on the local network:\n  $ {command_name}",
     example = "Say one line in #ops:\n  $ {command_name} send '#ops' build done",
     example = "Follow a log, and see what others say to it:\n  $ tail -f app.log | {command_name} --nick app --room logs",

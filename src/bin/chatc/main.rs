@@ -9,7 +9,7 @@ use std::path::Path;
 use argh::FromArgs;
 use argh_complete::Generator;
 use flags::{DASH, asked};
-use plainchat::client::Client;
+use plainchat::protocol::Code;
 use plainchat::ui::home::{Home, Settings};
 use plainchat::ui::server::{self, Asked, Server};
 use plainchat::ui::{Exit, Failure, ask, child, complain, enter, files, pipe, plain, screen, tail};
@@ -127,12 +127,12 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 return Ok(Exit::Usage);
             }
             let server = find(asked(host, None, None), &settings()?)?;
-            files::download(&server.address, &id, out.as_deref()).await
+            files::download(&server, &id, out.as_deref()).await
         }
         "files" => {
             let flags::Files { host, room } = read(&["chatc", "files"], rest);
             let server = find(asked(host, None, None), &settings()?)?;
-            files::list(&server.address, room.as_deref()).await
+            files::list(&server, room.as_deref()).await
         }
         "run" => {
             let flags::Run {
@@ -195,12 +195,18 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
         password_file: chat.password_file,
         ask_password: chat.ask_password,
     };
-    let server = Server::find(asked, &home, &settings)?;
+    let mut server = Server::find(asked, &home, &settings)?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     if is_terminal && !chat.raw && !chat.plain && !settings.plain.unwrap_or(false) {
-        return screen::talk(&server, chat.room.as_deref(), &home, &settings).await;
+        let room = chat.room.as_deref();
+        let talked = screen::talk(&server, room, &home, &settings).await;
+        if !lacks_what_opens(&server, &talked) {
+            return talked;
+        }
+        server.ask_what_opens()?;
+        return screen::talk(&server, room, &home, &settings).await;
     }
-    let mut client = Client::connect_to(server.address.clone()).await?;
+    let mut client = server.connect().await?;
     let room = chat.room.as_deref();
     if chat.raw {
         if let Some(room) = room {
@@ -211,11 +217,28 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
         }
         return pipe::raw(client).await;
     }
-    let wording = enter(&mut client, &server, room).await?;
+    let mut wording = enter(&mut client, &server, room)
+        .await
+        .map_err(Failure::from);
+    if is_terminal && lacks_what_opens(&server, &wording) {
+        server.ask_what_opens()?;
+        client = server.connect().await?;
+        wording = Ok(enter(&mut client, &server, room).await?);
+    }
+    let wording = wording?;
     match is_terminal {
-        true => plain::talk(client, wording, server.password).await,
+        true => plain::talk(client, wording, server).await,
         false => pipe::talk(client, wording).await,
     }
+}
+
+/// Whether the server has a password, and none was given.
+fn lacks_what_opens<T>(server: &Server, result: &Result<T, Failure>) -> bool {
+    let refusal = match result {
+        Err(Failure::Client(error)) => error.refusal(),
+        _ => None,
+    };
+    server.opens.is_none() && refusal == Some(Code::NeedPassword)
 }
 
 /// What cannot be uploaded, before anybody is asked.

@@ -11,7 +11,7 @@ mod typing;
 
 pub use lists::{List, Row, Then};
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
 
 use indicatif::ProgressBar;
@@ -127,6 +127,8 @@ enum Ask {
     Removed(String, u64),
     /// Said or done in that room: refused, its text comes back there.
     Said(String, String),
+    Registered,
+    Token,
     Shown,
 }
 
@@ -161,6 +163,8 @@ pub struct App {
     pub size: (u16, u16),
     /// The terminal is the one that is looked at.
     pub is_focused: bool,
+    /// Whom one does not want to hear, in small letters.
+    pub ignored: BTreeSet<String>,
     /// The last id seen in each room when one was here last, until the room is entered.
     pub seen: HashMap<String, u64>,
     /// The room to show once it is entered.
@@ -193,6 +197,7 @@ impl App {
             now,
             size,
             is_focused: true,
+            ignored: BTreeSet::new(),
             seen: HashMap::new(),
             first: None,
             server_rooms: Vec::new(),
@@ -253,6 +258,7 @@ impl App {
         Some(Visited {
             room: self.room().map(|room| room.name.clone()),
             rooms: self.rooms.iter().map(place).collect(),
+            ignored: self.ignored.clone(),
         })
     }
 

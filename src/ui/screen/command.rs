@@ -73,9 +73,74 @@ pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
         Takes::Text,
         "take back what you said last here, or what has that number",
     ),
+    (
+        "ignore",
+        "[NICK]",
+        Takes::Who,
+        "hear somebody no more, or list whom you do not hear",
+    ),
+    ("unignore", "NICK", Takes::Who, "hear somebody again"),
+    (
+        "register",
+        "",
+        Takes::Text,
+        "make your nick your own for good",
+    ),
+    (
+        "token",
+        "LABEL",
+        Takes::Text,
+        "make a password for your nick elsewhere",
+    ),
+    ("tokens", "", Takes::Text, "list those, by their labels"),
+    ("revoke", "LABEL", Takes::Text, "take one of those back"),
+    (
+        "mode",
+        "[open|invite]",
+        Takes::Text,
+        "who may enter this room, if you made it",
+    ),
+    ("invite", "NICK", Takes::Who, "ask somebody into this room"),
+    (
+        "uninvite",
+        "NICK",
+        Takes::Who,
+        "send somebody away from this room",
+    ),
+    (
+        "invites",
+        "",
+        Takes::Text,
+        "list who is asked into this room",
+    ),
     ("reconnect", "", Takes::Text, "try to come back now"),
     ("help", "", Takes::Text, "show this"),
     ("quit", "[TEXT]", Takes::Text, "leave"),
+    (
+        "kick",
+        "NICK [TEXT]",
+        Takes::Who,
+        "operators: end somebody's connections",
+    ),
+    (
+        "ban",
+        "WHO [TIME] [TEXT]",
+        Takes::Who,
+        "operators: keep a nick or address out",
+    ),
+    (
+        "unban",
+        "WHO",
+        Takes::Text,
+        "operators: let somebody in again",
+    ),
+    ("bans", "", Takes::Text, "operators: list who is kept out"),
+    (
+        "note",
+        "TEXT",
+        Takes::Text,
+        "operators: say something to everybody",
+    ),
 ];
 
 /// What a typed line means.
@@ -100,6 +165,12 @@ pub enum Command {
     Download(u64, Option<PathBuf>),
     Cancel,
     Remove(Option<u64>),
+    Ignore(Option<String>),
+    Unignore(String),
+    Register,
+    Token(String),
+    /// A command of the protocol about the room that one looks at: its verb, and the rest.
+    Here(String, String),
     Reconnect,
     Help,
     Quit(String),
@@ -161,6 +232,16 @@ impl Command {
                     .parse()
                     .map_or_else(|_| Self::usage("remove"), |id| Self::Remove(Some(id))),
             },
+            "ignore" => Self::Ignore((!text.is_empty()).then(|| text.to_owned())),
+            "unignore" => needed(Self::Unignore),
+            "register" => Self::Register,
+            "token" => needed(Self::Token),
+            "mode" | "invites" => Self::Here(name.to_ascii_uppercase(), text.to_owned()),
+            "invite" | "uninvite" if !text.is_empty() => {
+                Self::Here(name.to_ascii_uppercase(), text.to_owned())
+            }
+            "kick" | "ban" | "unban" | "note" | "revoke" if text.is_empty() => Self::usage(&name),
+            "invite" | "uninvite" => Self::usage(&name),
             "reconnect" => Self::Reconnect,
             "help" | "?" => Self::Help,
             "quit" | "bye" | "exit" => Self::Quit(text.to_owned()),
@@ -168,7 +249,8 @@ impl Command {
             "chat" | "raw" | "stamps" | "stay" => Self::Wrong(
                 "chatc does that for you; chatc --raw is for the protocol itself".into(),
             ),
-            "ping" | "hello" | "history" | "seen" => Self::Other(
+            "ping" | "hello" | "history" | "seen" | "tokens" | "revoke" | "kick" | "ban"
+            | "unban" | "bans" | "note" | "shutdown" => Self::Other(
                 format!("{} {text}", name.to_ascii_uppercase())
                     .trim_end()
                     .to_owned(),
@@ -240,10 +322,7 @@ mod tests {
                 _ => format!("/{name} a b"),
             };
             let read = Command::parse(&line);
-            assert!(
-                !matches!(read, Command::Wrong(_) | Command::Other(_)),
-                "{line}: {read:?}"
-            );
+            assert!(!matches!(read, Command::Wrong(_)), "{line}: {read:?}");
         }
     }
 

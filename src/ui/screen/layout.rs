@@ -181,8 +181,12 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     let Some(entry) = room.get(index) else {
         return Vec::new();
     };
-    let before = index.checked_sub(1).and_then(|before| room.get(before));
     let mut lines = Vec::new();
+    if entry.what == What::Hidden {
+        return lines;
+    }
+    let mut earlier = (0..index).rev().filter_map(|at| room.get(at));
+    let before = earlier.find(|entry| entry.what != What::Hidden);
     let day = date(entry.at, &look.zone);
     let is_new_day = before.is_none_or(|before| date(before.at, &look.zone) != day);
     if is_new_day && (before.is_some() || room.at_start || day != look.today) {
@@ -218,7 +222,8 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
         return false;
     }
     let mut before = (0..index).rev().filter_map(|at| room.get(at));
-    match before.find(|entry| entry.id.is_some() && !entry.is_mine) {
+    let is_seen = |entry: &&Entry| entry.id.is_some() && entry.what != What::Hidden;
+    match before.find(|entry| is_seen(entry) && !entry.is_mine) {
         Some(before) => before.id.is_some_and(|id| id <= after),
         None => room.at_start && after > 0,
     }
@@ -295,6 +300,7 @@ fn said(
                 palette.error(),
             )
         }
+        What::Hidden => return,
         What::Removed { nick } => (
             nick.clone(),
             palette.nick(nick),

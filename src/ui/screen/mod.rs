@@ -45,7 +45,7 @@ use super::files::{self, Saved};
 use super::home::{Home, Settings, any_secret};
 use super::server::Server;
 use super::{Exit, Failure};
-use crate::client::{Address, Chat, Client, Update, Wants};
+use crate::client::{Chat, Update, Wants};
 
 /// The shortest time between two frames: no eye sees more, and a burst costs no more than this.
 const FRAME: Duration = Duration::from_millis(25);
@@ -103,6 +103,7 @@ pub async fn talk(
         number: server.nick.is_none(),
         nick: Some(server.first_nick()),
         password: Some(password.clone()),
+        opens: server.opens.clone(),
         rooms,
     };
     let palette = match settings.colors.as_deref() {
@@ -123,10 +124,11 @@ pub async fn talk(
     for place in &before.rooms {
         app.restore(place);
     }
+    app.ignored = before.ignored.clone();
     app.show_first(shown);
-    let who = Who {
-        address: address.clone(),
+    let who = Server {
         password: Some(password),
+        ..server.clone()
     };
     let mut chat = Chat::new(address.clone(), wants);
     let result = run(&mut chat, &mut app, &who, settings.mouse.unwrap_or(true)).await;
@@ -134,15 +136,6 @@ pub async fn talk(
         home.remember(&address, visited);
     }
     result
-}
-
-/// How one can be reached for transfers, which go by connections of their own.
-#[derive(Clone, Debug)]
-pub struct Who {
-    /// Where the server is.
-    pub address: Address,
-    /// The password that guards the nick, so that a second connection can share it.
-    pub password: Option<String>,
 }
 
 enum Wake {
@@ -153,18 +146,24 @@ enum Wake {
     Tick,
 }
 
-/// Shows the screen until the person leaves. Standard input and output must be a terminal.
+/// Shows the screen until the person leaves. Standard input and output must be a terminal. Transfers go by
+/// connections of their own to `server`, whose password shares the nick with them.
 ///
 /// # Errors
 /// [`Failure::Client`] when it is over for another reason; [`Failure::Input`], [`Failure::Output`] when the
 /// terminal is gone.
-pub async fn run(chat: &mut Chat, app: &mut App, who: &Who, mouse: bool) -> Result<Exit, Failure> {
+pub async fn run(
+    chat: &mut Chat,
+    app: &mut App,
+    server: &Server,
+    mouse: bool,
+) -> Result<Exit, Failure> {
     let tty = Tty::enter(mouse).map_err(Failure::Output)?;
     let (tell, ended) = smol::channel::unbounded();
     let mut runner = Runner {
         tty,
         events: EventStream::new(),
-        who,
+        server,
         transfers: HashMap::new(),
         last_key: 0,
         tell,
@@ -179,7 +178,7 @@ pub async fn run(chat: &mut Chat, app: &mut App, who: &Who, mouse: bool) -> Resu
 struct Runner<'a> {
     tty: Tty,
     events: EventStream,
-    who: &'a Who,
+    server: &'a Server,
     transfers: HashMap<u64, Task<()>>,
     last_key: u64,
     tell: Sender<(u64, Result<String, Failure>)>,
@@ -349,14 +348,14 @@ impl Runner<'_> {
             .into_owned();
         let bar = ProgressBar::hidden();
         let key = self.begin(name, true, &bar, app);
-        let (tell, address) = (self.tell.clone(), self.who.address.clone());
-        let nick = match &self.who.password {
+        let (tell, server) = (self.tell.clone(), self.server.clone());
+        let nick = match &self.server.password {
             Some(password) => format!("{} {password}", app.nick),
             None => app.nick.clone(),
         };
         let task = smol::spawn(async move {
             let upload = async {
-                let mut client = Client::connect_to(address).await?;
+                let mut client = server.connect().await?;
                 client.join(&room).await?;
                 client.nick(&nick).await?;
                 let (stored, name) = match text {
@@ -381,10 +380,10 @@ impl Runner<'_> {
     fn download(&mut self, id: u64, to: Option<PathBuf>, app: &mut App) {
         let bar = ProgressBar::hidden();
         let key = self.begin(id.to_string(), false, &bar, app);
-        let (tell, address) = (self.tell.clone(), self.who.address.clone());
+        let (tell, server) = (self.tell.clone(), self.server.clone());
         let task = smol::spawn(async move {
             let to = to.unwrap_or_default();
-            let saved = files::fetch(&address, id, Path::new(&to), &bar).await;
+            let saved = files::fetch(&server, id, Path::new(&to), &bar).await;
             let word = saved.map(|Saved { path, length }| {
                 format!("{} is here, {}", path.display(), size(length))
             });

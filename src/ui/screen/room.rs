@@ -57,6 +57,8 @@ pub enum What {
     Removed {
         nick: String,
     },
+    /// Nothing is to be seen of it, but its place in the log is known.
+    Hidden,
 }
 
 impl What {
@@ -67,7 +69,7 @@ impl What {
             | Self::Me { nick, .. }
             | Self::File { nick, .. }
             | Self::Removed { nick } => Some(nick),
-            Self::Note(_) | Self::Trouble(_) => None,
+            Self::Note(_) | Self::Trouble(_) | Self::Hidden => None,
         }
     }
 }
@@ -275,7 +277,7 @@ impl Room {
             .entries
             .iter_mut()
             .rev()
-            .find(|entry| entry.id == Some(id))
+            .find(|entry| entry.id == Some(id) && entry.what != What::Hidden)
         {
             let nick = entry.what.nick().unwrap_or_default().to_owned();
             entry.what = What::Removed { nick };

@@ -152,6 +152,22 @@ impl App {
                 }
             }
             Ask::Said(..) => {}
+            Ask::Registered => self.say(format!(
+                "{} is your own now: nobody else gets in with it; /token LABEL is for other machines",
+                reply.rest
+            )),
+            Ask::Token => {
+                let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
+                let title = format!(
+                    "the password for your nick on {label}, shown this once: Enter copies it"
+                );
+                let row = Row {
+                    head: String::new(),
+                    text: token.to_owned(),
+                    then: Then::Copy(token.to_owned()),
+                };
+                self.show(clean(&title).into_owned(), vec![row], "");
+            }
             Ask::Removed(room, id) => {
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {
                     room.remove(id);

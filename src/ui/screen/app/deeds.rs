@@ -121,6 +121,24 @@ impl App {
                 Some(id) => self.ask(link, format!("REMOVE {id}"), Ask::Removed(here, id)),
                 None => self.complain("you have said nothing here; /remove ID takes a number"),
             },
+            Command::Ignore(None) => self.ignored(),
+            Command::Ignore(Some(nick)) => self.ignore(&nick),
+            Command::Unignore(nick) => self.unignore(&nick),
+            Command::Register => match link.password().map(str::to_owned) {
+                Some(password) => {
+                    self.ask(link, format!("REGISTER {password}"), Ask::Registered);
+                }
+                None => self.complain("there is no password to guard it with"),
+            },
+            Command::Token(label) => self.ask(link, format!("TOKEN {label}"), Ask::Token),
+            Command::Here(verb, rest) => {
+                let room = match rest.starts_with('#') || !is_room {
+                    true => String::new(),
+                    false => format!(" {here}"),
+                };
+                let line = format!("{verb}{room} {rest}");
+                self.ask(link, line.trim_end().to_owned(), Ask::Shown);
+            }
             Command::Reconnect => link.retry_now(),
             Command::Help => self.help(),
             Command::Quit(text) => self.leave(&text, link),
@@ -195,6 +213,28 @@ impl App {
             (false, true) => text.to_owned(),
             (false, false) => format!("/msg {to} {text}"),
         });
+    }
+
+    /// From now on nothing is to be seen of what that one does.
+    fn ignore(&mut self, nick: &str) {
+        let nick = nick.trim_start_matches('@').to_lowercase();
+        if nick == self.nick.to_lowercase() || nick.contains([' ', '#']) {
+            return self.complain("/ignore takes the nick of another");
+        }
+        self.say(format!("you do not hear {nick} any more"));
+        self.ignored.insert(nick);
+    }
+
+    fn unignore(&mut self, nick: &str) {
+        match self.ignored.remove(&nick.to_lowercase()) {
+            true => self.say(format!("you hear {nick} again")),
+            false => self.complain(format!("{nick} was not ignored")),
+        }
+    }
+
+    /// Whether one does not want to hear that one.
+    pub(super) fn is_ignored(&self, nick: &str) -> bool {
+        !self.ignored.is_empty() && self.ignored.contains(&nick.to_lowercase())
     }
 
     pub(super) fn query(&mut self, nick: &str) {

@@ -106,6 +106,18 @@ impl App {
         }
     }
 
+    /// Lists whom one does not want to hear.
+    pub(super) fn ignored(&mut self) {
+        let row = |nick: &String| Row {
+            head: String::new(),
+            text: nick.clone(),
+            then: Then::Type(format!("/unignore {nick}")),
+        };
+        let rows = self.ignored.iter().map(row).collect();
+        let title = "whom you do not hear: Enter types how to hear one again";
+        self.show(title.to_owned(), rows, "you hear everybody");
+    }
+
     pub(super) fn links(&mut self) {
         let mut rows = Vec::new();
         for entry in self.room().into_iter().flat_map(Room::entries) {

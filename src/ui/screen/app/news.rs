@@ -125,6 +125,7 @@ impl App {
         };
         let at = match place.starts_with('#') {
             true => self.find(&place),
+            false if self.is_ignored(event.nick()) => return,
             false => Some(self.open(&clean(&place))),
         };
         let Some(at) = at else { return };
@@ -146,11 +147,8 @@ impl App {
             Event::Remove { id, .. } => room.remove(*id),
             _ => {}
         }
-        if let (Event::Remove { .. }, Some(id)) = (event, id) {
-            room.last_id = room.last_id.max(id.get());
-        }
         let Some(entry) = what else { return };
-        let counts = !matches!(entry.what, What::Note(_)) && !entry.is_mine;
+        let counts = entry.what.nick().is_some() && !entry.is_mine;
         let is_for_me = entry.is_mention || !room.is_room();
         let is_news = entry.id.is_none_or(|id| id > room.last_id);
         room.push(entry);
@@ -166,8 +164,11 @@ impl App {
         }
     }
 
-    /// What an event looks like, if it is to be seen.
+    /// What an event looks like; `None` for one that leaves no trace.
     pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<What> {
+        if self.is_ignored(event.nick()) {
+            return Some(What::Hidden);
+        }
         let own = |text: &str| clean(text).into_owned();
         Some(match event {
             Event::Msg { nick, text, .. } => What::Msg {
@@ -190,7 +191,7 @@ impl App {
                 length: *length,
                 name: own(name),
             },
-            Event::Remove { .. } => return None,
+            Event::Remove { .. } => What::Hidden,
             Event::Join { .. } | Event::Part { .. } if !self.options.presence => return None,
             Event::Join { nick, .. } => What::Note(format!("→ {} came in", own(nick))),
             Event::Part { nick, text, .. } if text.is_empty() => {

@@ -1,7 +1,7 @@
 //! Which room is shown, and which part of it.
 
 use super::super::layout::{self, Areas, Look};
-use super::super::room::{PAGE, Room, View};
+use super::super::room::{PAGE, Room, View, What};
 use super::{App, Ask, Standing};
 use crate::client::link::Link;
 
@@ -135,8 +135,12 @@ impl App {
             View::At { seq, .. } => room.index(seq).unwrap_or(0),
         };
         let name = room.name.clone();
+        // More than the screen holds, so that it is there before one comes to it.
+        let wanted = height + 20;
+        let is_seen = |at: &usize| room.get(*at).is_some_and(|e| e.what != What::Hidden);
+        let above = (0..index).rev().filter(is_seen).take(wanted).count();
         if !room.at_start
-            && index < height + 20
+            && above < wanted
             && let Some(first) = room.first_id()
         {
             room.is_loading = true;

@@ -1,0 +1,105 @@
+//! Commands, and what helps to type them.
+
+use super::*;
+
+#[test]
+fn tab_completes_nicks_rooms_and_commands() {
+    let mut play = Play::new(80, 12);
+    play.type_in("b");
+    play.key(KeyCode::Tab);
+    assert_eq!(play.line(), "bob: ");
+    play.ctrl('u');
+    play.type_in("see #");
+    play.key(KeyCode::Tab);
+    assert_eq!(play.line(), "see #lobby ");
+    play.sees("#lobby  #ops");
+    play.key(KeyCode::Tab);
+    assert_eq!(play.line(), "see #ops ");
+    play.ctrl('u');
+    play.type_in("/sea");
+    play.key(KeyCode::Tab);
+    assert_eq!(play.line(), "/search ");
+}
+
+#[test]
+fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
+    let mut play = Play::new(80, 12);
+    play.said(101, "before");
+    play.type_in("/ignore Bob");
+    play.key(KeyCode::Enter);
+    play.sees("you do not hear bob any more");
+    play.said(102, "not seen");
+    play.hear(&["LIVE - 2026-11-24T06:46:00.000Z MSG ann bob psst"]);
+    play.sees_not("not seen");
+    assert_eq!(play.app.rooms.len(), 1, "no conversation is opened");
+    assert_eq!(play.app.rooms[0].last_id, 102);
+    play.hear(&["LIVE 103 2026-11-24T06:46:00.000Z MSG #lobby cat seen"]);
+    play.sees("cat │ seen");
+    let visited = play.app.visited().expect("it was there");
+    assert!(visited.ignored.contains("bob"));
+    play.type_in("/ignore");
+    play.key(KeyCode::Enter);
+    play.sees("whom you do not hear");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.line(), "/unignore bob");
+    play.key(KeyCode::Enter);
+    play.said(104, "heard again");
+    play.sees("heard again");
+}
+
+#[test]
+fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
+    let mut play = Play::new(80, 12);
+    play.hear(&["LIVE 1000 2026-11-24T06:46:00.000Z MSG #lobby bob newest"]);
+    play.app.rooms[0].at_start = false;
+    play.key(KeyCode::PageUp);
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 before 1000"]);
+    let removed = |id| format!("PAST {id} 2026-11-24T06:00:00.000Z REMOVE #lobby bob 7");
+    let mut page: Vec<String> = (800..1000).map(removed).collect();
+    page.push("OK HISTORY 200".into());
+    play.hear(&page.iter().map(String::as_str).collect::<Vec<_>>());
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 before 800"]);
+    play.page(1..=10);
+    play.sees("m10");
+}
+
+#[test]
+fn a_nick_is_made_ones_own_and_rooms_are_kept() {
+    let wants = Wants {
+        nick: Some("ann".into()),
+        password: Some("a long secret".into()),
+        ..Wants::default()
+    };
+    let mut play = Play::new(80, 12);
+    play.link = Link::new(wants, 1);
+    play.link.connected();
+    play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
+    play.sent();
+    play.hear(&["OK HISTORY 0", "OK WHO 0", "OK TOPIC #lobby", "OK ROOMS 0"]);
+    play.sent();
+    play.type_in("/register");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["REGISTER a long secret"]);
+    play.hear(&["OK REGISTER ann"]);
+    play.sees("ann is your own now");
+    play.sees_not("a long secret");
+    play.type_in("/token phone");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TOKEN phone"]);
+    play.hear(&["OK TOKEN phone abcdef"]);
+    play.sees("your nick on phone");
+    play.key(KeyCode::Enter);
+    assert!(matches!(&play.effects()[..], [Effect::Copy(text)] if text == "abcdef"));
+    for (typed, sent) in [
+        ("/mode invite", "MODE #lobby invite"),
+        ("/invite bob", "INVITE #lobby bob"),
+        ("/invites #ops", "INVITES #ops"),
+        ("/kick bob go away", "KICK bob go away"),
+        ("/bans", "BANS"),
+    ] {
+        play.type_in(typed);
+        play.key(KeyCode::Enter);
+        assert_eq!(play.sent(), [sent]);
+        play.hear(&["OK BANS 0"]);
+    }
+}

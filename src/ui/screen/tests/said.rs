@@ -1,0 +1,192 @@
+//! What is said, and what becomes of it: refused, kept, taken back.
+
+use super::*;
+
+#[test]
+fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
+    let mut play = Play::new(80, 10);
+    play.type_in("hello");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby hello"]);
+    play.sees("… │ hello");
+    play.sees("1 on the way");
+    play.said(101, "before you");
+    play.hear(&["OK TELL 102 2026-11-24T06:47:00.000Z"]);
+    play.sees("ann │ hello");
+    play.sees_not("…");
+    let seen = play.seen();
+    assert!(seen.find("before you") < seen.find("ann │ hello"), "{seen}");
+}
+
+#[test]
+fn what_is_refused_is_told_and_can_be_typed_again() {
+    let mut play = Play::new(80, 10);
+    play.type_in("hello");
+    play.key(KeyCode::Enter);
+    play.hear(&["ERR TELL quota the disk is full"]);
+    play.sees("not said: hello (the disk is full)");
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "hello");
+}
+
+#[test]
+fn what_is_refused_comes_back_to_where_it_was_said() {
+    let mut play = Play::new(80, 10);
+    play.type_in("hello");
+    play.key(KeyCode::Enter);
+    play.type_in("/query bob");
+    play.key(KeyCode::Enter);
+    play.hear(&["ERR TELL quota the disk is full"]);
+    play.sees_not("not said");
+    play.press(KeyCode::Char('1'), KeyModifiers::ALT);
+    play.sees("not said: hello (the disk is full)");
+}
+
+#[test]
+fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
+    let mut play = Play::new(80, 10);
+    play.lost();
+    play.type_in("kept");
+    play.key(KeyCode::Enter);
+    play.ctrl('d');
+    play.sees("a line is not said yet; once more leaves all the same");
+    assert!(play.effects().is_empty());
+    play.ctrl('d');
+    assert!(matches!(play.effects()[..], [Effect::End(None)]));
+    let visited = play.app.visited().expect("it was there");
+    assert_eq!(visited.rooms[0].unsaid, ["kept"]);
+
+    let mut play = Play::new(80, 10);
+    play.app.restore(&visited.rooms[0]);
+    play.sees("without an answer when you left: kept");
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "kept");
+}
+
+#[test]
+fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
+    let mut play = Play::new(80, 24);
+    play.lost();
+    let text: String = (1..=1500).map(|n| format!("line {n}\n")).collect();
+    play.paste(&text);
+    play.sees("you pasted 1500 lines");
+    play.key(KeyCode::Enter);
+    let waiting = play.app.waiting();
+    play.sees(&format!("you pasted {} lines", 1500 - waiting));
+    play.sees(&format!("  line {}\n", waiting + 1));
+    play.key(KeyCode::Esc);
+    // One line more is not lost either.
+    play.type_in("one more");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.line(), "one more");
+}
+
+#[test]
+fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once() {
+    let mut play = Play::new(90, 12);
+    play.type_in("one");
+    play.key(KeyCode::Enter);
+    play.lost();
+    play.type_in("two");
+    play.key(KeyCode::Enter);
+    play.sees("○ away, 2 lines wait; next try in 1 s");
+    play.sees("connection was lost");
+    play.link.connected();
+    play.sent();
+    play.hear(&[
+        "OK STAMPS on",
+        "PAST 101 2026-11-24T06:47:00.000Z MSG #lobby ann one",
+        "PAST 102 2026-11-24T06:47:01.000Z MSG #lobby bob missed",
+        "OK JOIN #lobby 102",
+        "OK NICK ann #lobby 102",
+    ]);
+    assert_eq!(
+        play.sent()
+            .iter()
+            .filter(|line| line.starts_with("TELL"))
+            .collect::<Vec<_>>(),
+        ["TELL #lobby two"]
+    );
+    play.sees("ann │ one");
+    play.sees("bob │ missed");
+    play.sees("1 on the way");
+}
+
+#[test]
+fn many_pasted_lines_are_asked_about() {
+    let mut play = Play::new(80, 12);
+    play.paste("one\ntwo\n\nthree\n");
+    play.sees("Enter says 3 messages");
+    play.sees("Esc drops it");
+    assert_eq!(play.sent(), [""; 0]);
+    play.key(KeyCode::Esc);
+    assert_eq!(play.sent().len(), 0);
+    assert_eq!(play.line(), "");
+    play.paste("one\ntwo");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby one", "TELL #lobby two"]);
+    play.paste("a\r\n b");
+    play.key(KeyCode::Char('j'));
+    assert_eq!(play.line(), "a b");
+    play.paste("x\ny");
+    play.key(KeyCode::Char('f'));
+    assert!(matches!(&play.effects()[..], [Effect::Paste { text, .. }] if text == "x\ny\n"));
+    play.paste("one line\n");
+    assert_eq!(play.line(), "a bone line");
+}
+
+#[test]
+fn what_is_taken_back_is_gone() {
+    let mut play = Play::new(80, 12);
+    play.said(101, "a secret");
+    play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
+    play.sees("(taken back)");
+    play.sees_not("a secret");
+    play.type_in("mine");
+    play.key(KeyCode::Enter);
+    play.hear(&["OK TELL 103 2026-11-24T06:47:00.000Z"]);
+    play.sent();
+    play.type_in("/remove");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["REMOVE 103"]);
+    play.hear(&["OK REMOVE 103"]);
+    play.sees_not("mine");
+}
+
+#[test]
+fn private_talk_stands_with_the_other() {
+    let mut play = Play::new(80, 12);
+    play.type_in("/msg bob psst");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL bob psst"]);
+    play.hear(&["OK TELL - 2026-11-24T06:47:00.000Z"]);
+    play.sees("ann │ psst");
+    play.hear(&["LIVE - 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
+    play.sees("bob │ what?");
+    play.type_in("nothing");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL bob nothing"]);
+    play.hear(&["ERR TELL no-such-nick nobody is called bob here"]);
+    play.sees("not said: nothing (nobody is called bob");
+}
+
+#[test]
+fn leaving_waits_for_what_was_said_and_once_more_does_not() {
+    let mut play = Play::new(80, 12);
+    play.ctrl('c');
+    play.sees("Ctrl-C once more leaves");
+    play.ctrl('c');
+    assert_eq!(play.sent(), ["BYE"]);
+    assert!(play.effects().is_empty());
+    play.ctrl('c');
+    assert!(matches!(play.effects()[..], [Effect::End(None)]));
+
+    let mut play = Play::new(80, 12);
+    play.type_in("text");
+    play.ctrl('d');
+    assert_eq!(play.sent(), [""; 0]);
+    play.ctrl('c');
+    assert_eq!(play.line(), "");
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "text", "what was dropped can be had again");
+}

@@ -1,0 +1,252 @@
+//! What is to be seen, and which part of it.
+
+use super::*;
+
+#[test]
+fn it_looks_like_this() {
+    let mut play = Play::new(100, 14);
+    play.said(101, "good morning, all");
+    play.said(102, "ann: has the build of https://ci.example.org/builds/4711/log?from=night gone well? It had not at six");
+    play.hear(&["LIVE 103 2026-11-24T06:46:30.000Z ME #lobby bob makes tea"]);
+    play.hear(&["LIVE - 2026-11-24T06:46:31.000Z JOIN #lobby 李雷"]);
+    play.hear(&["LIVE 104 2026-11-24T06:46:32.000Z FILE #lobby 李雷 104 1536 a b.txt"]);
+    play.hear(&["LIVE - 2026-11-24T06:46:33.000Z MSG ann eve psst"]);
+    play.type_in("it has");
+    let expected = "\
+ #lobby  tea                                                                                 3 here
+▌ #lobby       │                                                                  │ ann
+               │                                                                  │ bob
+  eve       1! │ 06:46           bob │ good morning, all                           │ 李雷
+               │                     ┃ ann: has the build of                       │
+               │                     ┃ https://ci.example.org/builds/4711/log?from │
+               │                     ┃ =night gone well? It had not at six         │
+               │                   * │ bob makes tea                               │
+               │                   → │ 李雷 came in                                │
+               │                李雷 │ ▤ a b.txt  1.54 kB  /download 104           │
+               │                     │                                             │
+";
+    let seen = play.seen();
+    // The place of the first line is all that may differ: what there is stands at the bottom.
+    for line in expected
+        .lines()
+        .filter(|line| line.contains("│ ") && line.len() > 100)
+    {
+        let said = line.split('│').nth(1).unwrap_or(line).trim();
+        assert!(seen.contains(said), "{said:?}\n{seen}");
+    }
+    assert!(seen.ends_with("ann › it has\n"), "{seen}");
+    assert!(
+        matches!(play.effects()[..], [Effect::Bell]),
+        "for eve; the lobby is looked at"
+    );
+}
+
+#[test]
+fn the_first_line_that_is_seen_tells_when_and_who() {
+    let mut play = Play::new(80, 12);
+    for id in 101..=130 {
+        play.said(id, &format!("m{id}"));
+    }
+    let seen = play.seen();
+    let first = seen.lines().nth(1).expect("a line");
+    assert!(
+        first.contains("06:46") && first.contains("bob │ m"),
+        "{seen}"
+    );
+    assert_eq!(seen.matches("06:46").count(), 1, "{seen}");
+    assert_eq!(seen.matches("bob │").count(), 1, "{seen}");
+}
+
+#[test]
+fn joined_emoji_take_no_more_columns_than_are_counted() {
+    let mut play = Play::new(80, 12);
+    play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d}");
+    play.sees("👨👩👧 و\u{200d}");
+}
+
+#[test]
+fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
+    let mut play = Play::new(80, 24);
+    for id in 101..=300 {
+        play.said(id, &format!("m{id}"));
+    }
+    play.sees("m300");
+    // The history was empty, so there is nothing older.
+    for _ in 0..100 {
+        play.key(KeyCode::PageUp);
+    }
+    assert_eq!(play.sent(), [""; 0]);
+    play.sees("m101");
+    play.said(301, "m301");
+    play.sees("m101");
+    play.sees("1 new below");
+    play.key(KeyCode::Esc);
+    play.sees("m301");
+    play.sees_not("new below");
+}
+
+#[test]
+fn ten_thousand_messages_are_scrolled_through_page_by_page() {
+    let mut play = Play::new(80, 24);
+    // As if it had been entered with a log.
+    play.hear(&["OK JOIN #ops 0"].map(|_| "HELLO 1 box hi"));
+    play.type_in("/join #ops");
+    play.key(KeyCode::Enter);
+    play.sent();
+    play.hear(&["OK JOIN #ops 10000"]);
+    let past = |id: u64| format!("PAST {id} 2026-11-24T06:00:00.000Z MSG #ops bob m{id}");
+    let mut first = 10_001;
+    let mut asked = 0;
+    for _ in 0..3000 {
+        for line in play.sent() {
+            if let Some(before) = line.strip_prefix("HISTORY #ops 200 before ") {
+                let before: u64 = before.parse().unwrap();
+                assert!(before <= first, "asked twice");
+                first = before.saturating_sub(200).max(1);
+                asked += 1;
+                let mut lines: Vec<String> = (first..before).map(past).collect();
+                lines.push(format!("OK HISTORY {}", lines.len()));
+                play.hear(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+            } else if line.starts_with("WHO") {
+                play.hear(&["OK WHO 0"]);
+            } else if line.starts_with("TOPIC") {
+                play.hear(&["OK TOPIC #ops"]);
+            }
+        }
+        play.key(KeyCode::PageUp);
+    }
+    assert_eq!((first, asked), (1, 51));
+    play.sees(" m1\n");
+    assert!(play.app.room().unwrap().len() <= super::super::room::ENTRIES_MAX);
+    // And down again, by what was let go on the way.
+    play.key(KeyCode::Esc);
+    assert_eq!(play.sent(), ["HISTORY #ops 200"]);
+    let mut lines: Vec<String> = (9801..=10_000).map(past).collect();
+    lines.push("OK HISTORY 200".into());
+    play.hear(&lines.iter().map(String::as_str).collect::<Vec<_>>());
+    play.sees("m10000");
+}
+
+#[test]
+fn a_burst_is_taken_in_and_the_newest_are_seen() {
+    let mut play = Play::new(80, 24);
+    for id in 101..=50_100 {
+        play.said(id, "x");
+    }
+    play.said(50_101, "the last");
+    play.type_in("still here");
+    play.sees("the last");
+    play.sees("› still here");
+    assert_eq!(
+        play.app.room().unwrap().len(),
+        super::super::room::ENTRIES_MAX
+    );
+}
+
+#[test]
+fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
+    let mut play = Play::new(80, 12);
+    play.type_in("half");
+    play.app
+        .command(super::super::Command::Join("#ops".into()), &mut play.link);
+    play.hear(&["OK JOIN #ops 0"]);
+    assert_eq!(play.line(), "");
+    play.said(101, "x");
+    play.said(102, "hey Ann!");
+    play.sees("1!");
+    assert!(matches!(play.effects()[..], [Effect::Bell]));
+    play.press(KeyCode::Char('1'), KeyModifiers::ALT);
+    assert_eq!(play.line(), "half");
+    play.sees("─ new ─");
+    play.sees_not("1!");
+    play.press(KeyCode::Char('a'), KeyModifiers::ALT);
+    play.sees("nothing is unread");
+}
+
+#[test]
+fn a_search_goes_to_what_it_found() {
+    let mut play = Play::new(80, 12);
+    play.type_in("/search disk");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["SEARCH #lobby disk"]);
+    play.hear(&[
+        "PAST 7 2026-11-20T06:00:00.000Z MSG #lobby bob the disk",
+        "OK SEARCH 1",
+    ]);
+    play.sees("\"disk\" in #lobby: 1 message");
+    play.sees("2026-11-20 06:00  <bob> the disk");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 before 8"]);
+    play.page(1..=7);
+    play.sees("m7");
+    play.sees("Esc goes back");
+    // What follows it is fetched at once.
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 after 7"]);
+}
+
+#[test]
+fn no_size_is_too_small_and_no_text_too_strange() {
+    let mut play = Play::new(80, 24);
+    play.said(101, &"wide 日本語 👩‍👩‍👧 e\u{301} ".repeat(40));
+    play.said(102, "\u{1b}]0;owned\u{7}\u{202e}evil\ttab");
+    play.type_in(&"日本 ".repeat(60));
+    for columns in [0, 1, 2, 3, 7, 20, 39, 40, 63, 64, 95, 96, 200] {
+        for rows in [0, 1, 2, 3, 4, 5, 10, 50] {
+            play.resize(columns, rows);
+            if columns > 0 && rows > 0 {
+                play.seen();
+            }
+            play.key(KeyCode::PageUp);
+            play.key(KeyCode::Tab);
+            play.key(KeyCode::PageDown);
+        }
+    }
+    play.resize(80, 24);
+    play.sees("evil");
+    play.sees_not("owned");
+}
+
+#[test]
+fn what_came_since_one_was_here_last_stands_below_a_line() {
+    let options = Options {
+        palette: Palette::None,
+        bell: false,
+        presence: false,
+        zone: TimeZone::UTC,
+    };
+    let now: Timestamp = NOW.parse().unwrap();
+    let app = App::new("box:5002".into(), options, (80, 20), now);
+    let wants = Wants {
+        nick: Some("ann".into()),
+        rooms: vec![("#lobby".into(), None)],
+        ..Wants::default()
+    };
+    let mut play = Play {
+        app,
+        link: Link::new(wants, 1),
+    };
+    play.app.restore(&Place {
+        name: "#lobby".into(),
+        seen: 5,
+        draft: "half a line".into(),
+        unsaid: vec!["not answered".into()],
+    });
+    play.link.connected();
+    play.hear(&["OK STAMPS on", "OK JOIN #lobby 7", "OK NICK ann #lobby 7"]);
+    play.page(1..=7);
+    let seen = play.seen();
+    let at = |text: &str| {
+        seen.find(text)
+            .unwrap_or_else(|| panic!("{text:?}\n{seen}"))
+    };
+    assert!(
+        at("m5\n") < at(" new ") && at(" new ") < at("m6\n"),
+        "{seen}"
+    );
+    assert!(seen.contains("› half a line"), "{seen}");
+    let visited = play.app.visited().expect("it was there");
+    assert_eq!(
+        (visited.rooms[0].seen, &visited.rooms[0].draft[..]),
+        (7, "half a line")
+    );
+}
