@@ -1,0 +1,129 @@
+//! What is done to a data folder instead of serving.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use argh::{ArgsInfo, FromArgs};
+use plainchat::config::file;
+use plainchat::offline;
+use plainchat::protocol::RoomName;
+
+use crate::flags::flags_of_a_file;
+use crate::values::room;
+
+/// One of them.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand)]
+pub enum Command {
+    Config(PrintConfig),
+    Check(Check),
+    Export(Export),
+    Import(Import),
+    Backup(Backup),
+}
+
+/// Print a file for --config: every flag as a comment under what it does.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "config")]
+pub struct PrintConfig {}
+
+/// Look at everything in a data folder: the log, and every file's digest. Ends with 1 if something is wrong.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "check")]
+pub struct Check {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// mend what can be: files whose bytes are lost or damaged are given up, left-overs go, the search
+    /// index is made anew; not while a server uses the folder
+    #[argh(switch)]
+    repair: bool,
+}
+
+/// Write what was said as PAST lines to standard output; also beside a running server.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "export")]
+pub struct Export {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// one room (default: all)
+    #[argh(positional, from_str_fn(room))]
+    room: Option<RoomName>,
+}
+
+/// Take in PAST lines from standard input, all of them or none; not while a server uses the folder.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "import")]
+pub struct Import {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+}
+
+/// Copy a data folder, as it is at one moment, to a new folder; also beside a running server.
+#[derive(FromArgs, ArgsInfo)]
+#[argh(subcommand, name = "backup")]
+pub struct Backup {
+    /// the folder (default: chatd-data)
+    #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
+    data: PathBuf,
+
+    /// the new folder
+    #[argh(positional)]
+    to: PathBuf,
+}
+
+impl Command {
+    /// Does it.
+    ///
+    /// # Errors
+    /// When the folder cannot be used.
+    pub fn run(self) -> Result<ExitCode, offline::Error> {
+        let mut out = std::io::stdout().lock();
+        match self {
+            Self::Config(PrintConfig {}) => {
+                // Nobody need be reading.
+                let _ = out.write_all(file::example(&flags_of_a_file()).as_bytes());
+            }
+            Self::Check(Check { data, repair }) => {
+                let faults = offline::check(&data, repair)?;
+                for fault in &faults {
+                    let _ = writeln!(out, "{fault}");
+                }
+                let mended = if repair {
+                    ", mended as far as it can be"
+                } else {
+                    ""
+                };
+                let _ = match faults.len() {
+                    0 => writeln!(out, "{}: all is well", data.display()),
+                    n => writeln!(out, "{}: {n} faults{mended}", data.display()),
+                };
+                return Ok(if faults.is_empty() {
+                    ExitCode::SUCCESS
+                } else {
+                    ExitCode::FAILURE
+                });
+            }
+            Self::Export(Export { data, room }) => {
+                let mut out = std::io::BufWriter::new(out);
+                match offline::export(&data, room.as_ref(), &mut out) {
+                    // Whoever reads has seen enough.
+                    Err(offline::Error::Stream(e))
+                        if e.kind() == std::io::ErrorKind::BrokenPipe => {}
+                    done => done?,
+                }
+            }
+            Self::Import(Import { data }) => {
+                let count = offline::import(&data, std::io::stdin().lock())?;
+                let _ = writeln!(out, "{count} events taken in");
+            }
+            Self::Backup(Backup { data, to }) => offline::backup(&data, &to)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,147 @@
+//! `chatd`: reads its flags, runs the server, and ends with an exit code.
+
+mod command;
+mod flags;
+mod values;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use argh::FromArgs;
+use plainchat::config::{self, Speaks, file};
+use plainchat::server::{self, Plain, listen, service};
+
+use flags::{Flags, flags_of_a_file};
+use values::LogFormat;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let flags = match read_flags(&words) {
+        Ok(flags) => flags,
+        Err(code) => return code,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_max_level(flags.log_level)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal());
+    match flags.log_format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+    if let Some(command) = flags.command {
+        return command.run().unwrap_or_else(|e| {
+            eprintln!("chatd: {e}");
+            ExitCode::FAILURE
+        });
+    }
+    let wrong = if flags.cert.is_some() != flags.key.is_some() {
+        Some("--cert and --key go together")
+    } else if !flags.plain.0 && !flags.tls.0 {
+        Some("with --plain off and --tls off nothing is left to speak")
+    } else {
+        None
+    };
+    if let Some(wrong) = wrong {
+        eprintln!("chatd: {wrong} (chatd --help lists the flags)");
+        return ExitCode::from(2);
+    }
+    let sockets = match service::sockets() {
+        Ok(sockets) => sockets,
+        Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
+    };
+    let config = match flags.into_config(!sockets.is_empty()) {
+        Ok(config) => config,
+        Err(why) => return fail(&why),
+    };
+    match server::run(config, sockets, tell_listening) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => fail(&e.to_string()),
+    }
+}
+
+fn fail(why: &str) -> ExitCode {
+    eprintln!("chatd: {why}");
+    ExitCode::FAILURE
+}
+
+/// The flags of the command line, and under them those of the file that it names.
+fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
+    let flags = Flags::from_args(&["chatd"], words).map_err(|exit| answer(&exit))?;
+    let Some(path) = &flags.config else {
+        return Ok(flags);
+    };
+    let name = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|e| fail(&format!("{name}: {}", Plain(&e))))?;
+    let wrong = |what: &str| {
+        eprintln!("chatd: {name}: {what} (chatd config lists what may stand there)");
+        ExitCode::from(2)
+    };
+    let table = flags_of_a_file();
+    let all = file::words(&text, &table, &[]).map_err(|e| wrong(&e.to_string()))?;
+    let all: Vec<_> = all.iter().map(String::as_str).collect();
+    // By itself first, so that what is wrong in it is told as being there, whatever the command line says.
+    Flags::from_args(&["chatd"], &all)
+        .map_err(|exit| wrong(exit.output.lines().next().unwrap_or_default()))?;
+    let below = file::words(&text, &table, words).map_err(|e| wrong(&e.to_string()))?;
+    let both = below
+        .iter()
+        .map(String::as_str)
+        .chain(words.iter().copied());
+    Flags::from_args(&["chatd"], &both.collect::<Vec<_>>()).map_err(|exit| answer(&exit))
+}
+
+/// `--help`, or what is wrong with the flags.
+fn answer(exit: &argh::EarlyExit) -> ExitCode {
+    match exit.status {
+        Ok(()) => {
+            print!("{}", exit.output);
+            ExitCode::SUCCESS
+        }
+        Err(()) => {
+            let line = exit.output.lines().next().unwrap_or("bad flags");
+            eprintln!("chatd: {line} (chatd --help lists the flags)");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A line for each address, which a script can wait for; then, for a person, how others come in.
+fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>) {
+    let mut text = String::new();
+    for place in places {
+        text += &format!("chatd: listening on {}\n", place.addr);
+    }
+    if let Some(fingerprint) = fingerprint {
+        text += &format!("chatd: the certificate's SHA-256 is {fingerprint}\n");
+    }
+    text += "To come in from any machine that reaches this one, type or open:\n";
+    for place in places {
+        for ip in listen::reachable(place.addr) {
+            let there = SocketAddr::new(ip, place.addr.port());
+            let ways = ways_in(there, place.speaks);
+            if !ways.is_empty() {
+                text += &format!("  {}\n", ways.join("   "));
+            }
+        }
+    }
+    // Nobody need be reading.
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// What a person types or opens to come in `there`.
+fn ways_in(there: SocketAddr, speaks: Speaks) -> Vec<String> {
+    let (nc, http) = match speaks.plain {
+        true => ("nc", "http"),
+        false => ("ncat --ssl", "https"),
+    };
+    let lines = format!("{nc} {} {}", there.ip(), there.port());
+    let page = format!("{http}://{there}/");
+    let ways = [(speaks.lines, lines), (speaks.web, page)];
+    let ways = ways.into_iter().filter(|(is_spoken, _)| *is_spoken);
+    ways.map(|(_, way)| way).collect()
+}

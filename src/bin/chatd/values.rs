@@ -1,0 +1,198 @@
+//! How the values of flags are read.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::str::FromStr;
+use std::time::Duration;
+
+use plainchat::config::Speaks;
+use plainchat::protocol::whom::Network;
+use plainchat::protocol::{Nick, PORT, RoomName};
+use plainchat::roster::Secret;
+
+/// All addresses; of IPv6 only if the machine has it.
+pub fn everywhere(port: u16) -> Vec<SocketAddr> {
+    let has_v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
+    let any = ["0.0.0.0", "::"].iter().take(if has_v6 { 2 } else { 1 });
+    any.filter_map(|ip| Some(SocketAddr::new(ip.parse().ok()?, port)))
+        .collect()
+}
+
+/// The addresses of one `--listen`.
+pub struct Listen {
+    pub addresses: Vec<SocketAddr>,
+    pub speaks: Speaks,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let all = Speaks::ALL;
+        let (speaks, place) = match text.split_once("://") {
+            None => (all, text),
+            Some(("tls", place)) => (
+                Speaks {
+                    plain: false,
+                    ..all
+                },
+                place,
+            ),
+            Some(("http", place)) => {
+                let http = Speaks {
+                    tls: false,
+                    lines: false,
+                    ..all
+                };
+                (http, place)
+            }
+            Some((kind, _)) => {
+                return Err(format!("{kind}:// is not known; tls:// and http:// are"));
+            }
+        };
+        Ok(Self {
+            addresses: addresses(place)?,
+            speaks,
+        })
+    }
+}
+
+fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
+    if let Ok(port) = text.trim_start_matches(':').parse() {
+        return Ok(everywhere(port));
+    }
+    if let Ok(ip) = text.trim_matches(['[', ']']).parse() {
+        return Ok(vec![SocketAddr::new(ip, PORT)]);
+    }
+    let found = text
+        .to_socket_addrs()
+        .or_else(|_| (text, PORT).to_socket_addrs());
+    let found = found.map_err(|_| format!("{text} is no address"))?;
+    Ok(found.collect())
+}
+
+/// Whether something is done.
+pub struct OnOff(pub bool);
+
+impl FromStr for OnOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "on" => Ok(Self(true)),
+            "off" => Ok(Self(false)),
+            _ => Err(format!("{text} is neither on nor off")),
+        }
+    }
+}
+
+/// How the log is written.
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("a log is text or json"),
+        }
+    }
+}
+
+/// A number of bytes.
+pub struct Size(pub u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = match text.get(digits.len()..).unwrap_or_default().trim() {
+            "" | "B" => Some(1),
+            "K" | "KiB" => Some(1 << 10),
+            "M" | "MiB" => Some(1 << 20),
+            "G" | "GiB" => Some(1 << 30),
+            _ => None,
+        };
+        let bytes = digits
+            .parse::<u64>()
+            .ok()
+            .zip(unit)
+            .and_then(|(n, unit)| n.checked_mul(unit));
+        bytes
+            .map(Self)
+            .ok_or_else(|| format!("{text} is no size, as 100MiB is"))
+    }
+}
+
+/// A length of time.
+pub struct Time(pub Duration);
+
+impl FromStr for Time {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let ms = match text.get(digits.len()..).unwrap_or_default().trim() {
+            "ms" => Some(1),
+            "s" => Some(1000),
+            "m" | "min" => Some(60_000),
+            "h" => Some(3_600_000),
+            _ => None,
+        };
+        let ms = digits
+            .parse::<u32>()
+            .ok()
+            .zip(ms)
+            .map(|(n, unit)| u64::from(n) * unit);
+        ms.map(|ms| Self(Duration::from_millis(ms)))
+            .ok_or_else(|| format!("{text} is no time, as 250ms or 10m is"))
+    }
+}
+
+pub fn room(text: &str) -> Result<RoomName, String> {
+    RoomName::parse_loose(text).map_err(|e| e.to_string())
+}
+
+pub fn nick(text: &str) -> Result<Nick, String> {
+    Nick::parse(text).map_err(|e| e.to_string())
+}
+
+/// The first line of a file.
+pub fn read_password(path: &Path) -> Result<Secret, String> {
+    let text = std::fs::read_to_string(path);
+    let text = text.map_err(|e| format!("cannot read the password in {}: {e}", path.display()))?;
+    match text.lines().next().unwrap_or_default() {
+        "" => Err(format!("there is no password in {}", path.display())),
+        line => Ok(Secret::new(line)),
+    }
+}
+
+pub fn network(text: &str) -> Result<Network, String> {
+    Network::parse(text).ok_or_else(|| format!("{text} is no network, as 10.0.0.0/8 is"))
+}
+
+pub fn server_name(text: &str) -> Result<String, String> {
+    let is_word = !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_alphanumeric() || "-_.".contains(c));
+    is_word
+        .then(|| text.to_owned())
+        .ok_or_else(|| "a name is one word of letters, digits, -, _ and .".into())
+}
+
+pub fn machine_name() -> String {
+    let name = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
+    server_name(&name).unwrap_or_else(|_| "chatd".into())
+}
