@@ -103,6 +103,23 @@ impl Tail {
         self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES
     }
 
+    /// How much memory it takes, with what is free for the next lines.
+    pub fn memory(&self) -> usize {
+        self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES
+    }
+
+    /// Lets go of the older half, and of the memory that it took.
+    pub fn shed(&mut self) {
+        let most = self.size() / 2;
+        while self.size() > most && self.entries.len() > 1 {
+            self.drop_first();
+        }
+        self.bytes.drain(..self.start);
+        self.start = 0;
+        self.bytes.shrink_to_fit();
+        self.entries.shrink_to_fit();
+    }
+
     /// An entry and its line, without the end.
     pub fn get(&self, seq: Seq) -> Option<(Entry, &str)> {
         let entry = *self.entries.get(self.index(seq)?)?;
@@ -298,6 +315,18 @@ mod tests {
             .collect();
         assert_eq!(all, expected);
         assert_eq!(tail.copy(3, 5, eve, &mut Vec::new(), 9), 3, "fallen out");
+        tail.shed();
+        assert!(
+            tail.size() <= 500 && tail.memory() <= 700,
+            "{}",
+            tail.memory()
+        );
+        let newest = format!("line {}\n", 9_999);
+        assert!(
+            read(&tail, tail.first(), eve, 10_000)
+                .concat()
+                .ends_with(&newest)
+        );
         tail.drop_before(tail.end());
         assert_eq!((tail.size(), tail.bytes.capacity()), (0, 0));
         assert_eq!(push(&mut tail, bob, "next"), 10_000);

@@ -158,6 +158,37 @@ alice< OK BAN 127.0.0.2",
     assert!(line(&mut BufReader::new(owner)).starts_with("OK NICK alice"));
 }
 
+/// A nick that nobody has registered is guarded by whoever holds it: its password is no easier to guess.
+#[test]
+fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let chatd = chatd(folder.path());
+    let mut owner = BufReader::new(from([127, 0, 0, 6], chatd.address));
+    owner
+        .get_mut()
+        .write_all(b"NICK bob my secret\n")
+        .expect("it reads");
+    assert!(line(&mut owner).starts_with("OK NICK bob"));
+    let mut guesser = from([127, 0, 0, 5], chatd.address);
+    guesser
+        .write_all("NICK bob a guess\n".repeat(11).as_bytes())
+        .expect("it reads");
+    let mut guesser = BufReader::new(guesser);
+    for _ in 0..10 {
+        assert!(line(&mut guesser).starts_with("ERR NICK bad-password "));
+    }
+    assert!(line(&mut guesser).starts_with("ERR NICK busy "));
+    // Who knows it is not slowed, however often he comes.
+    for _ in 0..20 {
+        let mut phone = BufReader::new(from([127, 0, 0, 6], chatd.address));
+        phone
+            .get_mut()
+            .write_all(b"NICK bob my secret\nPART\n")
+            .expect("it reads");
+        assert!(line(&mut phone).starts_with("OK NICK bob"));
+    }
+}
+
 /// A kick that waited for an upload's end would wait for as long as its sender likes.
 #[test]
 fn a_kick_cuts_an_upload() {

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use plainchat::config::Limits;
+
 /// Runs `program args` and compares exit code, standard output and standard error with the golden file.
 fn check(program: &str, args: &[&str], golden: &str) {
     let output = Command::new(program)
@@ -73,6 +75,43 @@ fn chatd_help_is_complete() {
     check(CHATD, &["export", "--help"], "chatd-export-help.txt");
     check(CHATD, &["import", "--help"], "chatd-import-help.txt");
     check(CHATD, &["backup", "--help"], "chatd-backup-help.txt");
+}
+
+/// Each limit is described once, by its row in the table, and its flag takes the value that stands there.
+#[test]
+fn every_limit_is_in_the_help_and_its_default_is_a_value_of_its_flag() {
+    let output = Command::new(CHATD).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let help = words(&help);
+    let mut settings = String::new();
+    for row in Limits::default().rows() {
+        let (what, value, reason) = (row.what, &row.value, row.reason);
+        let shown = match row.flag {
+            Some(flag) => {
+                let key = flag.trim_start_matches("--");
+                // What is not bounded has no value that would say so.
+                match value.as_str() {
+                    "none" | "for ever" => {}
+                    value => settings += &format!("{key} = '{value}'\n"),
+                }
+                assert!(help.contains(&format!(" {flag} <")), "{flag} in {help}");
+                format!("{what} (default: {value}; {reason})")
+            }
+            None => format!("{value} {what}: {reason}"),
+        };
+        assert!(help.contains(&words(&shown)), "{shown} in {help}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("chatd.toml");
+    std::fs::write(&path, settings).unwrap();
+    // It reads its flags, prints what may stand in such a file, and ends.
+    let mut config = Command::new(CHATD);
+    let config = config.arg("--config").arg(&path).arg("config");
+    let output = config.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(!printed.contains("a limit"), "a flag has no row: {printed}");
 }
 
 #[test]

@@ -7,7 +7,9 @@
 pub mod arena;
 pub mod bans;
 pub mod closed;
+mod held;
 pub mod nick;
+mod quota;
 pub mod room;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -24,7 +26,9 @@ use crate::tail::{Seq, Tail};
 
 use arena::{Arena, Id};
 use bans::Order;
+use held::Held;
 use nick::Holder;
+use quota::FileBytes;
 use room::Room;
 
 /// A connection, as the chat knows it.
@@ -92,12 +96,17 @@ pub enum What {
 }
 
 /// What is taken back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// A message or action.
     Message,
-    /// A file, live or whole.
-    File(Option<Whole>),
+    /// A file, live or whole, and the nick that sent it.
+    File {
+        /// As it is spelt in its event.
+        owner: Box<str>,
+        /// What is known of it.
+        whole: Option<Whole>,
+    },
 }
 
 /// A file that is announced.
@@ -180,10 +189,12 @@ pub struct Chat {
     pub farewell: Option<String>,
     /// What concerns everybody.
     notes: Tail,
+    /// How much memory what was said takes.
+    held: Held,
     /// How many files can be fetched.
     files: usize,
-    /// How many bytes they have together.
-    file_bytes: u64,
+    /// How many bytes they have, and those that are coming in.
+    file_bytes: FileBytes,
     /// Digests that one file less has now.
     released: Vec<Digest>,
     /// Places with news that their readers do not know of yet.
@@ -224,8 +235,9 @@ impl Chat {
             acts: Vec::new(),
             farewell: None,
             notes: Tail::new(config.limits.told_bytes_max),
+            held: Held::default(),
             files: 0,
-            file_bytes: 0,
+            file_bytes: FileBytes::default(),
             released: Vec::new(),
             news: Vec::new(),
             fresh_bytes: 0,
@@ -279,6 +291,7 @@ impl Chat {
             }
         }
         self.orders.remove(&peer);
+        self.file_came(peer);
     }
 
     /// How many connections there are.
@@ -314,12 +327,13 @@ impl Chat {
             }
         }
         self.known = known;
+        self.recount_nobodys();
     }
 
     /// Learns how many files there are, after some have gone by age.
     pub fn count_files(&mut self, files: FileTotals) {
         self.files = files.count;
-        self.file_bytes = files.bytes;
+        self.restore_file_bytes(files.by_nick);
     }
 
     /// Appends a draft that the log has kept, changes what it changes, and tells its author; one that could
@@ -328,6 +342,11 @@ impl Chat {
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
         let (author, place) = (draft.author, draft.place);
+        if let What::File(_) | What::Stored(..) = &draft.what
+            && !matches!(&draft.what, What::File(file) if file.whole.is_none())
+        {
+            self.file_came(author);
+        }
         if outcome.is_err() {
             // The bytes of a file come before its event; now nobody can ask for them.
             match &draft.what {
@@ -359,7 +378,8 @@ impl Chat {
             what,
             body,
         } = draft;
-        let text = body.split_once(' ').map_or("", |(_, text)| text);
+        let (author_nick, text) = body.split_once(' ').unwrap_or((&body, ""));
+        let mut came = None;
         if let (Place::Room(room), Some(id)) = (place, id) {
             let room = self.rooms.get_mut(room)?;
             if room.last_id.is_none()
@@ -370,21 +390,24 @@ impl Chat {
             room.last_id = Some(id);
             match &what {
                 What::Msg | What::Me => {}
-                What::Stored(_, whole) => self.file_bytes += whole.length,
+                What::Stored(_, whole) => came = Some((author_nick, whole.length, false)),
                 What::Topic => room.topic = text.into(),
                 What::File(file) => {
                     self.files += 1;
-                    self.file_bytes += file.whole.map_or(0, |whole| whole.length);
+                    came = file.whole.map(|whole| (author_nick, whole.length, false));
                 }
                 What::Remove(_, Removed::Message) => {}
-                What::Remove(_, Removed::File(whole)) => {
+                What::Remove(_, Removed::File { owner, whole }) => {
                     self.files = self.files.saturating_sub(1);
                     if let Some(whole) = whole {
-                        self.file_bytes = self.file_bytes.saturating_sub(whole.length);
+                        came = Some((owner, whole.length, true));
                         self.released.push(whole.sha256);
                     }
                 }
             }
+        }
+        if let Some((nick, bytes, is_less)) = came {
+            self.count_file_bytes(nick, bytes, is_less);
         }
         let name = match place {
             Place::Everyone => "*",
@@ -428,10 +451,13 @@ impl Chat {
         line: &[u8],
     ) -> Option<Seq> {
         let tail = self.tail_mut(place)?;
+        let from = tail.memory();
         let seq = tail.push(id, time, author, line);
+        let to = tail.memory();
         if !std::mem::replace(&mut tail.is_news, true) {
             self.news.push(place);
         }
+        self.count_tail(place, from, to);
         self.fresh_bytes += line.len() + 1;
         Some(seq)
     }

@@ -70,6 +70,13 @@ impl Chat {
         form.is_some_and(|form| **form == *nick.form())
     }
 
+    /// Whether that nick, or one that looks like it, is held with a password.
+    pub fn is_guarded(&self, nick: &Nick) -> bool {
+        let held = self.nick_ids.get(&nick.skeleton());
+        held.and_then(|held| self.holder(*held))
+            .is_some_and(|holder| holder.guard.is_some())
+    }
+
     /// How many nicks are registered.
     pub fn accounts(&self) -> usize {
         self.known.accounts.len()
@@ -84,11 +91,13 @@ impl Chat {
             holder.guard = None;
         }
         self.known.accounts.insert(skeleton, nick.form().into());
+        self.recount_nobodys();
     }
 
     /// A nick is nobody's own any more.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.known.accounts.remove(&nick.skeleton());
+        self.recount_nobodys();
         self.forget_in_rooms(nick, now);
     }
 
@@ -242,7 +251,9 @@ impl Chat {
         for room in rooms {
             self.rename_in(*room, peer, held, new, now);
         }
-        self.holders.remove(held);
+        let old = self.holders.remove(held);
+        let told = old.and_then(|old| old.told).map_or(0, |told| told.memory());
+        self.count_tail(Place::Nick(held), told, 0);
         Ok(new)
     }
 
@@ -257,7 +268,7 @@ impl Chat {
         if !holder.connections.is_empty() {
             return;
         }
-        holder.told = None;
+        let told = holder.told.take().map_or(0, |told| told.memory());
         holder.told_to = 0;
         match holder.guard {
             None => {
@@ -270,6 +281,7 @@ impl Chat {
                 self.freeing.push_back((now.uptime + guard_for, nick));
             }
         }
+        self.count_tail(Place::Nick(nick), told, 0);
     }
 
     /// Its owner says goodbye: with its last connection the nick is free at once, since nobody is to come
@@ -299,7 +311,11 @@ impl Chat {
             .holders
             .get(nick)
             .and_then(|holder| Some(holder.told.as_ref()?.bytes_from(holder.told_to)));
-        unread.is_some_and(|unread| unread > self.limits().told_bytes_max / 2)
+        let most = match self.is_full_of_told() {
+            true => 0,
+            false => self.limits().told_bytes_max / 2,
+        };
+        unread.is_some_and(|unread| unread > most)
     }
 
     /// A connection of `nick` has been sent what it was told before `seq`.
@@ -310,7 +326,10 @@ impl Chat {
         holder.told_to = holder.told_to.max(seq);
         // With one reader, what it has got is of no use to anybody.
         if let (Some(told), [_]) = (&mut holder.told, &holder.connections[..]) {
+            let from = told.memory();
             told.drop_before(seq);
+            let to = told.memory();
+            self.count_tail(Place::Nick(nick), from, to);
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Totals {
     pub members: usize,
     /// Bytes of the rooms' newest events in memory.
     pub tail_bytes: usize,
+    /// Bytes of private messages in memory.
+    pub told_bytes: usize,
     /// Files.
     pub files: usize,
     /// Their bytes.
@@ -252,8 +254,10 @@ impl Chat {
             || room.coming > 0
             || !room.readers.is_empty();
         if !is_used {
+            let bytes = room.tail.memory();
             self.room_ids.remove(room.name.form());
             self.room_order.remove(&room_id);
+            self.count_tail(Place::Room(room_id), bytes, 0);
             self.rooms.remove(room_id);
         }
     }
@@ -362,7 +366,8 @@ impl Chat {
         let mut totals = Totals {
             nicks: self.holders.count(),
             files: self.files,
-            file_bytes: self.file_bytes,
+            told_bytes: self.told_bytes(),
+            file_bytes: self.file_bytes.kept(),
             ..Totals::default()
         };
         for room in self.room_order.keys().filter_map(|id| self.rooms.get(*id)) {
@@ -376,12 +381,6 @@ impl Chat {
     /// How many files there are.
     pub fn files(&self) -> usize {
         self.files
-    }
-
-    /// Whether a further `bytes` of files are more than the quota allows.
-    pub fn is_over_quota(&self, bytes: u64) -> bool {
-        let quota = self.limits().quota_bytes;
-        quota.is_some_and(|quota| self.file_bytes.saturating_add(bytes) > quota)
     }
 }
 

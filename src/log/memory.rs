@@ -305,10 +305,13 @@ impl Log for MemoryLog {
 
     fn file_totals(&self) -> Result<FileTotals, Error> {
         let state = self.state();
-        let lengths = state.files.values().filter_map(|file| file.file.whole);
+        let files = state.files.values().filter_map(|file| {
+            let event = Event::parse(&file.record.line)?;
+            Some((event.nick().to_owned(), file.file.whole?.length))
+        });
         Ok(FileTotals {
             count: state.files.len(),
-            bytes: lengths.map(|whole| whole.length).sum(),
+            by_nick: files.collect(),
         })
     }
 
@@ -341,7 +344,10 @@ impl Log for MemoryLog {
                 (Event::Msg { text, .. } | Event::Me { text, .. }, _) => {
                     (text != "-").then_some(Removed::Message)
                 }
-                (_, Some(file)) => Some(Removed::File(file.file.whole)),
+                (_, Some(file)) => Some(Removed::File {
+                    owner: event.nick().into(),
+                    whole: file.file.whole,
+                }),
                 (_, None) => None,
             };
             Some(Origin {

@@ -46,13 +46,13 @@ pub struct Record {
     pub line: String,
 }
 
-/// How many files there are, and their bytes together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How many files there are, and their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileTotals {
     /// Files.
     pub count: usize,
-    /// Bytes; the same bytes in two files count twice.
-    pub bytes: u64,
+    /// Bytes of those of each nick, as it is spelt there; the same bytes in two files count twice.
+    pub by_nick: Vec<(String, u64)>,
 }
 
 /// Events that were read back.

@@ -43,6 +43,9 @@ const TOKEN_PREFIX: &str = "pct_";
 pub enum Ask {
     /// Is that the password of that nick, or one of its tokens?
     Enter { nick: Nick, secret: Secret },
+    /// A password of a nick that nobody has registered, and that is held with one: the chat compares it, once
+    /// it is this one's turn to guess.
+    Share { nick: Nick, secret: Secret },
     /// Make that nick somebody's own, or change its password.
     Register { nick: Nick, password: Secret },
     /// Give that nick up, with all its tokens.
@@ -251,6 +254,7 @@ impl Roster {
     pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, Error> {
         match ask {
             Ask::Enter { nick, secret } => self.enter(nick, secret),
+            Ask::Share { .. } => Ok(Answer::Done),
             Ask::Register { nick, password } => {
                 let account = Account {
                     nick: nick.as_str().into(),

@@ -123,6 +123,7 @@ impl Connection {
             },
             other => other,
         };
+        self.session.under_tls();
         // What was read is still to be taken in.
         self.is_readable = true;
         self.session.begin(self.server.clock.now());

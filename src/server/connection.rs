@@ -19,7 +19,8 @@ use futures_lite::future;
 use tracing::debug;
 
 use super::Server;
-use super::metrics::Way;
+use super::memory::TIGHT_READ_BYTES;
+use super::metrics::{Met, Way};
 use super::world::World;
 use crate::chat::{NickId, Now};
 use crate::config::Speaks;
@@ -53,6 +54,8 @@ pub(super) struct Connection {
     pub(super) alarm: Option<Duration>,
     /// What it may speak.
     pub(super) speaks: Speaks,
+    /// How much of what waits, in all connections, is its.
+    held: usize,
     /// How it is counted.
     pub(super) way: Way,
     /// The socket may have something to read.
@@ -118,6 +121,7 @@ impl Connection {
             input: Vec::new(),
             alarm: None,
             speaks,
+            held: 0,
             way,
             is_readable: true, // a script has often spoken before it is accepted
             has_read: false,
@@ -156,6 +160,7 @@ impl Connection {
             }
         }
         self.leave();
+        self.server.waiting.change(self.held, 0);
         if !self.is_deaf && !self.is_cut {
             Box::pin(self.hang_up()).await;
         }
@@ -201,7 +206,7 @@ impl Connection {
         if self.session.is_over() || self.is_cut || is_gone {
             return Next::HangUp;
         }
-        let takes_lines = self.session.takes_lines(&self.server.config.limits);
+        let takes_lines = self.takes_lines();
         let owes_end = self.owes_end() && self.session.is_settled();
         match takes_lines && (self.is_readable || !self.input.is_empty() || owes_end) {
             true => Next::Again,
@@ -217,12 +222,16 @@ impl Connection {
         let server = self.server.clone();
         let nick = self.session.called();
         let carried = std::mem::take(&mut self.input);
-        let takes_lines = self.session.takes_lines(&server.config.limits);
+        let takes_lines = self.takes_lines();
         SCRATCH.with_borrow_mut(|(buffer, _)| {
             let mut read = 0;
             let may_read = carried.is_empty() && self.is_readable && takes_lines;
             if may_read && !self.has_ended && !server.world().is_full() {
-                read = self.read(buffer);
+                let most = match server.waiting.is_full() {
+                    true => TIGHT_READ_BYTES.min(buffer.len()),
+                    false => buffer.len(),
+                };
+                read = self.read(buffer.get_mut(..most).unwrap_or_default());
                 self.has_read = true;
             }
             let bytes = match carried.is_empty() {
@@ -240,7 +249,7 @@ impl Connection {
             }
             self.session.take_kept(&mut world.chat);
             let is_last = effect.is_none() && self.owes_end() && self.session.is_settled();
-            let effect = match is_last && self.session.takes_lines(&server.config.limits) {
+            let effect = match is_last && self.takes_lines() {
                 true => self.tell_end(&mut world, now),
                 false => effect,
             };
@@ -259,6 +268,7 @@ impl Connection {
             let released = world.settle();
             self.log_nick(nick, &world);
             drop(world);
+            self.hold();
             super::transfer::release(&server, released);
             effect
         })
@@ -281,13 +291,12 @@ impl Connection {
         world: &mut World,
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
-        let limits = &self.server.config.limits;
         if let Some((line, end)) = self.session.take_held(&mut world.chat)
             && let Some(effect) = apply(&mut self.session, &line, end, world, now)
         {
             return (bytes, Some(effect));
         }
-        while self.session.takes_lines(limits)
+        while self.takes_lines()
             && let Some(item) = self.decoder.next(&mut bytes)
         {
             match item {
@@ -301,6 +310,26 @@ impl Connection {
             }
         }
         (bytes, None)
+    }
+
+    /// Whether it takes another line now: as its session does, and, when what waits takes all the memory that
+    /// it may, only if none of that is its own.
+    fn takes_lines(&self) -> bool {
+        let is_tight = self.server.waiting.is_full() && self.session.owes_replies();
+        !is_tight && self.session.takes_lines(&self.server.config.limits)
+    }
+
+    /// Counts what waits for its client now.
+    fn hold(&mut self) {
+        let held = self.session.held_bytes() + self.input.capacity();
+        let had = std::mem::replace(&mut self.held, held);
+        let waiting = &self.server.waiting;
+        waiting.change(had, held);
+        if held > had && waiting.is_full() {
+            let text = "clients leave unread what takes all the memory for that (--max-memory)";
+            let uptime = self.server.clock.now().uptime;
+            self.server.metrics.met(Met::Memory, uptime, text);
+        }
     }
 
     /// The client's last line counts without its end; then the session learns that it was the last, at
@@ -390,6 +419,11 @@ impl Connection {
 
     /// Writes what there is, as far as the socket takes it.
     pub(super) fn flush(&mut self) {
+        self.write_all_there_is();
+        self.hold();
+    }
+
+    fn write_all_there_is(&mut self) {
         let server = self.server.clone();
         SCRATCH.with_borrow_mut(|(_, batch)| {
             while !self.is_blocked {

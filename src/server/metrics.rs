@@ -86,16 +86,23 @@ pub(super) enum Met {
     Connections,
     Passwords,
     OpenFiles,
+    Memory,
 }
 
 impl Met {
-    const ALL: [Self; 3] = [Self::Connections, Self::Passwords, Self::OpenFiles];
+    const ALL: [Self; 4] = [
+        Self::Connections,
+        Self::Passwords,
+        Self::OpenFiles,
+        Self::Memory,
+    ];
 
     fn word(self) -> &'static str {
         match self {
             Self::Connections => "connections",
             Self::Passwords => "passwords",
             Self::OpenFiles => "open_files",
+            Self::Memory => "memory",
         }
     }
 }
@@ -236,6 +243,12 @@ impl Page {
         self.one("room_members", "gauge", help, totals.members as u64)?;
         let help = "bytes of rooms' newest events in memory";
         self.one("tail_bytes", "gauge", help, totals.tail_bytes as u64)?;
+        let help = "bytes of replies that clients have not taken, and of requests behind them";
+        self.one("waiting_bytes", "gauge", help, server.waiting.used() as u64)?;
+        let help = "bytes of private messages that wait for their readers";
+        self.one("told_bytes", "gauge", help, totals.told_bytes as u64)?;
+        let help = "bytes of memory for files on their way";
+        self.one("piece_bytes", "gauge", help, server.pieces.used() as u64)?;
         self.one(
             "files",
             "gauge",

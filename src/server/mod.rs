@@ -10,6 +10,7 @@ mod connection;
 mod elsewhere;
 mod http;
 pub mod listen;
+mod memory;
 mod metrics;
 mod send;
 pub mod service;
@@ -45,6 +46,7 @@ use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Sockets, Stream};
 use certificate::{Certificate, Source};
 use connection::Connection;
+use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use world::World;
@@ -115,6 +117,10 @@ struct Server {
     store: Arc<Store>,
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
+    /// What clients have not taken yet, and what waits for that.
+    waiting: Share,
+    /// Pieces of files on their way.
+    pieces: Arc<Share>,
     /// How many passwords are worked on at once, each with 19 MiB and a thread.
     passwords: Semaphore,
     /// The files that are still coming in.
@@ -246,6 +252,8 @@ pub fn run(
         world: Mutex::new(world),
         names,
         certificate,
+        waiting: Share::new(config.limits.waiting_bytes_max()),
+        pieces: Arc::new(Share::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),
         roster,

@@ -15,10 +15,8 @@ use rustix::io::Errno;
 use smol::unblock;
 
 use super::elsewhere::Elsewhere;
+use super::memory::Pieces;
 use crate::transport::{Carrier, Socket};
-
-/// How many bytes of a file are in memory at once where they are copied; larger pieces are no faster.
-const PIECE_BYTES: u64 = 256 << 10;
 
 /// The most that one call moves: some hundred microseconds of work.
 const CALL_BYTES: u64 = 1 << 20;
@@ -48,10 +46,11 @@ pub(super) async fn send(
     file: Elsewhere<File>,
     offset: u64,
     length: u64,
+    pieces: &Pieces,
 ) -> Result<(), Failed> {
     match carrier.plain_socket() {
         Some(socket) => send_plain(socket, file, offset, length).await,
-        None => copy(carrier, file, offset, length).await,
+        None => copy(carrier, file, offset, length, pieces).await,
     }
 }
 
@@ -117,13 +116,14 @@ async fn copy(
     mut file: Elsewhere<File>,
     mut offset: u64,
     length: u64,
+    pieces: &Pieces,
 ) -> Result<(), Failed> {
     let end = offset.saturating_add(length);
     let mut piece = Vec::new();
     while offset < end {
-        let wanted = (end - offset).min(PIECE_BYTES);
+        let wanted = pieces.size(Some(end - offset));
         let read = unblock(move || {
-            piece.resize(usize::try_from(wanted).unwrap_or_default(), 0);
+            piece.resize(wanted, 0);
             let result = file.read_exact_at(&mut piece, offset);
             (file, piece, result)
         });
@@ -132,7 +132,7 @@ async fn copy(
         result.map_err(Failed::File)?;
         let written = carrier.write_all(&piece).await;
         written.map_err(|_| Failed::Gone)?;
-        offset += wanted;
+        offset += wanted as u64;
     }
     Ok(())
 }

@@ -25,11 +25,9 @@ use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
 use crate::protocol::{Code, Digest, EventId, FileName, Verb};
+use crate::roster::guesses::Try;
 use crate::roster::{Answer, Ask};
 use crate::session::{Effect, Upload, UploadError};
-
-/// How many bytes of a file are in memory at once; larger pieces are no faster.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// How often a file that is not whole is looked for among those that are coming in: a moment after it is
 /// announced it is there, and one whose end the log could not keep never will be.
@@ -122,11 +120,22 @@ impl Connection {
     /// Asks the roster, on a thread for that. A password waits until few others are worked on, and for its
     /// turn when there were many wrong ones.
     async fn consult(&mut self, ask: Ask) -> Option<Effect> {
-        let answer = self.advice(ask).await;
+        let shared = match &ask {
+            Ask::Share { nick, .. } => Some(nick.clone()),
+            _ => None,
+        };
+        let (answer, tried) = self.advice(ask).await;
+        let is_right = matches!(answer, Some(Answer::Password | Answer::Token));
         let now = self.server.clock.now();
         let mut world = self.server.world();
         let nick = self.session.called();
         let next = self.session.advised(answer, &mut world.chat, now);
+        let holds = self.session.called();
+        let holds = holds.and_then(|holds| world.chat.holder(holds));
+        let is_shared = shared.is_some_and(|nick| holds.is_some_and(|holder| holder.nick == nick));
+        if let Some(tried) = tried.filter(|_| is_right || is_shared) {
+            world.guesses.was_right(tried);
+        }
         self.log_nick(nick, &world);
         let released = world.settle();
         drop(world);
@@ -134,16 +143,19 @@ impl Connection {
         next
     }
 
-    async fn advice(&self, ask: Ask) -> Option<Answer> {
+    /// What the roster answers, and how often that was guessed.
+    async fn advice(&self, ask: Ask) -> (Option<Answer>, Option<Try>) {
         let server = self.server.clone();
         let mut tried = None;
         let guessed = match &ask {
-            Ask::Enter { nick, .. } => Some(Some(nick.form())),
+            Ask::Enter { nick, .. } | Ask::Share { nick, .. } => Some(Some(nick.form())),
             Ask::Pass(_) => Some(None),
             _ => None,
         };
         if let Some(nick) = guessed {
-            let address = server.world().chat.address(self.session.peer())?;
+            let Some(address) = server.world().chat.address(self.session.peer()) else {
+                return (None, None);
+            };
             let now = server.clock.now().uptime;
             let begun = server.world().guesses.begin(address, nick, now);
             let Some(begun) = begun else {
@@ -154,7 +166,7 @@ impl Connection {
                     None => format!("too many wrong passwords, now the server's from {address}"),
                 };
                 server.metrics.met(Met::Passwords, now, &text);
-                return Some(Answer::TooMany);
+                return (Some(Answer::TooMany), None);
             };
             if !begun.wait.is_zero() {
                 Timer::after(begun.wait).await;
@@ -169,13 +181,8 @@ impl Connection {
         let time = server.clock.now().time;
         let answer = unblock(move || roster.answer(&ask, time)).await;
         drop(few);
-        let answer = answer
-            .map_err(|e| error!("the roster cannot be read or kept: {e}"))
-            .ok()?;
-        if let (Answer::Password | Answer::Token, Some(tried)) = (&answer, tried) {
-            server.world().guesses.was_right(tried);
-        }
-        Some(answer)
+        let answer = answer.map_err(|e| error!("the roster cannot be read or kept: {e}"));
+        (answer.ok(), tried)
     }
 
     /// Waits until every reply is out, or nobody is there to take it.
@@ -334,6 +341,7 @@ impl Connection {
             // It is whole by now, or gone.
             return self.session.find_file(id, offset);
         };
+        let pieces = self.server.pieces.pieces();
         loop {
             let grown = live.grown();
             self.flush_replies().await;
@@ -342,7 +350,7 @@ impl Connection {
                 break;
             }
             if offset < length {
-                let wanted = piece_bytes(Some(length - offset));
+                let wanted = pieces.size(Some(length - offset));
                 let file = live.clone();
                 let read = unblock(move || {
                     let mut piece = vec![0; wanted];
@@ -388,7 +396,8 @@ impl Connection {
         let most = self.server.config.limits.upload_bytes_max;
         let mut left = upload.length;
         let mut length = 0;
-        let mut piece = vec![0; piece_bytes(left)];
+        let pieces = self.server.pieces.pieces();
+        let mut piece = vec![0; pieces.size(left)];
         // The next piece is read while this one is hashed and written.
         let mut file = Coming::Here(incoming);
         let incoming = loop {
@@ -418,18 +427,25 @@ impl Connection {
                 };
                 return Received::Refused(error, left);
             }
-            if self.server.world().chat.is_over_quota(length) {
-                let text = "that is more than all files together may have; REMOVE some".into();
+            // One whose length is known was counted when it began.
+            let comes = match upload.length {
+                Some(_) => Ok(()),
+                None => {
+                    let (peer, nick) = (self.session.peer(), self.session.called());
+                    self.server.world().chat.file_comes(peer, nick, length)
+                }
+            };
+            if let Err(text) = comes {
                 let error = UploadError {
                     code: Code::Quota,
-                    text,
+                    text: text.into(),
                     closes: false,
                 };
                 let rest = left.map(|left| left.saturating_sub(taken as u64));
                 return Received::Refused(error, rest);
             }
             left = left.map(|left| left.saturating_sub(taken as u64));
-            spare.resize(piece_bytes(left), 0);
+            spare.resize(pieces.size(left), 0);
             let full = std::mem::replace(&mut piece, spare);
             let live = live.cloned();
             file = Coming::Written(unblock(move || {
@@ -475,7 +491,8 @@ impl Connection {
 
     /// Reads and drops so many bytes, or all to the end.
     async fn discard(&mut self, mut left: Option<u64>) {
-        let mut piece = vec![0; piece_bytes(left)];
+        let pieces = self.server.pieces.pieces();
+        let mut piece = vec![0; pieces.size(left)];
         loop {
             match self.next_bytes(&mut piece, left).await {
                 Err(Stopping) => {
@@ -559,11 +576,12 @@ impl Connection {
         let left = length.saturating_sub(offset);
         let head = format!("DATA {id} {left} {digest} {name}\n");
         self.carrier.bytes_follow(left);
+        let pieces = self.server.pieces.pieces();
         let server = self.server.clone();
         let dismissed = dismissed(&server, self.session.peer());
         let sending = async {
             match self.carrier.write_all(head.as_bytes()).await {
-                Ok(()) => send::send(&mut self.carrier, file, offset, left).await,
+                Ok(()) => send::send(&mut self.carrier, file, offset, left, &pieces).await,
                 Err(_) => Err(Failed::Gone),
             }
         };
@@ -603,13 +621,6 @@ async fn dismissed(server: &Server, peer: PeerId) {
         world.poll_news(peer, cx.waker())
     })
     .await;
-}
-
-fn piece_bytes(left: Option<u64>) -> usize {
-    let left = left.map_or(usize::MAX, |left| {
-        usize::try_from(left).unwrap_or(usize::MAX)
-    });
-    left.min(PIECE_BYTES)
 }
 
 /// What the peer is told when the disk does not take its file.

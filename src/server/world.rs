@@ -111,7 +111,13 @@ impl World {
             let draft = Draft {
                 place: Place::Room(room),
                 author: PeerId::NOBODY,
-                what: What::Remove(file, Removed::File(None)),
+                what: What::Remove(
+                    file,
+                    Removed::File {
+                        owner: nick.into(),
+                        whole: None,
+                    },
+                ),
                 body: format!("{nick} {file}"),
             };
             self.append(draft, now);

@@ -16,6 +16,7 @@ pub mod output;
 mod request;
 mod rights;
 mod roster;
+mod secret;
 mod talker;
 
 use std::borrow::Cow;
@@ -228,6 +229,10 @@ pub struct Session {
     stays: bool,
     /// The server has no password, or it has given it.
     is_open: bool,
+    /// Nobody on the way reads it.
+    is_under_tls: bool,
+    /// It knows that TLS is at hand.
+    is_told_of_tls: bool,
     /// It holds its nick by a token, not by the password.
     has_token: bool,
     /// An upload's bytes have just ended: the next line must look like one.
@@ -264,6 +269,8 @@ impl Session {
             has_spoken: false,
             stays: false,
             is_open: chat.config.password.is_none(),
+            is_under_tls: false,
+            is_told_of_tls: false,
             has_token: false,
             is_after_upload: false,
             is_busy: false,
@@ -319,6 +326,15 @@ impl Session {
         let has_space =
             replies.pending.len() < limits.replies_max && replies.bytes < REPLY_BYTES_MAX;
         !self.is_busy && !self.is_ending && !is_listing && has_space && replies.held.is_none()
+    }
+
+    /// How many bytes wait in it for its client, or for their turn.
+    pub fn held_bytes(&self) -> usize {
+        let replies = self.replies();
+        let held = replies.held.as_ref().map_or(0, |(line, _)| line.len());
+        let page = self.page.as_deref().map_or(0, output::Page::bytes);
+        let entries = replies.pending.len() * size_of::<Pending>();
+        replies.bytes + entries + held + page + self.unsent.len()
     }
 
     /// Whether it has ended and everything is out: the server closes its side now.
@@ -618,6 +634,7 @@ impl Session {
                 ))
             }
             (Err(error), live) => {
+                chat.file_came(self.peer);
                 let refusal = Refusal::new(Verb::Upload, error.code, error.text);
                 let effect = live.map(|id| self.give_up(id, upload.room, chat));
                 match error.closes {
@@ -631,7 +648,9 @@ impl Session {
 
     /// A file that was announced does not become whole: takes it back.
     pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Effect {
-        let what = What::Remove(id, Removed::File(None));
+        let nick = self.nick.and_then(|nick| chat.holder(nick));
+        let owner = nick.map_or("?", |holder| holder.nick.as_str()).into();
+        let what = What::Remove(id, Removed::File { owner, whole: None });
         let text = id.to_string();
         let place = Place::Room(room);
         self.append(Verb::Upload, place, what, &text, Shown::Nothing, chat)

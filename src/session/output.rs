@@ -75,6 +75,12 @@ pub(super) struct Page {
     pub gap_to: Seq,
 }
 
+impl Page {
+    pub fn bytes(&self) -> usize {
+        self.records.iter().map(|record| record.line.len()).sum()
+    }
+}
+
 /// What happens once a reply is out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {

@@ -40,7 +40,7 @@ impl Session {
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat),
             Request::Token { label } => self.token(label, chat),
-            Request::Pass { password } => self.pass(&password),
+            Request::Pass { password } => self.pass(&password, chat),
             Request::Kick { nick, text } => self.kick(&nick, &text, chat),
             Request::Ban { whom, lasts, text } => {
                 let lasts = lasts.map(Duration::from_secs);
@@ -275,6 +275,9 @@ impl Session {
             Then::Nothing,
             chat,
         );
+        if password.is_some() {
+            self.tell_of_tls(chat);
+        }
         Ok(None)
     }
 
@@ -539,11 +542,10 @@ impl Session {
                     "there are too many files; REMOVE some",
                 ));
             }
-            if chat.is_over_quota(length.unwrap_or_default()) {
-                let text = "that is more than all files together may have; REMOVE some";
-                return Err(Refusal::new(verb, Code::Quota, text));
-            }
-            Ok((room, name?))
+            let name = name?;
+            chat.file_comes(self.peer, self.nick, length.unwrap_or_default())
+                .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
+            Ok((room, name))
         };
         match allowed() {
             Ok((room, name)) => {

@@ -20,7 +20,8 @@ impl Session {
         Ok(Some(Effect::Consult(ask)))
     }
 
-    pub(super) fn pass(&mut self, password: &str) -> Done {
+    pub(super) fn pass(&mut self, password: &str, chat: &Chat) -> Done {
+        self.need_tls(Verb::Pass, chat)?;
         self.consult(Ask::Pass(Secret::new(password)))
     }
 
@@ -33,6 +34,9 @@ impl Session {
     ) -> Done {
         if let Some(told) = chat.ban_of_nick(&nick, now.time) {
             return Err(Refusal::new(Verb::Nick, Code::Banned, told));
+        }
+        if password.is_some() {
+            self.need_tls(Verb::Nick, chat)?;
         }
         // On a closed server a wrong password is answered alike, and as late, whether the nick is registered.
         match password {
@@ -48,6 +52,10 @@ impl Session {
                 let secret = Secret::new(password);
                 self.consult(Ask::Enter { nick, secret })
             }
+            (Door::Open, Some(password)) if chat.is_guarded(&nick) => {
+                let secret = Secret::new(password);
+                self.consult(Ask::Share { nick, secret })
+            }
             _ => self.take_nick(nick, password, chat, now),
         }
     }
@@ -55,6 +63,9 @@ impl Session {
     pub(super) fn register(&mut self, password: Option<&str>, chat: &Chat) -> Done {
         let verb = Verb::Register;
         let nick = self.own_nick(verb, chat)?;
+        if password.is_some() {
+            self.need_tls(verb, chat)?;
+        }
         let is_new = !chat.is_registered(&nick);
         if !is_new {
             self.need_password_in(verb)?;
@@ -91,6 +102,7 @@ impl Session {
 
     pub(super) fn token(&mut self, label: Nick, chat: &Chat) -> Done {
         let nick = self.registered_nick(Verb::Token, chat)?;
+        self.need_tls(Verb::Token, chat)?;
         self.consult(Ask::NewToken { nick, label })
     }
 
@@ -136,7 +148,7 @@ impl Session {
         let asked = *self.consulted.take()?;
         self.is_busy = false;
         let verb = match &asked {
-            Ask::Enter { .. } => Verb::Nick,
+            Ask::Enter { .. } | Ask::Share { .. } => Verb::Nick,
             Ask::Register { .. } | Ask::Unregister { .. } => Verb::Register,
             Ask::NewToken { .. } => Verb::Token,
             Ask::Tokens { .. } => Verb::Tokens,
@@ -181,6 +193,7 @@ impl Session {
             (Ask::Pass(_), Answer::Password) => {
                 self.open(chat);
                 self.ok(verb, "", "come in: /nick yourname", Then::Nothing);
+                self.tell_of_tls(chat);
             }
             (Ask::Pass(_), _) => {
                 let text = "that is not the password of this server";
@@ -195,6 +208,9 @@ impl Session {
                 self.has_token = matches!(answer, Answer::Token);
                 return Ok(done);
             }
+            (Ask::Share { nick, secret }, _) => {
+                return self.take_nick(nick, Some(secret.expose()), chat, now);
+            }
             (Ask::Enter { nick, .. }, _) => {
                 let text = format!("that is not the password of {nick}");
                 return Err(Refusal::new(verb, Code::BadPassword, text));
@@ -203,6 +219,7 @@ impl Session {
                 chat.registered(&nick);
                 let talk = format!("{nick} is yours now; come in with /nick {nick} <password>");
                 self.ok(verb, nick.as_str(), &talk, Then::Nothing);
+                self.tell_of_tls(chat);
             }
             (Ask::Unregister { nick }, _) => {
                 chat.unregistered(&nick, now);
@@ -213,6 +230,7 @@ impl Session {
                 let rest = format!("{label} {}", token.expose());
                 let talk = format!("{}  (it is not shown again)", token.expose());
                 self.ok(verb, &rest, &talk, Then::Nothing);
+                self.tell_of_tls(chat);
             }
             (Ask::NewToken { label, .. }, _) => {
                 let most = Roster::TOKENS_MAX;

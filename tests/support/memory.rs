@@ -41,6 +41,10 @@ pub struct Memory {
     peers: Vec<Peer>,
     /// How many bytes the network takes from a session at first.
     takes: usize,
+    /// Where those who connect come from.
+    pub from: IpAddr,
+    /// Whether they come under TLS.
+    pub is_tls: bool,
     /// What every session is written from, as on the server.
     batch: Batch,
 }
@@ -121,6 +125,8 @@ impl Memory {
             files: HashMap::new(),
             peers: Vec::new(),
             takes,
+            from: IpAddr::from([127, 0, 0, 1]),
+            is_tls: false,
         }
     }
 
@@ -544,13 +550,16 @@ impl Memory {
 impl Server for Memory {
     fn open(&mut self) -> Result<usize, String> {
         let now = self.now();
-        let id = self.chat.connect(IpAddr::from([127, 0, 0, 1]));
+        let id = self.chat.connect(self.from);
         let mut session = Session::new(
             id,
             SocketAddr::from(([127, 0, 0, 1], 5002)),
             &self.chat,
             now,
         );
+        if self.is_tls {
+            session.under_tls();
+        }
         if self.chat.connections() > self.chat.limits().connections_max {
             session.turn_away(&mut self.chat, now);
         }
@@ -640,6 +649,7 @@ fn config(settings: &[Setting]) -> Result<Config, String> {
         };
         match name.as_str() {
             "fresh" => {}
+            "require-tls" => config.require_tls = true,
             "password" => config.password = Some(Secret::new(value)),
             "operator" => config.operators.extend(Nick::parse(value)),
             "announce-after" => limits.announce_after = time(value)?,
@@ -647,6 +657,9 @@ fn config(settings: &[Setting]) -> Result<Config, String> {
             "idle-after" => limits.idle_after = time(value)?,
             "guard-for" => limits.guard_for = time(value)?,
             "max-connections" => limits.connections_max = number()? as usize,
+            "quota-per-nick" => limits.quota_per_nick_bytes = Some(number()?),
+            "rooms-per-connection" => limits.rooms_per_connection_max = number()? as usize,
+            "max-rooms" => limits.rooms_max = number()? as usize,
             "max-upload" => limits.upload_bytes_max = number()?,
             "announce-up-to" => limits.announce_up_to = number()? as usize,
             _ => return Err(format!("with {name} {value}: no such setting")),

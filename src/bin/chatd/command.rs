@@ -9,7 +9,7 @@ use plainchat::config::file;
 use plainchat::offline;
 use plainchat::protocol::RoomName;
 
-use crate::flags::flags_of_a_file;
+use crate::help::flags_of_a_file;
 use crate::values::room;
 
 /// One of them.

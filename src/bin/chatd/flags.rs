@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use argh::{ArgsInfo, FlagInfo, FromArgs};
+use argh::{ArgsInfo, FromArgs};
 use plainchat::config::{self, Config, Limits, Speaks};
 use plainchat::protocol::whom::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
@@ -62,6 +62,10 @@ pub struct Flags {
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub plain: OnOff,
 
+    /// take no password over plain text, except from this machine: without it the answer says that TLS is at hand
+    #[argh(switch)]
+    pub require_tls: bool,
+
     /// whether HTTP and WebSocket are spoken, for curl and browsers: on or off (default: on)
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub web: OnOff,
@@ -111,40 +115,12 @@ pub struct Flags {
     )]
     pub lobby: RoomName,
 
-    /// the largest file (default: 4GiB, so that a disk image fits)
-    #[argh(
-        option,
-        arg_name = "size",
-        default = "Size(Limits::default().upload_bytes_max)"
-    )]
-    pub max_upload: Size,
-
-    /// bytes of all files together (default: as many as the disk takes)
-    #[argh(option, arg_name = "size")]
-    pub quota: Option<Size>,
-
-    /// days for which what is said and uploaded is kept (default: for ever)
-    #[argh(option, arg_name = "days")]
-    pub keep: Option<u32>,
-
-    /// bytes of log and files together from which on the oldest go (default: as many as the disk takes)
-    #[argh(option, arg_name = "size")]
-    pub keep_bytes: Option<Size>,
-
-    /// how often what is to be kept no longer is taken out (default: 1h)
-    #[argh(
-        option,
-        arg_name = "time",
-        default = "Time(Limits::default().trim_every)"
-    )]
-    pub trim_every: Time,
-
-    /// connections at once (default: 16384, below the usual limit of 20,000 open files)
+    // What is a limit is described by its row in `Limits::rows`: see `help`.
+    /// a limit
     #[argh(option, arg_name = "n", default = "Limits::default().connections_max")]
     pub max_connections: usize,
 
-    /// connections at once from one address, an IPv6 network of 64 bits being one (default: 1024, a school
-    /// behind one router; this machine itself may have more)
+    /// a limit
     #[argh(
         option,
         arg_name = "n",
@@ -152,12 +128,75 @@ pub struct Flags {
     )]
     pub max_per_address: usize,
 
-    /// members up to which a room tells who comes and goes (default: 500; in a larger room that would be
-    /// most of what is read)
+    /// a limit
+    #[argh(
+        option,
+        arg_name = "size",
+        default = "Size(Limits::default().memory_bytes_max as u64)"
+    )]
+    pub max_memory: Size,
+
+    /// a limit
+    #[argh(option, arg_name = "n", default = "Limits::default().accounts_max")]
+    pub max_accounts: usize,
+
+    /// a limit
+    #[argh(option, arg_name = "n", default = "Limits::default().rooms_max")]
+    pub max_rooms: usize,
+
+    /// a limit
+    #[argh(
+        option,
+        arg_name = "n",
+        default = "Limits::default().rooms_per_connection_max"
+    )]
+    pub rooms_per_connection: usize,
+
+    /// a limit
+    #[argh(option, arg_name = "n", default = "Limits::default().replies_max")]
+    pub read_ahead: usize,
+
+    /// a limit
+    #[argh(
+        option,
+        arg_name = "size",
+        default = "Size(Limits::default().upload_bytes_max)"
+    )]
+    pub max_upload: Size,
+
+    /// a limit
+    #[argh(option, arg_name = "n", default = "Limits::default().files_max")]
+    pub max_files: usize,
+
+    /// a limit
+    #[argh(option, arg_name = "size")]
+    pub quota: Option<Size>,
+
+    /// a limit
+    #[argh(option, arg_name = "size")]
+    pub quota_per_nick: Option<Size>,
+
+    /// a limit
+    #[argh(option, arg_name = "days")]
+    pub keep: Option<u32>,
+
+    /// a limit
+    #[argh(option, arg_name = "size")]
+    pub keep_bytes: Option<Size>,
+
+    /// a limit
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().trim_every)"
+    )]
+    pub trim_every: Time,
+
+    /// a limit
     #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
     pub announce_up_to: usize,
 
-    /// how long a client may be silent before it is greeted (default: 250ms; a script has spoken by then)
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -165,8 +204,7 @@ pub struct Flags {
     )]
     pub greet_after: Time,
 
-    /// how long a member has stayed when its JOIN is announced (default: 1s; who comes, speaks and goes
-    /// at once makes no noise)
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -174,7 +212,7 @@ pub struct Flags {
     )]
     pub announce_after: Time,
 
-    /// how long a connection without nick and room may ask nothing (default: 10m; people read slowly)
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -182,8 +220,15 @@ pub struct Flags {
     )]
     pub idle_after: Time,
 
-    /// how long a nick with a password is held for its owner's return (default: 2m; a broken connection
-    /// is back by then)
+    /// a limit
+    #[argh(
+        option,
+        arg_name = "time",
+        default = "Time(Limits::default().handshake_within)"
+    )]
+    pub handshake_within: Time,
+
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -191,7 +236,7 @@ pub struct Flags {
     )]
     pub guard_for: Time,
 
-    /// how long to wait for a client to close its side (default: 10s; a last line on a slow link arrives)
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -199,7 +244,7 @@ pub struct Flags {
     )]
     pub drain_for: Time,
 
-    /// how long everything may take to end at a stop (default: 4s; service managers wait 5s and more)
+    /// a limit
     #[argh(
         option,
         arg_name = "time",
@@ -218,13 +263,6 @@ pub struct Flags {
     /// how to log it: text, or json for an object a line (default: text)
     #[argh(option, arg_name = "format", default = "LogFormat::Text")]
     pub log_format: LogFormat,
-}
-/// The flags that may stand in a file: all that a server takes but the one that names the file.
-pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
-    let flags = Flags::get_args_info().flags.iter();
-    flags
-        .filter(|flag| !["--config", "--help"].contains(&flag.long))
-        .collect()
 }
 
 impl Flags {
@@ -259,6 +297,7 @@ impl Flags {
             hosts: self.host,
             certificate: self.cert.zip(self.key),
             password: password.transpose()?,
+            require_tls: self.require_tls,
             operators: self.operator,
             metrics_from: self.metrics_from,
             data: (!self.memory).then_some(self.data),
@@ -267,12 +306,20 @@ impl Flags {
             announce: !self.no_announce,
             limits: Limits {
                 upload_bytes_max: self.max_upload.0,
+                files_max: self.max_files,
                 quota_bytes: self.quota.map(|quota| quota.0),
+                quota_per_nick_bytes: self.quota_per_nick.map(|quota| quota.0),
                 keep: self
                     .keep
                     .map(|days| Duration::from_secs(u64::from(days) * 86_400)),
                 keep_bytes: self.keep_bytes.map(|size| size.0),
                 trim_every: self.trim_every.0,
+                memory_bytes_max: usize::try_from(self.max_memory.0).unwrap_or(usize::MAX),
+                accounts_max: self.max_accounts,
+                rooms_max: self.max_rooms,
+                rooms_per_connection_max: self.rooms_per_connection,
+                replies_max: self.read_ahead,
+                handshake_within: self.handshake_within.0,
                 connections_max: self.max_connections,
                 connections_per_address_max: self.max_per_address,
                 announce_up_to: self.announce_up_to,

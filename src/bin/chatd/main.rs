@@ -2,6 +2,7 @@
 
 mod command;
 mod flags;
+mod help;
 mod values;
 
 use std::io::{IsTerminal, Write};
@@ -12,7 +13,8 @@ use argh::FromArgs;
 use plainchat::config::{self, Speaks, file};
 use plainchat::server::{self, Plain, listen, service};
 
-use flags::{Flags, flags_of_a_file};
+use flags::Flags;
+use help::flags_of_a_file;
 use values::LogFormat;
 
 fn main() -> ExitCode {
@@ -98,7 +100,7 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
 fn answer(exit: &argh::EarlyExit) -> ExitCode {
     match exit.status {
         Ok(()) => {
-            print!("{}", exit.output);
+            print!("{}", help::text(&exit.output));
             ExitCode::SUCCESS
         }
         Err(()) => {

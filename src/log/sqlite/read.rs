@@ -157,12 +157,24 @@ pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<(RoomName, New
 }
 
 pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, Error> {
-    let sum = "SELECT count(*), coalesce(sum(length), 0) FROM files";
-    let (count, bytes): (i64, i64) = db.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    Ok(FileTotals {
-        count: usize::try_from(count).unwrap_or_default(),
-        bytes: u64::try_from(bytes).unwrap_or_default(),
-    })
+    let mut sums = db.prepare(
+        "SELECT e.nick, count(*), coalesce(sum(f.length), 0) FROM files f JOIN events e ON e.id = f.id GROUP BY e.nick",
+    )?;
+    let rows = sums.query_map([], |row| {
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, i64>(1)?,
+            row.get::<_, i64>(2)?,
+        ))
+    })?;
+    let mut totals = FileTotals::default();
+    for row in rows {
+        let (nick, count, bytes) = row?;
+        totals.count += usize::try_from(count).unwrap_or_default();
+        let bytes = u64::try_from(bytes).unwrap_or_default();
+        totals.by_nick.push((nick, bytes));
+    }
+    Ok(totals)
 }
 
 pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Error> {
@@ -191,7 +203,10 @@ pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Err
         let removable = match verb.as_str() {
             "MSG" | "ME" => (text != "-").then_some(Removed::Message),
             _ => match file {
-                Some(_) => Some(Removed::File(whole(row, 5)?)),
+                Some(_) => Some(Removed::File {
+                    owner: row.get::<_, String>(1)?.into(),
+                    whole: whole(row, 5)?,
+                }),
                 None => None,
             },
         };

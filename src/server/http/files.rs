@@ -26,9 +26,7 @@ use crate::chat::{NewFile, Whole};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
 use crate::server::elsewhere::Elsewhere;
-
-/// How much of a file is in memory at once.
-const PIECE_BYTES: usize = 256 << 10;
+use crate::server::memory::Pieces;
 
 /// What may stand as it is in RFC 8187's names and in an address.
 const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -175,7 +173,7 @@ async fn send(
             Some(_) => StatusCode::PARTIAL_CONTENT,
         };
         let body = match client.is_tls {
-            true => bytes_of(opened, from, to),
+            true => bytes_of(opened, from, to, client.server.pieces.pieces()),
             false => client.outgoing.body(opened, from, to - from),
         };
         let mut reply = reply::with_body(status, content_type(file), body);
@@ -224,21 +222,24 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
 }
 
 /// The bytes of an open file from one up to another, read on threads for that.
-fn bytes_of(opened: std::fs::File, from: u64, to: u64) -> Body {
-    let opened = Elsewhere::new(opened);
-    let pieces = stream::try_unfold((opened, from), move |(opened, from)| async move {
-        let left = usize::try_from(to - from).unwrap_or(usize::MAX);
-        if left == 0 {
+fn bytes_of(opened: std::fs::File, from: u64, to: u64, space: Pieces) -> Body {
+    let state = (Elsewhere::new(opened), from, space);
+    let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
+        let wanted = space.size(Some(to - from));
+        if wanted == 0 {
             return Ok(None);
         }
         let (opened, piece) = unblock(move || {
-            let mut piece = vec![0; left.min(PIECE_BYTES)];
+            let mut piece = vec![0; wanted];
             opened.read_exact_at(&mut piece, from)?;
             io::Result::Ok((opened, piece))
         })
         .await?;
         let next = from + piece.len() as u64;
-        Ok(Some((Frame::data(Bytes::from(piece)), (opened, next))))
+        Ok(Some((
+            Frame::data(Bytes::from(piece)),
+            (opened, next, space),
+        )))
     });
     BodyExt::boxed_unsync(StreamBody::new(pieces))
 }

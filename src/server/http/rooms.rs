@@ -209,10 +209,15 @@ pub async fn read(
 /// The lines of a list up to its reply, as they come.
 async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
     // The first line tells whether it is one.
-    let first = visit.ear.line().await.unwrap_or_default();
-    if !first.starts_with("OK ") && !is_item(&first) {
-        return Err(Problem::said(first));
-    }
+    let first = loop {
+        let line = visit.ear.line().await.unwrap_or_default();
+        if line.starts_with("OK ") || is_item(&line) {
+            break line;
+        }
+        if !is_event(&line) {
+            return Err(Problem::said(line));
+        }
+    };
     let state = (Some(first), visit, 0);
     let pieces = stream::try_unfold(state, move |(first, mut visit, n)| async move {
         let mut piece = String::new();
@@ -249,6 +254,11 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
 /// About how much goes into one piece of a body.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// Whether that came for whoever reads, between what was asked: a note to everybody, something told.
+fn is_event(line: &str) -> bool {
+    matches!(ServerLine::parse(line), ServerLine::Live { .. })
+}
+
 fn is_item(line: &str) -> bool {
     ["PAST ", "ROOM ", "GAP "]
         .iter()
@@ -284,7 +294,7 @@ async fn follow(
                 first.push_str(&format.write(&line, 0).unwrap_or_default());
             } else if line.starts_with("OK ") {
                 break;
-            } else {
+            } else if !is_event(&line) {
                 return Err(Problem::said(line));
             }
         }

@@ -38,7 +38,10 @@ impl Visit {
         let carrier = Carrier::Pipe(Box::new(theirs));
         let server = &client.server;
         let (address, local) = (client.address, client.local);
-        let connection = Connection::open(server.clone(), carrier, address, local, Speaks::ALL);
+        let mut connection = Connection::open(server.clone(), carrier, address, local, Speaks::ALL);
+        if client.is_tls {
+            connection.session.under_tls();
+        }
         server.executor.spawn(connection.run()).detach();
         let pipe = std::sync::Arc::new(ours);
         Self {

@@ -1,0 +1,112 @@
+//! What `chatd --help` and `chatd config` say of each flag: of a limit, what [`Limits::rows`] has.
+
+use std::sync::OnceLock;
+
+use argh::{ArgsInfo, FlagInfo, FlagInfoKind, Optionality};
+use plainchat::config::Limits;
+
+use crate::flags::Flags;
+
+/// Where descriptions begin, and where lines end.
+const INDENT: usize = 20;
+const WIDTH: usize = 80;
+
+/// Every flag but `--help`, in the order of their declaration, each limit described by its row.
+pub fn flags() -> &'static [FlagInfo<'static>] {
+    static FLAGS: OnceLock<Vec<FlagInfo<'static>>> = OnceLock::new();
+    FLAGS.get_or_init(|| {
+        let flags = Flags::get_args_info().flags.iter();
+        let flags = flags.filter(|flag| flag.long != "--help");
+        flags.map(described).collect()
+    })
+}
+
+/// The flags that may stand in a file: all that a server takes but the one that names the file.
+pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
+    let flags = flags().iter();
+    flags.filter(|flag| flag.long != "--config").collect()
+}
+
+fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
+    let rows = Limits::default().rows();
+    let row = rows.iter().find(|row| row.flag == Some(flag.long));
+    let of_row = row.map(|row| format!("{} (default: {}; {})", row.what, row.value, row.reason));
+    FlagInfo {
+        kind: match flag.kind {
+            FlagInfoKind::Switch => FlagInfoKind::Switch,
+            FlagInfoKind::Option { arg_name } => FlagInfoKind::Option { arg_name },
+        },
+        optionality: match flag.optionality {
+            Optionality::Repeating => Optionality::Repeating,
+            _ => Optionality::Optional,
+        },
+        long: flag.long,
+        short: flag.short,
+        // Once, and as long as the program runs.
+        description: of_row.map_or(flag.description, |text| Box::leak(text.into_boxed_str())),
+        hidden: flag.hidden,
+    }
+}
+
+/// The help that argh has made, with every limit from the table.
+pub fn text(argh: &str) -> String {
+    let Some((head, rest)) = argh.split_once("\nOptions:\n") else {
+        return argh.to_owned();
+    };
+    let Some((_, commands)) = rest.split_once("\nCommands:\n") else {
+        return argh.to_owned(); // of a command, which has no limits
+    };
+    let rows = Limits::default().rows();
+    let is_limit = |flag: &&FlagInfo<'_>| rows.iter().any(|row| row.flag == Some(flag.long));
+    let list = |flags: Vec<&FlagInfo<'_>>| {
+        let items = flags
+            .iter()
+            .map(|flag| item(&named(flag), flag.description));
+        items.collect::<String>()
+    };
+    let (limits, others) = flags().iter().partition(is_limit);
+    let fixed = rows.iter().filter(|row| row.flag.is_none());
+    let fixed = fixed.map(|row| item(&row.value, &format!("{}: {}", row.what, row.reason)));
+    format!(
+        "{head}\nOptions:\n{}{}\nLimits, each a flag with its default and reason:\n{}\nLimits without a flag:\n{}\nCommands:\n{commands}",
+        list(others),
+        item("--help", "display usage information"),
+        list(limits),
+        fixed.collect::<String>(),
+    )
+}
+
+/// A flag and what it takes.
+fn named(flag: &FlagInfo<'_>) -> String {
+    match flag.kind {
+        FlagInfoKind::Switch => flag.long.to_owned(),
+        FlagInfoKind::Option { arg_name } => format!("{} <{arg_name}>", flag.long),
+    }
+}
+
+/// A name and what it means, in lines.
+fn item(name: &str, text: &str) -> String {
+    let mut lines = format!("  {name}");
+    let mut column = lines.len();
+    if column >= INDENT {
+        lines.push('\n');
+        column = 0;
+    }
+    let mut is_first = true;
+    for word in text.split_whitespace() {
+        let length = word.chars().count();
+        if !is_first && column + 1 + length > WIDTH {
+            lines.push('\n');
+            (column, is_first) = (0, true);
+        }
+        let space = match is_first {
+            true => INDENT - column,
+            false => 1,
+        };
+        lines.push_str(&" ".repeat(space));
+        lines.push_str(word);
+        column += space + length;
+        is_first = false;
+    }
+    lines + "\n"
+}

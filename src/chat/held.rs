@@ -1,0 +1,117 @@
+//! How much memory what was said takes, over all rooms and nicks.
+//!
+//! A room's tail is bounded, and so is what one nick was told; this bounds all of them together. Beyond, every
+//! room lets go of the older half of its tail: a reader that stood there is served from the log. And who has
+//! left what he was told unread is told nothing more.
+
+use super::{Chat, Place, RoomId};
+
+/// Bytes in use.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// Of all rooms' tails.
+    rooms: usize,
+    /// Of what all nicks were told.
+    told: usize,
+    /// The room after which the next one is looked at.
+    shed_to: Option<RoomId>,
+}
+
+impl Chat {
+    /// A tail that took `from` bytes takes `to` now; those of rooms are kept within their bound.
+    pub(super) fn count_tail(&mut self, place: Place, from: usize, to: usize) {
+        match place {
+            Place::Everyone => {}
+            Place::Nick(_) => self.held.told = (self.held.told + to).saturating_sub(from),
+            Place::Room(_) => {
+                self.held.rooms = (self.held.rooms + to).saturating_sub(from);
+                if to > from {
+                    self.shed();
+                }
+            }
+        }
+    }
+
+    /// How many bytes what was told to nicks takes.
+    pub(super) fn told_bytes(&self) -> usize {
+        self.held.told
+    }
+
+    /// Whether all private messages together take what they may.
+    pub(super) fn is_full_of_told(&self) -> bool {
+        self.held.told > self.limits().told_in_all_bytes_max()
+    }
+
+    /// Brings the rooms' tails within their bound, in turns, and a quarter below it, so that this is seldom done.
+    fn shed(&mut self) {
+        let most = self.limits().tails_bytes_max();
+        if self.held.rooms <= most {
+            return;
+        }
+        // Each turn halves what is there, but for the last line of a room.
+        let turns = 2 * self.room_order.len();
+        for _ in 0..turns {
+            if self.held.rooms <= most / 4 * 3 {
+                return;
+            }
+            let next = self.room_after(self.held.shed_to).map(|(id, _)| id);
+            self.held.shed_to = next;
+            if let Some(room) = next.and_then(|id| self.rooms.get_mut(id)) {
+                let from = room.tail.memory();
+                room.tail.shed();
+                self.held.rooms = (self.held.rooms + room.tail.memory()).saturating_sub(from);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::chat::{Draft, What};
+    use crate::config::{Config, Limits};
+    use crate::protocol::{EventId, RoomName, Time};
+
+    #[test]
+    fn many_busy_rooms_hold_no_more_than_all_may_and_the_newest_stays() {
+        let limits = Limits {
+            memory_bytes_max: 2 << 20,
+            tail_bytes_max: 64 << 10,
+            ..Limits::default()
+        };
+        let most = limits.tails_bytes_max();
+        let mut chat = Chat::new(Arc::new(Config {
+            limits,
+            ..Config::default()
+        }));
+        let author = chat.connect(IpAddr::from([127, 0, 0, 1]));
+        let name = |n| RoomName::parse(&format!("#room{n}")).expect("it is a name");
+        let rooms: Vec<_> = (0..100).map(|n| chat.insert_room(name(n))).collect();
+        let mut id = 0;
+        for n in 0..20_000 {
+            id += 1;
+            let room = rooms[n % rooms.len()];
+            let draft = Draft {
+                place: Place::Room(room),
+                author,
+                what: What::Msg,
+                body: format!("alice {}", "x".repeat(500)),
+            };
+            chat.expect(draft.place);
+            chat.publish(draft, Ok((EventId::new(id), Time(0))));
+            let tail = chat.tail(Place::Room(room)).expect("it is there");
+            assert_eq!(tail.last_id(0, tail.end()), EventId::new(id));
+            assert!(chat.held.rooms <= most, "{} bytes", chat.held.rooms);
+        }
+        let all = |chat: &Chat| {
+            chat.rooms_in_order()
+                .map(|room| room.tail.memory())
+                .sum::<usize>()
+        };
+        assert_eq!(all(&chat), chat.held.rooms);
+        assert!(chat.held.rooms > most / 3, "{} bytes", chat.held.rooms);
+    }
+}

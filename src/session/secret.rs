@@ -1,0 +1,51 @@
+//! Passwords that others on the way may have read: without TLS, from anywhere but this machine.
+
+use super::output::Then;
+use super::{Dialect, Session};
+use crate::chat::Chat;
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Verb};
+
+impl Session {
+    /// Its line is under TLS, so nobody on the way reads it.
+    pub fn under_tls(&mut self) {
+        self.is_under_tls = true;
+    }
+
+    fn is_overheard(&self, chat: &Chat) -> bool {
+        let address = chat.address(self.peer);
+        !self.is_under_tls && !address.is_some_and(|address| address.is_loopback())
+    }
+
+    /// Refuses what holds a secret, or is answered with one, where the operator wants it to be under TLS.
+    pub(super) fn need_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
+        if !chat.config.require_tls || !self.is_overheard(chat) {
+            return Ok(());
+        }
+        let how = self.how_to_tls();
+        let text = format!("passwords are taken under TLS only: {how}");
+        Err(Refusal::new(verb, Code::NotAllowed, text))
+    }
+
+    /// A secret has come or gone in plain text, and did what it was to do: says once that TLS is at hand.
+    pub(super) fn tell_of_tls(&mut self, chat: &Chat) {
+        if !chat.config.speaks.tls
+            || !self.is_overheard(chat)
+            || std::mem::replace(&mut self.is_told_of_tls, true)
+        {
+            return;
+        }
+        let (how, name) = (self.how_to_tls(), &chat.config.name);
+        let text = format!("your password came as plain text; TLS is at hand: {how}");
+        let line = match self.input {
+            Dialect::Talker => format!("-- {text}\n"),
+            Dialect::Plain | Dialect::Stamped => format!("NOTE * {name} {text}\n"),
+        };
+        self.push(line.into_bytes(), Then::Nothing);
+    }
+
+    fn how_to_tls(&self) -> String {
+        let (host, port) = self.local;
+        format!("ncat --ssl {host} {port}, or https")
+    }
+}

@@ -1,0 +1,166 @@
+//! Limits that a conversation in memory cannot show: files of one nick, over connections and restarts; the
+//! memory of all that waits.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+
+use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+use support::server::Chatd;
+use support::spawn::Peer;
+
+#[track_caller]
+fn upload(peer: &mut Peer, bytes: &str, pattern: &str) {
+    peer.send(format!("UPLOAD a.txt {}\n{bytes}", bytes.len()));
+    peer.expect(pattern);
+}
+
+#[test]
+fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let flags = [
+        "--data",
+        data,
+        "--quota-per-nick",
+        "10",
+        "--announce-after",
+        "1h",
+    ];
+    let chatd = Chatd::with(&flags);
+    let mut ann = chatd.member("ann");
+    ann.ask("JOIN #ann", "OK JOIN #ann 0");
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    upload(&mut ann, "123456", "OK UPLOAD 1 6 <sha256>");
+    upload(
+        &mut ann,
+        "12345",
+        "ERR UPLOAD quota that is more than your files …",
+    );
+    // Guests have one quota, whatever they call themselves.
+    let mut guest = chatd.peer();
+    guest.ask("JOIN #guests", "OK JOIN #guests 0");
+    guest.ask("NICK guest1", "OK NICK guest1 #guests 0");
+    upload(&mut guest, "123456", "OK UPLOAD 2 6 <sha256>");
+    guest.ask("NICK guest2", "OK NICK guest2 #guests 2");
+    upload(
+        &mut guest,
+        "12345",
+        "ERR UPLOAD quota that is more than the files of those without …",
+    );
+    upload(&mut guest, "1234", "OK UPLOAD 3 4 <sha256>");
+    // What is coming in counts from its beginning, over all connections; what breaks off is given back.
+    let mut second = chatd.peer();
+    second.ask("JOIN #second", "OK JOIN #second 0");
+    second.ask("NICK ann my secret", "OK NICK ann #second 0");
+    ann.send("UPLOAD slow.txt 4\n12");
+    // It has begun when the line after the one before it was answered: asked for over the other connection,
+    // again and again until then.
+    loop {
+        second.send("UPLOAD b.txt 1\nx");
+        let reply = second.expect("<word> UPLOAD …");
+        if reply.starts_with("ERR UPLOAD quota ") {
+            break;
+        }
+        let file = reply.split(' ').nth(2).unwrap().to_owned();
+        second.ask(&format!("REMOVE {file}"), &format!("OK REMOVE {file}"));
+    }
+    drop(ann);
+    loop {
+        second.send("UPLOAD b.txt 4\nabcd");
+        if second.expect("<word> UPLOAD …").starts_with("OK UPLOAD ") {
+            break;
+        }
+    }
+    // One of unknown length is refused when it gets there.
+    let mut pipe = chatd.peer();
+    pipe.ask("NICK ann my secret", "OK NICK ann #lobby 0");
+    pipe.send("UPLOAD pipe.txt *\nx");
+    pipe.end_input();
+    let rest = String::from_utf8(pipe.inbox.rest()).unwrap();
+    assert!(rest.contains("ERR UPLOAD quota "), "{rest}");
+    drop((second, guest, chatd));
+    // It is known after a restart too, and belongs to who is registered then.
+    let chatd = Chatd::with(&flags);
+    let mut ann = chatd.peer();
+    ann.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
+    upload(&mut ann, "x", "ERR UPLOAD quota …");
+    let mut bob = chatd.peer();
+    bob.ask("NICK guest1", "OK NICK guest1 #lobby <id>");
+    upload(&mut bob, "x", "ERR UPLOAD quota …");
+    bob.ask("REGISTER my secret", "OK REGISTER guest1");
+    upload(&mut bob, "1234", "OK UPLOAD <id> 4 <sha256>");
+    upload(&mut bob, "x", "ERR UPLOAD quota …");
+}
+
+/// A client whose side of the network holds as little as the system allows.
+fn narrow(to: SocketAddr) -> TcpStream {
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
+    connect(&socket, &to).unwrap();
+    let stream = TcpStream::from(socket);
+    stream
+        .set_read_timeout(Some(support::inbox::DEADLINE))
+        .unwrap();
+    stream
+        .set_write_timeout(Some(support::inbox::DEADLINE))
+        .unwrap();
+    stream
+}
+
+fn metric(address: SocketAddr, name: &str) -> u64 {
+    let mut peer = Peer::connect(address);
+    peer.send("GET /metrics HTTP/1.0\r\n\r\n");
+    let page = String::from_utf8(peer.inbox.rest()).unwrap();
+    let line = page.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name}: {page}"))
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+#[test]
+fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_closed() {
+    const CLIENTS: usize = 8;
+    // More than the system's own buffers take: each answer has 4000 bytes.
+    const ASKED: usize = 3000;
+    // An eighth of it is for replies.
+    let chatd = Chatd::with(&["--max-memory", "1MiB"]);
+    let mut ann = chatd.member("ann");
+    let mut bob = chatd.member("bob");
+    let topic = "x".repeat(4000);
+    ann.ask(&format!("TOPIC {topic}"), "OK TOPIC …");
+    bob.expect("TOPIC #lobby ann …");
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| narrow(chatd.address)).collect();
+    for client in &mut clients {
+        client
+            .write_all("TOPIC\n".repeat(ASKED).as_bytes())
+            .unwrap();
+    }
+    // Meanwhile others are served, and see how much waits.
+    let mut most = 0;
+    for n in 0..200 {
+        ann.ask(&format!("MSG {n}"), "OK MSG <id> <time>");
+        bob.expect(&format!("MSG #lobby ann {n}"));
+        most = most.max(metric(chatd.address, "chatd_waiting_bytes "));
+    }
+    // Without a bound for all of them, each would hold 64 KiB of replies. What each asked, and one answer, may
+    // go beyond.
+    let each = 6 * ASKED as u64 + 5000;
+    let bound = (128 << 10) + CLIENTS as u64 * each;
+    assert!(most > 128 << 10 && most <= bound, "{most} bytes wait");
+    assert!(bound < CLIENTS as u64 * (64 << 10), "this shows something");
+    let met = "chatd_refused_total{limit=\"memory\"} ";
+    assert!(metric(chatd.address, met) > 0);
+    // Whoever reads gets everything.
+    for client in &mut clients {
+        client.write_all(b"BYE\n").unwrap();
+        let mut said = String::new();
+        client.read_to_string(&mut said).unwrap();
+        let count = said.lines().filter(|line| line.ends_with(&topic)).count();
+        assert_eq!(count, ASKED);
+        assert!(said.ends_with("\nOK BYE\n"));
+    }
+    assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
+}
