@@ -36,7 +36,7 @@ impl Connection {
                 Spoken::Tls | Spoken::Lines | Spoken::Unclear => {
                     self.session.reached_by(is_tls, speaks.web);
                     if !speaks.plain && !is_tls {
-                        self.shut_out("only TLS is spoken here: ncat --ssl, or openssl s_client -quiet -connect");
+                        self.shut_out("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
                     } else if !speaks.lines {
                         self.shut_out("only HTTP is spoken here, as by curl or a browser");
                     }
