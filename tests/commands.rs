@@ -369,6 +369,9 @@ fn a_server_with_a_password_is_opened_from_the_environment_or_the_settings() {
     let shut = with("rooms", &[], "");
     assert_eq!(shut.code, Some(1), "{shut:?}");
     assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
+    // Nicks are not tried one after the other against a closed door.
+    let shut = run(&mut chatc(&[&chatd.address.to_string()]), b"hello\n");
+    assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
     assert_eq!(with("rooms", &[], "a guess").code, Some(1));
     for (word, args) in [
         ("send", &["#ops", "hello"][..]),

@@ -111,6 +111,12 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     link.connected();
     assert_eq!(sent(&mut link)[0], "PASS open sesame");
 
+    // Without it the nick's own password may do, and is not guessed with.
+    let mut link = Link::new(self::wants(&[]), 1);
+    link.connected();
+    let lines = ["ERR STAMPS need-password shut", "ERR NICK bad-password no"];
+    assert_eq!(hear(&mut link, &lines), ["over shut (need-password)"]);
+
     let mut link = Link::new(wants(), 1);
     link.connected();
     let told = hear(&mut link, &["ERR PASS bad-password no"]);

@@ -36,19 +36,22 @@ struct Terminal {
 
 impl Terminal {
     fn new(columns: u16, rows: u16) -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        Self::with(columns, rows, home, "")
+    }
+
+    /// The same, with a home and variables of one's own.
+    fn with(columns: u16, rows: u16, home: tempfile::TempDir, variables: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let socket = format!(
             "chatc-{}-{}",
             std::process::id(),
             COUNT.fetch_add(1, Ordering::SeqCst)
         );
-        let terminal = Self {
-            socket,
-            home: tempfile::tempdir().expect("a folder"),
-        };
+        let terminal = Self { socket, home };
         let home = terminal.home.path().to_str().expect("UTF-8");
         let shell = format!(
-            "cd {home} && exec env -i HOME={home} PATH=\"$PATH\" LANG=C.UTF-8 LOGNAME=ann TZ=UTC TERM=tmux-256color PS1='shell> ' bash --norc --noprofile"
+            "cd {home} && exec env -i HOME={home} PATH=\"$PATH\" LANG=C.UTF-8 LOGNAME=ann TZ=UTC TERM=tmux-256color {variables} PS1='shell> ' bash --norc --noprofile"
         );
         terminal.tmux(&[
             "-f",
@@ -116,6 +119,22 @@ impl Terminal {
         seen.lines()
             .map(|line| format!("{}\n", line.trim_end()))
             .collect()
+    }
+
+    /// What is to be seen, with its colours as the terminal was told them.
+    fn colors(&self) -> String {
+        self.tmux(&["capture-pane", "-e", "-p", "-t", "s"])
+    }
+
+    /// The process of `chatc`, the shell's only child.
+    fn child(&self) -> rustix::process::Pid {
+        let shell = self.tmux(&["list-panes", "-t", "s", "-F", "#{pane_pid}"]);
+        let child = Command::new("pgrep")
+            .args(["-P", shell.trim()])
+            .output()
+            .expect("pgrep is there");
+        let child = String::from_utf8_lossy(&child.stdout).trim().parse();
+        rustix::process::Pid::from_raw(child.expect("one child")).expect("not 0")
     }
 
     /// Waits until `fits` what is to be seen.
@@ -524,17 +543,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     start("code");
     ann.text("kept");
     ann.sees("› kept");
-    let pids = ann.tmux(&["list-panes", "-t", "s", "-F", "#{pane_pid}"]);
-    let child = Command::new("pgrep")
-        .args(["-P", pids.trim()])
-        .output()
-        .expect("pgrep is there");
-    let child: i32 = String::from_utf8_lossy(&child.stdout)
-        .trim()
-        .parse()
-        .expect("one child");
-    let child = rustix::process::Pid::from_raw(child).expect("not 0");
-    rustix::process::kill_process(child, rustix::process::Signal::TERM).expect("it runs");
+    rustix::process::kill_process(ann.child(), rustix::process::Signal::TERM).expect("it runs");
     ann.sees("code 0");
     ann.is_sane();
     // What was typed and not said is there in the next run.
@@ -561,5 +570,89 @@ fn the_terminal_is_as_it_was_however_it_ends() {
         seen.contains("chatc: cannot connect to 127.0.0.1:9"),
         "{seen}"
     );
+    ann.is_sane();
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_and_costs_nothing_that_was_typed() {
+    let chatd = chatd(&[]);
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    ann.sees("● 127.0.0.1");
+    ann.text("half a line");
+    ann.sees("› half a line");
+    let (child, state) = (
+        ann.child(),
+        ann.home.path().join(".local/state/chatc/state.toml"),
+    );
+    ann.tmux(&["kill-server"]);
+    let end = Instant::now() + DEADLINE;
+    while rustix::process::test_kill_process(child).is_ok() {
+        assert!(Instant::now() < end, "it is still there");
+        std::thread::yield_now();
+    }
+    let state = fs::read_to_string(state).expect("it is written");
+    assert!(state.contains("half a line"), "{state}");
+}
+
+#[test]
+fn colours_fit_what_stands_behind_them_or_are_left_out() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    bob.ask("MSG good morning, ann: https://example.org");
+    let home = || tempfile::tempdir().expect("a folder");
+    let start = |terminal: &Terminal| {
+        terminal.run(&format!(
+            "{} {}",
+            env!("CARGO_BIN_EXE_chatc"),
+            chatd.address
+        ));
+        terminal.sees("● 127.0.0.1");
+        terminal.sees("good morning");
+        terminal.colors()
+    };
+    // The bars are a little lighter than black, or a little darker than white.
+    let (on_dark, on_light) = ("48;5;236", "48;5;254");
+    let seen = start(&Terminal::new(80, 12));
+    assert!(seen.contains(on_dark) && !seen.contains(on_light), "{seen}");
+    let light = Terminal::new(80, 12);
+    light.tmux(&["set", "-g", "window-style", "bg=#fdf6e3,fg=#002b36"]);
+    let seen = start(&light);
+    assert!(seen.contains(on_light) && !seen.contains(on_dark), "{seen}");
+    let seen = start(&Terminal::with(80, 12, home(), "COLORFGBG='0;15'"));
+    assert!(seen.contains(on_light), "{seen}");
+    let seen = start(&Terminal::with(80, 12, home(), "NO_COLOR=1"));
+    let styles = seen.split('\u{1b}').skip(1);
+    let codes =
+        styles.flat_map(|style| style[1..].split('m').next().unwrap_or_default().split(';'));
+    let colors: Vec<&str> = codes
+        .filter(|code| code.parse::<u8>().is_ok_and(|code| code >= 30))
+        .filter(|code| !["39", "49"].contains(code))
+        .collect();
+    assert!(colors.is_empty(), "{colors:?}\n{seen}");
+}
+
+#[test]
+fn a_server_with_a_password_asks_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let door = folder.path().join("door");
+    fs::write(&door, "open sesame\n").expect("a file");
+    let chatd = chatd(&["--password-file", door.to_str().expect("UTF-8")]);
+    let ann = Terminal::new(80, 24);
+    ann.run(&format!(
+        "{} {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    ));
+    ann.sees(&format!("Password of {}:", chatd.address));
+    ann.say("open sesame");
+    ann.sees("● 127.0.0.1");
+    ann.say("I am in");
+    ann.sees("ann │ I am in");
+    fs::write(ann.home.path().join("small.txt"), "hello\n").expect("a file");
+    ann.say("/upload small.txt");
+    ann.sees("small.txt is uploaded to #lobby, 6 B");
+    ann.key("C-d");
+    let seen = ann.sees("shell>");
+    assert!(!seen.contains("sesame"), "{seen}");
     ann.is_sane();
 }

@@ -70,6 +70,8 @@ pub struct Link {
     is_known: bool,
     /// How often in a row it was tried to come back.
     tries: u32,
+    /// The server has a password, and was not opened.
+    is_shut: Option<Error>,
     /// What the server said before it closed.
     closing: Option<Error>,
     goodbye: Option<String>,
@@ -163,6 +165,7 @@ impl Link {
             },
             is_known: false,
             tries: 0,
+            is_shut: None,
             closing: None,
             goodbye: None,
             last_ticket: 0,
@@ -307,7 +310,7 @@ impl Link {
         self.state = State::Entering;
         self.out.clear();
         self.asked.clear();
-        self.closing = None;
+        (self.closing, self.is_shut) = (None, None);
         self.drop_list();
         if let Some(password) = self.wants.opens.clone() {
             self.send(&format!("PASS {password}"), Asked::Pass);
@@ -468,7 +471,13 @@ impl Link {
         let lines = self.drop_list();
         let asked = self.asked.pop_front();
         match asked.ok_or(Error::Protocol("a reply to nothing"))? {
-            Asked::Aside => {}
+            Asked::Aside => {
+                if let Err(error) = result
+                    && error.refusal() == Some(Code::NeedPassword)
+                {
+                    self.is_shut = Some(error);
+                }
+            }
             Asked::Pass => {
                 if let Err(error) = result {
                     self.state = State::Over;
@@ -491,6 +500,12 @@ impl Link {
                         self.entered(room, lobby)?;
                     }
                     self.here();
+                }
+                // Where nothing was let in, a nick's password is a guess at the server's.
+                Err(error) if self.is_shut.is_some() => {
+                    self.state = State::Over;
+                    let why = self.is_shut.take().unwrap_or(error);
+                    self.updates.push_back(Update::Over(why));
                 }
                 Err(error) => {
                     let is_taken =

@@ -132,6 +132,12 @@ impl Server {
                     if matches!(error.refusal(), Some(Code::NickTaken | Code::BadPassword)) =>
                 {
                     last = Some(error);
+                    // A server with a password takes every nick's for a guess: then it is no matter of nicks.
+                    if let Err(shut) = client.request("TOPIC").await
+                        && shut.refusal() == Some(Code::NeedPassword)
+                    {
+                        return Err(shut);
+                    }
                 }
                 result => return result,
             }

@@ -85,6 +85,7 @@ fn press(app: &mut App, key: KeyEvent, link: &mut Link) {
         KeyCode::Char('z') if ctrl => return app.want(Effect::Suspend),
         KeyCode::Char('r') if ctrl => return link.retry_now(),
         KeyCode::Char('a') if alt => return app.go_unread(),
+        KeyCode::Char('u') if alt => return app.to_first_new(link),
         KeyCode::Char(digit @ '1'..='9') if alt => {
             return app.go(digit as usize - '1' as usize);
         }

@@ -4,6 +4,7 @@
 //! Both know no terminal, connection or clock: those are here, in [`run`].
 
 pub mod app;
+mod background;
 mod command;
 mod complete;
 pub mod draw;
@@ -111,7 +112,7 @@ pub async fn talk(
         Some("few") => Palette::Few,
         Some("none") => Palette::None,
         Some(_) => Palette::Dark,
-        None => Palette::find(),
+        None => Palette::find(background::is_light),
     };
     let options = Options {
         palette,

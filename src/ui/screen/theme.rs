@@ -32,8 +32,9 @@ const FEW: [Color; 5] = [
 ];
 
 impl Palette {
-    /// What this terminal can show, as its environment tells.
-    pub fn find() -> Self {
+    /// What this terminal can show, as its environment tells; where that does not tell what stands behind,
+    /// `is_light` is asked.
+    pub fn find(is_light: impl FnOnce() -> Option<bool>) -> Self {
         let is = |name: &str| std::env::var(name).unwrap_or_default();
         if !is("NO_COLOR").is_empty() {
             return Self::None;
@@ -51,7 +52,9 @@ impl Palette {
         let behind = behind.rsplit(';').next().and_then(|n| n.parse::<u8>().ok());
         match behind {
             Some(7 | 9..=15) => Self::Light,
-            _ => Self::Dark,
+            Some(_) => Self::Dark,
+            None if is_light() == Some(true) => Self::Light,
+            None => Self::Dark,
         }
     }
 

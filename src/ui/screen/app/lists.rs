@@ -85,7 +85,7 @@ impl App {
         self.settle(link);
     }
 
-    fn jump(&mut self, name: &str, id: u64, link: &mut Link) {
+    pub(super) fn jump(&mut self, name: &str, id: u64, link: &mut Link) {
         let Some(at) = self.find(name) else { return };
         self.go(at);
         let Some(room) = self.rooms.get_mut(at) else {
@@ -147,6 +147,7 @@ impl App {
             ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
             ("Ctrl-N Ctrl-P", "next and previous room (Alt-↓ Alt-↑ too)"),
             ("Alt-1 … Alt-9", "that room; Alt-A the next unread one"),
+            ("Alt-U", "what is new here, from its beginning"),
             ("↑ ↓", "what you have typed before"),
             (
                 "Ctrl-W Ctrl-U Ctrl-K",

@@ -1,7 +1,7 @@
 //! Which room is shown, and which part of it.
 
 use super::super::layout::{self, Areas, Look};
-use super::super::room::{PAGE, Room, View, What};
+use super::super::room::{Entry, PAGE, Room, View, What};
 use super::{App, Ask, Standing};
 use crate::client::link::Link;
 
@@ -106,6 +106,35 @@ impl App {
         }
         self.seen_current();
         self.settle(link);
+    }
+
+    /// Goes to the first that came since one was here last: it stands at the top.
+    pub fn to_first_new(&mut self, link: &mut Link) {
+        let height = isize::try_from(Areas::of(self).body.height).unwrap_or(1);
+        let Some(room) = self.rooms.get_mut(self.at) else {
+            return;
+        };
+        let Some(after) = room.new_after.filter(|after| *after < room.last_id) else {
+            return self.say("nothing is new here");
+        };
+        // What is older than the window has to be fetched.
+        let is_held = room.at_start || room.first_id().is_some_and(|first| first <= after);
+        let is_new = |entry: &Entry| {
+            entry.id.is_some_and(|id| id > after) && entry.what.nick().is_some() && !entry.is_mine
+        };
+        let first = room.entries().position(is_new);
+        match first.filter(|_| is_held) {
+            Some(index) => {
+                let (seq, hidden) = (room.seq(index), 0);
+                room.view = View::At { seq, hidden };
+                // Two lines more: the entry itself, and the line above it.
+                self.scroll(2 - height, link);
+            }
+            None => {
+                let name = room.name.clone();
+                self.jump(&name, after, link);
+            }
+        }
     }
 
     /// Goes to the newest.

@@ -250,3 +250,25 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
         (7, "half a line")
     );
 }
+
+#[test]
+fn what_is_new_is_read_from_its_beginning() {
+    let mut play = Play::new(80, 12);
+    for id in 101..=110 {
+        play.said(id, &format!("m{id}"));
+    }
+    play.press(KeyCode::Char('u'), KeyModifiers::ALT);
+    play.sees("nothing is new here");
+    keys::event(&mut play.app, Event::FocusLost, &mut play.link);
+    for id in 111..=150 {
+        play.said(id, &format!("m{id}"));
+    }
+    play.sees("m150");
+    play.press(KeyCode::Char('u'), KeyModifiers::ALT);
+    let seen = play.seen();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[1].contains(" new "), "{seen}");
+    assert!(lines[2].ends_with("│ m111"), "{seen}");
+    play.key(KeyCode::Esc);
+    play.sees("m150");
+}

@@ -1,0 +1,94 @@
+//! Whether the terminal's background is light: it is asked (OSC 11), since few tell it in the environment.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// The colour, and then what every terminal answers (DA1): so one that does not know of the first costs no wait.
+const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
+
+/// How long a terminal may take: it may be at the other end of the world, or be none that answers.
+const WITHIN: Duration = Duration::from_millis(500);
+
+/// The most that is read of an answer.
+const ANSWER_BYTES_MAX: usize = 1024;
+
+/// Asks the terminal; `None` when it does not tell. To be done before anybody else reads what it sends.
+pub fn is_light() -> Option<bool> {
+    enable_raw_mode().ok()?;
+    let answer = ask();
+    let _ = disable_raw_mode();
+    told(&answer.ok()?)
+}
+
+fn ask() -> io::Result<Vec<u8>> {
+    let mut out = io::stdout();
+    out.write_all(QUESTION)?;
+    out.flush()?;
+    let (end, mut answer) = (Instant::now() + WITHIN, Vec::new());
+    while !is_whole(&answer) && answer.len() < ANSWER_BYTES_MAX {
+        let left = end.saturating_duration_since(Instant::now());
+        let wait = Timespec {
+            tv_sec: 0,
+            tv_nsec: left.subsec_nanos().into(),
+        };
+        let stdin = io::stdin();
+        if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&wait))? == 0 {
+            break;
+        }
+        // A byte at a time: standard input has a buffer, and the one who reads next must not miss what is in it.
+        let mut byte = [0];
+        rustix::io::read(&stdin, &mut byte)?;
+        answer.extend_from_slice(&byte);
+    }
+    Ok(answer)
+}
+
+/// Whether the answer to the second question is there: `ESC [ ? … c`.
+fn is_whole(answer: &[u8]) -> bool {
+    let begin = memchr::memmem::rfind(answer, b"\x1b[?");
+    begin.is_some_and(|at| answer.get(at..).is_some_and(|end| end.ends_with(b"c")))
+}
+
+/// What an answer says: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each of one to four digits.
+fn told(answer: &[u8]) -> Option<bool> {
+    let at = memchr::memmem::find(answer, b"]11;rgb")?;
+    let text = String::from_utf8_lossy(answer.get(at..)?).into_owned();
+    let (_, colors) = text.split_once(':')?;
+    let mut parts = colors.split('/').map(|part| {
+        let digits: String = part.chars().take_while(char::is_ascii_hexdigit).collect();
+        let most = 16_f64.powi(i32::try_from(digits.len()).ok()?) - 1.0;
+        let value = u16::from_str_radix(&digits, 16).ok()?;
+        Some(f64::from(value) / most)
+    });
+    let mut next = || parts.next().flatten();
+    let (red, green, blue) = (next()?, next()?, next()?);
+    Some(0.299 * red + 0.587 * green + 0.114 * blue > 0.5)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_terminals_answer_is_understood() {
+        for (answer, light) in [
+            ("\x1b]11;rgb:ffff/ffff/dddd\x1b\\\x1b[?62;c", Some(true)),
+            ("\x1b]11;rgb:1e1e/1e1e/1e1e\x07\x1b[?1;2c", Some(false)),
+            ("\x1b]11;rgb:ff/ff/ff\x07\x1b[?1;2c", Some(true)),
+            ("\x1b]11;rgba:0000/2b2b/3636/ffff\x07\x1b[?6c", Some(false)),
+            ("\x1b[?1;2c", None),
+            ("\x1b]11;rgb:zz/ff/ff\x07\x1b[?1;2c", None),
+            ("\x1b]11;rgb:fffff/0/0\x07\x1b[?1;2c", None),
+            ("hello", None),
+            ("", None),
+        ] {
+            assert_eq!(told(answer.as_bytes()), light, "{answer:?}");
+        }
+        assert!(is_whole(b"\x1b]11;rgb:0/0/0\x07\x1b[?1;2c"));
+        assert!(!is_whole(b"\x1b]11;rgb:c/c/c"));
+        assert!(!is_whole(b"\x1b[?1;2"));
+    }
+}
