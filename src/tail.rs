@@ -155,44 +155,32 @@ impl Tail {
         self.gone_unlogged
     }
 
-    /// Appends to `out` the lines from `from` up to, not including, `to`, until one is `reader`'s own or
-    /// `out` has reached `out_bytes_max` (at least one line is always taken). Returns the entry after the
-    /// last one taken.
+    /// Appends the lines of the entries from `from` on to `out`, until it has reached `out_bytes_max` (at least
+    /// one line is taken), and tells `each` of them whose it is and where in `out` it ends.
     pub fn copy(
         &self,
         from: Seq,
-        to: Seq,
-        reader: PeerId,
         out: &mut Vec<u8>,
         out_bytes_max: usize,
-    ) -> Seq {
+        mut each: impl FnMut(Option<PeerId>, usize),
+    ) {
         let Some(index) = self.index(from) else {
-            return from;
+            return;
         };
-        let space = out_bytes_max.saturating_sub(out.len()) as u64;
         let begin = self.entry_start(index);
-        let mut next = from;
+        let had = out.len();
+        let mut end = begin;
         for entry in self.entries.range(index..) {
-            let is_full = next > from && entry.end - begin > space;
-            if next >= to || is_full || entry.author == Some(reader) {
+            let length = had + (entry.end - begin) as usize;
+            if length > out_bytes_max && end > begin {
                 break;
             }
-            next += 1;
+            each(entry.author, length);
+            end = entry.end;
         }
-        let span = self.span(from, next);
-        out.extend_from_slice(
-            span.and_then(|span| self.bytes.get(span))
-                .unwrap_or_default(),
-        );
-        next
-    }
-
-    /// Whose the entries `from..to` are.
-    pub fn authors(&self, from: Seq, to: Seq) -> impl Iterator<Item = Option<PeerId>> {
-        let begin = self.index(from).unwrap_or(self.entries.len());
-        let count = usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
-        let entries = self.entries.range(begin..);
-        entries.take(count).map(|entry| entry.author)
+        let at = self.start + (begin - self.gone) as usize;
+        let lines = self.bytes.get(at..at + (end - begin) as usize);
+        out.extend_from_slice(lines.unwrap_or_default());
     }
 
     /// How many bytes of lines stand from `seq` on.
@@ -272,64 +260,74 @@ mod tests {
         tail.push(None, Time(0), Some(author), line.as_bytes())
     }
 
-    /// What `reader` gets from `from` on, in pieces of at most `most` bytes.
-    fn read(tail: &Tail, mut from: Seq, reader: PeerId, most: usize) -> Vec<String> {
+    /// The lines from `from` on, in pieces of at most `most` bytes, each line with its author.
+    fn read(tail: &Tail, mut from: Seq, most: usize) -> Vec<(String, Vec<Option<PeerId>>)> {
         let mut got = Vec::new();
         while from < tail.end() {
-            let mut out = Vec::new();
-            let next = tail.copy(from, tail.end(), reader, &mut out, most);
-            if next > from {
-                got.push(String::from_utf8(out).unwrap());
-            }
-            from = next.max(from + 1);
+            let (mut out, mut ends, mut authors) = (Vec::new(), Vec::new(), Vec::new());
+            tail.copy(from, &mut out, most, |author, end| {
+                authors.push(author);
+                ends.push(end);
+            });
+            let lines = ends.iter().filter_map(|end| out.get(end - 1));
+            assert!(lines.eq(ends.iter().map(|_| &b'\n')), "{ends:?}");
+            from += ends.len() as Seq;
+            got.push((String::from_utf8(out).unwrap(), authors));
         }
         got
     }
 
     #[test]
-    fn a_reader_gets_every_line_but_its_own() {
+    fn lines_are_copied_with_their_authors_as_many_as_have_space() {
         let [bob, eve] = peers();
         let mut tail = Tail::new(10_000);
-        for (author, line) in [(bob, "a"), (bob, "b"), (eve, "c"), (bob, "d")] {
+        for (author, line) in [(bob, "a"), (bob, "b"), (eve, "c"), (bob, "dd")] {
             push(&mut tail, author, line);
         }
-        assert_eq!(read(&tail, 0, eve, 100), ["a\nb\n", "d\n"]);
-        assert_eq!(read(&tail, 0, bob, 100), ["c\n"]);
-        assert_eq!(read(&tail, 1, eve, 1), ["b\n", "d\n"]);
+        let (ours, theirs) = (Some(bob), Some(eve));
+        let all = ("a\nb\nc\ndd\n".to_owned(), vec![ours, ours, theirs, ours]);
+        assert_eq!(read(&tail, 0, 100), [all]);
+        let first = ("b\nc\n".to_owned(), vec![ours, theirs]);
+        let last = ("dd\n".to_owned(), vec![ours]);
+        assert_eq!(read(&tail, 1, 5), [first, last.clone()]);
+        assert_eq!(read(&tail, 3, 1), [last]);
         assert_eq!(tail.get(2).unwrap().1, "c");
-        assert_eq!(tail.bytes_from(2), 4);
+        assert_eq!(tail.bytes_from(2), 5);
     }
 
     #[test]
     fn the_oldest_go_and_the_size_is_bounded() {
-        let [bob, eve] = peers();
+        let [bob, _] = peers();
         let mut tail = Tail::new(1000);
         for n in 0..10_000 {
             assert_eq!(push(&mut tail, bob, &format!("line {n}")), n);
             assert!(tail.size() <= 1000);
         }
         assert!(tail.bytes.capacity() < 4000, "{}", tail.bytes.capacity());
-        let all = read(&tail, tail.first(), eve, 10_000).concat();
+        let all: String = read(&tail, tail.first(), 10_000)
+            .into_iter()
+            .map(|(lines, _)| lines)
+            .collect();
         let expected: String = (tail.first()..10_000)
             .map(|n| format!("line {n}\n"))
             .collect();
         assert_eq!(all, expected);
-        assert_eq!(tail.copy(3, 5, eve, &mut Vec::new(), 9), 3, "fallen out");
+        tail.copy(3, &mut Vec::new(), 9, |_, _| panic!("it has fallen out"));
         tail.shed();
         assert!(
             tail.size() <= 500 && tail.memory() <= 700,
             "{}",
             tail.memory()
         );
+        let left = read(&tail, tail.first(), 10_000);
         let newest = format!("line {}\n", 9_999);
-        assert!(
-            read(&tail, tail.first(), eve, 10_000)
-                .concat()
-                .ends_with(&newest)
-        );
+        assert!(left.last().unwrap().0.ends_with(&newest));
         tail.drop_before(tail.end());
         assert_eq!((tail.size(), tail.bytes.capacity()), (0, 0));
         assert_eq!(push(&mut tail, bob, "next"), 10_000);
-        assert_eq!(read(&tail, 10_000, eve, 10), ["next\n"]);
+        assert_eq!(
+            read(&tail, 10_000, 10),
+            [("next\n".to_owned(), vec![Some(bob)])]
+        );
     }
 }

@@ -82,6 +82,20 @@ pub struct Draft {
     pub body: String,
 }
 
+impl Draft {
+    /// Whose doing it is, and what was said.
+    pub fn nick_and_text(&self) -> (&str, &str) {
+        split(&self.body)
+    }
+}
+
+/// The nick and the text of a draft's body.
+fn split(body: &str) -> (&str, &str) {
+    let space = memchr::memchr(b' ', body.as_bytes());
+    let parts = space.and_then(|at| Some((body.get(..at)?, body.get(at + 1..)?)));
+    parts.unwrap_or((body, ""))
+}
+
 /// The kinds of event that are logged.
 #[derive(Debug)]
 #[allow(missing_docs)] // each is the verb of its event
@@ -378,7 +392,7 @@ impl Chat {
             what,
             body,
         } = draft;
-        let (author_nick, text) = body.split_once(' ').unwrap_or((&body, ""));
+        let (author_nick, text) = split(&body);
         let mut came = None;
         if let (Place::Room(room), Some(id)) = (place, id) {
             let room = self.rooms.get_mut(room)?;

@@ -64,7 +64,7 @@ pub(super) struct Member {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, tail_bytes_max: usize) -> Self {
+    pub(crate) fn new(name: RoomName, tail_bytes_max: usize) -> Self {
         Self {
             name: Arc::new(name),
             topic: Box::default(),

@@ -16,7 +16,6 @@ use std::io;
 use std::sync::Arc;
 
 use crate::chat::{Draft, NewFile, Removed, What};
-use crate::protocol::event::words;
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
 pub use commits::Commits;
 
@@ -316,7 +315,7 @@ pub fn search_words(words: &str) -> impl Iterator<Item = &str> {
 impl Draft {
     /// Its verb, nick and text as they are kept.
     fn parts(&self) -> (&'static str, &str, Cow<'_, str>) {
-        let (nick, text) = self.body.split_once(' ').unwrap_or((&self.body, ""));
+        let (nick, text) = self.nick_and_text();
         match &self.what {
             What::Msg => ("MSG", nick, text.into()),
             What::Me => ("ME", nick, text.into()),
@@ -330,10 +329,21 @@ impl Draft {
 
 /// The line of an event that is kept as these parts.
 fn line(verb: &str, room: &str, nick: &str, id: EventId, text: &str) -> String {
-    let mut line = Vec::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
-    match verb {
-        "FILE" => words(&mut line, &[verb, room, nick, &id.to_string(), text]),
-        _ => words(&mut line, &[verb, room, nick, text]),
+    let mut line = String::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
+    let mut push = |word: &str| {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    };
+    for word in [verb, room, nick] {
+        push(word);
     }
-    String::from_utf8(line).unwrap_or_default()
+    if verb == "FILE" {
+        push(&id.to_string());
+    }
+    if !text.is_empty() {
+        push(text);
+    }
+    line
 }

@@ -440,19 +440,19 @@ impl Connection {
                 if !is_filled {
                     return self.flush_carrier();
                 }
-                let taken = self.write(batch.bytes());
+                let taken = self.write(batch);
                 self.session.sent(&mut server.world().chat, batch, taken);
             }
         });
     }
 
-    /// Writes once, or until the carrier takes no more; returns how many bytes it took.
-    fn write(&mut self, bytes: &[u8]) -> usize {
+    /// Writes until all is out or the carrier takes no more; returns how many bytes it took.
+    fn write(&mut self, batch: &Batch) -> usize {
         let mut taken = 0;
-        while let Some(rest) = bytes.get(taken..).filter(|rest| !rest.is_empty()) {
+        while taken < batch.len() {
             self.server.metrics.writes.add(1);
-            match self.carrier.write(rest) {
-                Ok(n) => taken += n,
+            match self.carrier.write_some(batch.stretches(taken)) {
+                Ok(count) => taken += count,
                 Err(e) => {
                     self.note_write_error(&e);
                     break;

@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::batch::{BATCH_BYTES_MAX, Batch, Run, Span, Step};
+use super::batch::{Batch, Run, Step};
 use super::list::List;
 use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
@@ -98,61 +98,11 @@ pub(super) enum Then {
 /// The tail no longer has what was asked for.
 struct Gone;
 
-/// What there is to be sent to a connection.
-enum News {
-    Nothing,
-    /// Entries of one room, as they are.
-    Span(Span),
-    /// Something else, or that and something else.
-    More,
-}
-
 impl Session {
-    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing. A batch that
-    /// was filled for another session before is left as it is when this one gets the same.
+    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing.
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
-        match self.news(chat) {
-            News::Nothing => return false,
-            News::Span(span) if batch.is_shared(span, self.peer) => {}
-            News::Span(span) => {
-                self.fill_all(chat, batch);
-                if let Some(tail) = chat.tail(Place::Room(span.room)) {
-                    batch.share(span, tail);
-                }
-            }
-            News::More => self.fill_all(chat, batch),
-        }
+        self.fill_all(chat, batch);
         !batch.is_empty()
-    }
-
-    /// What there is to be sent.
-    fn news(&self, chat: &Chat) -> News {
-        let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
-        let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
-        if is_busy || self.notes < chat.end(Place::Everyone) || self.told < told {
-            return News::More;
-        }
-        let mut news = News::Nothing;
-        for membership in &self.rooms {
-            let Some(tail) = chat.tail(Place::Room(membership.room)) else {
-                continue;
-            };
-            let (from, to) = (membership.cursor, tail.end());
-            if from >= to || membership.is_held {
-                continue;
-            }
-            if !matches!(news, News::Nothing)
-                || self.is_ending
-                || from < tail.first()
-                || self.output != Dialect::Plain
-                || self.ignored.is_some()
-            {
-                return News::More;
-            }
-            let room = membership.room;
-            news = News::Span(Span { room, from, to });
-        }
-        news
     }
 
     fn fill_all(&self, chat: &mut Chat, batch: &mut Batch) {
@@ -269,7 +219,7 @@ impl Session {
     /// Nobody will read this connection again: forgets what it was to be sent.
     pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
         while self.fill(chat, batch) {
-            self.sent(chat, batch, batch.bytes.len());
+            self.sent(chat, batch, batch.len());
         }
     }
 
@@ -280,9 +230,10 @@ impl Session {
 
     /// Advances by a run of which only a part has been sent: the rest of the line that was cut is kept.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) -> bool {
-        let rest = batch.bytes.get(taken..run.end).unwrap_or_default();
-        let is_at_line = taken.checked_sub(1).and_then(|at| batch.bytes.get(at)) == Some(&b'\n');
-        let line = match (is_at_line, memchr(b'\n', rest)) {
+        let before = taken.saturating_sub(1);
+        let rest = batch.copy(before, run.end);
+        let (last, rest) = rest.split_at_checked(taken - before).unwrap_or_default();
+        let line = match (last == b"\n", memchr(b'\n', rest)) {
             (true, _) => 0,
             (false, Some(at)) => at + 1,
             (false, None) => rest.len(),
@@ -492,7 +443,7 @@ impl Session {
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.told, self.input, chat, &mut batch);
         }
-        batch.bytes
+        batch.copy(0, batch.len())
     }
 
     /// The page of the membership at that index. Of two of one room it is the older one's.
@@ -575,11 +526,17 @@ impl Session {
         let to = to.min(tail.end());
         while from < to && !batch.is_full() {
             let start = from;
-            if dialect == Dialect::Plain && self.ignored.is_none() {
-                from = tail.copy(from, to, self.peer, &mut batch.bytes, BATCH_BYTES_MAX);
+            if let Place::Room(room) = place
+                && dialect == Dialect::Plain
+                && self.ignored.is_none()
+            {
+                match batch.add_lines(room, tail, from, to, self.peer) {
+                    Some(next) => from = next,
+                    None => break,
+                }
             }
             if from == start {
-                // An entry that is formatted for this reader, or its own, which is passed.
+                // An entry that is written for this reader alone, or its own, which is passed.
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
                     && !self.ignores(line)

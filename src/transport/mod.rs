@@ -137,6 +137,20 @@ impl Carrier {
         }
     }
 
+    /// The same for bytes in several stretches, of which it takes as many at once as it can.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_some<'a>(
+        &mut self,
+        mut stretches: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
+        match self {
+            Self::Stream(Stream::Tcp(socket)) => socket.write_some(stretches),
+            _ => self.write(stretches.next().unwrap_or_default()),
+        }
+    }
+
     /// After the next line that is written, `length` bytes are a file's, not lines.
     pub fn bytes_follow(&mut self, length: u64) {
         if let Self::WebSocket(socket) = self {

@@ -6,7 +6,7 @@
 //! any file, so there is one place in which the thread sleeps.
 
 use std::future::poll_fn;
-use std::io;
+use std::io::{self, IoSlice, Write};
 use std::mem::MaybeUninit;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -18,10 +18,17 @@ use async_io::Async;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
 use slab::Slab;
+
+use super::retry;
 
 /// How many changes are taken from the system at once.
 const EVENTS_MAX: usize = 256;
+
+/// How many stretches are written at once: twice as many as a batch has of a hundred who all talk, half of them
+/// the replies to what was its own.
+const SLICES_MAX: usize = 64;
 
 /// What can be done with a socket, or is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +197,32 @@ impl Socket {
         &self.stream
     }
 
+    /// Writes what it takes of those stretches at once.
+    ///
+    /// # Errors
+    /// The system's; `WouldBlock` when it takes nothing.
+    pub fn write_some<'a>(&self, stretches: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        for (slice, stretch) in slices.iter_mut().zip(stretches) {
+            *slice = IoSlice::new(stretch);
+            count += 1;
+        }
+        match slices.get(..count).unwrap_or_default() {
+            [only] => retry(|| self.get_ref().write(only)),
+            // What `write_vectored` is made of takes the longer way through the system: 1.2 times as much.
+            several => retry(|| {
+                let sent = sendmsg(
+                    &self.stream,
+                    several,
+                    &mut SendAncillaryBuffer::default(),
+                    SendFlags::NOSIGNAL,
+                );
+                Ok(sent?)
+            }),
+        }
+    }
+
     /// Ready when there may be something to read since the last call that was ready. Tells one task at a
     /// time: the last that asked.
     ///
@@ -234,7 +267,7 @@ impl Drop for Socket {
 #[cfg(test)]
 mod tests {
     use std::future::Future;
-    use std::io::{Read, Write};
+    use std::io::Read;
     use std::net::{Shutdown, TcpListener};
 
     use futures_lite::future;

@@ -316,8 +316,11 @@ impl Memory {
             // More and more, so that a long answer does not take for ever.
             self.peers[n].sends += 1;
             let takes = self.takes.saturating_add(self.peers[n].sends / 4);
-            let taken = batch.bytes().len().min(takes);
-            self.peers[n].out.extend_from_slice(&batch.bytes()[..taken]);
+            let taken = batch.len().min(takes);
+            let bytes: Vec<u8> = batch.stretches(0).flatten().copied().take(taken).collect();
+            let rest: Vec<u8> = batch.stretches(taken).flatten().copied().collect();
+            assert_eq!(bytes.len() + rest.len(), batch.len());
+            self.peers[n].out.extend_from_slice(&bytes);
             session.sent(&mut self.chat, &batch, taken);
         }
         self.batch = batch;
