@@ -169,6 +169,32 @@ fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
 }
 
 #[test]
+fn who_trickles_the_head_of_a_request_or_of_tls_is_cut_and_costs_others_nothing() {
+    let chatd = Chatd::with(&["--handshake-within", "300ms"]);
+    let host = chatd.address;
+    let begun = [
+        format!("GET / HTTP/1.1\r\nHost: {host}\r\n").into_bytes(),
+        // The head of a record of 512 bytes, of which the rest never comes.
+        b"\x16\x03\x01\x02\x00\x01".to_vec(),
+        // A whole request, then half a further one, and one that is never asked.
+        format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\nGET").into_bytes(),
+        format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes(),
+    ];
+    for bytes in &begun {
+        let mut slow: Vec<Peer> = (0..20).map(|_| chatd.peer()).collect();
+        for peer in &mut slow {
+            peer.send(bytes);
+        }
+        check_status(&say(&chatd, &["GET /health HTTP/1.1"], ""), 200);
+        for peer in &mut slow {
+            let said = peer.inbox.rest(); // it ends
+            let is_answered = said.starts_with(b"HTTP/1.1 200 ");
+            assert_eq!(is_answered, bytes.starts_with(b"GET /health"), "{said:?}");
+        }
+    }
+}
+
+#[test]
 fn each_line_of_a_body_is_a_message_whatever_it_says() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();

@@ -3,7 +3,7 @@
 
 import { Connection } from './connection.js';
 import { Outbox } from './outbox.js';
-import { ITEMS_MAX, PAGE, Room } from './room.js';
+import { ITEMS_KEPT, ITEMS_MAX, ITEMS_SHOWN, PAGE, Room } from './room.js';
 import { mentions } from './text.js';
 import { fold, isRoom, pieces, words } from './wire.js';
 
@@ -499,7 +499,8 @@ export class Chat {
 
 	#trim(room) {
 		if (room.isPrivate) room.trimTop(PRIVATE_MAX);
-		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop();
+		else if (this.page.isLooking(room)) room.trimTop(ITEMS_SHOWN);
+		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop(ITEMS_KEPT);
 	}
 
 	#presence(room, { verb, nick, to }) {

@@ -5,7 +5,9 @@
 // that the newest were let go; scrolling down, or one click, fetches them again. So the page holds a bounded number of
 // messages however long the room is, and however much arrives.
 
-/** Items kept while one reads at the end, and at most while one reads above it. */
+/** Items kept of the end, while one looks at it (a frame may have to draw all of them), while nobody does, and at most
+ * while one reads above it. */
+export const ITEMS_SHOWN = 100;
 export const ITEMS_KEPT = 300;
 export const ITEMS_MAX = 600;
 
@@ -142,7 +144,7 @@ export class Room {
 	}
 
 	/** Lets the oldest go, down to `kept`: whoever reads at the end does not look there. */
-	trimTop(kept = ITEMS_KEPT) {
+	trimTop(kept) {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
 		if (this.isPrivate) return;

@@ -16,10 +16,10 @@ use super::reply::{self, Reply};
 use crate::web::{ASSETS, Asset};
 
 /// What a page of ours may do: run its own scripts and styles, none inline, talk with this server alone, and
-/// show pictures that it has made itself. Nobody may frame it.
+/// show pictures that it has made itself. Nobody may frame it, and no text becomes HTML, even by mistake.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
 img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-frame-ancestors 'none'";
+frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
 /// A file of the page in the two forms that it is served in, each with its `ETag`.
 struct Page {

@@ -43,7 +43,7 @@ test('a reader at the end keeps a bounded number, and can go back for the rest',
 	const a = room(0);
 	for (const event of range(1, 5000)) {
 		a.push(event);
-		a.trimTop();
+		a.trimTop(ITEMS_KEPT);
 		assert.ok(a.items.length <= ITEMS_KEPT);
 	}
 	assert.equal(a.atStart, false);
