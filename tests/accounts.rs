@@ -238,55 +238,6 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// Every address under which a room or its files are to be had: protocol.md, section 3.10, over HTTP.
-#[test]
-fn no_http_address_tells_a_stranger_of_a_closed_room() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let chatd = chatd(folder.path());
-    talk(
-        &chatd,
-        "ann> NICK ann
-ann< OK NICK ann #lobby <id>
-ann> REGISTER my secret
-ann< OK REGISTER ann
-ann> JOIN #vault
-ann< OK JOIN #vault 0
-ann> MSG the treasure
-ann< OK MSG 1 <time>
-ann> UPLOAD map.txt 6
-ann> bytes \"buried\"
-ann< OK UPLOAD 2 6 <sha256>
-ann> MODE invite
-ann< OK MODE #vault invite
-eve> NICK eve
-eve< OK NICK eve #lobby <id>
-eve> REGISTER her secret
-eve< OK REGISTER eve",
-    );
-    let routes = [
-        ("GET /rooms", "", "vault"),
-        ("GET /rooms/vault", "", "treasure"),
-        ("GET /rooms/vault?q=treasure", "", "treasure"),
-        ("GET /rooms/vault?after=0&follow", "", "treasure"),
-        ("GET /rooms/vault/files", "", "map.txt"),
-        ("POST /rooms/vault", "hello", "OK "),
-        ("PUT /rooms/vault/files/a.txt", "x", "OK UPLOAD"),
-        ("GET /files/2/map.txt", "", "buried"),
-        ("HEAD /files/2/map.txt", "", "200 OK"),
-    ];
-    for (request, body, told) in routes {
-        for stranger in ["", "bob:", "ann:a guess", "eve:her secret"] {
-            let answer = http(&chatd, request, stranger, body);
-            assert!(
-                !answer.contains(told),
-                "{request} by {stranger:?}: {answer}"
-            );
-        }
-        let answer = http(&chatd, request, "ann:my secret", body);
-        assert!(answer.contains(told), "{request} by its maker: {answer}");
-    }
-}
-
 /// The server's own password guards whatever is read or written over HTTP as well.
 #[test]
 fn a_server_with_a_password_tells_nothing_over_http_without_it() {

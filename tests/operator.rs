@@ -132,7 +132,7 @@ fn metrics_are_for_this_machine_unless_told_otherwise() {
 /// Says things of every kind to a server that logs all it can, as text or JSON; returns its log.
 fn log_of_a_session(format: &str) -> String {
     let command = format!(
-        "exec {} --listen 127.0.0.1:0 --memory --log-level trace --log-format {format}",
+        "exec {} --listen 127.0.0.1:0 --memory --operator ann --log-level trace --log-format {format}",
         env!("CARGO_BIN_EXE_chatd")
     );
     let mut chatd = Program::start(&command, SocketAddr::from(([0; 4], 0)));
@@ -151,6 +151,15 @@ fn log_of_a_session(format: &str) -> String {
     bob.ask("said-nonsense", "ERR - unknown-verb …");
     bob.send("UPLOAD said-name.txt 10\nsaid-bytes");
     bob.expect("OK UPLOAD <id> 10 <sha256>");
+    let mut operator = Peer::connect(address);
+    operator.ask("NICK ann secret-password", "OK NICK ann #lobby <id>");
+    let token = operator.ask("TOKEN ci", "OK TOKEN ci <word>");
+    let token = token.rsplit(' ').next().unwrap().to_owned();
+    operator.ask("NOTE said-to-all", "OK NOTE");
+    operator.ask("BAN 192.0.2.0/24 1h flooding", "OK BAN 192.0.2.0/24");
+    operator.ask("KICK bob flooding", "OK KICK bob");
+    let mut bot = Peer::connect(address);
+    bot.ask(&format!("NICK ann {token}"), "OK NICK ann #lobby <id>");
     // bob:secret-basic
     let basic = "Authorization: Basic Ym9iOnNlY3JldC1iYXNpYw==\r\n";
     let _ = get(address, "/rooms/lobby?q=said-query", basic);
@@ -158,6 +167,7 @@ fn log_of_a_session(format: &str) -> String {
     chatd.signal(Signal::TERM);
     let ended = chatd.wait();
     assert_eq!(ended.code, Some(0));
+    assert!(!ended.errors.contains(&token), "a token stands in the log");
     ended.errors
 }
 
@@ -176,6 +186,10 @@ fn the_log_names_peers_and_never_what_they_say() {
             "bob",
             "ended",
             "stopping",
+            "ann notes",
+            "ann bans 192.0.2.0/24 until",
+            "ann kicks bob",
+            "flooding",
         ] {
             assert!(log.contains(wanted), "{wanted} is not in the log:\n{log}");
         }

@@ -1,14 +1,22 @@
-//! Who may read what (protocol.md, section 3.10): every command, asked by everybody from whom a room is
-//! closed, tells nothing of it. A command without a row here does not compile into the test: it fails.
+//! Who may read what (protocol.md, section 3.10): the document's own table, tried for each command and each
+//! address by everybody; and every command, asked by those from whom a room is closed, tells nothing of it. A
+//! command without a row here fails, and so does a row of the document that is not tried.
 
 mod support;
 
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
-use plainchat::config::Limits;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use plainchat::protocol::Verb;
+use support::document::root;
 use support::memory::Memory;
 use support::run::{Server, Taken};
+use support::server::Chatd;
+use support::transcript::Setting;
 
 /// Every verb, how it asks for the closed room (`ID` and `FILE` stand for a message and a file there), and
 /// the first words of the answer to one who is not asked in; `NICKLESS` if another has no nick.
@@ -156,16 +164,34 @@ fn ask(server: &mut Memory, peer: usize, line: &str) -> String {
     String::from_utf8(out).expect("it is text")
 }
 
-/// A server with a closed room that has members, a past and a file; the ids of a message and of that file.
-fn vault() -> (Memory, usize, String, String) {
-    let limits = Limits {
-        announce_after: Duration::ZERO,
-        ..Limits::default()
+/// A server with a closed room that has members, a past and a file.
+struct Vault {
+    server: Memory,
+    /// Who made the room, and is in it.
+    maker: usize,
+    /// Those who are registered besides, in the order in which they were named.
+    others: Vec<usize>,
+    /// A message there, and a file.
+    id: String,
+    file: String,
+}
+
+/// With `others` registered, which takes a while for each; of whom these are asked in: guest, writer, keeper.
+fn vault(is_closed: bool, others: &[&str]) -> Vault {
+    let operator = Setting {
+        name: "operator".to_owned(),
+        value: "root".to_owned(),
     };
-    let mut server = Memory::with_limits(limits, usize::MAX);
-    let keeper = server.open().expect("a connection");
-    let mut id_of = |line: &str| {
-        let reply = ask(&mut server, keeper, line);
+    let mut server = Memory::new(&[operator], usize::MAX, 0).expect("it is a setting");
+    let mut come = |nick: &&str| {
+        let peer = server.open().expect("a connection");
+        ask(&mut server, peer, &format!("NICK {nick}"));
+        ask(&mut server, peer, "REGISTER open sesame");
+        peer
+    };
+    let maker = come(&"keyholder");
+    let others: Vec<usize> = others.iter().map(come).collect();
+    let id_of = |reply: String| {
         reply
             .split(' ')
             .nth(2)
@@ -173,14 +199,162 @@ fn vault() -> (Memory, usize, String, String) {
             .trim()
             .to_owned()
     };
-    id_of("NICK keyholder");
-    id_of("REGISTER open sesame");
-    id_of("JOIN #vault");
-    id_of("TOPIC gold");
-    let id = id_of("MSG the treasure is here");
-    let file = id_of("UPLOAD map.txt 6\nburied");
-    assert_eq!(id_of("MODE invite"), "#vault");
-    (server, keeper, id, file)
+    ask(&mut server, maker, "JOIN #vault");
+    ask(&mut server, maker, "TOPIC gold");
+    let id = id_of(ask(&mut server, maker, "MSG the treasure is here"));
+    let file = id_of(ask(&mut server, maker, "UPLOAD map.txt 6\nburied"));
+    let mut vault = Vault {
+        server,
+        maker,
+        others,
+        id,
+        file,
+    };
+    vault.put_right(is_closed);
+    vault
+}
+
+impl Vault {
+    /// The room is closed, or open, and those are asked in who should be.
+    fn put_right(&mut self, is_closed: bool) {
+        let mode = if is_closed {
+            "MODE #vault invite"
+        } else {
+            "MODE #vault open"
+        };
+        let lines = [
+            "INVITE #vault guest",
+            "INVITE #vault writer",
+            "INVITE #vault keeper keeper",
+            "UNINVITE #vault stranger",
+        ];
+        for line in [mode].iter().chain(&lines) {
+            // Not everybody is registered in every test.
+            ask(&mut self.server, self.maker, line);
+        }
+    }
+}
+
+/// Who asks: the columns of the document's table, and two of one.
+const ROLES: [(usize, &str); 6] = [
+    (1, ""),
+    (2, "stranger"),
+    (3, "guest"),
+    (4, "keyholder"),
+    (4, "keeper"),
+    (5, "root"),
+];
+
+/// The rows of the document's table.
+fn documented() -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
+    let lines = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| asked of a closed room "));
+    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        let cells = row.trim_matches('|').split('|');
+        cells.map(|cell| cell.trim().replace('`', "")).collect()
+    };
+    rows.map(cells).collect()
+}
+
+/// How a row of the document is tried, the last line being what is meant; `ID` and `FILE` as above.
+fn tried(row: &str) -> &'static str {
+    match row {
+        "JOIN" => "JOIN #vault 0",
+        "JOIN with AS" => "JOIN #vault AS spy",
+        "TELL" => "TELL #vault hi",
+        "WHO" => "WHO #vault",
+        "HISTORY" => "HISTORY #vault",
+        "SEARCH" => "SEARCH #vault treasure",
+        "FILES" => "FILES #vault",
+        "TOPIC" => "TOPIC #vault",
+        "TOPIC with a text" => "JOIN #vault\nTOPIC #vault mine",
+        "SEEN" => "JOIN #vault AS spy\nSEEN #vault 1",
+        "PART" => "JOIN #vault\nPART #vault",
+        "MODE" => "MODE #vault",
+        "MODE with a mode" => "MODE #vault open",
+        "INVITES" => "INVITES #vault",
+        "INVITE" => "INVITE #vault stranger",
+        "UNINVITE" => "UNINVITE #vault writer",
+        "DOWNLOAD" => "DOWNLOAD %FILE",
+        "REMOVE" => "REMOVE %ID",
+        _ => panic!("a row of the document that is not tried: {row}"),
+    }
+}
+
+/// What the last line of `lines` was answered with: `yes` or a code.
+fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
+    let server = &mut vault.server;
+    // What is taken back is another's, and new each time.
+    let said = ask(server, vault.others[2], "TELL #vault the treasure is there");
+    let id = said.split(' ').nth(2).unwrap_or_default();
+    let lines = lines.replace("%FILE", &vault.file).replace("%ID", id);
+    let mut said = String::new();
+    for line in lines.lines() {
+        said = ask(server, peer, line);
+    }
+    ask(server, peer, "PART #vault");
+    let verb = lines.lines().last().and_then(|line| line.split(' ').next());
+    let verb = verb.unwrap_or_default();
+    let (ok, err) = (format!("OK {verb}"), format!("ERR {verb} "));
+    // It stands at the end, or right after a file's bytes.
+    if said.contains(&ok) {
+        return "yes".to_owned();
+    }
+    let reply = said
+        .lines()
+        .find_map(|line| line.strip_prefix(&err)?.split(' ').next());
+    let reply = reply.unwrap_or_else(|| panic!("{lines}: {said}"));
+    reply.to_owned()
+}
+
+/// Each row of the document that is a command, tried by everybody; `wanted` is what each is to be answered.
+fn try_everything(is_closed: bool, wanted: impl Fn(usize, &[String]) -> String) {
+    let mut vault = vault(
+        is_closed,
+        &["stranger", "guest", "writer", "keeper", "root"],
+    );
+    let nobody = vault.server.open().expect("a connection");
+    let [stranger, guest, _, keeper, root] = vault.others[..] else {
+        panic!("five were named");
+    };
+    let roles = [
+        (1, nobody),
+        (2, stranger),
+        (3, guest),
+        (4, vault.maker),
+        (4, keeper),
+        (5, root),
+    ];
+    let mut tried_rows = 0;
+    for row in documented().into_iter().filter(|row| !row[0].contains('/')) {
+        for (column, peer) in roles {
+            let found = answer(&mut vault, peer, tried(&row[0]));
+            assert_eq!(found, wanted(column, &row), "{} in column {column}", row[0]);
+            vault.put_right(is_closed);
+        }
+        tried_rows += 1;
+    }
+    assert!(tried_rows > 15, "{tried_rows} rows of the document");
+}
+
+#[test]
+fn a_closed_room_answers_each_command_and_each_one_as_the_document_says() {
+    try_everything(true, |column, row| row[column].clone());
+}
+
+#[test]
+fn in_an_open_room_everybody_may_what_one_who_is_asked_in_may() {
+    try_everything(false, |column, row| match (column, row[column].as_str()) {
+        // Whoever has no nick may not do what needs one; an operator takes back anything.
+        (1, "need-nick") => "need-nick".to_owned(),
+        (1, _) if row[0] == "SEEN" => "bad-syntax".to_owned(), // without a nick it has no reader
+        (4, as_keeper) => as_keeper.to_owned(),
+        (5, "yes") => "yes".to_owned(),
+        _ => row[3].clone(),
+    });
 }
 
 #[test]
@@ -193,11 +367,21 @@ fn every_verb_has_its_row() {
 #[test]
 fn no_command_tells_a_stranger_anything_of_a_closed_room() {
     for (verb, line, expected, nickless) in rows() {
-        for has_nick in [true, false] {
-            let (mut server, keeper, id, file) = vault();
-            let stranger = server.open().expect("a connection");
-            if has_nick {
-                ask(&mut server, stranger, "NICK stranger");
+        for (has_nick, is_operator) in [(true, false), (false, false), (true, true)] {
+            let others: &[&str] = if is_operator { &["root"] } else { &[] };
+            let Vault {
+                mut server,
+                maker: keeper,
+                others,
+                id,
+                file,
+            } = vault(true, others);
+            let stranger = match others.first() {
+                Some(operator) => *operator,
+                None => server.open().expect("a connection"),
+            };
+            if has_nick && !is_operator {
+                ask(&mut server, stranger, "NICK mallory");
             }
             let line = line.replace("ID", &id).replace("FILE", &file);
             // `FILES` and `MSG #vault` hold those words too; only ids are put in.
@@ -211,8 +395,9 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
                 false if nickless == "need-nick" => format!("ERR {verb} need-nick"),
                 false => nickless.to_owned(),
             };
+            // What an operator may besides is said elsewhere; here it is what he must not learn.
             assert!(
-                answer.starts_with(&expected),
+                is_operator || answer.starts_with(&expected),
                 "{line}: {answer}, not {expected}"
             );
             let was_asked = line.contains("#vault");
@@ -231,13 +416,132 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
     }
 }
 
+/// One request as it stands in the document, and what tells that it was done.
+fn requested(row: &str) -> (&'static str, &'static str, &'static str) {
+    match row {
+        "GET /rooms/<room>" => ("GET /rooms/vault", "", "treasure"),
+        "GET /rooms/<room>?q=" => ("GET /rooms/vault?q=treasure", "", "treasure"),
+        "GET /rooms/<room>?follow" => ("GET /rooms/vault?after=0&follow", "", "treasure"),
+        "GET /rooms/<room>/files" => ("GET /rooms/vault/files", "", "map.txt"),
+        "POST /rooms/<room>" => ("POST /rooms/vault", "hello", "OK MSG"),
+        "PUT /rooms/<room>/files/<name>" => ("PUT /rooms/vault/files/a.txt", "x", "OK UPLOAD"),
+        "GET /files/<file>/<name>" => ("GET /files/2/map.txt", "", "buried"),
+        _ => panic!("a row of the document that is not tried: {row}"),
+    }
+}
+
+/// What comes back for one request, up to the word that tells that it was done.
+fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> String {
+    let mut stream = TcpStream::connect(chatd.address).expect("it listens");
+    let patience = Some(support::inbox::DEADLINE);
+    stream.set_read_timeout(patience).expect("not zero");
+    let user = match user {
+        "" => String::new(),
+        user => format!("Authorization: Basic {}\r\n", STANDARD.encode(user)),
+    };
+    let length = body.len();
+    let head = format!(
+        "{request} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{user}Content-Length: {length}\r\n\r\n{body}"
+    );
+    stream.write_all(head.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    let mut piece = [0; 4096];
+    // A stream that goes on is broken off at its first words.
+    while let Ok(count @ 1..) = stream.read(&mut piece) {
+        answer += &String::from_utf8_lossy(&piece[..count]);
+        if request.contains("follow") && answer.contains(told) {
+            break;
+        }
+    }
+    answer
+}
+
+/// The same over HTTP, by a real server; and what is not about rooms tells nothing of one.
+#[test]
+fn a_closed_room_answers_each_address_as_the_document_says() {
+    let flags = ["--operator", "root", "--announce-after", "1h"];
+    let flags = flags.map(str::to_owned);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
+    let user = |nick: &str| match nick {
+        "" => String::new(),
+        nick => format!("{nick}:open sesame"),
+    };
+    let mut says = ROLES.map(|(_, nick)| nick).to_vec();
+    says.retain(|nick| !nick.is_empty());
+    for nick in says {
+        let mut peer = support::spawn::Peer::connect(chatd.address);
+        peer.ask(&format!("NICK {nick}"), "OK NICK …");
+        peer.ask("REGISTER open sesame", "OK REGISTER …");
+        peer.ask("BYE", "OK BYE");
+    }
+    let mut maker = support::spawn::Peer::connect(chatd.address);
+    maker.ask("NICK keyholder open sesame", "OK NICK …");
+    maker.ask("JOIN #vault", "OK JOIN #vault 0");
+    let said = maker.ask("MSG the treasure", "OK MSG <id> <time>");
+    maker.send("UPLOAD map.txt 6\nburied");
+    let file = maker.expect("OK UPLOAD <id> 6 <sha256>");
+    let file = file.split(' ').nth(2).expect("its number").to_owned();
+    maker.ask("MODE invite", "OK MODE #vault invite");
+    maker.ask("INVITE guest", "OK INVITE #vault guest");
+    maker.ask("INVITE keeper keeper", "OK INVITE #vault keeper");
+    assert!(said.starts_with("OK MSG "));
+    let mut tried_rows = BTreeSet::new();
+    for row in documented().into_iter().filter(|row| row[0].contains('/')) {
+        let (request, body, told) = requested(&row[0]);
+        let request = request.replace("/files/2/", &format!("/files/{file}/"));
+        tried_rows.insert(row[0].split('?').next().unwrap_or_default().to_owned());
+        for (column, nick) in ROLES {
+            let answer = http(&chatd, &request, &user(nick), body, told);
+            let status = answer.split(' ').nth(1).unwrap_or_default();
+            assert_eq!(status, row[column], "{request} by {nick:?}: {answer}");
+            let is_told = answer.contains(told);
+            assert_eq!(
+                is_told,
+                status.starts_with('2'),
+                "{request} by {nick:?}: {answer}"
+            );
+        }
+        // A wrong password, and a nick without one, are nobody's.
+        for user in ["guest:a guess", "guest:", "passer-by:"] {
+            let answer = http(&chatd, &request, user, body, told);
+            assert!(!answer.contains(told), "{request} by {user}: {answer}");
+        }
+    }
+    // The addresses that are not in that table: none tells of the room.
+    let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
+    let rows = text
+        .lines()
+        .skip_while(|line| *line != "| request | does |");
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let mut others = 0;
+    for row in rows {
+        let address = row.split('`').nth(1).unwrap_or_default();
+        if tried_rows.contains(address.split('?').next().unwrap_or_default()) {
+            continue;
+        }
+        others += 1;
+        for nick in ["", "stranger", "root"] {
+            let answer = http(&chatd, address, &user(nick), "", "");
+            let secret = ["vault", "treasure", "buried"];
+            let is_told = secret.iter().any(|secret| answer.contains(secret));
+            assert!(!is_told, "{address} by {nick:?}: {answer}");
+        }
+    }
+    assert_eq!((tried_rows.len(), others), (5, 6));
+    let answer = http(&chatd, "GET /rooms", &user("guest"), "", "");
+    assert!(answer.contains("#vault"), "{answer}");
+}
+
 #[test]
 fn who_is_asked_in_gets_everything() {
-    let (mut server, keeper, _, file) = vault();
-    let guest = server.open().expect("a connection");
-    ask(&mut server, guest, "NICK guest");
-    ask(&mut server, guest, "REGISTER open sesame");
-    assert!(ask(&mut server, keeper, "INVITE guest").contains("OK INVITE #vault guest"));
+    let Vault {
+        mut server,
+        maker: keeper,
+        others,
+        file,
+        ..
+    } = vault(true, &["guest"]);
+    let guest = others[0];
     assert!(ask(&mut server, guest, "HISTORY #vault").contains("the treasure is here"));
     assert!(ask(&mut server, guest, "SEARCH #vault treasure").contains("OK SEARCH 1"));
     assert!(ask(&mut server, guest, "FILES #vault").contains("map.txt"));

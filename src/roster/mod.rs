@@ -507,6 +507,26 @@ mod tests {
         ));
     }
 
+    /// Else how long a wrong password takes would tell which nicks are registered. The least of some tries, since
+    /// others use the machine; without a password to compare with, it would be a thousandth.
+    #[test]
+    fn a_wrong_password_takes_as_long_whether_the_nick_is_registered() {
+        let roster = roster();
+        register(&roster, "alice", "my secret");
+        roster.known().expect("it is in memory");
+        let least = |who| {
+            let tries = (0..5).map(|_| {
+                let begun = std::time::Instant::now();
+                assert!(matches!(enter(&roster, who, "a guess"), Answer::Wrong));
+                begun.elapsed()
+            });
+            tries.min().expect("there are five")
+        };
+        let (known, unknown) = (least("alice"), least("bob"));
+        let is_alike = known < unknown * 2 && unknown < known * 2;
+        assert!(is_alike, "{known:?} and {unknown:?}");
+    }
+
     #[test]
     fn tokens_are_shown_once_and_taken_back() {
         let roster = roster();

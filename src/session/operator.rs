@@ -130,7 +130,7 @@ impl Session {
         let verb = Verb::Note;
         let operator = self.need_operator(verb, chat)?;
         chat.note(operator.as_str(), text, Some(self.peer), now);
-        chat.act(format!("{operator} notes: {text}"));
+        chat.act(format!("{operator} notes something to everybody"));
         self.ok(verb, "", "everybody has it", Then::Nothing);
         Ok(None)
     }
