@@ -344,3 +344,57 @@ fn the_dice_bot_answers() {
         "a bot says that its server has gone"
     );
 }
+
+/// What comes in the moment of Enter, between two lines of the editor, used to pass what had come before it.
+#[test]
+fn what_others_say_stays_in_order_however_often_one_presses_enter() {
+    let (chatd, lines) = (chatd(), 300);
+    let mut ann = terminal(&chatd, Path::new("/"));
+    let host = chatd.address.to_string();
+    let mut bob = Running::start(&mut chatc(&[&host, "--nick", "bob"]));
+    for n in 0..lines {
+        bob.write(format!("number {n}\n").as_bytes());
+        ann.write(b"\r");
+    }
+    for n in 0..lines {
+        ann.until(&format!("<bob> number {n}\r\n"));
+    }
+    ann.write(b"/quit\r");
+    assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn transfers_show_how_far_they_are_on_a_terminal() {
+    let (chatd, folder) = (chatd(), tempfile::tempdir().unwrap());
+    let large = fs::File::create(folder.path().join("large image.iso")).unwrap();
+    // Nothing is on the disk of it, and it is hashed and sent all the same.
+    large.set_len(16_000_000).unwrap();
+    let chatc = |args: &str| {
+        let program = env!("CARGO_BIN_EXE_chatc");
+        let command = format!(
+            "stty columns 100; {program} {args} --host {}",
+            chatd.address
+        );
+        in_terminal(&command, folder.path())
+    };
+    let mut upload = chatc("upload 'large image.iso'");
+    upload.until("large image.iso  ");
+    upload.until(" of 16.00 MB  ");
+    upload.until("█");
+    let ended = upload.wait();
+    assert_eq!(ended.code, Some(0));
+    let id = ended.stdout.trim_end().rsplit('\n').next().unwrap();
+    let id = id
+        .rsplit('\r')
+        .next()
+        .unwrap()
+        .trim_start_matches("\x1b[2K");
+    let id = id.split(' ').next().unwrap();
+    let mut download = chatc(&format!("download {id} --out copy.iso"));
+    download.until("copy.iso  ");
+    download.until(" of 16.00 MB  ");
+    download.until("█");
+    assert_eq!(download.wait().code, Some(0));
+    let copy = fs::metadata(folder.path().join("copy.iso")).unwrap();
+    assert_eq!(copy.len(), 16_000_000);
+}

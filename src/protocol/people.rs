@@ -1,6 +1,6 @@
 //! Events in words for people: the same in talker mode, which the server writes, and in `chatc`.
 //!
-//! Says what happened, not when or where. Knows no terminal.
+//! Says what happened and how many there are, not when or where. Knows no terminal.
 
 use super::Event;
 
@@ -40,5 +40,20 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
         Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
         Event::Note { from, text } => format!("** {from}: {text}"),
+    }
+}
+
+/// So many of something.
+///
+/// ```
+/// use plainchat::protocol::people::many;
+/// let read = [0, 1, 2].map(|count| many(count, "room", "rooms"));
+/// assert_eq!(read, ["no rooms", "1 room", "2 rooms"]);
+/// ```
+pub fn many(count: usize, one: &str, more: &str) -> String {
+    match count {
+        0 => format!("no {more}"),
+        1 => format!("1 {one}"),
+        _ => format!("{count} {more}"),
     }
 }

@@ -9,6 +9,7 @@ use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
 use crate::chat::{Chat, NewFile, Now, Place, RoomId, What};
 use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
+use crate::protocol::people::many;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, RoomName, Verb};
 
@@ -291,7 +292,7 @@ impl Session {
                 self.ok(
                     Verb::Files,
                     &count.to_string(),
-                    &format!("{count} files in {room}"),
+                    &format!("{} in {room}", many(count, "file", "files")),
                     Then::Nothing,
                 );
             }

@@ -1,6 +1,7 @@
 //! Lists: each line is made when it is sent, so a list of ten thousand costs no more than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
+use crate::protocol::people::many;
 use crate::protocol::{Verb, event::words};
 
 /// A list, and how far it has got.
@@ -134,8 +135,15 @@ impl List {
             (What::Rooms(..), false) => format!("OK ROOMS {count}"),
             (What::Members(..), false) => format!("OK WHO {count}"),
             (What::Help(..), false) => "OK HELP".into(),
-            (What::Rooms(..), true) => format!("-- {count} rooms, each with how many are in it"),
-            (What::Members(room, _), true) => format!("-- {count} in {}", name(room)),
+            (What::Rooms(..), true) => {
+                format!(
+                    "-- {}, and how many are in each",
+                    many(count, "room", "rooms")
+                )
+            }
+            (What::Members(room, _), true) => {
+                format!("-- {} in {}", many(count, "person", "people"), name(room))
+            }
             (What::Help(..), true) => {
                 "-- anything else that you type is said; // says a line that begins with a slash"
                     .into()

@@ -5,6 +5,7 @@ use super::request::Done;
 use super::{Dialect, Effect, Session};
 use crate::chat::bans::Order;
 use crate::chat::{Chat, Now};
+use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick, Time, Verb};
@@ -120,7 +121,7 @@ impl Session {
         self.ok(
             verb,
             &count.to_string(),
-            &format!("{count} bans"),
+            &many(count, "ban", "bans"),
             Then::Nothing,
         );
         Ok(None)

@@ -8,6 +8,7 @@ use super::request::Done;
 use super::{Dialect, Effect, Session};
 use crate::chat::nick::Door;
 use crate::chat::{Chat, Now};
+use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
 use crate::roster::{Answer, Ask, Change, PASSWORD_CHARS_MIN, Roster, Secret};
@@ -252,7 +253,7 @@ impl Session {
                 self.ok(
                     verb,
                     &count.to_string(),
-                    &format!("{count} tokens"),
+                    &many(count, "token", "tokens"),
                     Then::Nothing,
                 );
             }

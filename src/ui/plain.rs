@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -15,8 +15,13 @@ use futures_lite::{FutureExt, StreamExt};
 use indicatif::{DecimalBytes, ProgressBar};
 use jiff::Timestamp;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
-use rustyline::{DefaultEditor, ExternalPrinter};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use smol::channel::{Receiver as Typing, Sender as Typist};
 
 use super::files;
@@ -43,12 +48,18 @@ const SHOWN_BYTES: usize = 16 * 1024;
 /// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
 pub async fn talk(client: Client, wording: Wording, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
-    let mut editor = DefaultEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
+    let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
+    let turn = Arc::new(Turn::default());
+    editor.set_helper(Some(Watch(turn.clone())));
     // Set back when this function returns: the editor's thread may then still be in the middle of a line.
     let _mode = TerminalMode::remember();
-    let printer = Printer::new(&mut editor);
+    let printer = Printer::new(&mut editor, turn.clone());
     let (typist, typing) = smol::channel::unbounded();
-    thread::spawn(move || edit(editor, &typist));
+    thread::spawn(move || {
+        edit(editor, &typist, &turn);
+        // Whatever still comes is shown as it comes.
+        turn.set(true);
+    });
 
     let talk = Talk {
         printer,
@@ -60,7 +71,7 @@ pub async fn talk(client: Client, wording: Wording, server: Server) -> Result<Ex
         }),
         server,
     };
-    talk.greet();
+    talk.greet().await;
     let talking = talk.speak(typing, sender).or(talk.listen(receiver));
     let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
     if result.is_err() {
@@ -71,10 +82,12 @@ pub async fn talk(client: Client, wording: Wording, server: Server) -> Result<Ex
 }
 
 /// Reads lines until the person leaves.
-fn edit(mut editor: DefaultEditor, typist: &Typist<Typed>) {
+fn edit(mut editor: LineEditor, typist: &Typist<Typed>, turn: &Turn) {
     let mut interrupted = false;
     loop {
-        match editor.readline("> ") {
+        let read = editor.readline("> ");
+        turn.set(false);
+        match read {
             Ok(line) => {
                 interrupted = false;
                 let _ = editor.add_history_entry(&line);
@@ -97,46 +110,109 @@ fn edit(mut editor: DefaultEditor, typist: &Typist<Typed>) {
     }
 }
 
-/// Writes above the line that is being typed, from any thread.
+/// Writes above the line that is being typed.
 #[derive(Clone)]
 struct Printer {
-    print: Arc<Mutex<dyn FnMut(String) + Send>>,
+    lines: smol::channel::Sender<String>,
     /// There is a line to write above of: the terminal can move its cursor, and is in raw mode.
     edits: bool,
 }
 
 impl Printer {
-    fn new(editor: &mut DefaultEditor) -> Self {
+    fn new(editor: &mut LineEditor, turn: Arc<Turn>) -> Self {
+        // Who has more to show than the terminal takes, waits.
+        let (lines, shown) = smol::channel::bounded::<String>(4);
         match editor.create_external_printer() {
-            Ok(mut printer) => Self {
-                print: Arc::new(Mutex::new(move |text| {
-                    // A terminal that takes no more is found out by the editor.
-                    let _ = printer.print(text);
-                })),
-                edits: true,
-            },
+            Ok(mut printer) => {
+                thread::spawn(move || {
+                    while let Ok(text) = shown.recv_blocking() {
+                        // Between two lines, the editor would write this before what it has not drawn yet.
+                        turn.wait();
+                        // A terminal that takes no more is found out by the editor.
+                        let _ = printer.print(text);
+                    }
+                });
+                Self { lines, edits: true }
+            }
             // A terminal that cannot move its cursor (TERM=dumb) gets the lines as they come.
-            Err(_) => Self {
-                print: Arc::new(Mutex::new(|text: String| {
-                    let _ = io::stdout().write_all(text.as_bytes());
-                })),
-                edits: false,
-            },
+            Err(_) => {
+                thread::spawn(move || {
+                    while let Ok(text) = shown.recv_blocking() {
+                        let _ = io::stdout().write_all(text.as_bytes());
+                    }
+                });
+                Self {
+                    lines,
+                    edits: false,
+                }
+            }
         }
     }
 
     /// Shows lines, less what a terminal would obey.
-    fn show(&self, text: &str) {
+    async fn show(&self, text: &str) {
         let mut safe = String::with_capacity(text.len() + 1);
         for line in text.lines() {
             safe.push_str(&clean(line));
             safe.push('\n');
         }
-        if let Ok(mut print) = self.print.lock() {
-            print(safe);
-        }
+        // It fails once the thread that shows is gone, and then so is the terminal.
+        let _ = self.lines.send(safe).await;
     }
 }
+
+/// Whether a line is being typed, so that something can be written above it.
+#[derive(Debug, Default)]
+struct Turn {
+    is_typing: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Turn {
+    fn set(&self, is_typing: bool) {
+        if let Ok(mut now) = self.is_typing.lock() {
+            *now = is_typing;
+            self.changed.notify_all();
+        }
+    }
+
+    fn wait(&self) {
+        let is_typing = self.is_typing.lock();
+        let _ = is_typing.map(|now| self.changed.wait_while(now, |is_typing| !*is_typing));
+    }
+}
+
+/// Tells from inside the editor when a line is begun and ended.
+struct Watch(Arc<Turn>);
+
+impl Hinter for Watch {
+    type Hint = String;
+
+    /// Called whenever the line is drawn.
+    fn hint(&self, _line: &str, _at: usize, _context: &Context<'_>) -> Option<String> {
+        self.0.set(true);
+        None
+    }
+}
+
+impl Validator for Watch {
+    /// Called at Enter.
+    fn validate(
+        &self,
+        _context: &mut ValidationContext<'_>,
+    ) -> rustyline::Result<ValidationResult> {
+        self.0.set(false);
+        Ok(ValidationResult::Valid(None))
+    }
+}
+
+impl Completer for Watch {
+    type Candidate = String;
+}
+impl Highlighter for Watch {}
+impl Helper for Watch {}
+
+type LineEditor = Editor<Watch, DefaultHistory>;
 
 struct Talk {
     server: Server,
@@ -162,14 +238,17 @@ enum Asked {
 }
 
 impl Talk {
-    fn greet(&self) {
-        let state = self.state.borrow();
-        let room = state.wording.room().unwrap_or("no room");
-        self.printer.show(&format!(
-            "-- you are {} in {room} on {}; /help tells what you can do",
-            state.wording.nick(),
+    async fn greet(&self) {
+        let (nick, room) = {
+            let state = self.state.borrow();
+            let room = state.wording.room().unwrap_or("no room");
+            (state.wording.nick().to_owned(), room.to_owned())
+        };
+        let text = format!(
+            "-- you are {nick} in {room} on {}; /help tells what you can do",
             self.server.address
-        ));
+        );
+        self.printer.show(&text).await;
     }
 
     /// Does what was typed; ends a moment after the person has left.
@@ -182,7 +261,7 @@ impl Talk {
             }
             match self.done(typed, &mut sender).await {
                 Ok(()) => {}
-                Err(error @ Error::Line(_)) => self.printer.show(&format!("! {error}")),
+                Err(error @ Error::Line(_)) => self.printer.show(&format!("! {error}")).await,
                 // Why is in what the server sent last.
                 Err(_) => return std::future::pending().await,
             }
@@ -222,11 +301,11 @@ impl Talk {
                 Ok(())
             }
             Typed::Help => {
-                self.printer.show(HELP);
+                self.printer.show(HELP).await;
                 Ok(())
             }
             Typed::Wrong(why) => {
-                self.printer.show(&format!("! {why}"));
+                self.printer.show(&format!("! {why}")).await;
                 Ok(())
             }
             Typed::Quit(_) => Ok(()),
@@ -263,7 +342,7 @@ impl Talk {
                 && !leaving
             {
                 let text = text.to_owned();
-                self.printer.show(&shown);
+                self.printer.show(&shown).await;
                 return Err(Error::Closed { code, text }.into());
             }
             if let Some(text) = self.heard(&line) {
@@ -271,7 +350,7 @@ impl Talk {
                 shown.push('\n');
             }
             if !shown.is_empty() && (!receiver.has_line() || shown.len() > SHOWN_BYTES) {
-                self.printer.show(&shown);
+                self.printer.show(&shown).await;
                 shown.clear();
             }
         }
@@ -306,11 +385,12 @@ impl Talk {
             state.wording.nick(),
             state.secret.as_deref().unwrap_or_default()
         );
-        let Some(room) = state.wording.room().map(str::to_owned) else {
-            return printer.show("! join a room first, which the file is for");
-        };
-        printer.show(&format!("-- uploading {}", path.display()));
+        let room = state.wording.room().map(str::to_owned);
+        let talk = printer.clone();
         let upload = async move {
+            let none = Error::Line("join a room first, which the file is for");
+            let room = room.ok_or(none)?;
+            talk.show(&format!("-- uploading {}", path.display())).await;
             let mut client = server.connect().await?;
             client.join(&room).await?;
             client.nick(&nick).await?;
@@ -319,7 +399,7 @@ impl Talk {
         };
         smol::spawn(async move {
             if let Err(failure) = upload.await {
-                printer.show(&format!("! not uploaded: {failure}"));
+                printer.show(&format!("! not uploaded: {failure}")).await;
             }
         })
         .detach();
@@ -329,14 +409,15 @@ impl Talk {
         let (server, printer) = (self.server.clone(), self.printer.clone());
         smol::spawn(async move {
             let folder = Path::new("");
-            match files::fetch(&server, id, folder, &ProgressBar::hidden()).await {
-                Ok(saved) => printer.show(&format!(
+            let shown = match files::fetch(&server, id, folder, &ProgressBar::hidden()).await {
+                Ok(saved) => format!(
                     "-- {} is here ({})",
                     saved.path.display(),
                     DecimalBytes(saved.length)
-                )),
-                Err(failure) => printer.show(&format!("! file {id}: {failure}")),
-            }
+                ),
+                Err(failure) => format!("! file {id}: {failure}"),
+            };
+            printer.show(&shown).await;
         })
         .detach();
     }
@@ -362,7 +443,7 @@ async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
                 let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &mode);
             }
             // This draws the line anew too.
-            printer.show("-- you are back");
+            printer.show("-- you are back").await;
         }
     }
     std::future::pending().await

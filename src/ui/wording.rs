@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::protocol::people::describe;
+use crate::protocol::people::{describe, many};
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
@@ -119,6 +119,8 @@ impl Wording {
             "WHO" => format!("-- {}", count(first, "person", "people")),
             "ROOMS" => format!("-- {}", count(first, "room", "rooms")),
             "FILES" => format!("-- {}", count(first, "file", "files")),
+            "BANS" => format!("-- {}", count(first, "ban", "bans")),
+            "TOKENS" => format!("-- {}", count(first, "token", "tokens")),
             "REMOVE" => format!("-- {first} is taken back"),
             // What was said stands on the screen as it was typed; lists of help end by themselves.
             "MSG" | "ME" | "TELL" | "HELP" | "BYE" | "QUIT" => return None,
@@ -150,11 +152,10 @@ fn timestamp(time: Time) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
 }
 
-fn count(number: &str, one: &str, many: &str) -> String {
-    match number {
-        "0" => format!("no {many}"),
-        "1" => format!("1 {one}"),
-        _ => format!("{number} {many}"),
+fn count(number: &str, one: &str, more: &str) -> String {
+    match number.parse() {
+        Ok(number) => many(number, one, more),
+        Err(_) => format!("{number} {more}"),
     }
 }
 

@@ -4,7 +4,7 @@ use super::super::room::{Entry, PAGE, Room, View, What};
 use super::{App, Ask, Row, Then, size};
 use crate::client::link::Link;
 use crate::client::{Error, Reply, Ticket};
-use crate::protocol::people::describe;
+use crate::protocol::people::{describe, many};
 use crate::protocol::text::clean;
 use crate::protocol::{Event, ServerLine, Time};
 
@@ -295,11 +295,4 @@ fn users(reply: &Reply) -> Vec<String> {
         _ => None,
     };
     reply.lines.iter().filter_map(nick).collect()
-}
-
-fn many(count: usize, one: &str, more: &str) -> String {
-    match count {
-        1 => format!("1 {one}"),
-        count => format!("{count} {more}"),
-    }
 }
