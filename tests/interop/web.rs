@@ -150,6 +150,49 @@ fn a_file_goes_along_all_of_them_to_the_last_byte() {
 }
 
 #[test]
+fn each_line_of_the_help_works_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().display();
+    let secret = folder.path().join("password");
+    fs::write(&secret, "sesame\n").unwrap();
+    fs::write(folder.path().join("FILE"), "six by six").unwrap();
+    let locked = ["--password-file", secret.to_str().unwrap()];
+    for (flags, ask) in [
+        (&[][..], "curl -s http://localhost:$PORT/help"),
+        (&[], "curl -sk https://127.0.0.1:$PORT/help"),
+        (&locked, "curl -s -u ann:sesame http://127.0.0.1:$PORT/help"),
+    ] {
+        let chatd = Chatd::with(flags);
+        let help = chatd.client(ask).finish();
+        let mut number = String::new();
+        let mut count = 0;
+        for line in help.lines().iter().filter(|line| line.contains("curl ")) {
+            let (_, typed) = line.split_at(22);
+            let typed = typed
+                .replace("NICK:PASSWORD", "ann:sesame")
+                .replace("NICK:", "ann:")
+                .replace("make 2>&1", "echo made")
+                .replace("WORDS", "done")
+                .replace("-OJ", "-J -o fetched")
+                .replace("NUMBER", &number)
+                .replace("curl ", "curl -sf -m 1 ");
+            let ended = chatd.client(&format!("cd {at} && {typed}")).finish();
+            // One that reads on is ended by its `-m`.
+            let expected = if typed.contains("?follow") { 28 } else { 0 };
+            assert_eq!(ended.code, Some(expected), "{typed}: {:?}", ended.lines());
+            if let Some(file) = ended.lines().concat().strip_prefix("OK UPLOAD ") {
+                number = file.split(' ').next().unwrap().to_owned();
+            }
+            count += 1;
+        }
+        assert_eq!(count, 9, "{:?}", help.lines());
+        let fetched = folder.path().join("fetched");
+        assert_eq!(fs::read_to_string(&fetched).unwrap(), "six by six");
+        fs::remove_file(fetched).unwrap();
+    }
+}
+
+#[test]
 fn an_interrupted_upload_under_tls_is_told_from_a_finished_one() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();

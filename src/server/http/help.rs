@@ -18,23 +18,37 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     // curl refuses a certificate that nobody vouches for, as the server's own is.
     let is_own = client.is_tls && client.server.config.certificate.is_none();
     let curl = if is_own { "curl -k" } else { "curl" };
+    let (who, read, note) = match client.server.config.password {
+        None => (
+            "NICK:",
+            curl.to_owned(),
+            "NICK is any free nick; a nick with a password is NICK:PASSWORD.",
+        ),
+        Some(_) => (
+            "NICK:PASSWORD",
+            format!("{curl} -u NICK:PASSWORD"),
+            "NICK is any free nick with this server's PASSWORD, or a registered one with its own.",
+        ),
+    };
+    let say = format!("{curl} -u {who}");
     let (name, port) = name_and_port(&host, client.local.port());
     let talk = match client.is_tls {
         true => "ncat --ssl",
         false => "nc",
     };
     format!(
-        "Say something         {curl} -u NICK: -d 'build done' {url}/rooms/lobby\n\
-         Say each line         make 2>&1 | {curl} -u NICK: --data-binary @- {url}/rooms/lobby\n\
-         Read what was said    {curl} {url}/rooms/lobby\n\
-         Read on as it comes   {curl} -N '{url}/rooms/lobby?follow'\n\
-         Search                {curl} '{url}/rooms/lobby?q=WORDS'\n\
-         Which rooms, files    {curl} {url}/rooms   {curl} {url}/rooms/lobby/files\n\
-         Send a file           {curl} -u NICK: -T FILE {url}/rooms/lobby/files/\n\
-         Fetch a file          {curl} -OJ {url}/files/NUMBER\n\
+        "Say something         {say} -d 'build done' {url}/rooms/lobby\n\
+         Say each line         make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\
+         Read what was said    {read} {url}/rooms/lobby\n\
+         Read on as it comes   {read} -N '{url}/rooms/lobby?follow'\n\
+         Search                {read} '{url}/rooms/lobby?q=WORDS'\n\
+         Which rooms           {read} {url}/rooms\n\
+         Which files           {read} {url}/rooms/lobby/files\n\
+         Send a file           {say} -T FILE {url}/rooms/lobby/files/\n\
+         Fetch a file          {read} -OJ {url}/files/NUMBER\n\
          Talk in a terminal    {talk} {name} {port}\n\
          Talk in a browser     {url}/\n\
-         NICK is any free nick; a nick with a password is NICK:PASSWORD. {}\n",
+         {note} {}\n",
         client.server.config.keeping()
     )
 }

@@ -50,6 +50,11 @@ impl Problem {
         };
         let code = Code::ALL.iter().find(|known| Some(known.word()) == code);
         let status = code.map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| status(*code));
+        // The conversation names a command, which is not what is typed here.
+        let line = match status {
+            StatusCode::UNAUTHORIZED => line + "; with curl: -u NICK:PASSWORD",
+            _ => line,
+        };
         Self { status, line }
     }
 
