@@ -31,6 +31,7 @@ const ui = {
 	},
 
 	isFollowing: () => messages.isFollowing(),
+	rowsWanted: () => messages.rowsWanted(),
 	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
 
 	toast(text) {

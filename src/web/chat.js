@@ -3,7 +3,7 @@
 
 import { Connection } from './connection.js';
 import { Outbox } from './outbox.js';
-import { ITEMS_KEPT, ITEMS_MAX, ITEMS_SHOWN, PAGE, Room } from './room.js';
+import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
 import { mentions } from './text.js';
 import { fold, isRoom, pieces, words } from './wire.js';
 
@@ -35,7 +35,7 @@ export class Chat {
 
 	/**
 	 * `page` is told what happens: `changed()`, `toast(text)`, `said(room, event)` for something new from somebody else,
-	 * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`.
+	 * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`, and how many `rowsWanted()` are then.
 	 */
 	constructor({ url, open, store, page }) {
 		this.store = store;
@@ -337,13 +337,15 @@ export class Chat {
 	async #page(room, loading, lines, apply) {
 		if (room.isPrivate || room.loading || !this.isUp || !room.joined) return;
 		room.loading = loading;
-		const { items } = room;
+		const { items, lo } = room;
 		const pages = lines.map(() => []);
 		const replies = await Promise.all(
 			lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
 		);
 		if (room.items !== items || room.loading !== loading) return; // the window has moved elsewhere meanwhile
-		if (replies.every((reply) => reply?.ok)) apply(...pages);
+		// What was asked for no longer fits where the oldest have been let go meanwhile.
+		const fits = loading !== 'older' || room.lo === lo;
+		if (fits && replies.every((reply) => reply?.ok)) apply(...pages);
 		room.loading = null;
 		this.page.changed();
 	}
@@ -499,7 +501,7 @@ export class Chat {
 
 	#trim(room) {
 		if (room.isPrivate) room.trimTop(PRIVATE_MAX);
-		else if (this.page.isLooking(room)) room.trimTop(ITEMS_SHOWN);
+		else if (this.page.isLooking(room)) room.trimTop(this.page.rowsWanted());
 		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop(ITEMS_KEPT);
 	}
 

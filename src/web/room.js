@@ -5,9 +5,8 @@
 // that the newest were let go; scrolling down, or one click, fetches them again. So the page holds a bounded number of
 // messages however long the room is, and however much arrives.
 
-/** Items kept of the end, while one looks at it (a frame may have to draw all of them), while nobody does, and at most
- * while one reads above it. */
-export const ITEMS_SHOWN = 100;
+/** Items kept while nobody looks, or while one looks at the end unless the page wants fewer; and at most while one reads
+ * above it. */
 export const ITEMS_KEPT = 300;
 export const ITEMS_MAX = 600;
 

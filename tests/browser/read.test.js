@@ -63,6 +63,24 @@ test('history comes as one scrolls, and the document stays small', async (t) => 
 	assert.equal(found.at(-2), 'line 3000');
 });
 
+test('on a tall screen too, what is said brings no fetching of what was said', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', numbered(1000));
+	const page = await visitor(t, { viewport: { width: 1200, height: 3000 } });
+	const asked = [];
+	page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => /^HISTORY/.test(payload) && asked.push(payload)));
+	await enter(page, server, 'ann', '#log');
+	await message(page, 'line 1000').waitFor();
+	for (let i = 0; i < 10; i++) {
+		await flood(server, 'bob', '#log', numbered(10).map((line) => `more ${i} ${line}`));
+		await message(page, `more ${i} line 10`).last().waitFor();
+	}
+	assert.ok(asked.length <= 3, asked.join());
+	const shown = await texts(page);
+	assert.equal(new Set(shown).size, shown.length);
+	assert.ok(shown.length > 150, `${shown.length} messages`); // they fill the screen
+});
+
 test('scrolling down again meets the end without gap or repeat', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(1500));

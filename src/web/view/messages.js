@@ -10,6 +10,9 @@ import { avatar, byId, el, icon, setText, sync } from './dom.js';
 const GROUP_MS = 5 * 60_000;
 /** So near an end of the window, in pixels, more is fetched. */
 const NEAR = 800;
+/** While one looks at the end, a frame may have to draw all rows anew: so many, or what fills twice the height of the log. */
+const ROWS = 100;
+const ROW_PX = 24;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
@@ -75,6 +78,7 @@ export function messages(chat, ui) {
 	let isFollowing = true;
 	let target = null; // an id to be shown
 	let tools = null;
+	let height = 0;
 
 	const below = () => log.scrollHeight - log.clientHeight - log.scrollTop;
 	const stick = () => (log.scrollTop = log.scrollHeight);
@@ -149,7 +153,8 @@ export function messages(chat, ui) {
 	/** Fetches what is soon to be scrolled to. */
 	function more() {
 		if (!room || room.loading || !room.joined) return;
-		if (log.scrollTop < NEAR && !room.atStart) chat.older(room);
+		// Who follows the end does not go up: then only what does not fill the log calls for more.
+		if (log.scrollTop < (isFollowing ? 1 : NEAR) && !room.atStart) chat.older(room);
 		else if (!room.atEnd && below() < NEAR) chat.newer(room);
 	}
 
@@ -302,7 +307,11 @@ export function messages(chat, ui) {
 	list.addEventListener('focusin', offer);
 	list.addEventListener('animationend', ({ target }) => target.classList.remove('found'));
 	toEndButton.addEventListener('click', toEnd);
-	new ResizeObserver(() => isFollowing && stick()).observe(log);
+	new ResizeObserver(() => {
+		height = log.clientHeight;
+		if (isFollowing) stick();
+	}).observe(log);
 
-	return { update, show, toEnd, isFollowing: () => isFollowing, focusLast: () => allRows().at(-1)?.focus() };
+	const rowsWanted = () => Math.max(ROWS, Math.ceil((2 * height) / ROW_PX));
+	return { update, show, toEnd, rowsWanted, isFollowing: () => isFollowing, focusLast: () => allRows().at(-1)?.focus() };
 }
