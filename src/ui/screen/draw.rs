@@ -10,7 +10,8 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
 use super::app::{App, Standing};
-use super::layout::{Areas, Look, input_lines, prompt, rows};
+use super::layout::{Areas, input_lines, prompt};
+use super::lines::{Look, rows};
 use super::room::Room;
 use super::wrap::{cut, width};
 

@@ -1,6 +1,6 @@
 //! `chatc` on a terminal: rooms at the side, what is said, and a line to type in.
 //!
-//! [`app`] is the state, a function of what comes in; `layout` and [`draw`] show it, a function of the state.
+//! [`app`] is the state, a function of what comes in; `layout`, `lines` and [`draw`] show it, a function of the state.
 //! Both know no terminal, connection or clock: those are here, in [`run`].
 
 pub mod app;
@@ -11,6 +11,7 @@ pub mod draw;
 mod editor;
 pub mod keys;
 mod layout;
+mod lines;
 mod room;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,7 @@
 //! Which room is shown, and which part of it.
 
-use super::super::layout::{self, Areas, Look};
+use super::super::layout::Areas;
+use super::super::lines::{self, Look};
 use super::super::room::{Entry, PAGE, Room, View, What};
 use super::{App, Ask, Standing};
 use crate::client::link::Link;
@@ -102,7 +103,7 @@ impl App {
         let areas = Areas::of(self);
         let look = Look::of(self, areas.body.width);
         if let Some(room) = self.rooms.get_mut(self.at) {
-            layout::scroll(room, lines, usize::from(areas.body.height), &look);
+            lines::scroll(room, lines, usize::from(areas.body.height), &look);
         }
         self.seen_current();
         self.settle(link);
