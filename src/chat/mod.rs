@@ -66,6 +66,11 @@ pub struct Now {
     pub uptime: Duration,
 }
 
+/// A point in uptime as milliseconds, for what is kept of thousands.
+pub(crate) fn millis(uptime: Duration) -> u64 {
+    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Why something cannot be done: a code, and a sentence for whoever asked.
 pub type Refused = (Code, String);
 

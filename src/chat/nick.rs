@@ -1,10 +1,9 @@
 //! Who holds which nick: one nick, one or more connections, with or without a password.
 
-use std::time::Duration;
-
 use sha2::{Digest as _, Sha256};
+use smallvec::SmallVec;
 
-use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId};
+use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, millis};
 use crate::protocol::{Code, Nick};
 use crate::tail::{Seq, Tail};
 
@@ -15,13 +14,13 @@ pub struct Holder {
     pub nick: Nick,
     /// The SHA-256 of the password that guards it.
     guard: Option<Box<[u8; 32]>>,
-    pub(super) connections: Vec<PeerId>,
+    pub(super) connections: SmallVec<[PeerId; 1]>,
     /// What it was told; made when it is first told something.
     pub(super) told: Option<Box<Tail>>,
     /// How far in that its most advanced connection is.
     told_to: Seq,
-    /// When it is free, if nobody uses it by then.
-    free_at: Duration,
+    /// When it is free, if nobody uses it by then; in milliseconds of uptime, half of a `Duration`.
+    free_at_ms: u64,
 }
 
 /// What stands between a connection and a nick.
@@ -169,10 +168,10 @@ impl Chat {
         let id = self.holders.insert(Holder {
             nick,
             guard,
-            connections: Vec::with_capacity(1),
+            connections: SmallVec::new(),
             told: None,
             told_to: 0,
-            free_at: Duration::ZERO,
+            free_at_ms: 0,
         });
         self.nick_ids.insert(skeleton, id);
         id
@@ -273,11 +272,11 @@ impl Chat {
         match holder.guard {
             None => {
                 // It may have been kept for its owner before, who has come back and given it up.
-                holder.free_at = now.uptime;
+                holder.free_at_ms = millis(now.uptime);
                 self.free(nick, now);
             }
             Some(_) => {
-                holder.free_at = now.uptime + guard_for;
+                holder.free_at_ms = millis(now.uptime + guard_for);
                 self.freeing.push_back((now.uptime + guard_for, nick));
             }
         }
@@ -296,8 +295,9 @@ impl Chat {
 
     /// Frees a nick that nobody uses, unless its owner has come and gone since and it is kept for longer.
     pub(super) fn free(&mut self, nick: NickId, now: Now) {
-        let is_unused =
-            |holder: &Holder| holder.connections.is_empty() && holder.free_at <= now.uptime;
+        let is_unused = |holder: &Holder| {
+            holder.connections.is_empty() && holder.free_at_ms <= millis(now.uptime)
+        };
         if self.holders.get(nick).is_some_and(is_unused)
             && let Some(holder) = self.holders.remove(nick)
         {

@@ -4,9 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId};
+use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, millis};
 use crate::protocol::{Code, EventId, RoomName};
 use crate::roster::Rights;
 use crate::tail::Tail;
@@ -382,8 +381,4 @@ impl Chat {
     pub fn files(&self) -> usize {
         self.files
     }
-}
-
-fn millis(uptime: Duration) -> u64 {
-    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }

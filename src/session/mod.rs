@@ -24,8 +24,10 @@ use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use crate::chat::{
-    Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, Removed, RoomId, What, Whole,
+    Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, Removed, RoomId, What, Whole, millis,
 };
 use crate::config::Limits;
 use crate::log::{Question, Reader};
@@ -193,7 +195,7 @@ pub struct Session {
     nick: Option<NickId>,
     /// The rooms, in the order in which they were last joined: the last one that is not being left is
     /// the current one.
-    rooms: Vec<Membership>,
+    rooms: SmallVec<[Membership; 1]>,
     /// How far it has read what concerns everybody.
     notes: Seq,
     /// How far it has read what its nick was told.
@@ -215,8 +217,8 @@ pub struct Session {
     input: Dialect,
     /// How what comes out next is written; follows `input` when the reply that changes it is out.
     output: Dialect,
-    /// When it last asked something; at first, when it came.
-    asked: Duration,
+    /// When it last asked something; at first, when it came. In milliseconds of uptime.
+    asked_ms: u64,
     /// The address that the client reached, to tell people what to type.
     local: (IpAddr, u16),
     /// The client came under TLS, so others may have to.
@@ -250,7 +252,7 @@ impl Session {
         Self {
             peer,
             nick: None,
-            rooms: Vec::new(),
+            rooms: SmallVec::new(),
             notes: chat.end(Place::Everyone),
             told: 0,
             replies: None,
@@ -261,7 +263,7 @@ impl Session {
             unsent: Box::default(),
             input: Dialect::Plain,
             output: Dialect::Plain,
-            asked: now.uptime,
+            asked_ms: millis(now.uptime),
             local: (local.ip(), local.port()),
             is_tls: false,
             has_web: false,
@@ -369,7 +371,7 @@ impl Session {
             return None;
         }
         self.is_after_upload = false;
-        self.asked = now.uptime;
+        self.asked_ms = millis(now.uptime);
         let read = match self.input {
             Dialect::Talker => self.read_talk(line),
             Dialect::Plain | Dialect::Stamped => Request::parse(line),
@@ -445,7 +447,7 @@ impl Session {
             Code::TooLong,
             "a line has at most 4096 bytes; UPLOAD takes more",
         );
-        self.asked = now.uptime;
+        self.asked_ms = millis(now.uptime);
         let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
         let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
         if self.input != Dialect::Talker && (is_upload || self.is_after_upload) {
@@ -490,7 +492,7 @@ impl Session {
 
     /// The client has come only now: what went before was how to speak.
     pub fn begin(&mut self, now: Now) {
-        self.asked = now.uptime;
+        self.asked_ms = millis(now.uptime);
         self.has_spoken = false;
     }
 
@@ -531,12 +533,13 @@ impl Session {
 
     /// When [`Self::on_time`] is to be called, if nothing happens before.
     pub fn due(&self, limits: &Limits) -> Option<Duration> {
+        let asked = Duration::from_millis(self.asked_ms);
         if self.is_ending {
             None
         } else if !self.has_spoken {
-            Some(self.asked + limits.greet_after)
+            Some(asked + limits.greet_after)
         } else if self.nick.is_none() && self.rooms.is_empty() && !self.is_busy {
-            Some(self.asked + limits.idle_after)
+            Some(asked + limits.idle_after)
         } else {
             None
         }

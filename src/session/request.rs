@@ -372,7 +372,6 @@ impl Session {
     fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
         chat.enter(room, self.peer, self.nick, now);
         // Read from here on, but not one's own entering.
-        self.rooms.reserve_exact(1); // most are in one room for ever
         self.rooms.push(Membership::new(room, chat));
     }
 

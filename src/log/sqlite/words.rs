@@ -14,6 +14,8 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, params};
+#[cfg(target_os = "linux")]
+use rustix::{process::setpriority_process, thread::gettid};
 use tracing::{error, info};
 
 use super::schema;
@@ -159,6 +161,7 @@ impl Words {
 
     /// Indexes what is kept in the log at `log`, until the end; a thread of its own.
     pub fn follow(&self, log: &Path) {
+        let_others_go_first();
         let mut index = None;
         while self.wait() {
             let done = match &mut index {
@@ -217,6 +220,15 @@ impl Words {
             self.state().indexed = seen;
         }
         Ok(())
+    }
+}
+
+/// Has this thread run when no other wants to: while more is said than two processors can keep and index, what is
+/// said is kept first. The index is behind by [`BEHIND_MAX`] at most all the same.
+fn let_others_go_first() {
+    #[cfg(target_os = "linux")] // where a thread has a priority of its own
+    if let Err(e) = setpriority_process(Some(gettid()), 10) {
+        info!("the thread that indexes has the priority of all others: {e}");
     }
 }
 
