@@ -83,7 +83,7 @@ fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
 fn nmap_finds_nothing_weak() {
     let chatd = Chatd::start();
     let scripts = "+ssl-enum-ciphers,+ssl-cert,+ssl-dh-params,+ssl-heartbleed,+ssl-poodle,+ssl-ccs-injection,\
-        +sslv2,+http-security-headers,+http-methods,+http-trace,+http-cors";
+        +http-security-headers,+http-methods,+http-trace,+http-cors";
     let typed = format!("nmap -Pn -n -p $PORT --script {scripts} $HOST");
     let ended = chatd.client(&typed).finish();
     let found = ended.lines().join("\n");
