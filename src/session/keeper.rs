@@ -149,23 +149,36 @@ impl Session {
             Change::Invite(who, _) => (Verb::Invite, who.as_str()),
             Change::Uninvite(who) => (Verb::Uninvite, who.as_str()),
         };
-        self.ok(
-            verb,
-            &format!("{room} {what}"),
-            &format!("{room}: {what}"),
-            Then::Nothing,
-        );
+        let talk = match change {
+            Change::Close(true, _) => {
+                format!("only those who are asked in may be in {room} now: /invite <nick>")
+            }
+            Change::Close(false, _) => format!("{room} is open to everybody"),
+            Change::Invite(who, true) => format!("{who} may come into {room}, and ask others in"),
+            Change::Invite(who, false) => format!("{who} may come into {room}; tell {who} so"),
+            Change::Uninvite(who) => format!("{who} is not asked into {room} any more"),
+        };
+        self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);
     }
 
     /// Others have closed a room to this connection: it reads what it had before that, and no more.
     pub(super) fn put_out(&mut self, room: RoomId, until: Until, line: &str) {
+        let was_current = self.current() == Some(room);
         let mut rooms = self.rooms.iter_mut();
         let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) else {
             return;
         };
         membership.is_leaving = true;
+        self.is_astray |= was_current;
         let line = match self.input {
-            Dialect::Talker => "-- a room that you were in is closed to you now\n".to_owned(),
+            Dialect::Talker => {
+                let name = line.split(' ').nth(1).unwrap_or("that room");
+                let next = match was_current {
+                    true => "; /join another to go on",
+                    false => "",
+                };
+                format!("-- {name} is closed to you now, and you have left it{next}\n")
+            }
             Dialect::Plain | Dialect::Stamped => format!("{line}\n"),
         };
         self.push(line.into_bytes(), Then::Leave(room));

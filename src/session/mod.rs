@@ -237,6 +237,9 @@ pub struct Session {
     is_told_of_tls: bool,
     /// It holds its nick by a token, not by the password.
     has_token: bool,
+    /// It was put out of its current room and has entered none since: what was meant for that one must not be
+    /// said in another.
+    is_astray: bool,
     /// An upload's bytes have just ended: the next line must look like one.
     is_after_upload: bool,
     /// A file is on its way in or out.
@@ -274,6 +277,7 @@ impl Session {
             is_under_tls: false,
             is_told_of_tls: false,
             has_token: false,
+            is_astray: false,
             is_after_upload: false,
             is_busy: false,
             is_ending: false,
@@ -709,6 +713,9 @@ impl Session {
 
     /// The room that what is said goes to.
     fn current(&self) -> Option<RoomId> {
+        if self.is_astray {
+            return None;
+        }
         let mut rooms = self.rooms.iter().rev();
         rooms
             .find(|membership| !membership.is_leaving)

@@ -292,6 +292,7 @@ impl Session {
             .rooms
             .iter()
             .position(|m| Some(m.room) == known && !m.is_leaving);
+        let was_astray = std::mem::take(&mut self.is_astray);
         let room_id = match at {
             // Joined again, it is the current one.
             Some(at) => {
@@ -308,10 +309,14 @@ impl Session {
             None => {
                 let most = chat.limits().rooms_per_connection_max;
                 if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
+                    self.is_astray = was_astray;
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
-                let room = chat.need_room(name, self.nick).map_err(refused(verb))?;
+                let room = chat.need_room(name, self.nick).map_err(|why| {
+                    self.is_astray = was_astray;
+                    refused(verb)(why)
+                })?;
                 self.enter(room, chat, now);
                 if let Some(membership) = self.rooms.last_mut() {
                     membership.is_held = *from != JoinFrom::Now;
