@@ -45,7 +45,7 @@ fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
     let line = Line::from(vec![
         Span::styled(name, style.patch(app.options.palette.accent())),
         Span::raw(format!(" {topic}{} ", " ".repeat(pad))),
-        Span::styled(right, app.options.palette.dim()),
+        Span::styled(right, app.options.palette.dim_in_bar()),
     ]);
     frame.render_widget(Paragraph::new(line).style(style), area);
 }

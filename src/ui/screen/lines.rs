@@ -251,7 +251,7 @@ fn said(
 }
 
 /// `text` as every terminal shows it in as many columns as are counted here: tabs are spaces, and emoji that are
-/// joined to one (a family) stand one by one, since terminals disagree on how wide they are together.
+/// joined to one (a family, a flag) stand one by one, since terminals disagree on how wide they are together.
 fn plain(text: &str) -> String {
     const JOINER: char = '\u{200d}';
     let mut plain = String::with_capacity(text.len());
@@ -259,6 +259,11 @@ fn plain(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' => plain.push_str("    "),
+            // A flag is two of these: as letters they are as wide everywhere.
+            '🇦'..='🇿' => {
+                let letter = u32::from(c) - u32::from('🇦') + u32::from('A');
+                plain.push(char::from_u32(letter).unwrap_or('?'));
+            }
             // Between letters it changes their shape, and takes no space.
             JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
             c => plain.push(c),

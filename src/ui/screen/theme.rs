@@ -80,6 +80,14 @@ impl Palette {
         }
     }
 
+    /// The same in the bars: where those are reversed, a dim word would be a grey spot.
+    pub fn dim_in_bar(self) -> Style {
+        match self {
+            Self::Few | Self::None => Style::new(),
+            _ => self.dim(),
+        }
+    }
+
     /// Thin lines between things.
     pub fn line(self) -> Style {
         match self {

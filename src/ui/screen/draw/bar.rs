@@ -75,9 +75,9 @@ fn standing(app: &App, is_whole: bool) -> Span<'static> {
     let palette = app.options.palette;
     let waiting = app.waiting();
     match &app.standing {
-        Standing::Coming => Span::styled("connecting … ", palette.dim()),
+        Standing::Coming => Span::styled("connecting … ", palette.dim_in_bar()),
         Standing::Here if waiting > 0 => {
-            Span::styled(format!("{waiting} on the way "), palette.dim())
+            Span::styled(format!("{waiting} on the way "), palette.dim_in_bar())
         }
         Standing::Here if is_whole => Span::styled(format!("● {} ", app.host), palette.good()),
         Standing::Here => Span::styled("● ", palette.good()),
@@ -141,8 +141,14 @@ fn left_of_bar(app: &App) -> (String, Style) {
         .iter()
         .any(|room| room.editor.text().starts_with('/'))
     {
-        true => ("Tab completes, /help tells more".to_owned(), palette.dim()),
-        false if !app.has_spoken() => ("/help tells what you can do".to_owned(), palette.dim()),
+        true => (
+            "Tab completes, /help tells more".to_owned(),
+            palette.dim_in_bar(),
+        ),
+        false if !app.has_spoken() => (
+            "/help tells what you can do".to_owned(),
+            palette.dim_in_bar(),
+        ),
         false => (String::new(), Style::new()),
     }
 }

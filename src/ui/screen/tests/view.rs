@@ -60,8 +60,8 @@ fn the_first_line_that_is_seen_tells_when_and_who() {
 #[test]
 fn joined_emoji_take_no_more_columns_than_are_counted() {
     let mut play = Play::new(80, 12);
-    play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d}");
-    play.sees("👨👩👧 و\u{200d}");
+    play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d} 🇩🇪");
+    play.sees("👨👩👧 و\u{200d} DE");
 }
 
 #[test]
