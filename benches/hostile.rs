@@ -17,6 +17,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
+use plainchat::config::Limits;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use support::{CHATD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile};
 
@@ -72,6 +73,9 @@ impl Deed {
     }
 }
 
+/// Within how many milliseconds 99 of 100 messages come.
+const P99_MS: f64 = 50.0;
+
 const READERS: usize = 9;
 const SAID_EVERY: Duration = Duration::from_millis(10);
 
@@ -95,7 +99,18 @@ fn main() -> ExitCode {
     match run(others, stay) {
         Ok(found) => {
             print(&found);
-            ExitCode::SUCCESS
+            let missed = if flags.smoke {
+                Vec::new()
+            } else {
+                missed(&found)
+            };
+            for what in &missed {
+                eprintln!("hostile: {what}");
+            }
+            match missed.is_empty() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
         }
         Err(e) => {
             eprintln!("hostile: {e}");
@@ -170,6 +185,33 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
             cpu,
         })
     })
+}
+
+/// What was to be and is not: nobody waits for long, and the server holds no more than what it takes alone, what
+/// may wait (`--max-memory`), and 16 KiB a connection.
+fn missed(found: &[Found]) -> Vec<String> {
+    let alone = found.first().map_or(0, |found| found.memory);
+    let waits = Limits::default().memory_bytes_max as u64;
+    let mut missed = Vec::new();
+    for found in found {
+        let (name, bound) = (
+            found.deed.name(),
+            alone + waits + (found.came as u64 * (16 << 10)),
+        );
+        let p99 = quantile(&mut found.waits.clone(), 0.99).unwrap_or_default();
+        if p99 >= P99_MS {
+            missed.push(format!(
+                "p99 is {p99:.1} ms beside {name}, not below {P99_MS} ms"
+            ));
+        }
+        if found.memory > bound {
+            missed.push(format!(
+                "{} bytes of memory beside {name}, more than {bound}",
+                found.memory
+            ));
+        }
+    }
+    missed
 }
 
 /// A connection that does nothing yet.
