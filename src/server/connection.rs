@@ -367,9 +367,12 @@ impl Connection {
         match self.carrier.read(buffer) {
             Ok(Input::BytesEnd) => {
                 self.is_file_over = true;
+                // What came with it is held by the carrier: no socket will tell of that.
+                self.is_readable = true;
                 0
             }
             Ok(Input::Refused(wrong)) => {
+                self.is_readable = true;
                 let now = self.server.clock.now();
                 let chat = &mut self.server.world().chat;
                 let Wrong { code, text, closes } = wrong;

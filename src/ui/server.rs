@@ -131,9 +131,12 @@ impl Server {
                 Err(error)
                     if matches!(error.refusal(), Some(Code::NickTaken | Code::BadPassword)) =>
                 {
+                    let is_wrong = error.refusal() == Some(Code::BadPassword);
                     last = Some(error);
                     // A server with a password takes every nick's for a guess: then it is no matter of nicks.
-                    if let Err(shut) = client.request("TOPIC").await
+                    if is_wrong
+                        && self.password.is_some()
+                        && let Err(shut) = client.request("TOPIC").await
                         && shut.refusal() == Some(Code::NeedPassword)
                     {
                         return Err(shut);
