@@ -188,6 +188,7 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
                 author: PeerId::NOBODY,
                 what,
                 body: format!("speaker{} {} {half} {rare}", n % 50, sentence(&mut dice)),
+                told: None,
             };
             let room = Some(lobby.clone());
             log.append(Entry { room, draft }, Time(1_700_000_000_000 + n));

@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::chat::Whole;
-use crate::log::sqlite::{Imported, SqliteLog};
-use crate::log::{self, Log, Span};
-use crate::protocol::{Digest, Event, EventId, RoomName, ServerLine};
+use crate::log::sqlite::{Imported, ImportedTo, SqliteLog};
+use crate::log::{self, Log, Record, Span};
+use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
 
 /// Why one of these cannot be done; `Display` is one line for whoever asked.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ fn open(folder: &Path) -> Result<SqliteLog, Error> {
     SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
 }
 
-/// Writes a room's log, or every room's, as `PAST` lines, oldest first.
+/// Writes a room's log as `PAST` lines, oldest first; or every room's, and then what is kept of what nicks
+/// told one another.
 ///
 /// # Errors
 /// When there is no such log or room, or the output breaks off.
@@ -72,6 +73,12 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
     let log = open(folder)?;
     let failed = |e| Error::Log(folder.to_owned(), e);
     let mut rooms = log.rooms().map_err(failed)?;
+    let mut write = |records: &[Record]| {
+        records.iter().try_for_each(|record| {
+            writeln!(out, "PAST {} {} {}", record.id, record.time, record.line)
+                .map_err(Error::Stream)
+        })
+    };
     if let Some(room) = room {
         rooms.retain(|row| row.name.form() == room.form());
         if rooms.is_empty() {
@@ -91,18 +98,25 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
                 break;
             };
             span.after = last.id.get();
-            for record in &past.records {
-                writeln!(out, "PAST {} {} {}", record.id, record.time, record.line)
-                    .map_err(Error::Stream)?;
-            }
+            write(&past.records)?;
         }
+    }
+    let mut told = 0;
+    while room.is_none() {
+        let records = log.all_told(told, PIECE_EVENTS).map_err(failed)?;
+        let Some(last) = records.last() else {
+            break;
+        };
+        told = last.id.get();
+        write(&records)?;
     }
     out.flush().map_err(Error::Stream)
 }
 
 /// Reads `PAST` lines into the log of a folder that no server uses; all of them or none. Ids stay if they
 /// are above all that the log holds, otherwise the events get new ones. A file's bytes are not in its
-/// line, so what is taken in of files is that they were there. Returns how many events came.
+/// line, so what is taken in of files is that they were there. Accounts do not come either: what was told between
+/// nicks is read by those who are registered in the folder already. Returns how many events came.
 ///
 /// # Errors
 /// When a line is none, or the log cannot be written.
@@ -126,7 +140,14 @@ fn imported(line: &str) -> Option<Imported> {
     let ServerLine::Past { id, time, event } = ServerLine::parse(line) else {
         return None;
     };
-    let room = RoomName::parse(event.place()).ok()?;
+    let place = match &event {
+        Event::Msg { to: place, .. } | Event::Remove { room: place, .. }
+            if !place.starts_with('#') =>
+        {
+            ImportedTo::Nick(Nick::parse(place).ok()?)
+        }
+        event => ImportedTo::Room(RoomName::parse(event.place()).ok()?),
+    };
     let nick = event.nick().to_owned();
     let (verb, text) = match &event {
         Event::Msg { text, .. } => ("MSG", text.to_string()),
@@ -150,7 +171,7 @@ fn imported(line: &str) -> Option<Imported> {
     Some(Imported {
         id,
         time,
-        room,
+        place,
         verb,
         nick,
         text,

@@ -89,6 +89,75 @@ fn a_folder_that_is_no_database_is_said_to_be_none() {
     assert!(after == text, "unchanged");
 }
 
+/// The format has had a place for what registered nicks tell one another since version 3; the rest is as it was.
+#[test]
+fn a_folder_of_version_2_is_read_and_keeps_what_is_told_from_now_on() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Connection::open(folder.path().join("chat.db")).expect("a database");
+    db.execute_batch(include_str!("fixtures/chat-v2.sql"))
+        .expect("the fixture is SQL");
+    drop(db);
+    let digest = "444e0fffbd825e9610ff5b199485707a0c895339ae80c15cc8a8aee41b106fda";
+    fs::create_dir(folder.path().join("files")).expect("a folder");
+    fs::write(folder.path().join("files").join(digest), "notes\n").expect("a file");
+
+    let enter = |chatd: &Chatd, nick: &str, password: &str| {
+        let mut peer = Peer::connect(chatd.address).expect("a connection");
+        let ask = format!("NICK {nick} {password}");
+        peer.expect(&ask, "OK NICK").expect("a nick");
+        peer
+    };
+    let list = |peer: &mut Peer, request: &str| {
+        let (mut lines, reply) = peer.list(request).expect("an answer");
+        lines.push(reply);
+        lines
+    };
+    let chatd = start(folder.path());
+    let mut ann = enter(&chatd, "ann", "correct horse battery");
+    let lobby = list(&mut ann, "HISTORY #lobby");
+    let said = "PAST 1 2026-11-25T23:52:09.762Z MSG #lobby ann hello from version 2";
+    assert_eq!(lobby, [said, "OK HISTORY 1"]);
+    let ops = list(&mut ann, "HISTORY #ops");
+    assert_eq!(ops.last().map(String::as_str), Some("OK HISTORY 4"));
+    assert_eq!(list(&mut ann, "HISTORY ann"), ["OK HISTORY 0"]);
+    let mut ben = enter(&chatd, "Ben", "guard");
+    ben.expect("REGISTER his secret", "OK REGISTER Ben")
+        .expect("an account");
+    ben.expect("BYE", "OK BYE").expect("the end");
+    ann.expect("TELL ben are you there?", "OK TELL 6 ")
+        .expect("it is kept");
+    ann.expect("TELL ann note to self", "OK TELL 7 ")
+        .expect("it is kept");
+    drop(chatd); // by SIGKILL
+
+    let chatd = start(folder.path());
+    let mut ben = enter(&chatd, "Ben", "his secret");
+    let told = list(&mut ben, "HISTORY Ben");
+    assert!(told[0].starts_with("PAST 6 ") && told[0].ends_with(" ann are you there?"));
+    assert_eq!(told[1..], ["OK HISTORY 1"]);
+    let mut ann = enter(&chatd, "ann", "correct horse battery");
+    let told_and_was = list(&mut ann, "HISTORY ann");
+    assert_eq!(told_and_was[0], told[0]);
+    assert!(told_and_was[1].starts_with("PAST 7 "), "{told_and_was:?}");
+    assert_eq!(told_and_was[2..], ["OK HISTORY 2"]);
+    let rooms = list(&mut ann, "ROOMS");
+    assert_eq!(rooms.last().map(String::as_str), Some("OK ROOMS 2"));
+    let file = ann.download(5).expect("an answer").expect("a file");
+    assert_eq!(&*file.bytes, b"notes\n");
+    drop(chatd);
+
+    let check = Command::new(env!("CARGO_BIN_EXE_chatd"))
+        .args(["check", "--data"])
+        .arg(folder.path())
+        .output()
+        .expect("chatd check");
+    let said = String::from_utf8_lossy(&check.stdout);
+    assert!(
+        check.status.success() && said.contains("all is well"),
+        "{said}"
+    );
+}
+
 /// Everything of a folder that version 1 wrote is there today, and it goes on. With a new version of the
 /// format, add the database that the one before wrote, never change this.
 #[test]

@@ -127,6 +127,97 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
 }
 
+/// What is told is for the two who are registered, so in another folder for those who are registered there:
+/// nobody gets it by registering a nick that stands in it.
+#[test]
+fn what_was_told_is_exported_and_taken_in_for_those_who_have_accounts() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let enter = |server: &Chatd, nick: &str| {
+        let mut peer = Peer::connect(server.address).unwrap();
+        peer.expect(&format!("NICK {nick} her secret"), "OK NICK")
+            .unwrap();
+        peer
+    };
+    let register = |server: &Chatd, nick: &str| {
+        let mut peer = enter(server, nick);
+        peer.expect("REGISTER her secret", "OK REGISTER").unwrap();
+        peer
+    };
+    let server = start(&data, &[]);
+    let mut ann = register(&server, "ann");
+    register(&server, "bea");
+    ann.expect("TELL bea psst", "OK TELL 1 ").unwrap();
+    ann.expect("MSG hello", "OK MSG 2 ").unwrap();
+    ann.expect("TELL bea gone", "OK TELL 3 ").unwrap();
+    ann.expect("REMOVE 3", "OK REMOVE 3").unwrap();
+    let (said, reply) = ann.list("HISTORY ann").unwrap();
+    assert_eq!(reply, "OK HISTORY 3");
+    let all = chatd("export", &data, &[], b"").stdout;
+    assert_eq!(text(&all).lines().count(), 4, "{}", text(&all));
+    assert!(text(&all).ends_with(&format!("{}\n", said.join("\n"))));
+    assert_eq!(
+        text(&chatd("export", &data, &["lobby"], b"").stdout)
+            .lines()
+            .count(),
+        1
+    );
+    // A backup has all of it, and an older one is brought up by what was exported since.
+    let done = chatd("backup", &data, &[&copy.display().to_string()], b"");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    drop(server);
+    let taken = chatd("import", &copy, &[], &all);
+    assert_eq!(
+        text(&taken.stdout),
+        "4 events taken in\n",
+        "{}",
+        text(&taken.stderr)
+    );
+    let server = start(&copy, &[]);
+    let (twice, reply) = enter(&server, "bea").list("HISTORY bea").unwrap();
+    assert_eq!(reply, "OK HISTORY 6");
+    assert_eq!(twice[..3], said);
+    assert!(twice[5].ends_with(" REMOVE bea ann 7"), "{twice:?}");
+    drop(server);
+
+    let other = folder.path().join("other");
+    let taken = chatd("import", &other, &[], &all);
+    assert!(taken.status.success(), "{}", text(&taken.stderr));
+    assert_eq!(text(&chatd("export", &other, &[], b"").stdout), text(&all));
+    let server = start(&other, &[]);
+    let mut stranger = register(&server, "bea");
+    let (lines, reply) = stranger.list("HISTORY bea").unwrap();
+    assert_eq!((lines.len(), &*reply), (0, "OK HISTORY 0"));
+}
+
+#[test]
+fn what_was_told_goes_with_the_rest_when_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), &[]);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    ann.expect("REGISTER her secret", "OK REGISTER").unwrap();
+    for n in 1..=700 {
+        ann.expect(&format!("TELL ann {n}"), &format!("OK TELL {n} "))
+            .unwrap();
+    }
+    drop(server);
+    let server = start(folder.path(), &["--keep-bytes", "1K", "--trim-every", "1s"]);
+    let until = Instant::now() + Duration::from_secs(30);
+    let mut ann = Peer::connect(server.address).unwrap();
+    ann.expect("NICK ann her secret", "OK NICK").unwrap();
+    while ann.ask("HISTORY ann").unwrap() != "OK HISTORY 0" {
+        assert!(Instant::now() < until, "it is still there");
+    }
+    ann.expect("TELL ann anew", "OK TELL 701 ").unwrap();
+    drop(server);
+    let check = chatd("check", folder.path(), &[], b"");
+    assert!(
+        text(&check.stdout).ends_with(": all is well\n"),
+        "{}",
+        text(&check.stdout)
+    );
+}
+
 #[test]
 fn a_backup_of_a_running_server_is_whole() {
     let folder = tempfile::tempdir().unwrap();

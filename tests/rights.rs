@@ -532,6 +532,160 @@ fn a_closed_room_answers_each_address_as_the_document_says() {
     assert!(answer.contains("#vault"), "{answer}");
 }
 
+/// What the guest and the maker of a room tell one another: whatever anybody else asks, an operator too, nobody
+/// gets it or is told that it is there.
+#[test]
+fn what_one_nick_tells_another_is_for_the_two_alone() {
+    let Vault {
+        mut server,
+        maker,
+        others,
+        ..
+    } = vault(true, &["guest", "root"]);
+    let (guest, root) = (others[0], others[1]);
+    let told = ask(&mut server, maker, "TELL guest the emerald is at tea");
+    let id = told.split(' ').nth(2).expect("its number").to_owned();
+    assert!(id.parse::<u64>().is_ok(), "{told}");
+    assert!(ask(&mut server, guest, "PING").contains("MSG guest keyholder the emerald"));
+    let mut lines: Vec<String> = rows().iter().map(|row| row.1.to_owned()).collect();
+    for place in ["guest", "Guest", "keyholder", "@guest", "#guest", "#@guest"] {
+        let more = [
+            "HISTORY", "SEARCH", "FILES", "WHO", "TOPIC", "SEEN", "JOIN", "PART", "MODE", "INVITES",
+        ];
+        for verb in more {
+            let rest = match verb {
+                "SEARCH" => " emerald",
+                "SEEN" | "JOIN" => " 0",
+                "HISTORY" => " after 0",
+                _ => "",
+            };
+            lines.push(format!("{verb} {place}{rest}"));
+        }
+    }
+    for line in lines {
+        // What an operator may do to others comes below.
+        let ends = ["SHUTDOWN", "KICK", "BAN", "REMOVE"];
+        for nick in [None, Some("mallory"), Some("root")] {
+            if nick == Some("root") && ends.iter().any(|verb| line.starts_with(verb)) {
+                continue;
+            }
+            let peer = server.open().expect("a connection");
+            let password = if nick == Some("root") {
+                " open sesame"
+            } else {
+                ""
+            };
+            if let Some(nick) = nick {
+                let here = ask(&mut server, peer, &format!("NICK {nick}{password}"));
+                // One of the lines registers it.
+                if here.starts_with("ERR NICK need-password") {
+                    ask(&mut server, peer, &format!("NICK {nick} open sesame"));
+                }
+            }
+            let line = match line.split(' ').next() {
+                Some("DOWNLOAD" | "REMOVE") => line.replace("ID", &id).replace("FILE", &id),
+                _ => line.clone(),
+            };
+            let answer = ask(&mut server, peer, &line);
+            let is_own_word = line.contains("emerald");
+            assert!(!answer.contains("at tea"), "{line} by {nick:?}: {answer}");
+            assert!(
+                is_own_word || !answer.contains("emerald"),
+                "{line}: {answer}"
+            );
+            if line.starts_with("REMOVE") && nick.is_some() {
+                assert!(answer.starts_with("ERR REMOVE no-such-file"), "{answer}");
+            }
+            ask(&mut server, peer, "BYE");
+        }
+    }
+    let past = |server: &mut Memory, peer, nick| {
+        let mut past = Vec::new();
+        for line in ask(server, peer, &format!("HISTORY {nick}")).lines() {
+            // What is done with the room meanwhile comes live.
+            if line.starts_with("PAST") || line.starts_with("OK HISTORY") {
+                past.push(line.splitn(4, ' ').last().unwrap_or_default().to_owned());
+            }
+        }
+        past
+    };
+    let both = ["MSG guest keyholder the emerald is at tea", "1"];
+    assert_eq!(past(&mut server, maker, "keyholder"), both);
+    assert_eq!(past(&mut server, guest, "guest"), both);
+    let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
+    assert!(answer.contains("ERR REMOVE not-allowed"), "{answer}");
+    let answer = ask(&mut server, root, &format!("REMOVE {id}"));
+    assert!(answer.contains(&format!("OK REMOVE {id}")) && !answer.contains("emerald"));
+    let heard = ask(&mut server, guest, "PING");
+    assert!(
+        heard.contains(&format!("REMOVE guest root {id}\n")),
+        "{heard}"
+    );
+    let removed = format!("REMOVE guest root {id}");
+    let both = ["MSG guest keyholder -", &removed, "2"];
+    assert_eq!(past(&mut server, maker, "keyholder"), both);
+    assert_eq!(past(&mut server, guest, "guest"), both);
+
+    // Whoever has the nick next has none of it, and cannot take it back; the one at the other end has.
+    let told = ask(&mut server, guest, "TELL keyholder the ruby too");
+    let id = told
+        .split("OK TELL ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next());
+    let id = id.expect("its number").to_owned();
+    ask(&mut server, guest, "REGISTER -");
+    assert_eq!(past(&mut server, guest, "guest"), ["0"]);
+    let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
+    assert!(answer.contains("ERR REMOVE no-such-file"), "{answer}");
+    ask(&mut server, guest, "REGISTER open sesame");
+    assert_eq!(past(&mut server, guest, "guest"), ["0"]);
+    let answer = ask(&mut server, guest, &format!("REMOVE {id}"));
+    assert!(answer.contains("ERR REMOVE no-such-file"), "{answer}");
+    let both = [both[0], both[1], "MSG keyholder guest the ruby too", "3"];
+    assert_eq!(past(&mut server, maker, "keyholder"), both);
+}
+
+/// The same over HTTP: no address leads to it, for its own two either.
+#[test]
+fn no_address_leads_to_what_one_nick_tells_another() {
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
+    let enter = |nick: &str| {
+        let mut peer = support::spawn::Peer::connect(chatd.address);
+        peer.ask(&format!("NICK {nick}"), "OK NICK …");
+        peer.ask("REGISTER open sesame", "OK REGISTER …");
+        peer
+    };
+    let (mut ann, _ben) = (enter("ann"), enter("ben"));
+    let told = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");
+    let id = told.split(' ').nth(2).expect("its number").to_owned();
+    let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
+    let rows = text
+        .lines()
+        .skip_while(|line| *line != "| request | does |");
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    let mut addresses: BTreeSet<String> = rows
+        .filter_map(|row| row.split('`').nth(1))
+        .map(|address| address.split(' ').take(2).collect::<Vec<_>>().join(" "))
+        .collect();
+    for place in ["ann", "ben", "@ben", "%40ben", "%23ben"] {
+        for rest in ["", "?after=0", "?q=emerald", "/files", "/events", "?json"] {
+            addresses.insert(format!("GET /rooms/{place}{rest}"));
+        }
+    }
+    addresses.insert(format!("GET /files/{id}/x"));
+    addresses.insert(format!("GET /files/{id}"));
+    assert!(addresses.len() > 35, "{addresses:?}");
+    for address in addresses {
+        for user in ["", "ben:open sesame", "eve:"] {
+            let answer = http(&chatd, &address, user, "", "");
+            assert!(
+                !answer.contains("the emerald"),
+                "{address} by {user}: {answer}"
+            );
+        }
+    }
+}
+
 #[test]
 fn who_is_asked_in_gets_everything() {
     let Vault {

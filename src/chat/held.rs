@@ -2,7 +2,7 @@
 //!
 //! A room's tail is bounded, and so is what one nick was told; this bounds all of them together. Beyond, every
 //! room lets go of the older half of its tail: a reader that stood there is served from the log. And who has
-//! left what he was told unread is told nothing more.
+//! left what he was told unread is told nothing more, unless it is kept.
 
 use super::{Chat, Place, RoomId};
 
@@ -99,6 +99,7 @@ mod tests {
                 author,
                 what: What::Msg,
                 body: format!("alice {}", "x".repeat(500)),
+                told: None,
             };
             chat.expect(draft.place);
             chat.publish(draft, Ok((EventId::new(id), Time(0))));

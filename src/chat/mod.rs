@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Limits};
 use crate::log::{FileTotals, Outcome, RoomRow};
-use crate::protocol::{Code, Digest, EventId, FileName, RoomName, Time};
+use crate::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use crate::roster::Known;
 use crate::roster::guesses::origin;
 use crate::tail::{Seq, Tail};
@@ -85,6 +85,18 @@ pub struct Draft {
     pub what: What,
     /// The nick, a space, and the text; the nick alone for what has no text.
     pub body: String,
+    /// Between whom it stands, if it is in private and kept all the same: then whoever was told need not be
+    /// here, and its place is looked for once it is kept.
+    pub told: Option<Box<Told>>,
+}
+
+/// Two nicks, both registered, of which one has told the other something in private.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Told {
+    /// Who told it.
+    pub by: Nick,
+    /// Who was told.
+    pub to: Nick,
 }
 
 impl Draft {
@@ -396,7 +408,15 @@ impl Chat {
             author,
             what,
             body,
+            told,
         } = draft;
+        let place = match &told {
+            None => place,
+            Some(told) => match self.find_nick(&told.to) {
+                Some(here) => Place::Nick(here),
+                None => return Some(Kept { id, time, seq: 0 }),
+            },
+        };
         let (author_nick, text) = split(&body);
         let mut came = None;
         if let (Place::Room(room), Some(id)) = (place, id) {
@@ -469,9 +489,14 @@ impl Chat {
         author: Option<PeerId>,
         line: &[u8],
     ) -> Option<Seq> {
+        // What is kept is told even to one who leaves it unread, and so may have to make space for itself.
+        let is_short = matches!(place, Place::Nick(_)) && self.is_full_of_told();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
         let seq = tail.push(id, time, author, line);
+        if is_short && id.is_some() {
+            tail.shed();
+        }
         let to = tail.memory();
         if !std::mem::replace(&mut tail.is_news, true) {
             self.news.push(place);
@@ -612,6 +637,7 @@ mod tests {
             author,
             what: What::Msg,
             body: "alice hello".into(),
+            told: None,
         };
         for outcome in [Ok((EventId::new(7), Time(0))), Err(Code::Internal)] {
             chat.publish(draft(), outcome);

@@ -3,7 +3,7 @@
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
-use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, millis};
+use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, Told, millis};
 use crate::protocol::{Code, Nick};
 use crate::tail::{Seq, Tail};
 
@@ -117,6 +117,19 @@ impl Chat {
         let holder = self.holders.get(id)?;
         let is_here = !holder.connections.is_empty() && holder.nick.form() == nick.form();
         is_here.then_some(id)
+    }
+
+    /// Between whom it stands what `by` tells `to`, here or not, if that is kept: between registered nicks.
+    pub fn told(&self, by: NickId, to: &Nick) -> Option<Told> {
+        let by = &self.holder(by)?.nick;
+        if !self.is_registered(by) || !self.is_registered(to) {
+            return None;
+        }
+        let here = self.find_nick(to).and_then(|here| self.holder(here));
+        Some(Told {
+            by: by.clone(),
+            to: here.map_or(to, |here| &here.nick).clone(),
+        })
     }
 
     /// Gives `nick` to a connection that holds `current` and reads `rooms`, and announces what changes. One

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span,
+    Entry, Error, FileTotals, Home, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span,
     search_words,
 };
-use crate::chat::{Draft, NewFile, Removed, What};
-use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
+use crate::chat::{Draft, NewFile, Removed, Told, What};
+use crate::protocol::{Code, Digest, Event, EventId, Nick, RoomName, Time};
 
 /// A log that goes with the server.
 pub struct MemoryLog {
@@ -23,6 +23,8 @@ struct State {
     next_id: u64,
     rooms: Vec<Room>,
     room_ids: HashMap<Box<str>, usize>,
+    /// What each nick, by its form, told and was told that is still here.
+    told: HashMap<Box<str>, Talks>,
     readers: HashMap<Reader, u64>,
     /// The files that can be fetched: as long as the server, since their bytes are on disk.
     files: BTreeMap<EventId, KeptFile>,
@@ -38,9 +40,23 @@ struct Room {
     forgotten: u64,
 }
 
+#[derive(Default)]
+struct Talks {
+    /// The nick as it was spelt when it was first told something.
+    name: Option<Box<str>>,
+    /// Oldest first.
+    ids: VecDeque<EventId>,
+}
+
 struct Kept {
     record: Record,
-    room: usize,
+    stands: Stands,
+}
+
+/// Where an event stands.
+enum Stands {
+    Room(usize),
+    Told(Box<Told>),
 }
 
 struct KeptFile {
@@ -49,8 +65,21 @@ struct KeptFile {
     file: NewFile,
 }
 
+impl Kept {
+    fn bytes(&self) -> usize {
+        let told = match &self.stands {
+            Stands::Room(_) => 0,
+            Stands::Told(_) => TOLD_BYTES,
+        };
+        self.record.line.len() + EVENT_BYTES + told
+    }
+}
+
 /// What an event costs beside its line.
 const EVENT_BYTES: usize = size_of::<Kept>() + size_of::<EventId>() + 16;
+
+/// What one costs besides that is told: its two nicks, and perhaps a list for each.
+const TOLD_BYTES: usize = size_of::<Told>() + 512;
 
 impl MemoryLog {
     /// An empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
@@ -63,6 +92,7 @@ impl MemoryLog {
                 next_id: first_id,
                 rooms: Vec::new(),
                 room_ids: HashMap::new(),
+                told: HashMap::new(),
                 readers: HashMap::new(),
                 files: BTreeMap::new(),
             }),
@@ -77,12 +107,24 @@ impl MemoryLog {
 }
 
 impl State {
-    fn append(&mut self, name: &RoomName, draft: &Draft, time: Time) -> Option<EventId> {
+    fn append(&mut self, room: Option<&RoomName>, draft: &Draft, time: Time) -> Option<EventId> {
+        let told = draft.told.as_deref().filter(|_| room.is_none());
+        if room.is_none() && told.is_none() {
+            return None;
+        }
         self.next_id += 1;
         let id = EventId::new(self.next_id)?;
-        let room = self.room(name, id);
+        let room = room.map(|room| self.room(room, id));
+        let name = match (room, told) {
+            (Some(room), _) => self.rooms.get(room)?.name.as_str(),
+            (None, told) => {
+                let to = &told?.to;
+                let talks = self.told.entry(to.form().into()).or_default();
+                &**talks.name.get_or_insert_with(|| to.as_str().into())
+            }
+        };
         let (verb, nick, text) = draft.parts();
-        let line = super::line(verb, self.rooms.get(room)?.name.as_str(), nick, id, &text);
+        let line = super::line(verb, name, nick, id, &text);
         let record = Record { id, time, line };
         match &draft.what {
             What::Msg | What::Me | What::Topic => {}
@@ -95,17 +137,34 @@ impl State {
             What::Remove(removed, _) => self.remove(*removed),
             What::File(file) => {
                 let (record, file) = (record.clone(), NewFile::clone(file));
+                let room = room?;
                 self.files.insert(id, KeptFile { record, room, file });
             }
         }
-        let of = self.rooms.get_mut(room)?;
-        of.last_id = id;
-        of.ids.push_back(id);
-        if matches!(draft.what, What::Topic) {
-            of.topic = text.into_owned();
-        }
-        self.bytes += record.line.len() + EVENT_BYTES;
-        self.events.push_back(Kept { record, room });
+        let stands = match (room, told) {
+            (Some(room), _) => {
+                let of = self.rooms.get_mut(room)?;
+                of.last_id = id;
+                of.ids.push_back(id);
+                if matches!(draft.what, What::Topic) {
+                    of.topic = text.into_owned();
+                }
+                Stands::Room(room)
+            }
+            (None, told) => {
+                let told = told?;
+                for form in forms(told) {
+                    let ids = &mut self.told.entry(form.into()).or_default().ids;
+                    if ids.back() != Some(&id) {
+                        ids.push_back(id);
+                    }
+                }
+                Stands::Told(Box::new(told.clone()))
+            }
+        };
+        let kept = Kept { record, stands };
+        self.bytes += kept.bytes();
+        self.events.push_back(kept);
         while self.bytes > self.bytes_max && self.events.len() > 1 {
             self.forget_first();
         }
@@ -132,16 +191,54 @@ impl State {
         let Some(kept) = self.events.pop_front() else {
             return;
         };
-        self.bytes = self
-            .bytes
-            .saturating_sub(kept.record.line.len() + EVENT_BYTES);
-        if let Some(room) = self.rooms.get_mut(kept.room) {
-            room.ids.pop_front();
-            room.forgotten = kept.record.id.get();
-            if room.ids.len() * 4 < room.ids.capacity() {
-                room.ids.shrink_to_fit();
+        self.bytes = self.bytes.saturating_sub(kept.bytes());
+        match kept.stands {
+            Stands::Room(room) => {
+                if let Some(room) = self.rooms.get_mut(room) {
+                    room.ids.pop_front();
+                    room.forgotten = kept.record.id.get();
+                    if room.ids.len() * 4 < room.ids.capacity() {
+                        room.ids.shrink_to_fit();
+                    }
+                }
+            }
+            Stands::Told(told) => {
+                for form in forms(&told) {
+                    // One who has given the nick up has none of it any more.
+                    let Some(Talks { ids, .. }) = self.told.get_mut(form) else {
+                        continue;
+                    };
+                    ids.pop_front_if(|id| *id == kept.record.id);
+                    if ids.is_empty() {
+                        self.told.remove(form);
+                    }
+                }
             }
         }
+    }
+
+    /// Those of `ids` in a span, so many at most, and about `bytes`, but one at least.
+    fn records(
+        &self,
+        ids: &VecDeque<EventId>,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Vec<Record> {
+        let first = ids.partition_point(|id| id.get() <= span.after);
+        let mut size = 0;
+        let mut records: Vec<Record> = Vec::new();
+        for id in ids.range(first..).take(count) {
+            let Some(kept) = self.get(*id).filter(|_| id.get() <= span.up_to) else {
+                break;
+            };
+            size += kept.record.line.len();
+            if size > bytes && !records.is_empty() {
+                break;
+            }
+            records.push(kept.record.clone());
+        }
+        records
     }
 
     fn index(&self, id: EventId) -> Option<usize> {
@@ -183,6 +280,18 @@ impl State {
         }
     }
 
+    fn home(&self, id: EventId, told: &Told) -> Home {
+        let can_read = |form: &&str| {
+            let talks = self.told.get(*form);
+            talks.is_some_and(|talks| talks.ids.binary_search(&id).is_ok())
+        };
+        let readers = forms(told).into_iter().filter(can_read);
+        Home::Told {
+            told: told.clone(),
+            readers: readers.map(Into::into).collect(),
+        }
+    }
+
     fn of(&self, room: &RoomName) -> Option<&Room> {
         self.rooms.get(*self.room_ids.get(room.form())?)
     }
@@ -198,7 +307,7 @@ impl Log for MemoryLog {
         {
             return Some((draft, Err(Code::NoSuchFile)));
         }
-        let id = room.and_then(|room| state.append(&room, &draft, time));
+        let id = state.append(room.as_deref(), &draft, time);
         Some((draft, Ok((id, time))))
     }
 
@@ -217,37 +326,38 @@ impl Log for MemoryLog {
             return Ok(Past::default());
         };
         let has_hole = room.forgotten > span.after;
-        let first = room.ids.partition_point(|id| id.get() <= span.after);
-        let mut size = 0;
-        let mut records: Vec<Record> = Vec::new();
-        for id in room.ids.range(first..).take(count) {
-            let Some(kept) = state.get(*id).filter(|_| id.get() <= span.up_to) else {
-                break;
-            };
-            size += kept.record.line.len();
-            if size > bytes && !records.is_empty() {
-                break;
-            }
-            records.push(kept.record.clone());
-        }
+        let records = state.records(&room.ids, span, count, bytes);
         Ok(Past { records, has_hole })
     }
 
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
-        let up_to = before.saturating_sub(1);
         let state = self.state();
-        let after = state.of(room).and_then(|room| {
-            let end = room.ids.partition_point(|id| id.get() <= up_to);
-            let first = room
-                .ids
-                .get(end.saturating_sub(count))
-                .filter(|_| end > 0)?;
-            Some(first.get().saturating_sub(1))
-        });
-        Ok(Span {
-            after: after.unwrap_or(up_to),
-            up_to,
-        })
+        let ids = state.of(room).map(|room| &room.ids);
+        Ok(newest(ids, before, count))
+    }
+
+    fn read_told(
+        &self,
+        nick: &Nick,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, Error> {
+        let state = self.state();
+        let talks = state.told.get(nick.form());
+        let records = talks.map(|talks| state.records(&talks.ids, span, count, bytes));
+        Ok(Past::whole(records.unwrap_or_default()))
+    }
+
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error> {
+        let state = self.state();
+        let talks = state.told.get(nick.form());
+        Ok(newest(talks.map(|talks| &talks.ids), before, count))
+    }
+
+    fn forget_told(&self, nick: &Nick) -> Result<(), Error> {
+        self.state().told.remove(nick.form());
+        Ok(())
     }
 
     fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error> {
@@ -333,13 +443,25 @@ impl Log for MemoryLog {
     fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
         let state = self.state();
         let file = state.files.get(&id);
-        let found = file.map(|file| (&file.record, file.room));
-        let Some((record, room)) =
-            found.or_else(|| state.get(id).map(|kept| (&kept.record, kept.room)))
-        else {
+        let of_room = |room: usize| {
+            let room = state.rooms.get(room)?;
+            Some(Home::Room(room.name.clone()))
+        };
+        let found = match (file, state.get(id)) {
+            (Some(file), _) => Some((&file.record, of_room(file.room))),
+            (None, Some(kept)) => Some((
+                &kept.record,
+                match &kept.stands {
+                    Stands::Room(room) => of_room(*room),
+                    Stands::Told(told) => Some(state.home(id, told)),
+                },
+            )),
+            (None, None) => None,
+        };
+        let Some((record, Some(home))) = found else {
             return Ok(None);
         };
-        Ok(Event::parse(&record.line).and_then(|event| {
+        Ok(Event::parse(&record.line).map(|event| {
             let removable = match (&event, file) {
                 (Event::Msg { text, .. } | Event::Me { text, .. }, _) => {
                     (text != "-").then_some(Removed::Message)
@@ -350,11 +472,11 @@ impl Log for MemoryLog {
                 }),
                 (_, None) => None,
             };
-            Some(Origin {
-                room: state.rooms.get(room)?.name.clone(),
+            Origin {
+                home,
                 nick: event.nick().to_owned(),
                 removable,
-            })
+            }
         }))
     }
 
@@ -369,6 +491,25 @@ impl Log for MemoryLog {
     fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
         self.state().readers.insert(reader.clone(), seen);
         Ok(())
+    }
+}
+
+/// The compared forms of those who may read what is told.
+fn forms(told: &Told) -> [&str; 2] {
+    [told.by.form(), told.to.form()]
+}
+
+/// The span of the newest `count` before the id `before`.
+fn newest(ids: Option<&VecDeque<EventId>>, before: u64, count: usize) -> Span {
+    let up_to = before.saturating_sub(1);
+    let after = ids.and_then(|ids| {
+        let end = ids.partition_point(|id| id.get() <= up_to);
+        let first = ids.get(end.saturating_sub(count)).filter(|_| end > 0)?;
+        Some(first.get().saturating_sub(1))
+    });
+    Span {
+        after: after.unwrap_or(up_to),
+        up_to,
     }
 }
 

@@ -15,14 +15,15 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::chat::{Draft, NewFile, Removed, What};
-use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+use crate::chat::{Draft, NewFile, Removed, Told, What};
+use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 pub use commits::Commits;
 
 /// A draft on its way into the log.
 #[derive(Debug)]
 pub struct Entry {
-    /// The room it stands in; `None` for what is told to one nick, which is not kept but keeps its turn.
+    /// The room it stands in; `None` for what is told to one nick, which is kept if its draft says between
+    /// whom, and otherwise keeps its turn.
     pub room: Option<Arc<RoomName>>,
     /// What is said.
     pub draft: Draft,
@@ -83,11 +84,43 @@ pub struct RoomRow {
     pub last_id: EventId,
 }
 
+/// Whose past it is that is read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// A room's.
+    Room(Arc<RoomName>),
+    /// What a nick told and was told.
+    Nick(Arc<Nick>),
+}
+
+impl fmt::Display for Whose {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Room(room) => write!(f, "{room}"),
+            Self::Nick(nick) => write!(f, "{nick}"),
+        }
+    }
+}
+
+/// Where an event stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Home {
+    /// In a room.
+    Room(RoomName),
+    /// Between two.
+    Told {
+        /// Who they are.
+        told: Told,
+        /// The compared forms of the nicks that may still read it: who gives a nick up leaves that behind.
+        readers: Vec<Box<str>>,
+    },
+}
+
 /// Who said something, and where.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The room.
-    pub room: RoomName,
+    /// Where.
+    pub home: Home,
     /// The author.
     pub nick: String,
     /// What it is, if it can be taken back and has not been.
@@ -177,6 +210,19 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error>;
 
+    /// What that nick told and was told: the same as [`Log::read`] of a room. Nobody else may read it.
+    #[allow(clippy::missing_errors_doc)]
+    fn read_told(&self, nick: &Nick, span: Span, count: usize, bytes: usize)
+    -> Result<Past, Error>;
+
+    /// The same as [`Log::newest`] of that.
+    #[allow(clippy::missing_errors_doc)]
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error>;
+
+    /// That nick can read none of what it told and was told so far; whoever is at the other end still can.
+    #[allow(clippy::missing_errors_doc)]
+    fn forget_told(&self, nick: &Nick) -> Result<(), Error>;
+
     /// The newest `count` events whose text holds all the words, in any case, oldest first.
     #[allow(clippy::missing_errors_doc)]
     fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error>;
@@ -224,15 +270,16 @@ pub trait Log: Send + Sync {
 #[allow(missing_docs)] // each is the method of its name
 pub enum Question {
     Read {
-        room: Arc<RoomName>,
+        whose: Whose,
         span: Span,
         count: usize,
     },
     Newest {
-        room: Arc<RoomName>,
+        whose: Whose,
         before: u64,
         count: usize,
     },
+    ForgetTold(Nick),
     Search {
         room: Arc<RoomName>,
         words: String,
@@ -271,14 +318,22 @@ const PIECE_BYTES: usize = 32 << 10;
 /// When the log cannot be read.
 pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
     Ok(match question {
-        Question::Read { room, span, count } => {
-            Answer::Records(log.read(room, *span, *count, PIECE_BYTES)?)
-        }
+        Question::Read { whose, span, count } => Answer::Records(match whose {
+            Whose::Room(room) => log.read(room, *span, *count, PIECE_BYTES)?,
+            Whose::Nick(nick) => log.read_told(nick, *span, *count, PIECE_BYTES)?,
+        }),
         Question::Newest {
-            room,
+            whose,
             before,
             count,
-        } => Answer::Span(log.newest(room, *before, *count)?),
+        } => Answer::Span(match whose {
+            Whose::Room(room) => log.newest(room, *before, *count)?,
+            Whose::Nick(nick) => log.newest_told(nick, *before, *count)?,
+        }),
+        Question::ForgetTold(nick) => {
+            log.forget_told(nick)?;
+            Answer::Done
+        }
         Question::Search { room, words } => {
             Answer::Records(Past::whole(log.search(room, words, SEARCH_MAX)?))
         }

@@ -119,6 +119,7 @@ impl World {
                     },
                 ),
                 body: format!("{nick} {file}"),
+                told: None,
             };
             self.append(draft, now);
         }

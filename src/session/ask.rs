@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
-use crate::chat::{Chat, NewFile, Now, Place, RoomId, What};
-use crate::log::{Answer, Origin, Past, Question, Reader, Record, Span};
+use crate::chat::{Chat, Draft, NewFile, NickId, Now, Place, RoomId, What};
+use crate::log::{Answer, Home, Origin, Past, Question, Reader, Record, Span, Whose};
 use crate::protocol::people::many;
 use crate::protocol::request::{Refusal, Side};
-use crate::protocol::{Code, EventId, RoomName, Verb};
+use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
+use crate::roster::Ask;
 
 /// How many events `HISTORY` gives unless told.
 const HISTORY_COUNT: usize = 50;
@@ -22,10 +23,10 @@ const HISTORY_COUNT_MAX: usize = 1000;
 /// What is open, and how it goes on.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Pieces of a room's past.
+    /// Pieces of the past of a room, or of a nick.
     Replay(Replay),
     /// Where the newest so many begin.
-    Newest { room: Arc<RoomName>, count: usize },
+    Newest { whose: Whose, count: usize },
     /// The matches of a search.
     Search,
     /// Pieces of the list of files.
@@ -34,6 +35,8 @@ pub(super) enum Asked {
     File { id: EventId, offset: u64 },
     /// Who said what is to be taken back.
     Origin(EventId),
+    /// What a nick was told before it was somebody's own is being forgotten, so that it can be registered.
+    Forget(Ask),
     /// Where a named reader is, which joins that room.
     Reader(RoomId, Reader),
     /// A new reader is being made.
@@ -46,11 +49,11 @@ pub(super) enum Asked {
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
-/// A part of a room's past that is being sent.
+/// A part of the past that is being sent.
 #[derive(Debug)]
 pub(super) struct Replay {
     verb: Verb,
-    room: Arc<RoomName>,
+    whose: Whose,
     /// What is still to come.
     span: Span,
     left: usize,
@@ -61,10 +64,10 @@ pub(super) struct Replay {
 
 impl Replay {
     /// What `HISTORY` gives of a span: so many events at most.
-    fn history(room: Arc<RoomName>, span: Span, left: usize) -> Self {
+    fn history(whose: Whose, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
-            room,
+            whose,
             span,
             left,
             count: 0,
@@ -83,7 +86,7 @@ impl Session {
 
     pub(super) fn ask_history(
         &mut self,
-        room: Arc<RoomName>,
+        whose: Whose,
         count: Option<usize>,
         side: Side,
     ) -> Option<Effect> {
@@ -96,17 +99,17 @@ impl Session {
                     after: id,
                     up_to: EventId::MAX.get(),
                 };
-                return self.replay(Replay::history(room, span, count));
+                return self.replay(Replay::history(whose, span, count));
             }
         };
         let asked = Asked::Newest {
-            room: room.clone(),
+            whose: whose.clone(),
             count,
         };
         self.ask(
             asked,
             Question::Newest {
-                room,
+                whose,
                 before,
                 count,
             },
@@ -126,7 +129,7 @@ impl Session {
         let enters = Some(room_id);
         self.replay(Replay {
             verb: Verb::Join,
-            room: room.name.clone(),
+            whose: Whose::Room(room.name.clone()),
             span,
             left: usize::MAX,
             count: 0,
@@ -158,6 +161,12 @@ impl Session {
 
     pub(super) fn ask_origin(&mut self, id: EventId) -> Option<Effect> {
         self.ask(Asked::Origin(id), Question::Origin(id))
+    }
+
+    /// Asks the roster to register a nick that nobody has registered, once what others told it before is
+    /// forgotten: it was another's.
+    pub(super) fn ask_forget(&mut self, nick: Nick, register: Ask) -> Option<Effect> {
+        self.ask(Asked::Forget(register), Question::ForgetTold(nick))
     }
 
     pub(super) fn ask_reader(&mut self, room: RoomId, reader: Reader) -> Option<Effect> {
@@ -243,7 +252,7 @@ impl Session {
             up_to: room.last_id(),
         };
         let question = Question::Read {
-            room: room.name.clone(),
+            whose: Whose::Room(room.name.clone()),
             span,
             count: usize::MAX >> 1,
         };
@@ -267,8 +276,8 @@ impl Session {
             (Asked::Replay(replay), Answer::Records(records)) => {
                 return self.replayed(replay, &records, chat);
             }
-            (Asked::Newest { room, count }, Answer::Span(span)) => {
-                return self.replay(Replay::history(room, span, count));
+            (Asked::Newest { whose, count }, Answer::Span(span)) => {
+                return self.replay(Replay::history(whose, span, count));
             }
             (Asked::Search, Answer::Records(records)) => {
                 self.push_past(&records.records, chat);
@@ -300,6 +309,12 @@ impl Session {
                 return self.send(id, file, offset, chat);
             }
             (Asked::Origin(id), Answer::Origin(origin)) => return self.take_back(id, origin, chat),
+            (Asked::Forget(register), Answer::Done) => {
+                return self.consult(register).unwrap_or_else(|refusal| {
+                    self.refuse(&refusal);
+                    None
+                });
+            }
             (Asked::Reader(room, reader), Answer::Reader(seen)) => {
                 return self.read_as(room, reader, seen, chat);
             }
@@ -323,6 +338,7 @@ impl Session {
             Asked::Files { .. } => Verb::Files,
             Asked::File { .. } => Verb::Download,
             Asked::Origin(_) => Verb::Remove,
+            Asked::Forget(_) => Verb::Register,
             Asked::Reader(..) | Asked::NewReader(_) => Verb::Join,
             Asked::Seen { .. } => Verb::Seen,
             Asked::Flush(verb, _) | Asked::Bye(verb, ..) => *verb,
@@ -351,11 +367,11 @@ impl Session {
 
     /// Asks for the next piece.
     fn replay(&mut self, replay: Replay) -> Option<Effect> {
-        let (room, span, count) = (replay.room.clone(), replay.span, replay.left);
+        let (whose, span, count) = (replay.whose.clone(), replay.span, replay.left);
         self.ask(
             Asked::Replay(replay),
             Question::Read {
-                room,
+                whose,
                 span,
                 count: count.min(usize::MAX >> 1),
             },
@@ -367,8 +383,8 @@ impl Session {
         // Only once, and not where history is asked for by count: there the hole is before the beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
             let line = match self.input {
-                Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.room),
-                Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.room),
+                Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.whose),
+                Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.whose),
             };
             self.push(line.into_bytes(), Then::Nothing);
         }
@@ -389,7 +405,7 @@ impl Session {
                 self.ok(
                     replay.verb,
                     &count.to_string(),
-                    &format!("{count} of {}", replay.room),
+                    &format!("{count} of {}", replay.whose),
                     Then::Nothing,
                 );
             }
@@ -470,24 +486,36 @@ impl Session {
         chat: &mut Chat,
     ) -> Option<Effect> {
         let verb = Verb::Remove;
+        let own = self.nick.and_then(|nick| chat.holder(nick));
+        let own = own.map(|own| own.nick.clone());
+        let is = |nick: &str| own.as_ref().is_some_and(|own| own.as_str() == nick);
         let found = origin.and_then(|origin| {
-            let room = chat.find_room(&origin.room)?;
-            let own = self.nick.and_then(|nick| chat.holder(nick));
-            let is_known = chat.may_read(room, self.nick)
-                || own.is_some_and(|own| own.nick.as_str() == origin.nick)
-                || self.is_operator(chat);
-            Some((room, origin.removable?, origin.nick)).filter(|_| is_known)
+            let removed = origin.removable?;
+            let (place, told, is_own, may_read) = match origin.home {
+                Home::Room(room) => {
+                    let room = chat.find_room(&room)?;
+                    let may_read = chat.may_read(room, self.nick);
+                    (Place::Room(room), None, is(&origin.nick), may_read)
+                }
+                Home::Told { told, readers } => {
+                    let own = own.as_ref().filter(|own| chat.is_registered(own));
+                    let own = own.filter(|own| readers.iter().any(|form| **form == *own.form()));
+                    let is_own = own.is_some_and(|own| own.form() == told.by.form());
+                    let place = Place::Nick(NickId::NOBODY);
+                    (place, Some(Box::new(told)), is_own, own.is_some())
+                }
+            };
+            let is_known = may_read || is_own || self.is_operator(chat);
+            is_known.then_some((place, told, removed, origin.nick, is_own))
         });
-        let Some((room, removed, author)) = found else {
+        let Some((place, told, removed, author, is_own)) = found else {
             let text = format!("there is no message or file {id} to take back");
             self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
             return None;
         };
-        let nick = self.nick.and_then(|nick| chat.holder(nick));
-        let is_own = nick.is_some_and(|holder| holder.nick.as_str() == author);
-        let operator = nick.filter(|_| self.is_operator(chat));
+        let operator = own.filter(|_| self.is_operator(chat));
         if let Some(operator) = operator.filter(|_| !is_own) {
-            let act = format!("{} takes back {id}, which was {author}'s", operator.nick);
+            let act = format!("{operator} takes back {id}, which was {author}'s");
             chat.act(act);
         } else if !is_own {
             self.refuse(&Refusal::new(
@@ -499,14 +527,9 @@ impl Session {
         }
         let what = What::Remove(id, removed);
         let text = id.to_string();
-        Some(self.append(
-            verb,
-            Place::Room(room),
-            what,
-            &text,
-            Shown::Text(text.as_str().into()),
-            chat,
-        ))
+        let shown = Shown::Text(text.as_str().into());
+        let draft = self.draft(verb, place, what, &text, shown, chat);
+        Some(Effect::Append(Draft { told, ..draft }))
     }
 
     /// What a slow reader missed has been read; with none, it is no longer kept. Without an answer the

@@ -795,7 +795,7 @@ impl Session {
         });
     }
 
-    /// The effect that keeps something; its reply waits for that, at its place among the room's events.
+    /// The effect that keeps something.
     fn append(
         &mut self,
         verb: Verb,
@@ -805,6 +805,19 @@ impl Session {
         shown: Shown,
         chat: &mut Chat,
     ) -> Effect {
+        Effect::Append(self.draft(verb, place, what, text, shown, chat))
+    }
+
+    /// Something to be kept; its reply waits for that, at its place among the room's events.
+    fn draft(
+        &mut self,
+        verb: Verb,
+        place: Place,
+        what: What,
+        text: &str,
+        shown: Shown,
+        chat: &mut Chat,
+    ) -> Draft {
         chat.expect(place);
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let nick = nick.map_or("?", |holder| holder.nick.as_str());
@@ -819,11 +832,12 @@ impl Session {
         replies
             .pending
             .push_back(Pending::Kept(output::KeptReply { verb, place, shown }));
-        Effect::Append(Draft {
+        Draft {
             place,
             author: self.peer,
             what,
             body,
-        })
+            told: None,
+        }
     }
 }

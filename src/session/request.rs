@@ -6,10 +6,10 @@ use std::time::Duration;
 use super::list::List;
 use super::output::{Pending, Shown, Then, UpTo};
 use super::{Dialect, Effect, Membership, Session, Upload};
-use crate::chat::{Chat, NickId, Now, Place, Refused, RoomId, What};
-use crate::log::Reader;
+use crate::chat::{Chat, Draft, NickId, Now, Place, Refused, RoomId, What};
+use crate::log::{Reader, Whose};
 use crate::protocol::line::LineEnd;
-use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Target, UploadRequest};
+use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
 /// How many bytes of a list are made when it is asked for.
@@ -71,10 +71,10 @@ impl Session {
                 let room = match of {
                     HistoryOf::Current => None,
                     HistoryOf::Room(room) => Some(room),
-                    HistoryOf::Nick(nick) => return self.private_history(&nick, chat),
+                    HistoryOf::Nick(nick) => return self.private_history(nick, count, side, chat),
                 };
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                Ok(self.ask_history(name_of(room, chat)?, count, side))
+                Ok(self.ask_history(Whose::Room(name_of(room, chat)?), count, side))
             }
             Request::Search { room, words } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
@@ -197,35 +197,30 @@ impl Session {
 
     fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
         let verb = Verb::Tell;
-        self.need_nick(verb)?;
+        let own = self.need_nick(verb)?;
+        let mut told = None;
         let place = match to {
             Target::Room(room) => {
                 Place::Room(chat.need_room(&room, self.nick).map_err(refused(verb))?)
             }
             Target::Nick(nick) => {
-                let none = || {
-                    Refusal::new(
-                        verb,
-                        Code::NoSuchNick,
-                        format!("nobody is called {nick} here"),
-                    )
-                };
-                let id = chat.find_nick(&nick).ok_or_else(none)?;
-                if chat.is_busy(id) {
-                    let text = format!("{nick} does not read what is told; try later");
-                    return Err(Refusal::new(verb, Code::Busy, text));
+                told = chat.told(own, &nick).map(Box::new);
+                match chat.find_nick(&nick) {
+                    Some(here) if told.is_none() && chat.is_busy(here) => {
+                        let text = format!("{nick} does not read what is told; try later");
+                        return Err(Refusal::new(verb, Code::Busy, text));
+                    }
+                    Some(here) => Place::Nick(here),
+                    None if told.is_some() => Place::Nick(NickId::NOBODY),
+                    None => {
+                        let text = format!("nobody is called {nick} here");
+                        return Err(Refusal::new(verb, Code::NoSuchNick, text));
+                    }
                 }
-                Place::Nick(id)
             }
         };
-        Ok(Some(self.append(
-            verb,
-            place,
-            What::Msg,
-            text,
-            Shown::IdAndTime,
-            chat,
-        )))
+        let draft = self.draft(verb, place, What::Msg, text, Shown::IdAndTime, chat);
+        Ok(Some(Effect::Append(Draft { told, ..draft })))
     }
 
     pub(super) fn take_nick(
@@ -391,8 +386,14 @@ impl Session {
         Ok(self.ask_seen(name_of(room, chat)?, reader.clone(), id))
     }
 
-    /// Private messages are kept between registered nicks alone, and there are none yet.
-    fn private_history(&mut self, nick: &Nick, chat: &Chat) -> Done {
+    /// What one told and was told is kept between registered nicks alone.
+    fn private_history(
+        &mut self,
+        nick: Nick,
+        count: Option<usize>,
+        side: Side,
+        chat: &Chat,
+    ) -> Done {
         let verb = Verb::History;
         let own = chat.holder(self.need_nick(verb)?);
         if own.is_none_or(|holder| holder.nick.form() != nick.form()) {
@@ -402,12 +403,11 @@ impl Session {
                 "what others tell one another is theirs",
             ));
         }
-        self.ok(
-            verb,
-            "0",
-            "nothing of what you told or were told is kept",
-            Then::Nothing,
-        );
+        if chat.is_registered(&nick) {
+            return Ok(self.ask_history(Whose::Nick(nick.into()), count, side));
+        }
+        let talk = "what you tell and are told is kept once your nick is registered";
+        self.ok(verb, "0", talk, Then::Nothing);
         Ok(None)
     }
 

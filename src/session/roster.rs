@@ -98,7 +98,14 @@ impl Session {
             return Err(Refusal::new(verb, Code::Quota, text));
         }
         let password = Secret::new(password);
-        self.consult(Ask::Register { nick, password })
+        let ask = Ask::Register {
+            nick: nick.clone(),
+            password,
+        };
+        match is_new {
+            true => Ok(self.ask_forget(nick, ask)),
+            false => self.consult(ask),
+        }
     }
 
     pub(super) fn token(&mut self, label: Nick, chat: &Chat) -> Done {

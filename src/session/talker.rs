@@ -82,10 +82,12 @@ pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Ve
     let Some(event) = Event::parse(line) else {
         return out.extend_from_slice(line.as_bytes());
     };
-    let mut text = format!(
-        "[{}] ",
-        local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M")
-    );
+    let mut text = match event.place() {
+        place if place.starts_with('#') => String::new(),
+        told => format!("(private to {told}) "),
+    };
+    let at = local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M");
+    let _ = write!(text, "[{at}] ");
     text.push_str(&describe(&event, size));
     out.extend_from_slice(text.as_bytes());
 }

@@ -476,7 +476,7 @@ export class Chat {
 	}
 
 	#happened(event) {
-		const room = isRoom(event.room) ? this.room(event.room) : this.#add(this.isMe(event.nick) ? event.room : event.nick);
+		const room = isRoom(event.room) ? this.room(event.room) : this.#talkOf(event);
 		if (!room?.push(event)) return;
 		if (event.verb === 'TOPIC') room.topic = event.text;
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') {
@@ -493,6 +493,12 @@ export class Chat {
 		}
 		this.#trim(room);
 		if (room.isPrivate) this.#keep();
+	}
+
+	/** The conversation that an event belongs to; one that takes something back may be an operator's. */
+	#talkOf(event) {
+		if (event.verb === 'REMOVE') return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
+		return this.#add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 
 	#isCall(event) {

@@ -62,11 +62,17 @@ export class Room {
 		return SHOWN.has(event.verb);
 	}
 
+	/** Whether an event has come. A room's come in the order of their ids; of a conversation, what one is told and the
+	 * answer to what one tells come as they come. */
+	#has(id) {
+		return this.isPrivate ? this.items.some((item) => item.id === id) : id <= this.lastId;
+	}
+
 	/** A live or resumed event. Gives `true` if it is new: each comes once, however often it is sent. */
 	push(event) {
 		if (event.id) {
-			if (event.id <= this.lastId) return false;
-			this.lastId = event.id;
+			if (this.#has(event.id)) return false;
+			this.lastId = Math.max(this.lastId, event.id);
 			if (!this.atEnd || this.loading === 'newer' || this.loading === 'around') {
 				this.tail.push(event);
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
@@ -78,7 +84,7 @@ export class Room {
 			this.#note(event);
 			return true;
 		}
-		if (event.id) this.hi = event.id;
+		if (event.id) this.hi = this.lastId;
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') this.#presence(event);
 		else if (this.#note(event)) this.items.push(toItem(event));
 		return true;

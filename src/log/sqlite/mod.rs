@@ -6,6 +6,7 @@
 
 mod read;
 mod schema;
+mod told;
 mod upkeep;
 mod words;
 mod writer;
@@ -21,7 +22,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 
 pub use self::schema::lock;
-pub use self::upkeep::Imported;
+pub use self::upkeep::{Imported, ImportedTo};
 
 use self::words::Words;
 use self::writer::{Waiting, Writer};
@@ -30,7 +31,7 @@ use super::{
     Span,
 };
 use crate::chat::{Draft, NewFile};
-use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
 /// A log in a folder.
 pub struct SqliteLog {
@@ -191,6 +192,24 @@ impl Log for SqliteLog {
             words::attach(db, &self.folder)?;
             read::search(db, room, words, count)
         })
+    }
+
+    fn read_told(
+        &self,
+        nick: &Nick,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, Error> {
+        self.ask(|db| told::read(db, nick, span, count, bytes))
+    }
+
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error> {
+        self.ask(|db| told::newest(db, nick, before, count))
+    }
+
+    fn forget_told(&self, nick: &Nick) -> Result<(), Error> {
+        self.ask(|db| told::forget(db, nick))
     }
 
     fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::told;
 use crate::chat::{NewFile, Removed, Whole};
 use crate::log::{
-    Error, FileTotals, Origin, Past, Reader, Record, RoomRow, Span, line, search_words,
+    Error, FileTotals, Home, Origin, Past, Reader, Record, RoomRow, Span, line, search_words,
 };
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
@@ -18,6 +19,7 @@ pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, Error> {
     let mut found = Vec::new();
     for row in rows {
         let (name, topic, last_id) = row?;
+        // What a nick is told has a row too, whose name is no room's.
         if let (Ok(name), Some(last_id)) = (RoomName::parse(&name), event_id(last_id)) {
             found.push(RoomRow {
                 name,
@@ -54,6 +56,15 @@ pub(super) fn read(
         ],
         record,
     )?;
+    let records = collect(found, bytes)?;
+    Ok(Past { records, has_hole })
+}
+
+/// The first records of about so many bytes, but one at least.
+pub(super) fn collect(
+    found: impl Iterator<Item = rusqlite::Result<Record>>,
+    bytes: usize,
+) -> Result<Vec<Record>, Error> {
     let mut records: Vec<Record> = Vec::new();
     let mut size = 0;
     for record in found {
@@ -64,7 +75,7 @@ pub(super) fn read(
         }
         records.push(record);
     }
-    Ok(Past { records, has_hole })
+    Ok(records)
 }
 
 pub(super) fn newest(
@@ -82,11 +93,16 @@ pub(super) fn newest(
         .query_row(params![room.form(), number(up_to), count as i64], |row| {
             row.get(0)
         })?;
+    Ok(span_from(first, up_to))
+}
+
+/// The span from that event on; an empty one if there is none.
+pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
     let after = match first.and_then(|first| u64::try_from(first).ok()) {
         Some(first) => first.saturating_sub(1),
         None => up_to,
     };
-    Ok(Span { after, up_to })
+    Span { after, up_to }
 }
 
 pub(super) fn search(
@@ -210,16 +226,23 @@ pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Err
                 None => None,
             },
         };
-        Ok((row.get::<_, String>(0)?, row.get(1)?, removable))
-    });
-    let row = row.optional()?;
-    Ok(row.and_then(|(room, nick, removable)| {
-        let room = RoomName::parse(&room).ok()?;
-        Some(Origin {
-            room,
-            nick,
+        Ok((
+            row.get::<_, String>(0)?,
+            row.get::<_, String>(1)?,
             removable,
-        })
+        ))
+    });
+    let Some((name, nick, removable)) = row.optional()? else {
+        return Ok(None);
+    };
+    let home = match RoomName::parse(&name) {
+        Ok(room) => Some(Home::Room(room)),
+        Err(_) => told::home(db, id, &nick, &name)?,
+    };
+    Ok(home.map(|home| Origin {
+        home,
+        nick,
+        removable,
     }))
 }
 
@@ -274,7 +297,7 @@ pub(super) fn whole(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Whole>>
 }
 
 /// Reads a row of id, time, verb, room, nick, text.
-fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
     let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
     let texts: [rusqlite::types::ValueRef<'_>; 4] = [

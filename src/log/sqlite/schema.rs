@@ -60,7 +60,19 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 ",
+    // What is told between registered nicks is kept since then, in a row of `rooms` for each nick that was told.
+    "
+    CREATE TABLE told (
+        nick TEXT NOT NULL, -- who may read it, as nicks are compared: who told it, who was told
+        id INTEGER NOT NULL REFERENCES events,
+        PRIMARY KEY (nick, id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX told_of_event ON told (id);
+",
 ];
+
+/// What the form of a row of `rooms` begins with that is a nick's: no room's does.
+pub(super) const NICK_MARK: char = '@';
 
 /// Takes the lock of a data folder, so that two servers do not write to one log.
 ///

@@ -7,11 +7,11 @@ use std::path::Path;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 
 use super::read::{event_id, number, whole};
-use super::writer::{Rooms, Said, insert_event, remove, set_topic};
-use super::{SqliteLog, schema, words};
-use crate::chat::Whole;
-use crate::log::Error;
-use crate::protocol::{Digest, EventId, RoomName, Time};
+use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
+use super::{SqliteLog, schema, told, words};
+use crate::chat::{Told, Whole};
+use crate::log::{Error, Record};
+use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 
 /// An event from another server's log.
 #[derive(Clone, Debug)]
@@ -19,10 +19,18 @@ use crate::protocol::{Digest, EventId, RoomName, Time};
 pub struct Imported {
     pub id: EventId,
     pub time: Time,
-    pub room: RoomName,
+    pub place: ImportedTo,
     pub verb: &'static str,
     pub nick: String,
     pub text: String,
+}
+
+/// Where it stood.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // a room, or the nick that was told
+pub enum ImportedTo {
+    Room(RoomName),
+    Nick(Nick),
 }
 
 impl SqliteLog {
@@ -44,6 +52,8 @@ impl SqliteLog {
         let mut rooms = Rooms::default();
         // What refers to another event follows it to its new number.
         let mut moved: HashMap<EventId, i64> = HashMap::new();
+        // Who told what is still to be taken back, by whomever.
+        let mut tellers: HashMap<i64, Nick> = HashMap::new();
         for event in events {
             let text = match event.verb {
                 "REMOVE" | "STORED" => {
@@ -62,7 +72,21 @@ impl SqliteLog {
                 nick: &event.nick,
                 text: &text,
             };
-            let (id, room) = insert_event(&step, &mut rooms, &event.room, &said)?;
+            let row = match &event.place {
+                ImportedTo::Room(room) => Row::of_room(room),
+                ImportedTo::Nick(nick) => told::row(nick),
+            };
+            let (id, room) = insert_event(&step, &mut rooms, &row, &said)?;
+            if let ImportedTo::Nick(to) = &event.place
+                && let Ok(nick) = Nick::parse(&event.nick)
+            {
+                let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
+                let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
+                let by = teller.unwrap_or(nick);
+                let to = to.clone();
+                told::insert(&step, id, &Told { by: by.clone(), to })?;
+                tellers.insert(id, by);
+            }
             moved.insert(event.id, id);
             if event.verb == "TOPIC" {
                 set_topic(&step, room, &text)?;
@@ -91,6 +115,12 @@ impl SqliteLog {
             }
             Ok(found)
         })
+    }
+
+    /// What anybody told anybody and is kept, after an event: `count` events at most, oldest first.
+    #[allow(clippy::missing_errors_doc)]
+    pub fn all_told(&self, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+        self.ask(|db| told::all(db, after, count))
     }
 
     /// What SQLite finds wrong with the database.
@@ -191,6 +221,8 @@ pub(super) fn trim_some(
             .query_row([id], |row| row.get::<_, Option<[u8; 32]>>(0))
             .optional()?;
         digests.extend(file.flatten().map(Digest));
+        step.prepare_cached("DELETE FROM told WHERE id = ?1")?
+            .execute([id])?;
         step.prepare_cached("DELETE FROM events WHERE id = ?1")?
             .execute([id])?;
         step.prepare_cached("UPDATE rooms SET forgotten = ?1 WHERE id = ?2")?

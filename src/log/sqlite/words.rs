@@ -426,6 +426,7 @@ mod tests {
                 author: PeerId::NOBODY,
                 what,
                 body: format!("ann {text}"),
+                told: None,
             };
             let room = Some(RoomName::parse("#tea").unwrap().into());
             self.0.append(Entry { room, draft }, Time(time));

@@ -1,6 +1,7 @@
 //! The thread that writes: takes all that waits, commits it in one transaction with one sync, and only
 //! then hands it on.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
@@ -11,6 +12,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
 
 use super::read::{event_id, number};
+use super::told;
 use super::words::Words;
 use crate::chat::{Draft, What};
 use crate::log::{Commits, Entry, Sink};
@@ -83,14 +85,14 @@ impl Writer {
                 rest = others;
                 continue;
             }
-            ids.push(match (&entry.room, &entry.draft.what) {
+            ids.push(match (Row::of(entry), &entry.draft.what) {
                 (None, _) => Ok(None),
                 // Two may have asked at the same time, and a file's bytes are let go of once; a file that
                 // is taken back while it comes in does not become whole.
                 (Some(_), What::Remove(id, _) | What::Stored(id, _)) if is_removed(&step, *id)? => {
                     Err(Code::NoSuchFile)
                 }
-                (Some(room), _) => Ok(Some(insert(&step, rooms, room, &entry.draft, *time)?)),
+                (Some(row), _) => Ok(Some(insert(&step, rooms, &row, &entry.draft, *time)?)),
             });
             rest = others;
         }
@@ -165,6 +167,31 @@ fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
+/// A row of `rooms`, in which an event stands.
+pub(super) struct Row<'a> {
+    /// As names are compared, and different for a room and for a nick of one name.
+    pub form: Cow<'a, str>,
+    pub name: &'a str,
+}
+
+impl<'a> Row<'a> {
+    /// That of an entry; `None` for one that is not kept.
+    fn of(entry: &'a Entry) -> Option<Self> {
+        match (&entry.room, &entry.draft.told) {
+            (Some(room), _) => Some(Self::of_room(room)),
+            (None, Some(told)) => Some(told::row(&told.to)),
+            (None, None) => None,
+        }
+    }
+
+    pub fn of_room(room: &'a RoomName) -> Self {
+        Self {
+            form: room.form().into(),
+            name: room.as_str(),
+        }
+    }
+}
+
 /// A row of `events`; with a number of its own, or the next.
 pub(super) struct Said<'a> {
     pub id: Option<i64>,
@@ -177,7 +204,7 @@ pub(super) struct Said<'a> {
 fn insert(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    name: &RoomName,
+    row: &Row<'_>,
     draft: &Draft,
     time: Time,
 ) -> rusqlite::Result<EventId> {
@@ -189,7 +216,10 @@ fn insert(
         nick,
         text: &text,
     };
-    let (id, room) = insert_event(step, rooms, name, &said)?;
+    let (id, room) = insert_event(step, rooms, row, &said)?;
+    if let Some(told) = &draft.told {
+        told::insert(step, id, told)?;
+    }
     match &draft.what {
         What::Msg | What::Me => {}
         What::Topic => set_topic(step, room, &text)?,
@@ -227,16 +257,17 @@ pub(super) struct Rooms {
 
 impl Rooms {
     /// The number of a room, which is made if it is new.
-    fn number(&mut self, step: &Transaction<'_>, name: &RoomName) -> rusqlite::Result<i64> {
-        if let Some(room) = self.numbers.get(name.form()) {
+    fn number(&mut self, step: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<i64> {
+        let form: &str = &row.form;
+        if let Some(room) = self.numbers.get(form) {
             return Ok(*room);
         }
         step.prepare_cached("INSERT OR IGNORE INTO rooms (form, name) VALUES (?1, ?2)")?
-            .execute([name.form(), name.as_str()])?;
+            .execute([form, row.name])?;
         let room = step
             .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
-            .query_row([name.form()], |row| row.get(0))?;
-        self.numbers.insert(name.form().into(), room);
+            .query_row([form], |row| row.get(0))?;
+        self.numbers.insert(form.into(), room);
         Ok(room)
     }
 
@@ -273,7 +304,7 @@ fn insert_piece(
     let mut numbers = [0; PIECE_ROWS];
     for (number, (entry, _)) in numbers.iter_mut().zip(piece) {
         if let Some(room) = &entry.room {
-            *number = rooms.number(step, room)?;
+            *number = rooms.number(step, &Row::of_room(room))?;
         }
     }
     let mut insert = step.prepare_cached(&INSERT_PIECE)?;
@@ -302,10 +333,10 @@ fn insert_piece(
 pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    name: &RoomName,
+    row: &Row<'_>,
     said: &Said<'_>,
 ) -> rusqlite::Result<(i64, i64)> {
-    let room = rooms.number(step, name)?;
+    let room = rooms.number(step, row)?;
     let sql =
         "INSERT INTO events (id, room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     step.prepare_cached(sql)?.execute(params![
@@ -379,6 +410,7 @@ mod tests {
                     _ => What::Me,
                 },
                 body: format!("ann {n}"),
+                told: None,
             };
             let room = Some(rooms[n % 3].clone().into());
             let known = log.append(Entry { room, draft }, Time(n as u64));

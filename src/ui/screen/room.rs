@@ -186,6 +186,15 @@ impl Room {
         self.entries.iter().position(|entry| entry.id == Some(id))
     }
 
+    /// Whether a logged event has come. A room's come in the order of their ids; of a conversation, what one is told
+    /// and the answer to what one tells come as they come.
+    pub fn has(&self, id: u64) -> bool {
+        match self.is_room() {
+            true => self.newest_id().is_some_and(|newest| id <= newest),
+            false => self.find(id).is_some(),
+        }
+    }
+
     /// The oldest logged event in the window.
     pub fn first_id(&self) -> Option<u64> {
         self.entries.iter().find_map(|entry| entry.id)
@@ -200,7 +209,7 @@ impl Room {
     pub fn push(&mut self, entry: Entry) -> bool {
         if let Some(id) = entry.id {
             self.last_id = self.last_id.max(id);
-            if self.newest_id().is_some_and(|newest| id <= newest) {
+            if self.has(id) {
                 return false;
             }
         }

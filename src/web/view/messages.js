@@ -53,7 +53,7 @@ function frame(item, tag, isHead, ...children) {
 function start({ name, isPrivate }) {
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
-			? 'What you say here goes to this person alone. The server does not keep it; this tab does, until it is closed.'
+			? 'What you say here goes to this person alone. The server keeps it if both names are registered; this tab does until it is closed.'
 			: 'Say something, or drop a file here. Whoever comes later can read it. To invite somebody, send the address of this page.'));
 }
 

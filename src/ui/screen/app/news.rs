@@ -121,6 +121,10 @@ impl App {
                 true => nick.to_string(),
                 false => to.to_string(),
             },
+            Event::Remove { room, id, .. } if !room.starts_with('#') => {
+                let talks = self.rooms.iter_mut().filter(|room| !room.is_room());
+                return talks.for_each(|talk| talk.remove(*id));
+            }
             event => event.place().to_owned(),
         };
         let at = match place.starts_with('#') {
@@ -150,7 +154,11 @@ impl App {
         let Some(entry) = what else { return };
         let counts = entry.what.nick().is_some() && !entry.is_mine;
         let is_for_me = entry.is_mention || !room.is_room();
-        let is_news = entry.id.is_none_or(|id| id > room.last_id);
+        let is_news = match (entry.id, room.is_room()) {
+            (None, _) => true,
+            (Some(id), true) => id > room.last_id,
+            (Some(id), false) => !room.has(id),
+        };
         room.push(entry);
         if counts && is_news {
             let is_read = is_here && room.view == View::Bottom;

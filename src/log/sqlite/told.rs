@@ -1,0 +1,274 @@
+//! What one registered nick told another. Its events stand in a row of `rooms` of the nick that was told, under
+//! a form that no room has, so that no question about a room finds them; and the table `told` has a row for each
+//! of the two who may read them.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::read::{collect, number, record, span_from};
+use super::schema::NICK_MARK;
+use super::writer::Row;
+use crate::chat::Told;
+use crate::log::{Error, Home, Past, Record, Span};
+use crate::protocol::{EventId, Nick};
+
+/// The row of `rooms` of what that nick is told.
+pub(super) fn row(nick: &Nick) -> Row<'_> {
+    Row {
+        form: format!("{NICK_MARK}{}", nick.form()).into(),
+        name: nick.as_str(),
+    }
+}
+
+/// Has both of them read an event.
+pub(super) fn insert(step: &Transaction<'_>, id: i64, told: &Told) -> rusqlite::Result<()> {
+    let mut insert =
+        step.prepare_cached("INSERT OR IGNORE INTO told (nick, id) VALUES (?1, ?2)")?;
+    for nick in [&told.by, &told.to] {
+        insert.execute(params![nick.form(), id])?;
+    }
+    Ok(())
+}
+
+pub(super) fn read(
+    db: &Connection,
+    nick: &Nick,
+    span: Span,
+    count: usize,
+    bytes: usize,
+) -> Result<Past, Error> {
+    let mut events = db.prepare_cached(
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM told t
+         CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room
+         WHERE t.nick = ?1 AND t.id > ?2 AND t.id <= ?3 ORDER BY t.id LIMIT ?4",
+    )?;
+    let (after, up_to) = (number(span.after), number(span.up_to));
+    let found = events.query_map(params![nick.form(), after, up_to, count as i64], record)?;
+    Ok(Past::whole(collect(found, bytes)?))
+}
+
+pub(super) fn newest(
+    db: &Connection,
+    nick: &Nick,
+    before: u64,
+    count: usize,
+) -> Result<Span, Error> {
+    let up_to = before.saturating_sub(1);
+    let mut first = db.prepare_cached(
+        "SELECT min(id) FROM
+           (SELECT id FROM told WHERE nick = ?1 AND id <= ?2 ORDER BY id DESC LIMIT ?3)",
+    )?;
+    let key = params![nick.form(), number(up_to), count as i64];
+    Ok(span_from(first.query_row(key, |row| row.get(0))?, up_to))
+}
+
+pub(super) fn forget(db: &Connection, nick: &Nick) -> Result<(), Error> {
+    let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
+    forget.execute([nick.form()])?;
+    Ok(())
+}
+
+/// Between whom an event of `by`'s stands that is in no room; `to` is the name of its row of `rooms`.
+pub(super) fn home(
+    db: &Connection,
+    id: EventId,
+    by: &str,
+    to: &str,
+) -> Result<Option<Home>, Error> {
+    let (Ok(by), Ok(to)) = (Nick::parse(by), Nick::parse(to)) else {
+        return Ok(None);
+    };
+    let mut readers = db.prepare_cached("SELECT nick FROM told WHERE id = ?1")?;
+    let readers = readers.query_map([number(id.get())], |row| {
+        row.get::<_, String>(0).map(Into::into)
+    })?;
+    let readers = readers.collect::<Result<_, _>>()?;
+    let told = Told { by, to };
+    Ok(Some(Home::Told { told, readers }))
+}
+
+/// All that was told, by whomever, after an event: `count` events at most, oldest first.
+pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+    let mut events = db.prepare_cached(
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+           (SELECT DISTINCT id FROM told WHERE id > ?1 ORDER BY id LIMIT ?2) t
+         CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room ORDER BY e.id",
+    )?;
+    let found = events.query_map(params![number(after), count as i64], record)?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use crate::chat::{Draft, PeerId, Place, Removed, Told, What};
+    use crate::log::memory::MemoryLog;
+    use crate::log::sqlite::SqliteLog;
+    use crate::log::{Entry, Home, Log, Outcome, Span};
+    use crate::protocol::{EventId, Nick, RoomName, Time};
+
+    const ALL: Span = Span {
+        after: 0,
+        up_to: u64::MAX >> 1,
+    };
+
+    fn nick(nick: &str) -> Nick {
+        Nick::parse(nick).unwrap()
+    }
+
+    fn draft(by: &str, to: &str, what: What, text: &str) -> Draft {
+        Draft {
+            place: Place::Everyone,
+            author: PeerId::NOBODY,
+            what,
+            body: format!("{by} {text}"),
+            told: Some(Box::new(Told {
+                by: nick(by),
+                to: nick(to),
+            })),
+        }
+    }
+
+    /// Both kinds of log, after the same things.
+    struct Both {
+        logs: [Box<dyn Log>; 2],
+        kept: Receiver<Outcome>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Both {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (tell, kept) = channel();
+            let sink = move |batch: Vec<(Draft, Outcome)>| {
+                for (_, outcome) in batch {
+                    tell.send(outcome).unwrap();
+                }
+            };
+            let disk = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
+            Self {
+                logs: [Box::new(MemoryLog::new(0, 1 << 20)), Box::new(disk)],
+                kept,
+                _folder: folder,
+            }
+        }
+
+        fn append(&self, time: u64, entry: impl Fn() -> Entry) -> Outcome {
+            let known = self.logs[0].append(entry(), Time(time)).unwrap().1;
+            assert!(self.logs[1].append(entry(), Time(time)).is_none());
+            assert_eq!(self.kept.recv().unwrap(), known);
+            known
+        }
+
+        fn tell(&self, by: &str, to: &str, text: &str) {
+            let entry = || Entry {
+                room: None,
+                draft: draft(by, to, What::Msg, text),
+            };
+            self.append(7, entry).unwrap().0.unwrap();
+        }
+
+        /// What is answered about a nick, by both alike.
+        fn past(&self, of: &str, span: Span, count: usize) -> Vec<String> {
+            let past = self.logs.each_ref().map(|log| {
+                let past = log.read_told(&nick(of), span, count, usize::MAX).unwrap();
+                assert!(!past.has_hole);
+                past.records
+            });
+            assert_eq!(past[0], past[1]);
+            past[0].iter().map(|past| past.line.clone()).collect()
+        }
+
+        fn newest(&self, of: &str, before: u64, count: usize) -> Span {
+            let spans = self
+                .logs
+                .each_ref()
+                .map(|log| log.newest_told(&nick(of), before, count).unwrap());
+            assert_eq!(spans[0], spans[1]);
+            spans[0]
+        }
+    }
+
+    #[test]
+    fn both_logs_give_the_two_what_was_told_and_nobody_else() {
+        let both = Both::new();
+        both.tell("Ann", "ben", "one");
+        let room = RoomName::parse("#ben").unwrap();
+        let said = || Entry {
+            room: Some(room.clone().into()),
+            draft: Draft {
+                told: None,
+                ..draft("eve", "ben", What::Msg, "in a room of that name")
+            },
+        };
+        both.append(7, said).unwrap();
+        both.tell("ben", "ann", "two");
+        both.tell("eve", "ben", "three");
+        both.tell("ann", "ann", "four");
+        let (one, two) = ("MSG ben Ann one", "MSG ann ben two");
+        assert_eq!(both.past("BEN", ALL, 9), [one, two, "MSG ben eve three"]);
+        assert_eq!(both.past("ann", ALL, 9), [one, two, "MSG ann ann four"]);
+        assert_eq!(both.past("eve", ALL, 9), ["MSG ben eve three"]);
+        assert_eq!(both.past("zoe", ALL, 9), [""; 0]);
+        let span = both.newest("ann", 5, 1);
+        assert_eq!(both.past("ann", span, 1), [two]);
+        assert_eq!(both.newest("zoe", 5, 1), Span { after: 4, up_to: 4 });
+        for log in &both.logs {
+            let rooms = log.rooms().unwrap();
+            assert_eq!(rooms.len(), 1, "{rooms:?}");
+            assert_eq!(log.read(&room, ALL, 9, 999).unwrap().records.len(), 1);
+            assert!(log.search(&room, "one", 9).unwrap().is_empty());
+            let origin = log.origin(EventId::new(1).unwrap()).unwrap().unwrap();
+            let Home::Told { told, mut readers } = origin.home else {
+                panic!("it is in no room");
+            };
+            readers.sort();
+            assert_eq!((told.by.as_str(), told.to.as_str()), ("Ann", "ben"));
+            assert_eq!(readers, ["ann".into(), "ben".into()]);
+            assert_eq!(origin.removable, Some(Removed::Message));
+        }
+
+        let id = EventId::new(1).unwrap();
+        let remove = || Entry {
+            room: None,
+            draft: draft("ann", "ben", What::Remove(id, Removed::Message), "1"),
+        };
+        both.append(8, remove).unwrap();
+        both.append(9, remove).unwrap_err();
+        let taken_back = [
+            "MSG ben Ann -",
+            two,
+            "MSG ben eve three",
+            "REMOVE ben ann 1",
+        ];
+        assert_eq!(both.past("ben", ALL, 9), taken_back);
+
+        for log in &both.logs {
+            log.forget_told(&nick("Ben")).unwrap();
+            let Home::Told { readers, .. } = log.origin(id).unwrap().unwrap().home else {
+                panic!("it is in no room");
+            };
+            assert_eq!(readers, ["ann".into()]);
+        }
+        assert_eq!(both.past("ben", ALL, 9), [""; 0]);
+        assert_eq!(both.past("eve", ALL, 9), ["MSG ben eve three"]);
+        both.tell("ann", "ben", "anew");
+        assert_eq!(both.past("ben", ALL, 9), ["MSG ben ann anew"]);
+    }
+
+    #[test]
+    fn what_is_told_is_bounded_in_memory() {
+        let log = MemoryLog::new(0, 64 << 10);
+        let names = ["ann", "ben", "eve"];
+        for n in 0..10_000 {
+            let (by, to) = (names[n % 3], names[n % 2]);
+            let draft = draft(by, to, What::Msg, &"x".repeat(n % 100));
+            log.append(Entry { room: None, draft }, Time(n as u64));
+        }
+        let ids = names.map(|name| {
+            let past = log.read_told(&nick(name), ALL, usize::MAX, usize::MAX);
+            past.unwrap().records.len()
+        });
+        assert!(ids.iter().all(|count| (10..200).contains(count)), "{ids:?}");
+    }
+}
