@@ -22,6 +22,16 @@ pub struct Batch {
     pub(super) cursors: Vec<Option<Seq>>,
     /// How far the session's page is read with this batch.
     pub(super) page_next: Option<usize>,
+    /// What it holds, if that is nothing but this.
+    span: Option<Span>,
+}
+
+/// Entries of a room's tail, from `from` up to, not including, `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub room: RoomId,
+    pub from: Seq,
+    pub to: Seq,
 }
 
 /// A stretch of the round that is sent from where it is.
@@ -124,6 +134,23 @@ impl Batch {
         self.runs.clear();
         self.cursors.clear();
         self.page_next = None;
+        self.span = None;
+    }
+
+    /// Notes that it holds nothing but as much of `span` as has space, all of it: none is the own of `reader`, whom
+    /// it was filled for.
+    pub(super) fn note(&mut self, span: Span, reader: PeerId) {
+        if let [only] = &self.runs[..]
+            && matches!(only.step, Step::Room(..))
+            && !self.round.has_own(span, reader)
+        {
+            self.span = Some(span);
+        }
+    }
+
+    /// Whether it holds just that, with nothing of `reader`'s own: then it need not be filled again.
+    pub(super) fn is_just(&self, span: Span, reader: PeerId) -> bool {
+        self.span == Some(span) && !self.round.has_own(span, reader)
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -244,6 +271,16 @@ impl Round {
         }
     }
 
+    fn index(&self, seq: Seq) -> usize {
+        let index = usize::try_from(seq.saturating_sub(self.from)).unwrap_or(usize::MAX);
+        index.min(self.ends.len())
+    }
+
+    fn has_own(&self, span: Span, reader: PeerId) -> bool {
+        let (first, last) = (self.index(span.from), self.index(span.to));
+        self.before_own(reader, first, last) < last - first
+    }
+
     /// How many lines there are from that at `first` up to, not including, that at `last` or `reader`'s own.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
@@ -254,11 +291,7 @@ impl Round {
     /// Where the lines of the entries from `from` up to, not including, `to` or one of `reader`'s own stand, as
     /// many as have space, but at least one; and the entry after the last of them.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
-        let index = |seq: Seq| {
-            let index = usize::try_from(seq.saturating_sub(self.from)).unwrap_or(usize::MAX);
-            index.min(self.ends.len())
-        };
-        let (first, last) = (index(from), index(to));
+        let (first, last) = (self.index(from), self.index(to));
         let last = first + self.before_own(reader, first, last);
         let begin = self.start(first);
         let others = self.ends.get(first..last).unwrap_or_default();
@@ -348,5 +381,31 @@ mod tests {
             batch.round.bytes.capacity() <= 2 * KEPT_BYTES_MAX,
             "it is bounded"
         );
+    }
+
+    /// A reader whose own line was the only one left behind an empty batch, and the next one at the same place was
+    /// sent that: nothing.
+    #[test]
+    fn what_leaves_out_somebody_s_own_is_for_nobody_else() {
+        let mut peers = Arena::default();
+        let [ann, bob, eve] = [(); 3].map(|()| peers.insert(Peer::new([127, 0, 0, 1].into())));
+        let mut rooms = Arena::default();
+        let room = rooms.insert(Room::new(RoomName::parse("#tea").unwrap(), 1));
+        let mut tail = Tail::new(1000);
+        tail.push(None, Time(0), Some(ann), b"JOIN #tea ann");
+        let (from, to) = (0, 1);
+        let span = Span { room, from, to };
+        let mut batch = Batch::default();
+        let fill = |batch: &mut Batch, reader| {
+            batch.clear();
+            let next = batch.add_lines(room, &tail, from, to, reader);
+            batch.run(Step::Room(room, to, None));
+            batch.note(span, reader);
+            next
+        };
+        assert_eq!(fill(&mut batch, ann), Some(from));
+        assert!(!batch.is_just(span, bob));
+        assert_eq!(fill(&mut batch, bob), Some(to));
+        assert!(batch.is_just(span, eve) && !batch.is_just(span, ann));
     }
 }

@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::batch::{Batch, Run, Step};
+use super::batch::{Batch, Run, Span, Step};
 use super::list::List;
 use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
@@ -98,11 +98,59 @@ pub(super) enum Then {
 /// The tail no longer has what was asked for.
 struct Gone;
 
+/// What there is to be sent to a connection.
+enum News {
+    Nothing,
+    /// Entries of one room, as they are.
+    Span(Span),
+    /// Something else, or that and something else.
+    More,
+}
+
 impl Session {
-    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing.
+    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing. A batch that
+    /// was filled for another session before is left as it is when this one gets the same.
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
-        self.fill_all(chat, batch);
+        match self.news(chat) {
+            News::Nothing => return false,
+            News::Span(span) if batch.is_just(span, self.peer) => {}
+            News::Span(span) => {
+                self.fill_all(chat, batch);
+                batch.note(span, self.peer);
+            }
+            News::More => self.fill_all(chat, batch),
+        }
         !batch.is_empty()
+    }
+
+    /// What there is to be sent.
+    fn news(&self, chat: &Chat) -> News {
+        let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
+        let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
+        if is_busy || self.notes < chat.end(Place::Everyone) || self.told < told {
+            return News::More;
+        }
+        let mut news = News::Nothing;
+        for membership in &self.rooms {
+            let Some(tail) = chat.tail(Place::Room(membership.room)) else {
+                continue;
+            };
+            let (from, to) = (membership.cursor, tail.end());
+            if from >= to || membership.is_held {
+                continue;
+            }
+            if !matches!(news, News::Nothing)
+                || self.is_ending
+                || from < tail.first()
+                || self.output != Dialect::Plain
+                || self.ignored.is_some()
+            {
+                return News::More;
+            }
+            let room = membership.room;
+            news = News::Span(Span { room, from, to });
+        }
+        news
     }
 
     fn fill_all(&self, chat: &mut Chat, batch: &mut Batch) {

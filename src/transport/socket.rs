@@ -201,26 +201,25 @@ impl Socket {
     ///
     /// # Errors
     /// The system's; `WouldBlock` when it takes nothing.
-    pub fn write_some<'a>(&self, stretches: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+    pub fn write_some<'a>(
+        &self,
+        mut stretches: impl Iterator<Item = &'a [u8]>,
+    ) -> io::Result<usize> {
+        let first = stretches.next().unwrap_or_default();
+        let Some(second) = stretches.next() else {
+            return retry(|| self.get_ref().write(first));
+        };
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut count = 0;
-        for (slice, stretch) in slices.iter_mut().zip(stretches) {
+        let all = [first, second].into_iter().chain(stretches);
+        for (slice, stretch) in slices.iter_mut().zip(all) {
             *slice = IoSlice::new(stretch);
             count += 1;
         }
-        match slices.get(..count).unwrap_or_default() {
-            [only] => retry(|| self.get_ref().write(only)),
-            // What `write_vectored` is made of takes the longer way through the system: 1.2 times as much.
-            several => retry(|| {
-                let sent = sendmsg(
-                    &self.stream,
-                    several,
-                    &mut SendAncillaryBuffer::default(),
-                    SendFlags::NOSIGNAL,
-                );
-                Ok(sent?)
-            }),
-        }
+        let slices = slices.get(..count).unwrap_or_default();
+        let (mut none, flags) = (SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+        // What `write_vectored` is made of takes the longer way through the system: 1.2 times as much.
+        retry(|| Ok(sendmsg(&self.stream, slices, &mut none, flags)?))
     }
 
     /// Ready when there may be something to read since the last call that was ready. Tells one task at a
