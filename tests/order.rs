@@ -420,6 +420,41 @@ fn whoever_leaves_what_it_was_told_unread_is_busy_until_it_has_read() {
     assert!(received(&mut server, alice)[0].starts_with("OK TELL - "));
 }
 
+/// Between registered nicks it is kept, so nobody is busy: what does not wait in memory is in the history, and a
+/// `GAP` says so.
+#[test]
+fn whoever_is_registered_and_does_not_read_finds_in_his_history_what_he_was_told() {
+    let mut server = Memory::with_limits(Limits::default(), usize::MAX);
+    let [alice, bob] = ["alice", "bob"].map(|nick| {
+        let peer = server.open().unwrap();
+        let hello = format!("NICK {nick}\nREGISTER her secret\n");
+        server.push(peer, hello.as_bytes()).unwrap();
+        assert_eq!(received(&mut server, peer).len(), 2);
+        peer
+    });
+    let tell = format!("TELL bob {}\n", "x".repeat(1000));
+    server.stall(bob, true);
+    for _ in 0..200 {
+        server.push(alice, tell.as_bytes()).unwrap();
+        let reply = received(&mut server, alice);
+        assert!(
+            matches!(&reply[..], [reply] if reply.starts_with("OK TELL 1")),
+            "{reply:?}"
+        );
+    }
+    server.stall(bob, false);
+    let live = received(&mut server, bob);
+    let told = live
+        .iter()
+        .filter(|line| line.starts_with("MSG bob alice "))
+        .count();
+    assert!((20..100).contains(&told), "{told} of them waited");
+    assert_eq!(live.iter().filter(|line| *line == "GAP bob").count(), 1);
+    assert_eq!(live.len(), told + 1);
+    server.push(bob, b"HISTORY bob 1000\n").unwrap();
+    assert_eq!(received(&mut server, bob).last().unwrap(), "OK HISTORY 200");
+}
+
 #[test]
 fn a_reader_far_behind_gets_everything_from_the_log() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);

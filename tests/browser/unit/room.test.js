@@ -30,6 +30,15 @@ test('an event that comes twice is shown once', () => {
 	assert.deepEqual(ids(a), [6]);
 });
 
+test('in a conversation the answer to what one tells may come after what was told later', () => {
+	const bob = new Room('bob');
+	assert.equal(bob.push(msg(7, 'bob')), true);
+	assert.equal(bob.push(msg(6)), true);
+	assert.equal(bob.push(msg(7, 'bob')), false);
+	assert.equal(bob.push(msg(8, 'bob')), true);
+	assert.deepEqual([ids(bob), bob.lastId], [[7, 6, 8], 8]);
+});
+
 test('history and what is live meet without gap or repeat', () => {
 	const a = room(150);
 	a.push(msg(151));

@@ -170,6 +170,28 @@ fn private_talk_stands_with_the_other() {
     play.sees("not said: nothing (nobody is called bob");
 }
 
+/// What is told between registered nicks has an id; the answer to what one tells may come after what was told
+/// later, and neither is lost.
+#[test]
+fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
+    let mut play = Play::new(80, 12);
+    play.type_in("/msg bob psst");
+    play.key(KeyCode::Enter);
+    play.hear(&["LIVE 8 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
+    play.hear(&["OK TELL 7 2026-11-24T06:47:00.000Z"]);
+    play.sees("bob │ what?");
+    play.sees("ann │ psst");
+    let talks = play.app.rooms.len();
+    play.hear(&["LIVE 9 2026-11-24T06:47:02.000Z REMOVE ann root 8"]);
+    assert_eq!(
+        play.app.rooms.len(),
+        talks,
+        "an operator opens no conversation"
+    );
+    assert!(!play.app.rooms[talks - 1].has(9));
+    play.sees("ann │ psst");
+}
+
 #[test]
 fn leaving_waits_for_what_was_said_and_once_more_does_not() {
     let mut play = Play::new(80, 12);
