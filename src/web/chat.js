@@ -137,10 +137,30 @@ export class Chat {
 		await Promise.all(joins);
 		if (!this.isUp) return;
 		this.#ready = true;
+		this.#recall();
 		this.#look(this.active);
 		this.#flush();
 		this.#keep();
 		this.page.entered();
+	}
+
+	/** What one told and was told, as far as the server keeps it: also what came while one was away. */
+	async #recall() {
+		const said = [];
+		const reply = await this.connection.request(`HISTORY ${this.nick} ${PRIVATE_MAX}`, (event) => said.push(event));
+		if (!reply?.ok) return;
+		const { told } = this.store; // what this browser has been shown before
+		const fresh = said.filter((event) => {
+			const room = this.#talkOf(event);
+			if (!room?.push(event)) return false;
+			room.items.sort((a, b) => a.time - b.time);
+			if (told !== null && event.id > told && !this.isMe(event.nick)) room.count(event, true);
+			return true;
+		});
+		if (!fresh.length) return;
+		this.store.told = Math.max(told ?? 0, fresh.at(-1).id);
+		this.#keep();
+		this.page.changed();
 	}
 
 	async #join(room) {
@@ -492,7 +512,9 @@ export class Chat {
 			this.page.said(room, event);
 		}
 		this.#trim(room);
-		if (room.isPrivate) this.#keep();
+		if (!room.isPrivate) return;
+		if (event.id) this.store.told = Math.max(this.store.told ?? 0, event.id);
+		this.#keep();
 	}
 
 	/** The conversation that an event belongs to; one that takes something back may be an operator's. */

@@ -1,5 +1,5 @@
 // What outlives a reload. Who one is, which rooms, how far one has read, and drafts are this browser's; what is on its
-// way and private conversations are this tab's, and go when it is closed.
+// way and private conversations are this tab's, and go when it is closed (what the server keeps of them comes again).
 
 const PREFIX = 'plainchat.';
 
@@ -62,6 +62,14 @@ export class Store {
 	}
 	set rooms(rooms) {
 		save(this.browser, 'rooms', rooms);
+	}
+
+	/** The newest of what was told and kept that was shown here; `null` before there was any. */
+	get told() {
+		return load(this.browser, 'told', null);
+	}
+	set told(id) {
+		save(this.browser, 'told', id);
 	}
 
 	draft(name) {

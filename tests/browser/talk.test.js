@@ -100,6 +100,35 @@ test('one to one', async (t) => {
 	await ann.getByText(/Say it again/).waitFor();
 });
 
+test('what one was told while away is there, between names that are registered', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	await enter(ann, server, 'ann');
+	await say(ann, '/register');
+	await ann.getByText(/ann is yours/).waitFor();
+	const bob = await Nc.named(t, server, 'bob');
+	bob.say('REGISTER his secret');
+	await bob.expect(/^OK REGISTER bob$/m);
+	bob.say('TELL ann here?');
+	const link = ann.locator('#people').getByRole('link', { name: /bob/ });
+	await link.locator('.badge', { hasText: '1' }).waitFor();
+	await link.click();
+	await message(ann, 'here?').waitFor();
+	await ann.goto('about:blank');
+	bob.say('TELL ann call me');
+	await bob.expect(/^OK TELL \d+ .*\n[^]*^OK TELL \d+ /m);
+	await ann.goto(server.url);
+	await link.locator('.badge', { hasText: '1' }).waitFor();
+	await link.click();
+	await until(() => texts(ann), ['here?', 'call me']);
+	// In a window that has shown none of it.
+	await ann.evaluate(() => sessionStorage.clear());
+	await ann.goto('about:blank');
+	await ann.goto(server.url);
+	await link.click();
+	await until(() => texts(ann), ['here?', 'call me']);
+});
+
 test('commands, and their completion', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
