@@ -218,7 +218,8 @@ impl Socket {
         }
         let slices = slices.get(..count).unwrap_or_default();
         let (mut none, flags) = (SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-        // What `write_vectored` is made of takes the longer way through the system: 1.2 times as much.
+        // Not `write_vectored`, which takes the longer way through the system: with it, and for one stretch too, one
+        // message at a time went to 138 k readers a second of CPU, against 150 k (means of three, in turns).
         retry(|| Ok(sendmsg(&self.stream, slices, &mut none, flags)?))
     }
 
