@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::chat::Whole;
+use crate::chat::{Told, Whole};
 use crate::log::sqlite::{Imported, ImportedTo, SqliteLog};
 use crate::log::{self, Log, Record, Span};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
@@ -144,7 +144,11 @@ fn imported(line: &str) -> Option<Imported> {
         Event::Msg { to: place, .. } | Event::Remove { room: place, .. }
             if !place.starts_with('#') =>
         {
-            ImportedTo::Nick(Nick::parse(place).ok()?)
+            // Between two who may be registered: else nobody could ever read it, nor export it.
+            ImportedTo::Told(Told {
+                by: Nick::parse(event.nick()).ok()?,
+                to: Nick::parse(place).ok()?,
+            })
         }
         event => ImportedTo::Room(RoomName::parse(event.place()).ok()?),
     };

@@ -125,6 +125,12 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     let why = "chatd: line 2 of the input is no PAST line; nothing was taken in\n";
     assert_eq!(text(&bad.stderr), why);
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
+    // Told by what can be no nick: it was taken in, and then nobody could read or export it.
+    let told = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
+    let bad = chatd("import", &other, &[], told);
+    assert_eq!(bad.status.code(), Some(1));
+    let why = "chatd: line 1 of the input is no PAST line; nothing was taken in\n";
+    assert_eq!(text(&bad.stderr), why);
 }
 
 /// What is told is for the two who are registered, so in another folder for those who are registered there:

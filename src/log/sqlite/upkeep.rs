@@ -27,10 +27,10 @@ pub struct Imported {
 
 /// Where it stood.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // a room, or the nick that was told
+#[allow(missing_docs)] // a room, or between two nicks: who did it, and who was told
 pub enum ImportedTo {
     Room(RoomName),
-    Nick(Nick),
+    Told(Told),
 }
 
 impl SqliteLog {
@@ -74,16 +74,13 @@ impl SqliteLog {
             };
             let row = match &event.place {
                 ImportedTo::Room(room) => Row::of_room(room),
-                ImportedTo::Nick(nick) => told::row(nick),
+                ImportedTo::Told(told) => told::row(&told.to),
             };
             let (id, room) = insert_event(&step, &mut rooms, &row, &said)?;
-            if let ImportedTo::Nick(to) = &event.place
-                && let Ok(nick) = Nick::parse(&event.nick)
-            {
+            if let ImportedTo::Told(Told { by, to }) = event.place {
                 let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
                 let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
-                let by = teller.unwrap_or(nick);
-                let to = to.clone();
+                let by = teller.unwrap_or(by);
                 told::insert(&step, id, &Told { by: by.clone(), to })?;
                 tellers.insert(id, by);
             }
