@@ -39,17 +39,30 @@
 //! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
 //! they are told (`tests/tidy.rs` checks it).
 
+#[cfg(feature = "server")]
 pub mod chat;
+#[cfg(feature = "client")]
 pub mod client;
+#[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
 pub mod files;
+#[cfg(feature = "server")]
 pub mod log;
+#[cfg(feature = "server")]
 pub mod offline;
 pub mod protocol;
+#[cfg(feature = "server")]
 pub mod roster;
+#[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "server")]
 pub mod session;
+#[cfg(feature = "server")]
 pub mod tail;
+#[cfg(feature = "server")]
 pub mod transport;
+#[cfg(feature = "chatc")]
 pub mod ui;
+#[cfg(feature = "server")]
 pub mod web;

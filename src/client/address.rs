@@ -4,8 +4,21 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::{Error, Security};
+use super::Error;
 use crate::protocol::PORT;
+
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// TLS when the server offers it; plain text to this machine, and to a server that has never offered TLS.
+    /// Always plain text in a build without the feature `tls`.
+    #[default]
+    Auto,
+    /// TLS or nothing.
+    Tls,
+    /// Plain text.
+    Plain,
+}
 
 /// `HOST` or `HOST:PORT`; without a port, 5002. With `tls://` before it, TLS or nothing; with `tcp://`, no TLS. An IPv6 address stands in brackets when a port follows.
 ///

@@ -192,6 +192,7 @@ impl Chat {
     }
 
     /// What is behind it, for one who drives it by hand: what is asked there goes out at the next poll.
+    #[cfg(feature = "chatc")]
     pub(crate) fn link(&mut self) -> &mut Link {
         &mut self.link
     }

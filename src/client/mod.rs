@@ -36,19 +36,23 @@ mod connection;
 mod error;
 pub mod link;
 mod nick;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "no_tls.rs"]
 mod tls;
 mod transfer;
 mod update;
 
-pub use address::Address;
+pub use address::{Address, Security};
 pub use chat::Chat;
 use connection::one_line;
 pub use connection::{Line, Receiver, Sender};
 pub use error::Error;
+#[cfg(feature = "chatc")]
 pub(crate) use error::plainly;
 pub use link::Wants;
 pub use nick::{login, nicks};
-pub use tls::Security;
 pub use transfer::{Download, Hashed, Stored};
 pub use update::{Ticket, Update};
 

@@ -22,19 +22,7 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Address, Error, Receiver, Sender};
-
-/// Whether what passes can be read on the way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Security {
-    /// TLS where the server has it; without it on this machine, and where the server was never seen to have it.
-    #[default]
-    Auto,
-    /// TLS or nothing.
-    Tls,
-    /// None.
-    Plain,
-}
+use super::{Address, Error, Receiver, Security, Sender};
 
 /// The certificates that were met before: lines of an address and a SHA-256 in a file of the platform's folder
 /// for such (`~/.local/state/chatc/known_hosts`).
@@ -61,7 +49,7 @@ pub(super) async fn secure(stream: TcpStream, address: &Address) -> Result<Secur
     let key = format!("{}:{}", address.host(), address.port());
     let load = {
         let (known_hosts, key) = (known_hosts.clone(), key.clone());
-        smol::unblock(move || io::Result::Ok((known_hosts.get(&key)?, system_roots())))
+        blocking::unblock(move || io::Result::Ok((known_hosts.get(&key)?, system_roots())))
     };
     let (known, roots) = load.await.map_err(failed)?;
     let was_known = known.is_some();
@@ -104,7 +92,7 @@ pub(super) async fn secure(stream: TcpStream, address: &Address) -> Result<Secur
         }
     };
     if let Some(Met::First(fingerprint)) = trust.met() {
-        let remembered = smol::unblock(move || known_hosts.add(&key, &fingerprint));
+        let remembered = blocking::unblock(move || known_hosts.add(&key, &fingerprint));
         remembered.await.map_err(failed)?;
     }
     let (reader, writer) = split(stream);

@@ -6,6 +6,7 @@
 pub mod code;
 mod digest;
 pub mod event;
+#[cfg(any(feature = "server", feature = "chatc"))]
 pub mod json;
 pub mod line;
 pub mod name;

@@ -1,0 +1,35 @@
+//! Stands in for `tls` in a build without the feature of that name: plain text, and an error where TLS was asked for.
+
+use std::io;
+use std::net::IpAddr;
+
+use async_net::TcpStream;
+
+use super::{Address, Error, Receiver, Security, Sender};
+
+/// Mirrors what TLS can come to; nothing here makes one.
+pub(super) enum Secured {
+    #[expect(dead_code, reason = "only a build with TLS can secure a connection")]
+    Done(Sender, Receiver),
+    #[expect(dead_code, reason = "only a build with TLS can ask the server")]
+    NotSpoken,
+}
+
+/// Refuses: this build has no TLS.
+///
+/// # Errors
+/// [`Error::Connect`], always.
+pub(super) async fn secure(_: TcpStream, address: &Address) -> Result<Secured, Error> {
+    Err(Error::Connect {
+        address: address.clone(),
+        source: io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this program was built without TLS (feature `tls`)",
+        ),
+    })
+}
+
+/// Returns whether TLS was asked for by name.
+pub(super) fn is_tried(address: &Address, _: IpAddr) -> bool {
+    address.security() == Security::Tls
+}
