@@ -263,6 +263,10 @@ pub struct Flags {
     /// how to log it: text, or json for an object a line (default: text)
     #[argh(option, arg_name = "format", default = "LogFormat::Text")]
     pub log_format: LogFormat,
+
+    /// print the version
+    #[argh(switch)]
+    pub version: bool,
 }
 
 impl Flags {

@@ -21,10 +21,11 @@ pub fn flags() -> &'static [FlagInfo<'static>] {
     })
 }
 
-/// The flags that may stand in a file: all that a server takes but the one that names the file.
+/// The flags that a file may hold: all but the one that names the file and the one that starts no server.
 pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
     let flags = flags().iter();
-    flags.filter(|flag| flag.long != "--config").collect()
+    let is_of_a_server = |flag: &&FlagInfo<'_>| !["--config", "--version"].contains(&flag.long);
+    flags.filter(is_of_a_server).collect()
 }
 
 fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {

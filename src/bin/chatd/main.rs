@@ -24,6 +24,10 @@ fn main() -> ExitCode {
         Ok(flags) => flags,
         Err(code) => return code,
     };
+    if flags.version {
+        println!("chatd {}", env!("CARGO_PKG_VERSION"));
+        return ExitCode::SUCCESS;
+    }
     let log = tracing_subscriber::fmt()
         .with_max_level(flags.log_level)
         .with_writer(std::io::stderr)
