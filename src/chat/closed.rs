@@ -3,7 +3,7 @@
 use super::bans::Order;
 use super::{Chat, NickId, Now, PeerId, Place, RoomId};
 use crate::protocol::{EventId, Nick, RoomName};
-use crate::roster::{Change, Rights};
+use crate::roster::{Rights, RoomNow};
 use crate::tail::Seq;
 
 /// How far a connection that is put out of a room still reads it.
@@ -55,27 +55,39 @@ impl Chat {
         self.is_registered(&holder.nick).then(|| holder.nick.form())
     }
 
-    /// Takes in what was changed about a room and is kept; whoever may not read it any more is put out.
-    pub fn change_room(&mut self, name: &RoomName, change: &Change, now: Now) {
-        let id = match self.find_room(name) {
-            Some(id) => id,
-            None => self.insert_room(name.clone()),
-        };
-        let Some(room) = self.rooms.get_mut(id) else {
-            return;
-        };
-        room.rights.get_or_insert_default().apply(change);
-        self.put_out_strangers(id, now);
-        self.close_if_unused(id);
+    /// Takes in how rooms stand in the roster, unless something newer is known; whoever may not read one of
+    /// them any more is put out.
+    pub fn set_rights(&mut self, rooms: Vec<RoomNow>, now: Now) {
+        for RoomNow {
+            room: name,
+            rights,
+            version,
+        } in rooms
+        {
+            let id = match self.find_room(&name) {
+                Some(id) => id,
+                None => self.insert_room(name),
+            };
+            let Some(room) = self.rooms.get_mut(id) else {
+                continue;
+            };
+            if room.rights_version < version {
+                room.rights_version = version;
+                room.rights = Some(Box::new(rights));
+                self.put_out_strangers(id, now);
+            }
+            self.close_if_unused(id);
+        }
     }
 
-    /// A nick is nobody's own any more: whoever has it next must not come in by it.
+    /// A nick is nobody's own any more: its next owner must not inherit what it was named in. Rooms of which
+    /// the roster knows come by [`Self::set_rights`].
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
             after = Some(id);
-            if let Some(rights) = self.rooms.get_mut(id).and_then(|room| room.rights.as_mut()) {
-                rights.forget(nick.form());
+            let rights = self.rooms.get_mut(id).and_then(|room| room.rights.as_mut());
+            if rights.is_some_and(|rights| rights.forget(nick.form())) {
                 self.put_out_strangers(id, now);
             }
         }

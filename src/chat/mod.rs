@@ -210,6 +210,10 @@ pub struct Chat {
     nick_ids: HashMap<Box<str>, NickId>,
     /// Who belongs.
     known: Known,
+    /// How often a nick was registered or had its password changed since the start.
+    account_changes: u64,
+    /// After how many of those that was last so, by the form of the nick; of the others it is 0.
+    account_versions: HashMap<Box<str>, u64>,
     /// What connections are ordered to do by others and have not done yet: hardly ever anything.
     orders: BTreeMap<PeerId, Vec<Order>>,
     /// Rooms that have been spoken in for the first time, and who made them.
@@ -261,6 +265,8 @@ impl Chat {
             holders: Arena::default(),
             nick_ids: HashMap::new(),
             known: Known::default(),
+            account_changes: 0,
+            account_versions: HashMap::new(),
             orders: BTreeMap::new(),
             made: Vec::new(),
             acts: Vec::new(),

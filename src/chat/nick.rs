@@ -69,6 +69,14 @@ impl Chat {
         form.is_some_and(|form| **form == *nick.form())
     }
 
+    /// Tells one account of that nick from another, and one password of it from the next; `None` while nobody
+    /// has registered it. What was found out about an account holds while this stays the same.
+    pub fn account_version(&self, nick: &Nick) -> Option<u64> {
+        let version = self.account_versions.get(nick.form()).copied();
+        self.is_registered(nick)
+            .then_some(version.unwrap_or_default())
+    }
+
     /// Whether that nick, or one that looks like it, is held with a password.
     pub fn is_guarded(&self, nick: &Nick) -> bool {
         let held = self.nick_ids.get(&nick.skeleton());
@@ -90,12 +98,16 @@ impl Chat {
             holder.guard = None;
         }
         self.known.accounts.insert(skeleton, nick.form().into());
+        self.account_changes += 1;
+        let version = self.account_changes;
+        self.account_versions.insert(nick.form().into(), version);
         self.recount_nobodys();
     }
 
     /// A nick is nobody's own any more.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.known.accounts.remove(&nick.skeleton());
+        self.account_versions.remove(nick.form());
         self.recount_nobodys();
         self.forget_in_rooms(nick, now);
     }

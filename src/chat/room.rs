@@ -19,6 +19,8 @@ pub struct Room {
     pub topic: Box<str>,
     /// Whose it is and who may come in, where somebody registered made it.
     pub rights: Option<Box<Rights>>,
+    /// How new those are, see [`crate::roster::RoomNow`].
+    pub(super) rights_version: u64,
     /// The newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
@@ -68,6 +70,7 @@ impl Room {
             name: Arc::new(name),
             topic: Box::default(),
             rights: None,
+            rights_version: 0,
             last_id: None,
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),

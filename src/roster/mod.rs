@@ -62,11 +62,11 @@ pub enum Ask {
     Ban(Ban),
     /// Let somebody in again.
     Unban(Whom),
-    /// Remember who made a room, and change who may come in.
+    /// Remember who made a room, and change who may come in; `by` asked for the change.
     Room {
         room: RoomName,
         maker: Option<String>,
-        change: Option<Change>,
+        change: Option<(Change, String)>,
     },
 }
 
@@ -83,12 +83,24 @@ pub enum Answer {
     TooMany,
     /// It is done, and kept.
     Done,
+    /// It is done, and kept; this is how these rooms stand now.
+    Rooms(Vec<RoomNow>),
     /// A new token, which is not shown again.
     NewToken(Secret),
     /// The tokens of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
     /// There is no such thing, or no space for more.
     No,
+}
+
+/// The rights of a room as they were kept last, and after how many changes of rooms that was: of two answers
+/// the one with more changes is the newer, in whichever order they are read.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the fields are what they are called
+pub struct RoomNow {
+    pub room: RoomName,
+    pub rights: Rights,
+    pub version: u64,
 }
 
 /// A token, as it is listed.
@@ -190,8 +202,9 @@ pub struct Roster {
     pass: Option<Secret>,
     /// What a password is compared with when there is none to compare it with, so that it takes as long.
     nobody: OnceLock<String>,
-    /// Held while a room is read and written, so that two changes do not undo one another.
-    changing: Mutex<()>,
+    /// How often rooms have changed. Held while a room or an account is read and written, so that two changes do
+    /// not undo one another.
+    changing: Mutex<u64>,
 }
 
 impl fmt::Debug for Roster {
@@ -210,7 +223,7 @@ impl Roster {
             buckets,
             pass,
             nobody: OnceLock::new(),
-            changing: Mutex::new(()),
+            changing: Mutex::new(0),
         }
     }
 
@@ -264,19 +277,7 @@ impl Roster {
                 self.put(Bucket::Accounts, nick.form(), Some(&account))?;
                 Ok(Answer::Done)
             }
-            Ask::Unregister { nick } => {
-                for (key, _) in self.tokens(nick)? {
-                    self.put::<Token>(Bucket::Tokens, &key, None)?;
-                }
-                self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
-                let _changing = self.changing();
-                for (key, mut kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
-                    if kept.rights.forget(nick.form()) {
-                        self.put(Bucket::Rooms, &key, Some(&kept))?;
-                    }
-                }
-                Ok(Answer::Done)
-            }
+            Ask::Unregister { nick } => self.unregister(nick),
             Ask::Pass(secret) => {
                 // Digests are compared, so how long it takes tells nothing of the password.
                 let known = self.pass.as_ref().map(digest);
@@ -299,10 +300,7 @@ impl Roster {
                 room,
                 maker,
                 change,
-            } => {
-                self.change_room(room, maker.as_deref(), change.as_ref())?;
-                Ok(Answer::Done)
-            }
+            } => self.change_room(room, maker.as_deref(), change.as_ref()),
             Ask::Unban(whom) => {
                 self.put::<KeptBan>(Bucket::Bans, &whom.key(), None)?;
                 Ok(Answer::Done)
@@ -356,7 +354,33 @@ impl Roster {
         })
     }
 
+    fn unregister(&self, nick: &Nick) -> Result<Answer, Error> {
+        let mut version = self.changing();
+        for (key, _) in self.tokens(nick)? {
+            self.put::<Token>(Bucket::Tokens, &key, None)?;
+        }
+        self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
+        *version += 1;
+        let mut rooms = Vec::new();
+        for (key, mut kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
+            if kept.rights.forget(nick.form()) {
+                self.put(Bucket::Rooms, &key, Some(&kept))?;
+                rooms.extend(RoomName::parse(&kept.room).map(|room| RoomNow {
+                    room,
+                    rights: kept.rights,
+                    version: *version,
+                }));
+            }
+        }
+        Ok(Answer::Rooms(rooms))
+    }
+
+    /// Makes a token, unless its nick has been given up since it was asked for.
     fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, Error> {
+        let _changing = self.changing();
+        if !self.has_account(nick.form())? {
+            return Ok(Answer::Wrong);
+        }
         let tokens = self.tokens(nick)?;
         let key = token_key(nick, label);
         if tokens.len() >= Self::TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
@@ -372,27 +396,54 @@ impl Roster {
         Ok(Answer::NewToken(secret))
     }
 
+    /// Changes a room, if whoever asked for that may still do so, and answers how it stands then.
     fn change_room(
         &self,
         room: &RoomName,
         maker: Option<&str>,
-        change: Option<&Change>,
-    ) -> Result<(), Error> {
-        let _changing = self.changing();
+        change: Option<&(Change, String)>,
+    ) -> Result<Answer, Error> {
+        let mut version = self.changing();
         let kept = self.get::<KeptRoom>(Bucket::Rooms, room.form())?;
         let mut rights = kept.map(|kept| kept.rights).unwrap_or_default();
-        rights.maker = rights.maker.or_else(|| maker.map(str::to_owned));
-        if let Some(change) = change {
+        if rights.maker.is_none()
+            && let Some(maker) = maker
+            && self.has_account(maker)?
+        {
+            rights.maker = Some(maker.to_owned());
+        }
+        if let Some((change, by)) = change {
+            if rights.maker.is_some() && !rights.is_keeper(by) {
+                return Ok(Answer::Wrong);
+            }
+            if let Change::Invite(who, _) = change {
+                if !self.has_account(who)? {
+                    return Ok(Answer::Wrong);
+                }
+                if !rights.has_space_for(who) {
+                    return Ok(Answer::No);
+                }
+            }
             rights.apply(change);
         }
         let kept = KeptRoom {
             room: room.as_str().into(),
             rights,
         };
-        self.put(Bucket::Rooms, room.form(), Some(&kept))
+        self.put(Bucket::Rooms, room.form(), Some(&kept))?;
+        *version += 1;
+        Ok(Answer::Rooms(vec![RoomNow {
+            room: room.clone(),
+            rights: kept.rights,
+            version: *version,
+        }]))
     }
 
-    fn changing(&self) -> MutexGuard<'_, ()> {
+    fn has_account(&self, form: &str) -> Result<bool, Error> {
+        Ok(self.buckets.get(Bucket::Accounts, form)?.is_some())
+    }
+
+    fn changing(&self) -> MutexGuard<'_, u64> {
         self.changing
             .lock()
             .expect("no thread panics while it holds this")

@@ -55,6 +55,11 @@ impl Rights {
         self.keepers.len() + self.guests.len()
     }
 
+    /// Whether that one can be invited: it is named already, or there is space for one more.
+    pub fn has_space_for(&self, form: &str) -> bool {
+        self.lets_in(form) || self.names() < Self::NAMES_MAX
+    }
+
     /// Those who are named, and what each is.
     pub fn named(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let maker = self.maker.iter().map(|form| (form.as_str(), "maker"));

@@ -7,7 +7,7 @@ use crate::chat::closed::Until;
 use crate::chat::{Chat, Now, RoomId};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
-use crate::roster::{Ask, Change, Rights};
+use crate::roster::{Answer, Ask, Change, Rights};
 
 impl Session {
     /// The room that is meant, which this connection must keep; and its own nick.
@@ -21,11 +21,7 @@ impl Session {
         let room = self.room_to_read(verb, room, chat)?;
         match chat.holder(nick).filter(|_| chat.may_keep(room, nick)) {
             Some(holder) => Ok((room, holder.nick.form().to_owned())),
-            None => Err(Refusal::new(
-                verb,
-                Code::NotAllowed,
-                "that is for who made this room, registered, and for whom he has named",
-            )),
+            None => Err(not_a_keeper(verb)),
         }
     }
 
@@ -56,7 +52,7 @@ impl Session {
             let text = "this room is where everybody comes in";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
-        self.change(room, Change::Close(is_closed, own), chat)
+        self.change(room, Change::Close(is_closed, own.clone()), own, chat)
     }
 
     pub(super) fn invite(
@@ -67,42 +63,41 @@ impl Session {
         chat: &Chat,
     ) -> Done {
         let verb = Verb::Invite;
-        let (room, _) = self.need_keeper(verb, room, chat)?;
+        let (room, own) = self.need_keeper(verb, room, chat)?;
         if !chat.is_registered(nick) {
             let text = format!("{nick} is not registered, so anybody could be that");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         let rights = chat.room(room).and_then(|room| room.rights.as_deref());
-        let most = Rights::NAMES_MAX;
-        if rights.is_some_and(|rights| rights.names() >= most) {
-            let text = format!("{most} are asked in already");
-            return Err(Refusal::new(verb, Code::Quota, text));
+        if rights.is_some_and(|rights| !rights.has_space_for(nick.form())) {
+            return Err(no_space_to_invite());
         }
         if rights.is_some_and(|rights| rights.maker.as_deref() == Some(nick.form())) {
             let text = format!("{nick} made this room");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let who = nick.form().to_owned();
-        self.change(room, Change::Invite(who, is_keeper), chat)
+        self.change(room, Change::Invite(who, is_keeper), own, chat)
     }
 
     pub(super) fn uninvite(&mut self, room: Option<&RoomName>, nick: &Nick, chat: &Chat) -> Done {
         let verb = Verb::Uninvite;
-        let (room, _) = self.need_keeper(verb, room, chat)?;
+        let (room, own) = self.need_keeper(verb, room, chat)?;
         let rights = chat.room(room).and_then(|room| room.rights.as_deref());
         let is_maker = |rights: &Rights| rights.maker.as_deref() == Some(nick.form());
         if !rights.is_some_and(|rights| rights.lets_in(nick.form()) && !is_maker(rights)) {
             let text = format!("{nick} was not asked in; INVITES lists who was");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
-        self.change(room, Change::Uninvite(nick.form().to_owned()), chat)
+        self.change(room, Change::Uninvite(nick.form().to_owned()), own, chat)
     }
 
-    fn change(&mut self, id: RoomId, change: Change, chat: &Chat) -> Done {
+    /// Has the roster change a room for the nick of the form `by`.
+    fn change(&mut self, id: RoomId, change: Change, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
         let rights = chat.room(id).and_then(|room| room.rights.as_deref());
         let maker = rights.and_then(|rights| rights.maker.clone());
-        let change = Some(change);
+        let change = Some((change, by));
         self.consult(Ask::Room {
             room,
             maker,
@@ -135,15 +130,22 @@ impl Session {
         Ok(None)
     }
 
-    /// A change of a room is kept.
+    /// The roster has changed a room, or has not: the right to do so may have gone since it was asked.
     pub(super) fn settle_change(
         &mut self,
         room: &RoomName,
         change: &Change,
+        answer: Answer,
         chat: &mut Chat,
         now: Now,
-    ) {
-        chat.change_room(room, change, now);
+    ) -> Done {
+        match (change, answer) {
+            (_, Answer::Rooms(rooms)) => chat.set_rights(rooms, now),
+            (_, Answer::No) => return Err(no_space_to_invite()),
+            (Change::Close(..), _) => return Err(not_a_keeper(Verb::Mode)),
+            (Change::Invite(..), _) => return Err(not_a_keeper(Verb::Invite)),
+            (Change::Uninvite(_), _) => return Err(not_a_keeper(Verb::Uninvite)),
+        }
         let (verb, what) = match change {
             Change::Close(is_closed, _) => (Verb::Mode, mode_word(*is_closed)),
             Change::Invite(who, _) => (Verb::Invite, who.as_str()),
@@ -159,6 +161,7 @@ impl Session {
             Change::Uninvite(who) => format!("{who} is not asked into {room} any more"),
         };
         self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);
+        Ok(None)
     }
 
     /// Others have closed a room to this connection: it reads what it had before that, and no more.
@@ -190,6 +193,16 @@ impl Session {
             });
         }
     }
+}
+
+fn not_a_keeper(verb: Verb) -> Refusal {
+    let text = "only the owner of this room and its moderators can do that";
+    Refusal::new(verb, Code::NotAllowed, text)
+}
+
+fn no_space_to_invite() -> Refusal {
+    let text = format!("{} nicks are invited already", Rights::NAMES_MAX);
+    Refusal::new(Verb::Invite, Code::Quota, text)
 }
 
 /// What a room is called that is closed, or is not.

@@ -18,6 +18,8 @@ mod rights;
 mod roster;
 mod secret;
 mod talker;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -208,7 +210,7 @@ pub struct Session {
     #[allow(clippy::box_collection)] // 16 bytes less in each connection
     ignored: Option<Box<BTreeSet<Box<str>>>>,
     /// What was asked of the roster.
-    consulted: Option<Box<Ask>>,
+    consulted: Option<Box<roster::Consulted>>,
     /// What a slow reader has missed, read from the log.
     page: Option<Box<output::Page>>,
     /// The rest of a line of which a part has been sent.

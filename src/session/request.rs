@@ -231,6 +231,11 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Nick;
+        // It may have been ended, or put out of a room, while its password was looked at.
+        self.obey(chat, now);
+        if self.is_ending {
+            return Ok(None);
+        }
         let rooms = self.room_ids();
         let unread = self.unread_told(chat);
         let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);

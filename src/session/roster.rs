@@ -13,12 +13,35 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
 use crate::roster::{Answer, Ask, Change, PASSWORD_CHARS_MIN, Roster, Secret};
 
+/// What was asked of the roster.
+#[derive(Debug)]
+pub(super) struct Consulted {
+    ask: Ask,
+    /// The account that a password was given for, as it was then (`Chat::account_version`).
+    account: Option<u64>,
+}
+
 impl Session {
     /// Asks, and takes no line until [`Self::advised`].
     pub(super) fn consult(&mut self, ask: Ask) -> Done {
+        self.consult_about(ask, None)
+    }
+
+    fn consult_about(&mut self, ask: Ask, account: Option<u64>) -> Done {
         self.is_busy = true;
-        self.consulted = Some(Box::new(ask.clone()));
+        let consulted = Consulted {
+            ask: ask.clone(),
+            account,
+        };
+        self.consulted = Some(Box::new(consulted));
         Ok(Some(Effect::Consult(ask)))
+    }
+
+    /// Asks whether that is a password of `nick`, as its account is now.
+    fn consult_enter(&mut self, nick: Nick, password: &str, chat: &Chat) -> Done {
+        let account = chat.account_version(&nick);
+        let secret = Secret::new(password);
+        self.consult_about(Ask::Enter { nick, secret }, account)
     }
 
     pub(super) fn pass(&mut self, password: &str, chat: &Chat) -> Done {
@@ -41,18 +64,12 @@ impl Session {
         }
         // On a closed server a wrong password is answered alike, and as late, whether the nick is registered.
         match password {
-            Some(password) if !self.is_open => {
-                let secret = Secret::new(password);
-                return self.consult(Ask::Enter { nick, secret });
-            }
+            Some(password) if !self.is_open => return self.consult_enter(nick, password, chat),
             _ => self.need_open(Verb::Nick)?,
         }
         let door = chat.door(&nick, self.nick, password.is_some());
         match (door.map_err(super::request::refused(Verb::Nick))?, password) {
-            (Door::Guarded, Some(password)) => {
-                let secret = Secret::new(password);
-                self.consult(Ask::Enter { nick, secret })
-            }
+            (Door::Guarded, Some(password)) => self.consult_enter(nick, password, chat),
             (Door::Open, Some(password)) if chat.is_guarded(&nick) => {
                 let secret = Secret::new(password);
                 self.consult(Ask::Share { nick, secret })
@@ -153,7 +170,10 @@ impl Session {
 
     /// The roster has answered, or cannot.
     pub fn advised(&mut self, answer: Option<Answer>, chat: &mut Chat, now: Now) -> Option<Effect> {
-        let asked = *self.consulted.take()?;
+        let Consulted {
+            ask: asked,
+            account,
+        } = *self.consulted.take()?;
         self.is_busy = false;
         let verb = match &asked {
             Ask::Enter { .. } | Ask::Share { .. } => Verb::Nick,
@@ -165,9 +185,9 @@ impl Session {
             Ask::Ban(_) => Verb::Ban,
             Ask::Unban(_) => Verb::Unban,
             Ask::Room { change, .. } => match change {
-                None | Some(Change::Close(..)) => Verb::Mode,
-                Some(Change::Invite(..)) => Verb::Invite,
-                Some(Change::Uninvite(..)) => Verb::Uninvite,
+                None | Some((Change::Close(..), _)) => Verb::Mode,
+                Some((Change::Invite(..), _)) => Verb::Invite,
+                Some((Change::Uninvite(..), _)) => Verb::Uninvite,
             },
         };
         let done = match answer {
@@ -181,7 +201,28 @@ impl Session {
                 Code::Busy,
                 "there were too many wrong passwords; wait half a minute",
             )),
-            Some(answer) => self.settle_asked(verb, asked, answer, chat, now),
+            Some(answer) => match asked {
+                Ask::Pass(_) => self.settle_pass(&answer, chat),
+                Ask::Enter { nick, secret } => {
+                    self.settle_enter(nick, &secret, account, &answer, chat, now)
+                }
+                Ask::Share { nick, secret } => self.settle_share(nick, &secret, account, chat, now),
+                Ask::Register { nick, .. } => self.settle_register(&nick, chat),
+                Ask::Unregister { nick } => self.settle_unregister(&nick, answer, chat, now),
+                Ask::NewToken { label, .. } => self.settle_new_token(&label, answer, chat),
+                Ask::Tokens { .. } => self.settle_tokens(&answer),
+                Ask::Revoke { label, .. } => self.settle_revoke(&label, &answer),
+                Ask::Ban(_) | Ask::Unban(_) => {
+                    self.settle_ban(asked, &answer, chat, now);
+                    Ok(None)
+                }
+                Ask::Room {
+                    room,
+                    change: Some((change, _)),
+                    ..
+                } => self.settle_change(&room, &change, answer, chat, now),
+                Ask::Room { .. } => Ok(None),
+            },
         };
         done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
@@ -189,99 +230,147 @@ impl Session {
         })
     }
 
-    fn settle_asked(
+    fn settle_pass(&mut self, answer: &Answer, chat: &Chat) -> Done {
+        let verb = Verb::Pass;
+        if !matches!(answer, Answer::Password) {
+            let text = "that is not the password of this server";
+            return Err(Refusal::new(verb, Code::BadPassword, text));
+        }
+        self.open(chat);
+        self.ok(verb, "", "come in: /nick yourname", Then::Nothing);
+        self.tell_of_tls(chat);
+        Ok(None)
+    }
+
+    /// A password of a registered nick, or one that may be, was looked at. If the account is another by now,
+    /// or none, the answer is about what is no more: it begins again.
+    fn settle_enter(
         &mut self,
-        verb: Verb,
-        asked: Ask,
+        nick: Nick,
+        secret: &Secret,
+        account: Option<u64>,
+        answer: &Answer,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        if chat.account_version(&nick) != account {
+            return self.nick(nick, Some(secret.expose()), chat, now);
+        }
+        let has_token = match answer {
+            Answer::Password => false,
+            Answer::Token => true,
+            _ => {
+                let text = format!("that is not the password of {nick}");
+                return Err(Refusal::new(Verb::Nick, Code::BadPassword, text));
+            }
+        };
+        self.open(chat);
+        if let Some(told) = chat.ban_of_nick(&nick, now.time) {
+            return Err(Refusal::new(Verb::Nick, Code::Banned, told));
+        }
+        let done = self.take_nick(nick, Some(secret.expose()), chat, now)?;
+        self.has_token = has_token;
+        Ok(done)
+    }
+
+    /// The password of a nick that is held and not registered may be compared now. It may have been
+    /// registered since: then it has another password, and this begins again.
+    fn settle_share(
+        &mut self,
+        nick: Nick,
+        secret: &Secret,
+        account: Option<u64>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        if chat.account_version(&nick) != account {
+            return self.nick(nick, Some(secret.expose()), chat, now);
+        }
+        let verb = Verb::Nick;
+        if let Some(told) = chat.ban_of_nick(&nick, now.time) {
+            return Err(Refusal::new(verb, Code::Banned, told));
+        }
+        // One that looks like it may have been registered since.
+        let door = chat.door(&nick, self.nick, true);
+        door.map_err(super::request::refused(verb))?;
+        self.take_nick(nick, Some(secret.expose()), chat, now)
+    }
+
+    fn settle_register(&mut self, nick: &Nick, chat: &mut Chat) -> Done {
+        chat.registered(nick);
+        let talk = format!("{nick} is yours now; come in with /nick {nick} <password>");
+        self.ok(Verb::Register, nick.as_str(), &talk, Then::Nothing);
+        self.tell_of_tls(chat);
+        Ok(None)
+    }
+
+    fn settle_unregister(
+        &mut self,
+        nick: &Nick,
         answer: Answer,
         chat: &mut Chat,
         now: Now,
     ) -> Done {
-        match (asked, answer) {
-            (Ask::Pass(_), Answer::Password) => {
-                self.open(chat);
-                self.ok(verb, "", "come in: /nick yourname", Then::Nothing);
-                self.tell_of_tls(chat);
-            }
-            (Ask::Pass(_), _) => {
-                let text = "that is not the password of this server";
-                return Err(Refusal::new(verb, Code::BadPassword, text));
-            }
-            (asked @ (Ask::Ban(_) | Ask::Unban(_)), answer) => {
-                self.settle_ban(asked, &answer, chat, now);
-            }
-            (Ask::Enter { nick, secret }, answer @ (Answer::Password | Answer::Token)) => {
-                self.open(chat);
-                let done = self.take_nick(nick, Some(secret.expose()), chat, now)?;
-                self.has_token = matches!(answer, Answer::Token);
-                return Ok(done);
-            }
-            (Ask::Share { nick, secret }, _) => {
-                return self.take_nick(nick, Some(secret.expose()), chat, now);
-            }
-            (Ask::Enter { nick, .. }, _) => {
-                let text = format!("that is not the password of {nick}");
-                return Err(Refusal::new(verb, Code::BadPassword, text));
-            }
-            (Ask::Register { nick, .. }, _) => {
-                chat.registered(&nick);
-                let talk = format!("{nick} is yours now; come in with /nick {nick} <password>");
-                self.ok(verb, nick.as_str(), &talk, Then::Nothing);
-                self.tell_of_tls(chat);
-            }
-            (Ask::Unregister { nick }, _) => {
-                chat.unregistered(&nick, now);
-                let talk = format!("{nick} is nobody's own now");
-                self.ok(verb, nick.as_str(), &talk, Then::Nothing);
-            }
-            (Ask::NewToken { label, .. }, Answer::NewToken(token)) => {
+        chat.unregistered(nick, now);
+        if let Answer::Rooms(rooms) = answer {
+            chat.set_rights(rooms, now);
+        }
+        let talk = format!("{nick} is nobody's own now");
+        self.ok(Verb::Register, nick.as_str(), &talk, Then::Nothing);
+        Ok(None)
+    }
+
+    fn settle_new_token(&mut self, label: &Nick, answer: Answer, chat: &Chat) -> Done {
+        let verb = Verb::Token;
+        let (code, text) = match answer {
+            Answer::NewToken(token) => {
                 let rest = format!("{label} {}", token.expose());
                 let talk = format!("{}  (it is not shown again)", token.expose());
                 self.ok(verb, &rest, &talk, Then::Nothing);
                 self.tell_of_tls(chat);
+                return Ok(None);
             }
-            (Ask::NewToken { label, .. }, _) => {
+            Answer::No => {
                 let most = Roster::TOKENS_MAX;
                 let text =
                     format!("there is a token {label} already, or {most} in all; REVOKE one");
-                return Err(Refusal::new(verb, Code::Quota, text));
+                (Code::Quota, text)
             }
-            (Ask::Tokens { .. }, Answer::Tokens(rows)) => {
-                let mark = if self.input == Dialect::Talker {
-                    "   "
-                } else {
-                    "TOKEN "
-                };
-                let lines = rows
-                    .iter()
-                    .map(|row| format!("{mark}{} {}\n", row.label, row.made));
-                self.push(lines.collect::<String>().into_bytes(), Then::Nothing);
-                let count = rows.len();
-                self.ok(
-                    verb,
-                    &count.to_string(),
-                    &many(count, "token", "tokens"),
-                    Then::Nothing,
-                );
-            }
-            (Ask::Revoke { label, .. }, Answer::Done) => {
-                let talk = format!("token {label} opens nothing any more");
-                self.ok(verb, label.as_str(), &talk, Then::Nothing);
-            }
-            (Ask::Revoke { label, .. }, _) => {
-                let text = format!("there is no token {label}; TOKENS lists them");
-                return Err(Refusal::new(verb, Code::BadName, text));
-            }
-            (
-                Ask::Room {
-                    room,
-                    change: Some(change),
-                    ..
-                },
-                _,
-            ) => self.settle_change(&room, &change, chat, now),
-            (Ask::Tokens { .. } | Ask::Room { .. }, _) => {}
+            _ => (Code::NotAllowed, "that nick was given up meanwhile".into()),
+        };
+        Err(Refusal::new(verb, code, text))
+    }
+
+    fn settle_tokens(&mut self, answer: &Answer) -> Done {
+        let Answer::Tokens(rows) = answer else {
+            return Ok(None);
+        };
+        let mark = if self.input == Dialect::Talker {
+            "   "
+        } else {
+            "TOKEN "
+        };
+        let lines = rows
+            .iter()
+            .map(|row| format!("{mark}{} {}\n", row.label, row.made));
+        self.push(lines.collect::<String>().into_bytes(), Then::Nothing);
+        let count = rows.len();
+        self.ok(
+            Verb::Tokens,
+            &count.to_string(),
+            &many(count, "token", "tokens"),
+            Then::Nothing,
+        );
+        Ok(None)
+    }
+
+    fn settle_revoke(&mut self, label: &Nick, answer: &Answer) -> Done {
+        if !matches!(answer, Answer::Done) {
+            let text = format!("there is no token {label}; TOKENS lists them");
+            return Err(Refusal::new(Verb::Revoke, Code::BadName, text));
         }
+        let talk = format!("token {label} opens nothing any more");
+        self.ok(Verb::Revoke, label.as_str(), &talk, Then::Nothing);
         Ok(None)
     }
 }

@@ -1,0 +1,244 @@
+//! What a session does with answers that come late: the test decides what happens in between.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::batch::Batch;
+use super::{Effect, Session};
+use crate::chat::{Chat, Now};
+use crate::config::Config;
+use crate::log::memory::MemoryLog;
+use crate::log::{self, Entry, Log};
+use crate::protocol::Nick;
+use crate::protocol::line::LineEnd;
+use crate::roster::buckets::MemoryBuckets;
+use crate::roster::{Answer, Ask, Roster};
+
+/// Sessions of one chat, and what they ask.
+struct Table {
+    chat: Chat,
+    roster: Roster,
+    log: MemoryLog,
+    sessions: Vec<Session>,
+}
+
+impl Table {
+    fn new(count: usize) -> Self {
+        let operators = vec![Nick::parse("root").expect("it is a nick")];
+        let config = Config {
+            operators,
+            ..Config::default()
+        };
+        let mut chat = Chat::new(Arc::new(config));
+        let at = SocketAddr::from(([127, 0, 0, 1], 5002));
+        let sessions = (0..count).map(|_| {
+            let peer = chat.connect(IpAddr::from([127, 0, 0, 1]));
+            Session::new(peer, at, &chat, Now::default())
+        });
+        Self {
+            sessions: sessions.collect(),
+            roster: Roster::new(Arc::new(MemoryBuckets::default()), None),
+            log: MemoryLog::new(1, 1 << 20),
+            chat,
+        }
+    }
+
+    /// Has a session read a line; returns what it asks of the roster.
+    fn ask(&mut self, who: usize, line: &str) -> Option<Ask> {
+        let session = &mut self.sessions[who];
+        session.spoke();
+        let chat = &mut self.chat;
+        let effect = session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default());
+        self.asked(who, effect)
+    }
+
+    /// Answers what is asked of the log, and returns what is asked of the roster.
+    fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<Ask> {
+        loop {
+            match effect? {
+                Effect::Consult(ask) => return Some(ask),
+                Effect::Ask(question) => {
+                    let answer = log::answer(&self.log, &question).ok();
+                    let session = &mut self.sessions[who];
+                    effect = session.answered(answer, &mut self.chat, Now::default());
+                }
+                Effect::Append(draft) => {
+                    let room = None;
+                    let kept = self.log.append(Entry { room, draft }, Now::default().time);
+                    if let Some((draft, outcome)) = kept {
+                        self.chat.publish(draft, outcome);
+                    }
+                    return None;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The roster does what it is asked; the session does not know yet.
+    fn done(&self, ask: &Ask) -> Answer {
+        self.roster
+            .answer(ask, Now::default().time)
+            .expect("it is in memory")
+    }
+
+    /// The session learns the answer; returns what it asks then.
+    fn told(&mut self, who: usize, answer: Answer) -> Option<Ask> {
+        let session = &mut self.sessions[who];
+        let effect = session.advised(Some(answer), &mut self.chat, Now::default());
+        self.asked(who, effect)
+    }
+
+    /// Has a session read a line, and answers all that it asks.
+    fn say(&mut self, who: usize, line: &str) -> String {
+        let mut ask = self.ask(who, line);
+        while let Some(asked) = ask {
+            let answer = self.done(&asked);
+            ask = self.told(who, answer);
+        }
+        self.read(who)
+    }
+
+    /// What comes out for a session.
+    fn read(&mut self, who: usize) -> String {
+        let mut out = Vec::new();
+        let mut batch = Batch::default();
+        let session = &mut self.sessions[who];
+        session.take_kept(&mut self.chat);
+        session.obey(&mut self.chat, Now::default());
+        while session.fill(&mut self.chat, &mut batch) {
+            out.extend(batch.stretches(0).flatten());
+            session.sent(&mut self.chat, &batch, batch.len());
+        }
+        String::from_utf8(out).expect("it is text")
+    }
+}
+
+#[test]
+fn a_nick_that_is_registered_while_a_guess_waits_is_its_owners() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann hunter2");
+    let guess = table.ask(1, "NICK ann wrong").expect("it waits");
+    assert_eq!(table.say(0, "REGISTER new secret"), "OK REGISTER ann\n");
+    let answer = table.done(&guess);
+    let again = table.told(1, answer).expect("it is an account's by now");
+    assert!(matches!(again, Ask::Enter { .. }));
+    let answer = table.done(&again);
+    assert!(table.told(1, answer).is_none());
+    assert!(table.read(1).starts_with("ERR NICK bad-password "));
+    // The right one still opens it, however it is asked.
+    assert!(
+        table
+            .say(1, "NICK ann new secret")
+            .starts_with("OK NICK ann ")
+    );
+}
+
+#[test]
+fn an_answer_about_an_account_that_has_another_password_by_now_is_asked_again() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(0, "REGISTER old secret");
+    let enters = table.ask(1, "NICK ann old secret").expect("it waits");
+    let answer = table.done(&enters);
+    assert!(matches!(answer, Answer::Password));
+    table.say(0, "REGISTER new secret");
+    let again = table.told(1, answer).expect("the answer is of before");
+    let answer = table.done(&again);
+    table.told(1, answer);
+    assert!(table.read(1).starts_with("ERR NICK bad-password "));
+}
+
+#[test]
+fn who_is_banned_while_a_password_is_looked_at_does_not_come_in() {
+    let mut table = Table::new(3);
+    table.say(0, "NICK root");
+    table.say(0, "REGISTER my secret");
+    table.say(1, "NICK eve");
+    table.say(1, "REGISTER eve's secret");
+    let enters = table.ask(2, "NICK eve eve's secret").expect("it waits");
+    let answer = table.done(&enters);
+    assert_eq!(table.say(0, "BAN eve 1h enough"), "OK BAN eve\n");
+    table.told(2, answer);
+    assert!(table.read(2).starts_with("ERR NICK banned "));
+    assert!(table.say(2, "NICK mallory").starts_with("OK NICK mallory "));
+}
+
+#[test]
+fn a_moderator_who_is_one_no_more_changes_nothing_and_a_nick_that_was_given_up_is_not_invited() {
+    let mut table = Table::new(3);
+    for (who, nick) in ["ann", "bob", "eve"].into_iter().enumerate() {
+        table.say(who, &format!("NICK {nick}"));
+        table.say(who, "REGISTER my secret");
+    }
+    table.say(0, "JOIN #plan");
+    table.say(0, "MODE invite");
+    assert_eq!(table.say(0, "INVITE bob keeper"), "OK INVITE #plan bob\n");
+    table.say(1, "JOIN #plan");
+    // Bob is a moderator when he asks, and none when it is done.
+    let invite = table.ask(1, "INVITE eve").expect("it waits");
+    assert_eq!(table.say(0, "UNINVITE bob"), "OK UNINVITE #plan bob\n");
+    let answer = table.done(&invite);
+    table.told(1, answer);
+    assert!(table.read(1).contains("ERR INVITE not-allowed "));
+    // Eve has an account when she is invited, and none when it is done.
+    let invite = table.ask(0, "INVITE eve").expect("it waits");
+    table.say(2, "REGISTER -");
+    let answer = table.done(&invite);
+    table.told(0, answer);
+    assert!(table.read(0).starts_with("ERR INVITE "));
+    table.say(2, "REGISTER my secret");
+    assert!(
+        table
+            .say(2, "JOIN #plan")
+            .starts_with("ERR JOIN not-allowed ")
+    );
+    assert_eq!(
+        table.say(0, "INVITES"),
+        "INVITE #plan ann maker\nOK INVITES 1\n"
+    );
+}
+
+#[test]
+fn two_changes_of_a_room_stand_as_they_were_kept_in_whichever_order_they_are_learnt() {
+    let mut table = Table::new(3);
+    for (who, nick) in ["ann", "bob", "eve"].into_iter().enumerate() {
+        table.say(who, &format!("NICK {nick}"));
+        table.say(who, "REGISTER my secret");
+    }
+    table.say(0, "JOIN #plan");
+    table.say(0, "MODE invite");
+    table.say(0, "INVITE bob keeper");
+    table.say(1, "JOIN #plan");
+    let first = table.ask(0, "INVITE eve").expect("it waits");
+    let second = table.ask(1, "UNINVITE eve");
+    assert!(second.is_none(), "she is not invited yet");
+    table.read(1);
+    let answer = table.done(&first);
+    table.told(0, answer);
+    let invite = table.ask(0, "INVITE eve keeper").expect("it waits");
+    let uninvite = table.ask(1, "UNINVITE eve").expect("it waits");
+    let (invited, uninvited) = (table.done(&invite), table.done(&uninvite));
+    table.told(1, uninvited);
+    table.told(0, invited);
+    assert!(
+        table
+            .say(2, "JOIN #plan")
+            .starts_with("ERR JOIN not-allowed ")
+    );
+}
+
+#[test]
+fn no_token_is_made_of_a_nick_that_was_given_up_meanwhile() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(0, "REGISTER my secret");
+    table.say(1, "NICK ann my secret");
+    let token = table.ask(0, "TOKEN ci").expect("it waits");
+    assert_eq!(table.say(1, "REGISTER -"), "OK REGISTER ann\n");
+    let answer = table.done(&token);
+    table.told(0, answer);
+    assert!(table.read(0).contains("ERR TOKEN not-allowed "));
+    table.say(1, "REGISTER my secret");
+    assert_eq!(table.say(1, "TOKENS"), "OK TOKENS 0\n");
+}
