@@ -126,11 +126,20 @@ function browser() {
 	return launched;
 }
 
+/** Draws every frame this much later, as a slow machine does: what reads the page before it is drawn fails each time. */
+const FRAMES_LATE_MS = Number(process.env.FRAMES_LATE_MS ?? 0);
+
+function lateFrames(ms) {
+	const { requestAnimationFrame: atOnce } = globalThis;
+	globalThis.requestAnimationFrame = (draw) => setTimeout(() => atOnce(draw), ms);
+}
+
 /** A browser window with storage of its own. What goes wrong in the page fails the test. */
 export async function visitor(t, options = {}) {
 	const context = await (await browser()).newContext({ viewport: { width: 1200, height: 760 }, locale: 'en-GB', ...options });
 	context.setDefaultTimeout(DEADLINE_MS);
 	const page = await context.newPage();
+	if (FRAMES_LATE_MS) await page.addInitScript(lateFrames, FRAMES_LATE_MS);
 	const wrong = [];
 	page.on('pageerror', (error) => wrong.push(error.stack));
 	page.on('console', (message) => {
