@@ -266,7 +266,9 @@ impl State {
             _ => return,
         }
         if let Some(event) = event {
+            let had = kept.bytes();
             kept.record.line = event.to_string();
+            self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
         }
     }
 
@@ -540,4 +542,38 @@ fn tokens(text: &str) -> Vec<String> {
         .split(|c: char| !c.is_alphanumeric())
         .filter(|word| !word.is_empty());
     words.map(str::to_lowercase).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{PeerId, Place};
+
+    #[test]
+    fn what_is_taken_back_takes_no_space_any_more() {
+        let log = MemoryLog::new(0, 64 << 10);
+        let room = RoomName::parse("#tea").expect("a room");
+        let say = |what, text: &str| {
+            let draft = Draft {
+                place: Place::Everyone,
+                author: PeerId::NOBODY,
+                what,
+                body: format!("ann {text}"),
+                told: None,
+            };
+            let room = Some(room.clone().into());
+            let kept = log.append(Entry { room, draft }, Time(1));
+            kept.expect("it is known at once").1.expect("it is kept").0
+        };
+        for _ in 0..1000 {
+            let id = say(What::Msg, &"long ".repeat(800)).expect("an id");
+            say(What::Remove(id, Removed::Message), &id.to_string());
+        }
+        for _ in 0..50 {
+            say(What::Msg, "short");
+        }
+        let newest = log.newest(&room, u64::MAX >> 1, 50).expect("it is read");
+        let past = log.read(&room, newest, 50, usize::MAX).expect("it is read");
+        assert_eq!(past.records.len(), 50);
+    }
 }

@@ -147,6 +147,45 @@ pub enum Error {
     InUse,
     /// It was written by a newer version of this program.
     TooNew(i64),
+    /// It takes nothing more, since the server ends.
+    Ended,
+    /// What is to be taken back is not there.
+    NoSuchFile,
+}
+
+impl Error {
+    /// Returns whether there is no space left.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io(e) => matches!(
+                e.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
+    /// Returns the code with which a request is refused for this reason.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Ended => Code::ShuttingDown,
+            e if e.is_full() => Code::Quota,
+            _ => Code::Internal,
+        }
+    }
+
+    /// The same for one more request that fails by it.
+    fn again(&self) -> Self {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(e, text)) => {
+                Self::Sqlite(rusqlite::Error::SqliteFailure(*e, text.clone()))
+            }
+            Self::Ended => Self::Ended,
+            Self::NoSuchFile => Self::NoSuchFile,
+            e => Self::Io(io::Error::other(e.to_string())),
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -159,6 +198,8 @@ impl fmt::Display for Error {
                 f,
                 "it was written by a newer chatd (version {version} of its format)"
             ),
+            Self::Ended => f.write_str("the server is stopping"),
+            Self::NoSuchFile => f.write_str("there is nothing to take back"),
         }
     }
 }
@@ -168,7 +209,7 @@ impl std::error::Error for Error {
         match self {
             Self::Sqlite(e) => Some(e),
             Self::Io(e) => Some(e),
-            Self::InUse | Self::TooNew(_) => None,
+            Self::InUse | Self::TooNew(_) | Self::Ended | Self::NoSuchFile => None,
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
+use tracing::error;
+
 use crate::log::Error;
 
 /// What is kept together.
@@ -28,7 +30,27 @@ impl Bucket {
     }
 }
 
-/// Where they are kept. Everything may block.
+/// The values as they are read, or changed in one step.
+pub trait Values {
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// When it cannot be read; so with all that follow.
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error>;
+
+    /// Everything in `bucket` whose key begins with `prefix`, in the order of the keys.
+    #[allow(clippy::missing_errors_doc)]
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error>;
+
+    /// Sets a value, or with `None` takes out what is there.
+    #[allow(clippy::missing_errors_doc)]
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error>;
+}
+
+/// What is to be changed in one step; it may be tried again, from the beginning.
+pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), Error> + Send>;
+
+/// Where they are kept. Everything but [`Buckets::change_later`] may block.
 pub trait Buckets: Send + Sync {
     /// The value under `key`.
     ///
@@ -40,9 +62,12 @@ pub trait Buckets: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error>;
 
-    /// Keeps a value, or with `None` takes out what is there; once it returns, that outlives a crash.
+    /// Changes something: all of it is kept or, after an error, nothing. Once it returns, that outlives a crash.
     #[allow(clippy::missing_errors_doc)]
-    fn put(&self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error>;
+    fn change(&self, edit: Edit) -> Result<(), Error>;
+
+    /// The same without waiting: it is kept before any later change is, and before the server ends.
+    fn change_later(&self, edit: Edit);
 }
 
 /// Buckets that go with the server.
@@ -61,23 +86,42 @@ impl MemoryBuckets {
 
 impl Buckets for MemoryBuckets {
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
-        Ok(self.values().get(&(bucket, key.to_owned())).cloned())
+        Values::get(&*self.values(), bucket, key)
     }
 
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
-        let values = self.values();
-        let from = values.range((bucket, prefix.to_owned())..);
+        Values::all(&*self.values(), bucket, prefix)
+    }
+
+    fn change(&self, mut edit: Edit) -> Result<(), Error> {
+        edit(&mut *self.values())
+    }
+
+    fn change_later(&self, edit: Edit) {
+        if let Err(e) = self.change(edit) {
+            error!("cannot keep who belongs: {e}");
+        }
+    }
+}
+
+impl Values for BTreeMap<(Bucket, String), String> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+        Ok(Self::get(self, &(bucket, key.to_owned())).cloned())
+    }
+
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+        let from = self.range((bucket, prefix.to_owned())..);
         let found = from.take_while(|((of, key), _)| *of == bucket && key.starts_with(prefix));
         Ok(found
             .map(|((_, key), value)| (key.clone(), value.clone()))
             .collect())
     }
 
-    fn put(&self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
         let key = (bucket, key.to_owned());
         match value {
-            Some(value) => self.values().insert(key, value.to_owned()),
-            None => self.values().remove(&key),
+            Some(value) => self.insert(key, value.to_owned()),
+            None => self.remove(&key),
         };
         Ok(())
     }

@@ -13,7 +13,9 @@ pub mod sqlite;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,7 +25,7 @@ use tracing::error;
 use crate::log::Error;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Digest, Nick, RoomName, Time};
-use buckets::{Bucket, Buckets};
+use buckets::{Bucket, Buckets, Values};
 
 pub use password::Secret;
 pub use rights::{Change, Rights};
@@ -202,9 +204,8 @@ pub struct Roster {
     pass: Option<Secret>,
     /// What a password is compared with when there is none to compare it with, so that it takes as long.
     nobody: OnceLock<String>,
-    /// How often rooms have changed. Held while a room or an account is read and written, so that two changes do
-    /// not undo one another.
-    changing: Mutex<u64>,
+    /// How often rooms have changed.
+    changes: Arc<AtomicU64>,
 }
 
 impl fmt::Debug for Roster {
@@ -223,7 +224,7 @@ impl Roster {
             buckets,
             pass,
             nobody: OnceLock::new(),
-            changing: Mutex::new(0),
+            changes: Arc::default(),
         }
     }
 
@@ -355,45 +356,30 @@ impl Roster {
     }
 
     fn unregister(&self, nick: &Nick) -> Result<Answer, Error> {
-        let mut version = self.changing();
-        for (key, _) in self.tokens(nick)? {
-            self.put::<Token>(Bucket::Tokens, &key, None)?;
-        }
-        self.put::<Account>(Bucket::Accounts, nick.form(), None)?;
-        *version += 1;
-        let mut rooms = Vec::new();
-        for (key, mut kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
-            if kept.rights.forget(nick.form()) {
-                self.put(Bucket::Rooms, &key, Some(&kept))?;
-                rooms.extend(RoomName::parse(&kept.room).map(|room| RoomNow {
-                    room,
-                    rights: kept.rights,
-                    version: *version,
-                }));
-            }
-        }
-        Ok(Answer::Rooms(rooms))
+        let (form, changes) = (nick.form().to_owned(), self.changes.clone());
+        self.edit(move |values| forget(values, &form, &changes))
     }
 
     /// Makes a token, unless its nick has been given up since it was asked for.
     fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, Error> {
-        let _changing = self.changing();
-        if !self.has_account(nick.form())? {
-            return Ok(Answer::Wrong);
-        }
-        let tokens = self.tokens(nick)?;
-        let key = token_key(nick, label);
-        if tokens.len() >= Self::TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
-            return Ok(Answer::No);
-        }
         let secret = Secret::new(&format!("{TOKEN_PREFIX}{}", password::random_word()?));
         let token = Token {
             label: label.as_str().into(),
             sha256: digest(&secret),
             made: now.0,
         };
-        self.put(Bucket::Tokens, &key, Some(&token))?;
-        Ok(Answer::NewToken(secret))
+        let (form, key) = (nick.form().to_owned(), token_key(nick, label));
+        self.edit(move |values| {
+            if values.get(Bucket::Accounts, &form)?.is_none() {
+                return Ok(Answer::Wrong);
+            }
+            let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
+            if tokens.len() >= Self::TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
+                return Ok(Answer::No);
+            }
+            values.put(Bucket::Tokens, &key, Some(&json(&token)))?;
+            Ok(Answer::NewToken(secret.clone()))
+        })
     }
 
     /// Changes a room, if whoever asked for that may still do so, and answers how it stands then.
@@ -403,50 +389,33 @@ impl Roster {
         maker: Option<&str>,
         change: Option<&(Change, String)>,
     ) -> Result<Answer, Error> {
-        let mut version = self.changing();
-        let kept = self.get::<KeptRoom>(Bucket::Rooms, room.form())?;
-        let mut rights = kept.map(|kept| kept.rights).unwrap_or_default();
-        if rights.maker.is_none()
-            && let Some(maker) = maker
-            && self.has_account(maker)?
-        {
-            rights.maker = Some(maker.to_owned());
-        }
-        if let Some((change, by)) = change {
-            if rights.maker.is_some() && !rights.is_keeper(by) {
-                return Ok(Answer::Wrong);
-            }
-            if let Change::Invite(who, _) = change {
-                if !self.has_account(who)? {
-                    return Ok(Answer::Wrong);
-                }
-                if !rights.has_space_for(who) {
-                    return Ok(Answer::No);
-                }
-            }
-            rights.apply(change);
-        }
-        let kept = KeptRoom {
-            room: room.as_str().into(),
-            rights,
-        };
-        self.put(Bucket::Rooms, room.form(), Some(&kept))?;
-        *version += 1;
-        Ok(Answer::Rooms(vec![RoomNow {
-            room: room.clone(),
-            rights: kept.rights,
-            version: *version,
-        }]))
+        let (room, maker, change) = (room.clone(), maker.map(str::to_owned), change.cloned());
+        let changes = self.changes.clone();
+        self.edit(move |values| {
+            change_room(values, &room, maker.as_deref(), change.as_ref(), &changes)
+        })
     }
 
-    fn has_account(&self, form: &str) -> Result<bool, Error> {
-        Ok(self.buckets.get(Bucket::Accounts, form)?.is_some())
+    /// Keeps who made a room, without waiting for that: before any later change of it, and before the server ends.
+    pub fn keep_maker(&self, room: RoomName, maker: String) {
+        let changes = self.changes.clone();
+        self.buckets.change_later(Box::new(move |values| {
+            change_room(values, &room, Some(&maker), None, &changes).map(drop)
+        }));
     }
 
-    fn changing(&self) -> MutexGuard<'_, u64> {
-        self.changing
-            .lock()
-            .expect("no thread panics while it holds this")
+    /// Reads and changes what is kept in one step, so that two changes do not undo one another.
+    fn edit<T: Send + 'static>(
+        &self,
+        mut edit: impl FnMut(&mut dyn Values) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let (tell, told) = channel();
+        self.buckets.change(Box::new(move |values| {
+            // Of one that was tried again the last counts.
+            let _ = tell.send(edit(values)?);
+            Ok(())
+        }))?;
+        told.try_iter().last().ok_or(Error::Ended)
     }
 
     fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, Error> {
@@ -470,9 +439,79 @@ impl Roster {
     }
 
     fn put<T: Serialize>(&self, bucket: Bucket, key: &str, value: Option<&T>) -> Result<(), Error> {
-        let text = value.map(|value| serde_json::to_string(value).expect("plain structs are JSON"));
-        self.buckets.put(bucket, key, text.as_deref())
+        let (key, text) = (key.to_owned(), value.map(json));
+        self.edit(move |values| values.put(bucket, &key, text.as_deref()))
     }
+}
+
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("plain structs are JSON")
+}
+
+fn change_room(
+    values: &mut dyn Values,
+    room: &RoomName,
+    maker: Option<&str>,
+    change: Option<&(Change, String)>,
+    changes: &AtomicU64,
+) -> Result<Answer, Error> {
+    let kept = values.get(Bucket::Rooms, room.form())?;
+    let kept = kept.and_then(|text| read::<KeptRoom>(Bucket::Rooms, room.form(), &text));
+    let mut rights = kept.map(|kept| kept.rights).unwrap_or_default();
+    if rights.maker.is_none()
+        && let Some(maker) = maker
+        && values.get(Bucket::Accounts, maker)?.is_some()
+    {
+        rights.maker = Some(maker.to_owned());
+    }
+    if let Some((change, by)) = change {
+        if rights.maker.is_some() && !rights.is_keeper(by) {
+            return Ok(Answer::Wrong);
+        }
+        if let Change::Invite(who, _) = change {
+            if values.get(Bucket::Accounts, who)?.is_none() {
+                return Ok(Answer::Wrong);
+            }
+            if !rights.has_space_for(who) {
+                return Ok(Answer::No);
+            }
+        }
+        rights.apply(change);
+    }
+    let kept = KeptRoom {
+        room: room.as_str().into(),
+        rights,
+    };
+    values.put(Bucket::Rooms, room.form(), Some(&json(&kept)))?;
+    Ok(Answer::Rooms(vec![RoomNow {
+        room: room.clone(),
+        rights: kept.rights,
+        version: changes.fetch_add(1, Ordering::Relaxed) + 1,
+    }]))
+}
+
+/// Gives up the nick of that form: its tokens, its account, and what it may do in rooms.
+fn forget(values: &mut dyn Values, form: &str, changes: &AtomicU64) -> Result<Answer, Error> {
+    for (key, _) in values.all(Bucket::Tokens, &format!("{form} "))? {
+        values.put(Bucket::Tokens, &key, None)?;
+    }
+    values.put(Bucket::Accounts, form, None)?;
+    let version = changes.fetch_add(1, Ordering::Relaxed) + 1;
+    let mut rooms = Vec::new();
+    for (key, text) in values.all(Bucket::Rooms, "")? {
+        let Some(mut kept) = read::<KeptRoom>(Bucket::Rooms, &key, &text) else {
+            continue;
+        };
+        if kept.rights.forget(form) {
+            values.put(Bucket::Rooms, &key, Some(&json(&kept)))?;
+            rooms.extend(RoomName::parse(&kept.room).map(|room| RoomNow {
+                room,
+                rights: kept.rights,
+                version,
+            }));
+        }
+    }
+    Ok(Answer::Rooms(rooms))
 }
 
 /// Reads a value; one that cannot be read is as good as none, and its operator is told.
@@ -659,6 +698,7 @@ mod tests {
     #[test]
     fn a_nick_has_so_many_tokens_at_most() {
         let roster = roster();
+        register(&roster, "alice", "my secret");
         for n in 0..=Roster::TOKENS_MAX {
             let label = nick(&format!("bot{n}"));
             let answer = ask(

@@ -1,65 +1,67 @@
 //! Buckets in the log's database, so that one file, one backup and one lock hold all that is kept.
 
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
+use tracing::error;
 
-use super::buckets::{Bucket, Buckets};
+use super::buckets::{Bucket, Buckets, Edit, Values};
 use crate::log::Error;
+use crate::log::sqlite::{Change, SqliteLog};
 
-/// How long a change waits for the log's writer, which commits many times a second.
-const BUSY: Duration = Duration::from_secs(10);
-
-/// Buckets on disk: the table `roster` of a data folder's `chat.db`.
+/// Buckets on disk: the table `roster` of a log, read and written as the log is.
 pub struct SqliteBuckets {
-    db: Mutex<Connection>,
+    log: Arc<SqliteLog>,
 }
 
 impl SqliteBuckets {
-    /// Opens those of a folder whose log is open, which has made the table.
-    ///
-    /// # Errors
-    /// When the database cannot be opened.
-    pub fn open(folder: &Path) -> Result<Self, Error> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
-        let db = Connection::open_with_flags(folder.join("chat.db"), flags)?;
-        db.pragma_update(None, "synchronous", "FULL")?;
-        db.busy_timeout(BUSY)?;
-        Ok(Self { db: Mutex::new(db) })
-    }
-
-    fn db(&self) -> MutexGuard<'_, Connection> {
-        self.db
-            .lock()
-            .expect("no thread panics while it holds this")
+    /// Those of a log.
+    pub fn new(log: Arc<SqliteLog>) -> Self {
+        Self { log }
     }
 }
 
 impl Buckets for SqliteBuckets {
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
-        let db = self.db();
-        let mut get =
-            db.prepare_cached("SELECT value FROM roster WHERE bucket = ?1 AND key = ?2")?;
-        let value = get.query_row([bucket.word(), key], |row| row.get(0));
-        Ok(value.optional()?)
+        self.log.ask(|db| get(db, bucket, key))
     }
 
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
-        let db = self.db();
-        let mut all = db.prepare_cached(
-            "SELECT key, value FROM roster WHERE bucket = ?1 AND key >= ?2
-             AND substr(key, 1, length(?2)) = ?2 ORDER BY key",
-        )?;
-        let rows = all.query_map([bucket.word(), prefix], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        self.log.ask(|db| all(db, bucket, prefix))
     }
 
-    fn put(&self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
-        let db = self.db();
+    fn change(&self, mut edit: Edit) -> Result<(), Error> {
+        self.log
+            .change(false, move |step, _| edit(&mut Table(step)))
+    }
+
+    fn change_later(&self, mut edit: Edit) {
+        self.log.change_later(Change {
+            makes_space: false,
+            make: Box::new(move |step, _| edit(&mut Table(step))),
+            done: Box::new(|outcome| {
+                if let Err(e) = outcome {
+                    error!("cannot keep who belongs: {e}");
+                }
+            }),
+        });
+    }
+}
+
+/// The table in a transaction.
+struct Table<'a>(&'a Connection);
+
+impl Values for Table<'_> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+        get(self.0, bucket, key)
+    }
+
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+        all(self.0, bucket, prefix)
+    }
+
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
+        let db = self.0;
         match value {
             Some(value) => db
                 .prepare_cached(
@@ -74,23 +76,42 @@ impl Buckets for SqliteBuckets {
     }
 }
 
+fn get(db: &Connection, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+    let mut get = db.prepare_cached("SELECT value FROM roster WHERE bucket = ?1 AND key = ?2")?;
+    let value = get.query_row([bucket.word(), key], |row| row.get(0));
+    Ok(value.optional()?)
+}
+
+fn all(db: &Connection, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+    let mut all = db.prepare_cached(
+        "SELECT key, value FROM roster WHERE bucket = ?1 AND key >= ?2
+         AND substr(key, 1, length(?2)) = ?2 ORDER BY key",
+    )?;
+    let rows = all.query_map([bucket.word(), prefix], |row| {
+        Ok((row.get(0)?, row.get(1)?))
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::buckets::MemoryBuckets;
     use super::*;
-    use crate::log::sqlite::SqliteLog;
 
     /// Both kinds give the same answers, and what is on disk is there when it is opened again.
     #[test]
     fn buckets_on_disk_and_in_memory_are_alike() {
         let folder = tempfile::tempdir().expect("a folder");
-        let log = SqliteLog::open(folder.path(), Box::new(|_| {})).expect("a log");
         let memory = MemoryBuckets::default();
         for again in [false, true] {
-            let disk = SqliteBuckets::open(folder.path()).expect("it is open");
+            let log = SqliteLog::open(folder.path(), Box::new(|_| {})).expect("a log");
+            let disk = SqliteBuckets::new(Arc::new(log));
             let both: [&dyn Buckets; 2] = [&memory, &disk];
             for buckets in both {
-                let put = |bucket, key, value| buckets.put(bucket, key, value).expect("it is kept");
+                let put = |bucket, key: &'static str, value: Option<&'static str>| {
+                    let edit: Edit = Box::new(move |values| values.put(bucket, key, value));
+                    buckets.change(edit).expect("it is kept");
+                };
                 if !again {
                     put(Bucket::Tokens, "ann x", Some("1"));
                     put(Bucket::Tokens, "ann y", Some("2"));
@@ -108,6 +129,23 @@ mod tests {
                 assert_eq!((get("ann"), get("ann x")), (Some("6".into()), None));
             }
         }
-        drop(log);
+    }
+
+    /// A nick that is given up loses its tokens, its account and its rooms, or none of them.
+    #[test]
+    fn a_change_that_fails_leaves_nothing_and_takes_nothing_else_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let log = SqliteLog::open(folder.path(), Box::new(|_| {})).expect("a log");
+        let disk = SqliteBuckets::new(Arc::new(log));
+        disk.change_later(Box::new(|values| {
+            values.put(Bucket::Accounts, "bob", Some("1"))
+        }));
+        let failed = disk.change(Box::new(|values| {
+            values.put(Bucket::Accounts, "ann", Some("1"))?;
+            Err(Error::Ended)
+        }));
+        failed.expect_err("it fails");
+        let get = |key| disk.get(Bucket::Accounts, key).expect("it is read");
+        assert_eq!((get("ann"), get("bob")), (None, Some("1".into())));
     }
 }

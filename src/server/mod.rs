@@ -37,7 +37,7 @@ use crate::chat::{Draft, Now};
 use crate::config::{Config, Listen, Speaks};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
-use crate::log::sqlite::SqliteLog;
+use crate::log::sqlite::{READERS_MAX, SqliteLog};
 use crate::log::{Log, Outcome};
 use crate::protocol::{EventId, Time};
 use crate::roster::Roster;
@@ -123,6 +123,8 @@ struct Server {
     pieces: Arc<Share>,
     /// How many passwords are worked on at once, each with 19 MiB and a thread.
     passwords: Semaphore,
+    /// How many questions to the log and the roster are worked on at once; passwords have turns of their own.
+    questions: Semaphore,
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
     clock: Clock,
@@ -215,13 +217,13 @@ pub fn run(
         start: Instant::now(),
     };
     let publisher = Arc::new(OnceLock::new());
-    let log = open_log(&config, &clock, publisher.clone())?;
+    let (log, buckets) = open_log(&config, &clock, publisher.clone())?;
     // After the log, whose lock says that the folder is ours: opening the store clears away half files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
-    let roster = open_roster(&config);
-    let belonging = roster.and_then(|roster| Ok((roster.known()?, Arc::new(roster))));
-    let (belonging, roster) = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
+    let roster = Arc::new(Roster::new(buckets, config.password.clone()));
+    let belonging = roster.known();
+    let belonging = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
     let mut world = World::new(config.clone(), log.clone(), roster.clone());
     let known = log
         .rooms()
@@ -258,6 +260,7 @@ pub fn run(
         store: Arc::new(store),
         roster,
         passwords: Semaphore::new(PASSWORDS_MAX),
+        questions: Semaphore::new(READERS_MAX),
         live: Mutex::default(),
         clock,
         stopping: Event::new(),
@@ -375,25 +378,20 @@ async fn trim(server: Arc<Server>) {
     }
 }
 
-/// The roster in the data folder, whose log is open; or one in memory.
-fn open_roster(config: &Config) -> Result<Roster, crate::log::Error> {
-    let buckets: Arc<dyn Buckets> = match &config.data {
-        Some(folder) => Arc::new(SqliteBuckets::open(folder)?),
-        None => Arc::new(MemoryBuckets::default()),
-    };
-    Ok(Roster::new(buckets, config.password.clone()))
-}
+/// The log, and where accounts and the rights of rooms are kept.
+type Kept = (Arc<dyn Log>, Arc<dyn Buckets>);
 
 /// The log in the data folder, which publishes what it has kept to the server that is then there; or the
-/// one in memory.
+/// one in memory. With it, where accounts and the rights of rooms are kept.
 fn open_log(
     config: &Config,
     clock: &Clock,
     publisher: Arc<OnceLock<Weak<Server>>>,
-) -> Result<Arc<dyn Log>, Error> {
+) -> Result<Kept, Error> {
     let Some(folder) = &config.data else {
         let bytes_max = config.limits.memory_log_bytes_max;
-        return Ok(Arc::new(MemoryLog::new(clock.first_id(), bytes_max)));
+        let log = MemoryLog::new(clock.first_id(), bytes_max);
+        return Ok((Arc::new(log), Arc::new(MemoryBuckets::default())));
     };
     let sink = move |batch: Vec<(Draft, Outcome)>| {
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
@@ -409,7 +407,9 @@ fn open_log(
         transfer::release(&server, released);
     };
     let log = SqliteLog::open(folder, Box::new(sink));
-    Ok(Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?))
+    let log = Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?);
+    let buckets = SqliteBuckets::new(log.clone());
+    Ok((log, Arc::new(buckets)))
 }
 
 fn data_path(config: &Config) -> PathBuf {

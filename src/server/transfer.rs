@@ -174,8 +174,8 @@ impl Connection {
             tried = Some(begun);
         }
         let few = match &ask {
-            Ask::Enter { .. } | Ask::Register { .. } => Some(server.passwords.acquire().await),
-            _ => None,
+            Ask::Enter { .. } | Ask::Register { .. } => server.passwords.acquire().await,
+            _ => server.questions.acquire().await,
         };
         let roster = server.roster.clone();
         let time = server.clock.now().time;
@@ -215,7 +215,9 @@ impl Connection {
 
     async fn read_log(&self, question: log::Question) -> Option<log::Answer> {
         let log = self.server.world().log.clone();
+        let few = self.server.questions.acquire().await;
         let answer = unblock(move || log::answer(&*log, &question)).await;
+        drop(few);
         answer
             .inspect_err(|e| warn!("cannot read the log: {e}"))
             .ok()

@@ -10,16 +10,16 @@ use std::time::Duration;
 use async_io::Timer;
 use futures_lite::FutureExt;
 
-use tracing::{error, info};
+use tracing::info;
 
 use super::Server;
 use super::metrics::Metrics;
 use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
 use crate::config::Config;
 use crate::log::{Entry, Log};
-use crate::protocol::{Digest, EventId, RoomName, Time};
+use crate::protocol::{Digest, EventId, RoomName};
+use crate::roster::Roster;
 use crate::roster::guesses::Guesses;
-use crate::roster::{Ask, Roster};
 use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and who waits for it.
@@ -137,18 +137,7 @@ impl World {
             info!("{act}");
         }
         for (room, maker) in self.chat.take_made() {
-            let roster = self.roster.clone();
-            let ask = Ask::Room {
-                room,
-                maker: Some(maker),
-                change: None,
-            };
-            let keeping = smol::unblock(move || {
-                if let Err(e) = roster.answer(&ask, Time::default()) {
-                    error!("who made a room cannot be kept: {e}");
-                }
-            });
-            keeping.detach();
+            self.roster.keep_maker(room, maker);
         }
         let next = self.first_alarm();
         if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))

@@ -4,6 +4,7 @@
 //! only then hands the batch to the sink: what anybody has seen or been promised survives a crash, and the
 //! order of a room is the order of its ids. Readers have connections of their own, which WAL never blocks.
 
+mod pool;
 mod read;
 mod schema;
 mod told;
@@ -15,17 +16,20 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::mem::take;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction};
 
+pub use self::pool::READERS_MAX;
 pub use self::schema::lock;
 pub use self::upkeep::{Imported, ImportedTo};
 
+use self::pool::Pool;
 use self::words::Words;
-use self::writer::{Waiting, Writer};
+pub(crate) use self::writer::Change;
+use self::writer::{Rooms, Waiting, Writer};
 use super::{
     Commits, Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink,
     Span,
@@ -42,7 +46,7 @@ pub struct SqliteLog {
     words: Option<Arc<Words>>,
     /// The writer's, and the one that follows it.
     threads: Mutex<Vec<JoinHandle<()>>>,
-    readers: Mutex<Vec<Connection>>,
+    readers: Pool,
     commits: Arc<Commits>,
     /// Held while the folder is in use; `None` for one that only looks on.
     _lock: Option<File>,
@@ -79,7 +83,7 @@ impl SqliteLog {
             queue: Mutex::new(Some(queue)),
             words: Some(words),
             threads: Mutex::new(threads),
-            readers: Mutex::default(),
+            readers: Pool::new(&path(folder)),
             commits,
             _lock: Some(lock),
         })
@@ -98,36 +102,59 @@ impl SqliteLog {
             queue: Mutex::new(None),
             words: None,
             threads: Mutex::default(),
-            readers: Mutex::default(),
+            readers: Pool::new(&path),
             commits: Arc::default(),
             _lock: None,
         })
     }
 
     /// Runs `ask` on a connection for reading, which is kept for the next.
-    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
-        self.ask_mut(|db| ask(db))
+    pub(crate) fn ask<T>(
+        &self,
+        ask: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.readers.ask(|db| ask(db))
     }
 
-    fn ask_mut<T>(
+    /// Has the writer change something beside what is said: in one transaction with whatever else waits, so that
+    /// nobody who writes waits for SQLite's lock. Returns once that is kept, or is not. A change may be tried
+    /// twice, from the beginning.
+    ///
+    /// # Errors
+    /// When it fails, or cannot be kept; then nothing of it is.
+    pub(crate) fn change<T: Send + 'static>(
         &self,
-        ask: impl FnOnce(&mut Connection) -> Result<T, Error>,
+        makes_space: bool,
+        mut make: impl FnMut(&Transaction<'_>, &mut Rooms) -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let idle = self
-            .readers
+        let (tell_result, result) = channel();
+        let (tell, told) = sync_channel(1);
+        self.change_later(Change {
+            makes_space,
+            make: Box::new(move |step, rooms| {
+                // Only the last counts: of a change that is tried again, that one.
+                let _ = tell_result.send(make(step, rooms)?);
+                Ok(())
+            }),
+            done: Box::new(move |outcome| drop(tell.send(outcome))),
+        });
+        told.recv().unwrap_or(Err(Error::Ended))?;
+        result.try_iter().last().ok_or(Error::Ended)
+    }
+
+    /// The same, without waiting: it is in the log before whatever is handed over later, and before the log ends.
+    pub(crate) fn change_later(&self, change: Change) {
+        let queue = self
+            .queue
             .lock()
-            .expect("no thread panics while it holds this")
-            .pop();
-        let mut db = match idle {
-            Some(db) => db,
-            None => schema::open_again(&path(&self.folder))?,
+            .expect("no thread panics while it holds this");
+        let refused = match &*queue {
+            Some(queue) => queue.send(Waiting::Change(change)).err().map(|e| e.0),
+            None => Some(Waiting::Change(change)),
         };
-        let answer = ask(&mut db)?;
-        self.readers
-            .lock()
-            .expect("no thread panics while it holds this")
-            .push(db);
-        Ok(answer)
+        if let Some(Waiting::Change(change)) = refused {
+            (change.done)(Err(Error::Ended));
+        }
     }
 }
 
@@ -161,11 +188,14 @@ impl Log for SqliteLog {
             .lock()
             .expect("no thread panics while it holds this");
         let refused = match &*queue {
-            Some(queue) => queue.send((entry, time)).err().map(|e| e.0.0),
-            None => Some(entry),
+            Some(queue) => queue.send(Waiting::Entry(entry, time)).err().map(|e| e.0),
+            None => Some(Waiting::Entry(entry, time)),
         };
         // The writer has ended, which it does when the server does.
-        refused.map(|entry| (entry.draft, Err(Code::ShuttingDown)))
+        match refused {
+            Some(Waiting::Entry(entry, _)) => Some((entry.draft, Err(Code::ShuttingDown))),
+            Some(Waiting::Change(_)) | None => None,
+        }
     }
 
     fn commits(&self) -> Arc<Commits> {
@@ -209,7 +239,8 @@ impl Log for SqliteLog {
     }
 
     fn forget_told(&self, nick: &Nick) -> Result<(), Error> {
-        self.ask(|db| told::forget(db, nick))
+        let form = nick.form().to_owned();
+        self.change(true, move |step, _| told::forget(step, &form))
     }
 
     fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
@@ -241,19 +272,23 @@ impl Log for SqliteLog {
     }
 
     fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
-        self.ask(|db| read::set_reader(db, reader, seen))
+        let reader = reader.clone();
+        self.change(false, move |step, _| read::set_reader(step, &reader, seen))
     }
 
     fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error> {
+        let words_bytes = words::bytes(&self.folder);
+        let share = self.ask(|db| upkeep::words_share(db, words_bytes))?;
         let mut released = Vec::new();
-        self.ask_mut(|db| {
-            let words_bytes = words::bytes(&self.folder);
-            let share = upkeep::words_share(db, words_bytes)?;
-            while let Some(digests) = upkeep::trim_some(db, before, bytes_max, share)? {
-                released.extend(digests);
+        loop {
+            let some = move |step: &Transaction<'_>, _: &mut Rooms| {
+                upkeep::trim_some(step, before, bytes_max, share)
+            };
+            match self.change(true, some)? {
+                Some(digests) => released.extend(digests),
+                None => break,
             }
-            Ok(())
-        })?;
+        }
         if let Some(words) = &self.words {
             words.trimmed();
         }

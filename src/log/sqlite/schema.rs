@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::log::Error;
 
-/// How long one writer waits for another: a trim, or a reader's place.
+/// How long one writer waits for another: another process, since in a server all is written by one thread.
 const BUSY: Duration = Duration::from_secs(10);
 
 /// Each brings a database from its index to the next version; never changed once released.
@@ -108,7 +108,18 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
     Ok(db)
 }
 
-/// Opens one more connection to a log that is up to date: to read, or for something small to write.
+/// How much of a log one connection for reading holds in memory; the system holds the rest.
+const READER_CACHE_KIB: i64 = 256;
+
+/// Opens one more connection to a log that is up to date. In a server only its writer writes, so this one refuses to.
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
+    let db = open_again(path)?;
+    db.pragma_update(None, "query_only", true)?;
+    db.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
+    Ok(db)
+}
+
+/// Opens one more connection to a log that is up to date and that no server uses.
 pub(super) fn open_again(path: &Path) -> Result<Connection, Error> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL")?;

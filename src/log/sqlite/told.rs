@@ -61,9 +61,9 @@ pub(super) fn newest(
     Ok(span_from(first.query_row(key, |row| row.get(0))?, up_to))
 }
 
-pub(super) fn forget(db: &Connection, nick: &Nick) -> Result<(), Error> {
+pub(super) fn forget(db: &Connection, form: &str) -> Result<(), Error> {
     let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
-    forget.execute([nick.form()])?;
+    forget.execute([form])?;
     Ok(())
 }
 

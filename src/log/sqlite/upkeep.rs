@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::read::{event_id, number, whole};
 use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
@@ -131,15 +131,14 @@ impl SqliteLog {
         })
     }
 
-    /// Takes a file out of the list, as if it had been removed.
+    /// Takes a file out of the list of a log that no server uses, as if it had been removed.
     #[allow(clippy::missing_errors_doc)]
     pub fn give_up(&self, id: EventId) -> Result<(), Error> {
-        self.ask_mut(|db| {
-            let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            remove(&step, id)?;
-            step.commit()?;
-            Ok(())
-        })
+        let mut db = schema::open_again(&super::path(&self.folder))?;
+        let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        remove(&step, id)?;
+        step.commit()?;
+        Ok(())
     }
 
     /// Has the next server make the search index anew.
@@ -151,10 +150,9 @@ impl SqliteLog {
     /// Copies the database, as it is at one moment, into a new file.
     #[allow(clippy::missing_errors_doc)]
     pub fn copy(&self, to: &Path) -> Result<(), Error> {
-        self.ask(|db| {
-            db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
-            Ok(())
-        })
+        let db = schema::open_again(&super::path(&self.folder))?;
+        db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+        Ok(())
     }
 }
 
@@ -176,16 +174,15 @@ const TRIM_EVENTS: usize = 500;
 /// Takes out the oldest events that are to go, some at a time; the digests of their files, or `None` when
 /// none is to go.
 pub(super) fn trim_some(
-    db: &mut Connection,
+    step: &Transaction<'_>,
     before: Option<Time>,
     bytes_max: Option<u64>,
     words_share: f64,
 ) -> Result<Option<Vec<Digest>>, Error> {
-    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let is_over = match bytes_max {
         None => false,
         Some(most) => {
-            let log = log_bytes(&step)?;
+            let log = log_bytes(step)?;
             let files: i64 =
                 step.query_row("SELECT coalesce(sum(length), 0) FROM files", [], |row| {
                     row.get(0)
@@ -225,6 +222,5 @@ pub(super) fn trim_some(
         step.prepare_cached("UPDATE rooms SET forgotten = ?1 WHERE id = ?2")?
             .execute([id, room])?;
     }
-    step.commit()?;
     Ok(Some(digests))
 }

@@ -242,7 +242,7 @@ struct Index {
 impl Index {
     /// Opens the index, or makes it anew where it is not this log's.
     fn open(path: &Path, log: &Path) -> Result<Self, Error> {
-        let log = schema::open_again(log)?;
+        let log = schema::open_to_read(log)?;
         let opened = open(path).and_then(|db| Ok((place(&db, &log)?, db)));
         let (seen, db) = match opened {
             Ok((Some(seen), db)) => (seen, db),

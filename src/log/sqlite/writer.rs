@@ -15,14 +15,31 @@ use super::read::{event_id, number};
 use super::told;
 use super::words::Words;
 use crate::chat::{Draft, What};
-use crate::log::{Commits, Entry, Sink};
+use crate::log::{Commits, Entry, Error, Sink};
 use crate::protocol::{Code, EventId, RoomName, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
 const BATCH_MAX: usize = 1000;
 
-/// An entry that waits, and when it was said.
-pub(super) type Waiting = (Entry, Time);
+/// What waits to be written.
+pub(super) enum Waiting {
+    /// Something that was said, and when.
+    Entry(Entry, Time),
+    /// Anything else that is kept.
+    Change(Change),
+}
+
+/// A change of what is kept beside what is said: the place of a reader, an account, what is no longer kept.
+pub(crate) struct Change {
+    /// It is made also on a full disk, in the space that is set aside for that.
+    pub makes_space: bool,
+    /// Makes it; perhaps more than once, each time from the beginning.
+    pub make: Make,
+    /// Learns whether it is kept.
+    pub done: Box<dyn FnOnce(Result<(), Error>) + Send>,
+}
+
+pub(super) type Make = Box<dyn FnMut(&Transaction<'_>, &mut Rooms) -> Result<(), Error> + Send>;
 
 /// What the thread that writes has.
 pub(super) struct Writer {
@@ -54,46 +71,69 @@ impl Writer {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
             batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
-            let kept = self
-                .keep(&batch)
-                .unwrap_or_else(|e| self.refuse(&batch, &e));
-            let last = kept.iter().rev().find_map(|kept| kept.ok().flatten());
+            let kept = match self.keep(&mut batch) {
+                Ok(kept) => kept,
+                Err(e) => self.refuse(&mut batch, &e),
+            };
+            let ids = kept.iter().rev();
+            let last = ids.filter_map(|kept| kept.as_ref().ok()).flatten().next();
             if let Some(last) = last {
                 // Before anybody knows that it is kept, and so may search for it.
                 self.words.kept(number(last.get()));
             }
-            let outcomes = batch.into_iter().zip(kept);
-            let outcomes =
-                outcomes.map(|((entry, time), id)| (entry.draft, id.map(|id| (id, time))));
-            sink(outcomes.collect());
+            let mut outcomes = Vec::with_capacity(batch.len());
+            for (waiting, kept) in batch.into_iter().zip(kept) {
+                match waiting {
+                    Waiting::Entry(entry, time) => {
+                        let outcome = kept.map(|id| (id, time)).map_err(|e| refusal(&e));
+                        outcomes.push((entry.draft, outcome));
+                    }
+                    Waiting::Change(change) => (change.done)(kept.map(drop)),
+                }
+            }
+            if !outcomes.is_empty() {
+                sink(outcomes);
+            }
             self.words.keep_up();
         }
     }
 
     /// Keeps a batch in one transaction; its ids, in order.
-    fn keep(&mut self, batch: &[Waiting]) -> rusqlite::Result<Vec<Kept>> {
+    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Kept>, Error> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let mut ids = Vec::with_capacity(batch.len());
         let mut rest = batch;
-        while let Some(((entry, time), others)) = rest.split_first() {
-            if let Some((piece, others)) = rest.split_at_checked(PIECE_ROWS)
-                && piece.iter().all(is_only_said)
+        loop {
+            if let Some(piece) = rest.get(..PIECE_ROWS)
+                && are_only_said(piece)
             {
                 insert_piece(&step, rooms, piece, &mut ids)?;
-                rest = others;
+                rest = rest.get_mut(PIECE_ROWS..).unwrap_or_default();
                 continue;
             }
-            ids.push(match (Row::of(entry), &entry.draft.what) {
-                (None, _) => Ok(None),
-                // Two may have asked at the same time, and a file's bytes are let go of once; a file that
-                // is taken back while it comes in does not become whole.
-                (Some(_), What::Remove(id, _) | What::Stored(id, _)) if is_removed(&step, *id)? => {
-                    Err(Code::NoSuchFile)
+            let Some((first, others)) = rest.split_first_mut() else {
+                break;
+            };
+            match first {
+                Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
+                Waiting::Entry(entry, time) => {
+                    ids.push(match (Row::of(entry), &entry.draft.what) {
+                        (None, _) => Ok(None),
+                        // Two may have asked at the same time, and a file's bytes are let go of once; a file that
+                        // is taken back while it comes in does not become whole.
+                        (Some(_), What::Remove(id, _) | What::Stored(id, _))
+                            if is_removed(&step, *id)? =>
+                        {
+                            Err(Error::NoSuchFile)
+                        }
+                        (Some(row), _) => {
+                            Ok(Some(insert(&step, rooms, &row, &entry.draft, *time)?))
+                        }
+                    })
                 }
-                (Some(row), _) => Ok(Some(insert(&step, rooms, &row, &entry.draft, *time)?)),
-            });
+            }
             rest = others;
         }
         rooms.set_last_ids(&step)?;
@@ -105,31 +145,54 @@ impl Writer {
 
     /// Refuses a batch that could not be kept. When the disk is full, what makes space on it is kept all the
     /// same, in the space that is set aside for that.
-    fn refuse(&mut self, batch: &[Waiting], e: &rusqlite::Error) -> Vec<Kept> {
+    fn refuse(&mut self, batch: &mut [Waiting], e: &Error) -> Vec<Kept> {
         error!("cannot keep what is said: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
-        let code = refusal(e);
         let mut kept = Vec::with_capacity(batch.len());
         for step in batch {
-            let makes_space = matches!(step.0.draft.what, What::Remove(..));
-            let ids = match makes_space && code == Code::Quota {
+            let makes_space = match step {
+                Waiting::Entry(entry, _) => matches!(entry.draft.what, What::Remove(..)),
+                Waiting::Change(change) => change.makes_space,
+            };
+            let ids = match makes_space && e.is_full() {
                 true => {
                     self.reserve.spend();
-                    self.keep(std::slice::from_ref(step)).ok()
+                    self.keep(std::slice::from_mut(step)).ok()
                 }
                 false => None,
             };
             kept.push(
                 ids.and_then(|ids| ids.into_iter().next())
-                    .unwrap_or(Err(code)),
+                    .unwrap_or_else(|| Err(e.again())),
             );
         }
         kept
     }
 }
 
+/// Makes a change, or undoes what it did; an error when the whole transaction is lost.
+fn try_change(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    change: &mut Change,
+) -> Result<Kept, Error> {
+    step.execute_batch("SAVEPOINT change")?;
+    let made = (change.make)(step, rooms);
+    let Err(e) = made else {
+        step.execute_batch("RELEASE change")?;
+        return Ok(Ok(None));
+    };
+    *rooms = Rooms::default();
+    // On a full disk SQLite may have undone all of it.
+    if step.is_autocommit() || e.is_full() {
+        return Err(e);
+    }
+    step.execute_batch("ROLLBACK TO change; RELEASE change")?;
+    Ok(Err(e))
+}
+
 /// The id of what is kept, if it gets one, or why it is not.
-type Kept = Result<Option<EventId>, Code>;
+type Kept = Result<Option<EventId>, Error>;
 
 /// Space on the disk that is set aside, so that taking something back can be kept when there is no other.
 struct Reserve {
@@ -250,7 +313,7 @@ fn insert(
 /// The numbers of rooms, by the form in which names are compared, and the last event in those that something
 /// was said in since they were told.
 #[derive(Default)]
-pub(super) struct Rooms {
+pub(crate) struct Rooms {
     numbers: HashMap<Box<str>, i64>,
     last_ids: HashMap<i64, i64>,
 }
@@ -289,9 +352,14 @@ static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT INTO events (room, time, verb, nick, text) VALUES {rows}")
 });
 
-/// Whether nothing but its event has to be kept.
-fn is_only_said((entry, _): &Waiting) -> bool {
-    entry.room.is_some() && matches!(entry.draft.what, What::Msg | What::Me)
+/// Whether nothing but their events has to be kept.
+fn are_only_said(piece: &[Waiting]) -> bool {
+    piece.iter().all(|waiting| match waiting {
+        Waiting::Entry(entry, _) => {
+            entry.room.is_some() && matches!(entry.draft.what, What::Msg | What::Me)
+        }
+        Waiting::Change(_) => false,
+    })
 }
 
 /// Inserts as many events as go in at once, and adds their numbers to `ids`.
@@ -302,7 +370,13 @@ fn insert_piece(
     ids: &mut Vec<Kept>,
 ) -> rusqlite::Result<()> {
     let mut numbers = [0; PIECE_ROWS];
-    for (number, (entry, _)) in numbers.iter_mut().zip(piece) {
+    let entries = || {
+        piece.iter().filter_map(|waiting| match waiting {
+            Waiting::Entry(entry, time) => Some((entry, time)),
+            Waiting::Change(_) => None,
+        })
+    };
+    for (number, (entry, _)) in numbers.iter_mut().zip(entries()) {
         if let Some(room) = &entry.room {
             *number = rooms.number(step, &Row::of_room(room))?;
         }
@@ -310,7 +384,7 @@ fn insert_piece(
     let mut insert = step.prepare_cached(&INSERT_PIECE)?;
     let mut place = 1..;
     let mut next = || place.next().unwrap_or_default();
-    for (room, (entry, time)) in numbers.iter().zip(piece) {
+    for (room, (entry, time)) in numbers.iter().zip(entries()) {
         let (verb, nick, text) = entry.draft.parts();
         insert.raw_bind_parameter(next(), room)?;
         insert.raw_bind_parameter(next(), number(time.0))?;
@@ -371,11 +445,11 @@ pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Resu
     Ok(())
 }
 
-/// What whoever spoke is told when it could not be kept.
-fn refusal(e: &rusqlite::Error) -> Code {
-    match e.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DiskFull) => Code::Quota,
-        _ => Code::Internal,
+/// The code of the refusal of what could not be kept.
+fn refusal(e: &Error) -> Code {
+    match e {
+        Error::NoSuchFile => Code::NoSuchFile,
+        e => e.code(),
     }
 }
 

@@ -1,0 +1,136 @@
+//! Connections for reading: few, with small caches, and closed again when they are not used.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Condvar, Mutex, MutexGuard};
+
+use rusqlite::Connection;
+
+use super::schema;
+use crate::log::Error;
+
+/// The most connections that read at once. A question takes microseconds to milliseconds, so more of them
+/// would only hold memory and descriptors.
+pub const READERS_MAX: usize = 16;
+
+/// How many stay open when nobody asks.
+const IDLE_MAX: usize = 4;
+
+/// Lends connections to a log.
+pub(super) struct Pool {
+    path: PathBuf,
+    state: Mutex<State>,
+    /// One came back.
+    returned: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    idle: Vec<Connection>,
+    /// How many are lent.
+    lent: usize,
+}
+
+/// Gives a place back, whatever happens to the connection that took it.
+struct Place<'a>(&'a Pool);
+
+impl Pool {
+    pub fn new(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            state: Mutex::default(),
+            returned: Condvar::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Runs `ask` on a connection; waits while all are lent.
+    pub fn ask<T>(
+        &self,
+        ask: impl FnOnce(&mut Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let is_empty = |state: &mut State| state.lent >= READERS_MAX;
+        let mut state = self
+            .returned
+            .wait_while(self.state(), is_empty)
+            .expect("no thread panics while it holds this");
+        state.lent += 1;
+        let idle = state.idle.pop();
+        drop(state);
+        let _place = Place(self);
+        let mut db = match idle {
+            Some(db) => db,
+            None => schema::open_to_read(&self.path)?,
+        };
+        let answer = ask(&mut db)?;
+        let mut state = self.state();
+        if state.idle.len() < IDLE_MAX {
+            state.idle.push(db);
+        }
+        Ok(answer)
+    }
+
+    /// How many connections are open.
+    #[cfg(test)]
+    pub fn open(&self) -> usize {
+        let state = self.state();
+        state.idle.len() + state.lent
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.state().lent -= 1;
+        self.0.returned.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn connections_are_few_and_are_closed_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("chat.db");
+        let _writer = schema::open(&path).expect("a log");
+        let pool = Pool::new(&path);
+        let (lent, at_once) = (Mutex::new((0, 0)), Barrier::new(READERS_MAX));
+        let ask = || {
+            pool.ask(|_| {
+                let count = |change: isize| {
+                    let mut lent = lent.lock().expect("nobody panics");
+                    lent.0 += change;
+                    lent.1 = lent.1.max(lent.0);
+                };
+                count(1);
+                at_once.wait(); // so that many are lent at once
+                count(-1);
+                Ok(())
+            })
+        };
+        thread::scope(|scope| {
+            for _ in 0..READERS_MAX * 4 {
+                scope.spawn(ask);
+            }
+        });
+        let (left, most) = *lent.lock().expect("nobody panics");
+        assert_eq!((left, most), (0, READERS_MAX as isize));
+        assert!(pool.open() <= IDLE_MAX);
+        // One that fails gives its place back too.
+        for _ in 0..READERS_MAX * 2 {
+            let failed = pool.ask(|_| Err::<(), _>(Error::Ended));
+            failed.expect_err("it fails");
+        }
+        let writes = pool.ask(|db| Ok(db.execute("DELETE FROM events", [])?));
+        writes.expect_err("only the writer writes");
+        pool.ask(|_| Ok(())).expect("one is free");
+    }
+}
