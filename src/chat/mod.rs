@@ -27,7 +27,7 @@ use crate::tail::{Seq, Tail};
 use arena::{Arena, Id};
 use bans::Order;
 use held::Held;
-use nick::Holder;
+use nick::{Holder, Reserved};
 use quota::FileBytes;
 use room::Room;
 
@@ -244,7 +244,7 @@ pub struct Chat {
     /// is in order.
     announcing: VecDeque<(Duration, RoomId, NickId)>,
     /// Which nicks are free when, if their owners do not come back.
-    freeing: VecDeque<(Duration, NickId)>,
+    reserved: Reserved,
 }
 
 impl Chat {
@@ -281,7 +281,7 @@ impl Chat {
             line: Vec::new(),
             answered: Vec::new(),
             announcing: VecDeque::new(),
-            freeing: VecDeque::new(),
+            reserved: Reserved::default(),
             utc_offset_s: 0,
             config,
         }
@@ -599,8 +599,8 @@ impl Chat {
         while let Some((_, room, nick)) = self.announcing.pop_front_if(|due| due.0 <= now.uptime) {
             self.announce_due(room, nick, now);
         }
-        while let Some((_, nick)) = self.freeing.pop_front_if(|due| due.0 <= now.uptime) {
-            self.free(nick, now);
+        while let Some(nick) = self.reserved.pop_due(millis(now.uptime)) {
+            self.free(nick);
         }
         if self.announcing.is_empty() {
             self.announcing = VecDeque::new(); // ten thousand may have come at once
@@ -610,7 +610,7 @@ impl Chat {
     /// When [`Self::tick`] next has something to do.
     pub fn next_due(&self) -> Option<Duration> {
         let announcing = self.announcing.front().map(|due| due.0);
-        let freeing = self.freeing.front().map(|due| due.0);
+        let freeing = self.reserved.next_ms().map(Duration::from_millis);
         announcing.into_iter().chain(freeing).min()
     }
 }

@@ -1,10 +1,15 @@
 //! Who holds which nick: one nick, one or more connections, with or without a password.
 
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, Told, millis};
+use crate::config::Limits;
 use crate::protocol::{Code, Nick};
+use crate::roster::guesses::origin;
 use crate::tail::{Seq, Tail};
 
 /// A nick that is held, or kept for its owner's return.
@@ -19,8 +24,54 @@ pub struct Holder {
     pub(super) told: Option<Box<Tail>>,
     /// How far in that its most advanced connection is.
     told_to: Seq,
-    /// When it is free, if nobody uses it by then; in milliseconds of uptime, half of a `Duration`.
+    /// When it is free, while nobody uses it; in milliseconds of uptime, half of a `Duration`.
     free_at_ms: u64,
+}
+
+/// Nicks that are held for their owners' return, counted by the address that they were used from last.
+#[derive(Debug, Default)]
+pub(super) struct Reserved {
+    /// By when they are free, in milliseconds of uptime.
+    due: BTreeMap<(u64, NickId), IpAddr>,
+    by_origin: HashMap<IpAddr, usize>,
+}
+
+impl Reserved {
+    /// When the first of them is free.
+    pub fn next_ms(&self) -> Option<u64> {
+        self.due.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Takes the first of them that is free by now.
+    pub fn pop_due(&mut self, now_ms: u64) -> Option<NickId> {
+        let (at, nick) = *self.due.first_key_value()?.0;
+        if at > now_ms {
+            return None;
+        }
+        self.remove(at, nick);
+        Some(nick)
+    }
+
+    fn has_space(&self, origin: IpAddr, limits: &Limits) -> bool {
+        let from = self.by_origin.get(&origin).copied().unwrap_or_default();
+        self.due.len() < limits.reserved_nicks_max && from < limits.reserved_nicks_per_address_max
+    }
+
+    fn insert(&mut self, at: u64, nick: NickId, origin: IpAddr) {
+        self.due.insert((at, nick), origin);
+        *self.by_origin.entry(origin).or_default() += 1;
+    }
+
+    fn remove(&mut self, at: u64, nick: NickId) {
+        if let Some(origin) = self.due.remove(&(at, nick))
+            && let Some(count) = self.by_origin.get_mut(&origin)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_origin.remove(&origin);
+            }
+        }
+    }
 }
 
 /// What stands between a connection and a nick.
@@ -176,6 +227,7 @@ impl Chat {
         };
         if let Some(holder) = self.holders.get_mut(new) {
             holder.connections.push(peer);
+            self.reserved.remove(holder.free_at_ms, new);
         }
         for room in rooms {
             match current {
@@ -184,6 +236,8 @@ impl Chat {
             }
         }
         if let Some(old) = current {
+            // Its owner is here and calls itself otherwise: nobody is to come back from a broken connection.
+            self.drop_guard(old);
             self.drop_nick(old, peer, now);
         }
         Ok(new)
@@ -282,9 +336,12 @@ impl Chat {
     }
 
     /// A connection no longer uses a nick; with its last one it is free, at once or after the time that
-    /// a password keeps it.
+    /// a password keeps it. That is only for so many nicks.
     pub fn drop_nick(&mut self, nick: NickId, peer: PeerId, now: Now) {
-        let guard_for = self.limits().guard_for;
+        let free_at = millis(now.uptime + self.limits().guard_for);
+        let origin = self.address(peer).map(origin);
+        let limits = &self.config.limits;
+        let origin = origin.filter(|origin| self.reserved.has_space(*origin, limits));
         let Some(holder) = self.holders.get_mut(nick) else {
             return;
         };
@@ -294,15 +351,11 @@ impl Chat {
         }
         let told = holder.told.take().map_or(0, |told| told.memory());
         holder.told_to = 0;
-        match holder.guard {
-            None => {
-                // It may have been kept for its owner before, who has come back and given it up.
-                holder.free_at_ms = millis(now.uptime);
-                self.free(nick, now);
-            }
-            Some(_) => {
-                holder.free_at_ms = millis(now.uptime + guard_for);
-                self.freeing.push_back((now.uptime + guard_for, nick));
+        match origin.filter(|_| holder.guard.is_some()) {
+            None => self.free(nick),
+            Some(origin) => {
+                holder.free_at_ms = free_at;
+                self.reserved.insert(free_at, nick, origin);
             }
         }
         self.count_tail(Place::Nick(nick), told, 0);
@@ -318,14 +371,9 @@ impl Chat {
         }
     }
 
-    /// Frees a nick that nobody uses, unless its owner has come and gone since and it is kept for longer.
-    pub(super) fn free(&mut self, nick: NickId, now: Now) {
-        let is_unused = |holder: &Holder| {
-            holder.connections.is_empty() && holder.free_at_ms <= millis(now.uptime)
-        };
-        if self.holders.get(nick).is_some_and(is_unused)
-            && let Some(holder) = self.holders.remove(nick)
-        {
+    /// Frees a nick that nobody uses.
+    pub(super) fn free(&mut self, nick: NickId) {
+        if let Some(holder) = self.holders.remove(nick) {
             self.nick_ids.remove(&holder.nick.skeleton());
         }
     }

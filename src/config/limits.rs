@@ -54,6 +54,10 @@ pub struct Limits {
     pub idle_after: Duration,
     /// How long a nick with a password is held for its owner's return.
     pub guard_for: Duration,
+    /// Nicks that are held so, in all.
+    pub reserved_nicks_max: usize,
+    /// The same of those that were used from one address last.
+    pub reserved_nicks_per_address_max: usize,
     /// Bytes that one HTTP request says.
     pub post_bytes_max: u64,
     /// Lines that one HTTP request says.
@@ -91,6 +95,8 @@ impl Default for Limits {
             announce_after: Duration::from_secs(1),
             idle_after: Duration::from_secs(600),
             guard_for: Duration::from_secs(120),
+            reserved_nicks_max: 16_384,
+            reserved_nicks_per_address_max: 1024,
             post_bytes_max: 1 << 20,
             post_lines_max: 10_000,
             handshake_within: Duration::from_secs(10),
@@ -326,6 +332,18 @@ impl Limits {
                 time(self.guard_for),
                 "--guard-for",
                 "a broken connection comes back within it",
+            ),
+            row(
+                "nicks held so, in all",
+                self.reserved_nicks_max.to_string(),
+                "",
+                "as many as there are connections; a further one is free at once",
+            ),
+            row(
+                "nicks held so from one address",
+                self.reserved_nicks_per_address_max.to_string(),
+                "",
+                "as many as it has connections",
             ),
             row(
                 "what one HTTP request says",

@@ -475,8 +475,15 @@ impl<'a> Fields<'a> {
             Verb::Ban => {
                 let whom = self.whom()?;
                 let rest = self.rest;
-                let lasts = self.word().and_then(parse_lasts);
+                let word = self.word().unwrap_or_default();
+                let lasts = parse_lasts(word);
                 if lasts.is_none() {
+                    // What looks like a time and is none would ban for ever, with the time as the reason.
+                    if word.starts_with(|c: char| c.is_ascii_digit()) {
+                        let text = format!("{word} is no time; write 90s, 30m, 12h or 7d");
+                        let text = clean(&text).into_owned();
+                        return Err(Refusal::new(self.verb, Code::BadSyntax, text));
+                    }
                     self.rest = rest;
                 }
                 let text = self.rest_as_text();
@@ -755,7 +762,8 @@ impl<'a> Fields<'a> {
             let text = "a password holds no control characters";
             return Err(Refusal::new(self.verb, Code::BadPassword, text));
         }
-        Ok((!password.is_empty()).then_some(Cow::Borrowed(password)))
+        let is_blank = password.trim_matches(' ').is_empty();
+        Ok((!is_blank).then_some(Cow::Borrowed(password)))
     }
 
     fn bad(&self) -> Refusal {
@@ -1048,7 +1056,7 @@ mod tests {
 
     #[test]
     fn fields_are_counted_and_checked() {
-        check("  NICK   bob  ", "NICK bob  "); // the password is what follows one space: a space
+        check("  NICK   bob  ", "NICK bob"); // spaces alone are no password
         check("JOIN  ops  ", "JOIN #ops");
         check("help /Msg", "HELP MSG");
         for bad in [
@@ -1110,7 +1118,9 @@ mod tests {
             check(bad, &format!("{verb} bad-syntax"));
         }
         check("BAN bob 2d x", "BAN bob 172800s x");
-        check("BAN bob 2 days", "BAN bob 2 days");
+        check("BAN bob 2 days", "BAN bad-syntax");
+        check("BAN bob 7D", "BAN bad-syntax");
+        check("BAN bob d7", "BAN bob d7");
         check("BAN 1.2.3", "BAN bad-name");
         check("NICK 1", "NICK bad-name");
         check("NICK a\u{202e}b", "NICK bad-name");

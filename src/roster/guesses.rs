@@ -1,8 +1,8 @@
 //! How fast passwords may be tried: slowed for each address and for each nick, by wrong ones alone.
 //!
 //! The generic cell rate algorithm (ITU-T I.371): one point in time a key. Pure: time is a number that it
-//! is told. Room for so many keys; the owner of a nick is slowed by others' guesses only from an address that
-//! he has not come in from before.
+//! is told. Room for so many keys. At an address from which a nick's owner has logged in before, guesses at that
+//! nick count for themselves: neither guesses at other nicks there nor guesses from elsewhere slow its owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
@@ -23,6 +23,8 @@ const WAIT_MAX: Duration = Duration::from_secs(2);
 const KEYS_MAX: usize = 64 << 10;
 /// Owners' addresses that are remembered.
 const OWNERS_MAX: usize = 4 << 10;
+/// The same of one nick, so that nobody's own logins make the server forget those of others.
+const ADDRESSES_OF_OWNER_MAX: usize = 8;
 
 /// From where somebody tries: an address, of IPv6 its network of 64 bits, which is what one customer has.
 pub fn origin(address: IpAddr) -> IpAddr {
@@ -36,6 +38,8 @@ pub fn origin(address: IpAddr) -> IpAddr {
 enum Key {
     Address(IpAddr),
     Nick(Box<str>),
+    /// A nick, at an address from which its owner has logged in.
+    Owner(Box<str>, IpAddr),
     /// Of all that there was no room for.
     Rest,
 }
@@ -64,18 +68,19 @@ impl Guesses {
     /// until [`Self::was_right`]; `None` when there were too many.
     pub fn begin(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Try> {
         let origin = origin(address);
-        let mut keys = vec![Key::Address(origin)];
-        if let Some(nick) = nick
-            && !self
-                .owners
-                .iter()
-                .any(|(of, from)| **of == *nick && *from == origin)
-        {
-            keys.push(Key::Nick(nick.into()));
-        }
+        let owner = nick.filter(|nick| {
+            let mut owners = self.owners.iter();
+            owners.any(|(of, from)| **of == **nick && *from == origin)
+        });
+        let mut keys = match (owner, nick) {
+            (Some(owner), _) => vec![Key::Owner(owner.into(), origin)],
+            (None, Some(nick)) => vec![Key::Address(origin), Key::Nick(nick.into())],
+            (None, None) => vec![Key::Address(origin)],
+        };
         self.forget(now);
         for key in &mut keys {
-            if !self.keys.contains_key(key) && self.keys.len() >= KEYS_MAX {
+            let is_new = !self.keys.contains_key(key) && !matches!(key, Key::Owner(..));
+            if is_new && self.keys.len() >= KEYS_MAX {
                 *key = Key::Rest;
             }
         }
@@ -111,6 +116,12 @@ impl Guesses {
         if let Some(nick) = right.nick {
             let owner = (nick, right.origin);
             self.owners.retain(|known| *known != owner);
+            let mut same = self.owners.iter().enumerate();
+            let oldest = same.find(|(_, (of, _))| *of == owner.0).map(|(at, _)| at);
+            let count = self.owners.iter().filter(|(of, _)| *of == owner.0).count();
+            if let Some(oldest) = oldest.filter(|_| count >= ADDRESSES_OF_OWNER_MAX) {
+                self.owners.remove(oldest);
+            }
             if self.owners.len() >= OWNERS_MAX {
                 self.owners.pop_front();
             }
@@ -129,7 +140,7 @@ impl Guesses {
 fn rate(key: &Key) -> (u32, Duration) {
     match key {
         Key::Address(_) | Key::Rest => (ADDRESS_BURST, ADDRESS_EVERY),
-        Key::Nick(_) => (NICK_BURST, NICK_EVERY),
+        Key::Nick(_) | Key::Owner(..) => (NICK_BURST, NICK_EVERY),
     }
 }
 
@@ -188,6 +199,38 @@ mod tests {
             .begin(home, Some("ann"), START)
             .expect("he is known there");
         assert_eq!(owner.wait, Duration::ZERO);
+    }
+
+    #[test]
+    fn an_owner_is_not_locked_out_by_guesses_at_an_address_used_before() {
+        let mut guesses = Guesses::default();
+        let office = ip("192.0.2.1");
+        let right = guesses.begin(office, Some("ann"), START);
+        guesses.was_right(right.expect("the first"));
+        assert_eq!(guess(&mut guesses, |_| office, "bob", 100), ADDRESS_BURST);
+        let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+        guess(&mut guesses, world, "ann", KEYS_MAX as u32);
+        let owner = guesses.begin(office, Some("ann"), START);
+        let owner = owner.expect("others have guessed, and not at this");
+        assert_eq!(owner.wait, Duration::ZERO);
+        guesses.was_right(owner);
+        // What is guessed at ann's own nick there is bounded all the same.
+        assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK_BURST);
+    }
+
+    #[test]
+    fn one_nick_does_not_make_the_server_forget_the_addresses_of_others() {
+        let mut guesses = Guesses::default();
+        let home = ip("192.0.2.1");
+        let right = guesses.begin(home, Some("ann"), START).expect("the first");
+        guesses.was_right(right);
+        for n in 0..OWNERS_MAX as u32 {
+            let from = IpAddr::from((0x0a00_0000 + n).to_be_bytes());
+            let right = guesses.begin(from, Some("eve"), START).expect("its first");
+            guesses.was_right(right);
+        }
+        assert_eq!(guesses.owners.len(), 1 + ADDRESSES_OF_OWNER_MAX);
+        assert_eq!(guesses.owners[0].1, home);
     }
 
     #[test]

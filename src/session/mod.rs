@@ -758,6 +758,12 @@ impl Session {
         if self.is_ending {
             return;
         }
+        // What operators write is not for a connection that has not given the server's password.
+        let text = match code {
+            Code::Banned if !self.is_open => "you are banned here",
+            Code::ShuttingDown if !self.is_open => "the server is stopping; come back soon",
+            _ => text,
+        };
         let line = match self.input {
             Dialect::Talker => format!("! {text}\n"),
             Dialect::Plain | Dialect::Stamped => format!("CLOSED {code} {text}\n"),

@@ -56,9 +56,6 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Done {
-        if let Some(told) = chat.ban_of_nick(&nick, now.time) {
-            return Err(Refusal::new(Verb::Nick, Code::Banned, told));
-        }
         if password.is_some() {
             self.need_tls(Verb::Nick, chat)?;
         }
@@ -66,6 +63,9 @@ impl Session {
         match password {
             Some(password) if !self.is_open => return self.consult_enter(nick, password, chat),
             _ => self.need_open(Verb::Nick)?,
+        }
+        if let Some(told) = chat.ban_of_nick(&nick, now.time) {
+            return Err(Refusal::new(Verb::Nick, Code::Banned, told));
         }
         let door = chat.door(&nick, self.nick, password.is_some());
         match (door.map_err(super::request::refused(Verb::Nick))?, password) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::batch::Batch;
 use super::{Effect, Session};
 use crate::chat::{Chat, Now};
-use crate::config::Config;
+use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
 use crate::log::{self, Entry, Log};
 use crate::protocol::Nick;
@@ -24,10 +24,13 @@ struct Table {
 
 impl Table {
     fn new(count: usize) -> Self {
-        let operators = vec![Nick::parse("root").expect("it is a nick")];
+        Self::with(count, Config::default())
+    }
+
+    fn with(count: usize, config: Config) -> Self {
         let config = Config {
-            operators,
-            ..Config::default()
+            operators: vec![Nick::parse("root").expect("it is a nick")],
+            ..config
         };
         let mut chat = Chat::new(Arc::new(config));
         let at = SocketAddr::from(([127, 0, 0, 1], 5002));
@@ -241,4 +244,41 @@ fn no_token_is_made_of_a_nick_that_was_given_up_meanwhile() {
     assert!(table.read(0).contains("ERR TOKEN not-allowed "));
     table.say(1, "REGISTER my secret");
     assert_eq!(table.say(1, "TOKENS"), "OK TOKENS 0\n");
+}
+
+#[test]
+fn a_connection_holds_the_nick_that_it_has_and_an_address_so_many_for_their_return() {
+    let limits = Limits {
+        reserved_nicks_per_address_max: 2,
+        ..Limits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let mut table = Table::with(6, config);
+    for n in 0..1000 {
+        let said = table.say(0, &format!("NICK g{n} secret"));
+        assert!(said.contains(&format!("OK NICK g{n}")), "{said}");
+    }
+    assert_eq!(table.chat.totals().nicks, 1);
+    assert!(table.say(1, "NICK g7").starts_with("OK NICK g7 "));
+    for (who, nick) in [(2, "bob"), (3, "carol"), (4, "dan")] {
+        table.say(who, &format!("NICK {nick} secret"));
+        table.sessions[who].lost(&mut table.chat, Now::default());
+    }
+    // Two are held for their owners, and the third is free.
+    assert_eq!(table.chat.totals().nicks, 4);
+    assert!(table.say(5, "NICK bob").starts_with("ERR NICK nick-taken "));
+    assert!(table.say(5, "NICK dan").starts_with("OK NICK dan "));
+    // Whoever comes back takes no place among them, and has it again afterwards.
+    assert!(table.say(5, "NICK bob secret").contains("OK NICK bob "));
+    table.sessions[5].lost(&mut table.chat, Now::default());
+    assert_eq!(table.chat.totals().nicks, 4);
+    let later = Now {
+        uptime: Limits::default().guard_for,
+        ..Now::default()
+    };
+    table.chat.tick(later);
+    assert_eq!(table.chat.totals().nicks, 2);
 }
