@@ -9,8 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use async_io::Timer;
-use async_signal::{Signal, Signals};
-use futures_lite::{StreamExt, future};
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -119,30 +117,19 @@ impl Certificate {
         )
     }
 
-    /// Reads it again whenever its file has changed, and at SIGHUP. What cannot be used is told in the
+    /// Reads the certificate again whenever its file has changed. One that cannot be used is reported in the
     /// log, and the one before stays.
     pub async fn keep_fresh(self: Arc<Self>) {
-        let mut hups = Signals::new([Signal::Hup]).ok();
         loop {
-            let late = async {
-                Timer::after(LOOK_EVERY).await;
-                false
-            };
-            let hup = async {
-                match &mut hups {
-                    Some(hups) => {
-                        hups.next().await;
-                        true
-                    }
-                    None => future::pending().await,
-                }
-            };
-            let is_asked = future::or(hup, late).await;
-            if self.source == Source::Own(None) {
-                continue;
-            }
-            let certificate = self.clone();
-            unblock(move || certificate.refresh(is_asked)).await;
+            Timer::after(LOOK_EVERY).await;
+            self.clone().read_again(false).await;
+        }
+    }
+
+    /// Reads the certificate again: if its file has changed, or in any case if `is_asked`.
+    pub async fn read_again(self: Arc<Self>, is_asked: bool) {
+        if self.source != Source::Own(None) {
+            unblock(move || self.refresh(is_asked)).await;
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::Server;
+use super::{Server, log_lines};
 use crate::log::Outcome;
 use crate::transport::Carrier;
 
@@ -306,6 +306,13 @@ impl Page {
             waiting,
         )?;
         self.write_commits(server)?;
+        let help = "lines of the server's own log that were dropped, since nobody read them";
+        self.one(
+            "log_lines_dropped_total",
+            "counter",
+            help,
+            log_lines::dropped(),
+        )?;
         if let Some(bytes) = resident_bytes() {
             let help = "# HELP process_resident_memory_bytes memory in use";
             writeln!(self.0, "{help}\n# TYPE process_resident_memory_bytes gauge")?;

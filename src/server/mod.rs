@@ -10,6 +10,7 @@ mod connection;
 mod elsewhere;
 mod http;
 pub mod listen;
+pub mod log_lines;
 mod memory;
 mod metrics;
 mod send;
@@ -19,7 +20,7 @@ mod world;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
@@ -209,7 +210,8 @@ pub fn run(
         let bound = listen::bind(addr).map_err(|e| Error::Listen(addr, e))?;
         listeners.push((bound, speaks));
     }
-    let signals = Signals::new([Signal::Int, Signal::Term]);
+    let had_terminal = has_terminal();
+    let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup]);
     let signals = signals.map_err(|e| Error::System("listen for signals", e))?;
 
     let config = Arc::new(config);
@@ -299,6 +301,11 @@ pub fn run(
         let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
+        let signals = Ends {
+            signals,
+            had_terminal,
+            certificate: server.certificate.clone(),
+        };
         let fingerprint = server.certificate.as_ref().map(|own| own.fingerprint());
         let addresses: Vec<_> = places.iter().map(|place| place.addr).collect();
         listening(&places, fingerprint.as_deref());
@@ -343,9 +350,37 @@ pub fn run(
     smol::block_on(executor.run(serving))
 }
 
+/// The signals that end the server.
+struct Ends {
+    signals: Signals,
+    /// Standard input or output was a terminal at the start.
+    had_terminal: bool,
+    certificate: Option<Arc<Certificate>>,
+}
+
+impl Ends {
+    /// Returns at the next signal that ends the server: SIGINT, SIGTERM, or SIGHUP when the terminal that it was
+    /// started from has been closed. Any other SIGHUP has the certificate read again.
+    async fn next(&mut self) {
+        while let Some(signal) = self.signals.next().await {
+            if !matches!(signal, Ok(Signal::Hup)) || self.had_terminal && !has_terminal() {
+                return;
+            }
+            if let Some(certificate) = &self.certificate {
+                certificate.clone().read_again(true).await;
+            }
+        }
+    }
+}
+
+/// Returns whether somebody sits at a terminal that this process reads from or writes to.
+fn has_terminal() -> bool {
+    io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
+}
+
 /// Waits for a signal in a task of its own: the root future is polled each time that anything happens, and
 /// asking for signals there costs two reads of a pipe a message.
-fn next_signal(executor: &Executor<'static>, mut signals: Signals) -> Task<Signals> {
+fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     executor.spawn(async move {
         signals.next().await;
         signals

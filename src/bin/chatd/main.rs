@@ -11,6 +11,7 @@ use std::process::ExitCode;
 
 use argh::FromArgs;
 use plainchat::config::{self, Speaks, file};
+use plainchat::server::log_lines::LogLines;
 use plainchat::server::{self, Plain, listen, service};
 
 use flags::Flags;
@@ -25,12 +26,24 @@ fn main() -> ExitCode {
         Err(code) => return code,
     };
     if flags.version {
-        println!("chatd {}", env!("CARGO_PKG_VERSION"));
+        show(concat!("chatd ", env!("CARGO_PKG_VERSION"), "\n"));
         return ExitCode::SUCCESS;
     }
+    let lines = match LogLines::start(std::io::stderr()) {
+        Ok(lines) => lines,
+        Err(e) => return fail(&format!("cannot start the thread for the log: {e}")),
+    };
+    let code = begin(flags, &lines);
+    lines.finish();
+    code
+}
+
+/// Does what the flags say, with the log going to `lines`.
+fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
+    let writer = lines.clone();
     let log = tracing_subscriber::fmt()
         .with_max_level(flags.log_level)
-        .with_writer(std::io::stderr)
+        .with_writer(move || writer.clone())
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal());
     match flags.log_format {
@@ -39,7 +52,7 @@ fn main() -> ExitCode {
     }
     if let Some(command) = flags.command {
         return command.run().unwrap_or_else(|e| {
-            eprintln!("chatd: {e}");
+            complain(&e.to_string());
             ExitCode::FAILURE
         });
     }
@@ -51,7 +64,7 @@ fn main() -> ExitCode {
         None
     };
     if let Some(wrong) = wrong {
-        eprintln!("chatd: {wrong} (chatd --help lists the flags)");
+        complain(&format!("{wrong} (chatd --help lists the flags)"));
         return ExitCode::from(2);
     }
     let sockets = match service::sockets() {
@@ -69,8 +82,19 @@ fn main() -> ExitCode {
 }
 
 fn fail(why: &str) -> ExitCode {
-    eprintln!("chatd: {why}");
+    complain(why);
     ExitCode::FAILURE
+}
+
+/// Prints a line on standard error; ignores errors, since it may be closed.
+fn complain(why: &str) {
+    let _ = writeln!(std::io::stderr(), "chatd: {why}");
+}
+
+/// Prints to standard output; ignores errors, since its reader may have gone.
+fn show(text: &str) {
+    let mut out = std::io::stdout();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 /// The flags of the command line, and under them those of the file that it names.
@@ -83,7 +107,9 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     let text =
         std::fs::read_to_string(path).map_err(|e| fail(&format!("{name}: {}", Plain(&e))))?;
     let wrong = |what: &str| {
-        eprintln!("chatd: {name}: {what} (chatd config lists what may stand there)");
+        complain(&format!(
+            "{name}: {what} (chatd config lists what may stand there)"
+        ));
         ExitCode::from(2)
     };
     let table = flags_of_a_file();
@@ -104,12 +130,12 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
 fn answer(exit: &argh::EarlyExit) -> ExitCode {
     match exit.status {
         Ok(()) => {
-            print!("{}", help::text(&exit.output));
+            show(&help::text(&exit.output));
             ExitCode::SUCCESS
         }
         Err(()) => {
             let line = exit.output.lines().next().unwrap_or("bad flags");
-            eprintln!("chatd: {line} (chatd --help lists the flags)");
+            complain(&format!("{line} (chatd --help lists the flags)"));
             ExitCode::from(2)
         }
     }
@@ -134,9 +160,7 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>) {
             }
         }
     }
-    // Nobody need be reading.
-    let mut out = std::io::stdout();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    show(&text);
 }
 
 /// What a person types or opens to come in `there`.

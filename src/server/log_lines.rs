@@ -1,0 +1,91 @@
+//! Standard error as the place of the log: writing to it never fails and never waits.
+//!
+//! A thread of its own does the writing, from a queue of at most [`QUEUE_LINES`]. A line that does not fit into the
+//! queue, since the reader of the log has stopped reading, or that cannot be written, since the reader has gone, is
+//! dropped and counted; the next line that can be written is preceded by one that says how many were.
+
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// How many lines wait for a slow reader: some 100 KiB, and more than a burst of one start.
+const QUEUE_LINES: usize = 1024;
+
+/// How long the end of the program waits until the last lines are written.
+const FINISH_WITHIN: Duration = Duration::from_secs(1);
+
+/// Lines of this process's log that were dropped, of all its [`LogLines`].
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// Returns how many log lines were dropped since the start.
+pub(super) fn dropped() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// What the thread gets.
+#[derive(Debug)]
+enum Item {
+    Line(Box<[u8]>),
+    /// All lines before this one are written; tell the sender.
+    Finish(SyncSender<()>),
+}
+
+/// A writer to a log; each `write` is one whole line. Clones write to the same place.
+#[derive(Clone, Debug)]
+pub struct LogLines {
+    queue: SyncSender<Item>,
+}
+
+impl LogLines {
+    /// Starts the thread that writes to `out`.
+    ///
+    /// # Errors
+    /// When the system has no thread to spare.
+    pub fn start(out: impl Write + Send + 'static) -> io::Result<Self> {
+        let (queue, items) = sync_channel(QUEUE_LINES);
+        let thread = std::thread::Builder::new().name("log lines".to_owned());
+        thread.spawn(move || write_all(&items, out))?;
+        Ok(Self { queue })
+    }
+
+    /// Waits until what was written so far is out, for a second at most.
+    pub fn finish(&self) {
+        let (tell, told) = sync_channel(1);
+        if self.queue.try_send(Item::Finish(tell)).is_ok() {
+            let _ = told.recv_timeout(FINISH_WITHIN);
+        }
+    }
+}
+
+impl Write for LogLines {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if self.queue.try_send(Item::Line(line.into())).is_err() {
+            DROPPED.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_all(items: &Receiver<Item>, mut out: impl Write) {
+    let mut reported = 0;
+    for item in items {
+        match item {
+            Item::Finish(tell) => drop(tell.try_send(())),
+            Item::Line(line) => {
+                let missing = dropped() - reported;
+                let note = format!("{missing} log lines were dropped\n");
+                if missing > 0 && out.write_all(note.as_bytes()).is_ok() {
+                    reported += missing;
+                }
+                if out.write_all(&line).is_err() {
+                    DROPPED.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+}
