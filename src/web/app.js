@@ -2,6 +2,7 @@
 
 import { Chat } from './chat.js';
 import { Uploads } from './files.js';
+import { ended, refusal } from './refusals.js';
 import { Store } from './store.js';
 import { size } from './text.js';
 import { isRoom } from './wire.js';
@@ -34,10 +35,14 @@ const ui = {
 	rowsWanted: () => messages.rowsWanted(),
 	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
 
-	toast(text) {
-		const toast = el('p.toast', {}, text);
+	/** Says something for a while; with a button to answer it, until it is answered or closed. */
+	toast(text, button) {
+		for (const other of byId('toasts').children) if (other.firstChild.textContent === text) other.remove();
+		const close = el('button.tool', { 'aria-label': 'Close', onclick: () => toast.remove() }, icon('close'));
+		const toast = el('div.toast', {}, el('span', {}, text), button, close);
 		byId('toasts').append(toast);
-		setTimeout(() => toast.remove(), 6000 + text.length * 40);
+		if (!button) setTimeout(() => toast.remove(), 6000 + text.length * 40);
+		return toast;
 	},
 
 	/** One is in: to what the address asks for. */
@@ -54,6 +59,12 @@ const ui = {
 		if (room !== chat.active || event.kind !== 'live') return;
 		unheard.push(`${event.nick}: ${event.text ?? event.name}`);
 		ui.changed();
+	},
+
+	/** Somebody has invited this person. */
+	invited(room, who) {
+		const join = el('button.plain', { onclick: () => (toast.remove(), ui.open(room)) }, 'Join');
+		const toast = ui.toast(`${who} invited you to ${room}.`, join);
 	},
 
 	called(room, event) {
@@ -147,6 +158,42 @@ const ui = {
 				if (!rest) ui.toast(room.topic || 'Nothing is set.');
 				else await chat.setTopic(room, rest);
 				return true;
+			case 'ignore':
+				if (!first) return ui.toast(chat.ignored.length ? `You ignore ${chat.ignored.join(', ')}.` : 'You ignore nobody.'), true;
+				return (await chat.ignore(first)) && (ui.toast(`You no longer see messages from ${first}. /unignore ${first} shows them again.`), true);
+			case 'unignore':
+				return first ? (await chat.ignore(first, false)) && (ui.toast(`You see messages from ${first} again.`), true) : no('/unignore nick');
+			case 'mode': {
+				if (room.isPrivate) return no('Only rooms can be invite-only.');
+				if (first && first !== 'invite' && first !== 'open') return no('Type /mode invite or /mode open.');
+				if (!(await chat.setMode(room, first))) return false;
+				ui.toast(`${room.name} is ${room.isClosed ? 'invite-only' : 'open to everyone'}.`);
+				return true;
+			}
+			case 'invite':
+			case 'uninvite': {
+				if (room.isPrivate) return no('Go to the room first.');
+				if (!first) return name === 'invite' ? invitations(room) : no('/uninvite nick');
+				const line = `${name.toUpperCase()} ${room.name} ${first}${/^(keeper|moderator)$/.test(more) ? ' keeper' : ''}`;
+				if (!(await chat.ask(line, { nick: first, room: room.name }))) return false;
+				ui.toast(name === 'invite' ? `${first} is invited to ${room.name}.` : `${first} is no longer invited to ${room.name}.`);
+				return true;
+			}
+			case 'kick':
+			case 'ban':
+			case 'unban': {
+				if (!first) return no(`/${name} nick`);
+				if (!(await chat.ask(`${name.toUpperCase()} ${rest}`, { nick: first }))) return false;
+				ui.toast(`${first} is ${{ kick: 'disconnected', ban: 'banned', unban: 'no longer banned' }[name]}.`);
+				return true;
+			}
+			case 'bans': {
+				const bans = [];
+				const reply = await chat.connection.request('BANS', (ban) => bans.push(ban));
+				if (!reply?.ok) return no(refusal(reply));
+				ui.toast(bans.map(({ whom, until, text }) => `${whom}${until ? ` until ${new Date(until).toLocaleString()}` : ''}${text ? ` (${text})` : ''}`).join('; ') || 'Nobody is banned.');
+				return true;
+			}
 			case 'upload':
 				return composer.attach(), true;
 			case 'rooms':
@@ -155,7 +202,7 @@ const ui = {
 				await chat.register(rest || undefined);
 				return true;
 			case 'forget':
-				if (!confirm(`Leave, and forget ${chat.nick} and its password in this browser?`)) return false;
+				if (!confirm(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.`)) return false;
 				await chat.forget();
 				location.replace('./');
 				return true;
@@ -165,6 +212,18 @@ const ui = {
 		}
 	},
 };
+
+const ROLES = { maker: 'owner', keeper: 'moderator' };
+
+/** Says who is invited to a room. */
+async function invitations(room) {
+	const invited = [];
+	const reply = await chat.connection.request(`INVITES ${room.name}`, (one) => invited.push(one));
+	if (!reply?.ok) return ui.toast(refusal(reply, { room: room.name })), false;
+	const names = invited.map(({ nick, role }) => (ROLES[role] ? `${nick} (${ROLES[role]})` : nick)).join(', ');
+	ui.toast(names ? `Invited to ${room.name}: ${names}.` : `Nobody is invited to ${room.name}.`);
+	return true;
+}
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
 const chat = new Chat({ url: `${scheme}//${location.host}/ws`, store, page: ui });
@@ -184,13 +243,15 @@ function draw() {
 	const room = chat.active;
 	setText(byId('title'), room?.name ?? '');
 	byId('topic').hidden = !room || room.isPrivate;
-	setText(byId('topic'), room?.topic || 'What is this room about?');
+	setText(byId('topic'), room?.topic || 'Add a topic');
 	byId('topic').classList.toggle('unset', !room?.topic);
 	sidebar.update();
 	messages.update();
 	composer.update();
 	panel.update();
 	drawOffline();
+	byId('shut').hidden = !room?.shut;
+	setText(byId('shut').firstChild, room?.shut ?? '');
 	drawUploads();
 	if (unheard.length) {
 		byId('said').textContent = unheard.length > 3 ? `${unheard.length} messages` : unheard.join('. ');
@@ -206,7 +267,7 @@ function drawOffline() {
 	bar.hidden = state === 'up';
 	clearTimeout(tick);
 	const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
-	const why = closed ? `The server has ended the connection: ${closed.text}` : 'No connection.';
+	const why = closed ? ended(closed) : 'No connection.';
 	const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : '';
 	setText(bar.firstChild, state === 'connecting' ? 'Connecting…' : `${why} ${what}`);
 	bar.lastChild.hidden = state === 'connecting';
@@ -291,6 +352,7 @@ document.addEventListener('keydown', (event) => {
 });
 
 byId('topic').addEventListener('click', () => composer.write(`/topic ${chat.active.topic}`));
+byId('shut').lastChild.addEventListener('click', () => ui.open(chat.active.name));
 byId('offline').lastChild.addEventListener('click', () => chat.connection.retryNow());
 
 // Files can be dropped anywhere.

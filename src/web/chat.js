@@ -4,6 +4,7 @@
 import { Connection } from './connection.js';
 import { Outbox } from './outbox.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
+import { refusal } from './refusals.js';
 import { mentions } from './text.js';
 import { fold, isRoom, pieces, words } from './wire.js';
 
@@ -15,6 +16,8 @@ export class Chat {
 	phase = 'welcome';
 	/** Why the last name was refused, for people. */
 	refused = '';
+	/** Whether it was refused because somebody has it, so that its password would help. */
+	isNameHeld = false;
 	nick = '';
 	server = '';
 	/** Whether the server has a password of its own, and this connection has not given it. */
@@ -51,6 +54,7 @@ export class Chat {
 		});
 		for (const [name, lastRead] of Object.entries(store.rooms)) this.#add(name).lastRead = lastRead;
 		for (const [name, items] of Object.entries(store.private)) this.#add(name).restore(items);
+		this.ignored = store.ignored;
 		const me = store.me;
 		if (me) {
 			this.nick = me.nick;
@@ -90,6 +94,7 @@ export class Chat {
 		const { connection } = this;
 		if (this.store.pass) connection.request(`PASS ${this.store.pass}`);
 		connection.request('STAMPS on');
+		for (const nick of this.ignored) connection.request(`IGNORE ${nick}`);
 		connection.request('HELLO').then((reply) => {
 			if (reply?.ok) this.server = words(reply.text, 1)[1];
 		});
@@ -108,31 +113,33 @@ export class Chat {
 		this.#keep();
 	}
 
-	/** Every room from where it broke off, then the name: in that order nothing is missed and nothing comes twice. */
+	/**
+	 * Takes the name first, since a closed room lets in names and not connections, and the owner of a new room is the
+	 * name that enters it. Then enters every room from where it broke off: nothing is missed and nothing comes twice.
+	 */
 	async #resume() {
-		const rooms = this.all.filter((room) => !room.isPrivate);
-		rooms.sort((a, b) => (b === this.active) - (a === this.active));
-		const joins = rooms.map((room) => this.#join(room));
-		const reply = await this.connection.request(`NICK ${this.nick} ${this.password}`);
+		const { connection } = this;
+		const reply = await connection.request(`NICK ${this.nick} ${this.password}`);
 		if (!reply) return;
 		if (!reply.ok) {
-			this.refused = reply.text;
-			this.phase = 'welcome';
+			this.#refusedName(reply);
 			await this.listRooms(); // tells whether it is the server that wants a password
 			return;
 		}
-		const [nick, current, last] = words(reply.text, 2);
+		const [nick, current] = words(reply.text, 2);
 		this.nick = nick;
 		this.phase = 'in';
 		this.refused = '';
 		this.store.me = { nick, password: this.password };
-		if (current && !this.room(current)) {
-			const room = this.#add(current);
-			room.reset(Number(last));
-			room.lastRead = room.lastId;
-			room.joined = true;
-			joins.push(this.#load(room));
+		const rooms = this.all.filter((room) => !room.isPrivate);
+		if (!rooms.length && current) {
+			rooms.push(this.#add(current));
+			rooms[0].lastRead = undefined;
 		}
+		rooms.sort((a, b) => (b === this.active) - (a === this.active));
+		const joins = rooms.map((room) => this.#join(room));
+		// A name that comes in enters the lobby by itself, also one that has left it.
+		if (current && !this.room(current)) connection.request(`PART ${current}`);
 		this.active ??= this.all[0] ?? null;
 		await Promise.all(joins);
 		if (!this.isUp) return;
@@ -142,6 +149,14 @@ export class Chat {
 		this.#flush();
 		this.#keep();
 		this.page.entered();
+	}
+
+	/** The name was refused: the card asks for another, and for its password if it has one. */
+	#refusedName(reply) {
+		const isGuess = this.password === this.store.password;
+		this.refused = refusal(reply, { nick: this.nick, isGuess });
+		this.isNameHeld = ['nick-taken', 'need-password', 'bad-password'].includes(reply.code);
+		this.phase = 'welcome';
 	}
 
 	/** What one told and was told, as far as the server keeps it: also what came while one was away. */
@@ -163,7 +178,8 @@ export class Chat {
 		this.page.changed();
 	}
 
-	async #join(room) {
+	/** Enters a room; one that `isWanted` stays in the list when it is refused. Gives the reply, or `null` without one. */
+	async #join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
 		const after = isFresh ? this.outbox.unsureAfter(room.name) : room.lastId;
 		if (isFresh && after !== undefined) room.reset(after);
@@ -175,15 +191,18 @@ export class Chat {
 				this.#event(event);
 			},
 		);
-		if (!reply || reply.code === 'need-password') return;
+		if (!reply) return null;
 		if (!reply.ok) {
-			this.#drop(room);
-			this.#refuse(reply);
-			return;
+			// A place that was kept stays: a closed room may let its people in again, with all that waits here.
+			if (isWanted) room.shut = refusal(reply, { room: room.name });
+			this.page.changed();
+			return reply;
 		}
+		room.shut = '';
 		const [name, last] = words(reply.text, 1);
 		if (name !== room.name) this.#rename(room, name);
 		room.joined = true;
+		if (room !== this.active) this.setMode(room); // the active one is looked at anyway
 		this.outbox.settle(room.name, own);
 		if (isFresh && after === undefined) room.reset(Number(last));
 		if (Number(last) < room.lastId) {
@@ -195,6 +214,7 @@ export class Chat {
 		if (!room.isLoaded) await this.#load(room);
 		else if (room === this.active) this.#look(room);
 		this.page.changed();
+		return reply;
 	}
 
 	/** The newest of a room that was entered just now. */
@@ -202,7 +222,7 @@ export class Chat {
 		room.isLoaded = true;
 		await this.older(room);
 		if (room.lastRead === undefined) room.lastRead = room.lastId;
-		room.recount((item) => this.isMe(item.nick), (item) => this.#isCall(item));
+		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isCall(item));
 		if (room === this.active) this.#look(room);
 		this.page.changed();
 	}
@@ -211,6 +231,7 @@ export class Chat {
 	#look(room) {
 		if (!room || room.isPrivate || !room.joined) return;
 		this.who(room);
+		this.setMode(room);
 		this.connection.request(`TOPIC ${room.name}`).then((reply) => {
 			if (!reply?.ok) return;
 			[, room.topic] = words(reply.text, 1);
@@ -224,7 +245,7 @@ export class Chat {
 		if (pass) {
 			const reply = await this.connection.request(`PASS ${pass}`);
 			if (!reply?.ok) {
-				this.refused = reply?.text ?? '';
+				this.refused = refusal(reply);
 				return void this.page.changed();
 			}
 			this.store.pass = pass;
@@ -241,7 +262,7 @@ export class Chat {
 
 	async rename(nick, password) {
 		const reply = await this.connection.request(`NICK ${nick} ${password || this.password}`);
-		if (!reply?.ok) return reply?.text ?? 'There is no connection just now.';
+		if (!reply?.ok) return refusal(reply, { nick, isGuess: !password });
 		const old = this.nick;
 		if (password) this.password = password;
 		[this.nick] = words(reply.text, 1);
@@ -256,10 +277,10 @@ export class Chat {
 	/** Makes the name one's own for good, with this password or the one that guards it already. */
 	async register(password = this.password) {
 		const reply = await this.connection.request(`REGISTER ${password}`);
-		if (!reply?.ok) return void this.#refuse(reply);
+		if (!reply?.ok) return void this.#refuse(reply, { nick: this.nick });
 		this.password = password;
 		this.store.me = { nick: this.nick, password };
-		this.page.toast(`${this.nick} is yours. Keep its password: /password shows it.`);
+		this.page.toast(`${this.nick} is registered to you. Keep its password: /password shows it.`);
 	}
 
 	// ---- rooms
@@ -294,11 +315,14 @@ export class Chat {
 			room = this.#add(name);
 			if (!room.isPrivate) {
 				room.lastRead = undefined;
-				await this.#join(room);
-				if (!room.joined) return null;
+				const reply = await this.#join(room, false);
+				if (!room.joined) {
+					this.#drop(room);
+					return this.#refuse(reply, { room: name });
+				}
 				this.#keep();
 			}
-		}
+		} else if (room.shut && this.#ready) this.#join(room);
 		if (this.active !== room) {
 			if (this.active && !this.active.unread) this.active.newAfter = null;
 			this.active = room;
@@ -309,15 +333,15 @@ export class Chat {
 	}
 
 	/** Tells the person why something was not done. */
-	#refuse(reply) {
-		this.page.toast(reply?.text ?? 'There is no connection just now.');
+	#refuse(reply, about) {
+		this.page.toast(refusal(reply, about));
 		return null;
 	}
 
 	async leave(room) {
 		if (!room.isPrivate && this.isUp) {
 			const reply = await this.connection.request(`PART ${room.name}`);
-			if (reply && !reply.ok && reply.code !== 'not-in-room') return void this.#refuse(reply);
+			if (reply && !reply.ok && reply.code !== 'not-in-room') return void this.#refuse(reply, { room: room.name });
 		}
 		this.#drop(room);
 		this.#look(this.active);
@@ -350,6 +374,38 @@ export class Chat {
 		if (!reply?.ok) return void this.#refuse(reply);
 		[, room.topic] = words(reply.text, 1);
 		this.page.changed();
+	}
+
+	// ---- who may do what
+
+	/** Sends a line that changes something; tells the person when it is refused. Gives its reply if it was done. */
+	async ask(line, about) {
+		const reply = await this.connection.request(line);
+		return reply?.ok ? reply : this.#refuse(reply, about);
+	}
+
+	/** Closes a room, so that only invited people get in, or opens it; without `mode`, only looks. */
+	async setMode(room, mode) {
+		const reply = mode ? await this.ask(`MODE ${room.name} ${mode}`, { room: room.name }) : await this.connection.request(`MODE ${room.name}`);
+		if (!reply?.ok) return false;
+		room.isClosed = words(reply.text, 1)[1] === 'invite';
+		this.page.changed();
+		return true;
+	}
+
+	/** What somebody who is ignored says is not shown: the server leaves it out, and the page in what was said before. */
+	async ignore(nick, isIgnored = true) {
+		const reply = await this.ask(`${isIgnored ? 'IGNORE' : 'UNIGNORE'} ${nick}`, { nick });
+		if (!reply) return false;
+		const others = this.ignored.filter((other) => fold(other) !== fold(nick));
+		this.ignored = isIgnored ? [...others, nick] : others;
+		this.store.ignored = this.ignored;
+		this.page.changed();
+		return true;
+	}
+
+	isIgnored(nick) {
+		return this.ignored.length > 0 && Boolean(nick) && this.ignored.some((other) => fold(other) === fold(nick));
 	}
 
 	// ---- what was said
@@ -466,7 +522,7 @@ export class Chat {
 			this.#trim(room);
 		} else {
 			entry.state = 'failed';
-			entry.error = reply.text;
+			entry.error = refusal(reply, { room: to });
 		}
 		this.#keep();
 		this.page.changed();
@@ -483,10 +539,16 @@ export class Chat {
 			case 'gap': {
 				const room = this.room(value.room);
 				if (!room) break;
-				room.notice('Something is missing here: it is no longer kept, or was too much at once.');
+				room.notice('Some messages are missing here.');
 				if (room === this.active) this.#look(room);
 				break;
 			}
+			case 'out':
+				this.#putOut(this.room(value.room));
+				break;
+			case 'invite':
+				this.page.invited(value.room, value.nick);
+				break;
 			case 'note':
 				this.active?.notice(`${value.nick}: ${value.text}`);
 				break;
@@ -496,15 +558,18 @@ export class Chat {
 	}
 
 	#happened(event) {
+		if (event.verb === 'INVITE') return this.page.invited(event.room, event.nick);
 		const room = isRoom(event.room) ? this.room(event.room) : this.#talkOf(event);
-		if (!room?.push(event)) return;
+		// What is said in a room between the name and its `JOIN` comes again with that, after what was missed.
+		if (!room || (event.kind === 'live' && !room.isPrivate && !room.joined)) return;
+		if (!room.push(event)) return;
 		if (event.verb === 'TOPIC') room.topic = event.text;
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') {
 			room.meanwhile?.push(event);
 			this.#presence(room, event);
 		}
 		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
-		if (isSaid && !this.isMe(event.nick)) {
+		if (isSaid && !this.isMe(event.nick) && !this.isIgnored(event.nick)) {
 			const isCall = this.#isCall(event);
 			room.count(event, isCall);
 			if (this.page.isLooking(room)) this.seen();
@@ -515,6 +580,15 @@ export class Chat {
 		if (!room.isPrivate) return;
 		if (event.id) this.store.told = Math.max(this.store.told ?? 0, event.id);
 		this.#keep();
+	}
+
+	/** The room was closed, or an invitation was taken back. */
+	#putOut(room) {
+		if (!room) return;
+		room.joined = false;
+		room.loading = null;
+		room.shut = `You are no longer in ${room.name}: it is invite-only, and you are not invited.`;
+		this.page.changed();
 	}
 
 	/** The conversation that an event belongs to; one that takes something back may be an operator's. */

@@ -2,24 +2,42 @@
 
 /** `args` as they are shown to people; `of` says what its first word completes to. */
 export const COMMANDS = [
-	{ name: 'join', args: '#room', of: 'room', does: 'Enter a room; it is made if there is none' },
+	{ name: 'join', args: '#room', of: 'room', does: 'Enter a room; it is created if there is none' },
 	{ name: 'leave', args: '[#room]', of: 'room', does: 'Leave this room' },
-	{ name: 'msg', args: 'nick [text]', of: 'nick', does: 'Talk to one person alone' },
-	{ name: 'me', args: 'text', does: 'Say what you do' },
+	{ name: 'msg', args: 'nick [text]', of: 'nick', does: 'Send a direct message' },
+	{ name: 'me', args: 'text', does: 'Say what you are doing' },
 	{ name: 'nick', args: 'name [password]', does: 'Change your name' },
-	{ name: 'topic', args: '[text]', does: 'Show or set what this room is about; - clears it' },
-	{ name: 'search', args: 'words', does: 'Find what was said here' },
+	{ name: 'topic', args: '[text]', does: 'Show or change the topic of this room; - clears it' },
+	{ name: 'search', args: 'words', does: 'Search the messages of this room' },
 	{ name: 'files', args: '', does: 'Show the files of this room' },
 	{ name: 'upload', args: '', does: 'Send a file to this room' },
 	{ name: 'who', args: '', does: 'Show who is here' },
-	{ name: 'rooms', args: '', does: 'Find or make a room' },
-	{ name: 'register', args: '[password]', does: 'Make your name yours for good' },
+	{ name: 'rooms', args: '', does: 'Find or create a room' },
+	{ name: 'ignore', args: '[nick]', of: 'nick', does: 'Hide the messages of somebody; alone: list who is hidden' },
+	{ name: 'unignore', args: 'nick', of: 'nick', does: 'Show the messages of somebody again' },
+	{ name: 'mode', args: '[invite or open]', does: 'Make this room invite-only, or open it to everyone' },
+	{ name: 'invite', args: '[nick [keeper]]', of: 'nick', does: 'Invite somebody, also as a moderator; alone: list who is invited' },
+	{ name: 'uninvite', args: 'nick', of: 'nick', does: 'Take an invitation back' },
+	{ name: 'kick', args: 'nick [reason]', of: 'nick', does: 'Disconnect somebody (operators)' },
+	{ name: 'ban', args: 'nick [12h] [reason]', of: 'nick', does: 'Keep somebody out, for a time (operators)' },
+	{ name: 'unban', args: 'nick', does: 'Let somebody in again (operators)' },
+	{ name: 'bans', args: '', does: 'List who is banned (operators)' },
+	{ name: 'register', args: '[password]', does: 'Reserve your name permanently' },
 	{ name: 'password', args: '', does: 'Show the password of your name, to use it elsewhere' },
-	{ name: 'forget', args: '', does: 'Leave, and make this browser forget you' },
+	{ name: 'forget', args: '', does: 'Leave this server and delete your name and password from this browser' },
 	{ name: 'help', args: '', does: 'Show commands and keys' },
 ];
 
-const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms', quit: 'forget' };
+const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms' };
+
+/** What people type out of habit, and what does it here. */
+export const HABITS = {
+	quit: 'To leave, close this tab. /leave leaves this room; /forget deletes your name and password from this browser.',
+	history: 'Scroll up to read earlier messages. /search finds words in them.',
+	away: 'There is no away status here. Your messages wait for you.',
+	clear: 'There is nothing to clear. /leave leaves this room.',
+};
+HABITS.exit = HABITS.quit;
 
 /**
  * What was typed, as `{name, rest}` of a command, `{text}` to be said, or `{unknown}`. A path such as `/etc/hosts` is

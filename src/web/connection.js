@@ -107,6 +107,9 @@ export class Connection {
 			case 'room':
 			case 'user':
 			case 'help':
+			case 'ignored':
+			case 'invited':
+			case 'ban':
 				this.#pending[0]?.onpart(value);
 				return;
 			case 'closed':

@@ -26,7 +26,7 @@ export class Uploads {
 	}
 
 	add(room, files) {
-		if (!room || room.isPrivate) return this.page.toast('Files go to a room. To one person they cannot be sent yet.');
+		if (!room || room.isPrivate) return this.page.toast('Files can only be sent to rooms, not in direct messages.');
 		for (const file of files) this.list.push({ key: `u${++serial}`, room, file, sent: 0, state: 'waiting' });
 		this.#next();
 	}
@@ -66,7 +66,7 @@ export class Uploads {
 			if (request.status < 300) this.cancel(upload);
 			else failed(request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
 		};
-		request.onerror = () => failed('It did not arrive: the connection broke, or the file cannot be read.');
+		request.onerror = () => failed('Upload failed: the connection broke, or the file cannot be read.');
 		Object.assign(upload, { state: 'going', sent: 0, request });
 		request.send(file);
 	}

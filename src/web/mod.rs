@@ -30,6 +30,7 @@ pub static ASSETS: &[Asset] = assets![
     "connection.js",
     "files.js",
     "outbox.js",
+    "refusals.js",
     "room.js",
     "store.js",
     "text.js",

@@ -33,6 +33,8 @@ export class Room {
 		this.topic = '';
 		this.members = new Map(); // folded nick → nick
 		this.joined = false;
+		this.isClosed = false; // for invited people only
+		this.shut = ''; // why the server does not let us in, although we want to be in
 		this.lastRead = 0; // newest id that was seen by the person
 		this.unread = 0;
 		this.mentions = 0;

@@ -72,6 +72,14 @@ export class Store {
 		save(this.browser, 'told', id);
 	}
 
+	/** Whom one ignores, on every connection of this browser. */
+	get ignored() {
+		return load(this.browser, 'ignored', []);
+	}
+	set ignored(nicks) {
+		save(this.browser, 'ignored', nicks.length ? nicks : undefined);
+	}
+
 	draft(name) {
 		return load(this.browser, `draft.${name}`, '');
 	}

@@ -35,6 +35,7 @@ function parseEvent(line) {
 		case 'PART':
 			return { ...event, text: rest };
 		case 'JOIN':
+		case 'INVITE':
 			return event;
 		case 'NICK':
 			return { ...event, to: rest };
@@ -79,6 +80,17 @@ export function parse(line) {
 			const [room, nick] = words(rest, 2);
 			return { kind: 'user', room, nick };
 		}
+		case 'IGNORE':
+			return { kind: 'ignored', nick: rest };
+		case 'INVITE': {
+			// As a row of `INVITES`, or to the one who is invited: `INVITE #plan ann`.
+			const [room, nick, role] = words(rest, 2);
+			return { kind: role ? 'invited' : 'invite', room, nick, role };
+		}
+		case 'BAN': {
+			const [whom, until, by, text] = words(rest, 3);
+			return { kind: 'ban', whom, until: until === '-' ? null : Date.parse(until), by, text };
+		}
 		case 'HELP':
 			return { kind: 'help', text: rest };
 		case 'HELLO': {
@@ -91,6 +103,8 @@ export function parse(line) {
 		}
 		case 'GAP':
 			return { kind: 'gap', room: rest };
+		case 'PART': // without a stamp: this connection is put out of the room
+			return { kind: 'out', room: words(rest, 1)[0] };
 		case 'CLOSED': {
 			const [code, text] = words(rest, 1);
 			return { kind: 'closed', code, text };

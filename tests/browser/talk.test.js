@@ -36,7 +36,8 @@ test('a newcomer is asked for a name, and told why one is refused', async (t) =>
 	await page.getByText('1 in #tea').waitFor();
 	await page.getByLabel('Your name').fill('ANN');
 	await page.keyboard.press('Enter');
-	await page.getByRole('alert').filter({ hasText: /./ }).first().waitFor();
+	await page.getByText('The name ANN is taken. Pick another one, or enter its password below.').waitFor();
+	await page.getByLabel('Password', { exact: true }).waitFor(); // unfolded
 	assert.equal(await page.locator('#app').isVisible(), false);
 	await page.getByLabel('Your name').fill('anna');
 	await page.keyboard.press('Enter');
@@ -50,7 +51,7 @@ test('the rooms that there are come into sight where one looks for them', async 
 	await enter(page, server, 'ann');
 	const links = () => page.locator('#rooms a').allTextContents();
 	await until(links, ['#lobby']);
-	await page.getByRole('searchbox', { name: /^Find or make/ }).click();
+	await page.getByRole('searchbox', { name: /^Find or create/ }).click();
 	await until(links, ['#lobby', '#tea1 here']);
 	await input(page).click();
 	await until(links, ['#lobby']);
@@ -97,7 +98,7 @@ test('one to one', async (t) => {
 	await ann.reload();
 	await until(() => texts(ann), ['psst', 'yes?']);
 	await say(ann, '/msg nobody are you there?');
-	await ann.getByText(/Say it again/).waitFor();
+	await ann.getByText(/No user named nobody is online/).waitFor();
 });
 
 test('what one was told while away is there, between names that are registered', async (t) => {
@@ -105,7 +106,7 @@ test('what one was told while away is there, between names that are registered',
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann');
 	await say(ann, '/register');
-	await ann.getByText(/ann is yours/).waitFor();
+	await ann.getByText(/ann is registered to you/).waitFor();
 	const bob = await Nc.named(t, server, 'bob');
 	bob.say('REGISTER his secret');
 	await bob.expect(/^OK REGISTER bob$/m);
@@ -151,7 +152,7 @@ test('commands, and their completion', async (t) => {
 	await ann.getByRole('button', { name: 'anna, you' }).waitFor();
 	await bob.expect(/^NICK #lobby ann anna$/m);
 	await say(ann, '/dance');
-	await ann.getByText('There is no command /dance').waitFor();
+	await ann.getByText('Unknown command /dance').waitFor();
 	assert.equal(await input(ann).inputValue(), '/dance');
 	await say(ann, '//dance');
 	await bob.expect(/^MSG #lobby anna \/dance$/m);
@@ -177,11 +178,11 @@ test('what was said can be taken back', async (t) => {
 	ann.once('dialog', (dialog) => dialog.accept());
 	await until(async () => Boolean(await ann.locator('.row', { hasText: 'that was wrong' }).getAttribute('data-id')), true);
 	await ann.locator('.row', { hasText: 'that was wrong' }).hover();
-	await ann.getByRole('button', { name: 'Take it back' }).click();
+	await ann.getByRole('button', { name: 'Delete' }).click();
 	await bob.expect(/^REMOVE #lobby ann \d+$/m);
-	await message(ann, 'taken back').waitFor();
+	await message(ann, 'message deleted').waitFor();
 	await ann.reload();
-	await message(ann, 'taken back').waitFor();
+	await message(ann, 'message deleted').waitFor();
 });
 
 test('a server with a password asks for it once', async (t) => {
@@ -209,7 +210,7 @@ test('a name can be made one\'s own', async (t) => {
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
 	await say(page, '/register correct horse');
-	await page.getByText('ann is yours').waitFor();
+	await page.getByText('ann is registered to you').waitFor();
 	const bob = new Nc(t, server);
 	bob.say('NICK ann');
 	await bob.expect(/^ERR NICK need-password /m);
@@ -232,8 +233,45 @@ test('on a phone the rooms come in from the side, and leave the way to what was 
 	await page.locator('#side').waitFor({ state: 'hidden' });
 	await page.getByRole('button', { name: 'Close' }).tap();
 	await rooms.tap();
-	await page.getByLabel('Find or make a room').fill('cake');
+	await page.getByLabel('Find or create a room').fill('cake');
 	await page.getByRole('link', { name: 'cake' }).tap();
 	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
 	await page.locator('#side').waitFor({ state: 'hidden' });
+});
+
+test('a closed room: who creates it in the page owns it, invited people come back after a break, others are put out', async (t) => {
+	const server = await chatd(t);
+	const [ann, bob] = [await visitor(t), await visitor(t)];
+	for (const [page, nick] of [[ann, 'ann'], [bob, 'bob']]) {
+		await enter(page, server, nick);
+		await say(page, '/register');
+		await page.getByText(`${nick} is registered to you`).waitFor();
+	}
+	await say(ann, '/join plan');
+	await ann.getByRole('heading', { name: '#plan', exact: true }).waitFor();
+	await say(ann, '/mode invite');
+	await ann.locator('#rooms li', { hasText: 'plan' }).getByText('invite-only').waitFor();
+	await say(bob, '/join plan');
+	await bob.getByText('#plan is invite-only. If you were invited').waitFor();
+	await say(ann, '/invite bob');
+	await ann.getByText('bob is invited to #plan.').waitFor();
+	await input(bob).fill('');
+	await say(bob, '/join plan');
+	await bob.getByRole('heading', { name: '#plan', exact: true }).waitFor();
+	await input(bob).fill('half a sentence');
+	await bob.reload();
+	await bob.getByRole('heading', { name: '#plan', exact: true }).waitFor();
+	await say(ann, 'still here?');
+	await message(bob, 'still here?').waitFor();
+	await until(() => input(bob).inputValue(), 'half a sentence');
+	await say(ann, '/uninvite bob');
+	await bob.getByText('You are no longer in #plan').waitFor();
+	await until(() => input(bob).isDisabled(), true);
+	assert.equal(await input(bob).inputValue(), 'half a sentence');
+	await say(ann, '/invite bob');
+	await ann.getByText('bob is invited to #plan.').waitFor();
+	await bob.getByRole('button', { name: 'Try again' }).click();
+	await until(() => input(bob).isDisabled(), false);
+	await say(bob, 'back');
+	await message(ann, 'back').waitFor();
 });

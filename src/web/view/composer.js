@@ -1,6 +1,6 @@
 // Where one writes: a draft for each room, completion, files by button and paste.
 
-import { complete, understand } from '../commands.js';
+import { HABITS, complete, understand } from '../commands.js';
 import { byId, el, sync } from './dom.js';
 
 /** A paste of more lines than this is offered to be sent as a file. */
@@ -13,11 +13,13 @@ export function composer(chat, ui) {
 	let room = null;
 	let completion = null;
 	let chosen = 0;
+	let hasMoved = false; // Enter takes what was chosen, and sends what was only offered
 
 	function update() {
+		input.disabled = !chat.active || Boolean(chat.active.shut);
+		byId('composer').classList.toggle('shut', input.disabled);
 		if (room === chat.active) return;
 		room = chat.active;
-		input.disabled = !room;
 		input.value = room ? chat.store.draft(room.name) : '';
 		input.placeholder = room ? `Write to ${room.name}` : '';
 		byId('attach').hidden = !room || room.isPrivate;
@@ -57,6 +59,7 @@ export function composer(chat, ui) {
 			asked,
 		});
 		chosen = 0;
+		hasMoved = false;
 		draw();
 	}
 
@@ -85,16 +88,20 @@ export function composer(chat, ui) {
 		close();
 	}
 
+	/** `/to` is no command yet: Enter completes it. A whole one, or one with a word after it, is sent as it stands. */
+	const isPartOfCommand = () => /^\/[^\s/]+$/.test(input.value) && Boolean(understand(input.value).unknown);
+
 	function pressed(event) {
-		if (event.isComposing) return;
+		// Safari ends a composition before the Enter that confirms it, and marks that key alone.
+		if (event.isComposing || event.keyCode === 229) return;
 		const key = event.shiftKey ? `Shift+${event.key}` : event.key;
 		const options = completion?.options ?? [];
-		const isWhole = input.value.trim() === options[chosen]?.insert.trim();
 		const step = { ArrowDown: 1, ArrowUp: options.length - 1 }[key];
 		if (step && options.length) {
 			chosen = (chosen + step) % options.length;
+			hasMoved = true;
 			draw();
-		} else if (options.length && (key === 'Tab' || (key === 'Enter' && !isWhole))) take(chosen);
+		} else if (options.length && (key === 'Tab' || (key === 'Enter' && (hasMoved || isPartOfCommand())))) take(chosen);
 		else if (options.length && key === 'Escape') close();
 		else if (key === 'Enter') submit();
 		else if (key === 'ArrowUp' && !input.value) ui.focusMessages();
@@ -111,7 +118,8 @@ export function composer(chat, ui) {
 		const text = event.clipboardData.getData('text/plain');
 		const lines = text.trimEnd().split('\n').length;
 		const asFile = () => confirm(`These ${lines} lines would be ${lines} messages. Send them as a file instead?`);
-		if (files.length) ui.upload(files);
+		// Cells of a spreadsheet and text of a word processor come with a picture of them: the text is meant.
+		if (files.length && !text) ui.upload(files);
 		else if (lines > LINES_MAX && !room.isPrivate && asFile()) ui.upload([new File([text], 'paste.txt')]);
 		else return;
 		event.preventDefault();
@@ -122,7 +130,7 @@ export function composer(chat, ui) {
 		const said = input.value;
 		if (!room || !said.trim()) return;
 		const { text, name, rest, unknown } = understand(said);
-		if (unknown) return ui.toast(`There is no command /${unknown}. /help lists them; //${unknown} says it.`);
+		if (unknown) return ui.toast(HABITS[unknown] ?? `Unknown command /${unknown}. Type /help for a list, or //${unknown} to send it as text.`);
 		write('');
 		if (text !== undefined) {
 			chat.say(room, text);

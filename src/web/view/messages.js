@@ -25,9 +25,9 @@ const dayText = (day) => (day === dayOf(Date.now()) ? 'Today' : date.format(day)
 export const addressIn = (name, id) =>
 	`#${encodeURIComponent(isRoom(name) ? name.slice(1) : `@${name}`)}${id ? `/${id}` : ''}`;
 
-/** "ann, bob came in · carl left": of who comes and goes again and again, the last. */
+/** "ann, bob joined · carl left": of who comes and goes again and again, the last. */
 function presenceText(events) {
-	const last = new Map(events.map(({ verb, nick, to }) => [nick, { JOIN: 'came in', PART: 'left' }[verb] ?? `is now ${to}`]));
+	const last = new Map(events.map(({ verb, nick, to }) => [nick, { JOIN: 'joined', PART: 'left' }[verb] ?? `is now ${to}`]));
 	const groups = new Map();
 	for (const [nick, how] of last) groups.set(how, [...(groups.get(how) ?? []), nick]);
 	const some = (nicks) => nicks.slice(0, 5).join(', ') + (nicks.length > 5 ? ` and ${nicks.length - 5} more` : '');
@@ -53,8 +53,8 @@ function frame(item, tag, isHead, ...children) {
 function start({ name, isPrivate }) {
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
-			? 'What you say here goes to this person alone. The server keeps it if both names are registered; this tab does until it is closed.'
-			: 'Say something, or drop a file here. Whoever comes later can read it. To invite somebody, send the address of this page.'));
+			? 'These messages disappear when you close the tab, unless both of you have registered.'
+			: 'Write a message, or drop a file here. People who join later can read it.'));
 }
 
 function file(item) {
@@ -94,7 +94,7 @@ export function messages(chat, ui) {
 	async function show(inRoom, id) {
 		const has = () => inRoom.items.some((item) => item.id === id);
 		if (!has()) await chat.around(inRoom, id);
-		if (!has()) return ui.toast('That message is not there any more.');
+		if (!has()) return ui.toast('That message is no longer there.');
 		target = id;
 		isFollowing = false;
 		ui.changed();
@@ -162,7 +162,7 @@ export function messages(chat, ui) {
 
 	const nowhere = {
 		key: 'nowhere',
-		build: () => el('div.start', {}, el('h2', {}, 'You are in no room'), el('button.plain', { onclick: ui.find }, 'Find or make one')),
+		build: () => el('div.start', {}, el('h2', {}, 'You are in no room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
 	};
 
 	function rows() {
@@ -172,6 +172,7 @@ export function messages(chat, ui) {
 		let isNew = false;
 		let isFenced = false;
 		for (const item of room.items) {
+			if (chat.isIgnored(item.nick)) continue;
 			if (item.time && dayOf(item.time) !== day) {
 				day = dayOf(item.time);
 				last = null;
@@ -209,7 +210,7 @@ export function messages(chat, ui) {
 		if (verb === 'PRESENCE') return el('div.quiet', {}, presenceText(item.events));
 		if (verb === 'NOTE') return el('div.quiet.notice', {}, text);
 		if (verb === 'TOPIC') {
-			const what = text ? [' set what this room is about: ', el('em', { dir: 'auto' }, text)] : [' cleared what this room is about'];
+			const what = text ? [' changed the topic to ', el('em', { dir: 'auto' }, text)] : [' removed the topic'];
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
 		const found = verb === 'FILE' || isCode ? [] : split(text);
@@ -219,7 +220,7 @@ export function messages(chat, ui) {
 		if (verb === 'ME') said.unshift(button(nick), ' ');
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
-			isGone ? el('div.text.gone', {}, 'taken back')
+			isGone ? el('div.text.gone', {}, 'message deleted')
 				: verb === 'FILE' ? file({ ...item, size })
 					: el('div.text', { dir: 'auto' }, ...said));
 	}
@@ -262,7 +263,7 @@ export function messages(chat, ui) {
 			isHead && el('div.by', {}, button(nick)),
 			el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${entry.text}` : entry.text),
 			isFailed
-				? el('div.error', {}, `${entry.error} `, again('retry', 'Say it again'), again('discard', 'Discard'))
+				? el('div.error', {}, `${entry.error} `, again('retry', 'Retry'), again('discard', 'Delete'))
 				: el('span.hidden', {}, 'not sent yet'));
 	}
 
@@ -293,11 +294,11 @@ export function messages(chat, ui) {
 		tools?.remove();
 		const isMine = chat.isMe(item.nick);
 		const tool = (name, label, onclick, kind = '') => el(`button.tool${kind}`, { 'aria-label': label, title: label, onclick }, icon(name));
-		const remove = () => confirm('Take it back for everybody?') && chat.remove(room, item.id);
+		const remove = () => confirm('Delete for everyone?') && chat.remove(room, item.id);
 		tools = el('div.row-tools', { role: 'group', 'aria-label': 'This message' },
-			!isMine && tool('reply', `Answer ${item.nick}`, () => ui.mention(item.nick)),
-			tool('link', 'Copy its address', () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`)),
-			isMine && !room.isRemoved(item) && tool('bin', 'Take it back', remove, '.remove'));
+			!isMine && tool('reply', `Mention ${item.nick}`, () => ui.mention(item.nick)),
+			tool('link', 'Copy link', () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`)),
+			isMine && !room.isRemoved(item) && tool('bin', 'Delete', remove, '.remove'));
 		row.append(tools);
 	}
 

@@ -14,7 +14,7 @@ const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 const KEYS = [
 	['Enter, Shift Enter', 'Send; a new line'],
 	['Tab', 'Complete a name, a room, a command'],
-	['Ctrl K', 'Find or make a room, find a person'],
+	['Ctrl K', 'Find or create a room, find a person'],
 	['Alt ↑, Alt ↓', 'The room above, below'],
 	['↑ in an empty line', 'Go through the messages; Esc comes back'],
 ];
@@ -71,13 +71,13 @@ export function panel(chat, ui) {
 
 	function notifications() {
 		const is = globalThis.isSecureContext && globalThis.Notification?.permission;
-		if (is === 'granted') return el('p.small', {}, 'You are told when somebody names you or writes to you alone.');
-		if (is !== 'default') return el('p.small', {}, 'Your browser does not allow them for this page.');
+		if (is === 'granted') return el('p.small', {}, 'You are notified when somebody mentions you or sends you a direct message.');
+		if (is !== 'default') return el('p.small', {}, globalThis.isSecureContext ? 'Your browser blocks notifications from this page.' : 'Notifications need HTTPS. Open this page with https:// in front.');
 		const onclick = async () => {
 			await Notification.requestPermission();
 			button.replaceWith(notifications());
 		};
-		const button = el('button.plain', { onclick }, 'Tell me when I am named');
+		const button = el('button.plain', { onclick }, "Notify me when I'm mentioned");
 		return button;
 	}
 
@@ -97,7 +97,7 @@ export function panel(chat, ui) {
 			const onsubmit = async (event) => {
 				event.preventDefault();
 				const found = input.value.trim() ? await chat.list(`SEARCH ${room.name} ${input.value.trim()}`) : [];
-				about.textContent = found.length ? `${found.length} found, the newest first` : 'Nothing was said with all these words.';
+				about.textContent = found.length ? `${found.length} found, the newest first` : 'No messages contain all these words.';
 				results.replaceChildren(...found.map(row));
 			};
 			return [el('form', { onsubmit }, input), about, results];
@@ -131,9 +131,9 @@ export function panel(chat, ui) {
 				el('h3', {}, 'This name elsewhere'),
 				el('p.small', {}, 'A password guards your name. Give it on another device, or in a terminal:'),
 				el('details', {}, el('summary', {}, 'Show the password'), el('pre', {}, `NICK ${chat.nick} ${chat.password}`)),
-				el('button.plain', { onclick: () => ui.command('register') }, 'Make this name mine for good'),
+				el('button.plain', { onclick: () => ui.command('register') }, 'Reserve this name permanently'),
 				el('h3', {}, 'Leave'),
-				el('button.plain', { onclick: () => ui.command('forget') }, 'Leave, and forget me in this browser'),
+				el('button.plain', { onclick: () => ui.command('forget') }, 'Delete me from this browser'),
 			];
 		},
 

@@ -29,25 +29,26 @@ export function sidebar(chat, ui) {
 		ui.changed();
 	}
 
-	function link(name, { kind = '', isHere = false, more } = {}) {
-		const mark = isRoom(name) ? el('span.sign', { 'aria-hidden': 'true' }, '#') : avatar(name, '.small');
+	function link(name, { kind = '', isHere = false, isClosed = false, more } = {}) {
+		const sign = isClosed ? icon('lock') : '#';
+		const mark = isRoom(name) ? el('span.sign', { 'aria-hidden': 'true' }, sign) : avatar(name, '.small');
 		return el(`a${kind}`, { href: addressIn(name), 'aria-current': isHere && 'page' },
-			mark, el('span.name', { dir: 'auto' }, name.replace('#', '')), more);
+			mark, el('span.name', { dir: 'auto' }, name.replace('#', '')), isClosed && el('span.hidden', {}, ' (invite-only)'), more);
 	}
 
 	const hinted = (name, hint) =>
 		({ key: fold(name), sign: name + hint, build: () => el('li', {}, link(name, { more: el('span.hint', {}, hint) })) });
 
 	function joined(room) {
-		const { name, unread, mentions } = room;
+		const { name, unread, mentions, isClosed } = room;
 		const isHere = room === chat.active;
 		const build = () => {
 			const title = mentions ? 'for you' : 'unread';
 			const more = unread > 0 && el(`span.badge${mentions ? '.call' : ''}`, { title }, countText(mentions || unread));
-			return el('li', {}, link(name, { kind: unread ? '.unread' : '', isHere, more }),
+			return el('li', {}, link(name, { kind: unread ? '.unread' : '', isHere, isClosed, more }),
 				el('button.tool.leave', { 'aria-label': `Leave ${name}`, onclick: () => chat.leave(room) }, icon('close')));
 		};
-		return { key: fold(name), sign: [name, isHere, unread, mentions].join(), build };
+		return { key: fold(name), sign: [name, isHere, unread, mentions, isClosed].join(), build };
 	}
 
 	/** Rooms of the server that one is not in, and the one that could be made. */

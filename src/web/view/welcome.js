@@ -27,6 +27,7 @@ export function welcome(chat, ui) {
 			setText(byId('welcome-title'), chat.server || 'plainchat');
 			pass.closest('div').hidden = !chat.isLocked;
 			pass.required = chat.isLocked;
+			if (chat.isNameHeld && byId('welcome-error').textContent !== chat.refused) form.querySelector('details').open = true;
 			setText(byId('welcome-error'), chat.refused);
 			setText(byId('welcome-keeps'), chat.keeps);
 			const button = form.querySelector('.primary');

@@ -102,7 +102,7 @@ class Storage {
 
 function chat() {
 	const sockets = [];
-	const page = { changed() {}, toast() {}, said() {}, called() {}, entered() {}, isLooking: () => false, isFollowing: () => true };
+	const page = { changed() {}, toast() {}, said() {}, called() {}, entered() {}, invited() {}, isLooking: () => false, isFollowing: () => true };
 	const store = new Store(new Storage(), new Storage());
 	store.me = { nick: 'ann', password: 'secret' };
 	store.rooms = { '#a': 10 };
@@ -112,7 +112,7 @@ function chat() {
 }
 
 /** Answers what the page asks at a start or a return, with `past` for `JOIN`. */
-async function answer(socket, { last, past = [], history = [] }) {
+async function answer(socket, { last, past = [], history = [], refused = null, current = '#a' }) {
 	let asked = 0;
 	for (let turn = 0; turn < 20; turn++) {
 		await settled();
@@ -121,11 +121,13 @@ async function answer(socket, { last, past = [], history = [] }) {
 			if (verb === 'STAMPS') socket.gets('OK STAMPS on');
 			else if (verb === 'HELLO') socket.gets('OK HELLO 1 box');
 			else if (verb === 'HELP') socket.gets('HELP kept', 'OK HELP');
-			else if (verb === 'JOIN') socket.gets(...past, `OK JOIN ${arg} ${last}`);
-			else if (verb === 'NICK') socket.gets(`OK NICK ${arg} #a ${last}`);
+			else if (verb === 'JOIN') socket.gets(...past, refused ?? `OK JOIN ${arg} ${last}`);
+			else if (verb === 'NICK') socket.gets(`OK NICK ${arg} ${current} ${last}`);
 			else if (verb === 'HISTORY') socket.gets(...history, `OK HISTORY ${history.length}`);
 			else if (verb === 'WHO') socket.gets('USER #a ann', 'OK WHO 1');
 			else if (verb === 'TOPIC') socket.gets('OK TOPIC #a');
+			else if (verb === 'MODE') socket.gets('OK MODE #a open');
+			else if (verb === 'PART') socket.gets(`OK PART ${arg}`);
 			else return; // the test answers the rest
 		}
 	}
@@ -148,7 +150,7 @@ test('a return asks for what came after the last id, and says again only what wa
 	sockets[1].onopen();
 	await answer(sockets[1], { last: 13, past: [`PAST 12 ${TIME} MSG #a ann arrived`, `PAST 13 ${TIME} MSG #a bob thirteen`] });
 	assert.ok(sockets[1].sent.includes('JOIN #a 11'));
-	assert.ok(sockets[1].sent.indexOf('JOIN #a 11') < sockets[1].sent.indexOf('NICK ann secret'));
+	assert.ok(sockets[1].sent.indexOf('JOIN #a 11') > sockets[1].sent.indexOf('NICK ann secret'));
 	assert.deepEqual(sockets[1].sent.filter((line) => line.startsWith('TELL')), ['TELL #a lost', 'TELL #a typed while away']);
 	sockets[1].gets(`OK TELL 14 ${TIME}`, `OK TELL 15 ${TIME}`);
 	await settled();
@@ -203,7 +205,62 @@ test('a name that is taken is asked for again, and nothing that was said is lost
 	}
 	await settled();
 	assert.equal(made.phase, 'welcome');
-	assert.equal(made.refused, 'ann is taken');
+	assert.match(made.refused, /^The name ann is taken\./);
 	assert.deepEqual(made.outbox.waiting().map(({ text }) => text), ['early']);
+	made.connection.stop();
+});
+
+test('what is said between the name and the room is in its place among what was missed', async () => {
+	const { made, sockets } = chat();
+	sockets[0].onopen();
+	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
+	sockets[0].onclose();
+	made.connection.retryNow();
+	sockets[1].onopen();
+	await settled();
+	assert.ok(!sockets[1].sent.some((line) => line.startsWith('JOIN')));
+	// The name enters the lobby by itself, and hears of it before the room is asked for what was missed.
+	sockets[1].gets('OK STAMPS on', 'OK HELLO 1 box', 'OK NICK ann #a 11', `LIVE 12 ${TIME} MSG #a bob twelve`);
+	await settled();
+	assert.ok(sockets[1].sent.includes('JOIN #a 10'));
+	sockets[1].gets(`PAST 11 ${TIME} MSG #a bob eleven`, `PAST 12 ${TIME} MSG #a bob twelve`, 'OK JOIN #a 12');
+	await settled();
+	assert.deepEqual(made.room('#a').items.map(({ id }) => id), [10, 11, 12]);
+	made.connection.stop();
+});
+
+test('who has left the lobby leaves it again after a return', async () => {
+	const { made, sockets } = chat();
+	sockets[0].onopen();
+	await answer(sockets[0], { last: 10, current: '#lobby' });
+	const { sent } = sockets[0];
+	assert.ok(sent.indexOf('JOIN #a') < sent.indexOf('PART #lobby'));
+	assert.deepEqual(made.all.map(({ name }) => name), ['#a']);
+	made.connection.stop();
+});
+
+test('a room that is refused for a moment keeps its place, its draft and what waits', async () => {
+	const { made, sockets, store } = chat();
+	store.keepDraft('#a', 'half a sentence');
+	sockets[0].onopen();
+	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
+	sockets[0].onclose();
+	made.connection.retryNow();
+	sockets[1].onopen();
+	await answer(sockets[1], { refused: 'ERR JOIN not-allowed #a is closed' });
+	const room = made.room('#a');
+	assert.match(room.shut, /#a is invite-only/);
+	made.keepNow();
+	assert.deepEqual(Object.keys(store.rooms), ['#a']);
+	assert.equal(store.draft('#a'), 'half a sentence');
+	sockets[1].onclose();
+	made.connection.retryNow();
+	sockets[2].onopen();
+	await answer(sockets[2], { last: 11, past: [`PAST 11 ${TIME} MSG #a bob eleven`] });
+	assert.equal(room.shut, '');
+	assert.deepEqual(room.items.map(({ id }) => id), [10, 11]);
+	// Put out while one is there.
+	sockets[2].gets('PART #a ann this room is closed to you now');
+	assert.match(room.shut, /no longer in #a/);
 	made.connection.stop();
 });
