@@ -396,9 +396,10 @@ fn a_text_message_is_one_line_and_no_more() {
     let mut peer = open(&chatd);
     for torn in [
         "MSG a\nNICK evil",
-        "PING\n",
+        "MSG a\nNICK evil\n",
         "PING\r",
-        "\n",
+        "PING\n\n",
+        "PING\r\r\n",
         "MSG a\r\nMSG b",
     ] {
         peer.send(TEXT, torn.as_bytes()).unwrap();
@@ -414,6 +415,30 @@ fn a_text_message_is_one_line_and_no_more() {
     peer.send(TEXT, b"").unwrap();
     peer.send(TEXT, b"PING").unwrap();
     expect(&mut peer, "OK PING");
+}
+
+#[test]
+fn one_line_end_at_the_end_of_a_text_message_is_dropped() {
+    let chatd = Chatd::start();
+    let mut peer = open(&chatd);
+    // As websocat and wscat send what is typed.
+    for typed in ["PING a\n", "PING a\r\n", "\nPING a", "\r\n"] {
+        peer.send(TEXT, typed.as_bytes()).unwrap();
+        if typed.starts_with("PING") {
+            expect(&mut peer, "OK PING a");
+        } else if typed.len() > 2 {
+            expect(&mut peer, "ERR - bad-syntax …");
+        }
+    }
+    // Cut between the two.
+    peer.send(0x01, b"PING b\r").unwrap();
+    peer.send(0x80, b"\n").unwrap();
+    expect(&mut peer, "OK PING b");
+    // The longest line, with its end.
+    let longest = format!("PING {}", "a".repeat(4090));
+    peer.send(TEXT, format!("{longest}\r\n").as_bytes())
+        .unwrap();
+    expect(&mut peer, &format!("OK {longest}"));
 }
 
 #[test]

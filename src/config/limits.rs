@@ -66,6 +66,8 @@ pub struct Limits {
     pub handshake_within: Duration,
     /// How long the server waits for the client's end of a connection that it has ended.
     pub drain_for: Duration,
+    /// Bytes of a request's body that are read and dropped once it is refused.
+    pub drain_bytes_max: u64,
     /// How long everything may take to end when the server stops.
     pub stop_within: Duration,
 }
@@ -101,6 +103,7 @@ impl Default for Limits {
             post_lines_max: 10_000,
             handshake_within: Duration::from_secs(10),
             drain_for: Duration::from_secs(10),
+            drain_bytes_max: 64 << 20,
             stop_within: Duration::from_secs(4),
         }
     }
@@ -368,6 +371,12 @@ impl Limits {
                 time(self.drain_for),
                 "--drain-for",
                 "a last line on a slow link arrives",
+            ),
+            row(
+                "body of a refused HTTP request that is still read",
+                bytes(self.drain_bytes_max),
+                "",
+                "a client that sends first and reads later gets its answer",
             ),
             row(
                 "ending everything when the server stops",

@@ -40,7 +40,7 @@ pub struct WebSocket {
     held: Vec<u8>,
     /// The text message that is not whole, as far as a line may be long; without memory between messages.
     text: Vec<u8>,
-    /// It has a line end inside.
+    /// What is beyond that has a line end inside.
     is_torn: bool,
     /// The bytes of a file that are to come; all to an empty message for `None`.
     expected: Expected,
@@ -247,16 +247,24 @@ impl WebSocket {
         space: &mut [u8],
         filled: &mut usize,
     ) -> Option<Input> {
-        self.is_torn |= memchr2(b'\r', b'\n', bytes).is_some();
         // One byte more than a line may have, so that it is found to be too long.
         let most = LINE_BYTES_MAX + 1 - self.text.len();
-        self.text
-            .extend_from_slice(bytes.get(..most).unwrap_or(bytes));
+        let (taken, beyond) = bytes.split_at(most.min(bytes.len()));
+        self.text.extend_from_slice(taken);
+        self.is_torn |= memchr2(b'\r', b'\n', beyond).is_some();
         if !is_last {
             return None;
         }
         let mut line = std::mem::take(&mut self.text);
-        if std::mem::take(&mut self.is_torn) {
+        // Clients on a command line send the end of what was typed along.
+        if line.last() == Some(&b'\n') {
+            line.pop();
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+        }
+        let is_torn = std::mem::take(&mut self.is_torn);
+        if is_torn || memchr2(b'\r', b'\n', &line).is_some() {
             return Some(Input::Refused(Wrong {
                 code: Code::BadSyntax,
                 text: "a text message is one line; it has no line end inside",

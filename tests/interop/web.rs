@@ -372,8 +372,13 @@ fn a_websocket_client_talks_plainly_and_under_tls() {
     }
 }
 
-/// nginx in front of `server`, as its documentation has it for WebSocket; on a port that was free just now.
-fn nginx(folder: &Path, server: SocketAddr) -> (Program, u16) {
+/// What nginx's documentation has for WebSocket, with nothing held back.
+const PASS_ON: &str = "proxy_http_version 1.1; proxy_set_header Host $http_host;
+      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
+      proxy_buffering off; proxy_request_buffering off;";
+
+/// nginx in front of `server`, with these lines besides `proxy_pass`; on a port that was free just now.
+fn nginx(folder: &Path, server: SocketAddr, location: &str) -> (Program, u16) {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -390,9 +395,7 @@ http {{
   server {{
     listen 127.0.0.1:{port};
     location / {{
-      proxy_pass http://{server}; proxy_http_version 1.1; proxy_set_header Host $http_host;
-      proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
-      proxy_buffering off; proxy_request_buffering off;
+      proxy_pass http://{server}; {location}
     }}
   }}
 }}"
@@ -419,7 +422,7 @@ http {{
 fn a_proxy_may_stand_in_front() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();
-    let (_nginx, port) = nginx(folder.path(), chatd.address);
+    let (_nginx, port) = nginx(folder.path(), chatd.address, PASS_ON);
     let script = folder.path().join("talk.py");
     fs::write(&script, WEBSOCKETS).unwrap();
     let mut events = chatd.client(&format!(
@@ -447,4 +450,33 @@ fn a_proxy_may_stand_in_front() {
         "head -c 1000000 /dev/zero | curl -s -u ann: -T - http://127.0.0.1:{port}/rooms/lobby/files/zero"
     );
     chatd.client(&typed).finish().expect(&["OK UPLOAD …"]);
+}
+
+#[test]
+fn what_is_followed_flows_through_nginx_as_it_is_by_default() {
+    let chatd = Chatd::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (_nginx, port) = nginx(folder.path(), chatd.address, "");
+    let room = format!("http://127.0.0.1:{port}/rooms/lobby");
+    let mut ann = chatd.member("ann");
+    ann.ask("MSG first", "OK MSG <id> <time>");
+    let mut lines = chatd.client(&format!("curl -sN '{room}?follow&after=0'"));
+    let mut events = chatd.client(&format!(
+        "curl -sN -H 'Accept: text/event-stream' '{room}?after=0'"
+    ));
+    let mut objects = chatd.client(&format!(
+        "curl -sN -H 'Accept: application/json' '{room}?follow&after=0'"
+    ));
+    for stream in [&mut lines, &mut events, &mut objects] {
+        stream.inbox.find(|line| line.contains("first"));
+    }
+    ann.send("UPLOAD live *\nhello");
+    let file = lines.inbox.find(|line| line.ends_with(" * live"));
+    let number = file.split(' ').nth(6).unwrap();
+    let mut live = chatd.client(&format!("curl -sN http://127.0.0.1:{port}/files/{number}"));
+    for stream in [&mut events, &mut objects] {
+        stream.inbox.find(|line| line.contains("live"));
+    }
+    // The uploader is not done, so what comes has come through at once.
+    assert_eq!(live.inbox.bytes(5), b"hello");
 }

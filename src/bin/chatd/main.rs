@@ -71,11 +71,15 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
         Ok(sockets) => sockets,
         Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
     };
+    let has_host = !flags.host.is_empty();
     let config = match flags.into_config(!sockets.is_empty()) {
         Ok(config) => config,
         Err(why) => return fail(&why),
     };
-    match server::run(config, sockets, tell_listening) {
+    let listening = |places: &[config::Listen], fingerprint: Option<&str>| {
+        tell_listening(places, fingerprint, has_host);
+    };
+    match server::run(config, sockets, listening) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => fail(&e.to_string()),
     }
@@ -142,7 +146,7 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
 }
 
 /// A line for each address, which a script can wait for; then, for a person, how others come in.
-fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>) {
+fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host: bool) {
     let mut text = String::new();
     for place in places {
         text += &format!("chatd: listening on {}\n", place.addr);
@@ -159,6 +163,9 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>) {
                 text += &format!("  {}\n", ways.join("   "));
             }
         }
+    }
+    if !has_host && places.iter().any(|place| place.speaks.web) {
+        text += "For browsers to open it by a name, start it with --host NAME.\n";
     }
     show(&text);
 }

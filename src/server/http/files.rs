@@ -7,21 +7,21 @@ use std::os::unix::fs::FileExt;
 use bytes::Bytes;
 use futures_lite::{future, stream};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Body as _, Frame, Incoming};
+use hyper::StatusCode;
+use hyper::body::Frame;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
     CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, IF_NONE_MATCH, IF_RANGE,
     LOCATION, RANGE,
 };
-use hyper::{Request, StatusCode};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use smol::unblock;
 use tracing::warn;
 
-use super::Client;
 use super::reply::{self, Body, Problem, Reply};
-use super::rooms::{self, Query, next_frame};
+use super::rooms::{self, Query};
 use super::visit::Visit;
+use super::{Asked, Client};
 use crate::chat::{NewFile, Whole};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
@@ -52,11 +52,11 @@ pub async fn put(
     client: &Client,
     part: &str,
     name: &str,
-    request: Request<Incoming>,
+    request: Asked,
 ) -> Result<Reply, Problem> {
     let room = rooms::room(part)?;
     let name = rooms::decode(name)?;
-    let length = request.body().size_hint().exact();
+    let length = request.body().length();
     let most = client.server.config.limits.upload_bytes_max;
     if length.is_some_and(|length| length > most) {
         let text = format!("a file has at most {most} bytes here");
@@ -66,22 +66,30 @@ pub async fn put(
             text,
         ));
     }
-    let query = Query::of(request.uri().query())?;
-    let digest = query.get("sha256").filter(|_| length.is_some());
+    let query = Query::of(request.uri(), &["sha256"])?;
+    let digest = query.get("sha256");
+    if digest.is_some() && length.is_none() {
+        let text = "sha256 needs a Content-Length: without one the file is told of as it comes";
+        return Err(Problem::new(
+            StatusCode::LENGTH_REQUIRED,
+            Code::BadSyntax,
+            text,
+        ));
+    }
     if digest.is_some_and(|digest| crate::protocol::Digest::parse(digest).is_none()) {
         let text = "sha256 is 64 hexadecimal digits";
         return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
     }
-    let Visit { voice, mut ear } = rooms::enter(client, &room, request.headers()).await?;
+    let Visit { voice, mut ear, .. } = rooms::enter(client, &room, request.headers()).await?;
     let length = length.map_or_else(|| "*".into(), |length| length.to_string());
     let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
     let _ = voice.say(&format!("UPLOAD {name} {length}{digest}")).await;
     let mut body = request.into_body();
     let sent = async {
         loop {
-            match next_frame(client, &mut body).await {
+            match body.next().await {
                 None => return voice.finish(),
-                Some(Err(())) => return voice.cut(),
+                Some(Err(_)) => return voice.cut(),
                 Some(Ok(data)) => {
                     if voice.send(&data).await.is_err() {
                         return; // it is refused, and the reply says why
@@ -108,29 +116,38 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
         Problem::new(StatusCode::NOT_FOUND, Code::NoSuchFile, text)
     };
     let id = EventId::parse(number).ok_or_else(none)?;
-    // What is read past the protocol is asked for in it, where not everything is everybody's.
-    let is_open =
-        client.server.config.password.is_none() && client.server.world().chat.is_all_open();
-    if client.server.config.password.is_some() {
-        // Who may not read learns not even what there is.
-        let mut visit = rooms::visitor(client, headers).await?;
-        visit.ask("TOPIC").await?;
-    }
+    let has_password = client.server.config.password.is_some();
+    // Where everything is everybody's, nobody need be asked.
+    let visit = match !has_password && client.server.world().chat.is_all_open() {
+        true => None,
+        false => Some(rooms::visitor(client, headers).await?),
+    };
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
-    let (_, file) = file.map_err(|e| broken(id, &e))?.ok_or_else(none)?;
-    match file.whole {
-        Some(whole) => {
-            if !is_open {
-                let mut visit = rooms::visitor(client, headers).await?;
-                // None of its bytes, but all that may stand in the way.
-                visit
-                    .ask(&format!("DOWNLOAD {id} {}", whole.length))
-                    .await?;
+    let file = file.map_err(|e| broken(id, &e))?;
+    let visit = match visit {
+        None => None,
+        Some(mut visit) => {
+            if has_password {
+                visit.ask("TOPIC").await?;
             }
-            send(client, id, &file, whole, headers).await
+            // To somebody who may not read its room, a file is as if it were not there.
+            if let Some((room, _)) = &file
+                && let Err(problem) = visit.ask(&format!("TOPIC {room}")).await
+            {
+                return Err(match problem.status {
+                    StatusCode::NOT_FOUND => none(),
+                    _ => problem,
+                });
+            }
+            Some(visit)
         }
-        None => follow(rooms::visitor(client, headers).await?, id, &file).await,
+    };
+    let (_, file) = file.ok_or_else(none)?;
+    match (file.whole, visit) {
+        (Some(whole), _) => send(client, id, &file, whole, headers).await,
+        (None, Some(visit)) => follow(visit, id, &file).await,
+        (None, None) => follow(rooms::visitor(client, headers).await?, id, &file).await,
     }
 }
 
@@ -216,7 +233,7 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
         Ok(Some((Frame::data(bytes), (visit, left))))
     });
     let body = BodyExt::boxed_unsync(StreamBody::new(pieces));
-    let mut reply = reply::with_body(StatusCode::OK, content_type(file), body);
+    let mut reply = reply::followed(content_type(file), body);
     guard(reply.headers_mut(), file);
     Ok(reply)
 }

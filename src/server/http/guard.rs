@@ -1,12 +1,17 @@
-//! Which requests a web page of somebody else's may not make: `Host`, `Origin` and `Sec-Fetch-Site`.
+//! Which requests are refused before anything is done: those of other sites' web pages (`Host`, `Origin`,
+//! `Sec-Fetch-Site`), and those that ask for something that this server does not do.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use hyper::header::{HOST, HeaderMap, HeaderValue, ORIGIN};
-use hyper::{Method, StatusCode};
+use hyper::header::{
+    CONTENT_ENCODING, CONTENT_RANGE, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue,
+    IF_MATCH, ORIGIN, TRANSFER_ENCODING,
+};
+use hyper::{Method, StatusCode, Uri, Version};
 
 use super::reply::Problem;
 use crate::protocol::Code;
+use crate::protocol::text::clean;
 
 /// The names under which the server may be called, besides addresses.
 #[derive(Debug)]
@@ -52,31 +57,44 @@ impl Names {
     }
 }
 
-/// Refuses what a page that is not the server's own may have sent.
+/// What is known of a request before its body comes.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    /// What it wants done.
+    pub method: &'a Method,
+    /// HTTP/1.0 or HTTP/1.1.
+    pub version: Version,
+    /// To what.
+    pub uri: &'a Uri,
+    /// All that it says besides.
+    pub headers: &'a HeaderMap,
+}
+
+/// Refuses a request that a page that is not the server's own may have sent.
 ///
 /// # Errors
 /// 400 without a `Host`, 421 for one that is not the server's (a name that somebody has pointed at this
 /// address), 403 for a foreign page.
-pub fn check(method: &Method, headers: &HeaderMap, names: &Names) -> Result<(), Problem> {
+pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
+    let Head {
+        method, headers, ..
+    } = head;
     let mut hosts = headers.get_all(HOST).iter();
-    // HTTP/1.0 knows no Host; a browser always sends it, so what has none is no browser.
-    let host = match (hosts.next(), hosts.next()) {
-        (None, _) => "",
+    let given = match (hosts.next(), hosts.next()) {
+        // HTTP/1.0 knows no Host; a browser always sends it, so what has none is no browser.
+        (None, _) if head.version == Version::HTTP_10 => "",
+        (None, _) => return Err(bad("a request of HTTP/1.1 has a Host (RFC 9112, 3.2)")),
         (Some(host), None) => text(host)?,
         (Some(_), Some(_)) => return Err(bad("there is more than one Host")),
     };
+    // A target that names a host counts, and not the header (RFC 9112, 3.2.2).
+    let host = head
+        .uri
+        .authority()
+        .map_or(given, |authority| authority.as_str());
     let (name, _) = split_port(host);
     if !host.is_empty() && !names.knows(name) {
-        let text = format!(
-            "this server is not known as {}; chatd --host {} makes it so",
-            crate::protocol::text::clean(name),
-            crate::protocol::text::clean(name)
-        );
-        return Err(Problem::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            Code::NotAllowed,
-            text,
-        ));
+        return Err(Problem::unknown_host(&clean(name)));
     }
     let word = |name: &str| headers.get(name).map_or(Ok(""), text);
     let is_navigation = matches!(*method, Method::GET | Method::HEAD)
@@ -98,6 +116,73 @@ pub fn check(method: &Method, headers: &HeaderMap, names: &Names) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The name or address that a request is for, without its port.
+pub fn host_of(head: Head<'_>) -> String {
+    let given = head.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let target = head.uri.authority().map(|authority| authority.as_str());
+    let (name, _) = split_port(target.or(given).unwrap_or_default());
+    clean(name).into_owned()
+}
+
+/// Refuses a request that would be half understood.
+///
+/// # Errors
+/// What the request says and this server does not do.
+pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
+    let Head {
+        method, headers, ..
+    } = head;
+    let refuse = |status, text: &str| Err(Problem::new(status, Code::BadSyntax, text));
+    let mut codings = words_of(headers, &TRANSFER_ENCODING);
+    if let Some(first) = codings.next()
+        && (first != "chunked" || codings.next().is_some())
+    {
+        let text = "the only Transfer-Encoding here is chunked, once";
+        return refuse(StatusCode::NOT_IMPLEMENTED, text);
+    }
+    if !matches!(*method, Method::POST | Method::PUT) {
+        return Ok(());
+    }
+    if headers.contains_key(CONTENT_RANGE) {
+        let text = "a part of a file cannot be put (Content-Range); send all of it";
+        return refuse(StatusCode::BAD_REQUEST, text);
+    }
+    if words_of(headers, &CONTENT_ENCODING).any(|coding| coding != "identity") {
+        let text = "a body is taken as it is; send it without Content-Encoding";
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    }
+    // Each message and each file is new: there is nothing that it could match.
+    if headers.contains_key(IF_MATCH) {
+        return Err(Problem::unmatched());
+    }
+    let kind = headers.get(CONTENT_TYPE).map_or(Ok(""), text)?;
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    if kind.eq_ignore_ascii_case("multipart/form-data") {
+        let text = "a form is not taken (curl -F); for a file: curl -u NICK: -T FILE .../rooms/ROOM/files/, \
+            for its lines: curl -u NICK: --data-binary @FILE .../rooms/ROOM";
+        return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
+    }
+    Ok(())
+}
+
+/// The words of a list in a header, in small letters.
+fn words_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + 'a {
+    let values = headers.get_all(name).iter();
+    let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
+    lists.flat_map(|list| {
+        let words = list.split(',').map(|word| word.trim().to_owned());
+        words.filter(|word| !word.is_empty()).collect::<Vec<_>>()
+    })
+}
+
+/// Whether a proxy has passed the request on, as far as it says so.
+pub fn is_passed_on(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    })
 }
 
 /// Whether a page from `origin` (RFC 6454) is this server's: it came from where it asks now, or from a name
@@ -150,14 +235,71 @@ mod tests {
     use super::*;
 
     fn check_headers(method: &Method, lines: &[(&'static str, &'static str)], expected: u16) {
+        check_request(method, Version::HTTP_11, "/", lines, expected);
+    }
+
+    #[track_caller]
+    fn check_request(
+        method: &Method,
+        version: Version,
+        target: &str,
+        lines: &[(&'static str, &'static str)],
+        expected: u16,
+    ) {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_static(value));
         }
         let names = Names::new(&["chat.example".into()]);
-        let status = check(method, &headers, &names)
-            .map_or_else(|problem| problem.status.as_u16(), |()| 200);
-        assert_eq!(status, expected, "{method} {lines:?}");
+        let head = Head {
+            method,
+            version,
+            uri: &target.parse().unwrap(),
+            headers: &headers,
+        };
+        let checked = check(head, &names).and_then(|()| check_understood(head));
+        let status = checked.map_or_else(|problem| problem.status.as_u16(), |()| 200);
+        assert_eq!(status, expected, "{method} {target} {lines:?}");
+    }
+
+    #[test]
+    fn the_host_of_a_target_counts_and_not_the_header() {
+        let good = [("host", "localhost")];
+        let bad = [("host", "evil.example")];
+        let check = |target, lines: &[_], expected| {
+            check_request(&Method::GET, Version::HTTP_11, target, lines, expected);
+        };
+        check("http://evil.example/health", &good, 421);
+        check("http://localhost@evil.example/", &good, 421);
+        check("http://localhost:5002/health", &good, 200);
+        check("http://chat.example/health", &bad, 200);
+        check("http://localhost/", &[], 400);
+        check_request(&Method::GET, Version::HTTP_10, "/", &[], 200);
+    }
+
+    #[test]
+    fn what_would_be_half_understood_is_refused() {
+        let check = |method, line: (&'static str, &'static str), expected| {
+            check_headers(method, &[("host", "localhost"), line], expected);
+        };
+        for (line, expected) in [
+            (("transfer-encoding", "chunked"), 200),
+            (("transfer-encoding", "Chunked"), 200),
+            (("transfer-encoding", "gzip, chunked"), 501),
+            (("transfer-encoding", "chunked, chunked"), 501),
+            (("content-range", "bytes 0-1/2"), 400),
+            (("content-encoding", "gzip"), 415),
+            (("content-encoding", "identity"), 200),
+            (("content-type", "Multipart/Form-Data; boundary=x"), 415),
+            (("content-type", "multipart/mixed"), 200),
+            (("content-type", "application/x-www-form-urlencoded"), 200),
+            (("if-match", "*"), 412),
+        ] {
+            check(&Method::POST, line, expected);
+            check(&Method::PUT, line, expected);
+        }
+        check(&Method::GET, ("content-range", "bytes 0-1/2"), 200);
+        check(&Method::GET, ("transfer-encoding", "gzip, chunked"), 501);
     }
 
     #[test]
@@ -174,7 +316,7 @@ mod tests {
         ] {
             check_headers(&Method::GET, &[("host", host)], 200);
         }
-        check_headers(&Method::GET, &[], 200);
+        check_headers(&Method::GET, &[], 400);
         for host in [
             "evil.example:5002",
             "localhost.evil.example",

@@ -45,10 +45,11 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
          Which rooms           {read} {url}/rooms\n\
          Which files           {read} {url}/rooms/lobby/files\n\
          Send a file           {say} -T FILE {url}/rooms/lobby/files/\n\
-         Fetch a file          {read} -OJ {url}/files/NUMBER\n\
+         Fetch a file          {read} -f -OJ {url}/files/NUMBER\n\
          Talk in a terminal    {talk} {name} {port}\n\
          Talk in a browser     {url}/\n\
-         {note} {}\n",
+         {note} {}\n\
+         In a script, add --fail-with-body: then curl's exit code tells whether it was done.\n",
         client.server.config.keeping()
     )
 }

@@ -11,6 +11,9 @@ mod outlet;
 mod page;
 mod reply;
 mod rooms;
+mod say;
+mod switch;
+mod unread;
 mod visit;
 
 use std::convert::Infallible;
@@ -22,12 +25,11 @@ use std::task::Poll;
 
 use base64::Engine;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONNECTION, FORWARDED, HeaderMap, HeaderName, HeaderValue, UPGRADE};
+use hyper::header::{ACCEPT, ALLOW, ETAG, EXPECT, HeaderMap, HeaderValue, IF_MATCH};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
-use hyper::{Method, Request, StatusCode, Version};
-use sha1::{Digest, Sha1};
+use hyper::{Method, Request, StatusCode, Uri};
 use smol_hyper::rt::{FuturesIo, SmolTimer};
 use tracing::debug;
 
@@ -38,14 +40,20 @@ use crate::config::Speaks;
 use crate::protocol::Code;
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;
+use guard::Head;
 pub use guard::Names;
 pub use outlet::Outgoing;
 use outlet::Outlet;
 use reply::{Problem, Reply};
+use rooms::Query;
+use unread::Unread;
 
 /// How many bytes a request's head has at most, and how many fields.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
+
+/// A request, of whose body nothing has been read.
+type Asked = Request<Unread>;
 
 /// A connection that speaks HTTP.
 pub struct Client {
@@ -77,7 +85,9 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(St
         // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` does.
         .half_close(true);
     let upgrade = Mutex::new(None);
-    let service = service_fn(|request| async {
+    let service = service_fn(|request: Request<Incoming>| async {
+        let waits = request.headers().contains_key(EXPECT);
+        let request = request.map(|body| Unread::new(&client.server, body, waits));
         let reply = answer(&client, request, &upgrade).await;
         Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
     });
@@ -118,12 +128,24 @@ fn is_told_to_stop(client: &Client, waker: &std::task::Waker) -> bool {
 
 async fn answer(
     client: &Client,
-    mut request: Request<Incoming>,
+    request: Asked,
     upgrade: &Mutex<Option<OnUpgrade>>,
 ) -> Result<Reply, Problem> {
     let (uri, method) = (request.uri().clone(), request.method().clone());
-    let path = uri.path();
-    guard::check(&method, request.headers(), &client.server.names)?;
+    let head = Head {
+        method: &method,
+        version: request.version(),
+        uri: &uri,
+        headers: request.headers(),
+    };
+    if let Err(problem) = guard::check(head, &client.server.names) {
+        let is_unknown = problem.status == StatusCode::MISDIRECTED_REQUEST;
+        return match is_unknown && accepts(request.headers(), "text/html") {
+            true => Ok(page::unknown_host(&guard::host_of(head))),
+            false => Err(problem),
+        };
+    }
+    guard::check_understood(head)?;
     if !client.speaks.web {
         let text = "HTTP is not spoken here; nc is enough";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
@@ -133,22 +155,64 @@ async fn answer(
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let is_read = matches!(method, Method::GET | Method::HEAD);
+    let wanted = match request.headers().contains_key(IF_MATCH) && is_read {
+        true => request.headers().clone(),
+        false => HeaderMap::new(),
+    };
+    let reply = route(client, request, upgrade, &uri, method, is_read).await?;
+    let tag = reply.headers().get(ETAG);
+    let is_met = |known: &HeaderValue| {
+        let known = known.to_str().unwrap_or_default().split(',').map(str::trim);
+        let mut known = known.filter(|known| !known.is_empty());
+        known.any(|known| known == "*" || tag.is_some_and(|tag| tag == known))
+    };
+    let mut lists = wanted.get_all(IF_MATCH).iter().peekable();
+    match lists.peek().is_none() || lists.any(is_met) || reply.status().is_client_error() {
+        true => Ok(reply),
+        false => Err(Problem::unmatched()),
+    }
+}
+
+/// Whether the client takes that kind of answer, by its own words.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let values = headers.get_all(ACCEPT).iter();
+    values
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains(kind))
+}
+
+/// Answers a request that may be asked.
+async fn route(
+    client: &Client,
+    mut request: Asked,
+    upgrade: &Mutex<Option<OnUpgrade>>,
+    uri: &Uri,
+    method: Method,
+    is_read: bool,
+) -> Result<Reply, Problem> {
+    let path = uri.path();
     // A slash at the end changes nothing.
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     match parts.as_slice() {
         ["rooms"] => match is_read {
-            true => rooms::list(client, request.headers()).await,
+            true => {
+                Query::of(uri, &[])?;
+                rooms::list(client, request.headers()).await
+            }
             false => Ok(not_allowed("GET, HEAD")),
         },
         ["rooms", room] => match method {
             Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
-            Method::POST => rooms::say(client, room, request).await,
+            Method::POST => say::say(client, room, request).await,
             Method::PUT => Ok(not_here("GET, HEAD, POST", room)),
             _ => Ok(not_allowed("GET, HEAD, POST")),
         },
         ["rooms", room, "files"] => match method {
-            Method::GET | Method::HEAD => rooms::files(client, room, request.headers()).await,
+            Method::GET | Method::HEAD => {
+                Query::of(uri, &[])?;
+                rooms::files(client, room, request.headers()).await
+            }
             Method::PUT => Ok(not_here("GET, HEAD", room)),
             _ => Ok(not_allowed("GET, HEAD")),
         },
@@ -157,11 +221,14 @@ async fn answer(
             _ => Ok(not_allowed("PUT")),
         },
         ["files", number] | ["files", number, _] => match is_read {
-            true => files::get(client, number, request.headers()).await,
+            true => {
+                Query::of(uri, &[])?;
+                files::get(client, number, request.headers()).await
+            }
             false => Ok(not_allowed("GET, HEAD")),
         },
         ["ws"] => {
-            let reply = switch_to_websocket(&request)?;
+            let reply = switch::to_websocket(&request)?;
             let on = hyper::upgrade::on(&mut request);
             if let Ok(mut upgrade) = upgrade.lock() {
                 *upgrade = Some(on);
@@ -174,7 +241,7 @@ async fn answer(
             false => Ok(not_allowed("GET, HEAD")),
         },
         ["help"] => {
-            if client.server.config.password.is_some() {
+            if is_read && client.server.config.password.is_some() {
                 let mut visit = rooms::visitor(client, request.headers()).await?;
                 visit.ask("TOPIC").await?; // as anything that is read
             }
@@ -193,8 +260,7 @@ async fn answer(
 /// What Prometheus reads: for this machine, and whom the operator has named. What a proxy on this machine
 /// passes on comes from somewhere else.
 async fn metrics(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let is_passed_on = headers.contains_key(FORWARDED) || headers.contains_key("x-forwarded-for");
-    let is_here = client.address.is_loopback() && !is_passed_on;
+    let is_here = client.address.is_loopback() && !guard::is_passed_on(headers);
     let from = &client.server.config.metrics_from;
     if !is_here && !from.iter().any(|from| from.holds(client.address)) {
         let text = "only this machine reads the metrics; chatd --metrics-from names others";
@@ -237,55 +303,6 @@ fn refused(methods: &'static str, text: String) -> Reply {
         .headers_mut()
         .insert(ALLOW, HeaderValue::from_static(methods));
     reply
-}
-
-const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
-const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
-const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
-
-/// The server's half of the handshake (RFC 6455, 4.2).
-fn switch_to_websocket(request: &Request<Incoming>) -> Result<Reply, Problem> {
-    let headers = request.headers();
-    let has = |name: &HeaderName, token: &str| {
-        let values = headers.get_all(name).iter();
-        values
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .any(|word| word.trim().eq_ignore_ascii_case(token))
-    };
-    let is_asked = request.method() == Method::GET
-        && request.version() == Version::HTTP_11
-        && has(&UPGRADE, "websocket")
-        && has(&CONNECTION, "upgrade");
-    let sent = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-    if !is_asked || sent(&VERSION) != Some(b"13") {
-        let text = "this is for WebSocket (RFC 6455)";
-        let mut reply = Problem::new(StatusCode::UPGRADE_REQUIRED, Code::BadSyntax, text).reply();
-        let headers = reply.headers_mut();
-        headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(VERSION, HeaderValue::from_static("13"));
-        return Ok(reply);
-    }
-    let key = sent(&KEY).unwrap_or_default();
-    let is_key = base64_engine().decode(key).is_ok_and(|key| key.len() == 16);
-    if !is_key {
-        let text = "Sec-WebSocket-Key is not 16 bytes in base64";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
-    }
-    let mut hash = Sha1::new();
-    hash.update(key);
-    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let accept = base64_engine().encode(hash.finalize());
-    let mut reply = reply::text(StatusCode::SWITCHING_PROTOCOLS, "");
-    let headers = reply.headers_mut();
-    headers.clear();
-    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    if let Ok(accept) = HeaderValue::from_str(&accept) {
-        headers.insert(ACCEPT, accept);
-    }
-    Ok(reply)
 }
 
 fn base64_engine() -> impl Engine {

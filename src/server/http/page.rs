@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::sync::LazyLock;
 
+use base64::Engine;
 use bytes::Bytes;
 use hyper::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, ETAG, HeaderName,
@@ -110,6 +111,44 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
         );
     }
     Some(reply)
+}
+
+/// What stands in the page for a name that the server does not know; that page loads nothing else, since it
+/// would be refused as well.
+const STYLE: &str = ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
+body{max-width:36rem;margin:12vh auto;padding:0 24px}h1{font-size:22px;line-height:1.25}\
+pre{font:15px/1.5 ui-monospace,monospace;padding:10px 14px;border-radius:8px;\
+background:rgb(128 128 128/.15);overflow-wrap:anywhere;white-space:pre-wrap}";
+
+/// 421 for a person: what to do about a name that this server has not been given.
+pub fn unknown_host(name: &str) -> Reply {
+    let is_name = !name.is_empty()
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+    let name = if is_name { name } else { "NAME" };
+    let body = format!(
+        "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width\">\
+         <title>This chat is not known as {name}</title><style>{STYLE}</style>\
+         <h1>This chat is not known as {name}</h1>\
+         <p>There is a chat server here. It answers only to the names that it has been given, so that no other \
+         site can point a name of its own at it.</p>\
+         <p>If you run it, start it with this name:</p><pre>chatd --host {name}</pre>\
+         <p>If it stands behind a proxy, the proxy must also pass on the <code>Host</code> header unchanged.</p>\
+         <p>If you do not run it, open it by its address, or ask the person who gave you this link.</p>\
+         </html>\n"
+    );
+    let style = super::base64_engine().encode(Sha256::digest(STYLE));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{style}'; base-uri 'none'; form-action 'none'; \
+         frame-ancestors 'none'"
+    );
+    let html = "text/html; charset=utf-8";
+    let mut reply = reply::whole(StatusCode::MISDIRECTED_REQUEST, html, body);
+    let policy = HeaderValue::from_str(&policy).expect("ASCII");
+    reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
+    reply
 }
 
 #[cfg(test)]

@@ -5,7 +5,10 @@ use std::io;
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER,
+    WWW_AUTHENTICATE,
+};
 use hyper::{Response, StatusCode};
 
 use crate::protocol::Code;
@@ -13,6 +16,9 @@ use crate::protocol::Code;
 /// What is sent back: at hand, or as it comes.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub type Reply = Response<Body>;
+
+/// When a client that is refused for now asks again: wrong passwords are forgiven by then.
+const RETRY_AFTER_S: &str = "30";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -41,6 +47,24 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::BadSyntax, text)
     }
 
+    /// The server has another name than the one that was asked.
+    pub fn unknown_host(name: &str) -> Self {
+        let text = format!("this server is not known as {name}; chatd --host {name} makes it so");
+        Self::new(StatusCode::MISDIRECTED_REQUEST, Code::NotAllowed, text)
+    }
+
+    /// Nobody answers any more.
+    pub fn stopping() -> Self {
+        let text = "the server is stopping; come back soon";
+        Self::said(format!("CLOSED {} {text}", Code::ShuttingDown))
+    }
+
+    /// What is there is not what `If-Match` wants.
+    pub fn unmatched() -> Self {
+        let text = "nothing here is what If-Match names";
+        Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
+    }
+
     /// What the conversation ended with: an `ERR` or a `CLOSED`.
     pub fn said(line: String) -> Self {
         let mut words = line.split(' ');
@@ -65,6 +89,15 @@ impl Problem {
                 "Basic realm=\"a nick and its password\", charset=\"UTF-8\"",
             );
             reply.headers_mut().insert(WWW_AUTHENTICATE, ask);
+        }
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            let seconds = HeaderValue::from_static(RETRY_AFTER_S);
+            reply.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        // Where a body ends is not what both sides think, perhaps.
+        if self.status == StatusCode::NOT_IMPLEMENTED {
+            let close = HeaderValue::from_static("close");
+            reply.headers_mut().insert(CONNECTION, close);
         }
         reply
     }
@@ -108,6 +141,23 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> 
     let resource = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(resource, HeaderValue::from_static("same-origin"));
     reply
+}
+
+/// An answer whose body goes on for as long as somebody follows it: nginx passes it on as it comes, whatever
+/// it does with others.
+pub fn followed(content_type: &'static str, body: Body) -> Reply {
+    let mut reply = with_body(StatusCode::OK, content_type, body);
+    let buffering = HeaderName::from_static("x-accel-buffering");
+    let headers = reply.headers_mut();
+    headers.insert(buffering, HeaderValue::from_static("no"));
+    reply
+}
+
+/// Says how many bytes the body has.
+pub fn set_length(reply: &mut Reply, length: usize) {
+    reply
+        .headers_mut()
+        .insert(CONTENT_LENGTH, HeaderValue::from(length));
 }
 
 /// An answer in plain text.

@@ -7,22 +7,23 @@ use async_io::Timer;
 use bytes::Bytes;
 use futures_lite::{future, stream};
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Body as _, Frame, Incoming};
-use hyper::header::{ACCEPT, AUTHORIZATION, HeaderMap};
-use hyper::{Request, StatusCode};
+use hyper::body::Frame;
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::{StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use sha2::{Digest, Sha256};
 
 use super::reply::{self, Body, Problem, Reply};
-use super::visit::{Visit, Voice};
-use super::{Client, base64_engine};
+use super::visit::Visit;
+use super::{Asked, Client, base64_engine};
 use crate::protocol::Nick;
 use crate::protocol::event::ServerLine;
+use crate::protocol::text::clean;
 use crate::protocol::{Code, RoomName, json, parse_number};
 use base64::Engine;
 
-/// How often a stream of events that has nothing to tell says so: proxies end one that is silent for a
-/// minute.
+/// How often a stream that has nothing to tell says so: proxies end one that is silent for a minute, and only
+/// what is written shows that a client has gone.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(25);
 
 /// How lines are written into an answer.
@@ -39,14 +40,9 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the client asks for.
-    fn of(headers: &HeaderMap, follows: bool) -> Self {
-        let accepts = |kind: &str| {
-            let values = headers.get_all(ACCEPT).iter();
-            values
-                .filter_map(|value| value.to_str().ok())
-                .any(|value| value.contains(kind))
-        };
+    /// Tells what the client asks for.
+    pub fn of(headers: &HeaderMap, follows: bool) -> Self {
+        let accepts = |kind| super::accepts(headers, kind);
         match follows {
             _ if accepts("text/event-stream") => Self::Events,
             true if accepts("json") => Self::Objects,
@@ -55,7 +51,8 @@ impl Format {
         }
     }
 
-    fn content_type(self) -> &'static str {
+    /// The same for a header.
+    pub fn content_type(self) -> &'static str {
         match self {
             Self::Lines => reply::TEXT,
             Self::Events => "text/event-stream",
@@ -94,7 +91,11 @@ impl Format {
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    pub fn of(query: Option<&str>) -> Result<Self, Problem> {
+    /// Reads the query of an address where only `known` may stand, each once.
+    ///
+    /// # Errors
+    /// 400 for what is not known, or is given twice: it would be ignored.
+    pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let decode = |text: &str| {
             let text = text.replace('+', " ");
             percent_decode_str(&text)
@@ -108,7 +109,8 @@ impl Query {
                     )
                 })
         };
-        let pairs = query
+        let pairs = uri
+            .query()
             .unwrap_or_default()
             .split('&')
             .filter(|pair| !pair.is_empty());
@@ -116,7 +118,29 @@ impl Query {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         });
-        pairs.collect::<Result<_, Problem>>().map(Self)
+        let pairs: Vec<(String, String)> = pairs.collect::<Result<_, Problem>>()?;
+        for (n, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let name = clean(name);
+                return Err(bad(match known {
+                    [] => format!("{name} means nothing here; this address takes no ?query"),
+                    known => format!("{name} means nothing here; known are {}", known.join(", ")),
+                }));
+            }
+            if pairs.iter().take(n).any(|(before, _)| before == name) {
+                return Err(bad(format!("{name} is given twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// Whether something is asked for: by its name alone, or with a word for yes or no.
+    fn is_on(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("0" | "false" | "no" | "off") => Ok(false),
+            Some("" | "1" | "true" | "yes" | "on") => Ok(true),
+            Some(_) => Err(bad(format!("{name} is 1 or 0"))),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -133,7 +157,8 @@ impl Query {
     }
 }
 
-fn bad(text: impl AsRef<str>) -> Problem {
+/// Refuses what nobody understands.
+pub fn bad(text: impl AsRef<str>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
 }
 
@@ -174,21 +199,32 @@ pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<R
 }
 
 /// `GET /rooms/<room>`: what was said, and, if asked, what is said from then on.
-pub async fn read(
-    client: &Client,
-    part: &str,
-    request: &Request<Incoming>,
-) -> Result<Reply, Problem> {
-    let (room, query) = (room(part)?, Query::of(request.uri().query())?);
+pub async fn read(client: &Client, part: &str, request: &Asked) -> Result<Reply, Problem> {
+    let known = ["follow", "after", "before", "count", "q"];
+    let (room, query) = (room(part)?, Query::of(request.uri(), &known)?);
     let (after, count) = (query.number("after")?, query.number("count")?);
+    let before = query.number("before")?;
     let last_seen = request.headers().get("last-event-id");
     let last_seen = last_seen.and_then(|id| parse_number(id.to_str().ok()?));
     let after = last_seen.or(after);
-    let follows = query.get("follow").is_some_and(|follow| follow != "0");
+    let follows = query.is_on("follow")?;
+    if before.is_some() && after.is_some() {
+        return Err(bad("before and after do not go together"));
+    }
+    if query.get("q").is_some() && (after.or(before).or(count)).is_some() {
+        return Err(bad(
+            "a search finds the newest in all that is kept; leave out after, before and count",
+        ));
+    }
     let format = Format::of(request.headers(), follows);
     if follows || format == Format::Events {
         if query.get("q").is_some() {
             return Err(bad("a search cannot be followed; leave out q or follow"));
+        }
+        if before.is_some() {
+            return Err(bad(
+                "what comes is after, not before; leave out before or follow",
+            ));
         }
         let visit = visitor(client, request.headers()).await?;
         return follow(visit, &room, after, count, format).await;
@@ -198,8 +234,12 @@ pub async fn read(
         (Some(words), _) => format!("SEARCH {room} {}", words.replace(['\r', '\n'], " ")),
         (None, after) => {
             let count = count.map_or_else(String::new, |count| format!(" {count}"));
-            let after = after.map_or_else(String::new, |after| format!(" after {after}"));
-            format!("HISTORY {room}{count}{after}")
+            let from = match (after, before) {
+                (Some(after), _) => format!(" after {after}"),
+                (None, Some(before)) => format!(" before {before}"),
+                (None, None) => String::new(),
+            };
+            format!("HISTORY {room}{count}{from}")
         }
     };
     let _ = visit.voice.say(&ask).await;
@@ -210,7 +250,7 @@ pub async fn read(
 async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
     // The first line tells whether it is one.
     let first = loop {
-        let line = visit.ear.line().await.unwrap_or_default();
+        let line = visit.ear.line().await.ok_or_else(Problem::stopping)?;
         if line.starts_with("OK ") || is_item(&line) {
             break line;
         }
@@ -288,7 +328,7 @@ async fn follow(
         let _ = visit.voice.say(&format!("HISTORY {room} {count}")).await;
         from = Some(0);
         loop {
-            let line = visit.ear.line().await.unwrap_or_default();
+            let line = visit.ear.line().await.ok_or_else(Problem::stopping)?;
             if let ServerLine::Past { id, .. } = ServerLine::parse(&line) {
                 from = Some(id.get());
                 first.push_str(&format.write(&line, 0).unwrap_or_default());
@@ -307,26 +347,27 @@ async fn follow(
         // What the page that listens waits for.
         first.insert_str(0, ": hello\n\n");
     }
+    let sign_of_life = match format {
+        Format::Events => ":\n\n",
+        _ => "\n",
+    };
     let pieces = stream::unfold((first, visit), move |(first, mut visit)| async move {
         if !first.is_empty() {
             return Some((Ok(first), (String::new(), visit)));
         }
         loop {
-            let line = match format {
-                Format::Events => {
-                    let line = async { Some(visit.ear.line().await) };
-                    let late = async {
-                        Timer::after(SIGN_OF_LIFE_EVERY).await;
-                        None
-                    };
-                    match future::or(line, late).await {
-                        Some(line) => line,
-                        None => return Some((Ok(":\n\n".into()), (String::new(), visit))),
-                    }
-                }
-                _ => visit.ear.line().await,
+            let line = async { Some(visit.ear.line().await) };
+            let late = async {
+                Timer::after(SIGN_OF_LIFE_EVERY).await;
+                None
+            };
+            let Some(line) = future::or(line, late).await else {
+                return Some((Ok(sign_of_life.into()), (String::new(), visit)));
             };
             let line = line?;
+            if visit.is_put_out(&line) {
+                return None;
+            }
             if let Some(text) = logged(&line).and_then(|line| format.write(&line, 0)) {
                 return Some((Ok(text), (String::new(), visit)));
             }
@@ -335,11 +376,7 @@ async fn follow(
             }
         }
     });
-    Ok(reply::with_body(
-        StatusCode::OK,
-        format.content_type(),
-        body(pieces),
-    ))
+    Ok(reply::followed(format.content_type(), body(pieces)))
 }
 
 /// A line as the log has it; `None` for one that the log has not.
@@ -394,7 +431,8 @@ pub async fn visitor(client: &Client, headers: &HeaderMap) -> Result<Visit, Prob
     let is_closed = client.server.config.password.is_some();
     if is_own || is_closed {
         visit.ask(&format!("NICK {nick} {password}")).await?;
-        visit.ask("PART").await?; // the lobby, which is not what it came for
+        let _ = visit.ask("PART").await; // the lobby, which is not what it came for
+        visit.nick = Nick::parse(&nick).ok();
     }
     Ok(visit)
 }
@@ -431,146 +469,4 @@ pub async fn enter(
         visit.ask(&join).await?; // for this nick it may be open
     }
     Ok(visit)
-}
-
-/// `POST /rooms/<room>`: says each line of the body.
-pub async fn say(
-    client: &Client,
-    part: &str,
-    request: Request<Incoming>,
-) -> Result<Reply, Problem> {
-    let room = room(part)?;
-    let limits = &client.server.config.limits;
-    let too_large = || {
-        let text = format!(
-            "a request says {} bytes in {} lines at most; PUT a file instead",
-            limits.post_bytes_max, limits.post_lines_max
-        );
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, text)
-    };
-    if request.body().size_hint().lower() > limits.post_bytes_max {
-        return Err(too_large());
-    }
-    let is_json = Format::of(request.headers(), false) == Format::Array;
-    let visit = enter(client, &room, request.headers()).await?;
-    let Visit { voice, mut ear } = visit;
-    let said = speak(client, &voice, request.into_body());
-    let heard = async {
-        let mut lines = Vec::new();
-        let mut problem = None;
-        while let Some(line) = ear.line().await {
-            let is_error = line.starts_with("ERR ") || line.starts_with("CLOSED ");
-            if line.starts_with("OK BYE") {
-                break;
-            }
-            if is_error && problem.is_none() {
-                problem = Some(Problem::said(line.clone()));
-            }
-            if is_error || line.starts_with("OK ") {
-                lines.push(line);
-            }
-        }
-        (lines, problem)
-    };
-    let (said, (mut lines, mut problem)) = future::zip(said, heard).await;
-    let last = match said {
-        Ok(_) if lines.is_empty() => Some(bad("there is nothing to say in that")),
-        Ok(_) => None,
-        Err(Unsaid::TooLarge) => Some(too_large()),
-        Err(Unsaid::BrokenOff) => Some(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            Code::Incomplete,
-            "the request did not come to its end",
-        )),
-    };
-    if let Some(last) = last {
-        lines.push(last.line.clone());
-        problem.get_or_insert(last);
-    }
-    let status = problem.map_or(StatusCode::OK, |problem| problem.status);
-    if is_json {
-        let objects: Vec<_> = lines.iter().filter_map(|line| json::object(line)).collect();
-        let body = serde_json::Value::from(objects).to_string();
-        return Ok(reply::whole(
-            status,
-            Format::Array.content_type(),
-            body + "\n",
-        ));
-    }
-    let mut body = lines.join("\n");
-    body.push('\n');
-    Ok(reply::text(status, body))
-}
-
-/// Why not all of a body was said.
-enum Unsaid {
-    TooLarge,
-    BrokenOff,
-}
-
-/// Says each line of a body as it comes, then `BYE`.
-async fn speak(client: &Client, voice: &Voice, mut body: Incoming) -> Result<(), Unsaid> {
-    let limits = &client.server.config.limits;
-    let mut bytes = 0;
-    let mut count = 0;
-    let mut half = Vec::new();
-    let result = loop {
-        let frame = next_frame(client, &mut body).await;
-        let data = match frame {
-            None => break Ok(()),
-            Some(Err(())) => break Err(Unsaid::BrokenOff),
-            Some(Ok(data)) => data,
-        };
-        bytes += data.len() as u64;
-        count += memchr::memchr_iter(b'\n', &data).count();
-        if bytes > limits.post_bytes_max || count > limits.post_lines_max {
-            break Err(Unsaid::TooLarge);
-        }
-        let mut rest = data.as_ref();
-        while let Some(at) = memchr::memchr(b'\n', rest) {
-            let (line, after) = rest.split_at(at);
-            half.extend_from_slice(line);
-            say_line(voice, &half).await;
-            half.clear();
-            rest = after.get(1..).unwrap_or_default();
-        }
-        half.extend_from_slice(rest);
-    };
-    if result.is_ok() {
-        say_line(voice, &half).await;
-    }
-    let _ = voice.say("BYE").await;
-    result
-}
-
-/// Whatever it looks like, it is a message.
-async fn say_line(voice: &Voice, line: &[u8]) {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    if !line.iter().all(|b| *b == b' ') {
-        // A server that listens no longer says why.
-        let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
-    }
-}
-
-/// The next bytes of a body; an error when it breaks off, or stands still for too long.
-pub async fn next_frame(client: &Client, body: &mut Incoming) -> Option<Result<Bytes, ()>> {
-    let patience = client.server.config.limits.idle_after;
-    loop {
-        let late = async {
-            Timer::after(patience).await;
-            Some(Err(()))
-        };
-        let frame = async {
-            let frame = body.frame().await;
-            frame.map(|frame| frame.map_err(|_| ()))
-        };
-        match future::or(frame, late).await? {
-            Ok(frame) => {
-                if let Ok(data) = frame.into_data() {
-                    return Some(Ok(data));
-                }
-            }
-            Err(()) => return Some(Err(())),
-        }
-    }
 }

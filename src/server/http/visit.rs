@@ -8,7 +8,8 @@ use memchr::memchr;
 use super::Client;
 use super::reply::Problem;
 use crate::config::Speaks;
-use crate::protocol::Code;
+use crate::protocol::Nick;
+use crate::protocol::event::{Event, ServerLine};
 use crate::server::connection::Connection;
 use crate::transport::Carrier;
 use crate::transport::pipe::{PipeEnd, pipe};
@@ -19,6 +20,8 @@ pub struct Visit {
     pub voice: Voice,
     /// Where it hears.
     pub ear: Ear,
+    /// Under which nick, if it has one.
+    pub nick: Option<Nick>,
 }
 
 /// What goes to the server.
@@ -50,7 +53,20 @@ impl Visit {
                 pipe,
                 unread: BytesMut::new(),
             },
+            nick: None,
         }
+    }
+
+    /// Whether that line says that it reads a room no longer: a connection without a nick is shown as `*`.
+    pub fn is_put_out(&self, line: &str) -> bool {
+        let ServerLine::Live { event, .. } = ServerLine::parse(line) else {
+            return false;
+        };
+        let Event::Part { nick, .. } = event else {
+            return false;
+        };
+        let is_own = |own: &Nick| Nick::parse(&nick).is_ok_and(|nick| nick.form() == own.form());
+        nick == "*" || self.nick.as_ref().is_some_and(is_own)
     }
 
     /// Says a line and waits for its reply, past all that is none.
@@ -132,11 +148,7 @@ impl Ear {
                 return Err(Problem::said(line));
             }
         }
-        let text = "the server is stopping; come back soon";
-        Err(Problem::said(format!(
-            "CLOSED {} {text}",
-            Code::ShuttingDown
-        )))
+        Err(Problem::stopping())
     }
 
     async fn fill(&mut self) -> bool {

@@ -1,5 +1,8 @@
 //! HTTP as no well-behaved client speaks it, and what a web page of somebody else's may not do.
 
+mod bodies;
+mod closed;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::time::Duration;
@@ -166,6 +169,107 @@ fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
         );
     }
     check_unsaid(&chatd);
+}
+
+#[test]
+fn what_would_be_half_understood_is_refused_and_nothing_of_it_is_done() {
+    let chatd = Chatd::start();
+    let host = format!("Host: {}", chatd.address);
+    let form = "Content-Type: multipart/form-data; boundary=x";
+    const PUT: &str = "PUT /rooms/lobby/files/a HTTP/1.1";
+    const SAY: &str = "POST /rooms/lobby HTTP/1.1";
+    for (lines, status) in [
+        (vec![SAY, form, ANN], 415),
+        (vec![PUT, form, ANN], 415),
+        (vec![PUT, "Content-Range: bytes 3-7/9", ANN], 400),
+        (vec![PUT, "Content-Encoding: gzip", ANN], 415),
+        (vec![SAY, "If-Match: \"zz\"", ANN], 412),
+        (vec!["POST /rooms/lobby?as=ann HTTP/1.1", ANN], 400),
+        (vec!["PUT /rooms/lobby/files/a?md5=1 HTTP/1.1", ANN], 400),
+        (vec!["GET /rooms/lobby?limit=5 HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?count=5&count=6 HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?q=tea&count=6 HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?before=5&follow HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?before=5&after=1 HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?follow=perhaps HTTP/1.1"], 400),
+        (vec!["GET /rooms/lobby?follow=false HTTP/1.1"], 200),
+        (vec!["GET /rooms?x HTTP/1.1"], 400),
+        (vec!["GET /files/1?x HTTP/1.1"], 400),
+        (vec!["GET /?utm_source=mail HTTP/1.1"], 200),
+        (vec!["GET http://evil.example/health HTTP/1.1"], 421),
+        (vec!["GET /health HTTP/1.1", "If-Match: \"zz\""], 412),
+        (vec!["GET /health HTTP/1.1", "If-Match: *"], 200),
+    ] {
+        check_status(&say(&chatd, &lines, ""), status);
+        let body = if status == 200 { "" } else { "hello" };
+        check_status(&say(&chatd, &lines, body), status);
+    }
+    for coding in ["gzip, chunked", "chunked, chunked"] {
+        let coding = format!("Transfer-Encoding: {coding}");
+        let request = [SAY, &host, ANN, &coding, "\r\n5\r\nhello\r\n0\r\n\r\n"];
+        check_status(&ask(&chatd, request.join("\r\n")), 501);
+    }
+    check_status(
+        &ask(&chatd, "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"),
+        400,
+    );
+    // What is known is named.
+    let answer = say(&chatd, &["GET /rooms/lobby?limit=5 HTTP/1.1"], "");
+    assert!(answer.contains("after, before, count"), "{answer}");
+    check_unsaid(&chatd);
+    let answer = say(&chatd, &["GET /rooms/lobby/files HTTP/1.1"], "");
+    assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+}
+
+#[test]
+fn one_pages_backward_over_http() {
+    let chatd = Chatd::start();
+    check_status(&say(&chatd, &[POST, ANN], "1\n2\n3\n4\n5"), 200);
+    let texts = |query: &str| {
+        let answer = say(&chatd, &[&format!("GET /rooms/ops?{query} HTTP/1.1")], "");
+        let lines = answer.lines().filter(|line| line.starts_with("PAST "));
+        let parts = lines.map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (words[1].to_owned(), words[6].to_owned())
+        });
+        parts.collect::<Vec<_>>()
+    };
+    let newest = texts("count=2");
+    assert_eq!((&newest[0].1[..], &newest[1].1[..]), ("4", "5"));
+    let older = texts(&format!("count=2&before={}", newest[0].0));
+    assert_eq!((&older[0].1[..], &older[1].1[..]), ("2", "3"));
+}
+
+#[test]
+fn a_browser_that_asks_by_an_unknown_name_gets_a_page_that_says_what_to_do() {
+    let chatd = Chatd::start();
+    let ask = |name: &str, accept: &str| {
+        let (host, accept) = (format!("Host: {name}"), format!("Accept: {accept}"));
+        say(&chatd, &["GET / HTTP/1.1", &host, &accept], "")
+    };
+    let page = ask(
+        "chat.test:5861",
+        "text/html,application/xhtml+xml,*/*;q=0.8",
+    );
+    check_status(&page, 421);
+    for wanted in [
+        "content-type: text/html",
+        "style-src 'sha256-",
+        "<pre>chatd --host chat.test</pre>",
+    ] {
+        assert!(page.contains(wanted), "{wanted}: {page}");
+    }
+    assert!(!page.contains("<script"), "{page}");
+    let page = ask("<b>x</b>", "text/html");
+    check_status(&page, 421);
+    assert!(!page.contains("<b>"), "{page}");
+    let line = ask("chat.test", "*/*");
+    check_status(&line, 421);
+    assert!(
+        line.ends_with("; chatd --host chat.test makes it so\n"),
+        "{line}"
+    );
+    check_status(&ask("localhost", "text/html"), 200);
 }
 
 #[test]

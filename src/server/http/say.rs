@@ -1,0 +1,224 @@
+//! `POST /rooms/<room>`: each line of the body is said, once all of it has come.
+
+use std::io;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_lite::{future, stream};
+use http_body_util::{BodyExt, StreamBody};
+use hyper::StatusCode;
+use hyper::body::Frame;
+use memchr::memchr;
+use smol::Task;
+
+use super::reply::{self, Problem, Reply};
+use super::rooms::{self, Format, Query, bad};
+use super::unread::{Broken, Unread};
+use super::visit::{Ear, Visit, Voice};
+use super::{Asked, Client};
+use crate::protocol::{Code, json};
+use crate::server::Server;
+
+/// What a request may hold though clients leave unread what takes all the memory for that: so nobody who says
+/// a line is refused for others.
+const SMALL_BYTES: usize = 16 << 10;
+
+/// About how long the reply to a line is: `OK MSG`, an id and a time.
+const REPLY_BYTES: usize = 64;
+
+/// How much of an answer is handed over at once.
+const PIECE_BYTES: usize = 16 << 10;
+
+/// Bytes that a request holds, which count as those that clients have not taken (`--max-memory`).
+struct Held {
+    server: Arc<Server>,
+    bytes: usize,
+}
+
+impl Held {
+    /// Counts `more`.
+    ///
+    /// # Errors
+    /// `busy`, when there is no memory for that.
+    fn add(&mut self, more: usize) -> Result<(), Problem> {
+        self.server.waiting.change(self.bytes, self.bytes + more);
+        self.bytes += more;
+        if self.bytes > SMALL_BYTES && self.server.waiting.is_full() {
+            let text =
+                "the server holds all that it has memory for; send it later, or less at once";
+            return Err(Problem::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Code::Busy,
+                text,
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.server.waiting.change(self.bytes, 0);
+    }
+}
+
+/// Says each line of the body: all of them, or, where the body is refused, none.
+pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, Problem> {
+    let room = rooms::room(part)?;
+    Query::of(request.uri(), &[])?;
+    rooms::credentials(request.headers())?;
+    let is_json = Format::of(request.headers(), false) == Format::Array;
+    let (head, body) = request.into_parts();
+    let mut held = Held {
+        server: client.server.clone(),
+        bytes: 0,
+    };
+    let text = gather(client, body, &mut held).await?;
+    let Visit { voice, ear, .. } = rooms::enter(client, &room, &head.headers).await?;
+    // Not by the client's leave: what has begun is done, though he be gone.
+    let said = client.server.executor.spawn(async move {
+        let said = speak(&voice, &text);
+        let ((), heard) = future::zip(said, hear(ear)).await;
+        heard
+    });
+    let (lines, problem) = Ongoing(Some(said)).await_end().await;
+    let status = problem.map_or(StatusCode::OK, |problem| problem.status);
+    let (kind, body) = match is_json {
+        true => {
+            let objects: Vec<_> = lines.lines().filter_map(json::object).collect();
+            let body = serde_json::Value::from(objects).to_string();
+            (Format::Array.content_type(), body + "\n")
+        }
+        false => (reply::TEXT, lines),
+    };
+    Ok(taken(status, kind, body, held))
+}
+
+/// A task that goes on when nobody waits for it any more.
+struct Ongoing<T>(Option<Task<T>>);
+
+impl<T> Ongoing<T> {
+    async fn await_end(mut self) -> T {
+        let task = self.0.as_mut().expect("it is only taken at its end");
+        let end = task.await;
+        self.0 = None;
+        end
+    }
+}
+
+impl<T> Drop for Ongoing<T> {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.detach();
+        }
+    }
+}
+
+/// Reads all of a body; at most what a request may say.
+async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Vec<u8>, Problem> {
+    let limits = &client.server.config.limits;
+    let too_large = || {
+        let text = format!(
+            "a request says {} bytes in {} lines at most; PUT a file instead",
+            limits.post_bytes_max, limits.post_lines_max
+        );
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, text)
+    };
+    let is_within = |bytes: u64| bytes <= limits.post_bytes_max;
+    if !body.length().is_none_or(is_within) {
+        return Err(too_large());
+    }
+    let mut text = Vec::new();
+    let mut lines = 0;
+    // Where the line begins that has not ended.
+    let mut begun = 0;
+    while let Some(data) = body.next().await {
+        let data = data.map_err(|broken| {
+            let (status, code) = match broken {
+                Broken::Late => (StatusCode::REQUEST_TIMEOUT, Code::Idle),
+                Broken::Off => (StatusCode::BAD_REQUEST, Code::Incomplete),
+            };
+            let text = "the request did not come to its end; nothing of it was said";
+            Problem::new(status, code, text)
+        })?;
+        held.add(data.len())?;
+        text.extend_from_slice(&data);
+        while let Some(end) = text.get(begun..).and_then(|rest| memchr(b'\n', rest)) {
+            lines += usize::from(message(text.get(begun..begun + end)).is_some());
+            begun += end + 1;
+        }
+        if !is_within(text.len() as u64) || lines > limits.post_lines_max {
+            return Err(too_large());
+        }
+    }
+    lines += usize::from(message(text.get(begun..)).is_some());
+    if lines > limits.post_lines_max {
+        return Err(too_large());
+    }
+    if lines == 0 {
+        return Err(bad("there is nothing to say in that"));
+    }
+    held.add(lines * REPLY_BYTES)?;
+    Ok(text)
+}
+
+/// What a line says; `None` for an empty one.
+fn message(line: Option<&[u8]>) -> Option<&[u8]> {
+    let line = line?;
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    (!line.iter().all(|b| *b == b' ')).then_some(line)
+}
+
+/// Says each line, then `BYE`. Whatever it looks like, it is a message.
+async fn speak(voice: &Voice, text: &[u8]) {
+    for line in text.split(|b| *b == b'\n') {
+        if let Some(line) = message(Some(line)) {
+            // A server that listens no longer says why.
+            let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
+        }
+    }
+    let _ = voice.say("BYE").await;
+}
+
+/// The replies, each with its end, and the first error among them.
+async fn hear(mut ear: Ear) -> (String, Option<Problem>) {
+    let mut lines = String::new();
+    let mut problem = None;
+    while let Some(line) = ear.line().await {
+        if line.starts_with("OK BYE") {
+            break;
+        }
+        let is_error = line.starts_with("ERR ") || line.starts_with("CLOSED ");
+        if is_error || line.starts_with("OK ") {
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        if is_error && problem.is_none() {
+            problem = Some(Problem::said(line));
+        }
+    }
+    if lines.is_empty() {
+        let stopping = Problem::stopping();
+        lines = format!("{}\n", stopping.line);
+        problem = Some(stopping);
+    }
+    (lines, problem)
+}
+
+/// An answer that counts as held until the client has taken it.
+fn taken(status: StatusCode, kind: &'static str, body: String, held: Held) -> Reply {
+    let length = body.len();
+    let state = (Bytes::from(body), held);
+    let pieces = stream::unfold(state, |(mut rest, held)| {
+        let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        let next = (!piece.is_empty()).then(|| {
+            let frame: io::Result<_> = Ok(Frame::data(piece));
+            (frame, (rest, held))
+        });
+        std::future::ready(next)
+    });
+    let body = BodyExt::boxed_unsync(StreamBody::new(pieces));
+    let mut reply = reply::with_body(status, kind, body);
+    reply::set_length(&mut reply, length);
+    reply
+}
