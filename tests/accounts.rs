@@ -6,7 +6,6 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -42,7 +41,7 @@ fn from(local: [u8; 4], to: SocketAddr) -> TcpStream {
     connect(&socket, &to).expect("it listens");
     let stream = TcpStream::from(socket);
     stream
-        .set_read_timeout(Some(Duration::from_secs(20)))
+        .set_read_timeout(Some(support::inbox::DEADLINE))
         .expect("a socket takes that");
     stream
 }

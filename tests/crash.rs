@@ -31,7 +31,7 @@ use server::Chatd;
 const EVERYTHING_EVERY: usize = 10;
 
 /// A round ends by then even if the machine is too slow for what it wanted.
-const ROUND_MAX: Duration = Duration::from_secs(10);
+const ROUND_MAX: Duration = Duration::from_secs(60);
 
 fn number(variable: &str, default: u64) -> u64 {
     match std::env::var(variable) {

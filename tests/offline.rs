@@ -318,7 +318,7 @@ fn check_tells_what_is_wrong_and_repair_mends_it() {
 
 /// Asks until `is_so`, or fails in the end.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let late = Instant::now() + Duration::from_secs(20);
+    let late = Instant::now() + Duration::from_secs(30);
     while !is_so() {
         assert!(Instant::now() < late, "not so in time: {what}");
         std::thread::yield_now();

@@ -1,4 +1,4 @@
-//! The document and the code say the same; pure modules stay pure; no test waits by sleeping.
+//! The document and the code say the same; pure modules stay pure; no test waits by time or decides by it.
 
 mod support;
 
@@ -10,14 +10,52 @@ use plainchat::web::ASSETS;
 use support::document::{self, Document, root};
 use support::transcript::{Action, Transcript};
 
-/// Files under `tests` that may sleep, each with the reason.
-const MAY_SLEEP: &[(&str, &str)] = &[
-    ("tests/tidy.rs", "names what it looks for"),
-    ("tests/client.rs", "a deadline on every wait"),
-    ("tests/stay.rs", "a deadline on every wait"),
+/// What waits by time, or decides by it, in a test's Rust, its shell commands or its JavaScript.
+const TIMED: &[&str] = &[
+    "sleep(",
+    "sleep ",
+    "park_timeout(",
+    "Timer::after(",
+    "elapsed()",
+    "usleep",
+    "setTimeout(",
+    "setInterval(",
+    "waitForTimeout(",
+    // A deadline has a name, and is the same for all.
+    "recv_timeout(Duration",
+    "wait_timeout(Duration",
+    "wait_timeout_while(",
+    "read_timeout(Some(Duration",
+];
+
+/// Where one of those may stand all the same, each with the reason.
+const MAY_WAIT: &[(&str, &str, &str)] = &[
+    (
+        "tests/client.rs",
+        "Timer::after(",
+        "a deadline on every wait",
+    ),
+    ("tests/stay.rs", "Timer::after(", "a deadline on every wait"),
+    (
+        "tests/replay.rs",
+        "wait_timeout_while(",
+        "a deadline on a wait",
+    ),
     (
         "tests/support/server.rs",
+        "sleep(",
         "polls a child for its end, since the standard library cannot wait with a deadline",
+    ),
+    (
+        "tests/screen.rs",
+        "elapsed()",
+        "only while a golden file is made",
+    ),
+    ("tests/crash.rs", "elapsed()", "is printed, not judged"),
+    (
+        "tests/browser/support.js",
+        "setTimeout(",
+        "deadlines, late frames, and between two looks",
     ),
 ];
 
@@ -304,14 +342,26 @@ fn pure_modules_know_nothing_of_the_world() {
 }
 
 #[test]
-fn no_test_waits_by_sleeping() {
+fn no_test_waits_by_time_or_decides_by_it() {
+    let folder = root().join("tests");
+    let mut looked_at = 0;
     let mut found = Vec::new();
-    for path in sources(&root().join("tests")) {
+    for path in files(&folder) {
         let name = path.strip_prefix(root()).unwrap().display().to_string();
-        if !MAY_SLEEP.iter().any(|(file, _)| *file == name) {
-            found.extend(lines_with(&path, &["sleep(", "Timer::after("]));
+        let is_test = name.ends_with(".rs") || name.ends_with(".js");
+        if !is_test || name == "tests/tidy.rs" || name.contains("node_modules") {
+            continue;
         }
+        looked_at += 1;
+        let is_allowed = |word: &str| MAY_WAIT.iter().any(|may| (may.0, may.1) == (&name, word));
+        let words: Vec<&str> = TIMED
+            .iter()
+            .copied()
+            .filter(|word| !is_allowed(word))
+            .collect();
+        found.extend(lines_with(&path, &words));
     }
+    assert!(looked_at > 50, "only {looked_at} files were looked at");
     assert!(found.is_empty(), "wait for something instead: {found:#?}");
 }
 

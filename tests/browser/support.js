@@ -7,7 +7,7 @@ import { after } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
 
-const DEADLINE_MS = 15_000;
+const DEADLINE_MS = 30_000;
 const root = new URL('../../', import.meta.url);
 const CHATD = process.env.CHATD
 	?? `${process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('target', root))}/release/chatd`;

@@ -188,7 +188,7 @@ pub fn port(data: &[u8]) {
 
 fn connect(address: SocketAddr) -> TcpStream {
     let peer = TcpStream::connect(address).expect("it accepts");
-    let patience = Some(Duration::from_secs(5));
+    let patience = Some(Duration::from_secs(30));
     peer.set_read_timeout(patience).expect("not zero");
     peer.set_write_timeout(patience).expect("not zero");
     peer

@@ -18,13 +18,14 @@ pub const NEVER_HALF_CLOSING: [&str; 6] = [
     "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
 ];
 
-/// Clients that do.
+/// Clients that do. How long they wait for the rest is longer than a busy machine needs; the first of those with `-q`
+/// waits that long each time.
 pub const HALF_CLOSING: [&str; 6] = [
     "nc.openbsd -N $HOST $PORT",
-    "nc.openbsd -q 1 $HOST $PORT",
-    "nc.traditional -q 1 $HOST $PORT",
+    "nc.openbsd -q 5 $HOST $PORT",
+    "nc.traditional -q 20 $HOST $PORT",
     "ncat $HOST $PORT",
-    "socat - TCP:$HOST:$PORT",
+    "socat -t 20 - TCP:$HOST:$PORT",
     "busybox nc $HOST $PORT",
 ];
 

@@ -11,7 +11,7 @@ use plainchat::protocol::text::is_clean;
 use super::transcript::{Action, Captured, Step, Transcript, shown};
 
 /// How long a line may take that must come.
-pub const PATIENCE: Duration = Duration::from_secs(8);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest line that a server sends, with its end.
 const LINE_OUT_BYTES_MAX: usize = 5000;

@@ -6,7 +6,6 @@ use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
@@ -29,11 +28,25 @@ impl Chatd {
         Self::spawn(program, &flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// How much memory the server holds, in bytes (`VmRSS`).
+    /// How much memory the server holds, in bytes.
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// The most that it has held since `forget_peak`, in bytes.
+    pub fn peak(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// Makes what it holds now the most that it has held.
+    pub fn forget_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("it is running");
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.id())).expect("it is running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
         kib.expect("Linux tells it") * 1024
     }
@@ -119,7 +132,6 @@ pub struct Program {
     child: Child,
     input: Option<ChildStdin>,
     command: String,
-    started: Instant,
     ended: bool,
     /// Its standard output.
     pub inbox: Inbox,
@@ -135,8 +147,6 @@ pub struct Ended {
     pub output: Vec<u8>,
     /// All that it said on standard error.
     pub errors: String,
-    /// How long it ran.
-    pub after: Duration,
 }
 
 impl Ended {
@@ -179,7 +189,6 @@ impl Program {
             inbox: Inbox::of(child.stdout.take().expect("it is piped")),
             errors: Inbox::of(child.stderr.take().expect("it is piped")),
             command: command.to_owned(),
-            started: Instant::now(),
             ended: false,
             child,
         }
@@ -215,11 +224,6 @@ impl Program {
         let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
-    /// Whether it prints anything now; for one that cannot tell when it is ready.
-    pub fn has_output_within_100_ms(&mut self) -> bool {
-        self.inbox.has_more_within(Duration::from_millis(100))
-    }
-
     /// Ends its input and waits until it has ended by itself.
     #[track_caller]
     pub fn finish(mut self) -> Ended {
@@ -239,7 +243,6 @@ impl Program {
             code,
             output,
             errors,
-            after: self.started.elapsed(),
         }
     }
 }
