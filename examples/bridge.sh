@@ -7,7 +7,8 @@
 # between the same rooms do not feed each other: all are called bridge…, and none carries what such a nick says.
 
 nick=${NICK:-bridge-$$} a='' b=''
-printf 'JOIN %s\nJOIN %s\nNICK %s\n' "${A:?which room}" "${B:?which other room}" "$nick"
+# The nick comes first, since closed rooms let in only nicks; PART leaves the lobby, which a nick enters by itself.
+printf 'NICK %s\nPART\nJOIN %s\nJOIN %s\n' "$nick" "${A:?which room}" "${B:?which other room}"
 
 while IFS= read -r line; do
   # verb, room, nick and text, with every space of the text kept

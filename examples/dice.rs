@@ -23,10 +23,9 @@ fn main() -> Result<(), Error> {
 /// Answers `!roll`, `!roll 20` and `!roll 2d6` until the server ends.
 async fn run(host: &str, room: &str) -> Result<(), Error> {
     let mut chat = Client::connect(host).await?;
-    // The room comes before the nick: so the bot is in this room alone, and not in the lobby.
-    let room = chat.join(room).await?.room;
-    let nick = chat.nick("dice").await?.nick;
-    eprintln!("{nick} rolls in {room}");
+    let here = chat.enter("dice", room).await?;
+    let room = here.room.unwrap_or_default();
+    eprintln!("{} rolls in {room}", here.nick);
 
     while let Some(line) = chat.next_event().await? {
         if let Some(Event::Msg { to, nick, text }) = line.event()

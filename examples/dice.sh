@@ -29,8 +29,10 @@ roll() {
   echo "$shown"
 }
 
-echo "JOIN ${ROOM:-lobby}"
+# The nick comes first, since a closed room lets in only nicks; PART leaves the lobby, which a nick enters by itself.
 echo "NICK ${NICK:-dice}"
+echo PART
+echo "JOIN ${ROOM:-lobby}"
 while IFS=' ' read -r verb place nick text; do
   case $verb in
     ERR) # ERR <verb> <code> <text>

@@ -13,7 +13,7 @@ file=$1 room=${2:-lobby} host=${3:-${HOST:-localhost}} port=${4:-${PORT:-5002}}
 mark=$(printf '\001')
 
 {
-  printf 'JOIN %s\nNICK %s\n' "$room" "${NICK:-log}"
+  printf 'NICK %s\nPART\nJOIN %s\n' "${NICK:-log}" "$room" # a closed room lets in only nicks
   tail -n "${LINES_BEFORE:-0}" -F -- "$file" |
     # In UTF-8 `.*` stops at a bad byte, so a line that it does not match whole gets a mark; then its
     # bytes are only bytes. 1000 characters are at most 4000 bytes; a line takes 4096 with MSG and its end.

@@ -13,7 +13,8 @@ length=$(($(wc -c <"$file")))
 sha256=$(sha256sum <"$file" | cut -c 1-64)
 
 reply=$({
-  printf 'JOIN %s\nNICK %s\nUPLOAD %s %s %s\n' "$room" "${NICK:-up-$$}" "$name" "$length" "$sha256"
+  # A closed room lets in only nicks; PART leaves the lobby, which a nick enters by itself.
+  printf 'NICK %s\nPART\nJOIN %s\nUPLOAD %s %s %s\n' "${NICK:-up-$$}" "$room" "$name" "$length" "$sha256"
   head -c "$length" <"$file" # no more than announced, should the file be growing
   printf 'BYE\n'
 } | nc "$host" "$port")

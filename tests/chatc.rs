@@ -99,10 +99,13 @@ fn a_nick_that_was_asked_for_and_is_taken_is_an_error() {
 #[test]
 fn a_room_is_entered_instead_of_the_lobby() {
     play(
-        &["> JOIN ops
+        &["> NICK ann
+           < OK NICK ann #lobby 9
+           > JOIN ops
+           < MSG #lobby eve hi
            < OK JOIN #ops 4
-           > NICK ann
-           < OK NICK ann #ops 4
+           > PART #lobby
+           < OK PART #lobby
            > MSG hi
            < OK MSG 5 2026-11-22T06:47:00.000Z
            > (end)"],
@@ -352,10 +355,12 @@ fn a_download_overwrites_nothing_and_stays_in_its_folder() {
 fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
     let (one, two) = (b"one\n".to_vec(), vec![0xff; 50_000]);
     let enter = steps(
-        "> JOIN ops
+        "> NICK ann
+         < OK NICK ann #lobby 0
+         > JOIN ops
          < OK JOIN #ops 0
-         > NICK ann
-         < OK NICK ann #ops 0",
+         > PART #lobby
+         < OK PART #lobby",
     );
     let mut refused = enter.clone();
     refused.push(Step::Hear(format!("UPLOAD one.txt 4 {}", sha256(&one))));

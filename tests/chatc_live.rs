@@ -137,6 +137,139 @@ fn a_server_that_stops_is_told_and_ends_in_code_3() {
     assert_eq!(watcher.wait().code, Some(3));
 }
 
+/// Lines of the protocol from somebody on a connection of its own; each has to be answered with `OK`.
+#[track_caller]
+fn by_hand(chatd: &Chatd, lines: &str) {
+    let done = run(
+        &mut chatc(&[&chatd.address.to_string(), "--raw"]),
+        lines.as_bytes(),
+    );
+    assert_eq!(done.code, Some(0), "{lines:?}: {done:?}");
+}
+
+/// `chatc` of a person with a password.
+fn chatc_of(nick: &str, args: &[&str]) -> Command {
+    let mut command = chatc(args);
+    command
+        .env("LOGNAME", nick)
+        .env("CHATC_PASSWORD", format!("password of {nick}"));
+    command
+}
+
+/// Makes `nick` that person's own, under the password that [`chatc_of`] gives.
+#[track_caller]
+fn register(chatd: &Chatd, nick: &str) {
+    let password = format!("password of {nick}");
+    by_hand(
+        chatd,
+        &format!("NICK {nick} {password}\nREGISTER {password}\nBYE\n"),
+    );
+}
+
+#[test]
+fn a_room_that_chatc_makes_belongs_to_the_one_who_runs_it() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    register(&chatd, "ann");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), b"x").unwrap();
+    let mut watcher = watcher(&chatd, "seen");
+    let ended: &[(&str, &[&str])] = &[
+        ("typed", &[&host, "--room", "typed"]),
+        ("sent", &["send", "--host", &host, "#sent"]),
+        ("file", &["upload", "--host", &host, "--room", "file", "x"]),
+        (
+            "built",
+            &["run", "--host", &host, "--room", "built", "true"],
+        ),
+    ];
+    for (room, args) in ended {
+        let done = run(chatc_of("ann", args).current_dir(folder.path()), b"hello\n");
+        assert_eq!(done.code, Some(0), "{args:?}: {done:?}");
+        by_hand(
+            &chatd,
+            &format!("NICK ann password of ann\nMODE #{room} invite\nBYE\n"),
+        );
+    }
+    let bot = ["bot", "--host", &host, "--room", "served", "--", "sh", "-c"];
+    let bot = [&bot[..], &["echo TELL '#seen' ready; cat >/dev/null"]].concat();
+    let bot = Running::start(&mut chatc_of("ann", &bot));
+    watcher.until("MSG #seen ann ready\n");
+    by_hand(
+        &chatd,
+        "NICK ann password of ann\nMODE #served invite\nBYE\n",
+    );
+    drop(bot);
+}
+
+/// Closed rooms, for those who are invited: every way of `chatc` to read and to speak, also after the server was away.
+#[test]
+fn who_is_invited_gets_into_a_closed_room_every_way_and_comes_back() {
+    let data = tempfile::tempdir().unwrap();
+    let flags = |more: &[&str]| -> Vec<String> {
+        let data = data.path().to_str().unwrap();
+        let flags = ["--data", data, "--announce-after", "0s"];
+        flags.iter().chain(more).map(|f| f.to_string()).collect()
+    };
+    let server = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags(&[])).expect("chatd");
+    let host = server.address.to_string();
+    for nick in ["ann", "bob", "dora"] {
+        register(&server, nick);
+    }
+    by_hand(
+        &server,
+        "NICK ann password of ann\nJOIN #plan\nMSG first words\nMODE #plan invite\nINVITE #plan bob\nINVITE #plan dora\nBYE\n",
+    );
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x"), b"the file").unwrap();
+    let bobs = |args: &[&str], stdin: &[u8]| {
+        let mut all = args.to_vec();
+        all.extend(["--host", &host]);
+        run(chatc_of("bob", &all).current_dir(folder.path()), stdin)
+    };
+    let done = bobs(&["upload", "x", "--room", "plan"], b"");
+    assert_eq!((done.code, &done.stderr[..]), (Some(0), ""));
+    let id = done.stdout.split(' ').next().unwrap().to_owned();
+    for (args, shown) in [
+        (&["send", "#plan", "from bob"][..], ""),
+        (&["history", "plan"], "<bob> from bob\n"),
+        (&["search", "--room", "plan", "bob"], "<bob> from bob\n"),
+        (&["files", "--room", "plan"], "bob  x\n"),
+        (&["who", "plan"], ""),
+        (&["download", &id, "--out", "-"], "the file"),
+    ] {
+        let done = bobs(args, b"");
+        assert_eq!((done.code, &done.stderr[..]), (Some(0), ""), "{args:?}");
+        assert!(done.stdout.ends_with(shown), "{args:?}: {done:?}");
+    }
+    // Somebody who is not invited is kept out of the same.
+    let eve = run(&mut chatc(&["history", "plan", "--host", &host]), b"");
+    assert_eq!((eve.code, &eve.stdout[..]), (Some(1), ""), "{eve:?}");
+
+    let mut tail = Running::start(&mut chatc_of(
+        "bob",
+        &["tail", "plan", "--since", "0", "--host", &host],
+    ));
+    tail.until("<bob> from bob\n");
+    let answer = r#"while read -r verb room nick text; do [ "$text" != ping ] || echo "TELL $room pong"; done"#;
+    let bot = [
+        "bot", "--host", &host, "--room", "plan", "--", "sh", "-c", answer,
+    ];
+    let bot = Running::start(&mut chatc_of("dora", &bot));
+    tail.until("dora joined #plan\n");
+    by_hand(&server, "NICK ann password of ann\nTELL #plan ping\nBYE\n");
+    tail.until("<dora> pong\n");
+
+    drop(server);
+    let server = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags(&["--listen", &host]));
+    // Both come back after the last that they have seen, so they miss nothing, whenever they do.
+    let server = server.expect("chatd, once more");
+    by_hand(&server, "NICK ann password of ann\nTELL #plan ping\nBYE\n");
+    tail.until("<ann> ping\n");
+    tail.until("<dora> pong\n");
+    drop(bot);
+}
+
 /// Runs `chatc args --host …` in `folder`.
 fn transfer(chatd: &Chatd, folder: &Path, args: &[&str], stdin: &[u8]) -> Ended {
     let host = chatd.address.to_string();

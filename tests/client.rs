@@ -44,6 +44,32 @@ async fn connect(chatd: &Chatd) -> Client {
 }
 
 #[test]
+fn one_enters_a_room_with_a_nick_and_hears_nothing_of_the_lobby() {
+    let script = steps(
+        "> NICK dice
+         < OK NICK dice #lobby 5
+         > JOIN games
+         < MSG #lobby eve hi
+         < MSG #games bob one
+         < OK JOIN #games 7
+         > PART #lobby
+         < OK PART #lobby
+         < MSG #games bob two",
+    );
+    played(script, async |mut chat| {
+        let here = chat.enter("dice", "games").await.unwrap();
+        assert_eq!(
+            (&here.nick[..], here.room.as_deref()),
+            ("dice", Some("#games"))
+        );
+        for expected in ["MSG #games bob one", "MSG #games bob two"] {
+            let line = chat.next_event().await.unwrap().expect("an event");
+            assert_eq!(line.as_str(), expected);
+        }
+    });
+}
+
+#[test]
 fn events_before_a_reply_come_after_it_and_in_order() {
     let script = steps(
         "< HELLO 1 chat welcome

@@ -49,7 +49,12 @@ fn told(link: &mut Link) -> Vec<String> {
             Update::Away { .. } => "away".into(),
             Update::Over(error) => format!("over {error}"),
             Update::Entered { room, last_id, .. } => format!("entered {room} {last_id}"),
-            Update::KeptOut { room, .. } => format!("kept out of {room}"),
+            Update::KeptOut {
+                room, is_for_good, ..
+            } => {
+                let how = if is_for_good { " for good" } else { "" };
+                format!("kept out of {room}{how}")
+            }
             Update::Left { room } => format!("left {room}"),
             Update::Renamed { nick } => format!("renamed {nick}"),
             Update::Event { event, .. } => event.to_string(),
@@ -75,12 +80,18 @@ fn told(link: &mut Link) -> Vec<String> {
 fn in_a() -> Link {
     let mut link = Link::new(wants(&[("#a", None)]), 1);
     link.connected();
-    assert_eq!(sent(&mut link), ["STAMPS on", "JOIN #a", "NICK ann secret"]);
-    let told = hear(
-        &mut link,
-        &["OK STAMPS on", "OK JOIN #a 5", "OK NICK ann #a 5"],
-    );
+    assert_eq!(sent(&mut link), ["STAMPS on", "NICK ann secret"]);
+    let told = hear(&mut link, &["OK STAMPS on", "OK NICK ann #lobby 9"]);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(sent(&mut link), ["JOIN #a"]);
+    let told = hear(&mut link, &[LOBBY, "OK JOIN #a 5", LOBBY]);
     assert_eq!(told, ["entered #a 5", "here ann false"]);
+    assert_eq!(sent(&mut link), ["PART #lobby"]);
+    let told = hear(&mut link, &[LOBBY, "OK PART #lobby"]);
+    assert!(
+        told.is_empty(),
+        "the lobby is of no concern to who wants #a: {told:?}"
+    );
     link
 }
 
@@ -90,20 +101,15 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
         opens: Some("open sesame".into()),
         ..wants(&[("#a", None)])
     };
-    let way_in = [
-        "PASS open sesame",
-        "STAMPS on",
-        "JOIN #a",
-        "NICK ann secret",
-    ];
+    let way_in = ["PASS open sesame", "STAMPS on", "NICK ann secret"];
     let mut link = Link::new(wants(), 1);
     link.connected();
     assert_eq!(sent(&mut link), way_in);
     let lines = [
         "OK PASS",
         "OK STAMPS on",
+        "OK NICK ann #lobby 5",
         "OK JOIN #a 5",
-        "OK NICK ann #a 5",
     ];
     assert_eq!(hear(&mut link, &lines), ["entered #a 5", "here ann false"]);
     link.lost(cut(), NOW);
@@ -117,12 +123,34 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     let lines = ["ERR STAMPS need-password shut", "ERR NICK bad-password no"];
     assert_eq!(hear(&mut link, &lines), ["over shut (need-password)"]);
 
+    // A registered nick's password does: then all is asked for that was refused before it.
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    link.connected();
+    told(&mut link);
+    assert_eq!(
+        sent(&mut link),
+        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+    );
+    let lines = [
+        "ERR STAMPS need-password shut",
+        "ERR JOIN need-password shut",
+        "OK NICK ann #lobby 9",
+    ];
+    assert!(hear(&mut link, &lines).is_empty());
+    assert_eq!(sent(&mut link), ["STAMPS on", "JOIN #a 5"]);
+    let lines = ["OK STAMPS on", "OK JOIN #a 5"];
+    assert_eq!(hear(&mut link, &lines), ["entered #a 5", "here ann true"]);
+
     let mut link = Link::new(wants(), 1);
     link.connected();
     let told = hear(&mut link, &["ERR PASS bad-password no"]);
     assert_eq!(told, ["over no (bad-password)"]);
     assert!(link.is_over());
 }
+
+/// Somebody says something in the lobby.
+const LOBBY: &str = "LIVE 9 2026-11-24T00:00:00.000Z MSG #lobby eve hi";
 
 const T: &str = "2026-11-24T00:00:00.000Z";
 
@@ -228,9 +256,113 @@ fn every_room_is_entered_after_the_last_id_seen_there() {
             "OK JOIN #a 7",
             "ERR JOIN bad-name no",
             "OK NICK ann #a 7",
+            "ERR JOIN bad-name no",
         ],
     );
     assert_eq!(link.rooms().collect::<Vec<_>>(), [("#a", Some(7))]);
+}
+
+/// The rooms of a link that is back, after a connection on which its `JOIN`s were answered with `replies`.
+fn rooms_after(replies: &[&str]) -> (Link, Vec<String>) {
+    let mut link = in_a();
+    link.lost(cut(), NOW);
+    link.connected();
+    told(&mut link);
+    sent(&mut link);
+    let told = hear(&mut link, replies);
+    (link, told)
+}
+
+#[test]
+fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
+    let replies = [
+        "OK STAMPS on",
+        "ERR JOIN not-allowed closed",
+        "OK NICK ann #lobby 9",
+    ];
+    let (mut link, told) = rooms_after(&replies);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(sent(&mut link), ["JOIN #a 5"]);
+    let past = format!("PAST 6 {T} MSG #a bob meanwhile");
+    let told = hear(&mut link, &[LOBBY, &past, "OK JOIN #a 6"]);
+    assert_eq!(
+        told,
+        ["MSG #a bob meanwhile", "entered #a 6", "here ann true"]
+    );
+    assert_eq!(sent(&mut link), ["PART #lobby"]);
+}
+
+#[test]
+fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was() {
+    let begin = [
+        "OK STAMPS on",
+        "ERR JOIN not-allowed closed",
+        "OK NICK ann #lobby 9",
+    ];
+    let (mut link, _) = rooms_after(&begin);
+    let told = hear(&mut link, &["ERR JOIN not-allowed closed"]);
+    assert_eq!(
+        told,
+        [
+            "kept out of #a for good",
+            "entered #lobby 9",
+            "here ann true"
+        ]
+    );
+
+    let (mut link, _) = rooms_after(&begin);
+    let told = hear(&mut link, &["ERR JOIN internal the disk"]);
+    assert_eq!(told[0], "kept out of #a");
+    assert_eq!(
+        link.rooms().collect::<Vec<_>>(),
+        [("#a", Some(5)), ("#lobby", Some(9))]
+    );
+    sent(&mut link);
+    link.join("#a").unwrap();
+    assert_eq!(sent(&mut link), ["JOIN #a 5"]);
+    let past = format!("PAST 6 {T} MSG #a bob meanwhile");
+    let told = hear(&mut link, &[&past, "OK JOIN #a 6"]);
+    assert_eq!(
+        told,
+        ["MSG #a bob meanwhile", "entered #a 6", "answer 0 #a 6"]
+    );
+}
+
+/// In the lobby, which the nick enters by itself when the first `JOIN` was refused: what is live before it is entered
+/// after the last id comes again with that.
+#[test]
+fn what_is_live_before_a_room_is_entered_with_its_id_comes_once() {
+    let mut link = Link::new(wants(&[]), 1);
+    link.connected();
+    let lines = ["OK STAMPS on", "OK NICK ann #lobby 5"];
+    assert_eq!(
+        hear(&mut link, &lines),
+        ["entered #lobby 5", "here ann false"]
+    );
+    link.lost(cut(), NOW);
+    link.connected();
+    told(&mut link);
+    let told = hear(
+        &mut link,
+        &[
+            "OK STAMPS on",
+            "ERR JOIN busy later",
+            "OK NICK ann #lobby 8",
+            LOBBY,
+            &format!("PAST 6 {T} MSG #lobby bob six"),
+            &format!("PAST 9 {T} MSG #lobby eve hi"),
+            "OK JOIN #lobby 9",
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "MSG #lobby bob six",
+            "MSG #lobby eve hi",
+            "entered #lobby 9",
+            "here ann true"
+        ]
+    );
 }
 
 #[test]
@@ -399,6 +531,9 @@ struct Server {
     log: Vec<String>,
     /// The connection has entered the room.
     is_in: bool,
+    /// The room lets in only those who have a nick.
+    is_closed: bool,
+    is_named: bool,
 }
 
 impl Server {
@@ -419,6 +554,9 @@ impl Server {
         }
         let (verb, rest) = line.split_once(' ').expect("two words");
         match verb {
+            "JOIN" if self.is_closed && !self.is_named => {
+                out.push("ERR JOIN not-allowed closed".into());
+            }
             "JOIN" => {
                 self.is_in = true;
                 let after = rest
@@ -434,7 +572,11 @@ impl Server {
                 self.log.push(format!("MSG #a ann {text}"));
                 out.push(format!("OK TELL {} {time}", self.log.len()));
             }
-            "NICK" => out.push(format!("OK NICK ann #a {}", self.log.len())),
+            "NICK" => {
+                self.is_named = true;
+                let room = if self.is_in { "#a" } else { "#lobby" };
+                out.push(format!("OK NICK ann {room} {}", self.log.len()));
+            }
             _ => out.push(format!("OK {line}")),
         }
         out
@@ -448,7 +590,10 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
     for seed in 0..2000 {
         let mut chance = fastrand::Rng::with_seed(seed);
         let (mut server, mut link) = (
-            Server::default(),
+            Server {
+                is_closed: seed % 2 == 1,
+                ..Server::default()
+            },
             Link::new(wants(&[("#a", Some(0))]), seed),
         );
         let (mut said, mut read) = (0, Vec::new());
@@ -496,7 +641,7 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
             if is_cut {
                 link.lost(cut(), NOW);
                 link.connected();
-                server.is_in = false;
+                (server.is_in, server.is_named) = (false, false);
             }
         }
         assert_eq!(read, server.log, "seed {seed}");

@@ -142,9 +142,9 @@ fn any_stream_of_bytes_carries_it() {
     let peer = std::thread::spawn(move || {
         use std::io::{Read, Write};
         let mut far = far;
-        far.write_all(b"OK STAMPS on\nOK JOIN #a 1\nMSG #a bob hi\nOK NICK ann #a 1\n")
+        far.write_all(b"OK STAMPS on\nOK NICK ann #lobby 1\nOK JOIN #a 1\nMSG #a bob hi\n")
             .unwrap();
-        let mut heard = vec![0; "STAMPS on\nJOIN #a\nNICK ann secret\n".len()];
+        let mut heard = vec![0; "STAMPS on\nNICK ann secret\nJOIN #a\n".len()];
         far.read_exact(&mut heard).unwrap();
         String::from_utf8(heard).unwrap()
     });
@@ -154,14 +154,14 @@ fn any_stream_of_bytes_carries_it() {
             let halves = halves.take();
             Box::pin(async move { halves.ok_or(Error::Line("there is one only")) })
         });
+        until(&mut chat, |update| matches!(update, Update::Here { .. })).await;
         let said = until(&mut chat, |update| matches!(update, Update::Event { .. })).await;
         assert!(
             matches!(said, Update::Event { event: Event::Msg { text, .. }, .. } if text == "hi")
         );
-        until(&mut chat, |update| matches!(update, Update::Here { .. })).await;
     });
     assert_eq!(
         peer.join().unwrap(),
-        "STAMPS on\nJOIN #a\nNICK ann secret\n"
+        "STAMPS on\nNICK ann secret\nJOIN #a\n"
     );
 }

@@ -129,7 +129,7 @@ impl Chat {
 
     /// Says one line in `to`, a room (joined or not) or a nick. [`Update::Sent`] or [`Update::Answer`] tells what
     /// became of it. It is sent once, though connections break: again only when nothing shows that it was taken.
-    /// (What is told to a nick leaves no trace, so after a broken connection that may come twice.)
+    /// (What is told to a nick, or to a room that one is not in, is not seen again, so after a broken connection that may come twice.)
     ///
     /// # Errors
     /// [`Error::Line`] when it is empty, too long or more than a line, or when [`Chat::is_full`].

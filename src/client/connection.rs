@@ -313,6 +313,17 @@ impl Receiver {
         }
     }
 
+    /// Drops the kept events of a place.
+    pub(super) fn forget(&mut self, place: &str) {
+        let is_elsewhere = |line: &Line| match line.read() {
+            ServerLine::Live { event, .. } => event.place() != place,
+            ServerLine::Gap { place: gap } => gap != place,
+            _ => true,
+        };
+        self.kept.retain(is_elsewhere);
+        self.kept_bytes = self.kept.iter().map(|line| line.0.len()).sum();
+    }
+
     /// Puts an event aside for [`Receiver::line`].
     pub(super) fn keep(&mut self, line: Line) {
         if self.kept_bytes + line.0.len() <= KEPT_BYTES_MAX {

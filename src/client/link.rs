@@ -7,6 +7,9 @@
 //! A connection that broke is followed by the next, after a pause. On it every room is entered after the last id
 //! that was seen there, so that nothing is missed and nothing comes twice. What was asked and not answered is
 //! owed: it is sent again, unless a line that the server replays shows that it was taken.
+//!
+//! The order of `PASS`, `STAMPS`, `JOIN` and `NICK` is the one of `protocol.md`, section 10.3: rooms with an id come
+//! before the nick, rooms that are entered for the first time and those that refused come after it.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -56,6 +59,11 @@ pub struct Link {
     /// As the server writes it; `None` before the first reply.
     nick: Option<String>,
     places: Vec<Place>,
+    /// The room that the nick has entered by itself, though other rooms are wanted, and its part of `OK NICK`. It is
+    /// left again; `None` once the server has answered that.
+    lobby: Option<(String, String)>,
+    /// The room that was entered last on this connection: the current one, for the server.
+    current: Option<String>,
     /// What has no answer yet, oldest first.
     owed: VecDeque<Owed>,
     /// What was asked on this connection and has no reply yet, oldest first.
@@ -97,6 +105,8 @@ struct Place {
     room: String,
     /// The last logged event that one has of it.
     last: Option<u64>,
+    /// This connection is in it.
+    is_in: bool,
 }
 
 /// What the one who asked has no answer to.
@@ -133,8 +143,13 @@ enum Asked {
     Aside,
     /// The server's password, without which one need not go on.
     Pass,
-    /// The room to come back to.
-    Enter(String),
+    /// A room to enter; `is_early` when the nick comes after it, and the room is asked for once more if it refuses.
+    Enter {
+        room: String,
+        is_early: bool,
+    },
+    /// The lobby, where the nick has come and is not wanted.
+    LeaveLobby,
     /// The nick, and which try it is.
     Nick(String, u32),
     /// The last of what one asks on the way in, when one has no nick.
@@ -149,9 +164,12 @@ impl Link {
         let place = |(room, last): &(String, Option<u64>)| Place {
             room: room.clone(),
             last: *last,
+            is_in: false,
         };
         Self {
             nick: None,
+            lobby: None,
+            current: None,
             places: wants.rooms.iter().map(place).collect(),
             wants,
             owed: VecDeque::new(),
@@ -316,18 +334,31 @@ impl Link {
             self.send(&format!("PASS {password}"), Asked::Pass);
         }
         self.send("STAMPS on", Asked::Aside);
-        let places = std::mem::take(&mut self.places);
-        for Place { room, last } in &places {
-            let line = match last {
-                Some(last) => format!("JOIN {room} {last}"),
-                None => format!("JOIN {room}"),
-            };
-            self.send(&line, Asked::Enter(room.clone()));
+        (self.lobby, self.current) = (None, None);
+        for place in &mut self.places {
+            place.is_in = false;
         }
-        self.places = places;
-        match self.nick.as_ref().or(self.wants.nick.as_ref()).cloned() {
-            Some(nick) => self.take_nick(nick, 1),
-            None => self.send("PING", Asked::Ready),
+        let nick = self.nick.as_ref().or(self.wants.nick.as_ref()).cloned();
+        match nick {
+            Some(nick) => {
+                self.enter(|place| place.last.is_some(), true);
+                self.take_nick(nick, 1);
+            }
+            None => {
+                self.enter(|_| true, false);
+                self.send("PING", Asked::Ready);
+            }
+        }
+    }
+
+    /// Asks to enter those of the places that `which` names, each after the last event that one has of it.
+    fn enter(&mut self, which: impl Fn(&Place) -> bool, is_early: bool) {
+        let rooms = self.places.iter().filter(|place| which(place));
+        let asked: Vec<(String, String)> = rooms
+            .map(|place| (place.room.clone(), place.line()))
+            .collect();
+        for (room, line) in asked {
+            self.send(&line, Asked::Enter { room, is_early });
         }
     }
 
@@ -378,9 +409,7 @@ impl Link {
                 let event = event.into_owned();
                 self.happened(id, time, event, false);
             }
-            ServerLine::Past { id, time, event }
-                if matches!(self.asked.front(), Some(Asked::Enter(_))) =>
-            {
+            ServerLine::Past { id, time, event } if self.is_entering() => {
                 let event = event.into_owned();
                 self.happened(Some(id), Some(time), event, true);
             }
@@ -402,6 +431,7 @@ impl Link {
                 let error = refused(verb, code, text);
                 self.answered(Err(error))?;
             }
+            ServerLine::Gap { place } if self.is_lobby(place) => {}
             ServerLine::Gap { place } => {
                 let place = place.to_owned();
                 self.updates.push_back(Update::Gap { place });
@@ -413,6 +443,23 @@ impl Link {
         Ok(())
     }
 
+    /// Whether what the server replays now is the past of a room that is being entered.
+    fn is_entering(&self) -> bool {
+        match self.asked.front() {
+            Some(Asked::Enter { .. }) => true,
+            Some(Asked::Owed(ticket)) => {
+                let owed = self.owed.iter().find(|owed| owed.ticket == *ticket);
+                owed.is_some_and(|owed| matches!(owed.what, What::Join(_)))
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether that is the lobby, entered by the nick and not wanted.
+    fn is_lobby(&self, room: &str) -> bool {
+        matches!(&self.lobby, Some((lobby, _)) if lobby == room)
+    }
+
     fn happened(
         &mut self,
         id: Option<EventId>,
@@ -420,6 +467,11 @@ impl Link {
         event: Event<'static>,
         is_past: bool,
     ) {
+        // What happens in the lobby before it is left, or entered with an id, is not wanted, or comes again with that.
+        let is_outside = |place: &Place| place.room == event.place() && !place.is_in;
+        if !is_past && (self.is_lobby(event.place()) || self.places.iter().any(is_outside)) {
+            return;
+        }
         if let Some(id) = id {
             let mut places = self.places.iter_mut();
             if let Some(place) = places.find(|place| place.room == event.place()) {
@@ -484,23 +536,33 @@ impl Link {
                     self.updates.push_back(Update::Over(error));
                 }
             }
-            Asked::Enter(room) => match result {
-                Ok(rest) => self.entered(&room, &rest)?,
-                Err(error) => {
-                    self.places.retain(|place| place.room != room);
-                    self.updates.push_back(Update::KeptOut { room, error });
-                }
-            },
-            Asked::Nick(tried, n) => match result {
-                Ok(rest) => {
-                    let (nick, lobby) = rest.split_once(' ').unwrap_or((&rest, ""));
-                    self.nick = Some(nick.to_owned());
-                    let room = lobby.split(' ').next().unwrap_or_default();
-                    if !room.is_empty() && !self.places.iter().any(|place| place.room == room) {
-                        self.entered(room, lobby)?;
+            Asked::Enter { room, is_early } => {
+                match result {
+                    Ok(rest) => self.entered(&room, &rest)?,
+                    // A closed room lets nobody in who has no nick yet.
+                    Err(_) if is_early => {}
+                    Err(error) => {
+                        let is_for_good = is_refused_for_good(&error);
+                        if is_for_good {
+                            self.places.retain(|place| place.room != room);
+                        }
+                        self.updates.push_back(Update::KeptOut {
+                            room,
+                            error,
+                            is_for_good,
+                        });
                     }
-                    self.here();
                 }
+                let is_on_the_way = |asked: &Asked| {
+                    matches!(asked, Asked::Enter { .. } | Asked::Nick(..) | Asked::Ready)
+                };
+                if !self.asked.iter().any(is_on_the_way) {
+                    self.here()?;
+                }
+            }
+            Asked::LeaveLobby => self.lobby = None,
+            Asked::Nick(tried, n) => match result {
+                Ok(rest) => self.named(&rest)?,
                 // Where nothing was let in, a nick's password is a guess at the server's.
                 Err(error) if self.is_shut.is_some() => {
                     self.state = State::Over;
@@ -520,10 +582,36 @@ impl Link {
                     self.take_nick(next, n + 1);
                 }
             },
-            Asked::Ready => self.here(),
+            Asked::Ready => self.here()?,
             Asked::Owed(ticket) => self.settled(ticket, result, lines)?,
             Asked::Goodbye => self.state = State::Over,
         }
+        Ok(())
+    }
+
+    /// `OK NICK`: now the rooms that want a nick, or have refused one without.
+    fn named(&mut self, rest: &str) -> Result<(), Error> {
+        let (nick, current) = rest.split_once(' ').unwrap_or((rest, ""));
+        self.nick = Some(nick.to_owned());
+        if self.is_shut.take().is_some() {
+            // The nick's own password has opened the server.
+            self.send("STAMPS on", Asked::Aside);
+        }
+        let room = current.split(' ').next().unwrap_or_default();
+        let is_lobby = !room.is_empty() && !self.places.iter().any(|place| place.is_in);
+        let place = self.places.iter().find(|place| place.room == room);
+        match place.map(|place| place.last) {
+            // It is asked for with its id below; what comes before that comes again with it.
+            Some(Some(_)) => {}
+            Some(None) if is_lobby => self.entered(room, current)?,
+            None if is_lobby && self.places.is_empty() => self.entered(room, current)?,
+            None if is_lobby => self.lobby = Some((room.to_owned(), current.to_owned())),
+            _ => {}
+        }
+        if self.places.iter().all(|place| place.is_in) {
+            return self.here();
+        }
+        self.enter(|place| !place.is_in, false);
         Ok(())
     }
 
@@ -605,6 +693,11 @@ impl Link {
         let (room, last) = rest.split_once(' ').unwrap_or((rest, ""));
         let bad = || Error::Protocol("a room is entered without an id");
         let last: u64 = last.parse().map_err(|_| bad())?;
+        self.current = Some(room.to_owned());
+        if self.is_lobby(room) {
+            // It was wanted under another spelling.
+            self.lobby = None;
+        }
         let known = self
             .places
             .iter()
@@ -612,6 +705,7 @@ impl Link {
         let is_again = match known.and_then(|at| self.places.get_mut(at)) {
             Some(place) => {
                 place.room = room.to_owned();
+                place.is_in = true;
                 // One that is smaller comes of a server that began anew: the ids that one has mean nothing to it.
                 place.last.replace(last).is_some()
             }
@@ -619,6 +713,7 @@ impl Link {
                 self.places.push(Place {
                     room: room.to_owned(),
                     last: Some(last),
+                    is_in: true,
                 });
                 false
             }
@@ -632,9 +727,25 @@ impl Link {
     }
 
     /// Nick and rooms are asked for and had: now what is owed.
-    fn here(&mut self) {
+    fn here(&mut self) -> Result<(), Error> {
         self.state = State::Here;
         self.tries = 0;
+        if let Some((room, current)) = self.lobby.take() {
+            if self.places.iter().any(|place| place.is_in) {
+                self.send(&format!("PART {room}"), Asked::LeaveLobby);
+                self.lobby = Some((room, current));
+            } else {
+                // No other room has let one in.
+                self.entered(&room, &current)?;
+            }
+        }
+        if let Some(place) = self.places.last()
+            && place.is_in
+            && self.current.as_ref() != Some(&place.room)
+        {
+            let line = format!("JOIN {}", place.room);
+            self.send(&line, Asked::Aside);
+        }
         let is_again = std::mem::replace(&mut self.is_known, true);
         let nick = self.nick.clone();
         self.updates.push_back(Update::Here { nick, is_again });
@@ -647,6 +758,7 @@ impl Link {
             self.put(ticket, &what);
         }
         self.go();
+        Ok(())
     }
 
     fn take_nick(&mut self, nick: String, n: u32) {
@@ -690,7 +802,12 @@ impl Link {
                 self.send(&format!("JOIN {room}"), Asked::Aside);
                 format!("ME {text}")
             }
-            What::Join(room) => format!("JOIN {room}"),
+            What::Join(room) => {
+                // One that could not be entered again is entered where one was.
+                let mut places = self.places.iter();
+                let place = places.find(|place| place.room == *room && !place.is_in);
+                place.map_or_else(|| format!("JOIN {room}"), Place::line)
+            }
             What::Part(room) => format!("PART {room}"),
             What::Rename(nick) => self.nick_line(nick),
             What::Ask(line) => line.clone(),
@@ -719,6 +836,26 @@ impl Link {
         self.list_bytes = 0;
         std::mem::take(&mut self.list)
     }
+}
+
+impl Place {
+    /// The request that enters it.
+    fn line(&self) -> String {
+        match self.last {
+            Some(last) => format!("JOIN {} {last}", self.room),
+            None => format!("JOIN {}", self.room),
+        }
+    }
+}
+
+/// Whether a room that refused will go on doing so: it is closed to this nick, or can be no room. Another refusal is
+/// the server's trouble of the moment.
+fn is_refused_for_good(error: &Error) -> bool {
+    use Code::{BadName, BadSyntax, NeedNick, NotAllowed, TooLong};
+    matches!(
+        error.refusal(),
+        Some(BadName | BadSyntax | NeedNick | NotAllowed | TooLong)
+    )
 }
 
 /// Whether there is no use in coming back.

@@ -8,8 +8,7 @@
 //! use plainchat::protocol::Event;
 //!
 //! let mut chat = Client::connect("localhost:5002").await?;
-//! chat.join("#games").await?;
-//! chat.nick("dice").await?;
+//! chat.enter("dice", "#games").await?;
 //! while let Some(line) = chat.next_event().await? {
 //!     if let Some(Event::Msg { nick, text, .. }) = line.event()
 //!         && text == "roll"
@@ -158,6 +157,31 @@ impl Client {
         Ok(Named {
             nick: words.next().unwrap_or_default(),
             room: words.next(),
+        })
+    }
+
+    /// Takes a nick and enters a room with it, and that room alone: what [`Client::nick`] and then
+    /// [`Client::join`] do, without staying in the lobby. So a room that is closed lets in those who are invited, and
+    /// one that is made is the nick's, if that is registered.
+    ///
+    /// # Errors
+    /// Those of [`Client::nick`] and [`Client::join`]. When the room refuses, one has the nick and is in the lobby.
+    pub async fn enter(&mut self, nick: &str, room: &str) -> Result<Named, Error> {
+        let named = self.nick(nick).await?;
+        self.go_on(named, room).await
+    }
+
+    /// Goes from the lobby, where a nick comes to be, to another room.
+    pub(crate) async fn go_on(&mut self, named: Named, room: &str) -> Result<Named, Error> {
+        let joined = self.join(room).await?.room;
+        if let Some(lobby) = named.room.filter(|lobby| *lobby != joined) {
+            self.ask(format!("PART {lobby}")).await?;
+            // What happened there meanwhile is of no concern.
+            self.receiver.forget(&lobby);
+        }
+        Ok(Named {
+            nick: named.nick,
+            room: Some(joined),
         })
     }
 

@@ -46,6 +46,9 @@ pub enum Update {
         room: String,
         /// Why.
         error: Error,
+        /// It is left out from now on. Otherwise the server may let one in later: it is asked for on each further
+        /// connection, and by [`Chat::join`](super::Chat::join), after the last event that one has of it.
+        is_for_good: bool,
     },
     /// One has left a room.
     Left {

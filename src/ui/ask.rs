@@ -5,9 +5,10 @@ use std::io;
 use futures_lite::{AsyncBufReadExt, StreamExt};
 use serde_json::json;
 
+use super::enter::ask_as_invited;
 use super::print::{Output, Print};
 use super::server::Server;
-use super::{Exit, Failure, input};
+use super::{Exit, Failure, enter, input};
 use crate::client::{Client, Error, Line};
 use crate::protocol::ServerLine;
 use crate::protocol::line::LINE_BYTES_MAX;
@@ -22,11 +23,8 @@ const PAGE: u64 = 1000;
 /// Those of [`Client::tell`].
 pub async fn send(server: &Server, to: &str, text: Option<&str>) -> Result<Exit, Failure> {
     let mut client = server.connect().await?;
-    if to.starts_with('#') {
-        // Whoever is in a room is not sent to the lobby.
-        client.join(to).await?;
-    }
-    server.take_nick(&mut client).await?;
+    let room = to.starts_with('#').then_some(to);
+    enter(&mut client, server, room).await?;
     match text {
         Some(text) => say(&mut client, to, text).await?,
         None => {
@@ -77,17 +75,15 @@ pub async fn history(
     part: Part,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
+    let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let (print, mut output) = (Print::new(is_json, false), Output::new());
     let mut left = part.count.unwrap_or(50);
     if let Some(mut after) = part.after {
         while left > 0 {
             let count = left.min(PAGE);
-            let lines = client
-                .request(format!("HISTORY {room} {count} after {after}"))
-                .await?
-                .lines;
+            let request = format!("HISTORY {room} {count} after {after}");
+            let lines = ask_as_invited(&mut client, server, &request).await?.lines;
             let Some(last) = lines.iter().rev().find_map(id_of) else {
                 break;
             };
@@ -110,10 +106,8 @@ pub async fn history(
         while left > 0 {
             let count = left.min(PAGE);
             let end = before.map_or(String::new(), |id| format!(" before {id}"));
-            let lines = client
-                .request(format!("HISTORY {room} {count}{end}"))
-                .await?
-                .lines;
+            let request = format!("HISTORY {room} {count}{end}");
+            let lines = ask_as_invited(&mut client, server, &request).await?.lines;
             let Some(first) = lines.iter().find_map(id_of) else {
                 break;
             };
@@ -139,12 +133,10 @@ pub async fn search(
     words: &str,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
+    let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
-    let lines = client
-        .request(format!("SEARCH {room} {words}"))
-        .await?
-        .lines;
+    let request = format!("SEARCH {room} {words}");
+    let lines = ask_as_invited(&mut client, server, &request).await?.lines;
     let mut output = Output::new();
     show(
         &lines.iter().collect::<Vec<_>>(),
@@ -165,9 +157,10 @@ pub async fn search(
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
+    let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
-    let lines = client.request(format!("WHO {room}")).await?.lines;
+    let request = format!("WHO {room}");
+    let lines = ask_as_invited(&mut client, server, &request).await?.lines;
     let mut output = Output::new();
     for line in &lines {
         if let ServerLine::User { room, nick } = line.read() {
@@ -187,7 +180,7 @@ pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<E
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn rooms(server: &Server, is_json: bool) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
+    let mut client = server.connect_to_read().await?;
     let lines = client.request("ROOMS").await?.lines;
     let mut output = Output::new();
     for line in &lines {

@@ -111,10 +111,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
 
 async fn enter(server: &Server, room: Option<&str>) -> Result<Client, Error> {
     let mut client = server.connect().await?;
-    if let Some(room) = room {
-        client.join(room).await?;
-    }
-    server.take_nick(&mut client).await?;
+    super::enter(&mut client, server, room).await?;
     Ok(client)
 }
 

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
 
+use super::enter::{ask_as_invited, log_in_for};
 use super::server::Server;
 use super::{Exit, Failure, complain, enter, input, write_all};
 use crate::client::{Client, Download, Error, Hashed, Stored};
@@ -195,8 +196,15 @@ async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
         return Err(Error::Line(why).into());
     }
     let bar = bar();
-    let mut client = server.connect().await?;
-    let mut download = client.download(id, Hashed::default()).await?;
+    let (mut client, mut is_named) = (server.connect_to_read().await?, false);
+    let mut download = loop {
+        match client.download(id, Hashed::default()).await {
+            Ok(download) => break download,
+            Err(error) if !is_named => log_in_for(&mut client, server, error).await?,
+            Err(error) => return Err(error.into()),
+        }
+        is_named = true;
+    };
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
     begin(&bar, download.name(), download.length());
     copy(&mut download, &mut output, &bar, Failure::Output).await?;
@@ -212,8 +220,15 @@ pub(super) async fn fetch(
     out: &Path,
     bar: &ProgressBar,
 ) -> Result<Saved, Failure> {
-    let mut client = server.connect().await?;
-    let mut download = client.download(id, Hashed::default()).await?;
+    let (mut client, mut is_named) = (server.connect_to_read().await?, false);
+    let mut download = loop {
+        match client.download(id, Hashed::default()).await {
+            Ok(download) => break download,
+            Err(error) if !is_named => log_in_for(&mut client, server, error).await?,
+            Err(error) => return Err(error.into()),
+        }
+        is_named = true;
+    };
     let path = match out.as_os_str().is_empty() || out.is_dir() {
         true => out.join(local_name(download.name(), id)),
         false => out.to_owned(),
@@ -235,7 +250,10 @@ pub(super) async fn fetch(
             .is_some_and(|length| have.length() <= length)
     {
         // The offset has to be told before the file's name is known, so it takes a second connection.
-        client = server.connect().await?;
+        client = server.connect_to_read().await?;
+        if is_named {
+            server.log_in(&mut client).await?;
+        }
         download = client.download(id, have).await?;
     } else {
         file.set_len(0)
@@ -331,10 +349,9 @@ async fn copy(
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn list(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
-    let reply = client
-        .request(format!("FILES {}", room.unwrap_or_default()))
-        .await?;
+    let mut client = server.connect_to_read().await?;
+    let request = format!("FILES {}", room.unwrap_or_default());
+    let reply = ask_as_invited(&mut client, server, request.trim_end()).await?;
     let mut out = String::new();
     for line in &reply.lines {
         let line = clean(line.as_str());

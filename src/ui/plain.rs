@@ -297,7 +297,7 @@ impl Talk {
                 self.ask(&guard, Asked::Upload(path), sender).await
             }
             Typed::Download(id) => {
-                self.download(id);
+                self.download(id, &self.state.borrow());
                 Ok(())
             }
             Typed::Help => {
@@ -392,8 +392,7 @@ impl Talk {
             let room = room.ok_or(none)?;
             talk.show(&format!("-- uploading {}", path.display())).await;
             let mut client = server.connect().await?;
-            client.join(&room).await?;
-            client.nick(&nick).await?;
+            client.enter(&nick, &room).await?;
             files::send(&mut client, &path, None, &ProgressBar::hidden()).await?;
             Ok::<(), Failure>(client.bye().await?)
         };
@@ -405,8 +404,13 @@ impl Talk {
         .detach();
     }
 
-    fn download(&self, id: u64) {
-        let (server, printer) = (self.server.clone(), self.printer.clone());
+    fn download(&self, id: u64, state: &State) {
+        let printer = self.printer.clone();
+        let server = Server {
+            nick: Some(state.wording.nick().to_owned()),
+            password: state.secret.clone(),
+            ..self.server.clone()
+        };
         smol::spawn(async move {
             let folder = Path::new("");
             let shown = match files::fetch(&server, id, folder, &ProgressBar::hidden()).await {

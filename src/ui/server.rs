@@ -27,6 +27,8 @@ pub struct Server {
     pub address: Address,
     /// What one wants to be called; the login name, when `None`.
     pub nick: Option<String>,
+    /// The command line names the nick, so it is taken by those too who only read.
+    pub nick_is_asked: bool,
     /// What guards that nick, or opens it; `None` where there is no home to keep one in.
     pub password: Option<String>,
     /// What opens the server itself, if it has a password.
@@ -56,6 +58,7 @@ impl Server {
             (None, None) => super::discover::nearest()?,
         };
         let saved = saved.cloned().unwrap_or_default();
+        let nick_is_asked = asked.nick.is_some();
         let nick = asked.nick.or(saved.nick).or_else(|| settings.nick.clone());
         let file = asked.password_file.or(saved.password_file);
         let opens = match (
@@ -76,6 +79,7 @@ impl Server {
         Ok(Self {
             address,
             nick,
+            nick_is_asked,
             password,
             opens,
             rooms: saved.rooms,
@@ -92,6 +96,27 @@ impl Server {
             client.pass(password).await?;
         }
         Ok(client)
+    }
+
+    /// The same for one who only reads, which needs a nick in rooms that are closed: takes the one that was asked for,
+    /// if any.
+    ///
+    /// # Errors
+    /// Those of [`Server::connect`] and [`Client::nick`].
+    pub async fn connect_to_read(&self) -> Result<Client, Error> {
+        let mut client = self.connect().await?;
+        if self.nick_is_asked {
+            self.take_nick(&mut client).await?;
+        }
+        Ok(client)
+    }
+
+    /// Takes the nick that [`Server::first_nick`] gives, and no other.
+    ///
+    /// # Errors
+    /// Those of [`Client::nick`].
+    pub async fn log_in(&self, client: &mut Client) -> Result<Named, Error> {
+        client.nick(&self.with_password(&self.first_nick())).await
     }
 
     /// Asks the person for the password of the server.

@@ -7,6 +7,7 @@ use futures_lite::future::poll_once;
 use jiff::Timestamp;
 
 use super::ask::{id_of, room_or_lobby, with_hash};
+use super::enter::log_in_for;
 use super::print::{Output, Print};
 use super::server::Server;
 use super::{Exit, Failure, complain};
@@ -52,8 +53,9 @@ impl std::str::FromStr for Since {
     }
 }
 
-/// Prints what happens in `rooms`, or in the lobby, and what did since then. Nobody sees one who only reads. A
-/// connection that breaks is made again, without a gap.
+/// Prints what happens in `rooms`, or in the lobby, and what did since then. Nobody sees one who only reads: a nick is
+/// taken when one was asked for, or when a room is closed to those who have none. A connection that breaks is made
+/// again, without a gap.
 ///
 /// # Errors
 /// When the first connection fails or a room cannot be entered; [`Failure::Output`].
@@ -63,12 +65,27 @@ pub async fn run(
     since: Option<Since>,
     is_json: bool,
 ) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
+    let mut client = server.connect_to_read().await?;
     let mut wanted = Vec::new();
     let rooms: Vec<String> = match rooms {
         [] => vec![room_or_lobby(&mut client, None).await?],
         rooms => rooms.iter().map(|room| with_hash(room)).collect(),
     };
+    let mut is_named = server.nick_is_asked;
+    for room in &rooms {
+        if is_named {
+            break;
+        }
+        let Err(refused) = client.request(format!("TOPIC {room}")).await else {
+            continue;
+        };
+        if refused.refusal().is_none() {
+            return Err(refused.into());
+        }
+        // It is not there yet, or closed.
+        let named = log_in_for(&mut client, server, refused).await;
+        is_named = named.is_ok() && client.request(format!("TOPIC {room}")).await.is_ok();
+    }
     for room in rooms {
         let after = match since {
             None => None,
@@ -77,10 +94,12 @@ pub async fn run(
         };
         wanted.push((room, after));
     }
-    drop(client);
+    client.close().await;
     let (print, mut output) = (Print::new(is_json, wanted.len() > 1), Output::new());
     let wants = Wants {
         opens: server.opens.clone(),
+        nick: is_named.then(|| server.first_nick()),
+        password: server.password.clone().filter(|_| is_named),
         rooms: wanted,
         ..Wants::default()
     };
@@ -97,7 +116,7 @@ pub async fn run(
         match update {
             None => return Ok(Exit::Well),
             Some(Update::Over(error)) => return Err(error.into()),
-            Some(Update::KeptOut { room, error }) => {
+            Some(Update::KeptOut { room, error, .. }) => {
                 complain(format_args!("{room}: {error}"));
                 return Ok(Exit::Refused);
             }

@@ -122,6 +122,15 @@ pub struct Tail {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
+
     /// begin after the event of that number, or so long ago: 30s, 10m, 2h, 7d, 1w
     #[argh(option, arg_name = "id|time")]
     pub since: Option<Since>,
@@ -168,6 +177,15 @@ pub struct History {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
+
     /// how many events, 50 unless told: the newest, or with --after the first
     #[argh(option)]
     pub count: Option<u64>,
@@ -197,6 +215,15 @@ pub struct Search {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
+
     /// in that room instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
@@ -218,6 +245,15 @@ pub struct Who {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
+
     /// print a JSON object a line, with room and nick
     #[argh(switch)]
     pub json: bool,
@@ -234,6 +270,14 @@ pub struct Rooms {
     /// where the server is: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
+
+    /// the nick to ask as, for the closed rooms that it is invited to
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
 
     /// print a JSON object a line, with room, members and topic
     #[argh(switch)]
@@ -283,6 +327,15 @@ pub struct Download {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
+
     /// the file or folder to write; - is standard output. Otherwise this folder,
     /// under the file's own name. A file that is there is never overwritten
     #[argh(option, arg_name = "path")]
@@ -300,6 +353,15 @@ pub struct Files {
     /// where the server is: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
+
+    /// the nick to read as, for rooms that are closed; tried by itself where a room
+    /// refuses
+    #[argh(option, arg_name = "name")]
+    pub nick: Option<String>,
+
+    /// a file whose first line is the password of your nick
+    #[argh(option, arg_name = "file")]
+    pub password_file: Option<PathBuf>,
 
     /// of that room instead of the lobby; its # may be left out
     #[argh(option)]

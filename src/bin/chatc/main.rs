@@ -12,7 +12,9 @@ use flags::{DASH, asked};
 use plainchat::protocol::Code;
 use plainchat::ui::home::{Home, Settings};
 use plainchat::ui::server::{self, Asked, Server};
-use plainchat::ui::{Exit, Failure, ask, child, complain, enter, files, pipe, plain, screen, tail};
+use plainchat::ui::{
+    Exit, Failure, Wording, ask, child, complain, enter, files, pipe, plain, screen, tail,
+};
 
 fn main() {
     let args: Vec<String> = std::env::args_os()
@@ -47,11 +49,13 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
         "tail" => {
             let flags::Tail {
                 host,
+                nick,
+                password_file,
                 since,
                 json,
                 room,
             } = read(&["chatc", "tail"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             tail::run(&server, &room, since, json).await
         }
         "send" => {
@@ -69,13 +73,15 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
         "history" => {
             let flags::History {
                 host,
+                nick,
+                password_file,
                 count,
                 before,
                 after,
                 json,
                 room,
             } = read(&["chatc", "history"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             let part = ask::Part {
                 count,
                 before,
@@ -86,21 +92,34 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
         "search" => {
             let flags::Search {
                 host,
+                nick,
+                password_file,
                 room,
                 json,
                 words,
             } = read(&["chatc", "search"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             ask::search(&server, room.as_deref(), &words.join(" "), json).await
         }
         "who" => {
-            let flags::Who { host, json, room } = read(&["chatc", "who"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let flags::Who {
+                host,
+                nick,
+                password_file,
+                json,
+                room,
+            } = read(&["chatc", "who"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             ask::who(&server, room.as_deref(), json).await
         }
         "rooms" => {
-            let flags::Rooms { host, json } = read(&["chatc", "rooms"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let flags::Rooms {
+                host,
+                nick,
+                password_file,
+                json,
+            } = read(&["chatc", "rooms"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             ask::rooms(&server, json).await
         }
         "upload" => {
@@ -121,17 +140,28 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             files::upload(&server, upload.room.as_deref(), &upload.name, &upload.file).await
         }
         "download" => {
-            let flags::Download { host, out, id } = read(&["chatc", "download"], rest);
+            let flags::Download {
+                host,
+                nick,
+                password_file,
+                out,
+                id,
+            } = read(&["chatc", "download"], rest);
             if id.is_empty() {
                 complain("which file? write it chatc download ID; chatc files lists them");
                 return Ok(Exit::Usage);
             }
-            let server = find(asked(host, None, None), &settings()?)?;
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             files::download(&server, &id, out.as_deref()).await
         }
         "files" => {
-            let flags::Files { host, room } = read(&["chatc", "files"], rest);
-            let server = find(asked(host, None, None), &settings()?)?;
+            let flags::Files {
+                host,
+                nick,
+                password_file,
+                room,
+            } = read(&["chatc", "files"], rest);
+            let server = find(asked(host, nick, password_file), &settings()?)?;
             files::list(&server, room.as_deref()).await
         }
         "run" => {
@@ -209,23 +239,24 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
     let mut client = server.connect().await?;
     let room = chat.room.as_deref();
     if chat.raw {
-        if let Some(room) = room {
-            client.join(room).await?;
-        }
-        if let Some(nick) = &chat.nick {
-            client.nick(nick).await?;
+        match (&chat.nick, room) {
+            (Some(nick), Some(room)) => drop(client.enter(nick, room).await?),
+            (Some(nick), None) => drop(client.nick(nick).await?),
+            (None, Some(room)) => drop(client.join(room).await?),
+            (None, None) => {}
         }
         return pipe::raw(client).await;
     }
-    let mut wording = enter(&mut client, &server, room)
+    let mut named = enter(&mut client, &server, room)
         .await
         .map_err(Failure::from);
-    if is_terminal && lacks_what_opens(&server, &wording) {
+    if is_terminal && lacks_what_opens(&server, &named) {
         server.ask_what_opens()?;
         client = server.connect().await?;
-        wording = Ok(enter(&mut client, &server, room).await?);
+        named = Ok(enter(&mut client, &server, room).await?);
     }
-    let wording = wording?;
+    let named = named?;
+    let wording = Wording::new(named.nick, named.room);
     match is_terminal {
         true => plain::talk(client, wording, server).await,
         false => pipe::talk(client, wording).await,

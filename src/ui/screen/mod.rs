@@ -358,8 +358,7 @@ impl Runner<'_> {
         let task = smol::spawn(async move {
             let upload = async {
                 let mut client = server.connect().await?;
-                client.join(&room).await?;
-                client.nick(&nick).await?;
+                client.enter(&nick, &room).await?;
                 let (stored, name) = match text {
                     None => files::send(&mut client, &path, None, &bar).await?,
                     Some(text) => {
@@ -382,7 +381,11 @@ impl Runner<'_> {
     fn download(&mut self, id: u64, to: Option<PathBuf>, app: &mut App) {
         let bar = ProgressBar::hidden();
         let key = self.begin(id.to_string(), false, &bar, app);
-        let (tell, server) = (self.tell.clone(), self.server.clone());
+        let tell = self.tell.clone();
+        let server = Server {
+            nick: Some(app.nick.clone()),
+            ..self.server.clone()
+        };
         let task = smol::spawn(async move {
             let to = to.unwrap_or_default();
             let saved = files::fetch(&server, id, Path::new(&to), &bar).await;

@@ -37,9 +37,15 @@ impl App {
             }
             Update::Over(error) => self.want(Effect::End(Some(error))),
             Update::Entered { room, last_id, .. } => self.entered(&room, last_id, link),
-            Update::KeptOut { room, error } => {
+            Update::KeptOut {
+                room,
+                error,
+                is_for_good,
+            } => {
                 self.complain(format!("{room}: {error}"));
-                self.forget(&room);
+                if is_for_good {
+                    self.forget(&room);
+                }
             }
             Update::Left { room } => {
                 self.forget(&room);

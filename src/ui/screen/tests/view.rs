@@ -232,7 +232,7 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
         unsaid: vec!["not answered".into()],
     });
     play.link.connected();
-    play.hear(&["OK STAMPS on", "OK JOIN #lobby 7", "OK NICK ann #lobby 7"]);
+    play.hear(&["OK STAMPS on", "OK NICK ann #lobby 7"]);
     play.page(1..=7);
     let seen = play.seen();
     let at = |text: &str| {
