@@ -189,6 +189,14 @@ impl Tail {
         span.map_or(0, |span| span.len())
     }
 
+    /// Returns whether a line of so many bytes fits without letting go of an entry from `seq` on.
+    pub fn has_space(&self, seq: Seq, line_bytes: usize) -> bool {
+        let seq = seq.max(self.first);
+        let entries = usize::try_from(self.end().saturating_sub(seq)).unwrap_or(usize::MAX);
+        let held = self.bytes_from(seq) + entries.saturating_mul(ENTRY_BYTES);
+        held.saturating_add(line_bytes + 1 + ENTRY_BYTES) <= self.bytes_max
+    }
+
     /// Lets go of the entries before `seq`, and of all memory when none is left.
     pub fn drop_before(&mut self, seq: Seq) {
         while self.first < seq && !self.entries.is_empty() {

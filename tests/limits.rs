@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
@@ -163,4 +163,56 @@ fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_clos
         assert!(said.ends_with("\nOK BYE\n"));
     }
     assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
+}
+
+/// Every private message that was answered `OK` is there once its reader reads, and the others were refused.
+#[test]
+fn a_private_message_is_ok_only_if_its_reader_gets_it() {
+    const SENT: usize = 20_000;
+    let chatd = Chatd::with(&["--announce-after", "1h"]);
+    let mut bob = TcpStream::connect(chatd.address).unwrap();
+    bob.write_all(b"NICK bob\n").unwrap();
+    // His reply, and from then on he reads nothing.
+    let mut reply = [0; "OK NICK bob #lobby 0\n".len()];
+    bob.read_exact(&mut reply).unwrap();
+    let mut ann = chatd.peer();
+    ann.ask("NICK ann", "OK NICK ann #lobby <id>");
+    let line = format!("TELL bob {}\n", "x".repeat(1000));
+    let mut refused = 0;
+    let mut sent = 0;
+    for _ in 0..SENT / 500 {
+        ann.send(line.repeat(500));
+        for _ in 0..500 {
+            let reply = ann.inbox.find(|line| line.contains(" TELL "));
+            if reply.starts_with("OK TELL - ") {
+                sent += 1;
+            } else {
+                assert!(reply.starts_with("ERR TELL busy "), "{reply}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "bob's messages were never too many");
+    // Now he reads. What he asks then is answered after all that was sent to him.
+    let mut lines = BufReader::new(bob.try_clone().unwrap()).lines();
+    let mut got = 0;
+    while got < sent {
+        let line = lines.next().expect("not closed").unwrap();
+        got += usize::from(line.starts_with("MSG bob ann "));
+    }
+    bob.write_all(b"PING end\n").unwrap();
+    let line = lines.find_map(|line| line.ok().filter(|line| line != "JOIN #lobby ann"));
+    assert_eq!(
+        line.as_deref(),
+        Some("OK PING end"),
+        "of {SENT}, {refused} were refused"
+    );
+    bob.write_all(b"BYE\n").unwrap();
+    assert_eq!(lines.next().unwrap().unwrap(), "OK BYE");
+    assert!(lines.next().is_none());
+    // A reader is sent messages again.
+    let mut bob = chatd.peer();
+    bob.ask("NICK bob", "OK NICK bob #lobby <id>");
+    ann.ask("TELL bob hello", "OK TELL - <time>");
+    bob.inbox.find(|line| line == "MSG bob ann hello");
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use crate::config::{Config, Limits};
 use crate::log::{FileTotals, Outcome, RoomRow};
+use crate::protocol::name::NAME_CHARS_MAX;
 use crate::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use crate::roster::Known;
 use crate::roster::guesses::origin;
@@ -73,6 +74,9 @@ pub(crate) fn millis(uptime: Duration) -> u64 {
 
 /// Why something cannot be done: a code, and a sentence for whoever asked.
 pub type Refused = (Code, String);
+
+/// The most bytes that the line of a private message has beside its body: the verb, and the longest nick.
+const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
 /// Something to be kept and then seen: it becomes an event once it has its id.
 #[derive(Debug)]
@@ -392,8 +396,16 @@ impl Chat {
                 What::Msg | What::Me | What::Topic | What::Remove(..) => {}
             }
         }
-        let kept = outcome
-            .and_then(|(id, time)| self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom));
+        let kept = outcome.and_then(|(id, time)| {
+            // No log has it, so it is sent to its reader or to nobody. Whether there is space was asked when it
+            // was requested, but more may have come on the same way since.
+            if let (Place::Nick(nick), None) = (place, id)
+                && !self.has_space_for_told(nick, draft.body.len() + DIRECT_LINE_BYTES)
+            {
+                return Err(Code::Busy);
+            }
+            self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom)
+        });
         if let Place::Room(id) = place
             && let Some(room) = self.rooms.get_mut(id)
         {

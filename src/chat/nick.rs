@@ -391,6 +391,20 @@ impl Chat {
         unread.is_some_and(|unread| unread > most)
     }
 
+    /// Returns whether `nick` can be sent a line of so many bytes that no log has, with all that it has not been sent
+    /// yet staying there for it.
+    pub(super) fn has_space_for_told(&self, nick: NickId, line_bytes: usize) -> bool {
+        let Some(holder) = self.holders.get(nick) else {
+            return false;
+        };
+        let is_unread = |told: &Tail| told.bytes_from(holder.told_to) > 0;
+        match &holder.told {
+            None => !self.is_full_of_told(),
+            Some(told) if self.is_full_of_told() && is_unread(told) => false,
+            Some(told) => told.has_space(holder.told_to, line_bytes),
+        }
+    }
+
     /// A connection of `nick` has been sent what it was told before `seq`.
     pub fn has_told(&mut self, nick: NickId, seq: Seq) {
         let Some(holder) = self.holders.get_mut(nick) else {

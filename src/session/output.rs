@@ -199,6 +199,9 @@ impl Session {
                     Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
                     Some(Err(code)) => {
                         let text = match code {
+                            Code::Busy => {
+                                "they have not read what they were sent before; try again later"
+                            }
                             Code::Quota => "there is no space left to keep it",
                             Code::NoSuchFile => "it has been taken back already",
                             _ => "it could not be kept; the server's log tells why",
