@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest as _, Sha256};
 
 use crate::chat::{Told, Whole};
+use crate::files::private;
 use crate::log::sqlite::{Imported, ImportedTo, SqliteLog};
 use crate::log::{self, Log, Record, Span};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
@@ -30,6 +31,8 @@ pub enum Error {
     Line(usize),
     /// There is no such room.
     NoSuchRoom(RoomName),
+    /// A backup of that name was interrupted, or is being made.
+    Interrupted(PathBuf),
 }
 
 impl fmt::Display for Error {
@@ -43,6 +46,11 @@ impl fmt::Display for Error {
                 "line {number} of the input is no PAST line; nothing was taken in"
             ),
             Self::NoSuchRoom(room) => write!(f, "there is no room {room}"),
+            Self::Interrupted(path) => write!(
+                f,
+                "{} is there: a backup was interrupted, or another is being made; if none is, remove it first",
+                path.display()
+            ),
         }
     }
 }
@@ -52,7 +60,7 @@ impl std::error::Error for Error {
         match self {
             Self::Log(_, e) => Some(e),
             Self::Io(_, e) | Self::Stream(e) => Some(e),
-            Self::Line(_) | Self::NoSuchRoom(_) => None,
+            Self::Line(_) | Self::NoSuchRoom(_) | Self::Interrupted(_) => None,
         }
     }
 }
@@ -278,34 +286,70 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
 /// Copies a data folder to another that does not exist yet, as it is at one moment, while a server may be
 /// using it. Files that are taken back meanwhile may be missing in the copy; `check` names them.
 ///
+/// What is copied stands in `<to>.part` until all of it is on disk: an interrupted copy never has the name of a whole one.
+///
 /// # Errors
 /// When the copy exists already, or cannot be written.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), Error> {
+    let log = open(folder)?;
+    if to.symlink_metadata().is_ok() {
+        return Err(Error::Io(
+            to.to_owned(),
+            io::ErrorKind::AlreadyExists.into(),
+        ));
+    }
+    let mut part = to.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    if part.symlink_metadata().is_ok() {
+        return Err(Error::Interrupted(part));
+    }
+    let copied = copy(&log, folder, &part).and_then(|()| {
+        let moved = fs::rename(&part, to).and_then(|()| {
+            let parent = to.parent().filter(|parent| !parent.as_os_str().is_empty());
+            sync(parent.unwrap_or(Path::new(".")))
+        });
+        moved.map_err(|e| Error::Io(to.to_owned(), e))
+    });
+    if copied.is_err() {
+        let _ = fs::remove_dir_all(&part); // what it says is why it could not be made
+    }
+    copied
+}
+
+/// Makes a copy of a folder that is on disk, and its name is not yet.
+fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |e| Error::Io(path, e)
     };
-    let log = open(folder)?;
-    fs::create_dir(to).map_err(failed(to))?;
-    log.copy(&to.join("chat.db"))
-        .map_err(|e| Error::Log(to.to_owned(), e))?;
+    let broken = |e| Error::Log(to.to_owned(), e);
+    private::make_folder(to).map_err(failed(to))?;
+    log.copy(&to.join("chat.db")).map_err(broken)?;
     let kept = to.join("files");
-    fs::create_dir(&kept).map_err(failed(&kept))?;
+    private::make_folder(&kept).map_err(failed(&kept))?;
     // What is in a file never changes, so those that the copied log names are copied after it.
-    let copied = SqliteLog::open_beside(to).map_err(|e| Error::Log(to.to_owned(), e))?;
-    for (_, _, whole) in copied
-        .all_files()
-        .map_err(|e| Error::Log(to.to_owned(), e))?
-    {
+    let copied = SqliteLog::open_beside(to).map_err(broken)?;
+    let files = copied.all_files().map_err(broken)?;
+    drop(copied);
+    for (_, _, whole) in files {
         let name = whole.sha256.to_string();
         let (from, to) = (folder.join("files").join(&name), kept.join(&name));
-        match fs::copy(&from, &to) {
-            Ok(_) => {}
+        match fs::copy(&from, &to).and_then(|_| sync(&to)) {
+            Ok(()) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Error::Io(from, e)),
         }
     }
+    for path in [&kept, to] {
+        sync(path).map_err(failed(path))?;
+    }
     Ok(())
+}
+
+/// Has a file or a folder on disk.
+fn sync(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {

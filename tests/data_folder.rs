@@ -241,3 +241,26 @@ fn a_folder_of_version_1_is_read_and_goes_on() {
         "{said}"
     );
 }
+
+#[test]
+fn a_log_that_was_emptied_is_not_taken_for_a_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = start(&data);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    ann.expect("MSG kept", "OK MSG 1 ").unwrap();
+    drop(server); // killed
+    let log = data.join("chat.db");
+    assert!(fs::metadata(data.join("chat.db-wal")).unwrap().len() > 0);
+    let whole = fs::read(&log).unwrap();
+    fs::write(&log, b"").unwrap();
+    check(
+        &refused(&data),
+        &data,
+        "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
+    );
+    fs::write(&log, whole).unwrap();
+    let server = start(&data);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    assert_eq!(ann.list("HISTORY").unwrap().1, "OK HISTORY 1");
+}

@@ -387,3 +387,79 @@ fn all_files_together_are_bounded_by_the_quota() {
     assert!(put(&mut bob, b"12").starts_with("ERR UPLOAD quota "));
     assert!(put(&mut bob, b"1").starts_with("OK UPLOAD "));
 }
+
+#[test]
+fn an_interrupted_backup_is_never_taken_for_a_whole_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let server = filled(&data);
+    drop(server);
+    let name = copy.display().to_string();
+    // As it was left by an earlier one that was killed: at once, or when SQLite had made its file.
+    let part = folder.path().join("copy.part");
+    fs::create_dir(&part).unwrap();
+    fs::write(part.join("chat.db"), b"").unwrap();
+    for unfinished in [&part, &folder.path().join("nothing")] {
+        let check = chatd("check", unfinished, &[], b"");
+        assert_eq!(check.status.code(), Some(1), "{}", text(&check.stdout));
+        assert!(!text(&check.stdout).contains("all is well"));
+    }
+    assert_eq!(fs::read(part.join("chat.db")).unwrap(), b"");
+    let done = chatd("backup", &data, &[&name], b"");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(
+        text(&done.stderr).contains("copy.part is there"),
+        "{}",
+        text(&done.stderr)
+    );
+    assert!(!copy.exists());
+    fs::remove_dir_all(&part).unwrap();
+    let done = chatd("backup", &data, &[&name], b"");
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(copy.exists() && !part.exists());
+    assert!(chatd("check", &copy, &[], b"").status.success());
+    // One that cannot be finished leaves nothing.
+    let other = folder.path().join("none/there");
+    let failed = chatd("backup", &data, &[&other.display().to_string()], b"");
+    let part = folder.path().join("none/there.part");
+    assert!(failed.status.code() == Some(0) || !part.exists());
+}
+
+#[test]
+fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+    fn modes(path: &Path, found: &mut Vec<String>) {
+        let mode = fs::metadata(path).unwrap().permissions().mode();
+        if mode & 0o077 != 0 {
+            found.push(format!("{}: {mode:o}", path.display()));
+        }
+        if path.is_dir() {
+            for entry in fs::read_dir(path).unwrap() {
+                modes(&entry.unwrap().path(), found);
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
+    let had = rustix::process::umask(rustix::fs::Mode::empty());
+    let server = filled(&data);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("SEARCH there", "OK SEARCH 1").unwrap();
+    let done = chatd("backup", &data, &[&copy.display().to_string()], b"");
+    rustix::process::umask(had);
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    let mut found = Vec::new();
+    modes(&data, &mut found);
+    modes(&copy, &mut found);
+    assert_eq!(found, [""; 0]);
+    drop((bob, server));
+    // What an older version has left open is closed.
+    for name in ["chat.db", "words.db", "reserve"] {
+        fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let server = start(&data, &[]);
+    let mut bob = Peer::connect(server.address).unwrap();
+    bob.expect("SEARCH there", "OK SEARCH 1").unwrap();
+    modes(&data, &mut found);
+    assert_eq!(found, [""; 0]);
+}

@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use crate::log::sqlite::READERS_MAX;
+use crate::log::text::WORDS_MAX;
+use crate::log::work::{SEARCH_WITHIN, SEARCH_WORK};
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::roster::{BANS_MAX, Rights, Roster};
 use crate::session::ignore::IGNORED_MAX;
+
+/// Searches at once: most answer in a millisecond.
+pub const SEARCHES_MAX: usize = 2;
 
 /// What is allowed, and how long things take.
 #[derive(Clone, Debug)]
@@ -223,6 +229,30 @@ impl Limits {
                 IGNORED_MAX.to_string(),
                 "",
                 "each event that it gets is compared with them",
+            ),
+            row(
+                "words of one search",
+                WORDS_MAX.to_string(),
+                "",
+                "each costs a look at all that has it",
+            ),
+            row(
+                "work of one search; its time",
+                format!("{}; {}", time(SEARCH_WORK), time(SEARCH_WITHIN)),
+                "",
+                "most take a millisecond; what goes on longer ends with what it has found",
+            ),
+            row(
+                "searches at once; of one address",
+                format!("{SEARCHES_MAX}; 1"),
+                "",
+                "the rest of the machine is for those who talk",
+            ),
+            row(
+                "connections that read the database",
+                READERS_MAX.to_string(),
+                "",
+                "each holds memory and open files",
             ),
             row(
                 "rooms, each with its topic",

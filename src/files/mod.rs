@@ -4,6 +4,7 @@
 //! Everything here blocks; the server calls it on threads for that. Knows no socket and no room.
 
 pub mod live;
+pub mod private;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -57,7 +58,7 @@ impl Store {
             _folder: temporary,
         };
         for folder in [&store.kept, &store.incoming] {
-            fs::create_dir_all(folder)?;
+            private::make_folder(folder)?;
         }
         for entry in fs::read_dir(&store.incoming)? {
             let path = entry?.path();

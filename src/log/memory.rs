@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Entry, Error, FileTotals, Home, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Span,
-    search_words,
+    Entry, Error, FileTotals, Found, Home, Log, Origin, Outcome, Past, Reader, Record, RoomRow,
+    Span, text::Query, work::Work,
 };
 use crate::chat::{Draft, NewFile, Removed, Told, What};
 use crate::protocol::{Code, Digest, Event, EventId, Nick, RoomName, Time};
@@ -362,37 +362,45 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error> {
-        let words: Vec<Vec<String>> = search_words(words)
-            .map(tokens)
-            .filter(|word| !word.is_empty())
-            .collect();
-        let state = self.state();
-        let mut found = Vec::new();
-        let ids = state
-            .of(room)
-            .into_iter()
-            .flat_map(|room| room.ids.iter().rev());
-        for kept in ids.filter_map(|id| state.get(*id)) {
-            if found.len() >= count {
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        count: usize,
+        work: &Work,
+    ) -> Result<Found, Error> {
+        let mut found = Found::default();
+        let mut scratch = String::new();
+        let mut before = u64::MAX;
+        if query.is_empty() {
+            return Ok(found);
+        }
+        loop {
+            // Piece by piece, since whoever speaks waits for this lock.
+            let state = self.state();
+            let Some(room) = state.of(room) else {
+                break;
+            };
+            let end = room.ids.partition_point(|id| id.get() < before);
+            let first = end.saturating_sub(SEARCH_PIECE);
+            for id in room.ids.range(first..end).rev() {
+                let Some(kept) = state.get(*id) else {
+                    continue;
+                };
+                if found.records.len() < count && is_match(&kept.record.line, query, &mut scratch) {
+                    found.records.push(kept.record.clone());
+                }
+                before = id.get();
+            }
+            if first == 0 || found.records.len() >= count {
                 break;
             }
-            let text = match Event::parse(&kept.record.line) {
-                Some(
-                    Event::Msg { text, .. }
-                    | Event::Me { text, .. }
-                    | Event::Topic { text, .. }
-                    | Event::File { name: text, .. },
-                ) => tokens(&text),
-                _ => continue,
-            };
-            let holds =
-                |word: &Vec<String>| text.windows(word.len()).any(|window| window == &word[..]);
-            if !words.is_empty() && words.iter().all(holds) {
-                found.push(kept.record.clone());
+            if work.is_over() {
+                found.is_cut = true;
+                break;
             }
         }
-        found.reverse();
+        found.records.reverse();
         Ok(found)
     }
 
@@ -536,12 +544,20 @@ fn listed(line: &str, whole: u64) -> String {
     }
 }
 
-/// The words of a text as they are compared.
-fn tokens(text: &str) -> Vec<String> {
-    let words = text
-        .split(|c: char| !c.is_alphanumeric())
-        .filter(|word| !word.is_empty());
-    words.map(str::to_lowercase).collect()
+/// How many events a search looks at before it lets others go on.
+const SEARCH_PIECE: usize = 200;
+
+/// Whether the text of an event holds all that is searched for. The nick in its line does not count.
+fn is_match(line: &str, query: &Query, scratch: &mut String) -> bool {
+    match Event::parse(line) {
+        Some(
+            Event::Msg { text, .. }
+            | Event::Me { text, .. }
+            | Event::Topic { text, .. }
+            | Event::File { name: text, .. },
+        ) => query.is_in(&text, scratch),
+        _ => false,
+    }
 }
 
 #[cfg(test)]

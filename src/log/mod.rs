@@ -8,6 +8,8 @@
 pub mod commits;
 pub mod memory;
 pub mod sqlite;
+pub mod text;
+pub mod work;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -18,6 +20,8 @@ use std::sync::Arc;
 use crate::chat::{Draft, NewFile, Removed, Told, What};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 pub use commits::Commits;
+use text::Query;
+use work::Work;
 
 /// A draft on its way into the log.
 #[derive(Debug)]
@@ -71,6 +75,15 @@ impl Past {
             has_hole: false,
         }
     }
+}
+
+/// What a search has found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Oldest first.
+    pub records: Vec<Record>,
+    /// Its time was over before all was looked at: older ones may be missing.
+    pub is_cut: bool,
 }
 
 /// A room as the log knows it.
@@ -147,6 +160,12 @@ pub enum Error {
     InUse,
     /// It was written by a newer version of this program.
     TooNew(i64),
+    /// A server of an older version of this program uses it.
+    TooOld,
+    /// There is nothing in it, not even its tables.
+    Empty,
+    /// There is nothing in it, but what was last written stands beside it.
+    Lost,
     /// It takes nothing more, since the server ends.
     Ended,
     /// What is to be taken back is not there.
@@ -198,6 +217,11 @@ impl fmt::Display for Error {
                 f,
                 "it was written by a newer chatd (version {version} of its format)"
             ),
+            Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
+            Self::Empty => f.write_str("its chat.db is empty, so it is no data folder of chatd"),
+            Self::Lost => f.write_str(
+                "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
+            ),
             Self::Ended => f.write_str("the server is stopping"),
             Self::NoSuchFile => f.write_str("there is nothing to take back"),
         }
@@ -209,7 +233,13 @@ impl std::error::Error for Error {
         match self {
             Self::Sqlite(e) => Some(e),
             Self::Io(e) => Some(e),
-            Self::InUse | Self::TooNew(_) | Self::Ended | Self::NoSuchFile => None,
+            Self::InUse
+            | Self::TooNew(_)
+            | Self::TooOld
+            | Self::Empty
+            | Self::Lost
+            | Self::Ended
+            | Self::NoSuchFile => None,
         }
     }
 }
@@ -264,9 +294,15 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn forget_told(&self, nick: &Nick) -> Result<(), Error>;
 
-    /// The newest `count` events whose text holds all the words, in any case, oldest first.
+    /// The newest `count` events whose text holds all that is searched for.
     #[allow(clippy::missing_errors_doc)]
-    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error>;
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        count: usize,
+        work: &Work,
+    ) -> Result<Found, Error>;
 
     /// The files of a room with an id greater than `after`, oldest first, `count` at most.
     #[allow(clippy::missing_errors_doc)]
@@ -323,7 +359,7 @@ pub enum Question {
     ForgetTold(Nick),
     Search {
         room: Arc<RoomName>,
-        words: String,
+        query: Query,
     },
     Files {
         room: Arc<RoomName>,
@@ -335,11 +371,27 @@ pub enum Question {
     SetReader(Reader, u64),
 }
 
+impl Question {
+    /// Returns whether its answer is all that is wanted of it.
+    pub fn only_reads(&self) -> bool {
+        match self {
+            Self::ForgetTold(_) | Self::SetReader(..) | Self::Origin(_) => false,
+            Self::Read { .. }
+            | Self::Newest { .. }
+            | Self::Search { .. }
+            | Self::Files { .. }
+            | Self::File(_)
+            | Self::Reader(_) => true,
+        }
+    }
+}
+
 /// What the log answers.
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Answer {
     Records(Past),
+    Found(Found),
     Span(Span),
     File(Option<(RoomName, NewFile)>),
     Origin(Option<Origin>),
@@ -375,8 +427,8 @@ pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
             log.forget_told(nick)?;
             Answer::Done
         }
-        Question::Search { room, words } => {
-            Answer::Records(Past::whole(log.search(room, words, SEARCH_MAX)?))
+        Question::Search { room, query } => {
+            Answer::Found(log.search(room, query, SEARCH_MAX, &Work::begin())?)
         }
         Question::Files { room, after } => {
             Answer::Records(Past::whole(log.files(room, *after, SEARCH_MAX)?))
@@ -400,12 +452,6 @@ pub struct Reader {
     pub nick: String,
     /// What it is called: the compared form of its name.
     pub name: String,
-}
-
-/// The words of a search, as text, never as a query language; what has no letter or digit is no word.
-pub fn search_words(words: &str) -> impl Iterator<Item = &str> {
-    let words = words.split_whitespace();
-    words.filter(|word| word.contains(char::is_alphanumeric))
 }
 
 impl Draft {

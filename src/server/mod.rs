@@ -16,6 +16,7 @@ mod metrics;
 mod send;
 pub mod service;
 mod transfer;
+mod turns;
 mod world;
 
 use std::collections::HashMap;
@@ -35,7 +36,8 @@ use smol::{Executor, Task};
 use tracing::{info, warn};
 
 use crate::chat::{Draft, Now};
-use crate::config::{Config, Listen, Speaks};
+
+use crate::config::{Config, Listen, SEARCHES_MAX, Speaks};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::{READERS_MAX, SqliteLog};
@@ -50,6 +52,7 @@ use connection::Connection;
 use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
+use turns::Turns;
 use world::World;
 
 /// How many connections more than allowed are told so; any further ones are dropped unheard.
@@ -126,6 +129,8 @@ struct Server {
     passwords: Semaphore,
     /// How many questions to the log and the roster are worked on at once; passwords have turns of their own.
     questions: Semaphore,
+    /// Who searches.
+    searches: Turns,
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
     clock: Clock,
@@ -263,6 +268,7 @@ pub fn run(
         roster,
         passwords: Semaphore::new(PASSWORDS_MAX),
         questions: Semaphore::new(READERS_MAX),
+        searches: Turns::new(SEARCHES_MAX),
         live: Mutex::default(),
         clock,
         stopping: Event::new(),

@@ -213,11 +213,27 @@ impl Connection {
             .caught_up(room, answer, &mut self.server.world().chat, now);
     }
 
-    async fn read_log(&self, question: log::Question) -> Option<log::Answer> {
-        let log = self.server.world().log.clone();
-        let few = self.server.questions.acquire().await;
+    async fn read_log(&mut self, question: log::Question) -> Option<log::Answer> {
+        let server = self.server.clone();
+        let log = server.world().log.clone();
+        let turn = match &question {
+            log::Question::Search { .. } => {
+                let address = server.world().chat.address(self.session.peer())?;
+                Some(server.searches.take(address).await)
+            }
+            _ => None,
+        };
+        let few = match &turn {
+            Some(_) => None,
+            None => Some(server.questions.acquire().await),
+        };
+        // What only reads is not done for somebody who has gone.
+        self.is_deaf |= self.carrier.is_broken();
+        if self.is_deaf && question.only_reads() {
+            return None;
+        }
         let answer = unblock(move || log::answer(&*log, &question)).await;
-        drop(few);
+        drop((few, turn));
         answer
             .inspect_err(|e| warn!("cannot read the log: {e}"))
             .ok()

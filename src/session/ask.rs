@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
 use crate::chat::{Chat, Draft, NewFile, NickId, Now, Place, RoomId, What};
-use crate::log::{Answer, Home, Origin, Past, Question, Reader, Record, Span, Whose};
+use crate::log::text::{Query, WORDS_MAX};
+use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
 use crate::protocol::people::many;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
@@ -137,14 +138,16 @@ impl Session {
         })
     }
 
-    pub(super) fn ask_search(&mut self, room: Arc<RoomName>, words: &str) -> Option<Effect> {
-        self.ask(
-            Asked::Search,
-            Question::Search {
-                room,
-                words: words.to_owned(),
-            },
-        )
+    pub(super) fn ask_search(
+        &mut self,
+        room: Arc<RoomName>,
+        words: &str,
+    ) -> Result<Option<Effect>, Refusal> {
+        let query = Query::parse(words).ok_or_else(|| {
+            let text = format!("a search has at most {WORDS_MAX} words; use fewer");
+            Refusal::new(Verb::Search, Code::BadSyntax, text)
+        })?;
+        Ok(self.ask(Asked::Search, Question::Search { room, query }))
     }
 
     pub(super) fn ask_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
@@ -279,14 +282,17 @@ impl Session {
             (Asked::Newest { whose, count }, Answer::Span(span)) => {
                 return self.replay(Replay::history(whose, span, count));
             }
-            (Asked::Search, Answer::Records(records)) => {
-                self.push_past(&records.records, chat);
-                self.ok(
-                    Verb::Search,
-                    &records.records.len().to_string(),
-                    &format!("{} found", records.records.len()),
-                    Then::Nothing,
-                );
+            (Asked::Search, Answer::Found(Found { records, is_cut })) => {
+                self.push_past(&records, chat);
+                let count = records.len();
+                let (rest, talk) = match is_cut {
+                    true => (
+                        format!("{count} cut"),
+                        format!("{count} found; that took too long, so older ones may be missing"),
+                    ),
+                    false => (count.to_string(), format!("{count} found")),
+                };
+                self.ok(Verb::Search, &rest, &talk, Then::Nothing);
             }
             (Asked::Files { room, count }, Answer::Records(records)) => {
                 self.push_past(&records.records, chat);

@@ -78,7 +78,7 @@ impl Session {
             }
             Request::Search { room, words } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                Ok(self.ask_search(name_of(room, chat)?, &words))
+                self.ask_search(name_of(room, chat)?, &words)
             }
             Request::Part { room } => self.part(room, chat, now),
             Request::Topic { room, text: None } => self.show_topic(room, chat),

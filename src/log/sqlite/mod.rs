@@ -7,6 +7,7 @@
 mod pool;
 mod read;
 mod schema;
+mod search;
 mod told;
 mod upkeep;
 mod words;
@@ -31,8 +32,8 @@ use self::words::Words;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Commits, Entry, Error, FileTotals, Log, Origin, Outcome, Past, Reader, Record, RoomRow, Sink,
-    Span,
+    Commits, Entry, Error, FileTotals, Found, Log, Origin, Outcome, Past, Reader, Record, RoomRow,
+    Sink, Span, text::Query, work::Work,
 };
 use crate::chat::{Draft, NewFile};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
@@ -96,7 +97,15 @@ impl SqliteLog {
     pub fn open_beside(folder: &Path) -> Result<Self, Error> {
         let path = path(folder);
         std::fs::metadata(&path)?;
-        drop(schema::open(&path)?); // brings it up to date, or says that it is too new
+        if !schema::is_current(&path)? {
+            // It is brought up to date while nobody uses it; what an older server uses is left alone.
+            let locked = lock(folder).map_err(|e| match e {
+                Error::InUse => Error::TooOld,
+                e => e,
+            });
+            let _lock = locked?;
+            drop(schema::open(&path)?);
+        }
         Ok(Self {
             folder: folder.to_owned(),
             queue: Mutex::new(None),
@@ -214,13 +223,19 @@ impl Log for SqliteLog {
         self.ask(|db| read::newest(db, room, before, count))
     }
 
-    fn search(&self, room: &RoomName, words: &str, count: usize) -> Result<Vec<Record>, Error> {
+    fn search(
+        &self,
+        room: &RoomName,
+        query: &Query,
+        count: usize,
+        work: &Work,
+    ) -> Result<Found, Error> {
         if let Some(words) = &self.words {
             words.catch_up();
         }
         self.ask(|db| {
             words::attach(db, &self.folder)?;
-            read::search(db, room, words, count)
+            search::search(db, room, query, count, work)
         })
     }
 

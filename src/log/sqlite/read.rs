@@ -6,9 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::told;
 use crate::chat::{NewFile, Removed, Whole};
-use crate::log::{
-    Error, FileTotals, Home, Origin, Past, Reader, Record, RoomRow, Span, line, search_words,
-};
+use crate::log::{Error, FileTotals, Home, Origin, Past, Reader, Record, RoomRow, Span, line};
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
 pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, Error> {
@@ -103,39 +101,6 @@ pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
         None => up_to,
     };
     Span { after, up_to }
-}
-
-pub(super) fn search(
-    db: &Connection,
-    room: &RoomName,
-    words: &str,
-    count: usize,
-) -> Result<Vec<Record>, Error> {
-    let id: Option<i64> = db
-        .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
-        .query_row([room.form()], |row| row.get(0))
-        .optional()?;
-    let Some(id) = id else {
-        return Ok(Vec::new());
-    };
-    let mut query = format!("room : \"{id}\"");
-    if search_words(words).next().is_none() {
-        return Ok(Vec::new());
-    }
-    for word in search_words(words) {
-        query += &format!(" AND text : \"{}\"", word.replace('"', "\"\""));
-    }
-    let mut events = db.prepare_cached(
-        // What was taken back may still be in the index.
-        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
-           (SELECT w.rowid AS id FROM found.words w CROSS JOIN events s ON s.id = w.rowid
-            WHERE w.words MATCH ?1 AND CASE s.verb
-              WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = s.id) ELSE s.text <> '-' END
-            ORDER BY w.rowid DESC LIMIT ?2) w
-         JOIN events e ON e.id = w.id JOIN rooms r ON r.id = e.room ORDER BY e.id",
-    )?;
-    let found = events.query_map(params![query, count as i64], record)?;
-    Ok(found.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn files(

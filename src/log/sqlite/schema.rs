@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use crate::files::private;
 use crate::log::Error;
 
 /// How long one writer waits for another: another process, since in a server all is written by one thread.
@@ -79,8 +80,8 @@ pub(super) const NICK_MARK: char = '@';
 /// # Errors
 /// [`Error::InUse`] when another has it.
 pub fn lock(folder: &Path) -> Result<File, Error> {
-    std::fs::create_dir_all(folder)?;
-    let file = File::create(folder.join("lock"))?;
+    private::make_folder(folder)?;
+    let file = private::open_file(&folder.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Error::InUse),
@@ -88,17 +89,54 @@ pub fn lock(folder: &Path) -> Result<File, Error> {
     }
 }
 
-/// Opens the log for writing and brings it up to date.
+/// Says whether a log in a folder can be read as it is, without changing anything of it.
+///
+/// # Errors
+/// When there is none, or it was written by a newer version.
+pub(super) fn is_current(path: &Path) -> Result<bool, Error> {
+    check_size(path)?;
+    let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    db.busy_timeout(BUSY)?;
+    match version(&db)? {
+        0 => Err(Error::Empty),
+        version => Ok(version == MIGRATIONS.len()),
+    }
+}
+
+/// A file of 0 bytes is a new log, unless what was last written of an older one stands beside it: SQLite would drop that.
+fn check_size(path: &Path) -> Result<(), Error> {
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    let size = |path: &Path| path.metadata().map(|file| file.len());
+    match (size(path)?, size(Path::new(&wal))) {
+        (0, Ok(1..)) => Err(Error::Lost),
+        _ => Ok(()),
+    }
+}
+
+/// How many of the migrations were done.
+fn version(db: &Connection) -> Result<usize, Error> {
+    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(version) {
+        Ok(done) if done <= MIGRATIONS.len() => Ok(done),
+        _ => Err(Error::TooNew(version)),
+    }
+}
+
+/// Opens the log of a folder that is locked for writing, and brings it up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+    drop(private::open_file(path)?); // SQLite gives what stands beside it the same permissions
+    for end in ["-wal", "-shm"] {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(end);
+        private::tighten(Path::new(&beside));
+    }
+    check_size(path)?;
     let mut db = Connection::open(path)?;
     db.busy_timeout(BUSY)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;
-    let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let done = usize::try_from(version).map_err(|_| Error::TooNew(version))?;
-    if done > MIGRATIONS.len() {
-        return Err(Error::TooNew(version));
-    }
+    let done = version(&db)?;
     for (n, migration) in MIGRATIONS.iter().enumerate().skip(done) {
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         step.execute_batch(migration)?;

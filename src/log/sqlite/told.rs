@@ -104,6 +104,8 @@ mod tests {
     use crate::chat::{Draft, PeerId, Place, Removed, Told, What};
     use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
+    use crate::log::text::Query;
+    use crate::log::work::Work;
     use crate::log::{Entry, Home, Log, Outcome, Span};
     use crate::protocol::{EventId, Nick, RoomName, Time};
 
@@ -217,7 +219,9 @@ mod tests {
             let rooms = log.rooms().unwrap();
             assert_eq!(rooms.len(), 1, "{rooms:?}");
             assert_eq!(log.read(&room, ALL, 9, 999).unwrap().records.len(), 1);
-            assert!(log.search(&room, "one", 9).unwrap().is_empty());
+            let one = Query::parse("one").unwrap();
+            let found = log.search(&room, &one, 9, &Work::begin()).unwrap();
+            assert!(found.records.is_empty());
             let origin = log.origin(EventId::new(1).unwrap()).unwrap().unwrap();
             let Home::Told { told, mut readers } = origin.home else {
                 panic!("it is in no room");

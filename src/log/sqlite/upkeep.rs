@@ -10,6 +10,7 @@ use super::read::{event_id, number, whole};
 use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
 use super::{SqliteLog, schema, told, words};
 use crate::chat::{Told, Whole};
+use crate::files::private;
 use crate::log::{Error, Record};
 use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 
@@ -147,11 +148,13 @@ impl SqliteLog {
         words::forget(&self.folder)
     }
 
-    /// Copies the database, as it is at one moment, into a new file.
+    /// Copies the database, as it is at one moment, into a new file, which is on disk then.
     #[allow(clippy::missing_errors_doc)]
     pub fn copy(&self, to: &Path) -> Result<(), Error> {
+        let file = private::open_file(to)?;
         let db = schema::open_again(&super::path(&self.folder))?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+        file.sync_all()?;
         Ok(())
     }
 }

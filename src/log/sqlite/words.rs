@@ -19,7 +19,8 @@ use rustix::{process::setpriority_process, thread::gettid};
 use tracing::{error, info};
 
 use super::schema;
-use crate::log::Error;
+use crate::files::private;
+use crate::log::{Error, text};
 
 /// The most events in one transaction; larger ones gain little (2.9 µs an event at 2,500, 2.5 at 10,000).
 const PIECE_EVENTS: i64 = 10_000;
@@ -33,13 +34,16 @@ const BEHIND_MAX: i64 = 100_000;
 /// How long after a failure it tries again.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a search waits: in the first moments of a server whose index has to be made anew, that long.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a search waits for the index, which has most often got that far in a millisecond. What is not indexed by
+/// then is read.
+const PATIENCE: Duration = Duration::from_millis(100);
 
+/// The index gets words as [`text::spaced`] makes them, which its tokenizer only takes apart again.
+///
 /// A larger hash table in memory makes fewer, larger segments; more segments before they are merged.
 const SCHEMA: &str = "
     CREATE VIRTUAL TABLE words USING fts5 (
-        room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
+        room, text, content = '', contentless_delete = 1, tokenize = 'ascii'
     );
     INSERT INTO words (words, rank) VALUES ('hashsize', 8000000);
     INSERT INTO words (words, rank) VALUES ('automerge', 8);
@@ -48,11 +52,11 @@ const SCHEMA: &str = "
         time INTEGER NOT NULL -- and when it was kept: in another log that is another time
     ) STRICT;
     INSERT INTO place VALUES (0, 0);
-    PRAGMA user_version = 1;
+    PRAGMA user_version = 2;
 ";
 
 /// The version of [`SCHEMA`]; an index of any other is made anew.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// What the log's threads share with the one that indexes.
 #[derive(Debug)]
@@ -276,11 +280,11 @@ impl Index {
                 let text = text.as_str().map_err(rusqlite::Error::from)?;
                 match verb.as_str().map_err(rusqlite::Error::from)? {
                     "MSG" | "ME" | "TOPIC" => {
-                        add.execute(params![id, room.to_string(), text])?;
+                        add.execute(params![id, room.to_string(), text::spaced(text)])?;
                     }
                     "FILE" => {
                         let name = text.split_once(' ').map_or("", |(_, name)| name);
-                        add.execute(params![id, room.to_string(), name])?;
+                        add.execute(params![id, room.to_string(), text::spaced(name)])?;
                     }
                     "REMOVE" => {
                         let id = text.split(' ').next().and_then(|id| id.parse().ok());
@@ -320,6 +324,7 @@ fn path(folder: &Path) -> PathBuf {
 }
 
 fn open(path: &Path) -> Result<Connection, Error> {
+    drop(private::open_file(path)?);
     let mut db = Connection::open(path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "NORMAL")?;
@@ -387,14 +392,25 @@ pub(super) fn bytes(folder: &Path) -> u64 {
     std::fs::metadata(path(folder)).map_or(0, |file| file.len())
 }
 
-/// Makes the index readable as `found` on a connection to its log.
+/// Makes the index readable as `found` on a connection to its log, if it can be read.
 pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), Error> {
-    let there = "SELECT count(*) > 0 FROM pragma_database_list WHERE name = 'found'";
-    if !db.prepare_cached(there)?.query_row([], |row| row.get(0))? {
-        let path = path(folder);
-        db.execute("ATTACH ?1 AS found", [path.to_string_lossy()])?;
+    let path = path(folder);
+    if is_attached(db)? || !path.exists() {
+        return Ok(());
+    }
+    db.execute("ATTACH ?1 AS found", [path.to_string_lossy()])?;
+    // It may be another's, of another version, or hardly begun: then all is read from the log.
+    let version = db.pragma_query_value(Some("found"), "user_version", |row| row.get::<_, i64>(0));
+    if !matches!(version, Ok(VERSION)) {
+        db.execute("DETACH found", [])?;
     }
     Ok(())
+}
+
+/// Whether that was done.
+pub(super) fn is_attached(db: &Connection) -> Result<bool, Error> {
+    let there = "SELECT count(*) > 0 FROM pragma_database_list WHERE name = 'found'";
+    Ok(db.prepare_cached(there)?.query_row([], |row| row.get(0))?)
 }
 
 #[cfg(test)]
@@ -404,6 +420,7 @@ mod tests {
     use super::*;
     use crate::chat::{Draft, PeerId, Place, Removed, What};
     use crate::log::sqlite::SqliteLog;
+    use crate::log::work::Work;
     use crate::log::{Entry, Log, Outcome};
     use crate::protocol::{EventId, RoomName, Time};
 
@@ -435,8 +452,9 @@ mod tests {
 
         fn found(&self, words: &str) -> Vec<u64> {
             let room = RoomName::parse("#tea").unwrap();
-            let records = self.0.search(&room, words, 100).unwrap();
-            records.iter().map(|record| record.id.get()).collect()
+            let query = text::Query::parse(words).unwrap();
+            let found = self.0.search(&room, &query, 100, &Work::begin()).unwrap();
+            found.records.iter().map(|record| record.id.get()).collect()
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
@@ -15,6 +16,7 @@ use super::read::{event_id, number};
 use super::told;
 use super::words::Words;
 use crate::chat::{Draft, What};
+use crate::files::private;
 use crate::log::{Commits, Entry, Error, Sink};
 use crate::protocol::{Code, EventId, RoomName, Time};
 
@@ -211,7 +213,12 @@ impl Reserve {
         }
         let is_there =
             std::fs::metadata(&self.path).is_ok_and(|file| file.len() == RESERVE_BYTES as u64);
-        self.is_made = is_there || std::fs::write(&self.path, vec![0; RESERVE_BYTES]).is_ok();
+        private::tighten(&self.path);
+        let make = || {
+            let mut file = private::open_file(&self.path)?;
+            file.write_all(&vec![0; RESERVE_BYTES])
+        };
+        self.is_made = is_there || make().is_ok();
         if !self.is_made {
             self.spend();
         }

@@ -1,0 +1,153 @@
+//! A search: first what the index does not hold yet, by reading it, then the index, newest first, in pieces, until
+//! there is enough or the time for it is over.
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::read::{number, record};
+use crate::log::text::Query;
+use crate::log::work::Work;
+use crate::log::{Error, Found, Record};
+use crate::protocol::RoomName;
+
+/// What an event that was taken back no longer has.
+const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
+    WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
+
+/// How many events the first piece of the index is for.
+const PIECE_EVENTS: i64 = 1024;
+
+/// A piece that took less is followed by a larger one, and one that took four times as much by a smaller one: one piece
+/// cannot be stopped.
+const PIECE_WORK: Duration = Duration::from_millis(5);
+
+/// How many events are read before the time is looked at.
+const LOOKS_EVERY: usize = 16;
+
+struct Search<'a> {
+    db: &'a Connection,
+    /// The number of the room.
+    room: i64,
+    query: &'a Query,
+    count: usize,
+    work: &'a Work,
+    /// Newest first.
+    found: Vec<Record>,
+}
+
+/// Searches a room, on a connection to which the index is attached as `found`, if that can be.
+pub(super) fn search(
+    db: &Connection,
+    room: &RoomName,
+    query: &Query,
+    count: usize,
+    work: &Work,
+) -> Result<Found, Error> {
+    let id = db
+        .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+        .query_row([room.form()], |row| row.get(0))
+        .optional()?;
+    let Some(room) = id.filter(|_| !query.is_empty()) else {
+        return Ok(Found::default());
+    };
+    // The index and the log as they are at one moment.
+    let step = db.unchecked_transaction()?;
+    let indexed = match super::words::is_attached(&step)? {
+        true => step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?,
+        false => 0,
+    };
+    let mut search = Search {
+        db: &step,
+        room,
+        query,
+        count,
+        work,
+        found: Vec::new(),
+    };
+    let is_cut = !search.read_newer(indexed)? || !search.ask_index(indexed)?;
+    let mut records = search.found;
+    records.reverse();
+    Ok(Found { records, is_cut })
+}
+
+impl Search<'_> {
+    fn is_enough(&self) -> bool {
+        self.found.len() >= self.count
+    }
+
+    /// Reads what comes after the last that is indexed; whether it got there.
+    fn read_newer(&mut self, indexed: i64) -> Result<bool, Error> {
+        let mut newer = self.db.prepare_cached(&format!(
+            "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM events e JOIN rooms r ON r.id = e.room
+             WHERE e.room = ?1 AND e.id > ?2 AND {IS_THERE} ORDER BY e.id DESC",
+        ))?;
+        let mut rows = newer.query([self.room, indexed])?;
+        let (mut scratch, mut looked_at) = (String::new(), 0);
+        while let Some(row) = rows.next()? {
+            let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
+            let text = match row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)? {
+                "FILE" => text.split_once(' ').map_or("", |(_, name)| name),
+                _ => text,
+            };
+            if self.query.is_in(text, &mut scratch) {
+                self.found.push(record(row)?);
+                if self.is_enough() {
+                    return Ok(true);
+                }
+            }
+            looked_at += 1;
+            if looked_at % LOOKS_EVERY == 0 && self.work.is_over() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Asks the index for all up to the last that is indexed; whether it got to the oldest.
+    fn ask_index(&mut self, indexed: i64) -> Result<bool, Error> {
+        if self.is_enough() || indexed == 0 {
+            return Ok(true);
+        }
+        let mut matches = format!("room : \"{}\"", self.room);
+        for phrase in self.query.phrases() {
+            matches += &format!(" AND text : \"{phrase}\"");
+        }
+        let oldest = "SELECT coalesce(min(id), 0) FROM events WHERE room = ?1";
+        let oldest: i64 = self
+            .db
+            .prepare_cached(oldest)?
+            .query_row([self.room], |row| row.get(0))?;
+        let mut piece = self.db.prepare_cached(&format!(
+            "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+               (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3
+                ORDER BY rowid DESC) w
+             CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room
+             WHERE {IS_THERE} ORDER BY w.id DESC LIMIT ?4",
+        ))?;
+        let (mut last, mut events) = (indexed, PIECE_EVENTS);
+        while last >= oldest {
+            if self.work.is_over() {
+                return Ok(false);
+            }
+            let first = last.saturating_sub(events - 1).max(oldest);
+            let begun = self.work.done();
+            let left = number((self.count - self.found.len()) as u64);
+            let rows = piece.query_map(params![matches, first, last, left], record)?;
+            for row in rows {
+                self.found.push(row?);
+            }
+            if self.is_enough() {
+                return Ok(true);
+            }
+            let took = self.work.done().saturating_sub(begun);
+            if took < PIECE_WORK {
+                events = events.saturating_mul(2);
+            } else if took > PIECE_WORK * 4 {
+                events = (events / 4).max(16);
+            }
+            last = first - 1;
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,51 @@
+//! How much one search may cost.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// How much of a processor's time one search may take.
+pub const SEARCH_WORK: Duration = Duration::from_millis(100);
+
+/// How long it may take, whatever else the machine does.
+pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a search may still cost, on the thread that it began on.
+#[derive(Debug)]
+pub struct Work {
+    begun: Instant,
+    begun_work: Duration,
+    is_over: Cell<bool>,
+}
+
+impl Work {
+    /// Begins now.
+    pub fn begin() -> Self {
+        Self {
+            begun: Instant::now(),
+            begun_work: thread_time(),
+            is_over: Cell::new(false),
+        }
+    }
+
+    /// Returns how much work was done.
+    pub fn done(&self) -> Duration {
+        thread_time().saturating_sub(self.begun_work)
+    }
+
+    /// Returns whether there is no more to be done; once that is so, it stays so.
+    pub fn is_over(&self) -> bool {
+        if !self.is_over.get() {
+            let is_over = self.done() >= SEARCH_WORK || self.begun.elapsed() >= SEARCH_WITHIN;
+            self.is_over.set(is_over);
+        }
+        self.is_over.get()
+    }
+}
+
+fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default())
+}

@@ -1,0 +1,100 @@
+//! Turns at something dear: a few at once, and of one address one, so that nobody waits for all that another asks.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use smol::lock::{Semaphore, SemaphoreGuardArc};
+
+/// Turns at something dear.
+#[derive(Debug)]
+pub(super) struct Turns {
+    all: Arc<Semaphore>,
+    /// Of those who wait or have their turn.
+    by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
+}
+
+/// A turn, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    address: IpAddr,
+    own: Option<SemaphoreGuardArc>,
+    all: Option<SemaphoreGuardArc>,
+}
+
+impl Turns {
+    /// So many at once.
+    pub fn new(at_once: usize) -> Self {
+        Self {
+            all: Arc::new(Semaphore::new(at_once)),
+            by_address: Mutex::default(),
+        }
+    }
+
+    fn by_address(&self) -> MutexGuard<'_, HashMap<IpAddr, Arc<Semaphore>>> {
+        self.by_address
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Waits for a turn.
+    pub async fn take(&self, address: IpAddr) -> Turn<'_> {
+        let mut turn = Turn {
+            turns: self,
+            address,
+            own: None,
+            all: None,
+        };
+        let own = {
+            let mut addresses = self.by_address();
+            let own = addresses.entry(address);
+            own.or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+        };
+        turn.own = Some(own.acquire_arc().await);
+        turn.all = Some(self.all.acquire_arc().await);
+        turn
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.all = None;
+        self.own = None;
+        let mut addresses = self.turns.by_address();
+        // This one and nobody who waits.
+        if addresses
+            .get(&self.address)
+            .is_some_and(|own| Arc::strong_count(own) == 1)
+        {
+            addresses.remove(&self.address);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    #[test]
+    fn one_address_has_one_turn_and_leaves_the_others_theirs() {
+        let turns = Turns::new(2);
+        let [ann, bob] = [1, 2].map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)));
+        block_on(async {
+            let first = turns.take(ann).await;
+            let mut second = Box::pin(turns.take(ann));
+            assert!(poll_once(&mut second).await.is_none());
+            let other = poll_once(Box::pin(turns.take(bob))).await;
+            let other = other.expect("it is bob's turn too");
+            assert!(poll_once(&mut second).await.is_none());
+            drop(first);
+            let second = poll_once(&mut second).await;
+            drop((second.expect("it is ann's turn again"), other));
+        });
+        assert!(turns.by_address().is_empty());
+    }
+}
