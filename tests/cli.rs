@@ -122,7 +122,7 @@ fn chatd_says_in_one_line_why_it_does_not_start() {
         &["--listen", "nowhere:at:all"],
         "chatd-bad-address.txt",
     );
-    check(CHATD, &["--greet-after", "soon"], "chatd-bad-time.txt");
+    check(CHATD, &["--idle-after", "soon"], "chatd-bad-time.txt");
     check(
         CHATD,
         &["--listen", "127.0.0.1:0", "--data", "/dev/null/x"],

@@ -34,7 +34,7 @@ fn wait_for(peer: &mut Peer, room: &str, nicks: &[&str]) {
 }
 
 /// Announces who enters at once, so that a test knows when a bot is there.
-const AT_ONCE: [&str; 4] = ["--greet-after", "1m", "--announce-after", "1ms"];
+const AT_ONCE: [&str; 2] = ["--announce-after", "1ms"];
 
 fn a_dice_bot_rolls(start: &str) {
     let chatd = Chatd::with(&AT_ONCE);

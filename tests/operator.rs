@@ -42,14 +42,7 @@ fn check(metrics: &BTreeMap<String, f64>, name: &str, expected: f64) {
 fn metrics_tell_who_is_here_and_what_was_kept() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();
-    let chatd = Chatd::with(&[
-        "--data",
-        data,
-        "--greet-after",
-        "1h",
-        "--max-connections",
-        "4",
-    ]);
+    let chatd = Chatd::with(&["--data", data, "--max-connections", "4"]);
     let mut ann = chatd.member("ann");
     let mut bob = chatd.member("bob");
     bob.ask("JOIN #ops", "OK JOIN #ops 0");

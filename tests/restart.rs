@@ -11,14 +11,7 @@ use support::transcript::Transcript;
 
 /// Starts a server on `folder`, plays `text` against it, and kills it.
 fn with_server(folder: &Path, text: &str) {
-    let flags = [
-        "--data",
-        folder.to_str().unwrap(),
-        "--announce-after",
-        "1h",
-        "--greet-after",
-        "1h",
-    ];
+    let flags = ["--data", folder.to_str().unwrap(), "--announce-after", "1h"];
     let flags = flags.map(str::to_owned);
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).unwrap();
     let transcript = Transcript::parse("3.9", file!(), 1, text).unwrap();
@@ -75,7 +68,7 @@ bob< OK SEARCH 1",
 fn an_upload_that_the_end_of_the_server_cut_off_is_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
-    let chatd = Chatd::with(&["--data", data, "--greet-after", "1h"]);
+    let chatd = Chatd::with(&["--data", data]);
     let mut watch = chatd.peer();
     watch.ask("JOIN #lobby", "OK JOIN #lobby 0");
     let mut ci = chatd.peer();

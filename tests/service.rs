@@ -206,7 +206,7 @@ fn the_command_line_wins_over_the_file() {
     // What the command line replaces must be right all the same.
     std::fs::write(&path, settings.replace("nowhere:at:all", "127.0.0.1:0")).unwrap();
     let config = path.to_str().unwrap();
-    let chatd = Chatd::with(&["--config", config, "--name", "line", "--greet-after", "1h"]);
+    let chatd = Chatd::with(&["--config", config, "--name", "line"]);
     let mut peer = chatd.peer();
     peer.ask("HELLO", "OK HELLO 1 line");
     peer.ask("NICK ann", "OK NICK ann #hall 0");

@@ -52,8 +52,6 @@ pub struct Limits {
     pub trim_every: Duration,
     /// Members up to which a room tells who comes and goes.
     pub announce_up_to: usize,
-    /// How long a client may say nothing before it is greeted.
-    pub greet_after: Duration,
     /// How long a member has stayed when its `JOIN` is announced.
     pub announce_after: Duration,
     /// How long a connection without nick and room may ask nothing.
@@ -99,7 +97,6 @@ impl Default for Limits {
             keep_bytes: None,
             trim_every: Duration::from_secs(3600),
             announce_up_to: 500,
-            greet_after: Duration::from_millis(250),
             announce_after: Duration::from_secs(1),
             idle_after: Duration::from_secs(600),
             guard_for: Duration::from_secs(120),
@@ -341,12 +338,6 @@ impl Limits {
                 self.announce_up_to.to_string(),
                 "--announce-up-to",
                 "in a larger room they would be most of what is read",
-            ),
-            row(
-                "silence before the greeting",
-                time(self.greet_after),
-                "--greet-after",
-                "a script has spoken by then",
             ),
             row(
                 "stay before a JOIN is announced",

@@ -80,8 +80,8 @@ verbs! {
     Note "NOTE" " <text>" "operators: say something to everybody",
     Shutdown "SHUTDOWN" " [<text>]" "operators: stop the server",
     Ping "PING" " [<word>]" "answers",
-    Hello "HELLO" "" "which version of the protocol, and which server",
-    Help "HELP" " [<verb>]" "this list, or how to write one command",
+    Hello "HELLO" " [<text>]" "which version of the protocol, and which server",
+    Help "HELP" " [<verb>]" "how to begin, or how to write one command",
     Bye "BYE" " [<text>]" "close, once everything asked before is answered",
     Quit "QUIT" " [<text>]" "the same as BYE",
 }
@@ -631,7 +631,11 @@ impl<'a> Fields<'a> {
             Verb::Stay => Request::Stay,
             Verb::Chat => Request::Chat,
             Verb::Raw => Request::Raw,
-            Verb::Hello => Request::Hello,
+            Verb::Hello => {
+                // A person greets with more words than one.
+                self.rest = "";
+                Request::Hello
+            }
         };
         match self.word() {
             None => Ok(request),

@@ -52,7 +52,7 @@ impl Connection {
         self.session.shut_out(text, chat, now);
     }
 
-    /// Reads until it is clear what is spoken, or nothing more comes, or it is time to say something.
+    /// Reads until it is clear what is spoken, or nothing more comes, or it has taken too long.
     async fn hear(&mut self) -> Spoken {
         let handshake_within = self.server.config.limits.handshake_within;
         let mut late: Option<Duration> = None;
@@ -81,7 +81,8 @@ impl Connection {
                 false => self.session.due(&self.server.config.limits),
             };
             if due.is_some_and(|due| due <= now.uptime) {
-                self.is_cut = is_handshaking;
+                // Anything may still have come there, so nothing is said in the words of one.
+                self.is_cut = true;
                 return spoken;
             }
             {

@@ -397,7 +397,6 @@ impl Connection {
             }) => {
                 self.is_readable = may_have_more;
                 self.server.metrics.bytes_in.add(count);
-                self.session.spoke();
                 count
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => {

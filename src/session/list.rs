@@ -23,6 +23,22 @@ enum What {
     Help(Option<Verb>, usize),
 }
 
+/// What somebody needs who has just come; `HELP` shows how each is written.
+const FIRST: [Verb; 9] = [
+    Verb::Nick,
+    Verb::Chat,
+    Verb::Msg,
+    Verb::Tell,
+    Verb::Join,
+    Verb::Who,
+    Verb::Rooms,
+    Verb::History,
+    Verb::Bye,
+];
+
+/// How many verbs stand in one line of the list of all.
+const VERBS_A_LINE: usize = 12;
+
 impl List {
     fn new(what: What) -> Self {
         Self {
@@ -89,31 +105,13 @@ impl List {
                 }
             }),
             What::Help(verb, next) => {
-                let is_all = verb.is_none();
-                let verb = match verb {
-                    Some(verb) => Some(*verb).filter(|_| *next == 0),
-                    None => Verb::ALL.get(*next).copied(),
-                };
+                let at = *next;
                 *next += 1;
-                let (mark, slash) = if is_talk { ("   ", "/") } else { ("HELP ", "") };
-                let text = match verb {
-                    Some(verb) => {
-                        let usage = match is_talk {
-                            true => verb.usage().replacen(
-                                verb.word(),
-                                &verb.word().to_ascii_lowercase(),
-                                1,
-                            ),
-                            false => verb.usage().to_owned(),
-                        };
-                        Some(format!("{mark}{slash}{usage} - {}", verb.summary()))
-                    }
-                    None if is_all && *next == Verb::ALL.len() + 1 => {
-                        Some(format!("{mark}{}", chat.config.keeping()))
-                    }
-                    None => None,
-                };
-                text.map(|text| out.extend_from_slice(text.as_bytes()))
+                help_line(*verb, at, is_talk, chat).map(|text| {
+                    let mark = if is_talk { "   " } else { "HELP " };
+                    out.extend_from_slice(mark.as_bytes());
+                    out.extend_from_slice(text.as_bytes());
+                })
             }
         };
         if line.is_none() {
@@ -151,5 +149,37 @@ impl List {
         };
         out.extend_from_slice(line.as_bytes());
         out.push(b'\n');
+    }
+}
+
+/// Line number `at` of the help on one verb, or on how to begin.
+fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Option<String> {
+    let usage = |verb: Verb| match is_talk {
+        true => {
+            let word = verb.word().to_ascii_lowercase();
+            format!("/{}", verb.usage().replacen(verb.word(), &word, 1))
+        }
+        false => verb.usage().to_owned(),
+    };
+    let in_full = |verb: Verb| format!("{} - {}", usage(verb), verb.summary());
+    if let Some(verb) = verb {
+        return (at == 0).then(|| in_full(verb));
+    }
+    if let Some(verb) = FIRST.get(at) {
+        return Some(in_full(*verb));
+    }
+    let lines = Verb::ALL.chunks(VERBS_A_LINE);
+    let after = at - FIRST.len();
+    if let Some(verbs) = lines.clone().nth(after) {
+        let words = verbs.iter().map(|verb| match is_talk {
+            true => format!("/{}", verb.word().to_ascii_lowercase()),
+            false => verb.word().to_owned(),
+        });
+        return Some(words.collect::<Vec<_>>().join(" "));
+    }
+    match after - lines.len() {
+        0 => Some(format!("{} tells more of one of these", usage(Verb::Help))),
+        1 => Some(chat.config.keeping()),
+        _ => None,
     }
 }

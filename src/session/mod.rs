@@ -229,7 +229,8 @@ pub struct Session {
     has_web: bool,
     /// Which room is read first; another one each time.
     turn: u8,
-    has_spoken: bool,
+    /// No line has come yet: if the first is empty or no command, a person has typed it.
+    is_new: bool,
     stays: bool,
     /// The server has no password, or it has given it.
     is_open: bool,
@@ -273,7 +274,7 @@ impl Session {
             is_tls: false,
             has_web: false,
             turn: 0,
-            has_spoken: false,
+            is_new: true,
             stays: false,
             is_open: chat.config.password.is_none(),
             is_under_tls: false,
@@ -355,11 +356,6 @@ impl Session {
         self.is_ending
     }
 
-    /// The client has sent something, so it need not be greeted.
-    pub fn spoke(&mut self) {
-        self.has_spoken = true;
-    }
-
     /// Takes one line of input without its end.
     pub fn apply(
         &mut self,
@@ -368,7 +364,11 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
+        let is_first = std::mem::take(&mut self.is_new);
         if line.iter().all(|b| *b == b' ') {
+            if is_first {
+                self.greet(chat);
+            }
             return None;
         }
         if self.is_after_upload && !is_in_step(line) {
@@ -411,6 +411,9 @@ impl Session {
             Err(refusal) => Err(refusal),
         };
         done.unwrap_or_else(|refusal| {
+            if is_first && refusal.verb.is_none() {
+                self.greet(chat);
+            }
             self.refuse(&refusal);
             None
         })
@@ -499,7 +502,6 @@ impl Session {
     /// The client has come only now: what went before was how to speak.
     pub fn begin(&mut self, now: Now) {
         self.asked_ms = millis(now.uptime);
-        self.has_spoken = false;
     }
 
     /// The client is not to speak like this here.
@@ -542,8 +544,6 @@ impl Session {
         let asked = Duration::from_millis(self.asked_ms);
         if self.is_ending {
             None
-        } else if !self.has_spoken {
-            Some(asked + limits.greet_after)
         } else if self.nick.is_none() && self.rooms.is_empty() && !self.is_busy {
             Some(asked + limits.idle_after)
         } else {
@@ -551,27 +551,33 @@ impl Session {
         }
     }
 
-    /// Does what is due: greets one that is silent, ends one that is idle.
+    /// Ends a connection that has been idle for too long.
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;
         }
-        if self.has_spoken {
-            let text = "nothing was asked for a long time, without a nick or a room";
-            return self.close(Code::Idle, text, chat, now);
-        }
-        self.has_spoken = true;
+        let text = "nothing was asked for a long time, without a nick or a room";
+        self.close(Code::Idle, text, chat, now);
+    }
+
+    /// Tells a person how to begin.
+    fn greet(&mut self, chat: &Chat) {
+        let greeting = format!("HELLO {}\n", self.hello(chat));
+        self.push(greeting.into_bytes(), Then::Nothing);
+    }
+
+    /// What `HELLO` says: the protocol, the server, and how to begin.
+    fn hello(&self, chat: &Chat) -> String {
         let pass = match self.is_open {
             true => "",
             false => "PASS <password> first, then ",
         };
-        let greeting = format!(
-            "HELLO {} {} {pass}NICK <name> to come in, then CHAT and just type; HELP lists the commands. {}\n",
+        format!(
+            "{} {} {pass}NICK <name> to enter the lobby, then CHAT and just type; HELP lists the commands. {}",
             crate::protocol::VERSION,
             chat.config.name,
             chat.config.keeping()
-        );
-        self.push(greeting.into_bytes(), Then::Nothing);
+        )
     }
 
     /// A file of unknown length begins to come: announces it, so that it can be followed.

@@ -151,7 +151,7 @@ impl Session {
                 Ok(None)
             }
             Request::Hello => {
-                let hello = format!("{VERSION} {}", chat.config.name);
+                let hello = self.hello(chat);
                 let talk = format!(
                     "this is {}, plainchat's protocol {VERSION}",
                     chat.config.name

@@ -24,7 +24,7 @@ const METHODS: [&[u8]; 9] = [
 /// Tells what begins with `bytes`.
 ///
 /// A method alone is a word that a person may type: only a whole line that ends in ` HTTP/1.0` or
-/// ` HTTP/1.1` is HTTP.
+/// ` HTTP/1.1` is HTTP. An empty line is a person who waits to be greeted.
 ///
 /// ```
 /// use plainchat::transport::sniff::{Spoken, tell};
@@ -38,10 +38,7 @@ pub fn tell(bytes: &[u8]) -> Spoken {
         [0x16, 3, ..] => return Spoken::Tls,
         _ => {}
     }
-    // Empty lines mean nothing in either (RFC 9112, 2.2).
     let is_long = bytes.len() >= REQUEST_LINE_BYTES_MAX;
-    let start = bytes.iter().position(|b| !matches!(b, b'\r' | b'\n'));
-    let bytes = start.and_then(|at| bytes.get(at..)).unwrap_or_default();
     let line_end = memchr::memchr(b'\n', bytes);
     let line = bytes.get(..line_end.unwrap_or(bytes.len()));
     let line = line.unwrap_or_default();
@@ -84,8 +81,6 @@ mod tests {
     fn a_request_line_is_http() {
         check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Spoken::Http);
         check("GET / HTTP/1.0\n", Spoken::Http);
-        check("\r\n\nGET / HTTP/1.0\n", Spoken::Http);
-        check("\r\n", Spoken::Unclear);
         check("OPTIONS * HTTP/1.1\r\n", Spoken::Http);
         check("CONNECT a:80 HTTP/1.1\r\n", Spoken::Http);
         check("PATCH /a b c HTTP/1.1\r\n", Spoken::Http);
@@ -94,6 +89,9 @@ mod tests {
     #[test]
     fn what_a_person_types_is_no_http() {
         for line in [
+            "\n",
+            "\r\n",
+            "\r\nGET / HTTP/1.1\r\n",
             "GET lunch\n",
             "GETTING lunch HTTP/1.1\n",
             "get / HTTP/1.1\n",

@@ -96,7 +96,7 @@ export class Chat {
 		connection.request('STAMPS on');
 		for (const nick of this.ignored) connection.request(`IGNORE ${nick}`);
 		connection.request('HELLO').then((reply) => {
-			if (reply?.ok) this.server = words(reply.text, 1)[1];
+			if (reply?.ok) this.server = words(reply.text, 2)[1];
 		});
 		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = text)).then(() => this.page.changed());
 		if (this.phase === 'in') await this.#resume();

@@ -274,16 +274,11 @@ fn needs(settings: &[Setting]) -> String {
     all.join(", ")
 }
 
-/// The flags of `chatd` for a transcript. Unless it is about them, joins are not announced and nobody is greeted
-/// in any time that a test takes, so that a slow machine hears no line more than a fast one.
+/// The flags of `chatd` for a transcript. Unless it is about them, joins are not announced in any time that a
+/// test takes, so that a slow machine hears no line more than a fast one.
 fn chatd_flags(transcript: &Transcript) -> Vec<String> {
     let settings = &transcript.settings;
     let mut flags = Vec::new();
-    let greets = |action: &Action| matches!(action, Action::Expect(line) if line.to_string().starts_with("HELLO"));
-    let is_set = settings.iter().any(|setting| setting.name == "greet-after");
-    if !is_set && !transcript.steps.iter().any(|step| greets(&step.action)) {
-        flags.extend(["--greet-after".to_owned(), "1h".to_owned()]);
-    }
     if !settings
         .iter()
         .any(|setting| setting.name == "announce-after")

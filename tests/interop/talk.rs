@@ -137,6 +137,7 @@ fn a_person_on_telnet_is_greeted_talks_and_survives_ctrl_c() {
     let chatd = Chatd::with(&[]);
     let mut alice = chatd.member("alice");
     let mut telnet = on_a_terminal(&chatd, "telnet");
+    telnet.send("\r");
     telnet.inbox.find(|line| line.starts_with("HELLO 1 "));
     telnet.send("NICK tina\r");
     telnet
@@ -174,6 +175,7 @@ fn a_person_on_busybox_telnet_talks() {
     let chatd = Chatd::with(&[]);
     let mut alice = chatd.member("alice");
     let mut telnet = on_a_terminal(&chatd, "busybox telnet");
+    telnet.send("\r");
     telnet.inbox.find(|line| line.starts_with("HELLO 1 "));
     telnet.send("NICK bea\r");
     telnet
@@ -266,15 +268,15 @@ fn a_client_whose_input_stays_open_shows_the_last_line() {
 }
 
 #[test]
-fn a_silent_client_is_greeted_and_one_that_speaks_first_is_not() {
-    let chatd = Chatd::with(&["--greet-after", "1ms"]);
-    let mut silent = chatd.client("nc.openbsd $HOST $PORT");
-    let hello = silent.inbox.line();
-    assert!(hello.starts_with("HELLO 1 "), "{hello}");
-    silent.send("PING\n");
-    silent.expect("OK PING");
-
+fn a_person_who_presses_enter_is_greeted_and_a_script_is_not() {
     let chatd = Chatd::start();
+    let mut person = chatd.client("nc.openbsd $HOST $PORT");
+    person.send("\n");
+    let hello = person.inbox.line();
+    assert!(hello.starts_with("HELLO 1 "), "{hello}");
+    person.send("PING\n");
+    person.expect("OK PING");
+
     let ended = chatd
         .client("printf 'PING a\\nBYE\\n' | nc.openbsd $HOST $PORT")
         .finish();

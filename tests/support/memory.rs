@@ -582,9 +582,6 @@ impl Server for Memory {
 
     fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String> {
         self.peers[peer].input.extend_from_slice(bytes);
-        if let Some(session) = &mut self.peers[peer].session {
-            session.spoke();
-        }
         self.call();
         self.settle();
         Ok(())
@@ -656,7 +653,6 @@ fn config(settings: &[Setting]) -> Result<Config, String> {
             "password" => config.password = Some(Secret::new(value)),
             "operator" => config.operators.extend(Nick::parse(value)),
             "announce-after" => limits.announce_after = time(value)?,
-            "greet-after" => limits.greet_after = time(value)?,
             "idle-after" => limits.idle_after = time(value)?,
             "guard-for" => limits.guard_for = time(value)?,
             "max-connections" => limits.connections_max = number()? as usize,

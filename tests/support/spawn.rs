@@ -13,10 +13,9 @@ use super::inbox::{DEADLINE, Inbox, fits, lossy};
 use super::server::Chatd;
 
 impl Chatd {
-    /// Starts one that takes no client for a person, though a busy machine hold up its first byte, and
-    /// that announces nobody, so that a slow test sees the same lines as a fast one.
+    /// Starts one that announces nobody, so that a slow test sees the same lines as a fast one.
     pub fn start() -> Self {
-        Self::with(&["--greet-after", "1h", "--announce-after", "1h"])
+        Self::with(&["--announce-after", "1h"])
     }
 
     /// Starts one with these flags.

@@ -88,7 +88,6 @@ fn what_began_as_http_never_becomes_a_conversation() {
         "GET / HTTP/1.1\r\nNICK evil\r\nMSG hello\r\n\r\n".to_owned(),
         "POST / HTTP/1.1\r\n\r\nNICK evil\r\nMSG hello\r\n".to_owned(),
         "GET / HTTP/1.0\n\nNICK evil\nMSG hello\n".to_owned(),
-        "\r\nGET / HTTP/1.1\r\n\r\nNICK evil\r\nMSG hello\r\n".to_owned(),
         format!(
             "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\nhelloNICK evil\r\nMSG hello\r\n"
         ),
@@ -102,6 +101,29 @@ fn what_began_as_http_never_becomes_a_conversation() {
         assert!(!answer.contains("OK NICK"), "{request:?}: {answer}");
     }
     check_unsaid(&chatd);
+}
+
+#[test]
+fn a_connection_that_was_opened_in_advance_gets_nothing_but_the_answer_to_its_request() {
+    let chatd = Chatd::start();
+    let mut peer = std::net::TcpStream::connect(chatd.address).expect("it listens");
+    let second = std::time::Duration::from_secs(1);
+    peer.set_read_timeout(Some(second)).expect("not zero");
+    let mut byte = [0];
+    let silence = std::io::Read::read(&mut peer, &mut byte);
+    let kind = silence.expect_err("nobody is greeted by a clock").kind();
+    assert_eq!(kind, std::io::ErrorKind::WouldBlock);
+    let request = format!(
+        "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        chatd.address
+    );
+    std::io::Write::write_all(&mut peer, request.as_bytes()).expect("it is open");
+    let patience = Some(support::inbox::DEADLINE);
+    peer.set_read_timeout(patience).expect("not zero");
+    let mut answer = String::new();
+    std::io::Read::read_to_string(&mut peer, &mut answer).expect("it is text");
+    check_status(&answer, 200);
+    assert!(answer.ends_with("\r\n\r\nok\n"), "{answer}");
 }
 
 #[test]
@@ -502,7 +524,7 @@ fn a_server_with_a_password_shows_nothing_without_it() {
 
 #[test]
 fn what_is_switched_off_is_refused_in_its_own_words() {
-    let chatd = Chatd::with(&["--web", "off", "--tls", "off", "--greet-after", "1h"]);
+    let chatd = Chatd::with(&["--web", "off", "--tls", "off"]);
     check_status(&say(&chatd, &["GET / HTTP/1.1"], ""), 403);
     assert!(
         ask(&chatd, b"\x16\x03\x01\x00\x05hello")
@@ -510,9 +532,9 @@ fn what_is_switched_off_is_refused_in_its_own_words() {
             .starts_with(b"\x15\x03\x01\x00\x02\x02\x28")
     );
     chatd.member("ann");
-    let chatd = Chatd::with(&["--plain", "off", "--greet-after", "50ms"]);
+    let chatd = Chatd::with(&["--plain", "off"]);
     check_status(&say(&chatd, &["GET /rooms HTTP/1.1"], ""), 403);
-    for first in ["NICK ann\n", ""] {
+    for first in ["NICK ann\n", "\n"] {
         let mut peer = chatd.peer();
         peer.send(first);
         peer.expect("CLOSED not-allowed …");

@@ -9,7 +9,7 @@ use plainchat::config::file;
 use plainchat::offline;
 use plainchat::protocol::RoomName;
 
-use crate::help::flags_of_a_file;
+use crate::help::flags_of_an_example;
 use crate::values::room;
 
 /// One of them.
@@ -87,7 +87,7 @@ impl Command {
         match self {
             Self::Config(PrintConfig {}) => {
                 // Nobody need be reading.
-                let _ = out.write_all(file::example(&flags_of_a_file()).as_bytes());
+                let _ = out.write_all(file::example(&flags_of_an_example()).as_bytes());
             }
             Self::Check(Check { data, repair }) => {
                 let faults = offline::check(&data, repair)?;

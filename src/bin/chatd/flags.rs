@@ -196,13 +196,9 @@ pub struct Flags {
     #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
     pub announce_up_to: usize,
 
-    /// a limit
-    #[argh(
-        option,
-        arg_name = "time",
-        default = "Time(Limits::default().greet_after)"
-    )]
-    pub greet_after: Time,
+    /// without effect, and accepted since files of settings still have it
+    #[argh(option, hidden_help, arg_name = "time")]
+    pub greet_after: Option<Time>,
 
     /// a limit
     #[argh(
@@ -327,7 +323,6 @@ impl Flags {
                 connections_max: self.max_connections,
                 connections_per_address_max: self.max_per_address,
                 announce_up_to: self.announce_up_to,
-                greet_after: self.greet_after.0,
                 announce_after: self.announce_after.0,
                 idle_after: self.idle_after.0,
                 guard_for: self.guard_for.0,

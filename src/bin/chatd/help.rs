@@ -28,6 +28,13 @@ pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
     flags.filter(is_of_a_server).collect()
 }
 
+/// Those of them that an example of a file shows: the hidden ones do nothing any more.
+pub fn flags_of_an_example() -> Vec<&'static FlagInfo<'static>> {
+    let mut flags = flags_of_a_file();
+    flags.retain(|flag| !flag.hidden);
+    flags
+}
+
 fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
     let rows = Limits::default().rows();
     let row = rows.iter().find(|row| row.flag == Some(flag.long));
@@ -65,7 +72,8 @@ pub fn text(argh: &str) -> String {
             .map(|flag| item(&named(flag), flag.description));
         items.collect::<String>()
     };
-    let (limits, others) = flags().iter().partition(is_limit);
+    let shown = flags().iter().filter(|flag| !flag.hidden);
+    let (limits, others) = shown.partition(is_limit);
     let fixed = rows.iter().filter(|row| row.flag.is_none());
     let fixed = fixed.map(|row| item(&row.value, &format!("{}: {}", row.what, row.reason)));
     format!(

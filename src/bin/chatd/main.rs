@@ -56,6 +56,9 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
             ExitCode::FAILURE
         });
     }
+    if flags.greet_after.is_some() {
+        tracing::warn!("--greet-after does nothing any more: a person presses Enter to be greeted");
+    }
     let wrong = if flags.cert.is_some() != flags.key.is_some() {
         Some("--cert and --key go together")
     } else if !flags.plain.0 && !flags.tls.0 {

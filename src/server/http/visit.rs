@@ -35,7 +35,7 @@ pub struct Ear {
 }
 
 impl Visit {
-    /// Begins one: a connection like any other, which nobody greets, since it speaks first.
+    /// Begins one: a connection like any other.
     pub fn begin(client: &Client) -> Self {
         let (ours, theirs) = pipe();
         let carrier = Carrier::Pipe(Box::new(theirs));
