@@ -4,6 +4,7 @@ import { Chat } from './chat.js';
 import { Uploads } from './files.js';
 import { ended, refusal } from './refusals.js';
 import { Store } from './store.js';
+import { Tabs } from './tabs.js';
 import { size } from './text.js';
 import { isRoom } from './wire.js';
 import { composer as makeComposer } from './view/composer.js';
@@ -61,6 +62,30 @@ const ui = {
 		ui.changed();
 	},
 
+	/** Another tab has changed a draft. */
+	draft: (room, text, old) => composer.drafted(room, text, old),
+
+	/** Another tab has deleted who one is. */
+	forgotten() {
+		if (chat.phase !== 'in') return;
+		chat.phase = 'forgotten';
+		chat.connection.stop();
+		location.replace('./');
+	},
+
+	/** Asks which of `{name: text}` is meant. Gives its name, or '' for none. */
+	choose(question, choices) {
+		return new Promise((done) => {
+			const button = ([name, text]) => el('button.plain', { value: name }, text);
+			const dialog = el('dialog.ask', { 'aria-label': question, onclose: () => (done(dialog.returnValue), dialog.remove()) },
+				el('form', { method: 'dialog' }, el('p', {}, question), el('div.acts', {}, ...Object.entries(choices).map(button), el('button.plain', { value: '' }, 'Cancel'))));
+			document.body.append(dialog);
+			dialog.showModal();
+		});
+	},
+
+	editTopic: () => editTopic(),
+
 	/** Somebody has invited this person. */
 	invited(room, who) {
 		const join = el('button.plain', { onclick: () => (toast.remove(), ui.open(room)) }, 'Join');
@@ -71,7 +96,7 @@ const ui = {
 		if (!globalThis.isSecureContext || globalThis.Notification?.permission !== 'granted') return;
 		const title = room.isPrivate ? event.nick : `${event.nick} in ${room.name}`;
 		try {
-			const note = new Notification(title, { body: event.text ?? event.name, tag: room.name, icon: 'icon.svg' });
+			const note = new Notification(title, { body: event.text ?? event.name, tag: room.name, renotify: true, icon: 'icon.svg' });
 			note.onclick = () => {
 				window.focus();
 				ui.open(room.name);
@@ -92,6 +117,7 @@ const ui = {
 	},
 
 	async open(name) {
+		for (const toast of [...byId('toasts').children]) if (!toast.querySelector('.plain')) toast.remove();
 		sidebar.toggle(false);
 		if (isNarrow()) panel.open(null);
 		const room = await chat.open(name);
@@ -226,7 +252,7 @@ async function invitations(room) {
 }
 
 const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
-const chat = new Chat({ url: `${scheme}//${location.host}/ws`, store, page: ui });
+const chat = new Chat({ url: `${scheme}//${location.host}/ws`, store, page: ui, tabs: new Tabs() });
 const uploads = new Uploads(chat, ui);
 const messages = makeMessages(chat, ui);
 const composer = makeComposer(chat, ui);
@@ -242,7 +268,9 @@ function draw() {
 	if (chat.phase === 'welcome') return;
 	const room = chat.active;
 	setText(byId('title'), room?.name ?? '');
-	byId('topic').hidden = !room || room.isPrivate;
+	byId('topic').hidden = !room || room.isPrivate || topicOf === room;
+	topicForm.hidden = !room || topicOf !== room;
+	byId('topic').title = room?.topic ? `${room.topic} – click to change` : 'Add a topic';
 	setText(byId('topic'), room?.topic || 'Add a topic');
 	byId('topic').classList.toggle('unset', !room?.topic);
 	sidebar.update();
@@ -337,7 +365,8 @@ for (const happening of ['focus', 'visibilitychange']) {
 	});
 }
 addEventListener('online', () => chat.connection.retryNow());
-addEventListener('pagehide', () => chat.keepNow());
+addEventListener('pagehide', () => chat.release());
+addEventListener('pageshow', ({ persisted }) => persisted && chat.reclaim());
 
 document.addEventListener('keydown', (event) => {
 	if (chat.phase !== 'in') return;
@@ -351,7 +380,34 @@ document.addEventListener('keydown', (event) => {
 	event.preventDefault();
 });
 
-byId('topic').addEventListener('click', () => composer.write(`/topic ${chat.active.topic}`));
+// The topic is edited where it stands: Enter saves, Esc leaves it as it was.
+const topicForm = byId('topic-form');
+let topicOf = null;
+function editTopic() {
+	topicOf = chat.active;
+	topicForm.firstElementChild.value = topicOf.topic;
+	ui.changed();
+	draw();
+	topicForm.firstElementChild.select();
+}
+async function endTopic(isSaved) {
+	const room = topicOf;
+	const text = topicForm.firstElementChild.value.trim();
+	topicOf = null;
+	ui.changed();
+	if (isSaved && room && text !== room.topic) await chat.setTopic(room, text);
+}
+byId('topic').addEventListener('click', editTopic);
+topicForm.addEventListener('submit', (event) => {
+	event.preventDefault();
+	endTopic(true);
+	ui.focusInput();
+});
+topicForm.addEventListener('keydown', (event) => {
+	if (event.key !== 'Escape') return;
+	endTopic(false);
+	ui.focusInput();
+});
 byId('shut').lastChild.addEventListener('click', () => ui.open(chat.active.name));
 byId('offline').lastChild.addEventListener('click', () => chat.connection.retryNow());
 

@@ -5,6 +5,7 @@ import { Connection } from './connection.js';
 import { Outbox } from './outbox.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
 import { refusal } from './refusals.js';
+import { Tabs } from './tabs.js';
 import { mentions } from './text.js';
 import { fold, isRoom, pieces, words } from './wire.js';
 
@@ -40,10 +41,12 @@ export class Chat {
 	 * `page` is told what happens: `changed()`, `toast(text)`, `said(room, event)` for something new from somebody else,
 	 * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`, and how many `rowsWanted()` are then.
 	 */
-	constructor({ url, open, store, page }) {
+	constructor({ url, open, store, page, tabs = new Tabs(null) }) {
 		this.store = store;
+		this.tabs = tabs;
 		this.page = page;
-		this.outbox = new Outbox(store.outbox);
+		this.outbox = new Outbox(this.#claim((owner) => owner === null));
+		store.watch((name, value, old) => this.#elsewhere(name, value, old));
 		this.connection = new Connection({
 			url,
 			open,
@@ -52,7 +55,7 @@ export class Chat {
 			onevent: (value) => this.#event(value),
 			onchange: () => page.changed(),
 		});
-		for (const [name, lastRead] of Object.entries(store.rooms)) this.#add(name).lastRead = lastRead;
+		for (const [name, lastRead] of Object.entries(store.rooms)) Object.assign(this.#add(name), { lastRead, isKept: true });
 		for (const [name, items] of Object.entries(store.private)) this.#add(name).restore(items);
 		this.ignored = store.ignored;
 		const me = store.me;
@@ -70,6 +73,7 @@ export class Chat {
 			this.active = this.room(name) ?? null;
 		}
 		this.connection.start();
+		this.#adoptLost();
 	}
 
 	get isUp() {
@@ -181,7 +185,8 @@ export class Chat {
 	/** Enters a room; one that `isWanted` stays in the list when it is refused. Gives the reply, or `null` without one. */
 	async #join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
-		const after = isFresh ? this.outbox.unsureAfter(room.name) : room.lastId;
+		const unsure = this.outbox.unsureAfter(room.name);
+		const after = isFresh ? unsure : Math.min(room.lastId, unsure ?? room.lastId);
 		if (isFresh && after !== undefined) room.reset(after);
 		const own = [];
 		const reply = await this.connection.request(
@@ -203,12 +208,13 @@ export class Chat {
 		if (name !== room.name) this.#rename(room, name);
 		room.joined = true;
 		if (room !== this.active) this.setMode(room); // the active one is looked at anyway
-		this.outbox.settle(room.name, own);
+		for (const entry of this.outbox.settle(room.name, own)) this.store.dropLine(entry.id);
 		if (isFresh && after === undefined) room.reset(Number(last));
 		if (Number(last) < room.lastId) {
 			// Another log than before: the server has lost or left behind the one that we knew.
 			room.reset(Number(last));
 			room.lastRead = 0;
+			this.store.resetRoom(room.name, 0);
 			room.isLoaded = false;
 		}
 		if (!room.isLoaded) await this.#load(room);
@@ -295,6 +301,7 @@ export class Chat {
 
 	#drop(room) {
 		this.rooms.delete(fold(room.name));
+		if (!room.isPrivate) this.store.dropRoom(room.name);
 		if (this.active === room) this.active = this.all[0] ?? null;
 		this.#keep();
 		this.page.changed();
@@ -303,6 +310,8 @@ export class Chat {
 	#rename(room, name) {
 		const { all } = this;
 		this.outbox.rename(room.name, name);
+		if (!room.isPrivate) this.store.dropRoom(room.name);
+		room.isKept = false;
 		room.name = name;
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
 	}
@@ -486,8 +495,8 @@ export class Chat {
 		const now = Date.now();
 		for (const piece of pieces(text, `TELL ${room.name} `)) this.outbox.add(room.name, verb, piece, room.lastId, now);
 		room.newAfter = null;
-		this.#flush();
 		this.keepNow();
+		this.#flush();
 		this.page.changed();
 	}
 
@@ -498,7 +507,7 @@ export class Chat {
 	}
 
 	discard(entry) {
-		this.outbox.remove(entry);
+		this.#done(entry);
 		this.#keep();
 		this.page.changed();
 	}
@@ -508,15 +517,24 @@ export class Chat {
 		for (const entry of this.outbox.waiting()) this.#send(entry);
 	}
 
+	/** What is sent, or given up, is kept no longer. */
+	#done(entry) {
+		this.outbox.remove(entry);
+		this.store.dropLine(entry.id);
+	}
+
 	async #send(entry) {
+		// Another tab has taken it over, thinking that this one is gone: then that one sends it.
+		if (this.store.line(entry.id)?.owner !== this.tabs.id) return this.outbox.remove(entry);
 		entry.state = 'sent';
+		this.#keepLine(entry);
 		const { to, verb, text } = entry;
 		if (verb === 'ME') this.connection.request(`JOIN ${to}`); // an action is in the current room
 		const reply = await this.connection.request(verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`);
 		if (!reply) return; // `lost` has seen to it
 		if (reply.ok) {
 			const [id, time] = words(reply.text, 1);
-			this.outbox.remove(entry);
+			this.#done(entry);
 			const room = this.#add(to);
 			room.push({ verb, room: to, nick: this.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time) });
 			this.#trim(room);
@@ -571,9 +589,11 @@ export class Chat {
 		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
 		if (isSaid && !this.isMe(event.nick) && !this.isIgnored(event.nick)) {
 			const isCall = this.#isCall(event);
-			room.count(event, isCall);
 			if (this.page.isLooking(room)) this.seen();
-			else if (isCall) this.page.called(room, event);
+			else {
+				room.count(event, isCall);
+				if (isCall) this.page.called(room, event);
+			}
 			this.page.said(room, event);
 		}
 		this.#trim(room);
@@ -628,9 +648,117 @@ export class Chat {
 		this.#keeping = null;
 		if (this.phase !== 'in') return;
 		const { store } = this;
-		store.outbox = this.outbox.entries;
-		store.rooms = Object.fromEntries(this.all.filter((r) => !r.isPrivate).map((r) => [r.name, r.lastRead ?? r.lastId]));
+		for (const entry of this.outbox.entries) this.#keepLine(entry);
+		for (const room of this.all.filter((room) => !room.isPrivate)) {
+			if (room.isKept && !store.hasRoom(room.name)) continue; // another tab has left it just now
+			store.keepRoom(room.name, room.lastRead ?? room.lastId);
+			room.isKept = true;
+		}
 		store.private = Object.fromEntries(this.all.filter((r) => r.isPrivate).map((r) => [r.name, r.items]));
+	}
+
+	// ---- other tabs of this browser
+
+	/** Makes kept lines this page's own, those whose owner is as asked for. Gives them. */
+	#claim(isFree) {
+		const lines = this.store.lines.filter(({ owner }) => isFree(owner ?? null));
+		for (const { id, ...line } of lines) this.store.keepLine(id, { ...line, owner: this.tabs.id });
+		return lines;
+	}
+
+	#keepLine(entry) {
+		const { id, key, isKept, ...line } = entry;
+		if (isKept && this.store.line(id)?.owner !== this.tabs.id) return;
+		entry.isKept = true;
+		this.store.keepLine(id, { ...line, owner: this.tabs.id });
+	}
+
+	/** Sends what tabs have left that were closed in a hurry. */
+	async #adoptLost() {
+		const owners = new Set(this.store.lines.map(({ owner }) => owner).filter((owner) => owner !== this.tabs.id));
+		const gone = await this.tabs.gone([...owners].filter(Boolean));
+		this.#adopt((owner) => owner === null || gone.has(owner));
+	}
+
+	#adopt(isFree) {
+		if (this.phase !== 'in') return;
+		const lines = this.#claim(isFree);
+		if (!lines.length) return;
+		this.outbox.adopt(lines);
+		const names = new Set(lines.map(({ to }) => to));
+		for (const name of names) {
+			const isNew = !this.room(name);
+			const room = this.#add(name);
+			const isUnsure = this.outbox.unsureAfter(name) !== undefined;
+			if (this.#ready && !room.isPrivate && (isNew || isUnsure)) this.#join(room).then(() => this.#flush());
+		}
+		this.#flush();
+		this.page.changed();
+	}
+
+	/** The page is left: its lines are free for the next page, or for another tab. */
+	release() {
+		this.keepNow();
+		for (const { id, owner, ...line } of this.store.lines) {
+			if (owner === this.tabs.id) this.store.keepLine(id, { ...line, owner: null });
+		}
+	}
+
+	/** The page was only put aside, and is shown again: it takes back what nobody has taken meanwhile. */
+	reclaim() {
+		const mine = new Set(this.#claim((owner) => owner === null).map(({ id }) => id));
+		for (const entry of this.outbox.entries) if (!mine.has(entry.id)) this.outbox.remove(entry);
+		this.page.changed();
+	}
+
+	/** Another tab has kept something, or dropped it. */
+	#elsewhere(name, value, old) {
+		const [, kind, rest] = /^(\w+)\.?(.*)$/s.exec(name) ?? [];
+		switch (kind) {
+			case 'room':
+				if (this.phase === 'in') this.#roomElsewhere(rest, value);
+				break;
+			case 'out':
+				if (value && !value.owner) setTimeout(() => this.#adopt((owner) => owner === null), 1000);
+				else if (value?.owner !== this.tabs.id) this.outbox.entries = this.outbox.entries.filter(({ id }) => id !== rest);
+				break;
+			case 'draft':
+				this.page.draft(rest, value ?? '', old ?? '');
+				break;
+			case 'ignored': {
+				const before = this.ignored;
+				this.ignored = value ?? [];
+				for (const nick of this.ignored) if (!before.includes(nick)) this.connection.request(`IGNORE ${nick}`);
+				for (const nick of before) if (!this.ignored.includes(nick)) this.connection.request(`UNIGNORE ${nick}`);
+				break;
+			}
+			case 'me':
+				if (!value) this.page.forgotten();
+				else if (this.phase === 'in') {
+					this.password = value.password;
+					if (value.nick !== this.nick && this.isUp) this.rename(value.nick, value.password);
+					else this.nick = value.nick;
+				}
+				break;
+			default:
+		}
+		this.page.changed();
+	}
+
+	#roomElsewhere(name, value) {
+		const room = this.room(name);
+		if (!value) {
+			if (!room) return;
+			if (this.isUp) this.connection.request(`PART ${room.name}`);
+			this.#drop(room);
+		} else if (!room) {
+			const added = this.#add(name);
+			Object.assign(added, { lastRead: value.read, isKept: true });
+			if (this.#ready) this.#join(added);
+		} else if (value.read > room.lastRead) {
+			room.lastRead = value.read;
+			if (value.read >= room.lastId) room.read();
+		}
 	}
 
 	/** Leaves, and nothing stays in this browser. */

@@ -1,47 +1,122 @@
-//! The web page, as it is built into the program: plain files, served as they are.
+//! The web page, as it is built into the program.
 //!
-//! `index.html` is served at `/`, every other file at its own path under it (`style.css` at `/style.css`,
-//! `view/room.js` at `/view/room.js`), with an `ETag` and a `Content-Security-Policy` that allows scripts,
-//! styles and connections of this server alone, nothing inline, and pictures also as `data:` and `blob:`.
+//! `index.html` is served at `/`, with a small script in it that reports what does not arrive. All that it needs comes
+//! in two requests: `/style.css`, and `/app.js`, one script made of the modules in this folder. Each has an `ETag` and
+//! a `Content-Security-Policy` that allows scripts, styles and connections of this server alone.
 
-/// A file of the page.
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::LazyLock;
+
+/// A file of the page, as it is served.
 #[derive(Debug)]
 pub struct Asset {
-    /// Its path in this folder.
+    /// Its path, without the slash at its beginning.
     pub path: &'static str,
     /// What is in it.
-    pub bytes: &'static [u8],
+    pub bytes: Cow<'static, [u8]>,
 }
 
-macro_rules! assets {
+macro_rules! modules {
     ($($path:literal),* $(,)?) => {
-        &[$(Asset { path: $path, bytes: include_bytes!($path) }),*]
+        &[$(($path, include_str!($path))),*]
     };
 }
 
-/// Every file of the page.
-pub static ASSETS: &[Asset] = assets![
-    "index.html",
-    "style.css",
-    "icon.svg",
-    "app.js",
-    "chat.js",
-    "commands.js",
-    "connection.js",
-    "files.js",
-    "outbox.js",
-    "refusals.js",
-    "room.js",
-    "store.js",
+/// The modules of the page, each after those that it imports. No two have the same name, whatever their folder.
+pub static MODULES: &[(&str, &str)] = modules![
+    "wire.js",
     "text.js",
-    "view/composer.js",
+    "refusals.js",
+    "commands.js",
+    "store.js",
+    "tabs.js",
+    "outbox.js",
+    "room.js",
+    "connection.js",
+    "chat.js",
+    "files.js",
     "view/dom.js",
     "view/messages.js",
+    "view/composer.js",
     "view/panel.js",
     "view/sidebar.js",
     "view/welcome.js",
-    "wire.js",
+    "app.js",
 ];
+
+const INDEX: &str = include_str!("index.html");
+
+/// Every file of the page.
+pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
+    let file = |path, text: &'static str| Asset {
+        path,
+        bytes: Cow::Borrowed(text.as_bytes()),
+    };
+    vec![
+        file("index.html", INDEX),
+        file("style.css", include_str!("style.css")),
+        file("icon.svg", include_str!("icon.svg")),
+        Asset {
+            path: "app.js",
+            bytes: Cow::Owned(bundle(MODULES).into_bytes()),
+        },
+    ]
+});
+
+/// Returns the script that stands in `index.html` itself, whose digest the policy of the page allows.
+pub fn inline_script() -> &'static str {
+    let (_, rest) = INDEX
+        .split_once("<script>")
+        .expect("index.html has a script");
+    let (script, _) = rest.split_once("</script>").expect("the script has an end");
+    script
+}
+
+/// Makes one script of modules: each becomes a function that returns what it exports. Understands `import { a, b as c }
+/// from './x.js';` on a line of its own, and `export` before a declaration.
+fn bundle(modules: &[(&str, &str)]) -> String {
+    let mut all = String::from("'use strict';\nglobalThis.plainchat = {};\n");
+    for (path, source) in modules {
+        let mut exported = Vec::new();
+        let _ = writeln!(all, "plainchat['{}'] = (() => {{", name(path));
+        for line in source.lines() {
+            if let Some((names, from)) = import(line) {
+                let _ = writeln!(all, "const {{{names}}} = plainchat['{}'];", name(from));
+            } else if let Some(declaration) = line.strip_prefix("export ") {
+                exported.push(declared(declaration));
+                let _ = writeln!(all, "{declaration}");
+            } else {
+                let _ = writeln!(all, "{line}");
+            }
+        }
+        let _ = writeln!(all, "return {{ {} }};\n}})();", exported.join(", "));
+    }
+    all
+}
+
+/// Returns what a line imports, as a pattern for `const`, and from where.
+fn import(line: &str) -> Option<(String, &str)> {
+    let (names, from) = line
+        .strip_prefix("import {")?
+        .strip_suffix("';")?
+        .split_once("} from '")?;
+    Some((names.replace(" as ", ": "), from))
+}
+
+/// Returns the name that a declaration declares.
+fn declared(declaration: &str) -> &str {
+    let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    declaration
+        .split(|c| !is_name(c))
+        .find(|word| !["", "async", "function", "class", "const", "let"].contains(word))
+        .expect("a declaration has a name")
+}
+
+/// Returns the last part of a path.
+fn name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
 
 impl Asset {
     /// Its media type, by the end of its name.
@@ -54,6 +129,52 @@ impl Asset {
             Some("png") => "image/png",
             Some("webmanifest") => "application/manifest+json",
             _ => "application/octet-stream",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn modules_become_one_script() {
+        let made = bundle(&[
+            (
+                "wire.js",
+                "const secret = 1;\nexport const fold = secret;\nexport async function go() {}",
+            ),
+            (
+                "view/dom.js",
+                "import { fold as f, go } from '../wire.js';\nexport class El {}\ngo(f);",
+            ),
+        ]);
+        assert_eq!(
+            made,
+            "'use strict';\nglobalThis.plainchat = {};\n\
+             plainchat['wire.js'] = (() => {\nconst secret = 1;\nconst fold = secret;\nasync function go() {}\nreturn { fold, go };\n})();\n\
+             plainchat['dom.js'] = (() => {\nconst { fold: f, go } = plainchat['wire.js'];\nclass El {}\ngo(f);\nreturn { El };\n})();\n"
+        );
+    }
+
+    #[test]
+    fn every_module_comes_after_those_that_it_imports() {
+        for (at, (path, source)) in MODULES.iter().enumerate() {
+            for line in source.lines().filter(|line| line.starts_with("import")) {
+                let (_, from) = import(line).unwrap_or_else(|| panic!("{path}: {line}"));
+                let is_there = MODULES[..at]
+                    .iter()
+                    .any(|(other, _)| name(other) == name(from));
+                assert!(is_there, "{path} imports {from}");
+            }
+            assert!(
+                !source.contains("\nexport {") && !source.contains("export default"),
+                "{path}"
+            );
+            let same = MODULES
+                .iter()
+                .filter(|(other, _)| name(other) == name(path));
+            assert_eq!(same.count(), 1, "{path}");
         }
     }
 }

@@ -16,6 +16,9 @@ export const PAGE = 100;
 /** Live events remembered while the window is closed, to be joined to a page of history that meets them. */
 const TAIL_MAX = 500;
 
+/** Whoever speaks so soon before the server announces them is not announced. */
+const JOINED_MS = 5000;
+
 const SHOWN = new Set(['MSG', 'ME', 'FILE', 'TOPIC']);
 const COUNTED = new Set(['MSG', 'ME', 'FILE']);
 
@@ -42,6 +45,7 @@ export class Room {
 		this.removed = new Set();
 		this.stored = new Map(); // file → length, for those that came in live
 		this.loading = null;
+		this.files = 0; // how often its files have changed since it was entered
 		this.reset(0);
 		this.atStart = this.isPrivate;
 	}
@@ -60,6 +64,7 @@ export class Room {
 	/** Notes what an event tells about others, and whether it is shown itself. */
 	#note(event) {
 		if (event.verb === 'REMOVE') this.removed.add(event.target);
+		if (['FILE', 'STORED', 'REMOVE'].includes(event.verb)) this.files += 1;
 		if (event.verb === 'STORED') this.stored.set(event.file, event.size);
 		return SHOWN.has(event.verb);
 	}
@@ -95,6 +100,9 @@ export class Room {
 	/** Who comes and goes is one quiet line, as long as nothing else happens. */
 	#presence(event) {
 		const last = this.items.at(-1);
+		// The server says who has joined a moment late: somebody who has spoken by then is seen already.
+		const spoke = ({ nick, time }) => nick === event.nick && Math.abs(event.time - time) < JOINED_MS;
+		if (event.verb === 'JOIN' && this.items.slice(-5).some(spoke)) return;
 		if (last?.verb === 'PRESENCE') {
 			const events = [...last.events, event].slice(-1000);
 			this.items[this.items.length - 1] = { ...last, events };

@@ -1,7 +1,7 @@
 // A message's text in parts that are shown differently: links, `code`, names. Pure; what it gives is text, never HTML.
 
 const URL_START = /https?:\/\/[^\s<>"`]+/giu;
-const CODE = /`([^`\n]+)`/gu;
+const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 
 /** Whether `text` names `nick` as a word of its own, in any letters. */
@@ -85,6 +85,34 @@ export function parts(text, { me = '', isNick = () => false, isRoom = () => fals
 	}
 	plain(text.slice(from));
 	return found;
+}
+
+/**
+ * Which lines are code: those that one person has said between two lines that begin with ```, whatever others say
+ * between them. Gives `fence` or `code` for each of these items. One without its other end is just text.
+ */
+export function fences(items) {
+	const found = new Map();
+	const open = new Map(); // nick → the lines since it opened
+	for (const item of items) {
+		if (item.verb !== 'MSG') continue;
+		const lines = open.get(item.nick);
+		const isFence = item.text.startsWith('```') && !item.text.includes('```', 3);
+		if (isFence && lines) {
+			for (const line of lines) found.set(line, 'code');
+			found.set(lines[0], 'fence').set(item, 'fence');
+			open.delete(item.nick);
+		} else if (isFence) open.set(item.nick, [item]);
+		else lines?.push(item);
+	}
+	return found;
+}
+
+/** `text` in parts that are one of `words`, in any letters, and parts that are not: `[[text, isWord]]`. */
+export function marked(text, words) {
+	const escaped = words.filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+	if (!escaped.length) return [[text, false]];
+	return text.split(new RegExp(`(${escaped.join('|')})`, 'iu')).map((part, i) => [part, i % 2 === 1]).filter(([part]) => part);
 }
 
 /** `1234567` as people read it: "1.2 MB". */

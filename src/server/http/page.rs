@@ -13,12 +13,20 @@ use hyper::{HeaderMap, StatusCode};
 use miniz_oxide::deflate::compress_to_vec_zlib;
 use sha2::{Digest, Sha256};
 
+use super::base64_engine;
 use super::reply::{self, Reply};
-use crate::web::{ASSETS, Asset};
+use crate::web::{ASSETS, Asset, inline_script};
 
-/// What a page of ours may do: run its own scripts and styles, none inline, talk with this server alone, and
-/// show pictures that it has made itself. Nobody may frame it, and no text becomes HTML, even by mistake.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
+/// What a page of ours may do: run its own scripts and styles, talk with this server alone, and show pictures that it has
+/// made itself. Of what is inline only the one script of `index.html` runs, known by its digest. Nobody may frame it, and
+/// no text becomes HTML, even by mistake.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let digest = base64_engine().encode(Sha256::digest(inline_script()));
+    let policy = POLICY_PARTS.replace("DIGEST", &digest);
+    HeaderValue::from_str(&policy).expect("printable ASCII")
+});
+
+const POLICY_PARTS: &str = "default-src 'none'; script-src 'self' 'sha256-DIGEST'; style-src 'self'; connect-src 'self'; \
 img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
 frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
@@ -33,8 +41,8 @@ struct Page {
 static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     let page = |asset: &'static Asset| Page {
         asset,
-        whole: tagged(Bytes::from_static(asset.bytes)),
-        deflated: tagged(compress_to_vec_zlib(asset.bytes, DEFLATE_LEVEL).into()),
+        whole: tagged(Bytes::from_static(&asset.bytes)),
+        deflated: tagged(compress_to_vec_zlib(&asset.bytes, DEFLATE_LEVEL).into()),
     };
     ASSETS.iter().map(page).collect()
 });
@@ -99,7 +107,7 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     }
     // Asked for again each time, so that a new server's page is never mixed with an old one's.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     let more = [
         ("referrer-policy", "no-referrer"),
         ("cross-origin-opener-policy", "same-origin"),

@@ -11,6 +11,7 @@ export function composer(chat, ui) {
 	const list = byId('options');
 	const pick = byId('pick');
 	let room = null;
+	let isComposing = false;
 	let completion = null;
 	let chosen = 0;
 	let hasMoved = false; // Enter takes what was chosen, and sends what was only offered
@@ -45,6 +46,13 @@ export function composer(chat, ui) {
 		input.style.height = 'auto';
 		input.style.height = `${input.scrollHeight}px`;
 		byId('composer').classList.toggle('empty', !input.value.trim());
+	}
+
+	/** Follows a draft that another tab has changed, unless something else is written here. */
+	function drafted(name, text, old) {
+		if (room?.name !== name || input.value !== old || isComposing) return;
+		input.value = text;
+		grow();
 	}
 
 	// ---- completion
@@ -113,15 +121,24 @@ export function composer(chat, ui) {
 		event.preventDefault();
 	}
 
-	function pasted(event) {
+	async function pasted(event) {
 		const { files } = event.clipboardData;
 		const text = event.clipboardData.getData('text/plain');
 		const lines = text.trimEnd().split('\n').length;
-		const asFile = () => confirm(`These ${lines} lines would be ${lines} messages. Send them as a file instead?`);
 		// Cells of a spreadsheet and text of a word processor come with a picture of them: the text is meant.
 		if (files.length && !text) ui.upload(files);
-		else if (lines > LINES_MAX && !room.isPrivate && asFile()) ui.upload([new File([text], 'paste.txt')]);
-		else return;
+		else if (lines > LINES_MAX) {
+			event.preventDefault();
+			const inRoom = room;
+			const choices = { messages: `${lines} messages`, code: 'Code block', ...(!room.isPrivate && { file: 'File' }) };
+			const choice = await ui.choose(`You pasted ${lines} lines. Send them as`, choices);
+			if (choice === 'file') ui.upload([new File([text], 'paste.txt')]);
+			if (!choice || choice === 'file' || room !== inRoom) return;
+			const put = choice === 'code' ? `\`\`\`\n${text.trimEnd()}\n\`\`\`` : text;
+			const { selectionStart, selectionEnd, value } = input;
+			write(value.slice(0, selectionStart) + put + value.slice(selectionEnd), selectionStart + put.length);
+			return;
+		} else return;
 		event.preventDefault();
 	}
 
@@ -140,6 +157,8 @@ export function composer(chat, ui) {
 		}
 	}
 
+	input.addEventListener('compositionstart', () => (isComposing = true));
+	input.addEventListener('compositionend', () => (isComposing = false));
 	input.addEventListener('input', typed);
 	input.addEventListener('keydown', pressed);
 	input.addEventListener('blur', close);
@@ -156,6 +175,7 @@ export function composer(chat, ui) {
 
 	return {
 		update,
+		drafted,
 		write,
 		attach: () => pick.click(),
 		focus: () => input.focus(),

@@ -2,7 +2,7 @@
 // frame draws whatever has come since the last one.
 
 import { addressOf, isPicture } from '../files.js';
-import { parts, size } from '../text.js';
+import { fences, parts, size } from '../text.js';
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
 
@@ -14,7 +14,12 @@ const NEAR = 800;
 const ROWS = 100;
 const ROW_PX = 24;
 
-const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+/** One who speaks on and on is named again after so many of the room's ids. */
+const HEAD_IDS = 20;
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
+/** Beside a line there is no space for AM and PM. */
+const short = (time) => clock.formatToParts(time).filter(({ type }) => type !== 'dayPeriod').map(({ value }) => value).join('').trim();
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
 
@@ -38,7 +43,7 @@ const loading = (key) => ({ key, build: () => el('div.loading', {}, 'Fetching…
 const line = (kind, text) => el(`div.line.${kind}`, { role: 'separator', 'aria-label': text }, el('span', {}, text));
 
 function time({ time }, kind) {
-	return el(`time.${kind}`, { dateTime: new Date(time).toISOString(), title: whole.format(time) }, clock.format(time));
+	return el(`time.${kind}`, { dateTime: new Date(time).toISOString(), title: whole.format(time) }, kind === 'beside' ? short(time) : clock.format(time));
 }
 
 /** A row of somebody, with its place in the room's addresses. */
@@ -50,11 +55,16 @@ function frame(item, tag, isHead, ...children) {
 }
 
 /** Where a room or a talk begins. */
-function start({ name, isPrivate }) {
+function start({ name, isPrivate, topic }, ui) {
+	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
 		el('p', {}, isPrivate
 			? 'These messages disappear when you close the tab, unless both of you have registered.'
-			: 'Write a message, or drop a file here. People who join later can read it.'));
+			: 'Write a message, or drop a file here. People who join later can read it.'),
+		!isPrivate && el('div.acts', {},
+			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
+			!topic && act('reply', () => ui.editTopic(), 'Add a topic'),
+			act('plus', () => ui.command('upload'), 'Send a file')));
 }
 
 function file(item) {
@@ -94,7 +104,7 @@ export function messages(chat, ui) {
 	async function show(inRoom, id) {
 		const has = () => inRoom.items.some((item) => item.id === id);
 		if (!has()) await chat.around(inRoom, id);
-		if (!has()) return ui.toast('That message is no longer there.');
+		if (!has()) return ui.toast(`Message ${id} is not in ${inRoom.name}. It was deleted, or belongs to another room.`);
 		target = id;
 		isFollowing = false;
 		ui.changed();
@@ -166,18 +176,19 @@ export function messages(chat, ui) {
 	};
 
 	function rows() {
-		const rows = [room.atStart ? { key: 'start', sign: room.name, build: () => start(room) } : loading('older')];
+		const rows = [room.atStart ? { key: 'start', sign: room.name + Boolean(room.topic), build: () => start(room, ui) } : loading('older')];
 		let last = null;
 		let day = null;
 		let isNew = false;
-		let isFenced = false;
+		let head = null;
+		const code = fences(room.items);
 		for (const item of room.items) {
 			if (chat.isIgnored(item.nick)) continue;
 			if (item.time && dayOf(item.time) !== day) {
 				day = dayOf(item.time);
 				last = null;
 				const text = dayText(day);
-				rows.push({ key: `d${day}`, sign: text, build: () => line('date', text) });
+				rows.push({ key: `d${item.key}`, sign: text, build: () => line('date', text) });
 			}
 			if (!isNew && room.newAfter !== null && item.id > room.newAfter && !chat.isMe(item.nick)) {
 				isNew = true;
@@ -185,14 +196,15 @@ export function messages(chat, ui) {
 				rows.push({ key: 'new', build: () => line('new-line', 'New') });
 			}
 			const isTalk = item.verb === 'MSG' || item.verb === 'FILE';
-			const isHead = isTalk && !(last?.nick === item.nick && item.time - last.time < GROUP_MS);
-			// Lines between two that begin with ``` are code.
-			if (isHead || !isTalk) isFenced = false;
-			const isFence = item.verb === 'MSG' && item.text.startsWith('```');
-			const isCode = isFenced || isFence;
-			if (isFence) isFenced = !isFenced;
+			// The same ids begin a group whichever of them are loaded, so that nothing moves while one reads.
+			const isLong = last && head && (item.time - head.time >= GROUP_MS
+				|| (item.id - head.id >= HEAD_IDS / 2 && Math.floor(item.id / HEAD_IDS) !== Math.floor(last.id / HEAD_IDS)));
+			const isHead = isTalk && !(last?.nick === item.nick && item.time - last.time < GROUP_MS && !isLong);
+			if (isHead) head = item;
+			const isCode = code.has(item);
+			const isFence = code.get(item) === 'fence';
 			const how = { isHead, isCode, isFence, isGone: room.isRemoved(item), size: room.stored.get(item.file) ?? item.size };
-			const sign = [isHead, how.isGone, isCode, how.size, item.events?.length, item.events?.at(-1).time].join();
+			const sign = [isHead, how.isGone, isCode, isFence, how.size, item.events?.length, item.events?.at(-1).time].join();
 			rows.push({ key: item.key, sign, build: () => row(item, how) });
 			last = isTalk ? item : null;
 		}
@@ -213,7 +225,7 @@ export function messages(chat, ui) {
 			const what = text ? [' changed the topic to ', el('em', { dir: 'auto' }, text)] : [' removed the topic'];
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
-		const found = verb === 'FILE' || isCode ? [] : split(text);
+		const found = verb === 'FILE' || isCode ? [] : split(text, chat.isMe(nick) ? '' : chat.nick);
 		const isCall = !chat.isMe(nick) && found.some(({ type }) => type === 'me');
 		const kinds = [verb === 'ME' && 'act', isHead && 'head', isCall && 'call', isCode && 'code', isFence && 'fence'];
 		const said = isCode ? [text] : found.map(inline);
@@ -232,8 +244,8 @@ export function messages(chat, ui) {
 		return el('button.nick', { hue: nick, tabIndex: -1, dir: 'auto', title, onclick: () => isMe || ui.open(nick) }, nick);
 	}
 
-	const split = (text) => parts(text, {
-		me: chat.nick,
+	const split = (text, me) => parts(text, {
+		me,
 		isNick: (nick) => room.members.has(fold(nick)),
 		isRoom: (name) => Boolean(chat.room(name)),
 	});
@@ -243,7 +255,7 @@ export function messages(chat, ui) {
 			case 'link':
 				return el('a', { href: text, target: '_blank', rel: 'noopener noreferrer' }, text);
 			case 'code':
-				return el('code', {}, text.slice(1, -1));
+				return el('code', {}, text.replace(/^`+|`+$/g, ''));
 			case 'me':
 				return el('mark', {}, text);
 			case 'nick':

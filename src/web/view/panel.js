@@ -2,12 +2,14 @@
 
 import { COMMANDS } from '../commands.js';
 import { addressOf } from '../files.js';
-import { size } from '../text.js';
-import { avatar, byId, el, icon, sync } from './dom.js';
+import { marked, size } from '../text.js';
+import { avatar, byId, el, icon, setText, sync } from './dom.js';
 
 /** Members that are drawn; more are found by typing. */
 const MEMBERS_SHOWN = 200;
 const FILES_SHOWN = 500;
+/** So many does the server find at once (protocol.md §4.23). */
+const FOUND_MAX = 100;
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
@@ -26,6 +28,7 @@ export function panel(chat, ui) {
 	const buttons = [...document.querySelectorAll('[data-panel]')];
 	let kind = null;
 	let shown = null; // for which room it was filled
+	let files = 0; // and with which of its files
 
 	function open(which, words = '') {
 		kind = which;
@@ -45,8 +48,10 @@ export function panel(chat, ui) {
 		for (const button of buttons) button.hidden = !hasLog;
 		if (!kind) return;
 		if (!hasLog && kind !== 'help' && kind !== 'you') return open(null);
+		if (kind === 'files' && files !== room?.files) shown = null; // one came, or was deleted
 		if (shown !== room) {
 			shown = room;
+			files = room?.files;
 			body.replaceChildren(...fill[kind](room, words));
 			if (words) body.querySelector('form')?.requestSubmit();
 		}
@@ -54,9 +59,10 @@ export function panel(chat, ui) {
 	}
 
 	function members(room) {
-		const [find, list, more] = body.children;
+		const [topic, find, list, more] = body.children;
+		setText(topic, room.topic);
 		const nicks = [...room.members.values()].filter((nick) => nick.toLowerCase().includes(find.value.toLowerCase()));
-		nicks.sort((a, b) => a.localeCompare(b));
+		nicks.sort(new Intl.Collator(undefined, { numeric: true }).compare);
 		sync(list, nicks.slice(0, MEMBERS_SHOWN).map((nick) => {
 			const isMe = chat.isMe(nick);
 			const build = () => el('li', {}, el('button', { disabled: isMe, onclick: () => ui.open(nick) },
@@ -84,7 +90,7 @@ export function panel(chat, ui) {
 	const fill = {
 		people(room) {
 			chat.who(room);
-			return [field('Find somebody', { oninput: () => members(room) }), el('ul.people'), el('p.small')];
+			return [el('p.topic', { dir: 'auto' }), field('Find somebody', { oninput: () => members(room) }), el('ul.people'), el('p.small')];
 		},
 
 		search(room, words) {
@@ -93,11 +99,12 @@ export function panel(chat, ui) {
 			const results = el('ol.results');
 			const row = ({ id, nick, time, text, name }) => el('li', {}, el('button', { onclick: () => ui.show(room.name, id) },
 				el('bdi.nick', { hue: nick }, nick), ' ', el('span.hint', {}, when.format(time)),
-				el('span.text', { dir: 'auto' }, text ?? name)));
+				el('span.text', { dir: 'auto' }, ...marked(text ?? name, input.value.trim().split(/\s+/)).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
 			const onsubmit = async (event) => {
 				event.preventDefault();
 				const found = input.value.trim() ? await chat.list(`SEARCH ${room.name} ${input.value.trim()}`) : [];
-				about.textContent = found.length ? `${found.length} found, the newest first` : 'No messages contain all these words.';
+				about.textContent = found.length >= FOUND_MAX ? `The newest ${found.length}. There may be more: add a word.`
+					: found.length ? `${found.length} found, the newest first` : 'No messages contain all these words.';
 				results.replaceChildren(...found.map(row));
 			};
 			return [el('form', { onsubmit }, input), about, results];

@@ -13,7 +13,9 @@ export function sidebar(chat, ui) {
 	const side = byId('side');
 	const find = byId('find');
 	const me = byId('me');
+	const unseen = byId('unseen');
 	let isFinding = false;
+	let shown = null;
 
 	/** On a phone the side comes in over the messages. */
 	function toggle(isOpen = !document.body.classList.contains('side-open')) {
@@ -83,7 +85,22 @@ export function sidebar(chat, ui) {
 			me.replaceChildren(avatar(chat.nick, '.small'), el('span.name', {}, chat.nick));
 		}
 		me.dataset.state = chat.connection.state;
+		if (shown !== chat.active) {
+			shown = chat.active;
+			side.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' });
+		}
+		hint();
 		title();
+	}
+
+	/** A message for this person in a room or from somebody that is scrolled out of sight is pointed at. */
+	function hint() {
+		const { top, bottom } = side.getBoundingClientRect();
+		const isOut = (badge) => badge.getBoundingClientRect().top < top || badge.getBoundingClientRect().bottom > bottom - 60;
+		const first = [...side.querySelectorAll('li .badge.call')].find(isOut);
+		unseen.hidden = !first;
+		if (first) setText(unseen, `Unread: ${first.closest('a').querySelector('.name').textContent}`);
+		unseen.onclick = () => first.scrollIntoView({ block: 'center' });
 	}
 
 	function title() {
@@ -109,6 +126,7 @@ export function sidebar(chat, ui) {
 		ui.changed();
 	});
 	find.addEventListener('input', ui.changed);
+	side.addEventListener('scroll', hint, { passive: true });
 	side.addEventListener('click', ({ target }) => target.closest('a') && clear());
 	side.addEventListener('keydown', (event) => {
 		const { key, target, altKey } = event;

@@ -20,11 +20,12 @@ export function welcome(chat, ui) {
 			byId('welcome').hidden = !isAsking;
 			byId('app').hidden = isAsking;
 			if (isAsking && !wasAsking) {
-				nick.value = chat.nick;
+				nick.value ||= chat.nick; // it can be typed in before this runs
+				document.documentElement.classList.remove('returning');
 				nick.focus();
 			}
 			wasAsking = isAsking;
-			setText(byId('welcome-title'), chat.server || 'plainchat');
+			if (chat.server) setText(byId('welcome-title'), `You are about to join ${chat.server}. Choose a name, and you are in.`);
 			pass.closest('div').hidden = !chat.isLocked;
 			pass.required = chat.isLocked;
 			if (chat.isNameHeld && byId('welcome-error').textContent !== chat.refused) form.querySelector('details').open = true;
@@ -32,7 +33,8 @@ export function welcome(chat, ui) {
 			setText(byId('welcome-keeps'), chat.keeps);
 			const button = form.querySelector('.primary');
 			button.disabled = !chat.isUp;
-			setText(button, chat.isUp ? `Join ${ui.wanted() ?? 'the conversation'}` : 'Connecting…');
+			setText(button, `Join ${ui.wanted() ?? 'the conversation'}`);
+			setText(byId('loading'), chat.isUp ? '' : chat.connection.state === 'down' ? 'No connection. Trying again…' : 'Connecting…');
 			const rooms = chat.directory.filter(({ members }) => members).sort((a, b) => b.members - a.members).slice(0, 5);
 			const now = rooms.map(({ room, members }) => `${members} in ${room}`).join(', ');
 			setText(byId('welcome-rooms'), now && `Here now: ${now}.`);

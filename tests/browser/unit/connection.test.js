@@ -102,10 +102,10 @@ class Storage {
 
 function chat() {
 	const sockets = [];
-	const page = { changed() {}, toast() {}, said() {}, called() {}, entered() {}, invited() {}, isLooking: () => false, isFollowing: () => true };
+	const page = { changed() {}, toast() {}, said() {}, called() {}, entered() {}, invited() {}, draft() {}, forgotten() {}, isLooking: () => false, isFollowing: () => true };
 	const store = new Store(new Storage(), new Storage());
 	store.me = { nick: 'ann', password: 'secret' };
-	store.rooms = { '#a': 10 };
+	store.keepRoom('#a', 10);
 	const made = new Chat({ url: 'ws://x/ws', open: () => (sockets.push(new Socket()), sockets.at(-1)), store, page });
 	made.start('#a');
 	return { made, sockets, store };
@@ -165,7 +165,7 @@ test('a reload with something unanswered asks from where it was said', async () 
 	await answer(sockets[0], { last: 10 });
 	made.say(made.room('#a'), 'hello');
 	await settled();
-	made.keepNow();
+	made.release();
 	made.connection.stop();
 	const open = [];
 	const page = made.page;
@@ -263,4 +263,60 @@ test('a room that is refused for a moment keeps its place, its draft and what wa
 	sockets[2].gets('PART #a ann this room is closed to you now');
 	assert.match(room.shut, /no longer in #a/);
 	made.connection.stop();
+});
+
+test('a duplicated tab does not send what the first one sends; one that is left behind is sent once', async () => {
+	const { made, sockets, store } = chat();
+	made.say(made.room('#a'), 'said once');
+	// The copy sees the same storage while the first is there.
+	const others = [];
+	const tab = () => new Chat({ url: 'ws://x/ws', open: () => (others.push(new Socket()), others.at(-1)), store, page: made.page });
+	const copy = tab();
+	assert.deepEqual(copy.outbox.entries, []);
+	made.release();
+	const next = tab();
+	assert.deepEqual(next.outbox.waiting().map(({ text }) => text), ['said once']);
+	// The first is shown again (it was only put aside): it no longer has that line.
+	made.reclaim();
+	assert.deepEqual(made.outbox.entries, []);
+	sockets[0].onopen();
+	await answer(sockets[0], { last: 10 });
+	assert.deepEqual(sockets[0].sent.filter((line) => line.startsWith('TELL')), []);
+	next.start('#a');
+	others.at(-1).onopen();
+	await answer(others.at(-1), { last: 10 });
+	assert.deepEqual(others.at(-1).sent.filter((line) => line.startsWith('TELL')), ['TELL #a said once']);
+	others.at(-1).gets(`OK TELL 11 ${TIME}`);
+	await settled();
+	assert.deepEqual(store.lines, []);
+	made.connection.stop();
+	next.connection.stop();
+});
+
+test('two tabs keep the rooms of both', () => {
+	const { made, store } = chat();
+	const other = new Chat({ url: 'ws://x/ws', open: () => new Socket(), store, page: made.page });
+	other.phase = 'in';
+	store.keepRoom('#mine', 3);
+	made.keepNow();
+	other.keepNow();
+	assert.deepEqual(Object.keys(store.rooms).sort(), ['#a', '#mine']);
+	store.dropRoom('#a');
+	made.keepNow(); // it has not heard of that yet
+	assert.deepEqual(Object.keys(store.rooms), ['#mine']);
+	made.connection.stop();
+});
+
+test('storage that is blocked keeps things while the page is open', () => {
+	const blocked = { get: () => { throw new Error('Access is denied'); }, configurable: true };
+	Object.defineProperty(globalThis, 'localStorage', blocked);
+	Object.defineProperty(globalThis, 'sessionStorage', blocked);
+	const store = new Store();
+	store.me = { nick: 'ann', password: 'x' };
+	assert.deepEqual(store.me, { nick: 'ann', password: 'x' });
+	assert.equal(store.password, store.password);
+	store.forget();
+	assert.equal(store.me, null);
+	delete globalThis.localStorage;
+	delete globalThis.sessionStorage;
 });

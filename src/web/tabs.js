@@ -1,0 +1,41 @@
+// The other tabs of this browser, asked whether they are still there. A tab that was closed in a hurry, or has crashed,
+// leaves lines behind that another one sends for it.
+
+import { randomId } from './store.js';
+
+/** A tab that is there answers within this time, on a slow machine too. One that does not loses its lines, and notices. */
+const ANSWER_MS = 2000;
+
+function channelOf(name) {
+	try {
+		return new BroadcastChannel(name);
+	} catch {
+		return null; // an old browser, or one that keeps nothing for us
+	}
+}
+
+export class Tabs {
+	/** The name of this page, until it is loaded again. */
+	id = randomId();
+	#asking = new Set();
+
+	constructor(channel = channelOf('plainchat')) {
+		this.channel = channel;
+		if (!channel) return;
+		channel.onmessage = ({ data }) => {
+			if (data?.ask?.includes(this.id)) channel.postMessage({ here: this.id });
+			for (const missing of this.#asking) missing.delete(data?.here);
+		};
+	}
+
+	/** Those of `ids` that do not answer. */
+	async gone(ids, wait = (ms) => new Promise((done) => setTimeout(done, ms))) {
+		const missing = new Set(ids);
+		if (!missing.size || !this.channel) return new Set();
+		this.#asking.add(missing);
+		this.channel.postMessage({ ask: [...missing] });
+		await wait(ANSWER_MS);
+		this.#asking.delete(missing);
+		return missing;
+	}
+}
