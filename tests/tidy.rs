@@ -395,3 +395,24 @@ fn nothing_said_becomes_markup_in_the_page() {
         assert!(found.is_empty(), "{found:#?}");
     }
 }
+
+#[test]
+fn each_promise_of_security_md_names_tests_that_are_there() {
+    let text = std::fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let (_, promised) = text.split_once("## What is promised\n").unwrap();
+    let (promised, _) = promised.split_once("\n## ").unwrap();
+    let promises: Vec<&str> = promised.split("\n- ").skip(1).collect();
+    assert!(promises.len() > 8, "{} promises", promises.len());
+    for promise in promises {
+        let named = promise.lines().filter_map(|line| line.strip_prefix("  - "));
+        let named: Vec<&str> = named.map(|name| name.trim_matches('`')).collect();
+        assert!(!named.is_empty(), "no test is named: {promise}");
+        for name in named {
+            let found = name.split_once(": ").and_then(|(file, name)| {
+                let text = std::fs::read_to_string(root().join(file)).ok()?;
+                text.contains(&format!("fn {name}(")).then_some(())
+            });
+            assert!(found.is_some(), "there is no test {name}");
+        }
+    }
+}

@@ -3,8 +3,10 @@
 #![allow(dead_code)] // each test program uses its part
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
 /// How long any step may take: far more than it does on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -24,7 +26,19 @@ pub struct Fetched {
 
 impl Peer {
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, DEADLINE)?;
+        Self::of(TcpStream::connect_timeout(&address, DEADLINE)?)
+    }
+
+    /// A connection from an address of this machine, as 127.0.0.66.
+    pub fn connect_from(from: IpAddr, address: SocketAddr) -> io::Result<Self> {
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        bind(&socket, &SocketAddr::new(from, 0))?;
+        connect(&socket, &address)?;
+        Self::of(TcpStream::from(socket))
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(DEADLINE))?;
         stream.set_write_timeout(Some(DEADLINE))?;
         let input = BufReader::with_capacity(64 << 10, stream.try_clone()?);
@@ -42,6 +56,26 @@ impl Peer {
         self.stream.write_all(bytes.as_ref())
     }
 
+    /// The same connection, to write on while the replies are read.
+    pub fn writer(&self) -> io::Result<TcpStream> {
+        self.stream.try_clone()
+    }
+
+    /// Breaks the connection off: the server gets a reset.
+    pub fn reset(self) -> io::Result<()> {
+        sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
+        Ok(())
+    }
+
+    /// All that comes up to the end of the connection, be that a reset.
+    pub fn rest(&mut self) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        match self.input.read_to_end(&mut bytes) {
+            Err(e) if e.kind() != io::ErrorKind::ConnectionReset => Err(e),
+            _ => Ok(bytes),
+        }
+    }
+
     /// Tells the server that nothing more comes.
     pub fn end(&mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
@@ -54,6 +88,13 @@ impl Peer {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         Ok(line)
+    }
+
+    /// The next byte; the end of the connection is an error.
+    pub fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte)?;
+        Ok(byte[0])
     }
 
     /// The next reply, past the events before it.

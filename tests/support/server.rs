@@ -24,9 +24,20 @@ impl Chatd {
     /// # Errors
     /// What it said instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
+        Self::spawn_under(&[], program, flags)
+    }
+
+    /// Starts it as [`Self::spawn`] does, by a program that sets something first and then becomes it, as
+    /// `prlimit --nofile=256`.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub fn spawn_under(first: &[&str], program: &str, flags: &[String]) -> Result<Self, String> {
         let keeps = flags.iter().any(|flag| flag == "--data");
         let scratch = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
-        let mut child = Command::new(program)
+        let words: Vec<&str> = first.iter().copied().chain([program]).collect();
+        let mut child = Command::new(words[0])
+            .args(&words[1..])
             .env("TMPDIR", scratch.path())
             .args(["--listen", "127.0.0.1:0", "--log-level", "off"])
             .args((!keeps).then_some("--memory"))

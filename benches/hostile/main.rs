@@ -6,7 +6,11 @@
 //! each, or random bytes, and read nothing of what they are answered. How long a message takes from the
 //! speaker's write to each reader's read is measured as it would be without them, and so is the server's
 //! memory. Both sides share the machine's cores, so the load generator's work is in the figures too.
+//!
+//! After that, one address that asks as fast as it can (`floods`); `--floods` measures these alone.
 
+mod floods;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::io::{self, Write};
@@ -35,6 +39,14 @@ struct Flags {
     /// for how many seconds they stay (default: 60)
     #[argh(option, default = "60")]
     seconds: u64,
+
+    /// only what one address does that asks as fast as it can
+    #[argh(switch)]
+    floods: bool,
+
+    /// the server that is measured (default: this build)
+    #[argh(option, default = "CHATD.to_owned()")]
+    chatd: String,
 
     /// what cargo gives to every benchmark
     #[argh(switch, hidden_help)]
@@ -96,9 +108,15 @@ fn main() -> ExitCode {
         true => (100, Duration::from_millis(300)),
         false => (flags.others, Duration::from_secs(flags.seconds)),
     };
-    match run(others, stay) {
-        Ok(found) => {
+    let measured = match flags.floods {
+        true => Ok(Vec::new()),
+        false => run(&flags.chatd, others, stay),
+    };
+    let measured = measured.and_then(|found| Ok((found, floods::run(&flags.chatd, flags.smoke)?)));
+    match measured {
+        Ok((found, floods)) => {
             print(&found);
+            floods::print(&floods);
             let missed = if flags.smoke {
                 Vec::new()
             } else {
@@ -119,7 +137,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(others: usize, stay: Duration) -> io::Result<Vec<Found>> {
+fn run(program: &str, others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
@@ -127,7 +145,7 @@ fn run(others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     for deed in Deed::ALL {
         // One of its own for each, so that its memory is that of this alone.
         let folder = folder()?;
-        let chatd = Chatd::spawn(CHATD, &data(folder.path())).map_err(io::Error::other)?;
+        let chatd = Chatd::spawn(program, &data(folder.path())).map_err(io::Error::other)?;
         let come = if deed == Deed::NotThere { 0 } else { others };
         found.push(beside(&chatd, deed, come, stay)?);
     }
@@ -310,6 +328,9 @@ fn cpu_seconds(pid: u32) -> f64 {
 }
 
 fn print(found: &[Found]) {
+    if found.is_empty() {
+        return;
+    }
     println!("| beside | p50 | p99 | longest | server's memory | each of them | CPU |");
     println!("|---|--:|--:|--:|--:|--:|--:|");
     let alone = found.first().map_or(0, |found| found.memory);

@@ -1,0 +1,167 @@
+//! One address that asks as fast as it can, over eight connections that read as fast as they are answered: how
+//! long somebody else waits for the `OK` of a message meanwhile. Nothing is asserted, since both sides share the
+//! machine's cores; the tests in `tests/hostile` say what must hold.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::{Chatd, Client, data, folder, grouped, quantile};
+
+const FLOODERS: usize = 8;
+/// For how long each flood goes on.
+const LASTS: Duration = Duration::from_secs(5);
+
+/// How long somebody waited beside a flood, in milliseconds.
+pub struct Found {
+    name: &'static str,
+    waits: Vec<f64>,
+    /// Bytes that the flood was answered with, in a second.
+    answered: f64,
+}
+
+/// What is asked: its name, and the lines of one connection, in which `<n>` is its number and `<i>` that of the
+/// turn. Each turn is sent again and again.
+fn floods() -> Vec<(&'static str, String)> {
+    let rooms =
+        |verb: &str| -> String { (0..32).map(|room| format!("{verb} #f{room}\n")).collect() };
+    vec![
+        ("nothing", String::new()),
+        ("PING", "PING\n".into()),
+        ("WHO", "WHO\n".into()),
+        ("HELP", "HELP\n".into()),
+        ("NICK, two in turn", "NICK a<n>\nNICK b<n>\n".into()),
+        (
+            "NICK with a password, always another",
+            "NICK g<n>x<i> p\n".into(),
+        ),
+        ("JOIN and PART of 32 rooms", rooms("JOIN") + &rooms("PART")),
+        (
+            "JOIN AS, always another reader",
+            "JOIN #lobby AS r<n>x<i>\n".into(),
+        ),
+        ("HISTORY of 1,000", "HISTORY #lobby 1000\n".into()),
+        ("SEARCH", "SEARCH #lobby pear\n".into()),
+        (
+            "SEARCH of 2,000 tokens",
+            format!("SEARCH #lobby {}\n", ["a"; 2000].join(".")),
+        ),
+        ("TELL, always another room", "TELL #t<n>x<i> x\n".into()),
+        ("MSG", "MSG hello\n".into()),
+    ]
+}
+
+/// Measures all of them, each at a server of its own.
+pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
+    let lasts = if is_smoke {
+        Duration::from_millis(200)
+    } else {
+        LASTS
+    };
+    let mut found = Vec::new();
+    for (name, lines) in floods() {
+        let folder = folder()?;
+        let chatd = Chatd::spawn(program, &data(folder.path())).map_err(io::Error::other)?;
+        fill(&chatd)?;
+        found.push(beside(&chatd, name, &lines, lasts)?);
+    }
+    Ok(found)
+}
+
+/// Something to search and to read.
+fn fill(chatd: &Chatd) -> io::Result<()> {
+    let mut filler = Client::connect(chatd.address)?;
+    filler.ask("NICK filler")?;
+    for n in 0..1000 {
+        let text = if n % 20 == 0 {
+            "a ".repeat(1900)
+        } else {
+            format!("pear {n}")
+        };
+        filler.ask(&format!("MSG {text}"))?;
+    }
+    Ok(())
+}
+
+fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io::Result<Found> {
+    let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
+    let mut speaker = Client::connect(chatd.address)?;
+    speaker.ask("NICK speaker")?;
+    speaker.ask("JOIN #talk")?;
+    let mut streams = Vec::new();
+    for n in 0..FLOODERS {
+        let mut stream = TcpStream::connect(chatd.address)?;
+        stream.write_all(format!("NICK m{n}\n").as_bytes())?;
+        streams.push(stream);
+    }
+    thread::scope(|scope| {
+        for (n, stream) in streams.iter().enumerate().filter(|_| !lines.is_empty()) {
+            let (answered, is_over) = (&answered, &is_over);
+            scope.spawn(move || {
+                let mut i = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let mut some = String::new();
+                    while some.len() < 16 << 10 {
+                        some += &lines
+                            .replace("<n>", &n.to_string())
+                            .replace("<i>", &i.to_string());
+                        i += 1;
+                    }
+                    if (&*stream).write_all(some.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+            scope.spawn(move || {
+                let mut buffer = vec![0; 256 << 10];
+                while let Ok(read @ 1..) = (&*stream).read(&mut buffer) {
+                    answered.fetch_add(read as u64, Ordering::Relaxed);
+                }
+            });
+        }
+        let begun = Instant::now();
+        let mut waits = Vec::new();
+        let mut result = Ok(());
+        while begun.elapsed() < lasts && result.is_ok() {
+            result = speaker.ask("MSG hello").map(|(_, _, took)| {
+                waits.push(took.as_secs_f64() * 1e3);
+                thread::sleep(Duration::from_millis(5));
+            });
+        }
+        let answered = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+        is_over.store(true, Ordering::Relaxed);
+        for stream in &streams {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        // Whoever waits for longer than the benchmark's patience is in the table too.
+        if result.is_err() {
+            waits.push(begun.elapsed().as_secs_f64() * 1e3);
+        }
+        Ok(Found {
+            name,
+            waits,
+            answered,
+        })
+    })
+}
+
+pub fn print(found: &[Found]) {
+    println!();
+    println!(
+        "| eight connections ask as fast as they can | messages | p50 | p99 | longest | answered, a second |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|");
+    for found in found {
+        let mut waits = found.waits.clone();
+        let [p50, p99, most] =
+            [0.5, 0.99, 1.0].map(|share| quantile(&mut waits, share).unwrap_or_default());
+        println!(
+            "| {} | {} | {p50:.2} ms | {p99:.2} ms | {most:.1} ms | {:.1} MiB |",
+            found.name,
+            grouped(found.waits.len() as u64),
+            found.answered / f64::from(1 << 20)
+        );
+    }
+}

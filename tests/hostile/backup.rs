@@ -1,0 +1,118 @@
+//! A backup that was broken off is not taken for one.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Instant;
+
+use crate::peer::DEADLINE;
+use crate::target::{Target, count, pipeline, program};
+
+fn check(folder: &Path) -> Output {
+    let mut command = Command::new(program());
+    command
+        .args(["check", "--data"])
+        .arg(folder)
+        .output()
+        .expect("it runs")
+}
+
+/// How many events a folder exports.
+fn events(folder: &Path) -> usize {
+    let mut command = Command::new(program());
+    let output = command
+        .args(["export", "--data"])
+        .arg(folder)
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8_lossy(&output.stdout).lines().count()
+}
+
+/// A third of those that were killed left an empty database, of which `chatd check` said that all was well.
+#[test]
+fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
+    let target = Target::start(&[]);
+    let mut ann = target.member("ann");
+    let lines: Vec<String> = (0..3000)
+        .map(|n| format!("MSG {n} {}", "x".repeat(1000)))
+        .collect();
+    assert_eq!(count(&pipeline(&mut ann, &lines), "OK MSG "), lines.len());
+    let all = events(&target.data());
+    assert_eq!(all, lines.len());
+    let mut wrong = Vec::new();
+    let mut unfinished = 0;
+    for n in 0..12_u64 {
+        let folder = target.scratch().join(format!("backups{n}"));
+        fs::create_dir(&folder).expect("a folder");
+        let to = folder.join("backup");
+        let mut command = Command::new(program());
+        let command = command
+            .args(["backup", "--data"])
+            .args([&target.data(), &to]);
+        let mut child = command.stderr(Stdio::null()).spawn().expect("it runs");
+        // Killed when it has written so much, be it nothing.
+        let begun = Instant::now();
+        while size(&folder) < n * 200_000 + 1 && child.try_wait().expect("ours").is_none() {
+            assert!(begun.elapsed() < DEADLINE, "nothing is written");
+        }
+        child.kill().expect("ours");
+        let ended = child.wait().expect("ours");
+        unfinished += usize::from(!ended.success());
+        // Where there is a backup, it is whole or found to be none.
+        if to.exists() {
+            let checked = check(&to);
+            if checked.status.success() && events(&to) != all {
+                wrong.push(format!("{} of {all}: {checked:?}", events(&to)));
+            }
+        }
+        fs::remove_dir_all(&folder).expect("ours");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(unfinished > 0, "none was broken off");
+    // And one that nobody breaks off.
+    let to = target.scratch().join("backup");
+    let mut command = Command::new(program());
+    let copied = command
+        .args(["backup", "--data"])
+        .args([&target.data(), &to])
+        .output()
+        .expect("it runs");
+    assert!(copied.status.success(), "{copied:?}");
+    assert!(check(&to).status.success());
+    assert_eq!(events(&to), all);
+}
+
+/// `chatd check` called such a database well, and made one where there was none.
+#[test]
+fn an_empty_database_is_not_well_and_none_is_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = check(folder.path());
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(
+        fs::read_dir(folder.path()).expect("a folder").count(),
+        0,
+        "nothing is made"
+    );
+    let empty = folder.path().join("chat.db");
+    fs::write(&empty, "").expect("written");
+    let output = check(folder.path());
+    assert!(!output.status.success(), "{output:?}");
+    assert_eq!(
+        fs::metadata(&empty).expect("there").len(),
+        0,
+        "it is left as it was"
+    );
+}
+
+/// The bytes of all files in a folder and below.
+fn size(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(found) if found.is_dir() => 1 + size(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}

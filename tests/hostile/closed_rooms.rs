@@ -1,0 +1,104 @@
+//! Closed rooms tell strangers nothing, neither of files that are there nor of those that are coming in.
+
+use crate::peer::Peer;
+use crate::target::{Target, ask};
+
+/// A server where ann has closed `#plan`.
+fn closed() -> (Target, Peer) {
+    let target = Target::start(&[]);
+    let mut ann = target.owner("ann");
+    ask(&mut ann, "JOIN #plan", "OK JOIN");
+    ask(&mut ann, "MODE #plan invite", "OK MODE");
+    (target, ann)
+}
+
+/// The number of a file that ann begins to send and does not end.
+fn begin(target: &Target, peer: &mut Peer, room: &str, name: &str) -> u64 {
+    let mut watch = target.peer();
+    ask(&mut watch, "NICK ann my secret", "OK NICK");
+    ask(&mut watch, &format!("JOIN {room}"), "OK JOIN");
+    peer.send(format!("UPLOAD {name} *\n")).expect("it reads");
+    loop {
+        let line = watch.line().expect("an event");
+        if line.starts_with("FILE ") {
+            break line
+                .split(' ')
+                .nth(3)
+                .and_then(|id| id.parse().ok())
+                .expect("an id");
+        }
+    }
+}
+
+/// The answer without what differs in any two: its date, and the number that was asked for.
+fn bare(answer: (String, String), number: u64) -> String {
+    let (head, body) = answer;
+    let lines = head
+        .lines()
+        .filter(|line| !line.to_ascii_lowercase().starts_with("date:"));
+    let head = lines.collect::<Vec<_>>().join("\n");
+    format!("{head}\n\n{body}").replace(&number.to_string(), "N")
+}
+
+/// The name of a file that was coming in was once told to anybody, and which numbers are files at all.
+#[test]
+fn files_of_a_closed_room_are_as_if_there_were_none() {
+    let (target, mut ann) = closed();
+    // So that a number is found again in an answer: HTTP/1.1 is not the first file.
+    for n in 0..50 {
+        ask(&mut ann, &format!("MSG {n}"), "OK MSG");
+    }
+    let sent = ann.upload(
+        "whole-secret.txt",
+        b"six by six",
+        &crate::peer::sha256(b"six by six"),
+    );
+    let sent = sent.expect("a reply");
+    let whole: u64 = sent
+        .split(' ')
+        .nth(2)
+        .and_then(|id| id.parse().ok())
+        .expect("an id");
+    let live = begin(&target, &mut ann, "#plan", "salaries-2027.xlsx");
+    ann.send("SECRET").expect("it reads");
+    let absent = live + 5;
+    target.named_stranger("mallory");
+    let ways = [
+        "GET /files/N HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
+        "HEAD /files/N HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
+        "GET /files/N/salaries-2027.xlsx HTTP/1.1\r\nHost: localhost\r\n".to_owned(),
+        "GET /files/N HTTP/1.1\r\nHost: localhost\r\nRange: bytes=0-1\r\n".to_owned(),
+        format!(
+            "GET /files/N HTTP/1.1\r\nHost: localhost\r\n{}",
+            crate::target::basic("mallory:")
+        ),
+    ];
+    for way in &ways {
+        let of = |id: u64| bare(target.strange_http(&way.replace('N', &id.to_string())), id);
+        let none = of(absent);
+        assert!(none.contains(" 404 "), "{none}");
+        assert_eq!(of(live), none, "a live file: {way}");
+        assert_eq!(of(whole), none, "a whole file: {way}");
+    }
+    for nick in [None, Some("mallory")] {
+        let mut mallory = target.stranger();
+        if let Some(nick) = nick {
+            ask(&mut mallory, &format!("NICK {nick}"), "OK NICK");
+        }
+        let mut of = |id: u64| {
+            let reply = mallory.ask(&format!("DOWNLOAD {id}")).expect("a reply");
+            reply.replace(&id.to_string(), "N")
+        };
+        let none = of(absent);
+        assert_eq!((of(live), of(whole)), (none.clone(), none), "as {nick:?}");
+    }
+    // Its own people read both.
+    let (head, body) = target.http(&format!(
+        "GET /files/{whole} HTTP/1.1\r\nHost: localhost\r\n{}",
+        crate::target::basic("ann:my secret")
+    ));
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && body == "six by six",
+        "{head}\n{body}"
+    );
+}

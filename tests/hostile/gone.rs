@@ -1,0 +1,37 @@
+//! Clients that have gone keep no place, and nothing is worked out for them.
+
+use crate::target::{Target, count, pipeline};
+
+/// What they had asked was worked through, five times over.
+#[test]
+fn nothing_is_worked_out_for_those_who_have_gone() {
+    const ASKED: u64 = 200;
+    let mut target = Target::start(&[]);
+    let mut ann = target.member("ann");
+    let padding = "x".repeat(400);
+    let lines: Vec<String> = (0..1000).map(|n| format!("MSG {n} {padding}")).collect();
+    assert_eq!(count(&pipeline(&mut ann, &lines), "OK MSG "), 1000);
+    let before = target.cpu();
+    for _ in 0..20 {
+        let (past, _) = ann.list("HISTORY #lobby 1000").expect("a reply");
+        assert_eq!(past.len(), 1000);
+    }
+    let honest = (target.cpu() - before).max(1);
+    let before = target.cpu();
+    for _ in 0..10 {
+        let mut stranger = target.stranger();
+        stranger
+            .send("HISTORY #lobby 1000\n".repeat(ASKED as usize))
+            .expect("it reads");
+        stranger.reset().expect("an open socket");
+    }
+    target.until("they have gone", |target| target.connections() <= 3);
+    let spent = target.cpu() - before;
+    println!("20 answers cost {honest} ticks, 2,000 for those who have gone {spent}");
+    // As much as 200 of them would: each may have been in the middle of some.
+    assert!(
+        spent <= honest * 10,
+        "{spent} ticks for those who have gone, {honest} for 20 who read"
+    );
+    target.serves_everybody();
+}

@@ -1,0 +1,39 @@
+//! Guesses slow those who guess, and not owners.
+
+use crate::target::{Target, ask, basic};
+
+/// Ten wrong passwords from an address once refused the right one of everybody there.
+#[test]
+fn an_owner_gets_in_where_he_has_been_before_whatever_others_guess_there() {
+    let target = Target::start(&[]);
+    target.owner("ann");
+    // She has been there before.
+    ask(&mut target.stranger(), "NICK ann my secret", "OK NICK");
+    for nick in ["ann", "bob", "carol"] {
+        for n in 0..20 {
+            let reply = target
+                .stranger()
+                .ask(&format!("NICK {nick} guess {n}"))
+                .expect("a reply");
+            let is_refused = reply.starts_with("ERR NICK ") || nick != "ann";
+            assert!(is_refused, "{reply}");
+        }
+    }
+    ask(&mut target.stranger(), "NICK ann my secret", "OK NICK");
+    let request = format!(
+        "POST /rooms/lobby HTTP/1.1\r\nHost: localhost\r\n{}",
+        basic("ann:my secret")
+    );
+    let (head, body) = target.strange_http(&format!("{request}\r\nhello"));
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}\n{body}");
+    // Whoever guesses is slowed.
+    let mut busy = 0;
+    for n in 0..20 {
+        let reply = target
+            .stranger()
+            .ask(&format!("NICK ann again {n}"))
+            .expect("a reply");
+        busy += usize::from(reply.starts_with("ERR NICK busy "));
+    }
+    assert!(busy > 0, "nobody is slowed");
+}

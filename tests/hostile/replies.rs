@@ -1,0 +1,34 @@
+//! Answers that nobody takes are held in little memory.
+
+use crate::target::{Target, allow_many_connections};
+
+/// Each line of a request that never ends was answered at once, and the answers counted nowhere.
+#[test]
+fn answers_to_requests_that_never_end_hold_little_memory() {
+    const REQUESTS: usize = 60;
+    allow_many_connections();
+    let mut target = Target::start(&["--max-memory", "16MiB"]);
+    let mut held = Vec::new();
+    let mut half = |from: usize| {
+        let before = target.memory();
+        for n in from..from + REQUESTS / 2 {
+            let mut stranger = target.stranger();
+            let body = "\x1b[m\n".repeat(9990) + &format!("the last of {n}\n");
+            let head = format!(
+                "POST /rooms/lobby HTTP/1.1\r\nHost: localhost\r\n{}Content-Length: {}\r\n\r\n",
+                crate::target::basic(&format!("m{n}:")),
+                body.len() + 1
+            );
+            // It may be refused before it is whole.
+            let _ = stranger.send(head + &body);
+            held.push(stranger);
+        }
+        target.settle();
+        target.memory().saturating_sub(before)
+    };
+    let first = half(0);
+    let second = half(REQUESTS / 2);
+    println!("{REQUESTS} requests that never end: grown by {first}, then {second} bytes");
+    assert!(second < 8 << 20, "{second} bytes more by the second half");
+    target.serves_everybody();
+}

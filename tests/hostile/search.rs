@@ -1,0 +1,81 @@
+//! Searches that cost much.
+
+use crate::target::{Target, allow_many_connections, ask, count, pipeline};
+
+/// The longest line there is, as one word that is 2,000 tokens in a row.
+fn costly() -> String {
+    format!("SEARCH #lobby {}\n", ["a"; 2000].join("."))
+}
+
+/// A server with so many messages in which each of those tokens is found 2,000 times.
+fn filled(messages: usize) -> Target {
+    let target = Target::start(&[]);
+    let mut ann = target.member("ann");
+    let lines: Vec<String> = (0..messages)
+        .map(|_| format!("MSG {}", ["a"; 2000].join(" ")))
+        .collect();
+    assert_eq!(count(&pipeline(&mut ann, &lines), "OK MSG "), messages);
+    ask(&mut ann, "MSG pear", "OK MSG");
+    // The index is as far as the log.
+    target.until("the last one is found", |_| {
+        !ann.list("SEARCH #lobby pear")
+            .expect("a reply")
+            .0
+            .is_empty()
+    });
+    target
+}
+
+/// Each once cost seconds, and 24 MiB that stayed.
+#[test]
+fn long_searches_cost_little_time_and_no_memory() {
+    const SEARCHES: u64 = 12;
+    let mut target = filled(40);
+    let (before, memory) = (target.cpu(), target.memory());
+    let mut strangers: Vec<_> = (0..SEARCHES).map(|_| target.stranger()).collect();
+    for stranger in &mut strangers {
+        stranger.send(costly()).expect("it reads");
+    }
+    // Whatever else there is works meanwhile.
+    target.serves_everybody();
+    for stranger in &mut strangers {
+        let reply = stranger.reply().expect("a reply");
+        assert!(
+            reply.starts_with("OK SEARCH ") || reply.starts_with("ERR SEARCH "),
+            "{reply}"
+        );
+    }
+    let (spent, grown) = (
+        target.cpu() - before,
+        target.memory().saturating_sub(memory),
+    );
+    println!("{SEARCHES} searches: {spent} ticks, {grown} bytes");
+    // 100 ms each, and as much again for everything else.
+    assert!(
+        spent <= SEARCHES * 20 + 200,
+        "{SEARCHES} searches cost {spent} hundredths of a second"
+    );
+    assert!(grown < 32 << 20, "{grown} bytes more");
+}
+
+/// They were once worked through, though nobody was there to hear.
+#[test]
+fn searches_of_those_who_have_gone_cost_nothing() {
+    const SEARCHES: u64 = 200;
+    allow_many_connections();
+    let mut target = filled(40);
+    let before = target.cpu();
+    for _ in 0..SEARCHES {
+        let mut stranger = target.stranger();
+        stranger.send(costly()).expect("it reads");
+        stranger.reset().expect("an open socket");
+    }
+    target.until("they have gone", |target| target.connections() <= 3);
+    target.serves_everybody();
+    let spent = target.cpu() - before;
+    println!("{SEARCHES} searches of those who have gone: {spent} ticks");
+    assert!(
+        spent <= SEARCHES * 5,
+        "{SEARCHES} searches cost {spent} hundredths of a second"
+    );
+}
