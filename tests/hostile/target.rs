@@ -165,9 +165,9 @@ impl Target {
 
     /// Asks again and again until it is so; whatever is asked takes its time, so this does not spin.
     pub fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
-        let begun = Instant::now();
+        let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
-            assert!(begun.elapsed() < DEADLINE, "still not so: {what}");
+            assert!(Instant::now() < deadline, "still not so: {what}");
         }
     }
 
