@@ -207,7 +207,7 @@ fn what_was_told_goes_with_the_rest_when_it_is_old() {
             .unwrap();
     }
     drop(server);
-    let server = start(folder.path(), &["--keep-bytes", "1K", "--trim-every", "1s"]);
+    let server = start(folder.path(), &["--keep-bytes", "1", "--trim-every", "1s"]);
     let until = Instant::now() + Duration::from_secs(30);
     let mut ann = Peer::connect(server.address).unwrap();
     ann.expect("NICK ann her secret", "OK NICK").unwrap();
@@ -348,8 +348,8 @@ fn what_is_too_old_or_too_much_goes_and_a_resumed_reader_is_told() {
     assert!(lines[1].ends_with(" MSG #lobby bob today"), "{lines:?}");
     drop((bob, server));
 
-    // The folder holds some 150 KiB when it is empty, so the file does not fit in and the message does.
-    let server = start(&data, &["--keep-bytes", "400KiB", "--trim-every", "50ms"]);
+    // Events and files count and nothing else does: not what SQLite needs.
+    let server = start(&data, &["--keep-bytes", "10KiB", "--trim-every", "50ms"]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     let large = vec![7; 500 << 10];
     bob.upload("large", &large, &sha256(&large)).unwrap();
@@ -462,4 +462,97 @@ fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
     bob.expect("SEARCH there", "OK SEARCH 1").unwrap();
     modes(&data, &mut found);
     assert_eq!(found, [""; 0]);
+}
+
+/// One anonymous connection once had every message deleted by making readers, and all rooms used up.
+#[test]
+fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let trims = ["--keep-bytes", "1MiB", "--trim-every", "50ms"];
+    let server = start(&data, &trims);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("MSG still here", "OK MSG 1 ").unwrap();
+    let mut eve = Peer::named(server.address, "eve").unwrap();
+    let mut made = 0;
+    loop {
+        let (_, reply) = eve.list(&format!("JOIN #lobby AS r{made}")).unwrap();
+        if reply.starts_with("ERR JOIN quota ") {
+            break;
+        }
+        assert!(reply.starts_with("OK JOIN #lobby "), "{reply}");
+        made += 1;
+        assert!(made <= 256, "one address may make so many");
+        // Another name does not help.
+        eve.expect(&format!("NICK eve{made}"), "OK NICK").unwrap();
+    }
+    assert_eq!(made, 256);
+    // One that is there is still found, and moved.
+    bob.expect("JOIN #lobby", "OK JOIN #lobby 1").unwrap();
+    assert_eq!(bob.list("HISTORY #lobby").unwrap().1, "OK HISTORY 1");
+    drop((bob, eve, server));
+
+    // All that was said goes, and the rooms that nobody needs with it.
+    let data = folder.path().join("old");
+    let old: String = (1..=50)
+        .map(|n| {
+            format!(
+                "PAST {} 2020-01-01T00:00:00.000Z MSG #r{n} ann long ago\n",
+                n + 10
+            )
+        })
+        .collect();
+    let future = "PAST 9 2999-01-01T00:00:00.000Z MSG #r0 ann not yet\n";
+    let imported = chatd("import", &data, &[], (future.to_owned() + &old).as_bytes());
+    assert!(imported.status.success(), "{}", text(&imported.stderr));
+    let server = start(&data, &["--keep", "7", "--trim-every", "50ms"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    until("the rooms go", || {
+        bob.list("ROOMS").unwrap().1 == "OK ROOMS 1"
+    });
+    // Who comes back to one that has gone is told.
+    let (lines, reply) = bob.list("JOIN #r7 3").unwrap();
+    assert_eq!(
+        (lines, reply),
+        (vec!["GAP #r7".to_owned()], "OK JOIN #r7 0".to_owned())
+    );
+    assert_eq!(bob.list("JOIN #new 0").unwrap().0, [""; 0]);
+    drop((bob, server));
+    let server = start(&data, &[]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    assert_eq!(
+        bob.list("ROOMS").unwrap().1,
+        "OK ROOMS 1",
+        "also after a restart"
+    );
+}
+
+#[test]
+fn a_reader_of_an_empty_room_is_told_what_it_has_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let server = start(&data, &["--keep-bytes", "8KiB", "--trim-every", "50ms"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("MSG before", "OK MSG 1 ").unwrap();
+    bob.expect("JOIN #k AS rd", "OK JOIN #k 0").unwrap();
+    drop(bob);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    for n in 0..20 {
+        let text = format!("TELL #k {n} {}", "long ".repeat(200));
+        ann.expect(&text, "OK TELL ").unwrap();
+    }
+    until("the first go", || {
+        let (lines, _) = ann.list("HISTORY #k 1000").unwrap();
+        !lines.is_empty() && lines.len() < 20
+    });
+    // Whoever had seen the beginning misses something, and it is said.
+    for join in ["JOIN #k AS rd", "JOIN #k 0", "JOIN #k 1"] {
+        let mut bob = Peer::connect(server.address).unwrap();
+        let mut nick = bob.ask("NICK bob").unwrap();
+        while nick.starts_with("ERR NICK nick-taken") {
+            nick = bob.ask("NICK bob").unwrap(); // the last one is still going
+        }
+        let (lines, reply) = bob.list(join).unwrap();
+        assert_eq!(lines[0], "GAP #k", "{join}: {lines:?} {reply}");
+    }
 }

@@ -209,6 +209,8 @@ pub struct Chat {
     /// The rooms in the order in which they were made.
     room_order: BTreeMap<RoomId, ()>,
     lobby: RoomId,
+    /// The newest event of all.
+    newest_id: u64,
     holders: Arena<Holder>,
     /// By skeleton, so that look-alikes meet.
     nick_ids: HashMap<Box<str>, NickId>,
@@ -266,6 +268,7 @@ impl Chat {
             room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
             room_order: BTreeMap::from([(lobby, ())]),
             lobby,
+            newest_id: 0,
             holders: Arena::default(),
             nick_ids: HashMap::new(),
             known: Known::default(),
@@ -350,9 +353,11 @@ impl Chat {
             if let Some(room) = self.rooms.get_mut(id) {
                 room.topic = row.topic.into();
                 room.last_id = Some(row.last_id);
+                self.newest_id = self.newest_id.max(row.last_id.get());
             }
         }
-        self.count_files(files);
+        self.files = files.count;
+        self.restore_file_bytes(files.by_nick);
     }
 
     /// Takes in what the roster holds from before.
@@ -371,10 +376,36 @@ impl Chat {
         self.recount_nobodys();
     }
 
-    /// Learns how many files there are, after some have gone by age.
-    pub fn count_files(&mut self, files: FileTotals) {
-        self.files = files.count;
-        self.restore_file_bytes(files.by_nick);
+    /// The number of the newest event of all that is known; 0 before the first.
+    pub fn newest_id(&self) -> u64 {
+        self.newest_id
+    }
+
+    /// Files have gone by age: whose each was, as the nick is spelt in the log, and what was in it.
+    pub fn files_went(&mut self, files: &[(String, Option<Whole>)]) {
+        self.files = self.files.saturating_sub(files.len());
+        for (nick, whole) in files {
+            if let Some(whole) = whole {
+                self.count_file_bytes(nick, whole.length, true);
+            }
+        }
+    }
+
+    /// The log has let go of rooms in which nothing is any more, each with its last event.
+    pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
+        for (name, last_id) in rooms {
+            let Some(id) = self.find_room(name) else {
+                continue;
+            };
+            // Something may have been said there since.
+            if let Some(room) = self.rooms.get_mut(id)
+                && room.last_id == Some(*last_id)
+            {
+                room.last_id = None;
+                room.topic = Box::default();
+                self.close_if_unused(id);
+            }
+        }
     }
 
     /// Appends a draft that the log has kept, changes what it changes, and tells its author; one that could
@@ -382,6 +413,9 @@ impl Chat {
     ///
     /// This is the only way in which anything logged comes to be seen, whoever said it.
     pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
+        if let Ok((Some(id), _)) = outcome {
+            self.newest_id = self.newest_id.max(id.get());
+        }
         let (author, place) = (draft.author, draft.place);
         if let What::File(_) | What::Stored(..) = &draft.what
             && !matches!(&draft.what, What::File(file) if file.whole.is_none())

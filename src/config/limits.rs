@@ -5,9 +5,13 @@ use std::time::Duration;
 use crate::log::sqlite::READERS_MAX;
 use crate::log::text::WORDS_MAX;
 use crate::log::work::{SEARCH_WITHIN, SEARCH_WORK};
+use crate::log::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER};
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::roster::{BANS_MAX, Rights, Roster};
 use crate::session::ignore::IGNORED_MAX;
+
+/// How long a clock that was set forward must have stood before it makes anything old.
+pub const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Searches at once: most answer in a millisecond.
 pub const SEARCHES_MAX: usize = 2;
@@ -252,6 +256,24 @@ impl Limits {
                 "each holds memory and open files",
             ),
             row(
+                "named readers of one registered nick, or of one address for all other nicks",
+                READERS_PER_OWNER.to_string(),
+                "",
+                "one for each room and script; a place is kept on the disk",
+            ),
+            row(
+                "named readers in all",
+                READERS_IN_ALL.to_string(),
+                "",
+                "some 10 MiB of the database",
+            ),
+            row(
+                "how long a named reader is kept that nobody uses",
+                format!("{} days", READER_UNUSED_FOR.as_secs() / 86_400),
+                "",
+                "a script that runs once a month finds its place",
+            ),
+            row(
                 "rooms, each with its topic",
                 self.rooms_max.to_string(),
                 "--max-rooms",
@@ -310,7 +332,7 @@ impl Limits {
                 "what is lost cannot be brought back",
             ),
             row(
-                "log and files together, before the oldest go",
+                "events and files together, before the oldest go",
                 self.keep_bytes.map_or_else(|| "none".into(), bytes),
                 "--keep-bytes",
                 "the disk is the limit",
@@ -320,6 +342,12 @@ impl Limits {
                 time(self.trim_every),
                 "--trim-every",
                 "what is an hour too old does no harm",
+            ),
+            row(
+                "how long a clock that was set forward must stand before it makes anything old",
+                time(BELIEVED_AFTER),
+                "",
+                "a clock that is wrong for a moment deletes nothing",
             ),
             row(
                 "log of a server with --memory",

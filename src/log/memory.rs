@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Entry, Error, FileTotals, Found, Home, Log, Origin, Outcome, Past, Reader, Record, RoomRow,
-    Span, text::Query, work::Work,
+    Age, Entry, Error, FileTotals, Found, Home, Log, Origin, Outcome, Past, READERS_IN_ALL,
+    READERS_PER_OWNER, Reader, Record, RoomRow, Span, Trimmed, text::Query, work::Work,
 };
 use crate::chat::{Draft, NewFile, Removed, Told, What};
 use crate::protocol::{Code, Digest, Event, EventId, Nick, RoomName, Time};
@@ -25,7 +25,9 @@ struct State {
     room_ids: HashMap<Box<str>, usize>,
     /// What each nick, by its form, told and was told that is still here.
     told: HashMap<Box<str>, Talks>,
-    readers: HashMap<Reader, u64>,
+    /// Whose each named reader is, and where it is.
+    readers: HashMap<Reader, (Box<str>, u64)>,
+    readers_of: HashMap<Box<str>, usize>,
     /// The files that can be fetched: as long as the server, since their bytes are on disk.
     files: BTreeMap<EventId, KeptFile>,
 }
@@ -94,6 +96,7 @@ impl MemoryLog {
                 room_ids: HashMap::new(),
                 told: HashMap::new(),
                 readers: HashMap::new(),
+                readers_of: HashMap::new(),
                 files: BTreeMap::new(),
             }),
         }
@@ -436,8 +439,8 @@ impl Log for MemoryLog {
     }
 
     /// It is bounded as it is, and gone with the server.
-    fn trim(&self, _: Option<Time>, _: Option<u64>) -> Result<Vec<Digest>, Error> {
-        Ok(Vec::new())
+    fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, Error> {
+        Ok(Trimmed::default())
     }
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
@@ -495,11 +498,21 @@ impl Log for MemoryLog {
     }
 
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
-        Ok(self.state().readers.get(reader).copied())
+        Ok(self.state().readers.get(reader).map(|(_, seen)| *seen))
     }
 
-    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
-        self.state().readers.insert(reader.clone(), seen);
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error> {
+        let mut state = self.state();
+        if let Some((_, place)) = state.readers.get_mut(reader) {
+            *place = seen;
+            return Ok(());
+        }
+        let owned = state.readers_of.get(owner).copied().unwrap_or_default();
+        if owned >= READERS_PER_OWNER || state.readers.len() >= READERS_IN_ALL {
+            return Err(Error::TooMany);
+        }
+        state.readers_of.insert(owner.into(), owned + 1);
+        state.readers.insert(reader.clone(), (owner.into(), seen));
         Ok(())
     }
 }

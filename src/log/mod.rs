@@ -16,8 +16,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::chat::{Draft, NewFile, Removed, Told, What};
+use crate::chat::{Draft, NewFile, Removed, Told, What, Whole};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 pub use commits::Commits;
 use text::Query;
@@ -76,6 +77,47 @@ impl Past {
         }
     }
 }
+
+/// Which events are too old.
+#[derive(Clone, Copy, Debug)]
+pub struct Age {
+    /// Those before this.
+    pub before: Time,
+    /// What is later than this has a wrong time, and goes with what was said around it.
+    pub now: Time,
+}
+
+/// What was taken out because it is kept no longer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Trimmed {
+    /// How many events.
+    pub events: u64,
+    /// How many bytes, with the files.
+    pub bytes: u64,
+    /// The files that could be fetched: whose they were, as the nick is spelt there, and what was in them.
+    pub files: Vec<(String, Option<Whole>)>,
+    /// The rooms that hold nothing any more, and their last events.
+    pub rooms: Vec<(RoomName, EventId)>,
+}
+
+impl Trimmed {
+    /// Adds what was taken out after it.
+    fn add(&mut self, more: Self) {
+        self.events += more.events;
+        self.bytes += more.bytes;
+        self.files.extend(more.files);
+        self.rooms.extend(more.rooms);
+    }
+}
+
+/// The most named readers of one owner: a registered nick or, for those whom nobody has registered, an address.
+pub const READERS_PER_OWNER: usize = 256;
+
+/// The most named readers in all.
+pub const READERS_IN_ALL: usize = 50_000;
+
+/// How long a named reader is kept that nobody moves.
+pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
 /// What a search has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -170,6 +212,8 @@ pub enum Error {
     Ended,
     /// What is to be taken back is not there.
     NoSuchFile,
+    /// There is no place for one more reader.
+    TooMany,
 }
 
 impl Error {
@@ -189,6 +233,7 @@ impl Error {
     pub fn code(&self) -> Code {
         match self {
             Self::Ended => Code::ShuttingDown,
+            Self::TooMany => Code::Quota,
             e if e.is_full() => Code::Quota,
             _ => Code::Internal,
         }
@@ -202,6 +247,7 @@ impl Error {
             }
             Self::Ended => Self::Ended,
             Self::NoSuchFile => Self::NoSuchFile,
+            Self::TooMany => Self::TooMany,
             e => Self::Io(io::Error::other(e.to_string())),
         }
     }
@@ -224,6 +270,7 @@ impl fmt::Display for Error {
             ),
             Self::Ended => f.write_str("the server is stopping"),
             Self::NoSuchFile => f.write_str("there is nothing to take back"),
+            Self::TooMany => f.write_str("there are too many readers"),
         }
     }
 }
@@ -239,7 +286,8 @@ impl std::error::Error for Error {
             | Self::Empty
             | Self::Lost
             | Self::Ended
-            | Self::NoSuchFile => None,
+            | Self::NoSuchFile
+            | Self::TooMany => None,
         }
     }
 }
@@ -328,18 +376,20 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error>;
 
-    /// Takes out the events before that time, and the oldest until log and files have no more than so
-    /// many bytes; the digests of the files that go with them.
+    /// Takes out the events that are older than that and, of those that are left, the oldest until events and
+    /// files have no more than so many bytes.
     #[allow(clippy::missing_errors_doc)]
-    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error>;
+    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, Error>;
 
     /// How far a named reader has got; `None` when there is none.
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error>;
 
-    /// Moves a named reader, or makes it.
-    #[allow(clippy::missing_errors_doc)]
-    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error>;
+    /// Moves a named reader, or makes it as one of `owner`'s.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`] when there are too many of that owner's, or in all; otherwise when it cannot be kept.
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error>;
 }
 
 /// What a session asks of the log.
@@ -368,14 +418,18 @@ pub enum Question {
     File(EventId),
     Origin(EventId),
     Reader(Reader),
-    SetReader(Reader, u64),
+    SetReader {
+        reader: Reader,
+        owner: String,
+        seen: u64,
+    },
 }
 
 impl Question {
     /// Returns whether its answer is all that is wanted of it.
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::ForgetTold(_) | Self::SetReader(..) | Self::Origin(_) => false,
+            Self::ForgetTold(_) | Self::SetReader { .. } | Self::Origin(_) => false,
             Self::Read { .. }
             | Self::Newest { .. }
             | Self::Search { .. }
@@ -436,8 +490,12 @@ pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
         Question::File(id) => Answer::File(log.file(*id)?),
         Question::Origin(id) => Answer::Origin(log.origin(*id)?),
         Question::Reader(reader) => Answer::Reader(log.reader(reader)?),
-        Question::SetReader(reader, seen) => {
-            log.set_reader(reader, *seen)?;
+        Question::SetReader {
+            reader,
+            owner,
+            seen,
+        } => {
+            log.set_reader(reader, owner, *seen)?;
             Answer::Done
         }
     })

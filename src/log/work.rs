@@ -29,6 +29,14 @@ impl Work {
         }
     }
 
+    /// One whose time is over.
+    #[cfg(test)]
+    pub fn over() -> Self {
+        let work = Self::begin();
+        work.is_over.set(true);
+        work
+    }
+
     /// Returns how much work was done.
     pub fn done(&self) -> Duration {
         thread_time().saturating_sub(self.begun_work)

@@ -5,6 +5,7 @@
 
 mod announce;
 mod arrival;
+pub mod believed;
 pub mod certificate;
 mod connection;
 mod elsewhere;
@@ -41,12 +42,13 @@ use crate::config::{Config, Listen, SEARCHES_MAX, Speaks};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::{READERS_MAX, SqliteLog};
-use crate::log::{Log, Outcome};
+use crate::log::{Age, Log, Outcome, Trimmed};
 use crate::protocol::{EventId, Time};
 use crate::roster::Roster;
 use crate::roster::buckets::{Buckets, MemoryBuckets};
 use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Sockets, Stream};
+use believed::Believed;
 use certificate::{Certificate, Source};
 use connection::Connection;
 use memory::Share;
@@ -399,21 +401,42 @@ async fn trim(server: Arc<Server>) {
     if limits.keep.is_none() && limits.keep_bytes.is_none() {
         return;
     }
+    let mut clock = Believed::default();
     loop {
-        let now = server.clock.now().time;
-        let keep_ms = limits
-            .keep
-            .map(|keep| u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
-        let before = keep_ms.map(|ms| Time(now.0.saturating_sub(ms)));
+        let now = server.clock.now();
+        let now = clock.now(now.time, now.uptime);
+        let age = limits.keep.map(|keep| {
+            let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
+            let before = Time(now.0.saturating_sub(keep_ms));
+            Age { before, now }
+        });
         let bytes_max = limits.keep_bytes;
         let log = server.world().log.clone();
-        let trimmed = smol::unblock(move || Ok((log.trim(before, bytes_max)?, log.file_totals()?)));
-        match trimmed.await {
-            Ok((released, files)) => {
-                server.world().chat.count_files(files);
+        match smol::unblock(move || log.trim(age, bytes_max)).await {
+            Ok(trimmed) => {
+                let Trimmed {
+                    events,
+                    bytes,
+                    files,
+                    rooms,
+                } = trimmed;
+                if events > 0 {
+                    let (files, rooms) = (files.len(), rooms.len());
+                    info!(
+                        events,
+                        files, rooms, bytes, "took out what is kept no longer"
+                    );
+                }
+                let released = files.iter().filter_map(|(_, whole)| *whole);
+                let released: Vec<_> = released.map(|whole| whole.sha256).collect();
+                {
+                    let chat = &mut server.world().chat;
+                    chat.files_went(&files);
+                    chat.forget_rooms(&rooms);
+                }
                 transfer::release(&server, released);
             }
-            Err::<_, crate::log::Error>(e) => warn!("cannot take out what is old: {e}"),
+            Err(e) => warn!("cannot take out what is old: {e}"),
         }
         Timer::after(limits.trim_every).await;
     }

@@ -125,7 +125,7 @@ impl Connection {
             _ => None,
         };
         let (answer, tried) = self.advice(ask).await;
-        let is_right = matches!(answer, Some(Answer::Password | Answer::Token));
+        let is_right = matches!(answer, Ok(Answer::Password | Answer::Token));
         let now = self.server.clock.now();
         let mut world = self.server.world();
         let nick = self.session.called();
@@ -144,7 +144,7 @@ impl Connection {
     }
 
     /// What the roster answers, and how often that was guessed.
-    async fn advice(&self, ask: Ask) -> (Option<Answer>, Option<Try>) {
+    async fn advice(&self, ask: Ask) -> (Result<Answer, Code>, Option<Try>) {
         let server = self.server.clone();
         let mut tried = None;
         let guessed = match &ask {
@@ -154,7 +154,7 @@ impl Connection {
         };
         if let Some(nick) = guessed {
             let Some(address) = server.world().chat.address(self.session.peer()) else {
-                return (None, None);
+                return (Err(Code::Internal), None);
             };
             let now = server.clock.now().uptime;
             let begun = server.world().guesses.begin(address, nick, now);
@@ -166,7 +166,7 @@ impl Connection {
                     None => format!("too many wrong passwords, now the server's from {address}"),
                 };
                 server.metrics.met(Met::Passwords, now, &text);
-                return (Some(Answer::TooMany), None);
+                return (Ok(Answer::TooMany), None);
             };
             if !begun.wait.is_zero() {
                 Timer::after(begun.wait).await;
@@ -181,8 +181,11 @@ impl Connection {
         let time = server.clock.now().time;
         let answer = unblock(move || roster.answer(&ask, time)).await;
         drop(few);
-        let answer = answer.map_err(|e| error!("the roster cannot be read or kept: {e}"));
-        (answer.ok(), tried)
+        let answer = answer.map_err(|e| {
+            error!("the roster cannot be read or kept: {e}");
+            e.code()
+        });
+        (answer, tried)
     }
 
     /// Waits until every reply is out, or nobody is there to take it.
@@ -210,15 +213,16 @@ impl Connection {
         let answer = self.read_log(question).await;
         let now = self.server.clock.now();
         self.session
-            .caught_up(room, answer, &mut self.server.world().chat, now);
+            .caught_up(room, answer.ok(), &mut self.server.world().chat, now);
     }
 
-    async fn read_log(&mut self, question: log::Question) -> Option<log::Answer> {
+    async fn read_log(&mut self, question: log::Question) -> Result<log::Answer, Code> {
         let server = self.server.clone();
         let log = server.world().log.clone();
         let turn = match &question {
             log::Question::Search { .. } => {
-                let address = server.world().chat.address(self.session.peer())?;
+                let address = server.world().chat.address(self.session.peer());
+                let address = address.ok_or(Code::Internal)?;
                 Some(server.searches.take(address).await)
             }
             _ => None,
@@ -230,13 +234,16 @@ impl Connection {
         // What only reads is not done for somebody who has gone.
         self.is_deaf |= self.carrier.is_broken();
         if self.is_deaf && question.only_reads() {
-            return None;
+            return Err(Code::Internal);
         }
         let answer = unblock(move || log::answer(&*log, &question)).await;
         drop((few, turn));
-        answer
-            .inspect_err(|e| warn!("cannot read the log: {e}"))
-            .ok()
+        answer.map_err(|e| {
+            if !matches!(e, log::Error::TooMany) {
+                warn!("cannot read the log, or keep a place in it: {e}");
+            }
+            e.code()
+        })
     }
 
     async fn receive_upload(&mut self, upload: Upload) {

@@ -182,8 +182,28 @@ impl Session {
         room: Arc<RoomName>,
         reader: Reader,
         id: u64,
+        chat: &Chat,
     ) -> Option<Effect> {
-        self.ask(Asked::Seen { room, id }, Question::SetReader(reader, id))
+        let owner = self.reader_owner(chat);
+        let question = Question::SetReader {
+            reader,
+            owner,
+            seen: id,
+        };
+        self.ask(Asked::Seen { room, id }, question)
+    }
+
+    /// Whose the readers of this connection are: a registered nick's or, since others can be had for nothing, an
+    /// address's.
+    fn reader_owner(&self, chat: &Chat) -> String {
+        let holder = self.nick.and_then(|nick| chat.holder(nick));
+        match holder.filter(|holder| chat.is_registered(&holder.nick)) {
+            Some(holder) => holder.nick.form().to_owned(),
+            None => match chat.address(self.peer) {
+                Some(address) => format!("@{address}"),
+                None => "@".to_owned(),
+            },
+        }
     }
 
     /// `BYE` of a connection with named readers: what they were sent is known when all is out.
@@ -220,7 +240,12 @@ impl Session {
             self.say_goodbye(verb, &text, chat, now);
             return None;
         };
-        let question = Question::SetReader(reader, seen);
+        let owner = self.reader_owner(chat);
+        let question = Question::SetReader {
+            reader,
+            owner,
+            seen,
+        };
         self.ask(Asked::Bye(verb, text, readers), question)
     }
 
@@ -265,15 +290,18 @@ impl Session {
     /// The log has answered, or cannot.
     pub fn answered(
         &mut self,
-        answer: Option<Answer>,
+        answer: Result<Answer, Code>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
         let asked = *self.asked_log.take()?;
         self.is_busy = false;
-        let Some(answer) = answer else {
-            self.cannot_answer(&asked, chat, now);
-            return None;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(code) => {
+                self.cannot_answer(&asked, code, chat, now);
+                return None;
+            }
         };
         match (asked, answer) {
             (Asked::Replay(replay), Answer::Records(records)) => {
@@ -336,7 +364,7 @@ impl Session {
         None
     }
 
-    fn cannot_answer(&mut self, asked: &Asked, chat: &mut Chat, now: Now) {
+    fn cannot_answer(&mut self, asked: &Asked, code: Code, chat: &mut Chat, now: Now) {
         let verb = match asked {
             Asked::Replay(replay) => replay.verb,
             Asked::Newest { .. } => Verb::History,
@@ -364,11 +392,16 @@ impl Session {
             let membership = self.rooms.remove(at);
             chat.leave(membership.room, self.peer, self.nick, "", now);
         }
-        self.refuse(&Refusal::new(
-            verb,
-            Code::Internal,
-            "the log cannot be read; the server's own log tells why",
-        ));
+        let makes_reader = matches!(asked, Asked::NewReader(_));
+        let text = match code {
+            Code::Quota if makes_reader => {
+                "there are too many readers of this nick or address, or no space on the disk; use one again"
+            }
+            Code::Quota => "there is no space left on the server's disk; try again later",
+            Code::ShuttingDown => "the server is stopping; connect again later",
+            _ => "the log cannot be read; the server's own log tells why",
+        };
+        self.refuse(&Refusal::new(verb, code, text));
     }
 
     /// Asks for the next piece.
@@ -387,7 +420,7 @@ impl Session {
     fn replayed(&mut self, mut replay: Replay, past: &Past, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
         // Only once, and not where history is asked for by count: there the hole is before the beginning.
-        if past.has_hole && replay.count == 0 && replay.enters.is_some() && replay.span.after > 0 {
+        if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let line = match self.input {
                 Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.whose),
                 Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.whose),
@@ -434,7 +467,17 @@ impl Session {
         match seen {
             Some(seen) => self.ask_past(room, seen, up_to, chat),
             // A new one begins with the live events, and is known from now on.
-            None => self.ask(Asked::NewReader(room), Question::SetReader(reader, up_to)),
+            // In a room in which nothing is that is at the newest event of all: what is said there and goes before it
+            // comes back is missed, and it is to know that.
+            None => {
+                let (owner, seen) = (self.reader_owner(chat), up_to.max(chat.newest_id()));
+                let question = Question::SetReader {
+                    reader,
+                    owner,
+                    seen,
+                };
+                self.ask(Asked::NewReader(room), question)
+            }
         }
     }
 

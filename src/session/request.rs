@@ -388,7 +388,13 @@ impl Session {
             let text = format!("JOIN {name} AS <name> first");
             return Err(Refusal::new(verb, Code::BadSyntax, text));
         };
-        Ok(self.ask_seen(name_of(room, chat)?, reader.clone(), id))
+        let newest = chat.newest_id();
+        if id > newest {
+            let text = format!("there is no event {id} yet; the newest has {newest}");
+            return Err(Refusal::new(verb, Code::BadSyntax, text));
+        }
+        let reader = reader.clone();
+        Ok(self.ask_seen(name_of(room, chat)?, reader, id, chat))
     }
 
     /// What one told and was told is kept between registered nicks alone.

@@ -169,7 +169,12 @@ impl Session {
     }
 
     /// The roster has answered, or cannot.
-    pub fn advised(&mut self, answer: Option<Answer>, chat: &mut Chat, now: Now) -> Option<Effect> {
+    pub fn advised(
+        &mut self,
+        answer: Result<Answer, Code>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
         let Consulted {
             ask: asked,
             account,
@@ -191,17 +196,20 @@ impl Session {
             },
         };
         let done = match answer {
-            None => Err(Refusal::new(
-                verb,
-                Code::Internal,
-                "that cannot be read or kept now; the server's own log tells why",
-            )),
-            Some(Answer::TooMany) => Err(Refusal::new(
+            Err(code) => {
+                let text = match code {
+                    Code::Quota => "there is no space left on the server's disk; try again later",
+                    Code::ShuttingDown => "the server is stopping; connect again later",
+                    _ => "that cannot be read or kept now; the server's own log tells why",
+                };
+                Err(Refusal::new(verb, code, text))
+            }
+            Ok(Answer::TooMany) => Err(Refusal::new(
                 verb,
                 Code::Busy,
                 "there were too many wrong passwords; wait half a minute",
             )),
-            Some(answer) => match asked {
+            Ok(answer) => match asked {
                 Ask::Pass(_) => self.settle_pass(&answer, chat),
                 Ask::Enter { nick, secret } => {
                     self.settle_enter(nick, &secret, account, &answer, chat, now)

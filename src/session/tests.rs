@@ -61,7 +61,7 @@ impl Table {
             match effect? {
                 Effect::Consult(ask) => return Some(ask),
                 Effect::Ask(question) => {
-                    let answer = log::answer(&self.log, &question).ok();
+                    let answer = log::answer(&self.log, &question).map_err(|e| e.code());
                     let session = &mut self.sessions[who];
                     effect = session.answered(answer, &mut self.chat, Now::default());
                 }
@@ -88,7 +88,7 @@ impl Table {
     /// The session learns the answer; returns what it asks then.
     fn told(&mut self, who: usize, answer: Answer) -> Option<Ask> {
         let session = &mut self.sessions[who];
-        let effect = session.advised(Some(answer), &mut self.chat, Now::default());
+        let effect = session.advised(Ok(answer), &mut self.chat, Now::default());
         self.asked(who, effect)
     }
 

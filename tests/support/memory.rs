@@ -256,13 +256,13 @@ impl Memory {
             Moving::Follow(id, offset) => self.follow(n, &mut session, id, offset),
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
             Moving::Ask(question) if !session.owes_replies() => {
-                let answer = log::answer(&self.log, &question).ok();
+                let answer = log::answer(&self.log, &question).map_err(|e| e.code());
                 let effect = session.answered(answer, &mut self.chat, now);
                 self.go_on(n, &mut session, effect);
                 true
             }
             Moving::Consult(ask, at) if self.calls > at || self.late == 0 => {
-                let answer = self.roster.answer(&ask, now.time).ok();
+                let answer = self.roster.answer(&ask, now.time).map_err(|e| e.code());
                 let effect = session.advised(answer, &mut self.chat, now);
                 self.go_on(n, &mut session, effect);
                 true

@@ -6,6 +6,7 @@
 
 mod pool;
 mod read;
+mod readers;
 mod schema;
 mod search;
 mod told;
@@ -22,6 +23,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, Transaction};
+use tracing::warn;
 
 pub use self::pool::READERS_MAX;
 pub use self::schema::lock;
@@ -32,8 +34,8 @@ use self::words::Words;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Commits, Entry, Error, FileTotals, Found, Log, Origin, Outcome, Past, Reader, Record, RoomRow,
-    Sink, Span, text::Query, work::Work,
+    Age, Commits, Entry, Error, FileTotals, Found, Log, Origin, Outcome, Past, Reader, Record,
+    RoomRow, Sink, Span, Trimmed, text::Query, work::Work,
 };
 use crate::chat::{Draft, NewFile};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
@@ -65,7 +67,17 @@ impl SqliteLog {
     pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
         let lock = lock(folder)?;
         let log = path(folder);
-        let db = schema::open(&log)?;
+        let mut db = match schema::open(&log) {
+            // What SQLite needs beside its file fits into what is set aside.
+            Err(Error::Sqlite(e)) if writer::spend_reserve(folder) => {
+                warn!("there is hardly any space left: {e}");
+                schema::open(&log)?
+            }
+            opened => opened?,
+        };
+        if let Err(e) = upkeep::forget_empty_at_start(&mut db) {
+            warn!("cannot take out the rooms in which nothing is: {e}");
+        }
         let last = "SELECT coalesce(max(id), 0) FROM events";
         let words = Arc::new(Words::new(
             folder,
@@ -73,7 +85,7 @@ impl SqliteLog {
         ));
         let (queue, waiting) = channel();
         let commits = Arc::<Commits>::default();
-        let writer = Writer::new(db, folder.join("reserve"), words.clone(), commits.clone());
+        let writer = Writer::new(db, folder, words.clone(), commits.clone());
         let follower = words.clone();
         let threads = vec![
             thread("log", move || writer.run(&waiting, &sink))?,
@@ -283,30 +295,48 @@ impl Log for SqliteLog {
     }
 
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
-        self.ask(|db| read::reader(db, reader))
-    }
-
-    fn set_reader(&self, reader: &Reader, seen: u64) -> Result<(), Error> {
-        let reader = reader.clone();
-        self.change(false, move |step, _| read::set_reader(step, &reader, seen))
-    }
-
-    fn trim(&self, before: Option<Time>, bytes_max: Option<u64>) -> Result<Vec<Digest>, Error> {
-        let words_bytes = words::bytes(&self.folder);
-        let share = self.ask(|db| upkeep::words_share(db, words_bytes))?;
-        let mut released = Vec::new();
-        loop {
-            let some = move |step: &Transaction<'_>, _: &mut Rooms| {
-                upkeep::trim_some(step, before, bytes_max, share)
-            };
-            match self.change(true, some)? {
-                Some(digests) => released.extend(digests),
-                None => break,
-            }
+        let found = self.ask(|db| read::reader(db, reader))?;
+        if let Some((_, true)) = found {
+            let reader = reader.clone();
+            self.change_later(Change {
+                makes_space: false,
+                make: Box::new(move |step, _| readers::touch(step, &reader)),
+                done: Box::new(drop), // another time, then
+            });
         }
-        if let Some(words) = &self.words {
+        Ok(found.map(|(seen, _)| seen))
+    }
+
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error> {
+        let (reader, owner) = (reader.clone(), owner.to_owned());
+        self.change(false, move |step, _| {
+            readers::set(step, &reader, &owner, seen)
+        })
+    }
+
+    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, Error> {
+        let over = match bytes_max {
+            Some(most) => self.ask(upkeep::bytes)?.saturating_sub(most),
+            None => 0,
+        };
+        let mut trimmed = Trimmed::default();
+        loop {
+            let left = over.saturating_sub(trimmed.bytes);
+            let some = self.change(true, move |step, _| upkeep::trim_some(step, age, left))?;
+            if some.events == 0 {
+                break;
+            }
+            trimmed.add(some);
+        }
+        let now = age.map(|age| age.now);
+        trimmed.add(self.change(true, move |step, rooms| {
+            upkeep::forget_empty(step, rooms, now)
+        })?);
+        if trimmed.events > 0
+            && let Some(words) = &self.words
+        {
             words.trimmed();
         }
-        Ok(released)
+        Ok(trimmed)
     }
 }

@@ -36,11 +36,14 @@ pub(super) fn read(
     count: usize,
     bytes: usize,
 ) -> Result<Past, Error> {
-    let mut forgotten = db.prepare_cached("SELECT forgotten FROM rooms WHERE form = ?1")?;
-    let forgotten: Option<i64> = forgotten
-        .query_row([room.form()], |row| row.get(0))
-        .optional()?;
-    let has_hole = forgotten.is_some_and(|forgotten| forgotten > number(span.after));
+    // Of a room that is there anew it is negative: of the one before it, which had that name, all is gone. Who has
+    // seen nothing of that misses nothing.
+    let mut forgotten = db.prepare_cached(
+        "SELECT coalesce((SELECT forgotten FROM rooms WHERE form = ?1), (SELECT -id FROM gone))",
+    )?;
+    let forgotten: i64 = forgotten.query_row([room.form()], |row| row.get(0))?;
+    let after = number(span.after);
+    let has_hole = forgotten > after || (after > 0 && -forgotten > after);
     let mut events = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN events e ON e.room = r.id
          WHERE r.form = ?1 AND e.id > ?2 AND e.id <= ?3 ORDER BY e.id LIMIT ?4",
@@ -229,26 +232,16 @@ pub(super) fn unfinished(db: &Connection) -> Result<Vec<(EventId, RoomName, Stri
     Ok(found)
 }
 
-pub(super) fn reader(db: &Connection, reader: &Reader) -> Result<Option<u64>, Error> {
-    let mut seen =
-        db.prepare_cached("SELECT seen FROM readers WHERE room = ?1 AND nick = ?2 AND name = ?3")?;
-    let key = params![reader.room.form(), reader.nick, reader.name];
-    let seen: Option<i64> = seen.query_row(key, |row| row.get(0)).optional()?;
-    Ok(seen.and_then(|seen| u64::try_from(seen).ok()))
-}
-
-pub(super) fn set_reader(db: &Connection, reader: &Reader, seen: u64) -> Result<(), Error> {
-    let mut set = db.prepare_cached(
-        "INSERT INTO readers (room, nick, name, seen) VALUES (?1, ?2, ?3, ?4)
-         ON CONFLICT DO UPDATE SET seen = excluded.seen",
+/// How far a reader has got, and whether it is long ago that it was moved.
+pub(super) fn reader(db: &Connection, reader: &Reader) -> Result<Option<(u64, bool)>, Error> {
+    let mut seen = db.prepare_cached(
+        "SELECT seen, used < (unixepoch() - 86400) * 1000 FROM readers
+         WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
-    set.execute(params![
-        reader.room.form(),
-        reader.nick,
-        reader.name,
-        number(seen)
-    ])?;
-    Ok(())
+    let key = params![reader.room.form(), reader.nick, reader.name];
+    let seen = seen.query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
+    let seen = seen.optional()?;
+    Ok(seen.and_then(|(seen, is_old)| Some((u64::try_from(seen).ok()?, is_old))))
 }
 
 /// Reads a length and a digest from two columns, if the file is whole.

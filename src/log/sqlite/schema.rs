@@ -70,6 +70,17 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX told_of_event ON told (id);
 ",
+    // Readers are bounded since then and go when nobody moves them, and a room goes with the last that is in it.
+    "
+    ALTER TABLE readers ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- a registered nick, or '@' and an address
+    ALTER TABLE readers ADD COLUMN used INTEGER NOT NULL DEFAULT 0; -- when it was moved last, as in events
+    UPDATE readers SET owner = nick, used = unixepoch() * 1000;
+    CREATE INDEX readers_of ON readers (owner);
+    CREATE TABLE gone (
+        id INTEGER NOT NULL -- the newest event of those rooms that have gone
+    ) STRICT;
+    INSERT INTO gone VALUES (0);
+",
 ];
 
 /// What the form of a row of `rooms` begins with that is a nick's: no room's does.

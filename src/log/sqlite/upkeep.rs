@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::read::{event_id, number, whole};
 use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
-use super::{SqliteLog, schema, told, words};
+use super::{SqliteLog, readers, schema, told, words};
 use crate::chat::{Told, Whole};
 use crate::files::private;
-use crate::log::{Error, Record};
-use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
+use crate::log::{Age, Error, Record, Trimmed};
+use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// An event from another server's log.
 #[derive(Clone, Debug)]
@@ -159,71 +159,128 @@ impl SqliteLog {
     }
 }
 
-/// How many bytes the events take.
-fn log_bytes(db: &Connection) -> rusqlite::Result<i64> {
-    let pragma = |name| db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
-    Ok((pragma("page_count")? - pragma("freelist_count")?) * pragma("page_size")?)
-}
+/// What an event takes: its row and its places in two indexes, its nick, and its text, which is in the index of the search
+/// too.
+const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text))";
 
-/// How much more the search index takes than the events, which it follows as they go: it is as large as the
-/// log was, until it has.
-pub(super) fn words_share(db: &Connection, words_bytes: u64) -> Result<f64, Error> {
-    Ok(words_bytes as f64 / (log_bytes(db)? as f64).max(1.0))
+/// How many bytes events and files have. What else is in the database does not count: to take out events would not
+/// make that less.
+pub(super) fn bytes(db: &Connection) -> Result<u64, Error> {
+    let bytes: i64 = db.query_row(
+        &format!(
+            "SELECT (SELECT coalesce(sum({EVENT_SIZE}), 0) FROM events e)
+               + (SELECT coalesce(sum(length), 0) FROM files)"
+        ),
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
 /// How many events go in one transaction of a trim: few enough that who speaks meanwhile hardly waits.
-const TRIM_EVENTS: usize = 500;
+const TRIM_EVENTS: usize = 200;
 
-/// Takes out the oldest events that are to go, some at a time; the digests of their files, or `None` when
-/// none is to go.
+/// How many events with a time to come are looked at before the first that has one of now.
+const LOOKED_AT_MAX: usize = 20_000;
+
+/// Takes out some of the oldest events: those that are too old, and others until so many bytes are less.
 pub(super) fn trim_some(
     step: &Transaction<'_>,
-    before: Option<Time>,
-    bytes_max: Option<u64>,
-    words_share: f64,
-) -> Result<Option<Vec<Digest>>, Error> {
-    let is_over = match bytes_max {
-        None => false,
-        Some(most) => {
-            let log = log_bytes(step)?;
-            let files: i64 =
-                step.query_row("SELECT coalesce(sum(length), 0) FROM files", [], |row| {
-                    row.get(0)
-                })?;
-            log + (log as f64 * words_share) as i64 + files > number(most)
+    age: Option<Age>,
+    bytes: u64,
+) -> Result<Trimmed, Error> {
+    let mut goes: Vec<(i64, i64, u64)> = Vec::new();
+    {
+        // Ids grow with time, so the oldest are the first; but a clock may have been wrong for a while. An event with
+        // a time to come is as old as the next one that has a time.
+        let mut count = 0;
+        let mut left = bytes;
+        let mut events = step.prepare_cached(&format!(
+            "SELECT e.id, e.room, e.time, {EVENT_SIZE} + coalesce(f.length, 0) FROM events e
+             LEFT JOIN files f ON f.id = e.id ORDER BY e.id LIMIT ?1"
+        ))?;
+        let mut rows = events.query([LOOKED_AT_MAX as i64])?;
+        while let Some(row) = rows.next()? {
+            let (id, room, time): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            let size = u64::try_from(row.get::<_, i64>(3)?).unwrap_or_default();
+            let is_over = left > 0;
+            let is_old = age.is_some_and(|age| time < number(age.before.0));
+            let is_to_come = age.is_some_and(|age| time > number(age.now.0));
+            if !is_over && !is_old && !is_to_come {
+                break;
+            }
+            goes.push((id, room, size));
+            left = left.saturating_sub(size);
+            if is_over || is_old {
+                count = goes.len();
+            }
+            if count >= TRIM_EVENTS {
+                break;
+            }
         }
-    };
-    // Ids grow with time, so the oldest are the first.
-    let oldest = "SELECT id, room, time FROM events ORDER BY id LIMIT ?1";
-    let mut goes: Vec<(i64, i64)> = Vec::new();
-    let mut events = step.prepare_cached(oldest)?;
-    let rows = events.query_map([TRIM_EVENTS as i64], |row| {
-        Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
-    })?;
-    for row in rows {
-        let (id, room, time) = row?;
-        if !is_over && before.is_none_or(|before| time >= number(before.0)) {
-            break;
-        }
-        goes.push((id, room));
+        goes.truncate(count);
     }
-    drop(events);
-    if goes.is_empty() {
-        return Ok(None);
-    }
-    let mut digests = Vec::new();
-    for (id, room) in goes {
+    let mut trimmed = Trimmed::default();
+    for (id, room, size) in goes {
         let file = step
-            .prepare_cached("DELETE FROM files WHERE id = ?1 RETURNING sha256")?
-            .query_row([id], |row| row.get::<_, Option<[u8; 32]>>(0))
+            .prepare_cached("DELETE FROM files WHERE id = ?1 RETURNING length, sha256")?
+            .query_row([id], |row| whole(row, 0))
             .optional()?;
-        digests.extend(file.flatten().map(Digest));
+        if let Some(whole) = file {
+            let nick = step
+                .prepare_cached("SELECT nick FROM events WHERE id = ?1")?
+                .query_row([id], |row| row.get(0))?;
+            trimmed.files.push((nick, whole));
+        }
         step.prepare_cached("DELETE FROM told WHERE id = ?1")?
             .execute([id])?;
         step.prepare_cached("DELETE FROM events WHERE id = ?1")?
             .execute([id])?;
         step.prepare_cached("UPDATE rooms SET forgotten = ?1 WHERE id = ?2")?
             .execute([id, room])?;
+        trimmed.events += 1;
+        trimmed.bytes += size;
     }
-    Ok(Some(digests))
+    Ok(trimmed)
+}
+
+/// Takes out the rooms in which nothing is: no event, no reader, nobody's rights. And the readers that nobody has moved
+/// for long, if it is known what time it is.
+pub(super) fn forget_empty(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    now: Option<Time>,
+) -> Result<Trimmed, Error> {
+    if let Some(now) = now {
+        readers::forget_unused(step, number(now.0))?;
+    }
+    let mut forget = step.prepare_cached(
+        "DELETE FROM rooms WHERE NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)
+         AND NOT EXISTS (SELECT 1 FROM readers WHERE room = rooms.form)
+         AND NOT EXISTS (SELECT 1 FROM roster WHERE bucket = 'rooms' AND key = rooms.form)
+         RETURNING name, last_id",
+    )?;
+    let gone = forget.query_map([], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+    })?;
+    let gone: Vec<(String, i64)> = gone.collect::<Result<_, _>>()?;
+    let mut trimmed = Trimmed::default();
+    if let Some(last) = gone.iter().map(|(_, last)| *last).max() {
+        step.execute("UPDATE gone SET id = max(id, ?1)", [last])?;
+        *rooms = Rooms::default();
+    }
+    for (name, last) in gone {
+        if let (Ok(name), Some(last)) = (RoomName::parse(&name), event_id(last)) {
+            trimmed.rooms.push((name, last));
+        }
+    }
+    Ok(trimmed)
+}
+
+/// The same for a log that is just opened.
+pub(super) fn forget_empty_at_start(db: &mut Connection) -> Result<(), Error> {
+    let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    forget_empty(&step, &mut Rooms::default(), None)?;
+    step.commit()?;
+    Ok(())
 }

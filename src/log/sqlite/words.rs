@@ -387,11 +387,6 @@ pub(super) fn forget(folder: &Path) -> Result<(), Error> {
     remove(&path(folder))
 }
 
-/// How large the index in `folder` is, if there is one.
-pub(super) fn bytes(folder: &Path) -> u64 {
-    std::fs::metadata(path(folder)).map_or(0, |file| file.len())
-}
-
 /// Makes the index readable as `found` on a connection to its log, if it can be read.
 pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), Error> {
     let path = path(folder);
@@ -419,9 +414,10 @@ mod tests {
 
     use super::*;
     use crate::chat::{Draft, PeerId, Place, Removed, What};
+    use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
     use crate::log::work::Work;
-    use crate::log::{Entry, Log, Outcome};
+    use crate::log::{Age, Entry, Log, Outcome};
     use crate::protocol::{EventId, RoomName, Time};
 
     struct Told(SqliteLog, Receiver<Outcome>);
@@ -527,7 +523,11 @@ mod tests {
             log.say(n, What::Msg, "tea");
         }
         assert_eq!(log.found("tea").len(), 100);
-        log.0.trim(Some(Time(991)), None).unwrap();
+        let age = Age {
+            before: Time(991),
+            now: Time(1000),
+        };
+        log.0.trim(Some(age), None).unwrap();
         assert_eq!(log.found("tea").len(), 10);
         drop(log); // which may not have got to it: so every start looks
         let chat = folder.path().join("chat.db");
@@ -536,5 +536,74 @@ mod tests {
         let left = "SELECT count(*) FROM words_docsize";
         let left: i64 = index.db.query_row(left, [], |row| row.get(0)).unwrap();
         assert_eq!(left, 10);
+    }
+
+    #[test]
+    fn a_search_whose_time_is_over_says_that_older_ones_may_be_missing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, memory) = (log(folder.path()), MemoryLog::new(0, 1 << 20));
+        let room = RoomName::parse("#tea").unwrap();
+        for n in 1..=1000 {
+            disk.say(n, What::Msg, "tea");
+            memory.append(entry(&room, "tea"), Time(n));
+        }
+        let coffee = text::Query::parse("coffee").unwrap();
+        let logs: [&dyn Log; 2] = [&disk.0, &memory];
+        for log in logs {
+            let found = log.search(&room, &coffee, 100, &Work::over()).unwrap();
+            assert!(found.is_cut && found.records.is_empty(), "{found:?}");
+            let found = log.search(&room, &coffee, 100, &Work::begin()).unwrap();
+            assert!(!found.is_cut, "{found:?}");
+        }
+    }
+
+    fn entry(room: &RoomName, text: &str) -> Entry {
+        Entry {
+            room: Some(room.clone().into()),
+            draft: Draft {
+                place: Place::Everyone,
+                author: PeerId::NOBODY,
+                what: What::Msg,
+                body: format!("ann {text}"),
+                told: None,
+            },
+        }
+    }
+
+    #[test]
+    fn disk_and_memory_find_the_same() {
+        use proptest::prelude::*;
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, memory) = (log(folder.path()), MemoryLog::new(0, 64 << 20));
+        let words = "[aAeéEßı.+ 1北京東ขอ회의🎉ﬁＦ\u{301}\u{ad}\u{200d}-]{1,12}";
+        let rooms = std::cell::Cell::new(0);
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let cases = (prop::collection::vec(words, 1..6), words);
+        let run = runner.run(&cases, |(texts, searched)| {
+            rooms.set(rooms.get() + 1);
+            let room = RoomName::parse(&format!("#r{}", rooms.get())).unwrap();
+            for text in texts {
+                memory.append(entry(&room, &text), Time(1));
+                disk.0.append(entry(&room, &text), Time(1));
+                disk.1.recv().unwrap().unwrap();
+            }
+            let Some(query) = text::Query::parse(&searched) else {
+                return Ok(());
+            };
+            if rooms.get() % 2 == 0 {
+                disk.0.words.as_ref().unwrap().catch_up(); // else some are read from the log itself
+            }
+            let find = |log: &dyn Log| {
+                let found = log.search(&room, &query, 100, &Work::begin()).unwrap();
+                let lines = found
+                    .records
+                    .into_iter()
+                    .map(|record| (record.id, record.line));
+                lines.collect::<Vec<_>>()
+            };
+            prop_assert_eq!(find(&disk.0), find(&memory));
+            Ok(())
+        });
+        run.unwrap();
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
@@ -53,9 +53,9 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub fn new(db: Connection, reserve: PathBuf, words: Arc<Words>, commits: Arc<Commits>) -> Self {
+    pub fn new(db: Connection, folder: &Path, words: Arc<Words>, commits: Arc<Commits>) -> Self {
         let mut reserve = Reserve {
-            path: reserve,
+            path: reserve(folder),
             is_made: false,
         };
         reserve.make();
@@ -202,6 +202,15 @@ struct Reserve {
     is_made: bool,
 }
 
+fn reserve(folder: &Path) -> PathBuf {
+    folder.join("reserve")
+}
+
+/// Lets go of the space that is set aside in a folder; whether there was some.
+pub(super) fn spend_reserve(folder: &Path) -> bool {
+    std::fs::remove_file(reserve(folder)).is_ok()
+}
+
 /// Some transactions of a few pages each; the first file that goes makes more.
 const RESERVE_BYTES: usize = 512 << 10;
 
@@ -332,8 +341,11 @@ impl Rooms {
         if let Some(room) = self.numbers.get(form) {
             return Ok(*room);
         }
-        step.prepare_cached("INSERT OR IGNORE INTO rooms (form, name) VALUES (?1, ?2)")?
-            .execute([form, row.name])?;
+        // A room of that name may have been there before: its events are forgotten, if there were any (`read::read`).
+        step.prepare_cached(
+            "INSERT OR IGNORE INTO rooms (form, name, forgotten) SELECT ?1, ?2, -id FROM gone",
+        )?
+        .execute([form, row.name])?;
         let room = step
             .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
             .query_row([form], |row| row.get(0))?;

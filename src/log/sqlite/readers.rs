@@ -1,0 +1,55 @@
+//! The places of named readers: as many as an owner may have, for as long as they are moved.
+
+use rusqlite::{Transaction, params};
+
+use super::read::number;
+use crate::log::{Error, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, Reader};
+
+/// Moves a reader, or makes it.
+pub(super) fn set(
+    step: &Transaction<'_>,
+    reader: &Reader,
+    owner: &str,
+    seen: u64,
+) -> Result<(), Error> {
+    let key = [reader.room.form(), &reader.nick, &reader.name];
+    let mut set = step.prepare_cached(
+        "UPDATE readers SET seen = ?4, used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
+    )?;
+    if set.execute(params![key[0], key[1], key[2], number(seen)])? > 0 {
+        return Ok(());
+    }
+    let count = |sql: &str, of: &[&str]| -> rusqlite::Result<usize> {
+        let of = rusqlite::params_from_iter(of);
+        let count: i64 = step.prepare_cached(sql)?.query_row(of, |row| row.get(0))?;
+        Ok(usize::try_from(count).unwrap_or_default())
+    };
+    let of_owner = "SELECT count(*) FROM readers WHERE owner = ?1";
+    if count(of_owner, &[owner])? >= READERS_PER_OWNER
+        || count("SELECT count(*) FROM readers", &[])? >= READERS_IN_ALL
+    {
+        return Err(Error::TooMany);
+    }
+    let mut make = step.prepare_cached(
+        "INSERT INTO readers (room, nick, name, seen, owner, used)
+         VALUES (?1, ?2, ?3, ?4, ?5, unixepoch() * 1000)",
+    )?;
+    make.execute(params![key[0], key[1], key[2], number(seen), owner])?;
+    Ok(())
+}
+
+/// Notes that a reader is used, though it was not moved.
+pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Error> {
+    let mut touch = step.prepare_cached(
+        "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
+    )?;
+    touch.execute([reader.room.form(), &reader.nick, &reader.name])?;
+    Ok(())
+}
+
+/// Takes out the readers that nobody has moved for long; `now` is what the clock is believed to say.
+pub(super) fn forget_unused(step: &Transaction<'_>, now: i64) -> Result<usize, Error> {
+    let longest = number(u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX));
+    let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
+    Ok(forget.execute([now - longest])?)
+}

@@ -1,0 +1,82 @@
+//! What time it is, as far as that makes anything old: what a clock says that was set forward is believed only when it
+//! has stood for an hour.
+//!
+//! A machine whose clock is a year ahead for a moment must not take all for old that was ever said. Time that this
+//! process has seen pass is measured with the clock that nobody can set.
+
+use std::time::Duration;
+
+use crate::config::BELIEVED_AFTER;
+use crate::protocol::Time;
+
+/// The clock, and what it was believed to say.
+#[derive(Debug, Default)]
+pub struct Believed {
+    /// The time that was told last, and the uptime then.
+    last: Option<(u64, Duration)>,
+    /// Since when the clock is ahead of that, and by how much it was at least.
+    ahead: Option<(Duration, u64)>,
+}
+
+impl Believed {
+    /// Returns what time it is by a clock that says `wall`, at that uptime. The first time it is believed.
+    pub fn now(&mut self, wall: Time, uptime: Duration) -> Time {
+        let mut now = self.last.map_or(wall.0, |(last, at)| {
+            let passed = uptime.saturating_sub(at).as_millis();
+            last.saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
+        });
+        if wall.0 <= now {
+            now = wall.0;
+            self.ahead = None;
+        } else {
+            let (since, least) = self.ahead.get_or_insert((uptime, u64::MAX));
+            *least = (*least).min(wall.0 - now);
+            if uptime.saturating_sub(*since) >= BELIEVED_AFTER {
+                now += *least;
+                self.ahead = None;
+            }
+        }
+        self.last = Some((now, uptime));
+        Time(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 3_600_000;
+    const YEAR: u64 = 365 * 24 * HOUR;
+
+    /// Tells the clock at each of these uptimes, in ms, with how much it is ahead of the start and the uptime.
+    fn told(clock: &mut Believed, of: &[(u64, i64)]) -> Vec<i64> {
+        let tell = |(uptime, ahead): &(u64, i64)| {
+            let wall = (YEAR * 50 + uptime).saturating_add_signed(*ahead);
+            let now = clock.now(Time(wall), Duration::from_millis(*uptime));
+            now.0 as i64 - (YEAR * 50 + uptime) as i64
+        };
+        of.iter().map(tell).collect()
+    }
+
+    #[test]
+    fn a_clock_that_jumps_makes_nothing_old() {
+        let year = YEAR as i64;
+        let mut clock = Believed::default();
+        let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
+        assert_eq!(told(&mut clock, &moment), [0; 5]);
+        // Looked at each hour, it was ahead at one look.
+        let mut clock = Believed::default();
+        let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
+        assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_believed_in_the_end_and_one_that_was_set_back_at_once() {
+        let mut clock = Believed::default();
+        let ahead = 1_000_000;
+        let looks = [(0, 0), (1000, ahead), (HOUR, ahead), (HOUR + 1000, ahead)];
+        assert_eq!(told(&mut clock, &looks), [0, 0, 0, ahead]);
+        let looks = [(2 * HOUR, ahead), (2 * HOUR + 1, -7)];
+        assert_eq!(told(&mut clock, &looks), [ahead, -7]);
+    }
+}
