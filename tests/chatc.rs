@@ -31,21 +31,30 @@ fn without_time(lines: &str) -> String {
     lines.lines().map(strip).collect()
 }
 
+/// What a pipe says on its way in, and is answered, in the lobby.
+const IN: &str = "> STAMPS on
+    > NICK ann
+    < OK STAMPS on
+    < OK NICK ann #lobby 4
+    ";
+
+/// What it says on its way out.
+const OUT: &str = "
+    > BYE
+    < OK BYE
+    > (end)";
+
 #[test]
 fn each_line_is_said_and_events_come_out() {
-    let ended = play(
-        &["> NICK ann
-           < OK NICK ann #lobby 0
-           > MSG one
-           > MSG two
-           < OK MSG 5 2026-11-22T06:47:00.000Z
+    let script = format!(
+        "{IN}> TELL #lobby one
+           > TELL #lobby two
+           < OK TELL 5 2026-11-22T06:47:00.000Z
            < MSG #lobby bob hello
            < JOIN #ops bob
-           > (end)
-           < OK MSG 6 2026-11-22T06:47:00.000Z"],
-        &[],
-        b"one\n\ntwo",
+           < OK TELL 6 2026-11-22T06:47:00.000Z{OUT}"
     );
+    let ended = play(&[&script], &[], b"one\n\ntwo");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert_eq!(
         without_time(&ended.stdout),
@@ -56,96 +65,101 @@ fn each_line_is_said_and_events_come_out() {
 
 #[test]
 fn a_refused_line_is_told_and_ends_in_code_1() {
-    play(
-        &["> NICK ann
-           < OK NICK ann #lobby 0
-           > MSG one
-           < ERR MSG quota the disk is full
-           > MSG two
-           < OK MSG 5 2026-11-22T06:47:00.000Z
-           > (end)"],
-        &[],
-        b"one\ntwo\n",
-    )
-    .check(1, "", "chatc: the disk is full (quota)\n");
+    let script = format!(
+        "{IN}> TELL #lobby one
+           < ERR TELL quota the disk is full
+           > TELL #lobby two
+           < OK TELL 5 2026-11-22T06:47:00.000Z{OUT}"
+    );
+    play(&[&script], &[], b"one\ntwo\n").check(1, "", "chatc: the disk is full (quota)\n");
 }
 
 #[test]
 fn a_login_name_that_is_taken_gets_a_number() {
-    play(
-        &["> NICK ann
+    let script = format!(
+        "> STAMPS on
+           < OK STAMPS on
+           > NICK ann
            < ERR NICK nick-taken taken
            > NICK ann2
            < ERR NICK bad-password that nick is guarded
            > NICK ann3
-           < OK NICK ann3 #lobby 0
-           > (end)"],
-        &[],
-        b"",
-    )
-    .check(0, "", "");
+           < OK NICK ann3 #lobby 0{OUT}"
+    );
+    play(&[&script], &[], b"").check(0, "", "");
 }
 
 #[test]
 fn a_nick_that_was_asked_for_and_is_taken_is_an_error() {
     play(
-        &["> NICK bob\n < ERR NICK nick-taken \"bob\" is taken"],
+        &["> STAMPS on
+           < OK STAMPS on
+           > NICK bob
+           < ERR NICK nick-taken \"bob\" is taken"],
         &["--nick", "bob"],
         b"hi\n",
     )
-    .check(1, "", "chatc: \"bob\" is taken (nick-taken)\n");
+    .check(
+        1,
+        "",
+        "chatc: that nick is taken: choose another (--nick)\n",
+    );
 }
 
 #[test]
 fn a_room_is_entered_instead_of_the_lobby() {
-    play(
-        &["> NICK ann
-           < OK NICK ann #lobby 9
-           > JOIN ops
+    let script = format!(
+        "{IN}> JOIN #ops
            < MSG #lobby eve hi
            < OK JOIN #ops 4
            > PART #lobby
            < OK PART #lobby
-           > MSG hi
-           < OK MSG 5 2026-11-22T06:47:00.000Z
-           > (end)"],
-        &["--room", "ops"],
-        b"hi\n",
-    )
-    .check(0, "", "");
+           > TELL #ops hi
+           < OK TELL 5 2026-11-22T06:47:00.000Z{OUT}"
+    );
+    play(&[&script], &["--room", "ops"], b"hi\n").check(0, "", "");
 }
 
 #[test]
-fn a_server_that_closes_ends_it_while_the_input_is_open() {
-    let server = Server::play(vec![steps(
-        "> NICK ann
-         < OK NICK ann #lobby 0
-         < CLOSED shutting-down back in a minute",
-    )]);
+fn a_server_that_sends_one_away_ends_it_while_the_input_is_open() {
+    let script = format!("{IN}< CLOSED kicked root has ended your connection");
+    let server = Server::play(vec![steps(&script)]);
     let running = Running::start(&mut chatc(&[&server.address.to_string()]));
     running.wait().check(
         3,
         "",
-        "chatc: the server closed the connection: back in a minute\n",
+        "chatc: the server closed the connection: root has ended your connection\n",
     );
     server.finish();
 }
 
 #[test]
-fn a_connection_that_ends_before_every_line_is_answered_is_an_error() {
-    play(
-        &["> NICK ann
-           < OK NICK ann #lobby 0
-           > MSG one
-           > MSG two
-           < OK MSG 5 2026-11-22T06:47:00.000Z"],
-        &[],
-        b"one\ntwo\n",
-    )
-    .check(
-        3,
-        "",
-        "chatc: the connection was lost: the server ended it before everything was answered\n",
+fn a_connection_that_breaks_is_made_again_and_each_line_is_said_once() {
+    let first = format!(
+        "{IN}> TELL #lobby one
+           > TELL #lobby two
+           > TELL #lobby three
+           < OK TELL 5 2026-11-22T06:47:00.000Z
+           < CLOSED shutting-down back in a minute"
+    );
+    let second = format!(
+        "> STAMPS on
+           > JOIN #lobby 5
+           > NICK ann
+           < OK STAMPS on
+           < PAST 6 2026-11-22T06:47:00.000Z MSG #lobby ann two
+           < PAST 7 2026-11-22T06:47:00.000Z MSG #lobby bob meanwhile
+           < OK JOIN #lobby 7
+           < OK NICK ann #lobby 7
+           > TELL #lobby three
+           < OK TELL 8 2026-11-22T06:47:00.000Z{OUT}"
+    );
+    let ended = play(&[&first, &second], &[], b"one\ntwo\nthree\n");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stdout.ends_with("<bob> meanwhile\n"), "{ended:?}");
+    assert_eq!(
+        ended.stderr,
+        "chatc: the server closed the connection: back in a minute; trying again\nchatc: connected again\n"
     );
 }
 
@@ -162,7 +176,7 @@ fn nobody_there_is_one_clear_line() {
 fn another_protocol_on_the_port_is_no_chat() {
     let mut junk = vec![b'x'; 6000];
     junk.push(b'\n');
-    let server = Server::play(vec![vec![Step::Hear("NICK ann".into()), Step::Give(junk)]]);
+    let server = Server::play(vec![vec![Step::Hear("STAMPS on".into()), Step::Give(junk)]]);
     run(&mut chatc(&[&server.address.to_string()]), b"").check(
         3,
         "",
@@ -173,36 +187,32 @@ fn another_protocol_on_the_port_is_no_chat() {
 
 #[test]
 fn what_a_hostile_server_sends_is_harmless_on_a_terminal() {
-    let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0");
+    let mut script = steps(IN);
+    script.push(Step::Hear("TELL #lobby hi".into()));
     script.push(Step::Give(
         b"MSG #lobby \x1b[31mbob \x1b]52;c;AAAA\x07hi\xc2\x9b\xe2\x80\xae\r\nMSG\nFILE #lobby bob x\n\xff\xfe\x00\n".into(),
     ));
-    script.push(Step::Say("ERR - internal \u{1b}[2Jno\n".into()));
-    script.push(Step::End);
+    script.push(Step::Say("ERR TELL internal \u{1b}[2Jno\n".into()));
+    script.extend(steps(OUT));
     let server = Server::play(vec![script]);
-    let ended = run(&mut chatc(&[&server.address.to_string()]), b"");
+    let ended = run(&mut chatc(&[&server.address.to_string()]), b"hi\n");
     assert_eq!(without_time(&ended.stdout), "<bob> hi\n");
-    assert_eq!(
-        ended.stderr,
-        "chatc: no (internal)\nchatc: the connection was lost: the server ended it before everything was answered\n"
-    );
+    assert_eq!(ended.stderr, "chatc: no (internal)\n");
     server.finish();
 }
 
 #[test]
 fn bytes_that_are_not_utf8_are_replaced_and_long_lines_cut() {
     let long = "é".repeat(3000);
-    let (first, rest) = long.split_at(4090);
+    // With `TELL #lobby ` before it and its end, a line has 4096 bytes at most.
+    let (first, rest) = long.split_at(4082);
     let script = format!(
-        "> NICK ann
-         < OK NICK ann #lobby 0
-         > MSG a\u{fffd}b
-         > MSG {first}
-         > MSG {rest}
-         > (end)
-         < OK MSG 1 2026-11-22T06:47:00.000Z
-         < OK MSG 2 2026-11-22T06:47:00.000Z
-         < OK MSG 3 2026-11-22T06:47:00.000Z"
+        "{IN}> TELL #lobby a\u{fffd}b
+         > TELL #lobby {first}
+         > TELL #lobby {rest}
+         < OK TELL 5 2026-11-22T06:47:00.000Z
+         < OK TELL 6 2026-11-22T06:47:00.000Z
+         < OK TELL 7 2026-11-22T06:47:00.000Z{OUT}"
     );
     let input = [b"a\xffb\n", long.as_bytes()].concat();
     play(&[&script], &[], &input).check(0, "", "");
@@ -340,7 +350,7 @@ fn a_download_overwrites_nothing_and_stays_in_its_folder() {
     let args = ["download", "7", "--host", &host];
     run(&mut folder.chatc(&args), b"").check(0, "_profile\n", "");
     fs::write(folder.0.path().join("_profile"), "mine").unwrap();
-    run(&mut folder.chatc(&args), b"").check(1, "", "chatc: _profile is there already\n");
+    run(&mut folder.chatc(&args), b"").check(1, "", "chatc: _profile already exists\n");
     assert_eq!(fs::read(folder.0.path().join("_profile")).unwrap(), b"mine");
 
     fs::create_dir(folder.0.path().join("sub")).unwrap();
@@ -388,7 +398,7 @@ fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
     run(&mut command, &one).check(
         1,
         "8 two.bin\n9 a pipe\n",
-        "chatc: one.txt: the disk is full (quota)\nchatc: gone: cannot read gone: no such file or directory\n",
+        "chatc: one.txt: the disk is full (quota)\nchatc: cannot read gone: no such file or directory\n",
     );
     server.finish();
 }
@@ -411,7 +421,7 @@ fn an_upload_that_arrives_otherwise_is_found_out() {
 
 #[test]
 fn a_reader_that_has_seen_enough_ends_it_quietly() {
-    let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0");
+    let mut script = steps(IN);
     script.push(Step::Say("MSG #lobby bob spam\n".repeat(200_000)));
     let server = Server::play(vec![script]);
     let pipe = r#"{ "$0" "$1" --nick ann; echo "code $?" >&2; } | head -1"#;
@@ -423,4 +433,43 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
     let ended = Running::start(&mut command).wait();
     assert_eq!(without_time(&ended.stdout), "<bob> spam\n");
     assert_eq!(ended.stderr, "code 0\n");
+}
+
+#[test]
+fn what_is_typed_wrong_is_told_with_what_was_meant() {
+    let check = |args: &[&str], code: i32, stderr: &str| {
+        let ended = run(&mut chatc(args), b"");
+        assert_eq!(
+            (ended.code, &ended.stderr[..]),
+            (Some(code), stderr),
+            "{args:?}"
+        );
+    };
+    check(
+        &["snd", "#ops", "hi"],
+        2,
+        "chatc: there is no command snd; did you mean send? chatc --help lists them\n",
+    );
+    check(
+        &["search"],
+        2,
+        "chatc: which words? write it chatc search WORDS\n",
+    );
+    check(
+        &["run"],
+        2,
+        "chatc: which command? write it chatc run -- COMMAND\n",
+    );
+    check(
+        &["bot"],
+        2,
+        "chatc: which command? write it chatc bot -- COMMAND\n",
+    );
+    let version = run(&mut chatc(&["-V"]), b"");
+    assert_eq!(version.code, Some(0));
+    assert!(version.stdout.starts_with("chatc 0."), "{version:?}");
+    // A name of two letters that no network knows is a host all the same.
+    let host = run(&mut chatc(&["sedn.invalid"]), b"");
+    assert_eq!(host.code, Some(3));
+    assert!(!host.stderr.contains("did you mean"), "{host:?}");
 }

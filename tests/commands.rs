@@ -277,7 +277,7 @@ fn a_command_is_run_in_front_of_a_room() {
         &mut command(&chatd, "run", &["--", "/no/such/program"]),
         b"",
     );
-    assert_eq!(missing.code, Some(1), "{missing:?}");
+    assert_eq!(missing.code, Some(127), "{missing:?}");
     assert!(
         missing.stderr.contains("cannot start /no/such/program"),
         "{missing:?}"
@@ -430,7 +430,7 @@ fn several_files_are_fetched_at_once() {
         "{got:?}"
     );
     assert!(
-        got.stderr.starts_with("chatc: 1: ") && got.stderr.contains("(no-such-file)"),
+        got.stderr.starts_with("chatc: 1: ") && got.stderr.contains("there is no such file"),
         "{got:?}"
     );
     for name in &names {

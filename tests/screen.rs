@@ -438,7 +438,7 @@ fn a_server_that_is_killed_and_comes_back_costs_nothing_that_was_typed() {
         ann.say(&format!("meanwhile {n}"));
         expected.push(format!("meanwhile {n}"));
     }
-    ann.sees("○ away");
+    ann.sees("○ offline");
     ann.text("half a");
     let _second = chatd(&flags);
     ann.sees("● 127.0.0.1");
@@ -484,7 +484,7 @@ fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
     let line = bob.line();
     let id = line.split(' ').nth(3).expect("the file's number");
     ann.say(&format!("/download {id}"));
-    ann.sees("small.txt is there already");
+    ann.sees("small.txt already exists");
     fs::remove_file(ann.home.path().join("small.txt")).expect("it is there");
     ann.say("/files");
     ann.sees("files in #lobby");

@@ -33,6 +33,7 @@ pub struct Address {
     host: String,
     port: u16,
     security: Security,
+    has_secrets: bool,
 }
 
 impl Address {
@@ -44,6 +45,20 @@ impl Address {
     /// Whether TLS is wanted.
     pub fn security(&self) -> Security {
         self.security
+    }
+
+    /// The same address for one who gives passwords there: they are not sent in plain text because the server seems to
+    /// speak no TLS, unless it is on this machine, or `tcp://` stands before the address.
+    pub fn with_secrets(self) -> Self {
+        Self {
+            has_secrets: true,
+            ..self
+        }
+    }
+
+    /// Whether passwords are given there.
+    pub fn has_secrets(&self) -> bool {
+        self.has_secrets
     }
 
     /// The TCP port.
@@ -94,6 +109,7 @@ impl FromStr for Address {
             host: host.to_owned(),
             port,
             security,
+            has_secrets: false,
         })
     }
 }

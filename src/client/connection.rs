@@ -48,6 +48,10 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
     let found = async_net::resolve((address.host(), address.port())).await;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for found in found.map_err(failed)? {
+        let whom = match tls::is_tried(address, found.ip()) {
+            true => Some(tls::known(address).await?),
+            false => None,
+        };
         let late = async {
             async_io::Timer::after(CONNECT_WITHIN).await;
             Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
@@ -55,10 +59,10 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
         match TcpStream::connect(found).or(late).await {
             Ok(stream) => {
                 prepare(&stream).map_err(failed)?;
-                if !tls::is_tried(address, found.ip()) {
+                let Some(whom) = whom else {
                     return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
-                }
-                match secure(stream, address).await? {
+                };
+                match secure(stream, address, whom).await? {
                     Secured::Done(sender, receiver) => return Ok((sender, receiver)),
                     Secured::NotSpoken => {
                         let stream = TcpStream::connect(found).await.map_err(failed)?;
@@ -73,14 +77,14 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
     Err(failed(last))
 }
 
-async fn secure(stream: TcpStream, address: &Address) -> Result<Secured, Error> {
+async fn secure(stream: TcpStream, address: &Address, whom: tls::Known) -> Result<Secured, Error> {
     let late = async {
         async_io::Timer::after(CONNECT_WITHIN).await;
         let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS");
         let address = address.clone();
         Err(Error::Connect { address, source })
     };
-    tls::secure(stream, address).or(late).await
+    tls::secure(stream, address, whom).or(late).await
 }
 
 fn prepare(stream: &TcpStream) -> io::Result<()> {

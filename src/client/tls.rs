@@ -24,10 +24,14 @@ use sha2::{Digest, Sha256};
 
 use super::{Address, Error, Receiver, Security, Sender};
 
-/// The certificates that were met before: lines of an address and a SHA-256 in a file of the platform's folder
-/// for such (`~/.local/state/chatc/known_hosts`).
+/// The servers that have spoken TLS before: lines of an address and a SHA-256 of the certificate, or [`BY_AUTHORITY`],
+/// in a file of the platform's folder for such (`~/.local/state/chatc/known_hosts`).
 #[derive(Clone, Debug)]
 struct KnownHosts(Option<PathBuf>);
+
+/// Stands for a fingerprint where an authority of the system's vouched for the server: it may change its certificate,
+/// but not do without TLS, nor without an authority.
+const BY_AUTHORITY: &str = "authority";
 
 /// What a first try at TLS came to.
 pub(super) enum Secured {
@@ -36,22 +40,58 @@ pub(super) enum Secured {
     NotSpoken,
 }
 
-/// Agrees on TLS with the server at `address`, on a connection that is new.
+/// Whom one trusts at an address.
+pub(super) struct Known {
+    known_hosts: KnownHosts,
+    /// What the address is called there.
+    key: String,
+    known: Option<String>,
+    roots: RootCertStore,
+}
+
+/// Reads whom to trust at `address`. It takes a while: to be done before the connection, on which a server expects
+/// something to be said.
 ///
 /// # Errors
-/// [`Error::Untrusted`] when its certificate is not the one that it had; [`Error::Connect`].
-pub(super) async fn secure(stream: TcpStream, address: &Address) -> Result<Secured, Error> {
-    let failed = |source| Error::Connect {
-        address: address.clone(),
-        source,
-    };
+/// [`Error::Connect`], when what is known cannot be read.
+pub(super) async fn known(address: &Address) -> Result<Known, Error> {
     let known_hosts = KnownHosts::find();
     let key = format!("{}:{}", address.host(), address.port());
     let load = {
         let (known_hosts, key) = (known_hosts.clone(), key.clone());
         blocking::unblock(move || io::Result::Ok((known_hosts.get(&key)?, system_roots())))
     };
-    let (known, roots) = load.await.map_err(failed)?;
+    let (known, roots) = load.await.map_err(|source| Error::Connect {
+        address: address.clone(),
+        source,
+    })?;
+    Ok(Known {
+        known_hosts,
+        key,
+        known,
+        roots,
+    })
+}
+
+/// Agrees on TLS with the server at `address`, on a connection that is new.
+///
+/// # Errors
+/// [`Error::Untrusted`] when its certificate is not the one that it had; [`Error::Connect`].
+pub(super) async fn secure(
+    stream: TcpStream,
+    address: &Address,
+    whom: Known,
+) -> Result<Secured, Error> {
+    let failed = |source| Error::Connect {
+        address: address.clone(),
+        source,
+    };
+    let Known {
+        known_hosts,
+        key,
+        known,
+        roots,
+    } = whom;
     let was_known = known.is_some();
     let trust = Arc::new(Trust::new(known, roots));
     let name = ServerName::try_from(
@@ -85,14 +125,26 @@ pub(super) async fn secure(stream: TcpStream, address: &Address) -> Result<Secur
                     file: known_hosts.0,
                 });
             }
-            if is_not_spoken(&e) && !was_known && address.security() == Security::Auto {
-                return Ok(Secured::NotSpoken);
+            if !is_not_spoken(&e) || address.security() != Security::Auto {
+                return Err(failed(e));
             }
-            return Err(failed(e));
+            let why = match (was_known, address.has_secrets()) {
+                (true, _) => "it spoke TLS before and does not now: somebody may be in between",
+                (false, true) => {
+                    "it does not speak TLS, and a password is not sent in plain text; tcp://HOST does it all the same"
+                }
+                (false, false) => return Ok(Secured::NotSpoken),
+            };
+            return Err(failed(io::Error::other(why)));
         }
     };
-    if let Some(Met::First(fingerprint)) = trust.met() {
-        let remembered = blocking::unblock(move || known_hosts.add(&key, &fingerprint));
+    let first = match trust.met() {
+        Some(Met::First(fingerprint)) => Some(fingerprint),
+        Some(Met::Vouched) if !was_known => Some(BY_AUTHORITY.to_owned()),
+        _ => None,
+    };
+    if let Some(first) = first {
+        let remembered = blocking::unblock(move || known_hosts.add(&key, &first));
         remembered.await.map_err(failed)?;
     }
     let (reader, writer) = split(stream);
@@ -167,9 +219,11 @@ impl KnownHosts {
     }
 }
 
-/// Whose certificate was met, where no authority vouches for it.
+/// Whose certificate was met.
 #[derive(Clone, Debug)]
 enum Met {
+    /// An authority vouches for it.
+    Vouched,
     /// Nobody's who was met before.
     First(String),
     /// The one that was known.
@@ -226,6 +280,9 @@ impl ServerCertVerifier for Trust {
             authorities.verify_server_cert(cert, intermediates, name, ocsp, now)
         });
         if let Some(Ok(vouched)) = vouched {
+            if let Ok(mut met) = self.met.lock() {
+                *met = Some(Met::Vouched);
+            }
             return Ok(vouched);
         }
         let fingerprint = fingerprint(cert);

@@ -28,7 +28,10 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         Event::Stored {
             nick, file, length, ..
         } => {
-            format!("-- {nick}'s file {file} is whole: {}", size(*length))
+            format!(
+                "-- {nick}'s upload of file {file} is finished: {}",
+                size(*length)
+            )
         }
         Event::Topic { nick, text, .. } if text.is_empty() => {
             format!("-- {nick} cleared the topic")

@@ -62,7 +62,7 @@ verbs! {
     Stay "STAY" "" "keep sending events after the end of your input",
     Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
     Raw "RAW" "" "back from talker mode to this protocol",
-    Ignore "IGNORE" " [<nick>]" "hear somebody no more; or list whom you do not hear",
+    Ignore "IGNORE" " [<nick>]" "hide someone's messages; or list who is hidden",
     Unignore "UNIGNORE" " <nick>" "hear somebody again",
     Mode "MODE" " [<room>] [open | invite]" "show who may enter a room, or close one that you made",
     Invite "INVITE" " [<room>] <nick> [keeper]" "ask somebody into a room that you keep, or to keep it with you",

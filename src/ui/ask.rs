@@ -6,18 +6,22 @@ use futures_lite::{AsyncBufReadExt, StreamExt};
 use serde_json::json;
 
 use super::enter::ask_as_invited;
-use super::print::{Output, Print};
+use super::print::{Output, Print, json_text};
 use super::server::Server;
-use super::{Exit, Failure, enter, input};
+use super::{Exit, Failure, complain, enter, input};
 use crate::client::{Client, Error, Line};
-use crate::protocol::ServerLine;
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
+use crate::protocol::{Code, ServerLine};
+
+/// How many messages a server finds at most.
+pub(super) const FOUND_MAX: usize = 100;
 
 /// The most that a server gives of its log at once.
 const PAGE: u64 = 1000;
 
-/// Says `text` in a room or to a nick; without text, each line of standard input.
+/// Says `text` in a room or to a nick; without text, each line of standard input. A name that is no nick's is taken for
+/// that of a room, if there is such a room: the `#` is one that a shell makes people leave out.
 ///
 /// # Errors
 /// Those of [`Client::tell`].
@@ -25,13 +29,14 @@ pub async fn send(server: &Server, to: &str, text: Option<&str>) -> Result<Exit,
     let mut client = server.connect().await?;
     let room = to.starts_with('#').then_some(to);
     enter(&mut client, server, room).await?;
+    let mut to = to.to_owned();
     match text {
-        Some(text) => say(&mut client, to, text).await?,
+        Some(text) => say(&mut client, &mut to, text).await?,
         None => {
             let mut lines = futures_lite::io::BufReader::new(input(64 * 1024)).split(b'\n');
             while let Some(line) = lines.next().await {
                 let line = line.map_err(Failure::Input)?;
-                say(&mut client, to, &String::from_utf8_lossy(&line)).await?;
+                say(&mut client, &mut to, &String::from_utf8_lossy(&line)).await?;
             }
         }
     }
@@ -40,14 +45,24 @@ pub async fn send(server: &Server, to: &str, text: Option<&str>) -> Result<Exit,
 }
 
 /// Says each line of `text`, a long one in pieces.
-async fn say(client: &mut Client, to: &str, text: &str) -> Result<(), Failure> {
-    let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + to.len());
+async fn say(client: &mut Client, to: &mut String, text: &str) -> Result<(), Failure> {
+    let most = LINE_BYTES_MAX.saturating_sub("TELL # \n".len() + to.len());
     for line in text.lines() {
         let line = clean(line);
         let mut rest = line.trim_end_matches('\r');
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
-            client.tell(to, piece).await?;
+            match client.tell(to, piece).await {
+                Err(error) if error.refusal() == Some(Code::NoSuchNick) => {
+                    let room = with_hash(to);
+                    if client.request(format!("TOPIC {room}")).await.is_err() {
+                        return Err(error.into());
+                    }
+                    *to = room;
+                    client.tell(to, piece).await?;
+                }
+                told => drop(told?),
+            }
             rest = after;
         }
     }
@@ -145,6 +160,11 @@ pub async fn search(
     )
     .await?;
     output.flush().await?;
+    if lines.len() >= FOUND_MAX {
+        complain(format_args!(
+            "these are the newest {FOUND_MAX}; there may be more: add a word to find fewer"
+        ));
+    }
     Ok(if lines.is_empty() {
         Exit::Refused
     } else {
@@ -165,7 +185,7 @@ pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<E
     for line in &lines {
         if let ServerLine::User { room, nick } = line.read() {
             let text = match is_json {
-                true => json!({ "room": room, "nick": nick }).to_string(),
+                true => json_text(&json!({ "room": room, "nick": nick })),
                 false => clean(nick).into_owned(),
             };
             output.write(&format!("{text}\n")).await?;
@@ -191,7 +211,7 @@ pub async fn rooms(server: &Server, is_json: bool) -> Result<Exit, Failure> {
         } = line.read()
         {
             let text = match is_json {
-                true => json!({ "room": room, "members": members, "topic": topic }).to_string(),
+                true => json_text(&json!({ "room": room, "members": members, "topic": topic })),
                 false => clean(format!("{room}  {members}  {topic}").trim_end()).into_owned(),
             };
             output.write(&format!("{text}\n")).await?;

@@ -1,7 +1,7 @@
-//! `chatc run` and `chatc bot`: another program, whose output goes to a room, or that answers what is said.
+//! `chatc bot`: another program, that answers what is said.
 
 use std::fs::File;
-use std::io::{self, PipeReader, Read, Write};
+use std::io::{self, PipeReader, Read};
 use std::os::fd::OwnedFd;
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use async_io::Async;
 use futures_lite::future::or;
 use futures_lite::io::BufReader;
-use futures_lite::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, StreamExt};
+use futures_lite::{AsyncBufReadExt, AsyncWriteExt, StreamExt};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use smol::Timer;
 use smol::process::{Child, Command};
-use smol::{Timer, Unblock};
 
 use super::ask::with_hash;
 use super::home::any_secret;
 use super::server::Server;
 use super::{Exit, Failure, complain};
-use crate::client::{Chat, Client, Error, Update, Wants};
+use crate::client::{Chat, Error, Update, Wants};
 use crate::protocol::text::clean;
 
 /// The most bytes of events that wait for a bot to read them; then no more are taken from the server, which keeps
@@ -31,91 +31,7 @@ const LIVED: Duration = Duration::from_secs(10);
 /// The longest pause before a bot is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// The command's output, which passes through to this program's on its way to the room.
-struct Through {
-    pipe: PipeReader,
-    is_shown: bool,
-}
-
-impl Read for Through {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.pipe.read(buffer)?;
-        // Whoever read it here may have gone; the room still gets it.
-        let piece = buffer.get(..length).unwrap_or_default();
-        self.is_shown = self.is_shown && io::stdout().write_all(piece).is_ok();
-        Ok(length)
-    }
-}
-
-/// Runs a command: the room is told when it starts, gets its output as a live file, and is told how it ended and how
-/// long it took. Gives the command's own exit code.
-///
-/// # Errors
-/// When the server cannot be reached before it starts, or it cannot be started. Once it runs, it runs to its end
-/// whatever becomes of the server.
-pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Result<i32, Failure> {
-    let (program, args) = command
-        .split_first()
-        .ok_or(Error::Line("which command? write it chatc run -- COMMAND"))?;
-    let mut client = enter(server, room).await?;
-    let mut upload = enter(server, room).await?;
-    let (pipe, end) = io::pipe().map_err(Failure::Input)?;
-    let mut child = Command::new(program);
-    child
-        .args(args)
-        .stdout(end.try_clone().map_err(Failure::Input)?)
-        .stderr(end);
-    let began = Instant::now();
-    let child_started = child
-        .spawn()
-        .map_err(Failure::file("start", std::path::Path::new(program)));
-    // What is left of the pipe's writing end here would keep it open for ever.
-    drop(child);
-    let mut child = child_started?;
-    let shown = clean(&command.join(" ")).into_owned();
-    let shown: String = shown.chars().take(200).collect();
-    if let Err(error) = client.say(format!("started: {shown}")).await {
-        complain(&error);
-    }
-    let mut output = Unblock::with_capacity(
-        64 * 1024,
-        Through {
-            pipe,
-            is_shown: true,
-        },
-    );
-    let base = std::path::Path::new(program)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let sent = upload
-        .upload_stream(&format!("{base}.log"), &mut output, |_| {})
-        .await;
-    if let Err(error) = &sent {
-        complain(format_args!("its output is not kept: {error}"));
-        let mut rest = vec![0; 64 * 1024];
-        while output.read(&mut rest).await.is_ok_and(|length| length > 0) {}
-    }
-    let status = child.status().await.map_err(Failure::Input)?;
-    let took = took(began.elapsed());
-    let file = sent.map_or(String::new(), |stored| {
-        format!("; its output: /download {}", stored.file)
-    });
-    let told = format!("{shown} {} after {took}{file}", how(status));
-    if let Err(error) = client.say(told).await {
-        complain(&error);
-    }
-    let _ = client.bye().await;
-    Ok(status.code().unwrap_or(Exit::Refused as i32))
-}
-
-async fn enter(server: &Server, room: Option<&str>) -> Result<Client, Error> {
-    let mut client = server.connect().await?;
-    super::enter(&mut client, server, room).await?;
-    Ok(client)
-}
-
-fn how(status: ExitStatus) -> String {
+pub(super) fn how(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(0), _) => "is done".to_owned(),
@@ -125,7 +41,7 @@ fn how(status: ExitStatus) -> String {
     }
 }
 
-fn took(time: Duration) -> String {
+pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
         seconds @ 10..60 => format!("{seconds} s"),

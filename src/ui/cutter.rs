@@ -8,22 +8,39 @@ const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX - "MSG \n".len();
 
 /// Cuts bytes into `MSG` lines: a line each, none for an empty one, several for a long one. Bytes that are not
 /// UTF-8 become U+FFFD. Holds no more than one line's worth.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cutter {
+    /// The most bytes of text in a line.
+    most: usize,
     /// The line whose end has not come.
     partial: Vec<u8>,
     begun: bool,
 }
 
+impl Default for Cutter {
+    fn default() -> Self {
+        Self {
+            most: TEXT_BYTES_MAX,
+            partial: Vec::new(),
+            begun: false,
+        }
+    }
+}
+
 impl Cutter {
+    /// Makes the lines short enough for `TELL` to a room whose name has so many bytes.
+    pub fn limit(&mut self, room: usize) {
+        self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + room);
+    }
+
     /// Takes `input`, appends the lines to `out` and tells how many there are.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut lines = 0;
         for part in input.split_inclusive(|b| *b == b'\n') {
             self.partial
                 .extend_from_slice(part.strip_suffix(b"\n").unwrap_or(part));
-            while self.partial.len() > TEXT_BYTES_MAX {
-                let at = whole_characters(&self.partial, TEXT_BYTES_MAX);
+            while self.partial.len() > self.most {
+                let at = whole_characters(&self.partial, self.most);
                 let rest = self.partial.split_off(at);
                 lines += self.say(out);
                 self.partial = rest;
@@ -53,7 +70,7 @@ impl Cutter {
         let mut lines = 0;
         while !rest.is_empty() {
             // U+FFFD is longer than the byte it stands for.
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(TEXT_BYTES_MAX));
+            let (piece, after) = rest.split_at(rest.floor_char_boundary(self.most));
             out.extend_from_slice(b"MSG ");
             out.extend_from_slice(piece.as_bytes());
             out.push(b'\n');

@@ -54,7 +54,11 @@ pub async fn upload(
             Ok((stored, name)) => print(&format!("{} {name}\n", stored.file)).await?,
             Err(failure) => {
                 exit = failure.exit();
-                complain(format_args!("{}: {failure}", path.display()));
+                match failure {
+                    // It names the file itself.
+                    Failure::File { .. } => complain(failure),
+                    failure => complain(format_args!("{}: {failure}", path.display())),
+                }
             }
         }
         // After a stream nothing can follow, nor after some refusals: then the next file goes another way.

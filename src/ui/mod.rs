@@ -13,6 +13,7 @@ pub mod home;
 pub mod pipe;
 pub mod plain;
 pub mod print;
+pub mod run;
 pub mod screen;
 pub mod server;
 pub mod tail;
@@ -120,11 +121,39 @@ impl From<Error> for Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(error) if error.refusal() == Some(Code::NeedPassword) => write!(
-                f,
-                "the server has a password: give it in {}, or in server-password-file of the settings",
-                server::SERVER_PASSWORD_VARIABLE
-            ),
+            Self::Client(Error::Refused {
+                verb,
+                code: Some(code),
+                text,
+            }) => match (code, &verb[..]) {
+                (Code::NeedPassword, "NICK") => write!(
+                    f,
+                    "{text}: give its password (--password-file or {}), or take another nick (--nick)",
+                    server::PASSWORD_VARIABLE
+                ),
+                (Code::NeedPassword, _) => write!(
+                    f,
+                    "the server has a password: give it in {}, or in server-password-file of the settings",
+                    server::SERVER_PASSWORD_VARIABLE
+                ),
+                (Code::BadPassword, "NICK") => write!(
+                    f,
+                    "the password is wrong for that nick: give the right one (--password-file or {}), or \
+                     take another nick (--nick)",
+                    server::PASSWORD_VARIABLE
+                ),
+                (Code::NickTaken, _) => write!(f, "that nick is taken: choose another (--nick)"),
+                (Code::NoSuchFile, "DOWNLOAD") => {
+                    write!(f, "there is no such file; chatc files lists them")
+                }
+                (Code::NoSuchRoom, _) => write!(f, "there is no such room; chatc rooms lists them"),
+                (Code::NotAllowed, "JOIN" | "TELL") => write!(
+                    f,
+                    "the room is invite-only: if you were invited, give the nick and its password \
+                     (--nick, --password-file)"
+                ),
+                (code, _) => write!(f, "{text} ({code})"),
+            },
             Self::Client(error) => error.fmt(f),
             Self::Cut { part, error } => {
                 write!(
@@ -136,7 +165,7 @@ impl fmt::Display for Failure {
             Self::File { verb, path, source } => {
                 write!(f, "cannot {verb} {}: {}", path.display(), plainly(source))
             }
-            Self::Exists(path) => write!(f, "{} is there already", path.display()),
+            Self::Exists(path) => write!(f, "{} already exists", path.display()),
             Self::Several(found) => {
                 f.write_str("which server? name one:")?;
                 found

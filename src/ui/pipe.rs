@@ -4,41 +4,194 @@
 //! input and output are read and written on threads of their own, since they may be files or terminals.
 
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::io::{self, IsTerminal};
+use std::time::{Duration, Instant};
 
-use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt};
+use futures_lite::future::poll_once;
+use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use jiff::Timestamp;
 use smol::Unblock;
 
+use super::ask::with_hash;
 use super::cutter::Cutter;
+use super::print::Output;
+use super::server::Server;
 use super::{Exit, Failure, Wording, complain, input, write_all};
-use crate::client::{Client, Error, Line, Receiver, Sender};
+use crate::client::{Chat, Client, Error, Line, Receiver, Sender, Update, Wants};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
 /// What is read from standard input, and sent, at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-type Output = Unblock<io::Stdout>;
+type Stdout = Unblock<io::Stdout>;
 
-/// Says each line of standard input in the current room, and writes what happens to standard output, until the
-/// input has ended and every line has its reply.
+/// How long it is tried to reach a server that has gone, once the input has ended: a restart takes less.
+const SAY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Says each line of standard input in `room`, or in the lobby, and writes what happens to standard output, until the
+/// input has ended and every line has its reply. A connection that breaks is made again; meanwhile no input is read
+/// once enough of it waits, so that nothing is lost and whoever writes it waits too.
 ///
 /// # Errors
-/// [`Failure::Client`] when the server ends it before; [`Failure::Input`], [`Failure::Output`].
-pub async fn talk(client: Client, wording: Wording) -> Result<Exit, Failure> {
-    let (sender, receiver) = client.split();
-    let (asked, is_all) = (Cell::new(0), Cell::new(false));
-    let mut cutter = Cutter::default();
-    let say = |input: &[u8], lines: &mut Vec<u8>| {
-        let count = match input {
-            [] => cutter.finish(lines),
-            _ => cutter.push(input, lines),
-        };
-        asked.set(asked.get() + count);
+/// [`Failure::Client`] when the first connection fails, the server sends one away, or does not come back;
+/// [`Failure::Input`], [`Failure::Output`].
+pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
+    let wants = Wants {
+        nick: Some(server.first_nick()),
+        number: server.nick.is_none(),
+        password: server.password.clone(),
+        opens: server.opens.clone(),
+        rooms: room
+            .map(|room| (with_hash(room), None))
+            .into_iter()
+            .collect(),
     };
-    let listen = listen(receiver, wording, &asked, &is_all);
-    feed(sender, say, &is_all).or(listen).await
+    let mut talk = Talk {
+        chat: Chat::new(server.address.clone(), wants),
+        room: None,
+        wording: Wording::new(String::new(), None),
+        waiting: VecDeque::new(),
+        is_all: false,
+        away_since: None,
+        exit: Exit::Well,
+        output: Output::new(),
+    };
+    let mut input = input(PIECE_BYTES);
+    let (mut piece, mut cutter) = (vec![0; PIECE_BYTES], Cutter::default());
+    loop {
+        talk.say()?;
+        if let Some(update) = poll_once(talk.chat.next()).await {
+            match talk.heard(update).await? {
+                Some(exit) => return Ok(exit),
+                None => continue,
+            }
+        }
+        talk.output.flush().await?;
+        let reads = talk.room.is_some() && talk.waiting.is_empty() && !talk.is_all;
+        let read = async {
+            match reads {
+                true => Next::Read(input.read(&mut piece).await),
+                false => std::future::pending().await,
+            }
+        };
+        let update = async { Next::Update(talk.chat.next().await) };
+        match update.or(read).await {
+            Next::Update(update) => {
+                if let Some(exit) = talk.heard(update).await? {
+                    return Ok(exit);
+                }
+            }
+            Next::Read(length) => {
+                let length = length.map_err(Failure::Input)?;
+                cutter.limit(talk.room.as_ref().map_or(0, String::len));
+                let mut lines = Vec::new();
+                match piece.get(..length) {
+                    Some(bytes @ [_, ..]) => cutter.push(bytes, &mut lines),
+                    _ => {
+                        talk.is_all = true;
+                        cutter.finish(&mut lines)
+                    }
+                };
+                let lines = String::from_utf8_lossy(&lines).into_owned();
+                let texts = lines.lines().filter_map(|line| line.strip_prefix("MSG "));
+                talk.waiting.extend(texts.map(str::to_owned));
+            }
+        }
+    }
+}
+
+enum Next {
+    Update(Option<Update>),
+    Read(io::Result<usize>),
+}
+
+/// A pipe's side of a conversation.
+struct Talk {
+    chat: Chat,
+    /// Where it is said; known once one is in.
+    room: Option<String>,
+    wording: Wording,
+    /// What was read and is not handed over.
+    waiting: VecDeque<String>,
+    /// The input has ended.
+    is_all: bool,
+    away_since: Option<Instant>,
+    exit: Exit,
+    output: Output,
+}
+
+impl Talk {
+    /// Hands over as much of what waits as is taken; says goodbye after the last.
+    fn say(&mut self) -> Result<(), Failure> {
+        let Some(room) = &self.room else {
+            return Ok(());
+        };
+        while !self.chat.is_full()
+            && let Some(text) = self.waiting.pop_front()
+        {
+            self.chat.say(room, text)?;
+        }
+        if self.is_all && self.waiting.is_empty() {
+            self.chat.leave("");
+        }
+        Ok(())
+    }
+
+    /// Takes in what the chat tells; gives the exit code when it is over.
+    async fn heard(&mut self, update: Option<Update>) -> Result<Option<Exit>, Failure> {
+        match update {
+            None => {
+                self.output.flush().await?;
+                return Ok(Some(self.exit));
+            }
+            Some(Update::Over(error)) => {
+                self.output.flush().await?;
+                return Err(error.into());
+            }
+            Some(Update::KeptOut { error, .. }) if self.room.is_none() => return Err(error.into()),
+            Some(Update::KeptOut { room, error, .. }) => complain(format_args!("{room}: {error}")),
+            Some(Update::Here { nick, is_again }) => {
+                self.away_since = None;
+                if is_again {
+                    complain("connected again");
+                }
+                let room = self.chat.rooms().last().map(|(room, _)| room.to_owned());
+                self.wording = Wording::new(nick.unwrap_or_default(), room.clone());
+                self.room = self.room.take().or(room);
+            }
+            Some(Update::Away { why, .. }) => {
+                let is_first = self.away_since.is_none();
+                let since = *self.away_since.get_or_insert_with(Instant::now);
+                if self.is_all && since.elapsed() > SAY_WITHIN {
+                    return Err(why.into());
+                }
+                if is_first {
+                    complain(format_args!("{why}; trying again"));
+                }
+            }
+            Some(Update::Answer {
+                result: Err(error), ..
+            }) => {
+                self.exit = Exit::Refused;
+                complain(error);
+            }
+            Some(Update::Event {
+                id, time, event, ..
+            }) => self.show(&ServerLine::Live { id, time, event }).await?,
+            Some(Update::Gap { place }) => self.show(&ServerLine::Gap { place: &place }).await?,
+            Some(_) => {}
+        }
+        Ok(None)
+    }
+
+    async fn show(&mut self, line: &ServerLine<'_>) -> Result<(), Failure> {
+        match self.wording.show(line, Timestamp::now()) {
+            Some(shown) => self.output.write(&format!("{}\n", clean(&shown))).await,
+            None => Ok(()),
+        }
+    }
 }
 
 /// Sends standard input to the server as it is, and writes what the server sends to standard output.
@@ -79,46 +232,6 @@ async fn feed(
     std::future::pending().await
 }
 
-async fn listen(
-    mut receiver: Receiver,
-    mut wording: Wording,
-    asked: &Cell<u64>,
-    is_all: &Cell<bool>,
-) -> Result<Exit, Failure> {
-    let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
-    let (mut answered, mut exit) = (0, Exit::Well);
-    let mut last = Ok(());
-    while let Some(line) = next(&mut receiver, &mut output, &mut last).await? {
-        let line = clean(line.as_str());
-        match ServerLine::parse(&line) {
-            ServerLine::Ok { .. } => answered += 1,
-            ServerLine::Err { code, text, .. } => {
-                answered += 1;
-                exit = Exit::Refused;
-                let code = code.map_or("refused", |code| code.word());
-                complain(format_args!("{text} ({code})"));
-            }
-            ServerLine::Closed { code, text } => {
-                let text = text.to_owned();
-                last = Err(Error::Closed { code, text });
-            }
-            line => {
-                if let Some(mut shown) = wording.show(&line, Timestamp::now()) {
-                    shown.push('\n');
-                    write(&mut output, shown.as_bytes()).await?;
-                }
-            }
-        }
-    }
-    last?;
-    match is_all.get() && answered == asked.get() {
-        true => Ok(exit),
-        false => Err(ended_early(
-            "the server ended it before everything was answered",
-        )),
-    }
-}
-
 async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit, Failure> {
     let on_terminal = io::stdout().is_terminal();
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
@@ -157,7 +270,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
 /// Passes the bytes of a download on. A terminal would obey them, so it gets none.
 async fn pass_file(
     receiver: &mut Receiver,
-    output: &mut Output,
+    output: &mut Stdout,
     length: u64,
     on_terminal: bool,
 ) -> Result<(), Failure> {
@@ -187,7 +300,7 @@ async fn pass_file(
 /// ends the connection (`last`), a reset is as good an end as any.
 async fn next(
     receiver: &mut Receiver,
-    output: &mut Output,
+    output: &mut Stdout,
     last: &mut Result<(), Error>,
 ) -> Result<Option<Line>, Failure> {
     if !receiver.has_line() {
@@ -199,7 +312,7 @@ async fn next(
     }
 }
 
-async fn write(output: &mut Output, bytes: &[u8]) -> Result<(), Failure> {
+async fn write(output: &mut Stdout, bytes: &[u8]) -> Result<(), Failure> {
     write_all(output, bytes).await.map_err(Failure::Output)
 }
 

@@ -245,7 +245,7 @@ impl Talk {
             (state.wording.nick().to_owned(), room.to_owned())
         };
         let text = format!(
-            "-- you are {nick} in {room} on {}; /help tells what you can do",
+            "-- you are {nick} in {room} on {}; type /help for help",
             self.server.address
         );
         self.printer.show(&text).await;

@@ -14,7 +14,7 @@ use smol::Unblock;
 
 use super::{Failure, write_all};
 use crate::protocol::people::describe;
-use crate::protocol::text::clean;
+use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
 
 /// What is written at once.
@@ -74,6 +74,19 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Va
     Value::Object(object)
 }
 
+/// JSON that is safe on a terminal: what one would obey, and the marks that turn the direction of writing, are
+/// escaped. They stand in strings only, so for a program it is the same.
+pub fn json_text(value: &Value) -> String {
+    let mut text = String::new();
+    for c in value.to_string().chars() {
+        match is_unsafe(c) {
+            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => text.push(c),
+        }
+    }
+    text
+}
+
 /// How events are written.
 #[derive(Clone, Debug)]
 pub struct Print {
@@ -96,7 +109,7 @@ impl Print {
     /// The line of one event, with its end.
     pub fn event(&self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> String {
         if self.is_json {
-            return format!("{}\n", to_json(id, time, event));
+            return format!("{}\n", json_text(&to_json(id, time, event)));
         }
         let at = time.and_then(|time| i64::try_from(time.0).ok());
         let at = at
@@ -118,7 +131,7 @@ impl Print {
         match self.is_json {
             true => format!(
                 "{}\n",
-                json!({ "type": "gap", "id": null, "time": null, "room": place })
+                json_text(&json!({ "type": "gap", "id": null, "time": null, "room": place }))
             ),
             false => format!("-- something was left out here, of {}\n", clean(place)),
         }
@@ -203,6 +216,15 @@ mod tests {
             let event = Event::parse(line).unwrap();
             assert_eq!(to_json(EventId::new(7), time, &event).to_string(), expected);
         }
+        let line = "MSG #a bob \u{9b}31m\u{202e}txt\u{7f}\u{2028}\u{1b}";
+        let event = Event::parse(line).unwrap();
+        let text = json_text(&to_json(None, None, &event));
+        assert!(
+            text.contains(r#""text":"\u009b31m\u202etxt\u007f\u2028\u001b""#),
+            "{text}"
+        );
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read["text"], line.strip_prefix("MSG #a bob ").unwrap());
         let print = Print::new(true, true);
         assert_eq!(
             print.gap("#a"),

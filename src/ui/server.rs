@@ -69,6 +69,13 @@ impl Server {
             (None, Ok(password)) if !password.is_empty() => Some(password),
             _ => None,
         };
+        let is_from_variable =
+            std::env::var(PASSWORD_VARIABLE).is_ok_and(|given| !given.is_empty());
+        let address =
+            match asked.ask_password || file.is_some() || is_from_variable || opens.is_some() {
+                true => address.with_secrets(),
+                false => address,
+            };
         let password = match (asked.ask_password, file, std::env::var(PASSWORD_VARIABLE)) {
             (true, _, _) => Some(rpassword::prompt_password("Password: ").map_err(Failure::Input)?),
             (false, Some(file), _) => Some(first_line(&file)?),
@@ -126,6 +133,7 @@ impl Server {
     pub fn ask_what_opens(&mut self) -> Result<(), Failure> {
         let asked = format!("Password of {}: ", self.address);
         self.opens = Some(rpassword::prompt_password(asked).map_err(Failure::Input)?);
+        self.address = self.address.clone().with_secrets();
         Ok(())
     }
 

@@ -28,7 +28,7 @@ pub const HELP: &str =
     "   what you type is said in the current room; // says a line that begins with a slash
    /me waves              an action
    /msg NICK text         to one person; /msg #ROOM text: in another room
-   /nick NAME             be called otherwise
+   /nick NAME             change your nick
    /join ROOM, /part      enter a room, leave it
    /who, /rooms           who is here, which rooms there are
    /topic [TEXT]          show or set what the room is about

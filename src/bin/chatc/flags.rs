@@ -16,7 +16,8 @@ use plainchat::ui::tail::Since;
 Talks on a chat server. On a terminal: a screen with rooms, members and what is
 said; /help there lists what you can do. In a pipe: each line of standard input
 is said in the room, and what others say and do there goes to standard output,
-until the input has ended and every line is answered.",
+until the input has ended and every line is answered. A connection that breaks
+is made again, and nothing is lost.",
     help_triggers("-h", "--help", "help"),
     note = "\
 Commands, each with a --help of its own:
@@ -64,8 +65,8 @@ server that has one itself is asked for, or read from CHATC_SERVER_PASSWORD.",
     error_code(3, "no connection, or it broke, or the server ended it")
 )]
 pub struct Chat {
-    /// what to be called; an error if it is taken. Otherwise the login name, and
-    /// when that is taken, with a 2, 3, ... behind it
+    /// your nick (an error if it is taken). Otherwise your login name, with 2, 3, ...
+    /// appended if that is taken
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -86,12 +87,12 @@ pub struct Chat {
     pub plain: bool,
 
     /// pass lines of the protocol between the server and standard input and output;
-    /// nothing is said but what stands there, and --nick or --room if given
+    /// only your own lines are sent, plus --nick and --room if given
     #[argh(switch)]
     pub raw: bool,
 
     /// print the version
-    #[argh(switch)]
+    #[argh(switch, short = 'V')]
     pub version: bool,
 
     /// where the server is: a name of the settings, HOST, HOST:PORT or [::1]:PORT;
@@ -139,6 +140,10 @@ pub struct Tail {
     #[argh(switch)]
     pub json: bool,
 
+    /// the same as naming the room
+    #[argh(option, long = "room", arg_name = "room")]
+    pub in_room: Vec<String>,
+
     /// the rooms; their # may be left out. The lobby unless told
     #[argh(positional)]
     pub room: Vec<String>,
@@ -152,7 +157,7 @@ pub struct Send {
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// what to be called; otherwise as chatc does
+    /// your nick; otherwise as chatc does
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -160,13 +165,15 @@ pub struct Send {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// a room, with its # (in quotes, for the shell), or a nick
-    #[argh(positional)]
-    pub to: String,
+    /// in that room; then every word is the text
+    #[argh(option)]
+    pub room: Option<String>,
 
-    /// what to say; without it, each line of standard input is said
-    #[argh(positional)]
-    pub text: Vec<String>,
+    /// a nick or a room, then what to say; without that, each line of standard
+    /// input is said. The # of a room may be left out where nobody has that nick (a
+    /// shell takes an unquoted # for a comment)
+    #[argh(positional, arg_name = "to_and_text")]
+    pub words: Vec<String>,
 }
 
 /// Prints what was said in a room, oldest first.
@@ -201,6 +208,10 @@ pub struct History {
     /// print a JSON object a line; chatc tail --help tells its fields
     #[argh(switch)]
     pub json: bool,
+
+    /// the same as naming the room
+    #[argh(option, long = "room", arg_name = "room")]
+    pub in_room: Option<String>,
 
     /// the room; its # may be left out. The lobby unless told
     #[argh(positional)]
@@ -258,6 +269,10 @@ pub struct Who {
     #[argh(switch)]
     pub json: bool,
 
+    /// the same as naming the room
+    #[argh(option, long = "room", arg_name = "room")]
+    pub in_room: Option<String>,
+
     /// the room; its # may be left out. The lobby unless told
     #[argh(positional)]
     pub room: Option<String>,
@@ -296,7 +311,7 @@ pub struct Upload {
     #[argh(option)]
     pub room: Option<String>,
 
-    /// what to be called; otherwise as chatc does
+    /// your nick; otherwise as chatc does
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -366,6 +381,10 @@ pub struct Files {
     /// of that room instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
+
+    /// the room; its # may be left out
+    #[argh(positional, arg_name = "room")]
+    pub of_room: Option<String>,
 }
 
 /// Runs a command and tells a room.
@@ -374,7 +393,10 @@ pub struct Files {
     description = "\
 Runs a command. The room is told when it starts, gets what it prints as a file
 that can be followed while it comes, and is told how it ended and how long it
-took. What it prints goes to standard output too, and its exit code is chatc's.",
+took. What it prints goes to standard output too. The command runs whatever the
+server does; TERM, HUP and INT are passed on to it. The room sees the whole
+command line, so give it no passwords. The exit code is the command's, 128 and
+the number of the signal that ended it, or 127 or 126 when it cannot be started.",
     help_triggers("-h", "--help", "help"),
     example = "Let others watch a build:\n  $ {command_name} --room ops -- make -j4"
 )]
@@ -387,7 +409,7 @@ pub struct Run {
     #[argh(option)]
     pub room: Option<String>,
 
-    /// what to be called; otherwise as chatc does
+    /// your nick; otherwise as chatc does
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -422,7 +444,7 @@ pub struct Bot {
     #[argh(option)]
     pub room: Vec<String>,
 
-    /// what to be called; otherwise as chatc does
+    /// your nick; otherwise as chatc does
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 

@@ -2,6 +2,7 @@
 
 mod flags;
 mod manual;
+mod words;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -9,11 +10,12 @@ use std::path::Path;
 use argh::FromArgs;
 use argh_complete::Generator;
 use flags::{DASH, asked};
+use plainchat::client::Error;
 use plainchat::protocol::Code;
 use plainchat::ui::home::{Home, Settings};
 use plainchat::ui::server::{self, Asked, Server};
 use plainchat::ui::{
-    Exit, Failure, Wording, ask, child, complain, enter, files, pipe, plain, screen, tail,
+    Exit, Failure, Wording, ask, child, complain, enter, files, pipe, plain, run, screen, tail,
 };
 
 fn main() {
@@ -39,6 +41,7 @@ fn main() {
 /// argh has positional arguments or subcommands, not both; so the first word decides here. A host that is called like
 /// one of them is reached with its port, as in `chatc files:5002`.
 async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
+    let args = &words::command_first(args)[..];
     let Some((&word, rest)) = args.split_first() else {
         return chat(read(&["chatc"], args)).await;
     };
@@ -53,8 +56,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 password_file,
                 since,
                 json,
-                room,
+                in_room,
+                mut room,
             } = read(&["chatc", "tail"], rest);
+            room.extend(in_room);
             let server = find(asked(host, nick, password_file), &settings()?)?;
             tail::run(&server, &room, since, json).await
         }
@@ -63,9 +68,21 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 host,
                 nick,
                 password_file,
-                to,
-                text,
+                room,
+                words,
             } = read(&["chatc", "send"], rest);
+            let mut text = words;
+            let to = match room {
+                Some(room) => ask::with_hash(&room),
+                None if text.is_empty() => {
+                    complain(
+                        "to whom? write it chatc send ROOM TEXT or chatc send NICK TEXT \
+                         (a shell takes an unquoted #ROOM for a comment)",
+                    );
+                    return Ok(Exit::Usage);
+                }
+                None => text.remove(0),
+            };
             let server = find(asked(host, nick, password_file), &settings()?)?;
             let text = (!text.is_empty()).then(|| text.join(" "));
             ask::send(&server, &to, text.as_deref()).await
@@ -79,8 +96,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 before,
                 after,
                 json,
+                in_room,
                 room,
             } = read(&["chatc", "history"], rest);
+            let room = room.or(in_room);
             let server = find(asked(host, nick, password_file), &settings()?)?;
             let part = ask::Part {
                 count,
@@ -98,6 +117,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 json,
                 words,
             } = read(&["chatc", "search"], rest);
+            if words.iter().all(|word| word.trim().is_empty()) {
+                complain("which words? write it chatc search WORDS");
+                return Ok(Exit::Usage);
+            }
             let server = find(asked(host, nick, password_file), &settings()?)?;
             ask::search(&server, room.as_deref(), &words.join(" "), json).await
         }
@@ -107,8 +130,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 nick,
                 password_file,
                 json,
+                in_room,
                 room,
             } = read(&["chatc", "who"], rest);
+            let room = room.or(in_room);
             let server = find(asked(host, nick, password_file), &settings()?)?;
             ask::who(&server, room.as_deref(), json).await
         }
@@ -160,7 +185,9 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 nick,
                 password_file,
                 room,
+                of_room,
             } = read(&["chatc", "files"], rest);
+            let room = room.or(of_room);
             let server = find(asked(host, nick, password_file), &settings()?)?;
             files::list(&server, room.as_deref()).await
         }
@@ -172,8 +199,12 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 password_file,
                 command,
             } = read(&["chatc", "run"], rest);
+            if command.is_empty() {
+                complain("which command? write it chatc run -- COMMAND");
+                return Ok(Exit::Usage);
+            }
             let server = find(asked(host, nick, password_file), &settings()?)?;
-            let code = child::run(&server, room.as_deref(), &command).await?;
+            let code = run::run(&server, room.as_deref(), &command).await?;
             std::process::exit(code)
         }
         "bot" => {
@@ -184,6 +215,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 password_file,
                 command,
             } = read(&["chatc", "bot"], rest);
+            if command.is_empty() {
+                complain("which command? write it chatc bot -- COMMAND");
+                return Ok(Exit::Usage);
+            }
             let server = find(asked(host, nick, password_file), &settings()?)?;
             child::bot(&server, &room, &command).await
         }
@@ -209,7 +244,24 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             let flags::Manual {} = read(&["chatc", "manual"], rest);
             show(&manual::page(&flags::all()))
         }
-        _ => chat(read(&["chatc"], args)).await,
+        _ => {
+            let meant = words::near(word);
+            if let (Some(meant), Some(next)) = (meant, rest.first())
+                && !next.starts_with('-')
+            {
+                complain(format_args!(
+                    "there is no command {word}; did you mean {meant}? chatc --help lists them"
+                ));
+                return Ok(Exit::Usage);
+            }
+            let done = chat(read(&["chatc"], args)).await;
+            if let (Some(meant), Err(Failure::Client(Error::Connect { .. }))) = (meant, &done) {
+                complain(format_args!(
+                    "{word} was taken for the name of a server; did you mean chatc {meant}?"
+                ));
+            }
+            done
+        }
     }
 }
 
@@ -227,7 +279,8 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
     };
     let mut server = Server::find(asked, &home, &settings)?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    if is_terminal && !chat.raw && !chat.plain && !settings.plain.unwrap_or(false) {
+    let is_plain = chat.plain || settings.plain.unwrap_or(false) || !screen::is_able();
+    if is_terminal && !chat.raw && !is_plain {
         let room = chat.room.as_deref();
         let talked = screen::talk(&server, room, &home, &settings).await;
         if !lacks_what_opens(&server, &talked) {
@@ -236,9 +289,9 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
         server.ask_what_opens()?;
         return screen::talk(&server, room, &home, &settings).await;
     }
-    let mut client = server.connect().await?;
     let room = chat.room.as_deref();
     if chat.raw {
+        let mut client = server.connect().await?;
         match (&chat.nick, room) {
             (Some(nick), Some(room)) => drop(client.enter(nick, room).await?),
             (Some(nick), None) => drop(client.nick(nick).await?),
@@ -247,20 +300,20 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
         }
         return pipe::raw(client).await;
     }
+    if !is_terminal {
+        return pipe::talk(&server, room).await;
+    }
+    let mut client = server.connect().await?;
     let mut named = enter(&mut client, &server, room)
         .await
         .map_err(Failure::from);
-    if is_terminal && lacks_what_opens(&server, &named) {
+    if lacks_what_opens(&server, &named) {
         server.ask_what_opens()?;
         client = server.connect().await?;
         named = Ok(enter(&mut client, &server, room).await?);
     }
     let named = named?;
-    let wording = Wording::new(named.nick, named.room);
-    match is_terminal {
-        true => plain::talk(client, wording, server).await,
-        false => pipe::talk(client, wording).await,
-    }
+    plain::talk(client, Wording::new(named.nick, named.room), server).await
 }
 
 /// Whether the server has a password, and none was given.

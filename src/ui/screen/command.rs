@@ -32,7 +32,7 @@ pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
     ),
     ("join", "ROOM", Takes::Room, "enter a room"),
     ("part", "[ROOM]", Takes::Room, "leave this room, or another"),
-    ("nick", "NAME", Takes::Text, "be called otherwise"),
+    ("nick", "NAME", Takes::Text, "change your nick"),
     (
         "topic",
         "[TEXT]",
@@ -77,7 +77,7 @@ pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
         "ignore",
         "[NICK]",
         Takes::Who,
-        "hear somebody no more, or list whom you do not hear",
+        "hide someone's messages, or list who is hidden",
     ),
     ("unignore", "NICK", Takes::Who, "hear somebody again"),
     (

@@ -41,7 +41,11 @@ pub fn event(app: &mut App, event: Event, link: &mut Link) {
     }
 }
 
-fn press(app: &mut App, key: KeyEvent, link: &mut Link) {
+fn press(app: &mut App, mut key: KeyEvent, link: &mut Link) {
+    if (key.code, key.modifiers) == (KeyCode::Char('j'), KeyModifiers::CONTROL) {
+        // LF, which programs that type send instead of CR.
+        key = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
+    }
     let has = |modifier| key.modifiers.contains(modifier);
     let (ctrl, alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
     let shift = has(KeyModifiers::SHIFT);

@@ -23,6 +23,7 @@ pub use app::{App, Options};
 pub use command::{COMMANDS, Command, path};
 pub use room::Room;
 pub use theme::Palette;
+pub use tty::is_able;
 
 use std::collections::HashMap;
 use std::future::pending;

@@ -86,6 +86,13 @@ impl Drop for Tty {
     }
 }
 
+/// Whether a screen can be shown: the terminal moves its cursor, and tells how large it is.
+pub fn is_able() -> bool {
+    let name = std::env::var("TERM").unwrap_or_default();
+    let is_large = crossterm::terminal::size().is_ok_and(|(columns, rows)| columns > 0 && rows > 0);
+    !matches!(&name[..], "" | "dumb") && is_large
+}
+
 fn take(mouse: bool) -> io::Result<()> {
     enable_raw_mode()?;
     IS_TAKEN.store(true, Ordering::SeqCst);

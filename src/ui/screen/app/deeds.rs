@@ -109,7 +109,9 @@ impl App {
             | Command::Files
             | Command::Upload(_)
             | Command::Search(_)
-            | Command::Topic(_) => self.complain("that is for rooms; go to one first"),
+            | Command::Topic(_) => {
+                self.complain("You can't do that in a private chat. Switch to a room first.")
+            }
             Command::Rooms => self.ask(link, "ROOMS".into(), Ask::Rooms { is_shown: true }),
             Command::Links => self.links(),
             Command::Download(id, to) => self.want(Effect::Download { id, to }),

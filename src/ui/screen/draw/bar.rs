@@ -86,11 +86,11 @@ fn standing(app: &App, is_whole: bool) -> Span<'static> {
             let left = until.duration_since(app.now).as_secs().max(0) + 1;
             let kept = match waiting {
                 0 => String::new(),
-                1 => ", 1 line waits".to_owned(),
-                n => format!(", {n} lines wait"),
+                1 => " – 1 unsent message".to_owned(),
+                n => format!(" – {n} unsent messages"),
             };
             Span::styled(
-                format!("○ away{kept}; next try in {left} s "),
+                format!("○ offline{kept} – retrying in {left} s "),
                 palette.error(),
             )
         }
@@ -145,10 +145,7 @@ fn left_of_bar(app: &App) -> (String, Style) {
             "Tab completes, /help tells more".to_owned(),
             palette.dim_in_bar(),
         ),
-        false if !app.has_spoken() => (
-            "/help tells what you can do".to_owned(),
-            palette.dim_in_bar(),
-        ),
+        false if !app.has_spoken() => ("Type /help for help".to_owned(), palette.dim_in_bar()),
         false => (String::new(), Style::new()),
     }
 }

@@ -89,7 +89,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     play.lost();
     play.type_in("two");
     play.key(KeyCode::Enter);
-    play.sees("○ away, 2 lines wait; next try in 1 s");
+    play.sees("○ offline – 2 unsent messages – retrying in 1 s");
     play.sees("connection was lost");
     play.link.connected();
     play.sent();

@@ -1,0 +1,125 @@
+//! The words of the command line that are no flags: which command is meant.
+
+/// Every command.
+const COMMANDS: [&str; 14] = [
+    "tail",
+    "send",
+    "history",
+    "search",
+    "who",
+    "rooms",
+    "upload",
+    "download",
+    "files",
+    "run",
+    "bot",
+    "servers",
+    "completions",
+    "manual",
+];
+
+/// The flags with a value that may stand before the command as well as after it.
+const FLAGS: [&str; 4] = ["--nick", "--room", "--host", "--password-file"];
+
+/// The command before the flags that stand before it: `chatc --nick ann send …` is `chatc send --nick ann …`.
+pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let mut at = 0;
+    while let Some(flag) = args.get(at)
+        && FLAGS.contains(flag)
+    {
+        at += 2;
+    }
+    let mut words = args.to_vec();
+    if at > 0 && args.get(at).is_some_and(|word| COMMANDS.contains(word)) {
+        let command = words.remove(at);
+        words.insert(0, command);
+    }
+    words
+}
+
+/// The command that `word` may be a slip of. A name of a host with a dot or a port is none.
+pub fn near(word: &str) -> Option<&'static str> {
+    let may_slip = word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
+    let near = COMMANDS
+        .into_iter()
+        .map(|command| (slips(word, command), command));
+    // A short command has too many neighbours.
+    let most = |command: &str| match command.len() {
+        0..=3 => 0,
+        4 => 1,
+        _ => 2,
+    };
+    near.filter(|(slips, command)| may_slip && *slips <= most(command))
+        .min()
+        .map(|(_, command)| command)
+}
+
+/// How many letters are to be put in, taken out, changed or swapped with the next to make one word of the other.
+fn slips(from: &str, to: &str) -> usize {
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let get = |i: usize, j: usize| rows.get(i).and_then(|row| row.get(j)).copied();
+            let one = [
+                get(i, j).map(|n| n + usize::from(a != b)),
+                get(i, j + 1).map(|n| n + 1),
+                row.get(j).map(|n| n + 1),
+            ];
+            let is_swapped =
+                i > 0 && j > 0 && from.get(i - 1) == Some(b) && to.get(j - 1) == Some(a);
+            let swapped = match is_swapped {
+                true => get(i - 1, j - 1).map(|n| n + 1),
+                false => None,
+            };
+            row.push(
+                one.into_iter()
+                    .chain([swapped])
+                    .flatten()
+                    .min()
+                    .unwrap_or(0),
+            );
+        }
+        rows.push(row);
+    }
+    let last = rows.last().and_then(|row| row.last());
+    last.copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_a_command_is_seen_and_a_host_is_not() {
+        for (word, meant) in [
+            ("snd", Some("send")),
+            ("sned", Some("send")),
+            ("histroy", Some("history")),
+            ("upload", Some("upload")),
+            ("dowload", Some("download")),
+            ("tial", Some("tail")),
+            ("localhost", None),
+            ("snd.example", None),
+            ("snd:5002", None),
+            ("box", None),
+            ("pi", None),
+            ("work", None),
+        ] {
+            assert_eq!(near(word), meant, "{word}");
+        }
+    }
+
+    #[test]
+    fn flags_may_stand_before_the_command() {
+        let check = |args: &str, expected: &str| {
+            let args: Vec<&str> = args.split(' ').collect();
+            assert_eq!(command_first(&args).join(" "), expected);
+        };
+        check("--nick ann send ops hi", "send --nick ann ops hi");
+        check("--nick ann localhost", "--nick ann localhost");
+        check("send --nick ann", "send --nick ann");
+        check("--nick send", "--nick send");
+    }
+}
