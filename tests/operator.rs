@@ -3,7 +3,9 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use support::server::Chatd;
@@ -194,4 +196,55 @@ fn the_log_names_peers_and_never_what_they_say() {
             }
         }
     }
+}
+
+/// Whoever leaves replies unread, or is in the middle of a transfer, was neither told nor put out.
+#[test]
+fn who_is_kicked_is_gone_at_once_whether_it_reads_or_not() {
+    let flags = "--memory --greet-after 1h --announce-after 1h --operator root";
+    let chatd = Chatd::with(&flags.split(' ').collect::<Vec<_>>());
+    let mut root = chatd.member("root");
+    root.ask("REGISTER my secret", "OK REGISTER root");
+    let mut kate = TcpStream::connect(chatd.address).expect("it listens");
+    let deadline = Duration::from_secs(60);
+    kate.set_read_timeout(Some(deadline)).expect("not zero");
+    kate.write_all(b"NICK kate\n").expect("it reads");
+    let mut hello = [0; 8];
+    kate.read_exact(&mut hello).expect("it answers");
+    assert_eq!(&hello, b"OK NICK ");
+    root.ask("JOIN #talk", "OK JOIN #talk 0");
+    let line = format!("MSG {}\n", "x".repeat(4000));
+    for _ in 0..1000 {
+        root.send(&line);
+        root.expect("OK MSG <id> <time>");
+    }
+    let wanted = 20;
+    kate.write_all("HISTORY #talk 1000\n".repeat(wanted).as_bytes())
+        .expect("it reads");
+    root.ask("KICK kate enough", "OK KICK kate");
+    // It is in no room any more, though its client has read nothing.
+    let until = Instant::now() + deadline;
+    loop {
+        root.send("WHO #lobby\n");
+        let mut is_there = false;
+        loop {
+            let line = root.expect("<text>");
+            is_there |= line == "USER #lobby kate";
+            if line.starts_with("OK WHO ") {
+                break;
+            }
+        }
+        if !is_there {
+            break;
+        }
+        assert!(Instant::now() < until, "it is still there");
+    }
+    // And whatever it reads now, it ends, with an end or with a reset, and long before all that it asked for.
+    let mut rest = Vec::new();
+    let _ = kate.read_to_end(&mut rest);
+    assert!(rest.len() < wanted * 4_000_000, "replies were dropped");
+    let end = kate.read(&mut hello);
+    assert!(!matches!(end, Ok(1..)), "it has ended");
+    let mut again = chatd.member("kate");
+    again.ask("PING", "OK PING");
 }

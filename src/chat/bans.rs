@@ -46,7 +46,7 @@ impl Chat {
     pub(super) fn order(&mut self, to: PeerId, order: Order) {
         if self.peers.get(to).is_some() {
             self.orders.entry(to).or_default().push(order);
-            self.answered.push(to);
+            self.ordered.push(to);
         }
     }
 

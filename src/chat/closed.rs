@@ -103,6 +103,7 @@ impl Chat {
     }
 
     fn put_out_strangers(&mut self, id: RoomId, now: Now) {
+        self.has_new_rights = true;
         let Some(room) = self.room(id) else {
             return;
         };

@@ -222,6 +222,12 @@ pub struct Chat {
     account_versions: HashMap<Box<str>, u64>,
     /// What connections are ordered to do by others and have not done yet: hardly ever anything.
     orders: BTreeMap<PeerId, Vec<Order>>,
+    /// Connections that do not know of their orders yet.
+    ordered: Vec<PeerId>,
+    /// Live files that have been taken back.
+    removed_live: Vec<EventId>,
+    /// Somebody may read less than before.
+    has_new_rights: bool,
     /// Rooms that have been spoken in for the first time, and who made them.
     made: Vec<(RoomName, String)>,
     /// What operators have done, which the driver writes down.
@@ -275,6 +281,9 @@ impl Chat {
             account_changes: 0,
             account_versions: HashMap::new(),
             orders: BTreeMap::new(),
+            ordered: Vec::new(),
+            removed_live: Vec::new(),
+            has_new_rights: false,
             made: Vec::new(),
             acts: Vec::new(),
             farewell: None,
@@ -488,7 +497,10 @@ impl Chat {
                     came = file.whole.map(|whole| (author_nick, whole.length, false));
                 }
                 What::Remove(_, Removed::Message) => {}
-                What::Remove(_, Removed::File { owner, whole }) => {
+                What::Remove(file, Removed::File { owner, whole }) => {
+                    if whole.is_none() {
+                        self.removed_live.push(*file);
+                    }
                     self.files = self.files.saturating_sub(1);
                     if let Some(whole) = whole {
                         came = Some((owner, whole.length, true));
@@ -571,9 +583,24 @@ impl Chat {
         std::mem::take(&mut self.released)
     }
 
+    /// Takes the live files that have been taken back: nobody gets more of them.
+    pub fn take_removed_live(&mut self) -> Vec<EventId> {
+        std::mem::take(&mut self.removed_live)
+    }
+
+    /// Takes whether somebody may read less than at the last call, so that what goes out is asked about anew.
+    pub fn take_new_rights(&mut self) -> bool {
+        std::mem::take(&mut self.has_new_rights)
+    }
+
     /// Whether [`Self::take_news`] would name anybody.
     pub fn has_news(&self) -> bool {
-        !self.news.is_empty() || !self.answered.is_empty()
+        !self.news.is_empty() || !self.answered.is_empty() || !self.ordered.is_empty()
+    }
+
+    /// Takes the connections that have orders since the last call: they are woken whatever they wait for.
+    pub fn take_ordered(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.ordered)
     }
 
     /// How many bytes of lines nobody has been woken for.

@@ -14,7 +14,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use async_io::Timer;
-use event_listener::EventListener;
 use futures_lite::future;
 use tracing::debug;
 
@@ -505,9 +504,12 @@ impl Connection {
                 is_ready = true;
             }
             let mut world = self.server.world();
-            if !self.is_blocked || world.is_stopping {
-                is_ready |= world.poll_news(self.session.peer(), cx.waker()).is_ready();
-            }
+            let peer = self.session.peer();
+            let takes_news = !self.is_blocked || world.is_stopping || self.session.is_dismissed();
+            is_ready |= match takes_news {
+                true => world.poll_news(peer, cx.waker()).is_ready(),
+                false => world.poll_end(peer, cx.waker()).is_ready(),
+            };
             if is_ready {
                 Poll::Ready(())
             } else {
@@ -518,7 +520,7 @@ impl Connection {
     }
 
     /// Waits as [`Self::wait`] does, or until `other` ends.
-    pub(super) async fn wait_for(&mut self, other: EventListener) {
+    pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
         future::or(other, self.wait(false)).await;
     }
 

@@ -135,6 +135,8 @@ struct Server {
     searches: Turns,
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
+    /// Notified when somebody may read less than before: whoever sends what a room holds asks again.
+    new_rights: Event,
     clock: Clock,
     /// An operator stops the server.
     stopping: Event,
@@ -272,6 +274,7 @@ pub fn run(
         questions: Semaphore::new(READERS_MAX),
         searches: Turns::new(SEARCHES_MAX),
         live: Mutex::default(),
+        new_rights: Event::new(),
         clock,
         stopping: Event::new(),
         sockets: sockets.clone(),
@@ -434,6 +437,10 @@ async fn trim(server: Arc<Server>) {
                     chat.files_went(&files);
                     chat.forget_rooms(&rooms);
                 }
+                let released = world::Released {
+                    digests: released,
+                    ..world::Released::default()
+                };
                 transfer::release(&server, released);
             }
             Err(e) => warn!("cannot take out what is old: {e}"),

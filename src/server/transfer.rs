@@ -20,7 +20,8 @@ use super::Server;
 use super::connection::Connection;
 use super::elsewhere::Elsewhere;
 use super::send::{self, Failed};
-use crate::chat::{Draft, PeerId, RoomId, Whole};
+use super::world::Released;
+use crate::chat::{Draft, NickId, PeerId, RoomId, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
@@ -77,7 +78,10 @@ impl Connection {
                 self.server.stopping.notify(usize::MAX);
             }
             Effect::Flush => {
-                self.flush_replies().await;
+                if !self.flush_replies().await {
+                    self.session.break_off();
+                    return None;
+                }
                 let now = self.server.clock.now();
                 return self.session.flushed(&mut self.server.world().chat, now);
             }
@@ -96,17 +100,21 @@ impl Connection {
                 name,
                 whole,
                 offset,
+                room,
             } => {
-                self.send_file(id, &name, whole, offset).await;
+                self.send_file(id, &name, whole, offset, room).await;
             }
-            Effect::Follow { id, offset } => return self.follow(id, offset).await,
+            Effect::Follow { id, offset, room } => return self.follow(id, room, offset).await,
         }
         None
     }
 
     /// Asks the log once the client has taken what it was given, so that a long answer costs one piece.
     async fn ask(&mut self, question: log::Question) -> Option<Effect> {
-        self.flush_replies().await;
+        if !self.flush_replies().await {
+            self.session.break_off();
+            return None;
+        }
         let answer = self.read_log(question).await;
         let now = self.server.clock.now();
         let mut world = self.server.world();
@@ -188,13 +196,21 @@ impl Connection {
         (answer, tried)
     }
 
-    /// Waits until every reply is out, or nobody is there to take it.
-    async fn flush_replies(&mut self) {
+    /// Waits until every reply is out, or nobody is there to take it; false when an operator ends the
+    /// connection before that.
+    async fn flush_replies(&mut self) -> bool {
         loop {
-            self.server.world().looks(self.session.peer());
+            {
+                let peer = self.session.peer();
+                let mut world = self.server.world();
+                world.looks(peer);
+                if world.chat.is_ended(peer) {
+                    return false;
+                }
+            }
             self.flush();
             if self.is_deaf || !self.session.owes_replies() {
-                return;
+                return true;
             }
             match self.wants_past() {
                 true => self.catch_up().await,
@@ -267,12 +283,13 @@ impl Connection {
         };
         let (outcome, rest) = match received {
             Received::Cut => {
-                self.is_cut = true;
-                let text = "the server is stopping".into();
+                // Whoever is put out by an operator is told that after this.
+                self.is_cut = self.server.world().is_stopping;
+                let text = "the connection is being ended".into();
                 let error = UploadError {
                     code: Code::ShuttingDown,
                     text,
-                    closes: true,
+                    closes: self.is_cut,
                 };
                 (Err(error), Some(0))
             }
@@ -284,7 +301,9 @@ impl Connection {
         let room = upload.room;
         let effect = {
             let now = self.server.clock.now();
-            let id = live.as_ref().map(|live| live.id);
+            // What was taken back by others need not be by its sender.
+            let left = live.as_ref().filter(|live| live.progress().1.is_none());
+            let id = left.map(|live| live.id);
             let chat = &mut self.server.world().chat;
             self.session.received(upload, id, outcome, chat, now)
         };
@@ -360,7 +379,7 @@ impl Connection {
     }
 
     /// Sends a file that is still coming in, as it comes.
-    async fn follow(&mut self, id: EventId, mut offset: u64) -> Option<Effect> {
+    async fn follow(&mut self, id: EventId, room: RoomId, mut offset: u64) -> Option<Effect> {
         let live = self.server.live().get(&id).cloned();
         let Some(live) = live else {
             // It is whole by now, or gone.
@@ -369,10 +388,19 @@ impl Connection {
         let pieces = self.server.pieces.pieces();
         loop {
             let grown = live.grown();
-            self.flush_replies().await;
+            let new_rights = self.server.new_rights.listen();
+            // Between two pieces there is space for the line that says why it ends.
+            if !self.flush_replies().await || self.server.world().is_stopping {
+                self.session.break_off();
+                return None;
+            }
             let (length, end) = live.progress();
             if self.is_deaf {
                 break;
+            }
+            if !self.may_still_read(room) {
+                self.session.hide_file(id);
+                return None;
             }
             if offset < length {
                 let wanted = pieces.size(Some(length - offset));
@@ -392,10 +420,28 @@ impl Connection {
                         return None;
                     }
                 };
+                let is_removed = matches!(live.progress().1, Some(None));
+                if is_removed || !self.may_still_read(room) {
+                    continue;
+                }
                 let header = format!("DATA {id} {wanted} - {}\n", live.name);
                 let bytes = [header.as_bytes(), &piece].concat();
                 self.carrier.bytes_follow(piece.len() as u64);
-                self.is_deaf |= self.carrier.write_all(&bytes).await.is_err();
+                let server = self.server.clone();
+                let dismissed = dismissed(&server, self.session.peer());
+                let writing = self.carrier.write_all(&bytes);
+                let written = future::or(async { Some(writing.await) }, async {
+                    dismissed.await;
+                    None
+                });
+                match written.await {
+                    Some(written) => self.is_deaf |= written.is_err(),
+                    // A part of the piece is out: only the end of the connection can follow.
+                    None => {
+                        self.is_cut = true;
+                        return None;
+                    }
+                }
                 offset += wanted as u64;
                 continue;
             }
@@ -405,11 +451,16 @@ impl Connection {
                     self.session.lost_file(id);
                     return None;
                 }
-                None => self.wait_for(grown).await,
+                None => self.wait_for(future::or(grown, new_rights)).await,
             }
         }
         self.session.sent_file(id);
         None
+    }
+
+    /// Whether the connection may read the files of `room` now.
+    fn may_still_read(&self, room: RoomId) -> bool {
+        self.session.may_still_read(room, &self.server.world().chat)
     }
 
     async fn receive(
@@ -439,6 +490,15 @@ impl Connection {
                     }
                 },
             };
+            if live.is_some_and(|live| live.progress().1.is_some()) {
+                let text = "the file was removed while it came in".into();
+                let error = UploadError {
+                    code: Code::NoSuchFile,
+                    text,
+                    closes: false,
+                };
+                return Received::Refused(error, None);
+            }
             if taken == 0 {
                 break incoming;
             }
@@ -521,7 +581,7 @@ impl Connection {
         loop {
             match self.next_bytes(&mut piece, left).await {
                 Err(Stopping) => {
-                    self.is_cut = true;
+                    self.is_cut = self.server.world().is_stopping;
                     return;
                 }
                 Ok(0) => return,
@@ -580,9 +640,18 @@ impl Connection {
         world.is_dismissed(self.session.peer())
     }
 
-    async fn send_file(&mut self, id: EventId, name: &FileName, whole: Whole, offset: u64) {
+    async fn send_file(
+        &mut self,
+        id: EventId,
+        name: &FileName,
+        whole: Whole,
+        offset: u64,
+        room: RoomId,
+    ) {
         // Bytes come in one piece, after every reply before them.
-        self.flush_replies().await;
+        if !self.flush_replies().await {
+            return self.session.break_off();
+        }
         let Whole {
             length,
             sha256: digest,
@@ -598,12 +667,19 @@ impl Connection {
                 );
             }
         };
+        if !self.may_still_read(room) {
+            return self.session.hide_file(id);
+        }
         let left = length.saturating_sub(offset);
         let head = format!("DATA {id} {left} {digest} {name}\n");
         self.carrier.bytes_follow(left);
         let pieces = self.server.pieces.pieces();
         let server = self.server.clone();
-        let dismissed = dismissed(&server, self.session.peer());
+        let nick = self.session.called();
+        let dismissed = future::or(
+            dismissed(&server, self.session.peer()),
+            closed_to(&server, room, nick),
+        );
         let sending = async {
             match self.carrier.write_all(head.as_bytes()).await {
                 Ok(()) => send::send(&mut self.carrier, file, offset, left, &pieces).await,
@@ -648,6 +724,17 @@ async fn dismissed(server: &Server, peer: PeerId) {
     .await;
 }
 
+/// Ends when `nick`, or a connection without one, may not read `room` any more.
+pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId>) {
+    loop {
+        let new_rights = server.new_rights.listen();
+        if !server.world().chat.may_read(room, nick) {
+            return;
+        }
+        new_rights.await;
+    }
+}
+
 /// What the peer is told when the disk does not take its file.
 fn disk_error(e: &io::Error) -> UploadError {
     warn!("cannot keep a file: {e}");
@@ -668,9 +755,18 @@ fn disk_error(e: &io::Error) -> UploadError {
     }
 }
 
-/// Has the store let go of files that nobody can ask for any more.
-pub(super) fn release(server: &Arc<Server>, digests: Vec<Digest>) {
-    for digest in digests {
+/// Has the store let go of files that nobody can ask for any more, ends live files that were taken back, and has
+/// those who send what a room holds ask again whether they may.
+pub(super) fn release(server: &Arc<Server>, released: Released) {
+    for id in released.live {
+        if let Some(live) = server.live().remove(&id) {
+            live.end(None);
+        }
+    }
+    if released.has_new_rights {
+        server.new_rights.notify(usize::MAX);
+    }
+    for digest in released.digests {
         let store = server.store.clone();
         let released = unblock(move || {
             if let Err(e) = store.release(digest) {

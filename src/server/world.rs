@@ -126,8 +126,8 @@ impl World {
     }
 
     /// Has those woken who have something to read or to do by now; called at the end of each change.
-    /// Returns the digests that a file less has, for the store.
-    pub fn settle(&mut self) -> Vec<Digest> {
+    /// Returns what the driver has to do about files, for [`super::transfer::release`].
+    pub fn settle(&mut self) -> Released {
         if self.chat.has_news()
             && let Some(pulse) = self.pulse.take()
         {
@@ -145,12 +145,21 @@ impl World {
         {
             timekeeper.wake_by_ref();
         }
-        self.chat.take_released()
+        Released {
+            digests: self.chat.take_released(),
+            live: self.chat.take_removed_live(),
+            has_new_rights: self.chat.take_new_rights(),
+        }
     }
 
     /// Wakes everyone who has something to read.
     fn hand_on(&mut self) {
         let Self { chat, seats, .. } = self;
+        for peer in chat.take_ordered() {
+            if let Some(seat) = seats.get_mut(peer.slot()) {
+                seat.summon();
+            }
+        }
         chat.take_news(|peer| {
             if let Some(seat) = seats.get_mut(peer.slot()) {
                 seat.wake();
@@ -179,13 +188,17 @@ impl World {
         if seat.has_news {
             return Poll::Ready(());
         }
-        // Cloning a waker costs as much as waking; it seldom changes.
-        if !seat
-            .waker
-            .as_ref()
-            .is_some_and(|known| known.will_wake(waker))
-        {
-            seat.waker = Some(waker.clone());
+        seat.register(waker);
+        Poll::Pending
+    }
+
+    /// Whether `peer` is to end; if not, `waker` is woken when it is. For one that can take no news.
+    pub fn poll_end(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
+        if self.chat.is_ended(peer) {
+            return Poll::Ready(());
+        }
+        if let Some(seat) = self.seats.get_mut(peer.slot()) {
+            seat.register(waker);
         }
         Poll::Pending
     }
@@ -235,7 +248,35 @@ impl World {
     }
 }
 
+/// What others have no use for any more.
+#[derive(Default)]
+pub(super) struct Released {
+    /// Of files of which there is one less.
+    pub digests: Vec<Digest>,
+    /// Live files that have been taken back.
+    pub live: Vec<EventId>,
+    /// Somebody may read less than before.
+    pub has_new_rights: bool,
+}
+
 impl Seat {
+    /// Has `waker` woken next.
+    fn register(&mut self, waker: &Waker) {
+        // Cloning a waker costs as much as waking; it seldom changes.
+        let known = self.waker.as_ref();
+        if !known.is_some_and(|known| known.will_wake(waker)) {
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// Wakes its task even if that knows of news that it has not looked at.
+    fn summon(&mut self) {
+        self.has_news = true;
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
     fn wake(&mut self) {
         if !std::mem::replace(&mut self.has_news, true)
             && let Some(waker) = &self.waker

@@ -50,6 +50,33 @@ pub(super) enum Asked {
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
+impl Asked {
+    /// The room whose past is being read, unless it is entered by that: who is put out of a room gets all
+    /// that was said there before.
+    fn reads(&self) -> Option<(Verb, &RoomName)> {
+        match self {
+            Self::Replay(Replay {
+                verb,
+                whose: Whose::Room(room),
+                enters: None,
+                ..
+            }) => Some((*verb, room)),
+            Self::Newest {
+                whose: Whose::Room(room),
+                ..
+            } => Some((Verb::History, room)),
+            Self::Files { room, .. } => Some((Verb::Files, room)),
+            _ => None,
+        }
+    }
+}
+
+/// What is answered for a file that is not there, or not for this connection.
+pub(super) fn no_such_file(id: EventId) -> Refusal {
+    let text = format!("there is no file {id}; FILES lists them");
+    Refusal::new(Verb::Download, Code::NoSuchFile, text)
+}
+
 /// A part of the past that is being sent.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -303,6 +330,16 @@ impl Session {
                 return None;
             }
         };
+        // It may have been closed since the last piece.
+        if let Some((verb, room)) = asked.reads()
+            && !chat
+                .find_room(room)
+                .is_some_and(|room| chat.may_read(room, self.nick))
+        {
+            let text = format!("there is no room {room}; ROOMS lists them");
+            self.refuse(&Refusal::new(verb, Code::NoSuchRoom, text));
+            return None;
+        }
         match (asked, answer) {
             (Asked::Replay(replay), Answer::Records(records)) => {
                 return self.replayed(replay, &records, chat);
@@ -493,9 +530,9 @@ impl Session {
             let room = chat.find_room(room);
             room.is_some_and(|room| chat.may_read(room, self.nick))
         });
-        let Some((_, file)) = readable else {
-            let text = format!("there is no file {id}; FILES lists them");
-            self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
+        let readable = readable.and_then(|(room, file)| Some((chat.find_room(&room)?, file)));
+        let Some((room, file)) = readable else {
+            self.refuse(&no_such_file(id));
             return None;
         };
         if self.input == Dialect::Talker {
@@ -512,7 +549,7 @@ impl Session {
         }
         let Some(whole) = file.whole else {
             self.is_busy = true;
-            return Some(Effect::Follow { id, offset });
+            return Some(Effect::Follow { id, offset, room });
         };
         if offset > whole.length {
             let text = format!("file {id} has {} bytes only", whole.length);
@@ -525,6 +562,7 @@ impl Session {
             name: file.name,
             whole,
             offset,
+            room,
         })
     }
 

@@ -65,6 +65,8 @@ pub enum Effect {
         whole: Whole,
         /// How many of its bytes the client has.
         offset: u64,
+        /// Where it stands: it goes on only while [`Session::may_still_read`] holds.
+        room: RoomId,
     },
     /// The same for a file that is still coming in: as it comes, in pieces with a `DATA` line each; or,
     /// when it is no longer coming, come back with [`Session::find_file`].
@@ -73,6 +75,8 @@ pub enum Effect {
         id: EventId,
         /// How many of its bytes the client has.
         offset: u64,
+        /// Where it stands, as for [`Self::Send`].
+        room: RoomId,
     },
     /// Once the client has taken what it was given, ask the log this and come back with
     /// [`Session::answered`].
@@ -249,6 +253,8 @@ pub struct Session {
     is_busy: bool,
     /// No further line is taken; it is over when all replies are out.
     is_ending: bool,
+    /// An operator has ended it: it is over soon, whether it reads or not.
+    is_dismissed: bool,
     is_over: bool,
 }
 
@@ -284,6 +290,7 @@ impl Session {
             is_after_upload: false,
             is_busy: false,
             is_ending: false,
+            is_dismissed: false,
             is_over: false,
         }
     }
@@ -349,6 +356,11 @@ impl Session {
     /// Whether it has ended and everything is out: the server closes its side now.
     pub fn is_over(&self) -> bool {
         self.is_over && self.unsent.is_empty()
+    }
+
+    /// Whether an operator has ended it: then it is over soon, whether it reads or not.
+    pub fn is_dismissed(&self) -> bool {
+        self.is_dismissed
     }
 
     /// Whether it ends once its replies are out.
@@ -542,7 +554,9 @@ impl Session {
     /// When [`Self::on_time`] is to be called, if nothing happens before.
     pub fn due(&self, limits: &Limits) -> Option<Duration> {
         let asked = Duration::from_millis(self.asked_ms);
-        if self.is_ending {
+        if self.is_dismissed {
+            Some(asked + limits.drain_for)
+        } else if self.is_ending {
             None
         } else if self.nick.is_none() && self.rooms.is_empty() && !self.is_busy {
             Some(asked + limits.idle_after)
@@ -554,6 +568,12 @@ impl Session {
     /// Ends a connection that has been idle for too long.
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
+            return;
+        }
+        if self.is_dismissed {
+            // It has not taken its last line, and nobody waits for that any longer.
+            self.unsent = Box::default();
+            self.is_over = true;
             return;
         }
         let text = "nothing was asked for a long time, without a nick or a room";
@@ -676,11 +696,29 @@ impl Session {
         self.ask_file(id, offset)
     }
 
-    /// A file that was being followed is not to be: its sender broke off.
+    /// A file that was being followed is not to be: its sender broke off, or it was removed.
     pub fn lost_file(&mut self, id: EventId) {
         self.is_busy = false;
-        let text = format!("file {id} was broken off by its sender");
+        let text = format!("file {id} was removed, or its sender broke off");
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
+    }
+
+    /// Whether this connection may read the files of `room` now; asked again for each piece of one.
+    pub fn may_still_read(&self, room: RoomId, chat: &Chat) -> bool {
+        chat.may_read(room, self.nick)
+    }
+
+    /// The room of a file that was being sent has been closed to this connection.
+    pub fn hide_file(&mut self, id: EventId) {
+        self.is_busy = false;
+        self.refuse(&ask::no_such_file(id));
+    }
+
+    /// Gives up what is under way, since the connection is to end; there is no reply to it.
+    pub fn break_off(&mut self) {
+        self.is_busy = false;
+        self.asked_log = None;
+        self.consulted = None;
     }
 
     /// The bytes of a refused upload have been dropped.
@@ -776,6 +814,22 @@ impl Session {
         };
         self.go("", chat, now);
         self.push(line.into_bytes(), Then::Close);
+    }
+
+    /// Ends the connection with a last line, before anything else that it was to be sent.
+    fn dismiss(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
+        let replies = self.replies_mut();
+        replies.pending.clear();
+        replies.bytes = 0;
+        replies.held = None;
+        self.page = None;
+        self.asked_ms = millis(now.uptime);
+        self.is_dismissed = true;
+        if self.is_ending {
+            self.push(Vec::new(), Then::Close);
+        } else {
+            self.close(code, text, chat, now);
+        }
     }
 
     fn refuse(&mut self, refusal: &Refusal) {

@@ -192,7 +192,7 @@ impl Session {
         for order in chat.take_orders(self.peer) {
             match order {
                 Order::Leave(room, until, line) => self.put_out(room, until, &line),
-                Order::Close(code, text) => self.close(code, &text, chat, now),
+                Order::Close(code, text) => self.dismiss(code, &text, chat, now),
             }
         }
     }

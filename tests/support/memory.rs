@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plainchat::chat::{Chat, Draft, Now, Place, Whole};
+use plainchat::chat::{Chat, Draft, Now, Place, RoomId, Whole};
 use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
 use plainchat::log::{self, Entry, Log, Question, Record, Span};
@@ -79,8 +79,8 @@ enum Moving {
     In(Upload, Option<EventId>, Vec<u8>),
     /// A live file has ended, whole or not; its followers end once that is kept.
     Ended(EventId, bool),
-    /// A live file is followed; so many of its bytes are out.
-    Follow(EventId, usize),
+    /// A live file of a room is followed; so many of its bytes are out.
+    Follow(EventId, usize, RoomId),
     /// So many bytes are to be dropped, or all.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
@@ -253,7 +253,26 @@ impl Memory {
                 }
                 is_told
             }
-            Moving::Follow(id, offset) => self.follow(n, &mut session, id, offset),
+            Moving::Follow(..) | Moving::Ask(_) | Moving::Flush
+                if self.chat.is_ended(session.peer()) =>
+            {
+                session.break_off();
+                true
+            }
+            Moving::In(upload, live, _) if self.chat.is_ended(session.peer()) => {
+                let refused = Err(UploadError {
+                    code: Code::ShuttingDown,
+                    text: "the connection is being ended".into(),
+                    closes: false,
+                });
+                self.peers[n].moving = live.map_or(Moving::Nothing, |id| Moving::Ended(id, false));
+                let effect = session.received(upload, live, refused, &mut self.chat, now);
+                if let Some(Effect::Append(draft)) = effect {
+                    self.append(draft);
+                }
+                true
+            }
+            Moving::Follow(id, offset, room) => self.follow(n, &mut session, id, offset, room),
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
             Moving::Ask(question) if !session.owes_replies() => {
                 let answer = log::answer(&self.log, &question).map_err(|e| e.code());
@@ -348,17 +367,34 @@ impl Memory {
     }
 
     /// Sends a further piece of a live file, or what becomes of it.
-    fn follow(&mut self, n: usize, session: &mut Session, id: EventId, offset: usize) -> bool {
+    fn follow(
+        &mut self,
+        n: usize,
+        session: &mut Session,
+        id: EventId,
+        offset: usize,
+        room: RoomId,
+    ) -> bool {
+        for removed in self.chat.take_removed_live() {
+            if let Some(live) = self.lives.get_mut(&removed) {
+                live.end = Some(false);
+            }
+        }
+        if !session.may_still_read(room, &self.chat) {
+            session.hide_file(id);
+            return true;
+        }
         let waits = session.owes_replies();
         let live = self.lives.get(&id).filter(|_| !waits);
         let (is_known, end) = (self.lives.contains_key(&id), live.and_then(|live| live.end));
         if let Some(live) = live
+            && live.end != Some(false)
             && let Some(piece) = live.bytes.get(offset..).filter(|piece| !piece.is_empty())
         {
             let header = format!("DATA {id} {} - {}\n", piece.len(), live.name);
             let peer = &mut self.peers[n];
             peer.out.extend([header.as_bytes(), piece].concat());
-            peer.moving = Moving::Follow(id, live.bytes.len());
+            peer.moving = Moving::Follow(id, live.bytes.len(), room);
             return true;
         }
         match end {
@@ -369,7 +405,7 @@ impl Memory {
                 self.go_on(n, session, effect);
             }
             None => {
-                self.peers[n].moving = Moving::Follow(id, offset);
+                self.peers[n].moving = Moving::Follow(id, offset, room);
                 return false;
             }
         }
@@ -444,6 +480,7 @@ impl Memory {
                 name,
                 whole,
                 offset,
+                ..
             }) => {
                 let bytes = &self.files[&whole.sha256][offset as usize..];
                 let (length, digest) = (bytes.len(), whole.sha256);
@@ -451,7 +488,7 @@ impl Memory {
                 out.extend_from_slice(bytes);
                 Moving::Out(id, out)
             }
-            Some(Effect::Follow { id, offset }) => Moving::Follow(id, offset as usize),
+            Some(Effect::Follow { id, offset, room }) => Moving::Follow(id, offset as usize, room),
         };
         self.peers[n].moving = moving;
     }
