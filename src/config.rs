@@ -12,7 +12,7 @@ use crate::protocol::whom::Network;
 use crate::protocol::{Nick, RoomName};
 use crate::roster::Secret;
 use limits::bytes;
-pub use limits::{BELIEVED_AFTER, LimitRow, Limits, SEARCHES_MAX};
+pub use limits::{BELIEVED_AFTER, LimitRow, Limits, Rate, SEARCHES_MAX};
 
 /// Everything that `chatd` is started with.
 #[derive(Clone, Debug)]

@@ -176,9 +176,11 @@ fn imported(line: &str) -> Option<Imported> {
             sha256,
             ..
         } => ("STORED", format!("{file} {length} {sha256}")),
-        Event::Join { .. } | Event::Part { .. } | Event::Nick { .. } | Event::Note { .. } => {
-            return None;
-        }
+        Event::Join { .. }
+        | Event::Part { .. }
+        | Event::Nick { .. }
+        | Event::Note { .. }
+        | Event::Invite { .. } => return None,
     };
     Some(Imported {
         id,

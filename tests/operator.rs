@@ -228,7 +228,7 @@ fn who_is_kicked_is_gone_at_once_whether_it_reads_or_not() {
         root.send("WHO #lobby\n");
         let mut is_there = false;
         loop {
-            let line = root.expect("<text>");
+            let line = root.inbox.line();
             is_there |= line == "USER #lobby kate";
             if line.starts_with("OK WHO ") {
                 break;

@@ -1,5 +1,6 @@
 //! What operators do: connections that are told to go, and who is kept out.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::closed::Until;
@@ -68,8 +69,18 @@ impl Chat {
 
     /// Why a nick is kept out, if it is, or one that looks like it.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
+        let skeletons = nick.skeletons();
+        if !skeletons
+            .iter()
+            .any(|skeleton| self.banned.contains(skeleton))
+        {
+            return None; // as nearly always, and without a look at each ban
+        }
         self.ban(now, |whom| match whom {
-            Whom::Nick(banned) => banned.skeleton() == nick.skeleton(),
+            Whom::Nick(banned) => banned
+                .skeletons()
+                .iter()
+                .any(|skeleton| skeletons.contains(skeleton)),
             Whom::Network(_) => false,
         })
     }
@@ -95,25 +106,32 @@ impl Chat {
 
     /// Keeps somebody out from now on, and has those end who are in already.
     pub fn add_ban(&mut self, ban: Ban, now: Now) {
+        let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
         self.known
             .bans
-            .retain(|known| known.whom.key() != ban.whom.key());
+            .retain(|known| known.whom.key() != ban.whom.key() && !is_over(known));
         let text = ban.told();
-        self.known.bans.push(ban);
         let mut ended: Vec<PeerId> = Vec::new();
-        let mut slot = 0;
-        while let Some((id, peer)) = self.peers.from_slot(slot) {
-            slot = id.slot() + 1;
-            if self.ban_of_address(peer.address, now.time).is_some() {
-                ended.push(id);
+        match &ban.whom {
+            Whom::Network(network) => {
+                let mut slot = 0;
+                while let Some((id, peer)) = self.peers.from_slot(slot) {
+                    slot = id.slot() + 1;
+                    if network.holds(peer.address) {
+                        ended.push(id);
+                    }
+                }
+            }
+            Whom::Nick(nick) => {
+                let held = nick.skeletons().into_iter();
+                let held = held.filter_map(|skeleton| self.nick_ids.get(&skeleton));
+                let held: BTreeSet<NickId> = held.copied().collect();
+                let holders = held.into_iter().filter_map(|id| self.holder(id));
+                ended.extend(holders.flat_map(|holder| &holder.connections));
             }
         }
-        let holders = self.nick_ids.values().filter_map(|id| self.holder(*id));
-        for holder in holders {
-            if self.ban_of_nick(&holder.nick, now.time).is_some() {
-                ended.extend(&holder.connections);
-            }
-        }
+        self.known.bans.push(ban);
+        self.index_bans();
         for peer in ended {
             self.order(peer, Order::Close(Code::Banned, text.clone()));
         }
@@ -124,6 +142,16 @@ impl Chat {
         self.known
             .bans
             .retain(|known| known.whom.key() != whom.key());
+        self.index_bans();
+    }
+
+    /// Bans have changed.
+    pub(super) fn index_bans(&mut self) {
+        let nicks = self.known.bans.iter().filter_map(|ban| match &ban.whom {
+            Whom::Nick(nick) => Some(nick),
+            Whom::Network(_) => None,
+        });
+        self.banned = nicks.flat_map(Nick::skeletons).collect();
     }
 
     /// Says `text` to everybody in the name of `who`.

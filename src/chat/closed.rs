@@ -1,5 +1,7 @@
 //! Rooms that are not for everybody: who may read and enter one, and who is put out of it.
 
+use std::collections::BTreeMap;
+
 use super::bans::Order;
 use super::{Chat, NickId, Now, PeerId, Place, RoomId};
 use crate::protocol::{EventId, Nick, RoomName};
@@ -80,6 +82,15 @@ impl Chat {
         }
     }
 
+    /// Tells the nick of the form `who`, if it is here, that it has been invited into a room.
+    pub fn tell_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
+        let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
+        if let Some(invited) = invited {
+            let line = format!("INVITE {room} {}", self.nick_str(by));
+            self.append(Place::Nick(invited), None, now.time, None, line.as_bytes());
+        }
+    }
+
     /// A nick is nobody's own any more: its next owner must not inherit what it was named in. Rooms of which
     /// the roster knows come by [`Self::set_rights`].
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
@@ -107,14 +118,16 @@ impl Chat {
         let Some(room) = self.room(id) else {
             return;
         };
-        let nick_of = |peer: PeerId| {
-            let mut members = room.members.keys().copied();
-            members.find(|nick| {
-                let holder = self.holder(*nick);
-                holder.is_some_and(|holder| holder.connections.contains(&peer))
-            })
-        };
-        let readers = room.readers.iter().map(|peer| (*peer, nick_of(*peer)));
+        if !room.rights.as_ref().is_some_and(|rights| rights.is_closed) {
+            return; // nobody is a stranger
+        }
+        let members = room.members.keys();
+        let holders = members.filter_map(|nick| Some((*nick, self.holder(*nick)?)));
+        let nicks: BTreeMap<PeerId, NickId> = holders
+            .flat_map(|(nick, holder)| holder.connections.iter().map(move |peer| (*peer, nick)))
+            .collect();
+        let readers = room.readers.iter();
+        let readers = readers.map(|peer| (*peer, nicks.get(peer).copied()));
         let strangers: Vec<_> = readers
             .filter(|(_, nick)| !self.may_read(id, *nick))
             .collect();

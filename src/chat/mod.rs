@@ -9,10 +9,11 @@ pub mod bans;
 pub mod closed;
 mod held;
 pub mod nick;
+mod pace;
 mod quota;
 pub mod room;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,7 @@ use arena::{Arena, Id};
 use bans::Order;
 use held::Held;
 use nick::{Holder, Reserved};
+use pace::Pace;
 use quota::FileBytes;
 use room::Room;
 
@@ -37,6 +39,8 @@ use room::Room;
 pub struct Peer {
     /// Where it comes from.
     address: IpAddr,
+    /// A proxy has passed it on, so it may come from anywhere.
+    is_passed_on: bool,
     /// What this connection had appended and is kept now, in order; its session takes it.
     kept: Vec<Result<Kept, Code>>,
 }
@@ -46,6 +50,7 @@ impl Peer {
     pub fn new(address: IpAddr) -> Self {
         Self {
             address: address.to_canonical(),
+            is_passed_on: false,
             kept: Vec::new(),
         }
     }
@@ -216,6 +221,14 @@ pub struct Chat {
     nick_ids: HashMap<Box<str>, NickId>,
     /// Who belongs.
     known: Known,
+    /// The skeletons of the nicks that are banned.
+    banned: HashSet<Box<str>>,
+    /// How many rooms each address has made that are still there.
+    rooms_by_origin: HashMap<IpAddr, usize>,
+    registrations: Pace,
+    uploads: Pace,
+    /// Of those, under nicks that nobody has registered.
+    nobodys_uploads: Pace,
     /// How often a nick was registered or had its password changed since the start.
     account_changes: u64,
     /// After how many of those that was last so, by the form of the nick; of the others it is 0.
@@ -278,6 +291,11 @@ impl Chat {
             holders: Arena::default(),
             nick_ids: HashMap::new(),
             known: Known::default(),
+            banned: HashSet::new(),
+            rooms_by_origin: HashMap::new(),
+            registrations: Pace::default(),
+            uploads: Pace::default(),
+            nobodys_uploads: Pace::default(),
             account_changes: 0,
             account_versions: HashMap::new(),
             orders: BTreeMap::new(),
@@ -332,6 +350,19 @@ impl Chat {
         self.peers.get(peer).map(|peer| peer.address)
     }
 
+    /// A proxy says that it has passed that connection on.
+    pub fn pass_on(&mut self, peer: PeerId) {
+        if let Some(peer) = self.peers.get_mut(peer) {
+            peer.is_passed_on = true;
+        }
+    }
+
+    /// Whether somebody on the server's own machine is at the other end, as far as is known.
+    pub fn is_here(&self, peer: PeerId) -> bool {
+        let peer = self.peers.get(peer);
+        peer.is_some_and(|peer| peer.address.is_loopback() && !peer.is_passed_on)
+    }
+
     /// A connection has gone; its session has left its rooms and its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
         let gone = self.peers.remove(peer);
@@ -382,6 +413,7 @@ impl Chat {
             }
         }
         self.known = known;
+        self.index_bans();
         self.recount_nobodys();
     }
 

@@ -94,14 +94,15 @@ impl Chat {
         current: Option<NickId>,
         has_password: bool,
     ) -> Result<Door, Refused> {
-        let Some(form) = self.known.accounts.get(&nick.skeleton()) else {
-            return Ok(Door::Open);
-        };
-        if **form != *nick.form() {
+        let is_own = self.is_registered(nick);
+        if self.known.looks_like_another(nick, is_own) {
             return Err((
                 Code::NickTaken,
                 format!("{nick} looks like a nick that is registered"),
             ));
+        }
+        if !is_own {
+            return Ok(Door::Open);
         }
         let own = current.and_then(|current| self.holder(current));
         match has_password {
@@ -148,7 +149,7 @@ impl Chat {
         {
             holder.guard = None;
         }
-        self.known.accounts.insert(skeleton, nick.form().into());
+        self.known.add_account(nick, nick.form());
         self.account_changes += 1;
         let version = self.account_changes;
         self.account_versions.insert(nick.form().into(), version);
@@ -157,7 +158,7 @@ impl Chat {
 
     /// A nick is nobody's own any more.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
-        self.known.accounts.remove(&nick.skeleton());
+        self.known.remove_account(nick);
         self.account_versions.remove(nick.form());
         self.recount_nobodys();
         self.forget_in_rooms(nick, now);
@@ -212,9 +213,8 @@ impl Chat {
         let is_own = self.is_registered(&nick);
         let password = password.filter(|_| !is_own);
         let guard = password.map(|password| Box::new(Sha256::digest(password).into()));
-        let skeleton = nick.skeleton();
-        let new = match self.nick_ids.get(&skeleton).copied() {
-            None => self.hold(skeleton, nick, guard),
+        let new = match self.held_as(&nick, current)? {
+            None => self.hold(nick, guard),
             Some(held) if Some(held) == current => {
                 return self.keep_nick(held, peer, rooms, nick, guard, now);
             }
@@ -243,7 +243,24 @@ impl Chat {
         Ok(new)
     }
 
-    fn hold(&mut self, skeleton: Box<str>, nick: Nick, guard: Option<Box<[u8; 32]>>) -> NickId {
+    /// Who holds that nick already, in whichever spelling, or holds `current` and changes to what looks like it.
+    fn held_as(&self, nick: &Nick, current: Option<NickId>) -> Result<Option<NickId>, Refused> {
+        let mut held = None;
+        for skeleton in nick.skeletons() {
+            let Some(id) = self.nick_ids.get(&skeleton).copied() else {
+                continue;
+            };
+            let mut holder = self.holder(id).into_iter();
+            if Some(id) != current && !holder.any(|holder| holder.nick.form() == nick.form()) {
+                return Err(taken(nick));
+            }
+            held = held.or(Some(id));
+        }
+        Ok(held)
+    }
+
+    fn hold(&mut self, nick: Nick, guard: Option<Box<[u8; 32]>>) -> NickId {
+        let skeletons = nick.skeletons();
         let id = self.holders.insert(Holder {
             nick,
             guard,
@@ -252,8 +269,19 @@ impl Chat {
             told_to: 0,
             free_at_ms: 0,
         });
-        self.nick_ids.insert(skeleton, id);
+        for skeleton in skeletons {
+            self.nick_ids.entry(skeleton).or_insert(id);
+        }
         id
+    }
+
+    /// Nobody finds `id` under `nick` any more.
+    fn forget_name(&mut self, id: NickId, nick: &Nick) {
+        for skeleton in nick.skeletons() {
+            if self.nick_ids.get(&skeleton) == Some(&id) {
+                self.nick_ids.remove(&skeleton);
+            }
+        }
     }
 
     /// Whether a further connection may use a nick that is in use, or kept.
@@ -263,18 +291,12 @@ impl Chat {
         nick: &Nick,
         guard: Option<Box<[u8; 32]>>,
     ) -> Result<(), Refused> {
-        let taken = || {
-            (
-                Code::NickTaken,
-                format!("{nick} is taken; choose another, as {nick}2"),
-            )
-        };
-        let holder = self.holders.get(held).ok_or_else(taken)?;
+        let holder = self.holders.get(held).ok_or_else(|| taken(nick))?;
         let (Some(known), Some(given)) = (&holder.guard, &guard) else {
-            return Err(taken());
+            return Err(taken(nick));
         };
         if holder.nick.form() != nick.form() {
-            return Err(taken());
+            return Err(taken(nick));
         }
         // Digests are compared, so how long it takes tells nothing of the password.
         match known == given {
@@ -319,10 +341,10 @@ impl Chat {
             ));
         }
         // Another spelling of the same nick: it goes out and comes in under the new one.
-        let skeleton = holder.nick.skeleton();
+        let old = holder.nick.clone();
         let guard = holder.guard.take();
-        self.nick_ids.remove(&skeleton);
-        let new = self.hold(nick.skeleton(), nick, guard);
+        self.forget_name(held, &old);
+        let new = self.hold(nick, guard);
         if let Some(holder) = self.holders.get_mut(new) {
             holder.connections.push(peer);
         }
@@ -374,7 +396,7 @@ impl Chat {
     /// Frees a nick that nobody uses.
     pub(super) fn free(&mut self, nick: NickId) {
         if let Some(holder) = self.holders.remove(nick) {
-            self.nick_ids.remove(&holder.nick.skeleton());
+            self.forget_name(nick, &holder.nick);
         }
     }
 
@@ -424,4 +446,9 @@ impl Chat {
     pub fn told_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }
+}
+
+fn taken(nick: &Nick) -> Refused {
+    let text = format!("{nick} is taken, or looks like one that is; choose another, as {nick}2");
+    (Code::NickTaken, text)
 }

@@ -3,11 +3,13 @@
 //! Members are nicks, and all can see them; readers are connections, a nick's or not, which are woken.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, millis};
 use crate::protocol::{Code, EventId, RoomName};
 use crate::roster::Rights;
+use crate::roster::guesses::origin;
 use crate::tail::Tail;
 
 /// A room.
@@ -21,6 +23,8 @@ pub struct Room {
     pub rights: Option<Box<Rights>>,
     /// How new those are, see [`crate::roster::RoomNow`].
     pub(super) rights_version: u64,
+    /// Where it was made from, if that was since the server started.
+    origin: Option<IpAddr>,
     /// The newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
@@ -71,6 +75,7 @@ impl Room {
             topic: Box::default(),
             rights: None,
             rights_version: 0,
+            origin: None,
             last_id: None,
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),
@@ -123,7 +128,12 @@ impl Chat {
     ///
     /// # Errors
     /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it.
-    pub fn need_room(&mut self, name: &RoomName, nick: Option<NickId>) -> Result<RoomId, Refused> {
+    pub fn need_room(
+        &mut self,
+        name: &RoomName,
+        peer: PeerId,
+        nick: Option<NickId>,
+    ) -> Result<RoomId, Refused> {
         if let Some(room) = self.find_room(name) {
             return match self.may_read(room, nick) {
                 true => Ok(room),
@@ -141,7 +151,20 @@ impl Chat {
                 "there are too many rooms; choose one of ROOMS".into(),
             ));
         }
+        let origin = self.address(peer).map(origin);
+        let made = origin.and_then(|origin| self.rooms_by_origin.get(&origin));
+        let most = self.limits().rooms_per_address_max();
+        if made.is_some_and(|made| *made >= most) {
+            let text = format!("{most} rooms were made from your address; choose one of ROOMS");
+            return Err((Code::Quota, text));
+        }
         let room = self.insert_room(name.clone());
+        if let Some(origin) = origin {
+            *self.rooms_by_origin.entry(origin).or_default() += 1;
+        }
+        if let Some(room) = self.rooms.get_mut(room) {
+            room.origin = origin;
+        }
         self.note_maker(room, nick);
         Ok(room)
     }
@@ -260,7 +283,15 @@ impl Chat {
             self.room_ids.remove(room.name.form());
             self.room_order.remove(&room_id);
             self.count_tail(Place::Room(room_id), bytes, 0);
-            self.rooms.remove(room_id);
+            let origin = self.rooms.remove(room_id).and_then(|room| room.origin);
+            if let Some(origin) = origin
+                && let Some(count) = self.rooms_by_origin.get_mut(&origin)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    self.rooms_by_origin.remove(&origin);
+                }
+            }
         }
     }
 

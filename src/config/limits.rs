@@ -28,6 +28,14 @@ pub struct Limits {
     pub connections_per_address_max: usize,
     /// Registered nicks in all.
     pub accounts_max: usize,
+    /// New registrations from one address.
+    pub registrations_per_address: Rate,
+    /// New registrations in all.
+    pub registrations: Rate,
+    /// Uploads from one address.
+    pub files_per_address: Rate,
+    /// The same under nicks that nobody has registered.
+    pub files_without_account: Rate,
     /// Rooms in all.
     pub rooms_max: usize,
     /// Rooms that one connection is in.
@@ -80,6 +88,26 @@ pub struct Limits {
     pub stop_within: Duration,
 }
 
+/// So many at once, and then one more every now and then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // the fields are what they are called
+pub struct Rate {
+    pub burst: u32,
+    pub every: Duration,
+}
+
+impl Rate {
+    /// `burst` at once, and one more every so many seconds.
+    const fn new(burst: u32, every_s: u64) -> Self {
+        let every = Duration::from_secs(every_s);
+        Self { burst, every }
+    }
+
+    fn row(self) -> String {
+        format!("{}, then one more every {}", self.burst, time(self.every))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -87,6 +115,10 @@ impl Default for Limits {
             connections_per_address_max: 1024,
             memory_bytes_max: 512 << 20,
             accounts_max: 100_000,
+            registrations_per_address: Rate::new(100, 30),
+            registrations: Rate::new(1000, 2),
+            files_per_address: Rate::new(10_000, 5),
+            files_without_account: Rate::new(2000, 5),
             rooms_max: 10_000,
             rooms_per_connection_max: 64,
             tail_bytes_max: 1 << 20,
@@ -150,6 +182,11 @@ impl Limits {
         self.memory_bytes_max / 4
     }
 
+    /// Rooms that were made from one address since the server started: a tenth of all.
+    pub fn rooms_per_address_max(&self) -> usize {
+        (self.rooms_max / 10).max(64)
+    }
+
     /// Every limit with its value and reason.
     pub fn rows(&self) -> Vec<LimitRow> {
         let row = |what, value: String, flag: &'static str, reason| LimitRow {
@@ -206,6 +243,18 @@ impl Limits {
                 self.accounts_max.to_string(),
                 "--max-accounts",
                 "a town's worth; their names stay in memory, some 10 MiB",
+            ),
+            row(
+                "nicks registered from one address",
+                self.registrations_per_address.row(),
+                "",
+                "a whole class at once, and no one takes all",
+            ),
+            row(
+                "nicks registered in all",
+                self.registrations.row(),
+                "",
+                "each costs a hash, and logins wait for their turn",
             ),
             row(
                 "tokens of one nick",
@@ -278,6 +327,12 @@ impl Limits {
                 self.rooms_max.to_string(),
                 "--max-rooms",
                 "memory for names and topics stays in megabytes",
+            ),
+            row(
+                "rooms made from one address since the start, that are still there",
+                self.rooms_per_address_max().to_string(),
+                "",
+                "a tenth of all rooms, and 64 at least",
             ),
             row(
                 "rooms of one connection",
@@ -360,6 +415,18 @@ impl Limits {
                 self.files_max.to_string(),
                 "--max-files",
                 "a list of more is of no use to anybody",
+            ),
+            row(
+                "files from one address",
+                self.files_per_address.row(),
+                "",
+                "a large folder at once, and no one takes all places in a day",
+            ),
+            row(
+                "the same under nicks that nobody registered",
+                self.files_without_account.row(),
+                "",
+                "who has no account could take another nick",
             ),
             row(
                 "members up to which JOIN and PART are announced",

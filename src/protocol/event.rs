@@ -74,6 +74,11 @@ pub enum Event<'a> {
         from: Cow<'a, str>,
         text: Cow<'a, str>,
     },
+    /// The nick that gets this has been invited into a room.
+    Invite {
+        room: Cow<'a, str>,
+        by: Cow<'a, str>,
+    },
 }
 
 impl<'a> Event<'a> {
@@ -110,6 +115,7 @@ impl<'a> Event<'a> {
             Self::Part { room, nick, text } => words(out, &["PART", room, nick, text]),
             Self::Nick { room, old, new } => words(out, &["NICK", room, old, new]),
             Self::Note { from, text } => words(out, &["NOTE", "*", from, text]),
+            Self::Invite { room, by } => words(out, &["INVITE", room, by]),
         }
     }
 
@@ -183,6 +189,8 @@ impl<'a> Event<'a> {
                 from: nick,
                 text: rest.text(),
             },
+            // With a further word it is a line of `INVITES`.
+            "INVITE" if rest.0.is_empty() => Self::Invite { room, by: nick },
             _ => return None,
         })
     }
@@ -197,7 +205,8 @@ impl<'a> Event<'a> {
             | Self::Remove { room, .. }
             | Self::Join { room, .. }
             | Self::Part { room, .. }
-            | Self::Nick { room, .. } => room,
+            | Self::Nick { room, .. }
+            | Self::Invite { room, .. } => room,
             Self::Note { .. } => "*",
         }
     }
@@ -214,7 +223,8 @@ impl<'a> Event<'a> {
             | Self::Join { nick, .. }
             | Self::Part { nick, .. }
             | Self::Nick { old: nick, .. }
-            | Self::Note { from: nick, .. } => nick,
+            | Self::Note { from: nick, .. }
+            | Self::Invite { by: nick, .. } => nick,
         }
     }
 
@@ -285,6 +295,10 @@ impl<'a> Event<'a> {
             Self::Note { from, text } => Event::Note {
                 from: own(from),
                 text: own(text),
+            },
+            Self::Invite { room, by } => Event::Invite {
+                room: own(room),
+                by: own(by),
             },
         }
     }
@@ -472,6 +486,7 @@ mod tests {
             "PART #lobby bob see you",
             "NICK #lobby bob rob",
             "NOTE * chatd back soon",
+            "INVITE #plan alice",
         ] {
             let event = Event::parse(line).unwrap_or_else(|| panic!("{line}"));
             assert_eq!(event.to_string(), line);
@@ -489,6 +504,7 @@ mod tests {
             "PAST x y MSG #a b c",
             "REMOVE #a b c",
             "USER #a",
+            "INVITE #plan bob guest",
         ] {
             assert_eq!(ServerLine::parse(line), ServerLine::Unknown, "{line:?}");
         }

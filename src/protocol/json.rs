@@ -88,6 +88,7 @@ fn event_object(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> V
             "PART"
         }
         Event::Join { .. } => "JOIN",
+        Event::Invite { .. } => "INVITE",
         Event::Nick { new, .. } => {
             put("new", json!(new));
             "NICK"

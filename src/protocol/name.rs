@@ -9,7 +9,9 @@ use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
-use unicode_security::{RestrictionLevel, RestrictionLevelDetection, skeleton};
+use unicode_security::{
+    GeneralSecurityProfile, RestrictionLevel, RestrictionLevelDetection, skeleton,
+};
 
 use super::text::is_clean;
 
@@ -77,10 +79,28 @@ impl Nick {
         self.0.form.as_deref().unwrap_or(&self.0.shown)
     }
 
-    /// What two nicks share that a person could take for one another: the UTS 39 skeleton of the form.
+    /// What all spellings of a nick look like in small letters: the UTS 39 skeleton of the form.
     pub fn skeleton(&self) -> Box<str> {
-        skeleton(self.form()).collect::<String>().into()
+        look(self.form())
     }
+
+    /// All that two nicks must not share, since a person could take one for the other: what the form looks like,
+    /// and, if that is something else, what the spelling reads as (`AIice` reads `alice`).
+    pub fn skeletons(&self) -> Vec<Box<str>> {
+        let of_form = self.skeleton();
+        let read = skeleton(self.as_str()).collect::<String>().to_lowercase();
+        let of_spelling = look(&read);
+        match of_form == of_spelling {
+            true => vec![of_form],
+            false => vec![of_form, of_spelling],
+        }
+    }
+}
+
+/// The UTS 39 skeleton of small letters; `w` is two `v`, which the tables of UTS 39 leave out.
+fn look(text: &str) -> Box<str> {
+    let skeleton: String = skeleton(text).collect();
+    skeleton.replace('w', "vv").into()
 }
 
 impl RoomName {
@@ -146,6 +166,11 @@ impl Name {
         let name: String = text.nfc().collect();
         if name.chars().count() > NAME_CHARS_MAX {
             return Err(BadName("a name has at most 32 characters"));
+        }
+        if !name.chars().all(GeneralSecurityProfile::identifier_allowed) {
+            return Err(BadName(
+                "a name holds a character that Unicode does not recommend for names (UTS 39)",
+            ));
         }
         if name.detect_restriction_level() > RestrictionLevel::HighlyRestrictive {
             return Err(BadName("a name does not mix scripts that look alike"));
@@ -275,6 +300,49 @@ mod tests {
         assert_eq!(nick("paul").skeleton(), nick("pau1").skeleton());
         assert_eq!(nick("сосо").skeleton(), nick("coco").skeleton(), "Cyrillic");
         assert_ne!(nick("alice").skeleton(), nick("bob").skeleton());
+    }
+
+    #[test]
+    fn a_spelling_that_reads_as_another_nick_shares_a_skeleton_with_it() {
+        let meet = |a: &str, b: &str| {
+            let (a, b) = (nick(a).skeletons(), nick(b).skeletons());
+            a.iter().any(|skeleton| b.contains(skeleton))
+        };
+        for (fake, real) in [
+            ("AIice", "alice"),
+            ("AIice", "Alice"),
+            ("aIice", "ALICE"),
+            ("pauI", "paul"),
+            ("lllE", "Ille"),
+            ("cIay", "clay"),
+            ("B0B", "BOB"),
+            ("b0b", "bob"),
+            ("\u{412}\u{41e}\u{412}", "BOB"),
+            ("\u{412}\u{41e}\u{412}", "bob"),
+            ("vvalt", "walt"),
+            ("vvalt", "Walt"),
+            ("rnodem", "Modem"),
+        ] {
+            assert!(meet(fake, real) && meet(real, fake), "{fake} {real}");
+        }
+        for (one, other) in [
+            ("alice", "alina"),
+            ("Ian", "Jan"),
+            ("ian", "lan"),
+            ("Bob", "Rob"),
+        ] {
+            assert!(!meet(one, other), "{one} {other}");
+        }
+        for spelling in ["bob", "Bob", "BOB"] {
+            assert!(meet(spelling, "bob"));
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_name_is_said() {
+        let why = |text: &str| Nick::parse(text).expect_err("it is none").to_string();
+        assert!(why("x\u{b2}").contains("does not recommend"));
+        assert!(why("ra\u{443}pal").contains("mix"));
     }
 
     #[test]

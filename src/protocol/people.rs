@@ -43,6 +43,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
         Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
         Event::Note { from, text } => format!("** {from}: {text}"),
+        Event::Invite { room, by } => format!("-- {by} invites you to {room}: /join {room}"),
     }
 }
 

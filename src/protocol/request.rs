@@ -57,7 +57,7 @@ verbs! {
     Upload "UPLOAD" " <name> <length or *> [<sha256>]" "put a file into the current room; its bytes follow",
     Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number",
     Files "FILES" " [<room>]" "list a room's files",
-    Remove "REMOVE" " <id>" "take back a message or file of your own",
+    Remove "REMOVE" " <id>" "take back a message or file of your own; operators: REMOVE <nick> deletes an account",
     Stamps "STAMPS" " on|off" "events with their id and time",
     Stay "STAY" "" "keep sending events after the end of your input",
     Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
@@ -232,6 +232,10 @@ pub enum Request<'a> {
     },
     Remove {
         id: EventId,
+    },
+    /// Deletes the account of a nick.
+    RemoveAccount {
+        nick: Nick,
     },
     Stamps {
         on: bool,
@@ -413,7 +417,7 @@ impl<'a> Request<'a> {
             Self::Upload(_) => Verb::Upload,
             Self::Download { .. } => Verb::Download,
             Self::Files { .. } => Verb::Files,
-            Self::Remove { .. } => Verb::Remove,
+            Self::Remove { .. } | Self::RemoveAccount { .. } => Verb::Remove,
             Self::Stamps { .. } => Verb::Stamps,
             Self::Stay => Verb::Stay,
             Self::Chat => Verb::Chat,
@@ -595,7 +599,18 @@ impl<'a> Fields<'a> {
                 };
                 Request::Download { file, offset }
             }
-            Verb::Remove => Request::Remove { id: self.id()? },
+            Verb::Remove => {
+                let word = self.need_word()?;
+                // No nick begins with a digit.
+                match word.starts_with(|c: char| c.is_ascii_digit()) {
+                    true => Request::Remove {
+                        id: EventId::parse(word).ok_or_else(|| self.bad())?,
+                    },
+                    false => Request::RemoveAccount {
+                        nick: Nick::parse(word).map_err(|_| self.bad())?,
+                    },
+                }
+            }
             Verb::Stamps => match self.word() {
                 Some("on" | "ON") => Request::Stamps { on: true },
                 Some("off" | "OFF") => Request::Stamps { on: false },
@@ -911,6 +926,7 @@ impl fmt::Display for Request<'_> {
                 write(&[verb, &file.to_string(), &offset.to_string()])
             }
             Self::Remove { id } => write(&[verb, &id.to_string()]),
+            Self::RemoveAccount { nick } => write(&[verb, nick.as_str()]),
             Self::Stamps { on } => write(&[verb, if *on { "on" } else { "off" }]),
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),

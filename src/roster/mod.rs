@@ -52,6 +52,8 @@ pub enum Ask {
     Register { nick: Nick, password: Secret },
     /// Give that nick up, with all its tokens.
     Unregister { nick: Nick },
+    /// The same, because an operator wants it.
+    RemoveAccount { nick: Nick },
     /// Make a token.
     NewToken { nick: Nick, label: Nick },
     /// List the tokens of that nick.
@@ -140,10 +142,52 @@ struct Token {
 pub struct Known {
     /// The forms of the registered nicks, by their skeletons.
     pub accounts: HashMap<Box<str>, Box<str>>,
+    /// The same by what their spellings read as, of those for which that is something else.
+    pub spellings: HashMap<Box<str>, Box<str>>,
     /// Who is kept out.
     pub bans: Vec<Ban>,
     /// Whose rooms are whose, and who may come in.
     pub rooms: Vec<(RoomName, Rights)>,
+}
+
+impl Known {
+    /// Somebody has registered `nick`, or had.
+    pub fn add_account(&mut self, nick: &Nick, form: &str) {
+        let mut skeletons = nick.skeletons().into_iter();
+        if let Some(skeleton) = skeletons.next() {
+            self.accounts.insert(skeleton, form.into());
+        }
+        for skeleton in skeletons {
+            self.spellings
+                .entry(skeleton)
+                .or_insert_with(|| form.into());
+        }
+    }
+
+    /// Nobody has registered `nick` any more.
+    pub fn remove_account(&mut self, nick: &Nick) {
+        self.accounts.remove(&nick.skeleton());
+        self.spellings.retain(|_, form| **form != *nick.form());
+    }
+
+    /// Whether `nick` looks like another that is registered. The spelling of one's own counts as well, unless
+    /// it was registered like that.
+    pub fn looks_like_another(&self, nick: &Nick, is_own: bool) -> bool {
+        let is_anothers = |form: &&Box<str>| ***form != *nick.form();
+        let skeletons = nick.skeletons();
+        let mut skeletons = skeletons.iter().skip(usize::from(is_own));
+        skeletons.any(|skeleton| {
+            let spelt = self.spellings.get(skeleton);
+            if spelt.is_some_and(|form| !is_anothers(&form)) {
+                return false;
+            }
+            let account = self.accounts.get(skeleton);
+            account
+                .into_iter()
+                .chain(spelt)
+                .any(|form| is_anothers(&form))
+        })
+    }
 }
 
 /// What is kept of a room under its form.
@@ -237,7 +281,7 @@ impl Roster {
         let mut known = Known::default();
         for (form, account) in self.all::<Account>(Bucket::Accounts, "")? {
             if let Ok(nick) = Nick::parse(&account.nick) {
-                known.accounts.insert(nick.skeleton(), form.into());
+                known.add_account(&nick, &form);
             }
         }
         for (key, kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
@@ -278,7 +322,7 @@ impl Roster {
                 self.put(Bucket::Accounts, nick.form(), Some(&account))?;
                 Ok(Answer::Done)
             }
-            Ask::Unregister { nick } => self.unregister(nick),
+            Ask::Unregister { nick } | Ask::RemoveAccount { nick } => self.unregister(nick),
             Ask::Pass(secret) => {
                 // Digests are compared, so how long it takes tells nothing of the password.
                 let known = self.pass.as_ref().map(digest);
@@ -294,8 +338,19 @@ impl Roster {
                     text: ban.text.clone(),
                     until: ban.until.map(|until| until.0),
                 };
-                self.put(Bucket::Bans, &ban.whom.key(), Some(&kept))?;
-                Ok(Answer::Done)
+                let key = ban.whom.key();
+                self.edit(move |values| {
+                    // Those that are over are of no use to anybody, and would be more and more.
+                    for (key, text) in values.all(Bucket::Bans, "")? {
+                        let other = read::<KeptBan>(Bucket::Bans, &key, &text);
+                        let until = other.and_then(|other| other.until);
+                        if until.is_some_and(|until| until <= now.0) {
+                            values.put(Bucket::Bans, &key, None)?;
+                        }
+                    }
+                    values.put(Bucket::Bans, &key, Some(&json(&kept)))?;
+                    Ok(Answer::Done)
+                })
             }
             Ask::Room {
                 room,
@@ -711,6 +766,24 @@ mod tests {
             let is_made = matches!(answer, Answer::NewToken(_));
             assert_eq!(is_made, n < Roster::TOKENS_MAX);
         }
+    }
+
+    #[test]
+    fn bans_that_are_over_are_kept_no_longer() {
+        let roster = roster();
+        for n in 0..20 {
+            let whom = Whom::parse(&format!("bob{n}")).expect("it is a nick");
+            let ban = Ban {
+                whom,
+                by: "ann".into(),
+                text: String::new(),
+                until: Some(Time(100 + n)),
+            };
+            let answer = roster.answer(&Ask::Ban(ban), Time(90 + n));
+            assert!(matches!(answer, Ok(Answer::Done)));
+        }
+        let kept = roster.buckets.all(Bucket::Bans, "").expect("in memory");
+        assert_eq!(kept.len(), 10);
     }
 
     #[test]

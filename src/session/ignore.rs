@@ -67,7 +67,9 @@ impl Session {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;
         };
-        let event = Event::parse(line).filter(|event| !matches!(event, Event::Note { .. }));
+        // Nor is a new nick: whoever is ignored would be heard under it as a stranger.
+        let is_shown = |event: &Event<'_>| matches!(event, Event::Note { .. } | Event::Nick { .. });
+        let event = Event::parse(line).filter(|event| !is_shown(event));
         let nick = event.and_then(|event| Nick::parse(event.nick()).ok());
         nick.is_some_and(|nick| ignored.contains(nick.form()))
     }

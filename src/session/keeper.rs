@@ -140,7 +140,12 @@ impl Session {
         now: Now,
     ) -> Done {
         match (change, answer) {
-            (_, Answer::Rooms(rooms)) => chat.set_rights(rooms, now),
+            (_, Answer::Rooms(rooms)) => {
+                chat.set_rights(rooms, now);
+                if let (Change::Invite(who, _), Some(by)) = (change, self.nick) {
+                    chat.tell_invited(who, room, by, now);
+                }
+            }
             (_, Answer::No) => return Err(no_space_to_invite()),
             (Change::Close(..), _) => return Err(not_a_keeper(Verb::Mode)),
             (Change::Invite(..), _) => return Err(not_a_keeper(Verb::Invite)),
@@ -157,7 +162,7 @@ impl Session {
             }
             Change::Close(false, _) => format!("{room} is open to everybody"),
             Change::Invite(who, true) => format!("{who} may come into {room}, and ask others in"),
-            Change::Invite(who, false) => format!("{who} may come into {room}; tell {who} so"),
+            Change::Invite(who, false) => format!("{who} may come into {room}"),
             Change::Uninvite(who) => format!("{who} is not asked into {room} any more"),
         };
         self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);

@@ -61,7 +61,12 @@ impl Session {
         let verb = Verb::Ban;
         let operator = self.need_operator(verb, chat)?;
         let is_own = match &whom {
-            Whom::Nick(nick) => nick.skeleton() == operator.skeleton(),
+            Whom::Nick(nick) => {
+                let own = operator.skeletons();
+                nick.skeletons()
+                    .iter()
+                    .any(|skeleton| own.contains(skeleton))
+            }
             Whom::Network(network) => {
                 let own = chat.address(self.peer);
                 own.is_some_and(|own| network.holds(own))
@@ -125,6 +130,40 @@ impl Session {
             Then::Nothing,
         );
         Ok(None)
+    }
+
+    /// Deletes the account of a nick.
+    pub(super) fn remove_account(&mut self, nick: Nick, chat: &Chat) -> Done {
+        let verb = Verb::Remove;
+        self.need_operator(verb, chat)?;
+        if !chat.is_registered(&nick) {
+            let text = format!("{nick} is not registered");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+        if chat.is_operators(&nick) {
+            let text = format!("{nick} is an operator; REGISTER - under that nick gives it up");
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        self.consult(Ask::RemoveAccount { nick })
+    }
+
+    /// The account of a nick is deleted.
+    pub(super) fn settle_remove_account(
+        &mut self,
+        nick: &Nick,
+        answer: Answer,
+        chat: &mut Chat,
+        now: Now,
+    ) {
+        let by = self.nick.and_then(|nick| chat.holder(nick));
+        let by = by.map_or_else(String::new, |holder| holder.nick.to_string());
+        chat.act(format!("{by} deletes the account of {nick}"));
+        chat.unregistered(nick, now);
+        if let Answer::Rooms(rooms) = answer {
+            chat.set_rights(rooms, now);
+        }
+        let talk = format!("{nick} is nobody's own now");
+        self.ok(Verb::Remove, nick.as_str(), &talk, Then::Nothing);
     }
 
     pub(super) fn note(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {

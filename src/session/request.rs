@@ -38,7 +38,7 @@ impl Session {
             Request::Me { text } => self.say(verb, What::Me, &text, chat),
             Request::Tell { to, text } => self.tell(to, &text, chat),
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
-            Request::Register { password } => self.register(password.as_deref(), chat),
+            Request::Register { password } => self.register(password.as_deref(), chat, now),
             Request::Token { label } => self.token(label, chat),
             Request::Pass { password } => self.pass(&password, chat),
             Request::Kick { nick, text } => self.kick(&nick, &text, chat),
@@ -101,6 +101,7 @@ impl Session {
                 self.need_nick(verb)?;
                 Ok(self.ask_origin(id))
             }
+            Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::Stamps { on } => {
                 // In talker mode it holds once that ends; there is nothing to stamp before.
                 let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
@@ -200,9 +201,10 @@ impl Session {
         let own = self.need_nick(verb)?;
         let mut told = None;
         let place = match to {
-            Target::Room(room) => {
-                Place::Room(chat.need_room(&room, self.nick).map_err(refused(verb))?)
-            }
+            Target::Room(room) => Place::Room(
+                chat.need_room(&room, self.peer, self.nick)
+                    .map_err(refused(verb))?,
+            ),
             Target::Nick(nick) => {
                 told = chat.told(own, &nick).map(Box::new);
                 match chat.find_nick(&nick) {
@@ -313,7 +315,7 @@ impl Session {
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
-                let room = chat.need_room(name, self.nick).map_err(|why| {
+                let room = chat.need_room(name, self.peer, self.nick).map_err(|why| {
                     self.is_astray = was_astray;
                     refused(verb)(why)
                 })?;
@@ -560,6 +562,16 @@ impl Session {
             let name = name?;
             chat.file_comes(self.peer, self.nick, length.unwrap_or_default())
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
+            if !chat.may_upload(self.peer, self.nick, now) {
+                chat.file_came(self.peer);
+                let text = match self.nick.is_some_and(|nick| chat.is_own(nick)) {
+                    true => "too many files came from your address; try again later",
+                    false => {
+                        "too many files came from your address under nicks that nobody has registered; REGISTER, or try again later"
+                    }
+                };
+                return Err(Refusal::new(verb, Code::Quota, text));
+            }
             Ok((room, name))
         };
         match allowed() {

@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    pub(super) fn register(&mut self, password: Option<&str>, chat: &Chat) -> Done {
+    pub(super) fn register(&mut self, password: Option<&str>, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Register;
         let nick = self.own_nick(verb, chat)?;
         if password.is_some() {
@@ -102,17 +102,19 @@ impl Session {
             let text = format!("a password has at least {PASSWORD_CHARS_MIN} characters");
             return Err(Refusal::new(verb, Code::BadPassword, text));
         }
-        let is_near = chat
-            .address(self.peer)
-            .is_some_and(|address| address.is_loopback());
-        if is_new && chat.is_operators(&nick) && !is_near {
-            let text =
-                format!("{nick} is to be an operator: register it from the server's own machine");
+        if is_new && chat.is_operators(&nick) && !chat.is_here(self.peer) {
+            let text = format!(
+                "{nick} is to be an operator: register it from the server's own machine, and not through a proxy"
+            );
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         if is_new && chat.accounts() >= chat.limits().accounts_max {
             let text = "there are too many registered nicks";
             return Err(Refusal::new(verb, Code::Quota, text));
+        }
+        if is_new && !chat.may_register(self.peer, now) {
+            let text = "too many nicks were registered just now; try again in half a minute";
+            return Err(Refusal::new(verb, Code::Busy, text));
         }
         let password = Secret::new(password);
         let ask = Ask::Register {
@@ -183,6 +185,7 @@ impl Session {
         let verb = match &asked {
             Ask::Enter { .. } | Ask::Share { .. } => Verb::Nick,
             Ask::Register { .. } | Ask::Unregister { .. } => Verb::Register,
+            Ask::RemoveAccount { .. } => Verb::Remove,
             Ask::NewToken { .. } => Verb::Token,
             Ask::Tokens { .. } => Verb::Tokens,
             Ask::Revoke { .. } => Verb::Revoke,
@@ -217,6 +220,10 @@ impl Session {
                 Ask::Share { nick, secret } => self.settle_share(nick, &secret, account, chat, now),
                 Ask::Register { nick, .. } => self.settle_register(&nick, chat),
                 Ask::Unregister { nick } => self.settle_unregister(&nick, answer, chat, now),
+                Ask::RemoveAccount { nick } => {
+                    self.settle_remove_account(&nick, answer, chat, now);
+                    Ok(None)
+                }
                 Ask::NewToken { label, .. } => self.settle_new_token(&label, answer, chat),
                 Ask::Tokens { .. } => self.settle_tokens(&answer),
                 Ask::Revoke { label, .. } => self.settle_revoke(&label, &answer),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::{Effect, Session};
-use crate::chat::{Chat, Now};
+use crate::chat::{Chat, Now, Place};
 use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
 use crate::log::{self, Entry, Log};
@@ -66,7 +66,10 @@ impl Table {
                     effect = session.answered(answer, &mut self.chat, Now::default());
                 }
                 Effect::Append(draft) => {
-                    let room = None;
+                    let room = match draft.place {
+                        Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
+                        _ => None,
+                    };
                     let kept = self.log.append(Entry { room, draft }, Now::default().time);
                     if let Some((draft, outcome)) = kept {
                         self.chat.publish(draft, outcome);
@@ -247,6 +250,55 @@ fn no_token_is_made_of_a_nick_that_was_given_up_meanwhile() {
 }
 
 #[test]
+fn nobody_comes_in_as_what_reads_like_another_and_ones_own_capitals_are_ones_own() {
+    let mut table = Table::new(5);
+    table.say(0, "NICK alice");
+    table.say(0, "REGISTER my secret");
+    table.say(1, "NICK BOB");
+    for fake in ["AIice", "aIice", "A1ice"] {
+        let said = table.say(2, &format!("NICK {fake}"));
+        assert!(said.starts_with("ERR NICK nick-taken "), "{fake}: {said}");
+    }
+    for fake in ["B0B", "b0b", "\u{412}\u{41e}\u{412}"] {
+        let said = table.say(2, &format!("NICK {fake}"));
+        assert!(said.starts_with("ERR NICK nick-taken "), "{fake}: {said}");
+    }
+    for own in ["Alice", "ALICE", "alice"] {
+        let said = table.say(0, &format!("NICK {own}"));
+        assert!(said.contains(&format!("OK NICK {own} ")), "{said}");
+        let said = table.say(4, &format!("NICK {own} my secret"));
+        assert!(said.contains("OK NICK "), "{said}");
+        table.say(4, "NICK somebody");
+    }
+    for own in ["bob", "Bob"] {
+        assert!(table.say(1, &format!("NICK {own}")).contains("OK NICK "));
+    }
+    // Who has registered a nick does not spell it so that it reads as another.
+    assert!(table.say(3, "NICK aiice").contains("OK NICK aiice "));
+    assert_eq!(table.say(3, "REGISTER my secret"), "OK REGISTER aiice\n");
+    let said = table.say(3, "NICK AIice");
+    assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
+    assert!(table.say(3, "NICK Aiice").contains("OK NICK Aiice "));
+    // A name that is given up is free, however it was spelt.
+    table.say(1, "NICK robert");
+    assert!(table.say(2, "NICK B0B").contains("OK NICK B0B "));
+    let said = table.say(1, "NICK bob");
+    assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
+    table.say(2, "NICK other");
+    assert!(table.say(1, "NICK bob").contains("OK NICK bob "));
+}
+
+#[test]
+fn who_is_ignored_is_seen_to_change_nick() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(1, "NICK bob");
+    table.say(0, "IGNORE bob");
+    table.say(1, "NICK rob");
+    assert_eq!(table.read(0), "NICK #lobby bob rob\n");
+}
+
+#[test]
 fn a_connection_holds_the_nick_that_it_has_and_an_address_so_many_for_their_return() {
     let limits = Limits {
         reserved_nicks_per_address_max: 2,
@@ -281,4 +333,64 @@ fn a_connection_holds_the_nick_that_it_has_and_an_address_so_many_for_their_retu
     };
     table.chat.tick(later);
     assert_eq!(table.chat.totals().nicks, 2);
+}
+
+#[test]
+fn one_address_does_not_use_up_rooms_accounts_and_files() {
+    let limits = Limits {
+        rooms_max: 640,
+        ..Limits::default()
+    };
+    let config = Config {
+        limits,
+        ..Config::default()
+    };
+    let mut table = Table::with(2, config);
+    let far = table.chat.connect(IpAddr::from([192, 0, 2, 1]));
+    let at = SocketAddr::from(([127, 0, 0, 1], 5002));
+    table
+        .sessions
+        .push(Session::new(far, at, &table.chat, Now::default()));
+    let other = 2;
+    table.say(0, "NICK eve");
+    for n in 0..70 {
+        let said = table.say(0, &format!("TELL #r{n} x"));
+        assert_eq!(said.starts_with("OK TELL "), n < 64, "{n}: {said}");
+    }
+    assert!(table.say(1, "JOIN #mine").starts_with("ERR JOIN quota "));
+    assert!(table.say(other, "JOIN #mine").starts_with("OK JOIN #mine "));
+    // One that goes again takes no place.
+    for n in 0..100 {
+        let said = table.say(other, &format!("JOIN #s{n}"));
+        assert!(said.starts_with("OK JOIN "), "{said}");
+        table.say(other, "PART");
+    }
+    let burst = Limits::default().registrations_per_address.burst;
+    let mut refused = 0;
+    for n in 0..burst + 10 {
+        table.say(0, &format!("NICK n{n}x"));
+        let asks = table.ask(0, "REGISTER my secret");
+        match asks {
+            // What its hash costs does not matter here.
+            Some(_) => drop(table.told(0, Answer::Done)),
+            None => refused += 1,
+        }
+        let said = table.read(0);
+        assert_eq!(said.contains("ERR REGISTER busy "), n >= burst, "{said}");
+    }
+    assert_eq!(refused, 10);
+    table.say(other, "NICK ann");
+    assert_eq!(table.say(other, "REGISTER my secret"), "OK REGISTER ann\n");
+}
+
+#[test]
+fn an_operators_nick_is_not_registered_through_a_proxy() {
+    let mut table = Table::new(1);
+    let peer = table.sessions[0].peer();
+    table.say(0, "NICK root");
+    table.chat.pass_on(peer);
+    let said = table.say(0, "REGISTER my secret");
+    assert!(said.starts_with("ERR REGISTER not-allowed "), "{said}");
+    table.say(0, "NICK ann");
+    assert_eq!(table.say(0, "REGISTER my secret"), "OK REGISTER ann\n");
 }

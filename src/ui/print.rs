@@ -58,6 +58,7 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Va
         Event::Topic { text, .. } => ("topic", json!({ "text": text })),
         Event::Remove { id, .. } => ("remove", json!({ "removed": id })),
         Event::Join { .. } => ("join", json!({})),
+        Event::Invite { .. } => ("invite", json!({})),
         Event::Part { text, .. } => ("part", json!({ "text": text })),
         Event::Nick { new, .. } => ("nick", json!({ "new": new })),
         Event::Note { text, .. } => ("note", json!({ "text": text })),

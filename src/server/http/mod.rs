@@ -229,6 +229,9 @@ async fn route(
         },
         ["ws"] => {
             let reply = switch::to_websocket(&request)?;
+            if guard::is_passed_on(request.headers()) {
+                client.server.world().chat.pass_on(client.peer);
+            }
             let on = hyper::upgrade::on(&mut request);
             if let Ok(mut upgrade) = upgrade.lock() {
                 *upgrade = Some(on);

@@ -122,6 +122,10 @@ impl App {
                 let note = format!("· {from}: {text}");
                 return self.note_here(clean(&note).into_owned());
             }
+            Event::Invite { room, by } => {
+                let note = format!("· {by} invites you to {room}: /join {room}");
+                return self.note_here(clean(&note).into_owned());
+            }
             // What was told to one stands with who told it.
             Event::Msg { to, nick, .. } if !to.starts_with('#') => match **to == self.nick[..] {
                 true => nick.to_string(),

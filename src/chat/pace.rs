@@ -1,0 +1,119 @@
+//! How often something may be done from one address, and in all: the generic cell rate algorithm, as in
+//! [`crate::roster::guesses`], for what is bounded in number and never used up by one peer in a moment.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::{Chat, NickId, Now, PeerId};
+use crate::config::Rate;
+use crate::roster::guesses::origin;
+
+/// Addresses that are known at once; when all are in use, new ones are bounded in all alone.
+const ADDRESSES_MAX: usize = 16 << 10;
+
+/// How far one thing has been done.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// When each address would have used up what it had; what is in the past is as good as not there.
+    by_origin: HashMap<IpAddr, Duration>,
+    all: Duration,
+}
+
+impl Pace {
+    /// Whether it may be done once more from there; then it counts.
+    fn take(&mut self, origin: IpAddr, each: Rate, all: Option<Rate>, now: Duration) -> bool {
+        if self.by_origin.len() >= ADDRESSES_MAX {
+            self.by_origin.retain(|_, used_up| *used_up > now);
+        }
+        let next = |used_up: Duration, rate: Rate| {
+            let used_up = used_up.max(now) + rate.every;
+            (used_up <= now + rate.every * rate.burst).then_some(used_up)
+        };
+        let known = self.by_origin.get(&origin).copied().unwrap_or_default();
+        let Some(own) = next(known, each) else {
+            return false;
+        };
+        if let Some(all) = all {
+            let Some(used_up) = next(self.all, all) else {
+                return false;
+            };
+            self.all = used_up;
+        }
+        if self.by_origin.contains_key(&origin) || self.by_origin.len() < ADDRESSES_MAX {
+            self.by_origin.insert(origin, own);
+        }
+        true
+    }
+}
+
+impl Chat {
+    /// Whether a further nick may be registered over that connection; then it counts.
+    pub fn may_register(&mut self, peer: PeerId, now: Now) -> bool {
+        let Some(address) = self.address(peer) else {
+            return false;
+        };
+        let limits = &self.config.limits;
+        let (each, all) = (limits.registrations_per_address, limits.registrations);
+        self.registrations
+            .take(origin(address), each, Some(all), now.uptime)
+    }
+
+    /// Whether a further file may come in over that connection, under `nick`; then it counts.
+    pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
+        let Some(from) = self.address(peer).map(origin) else {
+            return false;
+        };
+        let is_own = nick.is_some_and(|nick| self.is_own(nick));
+        let limits = &self.config.limits;
+        let (each, without) = (limits.files_per_address, limits.files_without_account);
+        (is_own || self.nobodys_uploads.take(from, without, None, now.uptime))
+            && self.uploads.take(from, each, None, now.uptime)
+    }
+
+    /// Whether somebody has registered the nick that is held.
+    pub fn is_own(&self, nick: NickId) -> bool {
+        self.own_form(Some(nick)).is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EACH: Rate = Rate {
+        burst: 3,
+        every: Duration::from_secs(10),
+    };
+
+    fn from(n: u32) -> IpAddr {
+        IpAddr::from((0x0a00_0000 + n).to_be_bytes())
+    }
+
+    #[test]
+    fn an_address_has_so_many_at_once_and_one_more_every_now_and_then() {
+        let mut pace = Pace::default();
+        let start = Duration::from_secs(1000);
+        let take = |pace: &mut Pace, n, at| pace.take(from(n), EACH, None, at);
+        assert_eq!((0..9).filter(|_| take(&mut pace, 1, start)).count(), 3);
+        assert!(take(&mut pace, 2, start), "others are not slowed");
+        assert!(take(&mut pace, 1, start + EACH.every));
+        assert!(!take(&mut pace, 1, start + EACH.every));
+        assert_eq!((0..9).filter(|_| take(&mut pace, 1, start * 2)).count(), 3);
+    }
+
+    #[test]
+    fn all_addresses_together_have_so_many_and_take_so_much_memory() {
+        let mut pace = Pace::default();
+        let all = Rate { burst: 5, ..EACH };
+        let start = Duration::from_secs(1000);
+        let taken = (0..100).filter(|n| pace.take(from(*n), EACH, Some(all), start));
+        assert_eq!(taken.count(), 5);
+        for n in 0..ADDRESSES_MAX as u32 * 2 {
+            pace.take(from(n), EACH, None, start);
+        }
+        assert_eq!(pace.by_origin.len(), ADDRESSES_MAX);
+        assert!(pace.take(from(7), EACH, None, start * 2));
+        assert_eq!(pace.by_origin.len(), 1);
+    }
+}
