@@ -13,6 +13,7 @@ mod tmpfs;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use peer::{Peer, sha256};
 use random::Random;
@@ -139,6 +140,77 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
     let chatd = start(&data);
     let mut peer = Peer::named(chatd.address, "ann").expect("a nick");
     all.check(&mut peer);
+}
+
+/// Whatever is to be kept is refused for that reason, what is there is found, and the server can be restarted.
+#[test]
+fn a_full_disk_is_quota_for_every_verb_and_no_reason_not_to_start() {
+    let disk = Tmpfs::mount(6 << 10);
+    let data = disk.path().join("data");
+    let mut chatd = start(&data);
+    let mut ann = Peer::named(chatd.address, "ann").expect("a nick");
+    ann.expect("REGISTER my secret", "OK REGISTER")
+        .expect("it is hers");
+    ann.expect("JOIN #own", "OK JOIN").expect("a room");
+    ann.expect("MSG findme first", "OK MSG")
+        .expect("it is hers too");
+    let mut zoe = Peer::named(chatd.address, "zoe").expect("a nick");
+    let ballast = disk.fill();
+    let mut last = 0;
+    for text in ["x".repeat(3000), "findme".into()] {
+        while let Some(id) = kept(&ann.ask(&format!("MSG {text} {last}")).expect("a reply")) {
+            last = id;
+        }
+    }
+    let (found, reply) = zoe.list("SEARCH #own findme").expect("an answer");
+    assert!(
+        reply.starts_with("OK SEARCH ") && !found.is_empty(),
+        "{reply}"
+    );
+    let newest = found.last().expect("it was found");
+    assert!(newest.contains(" findme "), "{newest}");
+    let requests = [
+        "JOIN #own AS r%",
+        "TOKEN bot%",
+        "MODE #own invite",
+        "MODE #own open",
+        "TOPIC %",
+        "TELL #other %",
+        "REGISTER a new secret %",
+    ];
+    for request in requests {
+        let verb = request.split(' ').next().unwrap_or_default();
+        for n in 0..1000 {
+            let (_, reply) = ann
+                .list(&request.replace('%', &n.to_string()))
+                .expect("an answer");
+            if reply.starts_with(&format!("ERR {verb} quota ")) {
+                break;
+            }
+            assert!(reply.starts_with(&format!("OK {verb}")), "{reply}");
+        }
+    }
+    let reply = zoe.ask("REGISTER her secret").expect("a reply");
+    assert!(
+        reply.starts_with("ERR REGISTER quota ") || reply.starts_with("OK "),
+        "{reply}"
+    );
+
+    chatd.signal(rustix::process::Signal::TERM);
+    chatd.wait(Duration::from_secs(30)).expect("it stops");
+    let again = disk.fill();
+    chatd = start(&data);
+    let mut bob = Peer::named(chatd.address, "bob").expect("a nick");
+    let (lines, reply) = bob.list("SEARCH #own first").expect("an answer");
+    assert!(
+        reply.starts_with("OK SEARCH ") || reply.starts_with("ERR SEARCH no-such-room"),
+        "{reply} {lines:?}"
+    );
+    for ballast in [ballast, again] {
+        let _ = std::fs::remove_file(ballast); // it may be one file
+    }
+    bob.expect("MSG there is space", "OK MSG")
+        .expect("it works again");
 }
 
 #[test]
