@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::future;
@@ -63,6 +63,8 @@ pub(super) struct Connection {
     has_read: bool,
     /// The socket takes no more for now.
     is_blocked: bool,
+    /// There is more to write, and the other connections have their turn first.
+    has_more: bool,
     /// Nobody reads what is written any more.
     pub(super) is_deaf: bool,
     /// The client has nothing more to say.
@@ -125,6 +127,7 @@ impl Connection {
             is_readable: true, // a script has often spoken before it is accepted
             has_read: false,
             is_blocked: false,
+            has_more: false,
             is_deaf: false,
             has_ended: false,
             is_reset: false,
@@ -192,6 +195,9 @@ impl Connection {
             world.is_stopping
         };
         self.flush();
+        if self.has_more {
+            return Next::Again;
+        }
         let is_answered = self.input.is_empty() && self.session.is_settled();
         let owes_shutdown = was_stopping && is_answered && !self.session.is_ending();
         if self.session.owes_held() || owes_shutdown {
@@ -295,7 +301,9 @@ impl Connection {
         {
             return (bytes, Some(effect));
         }
+        let mut turn = Slice::default();
         while self.takes_lines()
+            && !turn.is_over()
             && let Some(item) = self.decoder.next(&mut bytes)
         {
             match item {
@@ -420,12 +428,15 @@ impl Connection {
 
     /// Writes what there is, as far as the socket takes it.
     pub(super) fn flush(&mut self) {
-        self.write_all_there_is();
+        self.write_a_turn();
         self.hold();
     }
 
-    fn write_all_there_is(&mut self) {
+    /// Writes until nothing is left, the socket takes no more, or others must have their turn.
+    fn write_a_turn(&mut self) {
         let server = self.server.clone();
+        let mut written = 0;
+        self.has_more = false;
         SCRATCH.with_borrow_mut(|(_, batch)| {
             while !self.is_blocked {
                 let mut world = server.world();
@@ -443,6 +454,11 @@ impl Connection {
                 }
                 let taken = self.write(batch);
                 self.session.sent(&mut server.world().chat, batch, taken);
+                written += taken;
+                if written >= ROUND_BYTES && !self.is_blocked {
+                    self.has_more = true;
+                    return self.flush_carrier();
+                }
             }
         });
     }
@@ -490,6 +506,9 @@ impl Connection {
 
     /// Waits until there is something to read (if that is wanted), to write, or to know.
     pub(super) async fn wait(&mut self, reads: bool) {
+        if self.has_more {
+            return future::yield_now().await;
+        }
         poll_fn(|cx| {
             let mut is_ready = false;
             if self.is_blocked {
@@ -551,6 +570,28 @@ impl Connection {
             Timer::after(patience).await;
         };
         future::or(drained, late).await;
+    }
+}
+
+/// How long a connection's requests are looked at before the others have their turn.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// How many requests are done between two looks at the clock.
+const REQUESTS_A_LOOK: u32 = 16;
+
+/// A connection's turn to have its requests done.
+#[derive(Default)]
+struct Slice {
+    requests: u32,
+    since: Option<Instant>,
+}
+
+impl Slice {
+    /// Counts a request that is to be done now; true when the others have waited long enough.
+    fn is_over(&mut self) -> bool {
+        self.requests += 1;
+        self.requests.is_multiple_of(REQUESTS_A_LOOK)
+            && self.since.get_or_insert_with(Instant::now).elapsed() >= SLICE
     }
 }
 
