@@ -8,6 +8,7 @@ mod arrival;
 pub mod believed;
 pub mod certificate;
 mod connection;
+mod descriptors;
 mod elsewhere;
 mod http;
 pub mod listen;
@@ -51,20 +52,15 @@ use crate::transport::{Carrier, Sockets, Stream};
 use believed::Believed;
 use certificate::{Certificate, Source};
 use connection::Connection;
+use descriptors::{Descriptors, Division};
 use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use turns::Turns;
 use world::World;
 
-/// How many connections more than allowed are told so; any further ones are dropped unheard.
-const TURNED_AWAY_MAX: usize = 256;
-
 /// Passwords that are worked on at once: both of a small machine's cores, and no more memory than that.
 const PASSWORDS_MAX: usize = 2;
-
-/// Open files that are no connections: listeners, files being moved, the executor's own.
-const OTHER_FILES: u64 = 256;
 
 /// Why the server does not start; `Display` is one line for its operator.
 #[derive(Debug)]
@@ -77,6 +73,8 @@ pub enum Error {
     Log(PathBuf, crate::log::Error),
     /// There is no certificate.
     Tls(certificate::Error),
+    /// The process may open no more files than this.
+    OpenFiles(usize),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
 }
@@ -90,6 +88,13 @@ impl fmt::Display for Error {
             }
             Self::Log(path, e) => write!(f, "cannot keep a log in {}: {e}", path.display()),
             Self::Tls(e) => write!(f, "cannot speak TLS: {e}"),
+            Self::OpenFiles(files) => {
+                let least = descriptors::LEAST;
+                write!(
+                    f,
+                    "the limit on open files is {files}, and at least {least} are needed: raise it (ulimit -n {least}, or LimitNOFILE= of a service)"
+                )
+            }
             Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
         }
     }
@@ -101,6 +106,7 @@ impl std::error::Error for Error {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
             Self::Log(_, e) => Some(e),
             Self::Tls(e) => Some(e),
+            Self::OpenFiles(_) => None,
         }
     }
 }
@@ -125,6 +131,10 @@ struct Server {
     metrics: Arc<Metrics>,
     /// What clients have not taken yet, and what waits for that.
     waiting: Share,
+    /// How many connections more than allowed are told so.
+    turned_away_max: usize,
+    /// What files on their way are opened with.
+    descriptors: Arc<Descriptors>,
     /// Pieces of files on their way.
     pieces: Arc<Share>,
     /// How many passwords are worked on at once, each with 19 MiB and a thread.
@@ -203,9 +213,11 @@ pub fn run(
     sockets: Vec<TcpListener>,
     listening: impl FnOnce(&[Listen], Option<&str>),
 ) -> Result<(), Error> {
-    let files = raise_file_limit();
-    let room = usize::try_from(files.saturating_sub(OTHER_FILES)).unwrap_or(usize::MAX);
-    if room < config.limits.connections_max {
+    let files = usize::try_from(raise_file_limit()).unwrap_or(usize::MAX);
+    let division = Division::of(files, config.limits.connections_max);
+    let division = division.ok_or(Error::OpenFiles(files))?;
+    if division.connections < config.limits.connections_max {
+        let room = division.connections;
         warn!("only {room} connections fit into the limit on open files ({files})");
         config.limits.connections_max = room;
     }
@@ -266,6 +278,8 @@ pub fn run(
         names,
         certificate,
         waiting: Share::new(config.limits.waiting_bytes_max()),
+        turned_away_max: division.turned_away,
+        descriptors: Arc::new(Descriptors::new(division.transfers)),
         pieces: Arc::new(Share::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),
@@ -524,7 +538,7 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks
         let uptime = server.clock.now().uptime;
         server.metrics.met(Met::Connections, uptime, &text);
     }
-    if connections >= server.config.limits.connections_max + TURNED_AWAY_MAX {
+    if connections >= server.config.limits.connections_max + server.turned_away_max {
         return;
     }
     let (Ok(local), Ok(socket)) = (stream.local_addr(), server.sockets.add(stream)) else {

@@ -18,6 +18,7 @@ use super::metrics::Met;
 
 use super::Server;
 use super::connection::Connection;
+use super::descriptors;
 use super::elsewhere::Elsewhere;
 use super::send::{self, Failed};
 use super::world::Released;
@@ -265,13 +266,27 @@ impl Connection {
     async fn receive_upload(&mut self, upload: Upload) {
         let store = self.server.store.clone();
         let is_live = upload.length.is_none();
+        let held = self.server.descriptors.take(descriptors::UPLOAD);
+        let is_busy = held.is_none();
         let begun = unblock(move || {
+            if is_busy {
+                return Err(io::ErrorKind::ResourceBusy.into());
+            }
             let incoming = store.begin()?;
             let reader = is_live.then(|| incoming.reader());
             let reader = reader.transpose()?.map(Elsewhere::new);
             io::Result::Ok((Elsewhere::new(incoming), reader))
         });
         let (received, live) = match begun.await {
+            Err(e) if is_busy => {
+                self.met_open_files(&e);
+                let error = UploadError {
+                    code: Code::Busy,
+                    text: BUSY.into(),
+                    closes: false,
+                };
+                (Received::Refused(error, upload.length), None)
+            }
             Err(e) => (Received::Refused(disk_error(&e), upload.length), None),
             Ok((incoming, reader)) => {
                 let live = match reader {
@@ -634,6 +649,13 @@ impl Connection {
         }
     }
 
+    fn met_open_files(&self, e: &io::Error) {
+        let text =
+            format!("files on their way take all the open files that there are for them: {e}");
+        let uptime = self.server.clock.now().uptime;
+        self.server.metrics.met(Met::OpenFiles, uptime, &text);
+    }
+
     /// Whether the server stops, or an operator has this connection end: nothing is moved any more.
     fn is_dismissed(&self) -> bool {
         let world = self.server.world();
@@ -656,6 +678,11 @@ impl Connection {
             length,
             sha256: digest,
         } = whole;
+        let held = self.server.descriptors.take(descriptors::DOWNLOAD);
+        if held.is_none() {
+            self.met_open_files(&io::ErrorKind::ResourceBusy.into());
+            return self.session.is_too_busy(Verb::Download, BUSY);
+        }
         let store = self.server.store.clone();
         let file = match unblock(move || store.get(digest).map(Elsewhere::new)).await {
             Ok(file) => file,
@@ -707,6 +734,9 @@ impl Connection {
         self.session.sent_file(id);
     }
 }
+
+/// What is answered when no more files can be opened.
+pub(super) const BUSY: &str = "too many files are on their way; try again later";
 
 /// The server stops, or the connection is to end, so transfers are cut.
 struct Stopping;

@@ -739,6 +739,12 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
+    /// What was asked for takes what others have now.
+    pub fn is_too_busy(&mut self, verb: Verb, text: &'static str) {
+        self.is_busy = false;
+        self.refuse(&Refusal::new(verb, Code::Busy, text));
+    }
+
     /// Learns what became of the things that it appended.
     pub fn take_kept(&mut self, chat: &mut Chat) {
         if self.replies().unkept > 0 {

@@ -25,8 +25,10 @@ use super::{Asked, Client};
 use crate::chat::{NewFile, Whole};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
+use crate::server::descriptors;
 use crate::server::elsewhere::Elsewhere;
 use crate::server::memory::Pieces;
+use crate::server::transfer;
 
 /// What may stand as it is in RFC 8187's names and in an address.
 const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
@@ -182,6 +184,10 @@ async fn send(
             Some(Range::Part(from, to)) => (from, to),
             Some(Range::Outside) => return Ok(outside(whole.length)),
         };
+        let held = client.server.descriptors.take(descriptors::DOWNLOAD);
+        let held = held.ok_or_else(|| {
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, transfer::BUSY)
+        })?;
         let store = client.server.store.clone();
         let opened = unblock(move || store.get(whole.sha256)).await;
         let opened = opened.map_err(|e| broken(id, &e))?;
@@ -193,6 +199,12 @@ async fn send(
             true => bytes_of(opened, from, to, client.server.pieces.pieces()),
             false => client.outgoing.body(opened, from, to - from),
         };
+        // Held until the body is out, or dropped.
+        let body = body.map_frame(move |frame| {
+            let _ = &held;
+            frame
+        });
+        let body = BodyExt::boxed_unsync(body);
         let mut reply = reply::with_body(status, content_type(file), body);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));

@@ -1,0 +1,76 @@
+//! `chatd` with few open files: it says how many it needs, and transfers leave what new clients need.
+
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::time::Instant;
+
+use support::inbox::DEADLINE;
+use support::server::Chatd;
+use support::spawn::Peer;
+
+/// Starts `chatd` with that limit on open files.
+fn start(limit: u32) -> Result<Chatd, String> {
+    let folder = tempfile::tempdir().expect("there is space");
+    let path = folder.path().join("chatd");
+    let script = format!(
+        "#!/bin/sh\nulimit -n {limit}\nexec {} \"$@\"\n",
+        env!("CARGO_BIN_EXE_chatd")
+    );
+    std::fs::write(&path, script).expect("there is space");
+    let executable = std::fs::Permissions::from_mode(0o700);
+    std::fs::set_permissions(&path, executable).expect("it is ours");
+    let program = path.to_str().expect("it is UTF-8");
+    let flags = ["--announce-after", "1h"].map(str::to_owned);
+    Chatd::spawn(program, &flags)
+}
+
+#[test]
+fn too_low_a_limit_is_refused_with_the_number_that_is_needed() {
+    let output = std::process::Command::new("sh")
+        .args(["-c", "ulimit -n 64; exec \"$0\" --memory --no-announce"])
+        .arg(env!("CARGO_BIN_EXE_chatd"))
+        .output()
+        .expect("a shell is there");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("the limit on open files is 64, and at least 192 are needed"),
+        "{said}"
+    );
+}
+
+#[test]
+fn uploads_that_never_end_leave_the_descriptors_that_new_clients_need() {
+    let chatd = start(256).expect("it is enough");
+    let mut busy = 0;
+    let mut uploads: Vec<Peer> = Vec::new();
+    for n in 0..20 {
+        let mut peer = chatd.member(&format!("up{n}"));
+        peer.send(format!("UPLOAD f{n} *\n"));
+        let first = peer.inbox.find(|line| {
+            line.starts_with(&format!("FILE #lobby up{n} ")) || line.starts_with("ERR UPLOAD ")
+        });
+        if first.starts_with("ERR ") {
+            assert!(first.starts_with("ERR UPLOAD busy "), "{first}");
+            busy += 1;
+        }
+        uploads.push(peer);
+    }
+    assert!((1..20).contains(&busy), "{busy}");
+    let mut new = chatd.member("new");
+    new.ask("PING", "OK PING");
+    drop(uploads);
+    // Once they have gone, files come in again; before that, a client tries again.
+    let until = Instant::now() + DEADLINE;
+    loop {
+        new.send("UPLOAD g 1\ngPING done\n");
+        let answer = new.inbox.find(|line| line.contains(" UPLOAD "));
+        new.inbox.find(|line| line == "OK PING done");
+        if answer.starts_with("OK UPLOAD ") {
+            return;
+        }
+        assert!(answer.starts_with("ERR UPLOAD busy "), "{answer}");
+        assert!(Instant::now() < until, "still busy");
+    }
+}
