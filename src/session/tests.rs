@@ -49,7 +49,6 @@ impl Table {
     /// Has a session read a line; returns what it asks of the roster.
     fn ask(&mut self, who: usize, line: &str) -> Option<Ask> {
         let session = &mut self.sessions[who];
-        session.spoke();
         let chat = &mut self.chat;
         let effect = session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default());
         self.asked(who, effect)
