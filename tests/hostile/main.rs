@@ -17,11 +17,14 @@ mod backup;
 mod before_pass;
 mod closed_rooms;
 mod databases;
+mod downgrade;
 mod folder;
 mod gone;
 mod guesses;
 mod nicks;
+mod readers;
 mod replies;
+mod rooms;
 mod search;
 #[allow(dead_code)] // each module uses its part
 mod target;
