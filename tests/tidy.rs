@@ -416,3 +416,97 @@ fn each_promise_of_security_md_names_tests_that_are_there() {
         }
     }
 }
+
+/// Licences that ask for no more than their text beside the program.
+const LICENSES: &[&str] = &[
+    "MIT",
+    "Apache-2.0",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unlicense",
+    "Unicode-3.0",
+    "BSL-1.0",
+];
+
+/// Whether an SPDX expression can be met with [`LICENSES`]; `/` stands for `OR` in old packages.
+fn is_allowed(expression: &str) -> bool {
+    let spaced = expression
+        .replace('(', " ( ")
+        .replace(')', " ) ")
+        .replace('/', " OR ");
+    let mut words = spaced.split_whitespace().peekable();
+    any_of(&mut words) && words.next().is_none()
+}
+
+type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
+
+fn any_of(words: &mut Words<'_>) -> bool {
+    let mut is_met = all_of(words);
+    while words.next_if_eq(&"OR").is_some() {
+        is_met |= all_of(words);
+    }
+    is_met
+}
+
+fn all_of(words: &mut Words<'_>) -> bool {
+    let mut is_met = one(words);
+    while words.next_if_eq(&"AND").is_some() {
+        is_met &= one(words);
+    }
+    is_met
+}
+
+fn one(words: &mut Words<'_>) -> bool {
+    let Some(word) = words.next() else {
+        return false;
+    };
+    if word == "(" {
+        return any_of(words) & (words.next() == Some(")"));
+    }
+    // An exception only allows more.
+    if words.next_if_eq(&"WITH").is_some() {
+        words.next();
+    }
+    LICENSES.contains(&word)
+}
+
+#[test]
+fn what_is_linked_in_may_be_and_comes_from_crates_io() {
+    for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "MIT Zlib"] {
+        assert!(!is_allowed(bad), "{bad}");
+    }
+    for good in [
+        "MIT",
+        "GPL-3.0 OR MIT",
+        "MIT/Apache-2.0",
+        "(GPL-3.0 OR ISC) AND Zlib",
+    ] {
+        assert!(is_allowed(good), "{good}");
+    }
+    let output = std::process::Command::new("cargo")
+        .args(["tree", "--locked", "--offline", "--prefix", "none"])
+        .args(["--format", "{l}|{p}"])
+        .current_dir(root())
+        .output()
+        .expect("cargo is there");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{errors}");
+    let tree = String::from_utf8(output.stdout).unwrap();
+    let mut packages = 0;
+    for line in tree.lines().collect::<BTreeSet<_>>() {
+        let (license, package) = line.split_once('|').unwrap();
+        packages += 1;
+        assert!(is_allowed(license), "{package} has the licence {license:?}");
+        // From elsewhere, its address would stand there.
+        let plain = package.replace(" (proc-macro)", "").replace(" (*)", "");
+        let is_own = plain.starts_with("plainchat ");
+        assert!(
+            is_own || !plain.contains('('),
+            "{package} is not of crates.io"
+        );
+    }
+    assert!(packages > 100, "only {packages} packages");
+    let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    assert!(!manifest.contains("\"*\""), "a dependency of any version");
+}

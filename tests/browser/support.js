@@ -127,7 +127,7 @@ function browser() {
 }
 
 /** Draws every frame this much later, as a slow machine does: what reads the page before it is drawn fails each time. */
-const FRAMES_LATE_MS = Number(process.env.FRAMES_LATE_MS ?? 0);
+const FRAMES_LATE_MS = Number(process.env.FRAMES_LATE_MS ?? 50);
 
 function lateFrames(ms) {
 	const { requestAnimationFrame: atOnce } = globalThis;
