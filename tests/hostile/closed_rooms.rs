@@ -102,3 +102,43 @@ fn files_of_a_closed_room_are_as_if_there_were_none() {
         "{head}\n{body}"
     );
 }
+
+/// Whoever followed a file went on getting it after the room had been closed to him.
+#[test]
+fn a_file_that_is_followed_ends_when_the_room_is_closed() {
+    let target = Target::start(&[]);
+    let mut ann = target.owner("ann");
+    ask(&mut ann, "JOIN #plan", "OK JOIN");
+    let mut sender = target.peer();
+    ask(&mut sender, "JOIN #plan", "OK JOIN");
+    ask(&mut sender, "NICK ann my secret", "OK NICK");
+    let live = begin(&target, &mut sender, "#plan", "build.log");
+    sender.send("before").expect("it reads");
+    let mut named = target.named_stranger("mallory");
+    let mut nameless = target.stranger();
+    let mut http = target.stranger();
+    for line in [&mut named, &mut nameless] {
+        line.send(format!("DOWNLOAD {live}\n")).expect("it reads");
+    }
+    http.send(format!(
+        "GET /files/{live} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    ))
+    .expect("it reads");
+    let followers = [named, nameless, http];
+    let mut followers = followers.map(|mut follower| {
+        let mut seen = String::new();
+        while !seen.ends_with("before") {
+            seen.push(follower.byte().expect("a byte").into());
+        }
+        follower
+    });
+    ask(&mut ann, "MODE #plan invite", "OK MODE");
+    sender.send("SECRET-AFTER-CLOSE").expect("it reads");
+    sender.end().expect("an open socket");
+    while !sender.line().expect("a line").starts_with("OK UPLOAD ") {}
+    for (n, follower) in followers.iter_mut().enumerate() {
+        follower.end().expect("an open socket");
+        let rest = String::from_utf8_lossy(&follower.rest().expect("an end")).into_owned();
+        assert!(!rest.contains("SECRET"), "follower {n} got {rest:?}");
+    }
+}

@@ -2,6 +2,52 @@
 
 use crate::target::{Target, ask, count, pipeline};
 
+const ROOMS: &str = "300";
+
+/// All rooms were once used up by one connection in a tenth of a second.
+#[test]
+fn one_address_does_not_use_up_the_rooms() {
+    let mut target = Target::start(&["--max-rooms", ROOMS]);
+    let mut mallory = target.named_stranger("mallory");
+    let lines: Vec<String> = (0..600).map(|n| format!("TELL #r{n} x")).collect();
+    let replies = pipeline(&mut mallory, &lines);
+    println!("{} rooms of 300 by TELL", count(&replies, "OK TELL "));
+    // With other nicks and connections it is the same one.
+    for n in 0..20 {
+        let mut mallory = target.named_stranger(&format!("mallory{n}"));
+        let joins: Vec<String> = (0..60).map(|room| format!("JOIN #j{n}-{room}")).collect();
+        pipeline(&mut mallory, &joins);
+        let says: Vec<String> = (0..60).map(|room| format!("TELL #s{n}-{room} x")).collect();
+        pipeline(&mut mallory, &says);
+    }
+    let mut ann = target.member("ann");
+    ask(&mut ann, "JOIN #ann", "OK JOIN");
+    ask(&mut ann, "MSG hello", "OK MSG");
+    ask(&mut ann, "TELL #bob hello", "OK TELL");
+    target.serves_everybody();
+}
+
+/// Closed rooms could be made without an end by one account, and nobody saw them.
+#[test]
+fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
+    let mut target = Target::start(&["--max-rooms", ROOMS]);
+    let mut mallory = target.named_stranger("mallory");
+    ask(&mut mallory, "REGISTER my secret", "OK REGISTER");
+    let lines = (0..400).flat_map(|n| {
+        [
+            format!("JOIN #c{n}"),
+            format!("MODE #c{n} invite"),
+            format!("PART #c{n}"),
+        ]
+    });
+    let lines: Vec<String> = lines.collect();
+    let replies = pipeline(&mut mallory, &lines);
+    println!("{} closed rooms of 300", count(&replies, "OK MODE "));
+    let mut ann = target.member("ann");
+    ask(&mut ann, "JOIN #ann", "OK JOIN");
+    target.serves_everybody();
+}
+
 /// A room in which nothing is left was once a row for ever.
 #[test]
 fn rooms_without_anything_in_them_go() {

@@ -1,0 +1,96 @@
+//! Whoever is sent away is away at once, whatever is under way.
+
+use crate::peer::Peer;
+use crate::target::{Target, ask};
+
+/// A server whose operator is here.
+fn operated(flags: &[&str]) -> (Target, Peer) {
+    let flags: Vec<&str> = flags
+        .iter()
+        .copied()
+        .chain(["--operator", "root1"])
+        .collect();
+    let target = Target::start(&flags);
+    let root = target.owner("root1");
+    (target, root)
+}
+
+fn wait_until_away(root: &mut Peer, nick: &str) {
+    let deadline = std::time::Instant::now() + crate::peer::DEADLINE;
+    loop {
+        let (who, _) = root.list("WHO #lobby").expect("a reply");
+        if !who.iter().any(|line| line.ends_with(&format!(" {nick}"))) {
+            return;
+        }
+        assert!(
+            std::time::Instant::now() < deadline,
+            "{nick} is still there"
+        );
+    }
+}
+
+/// KICK and BAN did nothing to who followed a file that was coming in.
+#[test]
+fn whoever_follows_a_file_is_sent_away_at_once() {
+    for verb in ["KICK", "BAN"] {
+        let (target, mut root) = operated(&[]);
+        let mut friend = target.named_stranger("friend");
+        let mut watch = target.peer();
+        ask(&mut watch, "JOIN #lobby", "OK JOIN");
+        friend
+            .send("UPLOAD endless.log *\nbefore")
+            .expect("it reads");
+        let file = watch.line().expect("an event");
+        let id = file.split(' ').nth(3).expect("an id").to_owned();
+        let mut kate = target.named_stranger("kate");
+        kate.send(format!("DOWNLOAD {id}\n")).expect("it reads");
+        let mut seen = String::new();
+        while !seen.ends_with("before") {
+            seen.push(kate.byte().expect("a byte").into());
+        }
+        ask(
+            &mut root,
+            &format!("{verb} kate"),
+            &format!("OK {verb} kate"),
+        );
+        // The file still comes in, and nothing of it reaches her.
+        friend.send("AFTER").expect("it reads");
+        let rest = String::from_utf8_lossy(&kate.rest().expect("an end")).into_owned();
+        assert!(!rest.contains("AFTER"), "{verb}: {rest}");
+        assert!(rest.contains("CLOSED "), "{verb}: {rest}");
+        wait_until_away(&mut root, "kate");
+    }
+}
+
+/// She stood in the room for as long as she did not read.
+#[test]
+fn whoever_does_not_read_is_sent_away_at_once() {
+    for verb in ["KICK", "BAN"] {
+        let (target, mut root) = operated(&[]);
+        let padding = "x".repeat(3000);
+        let lines: Vec<String> = (0..1000).map(|n| format!("MSG {n} {padding}")).collect();
+        crate::target::pipeline(&mut root, &lines);
+        let mut kate = target.named_stranger("kate");
+        kate.send("HISTORY #lobby 1000\n".repeat(20))
+            .expect("it reads");
+        // Until what has come for her grows no more: her side and the server's are full.
+        let unread = kate.writer().expect("a descriptor");
+        let mut came = 0;
+        loop {
+            for _ in 0..20 {
+                ask(&mut root, "PING", "OK PING");
+            }
+            let more = rustix::io::ioctl_fionread(&unread).expect("a socket");
+            if more > 0 && more == came {
+                break;
+            }
+            came = more;
+        }
+        ask(
+            &mut root,
+            &format!("{verb} kate"),
+            &format!("OK {verb} kate"),
+        );
+        wait_until_away(&mut root, "kate");
+    }
+}

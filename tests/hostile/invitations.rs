@@ -1,0 +1,47 @@
+//! Invitations cost no more in a crowd.
+
+use crate::target::{Target, allow_many_connections, ask, pipeline};
+
+/// Each once looked at all members, for each of them, with everybody else waiting.
+#[test]
+fn invitations_into_a_full_room_cost_what_they_cost_in_an_empty_one() {
+    const CROWD: usize = 800;
+    const ASKED: usize = 200;
+    allow_many_connections();
+    let mut target = Target::start(&[]);
+    let mut mallory = target.owner("mallory");
+    let guest = target.owner("guest");
+    ask(&mut mallory, "JOIN #open", "OK JOIN");
+    let lines = (0..ASKED / 2).flat_map(|_| ["INVITE #open guest", "UNINVITE #open guest"]);
+    let lines: Vec<String> = lines.map(str::to_owned).collect();
+    let mut cost = || {
+        let before = target.cpu();
+        let replies = pipeline(&mut mallory, &lines);
+        assert!(
+            replies.iter().all(|reply| reply.starts_with("OK ")),
+            "{:?}",
+            replies.first()
+        );
+        target.cpu() - before
+    };
+    cost();
+    let empty = cost().max(1);
+    let crowd: Vec<_> = (0..CROWD)
+        .map(|n| {
+            let mut peer = target.peer();
+            peer.send(format!("JOIN #open\nNICK c{n}\n"))
+                .expect("it reads");
+            peer.reply().expect("a reply");
+            ask(&mut peer, "PING", "OK NICK");
+            peer
+        })
+        .collect();
+    let full = cost();
+    println!("{ASKED} invitations: {empty} ticks in an empty room, {full} beside {CROWD}");
+    assert!(
+        full <= empty * 3 + 20,
+        "{full} ticks beside {CROWD}, {empty} beside nobody"
+    );
+    drop((guest, crowd));
+    target.serves_everybody();
+}
