@@ -379,7 +379,8 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
     }
     assert_eq!(refused, 10);
     table.say(other, "NICK ann");
-    assert_eq!(table.say(other, "REGISTER my secret"), "OK REGISTER ann\n");
+    let said = table.say(other, "REGISTER my secret");
+    assert!(said.starts_with("OK REGISTER ann\n"), "{said}");
 }
 
 #[test]
