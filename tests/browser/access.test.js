@@ -56,7 +56,7 @@ for (const [where, viewport] of [['a desk', { width: 1200, height: 760 }], ['a p
 			await page.getByRole('heading', { name: 'You', exact: true }).waitFor();
 			assert.deepEqual(await faults(page), []);
 			await server.stop();
-			await page.getByText('No connection').waitFor();
+			await page.locator('#offline').getByText('No connection').waitFor();
 			assert.deepEqual(await faults(page), []);
 		});
 	}
