@@ -173,19 +173,19 @@ impl Known {
     /// Whether `nick` looks like another that is registered. The spelling of one's own counts as well, unless
     /// it was registered like that.
     pub fn looks_like_another(&self, nick: &Nick, is_own: bool) -> bool {
-        let is_anothers = |form: &&Box<str>| ***form != *nick.form();
+        let is_anothers = |form: &str| form != nick.form();
         let skeletons = nick.skeletons();
         let mut skeletons = skeletons.iter().skip(usize::from(is_own));
         skeletons.any(|skeleton| {
             let spelt = self.spellings.get(skeleton);
-            if spelt.is_some_and(|form| !is_anothers(&form)) {
+            if spelt.is_some_and(|form| !is_anothers(form)) {
                 return false;
             }
             let account = self.accounts.get(skeleton);
             account
                 .into_iter()
                 .chain(spelt)
-                .any(|form| is_anothers(&form))
+                .any(|form| is_anothers(form))
         })
     }
 }
