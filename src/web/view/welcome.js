@@ -34,7 +34,8 @@ export function welcome(chat, ui) {
 			const button = form.querySelector('.primary');
 			button.disabled = !chat.isUp;
 			setText(button, `Join ${ui.wanted() ?? 'the conversation'}`);
-			setText(byId('loading'), chat.isUp ? '' : chat.connection.state === 'down' ? 'No connection. Trying again…' : 'Connecting…');
+			const state = chat.connection.state === 'down' ? 'No connection. Trying again…' : 'Connecting…';
+			setText(byId('loading'), isAsking && !chat.isUp ? state : '');
 			const rooms = chat.directory.filter(({ members }) => members).sort((a, b) => b.members - a.members).slice(0, 5);
 			const now = rooms.map(({ room, members }) => `${members} in ${room}`).join(', ');
 			setText(byId('welcome-rooms'), now && `Here now: ${now}.`);

@@ -14,17 +14,19 @@ export async function distant(t, server, roundTrip) {
 			socket.on('error', () => {});
 			socket.on('close', () => sockets.delete(socket));
 		}
+		const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 		// SYN, SYN ACK, ACK: one round trip until the client may speak, and half of one until the server hears it.
-		const opened = Date.now() + roundTrip;
-		const later = (act) => setTimeout(act, Math.max(half, opened + half - Date.now()));
-		later(() => !peer.destroyed && peer.connect(server.port, '127.0.0.1'));
-		const carry = (from, to, later) => {
+		const arrived = wait(roundTrip + half).then(() => new Promise((done) => peer.connect(server.port, '127.0.0.1', done)));
+		/** What comes at one end leaves at the other in the same order, half a round trip later at the earliest. */
+		const carry = (from, to, start) => {
+			let way = start;
+			const later = (act) => (way = Promise.all([way, wait(half)]).then(act));
 			from.on('data', (bytes) => later(() => to.write(bytes)));
 			from.on('end', () => later(() => to.end()));
 			from.on('close', () => later(() => to.destroySoon()));
 		};
-		carry(client, peer, later);
-		carry(peer, client, (act) => setTimeout(act, half));
+		carry(client, peer, arrived);
+		carry(peer, client, Promise.resolve());
 	});
 	await new Promise((done) => listener.listen(0, '127.0.0.1', done));
 	t.after(() => {
