@@ -289,7 +289,11 @@ fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
     let server = &mut vault.server;
     // What is taken back is another's, and new each time.
     let said = ask(server, vault.others[2], "TELL #vault the treasure is there");
-    let id = said.split(' ').nth(2).unwrap_or_default();
+    // It has been told of invitations before that.
+    let id = said.lines().find_map(|line| line.strip_prefix("OK TELL "));
+    let id = id
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap_or_default();
     let lines = lines.replace("%FILE", &vault.file).replace("%ID", id);
     let mut said = String::new();
     for line in lines.lines() {
