@@ -155,7 +155,10 @@ impl Connection {
                 future::yield_now().await;
             }
             match self.write_out() {
-                Next::Again => future::yield_now().await,
+                Next::Again => {
+                    self.server.sockets.look();
+                    future::yield_now().await;
+                }
                 Next::Wait { reads } => self.wait(reads).await,
                 Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
@@ -507,6 +510,7 @@ impl Connection {
     /// Waits until there is something to read (if that is wanted), to write, or to know.
     pub(super) async fn wait(&mut self, reads: bool) {
         if self.has_more {
+            self.server.sockets.look();
             return future::yield_now().await;
         }
         poll_fn(|cx| {
