@@ -33,6 +33,8 @@ pub struct Config {
     pub operators: Vec<Nick>,
     /// Whence the metrics may be read, besides from the machine itself.
     pub metrics_from: Vec<Network>,
+    /// Proxies that are believed when they say for whom they ask.
+    pub proxies: Vec<Network>,
     /// Where files are kept; `None` for a folder that goes away at the end.
     pub data: Option<PathBuf>,
     /// What the server calls itself in `HELLO`: one word.
@@ -57,6 +59,7 @@ impl Default for Config {
             require_tls: false,
             operators: Vec::new(),
             metrics_from: Vec::new(),
+            proxies: Vec::new(),
             data: None,
             name: "chatd".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),

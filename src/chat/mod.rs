@@ -39,10 +39,18 @@ use room::Room;
 pub struct Peer {
     /// Where it comes from.
     address: IpAddr,
-    /// A proxy has passed it on, so it may come from anywhere.
+    /// It does what one request over HTTP asks; the connection of that stands beside it.
+    is_request: bool,
+    /// A proxy says that it passes on what comes here.
     is_passed_on: bool,
     /// What this connection had appended and is kept now, in order; its session takes it.
     kept: Vec<Result<Kept, Code>>,
+}
+
+impl Default for Peer {
+    fn default() -> Self {
+        Self::new(IpAddr::from([0; 4]))
+    }
 }
 
 impl Peer {
@@ -50,6 +58,7 @@ impl Peer {
     pub fn new(address: IpAddr) -> Self {
         Self {
             address: address.to_canonical(),
+            is_request: false,
             is_passed_on: false,
             kept: Vec::new(),
         }
@@ -207,6 +216,8 @@ pub struct Chat {
     /// How far local time is from UTC, in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer>,
+    /// How many of them do what a request asks.
+    requests: usize,
     /// How many of them come from each address but this machine's own.
     origins: HashMap<IpAddr, usize>,
     rooms: Arena<Room>,
@@ -282,6 +293,7 @@ impl Chat {
         ));
         Self {
             peers: Arena::default(),
+            requests: 0,
             origins: HashMap::new(),
             rooms,
             room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
@@ -328,33 +340,82 @@ impl Chat {
 
     /// A connection has come.
     pub fn connect(&mut self, address: IpAddr) -> PeerId {
-        let origin = origin(address);
-        if !origin.is_loopback() {
+        self.sit_down(Peer::new(address))
+    }
+
+    /// Somebody asks for something over HTTP, from `address`: as a connection, but for the limit on those,
+    /// since it has one beside this.
+    pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
+        self.requests += 1;
+        self.sit_down(Peer {
+            is_request: true,
+            is_passed_on,
+            ..Peer::new(address)
+        })
+    }
+
+    fn sit_down(&mut self, peer: Peer) -> PeerId {
+        if let Some(origin) = self.counted_at(&peer) {
             *self.origins.entry(origin).or_default() += 1;
         }
-        self.peers.insert(Peer::new(address))
+        self.peers.insert(peer)
+    }
+
+    /// Where a connection counts: nowhere for this machine's own and a proxy's, which are many people's, and
+    /// only once for a request, by its connection or by the address that a proxy tells.
+    fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
+        let origin = origin(peer.address);
+        let is_many = origin.is_loopback() || self.is_proxy(peer.address);
+        let is_counted = !peer.is_request || peer.is_passed_on;
+        (is_counted && !is_many).then_some(origin)
+    }
+
+    /// Whether what comes from `address` is a proxy's, which is believed when it says for whom it asks.
+    pub fn is_proxy(&self, address: IpAddr) -> bool {
+        let mut proxies = self.config.proxies.iter();
+        proxies.any(|proxy| proxy.holds(address))
+    }
+
+    /// A proxy passes on what comes on a connection, from `address`.
+    pub fn passes_on(&mut self, peer: PeerId, address: IpAddr) {
+        let Some(mut known) = self.peers.get_mut(peer).map(std::mem::take) else {
+            return;
+        };
+        self.uncount(&known);
+        known.address = address.to_canonical();
+        known.is_passed_on = true;
+        if let Some(origin) = self.counted_at(&known) {
+            *self.origins.entry(origin).or_default() += 1;
+        }
+        if let Some(peer) = self.peers.get_mut(peer) {
+            *peer = known;
+        }
+    }
+
+    fn uncount(&mut self, peer: &Peer) {
+        if let Some(origin) = self.counted_at(peer)
+            && let Some(count) = self.origins.get_mut(&origin)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.origins.remove(&origin);
+            }
+        }
     }
 
     /// Whether there are more connections than are allowed, in all or from where `peer` comes from.
     pub fn has_too_many(&self, peer: PeerId) -> bool {
         let limits = self.limits();
-        let from = self
-            .address(peer)
-            .and_then(|at| self.origins.get(&origin(at)));
-        self.connections() > limits.connections_max
+        let known = self.peers.get(peer);
+        let from = known.and_then(|known| self.origins.get(&self.counted_at(known)?));
+        let is_request = known.is_some_and(|known| known.is_request);
+        (!is_request && self.connections() > limits.connections_max)
             || from.is_some_and(|count| *count > limits.connections_per_address_max)
     }
 
     /// Where a connection comes from.
     pub fn address(&self, peer: PeerId) -> Option<IpAddr> {
         self.peers.get(peer).map(|peer| peer.address)
-    }
-
-    /// A proxy says that it has passed that connection on.
-    pub fn pass_on(&mut self, peer: PeerId) {
-        if let Some(peer) = self.peers.get_mut(peer) {
-            peer.is_passed_on = true;
-        }
     }
 
     /// Whether somebody on the server's own machine is at the other end, as far as is known.
@@ -365,14 +426,9 @@ impl Chat {
 
     /// A connection has gone; its session has left its rooms and its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
-        let gone = self.peers.remove(peer);
-        if let Some(origin) = gone.map(|peer| origin(peer.address))
-            && let Some(count) = self.origins.get_mut(&origin)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.origins.remove(&origin);
-            }
+        if let Some(gone) = self.peers.remove(peer) {
+            self.requests -= usize::from(gone.is_request);
+            self.uncount(&gone);
         }
         self.orders.remove(&peer);
         self.file_came(peer);
@@ -380,7 +436,12 @@ impl Chat {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        self.peers.count()
+        self.peers.count() - self.requests
+    }
+
+    /// Whether nobody is here, and nothing is done for anybody.
+    pub fn is_deserted(&self) -> bool {
+        self.peers.count() == 0
     }
 
     /// Takes in what the log holds from before: rooms, and how many files there are.

@@ -219,7 +219,7 @@ impl Chat {
                 return self.keep_nick(held, peer, rooms, nick, guard, now);
             }
             Some(held) => {
-                if !is_own {
+                if !is_own && !self.may_share_request(peer, held, &nick, guard.is_some()) {
                     self.share(held, &nick, guard)?;
                 }
                 held
@@ -282,6 +282,37 @@ impl Chat {
                 self.nick_ids.remove(&skeleton);
             }
         }
+    }
+
+    /// Whether a request over HTTP may use a nick that requests from the same address use, all without a
+    /// password: two jobs that say something at once, under one name.
+    fn may_share_request(&self, peer: PeerId, held: NickId, nick: &Nick, has_guard: bool) -> bool {
+        let from = self.request_origin(peer);
+        from.is_some()
+            && !has_guard
+            && self.holders.get(held).is_some_and(|holder| {
+                let mut connections = holder.connections.iter();
+                holder.guard.is_none()
+                    && holder.nick.form() == nick.form()
+                    && connections.all(|other| self.request_origin(*other) == from)
+            })
+    }
+
+    fn request_origin(&self, peer: PeerId) -> Option<IpAddr> {
+        let peer = self.peers.get(peer)?;
+        peer.is_request.then(|| origin(peer.address))
+    }
+
+    /// Whether nobody but requests over HTTP, which end soon, uses that nick.
+    pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
+        let held = self.held_as(nick, None).ok().flatten();
+        let holder = held.and_then(|held| self.holders.get(held));
+        holder.is_some_and(|holder| {
+            let mut connections = holder.connections.iter();
+            holder.guard.is_none()
+                && !holder.connections.is_empty()
+                && connections.all(|peer| self.request_origin(*peer).is_some())
+        })
     }
 
     /// Whether a further connection may use a nick that is in use, or kept.

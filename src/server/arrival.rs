@@ -4,11 +4,13 @@
 //! By reading and keeping what was read, not by peeking, which would spin on half a word. All of this is
 //! one boxed future that is gone when the conversation begins, so it costs no connection anything later.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::connection::{Connection, with_scratch};
 use super::http;
 use super::metrics::Way;
+use crate::transport::proxied::{self, Header};
 use crate::transport::sniff::{Spoken, tell};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
 
@@ -20,8 +22,12 @@ impl Connection {
         if matches!(self.carrier, Carrier::Pipe(_)) || self.session.is_ending() {
             return true;
         }
+        self.awaits_proxied = self.comes_from_proxy();
         loop {
             let spoken = self.hear().await;
+            if self.session.is_ending() {
+                return true; // a proxy has passed on somebody who is kept out
+            }
             let speaks = self.speaks;
             let is_tls = matches!(&self.carrier, Carrier::Stream(stream) if stream.is_tls());
             match spoken {
@@ -46,6 +52,12 @@ impl Connection {
         }
     }
 
+    fn comes_from_proxy(&self) -> bool {
+        let chat = &self.server.world().chat;
+        let address = chat.address(self.session.peer());
+        address.is_some_and(|address| chat.is_proxy(address))
+    }
+
     fn shut_out(&mut self, text: &str) {
         let now = self.server.clock.now();
         let chat = &mut self.server.world().chat;
@@ -67,7 +79,16 @@ impl Connection {
                 self.input = input;
                 self.flush_carrier();
             }
-            let spoken = tell(&self.input);
+            if self.awaits_proxied {
+                self.awaits_proxied = self.take_proxied();
+            }
+            let spoken = match self.awaits_proxied {
+                true => Spoken::Unclear,
+                false => tell(&self.input),
+            };
+            if self.session.is_ending() {
+                return spoken;
+            }
             if spoken != Spoken::Unclear || self.has_ended {
                 return spoken;
             }
@@ -150,16 +171,63 @@ impl Connection {
             peer,
             speaks: self.speaks,
             is_tls,
+            is_secure: is_tls,
+            is_passed_on: false,
             outgoing: http::Outgoing::default(),
         };
         let first = std::mem::take(&mut self.input);
-        let Some((stream, held)) = http::serve(client, stream, first).await else {
+        let Some(upgraded) = http::serve(client, stream, first).await else {
             return false;
         };
+        let http::Upgraded {
+            stream,
+            held,
+            client,
+        } = upgraded;
         let now = self.server.clock.now();
+        self.session.reached_by(client.is_secure, self.speaks.web);
+        if client.is_secure {
+            self.session.under_tls();
+        }
         self.carrier = Carrier::WebSocket(Box::new(WebSocket::new(stream, held, now.uptime)));
         self.is_readable = true;
         self.session.begin(now);
+        if client.is_passed_on {
+            self.passed_on(client.address);
+        }
         true
+    }
+
+    /// A proxy passes on what comes here, from `address`: as if it had come from there.
+    fn passed_on(&mut self, address: IpAddr) {
+        let now = self.server.clock.now();
+        let peer = self.session.peer();
+        let chat = &mut self.server.world().chat;
+        chat.passes_on(peer, address);
+        if chat.has_too_many(peer) {
+            self.session.turn_away(chat, now);
+        }
+        if let Some(told) = chat.ban_of_address(address, now.time) {
+            self.session.keep_out(&told, chat, now);
+        }
+    }
+
+    /// Takes in what a trusted proxy sends before a client's bytes; whether that is still to come.
+    fn take_proxied(&mut self) -> bool {
+        match proxied::read(&self.input) {
+            Header::Unclear => return true,
+            Header::Absent => {}
+            Header::Wrong => {
+                self.input.clear();
+                self.shut_out("that is no header of the PROXY protocol");
+            }
+            Header::Whole(count, address) => {
+                self.input.drain(..count);
+                if let Some(address) = address {
+                    self.passed_on(address);
+                }
+            }
+        }
+        false
     }
 }

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,7 +20,7 @@ use tracing::debug;
 use super::Server;
 use super::memory::TIGHT_READ_BYTES;
 use super::metrics::{Met, Way};
-use super::world::World;
+use super::world::{Arrival, World};
 use crate::chat::{NickId, Now};
 use crate::config::Speaks;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
@@ -53,6 +53,8 @@ pub(super) struct Connection {
     pub(super) alarm: Option<Duration>,
     /// What it may speak.
     pub(super) speaks: Speaks,
+    /// A trusted proxy may still say for whom it connects.
+    pub(super) awaits_proxied: bool,
     /// How much of what waits, in all connections, is its.
     held: usize,
     /// How it is counted.
@@ -88,17 +90,18 @@ enum Next {
 }
 
 impl Connection {
-    /// A connection that was just accepted, from the address `peer`.
+    /// A connection that was just accepted.
     pub fn open(
         server: Arc<Server>,
         carrier: Carrier,
-        peer: IpAddr,
+        from: Arrival,
         local: SocketAddr,
         speaks: Speaks,
     ) -> Box<Self> {
         let now = server.clock.now();
+        let peer = from.address();
         let mut world = server.world();
-        let id = world.sit_down(peer);
+        let id = world.sit_down(from);
         let mut session = Session::new(id, local, &world.chat, now);
         if world.chat.has_too_many(id) {
             session.turn_away(&mut world.chat, now);
@@ -122,6 +125,7 @@ impl Connection {
             input: Vec::new(),
             alarm: None,
             speaks,
+            awaits_proxied: false,
             held: 0,
             way,
             is_readable: true, // a script has often spoken before it is accepted
@@ -425,6 +429,7 @@ impl Connection {
     }
 
     fn end_input(&mut self) {
+        self.carrier.watch_closely();
         self.has_ended = true;
         self.is_readable = false;
     }
@@ -524,6 +529,11 @@ impl Connection {
             }
             if reads && self.carrier.poll_readable(cx).is_ready() {
                 self.is_readable = true;
+                is_ready = true;
+            }
+            // One that is read is found gone by that.
+            if !reads && !self.is_deaf && self.carrier.poll_gone(cx).is_ready() {
+                self.is_deaf = true;
                 is_ready = true;
             }
             let mut world = self.server.world();

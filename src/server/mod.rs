@@ -57,7 +57,7 @@ use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use turns::Turns;
-use world::World;
+use world::{Arrival, World};
 
 /// Passwords that are worked on at once: both of a small machine's cores, and no more memory than that.
 const PASSWORDS_MAX: usize = 2;
@@ -505,7 +505,7 @@ fn data_path(config: &Config) -> PathBuf {
 async fn stop(server: &Arc<Server>) {
     server.world().stop();
     let ended = async {
-        while server.world().chat.connections() > 0 {
+        while !server.world().chat.is_deserted() {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -547,7 +547,8 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks
     // A socket of both families, as a service manager opens, tells IPv4 addresses as IPv6.
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     let carrier = Carrier::Stream(Stream::Tcp(socket));
-    let connection = Connection::open(server.clone(), carrier, peer, local, speaks);
+    let from = Arrival::Socket(peer);
+    let connection = Connection::open(server.clone(), carrier, from, local, speaks);
     server.executor.spawn(connection.run()).detach();
 }
 

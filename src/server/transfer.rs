@@ -401,6 +401,7 @@ impl Connection {
             return self.session.find_file(id, offset);
         };
         let pieces = self.server.pieces.pieces();
+        self.carrier.watch_closely();
         loop {
             let grown = live.grown();
             let new_rights = self.server.new_rights.listen();

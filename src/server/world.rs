@@ -46,6 +46,25 @@ pub(super) struct World {
     pub is_stopping: bool,
 }
 
+/// Where a connection comes from.
+#[derive(Clone, Copy)]
+pub(super) enum Arrival {
+    Socket(IpAddr),
+    /// A request over HTTP asks for something.
+    Request {
+        address: IpAddr,
+        /// A proxy says that it passes that on.
+        is_passed_on: bool,
+    },
+}
+
+impl Arrival {
+    pub fn address(self) -> IpAddr {
+        let (Self::Socket(address) | Self::Request { address, .. }) = self;
+        address
+    }
+}
+
 /// How a connection's task is woken.
 #[derive(Default)]
 struct Seat {
@@ -72,8 +91,14 @@ impl World {
     }
 
     /// Takes a connection in.
-    pub fn sit_down(&mut self, address: IpAddr) -> PeerId {
-        let peer = self.chat.connect(address);
+    pub fn sit_down(&mut self, from: Arrival) -> PeerId {
+        let peer = match from {
+            Arrival::Socket(address) => self.chat.connect(address),
+            Arrival::Request {
+                address,
+                is_passed_on,
+            } => self.chat.connect_request(address, is_passed_on),
+        };
         if self.seats.len() <= peer.slot() {
             self.seats.resize_with(peer.slot() + 1, Seat::default);
         }

@@ -388,7 +388,7 @@ fn an_operators_nick_is_not_registered_through_a_proxy() {
     let mut table = Table::new(1);
     let peer = table.sessions[0].peer();
     table.say(0, "NICK root");
-    table.chat.pass_on(peer);
+    table.chat.passes_on(peer, [127, 0, 0, 1].into());
     let said = table.say(0, "REGISTER my secret");
     assert!(said.starts_with("ERR REGISTER not-allowed "), "{said}");
     table.say(0, "NICK ann");

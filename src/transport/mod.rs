@@ -7,6 +7,7 @@
 
 pub mod frame;
 pub mod pipe;
+pub mod proxied;
 pub mod sniff;
 mod socket;
 pub mod stream;
@@ -20,7 +21,7 @@ use std::time::Duration;
 
 use crate::protocol::Code;
 use pipe::PipeEnd;
-pub use socket::{Socket, Sockets};
+pub use socket::{Gone, Socket, Sockets};
 pub use stream::Stream;
 pub use tls::Tls;
 pub use websocket::WebSocket;
@@ -242,6 +243,24 @@ impl Carrier {
                 Some(stream) => stream.poll_writable(cx),
                 None => Poll::Ready(Ok(())),
             },
+        }
+    }
+
+    /// Ready once the client is known to have gone.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Pipe(pipe) => pipe.poll_gone(cx),
+            _ => match self.stream() {
+                Some(stream) => stream.socket().poll_gone(cx),
+                None => Poll::Pending,
+            },
+        }
+    }
+
+    /// Has a client that goes found soon, though nothing is read from it or written to it.
+    pub fn watch_closely(&self) {
+        if let Some(stream) = self.stream() {
+            stream.socket().watch_closely();
         }
     }
 

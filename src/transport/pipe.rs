@@ -133,6 +133,17 @@ impl PipeEnd {
         })
     }
 
+    /// Ready once nobody reads what is written here.
+    pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.with_out(|direction| {
+            if direction.is_dropped {
+                return Poll::Ready(());
+            }
+            direction.writer = Some(cx.waker().clone());
+            Poll::Pending
+        })
+    }
+
     /// Writes all of `bytes`.
     ///
     /// # Errors

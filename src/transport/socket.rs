@@ -13,12 +13,13 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use async_io::Async;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg, sockopt};
 use slab::Slab;
 
 use super::retry;
@@ -30,11 +31,17 @@ const EVENTS_MAX: usize = 256;
 /// the replies to what was its own.
 const SLICES_MAX: usize = 64;
 
+/// How long a connection is silent before the system asks whether its client is there, and how often it asks,
+/// while somebody follows something on it.
+const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
+
 /// What can be done with a socket, or is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Read = 1,
     Write = 2,
+    /// To nowhere: nobody reads or writes on the other side any more.
+    Gone = 4,
 }
 
 /// All sockets.
@@ -57,6 +64,14 @@ struct Waiting {
     open: u8,
     /// The other side has ended or broken off: there is an end to be read, now and ever after.
     has_ended: bool,
+}
+
+/// Tells when the client of a socket has gone, to the task that has the socket, where that is out of reach.
+#[derive(Debug)]
+pub struct Gone {
+    sockets: Arc<Sockets>,
+    place: u32,
+    serial: u32,
 }
 
 /// A socket, watched from when it came until it is dropped.
@@ -170,6 +185,9 @@ impl Waiting {
         if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
             self.open |= Way::Write as u8;
         }
+        if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
+            self.open |= Way::Gone as u8;
+        }
         if self.wanted & self.open != 0 {
             self.wanted = 0;
             if let Some(waker) = &self.waker {
@@ -181,7 +199,9 @@ impl Waiting {
     fn poll(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<()> {
         let is_ended = way == Way::Read && self.has_ended;
         if self.open & way as u8 != 0 || is_ended {
-            self.open &= !(way as u8);
+            if way != Way::Gone {
+                self.open &= !(way as u8);
+            }
             return Poll::Ready(());
         }
         self.wanted |= way as u8;
@@ -246,6 +266,31 @@ impl Socket {
         self.poll(Way::Write, cx)
     }
 
+    /// Ready once the connection is broken: its client has gone, and has not merely ended what it sends.
+    pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll(Way::Gone, cx).map(|_| ())
+    }
+
+    /// The same for the time when somebody else has the socket.
+    pub fn gone(&self) -> Gone {
+        let waiting = self.sockets.waiting();
+        let serial = waiting.get(self.place as usize).map(|known| known.serial);
+        Gone {
+            sockets: self.sockets.clone(),
+            place: self.place,
+            serial: serial.unwrap_or_default(),
+        }
+    }
+
+    /// Has the system ask more often whether the client is there: whoever follows something sends nothing, and
+    /// may long be written nothing. One that has closed its end, as a program does that was ended, is found once
+    /// its own system has forgotten the connection, after a minute.
+    pub fn watch_closely(&self) {
+        // If it fails, the client is found gone later.
+        let _ = sockopt::set_tcp_keepidle(&self.stream, KEEPALIVE_CLOSE);
+        let _ = sockopt::set_tcp_keepintvl(&self.stream, KEEPALIVE_CLOSE);
+    }
+
     /// Waits until [`Self::poll_writable`] is ready.
     ///
     /// # Errors
@@ -260,6 +305,17 @@ impl Socket {
         let waiting = waiting.ok_or(io::ErrorKind::NotConnected)?;
         ready!(waiting.poll(way, cx));
         Poll::Ready(Ok(()))
+    }
+}
+
+impl Gone {
+    /// As [`Socket::poll_gone`]; ready as well when the socket is no more.
+    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut waiting = self.sockets.waiting();
+        match waiting.get_mut(self.place as usize) {
+            Some(waiting) if waiting.serial == self.serial => waiting.poll(Way::Gone, cx),
+            _ => Poll::Ready(()),
+        }
     }
 }
 

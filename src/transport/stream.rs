@@ -110,7 +110,8 @@ impl Stream {
         self.socket().poll_writable(cx)
     }
 
-    fn socket(&self) -> &Socket {
+    /// The socket under it.
+    pub fn socket(&self) -> &Socket {
         match self {
             Self::Tcp(socket) => socket,
             Self::Tls(tls) => tls.socket(),

@@ -2,6 +2,9 @@
 
 mod bodies;
 mod closed;
+mod gone;
+mod names;
+mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
 

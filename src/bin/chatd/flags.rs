@@ -80,6 +80,11 @@ pub struct Flags {
     #[argh(option, arg_name = "network", from_str_fn(network))]
     pub metrics_from: Vec<Network>,
 
+    /// an address or network of a proxy that is believed when it says for whom it asks: by X-Forwarded-For and
+    /// X-Forwarded-Proto over HTTP, and by the PROXY protocol on any connection; may be given more than once
+    #[argh(option, arg_name = "network", from_str_fn(network))]
+    pub proxy: Vec<Network>,
+
     /// the folder for files, made if missing (default: chatd-data, in the present folder)
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
     pub data: PathBuf,
@@ -300,6 +305,7 @@ impl Flags {
             require_tls: self.require_tls,
             operators: self.operator,
             metrics_from: self.metrics_from,
+            proxies: self.proxy,
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,

@@ -177,14 +177,6 @@ fn words_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     })
 }
 
-/// Whether a proxy has passed the request on, as far as it says so.
-pub fn is_passed_on(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        let name = name.as_str();
-        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
-    })
-}
-
 /// Whether a page from `origin` (RFC 6454) is this server's: it came from where it asks now, or from a name
 /// that the operator has given.
 fn is_own(origin: &str, host: &str, names: &Names) -> bool {

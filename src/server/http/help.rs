@@ -13,7 +13,7 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
         Some(host) if !host.is_empty() => clean(host).into_owned(),
         _ => client.local.to_string(),
     };
-    let scheme = if client.is_tls { "https" } else { "http" };
+    let scheme = if client.is_secure { "https" } else { "http" };
     let url = format!("{scheme}://{host}");
     // curl refuses a certificate that nobody vouches for, as the server's own is.
     let is_own = client.is_tls && client.server.config.certificate.is_none();

@@ -5,6 +5,7 @@
 //! began here never turns into the line protocol.
 
 mod files;
+mod forwarded;
 mod guard;
 mod help;
 mod outlet;
@@ -55,7 +56,8 @@ const FIELDS_MAX: usize = 64;
 /// A request, of whose body nothing has been read.
 type Asked = Request<Unread>;
 
-/// A connection that speaks HTTP.
+/// A connection that speaks HTTP; or, for one request, the client for which a trusted proxy passes it on.
+#[derive(Clone)]
 pub struct Client {
     pub server: Arc<Server>,
     /// Where it comes from.
@@ -65,14 +67,47 @@ pub struct Client {
     /// Its seat, by which it is told that the server stops.
     pub peer: PeerId,
     pub speaks: Speaks,
+    /// The connection itself is under TLS.
     pub is_tls: bool,
+    /// Nobody on the way can read along, as far as is known.
+    pub is_secure: bool,
+    /// A proxy says that it passes the request on, so it does not come from this machine.
+    pub is_passed_on: bool,
     /// The files that go out on it.
     pub outgoing: Outgoing,
 }
 
-/// Answers requests until there are no more; the stream, and what was read from it already, if it goes on
-/// over WebSocket.
-pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(Stream, Vec<u8>)> {
+impl Client {
+    /// Who asks with these headers.
+    fn asks(&self, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut asks = self.clone();
+        asks.is_passed_on = forwarded::is_passed_on(headers);
+        let is_proxy = |address| self.server.world().chat.is_proxy(address);
+        if asks.is_passed_on && is_proxy(self.address) {
+            if let Some(address) = forwarded::client(headers, is_proxy)? {
+                asks.address = address;
+            }
+            asks.is_secure |= forwarded::is_secure(headers);
+        }
+        Ok(asks)
+    }
+}
+
+/// A connection that goes on over WebSocket.
+pub struct Upgraded {
+    /// The connection.
+    pub stream: Stream,
+    /// What was read from it already.
+    pub held: Vec<u8>,
+    /// Who asked for that.
+    pub client: Client,
+}
+
+/// What has been asked for, and by whom.
+type Upgrade = Mutex<Option<(OnUpgrade, Client)>>;
+
+/// Answers requests until there are no more, or the connection goes on over WebSocket.
+pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upgraded> {
     let limits = &client.server.config.limits;
     let mut builder = http1::Builder::new();
     builder
@@ -84,53 +119,83 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<(St
         .writev(!client.is_tls)
         // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` does.
         .half_close(true);
-    let upgrade = Mutex::new(None);
+    let upgrade = Upgrade::default();
     let service = service_fn(|request: Request<Incoming>| async {
         let waits = request.headers().contains_key(EXPECT);
         let request = request.map(|body| Unread::new(&client.server, body, waits));
-        let reply = answer(&client, request, &upgrade).await;
+        let reply = match client.asks(request.headers()) {
+            Ok(client) => answer(&client, request, &upgrade).await,
+            Err(problem) => Err(problem),
+        };
         Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
     });
+    // Who follows something sends nothing, and may long be sent nothing.
+    stream.socket().watch_closely();
+    let gone = stream.socket().gone();
     let stream = Replayed { first, stream };
     let io = FuturesIo::new(Outlet::new(stream, client.outgoing.clone()));
     let served = {
         let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
         let mut is_stopping = false;
         poll_fn(|cx| {
-            if !is_stopping && is_told_to_stop(&client, cx.waker()) {
-                is_stopping = true;
-                connection.as_mut().graceful_shutdown();
+            if !is_stopping {
+                match told(&client, cx.waker()) {
+                    Told::Nothing => {}
+                    Told::Stop => {
+                        is_stopping = true;
+                        connection.as_mut().graceful_shutdown();
+                    }
+                    Told::End => return Poll::Ready(None),
+                }
             }
-            connection.as_mut().poll(cx)
+            if gone.poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            connection.as_mut().poll(cx).map(Some)
         })
         .await
     };
-    if let Err(e) = served {
+    if let Err(e) = served? {
         debug!("HTTP: {e}");
         return None;
     }
-    let upgrade: OnUpgrade = upgrade.into_inner().ok()??;
+    let (upgrade, client) = upgrade.into_inner().ok()??;
     let upgraded = upgrade.await.ok()?;
     let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Outlet>>().ok()?;
     let Replayed { first, stream } = io.into_inner().stream;
     // Copied, so that hyper's buffer goes: it is large.
     let held = [&read_buf[..], &first].concat();
-    Some((stream, held))
+    Some(Upgraded {
+        stream,
+        held,
+        client,
+    })
 }
 
-/// Whether the server stops; if not, the connection's task is woken when it does.
-fn is_told_to_stop(client: &Client, waker: &std::task::Waker) -> bool {
+/// What a connection is told from elsewhere.
+enum Told {
+    Nothing,
+    /// The server stops: what has begun is ended.
+    Stop,
+    /// Its client is banned: it ends at once, whatever it fetches.
+    End,
+}
+
+/// What a connection is told now; its task is woken when there is more.
+fn told(client: &Client, waker: &std::task::Waker) -> Told {
     let mut world = client.server.world();
     world.looks(client.peer);
     let _: Poll<()> = world.poll_news(client.peer, waker);
-    world.is_stopping
+    if world.chat.is_ended(client.peer) {
+        Told::End
+    } else if world.is_stopping {
+        Told::Stop
+    } else {
+        Told::Nothing
+    }
 }
 
-async fn answer(
-    client: &Client,
-    request: Asked,
-    upgrade: &Mutex<Option<OnUpgrade>>,
-) -> Result<Reply, Problem> {
+async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Reply, Problem> {
     let (uri, method) = (request.uri().clone(), request.method().clone());
     let head = Head {
         method: &method,
@@ -185,7 +250,7 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 async fn route(
     client: &Client,
     mut request: Asked,
-    upgrade: &Mutex<Option<OnUpgrade>>,
+    upgrade: &Upgrade,
     uri: &Uri,
     method: Method,
     is_read: bool,
@@ -229,18 +294,24 @@ async fn route(
         },
         ["ws"] => {
             let reply = switch::to_websocket(&request)?;
-            if guard::is_passed_on(request.headers()) {
-                client.server.world().chat.pass_on(client.peer);
+            let time = client.server.clock.now().time;
+            let ban = client
+                .server
+                .world()
+                .chat
+                .ban_of_address(client.address, time);
+            if let Some(told) = ban {
+                return Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, told));
             }
             let on = hyper::upgrade::on(&mut request);
             if let Ok(mut upgrade) = upgrade.lock() {
-                *upgrade = Some(on);
+                *upgrade = Some((on, client.clone()));
             }
             Ok(reply)
         }
         ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
         ["metrics"] => match is_read {
-            true => metrics(client, request.headers()).await,
+            true => metrics(client).await,
             false => Ok(not_allowed("GET, HEAD")),
         },
         ["help"] => {
@@ -262,8 +333,8 @@ async fn route(
 
 /// What Prometheus reads: for this machine, and whom the operator has named. What a proxy on this machine
 /// passes on comes from somewhere else.
-async fn metrics(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
-    let is_here = client.address.is_loopback() && !guard::is_passed_on(headers);
+async fn metrics(client: &Client) -> Result<Reply, Problem> {
+    let is_here = client.address.is_loopback() && !client.is_passed_on;
     let from = &client.server.config.metrics_from;
     if !is_here && !from.iter().any(|from| from.holds(client.address)) {
         let text = "only this machine reads the metrics; chatd --metrics-from names others";

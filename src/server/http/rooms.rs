@@ -26,6 +26,10 @@ use base64::Engine;
 /// what is written shows that a client has gone.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(25);
 
+/// How long a request waits for a nick that requests from another address use, and how often it asks.
+const NICK_WITHIN: Duration = Duration::from_secs(3);
+const NICK_EVERY: Duration = Duration::from_millis(50);
+
 /// How lines are written into an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
@@ -461,12 +465,25 @@ pub async fn enter(
         _ if has_passed => format!("NICK {nick}"),
         password => format!("NICK {nick} {password}"),
     };
-    let join = format!("JOIN {room}");
-    // The room first, so that the lobby hears nothing of it. Unseen, until there is a nick.
-    let is_in = visit.ask(&join).await.is_ok();
-    visit.ask(&ask).await?;
-    if !is_in {
-        visit.ask(&join).await?; // for this nick it may be open
+    // The nick first, so that a room that this makes is its own.
+    let end = client.server.clock.now().uptime + NICK_WITHIN;
+    loop {
+        let taken = match visit.ask(&ask).await {
+            Ok(_) => break,
+            Err(problem) => problem,
+        };
+        // Requests that say something under one name at once are none in another's way.
+        let is_short = Nick::parse(&nick)
+            .is_ok_and(|nick| client.server.world().chat.is_used_by_requests(&nick));
+        let is_late = client.server.clock.now().uptime >= end;
+        if taken.status != StatusCode::CONFLICT || !is_short || is_late {
+            return Err(taken);
+        }
+        Timer::after(NICK_EVERY).await;
     }
+    if *room != client.server.config.lobby {
+        let _ = visit.ask("PART").await; // the lobby, which is not what it came for
+    }
+    visit.ask(&format!("JOIN {room}")).await?;
     Ok(visit)
 }

@@ -11,6 +11,7 @@ use crate::config::Speaks;
 use crate::protocol::Nick;
 use crate::protocol::event::{Event, ServerLine};
 use crate::server::connection::Connection;
+use crate::server::world::Arrival;
 use crate::transport::Carrier;
 use crate::transport::pipe::{PipeEnd, pipe};
 
@@ -40,9 +41,13 @@ impl Visit {
         let (ours, theirs) = pipe();
         let carrier = Carrier::Pipe(Box::new(theirs));
         let server = &client.server;
-        let (address, local) = (client.address, client.local);
-        let mut connection = Connection::open(server.clone(), carrier, address, local, Speaks::ALL);
-        if client.is_tls {
+        let from = Arrival::Request {
+            address: client.address,
+            is_passed_on: client.is_passed_on,
+        };
+        let mut connection =
+            Connection::open(server.clone(), carrier, from, client.local, Speaks::ALL);
+        if client.is_secure {
             connection.session.under_tls();
         }
         server.executor.spawn(connection.run()).detach();

@@ -1,0 +1,164 @@
+//! Clients that have gone are found, over every door, and those that are banned go.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::inbox::DEADLINE;
+use crate::support::server::Chatd;
+use crate::support::spawn::Peer;
+use crate::{ask, check_status, say};
+
+/// How many connections there are beside the one that asks.
+fn others(chatd: &Chatd) -> usize {
+    let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
+    let lines = answer
+        .lines()
+        .filter(|line| line.starts_with("chatd_connections{"));
+    let count = |line: &str| line.rsplit(' ').next()?.parse::<usize>().ok();
+    lines.filter_map(count).sum::<usize>() - 1
+}
+
+#[track_caller]
+fn wait_for(chatd: &Chatd, expected: usize, within: Duration) {
+    let end = Instant::now() + within;
+    loop {
+        let found = others(chatd);
+        if found == expected {
+            return;
+        }
+        assert!(Instant::now() < end, "{found} instead of {expected}");
+        std::thread::yield_now();
+    }
+}
+
+/// Somebody who sends a live file, and its number.
+fn sender(chatd: &Chatd) -> (Peer, String) {
+    let mut sender = chatd.member("sender");
+    let mut watch = chatd.peer();
+    watch.ask("JOIN #lobby", "OK JOIN #lobby <id>");
+    sender.send("UPLOAD live *\nabc");
+    let file = watch.expect("FILE #lobby sender <id> * live");
+    (sender, file.split(' ').nth(3).unwrap().to_owned())
+}
+
+/// Those who follow something over each door, none of whom gets anything more.
+fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
+    use std::io::{Read, Write};
+    let host = format!("Host: {}", chatd.address);
+    let requests = [
+        format!("GET /rooms/lobby?follow&after=0 HTTP/1.1\r\n{host}\r\n\r\n"),
+        format!("GET /rooms/lobby?after=0 HTTP/1.1\r\n{host}\r\nAccept: text/event-stream\r\n\r\n"),
+        format!("GET /files/{file} HTTP/1.1\r\n{host}\r\n\r\n"),
+        format!("DOWNLOAD {file}\n"),
+    ];
+    let follow = |request: &String| {
+        let mut stream = TcpStream::connect(chatd.address).unwrap();
+        stream.set_read_timeout(Some(DEADLINE)).unwrap();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut seen = Vec::new();
+        let mut byte = [0];
+        // Up to what is there, so that nothing is left unread: that would make a reset of its end.
+        let last: &[u8] = match request.contains("/rooms/") {
+            true => b" * live\n",
+            false => b"abc",
+        };
+        while !seen.ends_with(last) {
+            stream.read_exact(&mut byte).unwrap();
+            seen.push(byte[0]);
+        }
+        // The end of a chunk, or of an event.
+        stream.set_nonblocking(true).unwrap();
+        let _ = stream.read(&mut [0; 16]);
+        stream
+    };
+    requests.iter().map(follow).collect()
+}
+
+#[test]
+fn a_follower_that_broke_off_is_found_at_once() {
+    let chatd = Chatd::start();
+    let (_sender, file) = sender(&chatd);
+    wait_for(&chatd, 1, DEADLINE);
+    for stream in followers(&chatd, &file) {
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    }
+    wait_for(&chatd, 1, DEADLINE);
+}
+
+/// As when its program was ended: its system forgets the connection after a minute, and says so when asked.
+#[test]
+fn a_follower_that_has_closed_is_found_within_90_seconds() {
+    let chatd = Chatd::start();
+    let (_sender, file) = sender(&chatd);
+    wait_for(&chatd, 1, DEADLINE);
+    drop(followers(&chatd, &file));
+    // Beside busy processes a little more.
+    wait_for(&chatd, 1, Duration::from_secs(120));
+}
+
+#[test]
+fn a_client_that_has_only_ended_what_it_sends_goes_on_following() {
+    let chatd = Chatd::start();
+    let mut lines = chatd.peer();
+    lines.send("GET /rooms/lobby?follow HTTP/1.0\r\n\r\n");
+    lines.end_input();
+    lines.inbox.find(str::is_empty);
+    let mut ann = chatd.member("ann");
+    ann.ask("MSG hello", "OK MSG <id> <time>");
+    lines
+        .inbox
+        .find(|line| line.ends_with(" MSG #lobby ann hello"));
+}
+
+#[test]
+fn a_follower_over_http_takes_one_place() {
+    let chatd = Chatd::with(&["--max-connections", "5"]);
+    let mut followers: Vec<Peer> = (0..4).map(|_| chatd.peer()).collect();
+    for follower in &mut followers {
+        follower.send(format!(
+            "GET /rooms/lobby?follow HTTP/1.1\r\nHost: {}\r\n\r\n",
+            chatd.address
+        ));
+        follower.inbox.find(|line| line.contains("200 OK"));
+    }
+    let mut ann = chatd.member("ann");
+    ann.ask("MSG hello", "OK MSG <id> <time>");
+    for follower in &mut followers {
+        follower.inbox.find(|line| line.ends_with(" hello"));
+    }
+    assert!(ask(&chatd, "GET /health HTTP/1.0\r\n\r\n").starts_with("CLOSED busy "));
+}
+
+#[test]
+fn a_ban_ends_what_a_client_fetches_and_the_connection_on_which_it_asks() {
+    let chatd = Chatd::with(&["--operator", "root"]);
+    let mut root = chatd.member("root");
+    root.ask("REGISTER a-long-password", "OK REGISTER root");
+    let body = "x".repeat(20_000_000);
+    let put = ["PUT /rooms/lobby/files/a HTTP/1.1", crate::ANN];
+    let answer = say(&chatd, &put, &body);
+    check_status(&answer, 201);
+    let file = answer.split("OK UPLOAD ").nth(1).unwrap();
+    let file = file.split(' ').next().unwrap().to_owned();
+    let mut slow = chatd.client(&format!(
+        "curl -s --interface 127.0.0.2 --limit-rate 1000 -o /dev/null -D - http://$HOST:$PORT/files/{file}"
+    ));
+    slow.inbox.find(|line| line.contains("200 OK"));
+    let mut kept =
+        chatd.client("curl -sN --interface 127.0.0.2 http://$HOST:$PORT/rooms/lobby?follow -D -");
+    kept.inbox.find(|line| line.contains("200 OK"));
+    root.send("BAN 127.0.0.2\n");
+    root.inbox.find(|line| line.starts_with("OK BAN "));
+    kept.wait();
+    // It reads too slowly to see its end soon; the server has let go of it.
+    wait_for(&chatd, 1, DEADLINE);
+    assert!(slow.is_running());
+    let again = "curl -s --interface 127.0.0.2 http://$HOST:$PORT/health";
+    let said = chatd.client(again).finish();
+    assert!(
+        !said.lines().contains(&"ok".to_owned()),
+        "{:?}",
+        said.lines()
+    );
+    check_status(&say(&chatd, &["GET /health HTTP/1.1"], ""), 200);
+}
