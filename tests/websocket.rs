@@ -412,7 +412,9 @@ fn a_text_message_is_one_line_and_no_more() {
     peer.send(TEXT, format!("MSG {}", "a".repeat(4096)).as_bytes())
         .unwrap();
     expect(&mut peer, "ERR - too-long …");
+    // An empty first line is greeted.
     peer.send(TEXT, b"").unwrap();
+    expect(&mut peer, "HELLO 1 …");
     peer.send(TEXT, b"PING").unwrap();
     expect(&mut peer, "OK PING");
 }
