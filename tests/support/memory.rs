@@ -224,7 +224,11 @@ impl Memory {
         };
         // A file is announced before its sender is told anything more.
         let announces = matches!(self.peers[n].moving, Moving::Announced(_));
-        let has_sent = !announces && !self.peers[n].is_stalled && self.send(n, &mut session);
+        // So do others learn how a live file ended before its sender is ended.
+        let ends =
+            matches!(self.peers[n].moving, Moving::Ended(..)) && self.chat.is_ended(session.peer());
+        let waits = announces || ends || self.peers[n].is_stalled;
+        let has_sent = !waits && self.send(n, &mut session);
         let has_taken = match std::mem::replace(&mut self.peers[n].moving, Moving::Nothing) {
             Moving::Nothing => {
                 self.take_held(n, &mut session) || {
