@@ -1,6 +1,6 @@
 //! Standard error as the place of the log: writing to it never fails and never waits.
 //!
-//! A thread of its own does the writing, from a queue of at most [`QUEUE_LINES`]. A line that does not fit into the
+//! A thread of its own does the writing, from a queue of at most 1,024 lines. A line that does not fit into the
 //! queue, since the reader of the log has stopped reading, or that cannot be written, since the reader has gone, is
 //! dropped and counted; the next line that can be written is preceded by one that says how many were.
 

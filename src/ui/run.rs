@@ -1,6 +1,6 @@
 //! `chatc run`: a command whose output a room can follow. The command runs whatever the server does.
 //!
-//! A thread reads what the command prints, shows it and appends it to a file of its own ([`Spool`]), so the command
+//! A thread reads what the command prints, shows it and appends it to a file of its own (`Spool`), so the command
 //! never waits for the server. One task uploads that file as it grows, and begins anew when its connection breaks;
 //! another, a [`Chat`], tells the room how it goes.
 
@@ -95,7 +95,7 @@ impl Spool {
     }
 }
 
-/// Reads a [`Spool`] from its beginning, and waits for more until all of it was there.
+/// Reads a `Spool` from its beginning, and waits for more until all of it was there.
 struct Follow {
     spool: Arc<Spool>,
     more: Pin<Box<Receiver<()>>>,
