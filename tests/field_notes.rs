@@ -200,7 +200,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "32: a client leaves at the end of its input, before it was answered",
         &[
-            "chatc.rs a_connection_that_ends_before_every_line_is_answered_is_an_error",
+            "chatc_live.rs a_pipe_survives_a_restart_and_says_each_line_once",
             "link.rs who_leaves_gets_every_answer_first",
         ],
     ),

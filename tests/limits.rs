@@ -126,7 +126,7 @@ fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_clos
     // More than the system's own buffers take: each answer has 4000 bytes.
     const ASKED: usize = 3000;
     // An eighth of it is for replies.
-    let chatd = Chatd::with(&["--max-memory", "1MiB"]);
+    let chatd = Chatd::with(&["--max-memory", "1MiB", "--announce-after", "1h"]);
     let mut ann = chatd.member("ann");
     let mut bob = chatd.member("bob");
     let topic = "x".repeat(4000);

@@ -208,7 +208,7 @@ fn the_command_line_wins_over_the_file() {
     let config = path.to_str().unwrap();
     let chatd = Chatd::with(&["--config", config, "--name", "line"]);
     let mut peer = chatd.peer();
-    peer.ask("HELLO", "OK HELLO 1 line");
+    peer.ask("HELLO", "OK HELLO 1 line …");
     peer.ask("NICK ann", "OK NICK ann #hall 0");
     peer.send("UPLOAD big 2048\n");
     peer.expect("ERR UPLOAD too-large …");
