@@ -95,7 +95,9 @@ impl Store {
                 Went::Refused => drop(self.unsure.insert(id)),
             }
         }
-        for request in ["HISTORY 30", "SEARCH alone", "FILES"] {
+        // A search with few matches, so that a round reads about as much late in a sweep as early.
+        let search = format!("SEARCH {n} alone");
+        for request in ["HISTORY 30", &search, "FILES"] {
             went(&peer.list(request)?.1, code)?;
         }
         let newest = self.files.keys().next_back();
@@ -178,7 +180,8 @@ impl Store {
     }
 }
 
-/// Has the n-th call of each thread fail, for every n until none is left.
+/// Has the n-th call of each thread fail, for each n until none is left; beyond 100 for every second, beyond 200 for
+/// every third n, and so on, since what is kept grows from round to round, and with it the calls of a round.
 fn sweep(fault: &str, code: &str, suffix: &str, step: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
@@ -199,7 +202,7 @@ fn sweep(fault: &str, code: &str, suffix: &str, step: usize) {
         if !trace.contains("(INJECTED)") {
             break;
         }
-        n += step;
+        n += step * (1 + n / 100);
         assert!(n < OPERATIONS_MAX, "{fault}: there is no end of them");
     }
     let checked = store.check(&chatd);
