@@ -133,8 +133,10 @@ export function sidebar(chat, ui) {
 		const step = { ArrowDown: 1, ArrowUp: -1 }[key];
 		const stops = [find, ...side.querySelectorAll('li a')];
 		if (step && !altKey) stops[stops.indexOf(target) + step]?.focus();
-		else if (key === 'Enter' && target === find) stops[1]?.click();
-		else if (key === 'Escape') {
+		else if (key === 'Enter' && target === find) {
+			update(); // the list may still be the one from before the last letter
+			side.querySelector('li a')?.click();
+		} else if (key === 'Escape') {
 			clear();
 			ui.focusInput();
 		} else return;
