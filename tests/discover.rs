@@ -63,3 +63,30 @@ fn the_only_server_on_the_network_is_found_and_one_that_is_quiet_is_not() {
         "{ended:?}"
     );
 }
+
+#[test]
+fn a_server_is_found_only_at_an_address_at_which_it_listens() {
+    // The link that one server listens on has nobody at its other end, so it is announced on none.
+    let ended = in_network(
+        "ip link add name other type veth peer name beyond
+         ip addr add 10.88.0.1/24 dev other
+         ip link set dev other up
+         ip link set dev beyond up
+         ip link set dev far down
+         start() {
+           coproc \"$CHATD\" --memory --log-level off \"$@\" 2>/dev/null
+           read -r -u ${COPROC[0]} line
+         }
+         start --listen 10.77.0.1:7000 --name away 2>/dev/null
+         start --listen 10.88.0.1:7001 --name near 2>/dev/null
+         start --listen 0.0.0.0:7002 --name everywhere 2>/dev/null
+         for try in 1 2 3 4 5 6 7 8; do
+           found=$($CHATC servers 2>/dev/null)
+           [ $(wc -l <<<\"$found\") -ge 2 ] && break
+         done
+         echo \"$found\"",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let found = "10.88.0.1:7002  everywhere\n10.88.0.1:7001  near\n";
+    assert_eq!(ended.stdout, found, "{ended:?}");
+}

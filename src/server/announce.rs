@@ -4,10 +4,10 @@
 //! A server that only this machine reaches announces nothing. It works on a thread of its own, and one that cannot
 //! announce serves all the same.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use mdns_sd::{ServiceDaemon, ServiceInfo};
+use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tracing::{info, warn};
 
 use crate::protocol::{SERVICE, VERSION};
@@ -24,11 +24,13 @@ pub struct Announcement {
 impl Announcement {
     /// Announces a server that is called `name` and listens at `addresses`.
     pub fn begin(name: &str, addresses: &[SocketAddr]) -> Option<Self> {
-        let port = addresses
-            .iter()
-            .find(|addr| !addr.ip().is_loopback())?
-            .port();
-        match announce(name, port) {
+        let is_reached = |address: &&SocketAddr| !address.ip().is_loopback();
+        let port = addresses.iter().find(is_reached)?.port();
+        // One announcement has one port.
+        let addresses = addresses.iter().filter(is_reached);
+        let addresses = addresses.filter(|address| address.port() == port);
+        let addresses: Vec<IpAddr> = addresses.map(SocketAddr::ip).collect();
+        match announce(name, port, &addresses) {
             Ok(announcement) => {
                 info!("announced on the local network as {name}");
                 Some(announcement)
@@ -41,20 +43,32 @@ impl Announcement {
     }
 }
 
-fn announce(name: &str, port: u16) -> Result<Announcement, mdns_sd::Error> {
+fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement, mdns_sd::Error> {
     let daemon = ServiceDaemon::new()?;
+    // There it would be announced under 127.0.0.1, at which it may not listen, and nobody else hears it.
+    daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     let host = format!("{name}.local.");
     let version = VERSION.to_string();
-    // Its addresses are found out, and kept right as they change.
-    let service = ServiceInfo::new(
+    let (everywhere, fixed): (Vec<IpAddr>, Vec<_>) = addresses
+        .iter()
+        .partition(|address| address.is_unspecified());
+    let mut service = ServiceInfo::new(
         SERVICE,
         name,
         &host,
-        "",
+        &fixed[..],
         port,
         &[("version", &version[..])][..],
     )?;
-    let service = service.enable_addr_auto();
+    if !everywhere.is_empty() {
+        let family = |address: &IpAddr| match address {
+            IpAddr::V4(_) => IfKind::IPv4,
+            IpAddr::V6(_) => IfKind::IPv6,
+        };
+        service.set_interfaces(everywhere.iter().map(family).collect());
+        // The machine's addresses are found out, and kept right as they change.
+        service = service.enable_addr_auto();
+    }
     let name = service.get_fullname().to_owned();
     daemon.register(service)?;
     Ok(Announcement { daemon, name })
