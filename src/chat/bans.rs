@@ -69,18 +69,12 @@ impl Chat {
 
     /// Why a nick is kept out, if it is, or one that looks like it.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        let skeletons = nick.skeletons();
-        if !skeletons
-            .iter()
-            .any(|skeleton| self.banned.contains(skeleton))
-        {
+        let mut skeletons = nick.skeletons().into_iter();
+        if !skeletons.any(|skeleton| self.banned.contains(&skeleton)) {
             return None; // as nearly always, and without a look at each ban
         }
         self.ban(now, |whom| match whom {
-            Whom::Nick(banned) => banned
-                .skeletons()
-                .iter()
-                .any(|skeleton| skeletons.contains(skeleton)),
+            Whom::Nick(banned) => banned.looks_like(nick),
             Whom::Network(_) => false,
         })
     }

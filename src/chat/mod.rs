@@ -12,6 +12,7 @@ pub mod nick;
 mod pace;
 mod quota;
 pub mod room;
+mod tally;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ use nick::{Holder, Reserved};
 use pace::Pace;
 use quota::FileBytes;
 use room::Room;
+use tally::Tally;
 
 /// A connection, as the chat knows it.
 #[derive(Debug)]
@@ -45,12 +47,6 @@ pub struct Peer {
     is_passed_on: bool,
     /// What this connection had appended and is kept now, in order; its session takes it.
     kept: Vec<Result<Kept, Code>>,
-}
-
-impl Default for Peer {
-    fn default() -> Self {
-        Self::new(IpAddr::from([0; 4]))
-    }
 }
 
 impl Peer {
@@ -219,7 +215,7 @@ pub struct Chat {
     /// How many of them do what a request asks.
     requests: usize,
     /// How many of them come from each address but this machine's own.
-    origins: HashMap<IpAddr, usize>,
+    origins: Tally,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
     /// The rooms in the order in which they were made.
@@ -235,7 +231,7 @@ pub struct Chat {
     /// The skeletons of the nicks that are banned.
     banned: HashSet<Box<str>>,
     /// How many rooms each address has made that are still there.
-    rooms_by_origin: HashMap<IpAddr, usize>,
+    rooms_by_origin: Tally,
     registrations: Pace,
     uploads: Pace,
     /// Of those, under nicks that nobody has registered.
@@ -294,7 +290,7 @@ impl Chat {
         Self {
             peers: Arena::default(),
             requests: 0,
-            origins: HashMap::new(),
+            origins: Tally::default(),
             rooms,
             room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
             room_order: BTreeMap::from([(lobby, ())]),
@@ -304,7 +300,7 @@ impl Chat {
             nick_ids: HashMap::new(),
             known: Known::default(),
             banned: HashSet::new(),
-            rooms_by_origin: HashMap::new(),
+            rooms_by_origin: Tally::default(),
             registrations: Pace::default(),
             uploads: Pace::default(),
             nobodys_uploads: Pace::default(),
@@ -356,7 +352,7 @@ impl Chat {
 
     fn sit_down(&mut self, peer: Peer) -> PeerId {
         if let Some(origin) = self.counted_at(&peer) {
-            *self.origins.entry(origin).or_default() += 1;
+            self.origins.add(origin);
         }
         self.peers.insert(peer)
     }
@@ -378,28 +374,17 @@ impl Chat {
 
     /// A proxy passes on what comes on a connection, from `address`.
     pub fn passes_on(&mut self, peer: PeerId, address: IpAddr) {
-        let Some(mut known) = self.peers.get_mut(peer).map(std::mem::take) else {
-            return;
-        };
-        self.uncount(&known);
-        known.address = address.to_canonical();
-        known.is_passed_on = true;
-        if let Some(origin) = self.counted_at(&known) {
-            *self.origins.entry(origin).or_default() += 1;
+        let was_counted_at = self.peers.get(peer).and_then(|peer| self.counted_at(peer));
+        if let Some(known) = self.peers.get_mut(peer) {
+            known.address = address.to_canonical();
+            known.is_passed_on = true;
         }
-        if let Some(peer) = self.peers.get_mut(peer) {
-            *peer = known;
+        if let Some(origin) = was_counted_at {
+            self.origins.remove(origin);
         }
-    }
-
-    fn uncount(&mut self, peer: &Peer) {
-        if let Some(origin) = self.counted_at(peer)
-            && let Some(count) = self.origins.get_mut(&origin)
-        {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.origins.remove(&origin);
-            }
+        let is_counted_at = self.peers.get(peer).and_then(|peer| self.counted_at(peer));
+        if let Some(origin) = is_counted_at {
+            self.origins.add(origin);
         }
     }
 
@@ -407,10 +392,11 @@ impl Chat {
     pub fn has_too_many(&self, peer: PeerId) -> bool {
         let limits = self.limits();
         let known = self.peers.get(peer);
-        let from = known.and_then(|known| self.origins.get(&self.counted_at(known)?));
+        let origin = known.and_then(|known| self.counted_at(known));
+        let from = origin.map_or(0, |origin| self.origins.count(origin));
         let is_request = known.is_some_and(|known| known.is_request);
         (!is_request && self.connections() > limits.connections_max)
-            || from.is_some_and(|count| *count > limits.connections_per_address_max)
+            || from > limits.connections_per_address_max
     }
 
     /// Where a connection comes from.
@@ -428,7 +414,9 @@ impl Chat {
     pub fn disconnect(&mut self, peer: PeerId) {
         if let Some(gone) = self.peers.remove(peer) {
             self.requests -= usize::from(gone.is_request);
-            self.uncount(&gone);
+            if let Some(origin) = self.counted_at(&gone) {
+                self.origins.remove(origin);
+            }
         }
         self.orders.remove(&peer);
         self.file_came(peer);
@@ -669,6 +657,11 @@ impl Chat {
             .get_mut(peer)
             .map(|peer| std::mem::take(&mut peer.kept))
             .unwrap_or_default()
+    }
+
+    /// The bytes of a file are kept, and nobody can ask for them.
+    pub fn release(&mut self, digest: Digest) {
+        self.released.push(digest);
     }
 
     /// Takes the digests of which a file has gone, for the store to let go of.

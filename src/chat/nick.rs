@@ -1,11 +1,12 @@
 //! Who holds which nick: one nick, one or more connections, with or without a password.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
+use super::tally::Tally;
 use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, Told, millis};
 use crate::config::Limits;
 use crate::protocol::{Code, Nick};
@@ -33,7 +34,7 @@ pub struct Holder {
 pub(super) struct Reserved {
     /// By when they are free, in milliseconds of uptime.
     due: BTreeMap<(u64, NickId), IpAddr>,
-    by_origin: HashMap<IpAddr, usize>,
+    by_origin: Tally,
 }
 
 impl Reserved {
@@ -53,23 +54,18 @@ impl Reserved {
     }
 
     fn has_space(&self, origin: IpAddr, limits: &Limits) -> bool {
-        let from = self.by_origin.get(&origin).copied().unwrap_or_default();
-        self.due.len() < limits.reserved_nicks_max && from < limits.reserved_nicks_per_address_max
+        self.due.len() < limits.reserved_nicks_max
+            && self.by_origin.count(origin) < limits.reserved_nicks_per_address_max
     }
 
     fn insert(&mut self, at: u64, nick: NickId, origin: IpAddr) {
         self.due.insert((at, nick), origin);
-        *self.by_origin.entry(origin).or_default() += 1;
+        self.by_origin.add(origin);
     }
 
     fn remove(&mut self, at: u64, nick: NickId) {
-        if let Some(origin) = self.due.remove(&(at, nick))
-            && let Some(count) = self.by_origin.get_mut(&origin)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.by_origin.remove(&origin);
-            }
+        if let Some(origin) = self.due.remove(&(at, nick)) {
+            self.by_origin.remove(origin);
         }
     }
 }

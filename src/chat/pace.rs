@@ -1,5 +1,5 @@
-//! How often something may be done from one address, and in all: the generic cell rate algorithm, as in
-//! [`crate::roster::guesses`], for what is bounded in number and never used up by one peer in a moment.
+//! How often something may be done from one address, and in all, for what is bounded in number: so that no peer uses
+//! it up in a moment.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,8 +15,9 @@ const ADDRESSES_MAX: usize = 16 << 10;
 /// How far one thing has been done.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When each address would have used up what it had; what is in the past is as good as not there.
+    /// When each address would have used up what it had, see [`Rate`].
     by_origin: HashMap<IpAddr, Duration>,
+    /// The same of all together.
     all: Duration,
 }
 
@@ -26,22 +27,16 @@ impl Pace {
         if self.by_origin.len() >= ADDRESSES_MAX {
             self.by_origin.retain(|_, used_up| *used_up > now);
         }
-        let next = |used_up: Duration, rate: Rate| {
-            let used_up = used_up.max(now) + rate.every;
-            (used_up <= now + rate.every * rate.burst).then_some(used_up)
-        };
-        let known = self.by_origin.get(&origin).copied().unwrap_or_default();
-        let Some(own) = next(known, each) else {
+        let own = self.by_origin.get(&origin).copied().unwrap_or_default();
+        let is_over = |rate: Rate, used_up| !rate.wait(used_up, now).is_zero();
+        if is_over(each, own) || all.is_some_and(|all| is_over(all, self.all)) {
             return false;
-        };
+        }
         if let Some(all) = all {
-            let Some(used_up) = next(self.all, all) else {
-                return false;
-            };
-            self.all = used_up;
+            self.all = all.once_more(self.all, now);
         }
         if self.by_origin.contains_key(&origin) || self.by_origin.len() < ADDRESSES_MAX {
-            self.by_origin.insert(origin, own);
+            self.by_origin.insert(origin, each.once_more(own, now));
         }
         true
     }

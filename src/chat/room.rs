@@ -152,15 +152,15 @@ impl Chat {
             ));
         }
         let origin = self.address(peer).map(origin);
-        let made = origin.and_then(|origin| self.rooms_by_origin.get(&origin));
+        let made = origin.map_or(0, |origin| self.rooms_by_origin.count(origin));
         let most = self.limits().rooms_per_address_max();
-        if made.is_some_and(|made| *made >= most) {
+        if made >= most {
             let text = format!("{most} rooms were made from your address; choose one of ROOMS");
             return Err((Code::Quota, text));
         }
         let room = self.insert_room(name.clone());
         if let Some(origin) = origin {
-            *self.rooms_by_origin.entry(origin).or_default() += 1;
+            self.rooms_by_origin.add(origin);
         }
         if let Some(room) = self.rooms.get_mut(room) {
             room.origin = origin;
@@ -284,13 +284,8 @@ impl Chat {
             self.room_order.remove(&room_id);
             self.count_tail(Place::Room(room_id), bytes, 0);
             let origin = self.rooms.remove(room_id).and_then(|room| room.origin);
-            if let Some(origin) = origin
-                && let Some(count) = self.rooms_by_origin.get_mut(&origin)
-            {
-                *count -= 1;
-                if *count == 0 {
-                    self.rooms_by_origin.remove(&origin);
-                }
+            if let Some(origin) = origin {
+                self.rooms_by_origin.remove(origin);
             }
         }
     }

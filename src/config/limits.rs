@@ -88,7 +88,9 @@ pub struct Limits {
     pub stop_within: Duration,
 }
 
-/// So many at once, and then one more every now and then.
+/// So many at once, and then one more every now and then: the generic cell rate algorithm (ITU-T I.371). All
+/// that is kept of something that is counted so is when it would have used up what it had; what is in the past is as
+/// good as not there. Times are those of one clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are what they are called
 pub struct Rate {
@@ -101,6 +103,17 @@ impl Rate {
     const fn new(burst: u32, every_s: u64) -> Self {
         let every = Duration::from_secs(every_s);
         Self { burst, every }
+    }
+
+    /// When one that had used up all by `used_up` will have, if it does it once more at `now`.
+    pub fn once_more(self, used_up: Duration, now: Duration) -> Duration {
+        used_up.max(now) + self.every
+    }
+
+    /// How long it must wait before it may do so: no time at all while something of the burst is left.
+    pub fn wait(self, used_up: Duration, now: Duration) -> Duration {
+        let limit = now + self.every * self.burst;
+        self.once_more(used_up, now).saturating_sub(limit)
     }
 
     fn row(self) -> String {

@@ -95,6 +95,13 @@ impl Nick {
             false => vec![of_form, of_spelling],
         }
     }
+
+    /// Whether a person could take one for the other.
+    pub fn looks_like(&self, other: &Self) -> bool {
+        let others = other.skeletons();
+        let mut own = self.skeletons().into_iter();
+        own.any(|skeleton| others.contains(&skeleton))
+    }
 }
 
 /// The UTS 39 skeleton of small letters; `w` is two `v`, which the tables of UTS 39 leave out.
@@ -304,10 +311,7 @@ mod tests {
 
     #[test]
     fn a_spelling_that_reads_as_another_nick_shares_a_skeleton_with_it() {
-        let meet = |a: &str, b: &str| {
-            let (a, b) = (nick(a).skeletons(), nick(b).skeletons());
-            a.iter().any(|skeleton| b.contains(skeleton))
-        };
+        let meet = |a: &str, b: &str| nick(a).looks_like(&nick(b));
         for (fake, real) in [
             ("AIice", "alice"),
             ("AIice", "Alice"),

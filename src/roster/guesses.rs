@@ -1,21 +1,24 @@
 //! How fast passwords may be tried: slowed for each address and for each nick, by wrong ones alone.
 //!
-//! The generic cell rate algorithm (ITU-T I.371): one point in time a key. Pure: time is a number that it
-//! is told. Room for so many keys. At an address from which a nick's owner has logged in before, guesses at that
+//! One [`Rate`] for each. Pure: time is a number that it is told. Room for so many keys. At an address from which a nick's owner has logged in before, guesses at that
 //! nick count for themselves: neither guesses at other nicks there nor guesses from elsewhere slow its owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-/// Wrong passwords from one address before it is slowed: a person who remembers badly.
-const ADDRESS_BURST: u32 = 10;
-/// How often one more may be tried from there: about 4,000 a day.
-const ADDRESS_EVERY: Duration = Duration::from_secs(20);
-/// Wrong passwords for one nick, from anywhere, before it is slowed.
-const NICK_BURST: u32 = 30;
-/// How often one more may be tried: about 17,000 a day from all the world.
-const NICK_EVERY: Duration = Duration::from_secs(5);
+use crate::config::Rate;
+
+/// Wrong passwords from one address: at once as many as a person tries who remembers badly, then about 4,000 a day.
+const ADDRESS: Rate = Rate {
+    burst: 10,
+    every: Duration::from_secs(20),
+};
+/// Wrong passwords for one nick, from anywhere: in the end about 17,000 a day from all the world.
+const NICK: Rate = Rate {
+    burst: 30,
+    every: Duration::from_secs(5),
+};
 /// How long one waits for its turn; whoever would wait longer is told to come later. Less than a server
 /// takes to stop.
 const WAIT_MAX: Duration = Duration::from_secs(2);
@@ -85,9 +88,8 @@ impl Guesses {
             }
         }
         let waits = keys.iter().map(|key| {
-            let (burst, every) = rate(key);
-            let used_up = self.keys.get(key).copied().unwrap_or_default().max(now) + every;
-            used_up.saturating_sub(now + every * burst)
+            let used_up = self.keys.get(key).copied().unwrap_or_default();
+            rate(key).wait(used_up, now)
         });
         let wait = waits.max().unwrap_or_default();
         if wait > WAIT_MAX {
@@ -95,7 +97,7 @@ impl Guesses {
         }
         for key in &keys {
             let used_up = self.keys.entry(key.clone()).or_default();
-            *used_up = (*used_up).max(now) + rate(key).1;
+            *used_up = rate(key).once_more(*used_up, now);
         }
         Some(Try {
             keys,
@@ -108,9 +110,8 @@ impl Guesses {
     /// It was the right one, which is no guess.
     pub fn was_right(&mut self, right: Try) {
         for key in right.keys {
-            let every = rate(&key).1;
             if let Some(used_up) = self.keys.get_mut(&key) {
-                *used_up = used_up.saturating_sub(every);
+                *used_up = used_up.saturating_sub(rate(&key).every);
             }
         }
         if let Some(nick) = right.nick {
@@ -137,10 +138,10 @@ impl Guesses {
     }
 }
 
-fn rate(key: &Key) -> (u32, Duration) {
+fn rate(key: &Key) -> Rate {
     match key {
-        Key::Address(_) | Key::Rest => (ADDRESS_BURST, ADDRESS_EVERY),
-        Key::Nick(_) | Key::Owner(..) => (NICK_BURST, NICK_EVERY),
+        Key::Address(_) | Key::Rest => ADDRESS,
+        Key::Nick(_) | Key::Owner(..) => NICK,
     }
 }
 
@@ -164,14 +165,14 @@ mod tests {
     fn an_address_is_slowed_and_others_are_not() {
         let mut guesses = Guesses::default();
         let home = ip("192.0.2.1");
-        assert_eq!(guess(&mut guesses, |_| home, "ann", 100), ADDRESS_BURST);
+        assert_eq!(guess(&mut guesses, |_| home, "ann", 100), ADDRESS.burst);
         assert_eq!(
             guess(&mut guesses, |_| home, "bob", 1),
             0,
             "nor for another nick"
         );
         assert_eq!(guess(&mut guesses, |_| ip("192.0.2.2"), "ann", 1), 1);
-        let later = START + ADDRESS_EVERY - WAIT_MAX;
+        let later = START + ADDRESS.every - WAIT_MAX;
         let one = guesses.begin(home, Some("ann"), later).expect("one more");
         assert_eq!(one.wait, WAIT_MAX);
         assert!(guesses.begin(home, Some("ann"), later).is_none());
@@ -181,7 +182,7 @@ mod tests {
     fn a_network_of_ipv6_is_one_address() {
         let mut guesses = Guesses::default();
         let from = |n| ip(&format!("2001:db8:0:1::{n:x}"));
-        assert_eq!(guess(&mut guesses, from, "ann", 100), ADDRESS_BURST);
+        assert_eq!(guess(&mut guesses, from, "ann", 100), ADDRESS.burst);
         assert_eq!(guess(&mut guesses, |_| ip("2001:db8:0:2::1"), "ann", 1), 1);
         assert_eq!(origin(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
@@ -193,7 +194,7 @@ mod tests {
         let right = guesses.begin(home, Some("ann"), START).expect("the first");
         guesses.was_right(right);
         let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-        assert_eq!(guess(&mut guesses, world, "ann", 1000), NICK_BURST);
+        assert_eq!(guess(&mut guesses, world, "ann", 1000), NICK.burst);
         assert_eq!(guess(&mut guesses, world, "bob", 1), 1);
         let owner = guesses
             .begin(home, Some("ann"), START)
@@ -207,7 +208,7 @@ mod tests {
         let office = ip("192.0.2.1");
         let right = guesses.begin(office, Some("ann"), START);
         guesses.was_right(right.expect("the first"));
-        assert_eq!(guess(&mut guesses, |_| office, "bob", 100), ADDRESS_BURST);
+        assert_eq!(guess(&mut guesses, |_| office, "bob", 100), ADDRESS.burst);
         let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         guess(&mut guesses, world, "ann", KEYS_MAX as u32);
         let owner = guesses.begin(office, Some("ann"), START);
@@ -215,7 +216,7 @@ mod tests {
         assert_eq!(owner.wait, Duration::ZERO);
         guesses.was_right(owner);
         // What is guessed at ann's own nick there is bounded all the same.
-        assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK_BURST);
+        assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK.burst);
     }
 
     #[test]
@@ -252,7 +253,7 @@ mod tests {
             let _ = guesses.begin(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), None, START);
         }
         assert_eq!(guesses.keys.len(), KEYS_MAX + 1);
-        let _ = guesses.begin(ip("192.0.2.1"), None, START + ADDRESS_EVERY * 1000);
+        let _ = guesses.begin(ip("192.0.2.1"), None, START + ADDRESS.every * 1000);
         assert_eq!(guesses.keys.len(), 1);
     }
 }

@@ -204,12 +204,7 @@ impl Connection {
         let peer = self.session.peer();
         let chat = &mut self.server.world().chat;
         chat.passes_on(peer, address);
-        if chat.has_too_many(peer) {
-            self.session.turn_away(chat, now);
-        }
-        if let Some(told) = chat.ban_of_address(address, now.time) {
-            self.session.keep_out(&told, chat, now);
-        }
+        self.session.admit(chat, now);
     }
 
     /// Takes in what a trusted proxy sends before a client's bytes; whether that is still to come.

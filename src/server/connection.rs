@@ -103,12 +103,7 @@ impl Connection {
         let mut world = server.world();
         let id = world.sit_down(from);
         let mut session = Session::new(id, local, &world.chat, now);
-        if world.chat.has_too_many(id) {
-            session.turn_away(&mut world.chat, now);
-        }
-        if let Some(told) = world.chat.ban_of_address(peer, now.time) {
-            session.keep_out(&told, &mut world.chat, now);
-        }
+        session.admit(&mut world.chat, now);
         drop(world);
         let way = match carrier {
             Carrier::Pipe(_) => Way::Request,
@@ -159,10 +154,7 @@ impl Connection {
                 future::yield_now().await;
             }
             match self.write_out() {
-                Next::Again => {
-                    self.server.sockets.look();
-                    future::yield_now().await;
-                }
+                Next::Again => self.give_way().await,
                 Next::Wait { reads } => self.wait(reads).await,
                 Next::CatchUp => Box::pin(self.catch_up()).await,
                 Next::HangUp => break,
@@ -512,11 +504,16 @@ impl Connection {
         self.has_ended && !self.is_end_told && self.input.is_empty()
     }
 
+    /// Lets all others have their turn, also those whose sockets have become ready meanwhile.
+    async fn give_way(&self) {
+        self.server.sockets.look();
+        future::yield_now().await;
+    }
+
     /// Waits until there is something to read (if that is wanted), to write, or to know.
     pub(super) async fn wait(&mut self, reads: bool) {
         if self.has_more {
-            self.server.sockets.look();
-            return future::yield_now().await;
+            return self.give_way().await;
         }
         poll_fn(|cx| {
             let mut is_ready = false;

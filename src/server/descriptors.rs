@@ -1,6 +1,7 @@
 //! What the system's limit on open files is divided among, so that transfers never take the descriptors that new
 //! clients need.
 
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -55,6 +56,20 @@ pub(super) struct Descriptors(AtomicUsize);
 pub(super) struct Held {
     of: Arc<Descriptors>,
     count: usize,
+}
+
+/// An open file, which is counted for as long as it is open.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    pub file: File,
+    _held: Held, // given back after the file is closed
+}
+
+impl OpenFile {
+    /// A file that was opened for what is held.
+    pub fn new(file: File, held: Held) -> Self {
+        Self { file, _held: held }
+    }
 }
 
 impl Descriptors {

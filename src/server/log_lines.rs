@@ -78,8 +78,7 @@ fn write_all(items: &Receiver<Item>, mut out: impl Write) {
             Item::Finish(tell) => drop(tell.try_send(())),
             Item::Line(line) => {
                 let missing = dropped() - reported;
-                let note = format!("{missing} log lines were dropped\n");
-                if missing > 0 && out.write_all(note.as_bytes()).is_ok() {
+                if missing > 0 && writeln!(out, "{missing} log lines were dropped").is_ok() {
                     reported += missing;
                 }
                 if out.write_all(&line).is_err() {

@@ -38,7 +38,6 @@ use smol::{Executor, Task};
 use tracing::{info, warn};
 
 use crate::chat::{Draft, Now};
-
 use crate::config::{Config, Listen, SEARCHES_MAX, Speaks};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;

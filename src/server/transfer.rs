@@ -14,22 +14,21 @@ use futures_lite::future;
 use smol::{Task, unblock};
 use tracing::{error, warn};
 
-use super::metrics::Met;
-
 use super::Server;
 use super::connection::Connection;
 use super::descriptors;
 use super::elsewhere::Elsewhere;
+use super::metrics::Met;
 use super::send::{self, Failed};
 use super::world::Released;
-use crate::chat::{Draft, NickId, PeerId, RoomId, Whole};
+use crate::chat::{Draft, NickId, PeerId, RoomId, What, Whole};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
 use crate::protocol::{Code, Digest, EventId, FileName, Verb};
 use crate::roster::guesses::Try;
 use crate::roster::{Answer, Ask};
-use crate::session::{Effect, Upload, UploadError};
+use crate::session::{Begun, Effect, Upload, UploadError};
 
 /// How often a file that is not whole is looked for among those that are coming in: a moment after it is
 /// announced it is there, and one whose end the log could not keep never will be.
@@ -267,27 +266,26 @@ impl Connection {
         let store = self.server.store.clone();
         let is_live = upload.length.is_none();
         let held = self.server.descriptors.take(descriptors::UPLOAD);
-        let is_busy = held.is_none();
-        let begun = unblock(move || {
-            if is_busy {
-                return Err(io::ErrorKind::ResourceBusy.into());
-            }
-            let incoming = store.begin()?;
-            let reader = is_live.then(|| incoming.reader());
-            let reader = reader.transpose()?.map(Elsewhere::new);
-            io::Result::Ok((Elsewhere::new(incoming), reader))
-        });
-        let (received, live) = match begun.await {
-            Err(e) if is_busy => {
-                self.met_open_files(&e);
-                let error = UploadError {
+        let begun = match &held {
+            None => {
+                self.met_open_files();
+                Err(UploadError {
                     code: Code::Busy,
                     text: BUSY.into(),
                     closes: false,
-                };
-                (Received::Refused(error, upload.length), None)
+                })
             }
-            Err(e) => (Received::Refused(disk_error(&e), upload.length), None),
+            Some(_) => unblock(move || {
+                let incoming = store.begin()?;
+                let reader = is_live.then(|| incoming.reader());
+                let reader = reader.transpose()?.map(Elsewhere::new);
+                io::Result::Ok((Elsewhere::new(incoming), reader))
+            })
+            .await
+            .map_err(|e| disk_error(&e)),
+        };
+        let (received, live) = match begun {
+            Err(error) => (Received::Refused(error, upload.length), None),
             Ok((incoming, reader)) => {
                 let live = match reader {
                     Some(reader) => self.go_live(&upload, reader).await,
@@ -312,17 +310,22 @@ impl Connection {
             Received::Refused(error, rest) => (Err(error), rest),
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
-        let end = outcome.as_ref().ok().copied();
         let room = upload.room;
         let effect = {
             let now = self.server.clock.now();
-            // What was taken back by others need not be by its sender.
-            let left = live.as_ref().filter(|live| live.progress().1.is_none());
-            let id = left.map(|live| live.id);
             let chat = &mut self.server.world().chat;
-            self.session.received(upload, id, outcome, chat, now)
+            let begun = match &live {
+                None => Begun::Unannounced,
+                Some(live) if live.progress().1.is_some() => Begun::Removed,
+                Some(live) => Begun::Live(live.id),
+            };
+            self.session.received(upload, begun, outcome, chat, now)
         };
+        let mut end = None;
         if let Some(Effect::Append(draft)) = effect {
+            if let What::Stored(_, whole) = &draft.what {
+                end = Some(*whole);
+            }
             self.append(draft);
         }
         if let Some(live) = live {
@@ -507,13 +510,7 @@ impl Connection {
                 },
             };
             if live.is_some_and(|live| live.progress().1.is_some()) {
-                let text = "the file was removed while it came in".into();
-                let error = UploadError {
-                    code: Code::NoSuchFile,
-                    text,
-                    closes: false,
-                };
-                return Received::Refused(error, None);
+                return Received::Refused(UploadError::removed(), None);
             }
             if taken == 0 {
                 break incoming;
@@ -650,11 +647,10 @@ impl Connection {
         }
     }
 
-    fn met_open_files(&self, e: &io::Error) {
-        let text =
-            format!("files on their way take all the open files that there are for them: {e}");
+    fn met_open_files(&self) {
+        let text = "files on their way take all the open files that there are for them";
         let uptime = self.server.clock.now().uptime;
-        self.server.metrics.met(Met::OpenFiles, uptime, &text);
+        self.server.metrics.met(Met::OpenFiles, uptime, text);
     }
 
     /// Whether the server stops, or an operator has this connection end: nothing is moved any more.
@@ -681,7 +677,7 @@ impl Connection {
         } = whole;
         let held = self.server.descriptors.take(descriptors::DOWNLOAD);
         if held.is_none() {
-            self.met_open_files(&io::ErrorKind::ResourceBusy.into());
+            self.met_open_files();
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
         let store = self.server.store.clone();

@@ -113,6 +113,28 @@ pub struct UploadError {
     pub closes: bool,
 }
 
+impl UploadError {
+    /// Somebody removed the live file before it was whole.
+    pub fn removed() -> Self {
+        Self {
+            code: Code::NoSuchFile,
+            text: "the file was removed while it came in".into(),
+            closes: false,
+        }
+    }
+}
+
+/// What the others know of an upload that has ended.
+#[derive(Clone, Copy, Debug)]
+pub enum Begun {
+    /// Nothing yet: it is announced once it is whole.
+    Unannounced,
+    /// A live file with this id.
+    Live(EventId),
+    /// A live file that somebody has removed.
+    Removed,
+}
+
 /// How many bytes of replies wait for a client before it is no longer read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
@@ -530,19 +552,18 @@ impl Session {
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
-    /// Its address is kept out, for that reason.
-    pub fn keep_out(&mut self, text: &str, chat: &mut Chat, now: Now) {
-        self.close(Code::Banned, text, chat, now);
-    }
-
-    /// The server does not take this connection.
-    pub fn turn_away(&mut self, chat: &mut Chat, now: Now) {
-        self.close(
-            Code::Busy,
-            "there are too many connections; try again later",
-            chat,
-            now,
-        );
+    /// Sends the client away if there are too many connections, or its address is banned. To be called whenever it
+    /// is known from where a connection comes.
+    pub fn admit(&mut self, chat: &mut Chat, now: Now) {
+        if chat.has_too_many(self.peer) {
+            let text = "there are too many connections; try again later";
+            self.close(Code::Busy, text, chat, now);
+        }
+        let address = chat.address(self.peer);
+        let ban = address.and_then(|address| chat.ban_of_address(address, now.time));
+        if let Some(text) = ban {
+            self.close(Code::Banned, &text, chat, now);
+        }
     }
 
     /// The connection has gone, without a word.
@@ -626,11 +647,11 @@ impl Session {
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
-    /// An upload has ended: announces the file (or, one that was `live`, that it is whole), or refuses it.
+    /// An upload has ended: announces the file (or, that a live one is whole), or refuses it.
     pub fn received(
         &mut self,
         upload: Upload,
-        live: Option<EventId>,
+        begun: Begun,
         outcome: Result<Whole, UploadError>,
         chat: &mut Chat,
         now: Now,
@@ -638,6 +659,7 @@ impl Session {
         self.is_busy = false;
         self.is_after_upload = true;
         let place = Place::Room(upload.room);
+        let whole = outcome.as_ref().ok().copied();
         let outcome = outcome.and_then(|whole| match chat.may_read(upload.room, self.nick) {
             true => Ok(whole),
             false => Err(UploadError {
@@ -646,39 +668,40 @@ impl Session {
                 closes: false,
             }),
         });
-        match (outcome, live) {
-            (Ok(whole), None) => {
+        let error = match (outcome, begun) {
+            (Ok(whole), Begun::Unannounced) => {
                 let file = NewFile {
                     name: upload.name,
                     whole: Some(whole),
                 };
                 let what = What::File(Box::new(file));
                 let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
-                Some(self.append(Verb::Upload, place, what, "", shown, chat))
+                return Some(self.append(Verb::Upload, place, what, "", shown, chat));
             }
-            (Ok(whole), Some(id)) => {
+            (Ok(whole), Begun::Live(id)) => {
                 let text = format!("{id} {} {}", whole.length, whole.sha256);
                 let shown = Shown::Text(text.as_str().into());
-                Some(self.append(
-                    Verb::Upload,
-                    place,
-                    What::Stored(id, whole),
-                    &text,
-                    shown,
-                    chat,
-                ))
+                let what = What::Stored(id, whole);
+                return Some(self.append(Verb::Upload, place, what, &text, shown, chat));
             }
-            (Err(error), live) => {
-                chat.file_came(self.peer);
-                let refusal = Refusal::new(Verb::Upload, error.code, error.text);
-                let effect = live.map(|id| self.give_up(id, upload.room, chat));
-                match error.closes {
-                    true => self.end(refusal, chat, now),
-                    false => self.refuse(&refusal),
-                }
-                effect
-            }
+            (Ok(_), Begun::Removed) => UploadError::removed(),
+            (Err(error), _) => error,
+        };
+        chat.file_came(self.peer);
+        if let Some(whole) = whole {
+            chat.release(whole.sha256);
         }
+        let refusal = Refusal::new(Verb::Upload, error.code, error.text);
+        let effect = match begun {
+            Begun::Live(id) => Some(self.give_up(id, upload.room, chat)),
+            Begun::Unannounced | Begun::Removed => None,
+        };
+        if error.closes {
+            self.end(refusal, chat, now);
+        } else {
+            self.refuse(&refusal);
+        }
+        effect
     }
 
     /// A file that was announced does not become whole: takes it back.

@@ -61,12 +61,7 @@ impl Session {
         let verb = Verb::Ban;
         let operator = self.need_operator(verb, chat)?;
         let is_own = match &whom {
-            Whom::Nick(nick) => {
-                let own = operator.skeletons();
-                nick.skeletons()
-                    .iter()
-                    .any(|skeleton| own.contains(skeleton))
-            }
+            Whom::Nick(nick) => nick.looks_like(&operator),
             Whom::Network(network) => {
                 let own = chat.address(self.peer);
                 own.is_some_and(|own| network.holds(own))
@@ -154,16 +149,11 @@ impl Session {
         answer: Answer,
         chat: &mut Chat,
         now: Now,
-    ) {
+    ) -> Done {
         let by = self.nick.and_then(|nick| chat.holder(nick));
         let by = by.map_or_else(String::new, |holder| holder.nick.to_string());
         chat.act(format!("{by} deletes the account of {nick}"));
-        chat.unregistered(nick, now);
-        if let Answer::Rooms(rooms) = answer {
-            chat.set_rights(rooms, now);
-        }
-        let talk = format!("{nick} is nobody's own now");
-        self.ok(Verb::Remove, nick.as_str(), &talk, Then::Nothing);
+        self.settle_unregister(Verb::Remove, nick, answer, chat, now)
     }
 
     pub(super) fn note(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {

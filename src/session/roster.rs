@@ -219,11 +219,10 @@ impl Session {
                 }
                 Ask::Share { nick, secret } => self.settle_share(nick, &secret, account, chat, now),
                 Ask::Register { nick, .. } => self.settle_register(&nick, chat),
-                Ask::Unregister { nick } => self.settle_unregister(&nick, answer, chat, now),
-                Ask::RemoveAccount { nick } => {
-                    self.settle_remove_account(&nick, answer, chat, now);
-                    Ok(None)
+                Ask::Unregister { nick } => {
+                    self.settle_unregister(Verb::Register, &nick, answer, chat, now)
                 }
+                Ask::RemoveAccount { nick } => self.settle_remove_account(&nick, answer, chat, now),
                 Ask::NewToken { label, .. } => self.settle_new_token(&label, answer, chat),
                 Ask::Tokens { .. } => self.settle_tokens(&answer),
                 Ask::Revoke { label, .. } => self.settle_revoke(&label, &answer),
@@ -319,8 +318,10 @@ impl Session {
         Ok(None)
     }
 
-    fn settle_unregister(
+    /// The account of `nick` is deleted, as `verb` asked.
+    pub(super) fn settle_unregister(
         &mut self,
+        verb: Verb,
         nick: &Nick,
         answer: Answer,
         chat: &mut Chat,
@@ -331,7 +332,7 @@ impl Session {
             chat.set_rights(rooms, now);
         }
         let talk = format!("{nick} is nobody's own now");
-        self.ok(Verb::Register, nick.as_str(), &talk, Then::Nothing);
+        self.ok(verb, nick.as_str(), &talk, Then::Nothing);
         Ok(None)
     }
 

@@ -4,13 +4,13 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use super::batch::Batch;
-use super::{Effect, Session};
-use crate::chat::{Chat, Now, Place};
+use super::{Begun, Effect, Session, Upload};
+use crate::chat::{Chat, Now, Place, Whole};
 use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
 use crate::log::{self, Entry, Log};
-use crate::protocol::Nick;
 use crate::protocol::line::LineEnd;
+use crate::protocol::{Digest, Nick};
 use crate::roster::buckets::MemoryBuckets;
 use crate::roster::{Answer, Ask, Roster};
 
@@ -77,6 +77,16 @@ impl Table {
                 }
                 other => panic!("{other:?}"),
             }
+        }
+    }
+
+    /// Has a session read the line that begins an upload.
+    fn upload(&mut self, who: usize, line: &str) -> Upload {
+        let session = &mut self.sessions[who];
+        let chat = &mut self.chat;
+        match session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default()) {
+            Some(Effect::Receive(upload)) => upload,
+            other => panic!("{other:?}"),
         }
     }
 
@@ -231,6 +241,45 @@ fn two_changes_of_a_room_stand_as_they_were_kept_in_whichever_order_they_are_lea
             .say(2, "JOIN #plan")
             .starts_with("ERR JOIN not-allowed ")
     );
+}
+
+#[test]
+fn a_live_file_that_is_removed_while_its_end_is_kept_is_not_announced_again() {
+    let whole = Whole {
+        length: 5,
+        sha256: Digest([7; 32]),
+    };
+    for is_known in [true, false] {
+        let mut table = Table::new(2);
+        table.say(0, "NICK ann secret");
+        table.say(1, "NICK ann secret");
+        let upload = table.upload(0, "UPLOAD build.log *");
+        let effect = table.sessions[0].announce(&upload, &mut table.chat);
+        table.asked(0, Some(effect));
+        let id = table.sessions[0].announced(&mut table.chat).flatten();
+        let id = id.expect("it is kept");
+        table.read(0);
+        let removed = table.say(1, &format!("REMOVE {id}"));
+        assert!(
+            removed.contains(&format!(
+                "OK REMOVE {id}
+"
+            )),
+            "{removed}"
+        );
+        let begun = if is_known {
+            Begun::Removed
+        } else {
+            Begun::Live(id)
+        };
+        let session = &mut table.sessions[0];
+        let effect = session.received(upload, begun, Ok(whole), &mut table.chat, Now::default());
+        table.asked(0, effect);
+        let read = table.read(0);
+        assert!(read.contains("ERR UPLOAD no-such-file "), "{read}");
+        assert_eq!(table.chat.take_released(), [whole.sha256]);
+        assert_eq!(table.say(1, "FILES"), "OK FILES 0\n");
+    }
 }
 
 #[test]

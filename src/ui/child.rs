@@ -56,12 +56,11 @@ pub(super) fn took(time: Duration) -> String {
 /// # Errors
 /// When the first connection fails or the bot cannot be started.
 pub async fn bot(server: &Server, rooms: &[String], command: &[String]) -> Result<Exit, Failure> {
+    let rooms = rooms.iter().map(|room| (with_hash(room), None));
+    let wants = server.wants(rooms.collect());
     let wants = Wants {
-        nick: Some(server.first_nick()),
-        number: server.nick.is_none(),
-        password: Some(server.password.clone().unwrap_or_else(any_secret)),
-        opens: server.opens.clone(),
-        rooms: rooms.iter().map(|room| (with_hash(room), None)).collect(),
+        password: Some(wants.password.unwrap_or_else(any_secret)),
+        ..wants
     };
     let mut chat = Chat::new(server.address.clone(), wants);
     // Nothing is started for a server that is not there.

@@ -18,7 +18,7 @@ use super::cutter::Cutter;
 use super::print::Output;
 use super::server::Server;
 use super::{Exit, Failure, Wording, complain, input, write_all};
-use crate::client::{Chat, Client, Error, Line, Receiver, Sender, Update, Wants};
+use crate::client::{Chat, Client, Error, Line, Receiver, Sender, Update};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
@@ -38,18 +38,12 @@ const SAY_WITHIN: Duration = Duration::from_secs(60);
 /// [`Failure::Client`] when the first connection fails, the server sends one away, or does not come back;
 /// [`Failure::Input`], [`Failure::Output`].
 pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
-    let wants = Wants {
-        nick: Some(server.first_nick()),
-        number: server.nick.is_none(),
-        password: server.password.clone(),
-        opens: server.opens.clone(),
-        rooms: room
-            .map(|room| (with_hash(room), None))
-            .into_iter()
-            .collect(),
-    };
+    let rooms = room.map(|room| (with_hash(room), None));
     let mut talk = Talk {
-        chat: Chat::new(server.address.clone(), wants),
+        chat: Chat::new(
+            server.address.clone(),
+            server.wants(rooms.into_iter().collect()),
+        ),
         room: None,
         wording: Wording::new(String::new(), None),
         waiting: VecDeque::new(),

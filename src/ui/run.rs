@@ -30,7 +30,7 @@ use super::ask::with_hash;
 use super::home::any_secret;
 use super::server::Server;
 use super::{Failure, complain, enter};
-use crate::client::{Chat, Error, Update, Wants, plainly};
+use crate::client::{Chat, Error, Update, plainly};
 use crate::protocol::text::clean;
 
 /// How long it is tried to reach the server once the command has ended: a restart takes less.
@@ -341,17 +341,11 @@ async fn report(server: &Server, room: Option<&str>, texts: Receiver<String>, pa
     let mut pause = PAUSE_FIRST;
     let mut is_told = false;
     loop {
-        let wants = Wants {
-            nick: Some(server.first_nick()),
-            number: server.nick.is_none(),
-            password: server.password.clone(),
-            opens: server.opens.clone(),
-            rooms: room
-                .map(|room| (with_hash(room), None))
-                .into_iter()
-                .collect(),
-        };
-        let mut chat = Chat::new(server.address.clone(), wants);
+        let rooms = room.map(|room| (with_hash(room), None));
+        let mut chat = Chat::new(
+            server.address.clone(),
+            server.wants(rooms.into_iter().collect()),
+        );
         let said = say_all(&mut chat, &texts, &mut waiting);
         let said = or(async { Some(said.await) }, async {
             patience.over().await;

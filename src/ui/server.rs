@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::home::{Home, Settings};
 use super::{Exit, Failure, complain};
-use crate::client::{Address, Client, Error, Named, login, nicks};
+use crate::client::{Address, Client, Error, Named, Wants, login, nicks};
 use crate::protocol::Code;
 
 /// What the command line says of it; the rest is in the settings.
@@ -91,6 +91,18 @@ impl Server {
             opens,
             rooms: saved.rooms,
         })
+    }
+
+    /// What a chat on it that enters `rooms` wants: the nick, numbered when it is taken unless it was asked for, and
+    /// what opens the server.
+    pub fn wants(&self, rooms: Vec<(String, Option<u64>)>) -> Wants {
+        Wants {
+            nick: Some(self.first_nick()),
+            number: self.nick.is_none(),
+            password: self.password.clone(),
+            opens: self.opens.clone(),
+            rooms,
+        }
     }
 
     /// Connects, and opens the server if it has a password.

@@ -15,7 +15,7 @@ use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time}
 use plainchat::roster::buckets::MemoryBuckets;
 use plainchat::roster::{Ask, Roster, Secret};
 use plainchat::session::batch::Batch;
-use plainchat::session::{Effect, Session, Upload, UploadError};
+use plainchat::session::{Begun, Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
 
 use super::run::{Server, Taken};
@@ -270,7 +270,13 @@ impl Memory {
                     closes: false,
                 });
                 self.peers[n].moving = live.map_or(Moving::Nothing, |id| Moving::Ended(id, false));
-                let effect = session.received(upload, live, refused, &mut self.chat, now);
+                let effect = session.received(
+                    upload,
+                    live.map_or(Begun::Unannounced, Begun::Live),
+                    refused,
+                    &mut self.chat,
+                    now,
+                );
                 if let Some(Effect::Append(draft)) = effect {
                     self.append(draft);
                 }
@@ -550,7 +556,13 @@ impl Memory {
             peer.moving = Moving::Ended(id, outcome.is_ok());
         }
         let now = self.now();
-        let effect = session.received(upload, live, outcome, &mut self.chat, now);
+        let effect = session.received(
+            upload,
+            live.map_or(Begun::Unannounced, Begun::Live),
+            outcome,
+            &mut self.chat,
+            now,
+        );
         if let Some(Effect::Append(draft)) = effect {
             self.append(draft);
         }
@@ -604,9 +616,7 @@ impl Server for Memory {
         if self.is_tls {
             session.under_tls();
         }
-        if self.chat.connections() > self.chat.limits().connections_max {
-            session.turn_away(&mut self.chat, now);
-        }
+        session.admit(&mut self.chat, now);
         self.peers.push(Peer {
             session: Some(session),
             decoder: LineDecoder::default(),

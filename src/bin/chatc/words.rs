@@ -1,22 +1,13 @@
 //! The words of the command line that are no flags: which command is meant.
 
-/// Every command.
-const COMMANDS: [&str; 14] = [
-    "tail",
-    "send",
-    "history",
-    "search",
-    "who",
-    "rooms",
-    "upload",
-    "download",
-    "files",
-    "run",
-    "bot",
-    "servers",
-    "completions",
-    "manual",
-];
+use crate::flags;
+
+fn commands() -> impl Iterator<Item = &'static str> {
+    flags::all()
+        .commands
+        .into_iter()
+        .map(|command| command.name)
+}
 
 /// The flags with a value that may stand before the command as well as after it.
 const FLAGS: [&str; 4] = ["--nick", "--room", "--host", "--password-file"];
@@ -30,7 +21,11 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
         at += 2;
     }
     let mut words = args.to_vec();
-    if at > 0 && args.get(at).is_some_and(|word| COMMANDS.contains(word)) {
+    if at > 0
+        && args
+            .get(at)
+            .is_some_and(|word| commands().any(|command| command == *word))
+    {
         let command = words.remove(at);
         words.insert(0, command);
     }
@@ -40,9 +35,7 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
 /// The command that `word` may be a slip of. A name of a host with a dot or a port is none.
 pub fn near(word: &str) -> Option<&'static str> {
     let may_slip = word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
-    let near = COMMANDS
-        .into_iter()
-        .map(|command| (slips(word, command), command));
+    let near = commands().map(|command| (slips(word, command), command));
     // A short command has too many neighbours.
     let most = |command: &str| match command.len() {
         0..=3 => 0,

@@ -165,16 +165,21 @@ impl SqliteLog {
 
     /// The same, without waiting: it is in the log before whatever is handed over later, and before the log ends.
     pub(crate) fn change_later(&self, change: Change) {
+        if let Some(Waiting::Change(change)) = self.hand_over(Waiting::Change(change)) {
+            (change.done)(Err(Error::Ended));
+        }
+    }
+
+    /// Gives the writer something to keep. Once the writer has ended, which it does when the server does, it is
+    /// returned.
+    fn hand_over(&self, waiting: Waiting) -> Option<Waiting> {
         let queue = self
             .queue
             .lock()
             .expect("no thread panics while it holds this");
-        let refused = match &*queue {
-            Some(queue) => queue.send(Waiting::Change(change)).err().map(|e| e.0),
-            None => Some(Waiting::Change(change)),
-        };
-        if let Some(Waiting::Change(change)) = refused {
-            (change.done)(Err(Error::Ended));
+        match &*queue {
+            Some(queue) => queue.send(waiting).err().map(|e| e.0),
+            None => Some(waiting),
         }
     }
 }
@@ -204,16 +209,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 
 impl Log for SqliteLog {
     fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
-        let queue = self
-            .queue
-            .lock()
-            .expect("no thread panics while it holds this");
-        let refused = match &*queue {
-            Some(queue) => queue.send(Waiting::Entry(entry, time)).err().map(|e| e.0),
-            None => Some(Waiting::Entry(entry, time)),
-        };
-        // The writer has ended, which it does when the server does.
-        match refused {
+        match self.hand_over(Waiting::Entry(entry, time)) {
             Some(Waiting::Entry(entry, _)) => Some((entry.draft, Err(Code::ShuttingDown))),
             Some(Waiting::Change(_)) | None => None,
         }

@@ -25,7 +25,7 @@ use super::{Asked, Client};
 use crate::chat::{NewFile, Whole};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
-use crate::server::descriptors;
+use crate::server::descriptors::{self, OpenFile};
 use crate::server::elsewhere::Elsewhere;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
@@ -120,31 +120,23 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
     // Where everything is everybody's, nobody need be asked.
-    let visit = match !has_password && client.server.world().chat.is_all_open() {
+    let mut visit = match !has_password && client.server.world().chat.is_all_open() {
         true => None,
         false => Some(rooms::visitor(client, headers).await?),
     };
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
     let file = file.map_err(|e| broken(id, &e))?;
-    let visit = match visit {
-        None => None,
-        Some(mut visit) => {
-            if has_password {
-                visit.ask("TOPIC").await?;
-            }
-            // To somebody who may not read its room, a file is as if it were not there.
-            if let Some((room, _)) = &file
-                && let Err(problem) = visit.ask(&format!("TOPIC {room}")).await
-            {
-                return Err(match problem.status {
-                    StatusCode::NOT_FOUND => none(),
-                    _ => problem,
-                });
-            }
-            Some(visit)
-        }
-    };
+    if let Some(visit) = &mut visit {
+        let room = file.as_ref().map(|(room, _)| room.to_string());
+        let topic = format!("TOPIC {}", room.unwrap_or_default());
+        let asked = visit.ask(topic.trim_end()).await;
+        // To somebody who may not read its room, a file is as if it were not there.
+        asked.map_err(|problem| match problem.status {
+            StatusCode::NOT_FOUND => none(),
+            _ => problem,
+        })?;
+    }
     let (_, file) = file.ok_or_else(none)?;
     match (file.whole, visit) {
         (Some(whole), _) => send(client, id, &file, whole, headers).await,
@@ -190,7 +182,7 @@ async fn send(
         })?;
         let store = client.server.store.clone();
         let opened = unblock(move || store.get(whole.sha256)).await;
-        let opened = opened.map_err(|e| broken(id, &e))?;
+        let opened = OpenFile::new(opened.map_err(|e| broken(id, &e))?, held);
         let status = match range {
             None => StatusCode::OK,
             Some(_) => StatusCode::PARTIAL_CONTENT,
@@ -199,12 +191,6 @@ async fn send(
             true => bytes_of(opened, from, to, client.server.pieces.pieces()),
             false => client.outgoing.body(opened, from, to - from),
         };
-        // Held until the body is out, or dropped.
-        let body = body.map_frame(move |frame| {
-            let _ = &held;
-            frame
-        });
-        let body = BodyExt::boxed_unsync(body);
         let mut reply = reply::with_body(status, content_type(file), body);
         let headers = reply.headers_mut();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(to - from));
@@ -251,7 +237,7 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
 }
 
 /// The bytes of an open file from one up to another, read on threads for that.
-fn bytes_of(opened: std::fs::File, from: u64, to: u64, space: Pieces) -> Body {
+fn bytes_of(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
     let state = (Elsewhere::new(opened), from, space);
     let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
         let wanted = space.size(Some(to - from));
@@ -260,7 +246,7 @@ fn bytes_of(opened: std::fs::File, from: u64, to: u64, space: Pieces) -> Body {
         }
         let (opened, piece) = unblock(move || {
             let mut piece = vec![0; wanted];
-            opened.read_exact_at(&mut piece, from)?;
+            opened.file.read_exact_at(&mut piece, from)?;
             io::Result::Ok((opened, piece))
         })
         .await?;

@@ -7,7 +7,6 @@
 //! write the nothing: that is `Builder::writev`.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -22,6 +21,7 @@ use smol::{Task, unblock};
 use tracing::warn;
 
 use super::reply::Body;
+use crate::server::descriptors::OpenFile;
 use crate::server::elsewhere::Elsewhere;
 use crate::server::send::{self, Failed};
 use crate::transport::Stream;
@@ -42,14 +42,14 @@ fn is_place(bytes: &[u8]) -> bool {
 pub struct Outgoing(Arc<Mutex<VecDeque<Part>>>);
 
 struct Part {
-    file: Arc<Elsewhere<File>>,
+    file: Arc<Elsewhere<OpenFile>>,
     offset: u64,
     left: u64,
 }
 
 impl Outgoing {
     /// `length` bytes of a file from `offset` on, for a reply on this connection.
-    pub fn body(&self, file: File, offset: u64, length: u64) -> Body {
+    pub fn body(&self, file: OpenFile, offset: u64, length: u64) -> Body {
         let outgoing = self.clone();
         let file = Arc::new(Elsewhere::new(file));
         let pieces = stream::unfold((offset, length), move |(offset, length)| {
@@ -74,7 +74,7 @@ impl Outgoing {
     }
 
     /// What is to go out next, at most `most` bytes of it.
-    fn next(&self, most: usize) -> Option<(Arc<Elsewhere<File>>, u64, u64)> {
+    fn next(&self, most: usize) -> Option<(Arc<Elsewhere<OpenFile>>, u64, u64)> {
         let parts = self.parts();
         let Part { file, offset, left } = parts.front()?;
         let end = offset + (*left).min(most as u64);
@@ -123,7 +123,7 @@ impl Outlet {
                     let next = self.outgoing.next(most);
                     let (file, from, end) = next.ok_or_else(|| io::Error::other("no file"))?;
                     let out = socket.get_ref().try_clone()?;
-                    let task = unblock(move || send::send_some(&out, &file, from, end));
+                    let task = unblock(move || send::send_some(&out, &file.file, from, end));
                     self.sending.insert((from, task))
                 }
             };

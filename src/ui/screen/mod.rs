@@ -103,11 +103,8 @@ pub async fn talk(
         rooms.push((room, None));
     }
     let wants = Wants {
-        number: server.nick.is_none(),
-        nick: Some(server.first_nick()),
         password: Some(password.clone()),
-        opens: server.opens.clone(),
-        rooms,
+        ..server.wants(rooms)
     };
     let palette = match settings.colors.as_deref() {
         Some("light") => Palette::Light,
