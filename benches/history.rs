@@ -14,9 +14,9 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
-use plainchat::chat::{Draft, NewFile, PeerId, Place, What, Whole};
+use plainchat::log::Log;
 use plainchat::log::sqlite::SqliteLog;
-use plainchat::log::{Entry, Log, Outcome};
+use plainchat::model::{Applied, Entry, EventKind, FileContents, NewFile, Scope};
 use plainchat::protocol::{Digest, FileName, RoomName, Time};
 use support::{
     CHATD, COMMON_WORD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence,
@@ -159,9 +159,9 @@ fn tell(name: &str, times: &mut [Duration]) {
 /// Has the log's own writer keep that many messages, and files among them; returns the last id.
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (tell, told) = channel();
-    let sink = move |batch: Vec<(Draft, Outcome)>| {
-        for (_, outcome) in batch {
-            let _ = tell.send(outcome); // whoever counts may have given up
+    let sink = move |batch: Vec<Applied>| {
+        for applied in batch {
+            let _ = tell.send(applied.outcome); // nobody may be counting any more
         }
     };
     let log = SqliteLog::open(folder, Box::new(sink))?;
@@ -171,9 +171,9 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let entries = messages + FILES;
     for n in 0..entries + WAITING_MAX {
         if n < entries {
-            let what = match n % (entries / FILES) {
+            let kind = match n % (entries / FILES) {
                 0 => file(n)?,
-                _ => What::Msg,
+                _ => EventKind::Msg,
             };
             let half = HALVES
                 .get(usize::from(n % 2 == 1))
@@ -183,15 +183,13 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
                 1 => RARE_WORD,
                 _ => "",
             };
-            let draft = Draft {
-                place: Place::Everyone, // the log goes by the entry's room
-                author: PeerId::NOBODY,
-                what,
-                body: format!("speaker{} {} {half} {rare}", n % 50, sentence(&mut dice)),
-                told: None,
+            let author = format!("speaker{}", n % 50);
+            let text = match kind {
+                EventKind::Msg => format!("{} {half} {rare}", sentence(&mut dice)),
+                _ => String::new(),
             };
-            let room = Some(lobby.clone());
-            log.append(Entry { room, draft }, Time(1_700_000_000_000 + n));
+            let entry = Entry::new(Scope::Room(lobby.clone()), kind, &author, &text);
+            log.append(entry, None, Time(1_700_000_000_000 + n));
         }
         if n >= WAITING_MAX {
             let outcome = told.recv_timeout(PATIENCE)?;
@@ -202,17 +200,17 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
     Ok(last_id)
 }
 
-fn file(n: u64) -> Result<What> {
+fn file(n: u64) -> Result<EventKind> {
     let name = FileName::parse(&format!("file{n}.txt"))?;
     let mut sha256 = [0; 32];
     for (byte, part) in sha256.iter_mut().zip(n.to_le_bytes()) {
         *byte = part;
     }
-    let whole = Some(Whole {
+    let contents = Some(FileContents {
         length: n,
         sha256: Digest(sha256),
     });
-    Ok(What::File(Box::new(NewFile { name, whole })))
+    Ok(EventKind::File(Box::new(NewFile { name, contents })))
 }
 
 /// How many bytes a process has read from files and sockets since it started.

@@ -3,14 +3,15 @@
 //! `chatd --help` and the table in `protocol.md` are made from, and compared with, [`Limits::rows`].
 
 pub mod file;
+pub mod fixed;
 mod limits;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::model::Secret;
 use crate::protocol::whom::Network;
 use crate::protocol::{Nick, RoomName};
-use crate::roster::Secret;
 use limits::bytes;
 pub use limits::{BELIEVED_AFTER, LimitRow, Limits, Rate, SEARCHES_MAX};
 

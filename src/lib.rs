@@ -9,7 +9,7 @@
 //! ```text
 //! socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append ─> log
 //!                                                                                                     │
-//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::publish <── kept ──┘
+//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
 //! ```
 //!
 //! A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
@@ -20,6 +20,7 @@
 //! | module | what it does | what it must not know |
 //! |---|---|---|
 //! | [`protocol`] | bytes to values and back, for server and client | what a request does |
+//! | [`model`] | the words that all below share: entries, access lists, bans, storage errors | anything but `protocol` |
 //! | [`tail`] | the newest events of a room, encoded once | rooms, connections |
 //! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
 //! | [`session`] | one connection's state, replies in order, dialects | the same |
@@ -49,6 +50,8 @@ pub mod config;
 pub mod files;
 #[cfg(feature = "server")]
 pub mod log;
+#[cfg(feature = "server")]
+pub mod model;
 #[cfg(feature = "server")]
 pub mod offline;
 pub mod protocol;

@@ -12,17 +12,17 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::chat::{Told, Whole};
 use crate::files::private;
 use crate::log::sqlite::{Imported, ImportedTo, SqliteLog};
 use crate::log::{self, Log, Record, Span};
+use crate::model::{DirectMessage, FileContents, StorageError};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
 
 /// Why one of these cannot be done; `Display` is one line for whoever asked.
 #[derive(Debug)]
 pub enum Error {
     /// The folder holds no log, or another server has it.
-    Log(PathBuf, log::Error),
+    Log(PathBuf, StorageError),
     /// A file there cannot be read or written.
     Io(PathBuf, io::Error),
     /// The output or the input broke off.
@@ -153,7 +153,7 @@ fn imported(line: &str) -> Option<Imported> {
             if !place.starts_with('#') =>
         {
             // Between two who may be registered: else nobody could ever read it, nor export it.
-            ImportedTo::Told(Told {
+            ImportedTo::Told(DirectMessage {
                 by: Nick::parse(event.nick()).ok()?,
                 to: Nick::parse(place).ok()?,
             })
@@ -367,11 +367,11 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 /// The length and digest of what is in a file.
-fn sum(path: &Path) -> io::Result<Whole> {
+fn sum(path: &Path) -> io::Result<FileContents> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();
     let length = io::copy(&mut file, &mut HashWriter(&mut hash))?;
-    Ok(Whole {
+    Ok(FileContents {
         length,
         sha256: Digest(hash.finalize().into()),
     })

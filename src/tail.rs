@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 
-use crate::chat::PeerId;
+use crate::model::PeerId;
 use crate::protocol::{EventId, Time};
 
 /// The number of an entry in its tail, from 0 on; a reader's place is the next one that it is to get.
@@ -257,11 +257,11 @@ impl Tail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::arena::Arena;
+    use crate::model::Arena;
 
     fn peers() -> [PeerId; 2] {
         let mut arena = Arena::default();
-        [(); 2].map(|()| arena.insert(crate::chat::Peer::new([127, 0, 0, 1].into())))
+        [(); 2].map(|()| arena.insert(()))
     }
 
     fn push(tail: &mut Tail, author: PeerId, line: &str) -> Seq {

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use super::closed::Until;
-use super::{Chat, NickId, Now, PeerId, Place, RoomId};
+use super::{Chat, NickId, Place, RoomId};
+use crate::model::{Ban, Now, PeerId};
 use crate::protocol::Time;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick};
-use crate::roster::Ban;
 
 /// What a connection is told to do, by others.
 #[derive(Clone, Debug)]
@@ -89,22 +89,22 @@ impl Chat {
 
     fn ban(&self, now: Time, is_meant: impl Fn(&Whom) -> bool) -> Option<String> {
         let mut bans = self.bans(now);
-        bans.find(|ban| is_meant(&ban.whom)).map(Ban::told)
+        bans.find(|ban| is_meant(&ban.whom)).map(Ban::sentence)
     }
 
     /// The bans that are in force, as they were made.
     pub fn bans(&self, now: Time) -> impl Iterator<Item = &Ban> {
-        let bans = self.known.bans.iter();
+        let bans = self.directory.bans.iter();
         bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
     }
 
     /// Keeps somebody out from now on, and has those end who are in already.
     pub fn add_ban(&mut self, ban: Ban, now: Now) {
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
-        self.known
+        self.directory
             .bans
             .retain(|known| known.whom.key() != ban.whom.key() && !is_over(known));
-        let text = ban.told();
+        let text = ban.sentence();
         let mut ended: Vec<PeerId> = Vec::new();
         match &ban.whom {
             Whom::Network(network) => {
@@ -124,7 +124,7 @@ impl Chat {
                 ended.extend(holders.flat_map(|holder| &holder.connections));
             }
         }
-        self.known.bans.push(ban);
+        self.directory.bans.push(ban);
         self.index_bans();
         for peer in ended {
             self.order(peer, Order::Close(Code::Banned, text.clone()));
@@ -133,7 +133,7 @@ impl Chat {
 
     /// Lets somebody in again.
     pub fn remove_ban(&mut self, whom: &Whom) {
-        self.known
+        self.directory
             .bans
             .retain(|known| known.whom.key() != whom.key());
         self.index_bans();
@@ -141,10 +141,14 @@ impl Chat {
 
     /// Bans have changed.
     pub(super) fn index_bans(&mut self) {
-        let nicks = self.known.bans.iter().filter_map(|ban| match &ban.whom {
-            Whom::Nick(nick) => Some(nick),
-            Whom::Network(_) => None,
-        });
+        let nicks = self
+            .directory
+            .bans
+            .iter()
+            .filter_map(|ban| match &ban.whom {
+                Whom::Nick(nick) => Some(nick),
+                Whom::Network(_) => None,
+            });
         self.banned = nicks.flat_map(Nick::skeletons).collect();
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::bans::Order;
-use super::{Chat, NickId, Now, PeerId, Place, RoomId};
+use super::{Chat, NickId, Place, RoomId};
+use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{EventId, Nick, RoomName};
-use crate::roster::{Rights, RoomNow};
 use crate::tail::Seq;
 
 /// How far a connection that is put out of a room still reads it.
@@ -21,11 +21,9 @@ impl Chat {
     /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
     /// is as if it were not there.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
-        let rights = self.room(room).and_then(|room| room.rights.as_deref());
-        match rights {
-            Some(rights) if rights.is_closed => {
-                self.own_form(nick).is_some_and(|form| rights.lets_in(form))
-            }
+        let acl = self.room(room).and_then(|room| room.acl.as_deref());
+        match acl {
+            Some(acl) if acl.is_closed => self.own_form(nick).is_some_and(|form| acl.admits(form)),
             _ => true,
         }
     }
@@ -33,11 +31,11 @@ impl Chat {
     /// Whether `nick` may say who comes into a room: its maker, those whom he named, or, where nobody made
     /// it, an operator.
     pub fn may_keep(&self, room: RoomId, nick: NickId) -> bool {
-        let rights = self.room(room).and_then(|room| room.rights.as_deref());
-        match rights {
-            Some(rights) if rights.maker.is_some() => {
+        let acl = self.room(room).and_then(|room| room.acl.as_deref());
+        match acl {
+            Some(acl) if acl.owner.is_some() => {
                 let form = self.own_form(Some(nick));
-                form.is_some_and(|form| rights.is_keeper(form))
+                form.is_some_and(|form| acl.is_moderator(form))
             }
             _ => self.is_operator(nick),
         }
@@ -46,8 +44,8 @@ impl Chat {
     /// Whether every room can be read by everybody.
     pub fn is_all_open(&self) -> bool {
         !self.rooms_in_order().any(|room| {
-            let rights = room.rights.as_deref();
-            rights.is_some_and(|rights| rights.is_closed)
+            let acl = room.acl.as_deref();
+            acl.is_some_and(|acl| acl.is_closed)
         })
     }
 
@@ -59,10 +57,10 @@ impl Chat {
 
     /// Takes in how rooms stand in the roster, unless something newer is known; whoever may not read one of
     /// them any more is put out.
-    pub fn set_rights(&mut self, rooms: Vec<RoomNow>, now: Now) {
-        for RoomNow {
+    pub fn set_rights(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
+        for VersionedAcl {
             room: name,
-            rights,
+            acl,
             version,
         } in rooms
         {
@@ -73,9 +71,9 @@ impl Chat {
             let Some(room) = self.rooms.get_mut(id) else {
                 continue;
             };
-            if room.rights_version < version {
-                room.rights_version = version;
-                room.rights = Some(Box::new(rights));
+            if room.acl_version < version {
+                room.acl_version = version;
+                room.acl = Some(Box::new(acl));
                 self.put_out_strangers(id, now);
             }
             self.close_if_unused(id);
@@ -97,8 +95,8 @@ impl Chat {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
             after = Some(id);
-            let rights = self.rooms.get_mut(id).and_then(|room| room.rights.as_mut());
-            if rights.is_some_and(|rights| rights.forget(nick.form())) {
+            let acl = self.rooms.get_mut(id).and_then(|room| room.acl.as_mut());
+            if acl.is_some_and(|acl| acl.forget(nick.form())) {
                 self.put_out_strangers(id, now);
             }
         }
@@ -118,7 +116,7 @@ impl Chat {
         let Some(room) = self.room(id) else {
             return;
         };
-        if !room.rights.as_ref().is_some_and(|rights| rights.is_closed) {
+        if !room.acl.as_ref().is_some_and(|acl| acl.is_closed) {
             return; // nobody is a stranger
         }
         let members = room.members.keys();
@@ -159,7 +157,7 @@ impl Chat {
             return;
         };
         if let Some(room) = self.rooms.get_mut(id) {
-            room.rights = Some(Box::new(Rights::made_by(&maker)));
+            room.acl = Some(Box::new(RoomAcl::owned_by(&maker)));
         }
     }
 

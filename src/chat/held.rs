@@ -71,8 +71,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::chat::{Draft, What};
     use crate::config::{Config, Limits};
+    use crate::model::{Applied, Entry, EventKind, Scope, Ticket};
     use crate::protocol::{EventId, RoomName, Time};
 
     #[test]
@@ -94,15 +94,17 @@ mod tests {
         for n in 0..20_000 {
             id += 1;
             let room = rooms[n % rooms.len()];
-            let draft = Draft {
-                place: Place::Room(room),
-                author,
-                what: What::Msg,
-                body: format!("alice {}", "x".repeat(500)),
-                told: None,
-            };
-            chat.expect(draft.place);
-            chat.publish(draft, Ok((EventId::new(id), Time(0))));
+            let scope = Scope::Room(name(n % rooms.len()).into());
+            let text = "x".repeat(500);
+            chat.expect(Place::Room(room));
+            chat.apply(Applied {
+                entry: Entry::new(scope, EventKind::Msg, "alice", &text),
+                outcome: Ok((EventId::new(id), Time(0))),
+                ticket: Some(Ticket {
+                    peer: author,
+                    number: 0,
+                }),
+            });
             let tail = chat.tail(Place::Room(room)).expect("it is there");
             assert_eq!(tail.last_id(0, tail.end()), EventId::new(id));
             assert!(chat.held.rooms <= most, "{} bytes", chat.held.rooms);

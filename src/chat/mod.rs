@@ -4,7 +4,6 @@
 //! get is appended to a [`Tail`]; nobody is written to from here. Pure: knows no socket, task or file.
 //! A connection's own state is [`crate::session`]'s. Read [`room`], then [`nick`].
 
-pub mod arena;
 pub mod bans;
 pub mod closed;
 mod held;
@@ -20,14 +19,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limits};
-use crate::log::{FileTotals, Outcome, RoomRow};
+use crate::model::{
+    Applied, Arena, Connected, Directory, Entry, EventKind, FileContents, FileTotals, Id, Now,
+    PeerId, Removed, RoomRow, Scope, address_prefix, millis,
+};
 use crate::protocol::name::NAME_CHARS_MAX;
-use crate::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
-use crate::roster::Known;
-use crate::roster::guesses::origin;
+use crate::protocol::{Code, Digest, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
-use arena::{Arena, Id};
 use bans::Order;
 use held::Held;
 use nick::{Holder, Reserved};
@@ -45,8 +44,8 @@ pub struct Peer {
     is_request: bool,
     /// A proxy says that it passes on what comes here.
     is_passed_on: bool,
-    /// What this connection had appended and is kept now, in order; its session takes it.
-    kept: Vec<Result<Kept, Code>>,
+    /// What has become of the entries of this connection, by the numbers of their tickets; its session takes it.
+    kept: Vec<(u32, Result<Kept, Code>)>,
 }
 
 impl Peer {
@@ -61,126 +60,16 @@ impl Peer {
     }
 }
 
-/// Names a connection.
-pub type PeerId = Id<Peer>;
 /// Names a room.
 pub type RoomId = Id<Room>;
 /// Names a nick that is held.
 pub type NickId = Id<Holder>;
-
-/// The time, as the caller's clocks have it.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Now {
-    /// For people and logs.
-    pub time: Time,
-    /// Since the server started; for deadlines, since it never jumps.
-    pub uptime: Duration,
-}
-
-/// A point in uptime as milliseconds, for what is kept of thousands.
-pub(crate) fn millis(uptime: Duration) -> u64 {
-    u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
-}
 
 /// Why something cannot be done: a code, and a sentence for whoever asked.
 pub type Refused = (Code, String);
 
 /// The most bytes that the line of a private message has beside its body: the verb, and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
-
-/// Something to be kept and then seen: it becomes an event once it has its id.
-#[derive(Debug)]
-pub struct Draft {
-    /// Where it stands.
-    pub place: Place,
-    /// Whose doing it is, and who waits for it to be kept.
-    pub author: PeerId,
-    /// What it is.
-    pub what: What,
-    /// The nick, a space, and the text; the nick alone for what has no text.
-    pub body: String,
-    /// Between whom it stands, if it is in private and kept all the same: then whoever was told need not be
-    /// here, and its place is looked for once it is kept.
-    pub told: Option<Box<Told>>,
-}
-
-/// Two nicks, both registered, of which one has told the other something in private.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
-    /// Who told it.
-    pub by: Nick,
-    /// Who was told.
-    pub to: Nick,
-}
-
-impl Draft {
-    /// Whose doing it is, and what was said.
-    pub fn nick_and_text(&self) -> (&str, &str) {
-        split(&self.body)
-    }
-}
-
-/// The nick and the text of a draft's body.
-fn split(body: &str) -> (&str, &str) {
-    let space = memchr::memchr(b' ', body.as_bytes());
-    let parts = space.and_then(|at| Some((body.get(..at)?, body.get(at + 1..)?)));
-    parts.unwrap_or((body, ""))
-}
-
-/// The kinds of event that are logged.
-#[derive(Debug)]
-#[allow(missing_docs)] // each is the verb of its event
-pub enum What {
-    Msg,
-    Me,
-    Topic,
-    Remove(EventId, Removed),
-    File(Box<NewFile>),
-    /// That live file is whole.
-    Stored(EventId, Whole),
-}
-
-/// What is taken back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Removed {
-    /// A message or action.
-    Message,
-    /// A file, live or whole, and the nick that sent it.
-    File {
-        /// As it is spelt in its event.
-        owner: Box<str>,
-        /// What is known of it.
-        whole: Option<Whole>,
-    },
-}
-
-/// A file that is announced.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewFile {
-    /// What it is called.
-    pub name: FileName,
-    /// `None` while it is live: still coming in.
-    pub whole: Option<Whole>,
-}
-
-impl NewFile {
-    /// Its length, `*` while that is not known, and its name.
-    pub fn described(&self) -> String {
-        match self.whole {
-            Some(whole) => format!("{} {}", whole.length, self.name),
-            None => format!("* {}", self.name),
-        }
-    }
-}
-
-/// What is known of a file once all of it has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Whole {
-    /// Its bytes.
-    pub length: u64,
-    /// Of all of them.
-    pub sha256: Digest,
-}
 
 /// Where events stand, each with a tail of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -211,7 +100,7 @@ pub struct Chat {
     pub config: Arc<Config>,
     /// How far local time is from UTC, in seconds, for people in talker mode.
     pub utc_offset_s: i32,
-    peers: Arena<Peer>,
+    peers: Arena<Peer, Connected>,
     /// How many of them do what a request asks.
     requests: usize,
     /// How many of them come from each address but this machine's own.
@@ -227,7 +116,7 @@ pub struct Chat {
     /// By skeleton, so that look-alikes meet.
     nick_ids: HashMap<Box<str>, NickId>,
     /// Who belongs.
-    known: Known,
+    directory: Directory,
     /// The skeletons of the nicks that are banned.
     banned: HashSet<Box<str>>,
     /// How many rooms each address has made that are still there.
@@ -298,7 +187,7 @@ impl Chat {
             newest_id: 0,
             holders: Arena::default(),
             nick_ids: HashMap::new(),
-            known: Known::default(),
+            directory: Directory::default(),
             banned: HashSet::new(),
             rooms_by_origin: Tally::default(),
             registrations: Pace::default(),
@@ -360,7 +249,7 @@ impl Chat {
     /// Where a connection counts: nowhere for this machine's own and a proxy's, which are many people's, and
     /// only once for a request, by its connection or by the address that a proxy tells.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
-        let origin = origin(peer.address);
+        let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
         let is_counted = !peer.is_request || peer.is_passed_on;
         (is_counted && !is_many).then_some(origin)
@@ -450,18 +339,18 @@ impl Chat {
     }
 
     /// Takes in what the roster holds from before.
-    pub fn restore_roster(&mut self, mut known: Known) {
-        for (name, rights) in std::mem::take(&mut known.rooms) {
+    pub fn restore_roster(&mut self, mut directory: Directory) {
+        for (name, acl) in std::mem::take(&mut directory.rooms) {
             let id = match self.find_room(&name) {
                 Some(id) => id,
-                None if rights.is_closed => self.insert_room(name),
+                None if acl.is_closed => self.insert_room(name),
                 None => continue, // what was said there is no longer kept
             };
             if let Some(room) = self.rooms.get_mut(id) {
-                room.rights = Some(Box::new(rights));
+                room.acl = Some(Box::new(acl));
             }
         }
-        self.known = known;
+        self.directory = directory;
         self.index_bans();
         self.recount_nobodys();
     }
@@ -472,11 +361,11 @@ impl Chat {
     }
 
     /// Files have gone by age: whose each was, as the nick is spelt in the log, and what was in it.
-    pub fn files_went(&mut self, files: &[(String, Option<Whole>)]) {
+    pub fn files_went(&mut self, files: &[(String, Option<FileContents>)]) {
         self.files = self.files.saturating_sub(files.len());
-        for (nick, whole) in files {
-            if let Some(whole) = whole {
-                self.count_file_bytes(nick, whole.length, true);
+        for (nick, contents) in files {
+            if let Some(contents) = contents {
+                self.count_file_bytes(nick, contents.length, true);
             }
         }
     }
@@ -498,132 +387,147 @@ impl Chat {
         }
     }
 
-    /// Appends a draft that the log has kept, changes what it changes, and tells its author; one that could
-    /// not be kept is told to its author alone.
-    ///
-    /// This is the only way in which anything logged comes to be seen, whoever said it.
-    pub fn publish(&mut self, draft: Draft, outcome: Outcome) {
+    /// Applies an entry that the log has decided on: every logged event becomes visible through this function,
+    /// whoever proposed it and on whichever server. Its author learns the outcome by the ticket.
+    pub fn apply(&mut self, applied: Applied) {
+        let Applied {
+            entry,
+            outcome,
+            ticket,
+        } = applied;
         if let Ok((Some(id), _)) = outcome {
             self.newest_id = self.newest_id.max(id.get());
         }
-        let (author, place) = (draft.author, draft.place);
-        if let What::File(_) | What::Stored(..) = &draft.what
-            && !matches!(&draft.what, What::File(file) if file.whole.is_none())
-        {
-            self.file_came(author);
+        if let (Some(ticket), true) = (ticket, entry.completes_upload()) {
+            self.file_came(ticket.peer);
         }
         if outcome.is_err() {
-            // The bytes of a file come before its event; now nobody can ask for them.
-            match &draft.what {
-                What::File(file) => self.released.extend(file.whole.map(|whole| whole.sha256)),
-                What::Stored(_, whole) => self.released.push(whole.sha256),
-                What::Msg | What::Me | What::Topic | What::Remove(..) => {}
-            }
+            // The bytes of a file are stored before its event; now nobody can ask for them.
+            let contents = match &entry.kind {
+                EventKind::File(file) => file.contents,
+                EventKind::Stored(_, contents) => Some(*contents),
+                _ => None,
+            };
+            self.released
+                .extend(contents.map(|contents| contents.sha256));
         }
-        let kept = outcome.and_then(|(id, time)| {
-            // No log has it, so it is sent to its reader or to nobody. Whether there is space was asked when it
-            // was requested, but more may have come on the same way since.
-            if let (Place::Nick(nick), None) = (place, id)
-                && !self.has_space_for_told(nick, draft.body.len() + DIRECT_LINE_BYTES)
-            {
-                return Err(Code::Busy);
-            }
-            self.append_kept(draft, id, time).ok_or(Code::NoSuchRoom)
+        let room = entry.room().and_then(|name| {
+            let known = self.find_room(name);
+            let is_new = known.is_none() && outcome.is_ok();
+            known.or_else(|| is_new.then(|| self.insert_room(RoomName::clone(name))))
         });
-        if let Place::Room(id) = place
+        let kept = outcome.and_then(|(id, time)| {
+            let place = self.place_of(&entry, room, id.is_some())?;
+            Ok(self.append_event(&entry, place, id, time, ticket.map(|ticket| ticket.peer)))
+        });
+        let Some(ticket) = ticket else {
+            return;
+        };
+        if let Some(id) = room
             && let Some(room) = self.rooms.get_mut(id)
         {
             room.coming = room.coming.saturating_sub(1);
             self.close_if_unused(id);
         }
-        if let Some(peer) = self.peers.get_mut(author) {
-            peer.kept.push(kept);
-            if self.answered.last() != Some(&author) {
-                self.answered.push(author);
+        if let Some(peer) = self.peers.get_mut(ticket.peer) {
+            peer.kept.push((ticket.number, kept));
+            if self.answered.last() != Some(&ticket.peer) {
+                self.answered.push(ticket.peer);
             }
         }
     }
 
-    fn append_kept(&mut self, draft: Draft, id: Option<EventId>, time: Time) -> Option<Kept> {
-        let Draft {
-            place,
-            author,
-            what,
-            body,
-            told,
-        } = draft;
-        let place = match &told {
-            None => place,
-            Some(told) => match self.find_nick(&told.to) {
-                Some(here) => Place::Nick(here),
-                None => return Some(Kept { id, time, seq: 0 }),
-            },
+    /// Returns the tail in which an entry is seen; `None` for a private message to a nick that is offline.
+    fn place_of(
+        &self,
+        entry: &Entry,
+        room: Option<RoomId>,
+        is_logged: bool,
+    ) -> Result<Option<Place>, Code> {
+        let to = match &entry.scope {
+            Scope::Room(_) => return room.map(Place::Room).map(Some).ok_or(Code::NoSuchRoom),
+            Scope::Inbox(message) => &message.to,
+            Scope::Unsaved(nick) => nick,
         };
-        let (author_nick, text) = split(&body);
-        let mut came = None;
+        let Some(here) = self.find_nick(to) else {
+            return if is_logged {
+                Ok(None)
+            } else {
+                Err(Code::NoSuchNick)
+            };
+        };
+        // No log has it, so it is sent to its reader or to nobody. Whether there is space was asked when it
+        // was requested, but more may have come on the same way since.
+        let bytes = entry.bytes() + DIRECT_LINE_BYTES;
+        if !is_logged && !self.has_space_for_told(here, bytes) {
+            return Err(Code::Busy);
+        }
+        Ok(Some(Place::Nick(here)))
+    }
+
+    fn append_event(
+        &mut self,
+        entry: &Entry,
+        place: Option<Place>,
+        id: Option<EventId>,
+        time: Time,
+        author: Option<PeerId>,
+    ) -> Kept {
+        let Some(place) = place else {
+            return Kept { id, time, seq: 0 };
+        };
         if let (Place::Room(room), Some(id)) = (place, id) {
-            let room = self.rooms.get_mut(room)?;
-            if room.last_id.is_none()
-                && let Some(maker) = room.rights.as_ref().and_then(|rights| rights.maker.clone())
-            {
-                self.made.push((RoomName::clone(&room.name), maker));
-            }
-            room.last_id = Some(id);
-            match &what {
-                What::Msg | What::Me => {}
-                What::Stored(_, whole) => came = Some((author_nick, whole.length, false)),
-                What::Topic => room.topic = text.into(),
-                What::File(file) => {
-                    self.files += 1;
-                    came = file.whole.map(|whole| (author_nick, whole.length, false));
-                }
-                What::Remove(_, Removed::Message) => {}
-                What::Remove(file, Removed::File { owner, whole }) => {
-                    if whole.is_none() {
-                        self.removed_live.push(*file);
-                    }
-                    self.files = self.files.saturating_sub(1);
-                    if let Some(whole) = whole {
-                        came = Some((owner, whole.length, true));
-                        self.released.push(whole.sha256);
-                    }
-                }
-            }
+            self.change_room(room, entry, id);
         }
-        if let Some((nick, bytes, is_less)) = came {
-            self.count_file_bytes(nick, bytes, is_less);
-        }
-        let name = match place {
-            Place::Everyone => "*",
-            Place::Room(room) => match self.rooms.get(room) {
-                Some(room) => room.name.as_str(),
-                None => return None,
-            },
-            Place::Nick(nick) => match self.holders.get(nick) {
-                Some(holder) => holder.nick.as_str(),
-                None => return None,
-            },
-        };
         let mut line = std::mem::take(&mut self.line);
         line.clear();
-        let verb = match what {
-            What::Msg => "MSG ",
-            What::Me => "ME ",
-            What::Topic => "TOPIC ",
-            What::Remove(..) => "REMOVE ",
-            What::File(_) => "FILE ",
-            What::Stored(..) => "STORED ",
+        let name = match place {
+            Place::Everyone => "*",
+            Place::Room(room) => self.rooms.get(room).map_or("?", |room| room.name.as_str()),
+            Place::Nick(nick) => self.nick_str(nick),
         };
-        for part in [verb, name, " ", &body] {
-            line.extend_from_slice(part.as_bytes());
-        }
-        if let (What::File(file), Some(id)) = (&what, id) {
-            line.extend_from_slice(format!(" {id} {}", file.described()).as_bytes());
-        }
-        let seq = self.append(place, id, time, Some(author), &line);
+        entry.event(name, id).encode(&mut line);
+        let seq = self.append(place, id, time, author, &line);
         self.line = line;
-        let seq = seq?;
-        Some(Kept { id, time, seq })
+        let seq = seq.unwrap_or_default();
+        Kept { id, time, seq }
+    }
+
+    /// Changes what a logged event changes in its room: its topic, its files, its owner.
+    fn change_room(&mut self, room: RoomId, entry: &Entry, id: EventId) {
+        let Some(room) = self.rooms.get_mut(room) else {
+            return;
+        };
+        if room.last_id.is_none()
+            && let Some(owner) = room.acl.as_ref().and_then(|acl| acl.owner.clone())
+        {
+            self.made.push((RoomName::clone(&room.name), owner));
+        }
+        room.last_id = Some(id);
+        match &entry.kind {
+            EventKind::Msg | EventKind::Me => {}
+            EventKind::Topic => room.topic = entry.text().into(),
+            EventKind::Stored(_, contents) => {
+                self.count_file_bytes(entry.author(), contents.length, false);
+            }
+            EventKind::File(file) => {
+                self.files += 1;
+                if let Some(contents) = file.contents {
+                    self.count_file_bytes(entry.author(), contents.length, false);
+                }
+            }
+            EventKind::Remove(_, Removed::Message) => {}
+            EventKind::Remove(file, Removed::File { owner, contents }) => {
+                self.files = self.files.saturating_sub(1);
+                match contents {
+                    None => self.removed_live.push(*file),
+                    Some(contents) => {
+                        self.count_file_bytes(owner, contents.length, true);
+                        self.released.push(contents.sha256);
+                    }
+                }
+            }
+        }
     }
 
     fn append(
@@ -651,8 +555,8 @@ impl Chat {
         Some(seq)
     }
 
-    /// Takes what `peer` appended and is kept since the last call, in order.
-    pub fn take_kept(&mut self, peer: PeerId) -> Vec<Result<Kept, Code>> {
+    /// Takes what has become of the entries of `peer` since the last call, by the numbers of their tickets.
+    pub fn take_kept(&mut self, peer: PeerId) -> Vec<(u32, Result<Kept, Code>)> {
         self.peers
             .get_mut(peer)
             .map(|peer| std::mem::take(&mut peer.kept))
@@ -777,6 +681,7 @@ impl Chat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Ticket;
 
     fn woken(chat: &mut Chat) -> Vec<PeerId> {
         let mut woken = Vec::new();
@@ -796,16 +701,18 @@ mod tests {
             ..Config::default()
         }));
         let author = chat.connect(IpAddr::from([127, 0, 0, 1]));
-        let room = chat.insert_room(name("#ops"));
-        let draft = || Draft {
-            place: Place::Room(room),
-            author,
-            what: What::Msg,
-            body: "alice hello".into(),
-            told: None,
-        };
+        chat.insert_room(name("#ops"));
+        let scope = Scope::Room(name("#ops").into());
+        let entry = Entry::new(scope, EventKind::Msg, "alice", "hello");
         for outcome in [Ok((EventId::new(7), Time(0))), Err(Code::Internal)] {
-            chat.publish(draft(), outcome);
+            chat.apply(Applied {
+                entry: entry.clone(),
+                outcome,
+                ticket: Some(Ticket {
+                    peer: author,
+                    number: 0,
+                }),
+            });
             assert_eq!(woken(&mut chat), [author]);
             assert_eq!(woken(&mut chat), []);
         }

@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use smallvec::SmallVec;
 
 use super::tally::Tally;
-use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, Told, millis};
+use super::{Chat, NickId, Place, Refused, RoomId};
 use crate::config::Limits;
+use crate::model::{DirectMessage, Now, PeerId, address_prefix, millis};
 use crate::protocol::{Code, Nick};
-use crate::roster::guesses::origin;
 use crate::tail::{Seq, Tail};
 
 /// A nick that is held, or kept for its owner's return.
@@ -91,7 +91,7 @@ impl Chat {
         has_password: bool,
     ) -> Result<Door, Refused> {
         let is_own = self.is_registered(nick);
-        if self.known.looks_like_another(nick, is_own) {
+        if self.directory.looks_like_another(nick, is_own) {
             return Err((
                 Code::NickTaken,
                 format!("{nick} looks like a nick that is registered"),
@@ -113,7 +113,7 @@ impl Chat {
 
     /// Whether that nick is somebody's own.
     pub fn is_registered(&self, nick: &Nick) -> bool {
-        let form = self.known.accounts.get(&nick.skeleton());
+        let form = self.directory.accounts.get(&nick.skeleton());
         form.is_some_and(|form| **form == *nick.form())
     }
 
@@ -134,7 +134,7 @@ impl Chat {
 
     /// How many nicks are registered.
     pub fn accounts(&self) -> usize {
-        self.known.accounts.len()
+        self.directory.accounts.len()
     }
 
     /// A nick is somebody's own from now on: its account guards it, and no other password.
@@ -145,7 +145,7 @@ impl Chat {
         {
             holder.guard = None;
         }
-        self.known.add_account(nick, nick.form());
+        self.directory.add_account(nick, nick.form());
         self.account_changes += 1;
         let version = self.account_changes;
         self.account_versions.insert(nick.form().into(), version);
@@ -154,7 +154,7 @@ impl Chat {
 
     /// A nick is nobody's own any more.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
-        self.known.remove_account(nick);
+        self.directory.remove_account(nick);
         self.account_versions.remove(nick.form());
         self.recount_nobodys();
         self.forget_in_rooms(nick, now);
@@ -180,13 +180,13 @@ impl Chat {
     }
 
     /// Between whom it stands what `by` tells `to`, here or not, if that is kept: between registered nicks.
-    pub fn told(&self, by: NickId, to: &Nick) -> Option<Told> {
+    pub fn told(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.holder(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
             return None;
         }
         let here = self.find_nick(to).and_then(|here| self.holder(here));
-        Some(Told {
+        Some(DirectMessage {
             by: by.clone(),
             to: here.map_or(to, |here| &here.nick).clone(),
         })
@@ -296,7 +296,7 @@ impl Chat {
 
     fn request_origin(&self, peer: PeerId) -> Option<IpAddr> {
         let peer = self.peers.get(peer)?;
-        peer.is_request.then(|| origin(peer.address))
+        peer.is_request.then(|| address_prefix(peer.address))
     }
 
     /// Whether nobody but requests over HTTP, which end soon, uses that nick.
@@ -388,7 +388,7 @@ impl Chat {
     /// a password keeps it. That is only for so many nicks.
     pub fn drop_nick(&mut self, nick: NickId, peer: PeerId, now: Now) {
         let free_at = millis(now.uptime + self.limits().guard_for);
-        let origin = self.address(peer).map(origin);
+        let origin = self.address(peer).map(address_prefix);
         let limits = &self.config.limits;
         let origin = origin.filter(|origin| self.reserved.has_space(*origin, limits));
         let Some(holder) = self.holders.get_mut(nick) else {

@@ -1,13 +1,13 @@
 //! How often something may be done from one address, and in all, for what is bounded in number: so that no peer uses
 //! it up in a moment.
 
+use crate::model::{Now, PeerId, address_prefix};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Chat, NickId, Now, PeerId};
+use super::{Chat, NickId};
 use crate::config::Rate;
-use crate::roster::guesses::origin;
 
 /// Addresses that are known at once; when all are in use, new ones are bounded in all alone.
 const ADDRESSES_MAX: usize = 16 << 10;
@@ -51,12 +51,12 @@ impl Chat {
         let limits = &self.config.limits;
         let (each, all) = (limits.registrations_per_address, limits.registrations);
         self.registrations
-            .take(origin(address), each, Some(all), now.uptime)
+            .take(address_prefix(address), each, Some(all), now.uptime)
     }
 
     /// Whether a further file may come in over that connection, under `nick`; then it counts.
     pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
-        let Some(from) = self.address(peer).map(origin) else {
+        let Some(from) = self.address(peer).map(address_prefix) else {
             return false;
         };
         let is_own = nick.is_some_and(|nick| self.is_own(nick));

@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Chat, NickId, PeerId};
+use super::{Chat, NickId};
+use crate::model::PeerId;
 use crate::protocol::Nick;
 
 /// Bytes of files.
@@ -62,7 +63,7 @@ impl Chat {
     /// Who is registered has changed.
     pub(super) fn recount_nobodys(&mut self) {
         let bytes = &mut self.file_bytes;
-        let forms = self.known.accounts.values();
+        let forms = self.directory.accounts.values();
         let owned = forms.filter_map(|form| bytes.by_nick.get(form));
         bytes.of_nobody = bytes.kept.saturating_sub(owned.sum());
     }

@@ -6,10 +6,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Chat, NickId, Now, PeerId, Place, Refused, RoomId, millis};
+use super::{Chat, NickId, Place, Refused, RoomId};
+use crate::model::{Now, PeerId, RoomAcl, address_prefix, millis};
 use crate::protocol::{Code, EventId, RoomName};
-use crate::roster::Rights;
-use crate::roster::guesses::origin;
 use crate::tail::Tail;
 
 /// A room.
@@ -20,9 +19,9 @@ pub struct Room {
     /// Empty when there is none.
     pub topic: Box<str>,
     /// Whose it is and who may come in, where somebody registered made it.
-    pub rights: Option<Box<Rights>>,
-    /// How new those are, see [`crate::roster::RoomNow`].
-    pub(super) rights_version: u64,
+    pub acl: Option<Box<RoomAcl>>,
+    /// How new those are, see [`crate::roster::VersionedAcl`].
+    pub(super) acl_version: u64,
     /// Where it was made from, if that was since the server started.
     origin: Option<IpAddr>,
     /// The newest logged event.
@@ -73,8 +72,8 @@ impl Room {
         Self {
             name: Arc::new(name),
             topic: Box::default(),
-            rights: None,
-            rights_version: 0,
+            acl: None,
+            acl_version: 0,
             origin: None,
             last_id: None,
             tail: Tail::new(tail_bytes_max),
@@ -151,7 +150,7 @@ impl Chat {
                 "there are too many rooms; choose one of ROOMS".into(),
             ));
         }
-        let origin = self.address(peer).map(origin);
+        let origin = self.address(peer).map(address_prefix);
         let made = origin.map_or(0, |origin| self.rooms_by_origin.count(origin));
         let most = self.limits().rooms_per_address_max();
         if made >= most {
@@ -275,7 +274,7 @@ impl Chat {
         };
         let is_used = room_id == self.lobby
             || room.last_id.is_some()
-            || room.rights.as_ref().is_some_and(|rights| rights.is_closed)
+            || room.acl.as_ref().is_some_and(|acl| acl.is_closed)
             || room.coming > 0
             || !room.readers.is_empty();
         if !is_used {

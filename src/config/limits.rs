@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use crate::log::sqlite::READERS_MAX;
-use crate::log::text::WORDS_MAX;
-use crate::log::work::{SEARCH_WITHIN, SEARCH_WORK};
-use crate::log::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER};
+use super::fixed::{
+    BANS_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL,
+    READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TOKENS_MAX,
+};
+use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
-use crate::roster::{BANS_MAX, Rights, Roster};
-use crate::session::ignore::IGNORED_MAX;
 
 /// How long a clock that was set forward must have stood before it makes anything old.
 pub const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
@@ -271,7 +270,7 @@ impl Limits {
             ),
             row(
                 "tokens of one nick",
-                Roster::TOKENS_MAX.to_string(),
+                TOKENS_MAX.to_string(),
                 "",
                 "one for each of somebody's bots",
             ),
@@ -283,7 +282,7 @@ impl Limits {
             ),
             row(
                 "nicks asked into one room",
-                Rights::NAMES_MAX.to_string(),
+                RoomAcl::NAMES_MAX.to_string(),
                 "",
                 "a whole school's staff; all are read when one is changed",
             ),
@@ -295,7 +294,7 @@ impl Limits {
             ),
             row(
                 "words of one search",
-                WORDS_MAX.to_string(),
+                SEARCH_WORDS_MAX.to_string(),
                 "",
                 "each costs a look at all that has it",
             ),
@@ -313,7 +312,7 @@ impl Limits {
             ),
             row(
                 "connections that read the database",
-                READERS_MAX.to_string(),
+                LOG_CONNECTIONS_MAX.to_string(),
                 "",
                 "each holds memory and open files",
             ),

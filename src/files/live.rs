@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use event_listener::{Event, EventListener};
 
-use crate::chat::Whole;
+use crate::model::FileContents;
 use crate::protocol::{EventId, FileName};
 
 /// A file on its way in that others read as it comes.
@@ -26,7 +26,7 @@ pub struct Live {
 struct Progress {
     length: u64,
     /// How it ended: whole, or broken off.
-    end: Option<Option<Whole>>,
+    end: Option<Option<FileContents>>,
 }
 
 impl Live {
@@ -48,7 +48,7 @@ impl Live {
     }
 
     /// It has ended: whole, or broken off for `None`.
-    pub fn end(&self, whole: Option<Whole>) {
+    pub fn end(&self, whole: Option<FileContents>) {
         self.state().end = Some(whole);
         self.changed.notify(usize::MAX);
     }
@@ -59,7 +59,7 @@ impl Live {
     }
 
     /// How many bytes have come, and how it ended, if it has.
-    pub fn progress(&self) -> (u64, Option<Option<Whole>>) {
+    pub fn progress(&self) -> (u64, Option<Option<FileContents>>) {
         let progress = *self.state();
         (progress.length, progress.end)
     }

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Age, Entry, Error, FileTotals, Found, Home, Log, Origin, Outcome, Past, READERS_IN_ALL,
-    READERS_PER_OWNER, Reader, Record, RoomRow, Span, Trimmed, text::Query, work::Work,
+    Age, Found, Home, Log, Origin, Past, Reader, Record, Span, Trimmed, text::Query, work::Work,
 };
-use crate::chat::{Draft, NewFile, Removed, Told, What};
-use crate::protocol::{Code, Digest, Event, EventId, Nick, RoomName, Time};
+use crate::config::fixed::{READERS_IN_ALL, READERS_PER_OWNER};
+use crate::model::{
+    Applied, DirectMessage, Entry, EventKind, FileTotals, NewFile, Removed, RoomRow, Scope,
+    StorageError, Ticket,
+};
+use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
 /// A log that goes with the server.
 pub struct MemoryLog {
@@ -51,20 +54,34 @@ struct Talks {
 }
 
 struct Kept {
-    record: Record,
+    id: EventId,
+    time: Time,
+    /// Without its text or name once it is removed.
+    entry: Entry,
+    is_removed: bool,
     stands: Stands,
 }
 
 /// Where an event stands.
 enum Stands {
     Room(usize),
-    Told(Box<Told>),
+    Told(Box<DirectMessage>),
 }
 
 struct KeptFile {
-    record: Record,
+    time: Time,
+    /// With its length, once that is known.
+    entry: Entry,
     room: usize,
-    file: NewFile,
+}
+
+impl KeptFile {
+    fn file(&self) -> Option<&NewFile> {
+        match &self.entry.kind {
+            EventKind::File(file) => Some(file),
+            _ => None,
+        }
+    }
 }
 
 impl Kept {
@@ -73,15 +90,15 @@ impl Kept {
             Stands::Room(_) => 0,
             Stands::Told(_) => TOLD_BYTES,
         };
-        self.record.line.len() + EVENT_BYTES + told
+        self.entry.bytes() + EVENT_BYTES + told
     }
 }
 
-/// What an event costs beside its line.
+/// What an event costs beside its text.
 const EVENT_BYTES: usize = size_of::<Kept>() + size_of::<EventId>() + 16;
 
 /// What one costs besides that is told: its two nicks, and perhaps a list for each.
-const TOLD_BYTES: usize = size_of::<Told>() + 512;
+const TOLD_BYTES: usize = size_of::<DirectMessage>() + 512;
 
 impl MemoryLog {
     /// An empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
@@ -110,68 +127,83 @@ impl MemoryLog {
 }
 
 impl State {
-    fn append(&mut self, room: Option<&RoomName>, draft: &Draft, time: Time) -> Option<EventId> {
-        let told = draft.told.as_deref().filter(|_| room.is_none());
-        if room.is_none() && told.is_none() {
+    /// Keeps an entry, unless it is one that is not kept; returns its id.
+    fn append(&mut self, entry: Entry, time: Time) -> Option<EventId> {
+        if matches!(entry.scope, Scope::Unsaved(_)) {
             return None;
         }
         self.next_id += 1;
         let id = EventId::new(self.next_id)?;
-        let room = room.map(|room| self.room(room, id));
-        let name = match (room, told) {
-            (Some(room), _) => self.rooms.get(room)?.name.as_str(),
-            (None, told) => {
-                let to = &told?.to;
-                let talks = self.told.entry(to.form().into()).or_default();
-                &**talks.name.get_or_insert_with(|| to.as_str().into())
-            }
-        };
-        let (verb, nick, text) = draft.parts();
-        let line = super::line(verb, name, nick, id, &text);
-        let record = Record { id, time, line };
-        match &draft.what {
-            What::Msg | What::Me | What::Topic => {}
-            What::Stored(file, whole) => {
-                if let Some(kept) = self.files.get_mut(file) {
-                    kept.file.whole = Some(*whole);
-                    kept.record.line = listed(&kept.record.line, whole.length);
-                }
-            }
-            What::Remove(removed, _) => self.remove(*removed),
-            What::File(file) => {
-                let (record, file) = (record.clone(), NewFile::clone(file));
-                let room = room?;
-                self.files.insert(id, KeptFile { record, room, file });
-            }
-        }
-        let stands = match (room, told) {
-            (Some(room), _) => {
+        let stands = match &entry.scope {
+            Scope::Unsaved(_) => return None,
+            Scope::Room(name) => {
+                let room = self.room(name, id);
                 let of = self.rooms.get_mut(room)?;
                 of.last_id = id;
                 of.ids.push_back(id);
-                if matches!(draft.what, What::Topic) {
-                    of.topic = text.into_owned();
+                if matches!(entry.kind, EventKind::Topic) {
+                    of.topic = entry.text().to_owned();
                 }
                 Stands::Room(room)
             }
-            (None, told) => {
-                let told = told?;
-                for form in forms(told) {
+            Scope::Inbox(message) => {
+                let talks = self.told.entry(message.to.form().into()).or_default();
+                talks.name.get_or_insert_with(|| message.to.as_str().into());
+                for form in forms(message) {
                     let ids = &mut self.told.entry(form.into()).or_default().ids;
                     if ids.back() != Some(&id) {
                         ids.push_back(id);
                     }
                 }
-                Stands::Told(Box::new(told.clone()))
+                Stands::Told(message.clone())
             }
         };
-        let kept = Kept { record, stands };
+        match (&entry.kind, &stands) {
+            (EventKind::Stored(file, contents), _) => {
+                if let Some(kept) = self.files.get_mut(file)
+                    && let EventKind::File(file) = &mut kept.entry.kind
+                {
+                    file.contents = Some(*contents);
+                }
+            }
+            (EventKind::Remove(removed, _), _) => self.remove(*removed),
+            (EventKind::File(_), Stands::Room(room)) => {
+                let (entry, room) = (entry.clone(), *room);
+                self.files.insert(id, KeptFile { time, entry, room });
+            }
+            (EventKind::Msg | EventKind::Me | EventKind::Topic | EventKind::File(_), _) => {}
+        }
+        let kept = Kept {
+            id,
+            time,
+            entry,
+            is_removed: false,
+            stands,
+        };
         self.bytes += kept.bytes();
         self.events.push_back(kept);
         while self.bytes > self.bytes_max && self.events.len() > 1 {
             self.forget_first();
         }
         Some(id)
+    }
+
+    fn record(&self, kept: &Kept) -> Record {
+        let place = match &kept.stands {
+            Stands::Room(room) => self.rooms.get(*room).map(|room| room.name.as_str()),
+            Stands::Told(message) => {
+                let talks = self.told.get(message.to.form());
+                let name = talks.and_then(|talks| talks.name.as_deref());
+                Some(name.unwrap_or(message.to.as_str()))
+            }
+        };
+        record(kept.id, kept.time, &kept.entry, place.unwrap_or_default())
+    }
+
+    fn file_record(&self, id: EventId, file: &KeptFile) -> Record {
+        let room = self.rooms.get(file.room);
+        let room = room.map_or("", |room| room.name.as_str());
+        record(id, file.time, &file.entry, room)
     }
 
     fn room(&mut self, name: &RoomName, last_id: EventId) -> usize {
@@ -199,7 +231,7 @@ impl State {
             Stands::Room(room) => {
                 if let Some(room) = self.rooms.get_mut(room) {
                     room.ids.pop_front();
-                    room.forgotten = kept.record.id.get();
+                    room.forgotten = kept.id.get();
                     if room.ids.len() * 4 < room.ids.capacity() {
                         room.ids.shrink_to_fit();
                     }
@@ -211,7 +243,7 @@ impl State {
                     let Some(Talks { ids, .. }) = self.told.get_mut(form) else {
                         continue;
                     };
-                    ids.pop_front_if(|id| *id == kept.record.id);
+                    ids.pop_front_if(|id| *id == kept.id);
                     if ids.is_empty() {
                         self.told.remove(form);
                     }
@@ -235,19 +267,18 @@ impl State {
             let Some(kept) = self.get(*id).filter(|_| id.get() <= span.up_to) else {
                 break;
             };
-            size += kept.record.line.len();
+            let record = self.record(kept);
+            size += record.line.len();
             if size > bytes && !records.is_empty() {
                 break;
             }
-            records.push(kept.record.clone());
+            records.push(record);
         }
         records
     }
 
     fn index(&self, id: EventId) -> Option<usize> {
-        self.events
-            .binary_search_by_key(&id, |kept| kept.record.id)
-            .ok()
+        self.events.binary_search_by_key(&id, |kept| kept.id).ok()
     }
 
     fn get(&self, id: EventId) -> Option<&Kept> {
@@ -259,33 +290,22 @@ impl State {
         let Some(kept) = self.index(id).and_then(|index| self.events.get_mut(index)) else {
             return;
         };
-        let mut event = Event::parse(&kept.record.line).map(Event::into_owned);
-        match &mut event {
-            Some(
-                Event::Msg { text, .. } | Event::Me { text, .. } | Event::File { name: text, .. },
-            ) => {
-                *text = "-".into();
-            }
-            _ => return,
-        }
-        if let Some(event) = event {
-            let had = kept.bytes();
-            kept.record.line = event.to_string();
-            self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
-        }
+        let had = kept.bytes();
+        kept.is_removed = true;
+        kept.entry.redact();
+        self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
     }
 
+    /// Returns whether there is no message or file of that id to be removed.
     fn is_removed(&self, id: EventId) -> bool {
-        let Some(kept) = self.get(id) else {
-            return !self.files.contains_key(&id);
-        };
-        match Event::parse(&kept.record.line) {
-            Some(Event::Msg { text, .. } | Event::Me { text, .. }) => text == "-",
-            _ => !self.files.contains_key(&id),
+        let is_message = |kept: &Kept| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
+        match self.get(id).filter(|kept| is_message(kept)) {
+            Some(message) => message.is_removed,
+            None => !self.files.contains_key(&id),
         }
     }
 
-    fn home(&self, id: EventId, told: &Told) -> Home {
+    fn home(&self, id: EventId, told: &DirectMessage) -> Home {
         let can_read = |form: &&str| {
             let talks = self.told.get(*form);
             talks.is_some_and(|talks| talks.ids.binary_search(&id).is_ok())
@@ -303,20 +323,26 @@ impl State {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
-        let Entry { room, draft } = entry;
+    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
         let mut state = self.state();
-        // Two may have asked at the same time, and a file's bytes are let go of once.
-        if let What::Remove(removed, _) | What::Stored(removed, _) = &draft.what
-            && state.is_removed(*removed)
-        {
-            return Some((draft, Err(Code::NoSuchFile)));
-        }
-        let id = state.append(room.as_deref(), &draft, time);
-        Some((draft, Ok((id, time))))
+        // Two may have asked at the same time, and the bytes of a file are released once.
+        let is_gone = match &entry.kind {
+            EventKind::Remove(id, _) | EventKind::Stored(id, _) => state.is_removed(*id),
+            _ => false,
+        };
+        let outcome = if is_gone {
+            Err(Code::NoSuchFile)
+        } else {
+            Ok((state.append(entry.clone(), time), time))
+        };
+        Some(Applied {
+            entry,
+            outcome,
+            ticket,
+        })
     }
 
-    fn rooms(&self) -> Result<Vec<RoomRow>, Error> {
+    fn rooms(&self) -> Result<Vec<RoomRow>, StorageError> {
         let rows = |room: &Room| RoomRow {
             name: room.name.clone(),
             topic: room.topic.clone(),
@@ -325,7 +351,13 @@ impl Log for MemoryLog {
         Ok(self.state().rooms.iter().map(rows).collect())
     }
 
-    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error> {
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, StorageError> {
         let state = self.state();
         let Some(room) = state.of(room) else {
             return Ok(Past::default());
@@ -335,7 +367,7 @@ impl Log for MemoryLog {
         Ok(Past { records, has_hole })
     }
 
-    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError> {
         let state = self.state();
         let ids = state.of(room).map(|room| &room.ids);
         Ok(newest(ids, before, count))
@@ -347,20 +379,20 @@ impl Log for MemoryLog {
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, Error> {
+    ) -> Result<Past, StorageError> {
         let state = self.state();
         let talks = state.told.get(nick.form());
         let records = talks.map(|talks| state.records(&talks.ids, span, count, bytes));
         Ok(Past::whole(records.unwrap_or_default()))
     }
 
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error> {
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError> {
         let state = self.state();
         let talks = state.told.get(nick.form());
         Ok(newest(talks.map(|talks| &talks.ids), before, count))
     }
 
-    fn forget_told(&self, nick: &Nick) -> Result<(), Error> {
+    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError> {
         self.state().told.remove(nick.form());
         Ok(())
     }
@@ -371,7 +403,7 @@ impl Log for MemoryLog {
         query: &Query,
         count: usize,
         work: &Work,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found, StorageError> {
         let mut found = Found::default();
         let mut scratch = String::new();
         let mut before = u64::MAX;
@@ -390,8 +422,8 @@ impl Log for MemoryLog {
                 let Some(kept) = state.get(*id) else {
                     continue;
                 };
-                if found.records.len() < count && is_match(&kept.record.line, query, &mut scratch) {
-                    found.records.push(kept.record.clone());
+                if found.records.len() < count && is_match(&kept.entry, query, &mut scratch) {
+                    found.records.push(state.record(kept));
                 }
                 before = id.get();
             }
@@ -407,30 +439,37 @@ impl Log for MemoryLog {
         Ok(found)
     }
 
-    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+    fn files(
+        &self,
+        room: &RoomName,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<Record>, StorageError> {
         let state = self.state();
         let room = state.room_ids.get(room.form()).copied();
-        let files = state
-            .files
-            .values()
-            .filter(|file| Some(file.room) == room && file.record.id.get() > after);
-        Ok(files.take(count).map(|file| file.record.clone()).collect())
+        let mut files = Vec::new();
+        for (id, file) in &state.files {
+            if Some(file.room) == room && id.get() > after && files.len() < count {
+                files.push(state.file_record(*id, file));
+            }
+        }
+        Ok(files)
     }
 
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError> {
         let state = self.state();
         let file = state.files.get(&id);
         Ok(file.and_then(|file| {
             let room = state.rooms.get(file.room)?;
-            Some((room.name.clone(), file.file.clone()))
+            Some((room.name.clone(), file.file()?.clone()))
         }))
     }
 
-    fn file_totals(&self) -> Result<FileTotals, Error> {
+    fn file_totals(&self) -> Result<FileTotals, StorageError> {
         let state = self.state();
         let files = state.files.values().filter_map(|file| {
-            let event = Event::parse(&file.record.line)?;
-            Some((event.nick().to_owned(), file.file.whole?.length))
+            let contents = file.file()?.contents?;
+            Some((file.entry.author().to_owned(), contents.length))
         });
         Ok(FileTotals {
             count: state.files.len(),
@@ -439,69 +478,62 @@ impl Log for MemoryLog {
     }
 
     /// It is bounded as it is, and gone with the server.
-    fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, Error> {
+    fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, StorageError> {
         Ok(Trimmed::default())
     }
 
-    fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
+    fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError> {
         let mut digests = HashMap::new();
         for file in self.state().files.values() {
-            if let Some(whole) = file.file.whole {
-                *digests.entry(whole.sha256).or_default() += 1;
+            if let Some(contents) = file.file().and_then(|file| file.contents) {
+                *digests.entry(contents.sha256).or_default() += 1;
             }
         }
         Ok(digests)
     }
 
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError> {
         let state = self.state();
         let file = state.files.get(&id);
         let of_room = |room: usize| {
             let room = state.rooms.get(room)?;
             Some(Home::Room(room.name.clone()))
         };
-        let found = match (file, state.get(id)) {
-            (Some(file), _) => Some((&file.record, of_room(file.room))),
-            (None, Some(kept)) => Some((
-                &kept.record,
-                match &kept.stands {
+        let (entry, home, removable) = match (file, state.get(id)) {
+            (Some(file), _) => {
+                let removable = Removed::File {
+                    owner: file.entry.author().into(),
+                    contents: file.file().and_then(|file| file.contents),
+                };
+                (&file.entry, of_room(file.room), Some(removable))
+            }
+            (None, Some(kept)) => {
+                let home = match &kept.stands {
                     Stands::Room(room) => of_room(*room),
                     Stands::Told(told) => Some(state.home(id, told)),
-                },
-            )),
-            (None, None) => None,
-        };
-        let Some((record, Some(home))) = found else {
-            return Ok(None);
-        };
-        Ok(Event::parse(&record.line).map(|event| {
-            let removable = match (&event, file) {
-                (Event::Msg { text, .. } | Event::Me { text, .. }, _) => {
-                    (text != "-").then_some(Removed::Message)
-                }
-                (_, Some(file)) => Some(Removed::File {
-                    owner: event.nick().into(),
-                    whole: file.file.whole,
-                }),
-                (_, None) => None,
-            };
-            Origin {
-                home,
-                nick: event.nick().to_owned(),
-                removable,
+                };
+                let is_message = matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
+                let removable = (is_message && !kept.is_removed).then_some(Removed::Message);
+                (&kept.entry, home, removable)
             }
+            (None, None) => return Ok(None),
+        };
+        Ok(home.map(|home| Origin {
+            home,
+            nick: entry.author().to_owned(),
+            removable,
         }))
     }
 
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
         Ok(Vec::new())
     }
 
-    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError> {
         Ok(self.state().readers.get(reader).map(|(_, seen)| *seen))
     }
 
-    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error> {
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError> {
         let mut state = self.state();
         if let Some((_, place)) = state.readers.get_mut(reader) {
             *place = seen;
@@ -509,7 +541,7 @@ impl Log for MemoryLog {
         }
         let owned = state.readers_of.get(owner).copied().unwrap_or_default();
         if owned >= READERS_PER_OWNER || state.readers.len() >= READERS_IN_ALL {
-            return Err(Error::TooMany);
+            return Err(StorageError::TooMany);
         }
         state.readers_of.insert(owner.into(), owned + 1);
         state.readers.insert(reader.clone(), (owner.into(), seen));
@@ -518,7 +550,7 @@ impl Log for MemoryLog {
 }
 
 /// The compared forms of those who may read what is told.
-fn forms(told: &Told) -> [&str; 2] {
+fn forms(told: &DirectMessage) -> [&str; 2] {
     [told.by.form(), told.to.form()]
 }
 
@@ -536,70 +568,44 @@ fn newest(ids: Option<&VecDeque<EventId>>, before: u64, count: usize) -> Span {
     }
 }
 
-/// The line of a file once its length is known, as `FILES` lists it.
-fn listed(line: &str, whole: u64) -> String {
-    match Event::parse(line).map(Event::into_owned) {
-        Some(Event::File {
-            room,
-            nick,
-            file,
-            name,
-            ..
-        }) => Event::File {
-            room,
-            nick,
-            file,
-            length: Some(whole),
-            name,
-        }
-        .to_string(),
-        _ => line.to_owned(),
-    }
+fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
+    let line = entry.event(place, Some(id)).to_string();
+    Record { id, time, line }
 }
 
 /// How many events a search looks at before it lets others go on.
 const SEARCH_PIECE: usize = 200;
 
-/// Whether the text of an event holds all that is searched for. The nick in its line does not count.
-fn is_match(line: &str, query: &Query, scratch: &mut String) -> bool {
-    match Event::parse(line) {
-        Some(
-            Event::Msg { text, .. }
-            | Event::Me { text, .. }
-            | Event::Topic { text, .. }
-            | Event::File { name: text, .. },
-        ) => query.is_in(&text, scratch),
-        _ => false,
+/// Returns whether the text of an event, or the name of a file, matches.
+fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
+    match &entry.kind {
+        EventKind::Msg | EventKind::Me | EventKind::Topic => query.is_in(entry.text(), scratch),
+        EventKind::File(file) => query.is_in(file.name.as_str(), scratch),
+        EventKind::Remove(..) | EventKind::Stored(..) => false,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{PeerId, Place};
 
     #[test]
-    fn what_is_taken_back_takes_no_space_any_more() {
+    fn what_is_removed_takes_no_space_any_more() {
         let log = MemoryLog::new(0, 64 << 10);
         let room = RoomName::parse("#tea").expect("a room");
-        let say = |what, text: &str| {
-            let draft = Draft {
-                place: Place::Everyone,
-                author: PeerId::NOBODY,
-                what,
-                body: format!("ann {text}"),
-                told: None,
-            };
-            let room = Some(room.clone().into());
-            let kept = log.append(Entry { room, draft }, Time(1));
-            kept.expect("it is known at once").1.expect("it is kept").0
+        let say = |kind, text: &str| {
+            let entry = Entry::new(Scope::Room(room.clone().into()), kind, "ann", text);
+            let applied = log
+                .append(entry, None, Time(1))
+                .expect("it is known at once");
+            applied.outcome.expect("it is kept").0
         };
         for _ in 0..1000 {
-            let id = say(What::Msg, &"long ".repeat(800)).expect("an id");
-            say(What::Remove(id, Removed::Message), &id.to_string());
+            let id = say(EventKind::Msg, &"long ".repeat(800)).expect("an id");
+            say(EventKind::Remove(id, Removed::Message), "");
         }
         for _ in 0..50 {
-            say(What::Msg, "short");
+            say(EventKind::Msg, "short");
         }
         let newest = log.newest(&room, u64::MAX >> 1, 50).expect("it is read");
         let past = log.read(&room, newest, 50, usize::MAX).expect("it is read");

@@ -11,34 +11,22 @@ pub mod sqlite;
 pub mod text;
 pub mod work;
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::chat::{Draft, NewFile, Removed, Told, What, Whole};
-use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
+use crate::model::{
+    Applied, DirectMessage, Entry, FileContents, FileTotals, NewFile, Removed, RoomRow,
+    StorageError, Ticket,
+};
+use crate::protocol::event::words;
+use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 pub use commits::Commits;
 use text::Query;
 use work::Work;
 
-/// A draft on its way into the log.
-#[derive(Debug)]
-pub struct Entry {
-    /// The room it stands in; `None` for what is told to one nick, which is kept if its draft says between
-    /// whom, and otherwise keeps its turn.
-    pub room: Option<Arc<RoomName>>,
-    /// What is said.
-    pub draft: Draft,
-}
-
-/// What became of an entry.
-pub type Outcome = Result<(Option<EventId>, Time), Code>;
-
-/// Takes what is kept, in order, batch by batch; called on the log's own thread.
-pub type Sink = Box<dyn Fn(Vec<(Draft, Outcome)>) + Send>;
+/// Takes what the log has decided on, in order, batch by batch; called on the log's own thread.
+pub type Sink = Box<dyn Fn(Vec<Applied>) + Send>;
 
 /// A logged event as it is read back: its line as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +37,6 @@ pub struct Record {
     pub time: Time,
     /// The event's line without its end; `-` stands for the text or name of what was taken back.
     pub line: String,
-}
-
-/// How many files there are, and their bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FileTotals {
-    /// Files.
-    pub count: usize,
-    /// Bytes of those of each nick, as it is spelt there; the same bytes in two files count twice.
-    pub by_nick: Vec<(String, u64)>,
 }
 
 /// Events that were read back.
@@ -95,7 +74,7 @@ pub struct Trimmed {
     /// How many bytes, with the files.
     pub bytes: u64,
     /// The files that could be fetched: whose they were, as the nick is spelt there, and what was in them.
-    pub files: Vec<(String, Option<Whole>)>,
+    pub files: Vec<(String, Option<FileContents>)>,
     /// The rooms that hold nothing any more, and their last events.
     pub rooms: Vec<(RoomName, EventId)>,
 }
@@ -110,15 +89,6 @@ impl Trimmed {
     }
 }
 
-/// The most named readers of one owner: a registered nick or, for those whom nobody has registered, an address.
-pub const READERS_PER_OWNER: usize = 256;
-
-/// The most named readers in all.
-pub const READERS_IN_ALL: usize = 50_000;
-
-/// How long a named reader is kept that nobody moves.
-pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
-
 /// What a search has found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
@@ -126,17 +96,6 @@ pub struct Found {
     pub records: Vec<Record>,
     /// Its time was over before all was looked at: older ones may be missing.
     pub is_cut: bool,
-}
-
-/// A room as the log knows it.
-#[derive(Clone, Debug)]
-pub struct RoomRow {
-    /// As its maker spelt it.
-    pub name: RoomName,
-    /// Empty when there is none.
-    pub topic: String,
-    /// Its newest event.
-    pub last_id: EventId,
 }
 
 /// Whose past it is that is read.
@@ -165,7 +124,7 @@ pub enum Home {
     /// Between two.
     Told {
         /// Who they are.
-        told: Told,
+        told: DirectMessage,
         /// The compared forms of the nicks that may still read it: who gives a nick up leaves that behind.
         readers: Vec<Box<str>>,
     },
@@ -191,124 +150,19 @@ pub struct Span {
     pub up_to: u64,
 }
 
-/// Why the log cannot answer or keep; `Display` is one line for the operator.
-#[derive(Debug)]
-pub enum Error {
-    /// The database.
-    Sqlite(rusqlite::Error),
-    /// The folder or its lock.
-    Io(io::Error),
-    /// Another server uses the folder.
-    InUse,
-    /// It was written by a newer version of this program.
-    TooNew(i64),
-    /// A server of an older version of this program uses it.
-    TooOld,
-    /// There is nothing in it, not even its tables.
-    Empty,
-    /// There is nothing in it, but what was last written stands beside it.
-    Lost,
-    /// It takes nothing more, since the server ends.
-    Ended,
-    /// What is to be taken back is not there.
-    NoSuchFile,
-    /// There is no place for one more reader.
-    TooMany,
-}
-
-impl Error {
-    /// Returns whether there is no space left.
-    pub fn is_full(&self) -> bool {
-        match self {
-            Self::Sqlite(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
-            Self::Io(e) => matches!(
-                e.kind(),
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
-            ),
-            _ => false,
-        }
-    }
-
-    /// Returns the code with which a request is refused for this reason.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Ended => Code::ShuttingDown,
-            Self::TooMany => Code::Quota,
-            e if e.is_full() => Code::Quota,
-            _ => Code::Internal,
-        }
-    }
-
-    /// The same for one more request that fails by it.
-    fn again(&self) -> Self {
-        match self {
-            Self::Sqlite(rusqlite::Error::SqliteFailure(e, text)) => {
-                Self::Sqlite(rusqlite::Error::SqliteFailure(*e, text.clone()))
-            }
-            Self::Ended => Self::Ended,
-            Self::NoSuchFile => Self::NoSuchFile,
-            Self::TooMany => Self::TooMany,
-            e => Self::Io(io::Error::other(e.to_string())),
-        }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Sqlite(e) => write!(f, "{e}"),
-            Self::Io(e) => write!(f, "{e}"),
-            Self::InUse => f.write_str("another chatd is using it"),
-            Self::TooNew(version) => write!(
-                f,
-                "it was written by a newer chatd (version {version} of its format)"
-            ),
-            Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
-            Self::Empty => f.write_str("its chat.db is empty, so it is no data folder of chatd"),
-            Self::Lost => f.write_str(
-                "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
-            ),
-            Self::Ended => f.write_str("the server is stopping"),
-            Self::NoSuchFile => f.write_str("there is nothing to take back"),
-            Self::TooMany => f.write_str("there are too many readers"),
-        }
-    }
-}
-
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Sqlite(e) => Some(e),
-            Self::Io(e) => Some(e),
-            Self::InUse
-            | Self::TooNew(_)
-            | Self::TooOld
-            | Self::Empty
-            | Self::Lost
-            | Self::Ended
-            | Self::NoSuchFile
-            | Self::TooMany => None,
-        }
-    }
-}
-
-impl From<rusqlite::Error> for Error {
-    fn from(e: rusqlite::Error) -> Self {
-        Self::Sqlite(e)
-    }
-}
-
-impl From<io::Error> for Error {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
 /// Where events are kept. All but [`Log::append`] may block.
 pub trait Log: Send + Sync {
-    /// Hands an entry over to be kept, without waiting: ids follow the order of the calls. Comes back
-    /// with the outcome if that is known at once; otherwise the sink gets it.
-    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)>;
+    /// Hands an entry over, without waiting: ids follow the order of the calls. Returns what has become of it
+    /// if that is known at once; otherwise the sink gets it, with its ticket.
+    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
+
+    /// Waits until everything that was handed over is kept, or refused.
+    ///
+    /// # Errors
+    /// When the log takes nothing more.
+    fn flush(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 
     /// How long its transactions took; of a log in memory there are none.
     fn commits(&self) -> Arc<Commits> {
@@ -319,28 +173,39 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// When the log cannot be read; so with all that follow.
-    fn rooms(&self) -> Result<Vec<RoomRow>, Error>;
+    fn rooms(&self) -> Result<Vec<RoomRow>, StorageError>;
 
     /// The events of a span, oldest first: `count` of them at most, and about `bytes`, but one at least.
     #[allow(missing_docs)]
-    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error>;
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, StorageError>;
 
     /// The span that the newest `count` events before the id `before` make up.
     #[allow(clippy::missing_errors_doc)]
-    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error>;
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError>;
 
     /// What that nick told and was told: the same as [`Log::read`] of a room. Nobody else may read it.
     #[allow(clippy::missing_errors_doc)]
-    fn read_told(&self, nick: &Nick, span: Span, count: usize, bytes: usize)
-    -> Result<Past, Error>;
+    fn read_told(
+        &self,
+        nick: &Nick,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, StorageError>;
 
     /// The same as [`Log::newest`] of that.
     #[allow(clippy::missing_errors_doc)]
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error>;
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError>;
 
     /// That nick can read none of what it told and was told so far; whoever is at the other end still can.
     #[allow(clippy::missing_errors_doc)]
-    fn forget_told(&self, nick: &Nick) -> Result<(), Error>;
+    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError>;
 
     /// The newest `count` events whose text holds all that is searched for.
     #[allow(clippy::missing_errors_doc)]
@@ -350,46 +215,47 @@ pub trait Log: Send + Sync {
         query: &Query,
         count: usize,
         work: &Work,
-    ) -> Result<Found, Error>;
+    ) -> Result<Found, StorageError>;
 
     /// The files of a room with an id greater than `after`, oldest first, `count` at most.
     #[allow(clippy::missing_errors_doc)]
-    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error>;
+    fn files(&self, room: &RoomName, after: u64, count: usize)
+    -> Result<Vec<Record>, StorageError>;
 
     /// A file that can be fetched, and its room.
     #[allow(clippy::missing_errors_doc)]
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error>;
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError>;
 
     /// How many files can be fetched, and their bytes together.
     #[allow(clippy::missing_errors_doc)]
-    fn file_totals(&self) -> Result<FileTotals, Error>;
+    fn file_totals(&self) -> Result<FileTotals, StorageError>;
 
     /// How many files that can be fetched have which bytes.
     #[allow(clippy::missing_errors_doc)]
-    fn digests(&self) -> Result<HashMap<Digest, usize>, Error>;
+    fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError>;
 
     /// Who said what has that id.
     #[allow(clippy::missing_errors_doc)]
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error>;
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError>;
 
     /// The files that were never whole when the server last ended, with their rooms and authors.
     #[allow(clippy::missing_errors_doc)]
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error>;
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError>;
 
     /// Takes out the events that are older than that and, of those that are left, the oldest until events and
     /// files have no more than so many bytes.
     #[allow(clippy::missing_errors_doc)]
-    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, Error>;
+    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
     /// How far a named reader has got; `None` when there is none.
     #[allow(clippy::missing_errors_doc)]
-    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error>;
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
     /// Moves a named reader, or makes it as one of `owner`'s.
     ///
     /// # Errors
-    /// [`Error::TooMany`] when there are too many of that owner's, or in all; otherwise when it cannot be kept.
-    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error>;
+    /// [`StorageError::TooMany`] when there are too many of that owner's, or in all; otherwise when it cannot be kept.
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError>;
 }
 
 /// What a session asks of the log.
@@ -463,7 +329,7 @@ const PIECE_BYTES: usize = 32 << 10;
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, Error> {
+pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, StorageError> {
     Ok(match question {
         Question::Read { whose, span, count } => Answer::Records(match whose {
             Whose::Room(room) => log.read(room, *span, *count, PIECE_BYTES)?,
@@ -512,38 +378,13 @@ pub struct Reader {
     pub name: String,
 }
 
-impl Draft {
-    /// Its verb, nick and text as they are kept.
-    fn parts(&self) -> (&'static str, &str, Cow<'_, str>) {
-        let (nick, text) = self.nick_and_text();
-        match &self.what {
-            What::Msg => ("MSG", nick, text.into()),
-            What::Me => ("ME", nick, text.into()),
-            What::Topic => ("TOPIC", nick, text.into()),
-            What::Remove(..) => ("REMOVE", nick, text.into()),
-            What::File(file) => ("FILE", nick, file.described().into()),
-            What::Stored(..) => ("STORED", nick, text.into()),
-        }
-    }
-}
-
-/// The line of an event that is kept as these parts.
+/// Returns the line of an event that is kept as these parts.
 fn line(verb: &str, room: &str, nick: &str, id: EventId, text: &str) -> String {
-    let mut line = String::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
-    let mut push = |word: &str| {
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.push_str(word);
-    };
-    for word in [verb, room, nick] {
-        push(word);
-    }
+    let mut line = Vec::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
     if verb == "FILE" {
-        push(&id.to_string());
+        words(&mut line, &[verb, room, nick, &id.to_string(), text]);
+    } else {
+        words(&mut line, &[verb, room, nick, text]);
     }
-    if !text.is_empty() {
-        push(text);
-    }
-    line
+    String::from_utf8(line).unwrap_or_default()
 }

@@ -9,8 +9,7 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The most words of one search.
-pub const WORDS_MAX: usize = 16;
+use crate::config::fixed::SEARCH_WORDS_MAX;
 
 /// How many characters of a script without spaces count as one of them.
 const UNSPACED_PER_WORD: usize = 4;
@@ -35,7 +34,7 @@ impl Query {
             let words = phrase.split(' ').filter_map(|word| word.chars().next());
             let (unspaced, spaced): (Vec<char>, Vec<char>) = words.partition(|c| is_unspaced(*c));
             count += spaced.len() + unspaced.len().div_ceil(UNSPACED_PER_WORD);
-            if count > WORDS_MAX {
+            if count > SEARCH_WORDS_MAX {
                 return None;
             }
             if !phrase.is_empty() {
@@ -214,12 +213,12 @@ mod tests {
 
     #[test]
     fn a_search_has_so_many_words_at_most() {
-        assert!(Query::parse(&["a"; WORDS_MAX].join(".")).is_some());
-        assert!(Query::parse(&["a"; WORDS_MAX + 1].join(".")).is_none());
-        assert!(Query::parse(&["a"; WORDS_MAX + 1].join(" ")).is_none());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX].join(".")).is_some());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(".")).is_none());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(" ")).is_none());
         assert!(Query::parse("明天下午三点在北京开会").is_some());
-        assert!(Query::parse(&"京".repeat(WORDS_MAX * UNSPACED_PER_WORD)).is_some());
-        assert!(Query::parse(&"京".repeat(WORDS_MAX * UNSPACED_PER_WORD + 1)).is_none());
+        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD)).is_some());
+        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD + 1)).is_none());
     }
 
     proptest! {

@@ -5,11 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// How much of a processor's time one search may take.
-pub const SEARCH_WORK: Duration = Duration::from_millis(100);
-
-/// How long it may take, whatever else the machine does.
-pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
+use crate::config::fixed::{SEARCH_WITHIN, SEARCH_WORK};
 
 /// What a search may still cost, on the thread that it began on.
 #[derive(Debug)]

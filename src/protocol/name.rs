@@ -236,6 +236,11 @@ impl FileName {
         }
     }
 
+    /// Returns what stands for the name of a file that has been removed.
+    pub fn redacted() -> Self {
+        Self("-".into())
+    }
+
     /// The name.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -33,6 +33,14 @@ impl Whom {
             None => Nick::parse(text).map(Self::Nick),
         }
     }
+
+    /// Returns what two bans of the same have in common.
+    pub fn key(&self) -> String {
+        match self {
+            Self::Nick(nick) => nick.form().to_owned(),
+            Self::Network(network) => network.to_string(),
+        }
+    }
 }
 
 impl Network {

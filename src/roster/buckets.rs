@@ -1,12 +1,11 @@
 //! Named values under keys, in a few buckets: what is left of a store when nothing is asked of it that a
 //! cluster's could not do.
 
+use crate::model::StorageError;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use tracing::error;
-
-use crate::log::Error;
 
 /// What is kept together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,19 +35,19 @@ pub trait Values {
     ///
     /// # Errors
     /// When it cannot be read; so with all that follow.
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error>;
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
     /// Everything in `bucket` whose key begins with `prefix`, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error>;
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
     /// Sets a value, or with `None` takes out what is there.
     #[allow(clippy::missing_errors_doc)]
-    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error>;
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError>;
 }
 
 /// What is to be changed in one step; it may be tried again, from the beginning.
-pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), Error> + Send>;
+pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), StorageError> + Send>;
 
 /// Where they are kept. Everything but [`Buckets::change_later`] may block.
 pub trait Buckets: Send + Sync {
@@ -56,15 +55,15 @@ pub trait Buckets: Send + Sync {
     ///
     /// # Errors
     /// When it cannot be read; so with all that follow.
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error>;
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
     /// Everything in `bucket` whose key begins with `prefix`, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error>;
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
     /// Changes something: all of it is kept or, after an error, nothing. Once it returns, that outlives a crash.
     #[allow(clippy::missing_errors_doc)]
-    fn change(&self, edit: Edit) -> Result<(), Error>;
+    fn change(&self, edit: Edit) -> Result<(), StorageError>;
 
     /// The same without waiting: it is kept before any later change is, and before the server ends.
     fn change_later(&self, edit: Edit);
@@ -85,15 +84,15 @@ impl MemoryBuckets {
 }
 
 impl Buckets for MemoryBuckets {
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {
         Values::get(&*self.values(), bucket, key)
     }
 
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError> {
         Values::all(&*self.values(), bucket, prefix)
     }
 
-    fn change(&self, mut edit: Edit) -> Result<(), Error> {
+    fn change(&self, mut edit: Edit) -> Result<(), StorageError> {
         edit(&mut *self.values())
     }
 
@@ -105,11 +104,11 @@ impl Buckets for MemoryBuckets {
 }
 
 impl Values for BTreeMap<(Bucket, String), String> {
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {
         Ok(Self::get(self, &(bucket, key.to_owned())).cloned())
     }
 
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError> {
         let from = self.range((bucket, prefix.to_owned())..);
         let found = from.take_while(|((of, key), _)| *of == bucket && key.starts_with(prefix));
         Ok(found
@@ -117,7 +116,7 @@ impl Values for BTreeMap<(Bucket, String), String> {
             .collect())
     }
 
-    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError> {
         let key = (bucket, key.to_owned());
         match value {
             Some(value) => self.insert(key, value.to_owned()),

@@ -4,10 +4,11 @@
 //! nick count for themselves: neither guesses at other nicks there nor guesses from elsewhere slow its owner.
 
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Rate;
+use crate::model::address_prefix;
 
 /// Wrong passwords from one address: at once as many as a person tries who remembers badly, then about 4,000 a day.
 const ADDRESS: Rate = Rate {
@@ -28,14 +29,6 @@ const KEYS_MAX: usize = 64 << 10;
 const OWNERS_MAX: usize = 4 << 10;
 /// The same of one nick, so that nobody's own logins make the server forget those of others.
 const ADDRESSES_OF_OWNER_MAX: usize = 8;
-
-/// From where somebody tries: an address, of IPv6 its network of 64 bits, which is what one customer has.
-pub fn origin(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
-        v4 => v4,
-    }
-}
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
@@ -70,7 +63,7 @@ impl Guesses {
     /// Somebody at `address` tries a password (of `nick`, or the server's own for `None`). It counts as wrong
     /// until [`Self::was_right`]; `None` when there were too many.
     pub fn begin(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Try> {
-        let origin = origin(address);
+        let origin = address_prefix(address);
         let owner = nick.filter(|nick| {
             let mut owners = self.owners.iter();
             owners.any(|(of, from)| **of == **nick && *from == origin)
@@ -184,7 +177,7 @@ mod tests {
         let from = |n| ip(&format!("2001:db8:0:1::{n:x}"));
         assert_eq!(guess(&mut guesses, from, "ann", 100), ADDRESS.burst);
         assert_eq!(guess(&mut guesses, |_| ip("2001:db8:0:2::1"), "ann", 1), 1);
-        assert_eq!(origin(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
+        assert_eq!(address_prefix(ip("::ffff:192.0.2.1")), ip("192.0.2.1"));
     }
 
     #[test]

@@ -1,17 +1,15 @@
 //! Who belongs and who does not: accounts and their tokens, bans, closed rooms. Kept on disk or in memory, as a server keeps its log.
 //!
 //! [`Buckets`] is the seam: named values under keys, which is all that a database, a map in memory and the
-//! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Known`] is the part that
+//! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Directory`] is the part that
 //! every server has in memory, and nothing secret. Knows no socket and no session. Passwords are worked on
-//! here, so all but [`Known`] may block for tens of milliseconds.
+//! here, so all but [`Directory`] may block for tens of milliseconds.
 
 pub mod buckets;
 pub mod guesses;
 mod password;
-mod rights;
 pub mod sqlite;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -22,19 +20,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
-use crate::log::Error;
+use crate::config::fixed::TOKENS_MAX;
+use crate::model::{AclChange, Ban, Directory, RoomAcl, Secret, StorageError, VersionedAcl};
 use crate::protocol::whom::Whom;
 use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets, Values};
 
-pub use password::Secret;
-pub use rights::{Change, Rights};
-
 /// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
-
-/// The most bans: all are looked at whenever somebody comes.
-pub const BANS_MAX: usize = 1000;
 
 /// Where a token begins, so that whoever finds one, by eye or by program, knows what it is.
 const TOKEN_PREFIX: &str = "pct_";
@@ -70,7 +63,7 @@ pub enum Ask {
     Room {
         room: RoomName,
         maker: Option<String>,
-        change: Option<(Change, String)>,
+        change: Option<(AclChange, String)>,
     },
 }
 
@@ -88,23 +81,13 @@ pub enum Answer {
     /// It is done, and kept.
     Done,
     /// It is done, and kept; this is how these rooms stand now.
-    Rooms(Vec<RoomNow>),
+    Rooms(Vec<VersionedAcl>),
     /// A new token, which is not shown again.
     NewToken(Secret),
     /// The tokens of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
     /// There is no such thing, or no space for more.
     No,
-}
-
-/// The rights of a room as they were kept last, and after how many changes of rooms that was: of two answers
-/// the one with more changes is the newer, in whichever order they are read.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)] // the fields are what they are called
-pub struct RoomNow {
-    pub room: RoomName,
-    pub rights: Rights,
-    pub version: u64,
 }
 
 /// A token, as it is listed.
@@ -137,99 +120,12 @@ struct Token {
     made: u64,
 }
 
-/// What every server has in memory: nothing secret.
-#[derive(Debug, Default)]
-pub struct Known {
-    /// The forms of the registered nicks, by their skeletons.
-    pub accounts: HashMap<Box<str>, Box<str>>,
-    /// The same by what their spellings read as, of those for which that is something else.
-    pub spellings: HashMap<Box<str>, Box<str>>,
-    /// Who is kept out.
-    pub bans: Vec<Ban>,
-    /// Whose rooms are whose, and who may come in.
-    pub rooms: Vec<(RoomName, Rights)>,
-}
-
-impl Known {
-    /// Somebody has registered `nick`, or had.
-    pub fn add_account(&mut self, nick: &Nick, form: &str) {
-        let mut skeletons = nick.skeletons().into_iter();
-        if let Some(skeleton) = skeletons.next() {
-            self.accounts.insert(skeleton, form.into());
-        }
-        for skeleton in skeletons {
-            self.spellings
-                .entry(skeleton)
-                .or_insert_with(|| form.into());
-        }
-    }
-
-    /// Nobody has registered `nick` any more.
-    pub fn remove_account(&mut self, nick: &Nick) {
-        self.accounts.remove(&nick.skeleton());
-        self.spellings.retain(|_, form| **form != *nick.form());
-    }
-
-    /// Whether `nick` looks like another that is registered. The spelling of one's own counts as well, unless
-    /// it was registered like that.
-    pub fn looks_like_another(&self, nick: &Nick, is_own: bool) -> bool {
-        let is_anothers = |form: &str| form != nick.form();
-        let skeletons = nick.skeletons();
-        let mut skeletons = skeletons.iter().skip(usize::from(is_own));
-        skeletons.any(|skeleton| {
-            let spelt = self.spellings.get(skeleton);
-            if spelt.is_some_and(|form| !is_anothers(form)) {
-                return false;
-            }
-            let account = self.accounts.get(skeleton);
-            account
-                .into_iter()
-                .chain(spelt)
-                .any(|form| is_anothers(form))
-        })
-    }
-}
-
 /// What is kept of a room under its form.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptRoom {
     room: String,
     #[serde(flatten)]
-    rights: Rights,
-}
-
-/// Somebody who is kept out.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ban {
-    /// Who.
-    pub whom: Whom,
-    /// The operator who did it.
-    pub by: String,
-    /// Why; may be empty.
-    pub text: String,
-    /// When it ends; `None` for never.
-    pub until: Option<Time>,
-}
-
-impl Ban {
-    /// What the one who is kept out is told.
-    pub fn told(&self) -> String {
-        let until = self
-            .until
-            .map_or_else(String::new, |until| format!(" until {until}"));
-        let text = if self.text.is_empty() { "" } else { ": " };
-        format!("{} is not let in{until}{text}{}", self.whom, self.text)
-    }
-}
-
-impl Whom {
-    /// What two bans of the same have in common.
-    pub fn key(&self) -> String {
-        match self {
-            Self::Nick(nick) => nick.form().to_owned(),
-            Self::Network(network) => network.to_string(),
-        }
-    }
+    acl: RoomAcl,
 }
 
 /// A ban, as it is kept under its key.
@@ -259,9 +155,6 @@ impl fmt::Debug for Roster {
 }
 
 impl Roster {
-    /// The most tokens of one nick.
-    pub const TOKENS_MAX: usize = 32;
-
     /// The roster that is kept in `buckets`, of a server with a password or without.
     pub fn new(buckets: Arc<dyn Buckets>, pass: Option<Secret>) -> Self {
         Self {
@@ -276,9 +169,9 @@ impl Roster {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn known(&self) -> Result<Known, Error> {
+    pub fn known(&self) -> Result<Directory, StorageError> {
         self.nobody(); // now, or the first wrong password would take twice as long
-        let mut known = Known::default();
+        let mut known = Directory::default();
         for (form, account) in self.all::<Account>(Bucket::Accounts, "")? {
             if let Ok(nick) = Nick::parse(&account.nick) {
                 known.add_account(&nick, &form);
@@ -286,7 +179,7 @@ impl Roster {
         }
         for (key, kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
             match RoomName::parse(&kept.room) {
-                Ok(room) => known.rooms.push((room, kept.rights)),
+                Ok(room) => known.rooms.push((room, kept.acl)),
                 Err(e) => error!("room {key} is left out: {e}"),
             }
         }
@@ -309,7 +202,7 @@ impl Roster {
     ///
     /// # Errors
     /// When it cannot be read or kept.
-    pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, Error> {
+    pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, StorageError> {
         match ask {
             Ask::Enter { nick, secret } => self.enter(nick, secret),
             Ask::Share { .. } => Ok(Answer::Done),
@@ -386,7 +279,7 @@ impl Roster {
             .get_or_init(|| password::hash(&Secret::new("nobody's password")))
     }
 
-    fn enter(&self, nick: &Nick, secret: &Secret) -> Result<Answer, Error> {
+    fn enter(&self, nick: &Nick, secret: &Secret) -> Result<Answer, StorageError> {
         let account = self.get::<Account>(Bucket::Accounts, nick.form())?;
         // What looks like a token and is none may still be a password.
         if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
@@ -410,13 +303,13 @@ impl Roster {
         })
     }
 
-    fn unregister(&self, nick: &Nick) -> Result<Answer, Error> {
+    fn unregister(&self, nick: &Nick) -> Result<Answer, StorageError> {
         let (form, changes) = (nick.form().to_owned(), self.changes.clone());
         self.edit(move |values| forget(values, &form, &changes))
     }
 
     /// Makes a token, unless its nick has been given up since it was asked for.
-    fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, Error> {
+    fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, StorageError> {
         let secret = Secret::new(&format!("{TOKEN_PREFIX}{}", password::random_word()?));
         let token = Token {
             label: label.as_str().into(),
@@ -429,7 +322,7 @@ impl Roster {
                 return Ok(Answer::Wrong);
             }
             let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
-            if tokens.len() >= Self::TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
+            if tokens.len() >= TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
                 return Ok(Answer::No);
             }
             values.put(Bucket::Tokens, &key, Some(&json(&token)))?;
@@ -442,8 +335,8 @@ impl Roster {
         &self,
         room: &RoomName,
         maker: Option<&str>,
-        change: Option<&(Change, String)>,
-    ) -> Result<Answer, Error> {
+        change: Option<&(AclChange, String)>,
+    ) -> Result<Answer, StorageError> {
         let (room, maker, change) = (room.clone(), maker.map(str::to_owned), change.cloned());
         let changes = self.changes.clone();
         self.edit(move |values| {
@@ -462,22 +355,26 @@ impl Roster {
     /// Reads and changes what is kept in one step, so that two changes do not undo one another.
     fn edit<T: Send + 'static>(
         &self,
-        mut edit: impl FnMut(&mut dyn Values) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+        mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let (tell, told) = channel();
         self.buckets.change(Box::new(move |values| {
             // Of one that was tried again the last counts.
             let _ = tell.send(edit(values)?);
             Ok(())
         }))?;
-        told.try_iter().last().ok_or(Error::Ended)
+        told.try_iter().last().ok_or(StorageError::Ended)
     }
 
-    fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, Error> {
+    fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, StorageError> {
         self.all(Bucket::Tokens, &format!("{} ", nick.form()))
     }
 
-    fn get<T: DeserializeOwned>(&self, bucket: Bucket, key: &str) -> Result<Option<T>, Error> {
+    fn get<T: DeserializeOwned>(
+        &self,
+        bucket: Bucket,
+        key: &str,
+    ) -> Result<Option<T>, StorageError> {
         let text = self.buckets.get(bucket, key)?;
         Ok(text.and_then(|text| read(bucket, key, &text)))
     }
@@ -486,14 +383,19 @@ impl Roster {
         &self,
         bucket: Bucket,
         prefix: &str,
-    ) -> Result<Vec<(String, T)>, Error> {
+    ) -> Result<Vec<(String, T)>, StorageError> {
         let rows = self.buckets.all(bucket, prefix)?.into_iter();
         Ok(rows
             .filter_map(|(key, text)| read(bucket, &key, &text).map(|value| (key, value)))
             .collect())
     }
 
-    fn put<T: Serialize>(&self, bucket: Bucket, key: &str, value: Option<&T>) -> Result<(), Error> {
+    fn put<T: Serialize>(
+        &self,
+        bucket: Bucket,
+        key: &str,
+        value: Option<&T>,
+    ) -> Result<(), StorageError> {
         let (key, text) = (key.to_owned(), value.map(json));
         self.edit(move |values| values.put(bucket, &key, text.as_deref()))
     }
@@ -507,46 +409,50 @@ fn change_room(
     values: &mut dyn Values,
     room: &RoomName,
     maker: Option<&str>,
-    change: Option<&(Change, String)>,
+    change: Option<&(AclChange, String)>,
     changes: &AtomicU64,
-) -> Result<Answer, Error> {
+) -> Result<Answer, StorageError> {
     let kept = values.get(Bucket::Rooms, room.form())?;
     let kept = kept.and_then(|text| read::<KeptRoom>(Bucket::Rooms, room.form(), &text));
-    let mut rights = kept.map(|kept| kept.rights).unwrap_or_default();
-    if rights.maker.is_none()
+    let mut acl = kept.map(|kept| kept.acl).unwrap_or_default();
+    if acl.owner.is_none()
         && let Some(maker) = maker
         && values.get(Bucket::Accounts, maker)?.is_some()
     {
-        rights.maker = Some(maker.to_owned());
+        acl.owner = Some(maker.to_owned());
     }
     if let Some((change, by)) = change {
-        if rights.maker.is_some() && !rights.is_keeper(by) {
+        if acl.owner.is_some() && !acl.is_moderator(by) {
             return Ok(Answer::Wrong);
         }
-        if let Change::Invite(who, _) = change {
+        if let AclChange::Invite(who, _) = change {
             if values.get(Bucket::Accounts, who)?.is_none() {
                 return Ok(Answer::Wrong);
             }
-            if !rights.has_space_for(who) {
+            if !acl.has_space_for(who) {
                 return Ok(Answer::No);
             }
         }
-        rights.apply(change);
+        acl.apply(change);
     }
     let kept = KeptRoom {
         room: room.as_str().into(),
-        rights,
+        acl,
     };
     values.put(Bucket::Rooms, room.form(), Some(&json(&kept)))?;
-    Ok(Answer::Rooms(vec![RoomNow {
+    Ok(Answer::Rooms(vec![VersionedAcl {
         room: room.clone(),
-        rights: kept.rights,
+        acl: kept.acl,
         version: changes.fetch_add(1, Ordering::Relaxed) + 1,
     }]))
 }
 
 /// Gives up the nick of that form: its tokens, its account, and what it may do in rooms.
-fn forget(values: &mut dyn Values, form: &str, changes: &AtomicU64) -> Result<Answer, Error> {
+fn forget(
+    values: &mut dyn Values,
+    form: &str,
+    changes: &AtomicU64,
+) -> Result<Answer, StorageError> {
     for (key, _) in values.all(Bucket::Tokens, &format!("{form} "))? {
         values.put(Bucket::Tokens, &key, None)?;
     }
@@ -557,11 +463,11 @@ fn forget(values: &mut dyn Values, form: &str, changes: &AtomicU64) -> Result<An
         let Some(mut kept) = read::<KeptRoom>(Bucket::Rooms, &key, &text) else {
             continue;
         };
-        if kept.rights.forget(form) {
+        if kept.acl.forget(form) {
             values.put(Bucket::Rooms, &key, Some(&json(&kept)))?;
-            rooms.extend(RoomName::parse(&kept.room).map(|room| RoomNow {
+            rooms.extend(RoomName::parse(&kept.room).map(|room| VersionedAcl {
                 room,
-                rights: kept.rights,
+                acl: kept.acl,
                 version,
             }));
         }
@@ -754,7 +660,7 @@ mod tests {
     fn a_nick_has_so_many_tokens_at_most() {
         let roster = roster();
         register(&roster, "alice", "my secret");
-        for n in 0..=Roster::TOKENS_MAX {
+        for n in 0..=TOKENS_MAX {
             let label = nick(&format!("bot{n}"));
             let answer = ask(
                 &roster,
@@ -764,7 +670,7 @@ mod tests {
                 },
             );
             let is_made = matches!(answer, Answer::NewToken(_));
-            assert_eq!(is_made, n < Roster::TOKENS_MAX);
+            assert_eq!(is_made, n < TOKENS_MAX);
         }
     }
 

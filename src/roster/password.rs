@@ -1,34 +1,9 @@
 //! Passwords: never printed, kept as argon2id.
 
-use std::fmt;
-
+use crate::model::{Secret, StorageError};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-
-use crate::log::Error;
-
-/// A password or a token: its `Debug` shows nothing of it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(Box<str>);
-
-impl Secret {
-    /// What somebody has given.
-    pub fn new(text: &str) -> Self {
-        Self(text.into())
-    }
-
-    /// The text, for where it is worked on.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret")
-    }
-}
 
 /// The parameters of OWASP's cheat sheet for argon2id, which are also the crate's: 19 MiB, two passes, one
 /// lane; about 20 ms. More memory would serve whoever wants to use up that of the server.
@@ -56,8 +31,8 @@ pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
 }
 
 /// 256 random bits as a word of letters and digits.
-pub(super) fn random_word() -> Result<String, Error> {
+pub(super) fn random_word() -> Result<String, StorageError> {
     let mut bytes = [0; 32];
-    getrandom::fill(&mut bytes).map_err(|e| Error::Io(e.into()))?;
+    getrandom::fill(&mut bytes).map_err(|e| StorageError::Io(e.into()))?;
     Ok(crate::protocol::Digest(bytes).to_string())
 }

@@ -6,8 +6,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tracing::error;
 
 use super::buckets::{Bucket, Buckets, Edit, Values};
-use crate::log::Error;
 use crate::log::sqlite::{Change, SqliteLog};
+use crate::model::StorageError;
 
 /// Buckets on disk: the table `roster` of a log, read and written as the log is.
 pub struct SqliteBuckets {
@@ -22,15 +22,15 @@ impl SqliteBuckets {
 }
 
 impl Buckets for SqliteBuckets {
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {
         self.log.ask(|db| get(db, bucket, key))
     }
 
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError> {
         self.log.ask(|db| all(db, bucket, prefix))
     }
 
-    fn change(&self, mut edit: Edit) -> Result<(), Error> {
+    fn change(&self, mut edit: Edit) -> Result<(), StorageError> {
         self.log
             .change(false, move |step, _| edit(&mut Table(step)))
     }
@@ -52,15 +52,15 @@ impl Buckets for SqliteBuckets {
 struct Table<'a>(&'a Connection);
 
 impl Values for Table<'_> {
-    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+    fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {
         get(self.0, bucket, key)
     }
 
-    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+    fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError> {
         all(self.0, bucket, prefix)
     }
 
-    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), Error> {
+    fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError> {
         let db = self.0;
         match value {
             Some(value) => db
@@ -76,13 +76,17 @@ impl Values for Table<'_> {
     }
 }
 
-fn get(db: &Connection, bucket: Bucket, key: &str) -> Result<Option<String>, Error> {
+fn get(db: &Connection, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError> {
     let mut get = db.prepare_cached("SELECT value FROM roster WHERE bucket = ?1 AND key = ?2")?;
     let value = get.query_row([bucket.word(), key], |row| row.get(0));
     Ok(value.optional()?)
 }
 
-fn all(db: &Connection, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, Error> {
+fn all(
+    db: &Connection,
+    bucket: Bucket,
+    prefix: &str,
+) -> Result<Vec<(String, String)>, StorageError> {
     let mut all = db.prepare_cached(
         "SELECT key, value FROM roster WHERE bucket = ?1 AND key >= ?2
          AND substr(key, 1, length(?2)) = ?2 ORDER BY key",
@@ -142,7 +146,7 @@ mod tests {
         }));
         let failed = disk.change(Box::new(|values| {
             values.put(Bucket::Accounts, "ann", Some("1"))?;
-            Err(Error::Ended)
+            Err(StorageError::Ended)
         }));
         failed.expect_err("it fails");
         let get = |key| disk.get(Bucket::Accounts, key).expect("it is read");

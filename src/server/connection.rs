@@ -21,8 +21,9 @@ use super::Server;
 use super::memory::TIGHT_READ_BYTES;
 use super::metrics::{Met, Way};
 use super::world::{Arrival, World};
-use crate::chat::{NickId, Now};
+use crate::chat::NickId;
 use crate::config::Speaks;
+use crate::model::Now;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::batch::{Batch, ROUND_BYTES};
 use crate::session::{Effect, Session};
@@ -615,8 +616,8 @@ fn apply(
     now: Now,
 ) -> Option<Effect> {
     match session.apply(line, end, &mut world.chat, now) {
-        Some(Effect::Append(draft)) => {
-            world.append(draft, now);
+        Some(Effect::Append(entry, ticket)) => {
+            world.append(entry, Some(ticket), now);
             None
         }
         effect => effect,

@@ -3,6 +3,7 @@
 //! Plain numbers, counted where things happen anyway: once a read, a write, a batch, never once a delivery.
 //! Written out by hand, since the format is a line a number, and a registry would be more code than that.
 
+use crate::model::Outcome;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +11,6 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{Server, log_lines};
-use crate::log::Outcome;
 use crate::transport::Carrier;
 
 /// How often a limit that is being met is logged: once in so long, with how often it was met.

@@ -37,12 +37,13 @@ use smol::lock::Semaphore;
 use smol::{Executor, Task};
 use tracing::{info, warn};
 
-use crate::chat::{Draft, Now};
+use crate::config::fixed::LOG_CONNECTIONS_MAX;
 use crate::config::{Config, Listen, SEARCHES_MAX, Speaks};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
-use crate::log::sqlite::{READERS_MAX, SqliteLog};
-use crate::log::{Age, Log, Outcome, Trimmed};
+use crate::log::sqlite::SqliteLog;
+use crate::log::{Age, Log, Trimmed};
+use crate::model::{Applied, Now, StorageError};
 use crate::protocol::{EventId, Time};
 use crate::roster::Roster;
 use crate::roster::buckets::{Buckets, MemoryBuckets};
@@ -69,7 +70,7 @@ pub enum Error {
     /// The folder for files cannot be used.
     Data(PathBuf, io::Error),
     /// The log there cannot be used.
-    Log(PathBuf, crate::log::Error),
+    Log(PathBuf, StorageError),
     /// There is no certificate.
     Tls(certificate::Error),
     /// The process may open no more files than this.
@@ -284,7 +285,7 @@ pub fn run(
         store: Arc::new(store),
         roster,
         passwords: Semaphore::new(PASSWORDS_MAX),
-        questions: Semaphore::new(READERS_MAX),
+        questions: Semaphore::new(LOG_CONNECTIONS_MAX),
         searches: Turns::new(SEARCHES_MAX),
         live: Mutex::default(),
         new_rights: Event::new(),
@@ -297,10 +298,14 @@ pub fn run(
     let unfinished = log
         .unfinished()
         .map_err(|e| Error::Log(data_path(&server.config), e))?;
-    for (id, room, nick) in unfinished {
-        server
-            .world()
-            .take_back(id, &room, &nick, server.clock.now());
+    if !unfinished.is_empty() {
+        for (id, room, nick) in unfinished {
+            let now = server.clock.now();
+            server.world().remove_unfinished(id, room, &nick, now);
+        }
+        // Nobody finds them: not the first client either.
+        log.flush()
+            .map_err(|e| Error::Log(data_path(&server.config), e))?;
     }
     let places: Vec<_> = listeners
         .iter()
@@ -477,14 +482,14 @@ fn open_log(
         let log = MemoryLog::new(clock.first_id(), bytes_max);
         return Ok((Arc::new(log), Arc::new(MemoryBuckets::default())));
     };
-    let sink = move |batch: Vec<(Draft, Outcome)>| {
+    let sink = move |batch: Vec<Applied>| {
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
             return;
         };
         let mut world = server.world();
-        for (draft, outcome) in batch {
-            server.metrics.outcome(&outcome);
-            world.chat.publish(draft, outcome);
+        for applied in batch {
+            server.metrics.outcome(&applied.outcome);
+            world.chat.apply(applied);
         }
         let released = world.settle();
         drop(world);

@@ -21,10 +21,11 @@ use super::elsewhere::Elsewhere;
 use super::metrics::Met;
 use super::send::{self, Failed};
 use super::world::Released;
-use crate::chat::{Draft, NickId, PeerId, RoomId, What, Whole};
+use crate::chat::{NickId, RoomId};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
+use crate::model::{Entry, EventKind, FileContents, PeerId, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, FileName, Verb};
 use crate::roster::guesses::Try;
 use crate::roster::{Answer, Ask};
@@ -46,7 +47,7 @@ enum Coming {
 /// How an upload came to its end.
 enum Received {
     /// All of it, kept.
-    Whole(Whole),
+    Whole(FileContents),
     /// Nothing is kept, and so many bytes still come (all to the end of input for `None`).
     Refused(UploadError, Option<u64>),
     /// The server stops.
@@ -71,7 +72,7 @@ impl Connection {
 
     async fn do_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
-            Effect::Append(draft) => self.append(draft),
+            Effect::Append(entry, ticket) => self.append(entry, ticket),
             Effect::Ask(question) => return self.ask(question).await,
             Effect::Consult(ask) => return self.consult(ask).await,
             Effect::Stop => {
@@ -255,7 +256,7 @@ impl Connection {
         let answer = unblock(move || log::answer(&*log, &question)).await;
         drop((few, turn));
         answer.map_err(|e| {
-            if !matches!(e, log::Error::TooMany) {
+            if !matches!(e, StorageError::TooMany) {
                 warn!("cannot read the log, or keep a place in it: {e}");
             }
             e.code()
@@ -322,11 +323,11 @@ impl Connection {
             self.session.received(upload, begun, outcome, chat, now)
         };
         let mut end = None;
-        if let Some(Effect::Append(draft)) = effect {
-            if let What::Stored(_, whole) = &draft.what {
-                end = Some(*whole);
+        if let Some(Effect::Append(entry, ticket)) = effect {
+            if let EventKind::Stored(_, contents) = &entry.kind {
+                end = Some(*contents);
             }
-            self.append(draft);
+            self.append(entry, ticket);
         }
         if let Some(live) = live {
             self.end_live(&live, end, room).await;
@@ -339,8 +340,8 @@ impl Connection {
     /// Announces a file of unknown length; `None` when that could not be kept.
     async fn go_live(&mut self, upload: &Upload, file: Elsewhere<File>) -> Option<SharedLive> {
         let effect = self.session.announce(upload, &mut self.server.world().chat);
-        if let Effect::Append(draft) = effect {
-            self.append(draft);
+        if let Some(Effect::Append(entry, ticket)) = effect {
+            self.append(entry, ticket);
         }
         self.settle().await;
         let id = self.session.announced(&mut self.server.world().chat)??;
@@ -352,7 +353,7 @@ impl Connection {
     }
 
     /// Tells the followers of a live file how it ended, once others could be told of it.
-    async fn end_live(&mut self, live: &Live, end: Option<Whole>, room: RoomId) {
+    async fn end_live(&mut self, live: &Live, end: Option<FileContents>, room: RoomId) {
         let mut is_kept = self.settle().await;
         let mut end = end;
         if !is_kept && end.take().is_some() {
@@ -360,8 +361,8 @@ impl Connection {
             let effect = self
                 .session
                 .give_up(live.id, room, &mut self.server.world().chat);
-            if let Effect::Append(draft) = effect {
-                self.append(draft);
+            if let Some(Effect::Append(entry, ticket)) = effect {
+                self.append(entry, ticket);
             }
             is_kept = self.settle().await;
         }
@@ -372,10 +373,10 @@ impl Connection {
         }
     }
 
-    fn append(&mut self, draft: Draft) {
+    fn append(&mut self, entry: Entry, ticket: Ticket) {
         let now = self.server.clock.now();
         let mut world = self.server.world();
-        world.append(draft, now);
+        world.append(entry, Some(ticket), now);
         let released = world.settle();
         drop(world);
         release(&self.server, released);
@@ -579,7 +580,7 @@ impl Connection {
         }
         let store = self.server.store.clone();
         match unblock(move || store.keep(incoming.into_inner(), digest)).await {
-            Ok(()) => Received::Whole(Whole {
+            Ok(()) => Received::Whole(FileContents {
                 length,
                 sha256: digest,
             }),
@@ -663,7 +664,7 @@ impl Connection {
         &mut self,
         id: EventId,
         name: &FileName,
-        whole: Whole,
+        whole: FileContents,
         offset: u64,
         room: RoomId,
     ) {
@@ -671,7 +672,7 @@ impl Connection {
         if !self.flush_replies().await {
             return self.session.break_off();
         }
-        let Whole {
+        let FileContents {
             length,
             sha256: digest,
         } = whole;

@@ -14,9 +14,10 @@ use tracing::info;
 
 use super::Server;
 use super::metrics::Metrics;
-use crate::chat::{Chat, Draft, Now, PeerId, Place, Removed, What};
+use crate::chat::Chat;
 use crate::config::Config;
-use crate::log::{Entry, Log};
+use crate::log::Log;
+use crate::model::{Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
 use crate::protocol::{Digest, EventId, RoomName};
 use crate::roster::Roster;
 use crate::roster::guesses::Guesses;
@@ -117,37 +118,27 @@ impl World {
         }
     }
 
-    /// Hands what was said to the log; it is published once it is kept, which with a log in memory is now.
-    pub fn append(&mut self, draft: Draft, now: Now) {
-        let room = match draft.place {
-            Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
-            Place::Nick(_) | Place::Everyone => None,
-        };
+    /// Hands an entry to the log; it is applied once it is kept, which with a log in memory is now.
+    pub fn append(&mut self, entry: Entry, ticket: Option<Ticket>, now: Now) {
         self.metrics.appended.add(1);
-        if let Some((draft, outcome)) = self.log.append(Entry { room, draft }, now.time) {
-            self.metrics.outcome(&outcome);
-            self.chat.publish(draft, outcome);
+        if let Some(applied) = self.log.append(entry, ticket, now.time) {
+            self.metrics.outcome(&applied.outcome);
+            self.chat.apply(applied);
         }
     }
 
-    /// Takes back a file that was cut off by the end of an earlier server.
-    pub fn take_back(&mut self, file: EventId, room: &RoomName, nick: &str, now: Now) {
-        if let Some(room) = self.chat.find_room(room) {
-            let draft = Draft {
-                place: Place::Room(room),
-                author: PeerId::NOBODY,
-                what: What::Remove(
-                    file,
-                    Removed::File {
-                        owner: nick.into(),
-                        whole: None,
-                    },
-                ),
-                body: format!("{nick} {file}"),
-                told: None,
-            };
-            self.append(draft, now);
-        }
+    /// Removes a live file whose upload was cut off by the end of an earlier server.
+    pub fn remove_unfinished(&mut self, file: EventId, room: RoomName, owner: &str, now: Now) {
+        let removed = Removed::File {
+            owner: owner.into(),
+            contents: None,
+        };
+        let kind = EventKind::Remove(file, removed);
+        self.append(
+            Entry::new(Scope::Room(room.into()), kind, owner, ""),
+            None,
+            now,
+        );
     }
 
     /// Has those woken who have something to read or to do by now; called at the end of each change.

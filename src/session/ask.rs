@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use super::output::{KeptReply, Page, Pending, Shown, Then};
 use super::{Dialect, Effect, Session, talker};
-use crate::chat::{Chat, Draft, NewFile, NickId, Now, Place, RoomId, What};
-use crate::log::text::{Query, WORDS_MAX};
+use crate::chat::{Chat, NickId, Place, RoomId};
+use crate::config::fixed::SEARCH_WORDS_MAX;
+use crate::log::text::Query;
 use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
+use crate::model::{EventKind, NewFile, Now, Scope};
 use crate::protocol::people::many;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
@@ -171,7 +173,7 @@ impl Session {
         words: &str,
     ) -> Result<Option<Effect>, Refusal> {
         let query = Query::parse(words).ok_or_else(|| {
-            let text = format!("a search has at most {WORDS_MAX} words; use fewer");
+            let text = format!("a search has at most {SEARCH_WORDS_MAX} words; use fewer");
             Refusal::new(Verb::Search, Code::BadSyntax, text)
         })?;
         Ok(self.ask(Asked::Search, Question::Search { room, query }))
@@ -285,7 +287,7 @@ impl Session {
             Some(Pending::Kept(KeptReply {
                 place: Place::Room(room),
                 ..
-            })) if !self.replies().kept.is_empty() => Some(*room),
+            })) if matches!(self.replies().kept.front(), Some(Some(_))) => Some(*room),
             _ => None,
         };
         let paged = self.page.as_deref().map(|page| page.room);
@@ -536,7 +538,7 @@ impl Session {
             return None;
         };
         if self.input == Dialect::Talker {
-            let how = self.elsewhere(&format!("/files/{id}"), |nc| match file.whole {
+            let how = self.elsewhere(&format!("/files/{id}"), |nc| match file.contents {
                 Some(whole) => format!(
                     "printf 'DOWNLOAD {id}\\nBYE\\n' | {nc} | sed 1d | head -c {} > file",
                     whole.length
@@ -547,7 +549,7 @@ impl Session {
             self.ok(verb, "", &talk, Then::Nothing);
             return None;
         }
-        let Some(whole) = file.whole else {
+        let Some(whole) = file.contents else {
             self.is_busy = true;
             return Some(Effect::Follow { id, offset, room });
         };
@@ -578,24 +580,25 @@ impl Session {
         let is = |nick: &str| own.as_ref().is_some_and(|own| own.as_str() == nick);
         let found = origin.and_then(|origin| {
             let removed = origin.removable?;
-            let (place, told, is_own, may_read) = match origin.home {
+            let (place, scope, is_own, may_read) = match origin.home {
                 Home::Room(room) => {
-                    let room = chat.find_room(&room)?;
-                    let may_read = chat.may_read(room, self.nick);
-                    (Place::Room(room), None, is(&origin.nick), may_read)
+                    let id = chat.find_room(&room)?;
+                    let may_read = chat.may_read(id, self.nick);
+                    let scope = Scope::Room(room.into());
+                    (Place::Room(id), scope, is(&origin.nick), may_read)
                 }
                 Home::Told { told, readers } => {
                     let own = own.as_ref().filter(|own| chat.is_registered(own));
                     let own = own.filter(|own| readers.iter().any(|form| **form == *own.form()));
                     let is_own = own.is_some_and(|own| own.form() == told.by.form());
                     let place = Place::Nick(NickId::NOBODY);
-                    (place, Some(Box::new(told)), is_own, own.is_some())
+                    (place, Scope::Inbox(Box::new(told)), is_own, own.is_some())
                 }
             };
             let is_known = may_read || is_own || self.is_operator(chat);
-            is_known.then_some((place, told, removed, origin.nick, is_own))
+            is_known.then_some((place, scope, removed, origin.nick, is_own))
         });
-        let Some((place, told, removed, author, is_own)) = found else {
+        let Some((place, scope, removed, author, is_own)) = found else {
             let text = format!("there is no message or file {id} to take back");
             self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
             return None;
@@ -612,11 +615,9 @@ impl Session {
             ));
             return None;
         }
-        let what = What::Remove(id, removed);
-        let text = id.to_string();
-        let shown = Shown::Text(text.as_str().into());
-        let draft = self.draft(verb, place, what, &text, shown, chat);
-        Some(Effect::Append(Draft { told, ..draft }))
+        let kind = EventKind::Remove(id, removed);
+        let shown = Shown::Text(id.to_string().into());
+        Some(self.propose(verb, place, scope, kind, "", shown, chat))
     }
 
     /// What a slow reader missed has been read; with none, it is no longer kept. Without an answer the

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::list::List;
-use crate::chat::{PeerId, RoomId};
+use crate::chat::RoomId;
+use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
@@ -305,8 +306,8 @@ impl Round {
 mod tests {
     use super::*;
     use crate::chat::Peer;
-    use crate::chat::arena::Arena;
     use crate::chat::room::Room;
+    use crate::model::Arena;
     use crate::protocol::{RoomName, Time};
 
     /// Everything that `reader` is sent of the entries from `from` on, batch after batch.

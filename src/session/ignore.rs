@@ -3,11 +3,9 @@
 use super::output::Then;
 use super::request::Done;
 use super::{Dialect, Session};
+use crate::config::fixed::IGNORED_MAX;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Event, Nick, Verb};
-
-/// The most nicks that one connection ignores: each event that it gets is compared with them.
-pub const IGNORED_MAX: usize = 100;
 
 impl Session {
     pub(super) fn ignore(&mut self, nick: Option<&Nick>) -> Done {

@@ -4,10 +4,11 @@ use super::output::{Pending, Then, UpTo};
 use super::request::{Done, name_of};
 use super::{Dialect, Session};
 use crate::chat::closed::Until;
-use crate::chat::{Chat, Now, RoomId};
+use crate::chat::{Chat, RoomId};
+use crate::model::{AclChange, Now, RoomAcl};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
-use crate::roster::{Answer, Ask, Change, Rights};
+use crate::roster::{Answer, Ask};
 
 impl Session {
     /// The room that is meant, which this connection must keep; and its own nick.
@@ -29,8 +30,8 @@ impl Session {
         let verb = Verb::Mode;
         let room = self.room_to_read(verb, room, chat)?;
         let name = name_of(room, chat)?;
-        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
-        let mode = mode_word(rights.is_some_and(|rights| rights.is_closed));
+        let acl = chat.room(room).and_then(|room| room.acl.as_deref());
+        let mode = mode_word(acl.is_some_and(|acl| acl.is_closed));
         self.ok(
             verb,
             &format!("{name} {mode}"),
@@ -52,7 +53,7 @@ impl Session {
             let text = "this room is where everybody comes in";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
-        self.change(room, Change::Close(is_closed, own.clone()), own, chat)
+        self.change(room, AclChange::Close(is_closed, own.clone()), own, chat)
     }
 
     pub(super) fn invite(
@@ -68,35 +69,35 @@ impl Session {
             let text = format!("{nick} is not registered, so anybody could be that");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
-        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
-        if rights.is_some_and(|rights| !rights.has_space_for(nick.form())) {
+        let acl = chat.room(room).and_then(|room| room.acl.as_deref());
+        if acl.is_some_and(|acl| !acl.has_space_for(nick.form())) {
             return Err(no_space_to_invite());
         }
-        if rights.is_some_and(|rights| rights.maker.as_deref() == Some(nick.form())) {
+        if acl.is_some_and(|acl| acl.owner.as_deref() == Some(nick.form())) {
             let text = format!("{nick} made this room");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let who = nick.form().to_owned();
-        self.change(room, Change::Invite(who, is_keeper), own, chat)
+        self.change(room, AclChange::Invite(who, is_keeper), own, chat)
     }
 
     pub(super) fn uninvite(&mut self, room: Option<&RoomName>, nick: &Nick, chat: &Chat) -> Done {
         let verb = Verb::Uninvite;
         let (room, own) = self.need_keeper(verb, room, chat)?;
-        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
-        let is_maker = |rights: &Rights| rights.maker.as_deref() == Some(nick.form());
-        if !rights.is_some_and(|rights| rights.lets_in(nick.form()) && !is_maker(rights)) {
+        let acl = chat.room(room).and_then(|room| room.acl.as_deref());
+        let is_maker = |acl: &RoomAcl| acl.owner.as_deref() == Some(nick.form());
+        if !acl.is_some_and(|acl| acl.admits(nick.form()) && !is_maker(acl)) {
             let text = format!("{nick} was not asked in; INVITES lists who was");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
-        self.change(room, Change::Uninvite(nick.form().to_owned()), own, chat)
+        self.change(room, AclChange::Uninvite(nick.form().to_owned()), own, chat)
     }
 
     /// Has the roster change a room for the nick of the form `by`.
-    fn change(&mut self, id: RoomId, change: Change, by: String, chat: &Chat) -> Done {
+    fn change(&mut self, id: RoomId, change: AclChange, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
-        let rights = chat.room(id).and_then(|room| room.rights.as_deref());
-        let maker = rights.and_then(|rights| rights.maker.clone());
+        let acl = chat.room(id).and_then(|room| room.acl.as_deref());
+        let maker = acl.and_then(|acl| acl.owner.clone());
         let change = Some((change, by));
         self.consult(Ask::Room {
             room,
@@ -110,12 +111,12 @@ impl Session {
         self.need_nick(verb)?;
         let room = self.room_to_read(verb, room, chat)?;
         let name = name_of(room, chat)?;
-        let rights = chat.room(room).and_then(|room| room.rights.as_deref());
+        let acl = chat.room(room).and_then(|room| room.acl.as_deref());
         let mark = match self.input {
             Dialect::Talker => "   ".to_owned(),
             Dialect::Plain | Dialect::Stamped => format!("INVITE {name} "),
         };
-        let named = rights.into_iter().flat_map(Rights::named);
+        let named = acl.into_iter().flat_map(RoomAcl::named);
         let lines: Vec<String> = named
             .map(|(who, what)| format!("{mark}{who} {what}\n"))
             .collect();
@@ -134,7 +135,7 @@ impl Session {
     pub(super) fn settle_change(
         &mut self,
         room: &RoomName,
-        change: &Change,
+        change: &AclChange,
         answer: Answer,
         chat: &mut Chat,
         now: Now,
@@ -142,28 +143,30 @@ impl Session {
         match (change, answer) {
             (_, Answer::Rooms(rooms)) => {
                 chat.set_rights(rooms, now);
-                if let (Change::Invite(who, _), Some(by)) = (change, self.nick) {
+                if let (AclChange::Invite(who, _), Some(by)) = (change, self.nick) {
                     chat.tell_invited(who, room, by, now);
                 }
             }
             (_, Answer::No) => return Err(no_space_to_invite()),
-            (Change::Close(..), _) => return Err(not_a_keeper(Verb::Mode)),
-            (Change::Invite(..), _) => return Err(not_a_keeper(Verb::Invite)),
-            (Change::Uninvite(_), _) => return Err(not_a_keeper(Verb::Uninvite)),
+            (AclChange::Close(..), _) => return Err(not_a_keeper(Verb::Mode)),
+            (AclChange::Invite(..), _) => return Err(not_a_keeper(Verb::Invite)),
+            (AclChange::Uninvite(_), _) => return Err(not_a_keeper(Verb::Uninvite)),
         }
         let (verb, what) = match change {
-            Change::Close(is_closed, _) => (Verb::Mode, mode_word(*is_closed)),
-            Change::Invite(who, _) => (Verb::Invite, who.as_str()),
-            Change::Uninvite(who) => (Verb::Uninvite, who.as_str()),
+            AclChange::Close(is_closed, _) => (Verb::Mode, mode_word(*is_closed)),
+            AclChange::Invite(who, _) => (Verb::Invite, who.as_str()),
+            AclChange::Uninvite(who) => (Verb::Uninvite, who.as_str()),
         };
         let talk = match change {
-            Change::Close(true, _) => {
+            AclChange::Close(true, _) => {
                 format!("only those who are asked in may be in {room} now: /invite <nick>")
             }
-            Change::Close(false, _) => format!("{room} is open to everybody"),
-            Change::Invite(who, true) => format!("{who} may come into {room}, and ask others in"),
-            Change::Invite(who, false) => format!("{who} may come into {room}"),
-            Change::Uninvite(who) => format!("{who} is not asked into {room} any more"),
+            AclChange::Close(false, _) => format!("{room} is open to everybody"),
+            AclChange::Invite(who, true) => {
+                format!("{who} may come into {room}, and ask others in")
+            }
+            AclChange::Invite(who, false) => format!("{who} may come into {room}"),
+            AclChange::Uninvite(who) => format!("{who} is not asked into {room} any more"),
         };
         self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);
         Ok(None)
@@ -206,7 +209,7 @@ fn not_a_keeper(verb: Verb) -> Refusal {
 }
 
 fn no_space_to_invite() -> Refusal {
-    let text = format!("{} nicks are invited already", Rights::NAMES_MAX);
+    let text = format!("{} nicks are invited already", RoomAcl::NAMES_MAX);
     Refusal::new(Verb::Invite, Code::Quota, text)
 }
 

@@ -28,11 +28,12 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::chat::{
-    Chat, Draft, Kept, NewFile, NickId, Now, PeerId, Place, Removed, RoomId, What, Whole, millis,
-};
+use crate::chat::{Chat, Kept, NickId, Place, RoomId};
 use crate::config::Limits;
 use crate::log::{Question, Reader};
+use crate::model::{
+    Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
+};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, is_in_step};
 use crate::protocol::text::clean;
@@ -40,14 +41,14 @@ use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::roster::Ask;
 use crate::tail::Seq;
 
-use output::{Pending, Shown, Then};
+use output::{KeptReply, Pending, Shown, Then};
 
 /// What a session wants done that it cannot do itself. At most one comes from a line, and while a file
 /// is on its way the session takes no further line.
 #[derive(Debug)]
 pub enum Effect {
     /// Keep this, then publish it.
-    Append(Draft),
+    Append(Entry, Ticket),
     /// Take so many bytes in (all to the end of input for `None`) and come back with
     /// [`Session::received`].
     Receive(Upload),
@@ -62,7 +63,7 @@ pub enum Effect {
         /// What it is called.
         name: FileName,
         /// Its length and digest.
-        whole: Whole,
+        whole: FileContents,
         /// How many of its bytes the client has.
         offset: u64,
         /// Where it stands: it goes on only while [`Session::may_still_read`] holds.
@@ -155,9 +156,11 @@ struct Replies {
     pending: VecDeque<Pending>,
     /// How many bytes of text are in `pending`.
     bytes: usize,
-    /// What became of the first so many [`Pending::Kept`].
-    kept: VecDeque<Result<Kept, Code>>,
-    /// How many more are being kept.
+    /// The outcomes of the [`Pending::Kept`] among those, in their order, as far as they are known.
+    kept: VecDeque<Option<Result<Kept, Code>>>,
+    /// The number of the ticket of the first of them.
+    first_ticket: u32,
+    /// How many are not known yet.
     unkept: usize,
     /// A line that waits until those are kept, since it must see their effect.
     held: Option<(Vec<u8>, LineEnd)>,
@@ -168,9 +171,35 @@ impl Replies {
         pending: VecDeque::new(),
         bytes: 0,
         kept: VecDeque::new(),
+        first_ticket: 0,
         unkept: 0,
         held: None,
     };
+
+    /// Adds a reply that waits for an outcome; returns the number of its ticket.
+    fn expect_outcome(&mut self, reply: KeptReply) -> u32 {
+        let number = self.first_ticket.wrapping_add(self.kept.len() as u32);
+        self.unkept += 1;
+        self.kept.push_back(None);
+        self.pending.push_back(Pending::Kept(reply));
+        number
+    }
+
+    /// Learns the outcome of the entry with that ticket.
+    fn learn(&mut self, number: u32, outcome: Result<Kept, Code>) {
+        let at = number.wrapping_sub(self.first_ticket) as usize;
+        if let Some(unknown @ None) = self.kept.get_mut(at) {
+            *unknown = Some(outcome);
+            self.unkept -= 1;
+        }
+    }
+
+    /// Forgets the first outcome: its reply is sent.
+    fn forget_first(&mut self) {
+        if self.kept.pop_front().is_some() {
+            self.first_ticket = self.first_ticket.wrapping_add(1);
+        }
+    }
 }
 
 /// Stands for the replies of a session that has none waiting.
@@ -622,20 +651,13 @@ impl Session {
     }
 
     /// A file of unknown length begins to come: announces it, so that it can be followed.
-    pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Effect {
+    pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Option<Effect> {
         let file = NewFile {
             name: upload.name.clone(),
-            whole: None,
+            contents: None,
         };
-        let what = What::File(Box::new(file));
-        self.append(
-            Verb::Upload,
-            Place::Room(upload.room),
-            what,
-            "",
-            Shown::Nothing,
-            chat,
-        )
+        let kind = EventKind::File(Box::new(file));
+        self.propose_in(Verb::Upload, upload.room, kind, "", Shown::Nothing, chat)
     }
 
     /// The number of what was appended last (a file's announcement, or its end), once that is kept; or
@@ -644,6 +666,7 @@ impl Session {
         self.take_kept(chat);
         let replies = self.replies();
         let last = replies.kept.back().filter(|_| replies.unkept == 0);
+        let last = last.and_then(Option::as_ref);
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
@@ -652,15 +675,15 @@ impl Session {
         &mut self,
         upload: Upload,
         begun: Begun,
-        outcome: Result<Whole, UploadError>,
+        outcome: Result<FileContents, UploadError>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
         self.is_busy = false;
         self.is_after_upload = true;
-        let place = Place::Room(upload.room);
+        let room = upload.room;
         let whole = outcome.as_ref().ok().copied();
-        let outcome = outcome.and_then(|whole| match chat.may_read(upload.room, self.nick) {
+        let outcome = outcome.and_then(|whole| match chat.may_read(room, self.nick) {
             true => Ok(whole),
             false => Err(UploadError {
                 code: Code::NotAllowed,
@@ -672,17 +695,17 @@ impl Session {
             (Ok(whole), Begun::Unannounced) => {
                 let file = NewFile {
                     name: upload.name,
-                    whole: Some(whole),
+                    contents: Some(whole),
                 };
-                let what = What::File(Box::new(file));
+                let kind = EventKind::File(Box::new(file));
                 let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
-                return Some(self.append(Verb::Upload, place, what, "", shown, chat));
+                return self.propose_in(Verb::Upload, room, kind, "", shown, chat);
             }
             (Ok(whole), Begun::Live(id)) => {
                 let text = format!("{id} {} {}", whole.length, whole.sha256);
                 let shown = Shown::Text(text.as_str().into());
-                let what = What::Stored(id, whole);
-                return Some(self.append(Verb::Upload, place, what, &text, shown, chat));
+                let kind = EventKind::Stored(id, whole);
+                return self.propose_in(Verb::Upload, room, kind, "", shown, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
             (Err(error), _) => error,
@@ -693,7 +716,7 @@ impl Session {
         }
         let refusal = Refusal::new(Verb::Upload, error.code, error.text);
         let effect = match begun {
-            Begun::Live(id) => Some(self.give_up(id, upload.room, chat)),
+            Begun::Live(id) => self.give_up(id, room, chat),
             Begun::Unannounced | Begun::Removed => None,
         };
         if error.closes {
@@ -705,13 +728,15 @@ impl Session {
     }
 
     /// A file that was announced does not become whole: takes it back.
-    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Effect {
+    pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Option<Effect> {
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let owner = nick.map_or("?", |holder| holder.nick.as_str()).into();
-        let what = What::Remove(id, Removed::File { owner, whole: None });
-        let text = id.to_string();
-        let place = Place::Room(room);
-        self.append(Verb::Upload, place, what, &text, Shown::Nothing, chat)
+        let removed = Removed::File {
+            owner,
+            contents: None,
+        };
+        let kind = EventKind::Remove(id, removed);
+        self.propose_in(Verb::Upload, room, kind, "", Shown::Nothing, chat)
     }
 
     /// Asks again for a file that was still coming in a moment ago.
@@ -773,8 +798,9 @@ impl Session {
         if self.replies().unkept > 0 {
             let kept = chat.take_kept(self.peer);
             let replies = self.replies_mut();
-            replies.unkept = replies.unkept.saturating_sub(kept.len());
-            replies.kept.extend(kept);
+            for (number, outcome) in kept {
+                replies.learn(number, outcome);
+            }
         }
     }
 
@@ -892,49 +918,45 @@ impl Session {
         });
     }
 
-    /// The effect that keeps something.
-    fn append(
+    /// Proposes an event in a room; its reply waits for the outcome, at its place among the room's events.
+    fn propose_in(
+        &mut self,
+        verb: Verb,
+        room: RoomId,
+        kind: EventKind,
+        text: &str,
+        shown: Shown,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
+        let Some(name) = chat.room(room).map(|room| room.name.clone()) else {
+            if !matches!(shown, Shown::Nothing) {
+                self.refuse(&Refusal::new(verb, Code::NoSuchRoom, "that room is gone"));
+            }
+            return None;
+        };
+        let (place, scope) = (Place::Room(room), Scope::Room(name));
+        Some(self.propose(verb, place, scope, kind, text, shown, chat))
+    }
+
+    /// Proposes an event whose reply stands among those of `place`.
+    #[allow(clippy::too_many_arguments)] // each is a part of the event or of its reply
+    fn propose(
         &mut self,
         verb: Verb,
         place: Place,
-        what: What,
+        scope: Scope,
+        kind: EventKind,
         text: &str,
         shown: Shown,
         chat: &mut Chat,
     ) -> Effect {
-        Effect::Append(self.draft(verb, place, what, text, shown, chat))
-    }
-
-    /// Something to be kept; its reply waits for that, at its place among the room's events.
-    fn draft(
-        &mut self,
-        verb: Verb,
-        place: Place,
-        what: What,
-        text: &str,
-        shown: Shown,
-        chat: &mut Chat,
-    ) -> Draft {
         chat.expect(place);
-        let nick = self.nick.and_then(|nick| chat.holder(nick));
-        let nick = nick.map_or("?", |holder| holder.nick.as_str());
-        let mut body = String::with_capacity(nick.len() + 1 + text.len());
-        body.push_str(nick);
-        if !text.is_empty() {
-            body.push(' ');
-            body.push_str(text);
-        }
-        let replies = self.replies_mut();
-        replies.unkept += 1;
-        replies
-            .pending
-            .push_back(Pending::Kept(output::KeptReply { verb, place, shown }));
-        Draft {
-            place,
-            author: self.peer,
-            what,
-            body,
-            told: None,
-        }
+        let author = self.nick.and_then(|nick| chat.holder(nick));
+        let author = author.map_or("?", |holder| holder.nick.as_str());
+        let entry = Entry::new(scope, kind, author, text);
+        let peer = self.peer;
+        let reply = KeptReply { verb, place, shown };
+        let number = self.replies_mut().expect_outcome(reply);
+        Effect::Append(entry, Ticket { peer, number })
     }
 }

@@ -3,13 +3,15 @@
 use super::output::Then;
 use super::request::Done;
 use super::{Dialect, Effect, Session};
+use crate::chat::Chat;
 use crate::chat::bans::Order;
-use crate::chat::{Chat, Now};
+use crate::config::fixed::BANS_MAX;
+use crate::model::{Ban, Now};
 use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick, Time, Verb};
-use crate::roster::{Answer, Ask, BANS_MAX, Ban};
+use crate::roster::{Answer, Ask};
 use std::time::Duration;
 
 impl Session {

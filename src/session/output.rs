@@ -189,7 +189,7 @@ impl Session {
                         Then::Hold(_) | Then::Close => return,
                     }
                 }
-                Pending::Kept(reply) => match kept.next() {
+                Pending::Kept(reply) => match kept.next().and_then(Option::as_ref) {
                     None => return,
                     Some(Ok(kept)) => {
                         if !self.fill_own(reply, *kept, dialect, chat, batch) {
@@ -380,9 +380,7 @@ impl Session {
                         replies.bytes = replies.bytes.saturating_sub(text.len());
                         self.after_reply(then);
                     }
-                    Some(Pending::Kept(_)) => {
-                        replies.kept.pop_front();
-                    }
+                    Some(Pending::Kept(_)) => replies.forget_first(),
                     Some(Pending::List(_)) | None => {}
                 }
                 let replies = self.replies();

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::list::List;
 use super::output::{Pending, Shown, Then, UpTo};
 use super::{Dialect, Effect, Membership, Session, Upload};
-use crate::chat::{Chat, Draft, NickId, Now, Place, Refused, RoomId, What};
+use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::log::{Reader, Whose};
+use crate::model::{EventKind, Now, Scope};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
@@ -34,8 +35,8 @@ impl Session {
     pub(super) fn request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         let verb = request.verb();
         match request {
-            Request::Msg { text } => self.say(verb, What::Msg, &text, chat),
-            Request::Me { text } => self.say(verb, What::Me, &text, chat),
+            Request::Msg { text } => self.say(verb, EventKind::Msg, &text, chat),
+            Request::Me { text } => self.say(verb, EventKind::Me, &text, chat),
             Request::Tell { to, text } => self.tell(to, &text, chat),
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat, now),
@@ -183,46 +184,43 @@ impl Session {
         self.ok(verb, "", "bye", Then::Close);
     }
 
-    fn say(&mut self, verb: Verb, what: What, text: &str, chat: &mut Chat) -> Done {
+    fn say(&mut self, verb: Verb, kind: EventKind, text: &str, chat: &mut Chat) -> Done {
         self.need_nick(verb)?;
         let room = self.need_current(verb)?;
-        Ok(Some(self.append(
-            verb,
-            Place::Room(room),
-            what,
-            text,
-            Shown::IdAndTime,
-            chat,
-        )))
+        Ok(self.propose_in(verb, room, kind, text, Shown::IdAndTime, chat))
     }
 
     fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
         let verb = Verb::Tell;
         let own = self.need_nick(verb)?;
-        let mut told = None;
-        let place = match to {
-            Target::Room(room) => Place::Room(
-                chat.need_room(&room, self.peer, self.nick)
-                    .map_err(refused(verb))?,
-            ),
-            Target::Nick(nick) => {
-                told = chat.told(own, &nick).map(Box::new);
-                match chat.find_nick(&nick) {
-                    Some(here) if told.is_none() && chat.is_busy(here) => {
-                        let text = format!("{nick} does not read what is told; try later");
-                        return Err(Refusal::new(verb, Code::Busy, text));
-                    }
-                    Some(here) => Place::Nick(here),
-                    None if told.is_some() => Place::Nick(NickId::NOBODY),
-                    None => {
-                        let text = format!("nobody is called {nick} here");
-                        return Err(Refusal::new(verb, Code::NoSuchNick, text));
-                    }
-                }
+        let to = match to {
+            Target::Room(room) => {
+                let room = chat.need_room(&room, self.peer, self.nick);
+                let room = room.map_err(refused(verb))?;
+                let shown = Shown::IdAndTime;
+                return Ok(self.propose_in(verb, room, EventKind::Msg, text, shown, chat));
+            }
+            Target::Nick(nick) => nick,
+        };
+        let here = chat.find_nick(&to);
+        let (place, scope) = match (chat.told(own, &to), here) {
+            (Some(message), here) => {
+                let here = here.unwrap_or(NickId::NOBODY);
+                (here, Scope::Inbox(Box::new(message)))
+            }
+            (None, Some(here)) if chat.is_busy(here) => {
+                let text = format!("{to} does not read what is told; try later");
+                return Err(Refusal::new(verb, Code::Busy, text));
+            }
+            (None, Some(here)) => (here, Scope::Unsaved(to)),
+            (None, None) => {
+                let text = format!("nobody is called {to} here");
+                return Err(Refusal::new(verb, Code::NoSuchNick, text));
             }
         };
-        let draft = self.draft(verb, place, What::Msg, text, Shown::IdAndTime, chat);
-        Ok(Some(Effect::Append(Draft { told, ..draft })))
+        let (place, shown) = (Place::Nick(place), Shown::IdAndTime);
+        let effect = self.propose(verb, place, scope, EventKind::Msg, text, shown, chat);
+        Ok(Some(effect))
     }
 
     pub(super) fn take_nick(
@@ -497,14 +495,8 @@ impl Session {
         } else {
             format!("{name} {text}")
         };
-        Ok(Some(self.append(
-            verb,
-            Place::Room(room),
-            What::Topic,
-            text,
-            Shown::Text(shown.into()),
-            chat,
-        )))
+        let shown = Shown::Text(shown.into());
+        Ok(self.propose_in(verb, room, EventKind::Topic, text, shown, chat))
     }
 
     /// Answers with a list: at once if it is short, otherwise line by line as the client takes it.

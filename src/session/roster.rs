@@ -6,12 +6,14 @@
 use super::output::Then;
 use super::request::Done;
 use super::{Dialect, Effect, Session};
+use crate::chat::Chat;
 use crate::chat::nick::Door;
-use crate::chat::{Chat, Now};
+use crate::config::fixed::TOKENS_MAX;
+use crate::model::{AclChange, Now, Secret};
 use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
-use crate::roster::{Answer, Ask, Change, PASSWORD_CHARS_MIN, Roster, Secret};
+use crate::roster::{Answer, Ask, PASSWORD_CHARS_MIN};
 
 /// What was asked of the roster.
 #[derive(Debug)]
@@ -193,9 +195,9 @@ impl Session {
             Ask::Ban(_) => Verb::Ban,
             Ask::Unban(_) => Verb::Unban,
             Ask::Room { change, .. } => match change {
-                None | Some((Change::Close(..), _)) => Verb::Mode,
-                Some((Change::Invite(..), _)) => Verb::Invite,
-                Some((Change::Uninvite(..), _)) => Verb::Uninvite,
+                None | Some((AclChange::Close(..), _)) => Verb::Mode,
+                Some((AclChange::Invite(..), _)) => Verb::Invite,
+                Some((AclChange::Uninvite(..), _)) => Verb::Uninvite,
             },
         };
         let done = match answer {
@@ -347,7 +349,7 @@ impl Session {
                 return Ok(None);
             }
             Answer::No => {
-                let most = Roster::TOKENS_MAX;
+                let most = TOKENS_MAX;
                 let text =
                     format!("there is a token {label} already, or {most} in all; REVOKE one");
                 (Code::Quota, text)

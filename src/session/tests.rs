@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::{Begun, Effect, Session, Upload};
-use crate::chat::{Chat, Now, Place, Whole};
+use crate::chat::Chat;
 use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
-use crate::log::{self, Entry, Log};
+use crate::log::{self, Log};
+use crate::model::{FileContents, Now};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
 use crate::roster::buckets::MemoryBuckets;
@@ -64,15 +65,10 @@ impl Table {
                     let session = &mut self.sessions[who];
                     effect = session.answered(answer, &mut self.chat, Now::default());
                 }
-                Effect::Append(draft) => {
-                    let room = match draft.place {
-                        Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
-                        _ => None,
-                    };
-                    let kept = self.log.append(Entry { room, draft }, Now::default().time);
-                    if let Some((draft, outcome)) = kept {
-                        self.chat.publish(draft, outcome);
-                    }
+                Effect::Append(entry, ticket) => {
+                    let time = Now::default().time;
+                    let applied = self.log.append(entry, Some(ticket), time);
+                    self.chat.apply(applied.expect("it is known at once"));
                     return None;
                 }
                 other => panic!("{other:?}"),
@@ -245,7 +241,7 @@ fn two_changes_of_a_room_stand_as_they_were_kept_in_whichever_order_they_are_lea
 
 #[test]
 fn a_live_file_that_is_removed_while_its_end_is_kept_is_not_announced_again() {
-    let whole = Whole {
+    let whole = FileContents {
         length: 5,
         sha256: Digest([7; 32]),
     };
@@ -255,7 +251,7 @@ fn a_live_file_that_is_removed_while_its_end_is_kept_is_not_announced_again() {
         table.say(1, "NICK ann secret");
         let upload = table.upload(0, "UPLOAD build.log *");
         let effect = table.sessions[0].announce(&upload, &mut table.chat);
-        table.asked(0, Some(effect));
+        table.asked(0, effect);
         let id = table.sessions[0].announced(&mut table.chat).flatten();
         let id = id.expect("it is kept");
         table.read(0);

@@ -6,14 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plainchat::chat::{Chat, Draft, Now, Place, RoomId, Whole};
+use plainchat::chat::{Chat, RoomId};
 use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
-use plainchat::log::{self, Entry, Log, Question, Record, Span};
+use plainchat::log::{self, Log, Question, Record, Span};
+use plainchat::model::{Entry, FileContents, Now, Secret, Ticket};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use plainchat::roster::buckets::MemoryBuckets;
-use plainchat::roster::{Ask, Roster, Secret};
+use plainchat::roster::{Ask, Roster};
 use plainchat::session::batch::Batch;
 use plainchat::session::{Begun, Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
@@ -31,7 +32,7 @@ pub struct Memory {
     log: MemoryLog,
     roster: Roster,
     /// What was handed over to the log and is not kept yet, as on a disk.
-    waiting: VecDeque<Entry>,
+    waiting: VecDeque<(Entry, Ticket)>,
     /// How many pushes and other calls it takes until what waits is kept, all at once; 0 for at once.
     late: usize,
     calls: usize,
@@ -144,12 +145,8 @@ impl Memory {
         }
     }
 
-    fn append(&mut self, draft: Draft) {
-        let room = match draft.place {
-            Place::Room(room) => self.chat.room(room).map(|room| room.name.clone()),
-            Place::Nick(_) | Place::Everyone => None,
-        };
-        self.waiting.push_back(Entry { room, draft });
+    fn append(&mut self, entry: Entry, ticket: Ticket) {
+        self.waiting.push_back((entry, ticket));
         if self.late == 0 {
             self.keep();
         }
@@ -159,12 +156,12 @@ impl Memory {
     fn keep(&mut self) -> bool {
         let time = self.now().time;
         let mut kept = Vec::new();
-        while let Some(entry) = self.waiting.pop_front() {
-            kept.extend(self.log.append(entry, time));
+        while let Some((entry, ticket)) = self.waiting.pop_front() {
+            kept.extend(self.log.append(entry, Some(ticket), time));
         }
         let any = !kept.is_empty();
-        for (draft, outcome) in kept {
-            self.chat.publish(draft, outcome);
+        for applied in kept {
+            self.chat.apply(applied);
         }
         any
     }
@@ -277,8 +274,8 @@ impl Memory {
                     &mut self.chat,
                     now,
                 );
-                if let Some(Effect::Append(draft)) = effect {
-                    self.append(draft);
+                if let Some(Effect::Append(entry, ticket)) = effect {
+                    self.append(entry, ticket);
                 }
                 true
             }
@@ -459,12 +456,14 @@ impl Memory {
     fn go_on(&mut self, n: usize, session: &mut Session, effect: Option<Effect>) {
         let moving = match effect {
             None => return,
-            Some(Effect::Append(draft)) => return self.append(draft),
+            Some(Effect::Append(entry, ticket)) => return self.append(entry, ticket),
             Some(Effect::Receive(upload)) => {
                 let is_live = upload.length.is_none();
-                if is_live && let Effect::Append(draft) = session.announce(&upload, &mut self.chat)
+                if is_live
+                    && let Some(Effect::Append(entry, ticket)) =
+                        session.announce(&upload, &mut self.chat)
                 {
-                    self.append(draft);
+                    self.append(entry, ticket);
                 }
                 match is_live {
                     true => Moving::Announced(upload),
@@ -546,7 +545,7 @@ impl Memory {
         } else if upload.sha256.is_some_and(|expected| expected != digest) {
             refuse(Code::Corrupt, "corrupt")
         } else {
-            Ok(Whole {
+            Ok(FileContents {
                 length: bytes.len() as u64,
                 sha256: digest,
             })
@@ -563,8 +562,8 @@ impl Memory {
             &mut self.chat,
             now,
         );
-        if let Some(Effect::Append(draft)) = effect {
-            self.append(draft);
+        if let Some(Effect::Append(entry, ticket)) = effect {
+            self.append(entry, ticket);
         }
         true
     }

@@ -6,9 +6,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use plainchat::config::Speaks;
+use plainchat::model::Secret;
 use plainchat::protocol::whom::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
-use plainchat::roster::Secret;
 
 /// All addresses; of IPv6 only if the machine has it.
 pub fn everywhere(port: u16) -> Vec<SocketAddr> {

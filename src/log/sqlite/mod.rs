@@ -25,7 +25,6 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, Transaction};
 use tracing::warn;
 
-pub use self::pool::READERS_MAX;
 pub use self::schema::lock;
 pub use self::upkeep::{Imported, ImportedTo};
 
@@ -34,10 +33,10 @@ use self::words::Words;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Age, Commits, Entry, Error, FileTotals, Found, Log, Origin, Outcome, Past, Reader, Record,
-    RoomRow, Sink, Span, Trimmed, text::Query, work::Work,
+    Age, Commits, Found, Log, Origin, Past, Reader, Record, Sink, Span, Trimmed, text::Query,
+    work::Work,
 };
-use crate::chat::{Draft, NewFile};
+use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
 /// A log in a folder.
@@ -64,12 +63,12 @@ impl SqliteLog {
     ///
     /// # Errors
     /// When another server has it, it is too new, or it cannot be opened.
-    pub fn open(folder: &Path, sink: Sink) -> Result<Self, Error> {
+    pub fn open(folder: &Path, sink: Sink) -> Result<Self, StorageError> {
         let lock = lock(folder)?;
         let log = path(folder);
         let mut db = match schema::open(&log) {
             // What SQLite needs beside its file fits into what is set aside.
-            Err(Error::Sqlite(e)) if writer::spend_reserve(folder) => {
+            Err(StorageError::Sqlite(e)) if writer::spend_reserve(folder) => {
                 warn!("there is hardly any space left: {e}");
                 schema::open(&log)?
             }
@@ -106,13 +105,13 @@ impl SqliteLog {
     ///
     /// # Errors
     /// When there is none, or it cannot be opened.
-    pub fn open_beside(folder: &Path) -> Result<Self, Error> {
+    pub fn open_beside(folder: &Path) -> Result<Self, StorageError> {
         let path = path(folder);
         std::fs::metadata(&path)?;
         if !schema::is_current(&path)? {
             // It is brought up to date while nobody uses it; what an older server uses is left alone.
             let locked = lock(folder).map_err(|e| match e {
-                Error::InUse => Error::TooOld,
+                StorageError::InUse => StorageError::TooOld,
                 e => e,
             });
             let _lock = locked?;
@@ -132,8 +131,8 @@ impl SqliteLog {
     /// Runs `ask` on a connection for reading, which is kept for the next.
     pub(crate) fn ask<T>(
         &self,
-        ask: impl FnOnce(&Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
+        ask: impl FnOnce(&Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
         self.readers.ask(|db| ask(db))
     }
 
@@ -146,8 +145,8 @@ impl SqliteLog {
     pub(crate) fn change<T: Send + 'static>(
         &self,
         makes_space: bool,
-        mut make: impl FnMut(&Transaction<'_>, &mut Rooms) -> Result<T, Error> + Send + 'static,
-    ) -> Result<T, Error> {
+        mut make: impl FnMut(&Transaction<'_>, &mut Rooms) -> Result<T, StorageError> + Send + 'static,
+    ) -> Result<T, StorageError> {
         let (tell_result, result) = channel();
         let (tell, told) = sync_channel(1);
         self.change_later(Change {
@@ -159,14 +158,14 @@ impl SqliteLog {
             }),
             done: Box::new(move |outcome| drop(tell.send(outcome))),
         });
-        told.recv().unwrap_or(Err(Error::Ended))?;
-        result.try_iter().last().ok_or(Error::Ended)
+        told.recv().unwrap_or(Err(StorageError::Ended))?;
+        result.try_iter().last().ok_or(StorageError::Ended)
     }
 
     /// The same, without waiting: it is in the log before whatever is handed over later, and before the log ends.
     pub(crate) fn change_later(&self, change: Change) {
         if let Some(Waiting::Change(change)) = self.hand_over(Waiting::Change(change)) {
-            (change.done)(Err(Error::Ended));
+            (change.done)(Err(StorageError::Ended));
         }
     }
 
@@ -203,31 +202,45 @@ impl Drop for SqliteLog {
     }
 }
 
-fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, Error> {
+fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StorageError> {
     Ok(thread::Builder::new().name(name.into()).spawn(run)?)
 }
 
 impl Log for SqliteLog {
-    fn append(&self, entry: Entry, time: Time) -> Option<(Draft, Outcome)> {
-        match self.hand_over(Waiting::Entry(entry, time)) {
-            Some(Waiting::Entry(entry, _)) => Some((entry.draft, Err(Code::ShuttingDown))),
+    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
+        match self.hand_over(Waiting::Entry(entry, ticket, time)) {
+            Some(Waiting::Entry(entry, ticket, _)) => Some(Applied {
+                entry,
+                outcome: Err(Code::ShuttingDown),
+                ticket,
+            }),
             Some(Waiting::Change(_)) | None => None,
         }
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        self.change(false, |_, _| Ok(()))
     }
 
     fn commits(&self) -> Arc<Commits> {
         self.commits.clone()
     }
 
-    fn rooms(&self) -> Result<Vec<RoomRow>, Error> {
+    fn rooms(&self) -> Result<Vec<RoomRow>, StorageError> {
         self.ask(read::rooms)
     }
 
-    fn read(&self, room: &RoomName, span: Span, count: usize, bytes: usize) -> Result<Past, Error> {
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        count: usize,
+        bytes: usize,
+    ) -> Result<Past, StorageError> {
         self.ask(|db| read::read(db, room, span, count, bytes))
     }
 
-    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, Error> {
+    fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError> {
         self.ask(|db| read::newest(db, room, before, count))
     }
 
@@ -237,7 +250,7 @@ impl Log for SqliteLog {
         query: &Query,
         count: usize,
         work: &Work,
-    ) -> Result<Found, Error> {
+    ) -> Result<Found, StorageError> {
         if let Some(words) = &self.words {
             words.catch_up();
         }
@@ -253,44 +266,49 @@ impl Log for SqliteLog {
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, Error> {
+    ) -> Result<Past, StorageError> {
         self.ask(|db| told::read(db, nick, span, count, bytes))
     }
 
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, Error> {
+    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError> {
         self.ask(|db| told::newest(db, nick, before, count))
     }
 
-    fn forget_told(&self, nick: &Nick) -> Result<(), Error> {
+    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError> {
         let form = nick.form().to_owned();
         self.change(true, move |step, _| told::forget(step, &form))
     }
 
-    fn files(&self, room: &RoomName, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+    fn files(
+        &self,
+        room: &RoomName,
+        after: u64,
+        count: usize,
+    ) -> Result<Vec<Record>, StorageError> {
         self.ask(|db| read::files(db, room, after, count))
     }
 
-    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
+    fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError> {
         self.ask(|db| read::file(db, id))
     }
 
-    fn file_totals(&self) -> Result<FileTotals, Error> {
+    fn file_totals(&self) -> Result<FileTotals, StorageError> {
         self.ask(read::file_totals)
     }
 
-    fn digests(&self) -> Result<HashMap<Digest, usize>, Error> {
+    fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError> {
         self.ask(read::digests)
     }
 
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, Error> {
+    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError> {
         self.ask(|db| read::origin(db, id))
     }
 
-    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+    fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
         self.ask(read::unfinished)
     }
 
-    fn reader(&self, reader: &Reader) -> Result<Option<u64>, Error> {
+    fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError> {
         let found = self.ask(|db| read::reader(db, reader))?;
         if let Some((_, true)) = found {
             let reader = reader.clone();
@@ -303,14 +321,14 @@ impl Log for SqliteLog {
         Ok(found.map(|(seen, _)| seen))
     }
 
-    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), Error> {
+    fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError> {
         let (reader, owner) = (reader.clone(), owner.to_owned());
         self.change(false, move |step, _| {
             readers::set(step, &reader, &owner, seen)
         })
     }
 
-    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, Error> {
+    fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError> {
         let over = match bytes_max {
             Some(most) => self.ask(upkeep::bytes)?.saturating_sub(most),
             None => 0,

@@ -1,16 +1,13 @@
 //! Connections for reading: few, with small caches, and closed again when they are not used.
 
+use crate::model::StorageError;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 use rusqlite::Connection;
 
 use super::schema;
-use crate::log::Error;
-
-/// The most connections that read at once. A question takes microseconds to milliseconds, so more of them
-/// would only hold memory and descriptors.
-pub const READERS_MAX: usize = 16;
+use crate::config::fixed::LOG_CONNECTIONS_MAX;
 
 /// How many stay open when nobody asks.
 const IDLE_MAX: usize = 4;
@@ -51,9 +48,9 @@ impl Pool {
     /// Runs `ask` on a connection; waits while all are lent.
     pub fn ask<T>(
         &self,
-        ask: impl FnOnce(&mut Connection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let is_empty = |state: &mut State| state.lent >= READERS_MAX;
+        ask: impl FnOnce(&mut Connection) -> Result<T, StorageError>,
+    ) -> Result<T, StorageError> {
+        let is_empty = |state: &mut State| state.lent >= LOG_CONNECTIONS_MAX;
         let mut state = self
             .returned
             .wait_while(self.state(), is_empty)
@@ -102,7 +99,7 @@ mod tests {
         let path = folder.path().join("chat.db");
         let _writer = schema::open(&path).expect("a log");
         let pool = Pool::new(&path);
-        let (lent, at_once) = (Mutex::new((0, 0)), Barrier::new(READERS_MAX));
+        let (lent, at_once) = (Mutex::new((0, 0)), Barrier::new(LOG_CONNECTIONS_MAX));
         let ask = || {
             pool.ask(|_| {
                 let count = |change: isize| {
@@ -117,16 +114,16 @@ mod tests {
             })
         };
         thread::scope(|scope| {
-            for _ in 0..READERS_MAX * 4 {
+            for _ in 0..LOG_CONNECTIONS_MAX * 4 {
                 scope.spawn(ask);
             }
         });
         let (left, most) = *lent.lock().expect("nobody panics");
-        assert_eq!((left, most), (0, READERS_MAX as isize));
+        assert_eq!((left, most), (0, LOG_CONNECTIONS_MAX as isize));
         assert!(pool.open() <= IDLE_MAX);
         // One that fails gives its place back too.
-        for _ in 0..READERS_MAX * 2 {
-            let failed = pool.ask(|_| Err::<(), _>(Error::Ended));
+        for _ in 0..LOG_CONNECTIONS_MAX * 2 {
+            let failed = pool.ask(|_| Err::<(), _>(StorageError::Ended));
             failed.expect_err("it fails");
         }
         let writes = pool.ask(|db| Ok(db.execute("DELETE FROM events", [])?));

@@ -5,11 +5,11 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::told;
-use crate::chat::{NewFile, Removed, Whole};
-use crate::log::{Error, FileTotals, Home, Origin, Past, Reader, Record, RoomRow, Span, line};
+use crate::log::{Home, Origin, Past, Reader, Record, Span, line};
+use crate::model::{FileContents, FileTotals, NewFile, Removed, RoomRow, StorageError};
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
-pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, Error> {
+pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, StorageError> {
     let mut rooms = db.prepare_cached("SELECT name, topic, last_id FROM rooms ORDER BY id")?;
     let rows = rooms.query_map([], |row| {
         Ok((row.get::<_, String>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
@@ -35,7 +35,7 @@ pub(super) fn read(
     span: Span,
     count: usize,
     bytes: usize,
-) -> Result<Past, Error> {
+) -> Result<Past, StorageError> {
     // Of a room that is there anew it is negative: of the one before it, which had that name, all is gone. Who has
     // seen nothing of that misses nothing.
     let mut forgotten = db.prepare_cached(
@@ -65,7 +65,7 @@ pub(super) fn read(
 pub(super) fn collect(
     found: impl Iterator<Item = rusqlite::Result<Record>>,
     bytes: usize,
-) -> Result<Vec<Record>, Error> {
+) -> Result<Vec<Record>, StorageError> {
     let mut records: Vec<Record> = Vec::new();
     let mut size = 0;
     for record in found {
@@ -84,7 +84,7 @@ pub(super) fn newest(
     room: &RoomName,
     before: u64,
     count: usize,
-) -> Result<Span, Error> {
+) -> Result<Span, StorageError> {
     let up_to = before.saturating_sub(1);
     let mut first = db.prepare_cached(
         "SELECT min(id) FROM (SELECT e.id FROM rooms r JOIN events e ON e.room = r.id
@@ -111,7 +111,7 @@ pub(super) fn files(
     room: &RoomName,
     after: u64,
     count: usize,
-) -> Result<Vec<Record>, Error> {
+) -> Result<Vec<Record>, StorageError> {
     let mut files = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name FROM rooms r JOIN files f ON f.room = r.id
          JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
@@ -120,7 +120,10 @@ pub(super) fn files(
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<(RoomName, NewFile)>, Error> {
+pub(super) fn file(
+    db: &Connection,
+    id: EventId,
+) -> Result<Option<(RoomName, NewFile)>, StorageError> {
     let mut file = db.prepare_cached(
         "SELECT r.name, f.name, f.length, f.sha256 FROM files f JOIN rooms r ON r.id = f.room
          WHERE f.id = ?1",
@@ -129,18 +132,18 @@ pub(super) fn file(db: &Connection, id: EventId) -> Result<Option<(RoomName, New
         Ok((
             row.get::<_, String>(0)?,
             row.get::<_, String>(1)?,
-            whole(row, 2)?,
+            contents(row, 2)?,
         ))
     });
     let row = row.optional()?;
-    Ok(row.and_then(|(room, name, whole)| {
+    Ok(row.and_then(|(room, name, contents)| {
         let room = RoomName::parse(&room).ok()?;
         let name = FileName::parse(&name).ok()?;
-        Some((room, NewFile { name, whole }))
+        Some((room, NewFile { name, contents }))
     }))
 }
 
-pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, Error> {
+pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, StorageError> {
     let mut sums = db.prepare(
         "SELECT e.nick, count(*), coalesce(sum(f.length), 0) FROM files f JOIN events e ON e.id = f.id GROUP BY e.nick",
     )?;
@@ -161,7 +164,7 @@ pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, Error> {
     Ok(totals)
 }
 
-pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Error> {
+pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, StorageError> {
     let mut digests =
         db.prepare("SELECT sha256, count(*) FROM files WHERE sha256 NOTNULL GROUP BY sha256")?;
     let rows = digests.query_map([], |row| {
@@ -175,7 +178,7 @@ pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Error> 
     Ok(found)
 }
 
-pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Error> {
+pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, StorageError> {
     let mut event = db.prepare_cached(
         "SELECT r.name, e.nick, e.verb, e.text, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
          LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
@@ -189,7 +192,7 @@ pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Err
             _ => match file {
                 Some(_) => Some(Removed::File {
                     owner: row.get::<_, String>(1)?.into(),
-                    whole: whole(row, 5)?,
+                    contents: contents(row, 5)?,
                 }),
                 None => None,
             },
@@ -214,7 +217,9 @@ pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Err
     }))
 }
 
-pub(super) fn unfinished(db: &Connection) -> Result<Vec<(EventId, RoomName, String)>, Error> {
+pub(super) fn unfinished(
+    db: &Connection,
+) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
     let mut files = db.prepare(
         "SELECT f.id, r.name, e.nick FROM files f JOIN rooms r ON r.id = f.room
          JOIN events e ON e.id = f.id WHERE f.sha256 ISNULL ORDER BY f.id",
@@ -233,7 +238,10 @@ pub(super) fn unfinished(db: &Connection) -> Result<Vec<(EventId, RoomName, Stri
 }
 
 /// How far a reader has got, and whether it is long ago that it was moved.
-pub(super) fn reader(db: &Connection, reader: &Reader) -> Result<Option<(u64, bool)>, Error> {
+pub(super) fn reader(
+    db: &Connection,
+    reader: &Reader,
+) -> Result<Option<(u64, bool)>, StorageError> {
     let mut seen = db.prepare_cached(
         "SELECT seen, used < (unixepoch() - 86400) * 1000 FROM readers
          WHERE room = ?1 AND nick = ?2 AND name = ?3",
@@ -245,10 +253,10 @@ pub(super) fn reader(db: &Connection, reader: &Reader) -> Result<Option<(u64, bo
 }
 
 /// Reads a length and a digest from two columns, if the file is whole.
-pub(super) fn whole(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Whole>> {
+pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<FileContents>> {
     let length: Option<i64> = row.get(at)?;
     let sha256: Option<[u8; 32]> = row.get(at + 1)?;
-    Ok(length.zip(sha256).map(|(length, sha256)| Whole {
+    Ok(length.zip(sha256).map(|(length, sha256)| FileContents {
         length: u64::try_from(length).unwrap_or_default(),
         sha256: Digest(sha256),
     }))

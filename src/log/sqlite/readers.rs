@@ -3,7 +3,9 @@
 use rusqlite::{Transaction, params};
 
 use super::read::number;
-use crate::log::{Error, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, Reader};
+use crate::config::fixed::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER};
+use crate::log::Reader;
+use crate::model::StorageError;
 
 /// Moves a reader, or makes it.
 pub(super) fn set(
@@ -11,7 +13,7 @@ pub(super) fn set(
     reader: &Reader,
     owner: &str,
     seen: u64,
-) -> Result<(), Error> {
+) -> Result<(), StorageError> {
     let key = [reader.room.form(), &reader.nick, &reader.name];
     let mut set = step.prepare_cached(
         "UPDATE readers SET seen = ?4, used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
@@ -28,7 +30,7 @@ pub(super) fn set(
     if count(of_owner, &[owner])? >= READERS_PER_OWNER
         || count("SELECT count(*) FROM readers", &[])? >= READERS_IN_ALL
     {
-        return Err(Error::TooMany);
+        return Err(StorageError::TooMany);
     }
     let mut make = step.prepare_cached(
         "INSERT INTO readers (room, nick, name, seen, owner, used)
@@ -39,7 +41,7 @@ pub(super) fn set(
 }
 
 /// Notes that a reader is used, though it was not moved.
-pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Error> {
+pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), StorageError> {
     let mut touch = step.prepare_cached(
         "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
@@ -48,7 +50,7 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Error
 }
 
 /// Takes out the readers that nobody has moved for long; `now` is what the clock is believed to say.
-pub(super) fn forget_unused(step: &Transaction<'_>, now: i64) -> Result<usize, Error> {
+pub(super) fn forget_unused(step: &Transaction<'_>, now: i64) -> Result<usize, StorageError> {
     let longest = number(u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX));
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
     Ok(forget.execute([now - longest])?)

@@ -1,5 +1,6 @@
 //! The tables of the log, how an older database is brought up to date, and the lock of its folder.
 
+use crate::model::StorageError;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +8,6 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::files::private;
-use crate::log::Error;
 
 /// How long one writer waits for another: another process, since in a server all is written by one thread.
 const BUSY: Duration = Duration::from_secs(10);
@@ -89,13 +89,13 @@ pub(super) const NICK_MARK: char = '@';
 /// Takes the lock of a data folder, so that two servers do not write to one log.
 ///
 /// # Errors
-/// [`Error::InUse`] when another has it.
-pub fn lock(folder: &Path) -> Result<File, Error> {
+/// [`StorageError::InUse`] when another has it.
+pub fn lock(folder: &Path) -> Result<File, StorageError> {
     private::make_folder(folder)?;
     let file = private::open_file(&folder.join("lock"))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::InUse),
+        Err(TryLockError::WouldBlock) => Err(StorageError::InUse),
         Err(TryLockError::Error(e)) => Err(e.into()),
     }
 }
@@ -104,38 +104,38 @@ pub fn lock(folder: &Path) -> Result<File, Error> {
 ///
 /// # Errors
 /// When there is none, or it was written by a newer version.
-pub(super) fn is_current(path: &Path) -> Result<bool, Error> {
+pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     check_size(path)?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.busy_timeout(BUSY)?;
     match version(&db)? {
-        0 => Err(Error::Empty),
+        0 => Err(StorageError::Empty),
         version => Ok(version == MIGRATIONS.len()),
     }
 }
 
 /// A file of 0 bytes is a new log, unless what was last written of an older one stands beside it: SQLite would drop that.
-fn check_size(path: &Path) -> Result<(), Error> {
+fn check_size(path: &Path) -> Result<(), StorageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     let size = |path: &Path| path.metadata().map(|file| file.len());
     match (size(path)?, size(Path::new(&wal))) {
-        (0, Ok(1..)) => Err(Error::Lost),
+        (0, Ok(1..)) => Err(StorageError::Lost),
         _ => Ok(()),
     }
 }
 
 /// How many of the migrations were done.
-fn version(db: &Connection) -> Result<usize, Error> {
+fn version(db: &Connection) -> Result<usize, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match usize::try_from(version) {
         Ok(done) if done <= MIGRATIONS.len() => Ok(done),
-        _ => Err(Error::TooNew(version)),
+        _ => Err(StorageError::TooNew(version)),
     }
 }
 
 /// Opens the log of a folder that is locked for writing, and brings it up to date.
-pub(super) fn open(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     drop(private::open_file(path)?); // SQLite gives what stands beside it the same permissions
     for end in ["-wal", "-shm"] {
         let mut beside = path.as_os_str().to_owned();
@@ -161,7 +161,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, Error> {
 const READER_CACHE_KIB: i64 = 256;
 
 /// Opens one more connection to a log that is up to date. In a server only its writer writes, so this one refuses to.
-pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     let db = open_again(path)?;
     db.pragma_update(None, "query_only", true)?;
     db.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
@@ -169,7 +169,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, Error> {
 }
 
 /// Opens one more connection to a log that is up to date and that no server uses.
-pub(super) fn open_again(path: &Path) -> Result<Connection, Error> {
+pub(super) fn open_again(path: &Path) -> Result<Connection, StorageError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL")?;
     db.busy_timeout(BUSY)?;

@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::read::{number, record};
 use crate::log::text::Query;
 use crate::log::work::Work;
-use crate::log::{Error, Found, Record};
+use crate::log::{Found, Record};
+use crate::model::StorageError;
 use crate::protocol::RoomName;
 
 /// What an event that was taken back no longer has.
@@ -43,7 +44,7 @@ pub(super) fn search(
     query: &Query,
     count: usize,
     work: &Work,
-) -> Result<Found, Error> {
+) -> Result<Found, StorageError> {
     let id = db
         .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
         .query_row([room.form()], |row| row.get(0))
@@ -77,7 +78,7 @@ impl Search<'_> {
     }
 
     /// Reads what comes after the last that is indexed; whether it got there.
-    fn read_newer(&mut self, indexed: i64) -> Result<bool, Error> {
+    fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
             "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM events e JOIN rooms r ON r.id = e.room
              WHERE e.room = ?1 AND e.id > ?2 AND {IS_THERE} ORDER BY e.id DESC",
@@ -105,7 +106,7 @@ impl Search<'_> {
     }
 
     /// Asks the index for all up to the last that is indexed; whether it got to the oldest.
-    fn ask_index(&mut self, indexed: i64) -> Result<bool, Error> {
+    fn ask_index(&mut self, indexed: i64) -> Result<bool, StorageError> {
         if self.is_enough() || indexed == 0 {
             return Ok(true);
         }

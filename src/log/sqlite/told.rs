@@ -7,8 +7,8 @@ use rusqlite::{Connection, Transaction, params};
 use super::read::{collect, number, record, span_from};
 use super::schema::NICK_MARK;
 use super::writer::Row;
-use crate::chat::Told;
-use crate::log::{Error, Home, Past, Record, Span};
+use crate::log::{Home, Past, Record, Span};
+use crate::model::{DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
 
 /// The row of `rooms` of what that nick is told.
@@ -20,7 +20,11 @@ pub(super) fn row(nick: &Nick) -> Row<'_> {
 }
 
 /// Has both of them read an event.
-pub(super) fn insert(step: &Transaction<'_>, id: i64, told: &Told) -> rusqlite::Result<()> {
+pub(super) fn insert(
+    step: &Transaction<'_>,
+    id: i64,
+    told: &DirectMessage,
+) -> rusqlite::Result<()> {
     let mut insert =
         step.prepare_cached("INSERT OR IGNORE INTO told (nick, id) VALUES (?1, ?2)")?;
     for nick in [&told.by, &told.to] {
@@ -35,7 +39,7 @@ pub(super) fn read(
     span: Span,
     count: usize,
     bytes: usize,
-) -> Result<Past, Error> {
+) -> Result<Past, StorageError> {
     let mut events = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM told t
          CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room
@@ -51,7 +55,7 @@ pub(super) fn newest(
     nick: &Nick,
     before: u64,
     count: usize,
-) -> Result<Span, Error> {
+) -> Result<Span, StorageError> {
     let up_to = before.saturating_sub(1);
     let mut first = db.prepare_cached(
         "SELECT min(id) FROM
@@ -61,7 +65,7 @@ pub(super) fn newest(
     Ok(span_from(first.query_row(key, |row| row.get(0))?, up_to))
 }
 
-pub(super) fn forget(db: &Connection, form: &str) -> Result<(), Error> {
+pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
     let mut forget = db.prepare_cached("DELETE FROM told WHERE nick = ?1")?;
     forget.execute([form])?;
     Ok(())
@@ -73,7 +77,7 @@ pub(super) fn home(
     id: EventId,
     by: &str,
     to: &str,
-) -> Result<Option<Home>, Error> {
+) -> Result<Option<Home>, StorageError> {
     let (Ok(by), Ok(to)) = (Nick::parse(by), Nick::parse(to)) else {
         return Ok(None);
     };
@@ -82,12 +86,12 @@ pub(super) fn home(
         row.get::<_, String>(0).map(Into::into)
     })?;
     let readers = readers.collect::<Result<_, _>>()?;
-    let told = Told { by, to };
+    let told = DirectMessage { by, to };
     Ok(Some(Home::Told { told, readers }))
 }
 
 /// All that was told, by whomever, after an event: `count` events at most, oldest first.
-pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
     let mut events = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
            (SELECT DISTINCT id FROM told WHERE id > ?1 ORDER BY id LIMIT ?2) t
@@ -101,12 +105,12 @@ pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Recor
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
-    use crate::chat::{Draft, PeerId, Place, Removed, Told, What};
     use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
     use crate::log::text::Query;
     use crate::log::work::Work;
-    use crate::log::{Entry, Home, Log, Outcome, Span};
+    use crate::log::{Home, Log, Span};
+    use crate::model::{Applied, DirectMessage, Entry, EventKind, Outcome, Removed, Scope};
     use crate::protocol::{EventId, Nick, RoomName, Time};
 
     const ALL: Span = Span {
@@ -118,17 +122,10 @@ mod tests {
         Nick::parse(nick).unwrap()
     }
 
-    fn draft(by: &str, to: &str, what: What, text: &str) -> Draft {
-        Draft {
-            place: Place::Everyone,
-            author: PeerId::NOBODY,
-            what,
-            body: format!("{by} {text}"),
-            told: Some(Box::new(Told {
-                by: nick(by),
-                to: nick(to),
-            })),
-        }
+    fn entry(by: &str, to: &str, kind: EventKind, text: &str) -> Entry {
+        let (author, by, to) = (by, nick(by), nick(to));
+        let scope = Scope::Inbox(Box::new(DirectMessage { by, to }));
+        Entry::new(scope, kind, author, text)
     }
 
     /// Both kinds of log, after the same things.
@@ -142,9 +139,9 @@ mod tests {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let (tell, kept) = channel();
-            let sink = move |batch: Vec<(Draft, Outcome)>| {
-                for (_, outcome) in batch {
-                    tell.send(outcome).unwrap();
+            let sink = move |batch: Vec<Applied>| {
+                for applied in batch {
+                    tell.send(applied.outcome).unwrap();
                 }
             };
             let disk = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
@@ -156,18 +153,18 @@ mod tests {
         }
 
         fn append(&self, time: u64, entry: impl Fn() -> Entry) -> Outcome {
-            let known = self.logs[0].append(entry(), Time(time)).unwrap().1;
-            assert!(self.logs[1].append(entry(), Time(time)).is_none());
+            let [memory, disk] = &self.logs;
+            let known = memory.append(entry(), None, Time(time)).unwrap().outcome;
+            assert!(disk.append(entry(), None, Time(time)).is_none());
             assert_eq!(self.kept.recv().unwrap(), known);
             known
         }
 
         fn tell(&self, by: &str, to: &str, text: &str) {
-            let entry = || Entry {
-                room: None,
-                draft: draft(by, to, What::Msg, text),
-            };
-            self.append(7, entry).unwrap().0.unwrap();
+            self.append(7, || entry(by, to, EventKind::Msg, text))
+                .unwrap()
+                .0
+                .unwrap();
         }
 
         /// What is answered about a nick, by both alike.
@@ -196,12 +193,9 @@ mod tests {
         let both = Both::new();
         both.tell("Ann", "ben", "one");
         let room = RoomName::parse("#ben").unwrap();
-        let said = || Entry {
-            room: Some(room.clone().into()),
-            draft: Draft {
-                told: None,
-                ..draft("eve", "ben", What::Msg, "in a room of that name")
-            },
+        let said = || {
+            let scope = Scope::Room(room.clone().into());
+            Entry::new(scope, EventKind::Msg, "eve", "in a room of that name")
         };
         both.append(7, said).unwrap();
         both.tell("ben", "ann", "two");
@@ -233,10 +227,7 @@ mod tests {
         }
 
         let id = EventId::new(1).unwrap();
-        let remove = || Entry {
-            room: None,
-            draft: draft("ann", "ben", What::Remove(id, Removed::Message), "1"),
-        };
+        let remove = || entry("ann", "ben", EventKind::Remove(id, Removed::Message), "");
         both.append(8, remove).unwrap();
         both.append(9, remove).unwrap_err();
         let taken_back = [
@@ -266,8 +257,8 @@ mod tests {
         let names = ["ann", "ben", "eve"];
         for n in 0..10_000 {
             let (by, to) = (names[n % 3], names[n % 2]);
-            let draft = draft(by, to, What::Msg, &"x".repeat(n % 100));
-            log.append(Entry { room: None, draft }, Time(n as u64));
+            let entry = entry(by, to, EventKind::Msg, &"x".repeat(n % 100));
+            log.append(entry, None, Time(n as u64));
         }
         let ids = names.map(|name| {
             let past = log.read_told(&nick(name), ALL, usize::MAX, usize::MAX);

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::read::{event_id, number, whole};
+use super::read::{contents, event_id, number};
 use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
 use super::{SqliteLog, readers, schema, told, words};
-use crate::chat::{Told, Whole};
 use crate::files::private;
-use crate::log::{Age, Error, Record, Trimmed};
+use crate::log::{Age, Record, Trimmed};
+use crate::model::{DirectMessage, FileContents, StorageError};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// An event from another server's log.
@@ -31,7 +31,7 @@ pub struct Imported {
 #[allow(missing_docs)] // a room, or between two nicks: who did it, and who was told
 pub enum ImportedTo {
     Room(RoomName),
-    Told(Told),
+    Told(DirectMessage),
 }
 
 impl SqliteLog {
@@ -39,7 +39,7 @@ impl SqliteLog {
     ///
     /// # Errors
     /// When one does, or the log cannot be written.
-    pub fn import(folder: &Path, events: Vec<Imported>) -> Result<(), Error> {
+    pub fn import(folder: &Path, events: Vec<Imported>) -> Result<(), StorageError> {
         let _lock = schema::lock(folder)?;
         let mut db = schema::open(&folder.join("chat.db"))?;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -78,11 +78,11 @@ impl SqliteLog {
                 ImportedTo::Told(told) => told::row(&told.to),
             };
             let (id, room) = insert_event(&step, &mut rooms, &row, &said)?;
-            if let ImportedTo::Told(Told { by, to }) = event.place {
+            if let ImportedTo::Told(DirectMessage { by, to }) = event.place {
                 let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
                 let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
                 let by = teller.unwrap_or(by);
-                told::insert(&step, id, &Told { by: by.clone(), to })?;
+                told::insert(&step, id, &DirectMessage { by: by.clone(), to })?;
                 tellers.insert(id, by);
             }
             moved.insert(event.id, id);
@@ -99,11 +99,11 @@ impl SqliteLog {
     ///
     /// # Errors
     /// When the log cannot be read; so with all that follow.
-    pub fn all_files(&self) -> Result<Vec<(EventId, String, Whole)>, Error> {
+    pub fn all_files(&self) -> Result<Vec<(EventId, String, FileContents)>, StorageError> {
         self.ask(|db| {
             let mut files = db.prepare("SELECT id, name, length, sha256 FROM files ORDER BY id")?;
             let rows = files.query_map([], |row| {
-                Ok((row.get::<_, i64>(0)?, row.get(1)?, whole(row, 2)?))
+                Ok((row.get::<_, i64>(0)?, row.get(1)?, contents(row, 2)?))
             })?;
             let mut found = Vec::new();
             for row in rows {
@@ -117,13 +117,13 @@ impl SqliteLog {
 
     /// What anybody told anybody and is kept, after an event: `count` events at most, oldest first.
     #[allow(clippy::missing_errors_doc)]
-    pub fn all_told(&self, after: u64, count: usize) -> Result<Vec<Record>, Error> {
+    pub fn all_told(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
         self.ask(|db| told::all(db, after, count))
     }
 
     /// What SQLite finds wrong with the database.
     #[allow(clippy::missing_errors_doc)]
-    pub fn faults(&self) -> Result<Vec<String>, Error> {
+    pub fn faults(&self) -> Result<Vec<String>, StorageError> {
         self.ask(|db| {
             let mut check = db.prepare("PRAGMA integrity_check")?;
             let rows = check.query_map([], |row| row.get::<_, String>(0))?;
@@ -134,7 +134,7 @@ impl SqliteLog {
 
     /// Takes a file out of the list of a log that no server uses, as if it had been removed.
     #[allow(clippy::missing_errors_doc)]
-    pub fn give_up(&self, id: EventId) -> Result<(), Error> {
+    pub fn give_up(&self, id: EventId) -> Result<(), StorageError> {
         let mut db = schema::open_again(&super::path(&self.folder))?;
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         remove(&step, id)?;
@@ -144,13 +144,13 @@ impl SqliteLog {
 
     /// Has the next server make the search index anew.
     #[allow(clippy::missing_errors_doc)]
-    pub fn forget_words(&self) -> Result<(), Error> {
+    pub fn forget_words(&self) -> Result<(), StorageError> {
         words::forget(&self.folder)
     }
 
     /// Copies the database, as it is at one moment, into a new file, which is on disk then.
     #[allow(clippy::missing_errors_doc)]
-    pub fn copy(&self, to: &Path) -> Result<(), Error> {
+    pub fn copy(&self, to: &Path) -> Result<(), StorageError> {
         let file = private::open_file(to)?;
         let db = schema::open_again(&super::path(&self.folder))?;
         db.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
@@ -165,7 +165,7 @@ const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text)
 
 /// How many bytes events and files have. What else is in the database does not count: to take out events would not
 /// make that less.
-pub(super) fn bytes(db: &Connection) -> Result<u64, Error> {
+pub(super) fn bytes(db: &Connection) -> Result<u64, StorageError> {
     let bytes: i64 = db.query_row(
         &format!(
             "SELECT (SELECT coalesce(sum({EVENT_SIZE}), 0) FROM events e)
@@ -188,7 +188,7 @@ pub(super) fn trim_some(
     step: &Transaction<'_>,
     age: Option<Age>,
     bytes: u64,
-) -> Result<Trimmed, Error> {
+) -> Result<Trimmed, StorageError> {
     let mut goes: Vec<(i64, i64, u64)> = Vec::new();
     {
         // Ids grow with time, so the oldest are the first; but a clock may have been wrong for a while. An event with
@@ -224,7 +224,7 @@ pub(super) fn trim_some(
     for (id, room, size) in goes {
         let file = step
             .prepare_cached("DELETE FROM files WHERE id = ?1 RETURNING length, sha256")?
-            .query_row([id], |row| whole(row, 0))
+            .query_row([id], |row| contents(row, 0))
             .optional()?;
         if let Some(whole) = file {
             let nick = step
@@ -250,7 +250,7 @@ pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     now: Option<Time>,
-) -> Result<Trimmed, Error> {
+) -> Result<Trimmed, StorageError> {
     if let Some(now) = now {
         readers::forget_unused(step, number(now.0))?;
     }
@@ -278,7 +278,7 @@ pub(super) fn forget_empty(
 }
 
 /// The same for a log that is just opened.
-pub(super) fn forget_empty_at_start(db: &mut Connection) -> Result<(), Error> {
+pub(super) fn forget_empty_at_start(db: &mut Connection) -> Result<(), StorageError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     forget_empty(&step, &mut Rooms::default(), None)?;
     step.commit()?;

@@ -20,7 +20,8 @@ use tracing::{error, info};
 
 use super::schema;
 use crate::files::private;
-use crate::log::{Error, text};
+use crate::log::text;
+use crate::model::StorageError;
 
 /// The most events in one transaction; larger ones gain little (2.9 µs an event at 2,500, 2.5 at 10,000).
 const PIECE_EVENTS: i64 = 10_000;
@@ -209,7 +210,7 @@ impl Words {
             .is_ending
     }
 
-    fn do_some(&self, index: &mut Index) -> Result<(), Error> {
+    fn do_some(&self, index: &mut Index) -> Result<(), StorageError> {
         let is_trimmed = std::mem::take(&mut self.state().is_trimmed);
         if is_trimmed && let Err(e) = index.trim() {
             self.state().is_trimmed = true;
@@ -245,13 +246,13 @@ struct Index {
 
 impl Index {
     /// Opens the index, or makes it anew where it is not this log's.
-    fn open(path: &Path, log: &Path) -> Result<Self, Error> {
+    fn open(path: &Path, log: &Path) -> Result<Self, StorageError> {
         let log = schema::open_to_read(log)?;
         let opened = open(path).and_then(|db| Ok((place(&db, &log)?, db)));
         let (seen, db) = match opened {
             Ok((Some(seen), db)) => (seen, db),
-            Err(Error::Sqlite(e)) if !is_damage(&e) => return Err(e.into()),
-            Err(e @ Error::Io(_)) => return Err(e),
+            Err(StorageError::Sqlite(e)) if !is_damage(&e) => return Err(e.into()),
+            Err(e @ StorageError::Io(_)) => return Err(e),
             _ => {
                 remove(path)?;
                 info!("the search index is made anew");
@@ -262,7 +263,7 @@ impl Index {
     }
 
     /// Indexes some of what comes after the last; returns how far it got. All up to `kept` is in the log.
-    fn add_some(&mut self, kept: i64) -> Result<i64, Error> {
+    fn add_some(&mut self, kept: i64) -> Result<i64, StorageError> {
         let step = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -310,7 +311,7 @@ impl Index {
     }
 
     /// Takes out what is older than the log.
-    fn trim(&mut self) -> Result<(), Error> {
+    fn trim(&mut self) -> Result<(), StorageError> {
         let oldest = "SELECT coalesce(min(id), 0) FROM events";
         let oldest: i64 = self.log.query_row(oldest, [], |row| row.get(0))?;
         let gone = "DELETE FROM words WHERE rowid < ?1";
@@ -323,7 +324,7 @@ fn path(folder: &Path) -> PathBuf {
     folder.join("words.db")
 }
 
-fn open(path: &Path) -> Result<Connection, Error> {
+fn open(path: &Path) -> Result<Connection, StorageError> {
     drop(private::open_file(path)?);
     let mut db = Connection::open(path)?;
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -340,7 +341,7 @@ fn open(path: &Path) -> Result<Connection, Error> {
 }
 
 /// How far the index has got; `None` when it is no index of this log.
-fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, Error> {
+fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != VERSION {
         return Ok(None);
@@ -370,7 +371,7 @@ fn is_damage(e: &rusqlite::Error) -> bool {
 }
 
 /// Removes the index at `path`; the next server makes it anew.
-fn remove(path: &Path) -> Result<(), Error> {
+fn remove(path: &Path) -> Result<(), StorageError> {
     for end in ["", "-wal", "-shm"] {
         let mut path = path.as_os_str().to_owned();
         path.push(end);
@@ -383,12 +384,12 @@ fn remove(path: &Path) -> Result<(), Error> {
 }
 
 /// Removes the index of a log that no server uses; the next one makes it anew.
-pub(super) fn forget(folder: &Path) -> Result<(), Error> {
+pub(super) fn forget(folder: &Path) -> Result<(), StorageError> {
     remove(&path(folder))
 }
 
 /// Makes the index readable as `found` on a connection to its log, if it can be read.
-pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), Error> {
+pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError> {
     let path = path(folder);
     if is_attached(db)? || !path.exists() {
         return Ok(());
@@ -403,7 +404,7 @@ pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), Error> {
 }
 
 /// Whether that was done.
-pub(super) fn is_attached(db: &Connection) -> Result<bool, Error> {
+pub(super) fn is_attached(db: &Connection) -> Result<bool, StorageError> {
     let there = "SELECT count(*) > 0 FROM pragma_database_list WHERE name = 'found'";
     Ok(db.prepare_cached(there)?.query_row([], |row| row.get(0))?)
 }
@@ -413,36 +414,30 @@ mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
-    use crate::chat::{Draft, PeerId, Place, Removed, What};
     use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
     use crate::log::work::Work;
-    use crate::log::{Age, Entry, Log, Outcome};
+    use crate::log::{Age, Log};
+    use crate::model::{Applied, Entry, EventKind, Outcome, Removed, Scope};
     use crate::protocol::{EventId, RoomName, Time};
 
     struct Told(SqliteLog, Receiver<Outcome>);
 
     fn log(folder: &Path) -> Told {
         let (tell, told) = channel();
-        let sink = move |batch: Vec<(Draft, Outcome)>| {
-            for (_, outcome) in batch {
-                tell.send(outcome).unwrap();
+        let sink = move |batch: Vec<Applied>| {
+            for applied in batch {
+                tell.send(applied.outcome).unwrap();
             }
         };
         Told(SqliteLog::open(folder, Box::new(sink)).unwrap(), told)
     }
 
     impl Told {
-        fn say(&self, time: u64, what: What, text: &str) -> EventId {
-            let draft = Draft {
-                place: Place::Everyone,
-                author: PeerId::NOBODY,
-                what,
-                body: format!("ann {text}"),
-                told: None,
-            };
-            let room = Some(RoomName::parse("#tea").unwrap().into());
-            self.0.append(Entry { room, draft }, Time(time));
+        fn say(&self, time: u64, kind: EventKind, text: &str) -> EventId {
+            let room = RoomName::parse("#tea").unwrap();
+            let entry = Entry::new(Scope::Room(room.into()), kind, "ann", text);
+            self.0.append(entry, None, Time(time));
             self.1.recv().unwrap().unwrap().0.unwrap()
         }
 
@@ -460,9 +455,9 @@ mod tests {
         let log = log(folder.path());
         assert!(log.found("tea").is_empty());
         for n in 1..50 {
-            let id = log.say(n, What::Msg, &format!("tea at {n}"));
+            let id = log.say(n, EventKind::Msg, &format!("tea at {n}"));
             assert_eq!(log.found(&format!("AT tea {n}")), [id.get()]);
-            log.say(n, What::Remove(id, Removed::Message), &id.to_string());
+            log.say(n, EventKind::Remove(id, Removed::Message), "");
             assert!(log.found(&format!("tea {n}")).is_empty());
         }
     }
@@ -471,16 +466,16 @@ mod tests {
     fn what_was_not_indexed_at_a_kill_is_found_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let first = log(folder.path());
-        first.say(1, What::Msg, "one tea");
+        first.say(1, EventKind::Msg, "one tea");
         assert_eq!(first.found("tea"), [1]);
         drop(first);
         let index = path(folder.path());
         let before = std::fs::read(&index).unwrap();
         let second = log(folder.path());
-        second.say(2, What::Msg, "two teas, or a tea");
+        second.say(2, EventKind::Msg, "two teas, or a tea");
         second.say(
             3,
-            What::Remove(EventId::new(1).unwrap(), Removed::Message),
+            EventKind::Remove(EventId::new(1).unwrap(), Removed::Message),
             "1",
         );
         assert_eq!(second.found("tea"), [2]);
@@ -495,13 +490,13 @@ mod tests {
         let index = path(folder.path());
         let theirs = log(other.path());
         for n in 0..10 {
-            theirs.say(100 + n, What::Msg, "coffee");
+            theirs.say(100 + n, EventKind::Msg, "coffee");
         }
         assert_eq!(theirs.found("coffee").len(), 10);
         drop(theirs);
         for n in 1..5 {
             let ours = log(folder.path());
-            ours.say(n, What::Msg, "tea");
+            ours.say(n, EventKind::Msg, "tea");
             let all: Vec<u64> = (1..=n).collect();
             assert_eq!(ours.found("tea"), all);
             assert!(ours.found("coffee").is_empty());
@@ -520,7 +515,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path());
         for n in 1..=1000 {
-            log.say(n, What::Msg, "tea");
+            log.say(n, EventKind::Msg, "tea");
         }
         assert_eq!(log.found("tea").len(), 100);
         let age = Age {
@@ -544,8 +539,8 @@ mod tests {
         let (disk, memory) = (log(folder.path()), MemoryLog::new(0, 1 << 20));
         let room = RoomName::parse("#tea").unwrap();
         for n in 1..=1000 {
-            disk.say(n, What::Msg, "tea");
-            memory.append(entry(&room, "tea"), Time(n));
+            disk.say(n, EventKind::Msg, "tea");
+            memory.append(entry(&room, "tea"), None, Time(n));
         }
         let coffee = text::Query::parse("coffee").unwrap();
         let logs: [&dyn Log; 2] = [&disk.0, &memory];
@@ -558,16 +553,8 @@ mod tests {
     }
 
     fn entry(room: &RoomName, text: &str) -> Entry {
-        Entry {
-            room: Some(room.clone().into()),
-            draft: Draft {
-                place: Place::Everyone,
-                author: PeerId::NOBODY,
-                what: What::Msg,
-                body: format!("ann {text}"),
-                told: None,
-            },
-        }
+        let scope = Scope::Room(room.clone().into());
+        Entry::new(scope, EventKind::Msg, "ann", text)
     }
 
     #[test]
@@ -583,8 +570,8 @@ mod tests {
             rooms.set(rooms.get() + 1);
             let room = RoomName::parse(&format!("#r{}", rooms.get())).unwrap();
             for text in texts {
-                memory.append(entry(&room, &text), Time(1));
-                disk.0.append(entry(&room, &text), Time(1));
+                memory.append(entry(&room, &text), None, Time(1));
+                disk.0.append(entry(&room, &text), None, Time(1));
                 disk.1.recv().unwrap().unwrap();
             }
             let Some(query) = text::Query::parse(&searched) else {

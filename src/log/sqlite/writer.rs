@@ -15,9 +15,9 @@ use tracing::error;
 use super::read::{event_id, number};
 use super::told;
 use super::words::Words;
-use crate::chat::{Draft, What};
 use crate::files::private;
-use crate::log::{Commits, Entry, Error, Sink};
+use crate::log::{Commits, Sink};
+use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
 use crate::protocol::{Code, EventId, RoomName, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
@@ -25,8 +25,8 @@ const BATCH_MAX: usize = 1000;
 
 /// What waits to be written.
 pub(super) enum Waiting {
-    /// Something that was said, and when.
-    Entry(Entry, Time),
+    /// Something that is proposed, who waits for it, and when that was.
+    Entry(Entry, Option<Ticket>, Time),
     /// Anything else that is kept.
     Change(Change),
 }
@@ -38,10 +38,11 @@ pub(crate) struct Change {
     /// Makes it; perhaps more than once, each time from the beginning.
     pub make: Make,
     /// Learns whether it is kept.
-    pub done: Box<dyn FnOnce(Result<(), Error>) + Send>,
+    pub done: Box<dyn FnOnce(Result<(), StorageError>) + Send>,
 }
 
-pub(super) type Make = Box<dyn FnMut(&Transaction<'_>, &mut Rooms) -> Result<(), Error> + Send>;
+pub(super) type Make =
+    Box<dyn FnMut(&Transaction<'_>, &mut Rooms) -> Result<(), StorageError> + Send>;
 
 /// What the thread that writes has.
 pub(super) struct Writer {
@@ -83,25 +84,26 @@ impl Writer {
                 // Before anybody knows that it is kept, and so may search for it.
                 self.words.kept(number(last.get()));
             }
-            let mut outcomes = Vec::with_capacity(batch.len());
+            let mut applied = Vec::with_capacity(batch.len());
             for (waiting, kept) in batch.into_iter().zip(kept) {
                 match waiting {
-                    Waiting::Entry(entry, time) => {
-                        let outcome = kept.map(|id| (id, time)).map_err(|e| refusal(&e));
-                        outcomes.push((entry.draft, outcome));
-                    }
+                    Waiting::Entry(entry, ticket, time) => applied.push(Applied {
+                        entry,
+                        outcome: kept.map(|id| (id, time)).map_err(|e| refusal(&e)),
+                        ticket,
+                    }),
                     Waiting::Change(change) => (change.done)(kept.map(drop)),
                 }
             }
-            if !outcomes.is_empty() {
-                sink(outcomes);
+            if !applied.is_empty() {
+                sink(applied);
             }
             self.words.keep_up();
         }
     }
 
     /// Keeps a batch in one transaction; its ids, in order.
-    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Kept>, Error> {
+    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Kept>, StorageError> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -120,19 +122,17 @@ impl Writer {
             };
             match first {
                 Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
-                Waiting::Entry(entry, time) => {
-                    ids.push(match (Row::of(entry), &entry.draft.what) {
+                Waiting::Entry(entry, _, time) => {
+                    ids.push(match (Row::of(entry), &entry.kind) {
                         (None, _) => Ok(None),
-                        // Two may have asked at the same time, and a file's bytes are let go of once; a file that
-                        // is taken back while it comes in does not become whole.
-                        (Some(_), What::Remove(id, _) | What::Stored(id, _))
+                        // Two may have asked at the same time, and the bytes of a file are released once; a live
+                        // file that is removed does not become complete.
+                        (Some(_), EventKind::Remove(id, _) | EventKind::Stored(id, _))
                             if is_removed(&step, *id)? =>
                         {
-                            Err(Error::NoSuchFile)
+                            Err(StorageError::NoSuchFile)
                         }
-                        (Some(row), _) => {
-                            Ok(Some(insert(&step, rooms, &row, &entry.draft, *time)?))
-                        }
+                        (Some(row), _) => Ok(Some(insert(&step, rooms, &row, entry, *time)?)),
                     })
                 }
             }
@@ -147,13 +147,13 @@ impl Writer {
 
     /// Refuses a batch that could not be kept. When the disk is full, what makes space on it is kept all the
     /// same, in the space that is set aside for that.
-    fn refuse(&mut self, batch: &mut [Waiting], e: &Error) -> Vec<Kept> {
+    fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Kept> {
         error!("cannot keep what is said: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
         let mut kept = Vec::with_capacity(batch.len());
         for step in batch {
             let makes_space = match step {
-                Waiting::Entry(entry, _) => matches!(entry.draft.what, What::Remove(..)),
+                Waiting::Entry(entry, ..) => matches!(entry.kind, EventKind::Remove(..)),
                 Waiting::Change(change) => change.makes_space,
             };
             let ids = match makes_space && e.is_full() {
@@ -177,7 +177,7 @@ fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     change: &mut Change,
-) -> Result<Kept, Error> {
+) -> Result<Kept, StorageError> {
     step.execute_batch("SAVEPOINT change")?;
     let made = (change.make)(step, rooms);
     let Err(e) = made else {
@@ -194,7 +194,7 @@ fn try_change(
 }
 
 /// The id of what is kept, if it gets one, or why it is not.
-type Kept = Result<Option<EventId>, Error>;
+type Kept = Result<Option<EventId>, StorageError>;
 
 /// Space on the disk that is set aside, so that taking something back can be kept when there is no other.
 struct Reserve {
@@ -256,10 +256,10 @@ pub(super) struct Row<'a> {
 impl<'a> Row<'a> {
     /// That of an entry; `None` for one that is not kept.
     fn of(entry: &'a Entry) -> Option<Self> {
-        match (&entry.room, &entry.draft.told) {
-            (Some(room), _) => Some(Self::of_room(room)),
-            (None, Some(told)) => Some(told::row(&told.to)),
-            (None, None) => None,
+        match &entry.scope {
+            Scope::Room(room) => Some(Self::of_room(room)),
+            Scope::Inbox(message) => Some(told::row(&message.to)),
+            Scope::Unsaved(_) => None,
         }
     }
 
@@ -284,10 +284,10 @@ fn insert(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     row: &Row<'_>,
-    draft: &Draft,
+    entry: &Entry,
     time: Time,
 ) -> rusqlite::Result<EventId> {
-    let (verb, nick, text) = draft.parts();
+    let (verb, nick, text) = columns(entry);
     let said = Said {
         id: None,
         time,
@@ -296,24 +296,24 @@ fn insert(
         text: &text,
     };
     let (id, room) = insert_event(step, rooms, row, &said)?;
-    if let Some(told) = &draft.told {
-        told::insert(step, id, told)?;
+    if let Scope::Inbox(message) = &entry.scope {
+        told::insert(step, id, message)?;
     }
-    match &draft.what {
-        What::Msg | What::Me => {}
-        What::Topic => set_topic(step, room, &text)?,
-        What::File(file) => {
+    match &entry.kind {
+        EventKind::Msg | EventKind::Me => {}
+        EventKind::Topic => set_topic(step, room, &text)?,
+        EventKind::File(file) => {
             let sql =
                 "INSERT INTO files (id, room, length, sha256, name) VALUES (?1, ?2, ?3, ?4, ?5)";
             step.prepare_cached(sql)?.execute(params![
                 id,
                 room,
-                file.whole.map(|whole| number(whole.length)),
-                file.whole.map(|whole| whole.sha256.0),
+                file.contents.map(|contents| number(contents.length)),
+                file.contents.map(|contents| contents.sha256.0),
                 file.name.as_str()
             ])?;
         }
-        What::Stored(file, whole) => {
+        EventKind::Stored(file, whole) => {
             step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
                 .execute(params![
                     number(file.get()),
@@ -321,7 +321,7 @@ fn insert(
                     whole.sha256.0
                 ])?;
         }
-        What::Remove(removed, _) => remove(step, *removed)?,
+        EventKind::Remove(removed, _) => remove(step, *removed)?,
     }
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }
@@ -371,11 +371,29 @@ static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT INTO events (room, time, verb, nick, text) VALUES {rows}")
 });
 
+/// Returns the verb, nick and text of an event as they are kept: the text is all that follows the nick in its
+/// line, but for the id of a file, which is the event's own.
+fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
+    let author = entry.author();
+    match &entry.kind {
+        EventKind::Msg => ("MSG", author, entry.text().into()),
+        EventKind::Me => ("ME", author, entry.text().into()),
+        EventKind::Topic => ("TOPIC", author, entry.text().into()),
+        EventKind::Remove(id, _) => ("REMOVE", author, id.to_string().into()),
+        EventKind::File(file) => ("FILE", author, file.described().into()),
+        EventKind::Stored(id, contents) => {
+            let text = format!("{id} {} {}", contents.length, contents.sha256);
+            ("STORED", author, text.into())
+        }
+    }
+}
+
 /// Whether nothing but their events has to be kept.
 fn are_only_said(piece: &[Waiting]) -> bool {
     piece.iter().all(|waiting| match waiting {
-        Waiting::Entry(entry, _) => {
-            entry.room.is_some() && matches!(entry.draft.what, What::Msg | What::Me)
+        Waiting::Entry(entry, ..) => {
+            let is_message = matches!(entry.kind, EventKind::Msg | EventKind::Me);
+            is_message && entry.room().is_some()
         }
         Waiting::Change(_) => false,
     })
@@ -391,12 +409,12 @@ fn insert_piece(
     let mut numbers = [0; PIECE_ROWS];
     let entries = || {
         piece.iter().filter_map(|waiting| match waiting {
-            Waiting::Entry(entry, time) => Some((entry, time)),
+            Waiting::Entry(entry, _, time) => Some((entry, time)),
             Waiting::Change(_) => None,
         })
     };
     for (number, (entry, _)) in numbers.iter_mut().zip(entries()) {
-        if let Some(room) = &entry.room {
+        if let Some(room) = entry.room() {
             *number = rooms.number(step, &Row::of_room(room))?;
         }
     }
@@ -404,7 +422,7 @@ fn insert_piece(
     let mut place = 1..;
     let mut next = || place.next().unwrap_or_default();
     for (room, (entry, time)) in numbers.iter().zip(entries()) {
-        let (verb, nick, text) = entry.draft.parts();
+        let (verb, nick, text) = columns(entry);
         insert.raw_bind_parameter(next(), room)?;
         insert.raw_bind_parameter(next(), number(time.0))?;
         insert.raw_bind_parameter(next(), verb)?;
@@ -465,9 +483,9 @@ pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Resu
 }
 
 /// The code of the refusal of what could not be kept.
-fn refusal(e: &Error) -> Code {
+fn refusal(e: &StorageError) -> Code {
     match e {
-        Error::NoSuchFile => Code::NoSuchFile,
+        StorageError::NoSuchFile => Code::NoSuchFile,
         e => e.code(),
     }
 }
@@ -476,43 +494,39 @@ fn refusal(e: &Error) -> Code {
 mod tests {
     use std::sync::mpsc::channel;
 
-    use crate::chat::{Draft, PeerId, Place, What};
     use crate::log::sqlite::SqliteLog;
-    use crate::log::{Entry, Log, Outcome, Span};
+    use crate::log::{Log, Span};
+    use crate::model::{Applied, Entry, EventKind, Scope};
     use crate::protocol::{RoomName, Time};
 
     #[test]
     fn what_is_kept_together_has_its_own_number_room_and_text() {
         let folder = tempfile::tempdir().unwrap();
         let (tell, told) = channel();
-        let sink = move |batch: Vec<(Draft, Outcome)>| {
-            for (draft, outcome) in batch {
-                tell.send((draft.body, outcome)).unwrap();
+        let sink = move |batch: Vec<Applied>| {
+            for applied in batch {
+                tell.send((applied.entry.text().to_owned(), applied.outcome))
+                    .unwrap();
             }
         };
         let log = SqliteLog::open(folder.path(), Box::new(sink)).unwrap();
         let rooms = ["#one", "#two", "#three"].map(|room| RoomName::parse(room).unwrap());
         let events = 2000;
         for n in 1..=events {
-            let draft = Draft {
-                place: Place::Everyone,
-                author: PeerId::NOBODY,
-                what: match n % 29 {
-                    0 => What::Topic,
-                    1..15 => What::Msg,
-                    _ => What::Me,
-                },
-                body: format!("ann {n}"),
-                told: None,
+            let kind = match n % 29 {
+                0 => EventKind::Topic,
+                1..15 => EventKind::Msg,
+                _ => EventKind::Me,
             };
-            let room = Some(rooms[n % 3].clone().into());
-            let known = log.append(Entry { room, draft }, Time(n as u64));
+            let scope = Scope::Room(rooms[n % 3].clone().into());
+            let entry = Entry::new(scope, kind, "ann", &n.to_string());
+            let known = log.append(entry, None, Time(n as u64));
             assert!(known.is_none());
         }
         for n in 1..=events {
             let (body, outcome) = told.recv().unwrap();
             let (id, time) = outcome.unwrap();
-            assert_eq!((body, time), (format!("ann {n}"), Time(n as u64)));
+            assert_eq!((body, time), (n.to_string(), Time(n as u64)));
             assert_eq!(id.unwrap().get(), n as u64);
         }
         let span = Span {

@@ -22,7 +22,7 @@ use super::reply::{self, Body, Problem, Reply};
 use super::rooms::{self, Query};
 use super::visit::Visit;
 use super::{Asked, Client};
-use crate::chat::{NewFile, Whole};
+use crate::model::{FileContents, NewFile};
 use crate::protocol::event::ServerLine;
 use crate::protocol::{Code, EventId};
 use crate::server::descriptors::{self, OpenFile};
@@ -138,7 +138,7 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
         })?;
     }
     let (_, file) = file.ok_or_else(none)?;
-    match (file.whole, visit) {
+    match (file.contents, visit) {
         (Some(whole), _) => send(client, id, &file, whole, headers).await,
         (None, Some(visit)) => follow(visit, id, &file).await,
         (None, None) => follow(rooms::visitor(client, headers).await?, id, &file).await,
@@ -155,7 +155,7 @@ async fn send(
     client: &Client,
     id: EventId,
     file: &NewFile,
-    whole: Whole,
+    whole: FileContents,
     headers: &HeaderMap,
 ) -> Result<Reply, Problem> {
     let tag = format!("\"{}\"", whole.sha256);

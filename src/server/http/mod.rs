@@ -36,8 +36,8 @@ use tracing::debug;
 
 use super::Server;
 use super::metrics;
-use crate::chat::PeerId;
 use crate::config::Speaks;
+use crate::model::PeerId;
 use crate::protocol::Code;
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;

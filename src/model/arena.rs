@@ -5,18 +5,19 @@ use std::marker::PhantomData;
 use slab::Slab;
 
 /// Names one thing in an [`Arena`]: its place, and a serial number, so that the id of a thing that has gone
-/// finds nothing even when its place is in use again.
+/// finds nothing even when its place is in use again. `T` only tells the ids of one kind from those of another.
 pub struct Id<T> {
     slot: u32,
     serial: u32,
     of: PhantomData<fn() -> T>,
 }
 
-/// Keeps things in place, so that each costs its own size and a serial number.
+/// Keeps things in place, so that each costs its own size and a serial number. Their ids are `Id<K>`.
 #[derive(Debug)]
-pub struct Arena<T> {
+pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,
     serial: u32,
+    kind: PhantomData<fn() -> K>,
 }
 
 impl<T> Id<T> {
@@ -33,12 +34,12 @@ impl<T> Id<T> {
     }
 }
 
-impl<T> Arena<T> {
+impl<T, K> Arena<T, K> {
     /// Takes `thing` in.
     ///
     /// # Panics
     /// At 2^32 things, which the limits keep far away.
-    pub fn insert(&mut self, thing: T) -> Id<T> {
+    pub fn insert(&mut self, thing: T) -> Id<K> {
         self.serial = self.serial.wrapping_add(1);
         let slot = self.places.insert((self.serial, thing));
         let slot = u32::try_from(slot).expect("the limits allow far fewer than 2^32");
@@ -50,19 +51,19 @@ impl<T> Arena<T> {
     }
 
     /// What `id` names, unless it has gone.
-    pub fn get(&self, id: Id<T>) -> Option<&T> {
+    pub fn get(&self, id: Id<K>) -> Option<&T> {
         let (serial, thing) = self.places.get(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
     /// What `id` names, unless it has gone.
-    pub fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
+    pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         let (serial, thing) = self.places.get_mut(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
     /// Takes out what `id` names, unless it has gone.
-    pub fn remove(&mut self, id: Id<T>) -> Option<T> {
+    pub fn remove(&mut self, id: Id<K>) -> Option<T> {
         self.get(id)?;
         self.places.try_remove(id.slot()).map(|(_, thing)| thing)
     }
@@ -73,7 +74,7 @@ impl<T> Arena<T> {
     }
 
     /// The first thing at place `slot` or after it.
-    pub fn from_slot(&self, slot: usize) -> Option<(Id<T>, &T)> {
+    pub fn from_slot(&self, slot: usize) -> Option<(Id<K>, &T)> {
         (slot..self.places.capacity()).find_map(|slot| {
             let (serial, thing) = self.places.get(slot)?;
             let id = Id {
@@ -86,11 +87,12 @@ impl<T> Arena<T> {
     }
 }
 
-impl<T> Default for Arena<T> {
+impl<T, K> Default for Arena<T, K> {
     fn default() -> Self {
         Self {
             places: Slab::new(),
             serial: 0,
+            kind: PhantomData,
         }
     }
 }
@@ -137,7 +139,7 @@ mod tests {
 
     #[test]
     fn an_id_never_finds_what_came_later() {
-        let mut arena = Arena::default();
+        let mut arena: Arena<&str> = Arena::default();
         let a = arena.insert("a");
         assert_eq!(arena.remove(a), Some("a"));
         let b = arena.insert("b");

@@ -1,0 +1,148 @@
+//! Who owns a room, moderates it and may join it.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::RoomName;
+
+/// The access list of a room. All nicks in it are registered, and stand there in the form in which they are compared.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoomAcl {
+    /// The registered nick that made the room; `None` if an unregistered one did.
+    #[serde(rename = "maker")]
+    pub owner: Option<String>,
+    /// Only those named here may join the room or know of it.
+    pub is_closed: bool,
+    /// Those who may change this list, besides the owner.
+    #[serde(rename = "keepers")]
+    pub moderators: BTreeSet<String>,
+    /// Those who may join, besides.
+    #[serde(rename = "guests")]
+    pub invited: BTreeSet<String>,
+}
+
+/// A change of an access list. Changes that two servers make at once give the same list in either order, unless
+/// both concern the same nick.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AclChange {
+    /// Makes the room invite-only (`true`) or open again. A room without an owner gets the nick as its owner.
+    Close(bool, String),
+    /// Invites a nick, as a moderator (`true`) or not.
+    Invite(String, bool),
+    /// Takes a nick off the list.
+    Uninvite(String),
+}
+
+/// An access list as it was stored last, and after how many changes of such lists that was: the higher version
+/// is the newer one, in whichever order answers arrive.
+#[derive(Clone, Debug)]
+#[allow(missing_docs)] // the fields are what they are called
+pub struct VersionedAcl {
+    pub room: RoomName,
+    pub acl: RoomAcl,
+    pub version: u64,
+}
+
+impl RoomAcl {
+    /// The most nicks that one list names.
+    pub const NAMES_MAX: usize = 1000;
+
+    /// Returns the list of a room that `owner` has just made.
+    pub fn owned_by(owner: &str) -> Self {
+        Self {
+            owner: Some(owner.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Returns whether a nick may join once the room is closed.
+    pub fn admits(&self, form: &str) -> bool {
+        self.is_moderator(form) || self.invited.contains(form)
+    }
+
+    /// Returns whether a nick may change the list: the owner and the moderators can.
+    pub fn is_moderator(&self, form: &str) -> bool {
+        self.owner.as_deref() == Some(form) || self.moderators.contains(form)
+    }
+
+    /// Returns how many nicks are named besides the owner.
+    pub fn names(&self) -> usize {
+        self.moderators.len() + self.invited.len()
+    }
+
+    /// Returns whether a nick can be invited: it is named already, or one more has space.
+    pub fn has_space_for(&self, form: &str) -> bool {
+        self.admits(form) || self.names() < Self::NAMES_MAX
+    }
+
+    /// Returns those who are named, each with the protocol's word for what it is.
+    pub fn named(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let owner = self.owner.iter().map(|form| (form.as_str(), "maker"));
+        let moderators = self.moderators.iter().map(|form| (form.as_str(), "keeper"));
+        let invited = self.invited.iter().map(|form| (form.as_str(), "guest"));
+        owner.chain(moderators).chain(invited)
+    }
+
+    /// Changes the list.
+    pub fn apply(&mut self, change: &AclChange) {
+        match change {
+            AclChange::Close(is_closed, by) => {
+                self.is_closed = *is_closed;
+                self.owner.get_or_insert_with(|| by.clone());
+            }
+            AclChange::Invite(nick, is_moderator) => {
+                self.moderators.remove(nick);
+                self.invited.remove(nick);
+                let list = if *is_moderator {
+                    &mut self.moderators
+                } else {
+                    &mut self.invited
+                };
+                list.insert(nick.clone());
+            }
+            AclChange::Uninvite(nick) => {
+                self.moderators.remove(nick);
+                self.invited.remove(nick);
+            }
+        }
+    }
+
+    /// Removes a nick whose registration has ended; returns whether it was named.
+    pub fn forget(&mut self, form: &str) -> bool {
+        let was_owner = self.owner.take_if(|owner| owner == form).is_some();
+        self.moderators.remove(form) | self.invited.remove(form) | was_owner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_named_may_join_and_moderators_change_the_list() {
+        let mut acl = RoomAcl::owned_by("ann");
+        for change in [
+            AclChange::Invite("bob".into(), false),
+            AclChange::Invite("cat".into(), true),
+            AclChange::Invite("dan".into(), true),
+            AclChange::Invite("dan".into(), false),
+            AclChange::Invite("eve".into(), false),
+            AclChange::Uninvite("eve".into()),
+            AclChange::Close(true, "cat".into()),
+        ] {
+            acl.apply(&change);
+        }
+        let named: Vec<_> = acl.named().collect();
+        let expected = [
+            ("ann", "maker"),
+            ("cat", "keeper"),
+            ("bob", "guest"),
+            ("dan", "guest"),
+        ];
+        assert_eq!(named, expected);
+        assert!(!acl.admits("eve") && !acl.is_moderator("dan"));
+        assert!(acl.forget("ann") && !acl.forget("ann"));
+        assert!(!acl.is_moderator("ann"));
+    }
+}

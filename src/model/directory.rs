@@ -1,0 +1,117 @@
+//! Who belongs: what every server has in memory of accounts, rooms and bans, and passwords on their way.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::RoomAcl;
+use crate::protocol::whom::Whom;
+use crate::protocol::{Nick, RoomName, Time};
+
+/// What every server has in memory of accounts, rooms and bans: nothing secret.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// The forms of the registered nicks, by their skeletons.
+    pub accounts: HashMap<Box<str>, Box<str>>,
+    /// The same by what their spellings read as, for those whose spelling reads as something else.
+    pub spellings: HashMap<Box<str>, Box<str>>,
+    /// The bans, as they were made.
+    pub bans: Vec<Ban>,
+    /// The access lists of rooms.
+    pub rooms: Vec<(RoomName, RoomAcl)>,
+}
+
+impl Directory {
+    /// Adds a registered nick.
+    pub fn add_account(&mut self, nick: &Nick, form: &str) {
+        let mut skeletons = nick.skeletons().into_iter();
+        if let Some(skeleton) = skeletons.next() {
+            self.accounts.insert(skeleton, form.into());
+        }
+        for skeleton in skeletons {
+            self.spellings
+                .entry(skeleton)
+                .or_insert_with(|| form.into());
+        }
+    }
+
+    /// Removes a nick whose registration has ended.
+    pub fn remove_account(&mut self, nick: &Nick) {
+        self.accounts.remove(&nick.skeleton());
+        self.spellings.retain(|_, form| **form != *nick.form());
+    }
+
+    /// Returns whether `nick` looks like another registered nick. If `nick` is registered itself (`is_own`), only its
+    /// spelling is compared, unless it was registered in that spelling.
+    pub fn looks_like_another(&self, nick: &Nick, is_own: bool) -> bool {
+        let is_anothers = |form: &str| form != nick.form();
+        let skeletons = nick.skeletons();
+        let mut skeletons = skeletons.iter().skip(usize::from(is_own));
+        skeletons.any(|skeleton| {
+            let spelt = self.spellings.get(skeleton);
+            if spelt.is_some_and(|form| !is_anothers(form)) {
+                return false;
+            }
+            let account = self.accounts.get(skeleton);
+            account
+                .into_iter()
+                .chain(spelt)
+                .any(|form| is_anothers(form))
+        })
+    }
+}
+
+/// A ban of a nick or of addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ban {
+    /// Who is banned.
+    pub whom: Whom,
+    /// The operator who made it.
+    pub by: String,
+    /// Why; may be empty.
+    pub text: String,
+    /// When it ends; `None` for never.
+    pub until: Option<Time>,
+}
+
+impl Ban {
+    /// Returns the sentence for those who are banned.
+    pub fn sentence(&self) -> String {
+        let until = self
+            .until
+            .map_or_else(String::new, |until| format!(" until {until}"));
+        let text = if self.text.is_empty() { "" } else { ": " };
+        format!("{} is banned{until}{text}{}", self.whom, self.text)
+    }
+}
+
+/// A password or a token: its `Debug` shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Box<str>);
+
+impl Secret {
+    /// Wraps a password as it was given.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns the text, for where it is hashed or compared.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// Returns the addresses that one customer has, named by the first of them: an IPv4 address alone, of IPv6 the
+/// network of 64 bits. Limits that are counted by address are counted by this.
+pub fn address_prefix(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}

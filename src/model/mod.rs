@@ -1,0 +1,22 @@
+//! The words that the chat, the log and the accounts share: what is logged, who may do what, and why storage
+//! fails.
+//!
+//! Values and small functions of them, without a task, a lock or a file. This is the lowest layer of the server: it
+//! uses nothing of ours but [`crate::protocol`], whose names and ids it is made of.
+
+mod access;
+mod arena;
+mod directory;
+mod entry;
+mod storage;
+mod time;
+
+pub use access::{AclChange, RoomAcl, VersionedAcl};
+pub use arena::{Arena, Id};
+pub use directory::{Ban, Directory, Secret, address_prefix};
+pub use entry::{
+    Applied, Connected, DirectMessage, Entry, EventKind, FileContents, NewFile, Outcome, PeerId,
+    Removed, Scope, Ticket,
+};
+pub use storage::{FileTotals, RoomRow, StorageError};
+pub use time::{Now, millis};

@@ -1,0 +1,139 @@
+//! What the log and the accounts say of what they hold, and why they cannot.
+
+use std::fmt;
+use std::io;
+
+use crate::protocol::{Code, EventId, RoomName};
+
+/// How many files there are, and their bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileTotals {
+    /// Files.
+    pub count: usize,
+    /// Bytes of the files of each nick, as it is spelt in the log; the same bytes in two files count twice.
+    pub by_nick: Vec<(String, u64)>,
+}
+
+/// A room as the log knows it.
+#[derive(Clone, Debug)]
+pub struct RoomRow {
+    /// As it was first spelt.
+    pub name: RoomName,
+    /// Empty when there is none.
+    pub topic: String,
+    /// The id of its newest event.
+    pub last_id: EventId,
+}
+
+/// Why something cannot be stored or read back; `Display` is one line for the operator.
+#[derive(Debug)]
+pub enum StorageError {
+    /// The database.
+    Sqlite(rusqlite::Error),
+    /// The folder or its lock.
+    Io(io::Error),
+    /// Another server uses the folder.
+    InUse,
+    /// It was written by a newer version of this program.
+    TooNew(i64),
+    /// A server of an older version of this program uses it.
+    TooOld,
+    /// There is nothing in it, not even its tables.
+    Empty,
+    /// There is nothing in it, but what was last written stands beside it.
+    Lost,
+    /// It takes nothing more, since the server is stopping.
+    Ended,
+    /// The message or file to be removed is not there.
+    NoSuchFile,
+    /// There is no space for one more reader.
+    TooMany,
+}
+
+impl StorageError {
+    /// Returns whether there is no space left.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Sqlite(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Io(e) => matches!(
+                e.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
+    /// Returns the code with which a request is refused for this reason.
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Ended => Code::ShuttingDown,
+            Self::TooMany => Code::Quota,
+            e if e.is_full() => Code::Quota,
+            _ => Code::Internal,
+        }
+    }
+
+    /// Returns the same for one more request that fails for this reason.
+    pub fn again(&self) -> Self {
+        match self {
+            Self::Sqlite(rusqlite::Error::SqliteFailure(e, text)) => {
+                Self::Sqlite(rusqlite::Error::SqliteFailure(*e, text.clone()))
+            }
+            Self::Ended => Self::Ended,
+            Self::NoSuchFile => Self::NoSuchFile,
+            Self::TooMany => Self::TooMany,
+            e => Self::Io(io::Error::other(e.to_string())),
+        }
+    }
+}
+
+impl fmt::Display for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(e) => write!(f, "{e}"),
+            Self::Io(e) => write!(f, "{e}"),
+            Self::InUse => f.write_str("another chatd is using it"),
+            Self::TooNew(version) => write!(
+                f,
+                "it was written by a newer chatd (version {version} of its format)"
+            ),
+            Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
+            Self::Empty => f.write_str("its chat.db is empty, so it is no data folder of chatd"),
+            Self::Lost => f.write_str(
+                "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
+            ),
+            Self::Ended => f.write_str("the server is stopping"),
+            Self::NoSuchFile => f.write_str("there is nothing to remove"),
+            Self::TooMany => f.write_str("there are too many readers"),
+        }
+    }
+}
+
+impl std::error::Error for StorageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Sqlite(e) => Some(e),
+            Self::Io(e) => Some(e),
+            Self::InUse
+            | Self::TooNew(_)
+            | Self::TooOld
+            | Self::Empty
+            | Self::Lost
+            | Self::Ended
+            | Self::NoSuchFile
+            | Self::TooMany => None,
+        }
+    }
+}
+
+impl From<rusqlite::Error> for StorageError {
+    fn from(e: rusqlite::Error) -> Self {
+        Self::Sqlite(e)
+    }
+}
+
+impl From<io::Error> for StorageError {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
