@@ -17,26 +17,26 @@
 //!
 //! # The modules
 //!
-//! | module | what it does | what it must not know |
-//! |---|---|---|
-//! | [`protocol`] | bytes to values and back, for server and client | what a request does |
-//! | [`model`] | the words that all below share: entries, access lists, bans, storage errors | anything but `protocol` |
-//! | [`tail`] | the newest events of a room, encoded once | rooms, connections |
-//! | [`chat`] | nicks, rooms, members, files: the domain | sockets, tasks, clocks |
-//! | [`session`] | one connection's state, replies in order, dialects | the same |
-//! | [`log`] | what was said: kept on disk or in memory, read back, searched | sockets, sessions |
-//! | [`roster`] | who belongs: accounts, tokens, bans, kept as the log is | sockets, sessions |
-//! | [`files`] | a file's bytes by digest, on disk | rooms, sockets |
-//! | [`config`] | limits, each with its default and reason | |
-//! | [`offline`] | check, export, import and backup of a data folder | sockets |
-//! | [`client`] | connects, stays, asks, listens, passes files: for `chatc` and for bots | what the server does inside |
-//! | [`ui`] | `chatc`: the screen, the line client, pipes | the same |
-//! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one | what they say |
-//! | [`web`] | the page's files | |
-//! | [`server`] | joins them on smol: accepts, reads, writes, keeps time | the protocol's words |
+//! From the bottom up; each uses only what stands above it here, and `tests/layers.rs` checks it.
 //!
-//! Dependencies point one way: `chat` uses `protocol` and `tail`, and the log's and the roster's words for what they keep;
-//! `session` uses `chat` and asks the log and the roster through effects; `server` joins all of them with `log` and `files`, and only `chatd` uses `server`; `ui` uses `client`, which uses `protocol` alone.
+//! | module | what it does | what it uses |
+//! |---|---|---|
+//! | [`protocol`] | bytes to values and back, for server and client | nothing |
+//! | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
+//! | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
+//! | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
+//! | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
+//! | [`log`] | what was said: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
+//! | [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
+//! | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
+//! | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
+//! | [`session`] | one connection's state, replies in order, dialects; asks the log and the roster through effects | `chat`, `config`, `log`, `model`, `protocol`, `roster`, `tail` |
+//! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say | `protocol` |
+//! | [`web`] | the files of the page | nothing |
+//! | [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
+//! | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
+//! | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
+//!
 //! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
 //! they are told (`tests/tidy.rs` checks it).
 

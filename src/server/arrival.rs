@@ -107,7 +107,7 @@ impl Connection {
                 return spoken;
             }
             {
-                let mut world = self.server.world();
+                let mut world = self.server.changes();
                 if world.is_stopping {
                     self.is_cut = is_handshaking;
                     return spoken;
@@ -115,9 +115,6 @@ impl Connection {
                 world.looks(self.session.peer());
                 world.set_alarm(self.session.peer(), self.alarm, due);
                 self.alarm = due;
-                let released = world.settle();
-                drop(world);
-                super::transfer::release(&self.server, released);
             }
             if !self.is_readable {
                 self.wait(true).await;

@@ -243,7 +243,7 @@ impl Connection {
                 true => buffer.get(..read).unwrap_or_default(),
                 false => &carried,
             };
-            let mut world = server.world();
+            let mut world = server.changes();
             self.on_time(&mut world, now);
             if world.chat.has_orders(self.session.peer()) {
                 self.session.obey(&mut world.chat, now);
@@ -270,11 +270,9 @@ impl Connection {
             let due = [due, self.carrier.due()].into_iter().flatten().min();
             world.set_alarm(self.session.peer(), self.alarm, due);
             self.alarm = due;
-            let released = world.settle();
             self.log_nick(nick, &world);
             drop(world);
             self.hold();
-            super::transfer::release(&server, released);
             effect
         })
     }
@@ -558,11 +556,8 @@ impl Connection {
     /// The chat does without this connection from here on.
     fn leave(&mut self) {
         let now = self.server.clock.now();
-        let mut world = self.server.world();
+        let mut world = self.server.changes();
         self.session.lost(&mut world.chat, now);
-        let released = world.settle();
-        drop(world);
-        super::transfer::release(&self.server, released);
     }
 
     /// Ends the server's side first, then reads and drops what still comes: closing at once would reset

@@ -7,6 +7,7 @@ mod announce;
 mod arrival;
 pub mod believed;
 pub mod certificate;
+mod changes;
 mod connection;
 mod descriptors;
 mod elsewhere;
@@ -51,6 +52,7 @@ use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Sockets, Stream};
 use believed::Believed;
 use certificate::{Certificate, Source};
+use changes::Changes;
 use connection::Connection;
 use descriptors::{Descriptors, Division};
 use memory::Share;
@@ -194,6 +196,12 @@ impl Server {
             .map(|certificate| certificate.config())
     }
 
+    /// Locks what all share, for a change of it.
+    fn changes(self: &Arc<Self>) -> Changes<'_> {
+        Changes::of(self, self.world())
+    }
+
+    /// Locks what all share, to look at it.
     fn world(&self) -> MutexGuard<'_, World> {
         // Nothing under this lock waits or panics; it is held for microseconds.
         self.world
@@ -301,7 +309,7 @@ pub fn run(
     if !unfinished.is_empty() {
         for (id, room, nick) in unfinished {
             let now = server.clock.now();
-            server.world().remove_unfinished(id, room, &nick, now);
+            server.changes().remove_unfinished(id, room, &nick, now);
         }
         // Nobody finds them: not the first client either.
         log.flush()
@@ -455,11 +463,11 @@ async fn trim(server: Arc<Server>) {
                     chat.files_went(&files);
                     chat.forget_rooms(&rooms);
                 }
-                let released = world::Released {
+                let released = changes::Released {
                     digests: released,
-                    ..world::Released::default()
+                    ..changes::Released::default()
                 };
-                transfer::release(&server, released);
+                changes::release(&server, released);
             }
             Err(e) => warn!("cannot take out what is old: {e}"),
         }
@@ -486,14 +494,11 @@ fn open_log(
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
             return;
         };
-        let mut world = server.world();
+        let mut world = server.changes();
         for applied in batch {
             server.metrics.outcome(&applied.outcome);
             world.chat.apply(applied);
         }
-        let released = world.settle();
-        drop(world);
-        transfer::release(&server, released);
     };
     let log = SqliteLog::open(folder, Box::new(sink));
     let log = Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?);

@@ -20,7 +20,6 @@ use super::descriptors;
 use super::elsewhere::Elsewhere;
 use super::metrics::Met;
 use super::send::{self, Failed};
-use super::world::Released;
 use crate::chat::{NickId, RoomId};
 use crate::files::Incoming;
 use crate::files::live::Live;
@@ -118,12 +117,8 @@ impl Connection {
         }
         let answer = self.read_log(question).await;
         let now = self.server.clock.now();
-        let mut world = self.server.world();
-        let next = self.session.answered(answer, &mut world.chat, now);
-        let released = world.settle();
-        drop(world);
-        release(&self.server, released);
-        next
+        let mut world = self.server.changes();
+        self.session.answered(answer, &mut world.chat, now)
     }
 
     /// Asks the roster, on a thread for that. A password waits until few others are worked on, and for its
@@ -136,7 +131,7 @@ impl Connection {
         let (answer, tried) = self.advice(ask).await;
         let is_right = matches!(answer, Ok(Answer::Password | Answer::Token));
         let now = self.server.clock.now();
-        let mut world = self.server.world();
+        let mut world = self.server.changes();
         let nick = self.session.called();
         let next = self.session.advised(answer, &mut world.chat, now);
         let holds = self.session.called();
@@ -146,9 +141,6 @@ impl Connection {
             world.guesses.was_right(tried);
         }
         self.log_nick(nick, &world);
-        let released = world.settle();
-        drop(world);
-        release(&self.server, released);
         next
     }
 
@@ -375,11 +367,7 @@ impl Connection {
 
     fn append(&mut self, entry: Entry, ticket: Ticket) {
         let now = self.server.clock.now();
-        let mut world = self.server.world();
-        world.append(entry, Some(ticket), now);
-        let released = world.settle();
-        drop(world);
-        release(&self.server, released);
+        self.server.changes().append(entry, Some(ticket), now);
     }
 
     /// Waits until all that was said is kept, or cannot be; whether the last of it is.
@@ -780,27 +768,5 @@ fn disk_error(e: &io::Error) -> UploadError {
         code,
         text: text.into(),
         closes: false,
-    }
-}
-
-/// Has the store let go of files that nobody can ask for any more, ends live files that were taken back, and has
-/// those who send what a room holds ask again whether they may.
-pub(super) fn release(server: &Arc<Server>, released: Released) {
-    for id in released.live {
-        if let Some(live) = server.live().remove(&id) {
-            live.end(None);
-        }
-    }
-    if released.has_new_rights {
-        server.new_rights.notify(usize::MAX);
-    }
-    for digest in released.digests {
-        let store = server.store.clone();
-        let released = unblock(move || {
-            if let Err(e) = store.release(digest) {
-                warn!("cannot remove a file: {e}");
-            }
-        });
-        released.detach();
     }
 }

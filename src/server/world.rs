@@ -13,12 +13,13 @@ use futures_lite::FutureExt;
 use tracing::info;
 
 use super::Server;
+use super::changes::Released;
 use super::metrics::Metrics;
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::Log;
 use crate::model::{Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
-use crate::protocol::{Digest, EventId, RoomName};
+use crate::protocol::{EventId, RoomName};
 use crate::roster::Roster;
 use crate::roster::guesses::Guesses;
 use crate::session::batch::ROUND_BYTES;
@@ -141,8 +142,8 @@ impl World {
         );
     }
 
-    /// Has those woken who have something to read or to do by now; called at the end of each change.
-    /// Returns what the driver has to do about files, for [`super::transfer::release`].
+    /// Has those woken who have something to read or to do by now. Called by [`super::changes::Changes`] at the end
+    /// of each change; returns what is left to do without the lock.
     pub fn settle(&mut self) -> Released {
         if self.chat.has_news()
             && let Some(pulse) = self.pulse.take()
@@ -264,17 +265,6 @@ impl World {
     }
 }
 
-/// What others have no use for any more.
-#[derive(Default)]
-pub(super) struct Released {
-    /// Of files of which there is one less.
-    pub digests: Vec<Digest>,
-    /// Live files that have been taken back.
-    pub live: Vec<EventId>,
-    /// Somebody may read less than before.
-    pub has_new_rights: bool,
-}
-
 impl Seat {
     /// Has `waker` woken next.
     fn register(&mut self, waker: &Waker) {
@@ -312,16 +302,14 @@ pub(super) async fn keep_time(server: Arc<Server>) {
     poll_fn(|cx| {
         loop {
             let now = server.clock.now();
-            let mut world = server.world();
+            let mut world = server.changes();
             if now.uptime >= zone_at {
                 zone_at = now.uptime + ZONE_EVERY;
                 world.chat.utc_offset_s = jiff::Zoned::now().offset().seconds();
             }
             world.timekeeper = Some(cx.waker().clone());
             let next = world.ring(now).unwrap_or(zone_at).min(zone_at);
-            let released = world.settle();
             drop(world);
-            super::transfer::release(&server, released);
             timer.set_at(server.clock.start + next);
             if timer.poll(cx).is_pending() {
                 return Poll::<()>::Pending;

@@ -4,12 +4,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use argh::{ArgsInfo, FromArgs};
+use argh::{ArgsInfo, FlagInfo, FromArgs};
 use plainchat::config::file;
 use plainchat::offline;
 use plainchat::protocol::RoomName;
 
-use crate::help::flags_of_an_example;
 use crate::values::room;
 
 /// One of them.
@@ -78,16 +77,16 @@ pub struct Backup {
 }
 
 impl Command {
-    /// Does it.
+    /// Runs the command; `settings` are the flags that an example of a settings file shows.
     ///
     /// # Errors
     /// When the folder cannot be used.
-    pub fn run(self) -> Result<ExitCode, offline::Error> {
+    pub fn run(self, settings: &[&FlagInfo<'static>]) -> Result<ExitCode, offline::Error> {
         let mut out = std::io::stdout().lock();
         match self {
             Self::Config(PrintConfig {}) => {
-                // Nobody need be reading.
-                let _ = out.write_all(file::example(&flags_of_an_example()).as_bytes());
+                // Ignore write errors: stdout may be closed.
+                let _ = out.write_all(file::example(settings).as_bytes());
             }
             Self::Check(Check { data, repair }) => {
                 let faults = offline::check(&data, repair)?;

@@ -15,7 +15,7 @@ use plainchat::server::log_lines::LogLines;
 use plainchat::server::{self, Plain, listen, service};
 
 use flags::Flags;
-use help::flags_of_a_file;
+use help::{flags_of_a_file, flags_of_an_example};
 use values::LogFormat;
 
 fn main() -> ExitCode {
@@ -51,7 +51,7 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
         LogFormat::Json => log.json().flatten_event(true).init(),
     }
     if let Some(command) = flags.command {
-        return command.run().unwrap_or_else(|e| {
+        return command.run(&flags_of_an_example()).unwrap_or_else(|e| {
             complain(&e.to_string());
             ExitCode::FAILURE
         });

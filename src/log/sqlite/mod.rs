@@ -7,6 +7,7 @@
 mod pool;
 mod read;
 mod readers;
+mod rows;
 mod schema;
 mod search;
 mod told;

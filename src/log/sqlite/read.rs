@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
+use super::rows::{collect, contents, event_id, number, record, span_from};
 use super::told;
-use crate::log::{Home, Origin, Past, Reader, Record, Span, line};
-use crate::model::{FileContents, FileTotals, NewFile, Removed, RoomRow, StorageError};
-use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
+use crate::log::{Home, Origin, Past, Reader, Record, Span};
+use crate::model::{FileTotals, NewFile, Removed, RoomRow, StorageError};
+use crate::protocol::{Digest, EventId, FileName, RoomName};
 
 pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, StorageError> {
     let mut rooms = db.prepare_cached("SELECT name, topic, last_id FROM rooms ORDER BY id")?;
@@ -61,24 +62,6 @@ pub(super) fn read(
     Ok(Past { records, has_hole })
 }
 
-/// The first records of about so many bytes, but one at least.
-pub(super) fn collect(
-    found: impl Iterator<Item = rusqlite::Result<Record>>,
-    bytes: usize,
-) -> Result<Vec<Record>, StorageError> {
-    let mut records: Vec<Record> = Vec::new();
-    let mut size = 0;
-    for record in found {
-        let record = record?;
-        size += record.line.len();
-        if size > bytes && !records.is_empty() {
-            break;
-        }
-        records.push(record);
-    }
-    Ok(records)
-}
-
 pub(super) fn newest(
     db: &Connection,
     room: &RoomName,
@@ -95,15 +78,6 @@ pub(super) fn newest(
             row.get(0)
         })?;
     Ok(span_from(first, up_to))
-}
-
-/// The span from that event on; an empty one if there is none.
-pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
-    let after = match first.and_then(|first| u64::try_from(first).ok()) {
-        Some(first) => first.saturating_sub(1),
-        None => up_to,
-    };
-    Span { after, up_to }
 }
 
 pub(super) fn files(
@@ -250,42 +224,4 @@ pub(super) fn reader(
     let seen = seen.query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
     let seen = seen.optional()?;
     Ok(seen.and_then(|(seen, is_old)| Some((u64::try_from(seen).ok()?, is_old))))
-}
-
-/// Reads a length and a digest from two columns, if the file is whole.
-pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<FileContents>> {
-    let length: Option<i64> = row.get(at)?;
-    let sha256: Option<[u8; 32]> = row.get(at + 1)?;
-    Ok(length.zip(sha256).map(|(length, sha256)| FileContents {
-        length: u64::try_from(length).unwrap_or_default(),
-        sha256: Digest(sha256),
-    }))
-}
-
-/// Reads a row of id, time, verb, room, nick, text.
-pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
-    let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
-    let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
-    let texts: [rusqlite::types::ValueRef<'_>; 4] = [
-        row.get_ref(2)?,
-        row.get_ref(3)?,
-        row.get_ref(4)?,
-        row.get_ref(5)?,
-    ];
-    let [verb, room, nick, text] = texts.map(|text| text.as_str());
-    let line = line(verb?, room?, nick?, id, text?);
-    Ok(Record {
-        id,
-        time: Time(u64::try_from(time).unwrap_or_default()),
-        line,
-    })
-}
-
-pub(super) fn event_id(number: i64) -> Option<EventId> {
-    u64::try_from(number).ok().and_then(EventId::new)
-}
-
-/// As SQLite has it; ids and lengths are below 2^53.
-pub(super) fn number(n: u64) -> i64 {
-    i64::try_from(n).unwrap_or(i64::MAX)
 }

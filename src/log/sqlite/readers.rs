@@ -2,7 +2,7 @@
 
 use rusqlite::{Transaction, params};
 
-use super::read::number;
+use super::rows::number;
 use crate::config::fixed::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER};
 use crate::log::Reader;
 use crate::model::StorageError;

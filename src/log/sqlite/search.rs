@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::read::{number, record};
+use super::rows::{number, record};
 use crate::log::text::Query;
 use crate::log::work::Work;
 use crate::log::{Found, Record};

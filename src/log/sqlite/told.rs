@@ -4,20 +4,10 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::read::{collect, number, record, span_from};
-use super::schema::NICK_MARK;
-use super::writer::Row;
+use super::rows::{collect, number, record, span_from};
 use crate::log::{Home, Past, Record, Span};
 use crate::model::{DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
-
-/// The row of `rooms` of what that nick is told.
-pub(super) fn row(nick: &Nick) -> Row<'_> {
-    Row {
-        form: format!("{NICK_MARK}{}", nick.form()).into(),
-        name: nick.as_str(),
-    }
-}
 
 /// Has both of them read an event.
 pub(super) fn insert(

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-use super::read::{contents, event_id, number};
-use super::writer::{Rooms, Row, Said, insert_event, remove, set_topic};
+use super::rows::{RoomKey, contents, event_id, number};
+use super::writer::{Rooms, Said, insert_event, remove, set_topic};
 use super::{SqliteLog, readers, schema, told, words};
 use crate::files::private;
 use crate::log::{Age, Record, Trimmed};
@@ -74,8 +74,8 @@ impl SqliteLog {
                 text: &text,
             };
             let row = match &event.place {
-                ImportedTo::Room(room) => Row::of_room(room),
-                ImportedTo::Told(told) => told::row(&told.to),
+                ImportedTo::Room(room) => RoomKey::of_room(room),
+                ImportedTo::Told(told) => RoomKey::of_nick(&told.to),
             };
             let (id, room) = insert_event(&step, &mut rooms, &row, &said)?;
             if let ImportedTo::Told(DirectMessage { by, to }) = event.place {

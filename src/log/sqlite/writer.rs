@@ -12,13 +12,13 @@ use std::time::Instant;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
 
-use super::read::{event_id, number};
+use super::rows::{RoomKey, event_id, number};
 use super::told;
 use super::words::Words;
 use crate::files::private;
 use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
-use crate::protocol::{Code, EventId, RoomName, Time};
+use crate::protocol::{Code, EventId, Time};
 
 /// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
 const BATCH_MAX: usize = 1000;
@@ -123,7 +123,7 @@ impl Writer {
             match first {
                 Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
                 Waiting::Entry(entry, _, time) => {
-                    ids.push(match (Row::of(entry), &entry.kind) {
+                    ids.push(match (RoomKey::of(entry), &entry.kind) {
                         (None, _) => Ok(None),
                         // Two may have asked at the same time, and the bytes of a file are released once; a live
                         // file that is removed does not become complete.
@@ -246,31 +246,6 @@ fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
-/// A row of `rooms`, in which an event stands.
-pub(super) struct Row<'a> {
-    /// As names are compared, and different for a room and for a nick of one name.
-    pub form: Cow<'a, str>,
-    pub name: &'a str,
-}
-
-impl<'a> Row<'a> {
-    /// That of an entry; `None` for one that is not kept.
-    fn of(entry: &'a Entry) -> Option<Self> {
-        match &entry.scope {
-            Scope::Room(room) => Some(Self::of_room(room)),
-            Scope::Inbox(message) => Some(told::row(&message.to)),
-            Scope::Unsaved(_) => None,
-        }
-    }
-
-    pub fn of_room(room: &'a RoomName) -> Self {
-        Self {
-            form: room.form().into(),
-            name: room.as_str(),
-        }
-    }
-}
-
 /// A row of `events`; with a number of its own, or the next.
 pub(super) struct Said<'a> {
     pub id: Option<i64>,
@@ -283,7 +258,7 @@ pub(super) struct Said<'a> {
 fn insert(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    row: &Row<'_>,
+    row: &RoomKey<'_>,
     entry: &Entry,
     time: Time,
 ) -> rusqlite::Result<EventId> {
@@ -336,7 +311,7 @@ pub(crate) struct Rooms {
 
 impl Rooms {
     /// The number of a room, which is made if it is new.
-    fn number(&mut self, step: &Transaction<'_>, row: &Row<'_>) -> rusqlite::Result<i64> {
+    fn number(&mut self, step: &Transaction<'_>, row: &RoomKey<'_>) -> rusqlite::Result<i64> {
         let form: &str = &row.form;
         if let Some(room) = self.numbers.get(form) {
             return Ok(*room);
@@ -415,7 +390,7 @@ fn insert_piece(
     };
     for (number, (entry, _)) in numbers.iter_mut().zip(entries()) {
         if let Some(room) = entry.room() {
-            *number = rooms.number(step, &Row::of_room(room))?;
+            *number = rooms.number(step, &RoomKey::of_room(room))?;
         }
     }
     let mut insert = step.prepare_cached(&INSERT_PIECE)?;
@@ -444,7 +419,7 @@ fn insert_piece(
 pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    row: &Row<'_>,
+    row: &RoomKey<'_>,
     said: &Said<'_>,
 ) -> rusqlite::Result<(i64, i64)> {
     let room = rooms.number(step, row)?;

@@ -1,0 +1,108 @@
+//! How values stand in rows of the database, for those who read and write it.
+
+use std::borrow::Cow;
+
+use rusqlite::Row;
+
+use super::schema::NICK_MARK;
+use crate::log::{Record, Span, line};
+use crate::model::{Entry, FileContents, Scope, StorageError};
+use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
+
+/// What a row of `rooms` is found by: a room, or the inbox of a nick.
+pub(super) struct RoomKey<'a> {
+    /// As names are compared, and different for a room and for a nick of one name.
+    pub form: Cow<'a, str>,
+    pub name: &'a str,
+}
+
+impl<'a> RoomKey<'a> {
+    /// Returns where an entry is kept; `None` for one that is not.
+    pub fn of(entry: &'a Entry) -> Option<Self> {
+        match &entry.scope {
+            Scope::Room(room) => Some(Self::of_room(room)),
+            Scope::Inbox(message) => Some(Self::of_nick(&message.to)),
+            Scope::Unsaved(_) => None,
+        }
+    }
+
+    pub fn of_room(room: &'a RoomName) -> Self {
+        Self {
+            form: room.form().into(),
+            name: room.as_str(),
+        }
+    }
+
+    /// Returns the row of the inbox of a nick, whose form no room has.
+    pub fn of_nick(nick: &'a Nick) -> Self {
+        Self {
+            form: format!("{NICK_MARK}{}", nick.form()).into(),
+            name: nick.as_str(),
+        }
+    }
+}
+
+/// The first records of about so many bytes, but one at least.
+pub(super) fn collect(
+    found: impl Iterator<Item = rusqlite::Result<Record>>,
+    bytes: usize,
+) -> Result<Vec<Record>, StorageError> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut size = 0;
+    for record in found {
+        let record = record?;
+        size += record.line.len();
+        if size > bytes && !records.is_empty() {
+            break;
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+/// The span from that event on; an empty one if there is none.
+pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
+    let after = match first.and_then(|first| u64::try_from(first).ok()) {
+        Some(first) => first.saturating_sub(1),
+        None => up_to,
+    };
+    Span { after, up_to }
+}
+
+/// Reads a length and a digest from two columns, if the file is whole.
+pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<FileContents>> {
+    let length: Option<i64> = row.get(at)?;
+    let sha256: Option<[u8; 32]> = row.get(at + 1)?;
+    Ok(length.zip(sha256).map(|(length, sha256)| FileContents {
+        length: u64::try_from(length).unwrap_or_default(),
+        sha256: Digest(sha256),
+    }))
+}
+
+/// Reads a row of id, time, verb, room, nick, text.
+pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
+    let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
+    let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+    let texts: [rusqlite::types::ValueRef<'_>; 4] = [
+        row.get_ref(2)?,
+        row.get_ref(3)?,
+        row.get_ref(4)?,
+        row.get_ref(5)?,
+    ];
+    let [verb, room, nick, text] = texts.map(|text| text.as_str());
+    let line = line(verb?, room?, nick?, id, text?);
+    Ok(Record {
+        id,
+        time: Time(u64::try_from(time).unwrap_or_default()),
+        line,
+    })
+}
+
+pub(super) fn event_id(number: i64) -> Option<EventId> {
+    u64::try_from(number).ok().and_then(EventId::new)
+}
+
+/// As SQLite has it; ids and lengths are below 2^53.
+pub(super) fn number(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
