@@ -473,3 +473,21 @@ fn what_is_typed_wrong_is_told_with_what_was_meant() {
     assert_eq!(host.code, Some(3));
     assert!(!host.stderr.contains("did you mean"), "{host:?}");
 }
+
+#[test]
+fn a_search_that_was_stopped_says_so() {
+    let script = "> SEARCH #ops tea
+        < PAST 7 2026-11-22T06:47:00.000Z MSG #ops bob tea
+        < OK SEARCH 1 cut
+        > (end)";
+    let server = Server::play(vec![steps(script)]);
+    let host = server.address.to_string();
+    let args = ["search", "tea", "--room", "ops", "--host", &host];
+    let found = run(&mut chatc(&args), b"");
+    server.finish();
+    found.check(
+        0,
+        "2026-11-22 06:47:00  <bob> tea\n",
+        "chatc: the search took too long and was stopped, so older messages may be missing; try rarer words\n",
+    );
+}

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use script::DEADLINE;
+use script::{DEADLINE, Running};
 use server::Chatd;
 
 /// How long nothing moves on a screen that is done.
@@ -655,4 +655,73 @@ fn a_server_with_a_password_asks_for_it() {
     let seen = ann.sees("shell>");
     assert!(!seen.contains("sesame"), "{seen}");
     ann.is_sane();
+}
+
+#[test]
+fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let home = tempfile::tempdir().expect("a folder");
+    let ann = Terminal::with(80, 24, home, "TERM=dumb");
+    let written = ann.home.path().join("written");
+    ann.tmux(&["pipe-pane", "-t", "s", &format!("cat > {}", written.display())]);
+    let program = env!("CARGO_BIN_EXE_chatc");
+    ann.run(&format!("{program} {}; echo \"code $?\"", chatd.address));
+    ann.sees(&format!("-- you are ann in #lobby on {}", chatd.address));
+    bob.ask("MSG good morning");
+    ann.sees("<bob> good morning");
+    ann.say("hello bob");
+    assert!(bob.line().ends_with(" ann hello bob\n"));
+    ann.say("/quit");
+    ann.sees("code 0");
+    // tmux hands over what came before it shows it.
+    let written = fs::read(&written).expect("it was written");
+    let text = String::from_utf8_lossy(&written);
+    assert!(text.contains("<bob> good morning"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+/// A terminal that does not tell how large it is, as a serial console or `docker run -t`: `script` makes one when it
+/// has none itself.
+#[test]
+fn a_terminal_of_no_size_gets_the_line_client() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let command = format!(
+        "stty size; exec {} {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    );
+    let mut script = Command::new("script");
+    script
+        .args(["-qefc", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("LOGNAME", "ann")
+        .env("HOME", "/dev/null");
+    let mut ann = Running::start(&mut script);
+    assert_eq!(ann.line(), "0 0\r\n");
+    let seen = ann.until("you are ann in #lobby");
+    assert!(!seen.contains("\u{1b}[?1049h"), "{seen:?}");
+    bob.ask("MSG good morning");
+    ann.until("<bob> good morning");
+    ann.write(b"hello bob\n");
+    assert!(bob.line().ends_with(" ann hello bob\n"));
+    ann.write(b"/quit\n");
+    assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn a_line_feed_is_enter_as_well() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    ann.sees("● 127.0.0.1");
+    ann.text("one");
+    ann.key("C-j");
+    assert!(bob.line().ends_with(" ann one\n"));
+    // Line feeds as they are, not marked as pasted.
+    ann.tmux(&["set-buffer", "two\nthree\n"]);
+    ann.tmux(&["paste-buffer", "-r", "-t", "s"]);
+    assert!(bob.line().ends_with(" ann two\n"));
+    assert!(bob.line().ends_with(" ann three\n"));
 }

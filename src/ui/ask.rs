@@ -9,7 +9,7 @@ use super::enter::ask_as_invited;
 use super::print::{Output, Print, json_text};
 use super::server::Server;
 use super::{Exit, Failure, complain, enter, input};
-use crate::client::{Client, Error, Line};
+use crate::client::{Client, Error, Line, Reply};
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, ServerLine};
@@ -151,7 +151,8 @@ pub async fn search(
     let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let request = format!("SEARCH {room} {words}");
-    let lines = ask_as_invited(&mut client, server, &request).await?.lines;
+    let reply = ask_as_invited(&mut client, server, &request).await?;
+    let (is_cut, lines) = (is_cut(&reply), reply.lines);
     let mut output = Output::new();
     show(
         &lines.iter().collect::<Vec<_>>(),
@@ -160,7 +161,9 @@ pub async fn search(
     )
     .await?;
     output.flush().await?;
-    if lines.len() >= FOUND_MAX {
+    if is_cut {
+        complain(CUT);
+    } else if lines.len() >= FOUND_MAX {
         complain(format_args!(
             "these are the newest {FOUND_MAX}; there may be more: add a word to find fewer"
         ));
@@ -170,6 +173,15 @@ pub async fn search(
     } else {
         Exit::Well
     })
+}
+
+/// What a person reads when a search has ended before it was through the whole log.
+pub(super) const CUT: &str =
+    "the search took too long and was stopped, so older messages may be missing; try rarer words";
+
+/// Returns whether a search has ended before it was through the whole log: `OK SEARCH 3 cut`.
+pub(super) fn is_cut(reply: &Reply) -> bool {
+    reply.rest.split(' ').nth(1) == Some("cut")
 }
 
 /// Prints who is in a room.

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::ask::CUT;
 use crate::protocol::people::{describe, many};
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
@@ -119,6 +120,11 @@ impl Wording {
             "WHO" => format!("-- {}", count(first, "person", "people")),
             "ROOMS" => format!("-- {}", count(first, "room", "rooms")),
             "FILES" => format!("-- {}", count(first, "file", "files")),
+            "HISTORY" => format!("-- {}", count(first, "message", "messages")),
+            "SEARCH" => match words.next() {
+                Some("cut") => format!("-- {} found; {CUT}", count(first, "message", "messages")),
+                _ => format!("-- {} found", count(first, "message", "messages")),
+            },
             "BANS" => format!("-- {}", count(first, "ban", "bans")),
             "TOKENS" => format!("-- {}", count(first, "token", "tokens")),
             "REMOVE" => format!("-- {first} is taken back"),
@@ -238,6 +244,13 @@ mod tests {
             ("USER #lobby bob", "   bob"),
             ("OK WHO 1", "-- 1 person"),
             ("OK FILES 0", "-- no files"),
+            ("OK HISTORY 2", "-- 2 messages"),
+            ("OK SEARCH 1", "-- 1 message found"),
+            (
+                "OK SEARCH 3 cut",
+                "-- 3 messages found; the search took too long and was stopped, so older messages may be \
+                 missing; try rarer words",
+            ),
             ("OK TOPIC #lobby on time", "-- the topic of #lobby: on time"),
             ("OK TOPIC #lobby", "-- #lobby has no topic"),
         ]);

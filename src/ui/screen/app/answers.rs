@@ -1,5 +1,6 @@
 //! What becomes of what one asked the server.
 
+use super::super::super::ask::{CUT, FOUND_MAX, is_cut};
 use super::super::room::{Entry, PAGE, Room, View, What};
 use super::{App, Ask, Row, Then, size};
 use crate::client::link::Link;
@@ -80,11 +81,16 @@ impl App {
             }
             Ask::Search(room, words) => {
                 let rows = self.found(&reply, |id| Then::Jump(room.clone(), id));
-                let title = format!(
-                    "{words:?} in {room}: {}",
-                    many(rows.len(), "message", "messages")
-                );
+                let count = match rows.len() {
+                    FOUND_MAX.. => format!("the newest {FOUND_MAX} messages"),
+                    count => many(count, "message", "messages"),
+                };
+                let title = format!("{words:?} in {room}: {count}");
+                let is_cut = is_cut(&reply);
                 self.show(title, rows, "nothing was found");
+                if is_cut {
+                    self.complain(CUT);
+                }
             }
             Ask::Files(room) => {
                 let rows = self.found(&reply, Then::Download);

@@ -103,3 +103,29 @@ fn a_nick_is_made_ones_own_and_rooms_are_kept() {
         play.hear(&["OK BANS 0"]);
     }
 }
+
+#[test]
+fn a_search_that_was_stopped_or_is_full_says_so() {
+    let mut play = Play::new(80, 12);
+    let found = "PAST 7 2026-11-24T06:00:00.000Z MSG #lobby bob tea";
+    let search = |play: &mut Play, lines: &[&str]| {
+        play.type_in("/search tea");
+        play.key(KeyCode::Enter);
+        assert_eq!(play.sent(), ["SEARCH #lobby tea"]);
+        play.hear(lines);
+    };
+    search(&mut play, &[found, "OK SEARCH 1 cut"]);
+    play.sees("\"tea\" in #lobby: 1 message");
+    play.sees("older messages may be missing");
+    play.key(KeyCode::Esc);
+    search(&mut play, &["OK SEARCH 0 cut"]);
+    play.sees("older messages may be missing");
+    search(&mut play, &[found, "OK SEARCH 1"]);
+    play.sees("in #lobby: 1 message ─");
+    play.sees_not("older messages may be missing");
+    play.key(KeyCode::Esc);
+    let mut full = vec![found; 100];
+    full.push("OK SEARCH 100");
+    search(&mut play, &full);
+    play.sees("in #lobby: the newest 100 messages");
+}
