@@ -14,7 +14,7 @@ use std::io::Write;
 use std::path::Path;
 
 use futures_lite::StreamExt;
-use plainchat::client::{Address, Chat, Client, Error, Hashed, Update, Wants};
+use plainchat::client::{Address, Client, Error, FileDigest, Options, ReconnectingClient, Update};
 use plainchat::protocol::Event;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,20 +34,17 @@ async fn run(
 ) -> Result<(), Box<dyn std::error::Error>> {
     let last = fs::read_to_string(folder.join("last")).unwrap_or_default();
     let last = last.trim().parse().unwrap_or(0);
-    // Without a nick it is unseen, and only reads.
-    let wants = Wants {
-        rooms: vec![(room.to_owned(), Some(last))],
-        ..Wants::default()
-    };
-    let mut chat = Chat::new(address.clone(), wants);
-    while let Some(update) = chat.next().await {
+    // Without a nick it is not seen and only reads.
+    let options = Options::default().room_after(room, last);
+    let mut client = ReconnectingClient::new(address.clone(), options);
+    while let Some(update) = client.next().await {
         let Update::Event {
             id: Some(id),
             event,
             ..
         } = update
         else {
-            if let Update::Over(error) = update {
+            if let Update::Ended(error) = update {
                 return Err(error.into());
             }
             continue;
@@ -71,7 +68,7 @@ async fn run(
 /// Fetches on a connection of its own, so that a large file holds nothing up on the server.
 async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
     let mut client = Client::connect_to(address.clone()).await?;
-    let mut download = client.download(file, Hashed::default()).await?;
+    let mut download = client.download(file, FileDigest::default()).await?;
     // A stranger chose the name: nothing of it may be a path.
     let name: String = name
         .chars()

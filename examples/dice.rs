@@ -1,4 +1,4 @@
-//! A bot that rolls dice for whoever asks.
+//! A bot that rolls dice.
 //!
 //! ```text
 //! cargo run --release &                             # a server, on port 5002
@@ -17,17 +17,18 @@ fn main() -> Result<(), Error> {
     let mut args = std::env::args().skip(1);
     let host = args.next().unwrap_or("localhost".into());
     let room = args.next().unwrap_or("#games".into());
-    smol::block_on(run(&host, &room))
+    // Any executor will do.
+    futures_lite::future::block_on(run(&host, &room))
 }
 
 /// Answers `!roll`, `!roll 20` and `!roll 2d6` until the server ends.
 async fn run(host: &str, room: &str) -> Result<(), Error> {
-    let mut chat = Client::connect(host).await?;
-    let here = chat.enter("dice", room).await?;
+    let mut client = Client::connect(host).await?;
+    let here = client.enter("dice", room).await?;
     let room = here.room.unwrap_or_default();
     eprintln!("{} rolls in {room}", here.nick);
 
-    while let Some(line) = chat.next_event().await? {
+    while let Some(line) = client.next_event().await? {
         if let Some(Event::Msg { to, nick, text }) = line.event()
             && to == room
             && let Some(asked) = text.strip_prefix("!roll")
@@ -36,7 +37,7 @@ async fn run(host: &str, room: &str) -> Result<(), Error> {
                 Some((count, sides)) => format!("{nick} rolled {}", roll(count, sides)),
                 None => format!("{nick}: say !roll, !roll 20 or !roll 2d6"),
             };
-            chat.say(answer).await?;
+            client.say(answer).await?;
         }
     }
     Ok(())

@@ -10,7 +10,7 @@
 //! said meanwhile is watched too.
 
 use futures_lite::StreamExt;
-use plainchat::client::{Chat, Error, Update, Wants};
+use plainchat::client::{Error, Login, Options, ReconnectingClient, Update};
 use plainchat::protocol::Event;
 
 fn main() -> Result<(), Error> {
@@ -25,15 +25,13 @@ fn main() -> Result<(), Error> {
 
 async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), Error> {
     let to = format!("#{}", to.trim_start_matches('#'));
-    let wants = Wants {
-        nick: Some("watch".into()),
-        number: true,
-        password: Some(format!("{:032x}", fastrand::u128(..))),
-        rooms: vec![(from.to_owned(), None)],
-        ..Wants::default()
-    };
-    let mut chat = Chat::new(host.parse()?, wants);
-    while let Some(update) = chat.next().await {
+    // A random password keeps the nick for this bot while a connection is broken.
+    let password = format!("{:032x}", fastrand::u128(..));
+    let options = Options::new(Login::new("watch").password(password))
+        .add_number()
+        .room(from);
+    let mut client = ReconnectingClient::new(host.parse()?, options);
+    while let Some(update) = client.next().await {
         match update {
             Update::Event {
                 event:
@@ -46,14 +44,14 @@ async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), E
             } if room != to => {
                 let said = text.to_lowercase();
                 if words.iter().any(|word| said.contains(&word.to_lowercase())) {
-                    chat.say(&to, format!("{room} {nick}: {text}"))?;
+                    client.say(&to, format!("{room} {nick}: {text}"))?;
                 }
             }
-            Update::Here { is_again, .. } => {
-                eprintln!("watching{}", if is_again { " again" } else { "" })
+            Update::Connected { is_reconnect, .. } => {
+                eprintln!("watching{}", if is_reconnect { " again" } else { "" })
             }
-            Update::Away { why, .. } => eprintln!("{why}"),
-            Update::Over(error) => return Err(error),
+            Update::Disconnected { error, .. } => eprintln!("{error}"),
+            Update::Ended(error) => return Err(error),
             _ => {}
         }
     }

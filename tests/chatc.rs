@@ -7,7 +7,7 @@ mod script;
 use std::fs;
 use std::process::Command;
 
-use plainchat::client::Hashed;
+use plainchat::client::FileDigest;
 use script::{Ended, Running, Server, Step, chatc, run, steps};
 
 /// Runs `chatc ADDRESS args` with `stdin` while `connections` are played to it.
@@ -180,7 +180,7 @@ fn another_protocol_on_the_port_is_no_chat() {
     run(&mut chatc(&[&server.address.to_string()]), b"").check(
         3,
         "",
-        "chatc: the other side does not speak this protocol: a line has more than 5000 bytes\n",
+        "chatc: the server does not speak this protocol: a line has more than 5000 bytes\n",
     );
     server.finish();
 }
@@ -273,7 +273,7 @@ impl Folder {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    smol::block_on(Hashed::of(bytes))
+    smol::block_on(FileDigest::of(bytes))
         .expect("memory")
         .digest()
         .to_string()
@@ -307,7 +307,7 @@ fn a_cut_download_goes_on_where_it_ended() {
     run(&mut folder.chatc(&args), b"").check(
         3,
         "",
-        "chatc: the connection was lost: it ended in the middle of the file; the same command goes on from a b.bin.part\n",
+        "chatc: the connection was lost: it ended in the middle of the file; the same command continues from a b.bin.part\n",
     );
     assert_eq!(folder.names(), ["a b.bin.part"]);
     run(&mut folder.chatc(&args), b"").check(0, "a b.bin\n", "");
@@ -330,7 +330,7 @@ fn a_beginning_of_another_file_is_found_out_and_thrown_away() {
     run(&mut folder.chatc(&args), b"").check(
         1,
         "",
-        "chatc: the file did not arrive as it was sent: its digest differs\n",
+        "chatc: the file was altered on its way: its digest differs\n",
     );
     assert_eq!(folder.names(), [""; 0]);
     run(&mut folder.chatc(&args), b"").check(0, "f\n", "");
@@ -414,7 +414,7 @@ fn an_upload_that_arrives_otherwise_is_found_out() {
     run(&mut chatc(&args), b"abc").check(
         1,
         "",
-        "chatc: -: the file did not arrive as it was sent: its digest differs\n",
+        "chatc: -: the file was altered on its way: its digest differs\n",
     );
     server.finish();
 }
@@ -448,22 +448,22 @@ fn what_is_typed_wrong_is_told_with_what_was_meant() {
     check(
         &["snd", "#ops", "hi"],
         2,
-        "chatc: there is no command snd; did you mean send? chatc --help lists them\n",
+        "chatc: unknown command snd; did you mean send? chatc --help lists the commands\n",
     );
     check(
         &["search"],
         2,
-        "chatc: which words? write it chatc search WORDS\n",
+        "chatc: which words? usage: chatc search WORDS\n",
     );
     check(
         &["run"],
         2,
-        "chatc: which command? write it chatc run -- COMMAND\n",
+        "chatc: which command? usage: chatc run -- COMMAND\n",
     );
     check(
         &["bot"],
         2,
-        "chatc: which command? write it chatc bot -- COMMAND\n",
+        "chatc: which command? usage: chatc bot -- COMMAND\n",
     );
     let version = run(&mut chatc(&["-V"]), b"");
     assert_eq!(version.code, Some(0));

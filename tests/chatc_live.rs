@@ -403,7 +403,7 @@ fn no_password_goes_out_in_plain_text_to_who_hangs_up_on_tls() {
     for password in [None, Some("my password")] {
         let refused = send(port, password);
         assert_eq!(refused.code, Some(3), "{refused:?}");
-        assert!(refused.stderr.contains("spoke TLS before"), "{refused:?}");
+        assert!(refused.stderr.contains("used TLS before"), "{refused:?}");
     }
     assert!(told.try_recv().is_err(), "nothing was said in plain text");
     // Who never spoke TLS is spoken to without, when there is nothing to keep to oneself.
@@ -681,7 +681,7 @@ fn a_line_being_typed_survives_what_others_say() {
     watcher.until("MSG #lobby bob interrupting\n");
     watcher.until("MSG #lobby ann hello\n");
     watcher.until("ME #lobby ann waves\n");
-    ann.until("! there is no such command");
+    ann.until("! unknown command; /help lists them");
     ann.write(b"/quit\r");
     assert_eq!(ann.wait().code, Some(0));
 }
@@ -696,7 +696,7 @@ fn files_are_passed_while_talk_goes_on() {
     let id = ann.until("\r\n");
     fs::remove_file(folder.path().join("a b.txt")).unwrap();
     ann.write(format!("/download {}\r", id.trim()).as_bytes());
-    ann.until("-- a b.txt is here (6 B)");
+    ann.until("-- downloaded a b.txt (6 B)");
     assert_eq!(fs::read(folder.path().join("a b.txt")).unwrap(), b"hello\n");
     ann.write(b"\x04");
     assert_eq!(ann.wait().code, Some(0), "Ctrl-D leaves");

@@ -9,7 +9,7 @@ mod server;
 use std::future::Future;
 
 use futures_lite::future;
-use plainchat::client::{Client, Error, Hashed, Stored};
+use plainchat::client::{Client, Error, FileDigest, InvalidRequest, Login, Stored};
 use plainchat::protocol::{Code, Event, Request};
 use script::{DEADLINE, Server, Step, steps};
 use server::Chatd;
@@ -138,11 +138,11 @@ fn no_text_becomes_a_command() {
         let mut chat = connect(&chatd).await;
         chat.nick("ann").await.unwrap();
         for text in ["one\nBYE", "one\r\nBYE", &"x".repeat(5000)] {
-            assert!(matches!(chat.say(text).await, Err(Error::Line(_))));
+            assert!(matches!(chat.say(text).await, Err(Error::Invalid(_))));
         }
         for command in ["", " ", "UPLOAD x 5", "/Download 5", "CHAT", "chat"] {
             assert!(
-                matches!(chat.request(command).await, Err(Error::Line(_))),
+                matches!(chat.request(command).await, Err(Error::Invalid(_))),
                 "{command}"
             );
         }
@@ -224,7 +224,7 @@ fn a_request_that_was_given_up_leaves_nothing_to_be_mistaken() {
             "no reply yet"
         );
         assert!(matches!(chat.request("ROOMS").await, Err(Error::Lost(_))));
-        assert!(!chat.is_in_step());
+        assert!(!chat.is_usable());
         drop(chat);
     });
 }
@@ -234,7 +234,7 @@ fn an_upload_reads_while_it_writes() {
     // The server takes nothing in until its own lines, far more than the system's buffers hold, are taken.
     let spam = "MSG #a bob spam\n".repeat(1_000_000);
     let file = vec![7; 12_000_000];
-    let digest = within(Hashed::of(&file[..])).unwrap().digest();
+    let digest = within(FileDigest::of(&file[..])).unwrap().digest();
     let mut script = vec![Step::Say(spam)];
     script.extend(steps(&format!("> UPLOAD x {} {digest}", file.len())));
     script.push(Step::Take(file.clone()));
@@ -271,7 +271,7 @@ fn a_file_goes_up_and_comes_down_in_parts() {
             .await
             .unwrap();
         assert_eq!(length, 1_000_000);
-        let have = Hashed::of(&file[..400_000]).await.unwrap();
+        let have = FileDigest::of(&file[..400_000]).await.unwrap();
         let mut download = chat.download(id, have).await.unwrap();
         assert_eq!(
             (download.name(), download.length()),
@@ -287,7 +287,7 @@ fn a_file_goes_up_and_comes_down_in_parts() {
         assert!(rest == file[400_000..]);
         chat.say("still in step").await.unwrap();
 
-        let other = Hashed::of(&b"not its beginning"[..]).await.unwrap();
+        let other = FileDigest::of(&b"not its beginning"[..]).await.unwrap();
         let mut download = chat.download(id, other).await.unwrap();
         let corrupt = loop {
             match download.read(&mut piece).await {
@@ -297,12 +297,12 @@ fn a_file_goes_up_and_comes_down_in_parts() {
             }
         };
         assert!(matches!(corrupt, Error::Corrupt));
-        let none = chat.download(1, Hashed::default()).await.unwrap_err();
+        let none = chat.download(1, FileDigest::default()).await.unwrap_err();
         assert_eq!(none.refusal(), Some(Code::NoSuchFile));
 
         let stored = chat.upload_stream("pipe", &file[..], |_| {}).await.unwrap();
         assert_eq!(stored.length, 1_000_000);
-        assert!(!chat.is_in_step(), "nothing can follow a stream");
+        assert!(!chat.is_usable(), "nothing can follow a stream");
     });
 }
 
@@ -315,7 +315,7 @@ fn an_upload_that_is_refused_for_its_size_ends_the_connection() {
             .upload("x", smol::io::Cursor::new([0; 10]), |_| {})
             .await;
         assert_eq!(small.unwrap_err().refusal(), Some(Code::NeedNick));
-        assert!(chat.is_in_step(), "its bytes were out already");
+        assert!(chat.is_usable(), "its bytes were out already");
         chat.nick("ann").await.unwrap();
         let large = chat
             .upload("x", smol::io::Cursor::new(vec![0; 20_000_000]), |_| {})
@@ -351,7 +351,7 @@ fn clients_can_move_between_threads() {
             chat.say("hi").await?;
             chat.next_event().await?;
             chat.upload("x", smol::io::Cursor::new([0]), |_| {}).await?;
-            chat.download(1, Hashed::default())
+            chat.download(1, FileDigest::default())
                 .await?
                 .read(&mut [0])
                 .await

@@ -478,9 +478,9 @@ fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
     ann.say("I can talk meanwhile");
     assert!(bob.line().contains("I can talk meanwhile"));
     ann.say("/cancel");
-    ann.sees("large image.iso is not uploaded");
+    ann.sees("the upload of large image.iso is cancelled");
     ann.say("/upload small.txt");
-    ann.sees("small.txt is uploaded to #lobby, 6 B");
+    ann.sees("uploaded small.txt to #lobby (6 B)");
     let line = bob.line();
     let id = line.split(' ').nth(3).expect("the file's number");
     ann.say(&format!("/download {id}"));
@@ -489,7 +489,7 @@ fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
     ann.say("/files");
     ann.sees("files in #lobby");
     ann.key("Enter");
-    ann.sees("small.txt is here, 6 B");
+    ann.sees("downloaded small.txt (6 B)");
     assert_eq!(
         fs::read(ann.home.path().join("small.txt")).expect("it is there"),
         b"hello\n"
@@ -506,7 +506,7 @@ fn pasted_lines_are_asked_about() {
     ann.sees("you pasted 3 lines");
     ann.looks_like("paste.txt", chatd.address);
     ann.key("f");
-    ann.sees("is uploaded to #lobby, 15 B");
+    ann.sees("to #lobby (15 B)");
     assert!(bob.line().starts_with("FILE #lobby ann "));
     ann.tmux(&["paste-buffer", "-p", "-t", "s"]);
     ann.sees("you pasted 3 lines");
@@ -532,7 +532,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     start("code");
     ann.text("half a line");
     ann.key("C-c");
-    ann.sees("Ctrl-C once more leaves");
+    ann.sees("press Ctrl-C again to leave");
     ann.key("C-c");
     ann.sees("code 0");
     ann.is_sane();
@@ -650,7 +650,7 @@ fn a_server_with_a_password_asks_for_it() {
     ann.sees("ann │ I am in");
     fs::write(ann.home.path().join("small.txt"), "hello\n").expect("a file");
     ann.say("/upload small.txt");
-    ann.sees("small.txt is uploaded to #lobby, 6 B");
+    ann.sees("uploaded small.txt to #lobby (6 B)");
     ann.key("C-d");
     let seen = ann.sees("shell>");
     assert!(!seen.contains("sesame"), "{seen}");
@@ -664,7 +664,12 @@ fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
     let home = tempfile::tempdir().expect("a folder");
     let ann = Terminal::with(80, 24, home, "TERM=dumb");
     let written = ann.home.path().join("written");
-    ann.tmux(&["pipe-pane", "-t", "s", &format!("cat > {}", written.display())]);
+    ann.tmux(&[
+        "pipe-pane",
+        "-t",
+        "s",
+        &format!("cat > {}", written.display()),
+    ]);
     let program = env!("CARGO_BIN_EXE_chatc");
     ann.run(&format!("{program} {}; echo \"code $?\"", chatd.address));
     ann.sees(&format!("-- you are ann in #lobby on {}", chatd.address));

@@ -1,4 +1,4 @@
-//! [`Chat`] on a real `chatd` that is killed and started again, on an executor that is not smol's.
+//! [`ReconnectingClient`] on a real `chatd` that is killed and started again, on an executor that is not smol's.
 
 #[allow(dead_code)] // another test program stops it gently
 #[path = "support/server.rs"]
@@ -9,7 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_lite::{FutureExt, StreamExt, future};
-use plainchat::client::{Address, Chat, Client, Error, Receiver, Sender, Update, Wants};
+use plainchat::client::{
+    Address, Client, Error, HistoryRange, Login, Options, Receiver, ReconnectingClient, Sender,
+    Update,
+};
 use plainchat::protocol::Event;
 use server::Chatd;
 
@@ -28,16 +31,11 @@ fn chatd(folder: &Path) -> Chatd {
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags.map(str::to_owned)).expect("chatd")
 }
 
-fn ann(room: &str) -> Wants {
-    Wants {
-        nick: Some("ann".into()),
-        password: Some("secret".into()),
-        rooms: vec![(room.into(), None)],
-        ..Wants::default()
-    }
+fn ann(room: &str) -> Options {
+    Options::new(Login::new("ann").password("secret")).room(room)
 }
 
-async fn until(chat: &mut Chat, what: impl Fn(&Update) -> bool) -> Update {
+async fn until(chat: &mut ReconnectingClient, what: impl Fn(&Update) -> bool) -> Update {
     while let Some(update) = chat.next().await {
         if what(&update) {
             return update;
@@ -55,12 +53,15 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         Arc::new(Mutex::new(first.address.to_string().parse().unwrap()));
     let now = address.clone();
     let begin = now.lock().unwrap().clone();
-    let mut chat = Chat::by(begin, ann("#ops"), move |_| {
+    let mut chat = ReconnectingClient::with_dialer(begin, ann("#ops"), move |_| {
         let address = now.lock().unwrap().clone();
         Box::pin(async move { Ok(Client::connect_to(address).await?.split()) })
     });
     within(async {
-        until(&mut chat, |update| matches!(update, Update::Here { .. })).await;
+        until(&mut chat, |update| {
+            matches!(update, Update::Connected { .. })
+        })
+        .await;
         let mut read = Vec::new();
         let mut second = None;
         let mut first = Some(first);
@@ -75,7 +76,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
                                 event: Some(Event::Msg { text, .. }),
                                 ..
                             } => read.push(text.into_owned()),
-                            Update::Over(error) => panic!("{error}"),
+                            Update::Ended(error) => panic!("{error}"),
                             _ => {}
                         }
                     }
@@ -95,7 +96,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
                     event: Some(Event::Msg { text, .. }),
                     ..
                 } => read.push(text.into_owned()),
-                Update::Over(error) => panic!("{error}"),
+                Update::Ended(error) => panic!("{error}"),
                 _ => {}
             }
         }
@@ -103,10 +104,14 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         assert_eq!(read, expected);
         let second = second.expect("it was started");
         let mut other = Client::connect(&second.address.to_string()).await.unwrap();
-        let log = other.request("HISTORY #ops 1000").await.unwrap().lines;
+        let log = other.history("#ops", 1000, HistoryRange::Newest).await;
         let log: Vec<String> = log
-            .iter()
-            .filter_map(|line| Some(line.as_str().split(' ').nth(6)?.to_owned()))
+            .unwrap()
+            .into_iter()
+            .filter_map(|logged| match logged.event {
+                Event::Msg { text, .. } => Some(text.into_owned()),
+                _ => None,
+            })
             .collect();
         assert_eq!(log, expected);
         chat.leave("");
@@ -124,10 +129,10 @@ fn a_nick_that_is_taken_is_the_end_at_first() {
         let address: Address = chatd.address.to_string().parse().unwrap();
         let mut bob = Client::connect_to(address.clone()).await.unwrap();
         bob.nick("ann").await.unwrap();
-        let mut chat = Chat::new(address, ann("#ops"));
-        let over = until(&mut chat, |update| matches!(update, Update::Over(_))).await;
+        let mut chat = ReconnectingClient::new(address, ann("#ops"));
+        let over = until(&mut chat, |update| matches!(update, Update::Ended(_))).await;
         assert!(
-            matches!(over, Update::Over(Error::Refused { .. })),
+            matches!(over, Update::Ended(Error::Refused { .. })),
             "{over:?}"
         );
         assert!(chat.next().await.is_none());
@@ -150,11 +155,17 @@ fn any_stream_of_bytes_carries_it() {
     });
     within(async {
         let mut halves = Some((Sender::new(output), Receiver::new(input)));
-        let mut chat = Chat::by("nowhere".parse().unwrap(), ann("#a"), move |_| {
-            let halves = halves.take();
-            Box::pin(async move { halves.ok_or(Error::Line("there is one only")) })
-        });
-        until(&mut chat, |update| matches!(update, Update::Here { .. })).await;
+        let mut chat =
+            ReconnectingClient::with_dialer("nowhere".parse().unwrap(), ann("#a"), move |_| {
+                let halves = halves.take();
+                Box::pin(async move {
+                    halves.ok_or(Error::Lost(std::io::ErrorKind::NotConnected.into()))
+                })
+            });
+        until(&mut chat, |update| {
+            matches!(update, Update::Connected { .. })
+        })
+        .await;
         let said = until(&mut chat, |update| matches!(update, Update::Event { .. })).await;
         assert!(
             matches!(said, Update::Event { event: Event::Msg { text, .. }, .. } if text == "hi")

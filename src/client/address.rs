@@ -1,13 +1,12 @@
-//! Where a server is: a host and a port, as a person writes them.
+//! The address of a server: a host and a port, as a person writes them.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
 
-use super::Error;
 use crate::protocol::PORT;
 
-/// Whether a connection is encrypted.
+/// Says whether a connection is encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Security {
     /// TLS when the server offers it; plain text to this machine, and to a server that has never offered TLS.
@@ -20,7 +19,9 @@ pub enum Security {
     Plain,
 }
 
-/// `HOST` or `HOST:PORT`; without a port, 5002. With `tls://` before it, TLS or nothing; with `tcp://`, no TLS. An IPv6 address stands in brackets when a port follows.
+/// The address of a server: `HOST` or `HOST:PORT`; the default port is 5002.
+///
+/// `tls://HOST` requires TLS, `tcp://HOST` does without it. An IPv6 address needs brackets when a port follows.
 ///
 /// ```
 /// use plainchat::client::Address;
@@ -37,18 +38,18 @@ pub struct Address {
 }
 
 impl Address {
-    /// A name, an IPv4 address, or an IPv6 address without brackets.
+    /// Returns the host: a name, an IPv4 address, or an IPv6 address without brackets.
     pub fn host(&self) -> &str {
         &self.host
     }
 
-    /// Whether TLS is wanted.
+    /// Returns whether TLS is wanted.
     pub fn security(&self) -> Security {
         self.security
     }
 
-    /// The same address for one who gives passwords there: they are not sent in plain text because the server seems to
-    /// speak no TLS, unless it is on this machine, or `tcp://` stands before the address.
+    /// Returns the address for a client that sends passwords: when the server seems not to speak TLS, it does not fall
+    /// back to plain text. Servers on this machine and `tcp://` addresses are exempt.
     pub fn with_secrets(self) -> Self {
         Self {
             has_secrets: true,
@@ -56,22 +57,40 @@ impl Address {
         }
     }
 
-    /// Whether passwords are given there.
+    /// Returns whether passwords are sent there.
     pub fn has_secrets(&self) -> bool {
         self.has_secrets
     }
 
-    /// The TCP port.
+    /// Returns the TCP port.
     pub fn port(&self) -> u16 {
         self.port
     }
 }
 
-impl FromStr for Address {
-    type Err = Error;
+/// A text that is not an address.
+///
+/// ```
+/// use plainchat::client::Address;
+/// let error = "http://localhost/".parse::<Address>().unwrap_err();
+/// assert_eq!(error.to_string(), "invalid address \"http://localhost/\": write HOST or HOST:PORT");
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidAddress(String);
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let bad = || Error::Address(text.to_owned());
+impl fmt::Display for InvalidAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid address {:?}: write HOST or HOST:PORT", self.0)
+    }
+}
+
+impl std::error::Error for InvalidAddress {}
+
+impl FromStr for Address {
+    type Err = InvalidAddress;
+
+    fn from_str(text: &str) -> Result<Self, InvalidAddress> {
+        let bad = || InvalidAddress(text.to_owned());
         let (security, text) = match text.split_once("://") {
             Some(("tls", place)) => (Security::Tls, place),
             Some(("tcp", place)) => (Security::Plain, place),
@@ -127,9 +146,10 @@ impl fmt::Display for Address {
             Security::Tls => "tls://",
             Security::Plain => "tcp://",
         })?;
-        match self.host.contains(':') {
-            true => write!(f, "[{}]:{}", self.host, self.port),
-            false => write!(f, "{}:{}", self.host, self.port),
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
         }
     }
 }

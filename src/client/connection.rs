@@ -1,8 +1,8 @@
 //! One connection, as its two halves: lines and bytes out, lines and bytes in.
 //!
-//! What carries it is any pair of futures' [`AsyncRead`] and [`AsyncWrite`]: TCP, TLS, a pipe in a test.
-//! The halves may work at the same time, and have to: the server stops reading one who does not read
-//! its replies. Knows lines, not what they answer: that is [`super::Client`].
+//! Any [`AsyncRead`] and [`AsyncWrite`] will do: TCP, TLS, a pipe in a test. The halves can be used at the same time,
+//! and have to be: the server stops reading from a client that does not read its replies. This module knows lines,
+//! not what they answer; see [`super::Client`].
 
 use std::collections::VecDeque;
 use std::fmt::{self, Display};
@@ -10,94 +10,22 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
-use async_net::TcpStream;
-use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, FutureExt};
+use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use memchr::memchr;
-use rustix::net::sockopt;
 
-use super::tls::{self, Secured};
-use super::{Address, Error};
+use super::error::{Error, InvalidRequest};
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::{Event, ServerLine};
 
-/// How long one address may take to answer: a host that is switched off says nothing at all, and the
-/// system alone would try for two minutes.
-const CONNECT_WITHIN: Duration = Duration::from_secs(10);
-
-/// A dead server is found within 90 s, as the server finds a dead client: two questions of 10 s after a
-/// silence of 70 s.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(70);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_COUNT: u32 = 2;
-
-/// What is read at once: a few hundred replies, or a piece of a file worth a system call.
+/// How many bytes are read at once: a few hundred replies, or a piece of a file worth a system call.
 const BUFFER_BYTES: usize = 64 * 1024;
 
-/// The most bytes of events that are kept for later while a reply is waited for: some ten thousand lines.
-/// What comes beyond is left out, with a `GAP` where it was.
+/// The most bytes of events that are kept while a reply is awaited: some ten thousand lines. Further events are
+/// dropped, with a `GAP` in their place.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
-/// Opens a connection: every address that the host's name has is tried in turn.
-pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error> {
-    let failed = |source| Error::Connect {
-        address: address.clone(),
-        source,
-    };
-    let found = async_net::resolve((address.host(), address.port())).await;
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for found in found.map_err(failed)? {
-        let whom = match tls::is_tried(address, found.ip()) {
-            true => Some(tls::known(address).await?),
-            false => None,
-        };
-        let late = async {
-            async_io::Timer::after(CONNECT_WITHIN).await;
-            Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
-        };
-        match TcpStream::connect(found).or(late).await {
-            Ok(stream) => {
-                prepare(&stream).map_err(failed)?;
-                let Some(whom) = whom else {
-                    return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
-                };
-                match secure(stream, address, whom).await? {
-                    Secured::Done(sender, receiver) => return Ok((sender, receiver)),
-                    Secured::NotSpoken => {
-                        let stream = TcpStream::connect(found).await.map_err(failed)?;
-                        prepare(&stream).map_err(failed)?;
-                        return Ok((Sender::new(stream.clone()), Receiver::new(stream)));
-                    }
-                }
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
-}
-
-async fn secure(stream: TcpStream, address: &Address, whom: tls::Known) -> Result<Secured, Error> {
-    let late = async {
-        async_io::Timer::after(CONNECT_WITHIN).await;
-        let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS");
-        let address = address.clone();
-        Err(Error::Connect { address, source })
-    };
-    tls::secure(stream, address, whom).or(late).await
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    // Lines are written whole, so there is nothing to gain from holding back the last of them.
-    stream.set_nodelay(true)?;
-    sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
-    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
-    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_COUNT)?;
-    Ok(())
-}
-
-/// A line that the server sent, without its end.
+/// A line from the server, without its line end.
 ///
 /// ```
 /// use plainchat::client::Line;
@@ -109,18 +37,18 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 pub struct Line(String);
 
 impl Line {
-    /// The line as it came. The server keeps control characters out, but a client that shows it on a
-    /// terminal does well to rely on [`clean`](crate::protocol::text::clean) instead.
+    /// Returns the line as it came. The server removes control characters; a client that writes to a terminal should
+    /// still apply [`clean`](crate::protocol::text::clean).
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What the line says.
+    /// Parses the line.
     pub fn read(&self) -> ServerLine<'_> {
         ServerLine::parse(&self.0)
     }
 
-    /// The live event that the line tells; `None` when it is another line, such as a `GAP`.
+    /// Returns the live event in the line; `None` for any other line, such as a `GAP`.
     pub fn event(&self) -> Option<Event<'_>> {
         match self.read() {
             ServerLine::Live { event, .. } => Some(event),
@@ -135,10 +63,25 @@ impl From<String> for Line {
     }
 }
 
-/// The half of a connection that lines go out through.
+/// The half of a connection that sends.
 ///
-/// A client that sends without waiting must read at the same time: the server reads no further while its
-/// replies are not taken, and then [`Sender::write`] waits for ever.
+/// A client that sends without waiting for replies must read at the same time: the server reads no further while its
+/// replies are not read, and [`Sender::write`] would never return.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use plainchat::client::{Receiver, Sender};
+///
+/// // Anything that implements `AsyncRead` and `AsyncWrite` carries a connection.
+/// let mut sender = Sender::new(futures_lite::io::Cursor::new(Vec::new()));
+/// sender.send("NICK ann").await?;
+/// let mut receiver = Receiver::new(&b"OK NICK ann #lobby 7\n"[..]);
+/// let line = receiver.line().await?.expect("one line");
+/// assert_eq!(line.as_str(), "OK NICK ann #lobby 7");
+/// assert!(receiver.line().await?.is_none());
+/// # Ok::<(), plainchat::client::Error>(())
+/// # }).unwrap();
+/// ```
 pub struct Sender {
     stream: Box<dyn AsyncWrite + Send + Unpin>,
 }
@@ -150,13 +93,13 @@ impl fmt::Debug for Sender {
 }
 
 impl Sender {
-    /// The half that writes to `stream`, whose closing must end this side alone.
+    /// Creates the half that writes to `stream`. Closing `stream` must end this direction only.
     pub fn new(stream: impl AsyncWrite + Send + Unpin + 'static) -> Self {
         let stream = Box::new(stream);
         Self { stream }
     }
 
-    /// Writes some of `bytes`, without waiting, and tells how many.
+    /// Writes some of `bytes`, without waiting, and returns how many.
     pub(super) fn poll_write(
         &mut self,
         cx: &mut Context<'_>,
@@ -165,29 +108,29 @@ impl Sender {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    /// Sees to it that what was written is on its way; TLS holds it back else.
+    /// Flushes what was written; without it TLS may hold it back.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// Sends one command: a [`Request`](crate::protocol::Request), or its line without the end.
+    /// Sends one request: a [`Request`](crate::protocol::Request), or its line without the line end.
     ///
     /// # Errors
-    /// [`Error::Line`] when it is empty, holds a line end or is longer than 4095 bytes; [`Error::Lost`].
+    /// [`Error::Invalid`] if it is empty, contains a line break or has more than 4095 bytes; [`Error::Lost`].
     pub async fn send(&mut self, request: impl Display) -> Result<(), Error> {
         self.write(one_line(request.to_string())?.as_bytes()).await
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     ///
     /// # Errors
-    /// [`Error::Lost`]. The other half may still hold the reason, as the last line that the server sent.
+    /// [`Error::Lost`]. The last line that the other half receives may say why.
     pub async fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         self.stream.write_all(bytes).await.map_err(Error::Lost)?;
         self.stream.flush().await.map_err(Error::Lost)
     }
 
-    /// Says that no more will come. The server answers what it was asked, and closes.
+    /// Ends this direction. The server answers the requests that it has received, and closes.
     ///
     /// # Errors
     /// [`Error::Lost`].
@@ -196,34 +139,32 @@ impl Sender {
     }
 }
 
-/// The line of a command, with its end; what the server would answer nothing to is refused here, since
-/// whoever waits for that answer would wait for ever.
+/// Adds the line end to a request. A line that the server would not answer is refused here, since its sender would wait
+/// without end.
 pub(super) fn one_line(mut line: String) -> Result<String, Error> {
     if line.contains('\n') {
-        return Err(Error::Line(
-            "a line end cannot be sent: send a line for each",
-        ));
+        return Err(InvalidRequest::LineBreak.into());
     }
     if line.trim_matches([' ', '\r', '\0', '\u{feff}']).is_empty() {
-        return Err(Error::Line("an empty line has no answer"));
+        return Err(InvalidRequest::Empty.into());
     }
     if line.len() >= LINE_BYTES_MAX {
-        return Err(Error::Line("a line has at most 4095 bytes"));
+        return Err(InvalidRequest::TooLong.into());
     }
     line.push('\n');
     Ok(line)
 }
 
-/// The half of a connection that lines come in through.
+/// The half of a connection that receives. For an example see [`Sender`].
 ///
 /// No method loses anything when its future is dropped before it is done.
 pub struct Receiver {
     stream: Box<dyn AsyncRead + Send + Unpin>,
     buffer: Box<[u8]>,
-    /// What is there and not taken yet: `buffer[start..end]`.
+    /// What was read and not returned yet: `buffer[start..end]`.
     start: usize,
     end: usize,
-    /// Events that came while a reply was waited for, oldest first.
+    /// Events that came while a reply was awaited, oldest first.
     kept: VecDeque<Line>,
     kept_bytes: usize,
 }
@@ -237,7 +178,7 @@ impl fmt::Debug for Receiver {
 }
 
 impl Receiver {
-    /// The half that reads from `stream`.
+    /// Creates the half that reads from `stream`.
     pub fn new(stream: impl AsyncRead + Send + Unpin + 'static) -> Self {
         Self {
             stream: Box::new(stream),
@@ -249,8 +190,8 @@ impl Receiver {
         }
     }
 
-    /// The next line, `None` when the server has ended the connection. Bytes that are not UTF-8, which
-    /// the protocol does not allow, come as U+FFFD.
+    /// Waits for the next line; `None` when the server has ended the connection. Bytes that are not UTF-8, which the
+    /// protocol does not allow, become U+FFFD.
     ///
     /// # Errors
     /// [`Error::Lost`]; [`Error::Protocol`] for a line of more than 5000 bytes.
@@ -264,19 +205,19 @@ impl Receiver {
         }
     }
 
-    /// Whether [`Receiver::line`] has a line without waiting: time to flush what was made of the ones before.
+    /// Returns whether [`Receiver::line`] has a line without waiting. If not, this is the time to flush one's output.
     pub fn has_line(&self) -> bool {
         !self.kept.is_empty() || memchr(b'\n', self.waiting()).is_some()
     }
 
-    /// Takes some of the raw bytes that follow a `DATA` line, at most as many as `buffer` holds; 0 at the
-    /// end of the connection.
+    /// Reads some of the raw bytes that follow a `DATA` line, at most as many as fit into `buffer`. Returns how many;
+    /// 0 at the end of the connection.
     ///
     /// # Errors
     /// [`Error::Lost`].
     pub async fn bytes(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         if self.start == self.end {
-            // Past the own buffer: a file is not copied twice.
+            // Without the buffer, so that a file is not copied twice.
             return self.stream.read(buffer).await.map_err(Error::Lost);
         }
         let length = buffer.len().min(self.end - self.start);
@@ -287,12 +228,12 @@ impl Receiver {
         Ok(length)
     }
 
-    /// The next line from the connection, past the kept ones.
+    /// Waits for the next line from the connection, not one of those that were kept.
     pub(super) async fn fresh_line(&mut self) -> Result<Option<Line>, Error> {
         poll_fn(|cx| self.poll_line(cx)).await
     }
 
-    /// The same, without waiting.
+    /// Polls for the next line from the connection.
     pub(super) fn poll_line(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Line>, Error>> {
         loop {
             let waiting = self.waiting();
@@ -309,9 +250,10 @@ impl Receiver {
                 return Poll::Ready(Err(Error::Protocol("a line has more than 5000 bytes")));
             }
             if ready!(self.poll_fill(cx))? == 0 {
-                return Poll::Ready(match self.start == self.end {
-                    true => Ok(None),
-                    false => Err(Error::cut("it ended in the middle of a line")),
+                return Poll::Ready(if self.start == self.end {
+                    Ok(None)
+                } else {
+                    Err(Error::cut("it ended in the middle of a line"))
                 });
             }
         }
@@ -328,7 +270,7 @@ impl Receiver {
         self.kept_bytes = self.kept.iter().map(|line| line.0.len()).sum();
     }
 
-    /// Puts an event aside for [`Receiver::line`].
+    /// Keeps an event for [`Receiver::line`].
     pub(super) fn keep(&mut self, line: Line) {
         if self.kept_bytes + line.0.len() <= KEPT_BYTES_MAX {
             self.kept_bytes += line.0.len();
@@ -339,7 +281,7 @@ impl Receiver {
             ServerLine::Live { event, .. } => format!("GAP {}", event.place()),
             _ => return,
         };
-        // The gaps stand together at the end, one for each place.
+        // The gaps are together at the end, one for each place.
         let mut gaps = self
             .kept
             .iter()
@@ -378,7 +320,7 @@ mod tests {
     fn what_is_no_single_line_is_not_sent() {
         for bad in ["", "  ", "\r", "\u{feff}", "MSG a\nBYE", &"x".repeat(4096)] {
             assert!(
-                matches!(one_line(bad.to_owned()), Err(Error::Line(_))),
+                matches!(one_line(bad.to_owned()), Err(Error::Invalid(_))),
                 "{bad:?}"
             );
         }
@@ -387,10 +329,8 @@ mod tests {
 
     #[test]
     fn events_beyond_the_bound_leave_one_gap_a_room() {
-        smol::block_on(async {
-            let listener = async_net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let stream = TcpStream::connect(listener.local_addr().unwrap()).await;
-            let mut receiver = Receiver::new(stream.unwrap());
+        futures_lite::future::block_on(async {
+            let mut receiver = Receiver::new(futures_lite::io::empty());
             let text = "x".repeat(1 << 20);
             for n in 0..8 {
                 let room = ["#a", "#b"][n % 2];

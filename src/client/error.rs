@@ -1,66 +1,103 @@
-//! What can go wrong for a client, told apart by whose turn it is to do something about it.
+//! What can go wrong for a client.
 
 use std::{fmt, io};
 
-use super::Address;
+use super::address::{Address, InvalidAddress};
 use crate::protocol::Code;
 
-/// Why something that a [`Client`](super::Client) was asked for did not happen.
+/// Why a request of a [`Client`](super::Client) failed.
 ///
-/// After [`Error::Refused`] the connection goes on, unless it says so where it is returned; after
-/// [`Error::Line`] too. After any other the connection is of no more use.
+/// After [`Error::Invalid`] and [`Error::Refused`] the connection can be used further, unless a method says otherwise.
+/// After any other error it cannot.
+///
+/// ```
+/// use plainchat::client::{Error, InvalidRequest};
+/// use plainchat::protocol::Code;
+///
+/// fn advice(error: &Error) -> &'static str {
+///     match error {
+///         Error::Invalid(InvalidRequest::TooLong) => "send it as a file",
+///         error if error.refusal() == Some(Code::NickTaken) => "choose another nick",
+///         Error::Connect { .. } | Error::Lost(_) => "try again later",
+///         _ => "give up",
+///     }
+/// }
+/// assert_eq!(advice(&InvalidRequest::TooLong.into()), "send it as a file");
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// That text is no `HOST` or `HOST:PORT`.
-    Address(String),
-    /// Nobody answered at that address, or its name is not known.
+    /// An address cannot be parsed.
+    Address(InvalidAddress),
+    /// No server answers at the address, or its name is unknown.
     Connect {
-        /// Where it was tried.
+        /// The address.
         address: Address,
-        /// What the last try came to.
+        /// The error of the last attempt.
         source: io::Error,
     },
-    /// The server's certificate is another than it was, and no authority vouches for it: it was made anew, or
-    /// somebody is in between.
+    /// The server's certificate has changed, and no authority confirms it: it was renewed, or somebody intercepts the
+    /// connection.
     Untrusted {
-        /// Where.
+        /// The address.
         address: Address,
-        /// The SHA-256 of what it shows now.
+        /// The SHA-256 of the certificate that the server has now.
         fingerprint: String,
-        /// Where the line stands that says what it was.
+        /// The file that holds the fingerprint of the one that it had.
         file: Option<std::path::PathBuf>,
     },
     /// The connection broke, or ended in the middle of something.
     Lost(io::Error),
-    /// The server ended the connection and said why.
+    /// The server closed the connection and gave a reason.
     Closed {
-        /// For programs; `None` for a word that this client does not know.
+        /// The reason for programs; `None` if this version does not know it.
         code: Option<Code>,
-        /// For people.
+        /// The reason for people.
         text: String,
     },
-    /// The server said no: its `ERR` line.
+    /// The server refused a request: its `ERR` line.
     Refused {
-        /// The verb that was refused; `-` when the server could not read one.
+        /// The verb of the request; `-` if the server could not read it.
         verb: String,
-        /// For programs; `None` for a word that this client does not know.
+        /// The reason for programs; `None` if this version does not know it.
         code: Option<Code>,
-        /// For people.
+        /// The reason for people.
         text: String,
     },
-    /// The other side does not speak this protocol, or not rightly. The text says in what.
+    /// The server does not follow the protocol. The text says where.
     Protocol(&'static str),
-    /// What was to be sent cannot be one line; nothing was sent. The text says why.
-    Line(&'static str),
-    /// What was to be uploaded could not be read.
+    /// The request cannot be sent; nothing was sent.
+    Invalid(InvalidRequest),
+    /// The file to upload could not be read.
     Read(io::Error),
-    /// A file arrived, here or there, other than it left: its digest does not fit.
+    /// A file was altered on its way: its digest does not match.
     Corrupt,
 }
 
+/// Why a request was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum InvalidRequest {
+    /// The line is empty.
+    Empty,
+    /// The line has more than 4095 bytes.
+    TooLong,
+    /// The line contains a line break.
+    LineBreak,
+    /// A nick or a room is empty or contains a space.
+    NotOneWord,
+    /// `UPLOAD`, `DOWNLOAD` and `CHAT` are not answered with lines.
+    NotALineRequest,
+    /// An action goes to a joined room only.
+    NotInRoom,
+    /// Too many requests are pending.
+    QueueFull,
+    /// The client has left.
+    HasLeft,
+}
+
 impl Error {
-    /// The code of the refusal, when it is one.
+    /// Returns the code of a refusal.
     pub fn refusal(&self) -> Option<Code> {
         match self {
             Self::Refused { code, .. } => *code,
@@ -74,10 +111,22 @@ impl Error {
     }
 }
 
+impl From<InvalidRequest> for Error {
+    fn from(why: InvalidRequest) -> Self {
+        Self::Invalid(why)
+    }
+}
+
+impl From<InvalidAddress> for Error {
+    fn from(why: InvalidAddress) -> Self {
+        Self::Address(why)
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(text) => write!(f, "{text:?} is no address: write HOST or HOST:PORT"),
+            Self::Address(why) => why.fmt(f),
             Self::Connect { address, source } => {
                 write!(f, "cannot connect to {address}: {}", plainly(source))
             }
@@ -91,9 +140,9 @@ impl fmt::Display for Error {
                     .unwrap_or(std::path::Path::new("known_hosts"));
                 write!(
                     f,
-                    "THE CERTIFICATE OF {address} IS NOT THE ONE THAT IT HAD: somebody may be in between. \
-                     Nothing was sent. Ask whoever runs the server for its SHA-256; if that is \
-                     {fingerprint}, take the line of {}:{} out of {}",
+                    "THE CERTIFICATE OF {address} HAS CHANGED: somebody may be intercepting the connection. Nothing \
+                     was sent. Ask the people who run the server for its SHA-256; if it is {fingerprint}, remove the \
+                     line of {}:{} from {}",
                     address.host(),
                     address.port(),
                     file.display()
@@ -105,14 +154,10 @@ impl fmt::Display for Error {
                 Some(code) => write!(f, "{text} ({code})"),
                 None => f.write_str(text),
             },
-            Self::Protocol(what) => {
-                write!(f, "the other side does not speak this protocol: {what}")
-            }
-            Self::Line(why) => f.write_str(why),
-            Self::Read(source) => write!(f, "cannot read what to upload: {}", plainly(source)),
-            Self::Corrupt => {
-                f.write_str("the file did not arrive as it was sent: its digest differs")
-            }
+            Self::Protocol(what) => write!(f, "the server does not speak this protocol: {what}"),
+            Self::Invalid(why) => why.fmt(f),
+            Self::Read(source) => write!(f, "cannot read the file to upload: {}", plainly(source)),
+            Self::Corrupt => f.write_str("the file was altered on its way: its digest differs"),
         }
     }
 }
@@ -126,7 +171,41 @@ impl std::error::Error for Error {
     }
 }
 
-/// What the system said, for a person: without its number, and small at the start, as it follows a colon.
+impl fmt::Display for InvalidRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "an empty line cannot be sent",
+            Self::TooLong => "the line is too long: a line has at most 4095 bytes",
+            Self::LineBreak => "a line break cannot be sent: send each line on its own",
+            Self::NotOneWord => "a nick or a room is one word",
+            Self::NotALineRequest => "UPLOAD, DOWNLOAD and CHAT cannot be sent this way",
+            Self::NotInRoom => "join the room first: an action needs a joined room",
+            Self::QueueFull => "too many lines are waiting to be sent; try again in a moment",
+            Self::HasLeft => "you have left",
+        })
+    }
+}
+
+impl std::error::Error for InvalidRequest {}
+
+/// Reads an `ERR` line.
+pub(super) fn refused(verb: &str, code: Option<Code>, text: &str) -> Error {
+    Error::Refused {
+        verb: verb.to_owned(),
+        code,
+        text: text.to_owned(),
+    }
+}
+
+/// Reads a `CLOSED` line.
+pub(super) fn closed(code: Option<Code>, text: &str) -> Error {
+    Error::Closed {
+        code,
+        text: text.to_owned(),
+    }
+}
+
+/// Writes a system error for people: without its number, and in lower case since it follows a colon.
 pub(crate) fn plainly(error: &io::Error) -> String {
     let text = error.to_string();
     let text = text.split(" (os error").next().unwrap_or_default();

@@ -1,11 +1,16 @@
-//! What to be called when nobody said: the login name, with a number behind it when that is taken, since in a lab
-//! everybody logs in under the same.
+//! The default nick: the login name, with a number appended if it is taken, since in a lab everybody logs in under the
+//! same name.
 
 use crate::protocol::Nick;
 use crate::protocol::name::NAME_CHARS_MAX;
 
-/// The nicks to try for somebody who logs in as `login`: `ann`, `ann2`, `ann3`, …
-pub fn nicks(login: &str) -> impl Iterator<Item = String> {
+/// Returns the nicks to try for the login name `login`, one after the other.
+///
+/// ```
+/// let nicks: Vec<String> = plainchat::client::nick_candidates("ann").take(3).collect();
+/// assert_eq!(nicks, ["ann", "ann2", "ann3"]);
+/// ```
+pub fn nick_candidates(login: &str) -> impl Iterator<Item = String> {
     let base = nick_of(login);
     (1..).map(move |n: u32| {
         let number = if n == 1 { String::new() } else { n.to_string() };
@@ -14,7 +19,7 @@ pub fn nicks(login: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// The nick that is nearest to `login`.
+/// Returns the valid nick that is closest to `login`.
 fn nick_of(login: &str) -> String {
     let allowed = |c: char| match c {
         '-' | '_' | '.' => c,
@@ -29,8 +34,8 @@ fn nick_of(login: &str) -> String {
     }
 }
 
-/// The name of whoever runs this program; empty when nothing tells it.
-pub fn login() -> String {
+/// Returns the login name of the user who runs this program; empty if it is unknown.
+pub fn login_name() -> String {
     let variables = ["LOGNAME", "USER"].map(|name| std::env::var(name).unwrap_or_default());
     let mut set = variables.into_iter().filter(|name| !name.is_empty());
     set.next().unwrap_or_default()
@@ -58,7 +63,7 @@ mod tests {
 
     #[test]
     fn a_nick_that_is_taken_is_numbered_and_stays_short_enough() {
-        let nicks: Vec<_> = nicks(&"x".repeat(40)).take(10).collect();
+        let nicks: Vec<_> = nick_candidates(&"x".repeat(40)).take(10).collect();
         assert_eq!(nicks[0], "x".repeat(32));
         assert_eq!(nicks[1], format!("{}2", "x".repeat(31)));
         assert_eq!(nicks[9], format!("{}10", "x".repeat(30)));

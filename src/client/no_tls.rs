@@ -3,9 +3,10 @@
 use std::io;
 use std::net::IpAddr;
 
-use async_net::TcpStream;
-
-use super::{Address, Error, Receiver, Security, Sender};
+use super::address::{Address, Security};
+use super::connection::{Receiver, Sender};
+use super::error::Error;
+use super::tcp::Tcp;
 
 /// Mirrors what TLS can come to; nothing here makes one.
 pub(super) enum Secured {
@@ -30,7 +31,7 @@ pub(super) async fn known(_: &Address) -> Result<Known, Error> {
 ///
 /// # Errors
 /// [`Error::Connect`], always.
-pub(super) async fn secure(_: TcpStream, address: &Address, _: Known) -> Result<Secured, Error> {
+pub(super) async fn secure(_: Tcp, address: &Address, _: Known) -> Result<Secured, Error> {
     Err(Error::Connect {
         address: address.clone(),
         source: io::Error::new(

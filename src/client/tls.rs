@@ -1,5 +1,5 @@
-//! TLS for a client, and whom it trusts: whoever the system's authorities vouch for, otherwise whoever was
-//! there the first time, as `ssh` does.
+//! TLS for a client. It trusts a certificate that an authority of the system confirms, and otherwise the one that it saw
+//! first at that address, as `ssh` does.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -8,7 +8,6 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use async_net::TcpStream;
 use etcetera::BaseStrategy;
 use futures_lite::io::split;
 use futures_rustls::TlsConnector;
@@ -22,44 +21,48 @@ use rustls::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{Address, Error, Receiver, Security, Sender};
+use super::address::{Address, Security};
+use super::background;
+use super::connection::{Receiver, Sender};
+use super::error::Error;
+use super::tcp::Tcp;
 
 /// The servers that have spoken TLS before: lines of an address and a SHA-256 of the certificate, or [`BY_AUTHORITY`],
 /// in a file of the platform's folder for such (`~/.local/state/chatc/known_hosts`).
 #[derive(Clone, Debug)]
 struct KnownHosts(Option<PathBuf>);
 
-/// Stands for a fingerprint where an authority of the system's vouched for the server: it may change its certificate,
-/// but not do without TLS, nor without an authority.
+/// Stands in place of a fingerprint for a server that an authority of the system has confirmed: it may change its
+/// certificate, but not stop using TLS or an authority.
 const BY_AUTHORITY: &str = "authority";
 
-/// What a first try at TLS came to.
+/// The outcome of a first attempt at TLS.
 pub(super) enum Secured {
     Done(Sender, Receiver),
-    /// The server speaks none, and need not.
+    /// The server does not speak TLS, and need not.
     NotSpoken,
 }
 
-/// Whom one trusts at an address.
+/// What is trusted at an address.
 pub(super) struct Known {
     known_hosts: KnownHosts,
-    /// What the address is called there.
+    /// The address as `known_hosts` writes it.
     key: String,
     known: Option<String>,
     roots: RootCertStore,
 }
 
-/// Reads whom to trust at `address`. It takes a while: to be done before the connection, on which a server expects
-/// something to be said.
+/// Reads what to trust at `address`. It takes a while, so it is done before connecting: a server expects something
+/// to be sent on a new connection.
 ///
 /// # Errors
-/// [`Error::Connect`], when what is known cannot be read.
+/// [`Error::Connect`], when `known_hosts` cannot be read.
 pub(super) async fn known(address: &Address) -> Result<Known, Error> {
     let known_hosts = KnownHosts::find();
     let key = format!("{}:{}", address.host(), address.port());
     let load = {
         let (known_hosts, key) = (known_hosts.clone(), key.clone());
-        blocking::unblock(move || io::Result::Ok((known_hosts.get(&key)?, system_roots())))
+        background::run(move || Ok((known_hosts.get(&key)?, system_roots())))
     };
     let (known, roots) = load.await.map_err(|source| Error::Connect {
         address: address.clone(),
@@ -73,15 +76,11 @@ pub(super) async fn known(address: &Address) -> Result<Known, Error> {
     })
 }
 
-/// Agrees on TLS with the server at `address`, on a connection that is new.
+/// Starts TLS with the server at `address`, on a new connection.
 ///
 /// # Errors
-/// [`Error::Untrusted`] when its certificate is not the one that it had; [`Error::Connect`].
-pub(super) async fn secure(
-    stream: TcpStream,
-    address: &Address,
-    whom: Known,
-) -> Result<Secured, Error> {
+/// [`Error::Untrusted`] when its certificate has changed; [`Error::Connect`].
+pub(super) async fn secure(stream: Tcp, address: &Address, whom: Known) -> Result<Secured, Error> {
     let failed = |source| Error::Connect {
         address: address.clone(),
         source,
@@ -105,7 +104,7 @@ pub(super) async fn secure(
     let name = name.map_err(|_| {
         failed(io::Error::new(
             io::ErrorKind::InvalidInput,
-            "that is no host's name",
+            "that is not a host name",
         ))
     })?;
     let config = ClientConfig::builder_with_provider(trust.provider.clone())
@@ -129,9 +128,11 @@ pub(super) async fn secure(
                 return Err(failed(e));
             }
             let why = match (was_known, address.has_secrets()) {
-                (true, _) => "it spoke TLS before and does not now: somebody may be in between",
+                (true, _) => {
+                    "it used TLS before and does not now: somebody may be intercepting the connection"
+                }
                 (false, true) => {
-                    "it does not speak TLS, and a password is not sent in plain text; tcp://HOST does it all the same"
+                    "it does not use TLS, and chatc does not send passwords in plain text; tcp://HOST sends them all the same"
                 }
                 (false, false) => return Ok(Secured::NotSpoken),
             };
@@ -144,14 +145,14 @@ pub(super) async fn secure(
         _ => None,
     };
     if let Some(first) = first {
-        let remembered = blocking::unblock(move || known_hosts.add(&key, &first));
+        let remembered = background::run(move || known_hosts.add(&key, &first));
         remembered.await.map_err(failed)?;
     }
     let (reader, writer) = split(stream);
     Ok(Secured::Done(Sender::new(writer), Receiver::new(reader)))
 }
 
-/// Whether TLS is tried at all: on this machine there is nobody on the way.
+/// Returns whether TLS is tried at all: not on this machine, where nobody can intercept.
 pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
     match address.security() {
         Security::Auto => !ip.is_loopback(),
@@ -160,7 +161,7 @@ pub(super) fn is_tried(address: &Address, ip: IpAddr) -> bool {
     }
 }
 
-/// Whether the other side has answered with something else than TLS, or with the alert that it speaks none.
+/// Returns whether the other side answered with something other than TLS, or with the alert that it does not speak it.
 fn is_not_spoken(e: &io::Error) -> bool {
     use rustls::Error::{AlertReceived, InvalidMessage};
     let cause = e
@@ -178,7 +179,7 @@ fn is_not_spoken(e: &io::Error) -> bool {
 
 fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
-    // Those that cannot be read vouch for nobody.
+    // Those that cannot be parsed are left out.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
@@ -206,7 +207,7 @@ impl KnownHosts {
 
     fn add(&self, key: &str, fingerprint: &str) -> io::Result<()> {
         let Some(path) = &self.0 else {
-            return Ok(()); // nowhere to remember it: each time is the first
+            return Ok(()); // there is no place to remember it, so each time is the first
         };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
@@ -219,12 +220,12 @@ impl KnownHosts {
     }
 }
 
-/// Whose certificate was met.
+/// Which certificate the server has shown.
 #[derive(Clone, Debug)]
 enum Met {
-    /// An authority vouches for it.
+    /// One that an authority confirms.
     Vouched,
-    /// Nobody's who was met before.
+    /// One at an address that was unknown.
     First(String),
     /// The one that was known.
     Same,
@@ -232,10 +233,10 @@ enum Met {
     Other(String),
 }
 
-/// Looks at the server's certificate.
+/// Verifies the server's certificate.
 struct Trust {
     known: Option<String>,
-    /// None where the system has no authorities.
+    /// `None` where the system has no authorities.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
     met: Mutex<Option<Met>>,
@@ -295,9 +296,10 @@ impl ServerCertVerifier for Trust {
         if let Ok(mut known) = self.met.lock() {
             *known = Some(met);
         }
-        match is_good {
-            true => Ok(ServerCertVerified::assertion()),
-            false => Err(CertificateError::ApplicationVerificationFailure.into()),
+        if is_good {
+            Ok(ServerCertVerified::assertion())
+        } else {
+            Err(CertificateError::ApplicationVerificationFailure.into())
         }
     }
 
@@ -328,7 +330,7 @@ impl ServerCertVerifier for Trust {
     }
 }
 
-/// As `openssl x509 -fingerprint -sha256` and `chatd` write it.
+/// Returns the fingerprint as `openssl x509 -fingerprint -sha256` and `chatd` write it.
 fn fingerprint(cert: &CertificateDer<'_>) -> String {
     let mut text = String::new();
     for (n, byte) in Sha256::digest(cert).iter().enumerate() {

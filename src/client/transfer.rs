@@ -1,26 +1,40 @@
-//! Files out and in, at constant memory: what passes is hashed on the way, and the digests are compared.
+//! Upload and download of files, in constant memory: files are hashed on the way, and the digests are compared.
 
 use std::io::{self, SeekFrom};
 
 use futures_lite::{AsyncRead, AsyncReadExt, AsyncSeek, AsyncSeekExt, FutureExt};
 use sha2::{Digest as _, Sha256};
 
-use super::{Client, Error, Line, Reply, closed, connection, refused, reply};
+use super::connection::{Line, one_line};
+use super::error::{Error, closed, refused};
+use super::reply::Reply;
+use super::simple::{Client, reply};
 use crate::protocol::{Digest, ServerLine, parse_number};
 
-/// What is read from a file at once: enough that a system call costs little beside it.
+/// How many bytes are read from a file at once: enough that the system call costs little beside it.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// Bytes that passed by: how many, and their SHA-256 so far. What one has of a file already, when it is
-/// the beginning of a [`Client::download`].
+/// The length and the SHA-256 of some bytes. To resume a [`Client::download`], that of the part of the file that is there
+/// already.
+///
+/// ```
+/// # futures_lite::future::block_on(async {
+/// use plainchat::client::FileDigest;
+///
+/// let digest = FileDigest::of(&b"abc"[..]).await?;
+/// assert_eq!(digest.length(), 3);
+/// assert!(digest.digest().to_string().starts_with("ba7816bf"));
+/// # Ok::<(), std::io::Error>(())
+/// # }).unwrap();
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Hashed {
+pub struct FileDigest {
     length: u64,
     hash: Sha256,
 }
 
-impl Hashed {
-    /// Reads everything to the end.
+impl FileDigest {
+    /// Hashes everything that `reader` returns.
     ///
     /// # Errors
     /// Those of `reader`.
@@ -35,12 +49,12 @@ impl Hashed {
         }
     }
 
-    /// How many bytes.
+    /// Returns the number of bytes.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// The SHA-256 of all of them.
+    /// Returns the SHA-256.
     pub fn digest(&self) -> Digest {
         Digest(self.hash.clone().finalize().into())
     }
@@ -51,41 +65,50 @@ impl Hashed {
     }
 }
 
-/// A file as the server keeps it.
+/// A file that the server has stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stored {
-    /// Its number, for [`Client::download`].
+    /// Its id, for [`Client::download`].
     pub file: u64,
-    /// In bytes.
+    /// Its length in bytes.
     pub length: u64,
-    /// Compared with what was sent.
+    /// Its digest, which is that of the bytes sent.
     pub sha256: Digest,
 }
 
 impl Client {
-    /// Puts a file into the current room. It is read twice: first hashed, so that nothing but the whole file is
-    /// announced. `progress` is told how many bytes have gone out. A refusal before all of them are out
-    /// ends the connection, as the rest would have to be sent for nothing; after one because of the file's size
-    /// or digest, the server ends it.
+    /// Uploads a file to the current room. The file is read twice, first to hash it, so that only a complete file is
+    /// announced. `progress` is called with the number of bytes sent so far. A refusal before all bytes are sent leaves
+    /// the connection unusable, since the rest would have to be sent in vain; after a refusal because of size or digest
+    /// the server closes it.
+    ///
+    /// ```no_run
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// let file = futures_lite::io::Cursor::new(b"minutes of the meeting");
+    /// let stored = client.upload("minutes.txt", file, |_| {}).await?;
+    /// println!("file {} has {} bytes", stored.file, stored.length);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
-    /// [`Error::Read`], also when the file became shorter meanwhile; [`Error::Refused`]; [`Error::Corrupt`] when
-    /// the server has something else; any that a request may give.
+    /// [`Error::Read`], also if the file has become shorter; [`Error::Refused`]; [`Error::Corrupt`] if the server has
+    /// stored something else; those of [`Client::request`].
     pub async fn upload(
         &mut self,
         name: &str,
         mut file: impl AsyncRead + AsyncSeek + Unpin,
         progress: impl FnMut(u64),
     ) -> Result<Stored, Error> {
-        let hashed = Hashed::of(&mut file).await.map_err(Error::Read)?;
+        let hashed = FileDigest::of(&mut file).await.map_err(Error::Read)?;
         file.seek(SeekFrom::Start(0)).await.map_err(Error::Read)?;
         let (length, digest) = (hashed.length(), hashed.digest());
-        let line = connection::one_line(format!("UPLOAD {name} {length} {digest}"))?;
+        let line = one_line(format!("UPLOAD {name} {length} {digest}"))?;
         self.send_file(line, file, Some(length), progress).await
     }
 
-    /// Puts everything that `reader` gives into the current room, as a file whose length is not known before.
-    /// It ends this side of the connection: nothing can be asked after it.
+    /// Uploads everything that `reader` returns to the current room, as a file of unknown length. This ends the sending
+    /// direction of the connection, so no request can follow.
     ///
     /// # Errors
     /// As [`Client::upload`].
@@ -95,7 +118,7 @@ impl Client {
         reader: impl AsyncRead + Unpin,
         progress: impl FnMut(u64),
     ) -> Result<Stored, Error> {
-        let line = connection::one_line(format!("UPLOAD {name} *"))?;
+        let line = one_line(format!("UPLOAD {name} *"))?;
         self.send_file(line, reader, None, progress).await
     }
 
@@ -106,12 +129,12 @@ impl Client {
         length: Option<u64>,
         mut progress: impl FnMut(u64),
     ) -> Result<Stored, Error> {
-        self.begin()?;
-        let mut hashed = Hashed::default();
+        self.start()?;
+        let mut hashed = FileDigest::default();
         let mut all_out = false;
         let sender = &mut self.sender;
         let write = async {
-            // Where writing fails, the server's last line says why: so the reading below goes on.
+            // When writing fails, the server's last line says why, so reading goes on below.
             if sender.write(line.as_bytes()).await.is_err() {
                 return std::future::pending().await;
             }
@@ -120,9 +143,10 @@ impl Client {
                 let left = length.map_or(u64::MAX, |length| length - hashed.length);
                 let space = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
                 let space = piece.get_mut(..space).unwrap_or_default();
-                let taken = match space.is_empty() {
-                    true => 0,
-                    false => reader.read(space).await.map_err(Error::Read)?,
+                let taken = if space.is_empty() {
+                    0
+                } else {
+                    reader.read(space).await.map_err(Error::Read)?
                 };
                 let bytes = piece.get(..taken).unwrap_or_default();
                 if bytes.is_empty() {
@@ -150,23 +174,25 @@ impl Client {
             std::future::pending::<Result<Reply, Error>>().await
         };
         let reply = write.or(reply(&mut self.receiver)).await;
-        // A refusal before everything was out leaves bytes owed; after a stream, nothing can follow anyway.
-        let reply = self.ended(reply);
-        self.in_step &= all_out;
+        // After an early refusal, bytes of the file are still due; after a stream, nothing can follow.
+        let reply = self.finish(reply);
+        self.is_usable &= all_out;
         let stored = stored(&reply?)?;
-        match (stored.length, stored.sha256) == (hashed.length, hashed.digest()) {
-            true => Ok(stored),
-            false => Err(Error::Corrupt),
+        if (stored.length, stored.sha256) == (hashed.length, hashed.digest()) {
+            Ok(stored)
+        } else {
+            Err(Error::Corrupt)
         }
     }
 
-    /// Begins to fetch a file. What one has of it already need not come again: `have` is the beginning of the
-    /// file, hashed, or `Hashed::default()`.
+    /// Starts to download a file. To resume, `have` is the digest of the part that is there already; otherwise it is
+    /// `FileDigest::default()`.
     ///
     /// ```no_run
-    /// # async fn f(mut chat: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
-    /// use plainchat::client::Hashed;
-    /// let mut download = chat.download(1795346525120003, Hashed::default()).await?;
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// use plainchat::client::FileDigest;
+    ///
+    /// let mut download = client.download(1795346525120003, FileDigest::default()).await?;
     /// let mut file = Vec::new();
     /// let mut piece = [0; 4096];
     /// loop {
@@ -180,21 +206,21 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`] with `no-such-file`, or with `bad-syntax` when the file is shorter than what one has;
-    /// any that a request may give.
-    pub async fn download(&mut self, file: u64, have: Hashed) -> Result<Download<'_>, Error> {
-        let line = connection::one_line(format!("DOWNLOAD {file} {}", have.length))?;
-        self.begin()?;
+    /// [`Error::Refused`] with `no-such-file`, or with `bad-syntax` if the file is shorter than `have`; those of
+    /// [`Client::request`].
+    pub async fn download(&mut self, file: u64, have: FileDigest) -> Result<Download<'_>, Error> {
+        let line = one_line(format!("DOWNLOAD {file} {}", have.length))?;
+        self.start()?;
         let sent = self.sender.write(line.as_bytes()).await;
         let begun = match next_piece(self).await {
             Ok(Some(piece)) => Ok(piece),
             Ok(None) => Err(Error::Protocol("OK DOWNLOAD without its bytes")),
-            // Where the line did not even go out and nothing came in, that is the reason.
+            // When the line could not be sent and nothing came in, that is the reason.
             Err(Error::Lost(lost)) => Err(sent.err().unwrap_or(Error::Lost(lost))),
             Err(error) => Err(error),
         };
         if let Err(Error::Refused { .. }) = begun {
-            self.in_step = true;
+            self.is_usable = true;
         }
         let piece = begun?;
         Ok(Download {
@@ -209,52 +235,53 @@ impl Client {
     }
 }
 
-/// A file on its way in. Dropped before its end, it leaves the connection without use.
+/// A download in progress, see [`Client::download`]. Dropped before its end, it leaves the connection unusable.
 #[derive(Debug)]
 pub struct Download<'c> {
     client: &'c mut Client,
     name: String,
     length: Option<u64>,
     sha256: Option<Digest>,
-    /// Bytes to come before the next line.
+    /// How many bytes come before the next line.
     left: u64,
-    hashed: Hashed,
+    hashed: FileDigest,
     done: bool,
 }
 
 impl Download<'_> {
-    /// What its sender called it: text from a stranger, not a path.
+    /// Returns the name that the sender gave it: text from a stranger, not a path.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The length of the whole file in bytes; `None` while the file itself is still coming in.
+    /// Returns the length of the whole file in bytes; `None` while the file is still being uploaded.
     pub fn length(&self) -> Option<u64> {
         self.length
     }
 
-    /// The digest of the whole file; `None` while the file itself is still coming in.
+    /// Returns the digest of the whole file; `None` while the file is still being uploaded.
     pub fn sha256(&self) -> Option<Digest> {
         self.sha256
     }
 
-    /// How many bytes of the file are there, with those that one had before.
+    /// Returns how many bytes of the file have been received, including those that were there before.
     pub fn position(&self) -> u64 {
         self.hashed.length
     }
 
-    /// Takes some bytes, at most as many as `buffer` holds; 0 at the end of the file, when its digest is as told.
+    /// Reads some bytes, at most as many as fit into `buffer`, and returns how many; 0 at the end of the file, if its
+    /// digest is right.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] at the end; [`Error::Lost`], after which a new connection can go on where this one
-    /// ended; any that a request may give.
+    /// [`Error::Corrupt`] at the end; [`Error::Lost`], after which a new connection can resume; those of
+    /// [`Client::request`].
     pub async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
         while self.left == 0 && !self.done {
             match next_piece(self.client).await? {
                 Some(piece) => self.left = piece.left,
                 None => {
                     self.done = true;
-                    self.client.in_step = true;
+                    self.client.is_usable = true;
                 }
             }
         }
@@ -278,14 +305,14 @@ impl Download<'_> {
     }
 }
 
-/// What a `DATA` line says.
+/// The fields of a `DATA` line.
 struct Piece {
     left: u64,
     sha256: Option<Digest>,
     name: String,
 }
 
-/// The next `DATA` line of a download; `None` at its `OK`. Events before it are kept.
+/// Waits for the next `DATA` line of a download; `None` at its `OK`. Events before it are kept.
 async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
     while let Some(line) = client.receiver.fresh_line().await? {
         if let Some(end) = piece(&line)? {
@@ -296,7 +323,7 @@ async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
     Err(Error::cut("the server closed it before the file was whole"))
 }
 
-/// What `line` is for a download: `Some(None)` its end, `None` none of its lines.
+/// Reads `line` as part of a download: `Some(None)` is its end, `None` is a line of something else.
 fn piece(line: &Line) -> Result<Option<Option<Piece>>, Error> {
     Ok(match line.read() {
         ServerLine::Data {
@@ -308,9 +335,7 @@ fn piece(line: &Line) -> Result<Option<Option<Piece>>, Error> {
             left: length,
             sha256: match sha256 {
                 None => None,
-                Some(hex) => {
-                    Some(Digest::parse(hex).ok_or(Error::Protocol("a digest that is none"))?)
-                }
+                Some(hex) => Some(Digest::parse(hex).ok_or(Error::Protocol("an invalid digest"))?),
             },
             name: name.to_owned(),
         })),
@@ -322,7 +347,7 @@ fn piece(line: &Line) -> Result<Option<Option<Piece>>, Error> {
 }
 
 fn stored(reply: &Reply) -> Result<Stored, Error> {
-    let bad = || Error::Protocol("an OK UPLOAD that does not tell its file");
+    let bad = || Error::Protocol("OK UPLOAD without its file");
     let mut words = reply.rest.split(' ');
     let mut number = || words.next().and_then(parse_number).ok_or_else(bad);
     Ok(Stored {
@@ -337,8 +362,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_hashed() {
-        let hashed = smol::block_on(Hashed::of(&b"abc"[..])).unwrap();
+    fn a_file_is_hashed() {
+        let hashed = futures_lite::future::block_on(FileDigest::of(&b"abc"[..])).unwrap();
         assert_eq!(hashed.length(), 3);
         assert_eq!(
             hashed.digest().to_string(),

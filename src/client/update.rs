@@ -1,95 +1,110 @@
-//! What a [`super::Chat`] tells: events, what became of what was asked, and how the connection does.
+//! What a [`super::ReconnectingClient`] reports.
 
 use std::time::Duration;
 
-use super::{Error, Reply, Sent};
+use super::error::Error;
+use super::reply::{Reply, Sent};
 use crate::protocol::{Event, EventId, Time};
 
-/// What was asked, to know its answer by.
+/// Identifies a request, to recognise its answer among the [`Update`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub(super) u64);
 
-/// One thing that a [`super::Chat`] tells.
+/// One thing that a [`super::ReconnectingClient`] reports.
+///
+/// ```
+/// use plainchat::client::Update;
+/// use plainchat::protocol::Event;
+///
+/// fn describe(update: &Update) -> String {
+///     match update {
+///         Update::Connected { is_reconnect: true, .. } => "connected again".to_owned(),
+///         Update::Disconnected { error, retry_in } => format!("{error}; retrying in {retry_in:?}"),
+///         Update::Event { event: Event::Msg { nick, text, .. }, .. } => format!("{nick}: {text}"),
+///         other => format!("{other:?}"),
+///     }
+/// }
+/// # let _ = describe;
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Update {
-    /// A connection stands, the rooms are entered and the nick is taken: what is said now goes out.
-    Here {
-        /// As the server writes it; `None` for one who only reads.
+    /// There is a connection, with the nick taken and the rooms joined. Pending requests are sent now.
+    Connected {
+        /// The nick as the server spells it; `None` for a client that only reads.
         nick: Option<String>,
-        /// The connection before had broken.
-        is_again: bool,
+        /// There was a connection before.
+        is_reconnect: bool,
     },
-    /// The connection broke, or could not be made; the next try comes after the pause. What is said meanwhile is
-    /// kept.
-    Away {
-        /// What happened.
-        why: Error,
-        /// How long until the next try.
-        pause: Duration,
-    },
-    /// It is over, and nothing more comes: the first connection failed, the nick was refused, or one is not to
-    /// come back.
-    Over(Error),
-    /// A room was entered. When `is_again`, what was missed stands before this.
-    Entered {
-        /// As whoever made it spells it.
-        room: String,
-        /// Its newest logged event; 0 for none.
-        last_id: u64,
-        /// One was in it before, or gave an id to begin after.
-        is_again: bool,
-    },
-    /// A room could not be entered again.
-    KeptOut {
-        /// Which.
-        room: String,
-        /// Why.
+    /// The connection broke, or a new one could not be made. Requests are kept until there is one.
+    Disconnected {
+        /// The reason.
         error: Error,
-        /// It is left out from now on. Otherwise the server may let one in later: it is asked for on each further
-        /// connection, and by [`Chat::join`](super::Chat::join), after the last event that one has of it.
-        is_for_good: bool,
+        /// The time until the next attempt.
+        retry_in: Duration,
     },
-    /// One has left a room.
+    /// It is over, and no more updates come: the first connection failed, the nick was refused, or the server does not
+    /// want the client back.
+    Ended(Error),
+    /// A room was joined. When `is_rejoin`, the missed events came before this.
+    Joined {
+        /// The room as its creator spelled it.
+        room: String,
+        /// The id of its newest event; 0 if there is none.
+        last_id: u64,
+        /// The client was in the room before, or gave an id to continue after.
+        is_rejoin: bool,
+    },
+    /// A room could not be joined.
+    JoinFailed {
+        /// The room.
+        room: String,
+        /// The reason.
+        error: Error,
+        /// The room is dropped. Otherwise it is tried again on each new connection, and by
+        /// [`ReconnectingClient::join`](super::ReconnectingClient::join), with the last id seen in it.
+        is_permanent: bool,
+    },
+    /// The client left a room.
     Left {
-        /// Which.
+        /// The room.
         room: String,
     },
-    /// One is called otherwise.
+    /// The nick of the client has changed.
     Renamed {
-        /// As the server writes it.
+        /// The new nick as the server spells it.
         nick: String,
     },
-    /// Something happened in a room that one is in, or was told to one.
+    /// Something happened in a joined room, or a private message came.
     Event {
-        /// `None` for what is not logged.
+        /// Its id; `None` if it is not logged.
         id: Option<EventId>,
-        /// When the server took it.
+        /// When the server received it.
         time: Option<Time>,
         /// What happened.
         event: Event<'static>,
-        /// It was missed while the connection was broken, or asked for with an id, and is replayed.
-        is_past: bool,
+        /// The server replayed it: it was missed during a break, or asked for with an id.
+        is_replayed: bool,
     },
-    /// Something was left out here, of that room or nick; see `protocol.md`, section 5.5.
+    /// Events are missing here; see `protocol.md`, section 5.5.
     Gap {
-        /// The room; one's own nick for what was told; `*` for a `NOTE`.
+        /// The room; the own nick for private messages; `*` for a `NOTE`.
         place: String,
     },
-    /// What one said is kept: it stands at this place among the events of its room.
+    /// An own message or action was accepted. This is its place among the events of its room.
     Sent {
-        /// What it answers.
+        /// The request that this answers.
         ticket: Ticket,
-        /// Its number and time.
+        /// Its id and time.
         sent: Sent,
-        /// As the others get it.
+        /// The event as the others receive it.
         event: Option<Event<'static>>,
     },
-    /// The answer to anything else, and to what was refused.
+    /// The answer to any other request, or a refusal.
     Answer {
-        /// What it answers.
+        /// The request that this answers.
         ticket: Ticket,
-        /// The reply; [`Error::Refused`] when the server said no.
+        /// The reply; [`Error::Refused`] if the server refused.
         result: Result<Reply, Error>,
     },
 }

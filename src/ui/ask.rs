@@ -1,27 +1,28 @@
-//! `chatc send`, `history`, `search`, `who` and `rooms`: one thing asked or said, and done.
-
-use std::io;
+//! `chatc send`, `history`, `search`, `who` and `rooms`: one request each.
 
 use futures_lite::{AsyncBufReadExt, StreamExt};
 use serde_json::json;
 
-use super::enter::ask_as_invited;
+use super::failure::{Exit, Failure, complain};
+use super::login::{enter, request_as_invited};
 use super::print::{Output, Print, json_text};
+use super::renderer::SEARCH_CUT;
 use super::server::Server;
-use super::{Exit, Failure, complain, enter, input};
-use crate::client::{Client, Error, Line, Reply};
+use super::shorthand::room_name;
+use super::stdio::input;
+use crate::client::{Client, Error, HistoryRange, LoggedEvent};
+use crate::protocol::Code;
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
-use crate::protocol::{Code, ServerLine};
 
-/// How many messages a server finds at most.
+/// The most messages that a server finds.
 pub(super) const FOUND_MAX: usize = 100;
 
-/// The most that a server gives of its log at once.
+/// The most events of its log that a server returns at once.
 const PAGE: u64 = 1000;
 
-/// Says `text` in a room or to a nick; without text, each line of standard input. A name that is no nick's is taken for
-/// that of a room, if there is such a room: the `#` is one that a shell makes people leave out.
+/// Sends `text` to a room or a nick; without text, each line of standard input. If nobody has the nick `to`, a room of
+/// that name is meant, since a shell makes people leave out the `#`.
 ///
 /// # Errors
 /// Those of [`Client::tell`].
@@ -41,10 +42,10 @@ pub async fn send(server: &Server, to: &str, text: Option<&str>) -> Result<Exit,
         }
     }
     client.bye().await?;
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
-/// Says each line of `text`, a long one in pieces.
+/// Sends each line of `text`, a long one in pieces.
 async fn say(client: &mut Client, to: &mut String, text: &str) -> Result<(), Failure> {
     let most = LINE_BYTES_MAX.saturating_sub("TELL # \n".len() + to.len());
     for line in text.lines() {
@@ -54,8 +55,8 @@ async fn say(client: &mut Client, to: &mut String, text: &str) -> Result<(), Fai
             let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
             match client.tell(to, piece).await {
                 Err(error) if error.refusal() == Some(Code::NoSuchNick) => {
-                    let room = with_hash(to);
-                    if client.request(format!("TOPIC {room}")).await.is_err() {
+                    let room = room_name(to);
+                    if client.topic(&room).await.is_err() {
                         return Err(error.into());
                     }
                     *to = room;
@@ -69,14 +70,14 @@ async fn say(client: &mut Client, to: &mut String, text: &str) -> Result<(), Fai
     Ok(())
 }
 
-/// Which part of a room's log.
+/// A part of a room's log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Part {
-    /// How many events; 50 unless told.
+    /// How many events; the default is 50.
     pub count: Option<u64>,
-    /// Only what came before that one.
+    /// Only events before this one.
     pub before: Option<u64>,
-    /// Only what came after that one.
+    /// Only events after this one.
     pub after: Option<u64>,
 }
 
@@ -96,52 +97,64 @@ pub async fn history(
     let mut left = part.count.unwrap_or(50);
     if let Some(mut after) = part.after {
         while left > 0 {
-            let count = left.min(PAGE);
-            let request = format!("HISTORY {room} {count} after {after}");
-            let lines = ask_as_invited(&mut client, server, &request).await?.lines;
-            let Some(last) = lines.iter().rev().find_map(id_of) else {
+            let range = HistoryRange::After(after);
+            let events = page(&mut client, server, &room, left, range).await?;
+            let Some(last) = events.last().map(|event| event.id.get()) else {
                 break;
             };
-            let is_before = |line: &&Line| {
-                part.before
-                    .is_none_or(|before| id_of(line).is_some_and(|id| id < before))
+            let is_wanted = |event: &&LoggedEvent| {
+                let before = part.before;
+                before.is_none_or(|before| event.id.get() < before)
             };
-            let shown: Vec<&Line> = lines.iter().filter(is_before).collect();
-            let is_all = shown.len() < lines.len();
+            let shown: Vec<&LoggedEvent> = events.iter().filter(is_wanted).collect();
+            let is_all = shown.len() < events.len();
             show(&shown, &print, &mut output).await?;
-            left = left.saturating_sub(lines.len() as u64);
+            left = left.saturating_sub(events.len() as u64);
             after = last;
             if is_all {
                 break;
             }
         }
     } else {
-        // The newest come first from the server, and last to the reader.
-        let (mut pages, mut before) = (Vec::new(), part.before);
+        // The server returns the newest page first, and people read the oldest first.
+        let (mut pages, mut range) = (Vec::new(), HistoryRange::Newest);
+        if let Some(before) = part.before {
+            range = HistoryRange::Before(before);
+        }
         while left > 0 {
-            let count = left.min(PAGE);
-            let end = before.map_or(String::new(), |id| format!(" before {id}"));
-            let request = format!("HISTORY {room} {count}{end}");
-            let lines = ask_as_invited(&mut client, server, &request).await?.lines;
-            let Some(first) = lines.iter().find_map(id_of) else {
+            let events = page(&mut client, server, &room, left, range).await?;
+            let Some(first) = events.first().map(|event| event.id.get()) else {
                 break;
             };
-            left = left.saturating_sub(lines.len() as u64);
-            before = Some(first);
-            pages.push(lines);
+            left = left.saturating_sub(events.len() as u64);
+            range = HistoryRange::Before(first);
+            pages.push(events);
         }
-        for page in pages.iter().rev() {
-            show(&page.iter().collect::<Vec<_>>(), &print, &mut output).await?;
+        for events in pages.iter().rev() {
+            show(&events.iter().collect::<Vec<_>>(), &print, &mut output).await?;
         }
     }
     output.flush().await?;
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
-/// Prints what holds all the words.
+/// Gets a page of a room's log.
+async fn page(
+    client: &mut Client,
+    server: &Server,
+    room: &str,
+    most: u64,
+    range: HistoryRange,
+) -> Result<Vec<LoggedEvent>, Error> {
+    let request = format!("HISTORY {room} {}{range}", most.min(PAGE));
+    let reply = request_as_invited(client, server, &request).await?;
+    Ok(reply.events())
+}
+
+/// Prints the messages that contain all the words.
 ///
 /// # Errors
-/// Those of [`Client::request`]. Nothing found is [`Exit::Refused`], as with `grep`.
+/// Those of [`Client::request`]. Finding nothing is [`Exit::Refused`], as with `grep`.
 pub async fn search(
     server: &Server,
     room: Option<&str>,
@@ -151,37 +164,24 @@ pub async fn search(
     let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let request = format!("SEARCH {room} {words}");
-    let reply = ask_as_invited(&mut client, server, &request).await?;
-    let (is_cut, lines) = (is_cut(&reply), reply.lines);
+    let reply = request_as_invited(&mut client, server, &request).await?;
+    let events = reply.events();
     let mut output = Output::new();
-    show(
-        &lines.iter().collect::<Vec<_>>(),
-        &Print::new(is_json, false),
-        &mut output,
-    )
-    .await?;
+    let print = Print::new(is_json, false);
+    show(&events.iter().collect::<Vec<_>>(), &print, &mut output).await?;
     output.flush().await?;
-    if is_cut {
-        complain(CUT);
-    } else if lines.len() >= FOUND_MAX {
+    if reply.is_cut() {
+        complain(SEARCH_CUT);
+    } else if events.len() >= FOUND_MAX {
         complain(format_args!(
             "these are the newest {FOUND_MAX}; there may be more: add a word to find fewer"
         ));
     }
-    Ok(if lines.is_empty() {
+    Ok(if events.is_empty() {
         Exit::Refused
     } else {
-        Exit::Well
+        Exit::Success
     })
-}
-
-/// What a person reads when a search has ended before it was through the whole log.
-pub(super) const CUT: &str =
-    "the search took too long and was stopped, so older messages may be missing; try rarer words";
-
-/// Returns whether a search has ended before it was through the whole log: `OK SEARCH 3 cut`.
-pub(super) fn is_cut(reply: &Reply) -> bool {
-    reply.rest.split(' ').nth(1) == Some("cut")
 }
 
 /// Prints who is in a room.
@@ -192,19 +192,20 @@ pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<E
     let mut client = server.connect_to_read().await?;
     let room = room_or_lobby(&mut client, room).await?;
     let request = format!("WHO {room}");
-    let lines = ask_as_invited(&mut client, server, &request).await?.lines;
+    let users = request_as_invited(&mut client, server, &request)
+        .await?
+        .users();
     let mut output = Output::new();
-    for line in &lines {
-        if let ServerLine::User { room, nick } = line.read() {
-            let text = match is_json {
-                true => json_text(&json!({ "room": room, "nick": nick })),
-                false => clean(nick).into_owned(),
-            };
-            output.write(&format!("{text}\n")).await?;
-        }
+    for nick in users {
+        let text = if is_json {
+            json_text(&json!({ "room": room, "nick": nick }))
+        } else {
+            clean(&nick).into_owned()
+        };
+        output.write(&format!("{text}\n")).await?;
     }
     output.flush().await?;
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
 /// Prints the rooms.
@@ -213,69 +214,38 @@ pub async fn who(server: &Server, room: Option<&str>, is_json: bool) -> Result<E
 /// Those of [`Client::request`].
 pub async fn rooms(server: &Server, is_json: bool) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
-    let lines = client.request("ROOMS").await?.lines;
     let mut output = Output::new();
-    for line in &lines {
-        if let ServerLine::Room {
-            room,
-            members,
-            topic,
-        } = line.read()
-        {
-            let text = match is_json {
-                true => json_text(&json!({ "room": room, "members": members, "topic": topic })),
-                false => clean(format!("{room}  {members}  {topic}").trim_end()).into_owned(),
-            };
-            output.write(&format!("{text}\n")).await?;
-        }
+    for room in client.rooms().await? {
+        let (name, members, topic) = (room.name, room.members, room.topic);
+        let text = if is_json {
+            json_text(&json!({ "room": name, "members": members, "topic": topic }))
+        } else {
+            clean(format!("{name}  {members}  {topic}").trim_end()).into_owned()
+        };
+        output.write(&format!("{text}\n")).await?;
     }
     output.flush().await?;
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
-/// The room as the protocol writes it everywhere: with its `#`. The lobby is the first of all.
+/// Returns the room's name with its `#`; without a room, the lobby, which a server lists first.
 ///
 /// # Errors
 /// Those of [`Client::request`].
-pub async fn room_or_lobby(client: &mut Client, room: Option<&str>) -> Result<String, Error> {
+pub async fn room_or_lobby(client: &mut Client, room: Option<&str>) -> Result<String, Failure> {
     if let Some(room) = room {
-        return Ok(with_hash(room));
+        return Ok(room_name(room));
     }
-    let rooms = client.request("ROOMS").await?.lines;
-    let name = |line: &Line| match line.read() {
-        ServerLine::Room { room, .. } => Some(room.to_owned()),
-        _ => None,
-    };
-    let none = Error::Lost(io::Error::new(
-        io::ErrorKind::NotFound,
-        "the server has no rooms",
-    ));
-    rooms.iter().find_map(name).ok_or(none)
+    let mut rooms = client.rooms().await?.into_iter();
+    let lobby = rooms.next().map(|room| room.name);
+    lobby.ok_or(Failure::Impossible("the server has no rooms"))
 }
 
-/// A room's name with its `#`, which a shell makes people leave out.
-pub fn with_hash(room: &str) -> String {
-    match room.starts_with('#') {
-        true => room.to_owned(),
-        false => format!("#{room}"),
-    }
-}
-
-/// The number of a line of the log.
-pub(super) fn id_of(line: &Line) -> Option<u64> {
-    match line.read() {
-        ServerLine::Past { id, .. } => Some(id.get()),
-        _ => None,
-    }
-}
-
-async fn show(lines: &[&Line], print: &Print, output: &mut Output) -> Result<(), Failure> {
-    for line in lines {
-        if let ServerLine::Past { id, time, event } = line.read() {
-            output
-                .write(&print.event(Some(id), Some(time), &event))
-                .await?;
-        }
+async fn show(events: &[&LoggedEvent], print: &Print, output: &mut Output) -> Result<(), Failure> {
+    for LoggedEvent { id, time, event } in events {
+        output
+            .write(&print.event(Some(*id), Some(*time), event))
+            .await?;
     }
     Ok(())
 }

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use mdns_sd::{ServiceDaemon, ServiceEvent};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::client::{Address, Error};
 use crate::protocol::{PORT, SERVICE};
 
-/// How long one listens: answers come within a second on a network that works.
+/// How long to wait for answers: on a network that works they come within a second.
 const LISTEN: Duration = Duration::from_millis(1500);
 
 /// How long a server on this machine may take to answer.
@@ -18,18 +18,18 @@ const HERE_WITHIN: Duration = Duration::from_secs(2);
 /// A server that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// How it is reached.
+    /// Its address.
     pub address: Address,
-    /// What it calls itself.
+    /// Its name.
     pub name: String,
 }
 
-/// The server on this machine; when there is none, the only one that announces itself.
+/// Returns the server on this machine or, if there is none, the only one that announces itself.
 ///
 /// # Errors
-/// [`Error::Connect`] to this machine when there is none at all; [`Failure::Several`].
+/// [`Error::Connect`] to this machine if there is none at all; [`Failure::Several`].
 pub fn nearest() -> Result<Address, Failure> {
-    let here: Address = "localhost".parse()?;
+    let here: Address = "localhost".parse().map_err(Error::from)?;
     let addresses = ("localhost", PORT).to_socket_addrs();
     let mut refused = std::io::Error::from(std::io::ErrorKind::NotFound);
     for address in addresses.into_iter().flatten() {
@@ -46,11 +46,16 @@ pub fn nearest() -> Result<Address, Failure> {
         }
         .into()),
         1 => Ok(found.remove(0).address),
-        _ => Err(Failure::Several(found)),
+        _ => Err(Failure::Several(
+            found
+                .iter()
+                .map(|one| format!("{} ({})", one.address, one.name))
+                .collect(),
+        )),
     }
 }
 
-/// Every server that answers in time, by name.
+/// Returns every server that answers in time, sorted by name.
 ///
 /// # Errors
 /// [`Failure::Network`].
@@ -69,7 +74,7 @@ pub fn all() -> Result<Vec<Found>, Failure> {
         for ip in service.get_addresses() {
             let written = match ip.to_ip_addr() {
                 IpAddr::V4(ip) => format!("{ip}:{}", service.get_port()),
-                // A link-local one comes with the interface that it is on.
+                // A link-local address contains the interface.
                 IpAddr::V6(_) => format!("[{ip}]:{}", service.get_port()),
             };
             let Ok(address) = written.parse::<Address>() else {
@@ -89,13 +94,13 @@ pub fn all() -> Result<Vec<Found>, Failure> {
             }
         }
     }
-    // What it answers does not matter any more.
+    // Its answer does not matter any more.
     let _ = daemon.shutdown();
     found.sort_by(|(_, a), (_, b)| a.name.cmp(&b.name));
     Ok(found.into_iter().map(|(_, found)| found).collect())
 }
 
-/// Which address of several is taken: the least. What people can read and every program can reach comes first.
+/// Ranks an address: of several, the lowest is used. First come those that people can read and every program can reach.
 fn rank(ip: IpAddr) -> u8 {
     match ip {
         IpAddr::V4(ip) => u8::from(ip.is_link_local()) + 3 * u8::from(ip.is_loopback()),

@@ -11,31 +11,32 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use smol::Unblock;
 
-use super::enter::{ask_as_invited, log_in_for};
+use super::failure::{Exit, Failure, complain};
+use super::login::{enter, log_in_for, request_as_invited};
 use super::server::Server;
-use super::{Exit, Failure, complain, enter, input, write_all};
-use crate::client::{Client, Download, Error, Hashed, Stored};
+use super::stdio::{input, write_all};
+use crate::client::{Client, Download, Error, FileDigest, LoggedEvent, Stored};
+use crate::protocol::Event;
 use crate::protocol::text::clean;
-use crate::protocol::{Event, ServerLine};
 
-/// What is taken from the connection and written at once.
+/// How many bytes are read from the connection and written at once.
 const PIECE_BYTES: usize = 128 * 1024;
 
-/// What the name of a file here may have in bytes, with `.part` behind it: file systems take 255.
+/// The most bytes of a local file name, before `.part` is appended: file systems allow 255.
 const NAME_BYTES_MAX: usize = 250;
 
-/// Uploads files into one room, one after the other, and prints `ID NAME` for each. `-` is standard input, to be
-/// called `stdin_name`. A file that cannot be uploaded is told about, and the next one is tried.
+/// Uploads files to one room, one after the other, and prints `ID NAME` for each. `-` is standard input, under the name
+/// `stdin_name`. A file that cannot be uploaded is reported, and the next one is tried.
 ///
 /// # Errors
-/// When there is no connection, or no nick or room on it.
+/// If connecting or logging in fails.
 pub async fn upload(
     server: &Server,
     room: Option<&str>,
     stdin_name: &str,
     paths: &[PathBuf],
 ) -> Result<Exit, Failure> {
-    let mut exit = Exit::Well;
+    let mut exit = Exit::Success;
     let mut open = None;
     for path in paths {
         let mut client = match open.take() {
@@ -55,16 +56,17 @@ pub async fn upload(
             Err(failure) => {
                 exit = failure.exit();
                 match failure {
-                    // It names the file itself.
+                    // Its text names the file.
                     Failure::File { .. } => complain(failure),
                     failure => complain(format_args!("{}: {failure}", path.display())),
                 }
             }
         }
-        // After a stream nothing can follow, nor after some refusals: then the next file goes another way.
-        match client.is_in_step() && !is_refused {
-            true => open = Some(client),
-            false => client.close().await,
+        // After a stream and some refusals the connection is unusable: the next file needs another one.
+        if client.is_usable() && !is_refused {
+            open = Some(client);
+        } else {
+            client.close().await;
         }
     }
     if let Some(client) = open {
@@ -73,7 +75,7 @@ pub async fn upload(
     Ok(exit)
 }
 
-/// Uploads one file, or a pipe, or with a name for it, standard input as `-`. Gives the name that was told too.
+/// Uploads a file or a pipe, or `-` for standard input if that has a name. Returns the name in the room too.
 pub(super) async fn send(
     client: &mut Client,
     path: &Path,
@@ -102,50 +104,49 @@ pub(super) async fn send(
     let mut is_sending = false;
     let progress = |sent| {
         if !std::mem::replace(&mut is_sending, true) {
-            // The time that hashing took says nothing about the network.
+            // The time for hashing says nothing about the network.
             bar.reset_eta();
         }
         bar.set_position(sent);
     };
-    let stored = match kind.is_file() {
-        true => {
-            begin(bar, &name, Some(kind.len()));
-            client.upload(&name, file, progress).await?
-        }
-        // A pipe or a device: it cannot be hashed first and then read again.
-        false => {
-            begin(bar, &name, None);
-            client.upload_stream(&name, file, progress).await?
-        }
+    let stored = if kind.is_file() {
+        begin(bar, &name, Some(kind.len()));
+        client.upload(&name, file, progress).await?
+    } else {
+        // A pipe or a device cannot be hashed first and then read again.
+        begin(bar, &name, None);
+        client.upload_stream(&name, file, progress).await?
     };
     Ok((stored, name))
 }
 
-/// A file that has arrived.
+/// A file that was downloaded.
 pub(super) struct Saved {
     pub path: PathBuf,
     pub length: u64,
 }
 
-/// How many files come in at once: more would only share the same line.
+/// How many downloads run at once: more would only share the same connection.
 const AT_ONCE: usize = 4;
 
-/// Downloads files, several at a time: to `out`, into the folder `out`, to standard output for `-` (then one after
-/// the other), or into this folder under their own names, made safe. Each that is here is printed; one that cannot be
-/// had is told about, and the others are fetched all the same.
+/// Downloads files, several at a time: to the file or folder `out`, to standard output for `-` (then one after the
+/// other), or into the current folder under their own names, made safe. Prints the path of each; a file that fails is
+/// reported, and the others are still downloaded.
 ///
 /// # Errors
-/// [`Failure::Client`] when several files are to have one name; those of [`Client::download`] for `-`.
+/// [`Failure::Impossible`] if several files are to have one name; those of [`Client::download`] for `-`.
 pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Result<Exit, Failure> {
     if out == Some(Path::new("-")) {
         for id in ids {
             to_stdout(server, *id).await?;
         }
-        return Ok(Exit::Well);
+        return Ok(Exit::Success);
     }
     let out = out.unwrap_or(Path::new(""));
     if ids.len() > 1 && !out.as_os_str().is_empty() && !out.is_dir() {
-        return Err(Error::Line("several files need a folder: name one that is there").into());
+        return Err(Failure::Impossible(
+            "to download several files, give an existing folder",
+        ));
     }
     let bars = MultiProgress::new();
     let fetch_one = async |id: u64| {
@@ -155,7 +156,7 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
         match saved {
             Ok(saved) => {
                 print(&format!("{}\n", clean(&saved.path.to_string_lossy()))).await?;
-                Ok(Exit::Well)
+                Ok(Exit::Success)
             }
             Err(failure) if ids.len() == 1 => Err(failure),
             Err(failure) => {
@@ -167,10 +168,10 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
     // Each worker takes the next of them.
     let next = Cell::new(0);
     let worker = async || -> Result<Exit, Failure> {
-        let mut exit = Exit::Well;
+        let mut exit = Exit::Success;
         while let Some(id) = ids.get(next.replace(next.get() + 1)) {
             let one = fetch_one(*id).await?;
-            if one != Exit::Well {
+            if one != Exit::Success {
                 exit = one;
             }
         }
@@ -182,10 +183,10 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
             let workers: Vec<_> = (0..AT_ONCE.min(ids.len()))
                 .map(|_| executor.spawn(worker()))
                 .collect();
-            let mut exit = Exit::Well;
+            let mut exit = Exit::Success;
             for worker in workers {
                 let one = worker.await?;
-                if one != Exit::Well {
+                if one != Exit::Success {
                     exit = one;
                 }
             }
@@ -196,13 +197,14 @@ pub async fn download(server: &Server, ids: &[u64], out: Option<&Path>) -> Resul
 
 async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
     if io::stdout().is_terminal() {
-        let why = "a terminal would obey the file's bytes: send them elsewhere";
-        return Err(Error::Line(why).into());
+        return Err(Failure::Impossible(
+            "a terminal may execute the bytes of a file: redirect the output",
+        ));
     }
     let bar = bar();
     let (mut client, mut is_named) = (server.connect_to_read().await?, false);
     let mut download = loop {
-        match client.download(id, Hashed::default()).await {
+        match client.download(id, FileDigest::default()).await {
             Ok(download) => break download,
             Err(error) if !is_named => log_in_for(&mut client, server, error).await?,
             Err(error) => return Err(error.into()),
@@ -216,8 +218,8 @@ async fn to_stdout(server: &Server, id: u64) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Downloads a file to `out`, or into it when it is a folder (`""` is this one). What comes is kept in a file
-/// with `.part` behind its name until it is whole; one that is there already is gone on with.
+/// Downloads a file to `out`, or into it if it is a folder (`""` is the current one). Until it is complete, it has
+/// `.part` appended to its name; a part that exists already is resumed.
 pub(super) async fn fetch(
     server: &Server,
     id: u64,
@@ -226,16 +228,17 @@ pub(super) async fn fetch(
 ) -> Result<Saved, Failure> {
     let (mut client, mut is_named) = (server.connect_to_read().await?, false);
     let mut download = loop {
-        match client.download(id, Hashed::default()).await {
+        match client.download(id, FileDigest::default()).await {
             Ok(download) => break download,
             Err(error) if !is_named => log_in_for(&mut client, server, error).await?,
             Err(error) => return Err(error.into()),
         }
         is_named = true;
     };
-    let path = match out.as_os_str().is_empty() || out.is_dir() {
-        true => out.join(local_name(download.name(), id)),
-        false => out.to_owned(),
+    let path = if out.as_os_str().is_empty() || out.is_dir() {
+        out.join(local_name(download.name(), id))
+    } else {
+        out.to_owned()
     };
     if path.symlink_metadata().is_ok() {
         return Err(Failure::Exists(path));
@@ -245,7 +248,7 @@ pub(super) async fn fetch(
     part.push(".part");
     let part = PathBuf::from(part);
     let mut file = open_part(&part)?;
-    let have = Hashed::of(&mut file)
+    let have = FileDigest::of(&mut file)
         .await
         .map_err(Failure::file("read", &part))?;
     if have.length() > 0
@@ -253,7 +256,7 @@ pub(super) async fn fetch(
             .length()
             .is_some_and(|length| have.length() <= length)
     {
-        // The offset has to be told before the file's name is known, so it takes a second connection.
+        // The offset has to be sent before the name of the file is known, so a second connection is needed.
         client = server.connect_to_read().await?;
         if is_named {
             server.log_in(&mut client).await?;
@@ -281,7 +284,7 @@ pub(super) async fn fetch(
     Ok(Saved { path, length })
 }
 
-/// Opens the file that a download goes to, for this process alone.
+/// Opens the `.part` file, for this process only.
 fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
     let open = || {
         let mut options = OpenOptions::new();
@@ -294,7 +297,7 @@ fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
         match file.try_lock() {
             Ok(()) => Ok(file),
             Err(fs::TryLockError::WouldBlock) => {
-                Err(io::Error::other("another download writes it"))
+                Err(io::Error::other("another download is writing it"))
             }
             Err(fs::TryLockError::Error(error)) => Err(error),
         }
@@ -304,27 +307,27 @@ fn open_part(part: &Path) -> Result<smol::fs::File, Failure> {
         .map_err(Failure::file("write", part))
 }
 
-/// Gives the whole file its name, never the place of another file.
+/// Renames the complete file, and never overwrites another one.
 fn keep(part: &Path, path: &Path) -> Result<(), Failure> {
     match fs::hard_link(part, path) {
         Ok(()) => fs::remove_file(part).map_err(Failure::file("remove", part)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Err(Failure::Exists(path.to_owned()))
         }
-        // Some file systems have no links: then there is a moment between looking and renaming.
+        // On a file system without links there is a moment between the check and the renaming.
         Err(_) if path.symlink_metadata().is_ok() => Err(Failure::Exists(path.to_owned())),
         Err(_) => fs::rename(part, path).map_err(Failure::file("write", path)),
     }
 }
 
-/// Moves everything that is still to come to `to`. What came before a failure is there.
+/// Copies the rest of a download to `to`, also what came before a failure.
 async fn copy(
     download: &mut Download<'_>,
     to: &mut (impl AsyncWrite + Unpin),
     bar: &ProgressBar,
     failed: impl FnOnce(io::Error) -> Failure,
 ) -> Result<(), Failure> {
-    // What was here before did not come now, and says nothing about the network.
+    // The part that existed before says nothing about the network.
     bar.set_position(download.position());
     bar.reset_eta();
     let mut piece = vec![0; PIECE_BYTES];
@@ -348,43 +351,39 @@ async fn copy(
     Ok(end?)
 }
 
-/// Lists a room's files: id, size, time, sender and name.
+/// Prints a room's files: id, size, time, sender and name.
 ///
 /// # Errors
 /// Those of [`Client::request`].
 pub async fn list(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
     let request = format!("FILES {}", room.unwrap_or_default());
-    let reply = ask_as_invited(&mut client, server, request.trim_end()).await?;
+    let reply = request_as_invited(&mut client, server, request.trim_end()).await?;
     let mut out = String::new();
-    for line in &reply.lines {
-        let line = clean(line.as_str());
-        if let ServerLine::Past {
-            time,
-            event:
-                Event::File {
-                    nick,
-                    file,
-                    length,
-                    name,
-                    ..
-                },
+    for LoggedEvent { time, event, .. } in reply.events() {
+        let Event::File {
+            nick,
+            file,
+            length,
+            name,
             ..
-        } = ServerLine::parse(&line)
-        {
-            let size = length.map_or("coming in".to_owned(), |length| {
-                DecimalBytes(length).to_string()
-            });
-            let at = i64::try_from(time.0)
-                .ok()
-                .and_then(|ms| Timestamp::from_millisecond(ms).ok());
-            let at = at.unwrap_or_default().to_zoned(TimeZone::system());
-            let at = at.strftime("%Y-%m-%d %H:%M");
-            out.push_str(&format!("{file}  {size:>10}  {at}  {nick}  {name}\n"));
-        }
+        } = event
+        else {
+            continue;
+        };
+        let size = length.map_or("uploading".to_owned(), |length| {
+            DecimalBytes(length).to_string()
+        });
+        let at = i64::try_from(time.0)
+            .ok()
+            .and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let at = at.unwrap_or_default().to_zoned(TimeZone::system());
+        let at = at.strftime("%Y-%m-%d %H:%M");
+        let (nick, name) = (clean(&nick), clean(&name));
+        out.push_str(&format!("{file}  {size:>10}  {at}  {nick}  {name}\n"));
     }
     print(&out).await?;
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }
 
 async fn print(text: &str) -> Result<(), Failure> {
@@ -395,7 +394,7 @@ async fn print(text: &str) -> Result<(), Failure> {
     output.flush().await.map_err(Failure::Output)
 }
 
-/// A progress bar on standard error; nothing is shown when that is no terminal.
+/// Creates a progress bar on standard error, which is shown on a terminal only.
 fn bar() -> ProgressBar {
     ProgressBar::no_length()
 }
@@ -414,8 +413,8 @@ fn begin(bar: &ProgressBar, name: &str, length: Option<u64>) {
     bar.set_message(clean(name).into_owned());
 }
 
-/// A name for this machine's disk out of one that a stranger chose: no folders, no control characters, not hidden,
-/// not taken for a flag, not too long.
+/// Makes a local file name of a name that a stranger chose: no folders, no control characters, not hidden, not like a
+/// flag, not too long.
 fn local_name(name: &str, id: u64) -> String {
     let name = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let name = clean(name).replace('\t', " ");
@@ -436,7 +435,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_of_a_stranger_leaves_the_folder_or_hides() {
+    fn no_name_of_a_stranger_leaves_the_folder_or_is_hidden() {
         for (name, local) in [
             ("notes.txt", "notes.txt"),
             ("a b.txt", "a b.txt"),

@@ -1,7 +1,7 @@
-//! `chatc` in a pipe: lines in are said, events come out; or, raw, the protocol itself both ways.
+//! `chatc` in a pipe: input lines become messages, events become output lines; with `--raw`, both are the protocol.
 //!
-//! Sending and reading go on at the same time, each at the other end's pace, so nothing piles up here. Standard
-//! input and output are read and written on threads of their own, since they may be files or terminals.
+//! Sending and reading run at the same time, each at the pace of the other end, so nothing accumulates here. Standard
+//! input and output have threads of their own, since they may be files or terminals.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -13,51 +13,53 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, FutureExt, StreamExt};
 use jiff::Timestamp;
 use smol::Unblock;
 
-use super::ask::with_hash;
-use super::cutter::Cutter;
+use super::failure::{Exit, Failure, complain};
+use super::line_splitter::LineSplitter;
 use super::print::Output;
+use super::renderer::Renderer;
 use super::server::Server;
-use super::{Exit, Failure, Wording, complain, input, write_all};
-use crate::client::{Chat, Client, Error, Line, Receiver, Sender, Update};
+use super::shorthand::room_name;
+use super::stdio::{input, write_all};
+use crate::client::{Client, Error, Line, Receiver, ReconnectingClient, Sender, Update};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
-/// What is read from standard input, and sent, at once.
+/// How many bytes are read from standard input at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
 type Stdout = Unblock<io::Stdout>;
 
-/// How long it is tried to reach a server that has gone, once the input has ended: a restart takes less.
-const SAY_WITHIN: Duration = Duration::from_secs(60);
+/// For how long it tries to reconnect once the input has ended: a restart of the server takes less.
+const SEND_WITHIN: Duration = Duration::from_secs(60);
 
-/// Says each line of standard input in `room`, or in the lobby, and writes what happens to standard output, until the
-/// input has ended and every line has its reply. A connection that breaks is made again; meanwhile no input is read
-/// once enough of it waits, so that nothing is lost and whoever writes it waits too.
+/// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output, until
+/// the input has ended and every line has its reply. It reconnects when the connection breaks; meanwhile input is read
+/// only as far as it can be held, so nothing is lost and the writer waits.
 ///
 /// # Errors
-/// [`Failure::Client`] when the first connection fails, the server sends one away, or does not come back;
+/// [`Failure::Client`] if the first connection fails, or the server refuses the client or does not come back;
 /// [`Failure::Input`], [`Failure::Output`].
 pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
-    let rooms = room.map(|room| (with_hash(room), None));
+    let rooms = room.map(|room| (room_name(room), None));
     let mut talk = Talk {
-        chat: Chat::new(
+        client: ReconnectingClient::new(
             server.address.clone(),
-            server.wants(rooms.into_iter().collect()),
+            server.options(rooms.into_iter().collect()),
         ),
         room: None,
-        wording: Wording::new(String::new(), None),
+        renderer: Renderer::new(String::new(), None),
         waiting: VecDeque::new(),
         is_all: false,
-        away_since: None,
-        exit: Exit::Well,
+        offline_since: None,
+        exit: Exit::Success,
         output: Output::new(),
     };
     let mut input = input(PIECE_BYTES);
-    let (mut piece, mut cutter) = (vec![0; PIECE_BYTES], Cutter::default());
+    let (mut piece, mut splitter) = (vec![0; PIECE_BYTES], LineSplitter::default());
     loop {
-        talk.say()?;
-        if let Some(update) = poll_once(talk.chat.next()).await {
-            match talk.heard(update).await? {
+        talk.send()?;
+        if let Some(update) = poll_once(talk.client.next()).await {
+            match talk.process(update).await? {
                 Some(exit) => return Ok(exit),
                 None => continue,
             }
@@ -65,27 +67,28 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
         talk.output.flush().await?;
         let reads = talk.room.is_some() && talk.waiting.is_empty() && !talk.is_all;
         let read = async {
-            match reads {
-                true => Next::Read(input.read(&mut piece).await),
-                false => std::future::pending().await,
+            if reads {
+                Next::Read(input.read(&mut piece).await)
+            } else {
+                std::future::pending().await
             }
         };
-        let update = async { Next::Update(talk.chat.next().await) };
+        let update = async { Next::Update(talk.client.next().await) };
         match update.or(read).await {
             Next::Update(update) => {
-                if let Some(exit) = talk.heard(update).await? {
+                if let Some(exit) = talk.process(update).await? {
                     return Ok(exit);
                 }
             }
             Next::Read(length) => {
                 let length = length.map_err(Failure::Input)?;
-                cutter.limit(talk.room.as_ref().map_or(0, String::len));
+                splitter.limit(talk.room.as_ref().map_or(0, String::len));
                 let mut lines = Vec::new();
                 match piece.get(..length) {
-                    Some(bytes @ [_, ..]) => cutter.push(bytes, &mut lines),
+                    Some(bytes @ [_, ..]) => splitter.push(bytes, &mut lines),
                     _ => {
                         talk.is_all = true;
-                        cutter.finish(&mut lines)
+                        splitter.finish(&mut lines)
                     }
                 };
                 let lines = String::from_utf8_lossy(&lines).into_owned();
@@ -101,68 +104,72 @@ enum Next {
     Read(io::Result<usize>),
 }
 
-/// A pipe's side of a conversation.
+/// The state of `chatc` in a pipe.
 struct Talk {
-    chat: Chat,
-    /// Where it is said; known once one is in.
+    client: ReconnectingClient,
+    /// The room for the lines, once it is joined.
     room: Option<String>,
-    wording: Wording,
-    /// What was read and is not handed over.
+    renderer: Renderer,
+    /// The lines that were read and are not handed to the client yet.
     waiting: VecDeque<String>,
     /// The input has ended.
     is_all: bool,
-    away_since: Option<Instant>,
+    offline_since: Option<Instant>,
     exit: Exit,
     output: Output,
 }
 
 impl Talk {
-    /// Hands over as much of what waits as is taken; says goodbye after the last.
-    fn say(&mut self) -> Result<(), Failure> {
+    /// Hands waiting lines to the client, as many as it accepts; leaves after the last.
+    fn send(&mut self) -> Result<(), Failure> {
         let Some(room) = &self.room else {
             return Ok(());
         };
-        while !self.chat.is_full()
+        while !self.client.is_full()
             && let Some(text) = self.waiting.pop_front()
         {
-            self.chat.say(room, text)?;
+            self.client.say(room, text)?;
         }
         if self.is_all && self.waiting.is_empty() {
-            self.chat.leave("");
+            self.client.leave("");
         }
         Ok(())
     }
 
-    /// Takes in what the chat tells; gives the exit code when it is over.
-    async fn heard(&mut self, update: Option<Update>) -> Result<Option<Exit>, Failure> {
+    /// Processes an update; returns the exit code when it is over.
+    async fn process(&mut self, update: Option<Update>) -> Result<Option<Exit>, Failure> {
         match update {
             None => {
                 self.output.flush().await?;
                 return Ok(Some(self.exit));
             }
-            Some(Update::Over(error)) => {
+            Some(Update::Ended(error)) => {
                 self.output.flush().await?;
                 return Err(error.into());
             }
-            Some(Update::KeptOut { error, .. }) if self.room.is_none() => return Err(error.into()),
-            Some(Update::KeptOut { room, error, .. }) => complain(format_args!("{room}: {error}")),
-            Some(Update::Here { nick, is_again }) => {
-                self.away_since = None;
-                if is_again {
+            Some(Update::JoinFailed { error, .. }) if self.room.is_none() => {
+                return Err(error.into());
+            }
+            Some(Update::JoinFailed { room, error, .. }) => {
+                complain(format_args!("{room}: {error}"))
+            }
+            Some(Update::Connected { nick, is_reconnect }) => {
+                self.offline_since = None;
+                if is_reconnect {
                     complain("connected again");
                 }
-                let room = self.chat.rooms().last().map(|(room, _)| room.to_owned());
-                self.wording = Wording::new(nick.unwrap_or_default(), room.clone());
+                let room = self.client.rooms().last().map(|(room, _)| room.to_owned());
+                self.renderer = Renderer::new(nick.unwrap_or_default(), room.clone());
                 self.room = self.room.take().or(room);
             }
-            Some(Update::Away { why, .. }) => {
-                let is_first = self.away_since.is_none();
-                let since = *self.away_since.get_or_insert_with(Instant::now);
-                if self.is_all && since.elapsed() > SAY_WITHIN {
-                    return Err(why.into());
+            Some(Update::Disconnected { error, .. }) => {
+                let is_first = self.offline_since.is_none();
+                let since = *self.offline_since.get_or_insert_with(Instant::now);
+                if self.is_all && since.elapsed() > SEND_WITHIN {
+                    return Err(error.into());
                 }
                 if is_first {
-                    complain(format_args!("{why}; trying again"));
+                    complain(format_args!("{error}; trying again"));
                 }
             }
             Some(Update::Answer {
@@ -181,14 +188,14 @@ impl Talk {
     }
 
     async fn show(&mut self, line: &ServerLine<'_>) -> Result<(), Failure> {
-        match self.wording.show(line, Timestamp::now()) {
+        match self.renderer.show(line, Timestamp::now()) {
             Some(shown) => self.output.write(&format!("{}\n", clean(&shown))).await,
             None => Ok(()),
         }
     }
 }
 
-/// Sends standard input to the server as it is, and writes what the server sends to standard output.
+/// Sends standard input to the server unchanged, and writes what the server sends to standard output.
 ///
 /// # Errors
 /// As [`talk`].
@@ -200,8 +207,8 @@ pub async fn raw(client: Client) -> Result<Exit, Failure> {
     feed(sender, pass, &is_all).or(listen).await
 }
 
-/// Sends what `cut` makes of standard input, whose end is an empty piece; then says that this is all, here and to
-/// the server. Never ends but by a failure: who listens knows when it is over.
+/// Sends standard input, as `cut` transforms it; its end is an empty piece. Then ends the sending direction. Returns only
+/// after a failure: the receiving side knows when it is over.
 async fn feed(
     mut sender: Sender,
     mut cut: impl FnMut(&[u8], &mut Vec<u8>),
@@ -213,7 +220,7 @@ async fn feed(
         let length = input.read(&mut piece).await.map_err(Failure::Input)?;
         cut(piece.get(..length).unwrap_or_default(), &mut out);
         if sender.write(&out).await.is_err() {
-            // Why is in what the server sent last.
+            // The last lines from the server say why.
             return std::future::pending().await;
         }
         out.clear();
@@ -229,17 +236,18 @@ async fn feed(
 async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit, Failure> {
     let on_terminal = io::stdout().is_terminal();
     let mut output = Unblock::with_capacity(PIECE_BYTES, io::stdout());
-    let mut exit = Exit::Well;
+    let mut exit = Exit::Success;
     let mut last = Ok(());
     while let Some(line) = next(&mut receiver, &mut output, &mut last).await? {
-        let shown = match on_terminal {
-            true => clean(line.as_str()),
-            false => line.as_str().into(),
+        let shown = if on_terminal {
+            clean(line.as_str())
+        } else {
+            line.as_str().into()
         };
         write(&mut output, format!("{shown}\n").as_bytes()).await?;
         match line.read() {
             ServerLine::Err { .. } => exit = Exit::Refused,
-            // In talker mode a goodbye is no line of the protocol, so any end may be one.
+            // In talker mode the goodbye is not a line of the protocol, so any end may be right.
             ServerLine::Ok {
                 verb: "BYE" | "QUIT" | "CHAT",
                 ..
@@ -255,13 +263,14 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
         }
     }
     last?;
-    match is_all.get() {
-        true => Ok(exit),
-        false => Err(ended_early("the server ended it")),
+    if is_all.get() {
+        Ok(exit)
+    } else {
+        Err(ended_early("the server closed it"))
     }
 }
 
-/// Passes the bytes of a download on. A terminal would obey them, so it gets none.
+/// Writes the bytes of a download; not to a terminal, which might execute them.
 async fn pass_file(
     receiver: &mut Receiver,
     output: &mut Stdout,
@@ -280,7 +289,7 @@ async fn pass_file(
             .bytes(piece.get_mut(..space).unwrap_or_default())
             .await?;
         if taken == 0 {
-            return Err(ended_early("the server ended it in the middle of a file"));
+            return Err(ended_early("the server closed it in the middle of a file"));
         }
         if !on_terminal {
             write(output, piece.get(..taken).unwrap_or_default()).await?;
@@ -290,8 +299,8 @@ async fn pass_file(
     Ok(())
 }
 
-/// The next line; before waiting for one, what was written so far goes out. After the server has said why it
-/// ends the connection (`last`), a reset is as good an end as any.
+/// Receives the next line; flushes the output before it waits. After a `CLOSED` (`last`), a reset is an end like any
+/// other.
 async fn next(
     receiver: &mut Receiver,
     output: &mut Stdout,

@@ -1,6 +1,6 @@
-//! `chatc` on a terminal: a line to type in, which what happens meanwhile is written above of.
+//! `chatc --plain` on a terminal: a line to type in, with events printed above it.
 //!
-//! The line editor blocks, so it has a thread; it hands over what was typed and is never waited for.
+//! The line editor blocks, so it has a thread, which hands over what was typed and is never waited for.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,65 +24,68 @@ use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Context, Editor, ExternalPrinter, Helper};
 use smol::channel::{Receiver as Typing, Sender as Typist};
 
+use super::failure::{Exit, Failure};
 use super::files;
-use super::home::any_secret;
+use super::input_line::{HELP, InputLine};
+use super::profile::random_password;
+use super::renderer::Renderer;
 use super::server::Server;
-use super::typed::{HELP, Typed};
-use super::{Exit, Failure, Wording};
-use crate::client::{Client, Error, Receiver, Sender};
+use crate::client::{Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
-/// How long the server may take to say goodbye to one who leaves.
+/// How long the server may take to close the connection of a person who leaves.
 const GOODBYE: Duration = Duration::from_secs(2);
 
-/// How long the last lines may take to be drawn.
+/// How long drawing the last lines may take.
 const LAST_LINES: Duration = Duration::from_millis(50);
 
-/// The most bytes that are written above the line at once: each time, the line is drawn anew.
+/// The most bytes that are written above the line at once: each time, the line is redrawn.
 const SHOWN_BYTES: usize = 16 * 1024;
 
-/// Talks until the person leaves.
+/// Runs the line client until the person leaves.
 ///
 /// # Errors
-/// [`Failure::Client`] when the server ends it before; [`Failure::Input`] when the terminal does.
-pub async fn talk(client: Client, wording: Wording, server: Server) -> Result<Exit, Failure> {
+/// [`Failure::Client`] if the server ends it before; [`Failure::Input`] if the terminal does.
+pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
     let turn = Arc::new(Turn::default());
     editor.set_helper(Some(Watch(turn.clone())));
-    // Set back when this function returns: the editor's thread may then still be in the middle of a line.
+    // Restored when this function returns, while the editor's thread may still be in the middle of a line.
     let _mode = TerminalMode::remember();
     let printer = Printer::new(&mut editor, turn.clone());
     let (typist, typing) = smol::channel::unbounded();
     thread::spawn(move || {
         edit(editor, &typist, &turn);
-        // Whatever still comes is shown as it comes.
+        // What still comes is printed at once.
         turn.set(true);
     });
 
     let talk = Talk {
         printer,
         state: RefCell::new(State {
-            wording,
+            renderer,
             asked: VecDeque::new(),
-            secret: server.password.clone(),
+            password: server.password.clone(),
             leaving: false,
         }),
         server,
     };
     talk.greet().await;
-    let talking = talk.speak(typing, sender).or(talk.listen(receiver));
+    let talking = talk
+        .type_loop(typing, sender)
+        .or(talk.receive_loop(receiver));
     let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
     if result.is_err() {
-        // The editor draws on its own thread, and what came last is what the person wants to read now.
+        // The editor draws on its own thread, and the person wants to read the last lines.
         smol::Timer::after(LAST_LINES).await;
     }
     result
 }
 
 /// Reads lines until the person leaves.
-fn edit(mut editor: LineEditor, typist: &Typist<Typed>, turn: &Turn) {
+fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &Turn) {
     let mut interrupted = false;
     loop {
         let read = editor.readline("> ");
@@ -91,17 +94,17 @@ fn edit(mut editor: LineEditor, typist: &Typist<Typed>, turn: &Turn) {
             Ok(line) => {
                 interrupted = false;
                 let _ = editor.add_history_entry(&line);
-                let typed = Typed::parse(&line);
-                let leaves = matches!(typed, Typed::Quit(_));
-                // Never waits: while the server is slow, what was typed waits here, and a person types little.
+                let typed = InputLine::parse(&line);
+                let leaves = matches!(typed, InputLine::Quit(_));
+                // Never waits: while the server is slow, lines are queued here, and a person types few of them.
                 if typist.try_send(typed).is_err() || leaves {
                     return;
                 }
             }
-            // Once, it is how a person drops what was typed so far.
+            // The first Ctrl-C discards the line.
             Err(ReadlineError::Interrupted) if !interrupted => {
                 interrupted = true;
-                let hint = b"-- Ctrl-C once more leaves, so do Ctrl-D and /quit\n";
+                let hint = b"-- press Ctrl-C again to leave (or Ctrl-D, or /quit)\n";
                 let _ = io::stdout().write_all(hint);
             }
             Err(ReadlineError::Signal(_)) => {}
@@ -114,27 +117,27 @@ fn edit(mut editor: LineEditor, typist: &Typist<Typed>, turn: &Turn) {
 #[derive(Clone)]
 struct Printer {
     lines: smol::channel::Sender<String>,
-    /// There is a line to write above of: the terminal can move its cursor, and is in raw mode.
+    /// The terminal can move its cursor and is in raw mode, so lines are written above the one being typed.
     edits: bool,
 }
 
 impl Printer {
     fn new(editor: &mut LineEditor, turn: Arc<Turn>) -> Self {
-        // Who has more to show than the terminal takes, waits.
+        // A slow terminal makes the sender wait.
         let (lines, shown) = smol::channel::bounded::<String>(4);
         match editor.create_external_printer() {
             Ok(mut printer) => {
                 thread::spawn(move || {
                     while let Ok(text) = shown.recv_blocking() {
-                        // Between two lines, the editor would write this before what it has not drawn yet.
+                        // Between two lines the editor would print this before lines that it has not drawn yet.
                         turn.wait();
-                        // A terminal that takes no more is found out by the editor.
+                        // The editor notices when the terminal has gone.
                         let _ = printer.print(text);
                     }
                 });
                 Self { lines, edits: true }
             }
-            // A terminal that cannot move its cursor (TERM=dumb) gets the lines as they come.
+            // A terminal that cannot move its cursor (TERM=dumb) prints the lines as they come.
             Err(_) => {
                 thread::spawn(move || {
                     while let Ok(text) = shown.recv_blocking() {
@@ -149,19 +152,19 @@ impl Printer {
         }
     }
 
-    /// Shows lines, less what a terminal would obey.
+    /// Prints lines, without control characters.
     async fn show(&self, text: &str) {
         let mut safe = String::with_capacity(text.len() + 1);
         for line in text.lines() {
             safe.push_str(&clean(line));
             safe.push('\n');
         }
-        // It fails once the thread that shows is gone, and then so is the terminal.
+        // It fails once the printing thread has ended, and then the terminal has gone.
         let _ = self.lines.send(safe).await;
     }
 }
 
-/// Whether a line is being typed, so that something can be written above it.
+/// Says whether a line is being typed, so that something can be printed above it.
 #[derive(Debug, Default)]
 struct Turn {
     is_typing: Mutex<bool>,
@@ -182,13 +185,13 @@ impl Turn {
     }
 }
 
-/// Tells from inside the editor when a line is begun and ended.
+/// Notices inside the editor when a line starts and ends.
 struct Watch(Arc<Turn>);
 
 impl Hinter for Watch {
     type Hint = String;
 
-    /// Called whenever the line is drawn.
+    /// Is called whenever the line is drawn.
     fn hint(&self, _line: &str, _at: usize, _context: &Context<'_>) -> Option<String> {
         self.0.set(true);
         None
@@ -196,7 +199,7 @@ impl Hinter for Watch {
 }
 
 impl Validator for Watch {
-    /// Called at Enter.
+    /// Is called at Enter.
     fn validate(
         &self,
         _context: &mut ValidationContext<'_>,
@@ -221,19 +224,19 @@ struct Talk {
 }
 
 struct State {
-    wording: Wording,
-    /// What waits for its reply, oldest first.
+    renderer: Renderer,
+    /// The requests that wait for a reply, oldest first.
     asked: VecDeque<Asked>,
-    /// The password that guards the nick, if there is one.
-    secret: Option<String>,
+    /// The password of the nick, if there is one.
+    password: Option<String>,
     leaving: bool,
 }
 
-/// What to do with a reply.
+/// Says what to do with a reply.
 enum Asked {
     /// Show it.
     Show,
-    /// The nick is guarded now, so that a second connection may share it: upload that file.
+    /// The nick has a password now, so a second connection can share it: upload the file.
     Upload(PathBuf),
 }
 
@@ -241,8 +244,8 @@ impl Talk {
     async fn greet(&self) {
         let (nick, room) = {
             let state = self.state.borrow();
-            let room = state.wording.room().unwrap_or("no room");
-            (state.wording.nick().to_owned(), room.to_owned())
+            let room = state.renderer.room().unwrap_or("no room");
+            (state.renderer.nick().to_owned(), room.to_owned())
         };
         let text = format!(
             "-- you are {nick} in {room} on {}; type /help for help",
@@ -251,18 +254,22 @@ impl Talk {
         self.printer.show(&text).await;
     }
 
-    /// Does what was typed; ends a moment after the person has left.
-    async fn speak(&self, typing: Typing<Typed>, mut sender: Sender) -> Result<Exit, Failure> {
+    /// Executes what was typed; ends a moment after the person has left.
+    async fn type_loop(
+        &self,
+        typing: Typing<InputLine>,
+        mut sender: Sender,
+    ) -> Result<Exit, Failure> {
         let mut goodbye = String::new();
         while let Ok(typed) = typing.recv().await {
-            if let Typed::Quit(text) = typed {
+            if let InputLine::Quit(text) = typed {
                 goodbye = text;
                 break;
             }
-            match self.done(typed, &mut sender).await {
+            match self.execute(typed, &mut sender).await {
                 Ok(()) => {}
-                Err(error @ Error::Line(_)) => self.printer.show(&format!("! {error}")).await,
-                // Why is in what the server sent last.
+                Err(error @ Error::Invalid(_)) => self.printer.show(&format!("! {error}")).await,
+                // The last line from the server says why.
                 Err(_) => return std::future::pending().await,
             }
         }
@@ -272,66 +279,66 @@ impl Talk {
         if sender.send(goodbye.trim_end()).await.is_ok() {
             late.await;
         }
-        Ok(Exit::Well)
+        Ok(Exit::Success)
     }
 
-    async fn done(&self, typed: Typed, sender: &mut Sender) -> Result<(), Error> {
+    async fn execute(&self, typed: InputLine, sender: &mut Sender) -> Result<(), Error> {
         match typed {
-            Typed::Say(lines, count) => {
+            InputLine::Say(lines, count) => {
                 let asked = (0..count).map(|_| Asked::Show);
                 self.state.borrow_mut().asked.extend(asked);
                 sender.write(&lines).await
             }
-            Typed::Command(line) => {
-                if let Some((_, secret)) = password(&line) {
-                    self.state.borrow_mut().secret = Some(secret.to_owned());
+            InputLine::Command(line) => {
+                if let Some((_, password)) = nick_and_password(&line) {
+                    self.state.borrow_mut().password = Some(password.to_owned());
                 }
                 self.ask(&line, Asked::Show, sender).await
             }
-            Typed::Upload(path) => {
-                let guard = {
+            InputLine::Upload(path) => {
+                let nick = {
                     let mut state = self.state.borrow_mut();
-                    let secret = state.secret.get_or_insert_with(any_secret).clone();
-                    format!("NICK {} {secret}", state.wording.nick())
+                    let password = state.password.get_or_insert_with(random_password).clone();
+                    format!("NICK {} {password}", state.renderer.nick())
                 };
-                self.ask(&guard, Asked::Upload(path), sender).await
+                self.ask(&nick, Asked::Upload(path), sender).await
             }
-            Typed::Download(id) => {
+            InputLine::Download(id) => {
                 self.download(id, &self.state.borrow());
                 Ok(())
             }
-            Typed::Help => {
+            InputLine::Help => {
                 self.printer.show(HELP).await;
                 Ok(())
             }
-            Typed::Wrong(why) => {
+            InputLine::Wrong(why) => {
                 self.printer.show(&format!("! {why}")).await;
                 Ok(())
             }
-            Typed::Quit(_) => Ok(()),
+            InputLine::Quit(_) => Ok(()),
         }
     }
 
     async fn ask(&self, line: &str, asked: Asked, sender: &mut Sender) -> Result<(), Error> {
         self.state.borrow_mut().asked.push_back(asked);
         let sent = sender.send(line).await;
-        if let Err(Error::Line(_)) = sent {
+        if let Err(Error::Invalid(_)) = sent {
             self.state.borrow_mut().asked.pop_back();
         }
         sent
     }
 
-    /// Shows what the server says until it ends the connection.
-    async fn listen(&self, mut receiver: Receiver) -> Result<Exit, Failure> {
+    /// Prints what the server sends until it closes the connection.
+    async fn receive_loop(&self, mut receiver: Receiver) -> Result<Exit, Failure> {
         let mut shown = String::new();
         loop {
             let line = receiver.line().await;
             let leaving = self.state.borrow().leaving;
             let line = match line {
                 Ok(Some(line)) => line,
-                Ok(None) | Err(_) if leaving => return Ok(Exit::Well),
+                Ok(None) | Err(_) if leaving => return Ok(Exit::Success),
                 Ok(None) => {
-                    let gone = io::Error::new(io::ErrorKind::UnexpectedEof, "the server ended it");
+                    let gone = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed it");
                     return Err(Error::Lost(gone).into());
                 }
                 Err(error) => return Err(error.into()),
@@ -345,7 +352,7 @@ impl Talk {
                 self.printer.show(&shown).await;
                 return Err(Error::Closed { code, text }.into());
             }
-            if let Some(text) = self.heard(&line) {
+            if let Some(text) = self.process(&line) {
                 shown.push_str(&text);
                 shown.push('\n');
             }
@@ -356,8 +363,8 @@ impl Talk {
         }
     }
 
-    /// What to show for `line`.
-    fn heard(&self, line: &ServerLine<'_>) -> Option<String> {
+    /// Processes a line from the server, and returns what to print.
+    fn process(&self, line: &ServerLine<'_>) -> Option<String> {
         let mut state = self.state.borrow_mut();
         let is_reply = matches!(line, ServerLine::Ok { .. } | ServerLine::Err { .. });
         let asked = if is_reply {
@@ -373,26 +380,24 @@ impl Talk {
             (Some(Asked::Upload(_)), ServerLine::Err { text, .. }) => {
                 Some(format!("! not uploaded: {text}"))
             }
-            _ => state.wording.show(line, Timestamp::now()),
+            _ => state.renderer.show(line, Timestamp::now()),
         }
     }
 
-    /// Uploads on a second connection, so that talk goes on. When it is done, the server tells this one so.
+    /// Uploads on a second connection, so that talking can go on. The server announces the file on this one.
     fn upload(&self, path: PathBuf, state: &State) {
         let (server, printer) = (self.server.clone(), self.printer.clone());
-        let nick = format!(
-            "{} {}",
-            state.wording.nick(),
-            state.secret.as_deref().unwrap_or_default()
-        );
-        let room = state.wording.room().map(str::to_owned);
+        let login = Login {
+            nick: state.renderer.nick().to_owned(),
+            password: state.password.clone(),
+        };
+        let room = state.renderer.room().map(str::to_owned);
         let talk = printer.clone();
         let upload = async move {
-            let none = Error::Line("join a room first, which the file is for");
-            let room = room.ok_or(none)?;
+            let room = room.ok_or(Failure::Impossible("join a room first"))?;
             talk.show(&format!("-- uploading {}", path.display())).await;
             let mut client = server.connect().await?;
-            client.enter(&nick, &room).await?;
+            client.enter(login, &room).await?;
             files::send(&mut client, &path, None, &ProgressBar::hidden()).await?;
             Ok::<(), Failure>(client.bye().await?)
         };
@@ -407,15 +412,15 @@ impl Talk {
     fn download(&self, id: u64, state: &State) {
         let printer = self.printer.clone();
         let server = Server {
-            nick: Some(state.wording.nick().to_owned()),
-            password: state.secret.clone(),
+            nick: Some(state.renderer.nick().to_owned()),
+            password: state.password.clone(),
             ..self.server.clone()
         };
         smol::spawn(async move {
             let folder = Path::new("");
             let shown = match files::fetch(&server, id, folder, &ProgressBar::hidden()).await {
                 Ok(saved) => format!(
-                    "-- {} is here ({})",
+                    "-- downloaded {} ({})",
                     saved.path.display(),
                     DecimalBytes(saved.length)
                 ),
@@ -427,14 +432,14 @@ impl Talk {
     }
 }
 
-/// The nick and the password of a `NICK` line that has both.
-fn password(line: &str) -> Option<(&str, &str)> {
+/// Returns the nick and the password of a `NICK` line that has both.
+fn nick_and_password(line: &str) -> Option<(&str, &str)> {
     let (nick, password) = line.strip_prefix("NICK ")?.trim_start().split_once(' ')?;
     (!password.is_empty()).then_some((nick, password))
 }
 
-/// Goes on editing when the person comes back after Ctrl-Z. The editor does so too, but in a program of several
-/// threads it may do it before it is stopped, and then the shell sets the mode last. Never ends.
+/// Sets raw mode again when the person comes back after Ctrl-Z. The editor does so too, but in a program with several
+/// threads it may do it before it is stopped, and then the shell sets the mode last. Never returns.
 async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
     if printer.edits
         && let Ok(mut back) = Signals::new([Signal::Cont])
@@ -446,14 +451,14 @@ async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
                 mode.output_modes = output;
                 let _ = tcsetattr(io::stdin(), OptionalActions::Drain, &mode);
             }
-            // This draws the line anew too.
+            // This also redraws the line.
             printer.show("-- you are back").await;
         }
     }
     std::future::pending().await
 }
 
-/// The terminal's mode as it was, set again when this is dropped.
+/// The terminal mode, restored when this is dropped.
 struct TerminalMode(Option<Termios>);
 
 impl TerminalMode {
@@ -469,7 +474,7 @@ impl Drop for TerminalMode {
             tcgetattr(io::stdin()).is_ok_and(|now| now.local_modes != before.local_modes);
         if is_editing {
             let _ = tcsetattr(io::stdin(), OptionalActions::Drain, before);
-            // The editor's own goodbye: the line is wiped, and pasting is plain again.
+            // As the editor does at its end: clears the line and turns bracketed paste off.
             let _ = io::stdout().write_all(b"\r\x1b[K\x1b[?2004l");
             let _ = io::stdout().flush();
         }

@@ -1,5 +1,4 @@
-//! Events on standard output, for people and for programs; and standard output itself, which may be a slow pipe or
-//! one that nobody reads any more.
+//! Events on standard output, for people and for programs. Standard output may be a slow pipe, or one without a reader.
 
 use std::io;
 use std::time::Duration;
@@ -12,30 +11,19 @@ use rustix::event::{PollFd, PollFlags, poll};
 use serde_json::{Map, Value, json};
 use smol::Unblock;
 
-use super::{Failure, write_all};
+use super::failure::Failure;
+use super::stdio::write_all;
 use crate::protocol::people::describe;
 use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
 
-/// What is written at once.
+/// How many bytes are written at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// How often it is looked whether anybody still reads, while there is nothing to write.
+/// How often to check whether there still is a reader, while there is nothing to write.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// What the fields of `--json` are: the help of whatever takes it.
-pub const SCHEMA: &str = "\
-A JSON object a line. Each has:
-  type  msg, me, file, stored, topic, remove, join, part, nick, note or gap
-  id    the event's number, null for what is not logged
-  time  RFC 3339, UTC; null where the server told none
-  room  the room, the nick that was told, or * for a note
-  nick  whose doing it is; not in gap
-and, by type: text (msg, me, topic, part, note); file, length (null while it
-comes in) and name (file); file, length and sha256 (stored); removed (remove);
-new (nick)";
-
-/// One event as a JSON object.
+/// Returns an event as a JSON object.
 pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Value {
     let (kind, more) = match event {
         Event::Msg { text, .. } => ("msg", json!({ "text": text })),
@@ -75,30 +63,31 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Va
     Value::Object(object)
 }
 
-/// JSON that is safe on a terminal: what one would obey, and the marks that turn the direction of writing, are
-/// escaped. They stand in strings only, so for a program it is the same.
+/// Returns JSON that is safe on a terminal: control characters and marks that change the writing direction are escaped.
+/// They occur in strings only, so for a program it is the same.
 pub fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {
-        match is_unsafe(c) {
-            true => text.push_str(&format!("\\u{:04x}", u32::from(c))),
-            false => text.push(c),
+        if is_unsafe(c) {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
         }
     }
     text
 }
 
-/// How events are written.
+/// Formats events.
 #[derive(Clone, Debug)]
 pub struct Print {
     is_json: bool,
-    /// More than one room may be meant, so each line tells it.
+    /// There may be several rooms, so each line names its room.
     names_rooms: bool,
     zone: TimeZone,
 }
 
 impl Print {
-    /// For programs, or for people.
+    /// Creates a format for programs (`is_json`) or for people.
     pub fn new(is_json: bool, names_rooms: bool) -> Self {
         Self {
             is_json,
@@ -107,7 +96,7 @@ impl Print {
         }
     }
 
-    /// The line of one event, with its end.
+    /// Formats one event as a line, with its line end.
     pub fn event(&self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> String {
         if self.is_json {
             return format!("{}\n", json_text(&to_json(id, time, event)));
@@ -121,51 +110,51 @@ impl Print {
             .strftime("%Y-%m-%d %H:%M:%S")
             .to_string();
         let text = describe(event, |bytes| DecimalBytes(bytes).to_string());
-        match self.names_rooms {
-            true => format!("{at}  {}  {}\n", clean(event.place()), clean(&text)),
-            false => format!("{at}  {}\n", clean(&text)),
+        if self.names_rooms {
+            format!("{at}  {}  {}\n", clean(event.place()), clean(&text))
+        } else {
+            format!("{at}  {}\n", clean(&text))
         }
     }
 
-    /// The line that tells of something left out.
+    /// Formats a gap as a line.
     pub fn gap(&self, place: &str) -> String {
-        match self.is_json {
-            true => format!(
-                "{}\n",
-                json_text(&json!({ "type": "gap", "id": null, "time": null, "room": place }))
-            ),
-            false => format!("-- something was left out here, of {}\n", clean(place)),
+        if self.is_json {
+            let gap = json!({ "type": "gap", "id": null, "time": null, "room": place });
+            format!("{}\n", json_text(&gap))
+        } else {
+            format!("-- some messages are missing here, of {}\n", clean(place))
         }
     }
 }
 
-/// Standard output, on a thread of its own, since it may be a file or a pipe that is slow.
+/// Standard output, with a thread of its own, since it may be a slow file or pipe.
 pub struct Output {
     stdout: Unblock<io::Stdout>,
 }
 
 impl Output {
-    /// That of this process.
+    /// Creates the standard output of this process.
     pub fn new() -> Self {
         Self {
             stdout: Unblock::with_capacity(PIECE_BYTES, io::stdout()),
         }
     }
 
-    /// Writes text; waits while nobody takes it.
+    /// Writes text; waits while its reader is slow.
     pub async fn write(&mut self, text: &str) -> Result<(), Failure> {
         write_all(&mut self.stdout, text.as_bytes())
             .await
             .map_err(Failure::Output)
     }
 
-    /// Sees to it that what was written is out.
+    /// Flushes what was written.
     pub async fn flush(&mut self) -> Result<(), Failure> {
         self.stdout.flush().await.map_err(Failure::Output)
     }
 
-    /// Waits for `next`; an error once nobody reads any more, as after `head`, who would never be found out by
-    /// writing when there is nothing to write.
+    /// Waits for `next`; fails once the reader has gone, as `head` does. Without a line to write, that would not be noticed
+    /// otherwise.
     pub async fn or_gone<T>(&mut self, next: impl Future<Output = T>) -> Result<T, Failure> {
         let gone = async {
             loop {

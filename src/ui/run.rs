@@ -1,8 +1,8 @@
 //! `chatc run`: a command whose output a room can follow. The command runs whatever the server does.
 //!
-//! A thread reads what the command prints, shows it and appends it to a file of its own (`Spool`), so the command
-//! never waits for the server. One task uploads that file as it grows, and begins anew when its connection breaks;
-//! another, a [`Chat`], tells the room how it goes.
+//! A thread reads the output, prints it and appends it to a temporary file (`Spool`), so the command never waits for the
+//! server. One task uploads that file as it grows, and starts over when its connection breaks; another, with a
+//! [`ReconnectingClient`], posts to the room when the command starts and ends.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -26,41 +26,43 @@ use smol::channel::{Receiver, bounded, unbounded};
 use smol::process::{Child, Command};
 use smol::{LocalExecutor, Timer};
 
-use super::ask::with_hash;
-use super::home::any_secret;
+use super::bot;
+use super::failure::{Failure, complain};
+use super::login::enter;
+use super::profile::random_password;
 use super::server::Server;
-use super::{Failure, complain, enter};
-use crate::client::{Chat, Error, Update, plainly};
+use super::shorthand::room_name;
+use crate::client::{Error, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// How long it is tried to reach the server once the command has ended: a restart takes less.
+/// For how long it tries to reach the server once the command has ended: a restart of the server takes less.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long a command that was ended by a signal may leave others behind that still print.
+/// For how long background processes may still print after a signal has ended the command.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
-/// The pause before a connection that failed is tried again; each further one is twice as long.
+/// The first pause before another attempt to connect; each further one is twice as long.
 const PAUSE_FIRST: Duration = Duration::from_millis(250);
 
 /// The longest such pause.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether all of the output has come, once the command has ended.
+/// How often to check whether the output is complete, once the command has ended.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a shell answers for a command that is not there, and for one that cannot be run.
+/// The exit codes of a shell for a command that does not exist, and for one that cannot be run.
 const NOT_FOUND: i32 = 127;
 const NOT_RUN: i32 = 126;
 
-/// What a command has printed so far, in a file that nobody else sees.
+/// The output of a command so far, in a temporary file.
 struct Spool {
     file: File,
-    /// Wakes who follows it; closed once all of it is there.
+    /// Wakes the followers; closed once the output is complete.
     more: Receiver<()>,
 }
 
 impl Spool {
-    /// Takes in what comes through `pipe` on a thread of its own, and passes it on to standard output.
+    /// Reads `pipe` on a thread of its own, and also writes it to standard output.
     fn fill(mut pipe: PipeReader) -> io::Result<Arc<Self>> {
         let file = tempfile::tempfile()?;
         let mut kept = file.try_clone()?;
@@ -76,14 +78,14 @@ impl Spool {
                     Err(_) => break,
                 };
                 let piece = piece.get(..length).unwrap_or_default();
-                // Whoever read it here may have gone; the room still gets it.
+                // The reader of standard output may have gone; the room still gets the output.
                 is_shown = is_shown && io::stdout().write_all(piece).is_ok();
                 is_kept = is_kept
                     && kept
                         .write_all(piece)
                         .inspect_err(|error| {
                             complain(format_args!(
-                                "the rest of its output is not kept: {}",
+                                "the rest of the output is not uploaded: {}",
                                 plainly(error)
                             ));
                         })
@@ -95,13 +97,13 @@ impl Spool {
     }
 }
 
-/// Reads a `Spool` from its beginning, and waits for more until all of it was there.
+/// Reads a `Spool` from the beginning, and waits for more until it is complete.
 struct Follow {
     spool: Arc<Spool>,
     more: Pin<Box<Receiver<()>>>,
     at: u64,
     is_all: bool,
-    /// No more is waited for: the command was ended, and what it has left behind still holds the pipe.
+    /// Closed when there is no more waiting: a signal ended the command, and background processes still hold the pipe.
     given_up: Pin<Box<Receiver<()>>>,
 }
 
@@ -124,7 +126,7 @@ impl AsyncRead for Follow {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         loop {
-            // A file of this machine, written a moment ago: it is read from memory.
+            // The file was written a moment ago, so this reads from memory.
             let length = self.spool.file.read_at(buffer, self.at)?;
             self.at += length as u64;
             if length > 0 || buffer.is_empty() || self.is_all {
@@ -143,7 +145,7 @@ impl AsyncRead for Follow {
     }
 }
 
-/// How long it is still tried to reach the server: as long as the command runs, and a while after.
+/// Says for how long to try to reach the server: as long as the command runs, and a while longer.
 #[derive(Default)]
 struct Patience(Cell<Option<Instant>>);
 
@@ -159,19 +161,19 @@ impl Patience {
     }
 }
 
-/// Runs a command: the room is told when it starts, gets its output as a live file, and is told how it ended and how
-/// long it took. TERM, HUP and INT are passed on to the command. Gives the exit code: the command's own, 128 and the
-/// number of the signal that ended it, 127 or 126 when it cannot be started.
+/// Runs a command, and posts to the room when it starts, its output as a live file, and how it ended and how long it
+/// took. Forwards TERM, HUP and INT to the command. Returns the exit code: the command's own, 128 plus the number of the
+/// signal that ended it, or 127 or 126 if it cannot be started.
 ///
 /// # Errors
-/// When this machine cannot hold what the command prints.
+/// If this machine cannot store the output of the command.
 pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Result<i32, Failure> {
-    let (program, args) = command
-        .split_first()
-        .ok_or(Error::Line("which command? write it chatc run -- COMMAND"))?;
-    // Both connections are one person: a password lets them share the nick.
+    let (program, args) = command.split_first().ok_or(Failure::Impossible(
+        "which command? usage: chatc run -- COMMAND",
+    ))?;
+    // A password lets the two connections share the nick.
     let server = Server {
-        password: Some(server.password.clone().unwrap_or_else(any_secret)),
+        password: Some(server.password.clone().unwrap_or_else(random_password)),
         ..server.clone()
     };
     let mut signals =
@@ -210,8 +212,8 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
         let status = ended(&mut child, group, &mut signals)
             .await
             .map_err(Failure::Input)?;
-        let took = super::child::took(began.elapsed());
-        // What it left in the background may go on printing, as with ssh; not after a signal.
+        let took = bot::took(began.elapsed());
+        // Background processes may go on printing, as with ssh; but not after a signal.
         if signal_of(status).is_some() {
             let spool = spool.clone();
             or(
@@ -233,7 +235,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
             Some(id) => format!("; its output: /download {id}"),
             None => String::new(),
         };
-        let how = super::child::how(status);
+        let how = bot::how(status);
         let _ = say.send(format!("{shown} {how} after {took}{file}")).await;
         drop(say);
         told.await;
@@ -244,12 +246,12 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
     executor.run(work).await
 }
 
-/// Starts the command, with `end` for what it prints. Tells whether it leads a process group of its own: then a signal
-/// reaches what it has started too.
+/// Starts the command, with `end` for its output. Returns whether it leads a process group of its own: then a signal also
+/// reaches the processes that it has started.
 fn start(program: &str, args: &[String], end: io::PipeWriter) -> io::Result<(Child, bool)> {
     let mut command = std::process::Command::new(program);
     command.args(args);
-    // On a terminal it stays in the group that may read from there, and that Ctrl-C reaches.
+    // On a terminal it stays in the foreground group, which may read from there and receives Ctrl-C.
     let leads = !io::stdin().is_terminal();
     if leads {
         command.process_group(0);
@@ -259,7 +261,7 @@ fn start(program: &str, args: &[String], end: io::PipeWriter) -> io::Result<(Chi
     Ok((command.spawn()?, leads))
 }
 
-/// Waits for the command, and passes signals on to it.
+/// Waits for the command, and forwards signals to it.
 async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Result<ExitStatus> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pass_on = async {
@@ -273,10 +275,10 @@ async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Res
                 _ => rustix::process::Signal::TERM,
             };
             let Some(pid) = pid else { continue };
-            // One that has just ended needs none.
+            // It may have ended just now.
             let _ = match leads {
                 true => kill_process_group(pid, signal),
-                // The terminal has sent Ctrl-C to both.
+                // The terminal has sent Ctrl-C to both processes.
                 false if signal == rustix::process::Signal::INT && is_in_front() => Ok(()),
                 false => kill_process(pid, signal),
             };
@@ -285,7 +287,7 @@ async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Res
     or(child.status(), pass_on).await
 }
 
-/// Whether this is what the terminal's keys reach.
+/// Returns whether this process is in the foreground group of the terminal.
 fn is_in_front() -> bool {
     rustix::termios::tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
 }
@@ -295,8 +297,8 @@ fn signal_of(status: ExitStatus) -> Option<i32> {
     status.signal()
 }
 
-/// Uploads what the command prints, from its beginning on each connection, until the server has all of it. Gives the
-/// number of the file.
+/// Uploads the output, from the beginning on each new connection, until the server has all of it. Returns the id of the
+/// file.
 async fn keep(
     server: &Server,
     room: Option<&str>,
@@ -324,43 +326,43 @@ async fn keep(
                 pause = (pause * 2).min(PAUSE_MAX);
             }
             Some(Err(error)) => {
-                complain(format_args!("its output is not kept: {error}"));
+                complain(format_args!("the output is not uploaded: {error}"));
                 return None;
             }
             None => {
-                complain("its output is not kept: the server cannot be reached");
+                complain("the output is not uploaded: the server cannot be reached");
                 return None;
             }
         }
     }
 }
 
-/// Says each of `texts` in the room, over connections that break, until there are no more and all are said.
+/// Posts each of `texts` to the room, over as many connections as it takes, until there are no more.
 async fn report(server: &Server, room: Option<&str>, texts: Receiver<String>, patience: &Patience) {
     let mut waiting = Vec::new();
     let mut pause = PAUSE_FIRST;
     let mut is_told = false;
     loop {
-        let rooms = room.map(|room| (with_hash(room), None));
-        let mut chat = Chat::new(
+        let rooms = room.map(|room| (room_name(room), None));
+        let mut client = ReconnectingClient::new(
             server.address.clone(),
-            server.wants(rooms.into_iter().collect()),
+            server.options(rooms.into_iter().collect()),
         );
-        let said = say_all(&mut chat, &texts, &mut waiting);
+        let said = say_all(&mut client, &texts, &mut waiting);
         let said = or(async { Some(said.await) }, async {
             patience.over().await;
             None
         });
         let why = match said.await {
             Some(Ok(())) => return,
-            // The first connection is tried once by a chat; the command does not wait for it.
+            // The client tries its first connection once; the command does not wait for it.
             Some(Err(error)) if is_passing(&error) && !patience.is_over() => error,
-            Some(Err(error)) => return complain(format_args!("the room is not told: {error}")),
-            None => return complain("the room is not told: the server cannot be reached"),
+            Some(Err(error)) => return complain(format_args!("cannot post to the room: {error}")),
+            None => return complain("cannot post to the room: the server cannot be reached"),
         };
         if !std::mem::replace(&mut is_told, true) {
             complain(format_args!(
-                "{why}; the command runs, and it is tried again"
+                "{why}; the command keeps running, trying again"
             ));
         }
         or(sleep(pause), patience.over()).await;
@@ -368,9 +370,10 @@ async fn report(server: &Server, room: Option<&str>, texts: Receiver<String>, pa
     }
 }
 
-/// Says each of `texts`, and leaves when there are no more. `waiting` is what a chat that was not let in has not said.
+/// Posts each of `texts`, and leaves when there are no more. `waiting` holds what a client that could not log in has not
+/// posted.
 async fn say_all(
-    chat: &mut Chat,
+    client: &mut ReconnectingClient,
     texts: &Receiver<String>,
     waiting: &mut Vec<String>,
 ) -> Result<(), Error> {
@@ -381,35 +384,36 @@ async fn say_all(
     let (mut is_here, mut is_all) = (false, false);
     loop {
         if is_here {
-            let to = chat.rooms().last().map(|(room, _)| room.to_owned());
-            let to = to.ok_or(Error::Line("there is no room to tell"))?;
+            let to = client.rooms().last().map(|(room, _)| room.to_owned());
+            let to = to.ok_or(Error::Protocol("the client is in no room"))?;
             for text in waiting.drain(..) {
-                chat.say(&to, text)?;
+                client.say(&to, text)?;
             }
             if is_all {
-                chat.leave("");
+                client.leave("");
             }
         }
-        let update = async { Next::Update(chat.next().await) };
+        let update = async { Next::Update(client.next().await) };
         let text = async {
-            match is_all {
-                true => std::future::pending().await,
-                false => Next::Text(texts.recv().await.ok()),
+            if is_all {
+                std::future::pending().await
+            } else {
+                Next::Text(texts.recv().await.ok())
             }
         };
         match or(update, text).await {
             Next::Text(Some(text)) => waiting.push(text),
             Next::Text(None) => is_all = true,
             Next::Update(None) => return Ok(()),
-            Next::Update(Some(Update::Over(error))) => return Err(error),
-            Next::Update(Some(Update::KeptOut { error, .. })) => return Err(error),
-            Next::Update(Some(Update::Here { .. })) => is_here = true,
-            Next::Update(Some(Update::Away { why, .. })) => complain(format_args!(
-                "{why}; the command runs, and it is tried again"
+            Next::Update(Some(Update::Ended(error))) => return Err(error),
+            Next::Update(Some(Update::JoinFailed { error, .. })) => return Err(error),
+            Next::Update(Some(Update::Connected { .. })) => is_here = true,
+            Next::Update(Some(Update::Disconnected { error, .. })) => complain(format_args!(
+                "{error}; the command keeps running, trying again"
             )),
             Next::Update(Some(Update::Answer {
                 result: Err(error), ..
-            })) => complain(format_args!("the room is not told: {error}")),
+            })) => complain(format_args!("cannot post to the room: {error}")),
             Next::Update(Some(_)) => {}
         }
     }
@@ -419,7 +423,7 @@ async fn sleep(time: Duration) {
     let _ = Timer::after(time).await;
 }
 
-/// Whether the server may do it later: it is not there, or goes.
+/// Returns whether the server may accept it later: it is not there, or is stopping.
 fn is_passing(error: &Error) -> bool {
     use crate::protocol::Code::{Busy, Idle, Incomplete, Internal, NickTaken, ShuttingDown};
     match error {

@@ -1,67 +1,66 @@
-//! Which server is meant, and who one is there: flags, settings, and what the network tells.
+//! The server and the nick: of the flags, the settings, and the local network.
 
 use std::path::{Path, PathBuf};
 
-use super::home::{Home, Settings};
-use super::{Exit, Failure, complain};
-use crate::client::{Address, Client, Error, Named, Wants, login, nicks};
+use super::discover;
+use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
+use super::failure::{Exit, Failure, complain};
+use super::profile::{Profile, Settings};
+use super::shorthand::expand_home;
+use crate::client::{
+    Address, Client, Error, LoggedIn, Login, Options, login_name, nick_candidates,
+};
 use crate::protocol::Code;
 
-/// What the command line says of it; the rest is in the settings.
+/// What the flags say about server and nick; the rest is in the settings.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct ServerFlags {
     /// A name of the settings, `HOST` or `HOST:PORT`.
     pub host: Option<String>,
-    /// What to be called.
+    /// The nick.
     pub nick: Option<String>,
     /// A file whose first line is the password.
     pub password_file: Option<PathBuf>,
-    /// Ask for the password.
+    /// Whether to prompt for the password.
     pub ask_password: bool,
 }
 
-/// A server, and who one is there.
+/// A server, and the nick there.
 #[derive(Clone, Debug)]
 pub struct Server {
-    /// Where it is.
+    /// Its address.
     pub address: Address,
-    /// What one wants to be called; the login name, when `None`.
+    /// The nick; `None` is the login name.
     pub nick: Option<String>,
-    /// The command line names the nick, so it is taken by those too who only read.
+    /// The command line names the nick, so commands that only read take it too.
     pub nick_is_asked: bool,
-    /// What guards that nick, or opens it; `None` where there is no home to keep one in.
+    /// The password of the nick; `None` if there is none and no home folder to keep a random one in.
     pub password: Option<String>,
-    /// What opens the server itself, if it has a password.
-    pub opens: Option<String>,
-    /// The rooms that the settings say to enter.
+    /// The password of the server, if it has one.
+    pub server_password: Option<String>,
+    /// The rooms of the settings.
     pub rooms: Vec<String>,
 }
 
-/// The environment variable that holds a password, for scripts that have no file for it.
-pub const PASSWORD_VARIABLE: &str = "CHATC_PASSWORD";
-
-/// The same, for the password of the server itself.
-pub const SERVER_PASSWORD_VARIABLE: &str = "CHATC_SERVER_PASSWORD";
-
 impl Server {
-    /// Finds it. Without a host and without settings, it is the one on this machine, or else the one that
-    /// announces itself on the local network.
+    /// Finds the server. Without a host and without settings it is the one on this machine or, if there is none, the one
+    /// that announces itself on the local network.
     ///
     /// # Errors
-    /// When there is none, or several; [`Failure::File`] for the password's file.
-    pub fn find(asked: Asked, home: &Home, settings: &Settings) -> Result<Self, Failure> {
-        let name = asked.host.clone().or_else(|| settings.server.clone());
+    /// If there is none, or there are several; [`Failure::File`] for a password file.
+    pub fn find(flags: ServerFlags, home: &Profile, settings: &Settings) -> Result<Self, Failure> {
+        let name = flags.host.clone().or_else(|| settings.server.clone());
         let saved = name.as_ref().and_then(|name| settings.servers.get(name));
         let address: Address = match (saved, name) {
-            (Some(saved), _) => saved.address.parse()?,
-            (None, Some(name)) => name.parse()?,
-            (None, None) => super::discover::nearest()?,
+            (Some(saved), _) => saved.address.parse().map_err(Error::from)?,
+            (None, Some(name)) => name.parse().map_err(Error::from)?,
+            (None, None) => discover::nearest()?,
         };
         let saved = saved.cloned().unwrap_or_default();
-        let nick_is_asked = asked.nick.is_some();
-        let nick = asked.nick.or(saved.nick).or_else(|| settings.nick.clone());
-        let file = asked.password_file.or(saved.password_file);
-        let opens = match (
+        let nick_is_asked = flags.nick.is_some();
+        let nick = flags.nick.or(saved.nick).or_else(|| settings.nick.clone());
+        let file = flags.password_file.or(saved.password_file);
+        let server_password = match (
             saved.server_password_file,
             std::env::var(SERVER_PASSWORD_VARIABLE),
         ) {
@@ -71,16 +70,18 @@ impl Server {
         };
         let is_from_variable =
             std::env::var(PASSWORD_VARIABLE).is_ok_and(|given| !given.is_empty());
-        let address =
-            match asked.ask_password || file.is_some() || is_from_variable || opens.is_some() {
-                true => address.with_secrets(),
-                false => address,
-            };
-        let password = match (asked.ask_password, file, std::env::var(PASSWORD_VARIABLE)) {
+        let has_secrets =
+            flags.ask_password || file.is_some() || is_from_variable || server_password.is_some();
+        let address = if has_secrets {
+            address.with_secrets()
+        } else {
+            address
+        };
+        let password = match (flags.ask_password, file, std::env::var(PASSWORD_VARIABLE)) {
             (true, _, _) => Some(rpassword::prompt_password("Password: ").map_err(Failure::Input)?),
             (false, Some(file), _) => Some(first_line(&file)?),
             (false, None, Ok(password)) if !password.is_empty() => Some(password),
-            // The same in every run, so that one's screen and one's scripts are one person.
+            // The same in every run, so that screen and scripts share the nick.
             _ => home.secret(&address),
         };
         Ok(Self {
@@ -88,37 +89,43 @@ impl Server {
             nick,
             nick_is_asked,
             password,
-            opens,
+            server_password,
             rooms: saved.rooms,
         })
     }
 
-    /// What a chat on it that enters `rooms` wants: the nick, numbered when it is taken unless it was asked for, and
-    /// what opens the server.
-    pub fn wants(&self, rooms: Vec<(String, Option<u64>)>) -> Wants {
-        Wants {
-            nick: Some(self.first_nick()),
-            number: self.nick.is_none(),
-            password: self.password.clone(),
-            opens: self.opens.clone(),
+    /// Returns the options for a client that joins `rooms`. A number is appended to the nick if it is taken, unless the nick
+    /// was given.
+    pub fn options(&self, rooms: Vec<(String, Option<u64>)>) -> Options {
+        Options {
+            login: Some(self.login(self.first_nick())),
+            add_number: self.nick.is_none(),
+            server_password: self.server_password.clone(),
             rooms,
         }
     }
 
-    /// Connects, and opens the server if it has a password.
+    /// Returns `nick` with the password.
+    pub fn login(&self, nick: impl Into<String>) -> Login {
+        Login {
+            nick: nick.into(),
+            password: self.password.clone(),
+        }
+    }
+
+    /// Connects, and gives the password of the server if there is one.
     ///
     /// # Errors
-    /// Those of [`Client::connect_to`] and [`Client::pass`].
+    /// Those of [`Client::connect_to`] and [`Client::server_password`].
     pub async fn connect(&self) -> Result<Client, Error> {
         let mut client = Client::connect_to(self.address.clone()).await?;
-        if let Some(password) = &self.opens {
-            client.pass(password).await?;
+        if let Some(password) = &self.server_password {
+            client.server_password(password).await?;
         }
         Ok(client)
     }
 
-    /// The same for one who only reads, which needs a nick in rooms that are closed: takes the one that was asked for,
-    /// if any.
+    /// Connects to read, and takes the nick only if the command line names one: invite-only rooms need it.
     ///
     /// # Errors
     /// Those of [`Server::connect`] and [`Client::nick`].
@@ -130,55 +137,51 @@ impl Server {
         Ok(client)
     }
 
-    /// Takes the nick that [`Server::first_nick`] gives, and no other.
+    /// Takes the nick that [`Server::first_nick`] returns, and no other.
     ///
     /// # Errors
     /// Those of [`Client::nick`].
-    pub async fn log_in(&self, client: &mut Client) -> Result<Named, Error> {
-        client.nick(&self.with_password(&self.first_nick())).await
+    pub async fn log_in(&self, client: &mut Client) -> Result<LoggedIn, Error> {
+        client.nick(self.login(self.first_nick())).await
     }
 
-    /// Asks the person for the password of the server.
+    /// Prompts for the password of the server.
     ///
     /// # Errors
     /// [`Failure::Input`].
-    pub fn ask_what_opens(&mut self) -> Result<(), Failure> {
+    pub fn prompt_for_server_password(&mut self) -> Result<(), Failure> {
         let asked = format!("Password of {}: ", self.address);
-        self.opens = Some(rpassword::prompt_password(asked).map_err(Failure::Input)?);
+        self.server_password = Some(rpassword::prompt_password(asked).map_err(Failure::Input)?);
         self.address = self.address.clone().with_secrets();
         Ok(())
     }
 
-    /// The nick to try first.
+    /// Returns the nick to try first.
     pub fn first_nick(&self) -> String {
-        let base = self.nick.clone().or_else(|| nicks(&login()).next());
+        let base = self
+            .nick
+            .clone()
+            .or_else(|| nick_candidates(&login_name()).next());
         base.unwrap_or_default()
     }
 
-    fn with_password(&self, nick: &str) -> String {
-        match &self.password {
-            Some(password) => format!("{nick} {password}"),
-            None => nick.to_owned(),
-        }
-    }
-
-    /// Takes the nick; without one that was asked for, the login name, with a 2, 3, … behind it when it is taken.
+    /// Takes the nick; without one, the login name, with 2, 3, … appended if it is taken.
     ///
     /// # Errors
     /// Those of [`Client::nick`].
-    pub async fn take_nick(&self, client: &mut Client) -> Result<Named, Error> {
+    pub async fn take_nick(&self, client: &mut Client) -> Result<LoggedIn, Error> {
         if let Some(nick) = &self.nick {
-            return client.nick(&self.with_password(nick)).await;
+            return client.nick(self.login(nick)).await;
         }
         let mut last = None;
-        for nick in nicks(&login()).take(999) {
-            match client.nick(&self.with_password(&nick)).await {
+        for nick in nick_candidates(&login_name()).take(999) {
+            match client.nick(self.login(nick)).await {
                 Err(error)
                     if matches!(error.refusal(), Some(Code::NickTaken | Code::BadPassword)) =>
                 {
                     let is_wrong = error.refusal() == Some(Code::BadPassword);
                     last = Some(error);
-                    // A server with a password takes every nick's for a guess: then it is no matter of nicks.
+                    // A server that has a password takes that of a nick for a guess at its own.
                     if is_wrong
                         && self.password.is_some()
                         && let Err(shut) = client.request("TOPIC").await
@@ -190,12 +193,12 @@ impl Server {
                 result => return result,
             }
         }
-        Err(last.unwrap_or(Error::Line("there is no nick to try")))
+        Err(last.unwrap_or(Error::Protocol("every nick is taken")))
     }
 }
 
 fn first_line(path: &Path) -> Result<String, Failure> {
-    let path = super::screen::path(&path.to_string_lossy());
+    let path = expand_home(&path.to_string_lossy());
     let text = std::fs::read_to_string(&path).map_err(Failure::file("read", &path))?;
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
@@ -203,9 +206,9 @@ fn first_line(path: &Path) -> Result<String, Failure> {
 /// Prints the servers that announce themselves on the local network.
 ///
 /// # Errors
-/// When the network cannot be asked.
+/// When the network cannot be flags.
 pub fn list() -> Result<Exit, Failure> {
-    let found = super::discover::all()?;
+    let found = discover::all()?;
     for server in &found {
         println!("{}  {}", server.address, server.name);
     }
@@ -213,5 +216,5 @@ pub fn list() -> Result<Exit, Failure> {
         complain("no server announces itself on the local network");
         return Ok(Exit::Refused);
     }
-    Ok(Exit::Well)
+    Ok(Exit::Success)
 }

@@ -1,4 +1,4 @@
-//! `chatc tail`: what happens in rooms, from some point on, for as long as anybody reads it.
+//! `chatc tail`: prints the events of rooms, from some point on, for as long as there is a reader.
 
 use std::time::Duration;
 
@@ -6,20 +6,20 @@ use futures_lite::StreamExt;
 use futures_lite::future::poll_once;
 use jiff::Timestamp;
 
-use super::ask::{id_of, room_or_lobby, with_hash};
-use super::enter::log_in_for;
+use super::ask::room_or_lobby;
+use super::failure::{Exit, Failure, complain};
+use super::login::log_in_for;
 use super::print::{Output, Print};
 use super::server::Server;
-use super::{Exit, Failure, complain};
-use crate::client::{Chat, Client, Error, Update, Wants};
-use crate::protocol::ServerLine;
+use super::shorthand::room_name;
+use crate::client::{Client, Error, HistoryRange, Options, ReconnectingClient, Update};
 
-/// Where to begin.
+/// Where `chatc tail` starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// After the event of that number; 0 is the beginning.
+    /// After the event with that id; 0 is the beginning.
     Id(u64),
-    /// So long ago.
+    /// That long ago.
     Ago(Duration),
 }
 
@@ -40,7 +40,7 @@ impl std::str::FromStr for Since {
             "w" => 604_800,
             _ => {
                 return Err(
-                    "write a number of an event, or a time as in 30s, 10m, 2h, 7d or 1w".into(),
+                    "write the ID of an event, or a time such as 30s, 10m, 2h, 7d or 1w".into(),
                 );
             }
         };
@@ -48,17 +48,16 @@ impl std::str::FromStr for Since {
             .parse::<u64>()
             .ok()
             .and_then(|count| count.checked_mul(seconds));
-        let count = count.ok_or("that is no number")?;
+        let count = count.ok_or("invalid number")?;
         Ok(Self::Ago(Duration::from_secs(count)))
     }
 }
 
-/// Prints what happens in `rooms`, or in the lobby, and what did since then. Nobody sees one who only reads: a nick is
-/// taken when one was asked for, or when a room is closed to those who have none. A connection that breaks is made
-/// again, without a gap.
+/// Prints the events of `rooms`, or of the lobby, `since` then. It takes a nick, and is seen, only if the command line
+/// names one or a room is invite-only. It reconnects without a gap when the connection breaks.
 ///
 /// # Errors
-/// When the first connection fails or a room cannot be entered; [`Failure::Output`].
+/// If the first connection fails or a room cannot be joined; [`Failure::Output`].
 pub async fn run(
     server: &Server,
     rooms: &[String],
@@ -69,22 +68,22 @@ pub async fn run(
     let mut wanted = Vec::new();
     let rooms: Vec<String> = match rooms {
         [] => vec![room_or_lobby(&mut client, None).await?],
-        rooms => rooms.iter().map(|room| with_hash(room)).collect(),
+        rooms => rooms.iter().map(|room| room_name(room)).collect(),
     };
     let mut is_named = server.nick_is_asked;
     for room in &rooms {
         if is_named {
             break;
         }
-        let Err(refused) = client.request(format!("TOPIC {room}")).await else {
+        let Err(refused) = client.topic(room).await else {
             continue;
         };
         if refused.refusal().is_none() {
             return Err(refused.into());
         }
-        // It is not there yet, or closed.
+        // The room does not exist yet, or is invite-only.
         let named = log_in_for(&mut client, server, refused).await;
-        is_named = named.is_ok() && client.request(format!("TOPIC {room}")).await.is_ok();
+        is_named = named.is_ok() && client.topic(room).await.is_ok();
     }
     for room in rooms {
         let after = match since {
@@ -96,27 +95,26 @@ pub async fn run(
     }
     client.close().await;
     let (print, mut output) = (Print::new(is_json, wanted.len() > 1), Output::new());
-    let wants = Wants {
-        opens: server.opens.clone(),
-        nick: is_named.then(|| server.first_nick()),
-        password: server.password.clone().filter(|_| is_named),
+    let options = Options {
+        server_password: server.server_password.clone(),
+        login: is_named.then(|| server.login(server.first_nick())),
         rooms: wanted,
-        ..Wants::default()
+        ..Options::default()
     };
-    let mut chat = Chat::new(server.address.clone(), wants);
+    let mut client = ReconnectingClient::new(server.address.clone(), options);
     loop {
-        let update = match poll_once(chat.next()).await {
+        let update = match poll_once(client.next()).await {
             Some(update) => update,
             None => {
-                // Nothing more for now: what was made of the lines before goes out.
+                // Nothing more for now, so the output is flushed.
                 output.flush().await?;
-                output.or_gone(chat.next()).await?
+                output.or_gone(client.next()).await?
             }
         };
         match update {
-            None => return Ok(Exit::Well),
-            Some(Update::Over(error)) => return Err(error.into()),
-            Some(Update::KeptOut { room, error, .. }) => {
+            None => return Ok(Exit::Success),
+            Some(Update::Ended(error)) => return Err(error.into()),
+            Some(Update::JoinFailed { room, error, .. }) => {
                 complain(format_args!("{room}: {error}"));
                 return Ok(Exit::Refused);
             }
@@ -126,36 +124,34 @@ pub async fn run(
                 output.write(&print.event(id, time, &event)).await?;
             }
             Some(Update::Gap { place }) => output.write(&print.gap(&place)).await?,
-            Some(Update::Away { why, .. }) => complain(format_args!("{why}; trying again")),
-            Some(Update::Here { is_again: true, .. }) => complain("connected again"),
+            Some(Update::Disconnected { error, .. }) => {
+                complain(format_args!("{error}; trying again"));
+            }
+            Some(Update::Connected {
+                is_reconnect: true, ..
+            }) => complain("connected again"),
             Some(_) => {}
         }
     }
 }
 
-/// The newest event of `room` that is older than that; 0 when there is none.
+/// Returns the id of the newest event of `room` that is older than `ago`; 0 if there is none.
 async fn id_before(client: &mut Client, room: &str, ago: Duration) -> Result<u64, Error> {
     let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0);
     let then = now.saturating_sub(u64::try_from(ago.as_millis()).unwrap_or(u64::MAX));
-    let mut before = None;
+    let mut range = HistoryRange::Newest;
     loop {
-        let end = before.map_or(String::new(), |id| format!(" before {id}"));
-        let reply = client.request(format!("HISTORY {room} 1000{end}")).await;
-        let lines = match reply {
-            Ok(reply) => reply.lines,
-            // A room that is not there yet has no past.
+        let events = match client.history(room, 1000, range).await {
+            Ok(events) => events,
+            // A room that does not exist yet has no past.
             Err(Error::Refused { .. }) => return Ok(0),
             Err(error) => return Err(error),
         };
-        let is_older = |line: &&crate::client::Line| match line.read() {
-            ServerLine::Past { time, .. } => time.0 < then,
-            _ => false,
-        };
-        if let Some(line) = lines.iter().rev().find(is_older) {
-            return Ok(id_of(line).unwrap_or(0));
+        if let Some(older) = events.iter().rev().find(|event| event.time.0 < then) {
+            return Ok(older.id.get());
         }
-        match lines.iter().find_map(id_of) {
-            Some(first) => before = Some(first),
+        match events.first() {
+            Some(first) => range = HistoryRange::Before(first.id.get()),
             None => return Ok(0),
         }
     }

@@ -1,68 +1,69 @@
-//! The command line of `chatc`. From these descriptions come `--help`, the completions and the manual.
+//! The command line of `chatc`. `--help`, the completions and the manual come from these descriptions.
 
-// The comments of flags are what `--help` prints, and no Markdown.
+// The comments of flags are the text of `--help`, not Markdown.
 #![allow(rustdoc::broken_intra_doc_links)]
 
 use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
-use plainchat::ui::server::Asked;
+use plainchat::ui::server::ServerFlags;
 use plainchat::ui::tail::Since;
 
-/// Talks.
+/// Talks on a chat server.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "\
-Talks on a chat server. On a terminal: a screen with rooms, members and what is
-said; /help there lists what you can do. In a pipe: each line of standard input
-is said in the room, and what others say and do there goes to standard output,
-until the input has ended and every line is answered. A connection that breaks
-is made again, and nothing is lost.",
+Talks on a chat server. On a terminal, chatc shows a screen with rooms, members
+and messages; type /help there for help. In a pipe, it sends each line of
+standard input to the room and prints what others say and do there, until the
+input has ended and every line is answered. When the connection breaks, chatc
+reconnects, and nothing is lost.",
     help_triggers("-h", "--help", "help"),
     note = "\
 Commands, each with a --help of its own:
-  tail [ROOM...]          print what happens in rooms, as it happens
-  send TO [TEXT]          say one thing, or what standard input says
-  history [ROOM]          print what was said in a room
-  search WORDS...         print what holds all the words
-  who [ROOM], rooms       list who is in a room; list the rooms
-  upload FILE...          put files into a room; - is standard input
-  download ID...          fetch files, or the rest of one that was cut
-  files                   list a room's files
-  run -- COMMAND          run a command; a room sees its output as it comes
+  tail [ROOM...]          print the events of rooms as they happen
+  send TO [TEXT]          send a message, or the lines of standard input
+  history [ROOM]          print the messages of a room
+  search WORDS...         print the messages that contain all the words
+  who [ROOM], rooms       list the people in a room; list the rooms
+  upload FILE...          upload files to a room; - is standard input
+  download ID...          download files, or resume a download
+  files [ROOM]            list the files of a room
+  run -- COMMAND          run a command and post its output to a room
   bot -- COMMAND          run a bot that reads events and answers them
   servers                 list the servers on the local network
   completions SHELL       print completions for bash, zsh, fish or nushell
-  manual                  print this as a manual page (chatc manual | man -l -)",
+  manual                  print the manual page (chatc manual | man -l -)",
     note = "\
 Settings are in ~/.config/chatc/settings.toml (or XDG_CONFIG_HOME):
-  server = \"work\"          # where to go when no host is given
-  nick = \"ann\"             # what to be called
-  bell = true              # ring when somebody names you
-  presence = true          # show who comes and goes
+  server = \"work\"          # the default server
+  nick = \"ann\"             # your nick
+  bell = true              # ring the bell when you are mentioned
+  presence = true          # show who joins and leaves
   mouse = true             # the wheel scrolls
   colors = \"dark\"          # or light, few, none; NO_COLOR is respected
-  plain = false            # the line client instead of the screen
+  plain = false            # true: the line client instead of the screen
   [servers.work]
   address = \"chat.example.org:5002\"
   nick = \"ann\"
   password-file = \"~/.config/chatc/work\"
   rooms = [\"#ops\"]
   server-password-file = \"~/.config/chatc/door\"
-A password is asked for (--ask-password), or read from the first line of a file
-(--password-file) or from CHATC_PASSWORD; never from the command line. Without
-one, a random one in ~/.local/state/chatc guards your nick. The password of a
-server that has one itself is asked for, or read from CHATC_SERVER_PASSWORD.",
+Give the password of your nick in a file (--password-file: its first line), in
+CHATC_PASSWORD, or at a prompt (--ask-password); never on the command line.
+Without one, chatc protects your nick with a random password, which it keeps in
+~/.local/state/chatc. If the server itself has a password, chatc prompts for it
+or reads it from CHATC_SERVER_PASSWORD.",
     example = "Talk in the lobby of the server on this machine, or of the only one on the local network:\n  $ {command_name}",
-    example = "Say one line in #ops:\n  $ {command_name} send '#ops' build done",
-    example = "Follow a log, and see what others say to it:\n  $ tail -f app.log | {command_name} --nick app --room logs",
+    example = "Send one message to #ops:\n  $ {command_name} send '#ops' build done",
+    example = "Post a log as it grows, and see what others say about it:\n  $ tail -f app.log | {command_name} --nick app --room logs",
     error_code(0, "everything was done"),
     error_code(
         1,
         "something was refused, by the server or by this machine, or nothing was found"
     ),
-    error_code(2, "the command line or the settings were not understood"),
-    error_code(3, "no connection, or it broke, or the server ended it")
+    error_code(2, "the command line or the settings are invalid"),
+    error_code(3, "no connection, or the connection broke or was closed")
 )]
 pub struct Chat {
     /// your nick (an error if it is taken). Otherwise your login name, with 2, 3, ...
@@ -70,7 +71,7 @@ pub struct Chat {
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
-    /// enter that room instead of the lobby; its # may be left out
+    /// the room to join instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
 
@@ -78,15 +79,15 @@ pub struct Chat {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// ask for the password of your nick
+    /// prompt for the password of your nick
     #[argh(switch)]
     pub ask_password: bool,
 
-    /// on a terminal, a line to type in and nothing else, instead of the screen
+    /// on a terminal, use a simple line client instead of the screen
     #[argh(switch)]
     pub plain: bool,
 
-    /// pass lines of the protocol between the server and standard input and output;
+    /// copy lines of the protocol between the server and standard input and output;
     /// only your own lines are sent, plus --nick and --room if given
     #[argh(switch)]
     pub raw: bool,
@@ -95,36 +96,36 @@ pub struct Chat {
     #[argh(switch, short = 'V')]
     pub version: bool,
 
-    /// where the server is: a name of the settings, HOST, HOST:PORT or [::1]:PORT;
-    /// localhost:5002 unless told, or else the only one on the local network
+    /// the server: a name of the settings, HOST, HOST:PORT or [::1]:PORT; default:
+    /// localhost:5002 or, if there is none, the only server on the local network
     #[argh(positional, arg_name = "host[:port]")]
     pub host: Option<String>,
 }
 
-/// Prints what happens in rooms, as it happens, unseen by the others.
+/// Prints the events of rooms as they happen, without being seen there.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     help_triggers("-h", "--help", "help"),
     note = "\
 --json prints a JSON object a line. Each has:
   type  msg, me, file, stored, topic, remove, join, part, nick, note or gap
-  id    the event's number, null for what is not logged
-  time  RFC 3339, UTC; null where the server told none
-  room  the room, the nick that was told, or * for a note
-  nick  whose doing it is; not in gap
-and, by type: text (msg, me, topic, part, note); file, length (null while it
-comes in) and name (file); file, length and sha256 (stored); removed (remove);
+  id    the event's ID, null if it is not logged
+  time  RFC 3339, UTC; null if the server sent none
+  room  the room, the nick that a private message is for, or * for a note
+  nick  who did it; not in gap
+and, by type: text (msg, me, topic, part, note); file, length (null while the
+upload runs) and name (file); file, length and sha256 (stored); removed (remove);
 new (nick)",
-    example = "What was said in #ops in the last hour, and from now on:\n  $ {command_name} ops --since 1h",
-    example = "The texts of bob, for another program:\n  $ {command_name} ops --json | jq --unbuffered -r 'select(.nick == \"bob\").text'"
+    example = "The last hour of #ops, and everything from now on:\n  $ {command_name} ops --since 1h",
+    example = "The messages of bob, for another program:\n  $ {command_name} ops --json | jq --unbuffered -r 'select(.nick == \"bob\").text'"
 )]
 pub struct Tail {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -132,32 +133,32 @@ pub struct Tail {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// begin after the event of that number, or so long ago: 30s, 10m, 2h, 7d, 1w
+    /// start after the event with that ID, or that long ago: 30s, 10m, 2h, 7d, 1w
     #[argh(option, arg_name = "id|time")]
     pub since: Option<Since>,
 
-    /// print a JSON object a line
+    /// print a JSON object per line
     #[argh(switch)]
     pub json: bool,
 
-    /// the same as naming the room
+    /// another way to name the room
     #[argh(option, long = "room", arg_name = "room")]
     pub in_room: Vec<String>,
 
-    /// the rooms; their # may be left out. The lobby unless told
+    /// the rooms; their # may be left out. Default: the lobby
     #[argh(positional)]
     pub room: Vec<String>,
 }
 
-/// Says something in a room, or to one person, and ends.
+/// Sends a message to a room or to one person.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Send {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// your nick; otherwise as chatc does
+    /// your nick; default: as for chatc
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -165,27 +166,27 @@ pub struct Send {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// in that room; then every word is the text
+    /// the room; then every word belongs to the text
     #[argh(option)]
     pub room: Option<String>,
 
-    /// a nick or a room, then what to say; without that, each line of standard
-    /// input is said. The # of a room may be left out where nobody has that nick (a
-    /// shell takes an unquoted # for a comment)
+    /// a nick or a room, then the text; without a text, each line of standard input
+    /// is a message. The # of a room may be left out if nobody has that nick (a shell
+    /// takes an unquoted # for a comment)
     #[argh(positional, arg_name = "to_and_text")]
     pub words: Vec<String>,
 }
 
-/// Prints what was said in a room, oldest first.
+/// Prints the messages of a room, oldest first.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct History {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -193,41 +194,41 @@ pub struct History {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// how many events, 50 unless told: the newest, or with --after the first
+    /// how many events (default: 50): the newest, or with --after the oldest
     #[argh(option)]
     pub count: Option<u64>,
 
-    /// only what came before the event of that number
+    /// only events before the one with that ID
     #[argh(option, arg_name = "id")]
     pub before: Option<u64>,
 
-    /// only what came after the event of that number
+    /// only events after the one with that ID
     #[argh(option, arg_name = "id")]
     pub after: Option<u64>,
 
-    /// print a JSON object a line; chatc tail --help tells its fields
+    /// print a JSON object per line; chatc tail --help lists its fields
     #[argh(switch)]
     pub json: bool,
 
-    /// the same as naming the room
+    /// another way to name the room
     #[argh(option, long = "room", arg_name = "room")]
     pub in_room: Option<String>,
 
-    /// the room; its # may be left out. The lobby unless told
+    /// the room; its # may be left out. Default: the lobby
     #[argh(positional)]
     pub room: Option<String>,
 }
 
-/// Prints what was said in a room and holds all the words, in capitals or not; the newest 100, oldest first. Ends with code 1 when nothing does.
+/// Prints the messages of a room that contain all the words, in upper or lower case: the newest 100, oldest first. The exit code is 1 if there are none.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Search {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -235,11 +236,11 @@ pub struct Search {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// in that room instead of the lobby; its # may be left out
+    /// the room, instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
 
-    /// print a JSON object a line; chatc tail --help tells its fields
+    /// print a JSON object per line; chatc tail --help lists its fields
     #[argh(switch)]
     pub json: bool,
 
@@ -248,16 +249,16 @@ pub struct Search {
     pub words: Vec<String>,
 }
 
-/// Lists who is in a room.
+/// Lists the people in a room.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Who {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -265,28 +266,28 @@ pub struct Who {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// print a JSON object a line, with room and nick
+    /// print a JSON object per line, with room and nick
     #[argh(switch)]
     pub json: bool,
 
-    /// the same as naming the room
+    /// another way to name the room
     #[argh(option, long = "room", arg_name = "room")]
     pub in_room: Option<String>,
 
-    /// the room; its # may be left out. The lobby unless told
+    /// the room; its # may be left out. Default: the lobby
     #[argh(positional)]
     pub room: Option<String>,
 }
 
-/// Lists the rooms, with how many are in each and what it is about.
+/// Lists the rooms, with the number of members and the topic.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Rooms {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to ask as, for the closed rooms that it is invited to
+    /// the nick to list as, for the invite-only rooms that it is invited to
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -294,24 +295,24 @@ pub struct Rooms {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// print a JSON object a line, with room, members and topic
+    /// print a JSON object per line, with room, members and topic
     #[argh(switch)]
     pub json: bool,
 }
 
-/// Puts files into a room, for everybody to fetch, and prints ID and name of each.
+/// Uploads files to a room, and prints the ID and the name of each.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Upload {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// into that room instead of the lobby; its # may be left out
+    /// the room, instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
 
-    /// your nick; otherwise as chatc does
+    /// your nick; default: as for chatc
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -319,7 +320,7 @@ pub struct Upload {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// what to call the file that is standard input
+    /// the name for standard input
     #[argh(option, default = "String::from(\"stdin\")")]
     pub name: String,
 
@@ -328,22 +329,22 @@ pub struct Upload {
     pub file: Vec<PathBuf>,
 }
 
-/// Fetches files.
+/// Downloads files.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "\
-Fetches files by their numbers, several at a time, checks their digests and
-prints where they are. What comes is kept in PATH.part until it is whole; a
-download that was cut goes on from there.",
+Downloads files by their IDs, several at a time, checks their digests and prints
+their paths. Until a file is complete it is PATH.part; an interrupted download
+resumes from there.",
     help_triggers("-h", "--help", "help")
 )]
 pub struct Download {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -351,26 +352,26 @@ pub struct Download {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// the file or folder to write; - is standard output. Otherwise this folder,
-    /// under the file's own name. A file that is there is never overwritten
+    /// the file or folder to write to; - is standard output. Default: the current
+    /// folder, under the file's own name. Existing files are never overwritten
     #[argh(option, arg_name = "path")]
     pub out: Option<PathBuf>,
 
-    /// the numbers of the files, as chatc files lists them
+    /// the IDs of the files, as chatc files lists them
     #[argh(positional)]
     pub id: Vec<u64>,
 }
 
-/// Lists a room's files: ID, size, time, sender and name.
+/// Lists the files of a room: ID, size, time, sender and name.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Files {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the nick to read as, for rooms that are closed; tried by itself where a room
-    /// refuses
+    /// the nick to read as, for invite-only rooms; without it, chatc tries its usual
+    /// nick if a room refuses
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -378,7 +379,7 @@ pub struct Files {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// of that room instead of the lobby; its # may be left out
+    /// the room, instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
 
@@ -387,29 +388,30 @@ pub struct Files {
     pub of_room: Option<String>,
 }
 
-/// Runs a command and tells a room.
+/// Runs a command and posts its output to a room.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "\
-Runs a command. The room is told when it starts, gets what it prints as a file
-that can be followed while it comes, and is told how it ended and how long it
-took. What it prints goes to standard output too. The command runs whatever the
-server does; TERM, HUP and INT are passed on to it. The room sees the whole
-command line, so give it no passwords. The exit code is the command's, 128 and
-the number of the signal that ended it, or 127 or 126 when it cannot be started.",
+Runs a command. chatc posts to the room when the command starts, uploads its
+output as a file that can be read while it grows, and posts how the command
+ended and how long it took. The output goes to standard output too. The command
+runs whatever the server does; TERM, HUP and INT are forwarded to it. The room
+sees the whole command line, so put no passwords into it. The exit code is that
+of the command, 128 plus the number of the signal that ended it, or 127 or 126
+if it cannot be started.",
     help_triggers("-h", "--help", "help"),
     example = "Let others watch a build:\n  $ {command_name} --room ops -- make -j4"
 )]
 pub struct Run {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// that room instead of the lobby; its # may be left out
+    /// the room, instead of the lobby; its # may be left out
     #[argh(option)]
     pub room: Option<String>,
 
-    /// your nick; otherwise as chatc does
+    /// your nick; default: as for chatc
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
@@ -417,7 +419,7 @@ pub struct Run {
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// the command and what belongs to it
+    /// the command and its arguments
     #[argh(positional)]
     pub command: Vec<String>,
 }
@@ -426,33 +428,33 @@ pub struct Run {
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     description = "\
-Runs a bot: one long-lived command that reads what happens on its standard
-input, a line each (MSG #ops bob hello), and says what it wants on its standard
-output, a line of the protocol each (TELL #ops hello, bob; MSG says it in the
-room that was entered last). It has to read, or the server is not read either.
-One that ends is started again, and gets what it had not read; a connection that
-breaks is made again without a gap.",
+Runs a bot: a command that reads events from its standard input, one per line
+(MSG #ops bob hello), and writes requests of the protocol to its standard
+output, one per line (TELL #ops hello, bob; MSG goes to the room that it joined
+last). It has to read its input, or chatc stops reading from the server. If the
+bot ends, chatc restarts it and repeats the events that it had not read. If the
+connection breaks, chatc reconnects without a gap.",
     help_triggers("-h", "--help", "help"),
-    example = "Answer whoever says ping:\n  $ {command_name} --nick echo --room ops -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
+    example = "Answer ping with pong:\n  $ {command_name} --nick echo --room ops -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
 )]
 pub struct Bot {
-    /// where the server is: a name of the settings, HOST or HOST:PORT
+    /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
     pub host: Option<String>,
 
-    /// the rooms to enter instead of the lobby; may be given more than once
+    /// the rooms to join instead of the lobby; may be given more than once
     #[argh(option)]
     pub room: Vec<String>,
 
-    /// your nick; otherwise as chatc does
+    /// your nick; default: as for chatc
     #[argh(option, arg_name = "name")]
     pub nick: Option<String>,
 
-    /// a file whose first line is the password of its nick
+    /// a file whose first line is the password of the bot's nick
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// the command and what belongs to it
+    /// the command and its arguments
     #[argh(positional)]
     pub command: Vec<String>,
 }
@@ -479,7 +481,7 @@ pub struct Completions {
 #[argh(help_triggers("-h", "--help", "help"))]
 pub struct Manual {}
 
-/// Every command, with what it takes: for completions and the manual.
+/// Returns every command with its flags, for completions and the manual.
 pub fn all() -> argh::CommandInfoWithArgs {
     fn sub<T: ArgsInfo>(name: &'static str) -> argh::SubCommandInfo {
         let mut command = T::get_args_info();
@@ -507,16 +509,20 @@ pub fn all() -> argh::CommandInfoWithArgs {
     all
 }
 
-/// Stands for a lone `-`: no argument can hold a NUL, so nobody wrote it.
+/// Stands for a lone `-`: an argument cannot contain NUL.
 pub const DASH: &str = "\0";
 
 fn file(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(if text == DASH { "-" } else { text }))
 }
 
-/// A server that is named by `--host`, and who one is there.
-pub fn asked(host: Option<String>, nick: Option<String>, password_file: Option<PathBuf>) -> Asked {
-    Asked {
+/// Returns the flags that name a server and the nick there.
+pub fn server_flags(
+    host: Option<String>,
+    nick: Option<String>,
+    password_file: Option<PathBuf>,
+) -> ServerFlags {
+    ServerFlags {
         host,
         nick,
         password_file,

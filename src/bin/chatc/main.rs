@@ -1,4 +1,4 @@
-//! `chatc`: the command line, and which part of [`plainchat::ui`] does it.
+//! `chatc`: parses the command line and calls the part of [`plainchat::ui`] that does it.
 
 mod flags;
 mod manual;
@@ -9,13 +9,14 @@ use std::path::Path;
 
 use argh::FromArgs;
 use argh_complete::Generator;
-use flags::{DASH, asked};
+use flags::{DASH, server_flags};
 use plainchat::client::Error;
 use plainchat::protocol::Code;
-use plainchat::ui::home::{Home, Settings};
-use plainchat::ui::server::{self, Asked, Server};
+use plainchat::ui::profile::{Profile, Settings};
+use plainchat::ui::server::{self, Server, ServerFlags};
+use plainchat::ui::shorthand::room_name;
 use plainchat::ui::{
-    Exit, Failure, Wording, ask, child, complain, enter, files, pipe, plain, run, screen, tail,
+    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, tail,
 };
 
 fn main() {
@@ -31,23 +32,23 @@ fn main() {
     let done = smol::block_on(dispatch(&args));
     leave(done.unwrap_or_else(|failure| {
         let exit = failure.exit();
-        if exit != Exit::Well {
+        if exit != Exit::Success {
             complain(failure);
         }
         exit
     }));
 }
 
-/// argh has positional arguments or subcommands, not both; so the first word decides here. A host that is called like
-/// one of them is reached with its port, as in `chatc files:5002`.
+/// Executes the command line. argh has positional arguments or subcommands, not both, so the first word decides here. A
+/// host with the name of a command needs its port, as in `chatc files:5002`.
 async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
     let args = &words::command_first(args)[..];
     let Some((&word, rest)) = args.split_first() else {
         return chat(read(&["chatc"], args)).await;
     };
-    let home = Home::find();
+    let home = Profile::find();
     let settings = || home.settings();
-    let find = |asked: Asked, settings: &Settings| Server::find(asked, &home, settings);
+    let find = |flags: ServerFlags, settings: &Settings| Server::find(flags, &home, settings);
     match word {
         "tail" => {
             let flags::Tail {
@@ -60,7 +61,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 mut room,
             } = read(&["chatc", "tail"], rest);
             room.extend(in_room);
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             tail::run(&server, &room, since, json).await
         }
         "send" => {
@@ -73,17 +74,17 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             } = read(&["chatc", "send"], rest);
             let mut text = words;
             let to = match room {
-                Some(room) => ask::with_hash(&room),
+                Some(room) => room_name(&room),
                 None if text.is_empty() => {
                     complain(
-                        "to whom? write it chatc send ROOM TEXT or chatc send NICK TEXT \
+                        "to whom? usage: chatc send ROOM TEXT or chatc send NICK TEXT \
                          (a shell takes an unquoted #ROOM for a comment)",
                     );
                     return Ok(Exit::Usage);
                 }
                 None => text.remove(0),
             };
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             let text = (!text.is_empty()).then(|| text.join(" "));
             ask::send(&server, &to, text.as_deref()).await
         }
@@ -100,7 +101,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 room,
             } = read(&["chatc", "history"], rest);
             let room = room.or(in_room);
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             let part = ask::Part {
                 count,
                 before,
@@ -118,10 +119,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 words,
             } = read(&["chatc", "search"], rest);
             if words.iter().all(|word| word.trim().is_empty()) {
-                complain("which words? write it chatc search WORDS");
+                complain("which words? usage: chatc search WORDS");
                 return Ok(Exit::Usage);
             }
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             ask::search(&server, room.as_deref(), &words.join(" "), json).await
         }
         "who" => {
@@ -134,7 +135,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 room,
             } = read(&["chatc", "who"], rest);
             let room = room.or(in_room);
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             ask::who(&server, room.as_deref(), json).await
         }
         "rooms" => {
@@ -144,11 +145,11 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 password_file,
                 json,
             } = read(&["chatc", "rooms"], rest);
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             ask::rooms(&server, json).await
         }
         "upload" => {
-            // argh takes a lone - for a flag.
+            // argh treats a lone - as a flag.
             let rest: Vec<&str> = rest
                 .iter()
                 .map(|arg| if *arg == "-" { DASH } else { arg })
@@ -159,7 +160,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 return Ok(Exit::Usage);
             }
             let server = find(
-                asked(upload.host, upload.nick, upload.password_file),
+                server_flags(upload.host, upload.nick, upload.password_file),
                 &settings()?,
             )?;
             files::upload(&server, upload.room.as_deref(), &upload.name, &upload.file).await
@@ -173,10 +174,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 id,
             } = read(&["chatc", "download"], rest);
             if id.is_empty() {
-                complain("which file? write it chatc download ID; chatc files lists them");
+                complain("which file? usage: chatc download ID (chatc files lists the IDs)");
                 return Ok(Exit::Usage);
             }
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             files::download(&server, &id, out.as_deref()).await
         }
         "files" => {
@@ -188,7 +189,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 of_room,
             } = read(&["chatc", "files"], rest);
             let room = room.or(of_room);
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             files::list(&server, room.as_deref()).await
         }
         "run" => {
@@ -200,10 +201,10 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 command,
             } = read(&["chatc", "run"], rest);
             if command.is_empty() {
-                complain("which command? write it chatc run -- COMMAND");
+                complain("which command? usage: chatc run -- COMMAND");
                 return Ok(Exit::Usage);
             }
-            let server = find(asked(host, nick, password_file), &settings()?)?;
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
             let code = run::run(&server, room.as_deref(), &command).await?;
             std::process::exit(code)
         }
@@ -216,11 +217,11 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 command,
             } = read(&["chatc", "bot"], rest);
             if command.is_empty() {
-                complain("which command? write it chatc bot -- COMMAND");
+                complain("which command? usage: chatc bot -- COMMAND");
                 return Ok(Exit::Usage);
             }
-            let server = find(asked(host, nick, password_file), &settings()?)?;
-            child::bot(&server, &room, &command).await
+            let server = find(server_flags(host, nick, password_file), &settings()?)?;
+            bot::bot(&server, &room, &command).await
         }
         "servers" => {
             let flags::Servers {} = read(&["chatc", "servers"], rest);
@@ -235,7 +236,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 "fish" => argh_complete::fish::Fish::generate("chatc", &all),
                 "nushell" => argh_complete::nushell::Nushell::generate("chatc", &all),
                 _ => {
-                    complain("completions are there for bash, zsh, fish and nushell");
+                    complain("unknown shell: completions exist for bash, zsh, fish and nushell");
                     return Ok(Exit::Usage);
                 }
             })
@@ -250,14 +251,14 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 && !next.starts_with('-')
             {
                 complain(format_args!(
-                    "there is no command {word}; did you mean {meant}? chatc --help lists them"
+                    "unknown command {word}; did you mean {meant}? chatc --help lists the commands"
                 ));
                 return Ok(Exit::Usage);
             }
             let done = chat(read(&["chatc"], args)).await;
             if let (Some(meant), Err(Failure::Client(Error::Connect { .. }))) = (meant, &done) {
                 complain(format_args!(
-                    "{word} was taken for the name of a server; did you mean chatc {meant}?"
+                    "{word} was read as the name of a server; did you mean chatc {meant}?"
                 ));
             }
             done
@@ -269,32 +270,32 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
     if chat.version {
         show(concat!("chatc ", env!("CARGO_PKG_VERSION"), "\n"));
     }
-    let home = Home::find();
+    let home = Profile::find();
     let settings = home.settings()?;
-    let asked = Asked {
+    let flags = ServerFlags {
         host: chat.host,
         nick: chat.nick.clone(),
         password_file: chat.password_file,
         ask_password: chat.ask_password,
     };
-    let mut server = Server::find(asked, &home, &settings)?;
+    let mut server = Server::find(flags, &home, &settings)?;
     let is_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let is_plain = chat.plain || settings.plain.unwrap_or(false) || !screen::is_able();
     if is_terminal && !chat.raw && !is_plain {
         let room = chat.room.as_deref();
         let talked = screen::talk(&server, room, &home, &settings).await;
-        if !lacks_what_opens(&server, &talked) {
+        if !lacks_server_password(&server, &talked) {
             return talked;
         }
-        server.ask_what_opens()?;
+        server.prompt_for_server_password()?;
         return screen::talk(&server, room, &home, &settings).await;
     }
     let room = chat.room.as_deref();
     if chat.raw {
         let mut client = server.connect().await?;
         match (&chat.nick, room) {
-            (Some(nick), Some(room)) => drop(client.enter(nick, room).await?),
-            (Some(nick), None) => drop(client.nick(nick).await?),
+            (Some(nick), Some(room)) => drop(client.enter(&nick[..], room).await?),
+            (Some(nick), None) => drop(client.nick(&nick[..]).await?),
             (None, Some(room)) => drop(client.join(room).await?),
             (None, None) => {}
         }
@@ -307,42 +308,42 @@ async fn chat(chat: flags::Chat) -> Result<Exit, Failure> {
     let mut named = enter(&mut client, &server, room)
         .await
         .map_err(Failure::from);
-    if lacks_what_opens(&server, &named) {
-        server.ask_what_opens()?;
+    if lacks_server_password(&server, &named) {
+        server.prompt_for_server_password()?;
         client = server.connect().await?;
         named = Ok(enter(&mut client, &server, room).await?);
     }
     let named = named?;
-    plain::talk(client, Wording::new(named.nick, named.room), server).await
+    plain::talk(client, Renderer::new(named.nick, named.room), server).await
 }
 
-/// Whether the server has a password, and none was given.
-fn lacks_what_opens<T>(server: &Server, result: &Result<T, Failure>) -> bool {
+/// Returns whether the server has a password and none was given.
+fn lacks_server_password<T>(server: &Server, result: &Result<T, Failure>) -> bool {
     let refusal = match result {
         Err(Failure::Client(error)) => error.refusal(),
         _ => None,
     };
-    server.opens.is_none() && refusal == Some(Code::NeedPassword)
+    server.server_password.is_none() && refusal == Some(Code::NeedPassword)
 }
 
-/// What cannot be uploaded, before anybody is asked.
+/// Checks the files to upload before connecting.
 fn wrong_with(upload: &flags::Upload) -> Option<&'static str> {
     let is_stdin = |file: &&std::path::PathBuf| *file == Path::new("-");
     match upload.file.iter().filter(is_stdin).count() {
-        _ if upload.file.is_empty() => Some("which file? write it chatc upload FILE"),
+        _ if upload.file.is_empty() => Some("which file? usage: chatc upload FILE"),
         0 | 1 => None,
-        _ => Some("standard input is one file: - stands there twice"),
+        _ => Some("- (standard input) can be given only once"),
     }
 }
 
-/// Reads the flags, or shows help, or what is wrong with them, and ends.
+/// Parses the flags; shows the help or an error, and ends.
 fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     T::from_args(command, args).unwrap_or_else(|early| match early.status {
         Ok(()) => show(&early.output),
         Err(()) => {
             let words: Vec<&str> = early.output.split_whitespace().collect();
             complain(format_args!(
-                "{}; {} --help tells more",
+                "{}; see {} --help",
                 words.join(" "),
                 command.join(" ")
             ));
@@ -351,13 +352,13 @@ fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     })
 }
 
-/// Writes what was asked for, and ends. A reader who has seen enough of it is no failure.
+/// Prints a text, and ends. It is no failure if the reader has seen enough.
 fn show(text: &str) -> ! {
     let _ = io::stdout().write_all(text.as_bytes());
-    leave(Exit::Well)
+    leave(Exit::Success)
 }
 
-/// Ends at once: a thread may be waiting for standard input, and would wait for ever.
+/// Ends at once: a thread may be waiting for standard input without end.
 fn leave(exit: Exit) -> ! {
     std::process::exit(exit as i32)
 }

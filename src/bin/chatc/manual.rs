@@ -1,8 +1,8 @@
-//! The manual page, in the language of `man`, made of the flags' own descriptions.
+//! The manual page in roff, made from the descriptions of the flags.
 
 use argh::{CommandInfoWithArgs, FlagInfoKind, Optionality};
 
-/// The page of `command` and all that it has.
+/// Returns the page of `command` and its subcommands.
 pub fn page(command: &CommandInfoWithArgs) -> String {
     let mut out = String::from(".TH CHATC 1 \"\" \"plainchat\" \"User Commands\"\n");
     out += ".SH NAME\nchatc \\- talk on a plainchat server\n.SH SYNOPSIS\n";
@@ -96,14 +96,15 @@ fn text(text: &str) -> String {
     format!("{}\n", plain(text))
 }
 
-/// Text in which nothing is a command of `man`.
+/// Escapes text for roff.
 fn plain(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-");
-    let lines = text
-        .lines()
-        .map(|line| match line.starts_with(['.', '\'']) {
-            true => format!("\\&{line}"),
-            false => line.to_owned(),
-        });
+    let lines = text.lines().map(|line| {
+        if line.starts_with(['.', '\'']) {
+            format!("\\&{line}")
+        } else {
+            line.to_owned()
+        }
+    });
     lines.collect::<Vec<_>>().join("\n")
 }

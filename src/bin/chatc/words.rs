@@ -1,4 +1,4 @@
-//! The words of the command line that are no flags: which command is meant.
+//! Finds the command in the words of the command line.
 
 use crate::flags;
 
@@ -9,10 +9,10 @@ fn commands() -> impl Iterator<Item = &'static str> {
         .map(|command| command.name)
 }
 
-/// The flags with a value that may stand before the command as well as after it.
+/// The flags with a value that may come before the command as well as after it.
 const FLAGS: [&str; 4] = ["--nick", "--room", "--host", "--password-file"];
 
-/// The command before the flags that stand before it: `chatc --nick ann send …` is `chatc send --nick ann …`.
+/// Moves the command before the flags: `chatc --nick ann send …` becomes `chatc send --nick ann …`.
 pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let mut at = 0;
     while let Some(flag) = args.get(at)
@@ -32,11 +32,11 @@ pub fn command_first<'a>(args: &[&'a str]) -> Vec<&'a str> {
     words
 }
 
-/// The command that `word` may be a slip of. A name of a host with a dot or a port is none.
+/// Returns the command that `word` is probably a misspelling of; `None` for a host with a dot or a port.
 pub fn near(word: &str) -> Option<&'static str> {
     let may_slip = word.len() > 2 && word.bytes().all(|b| b.is_ascii_alphabetic());
     let near = commands().map(|command| (slips(word, command), command));
-    // A short command has too many neighbours.
+    // Many words are close to a short command.
     let most = |command: &str| match command.len() {
         0..=3 => 0,
         4 => 1,
@@ -47,7 +47,7 @@ pub fn near(word: &str) -> Option<&'static str> {
         .map(|(_, command)| command)
 }
 
-/// How many letters are to be put in, taken out, changed or swapped with the next to make one word of the other.
+/// Returns how many letters have to be added, removed, changed or swapped to make one word of the other.
 fn slips(from: &str, to: &str) -> usize {
     let (from, to) = (from.as_bytes(), to.as_bytes());
     let mut rows = vec![(0..=to.len()).collect::<Vec<usize>>()];
@@ -62,9 +62,10 @@ fn slips(from: &str, to: &str) -> usize {
             ];
             let is_swapped =
                 i > 0 && j > 0 && from.get(i - 1) == Some(b) && to.get(j - 1) == Some(a);
-            let swapped = match is_swapped {
-                true => get(i - 1, j - 1).map(|n| n + 1),
-                false => None,
+            let swapped = if is_swapped {
+                get(i - 1, j - 1).map(|n| n + 1)
+            } else {
+                None
             };
             row.push(
                 one.into_iter()

@@ -1,4 +1,4 @@
-//! What is done to a data folder instead of serving.
+//! The commands that work on a data folder instead of serving.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use plainchat::protocol::RoomName;
 
 use crate::values::room;
 
-/// One of them.
+/// A command.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand)]
 pub enum Command {
@@ -27,7 +27,7 @@ pub enum Command {
 #[argh(subcommand, name = "config")]
 pub struct PrintConfig {}
 
-/// Look at everything in a data folder: the log, and every file's digest. Ends with 1 if something is wrong.
+/// Check a data folder: the log, and the digest of every file. Ends with 1 if something is wrong.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "check")]
 pub struct Check {
@@ -35,13 +35,13 @@ pub struct Check {
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
     data: PathBuf,
 
-    /// mend what can be: files whose bytes are lost or damaged are given up, left-overs go, the search
-    /// index is made anew; not while a server uses the folder
+    /// repair what can be repaired: remove damaged files and leftovers, rebuild the search index; not while
+    /// a server uses the folder
     #[argh(switch)]
     repair: bool,
 }
 
-/// Write what was said as PAST lines to standard output; also beside a running server.
+/// Print the log as PAST lines; also while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "export")]
 pub struct Export {
@@ -54,7 +54,7 @@ pub struct Export {
     room: Option<RoomName>,
 }
 
-/// Take in PAST lines from standard input, all of them or none; not while a server uses the folder.
+/// Import PAST lines from standard input, all of them or none; not while a server uses the folder.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "import")]
 pub struct Import {
@@ -63,7 +63,7 @@ pub struct Import {
     data: PathBuf,
 }
 
-/// Copy a data folder, as it is at one moment, to a new folder; also beside a running server.
+/// Copy a data folder, as of one moment, to a new folder; also while a server uses it.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(subcommand, name = "backup")]
 pub struct Backup {
@@ -94,12 +94,12 @@ impl Command {
                     let _ = writeln!(out, "{fault}");
                 }
                 let mended = if repair {
-                    ", mended as far as it can be"
+                    ", repaired as far as possible"
                 } else {
                     ""
                 };
                 let _ = match faults.len() {
-                    0 => writeln!(out, "{}: all is well", data.display()),
+                    0 => writeln!(out, "{}: no faults", data.display()),
                     n => writeln!(out, "{}: {n} faults{mended}", data.display()),
                 };
                 return Ok(if faults.is_empty() {
@@ -111,7 +111,7 @@ impl Command {
             Self::Export(Export { data, room }) => {
                 let mut out = std::io::BufWriter::new(out);
                 match offline::export(&data, room.as_ref(), &mut out) {
-                    // Whoever reads has seen enough.
+                    // The reader has seen enough.
                     Err(offline::Error::Stream(e))
                         if e.kind() == std::io::ErrorKind::BrokenPipe => {}
                     done => done?,
@@ -119,7 +119,7 @@ impl Command {
             }
             Self::Import(Import { data }) => {
                 let count = offline::import(&data, std::io::stdin().lock())?;
-                let _ = writeln!(out, "{count} events taken in");
+                let _ = writeln!(out, "{count} events imported");
             }
             Self::Backup(Backup { data, to }) => offline::backup(&data, &to)?,
         }

@@ -108,10 +108,7 @@ fn item(name: &str, text: &str) -> String {
             lines.push('\n');
             (column, is_first) = (0, true);
         }
-        let space = match is_first {
-            true => INDENT - column,
-            false => 1,
-        };
+        let space = if is_first { INDENT - column } else { 1 };
         lines.push_str(&" ".repeat(space));
         lines.push_str(word);
         column += space + length;

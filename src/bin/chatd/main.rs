@@ -175,9 +175,10 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host
 
 /// What a person types or opens to come in `there`.
 fn ways_in(there: SocketAddr, speaks: Speaks) -> Vec<String> {
-    let (nc, http) = match speaks.plain {
-        true => ("nc", "http"),
-        false => ("ncat --ssl", "https"),
+    let (nc, http) = if speaks.plain {
+        ("nc", "http")
+    } else {
+        ("ncat --ssl", "https")
     };
     let lines = format!("{nc} {} {}", there.ip(), there.port());
     let page = format!("{http}://{there}/");

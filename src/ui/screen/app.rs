@@ -1,15 +1,15 @@
-//! The screen's state: what there is to see, and what keys, events and time make of it. Pure: it asks the [`Link`],
-//! which is pure too, and leaves [`Effect`]s for whoever runs it. [`super::draw`] shows it. What happens to it stands in
-//! the files of the folder, by who does it.
+//! The state of the screen, as a function of keys, events and time. Pure: it sends requests through a [`ClientState`],
+//! which is pure too, and leaves [`Effect`]s to the code that runs it. [`super::draw`] draws it.
+//!
+//! The files of the folder: `input` is what a person types, `commands` what it does, `updates` and `replies` what the
+//! server sends, `panels` the lists in front of the room, `rooms` the choice of room and the scroll position.
 
-mod answers;
-mod deeds;
-mod lists;
-mod news;
+mod commands;
+mod input;
+mod panels;
+mod replies;
 mod rooms;
-mod typing;
-
-pub use lists::{List, Row, Then};
+mod updates;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::path::PathBuf;
@@ -18,95 +18,95 @@ use indicatif::ProgressBar;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::home::{Place, Visited};
+use super::super::profile::{SavedRoom, SavedServer};
 use super::complete::Completion;
+use super::list::List;
 use super::room::{Room, What};
 use super::theme::Palette;
-use crate::client::link::Link;
-use crate::client::{Error, Ticket};
+use crate::client::{ClientState, Error, Ticket};
 use crate::protocol::text::clean;
 
-/// How a person wants it.
+/// The preferences of the person.
 #[derive(Clone, Debug)]
-pub struct Options {
-    /// Colours.
+pub struct Preferences {
+    /// The colours.
     pub palette: Palette,
-    /// Whether the terminal's bell rings when one is named or told something.
+    /// Whether the bell rings at a mention or a private message.
     pub bell: bool,
-    /// Whether it is shown who comes and goes.
+    /// Whether joining and leaving is shown.
     pub presence: bool,
-    /// For times of day.
+    /// The time zone for times of day.
     pub zone: TimeZone,
 }
 
-/// What the state wants done, which it cannot do itself.
+/// Something to do that the state cannot do itself.
 #[derive(Debug)]
 pub enum Effect {
-    /// Ring.
+    /// Ring the bell.
     Bell,
-    /// Put a file into a room.
+    /// Upload a file to a room.
     Upload {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// Where to.
+        /// The room.
         room: String,
     },
-    /// Put text into a room as a file.
+    /// Upload text to a room as a file.
     Paste {
-        /// What is in it.
+        /// The content.
         text: String,
-        /// Where to.
+        /// The room.
         room: String,
     },
-    /// Fetch a file.
+    /// Download a file.
     Download {
-        /// Its number.
+        /// Its id.
         id: u64,
-        /// Where to, if not into this folder under its own name.
+        /// The path, if it is not the file's own name in the current folder.
         to: Option<PathBuf>,
     },
-    /// Stop that transfer.
+    /// Cancel a transfer.
     Cancel(u64),
-    /// Put text onto the clipboard.
+    /// Copy text to the clipboard.
     Copy(String),
-    /// Give the terminal back for a while (Ctrl-Z).
+    /// Stop, and give the terminal back to the shell (Ctrl-Z).
     Suspend,
-    /// Draw everything anew.
+    /// Redraw everything.
     Redraw,
-    /// It is over.
+    /// End the program.
     End(Option<Error>),
 }
 
-/// How the connection does.
+/// The status of the connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is being made for the first time.
-    Coming,
-    /// It stands.
-    Here,
-    /// It broke; the next try is then.
-    Away {
-        /// What happened.
+pub enum ConnectionStatus {
+    /// The first connection is being made.
+    Connecting,
+    /// Connected and logged in.
+    Connected,
+    /// The connection broke.
+    Offline {
+        /// The reason.
         why: String,
-        /// When it is tried again.
+        /// The time of the next attempt.
         until: Timestamp,
     },
 }
 
-/// A file on its way.
+/// An upload or download in progress.
 #[derive(Debug)]
 pub struct Transfer {
-    /// To stop it by.
+    /// Identifies it, to cancel it.
     pub key: u64,
-    /// What it is called here.
+    /// The name of the file.
     pub name: String,
-    /// It goes out.
+    /// It is an upload.
     pub is_upload: bool,
-    /// How far it is.
+    /// The progress.
     pub bar: ProgressBar,
 }
 
-/// What an answer is for.
+/// A request, to know what its answer is for.
 #[derive(Clone, Debug)]
 enum Ask {
     Members(String),
@@ -123,65 +123,66 @@ enum Ask {
     Who(String),
     Tell(String, String),
     Join,
-    /// The one who takes something back gets no copy of that.
+    /// A message deleted by this client, which gets no event for it.
     Removed(String, u64),
-    /// Said or done in that room: refused, its text comes back there.
+    /// A message or action in a room: when it is refused, its text is put back there.
     Said(String, String),
     Registered,
     Token,
-    Shown,
+    /// Any other command, by its verb.
+    Other(String),
 }
 
-/// The whole of it.
+/// The state of the screen.
 #[derive(Debug)]
 pub struct App {
-    /// Where the server is.
+    /// The address of the server.
     pub host: String,
-    /// What one is called.
+    /// The own nick.
     pub nick: String,
-    /// Rooms and conversations, in the order in which they stand at the side.
+    /// Rooms and private chats, in the order of the list at the side.
     pub rooms: Vec<Room>,
-    /// Which of them is shown.
+    /// The index of the one that is shown.
     pub at: usize,
-    /// In front of it.
+    /// The list in front of it.
     pub list: Option<List>,
-    /// Many lines that were pasted, and are asked about.
+    /// A pasted text of several lines, until the person has decided what to do with it.
     pub paste: Option<String>,
-    /// What Tab found.
+    /// The completion that Tab has started.
     pub completion: Option<Completion>,
-    /// The connection.
-    pub standing: Standing,
-    /// Files on their way.
+    /// The status of the connection.
+    pub status: ConnectionStatus,
+    /// The uploads and downloads in progress.
     pub transfers: Vec<Transfer>,
-    /// One line about the last thing that was done; an error when true.
-    pub word: Option<(String, bool)>,
-    /// How one wants it.
-    pub options: Options,
-    /// What time it is.
+    /// One line about the last thing that was done; `true` for an error.
+    pub message: Option<(String, bool)>,
+    /// The preferences.
+    pub preferences: Preferences,
+    /// The current time.
     pub now: Timestamp,
-    /// Columns and rows of the terminal.
+    /// The size of the terminal in columns and rows.
     pub size: (u16, u16),
-    /// The terminal is the one that is looked at.
+    /// The terminal has the focus.
     pub is_focused: bool,
-    /// Whom one does not want to hear, in small letters.
+    /// The ignored nicks, in lower case.
     pub ignored: BTreeSet<String>,
-    /// The last id seen in each room when one was here last, until the room is entered.
+    /// The last id read in each room in the previous run, until the room is joined.
     pub seen: HashMap<String, u64>,
-    /// The room to show once it is entered.
+    /// The room to show once it is joined.
     first: Option<String>,
     server_rooms: Vec<String>,
     asked: HashMap<Ticket, Ask>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
-    /// When one was told what leaving would cost.
+    /// When the person was warned that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,
 }
 
 impl App {
-    /// Somebody who comes to `host`.
-    pub fn new(host: String, options: Options, size: (u16, u16), now: Timestamp) -> Self {
+    /// Creates the state for a client of `host` that is not connected yet.
+    pub fn new(host: String, preferences: Preferences, size: (u16, u16), now: Timestamp) -> Self {
         Self {
             host,
             nick: String::new(),
@@ -190,10 +191,10 @@ impl App {
             list: None,
             paste: None,
             completion: None,
-            standing: Standing::Coming,
+            status: ConnectionStatus::Connecting,
             transfers: Vec::new(),
-            word: None,
-            options,
+            message: None,
+            preferences,
             now,
             size,
             is_focused: true,
@@ -210,15 +211,12 @@ impl App {
         }
     }
 
-    /// One was in that room or conversation before, had seen some of it, and had begun to type.
-    pub fn restore(&mut self, place: &Place) {
+    /// Adds a room or private chat of the previous run, with its read position and unsent text.
+    pub fn restore(&mut self, place: &SavedRoom) {
         let at = self.open(&place.name);
         self.at = 0;
         for text in &place.unsaid {
-            let what = What::Trouble(format!(
-                "· without an answer when you left: {}",
-                clean(text)
-            ));
+            let what = What::Trouble(format!("· not confirmed when you left: {}", clean(text)));
             let entry = self.entry(None, None, what);
             if let Some(room) = self.rooms.get_mut(at) {
                 room.push(entry);
@@ -231,7 +229,7 @@ impl App {
         self.seen.insert(place.name.clone(), place.seen);
     }
 
-    /// That room is shown first, once it is entered.
+    /// Shows a room first, once it is joined.
     pub fn show_first(&mut self, name: Option<String>) {
         match name.as_ref().and_then(|name| self.find(name)) {
             Some(at) => self.at = at,
@@ -239,81 +237,81 @@ impl App {
         }
     }
 
-    /// What there is to remember of this server; `None` when one was never in.
-    pub fn visited(&self) -> Option<Visited> {
-        if self.standing == Standing::Coming {
+    /// Returns what to remember of this server; `None` if there was no connection.
+    pub fn saved(&self) -> Option<SavedServer> {
+        if self.status == ConnectionStatus::Connecting {
             return None;
         }
         let place = |room: &Room| {
-            // What came while one looked elsewhere is not seen.
+            // Messages that came while another room was shown are unread.
             let is_read = room.unread == 0;
             let newest = room.new_after.filter(|_| !is_read).unwrap_or(room.last_id);
-            Place {
+            SavedRoom {
                 name: room.name.clone(),
                 seen: newest,
                 draft: room.editor.text().to_owned(),
                 unsaid: room.pending.iter().map(|p| p.text.clone()).collect(),
             }
         };
-        Some(Visited {
+        Some(SavedServer {
             room: self.room().map(|room| room.name.clone()),
             rooms: self.rooms.iter().map(place).collect(),
             ignored: self.ignored.clone(),
         })
     }
 
-    /// The next thing to be done.
+    /// Returns the next thing to do.
     pub fn effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Wants something done.
-    pub fn want(&mut self, effect: Effect) {
+    /// Options something done.
+    pub fn request_effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }
 
-    /// The room that is shown.
+    /// Returns the room that is shown.
     pub fn room(&self) -> Option<&Room> {
         self.rooms.get(self.at)
     }
 
-    /// The same, to change.
+    /// Returns the room that is shown, to change it.
     pub fn room_mut(&mut self) -> Option<&mut Room> {
         self.rooms.get_mut(self.at)
     }
 
-    /// Tells the person one line.
-    pub fn say(&mut self, word: impl Into<String>) {
-        self.word = Some((clean(&word.into()).into_owned(), false));
+    /// Shows one line in the status bar.
+    pub fn notify(&mut self, message: impl Into<String>) {
+        self.message = Some((clean(&message.into()).into_owned(), false));
     }
 
-    /// Tells the person that something went wrong.
-    pub fn complain(&mut self, word: impl Into<String>) {
-        self.word = Some((clean(&word.into()).into_owned(), true));
+    /// Shows an error in the status bar.
+    pub fn complain(&mut self, message: impl Into<String>) {
+        self.message = Some((clean(&message.into()).into_owned(), true));
     }
 
-    /// Whether something is shown that changes with time.
+    /// Returns whether something is shown that changes with time.
     pub fn is_waiting(&self) -> bool {
-        matches!(self.standing, Standing::Away { .. })
+        matches!(self.status, ConnectionStatus::Offline { .. })
     }
 
-    /// How many lines that were typed have no answer yet.
-    pub fn waiting(&self) -> usize {
+    /// Returns how many messages have no answer yet.
+    pub fn unconfirmed(&self) -> usize {
         self.rooms.iter().map(|room| room.pending.len()).sum()
     }
 
-    /// Whether one has entered a line in this run.
+    /// Returns whether the person has entered a line in this run.
     pub fn has_spoken(&self) -> bool {
         self.has_spoken
     }
 
-    /// Whether one has said goodbye.
+    /// Returns whether the person is leaving.
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    fn ask(&mut self, link: &mut Link, line: String, ask: Ask) {
-        let ticket = link.ask(line);
+    fn ask(&mut self, state: &mut ClientState, line: String, ask: Ask) {
+        let ticket = state.request(line);
         self.note_ticket(ticket, ask);
     }
 
@@ -324,10 +322,10 @@ impl App {
         }
     }
 
-    /// The time of day, with its date when that is not today's.
+    /// Formats a time of day, with the date if it is not today.
     pub fn date_and_time(&self, at: Timestamp) -> String {
-        let at = at.to_zoned(self.options.zone.clone());
-        let today = self.now.to_zoned(self.options.zone.clone());
+        let at = at.to_zoned(self.preferences.zone.clone());
+        let today = self.now.to_zoned(self.preferences.zone.clone());
         let form = if at.date() == today.date() {
             "%H:%M  "
         } else {
@@ -337,13 +335,13 @@ impl App {
     }
 }
 
-/// A number of bytes for people.
+/// Formats a number of bytes for people.
 pub fn size(bytes: u64) -> String {
     indicatif::DecimalBytes(bytes).to_string()
 }
 
-/// Whether `text` names `nick`, as a word and in any letters.
-pub fn names(text: &str, nick: &str) -> bool {
+/// Returns whether `text` mentions `nick`, as a whole word in any case.
+pub fn mentions(text: &str, nick: &str) -> bool {
     if nick.is_empty() {
         return false;
     }

@@ -1,4 +1,4 @@
-//! Whether the terminal's background is light: it is asked (OSC 11), since few tell it in the environment.
+//! Asks the terminal whether its background is light (OSC 11), since few terminals say so in the environment.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -6,16 +6,17 @@ use std::time::{Duration, Instant};
 use crossterm::terminal::{disable_raw_mode, enable_raw_mode};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// The colour, and then what every terminal answers (DA1): so one that does not know of the first costs no wait.
+/// Asks for the colour, and then for something that every terminal answers (DA1), so that a terminal without the first
+/// answer costs no wait.
 const QUESTION: &[u8] = b"\x1b]11;?\x1b\\\x1b[c";
 
-/// How long a terminal may take: it may be at the other end of the world, or be none that answers.
+/// How long the terminal may take: it may be far away, or not answer at all.
 const WITHIN: Duration = Duration::from_millis(500);
 
-/// The most that is read of an answer.
+/// The most bytes of an answer.
 const ANSWER_BYTES_MAX: usize = 1024;
 
-/// Asks the terminal; `None` when it does not tell. To be done before anybody else reads what it sends.
+/// Asks the terminal; `None` if it does not answer. Must be called before anything else reads from the terminal.
 pub fn is_light() -> Option<bool> {
     enable_raw_mode().ok()?;
     let answer = ask();
@@ -38,7 +39,7 @@ fn ask() -> io::Result<Vec<u8>> {
         if poll(&mut [PollFd::new(&stdin, PollFlags::IN)], Some(&wait))? == 0 {
             break;
         }
-        // A byte at a time: standard input has a buffer, and the one who reads next must not miss what is in it.
+        // One byte at a time, since the next reader must not miss bytes in a buffer.
         let mut byte = [0];
         rustix::io::read(&stdin, &mut byte)?;
         answer.extend_from_slice(&byte);
@@ -46,13 +47,13 @@ fn ask() -> io::Result<Vec<u8>> {
     Ok(answer)
 }
 
-/// Whether the answer to the second question is there: `ESC [ ? … c`.
+/// Returns whether the answer to the second question is there: `ESC [ ? … c`.
 fn is_whole(answer: &[u8]) -> bool {
     let begin = memchr::memmem::rfind(answer, b"\x1b[?");
     begin.is_some_and(|at| answer.get(at..).is_some_and(|end| end.ends_with(b"c")))
 }
 
-/// What an answer says: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each of one to four digits.
+/// Parses an answer: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each with one to four digits.
 fn told(answer: &[u8]) -> Option<bool> {
     let at = memchr::memmem::find(answer, b"]11;rgb")?;
     let text = String::from_utf8_lossy(answer.get(at..)?).into_owned();

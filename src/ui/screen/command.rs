@@ -1,43 +1,40 @@
-//! What can be typed after a slash, in one table: it is read, completed and shown as help from here. Pure.
+//! The commands, in one table: parsing, completion and help come from it. Pure.
 
 use std::path::PathBuf;
 
-/// How a command's words are completed.
+use super::super::shorthand::expand_home;
+
+/// Says how the words of a command are completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Takes {
-    /// Nothing, or what nobody could complete.
+    /// Not at all.
     Text,
-    /// A room first.
+    /// The first word is a room.
     Room,
-    /// A nick, or a room, first.
+    /// The first word is a nick or a room.
     Who,
-    /// A file of this machine.
+    /// A local file.
     Path,
 }
 
-/// Every command: its name, what it takes, and what it does.
+/// Every command: its name, its arguments, how they are completed, and what it does.
 pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
-    ("me", "TEXT", Takes::Text, "say that you do something"),
+    ("me", "TEXT", Takes::Text, "send an action: * ann waves"),
     (
         "msg",
         "WHO TEXT",
         Takes::Who,
-        "tell one person, or another room",
+        "send a message to one person, or to another room",
     ),
-    (
-        "query",
-        "NICK",
-        Takes::Who,
-        "open a conversation with one person",
-    ),
-    ("join", "ROOM", Takes::Room, "enter a room"),
+    ("query", "NICK", Takes::Who, "open a private chat"),
+    ("join", "ROOM", Takes::Room, "join a room"),
     ("part", "[ROOM]", Takes::Room, "leave this room, or another"),
     ("nick", "NAME", Takes::Text, "change your nick"),
     (
         "topic",
         "[TEXT]",
         Takes::Text,
-        "show what the room is about, or set it; - clears it",
+        "show or set the topic; - removes it",
     ),
     ("who", "", Takes::Text, "list who is here"),
     ("rooms", "", Takes::Text, "list the rooms; Enter joins one"),
@@ -45,33 +42,33 @@ pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
         "search",
         "WORDS",
         Takes::Text,
-        "find what was said here; Enter goes there",
+        "find messages in this room; Enter goes there",
     ),
     (
         "links",
         "",
         Takes::Text,
-        "list the links that were said here, whole",
+        "list the links in this room's messages",
     ),
-    ("upload", "PATH", Takes::Path, "put a file into this room"),
+    ("upload", "PATH", Takes::Path, "upload a file to this room"),
     (
         "files",
         "",
         Takes::Text,
-        "list this room's files; Enter fetches one",
+        "list this room's files; Enter downloads one",
     ),
-    ("download", "ID [PATH]", Takes::Text, "fetch a file"),
+    ("download", "ID [PATH]", Takes::Text, "download a file"),
     (
         "cancel",
         "",
         Takes::Text,
-        "stop the newest transfer; a download can go on later",
+        "cancel the newest transfer; a download can be resumed",
     ),
     (
         "remove",
         "[ID]",
         Takes::Text,
-        "take back what you said last here, or what has that number",
+        "delete your last message here, or the one with that ID",
     ),
     (
         "ignore",
@@ -79,75 +76,75 @@ pub const COMMANDS: &[(&str, &str, Takes, &str)] = &[
         Takes::Who,
         "hide someone's messages, or list who is hidden",
     ),
-    ("unignore", "NICK", Takes::Who, "hear somebody again"),
+    (
+        "unignore",
+        "NICK",
+        Takes::Who,
+        "show someone's messages again",
+    ),
     (
         "register",
         "",
         Takes::Text,
-        "make your nick your own for good",
+        "register your nick, so that nobody else can take it",
     ),
     (
         "token",
         "LABEL",
         Takes::Text,
-        "make a password for your nick elsewhere",
+        "create a token: a password for another machine",
     ),
-    ("tokens", "", Takes::Text, "list those, by their labels"),
-    ("revoke", "LABEL", Takes::Text, "take one of those back"),
+    ("tokens", "", Takes::Text, "list your tokens"),
+    ("revoke", "LABEL", Takes::Text, "revoke a token"),
     (
         "mode",
         "[open|invite]",
         Takes::Text,
-        "who may enter this room, if you made it",
+        "show or set who may join, if you own this room",
     ),
-    ("invite", "NICK", Takes::Who, "ask somebody into this room"),
+    ("invite", "NICK", Takes::Who, "invite someone to this room"),
     (
         "uninvite",
         "NICK",
         Takes::Who,
-        "send somebody away from this room",
+        "remove an invitation; the person has to leave",
     ),
     (
         "invites",
         "",
         Takes::Text,
-        "list who is asked into this room",
+        "list who is invited to this room",
     ),
-    ("reconnect", "", Takes::Text, "try to come back now"),
-    ("help", "", Takes::Text, "show this"),
+    ("reconnect", "", Takes::Text, "reconnect now"),
+    ("help", "", Takes::Text, "show this help"),
     ("quit", "[TEXT]", Takes::Text, "leave"),
     (
         "kick",
         "NICK [TEXT]",
         Takes::Who,
-        "operators: end somebody's connections",
+        "operators: disconnect someone",
     ),
     (
         "ban",
         "WHO [TIME] [TEXT]",
         Takes::Who,
-        "operators: keep a nick or address out",
+        "operators: ban a nick or an address",
     ),
-    (
-        "unban",
-        "WHO",
-        Takes::Text,
-        "operators: let somebody in again",
-    ),
-    ("bans", "", Takes::Text, "operators: list who is kept out"),
+    ("unban", "WHO", Takes::Text, "operators: end a ban"),
+    ("bans", "", Takes::Text, "operators: list the bans"),
     (
         "note",
         "TEXT",
         Takes::Text,
-        "operators: say something to everybody",
+        "operators: send a notice to everybody",
     ),
 ];
 
-/// What a typed line means.
+/// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the table says it
 pub enum Command {
-    /// Said where one is.
+    /// A message to the current room.
     Say(String),
     Me(String),
     Msg(String, String),
@@ -169,19 +166,19 @@ pub enum Command {
     Unignore(String),
     Register,
     Token(String),
-    /// A command of the protocol about the room that one looks at: its verb, and the rest.
+    /// A command of the protocol for the current room: its verb, and the rest.
     Here(String, String),
     Reconnect,
     Help,
     Quit(String),
     /// Another command of the protocol.
     Other(String),
-    /// It is none; the text says what to do instead.
+    /// An invalid command; the text says what to do instead.
     Wrong(String),
 }
 
 impl Command {
-    /// Reads a line; `//` says one that begins with a slash.
+    /// Parses a line; `//` starts a message that begins with a slash.
     pub fn parse(line: &str) -> Self {
         let Some(command) = line.strip_prefix('/') else {
             return Self::Say(line.to_owned());
@@ -215,13 +212,13 @@ impl Command {
             "links" | "urls" => Self::Links,
             "upload" => match text {
                 "" => Self::usage("upload"),
-                text => Self::Upload(path(text)),
+                text => Self::Upload(expand_home(text)),
             },
             "files" => Self::Files,
             "download" => {
                 let (id, to) = text.split_once(' ').unwrap_or((text, ""));
                 match id.parse() {
-                    Ok(id) => Self::Download(id, (!to.is_empty()).then(|| path(to.trim()))),
+                    Ok(id) => Self::Download(id, (!to.is_empty()).then(|| expand_home(to.trim()))),
                     Err(_) => Self::usage("download"),
                 }
             }
@@ -245,9 +242,9 @@ impl Command {
             "reconnect" => Self::Reconnect,
             "help" | "?" => Self::Help,
             "quit" | "bye" | "exit" => Self::Quit(text.to_owned()),
-            // These change what the server sends, and nobody would understand it any more.
+            // These change what the server sends, and chatc would not understand it any more.
             "chat" | "raw" | "stamps" | "stay" => Self::Wrong(
-                "chatc does that for you; chatc --raw is for the protocol itself".into(),
+                "chatc does not need that; to type the protocol yourself, use chatc --raw".into(),
             ),
             "ping" | "hello" | "history" | "seen" | "tokens" | "revoke" | "kick" | "ban"
             | "unban" | "bans" | "note" | "shutdown" => Self::Other(
@@ -257,10 +254,10 @@ impl Command {
             ),
             _ => match nearest(&name) {
                 Some(near) => Self::Wrong(format!(
-                    "there is no /{name}; /{near} perhaps? // says a line that begins with a slash"
+                    "unknown command /{name}; did you mean /{near}? // sends a line that starts with a slash"
                 )),
                 None => Self::Wrong(format!(
-                    "there is no /{name}: /help lists them, // says a line that begins with a slash"
+                    "unknown command /{name}: /help lists them, // sends a line that starts with a slash"
                 )),
             },
         }
@@ -271,11 +268,11 @@ impl Command {
             .iter()
             .find(|command| command.0 == name)
             .map_or("", |command| command.1);
-        Self::Wrong(format!("write it /{name} {takes}"))
+        Self::Wrong(format!("usage: /{name} {takes}"))
     }
 }
 
-/// The command that somebody may have meant.
+/// Returns the command that was probably meant.
 fn nearest(name: &str) -> Option<&'static str> {
     let begins = COMMANDS
         .iter()
@@ -284,7 +281,7 @@ fn nearest(name: &str) -> Option<&'static str> {
     begins.or(near).map(|command| command.0)
 }
 
-/// Whether one letter more, less, other or swapped makes one of the other.
+/// Returns whether adding, removing, changing or swapping one letter makes one of the other.
 fn is_one_off(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     let same = a.iter().zip(b).take_while(|(x, y)| x == y).count();
@@ -298,14 +295,6 @@ fn is_one_off(a: &str, b: &str) -> bool {
         || is(rest(a, 1), rest(b, 0))
         || is(rest(a, 0), rest(b, 1))
         || swapped
-}
-
-/// A path as typed; `~/` is what a shell would have made the home folder.
-pub fn path(text: &str) -> PathBuf {
-    match (text.strip_prefix("~/"), std::env::home_dir()) {
-        (Some(rest), Some(home)) => home.join(rest),
-        _ => PathBuf::from(text),
-    }
 }
 
 #[cfg(test)]
@@ -332,11 +321,11 @@ mod tests {
             Command::Wrong(why) => why,
             other => panic!("{line} is {other:?}"),
         };
-        assert!(wrong("/jion x").contains("/join perhaps"));
-        assert!(wrong("/sear").contains("/search perhaps"));
-        assert!(wrong("/etc/passwd").contains("// says"));
-        assert_eq!(wrong("/msg bob"), "write it /msg WHO TEXT");
-        assert_eq!(wrong("/download x"), "write it /download ID [PATH]");
+        assert!(wrong("/jion x").contains("did you mean /join?"));
+        assert!(wrong("/sear").contains("did you mean /search?"));
+        assert!(wrong("/etc/passwd").contains("// sends"));
+        assert_eq!(wrong("/msg bob"), "usage: /msg WHO TEXT");
+        assert_eq!(wrong("/download x"), "usage: /download ID [PATH]");
         assert_eq!(Command::parse("//x"), Command::Say("/x".into()));
         assert_eq!(Command::parse("hi"), Command::Say("hi".into()));
     }

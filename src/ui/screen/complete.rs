@@ -1,25 +1,26 @@
-//! What Tab makes of the word before the cursor: nicks, rooms, commands, paths. Pure but for [`paths`].
+//! Tab completion of nicks, rooms, commands and paths. Pure except for [`paths`].
 
 use std::path::Path;
 
-use super::command::{COMMANDS, Takes, path};
+use super::super::shorthand::expand_home;
+use super::command::{COMMANDS, Takes};
 
-/// How many things to choose from are held.
+/// The most completions that are held.
 const FOUND_MAX: usize = 200;
 
-/// What can stand in the place of the word before the cursor, and which is shown.
+/// The possible completions of the word before the cursor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// Where the word begins.
+    /// The start of the word.
     pub start: usize,
-    /// What there is to choose from.
+    /// The completions.
     pub found: Vec<String>,
-    /// Which one stands in the line; `None` before the first Tab.
+    /// The index of the one in the line; `None` before the first Tab.
     pub at: Option<usize>,
 }
 
 impl Completion {
-    /// The next one, or the one before.
+    /// Goes to the next completion, or back, and returns it.
     pub fn step(&mut self, is_back: bool) -> Option<&str> {
         let count = self.found.len().max(1);
         let at = match (self.at, is_back) {
@@ -33,16 +34,16 @@ impl Completion {
     }
 }
 
-/// What is known, to complete from.
+/// The known nicks and rooms.
 pub struct Known<'a> {
-    /// The members of the room, those who spoke last first.
+    /// The members of the room; those who spoke last come first.
     pub nicks: Vec<&'a str>,
-    /// Rooms.
+    /// The rooms.
     pub rooms: Vec<&'a str>,
 }
 
-/// What the word at the end of `before` may become; `None` when nothing fits. Things that Tab finishes end in a
-/// space, or at the line's beginning in `: ` for a nick.
+/// Returns the completions of the word at the end of `before`; `None` if nothing fits. They end in a space, or in `: ` for
+/// a nick at the start of the line.
 pub fn complete(before: &str, known: &Known<'_>) -> Option<Completion> {
     if let Some(name) = before.strip_prefix('/')
         && !name.contains(' ')
@@ -111,7 +112,7 @@ fn rooms(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
     fits.map(|room| format!("{room}{end}")).collect()
 }
 
-/// The files that begin like `typed`; folders end in a slash. Hidden ones only when asked for.
+/// Returns the files that start with `typed`; folders end in a slash. Hidden files only if `typed` starts with a dot.
 fn paths(typed: &str) -> Vec<String> {
     let (folder, begin) = match typed.rfind('/') {
         Some(at) => typed.split_at(at + 1),
@@ -119,7 +120,7 @@ fn paths(typed: &str) -> Vec<String> {
     };
     let real = match folder {
         "" => Path::new(".").to_owned(),
-        folder => path(folder),
+        folder => expand_home(folder),
     };
     let Ok(entries) = std::fs::read_dir(real) else {
         return Vec::new();

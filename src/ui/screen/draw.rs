@@ -1,7 +1,7 @@
-//! Draws the state. Knows nothing but it.
+//! Draws the state.
 
 mod bar;
-mod front;
+mod popups;
 
 use ratatui::Frame;
 use ratatui::layout::{Position, Rect};
@@ -9,13 +9,13 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::app::{App, Standing};
+use super::app::{App, ConnectionStatus};
 use super::layout::{Areas, input_lines, prompt};
 use super::lines::{Look, rows};
 use super::room::Room;
 use super::wrap::{cut, width};
 
-/// Shows `app`, and where the cursor is.
+/// Draws `app` and places the cursor.
 pub fn draw(app: &App, frame: &mut Frame<'_>) {
     let areas = Areas::of(app);
     head(app, areas.head, frame);
@@ -24,33 +24,34 @@ pub fn draw(app: &App, frame: &mut Frame<'_>) {
     members(app, areas.members, frame);
     bar::bar(app, areas.bar, frame);
     input(app, areas.input, frame);
-    front::front(app, &areas, frame);
+    popups::popups(app, &areas, frame);
 }
 
 fn head(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let style = app.options.palette.bar();
+    let style = app.preferences.palette.bar();
     let columns = usize::from(area.width);
     let Some(room) = app.room() else {
         let text = format!(" chatc  {}", app.host);
         return frame.render_widget(Paragraph::new(text).style(style), area);
     };
-    let right = match room.is_room() {
-        true => format!("{} here ", room.members.len()),
-        false => "private ".to_owned(),
+    let right = if room.is_room() {
+        format!("{} here ", room.members.len())
+    } else {
+        "private ".to_owned()
     };
     let name = format!(" {} ", room.name);
     let space = columns.saturating_sub(width(&name) + width(&right) + 2);
     let topic = cut(&room.topic, space);
     let pad = space.saturating_sub(width(&topic));
     let line = Line::from(vec![
-        Span::styled(name, style.patch(app.options.palette.accent())),
+        Span::styled(name, style.patch(app.preferences.palette.accent())),
         Span::raw(format!(" {topic}{} ", " ".repeat(pad))),
-        Span::styled(right, app.options.palette.dim_in_bar()),
+        Span::styled(right, app.preferences.palette.dim_in_bar()),
     ]);
     frame.render_widget(Paragraph::new(line).style(style), area);
 }
 
-/// The rooms as they stand at the side: an empty line is between rooms and conversations.
+/// Returns the rows of the list at the side, with an empty one between rooms and private chats.
 fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
     let mut rows: Vec<Option<usize>> = Vec::new();
     for (n, room) in app.rooms.iter().enumerate() {
@@ -60,7 +61,7 @@ fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
         }
         rows.push(Some(n));
     }
-    // The current one is always to be seen.
+    // The current one is always visible.
     let at = rows
         .iter()
         .position(|row| *row == Some(app.at))
@@ -69,7 +70,7 @@ fn side_rows(app: &App, area: Rect) -> Vec<Option<usize>> {
     rows
 }
 
-/// The room that stands at the side in that row of the screen.
+/// Returns the room in that row of the list at the side.
 pub fn room_at(app: &App, area: Rect, row: u16) -> Option<usize> {
     let at = usize::from(row.checked_sub(area.y)?);
     side_rows(app, area).get(at).copied().flatten()
@@ -79,7 +80,7 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
     if area.width == 0 {
         return;
     }
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let columns = usize::from(area.width) - 1;
     let rows = side_rows(app, area);
     for (n, y) in (area.y..area.bottom()).enumerate() {
@@ -101,9 +102,10 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
         };
         let name = cut(&room.name, columns.saturating_sub(width(&count) + 4));
         let pad = columns.saturating_sub(width(&name) + width(&count) + 3);
-        let (mark, style, row) = match at == app.at {
-            true => ("▌", palette.accent(), palette.chosen()),
-            false => (" ", style, Style::new()),
+        let (mark, style, row) = if at == app.at {
+            ("▌", palette.accent(), palette.chosen())
+        } else {
+            (" ", style, Style::new())
         };
         let line = Line::from(vec![
             Span::styled(format!("{mark} "), palette.accent()),
@@ -117,11 +119,11 @@ fn side(app: &App, area: Rect, frame: &mut Frame<'_>) {
 }
 
 fn body(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let height = usize::from(area.height);
     let Some(room) = app.room() else {
-        let text = match app.standing {
-            Standing::Coming => format!("connecting to {} …", app.host),
+        let text = match app.status {
+            ConnectionStatus::Connecting => format!("connecting to {} …", app.host),
             _ => "you are in no room: /rooms lists them, /join ROOM enters one".to_owned(),
         };
         let place = Rect::new(
@@ -143,7 +145,7 @@ fn body(app: &App, area: Rect, frame: &mut Frame<'_>) {
         let place = Rect::new(area.x, area.y + area.height / 2, area.width, 1);
         return frame.render_widget(Paragraph::new(text).style(palette.dim()).centered(), place);
     }
-    // What there is stands at the bottom, above the line that one types.
+    // A few lines are at the bottom, next to the input line.
     let top = area.y + (height - rows.len()) as u16;
     let place = Rect::new(area.x, top, area.width, rows.len() as u16);
     frame.render_widget(Paragraph::new(rows), place);
@@ -153,7 +155,7 @@ fn members(app: &App, area: Rect, frame: &mut Frame<'_>) {
     let Some(room) = app.room().filter(|_| area.width > 0) else {
         return;
     };
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let height = usize::from(area.height);
     let columns = usize::from(area.width).saturating_sub(3);
     for (n, row) in (area.y..area.bottom()).enumerate() {
@@ -178,7 +180,7 @@ fn members(app: &App, area: Rect, frame: &mut Frame<'_>) {
 }
 
 fn input(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let prompt = prompt(app);
     let Some(room) = app.room() else { return };
     let (text, at) = (room.editor.text(), room.editor.at());
@@ -196,9 +198,10 @@ fn input(app: &App, area: Rect, frame: &mut Frame<'_>) {
             _ => Span::raw(" ".repeat(indent)),
         };
         let shown = text.get(range.clone()).unwrap_or_default().to_owned();
-        let style = match text.starts_with('/') && !text.starts_with("//") {
-            true => palette.accent().remove_modifier(Modifier::BOLD),
-            false => Style::new(),
+        let style = if text.starts_with('/') && !text.starts_with("//") {
+            palette.accent().remove_modifier(Modifier::BOLD)
+        } else {
+            Style::new()
         };
         let row = area.y + (n - skip) as u16;
         let line = Line::from(vec![head, Span::styled(shown, style)]);

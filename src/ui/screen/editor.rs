@@ -1,53 +1,53 @@
-//! The line that a person types in: words, history, what was cut. Pure.
+//! The input line: cursor, words, history, cut and paste. Pure.
 
 use unicode_segmentation::UnicodeSegmentation;
 
-/// How many lines are remembered to be typed again.
+/// How many lines the history holds.
 const HISTORY_MAX: usize = 500;
 
-/// A line and the cursor in it.
+/// A line with a cursor.
 #[derive(Clone, Debug, Default)]
 pub struct Editor {
     text: String,
-    /// Where the cursor is: a boundary between two characters that people see.
+    /// The cursor, always between two graphemes.
     at: usize,
     history: Vec<String>,
-    /// Which line of the history is shown, and what was typed before it was.
+    /// The line of the history that is shown, and the text that was there before.
     recalled: Option<(usize, String)>,
     cut: String,
 }
 
 impl Editor {
-    /// What is typed so far.
+    /// Returns the text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Where the cursor is, in bytes.
+    /// Returns the position of the cursor in bytes.
     pub fn at(&self) -> usize {
         self.at
     }
 
-    /// What stands before the cursor.
+    /// Returns the text before the cursor.
     pub fn before(&self) -> &str {
         self.text.get(..self.at).unwrap_or_default()
     }
 
-    /// Puts another line here, and gives the one that was.
+    /// Replaces the text, and returns the old one.
     pub fn replace(&mut self, text: String) -> String {
         self.at = text.len();
         self.recalled = None;
         std::mem::replace(&mut self.text, text)
     }
 
-    /// Takes the line away, and remembers it.
+    /// Empties the line, and returns and remembers the text.
     pub fn take(&mut self) -> String {
         let line = self.replace(String::new());
         self.remember(&line);
         line
     }
 
-    /// Remembers a line, to be typed again.
+    /// Adds a line to the history.
     pub fn remember(&mut self, line: &str) {
         if !line.trim().is_empty() && self.history.last().is_none_or(|last| last != line) {
             self.history.push(line.to_owned());
@@ -57,7 +57,7 @@ impl Editor {
         }
     }
 
-    /// Types `text`; what no line can hold becomes a space.
+    /// Inserts `text`; line breaks and the like become spaces.
     pub fn insert(&mut self, text: &str) {
         let text: String = text
             .chars()
@@ -72,17 +72,17 @@ impl Editor {
             .collect();
         self.text.insert_str(self.at, &text);
         self.at += text.len();
-        // What was typed may have joined with what stands there.
+        // The new text may have joined a grapheme with the old one.
         self.at = self.boundary_at_or_after(self.at);
     }
 
-    /// Puts `text` in the place of the bytes from `start` to the cursor.
+    /// Replaces the bytes from `start` to the cursor by `text`.
     pub fn complete(&mut self, start: usize, text: &str) {
         self.text.replace_range(start..self.at, text);
         self.at = start + text.len();
     }
 
-    /// One character to the left.
+    /// Moves one grapheme to the left.
     pub fn left(&mut self) {
         self.at = self
             .before()
@@ -91,40 +91,40 @@ impl Editor {
             .map_or(0, |(at, _)| at);
     }
 
-    /// One character to the right.
+    /// Moves one grapheme to the right.
     pub fn right(&mut self) {
         let mut next = self.after().graphemes(true);
         self.at += next.next().map_or(0, str::len);
     }
 
-    /// To the beginning of a word.
+    /// Moves to the start of a word.
     pub fn word_left(&mut self) {
         self.at = self.word_start();
     }
 
-    /// To the end of a word.
+    /// Moves to the end of a word.
     pub fn word_right(&mut self) {
         self.at = self.word_end();
     }
 
-    /// To the beginning.
+    /// Moves to the start.
     pub fn home(&mut self) {
         self.at = 0;
     }
 
-    /// To the end.
+    /// Moves to the end.
     pub fn end(&mut self) {
         self.at = self.text.len();
     }
 
-    /// Takes the character before the cursor away.
+    /// Deletes the grapheme before the cursor.
     pub fn backspace(&mut self) {
         let end = self.at;
         self.left();
         self.text.replace_range(self.at..end, "");
     }
 
-    /// Takes the character at the cursor away.
+    /// Deletes the grapheme at the cursor.
     pub fn delete(&mut self) {
         let start = self.at;
         self.right();
@@ -152,13 +152,13 @@ impl Editor {
         self.cut_range(self.at, self.text.len());
     }
 
-    /// Puts in what was cut last.
+    /// Inserts what was cut last.
     pub fn paste_cut(&mut self) {
         let cut = self.cut.clone();
         self.insert(&cut);
     }
 
-    /// An older line of the history; what was typed is kept.
+    /// Shows an older line of the history; the current text is kept.
     pub fn older(&mut self) {
         let at = match &self.recalled {
             Some((at, _)) => at.checked_sub(1),
@@ -174,7 +174,7 @@ impl Editor {
         self.recalled = Some((at, typed));
     }
 
-    /// A newer line of the history, and after the newest what was typed.
+    /// Shows a newer line of the history, and after the newest one the text that was kept.
     pub fn newer(&mut self) {
         let Some((at, typed)) = self.recalled.take() else {
             return;

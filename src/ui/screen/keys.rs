@@ -1,4 +1,4 @@
-//! What keys and the mouse do. Pure.
+//! Keys and the mouse. Pure.
 
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
@@ -6,21 +6,21 @@ use crossterm::event::{
 
 use super::app::{App, Effect};
 use super::layout::Areas;
-use crate::client::link::Link;
+use crate::client::ClientState;
 
-/// How many lines a notch of the wheel moves.
+/// How many lines a notch of the wheel scrolls.
 const WHEEL_LINES: isize = 3;
 
-/// Takes in what the terminal tells.
-pub fn event(app: &mut App, event: Event, link: &mut Link) {
+/// Processes an event of the terminal.
+pub fn event(app: &mut App, event: Event, state: &mut ClientState) {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => press(app, key, link),
+        Event::Key(key) if key.kind != KeyEventKind::Release => press(app, key, state),
         Event::Key(_) => {}
         Event::Paste(text) => app.pasted(&text),
         Event::Resize(columns, rows) => {
             app.size = (columns, rows);
-            // The view stands as it was, but may show more than there is below it.
-            app.scroll(0, link);
+            // The position is the same, but there may be fewer lines below it than are shown.
+            app.scroll(0, state);
         }
         Event::FocusGained => app.focus(true),
         Event::FocusLost => app.focus(false),
@@ -35,25 +35,26 @@ pub fn event(app: &mut App, event: Event, link: &mut Link) {
             };
             match &mut app.list {
                 Some(list) => list.step(-by),
-                None => app.scroll(by, link),
+                None => app.scroll(by, state),
             }
         }
     }
 }
 
-fn press(app: &mut App, mut key: KeyEvent, link: &mut Link) {
+/// Processes a key.
+fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     if (key.code, key.modifiers) == (KeyCode::Char('j'), KeyModifiers::CONTROL) {
-        // LF, which programs that type send instead of CR.
+        // LF, which programs such as expect send instead of CR.
         key = KeyEvent::new(KeyCode::Enter, KeyModifiers::NONE);
     }
     let has = |modifier| key.modifiers.contains(modifier);
     let (ctrl, alt) = (has(KeyModifiers::CONTROL), has(KeyModifiers::ALT));
     let shift = has(KeyModifiers::SHIFT);
     if app.paste.is_some() {
-        return answer(app, key, link);
+        return answer(app, key, state);
     }
     if app.list.is_some() {
-        return choose(app, key, link);
+        return choose(app, key, state);
     }
     let is_tab = matches!(key.code, KeyCode::Tab | KeyCode::BackTab);
     if !is_tab && key.code == KeyCode::Esc && app.completion.take().is_some() {
@@ -66,37 +67,37 @@ fn press(app: &mut App, mut key: KeyEvent, link: &mut Link) {
         .unwrap_or(1)
         .max(1);
     match key.code {
-        KeyCode::Enter => return app.enter(link),
+        KeyCode::Enter => return app.enter(state),
         KeyCode::Tab => return app.complete(shift),
         KeyCode::BackTab => return app.complete(true),
         KeyCode::Esc => {
-            app.word = None;
-            return app.to_bottom(link);
+            app.message = None;
+            return app.to_bottom(state);
         }
-        KeyCode::PageUp => return app.scroll(page, link),
-        KeyCode::PageDown => return app.scroll(-page, link),
+        KeyCode::PageUp => return app.scroll(page, state),
+        KeyCode::PageDown => return app.scroll(-page, state),
         KeyCode::Up if alt => return app.go_by(-1),
         KeyCode::Down if alt => return app.go_by(1),
-        KeyCode::Up if shift || ctrl => return app.scroll(1, link),
-        KeyCode::Down if shift || ctrl => return app.scroll(-1, link),
-        KeyCode::Home if ctrl => return app.scroll(isize::MAX / 2, link),
-        KeyCode::End if ctrl => return app.to_bottom(link),
-        KeyCode::F(1) => return app.command(super::command::Command::Help, link),
-        KeyCode::Char('c') if ctrl => return app.interrupt(link),
+        KeyCode::Up if shift || ctrl => return app.scroll(1, state),
+        KeyCode::Down if shift || ctrl => return app.scroll(-1, state),
+        KeyCode::Home if ctrl => return app.scroll(isize::MAX / 2, state),
+        KeyCode::End if ctrl => return app.to_bottom(state),
+        KeyCode::F(1) => return app.command(super::command::Command::Help, state),
+        KeyCode::Char('c') if ctrl => return app.interrupt(state),
         KeyCode::Char('n') if ctrl => return app.go_by(1),
         KeyCode::Char('p') if ctrl => return app.go_by(-1),
-        KeyCode::Char('l') if ctrl => return app.want(Effect::Redraw),
-        KeyCode::Char('z') if ctrl => return app.want(Effect::Suspend),
-        KeyCode::Char('r') if ctrl => return link.retry_now(),
+        KeyCode::Char('l') if ctrl => return app.request_effect(Effect::Redraw),
+        KeyCode::Char('z') if ctrl => return app.request_effect(Effect::Suspend),
+        KeyCode::Char('r') if ctrl => return state.retry_now(),
         KeyCode::Char('a') if alt => return app.go_unread(),
-        KeyCode::Char('u') if alt => return app.to_first_new(link),
+        KeyCode::Char('u') if alt => return app.to_first_new(state),
         KeyCode::Char(digit @ '1'..='9') if alt => {
             return app.go(digit as usize - '1' as usize);
         }
         KeyCode::Char('d')
             if ctrl && app.room().is_none_or(|room| room.editor.text().is_empty()) =>
         {
-            return app.leave("", link);
+            return app.leave("", state);
         }
         _ => {}
     }
@@ -131,19 +132,19 @@ fn press(app: &mut App, mut key: KeyEvent, link: &mut Link) {
         KeyCode::Char(c) if !ctrl && !alt => {
             let mut bytes = [0; 4];
             editor.insert(c.encode_utf8(&mut bytes));
-            app.word = None;
+            app.message = None;
         }
         _ => {}
     }
 }
 
-/// What was pasted is asked about.
-fn answer(app: &mut App, key: KeyEvent, link: &mut Link) {
+/// Processes a key while the person decides about a pasted text.
+fn answer(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     match key.code {
-        KeyCode::Enter => app.say_paste(link),
+        KeyCode::Enter => app.send_paste(state),
         KeyCode::Char('f') => {
             if let Some(text) = app.paste.take() {
-                app.want_file(&text);
+                app.upload_paste(&text);
             }
         }
         KeyCode::Char('j') => {
@@ -162,12 +163,13 @@ fn answer(app: &mut App, key: KeyEvent, link: &mut Link) {
     }
 }
 
-fn choose(app: &mut App, key: KeyEvent, link: &mut Link) {
+/// Processes a key while a list is open.
+fn choose(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     let page = isize::try_from(app.size.1 / 2).unwrap_or(1).max(1);
     let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
     let Some(list) = &mut app.list else { return };
     match key.code {
-        KeyCode::Enter => app.choose(link),
+        KeyCode::Enter => app.choose(state),
         KeyCode::Esc | KeyCode::Char('q') => app.list = None,
         KeyCode::Char('c') if ctrl => app.list = None,
         KeyCode::Up | KeyCode::Char('k') => list.step(-1),
@@ -180,15 +182,7 @@ fn choose(app: &mut App, key: KeyEvent, link: &mut Link) {
     }
 }
 
-impl super::app::List {
-    /// Marks another row.
-    pub fn step(&mut self, by: isize) {
-        let last = self.rows.len().saturating_sub(1);
-        self.at = self.at.saturating_add_signed(by).min(last);
-    }
-}
-
-/// A click on a room at the side goes there.
+/// Processes a click: one on a room at the side shows it.
 fn click(app: &mut App, column: u16, row: u16) {
     let areas = Areas::of(app);
     if column >= areas.side.right() || !areas.side.contains((column, row).into()) {

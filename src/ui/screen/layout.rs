@@ -1,17 +1,17 @@
-//! Where things stand on the screen. Pure.
+//! The layout of the screen. Pure.
 
 use ratatui::layout::Rect;
 
 use super::app::App;
 use super::wrap::width;
 
-/// Narrower, and there is no list of rooms at the side; what is unread is told in the bar.
+/// On a narrower screen there is no list of rooms; the status bar shows what is unread.
 const SIDE_FROM: u16 = 64;
 
-/// Narrower, and members are not shown.
+/// On a narrower screen members are not shown.
 const MEMBERS_FROM: u16 = 96;
 
-/// How much of a long line that is typed is shown.
+/// The most rows of a long input line.
 const INPUT_ROWS_MAX: usize = 6;
 
 /// The parts of the screen.
@@ -21,18 +21,18 @@ pub struct Areas {
     pub head: Rect,
     /// The list of rooms; empty on a narrow screen.
     pub side: Rect,
-    /// What was said.
+    /// The messages.
     pub body: Rect,
-    /// Who is here; empty on a narrow screen, and in conversations.
+    /// The members; empty on a narrow screen, and in private chats.
     pub members: Rect,
-    /// How the connection does.
+    /// The status bar.
     pub bar: Rect,
-    /// The line to type in.
+    /// The input line.
     pub input: Rect,
 }
 
 impl Areas {
-    /// Of `app` at its size.
+    /// Computes the layout of `app`.
     pub fn of(app: &App) -> Self {
         let (columns, rows) = app.size;
         let input_rows = app.room().map_or(1, |room| {
@@ -74,19 +74,20 @@ fn side_width(app: &App) -> u16 {
         .map(|room| width(&room.name))
         .max()
         .unwrap_or(0);
-    // A mark, the name, a count, the line at its side.
+    // A mark, the name, a count, and the line beside it.
     (longest + 8).clamp(14, 26) as u16
 }
 
-/// What stands before the line that is typed.
+/// Returns the prompt.
 pub fn prompt(app: &App) -> String {
-    match app.nick.is_empty() {
-        true => "› ".to_owned(),
-        false => format!("{} › ", app.nick),
+    if app.nick.is_empty() {
+        "› ".to_owned()
+    } else {
+        format!("{} › ", app.nick)
     }
 }
 
-/// The lines that `text` takes behind the prompt: where each begins and ends.
+/// Wraps the input line behind the prompt; returns the range of each row.
 pub fn input_lines(text: &str, prompt: String, columns: u16) -> Vec<std::ops::Range<usize>> {
     use unicode_segmentation::UnicodeSegmentation;
     use unicode_width::UnicodeWidthStr;

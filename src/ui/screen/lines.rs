@@ -1,4 +1,4 @@
-//! The lines that a room is made of, and which of them are in sight. Pure.
+//! The lines of a room, and which of them are visible. Pure.
 
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -7,15 +7,15 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
-use super::app::{App, names, size};
+use super::app::{App, mentions, size};
 use super::room::{Entry, Room, View, What};
 use super::theme::Palette;
 use super::wrap::{cut, links, width, wrap};
 
-/// What one says within this time of what one has said stands without one's nick.
+/// Within this time, further messages of the same person are shown without the nick.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 
-/// What a room's lines look like, depends on.
+/// What the look of the lines depends on.
 #[derive(Clone, Debug)]
 pub struct Look {
     columns: usize,
@@ -27,20 +27,20 @@ pub struct Look {
 }
 
 impl Look {
-    /// In `app`, that many columns wide.
+    /// Returns the look in `app` with `columns` columns.
     pub fn of(app: &App, columns: u16) -> Self {
         let columns = usize::from(columns);
         Self {
             columns,
             nick_columns: nick_columns(app, columns),
-            palette: app.options.palette,
-            zone: app.options.zone.clone(),
-            today: date(app.now, &app.options.zone),
+            palette: app.preferences.palette,
+            zone: app.preferences.zone.clone(),
+            today: date(app.now, &app.preferences.zone),
             me: app.nick.clone(),
         }
     }
 
-    /// Times of day are left out where there is little space.
+    /// Returns the width of the times, which are left out when there is little space.
     fn time_columns(&self) -> usize {
         if self.columns >= 50 { 7 } else { 1 }
     }
@@ -51,7 +51,7 @@ impl Look {
     }
 }
 
-/// As wide as the nicks that were seen lately need, so that short ones leave the space to what is said.
+/// Returns the width of the nick column: as wide as recent nicks need, so that short ones leave more space for the text.
 fn nick_columns(app: &App, columns: usize) -> usize {
     let most = match columns {
         0..40 => 6,
@@ -75,8 +75,8 @@ fn date(at: Timestamp, zone: &TimeZone) -> Date {
     at.to_zoned(zone.clone()).date()
 }
 
-/// The lines of the entry at `index`, with what separates it from the one before. Its time is told when it is another
-/// than that of the one before, and when `is_first` of those to be seen.
+/// Returns the lines of the entry at `index`, with the separators before it. The time is shown if it differs from that of
+/// the entry before, and if the entry `is_first` on the screen.
 fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<'static>> {
     let Some(entry) = room.get(index) else {
         return Vec::new();
@@ -113,7 +113,7 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     lines
 }
 
-/// Whether `entry` is the first that came since one was here last.
+/// Returns whether `entry` is the first new message.
 fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
     let Some(after) = room.new_after else {
         return false;
@@ -129,7 +129,7 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
     }
 }
 
-/// A word in the middle of a thin line.
+/// Draws a word in the middle of a thin line.
 fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
     let space = look.columns.saturating_sub(width(word) + 3);
     let left = (look.time_columns() + look.nick_columns).min(space);
@@ -208,17 +208,20 @@ fn said(
             palette.dim(),
         ),
     };
-    let mark = match is_together && !is_first {
-        true => String::new(),
-        false => cut(&mark, look.nick_columns),
+    let mark = if is_together && !is_first {
+        String::new()
+    } else {
+        cut(&mark, look.nick_columns)
     };
-    let time = match before_time == Some(time.clone()) && !is_first {
-        true => String::new(),
-        false => time,
+    let time = if before_time == Some(time.clone()) && !is_first {
+        String::new()
+    } else {
+        time
     };
-    let bar = match entry.is_mention {
-        true => Span::styled(" ┃ ", palette.mention()),
-        false => Span::styled(" │ ", palette.line()),
+    let bar = if entry.is_mention {
+        Span::styled(" ┃ ", palette.mention())
+    } else {
+        Span::styled(" │ ", palette.line())
     };
     let text = plain(&text);
     let pieces = pieces(&text, style, entry.is_mention, look);
@@ -229,7 +232,7 @@ fn said(
         } else {
             ("", "")
         };
-        // Where there is no space for it, only the margin is left of it.
+        // Without enough space, only the margin remains.
         let space = look.time_columns() - 1;
         let time = if space > 0 { time } else { "" };
         spans.push(Span::styled(format!(" {time:<space$}"), palette.dim()));
@@ -250,8 +253,8 @@ fn said(
     }
 }
 
-/// `text` as every terminal shows it in as many columns as are counted here: tabs are spaces, and emoji that are
-/// joined to one (a family, a flag) stand one by one, since terminals disagree on how wide they are together.
+/// Returns `text` in a form that every terminal shows with the width computed here: tabs become spaces, and joined emoji
+/// (a family, a flag) are separated, since terminals disagree about their width.
 fn plain(text: &str) -> String {
     const JOINER: char = '\u{200d}';
     let mut plain = String::with_capacity(text.len());
@@ -259,12 +262,12 @@ fn plain(text: &str) -> String {
     for c in text.chars() {
         match c {
             '\t' => plain.push_str("    "),
-            // A flag is two of these: as letters they are as wide everywhere.
+            // A flag is two of these: as letters they have the same width everywhere.
             '🇦'..='🇿' => {
                 let letter = u32::from(c) - u32::from('🇦') + u32::from('A');
                 plain.push(char::from_u32(letter).unwrap_or('?'));
             }
-            // Between letters it changes their shape, and takes no space.
+            // Between letters it changes their shape, and has no width.
             JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
             c => plain.push(c),
         }
@@ -273,7 +276,7 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// The parts of `text` that look different: links, and one's own nick.
+/// Returns the parts of `text` with a style of their own: links, and the own nick.
 fn pieces(
     text: &str,
     style: Style,
@@ -285,7 +288,7 @@ fn pieces(
         .map(|range| (range, style.patch(look.palette.link())))
         .collect();
     if is_mention {
-        // Lower case may have another length; then the whole stands as it is, and the bar tells.
+        // Lower case may have a different length; then the nick is not highlighted.
         let small = text.to_lowercase();
         if small.len() == text.len() {
             let me = look.me.to_lowercase();
@@ -300,7 +303,7 @@ fn pieces(
                         .and_then(|t| t.chars().next())
                         .map_or(0, char::len_utf8);
                 text.get(start..stop)
-                    .is_some_and(|around| names(around, &look.me))
+                    .is_some_and(|around| mentions(around, &look.me))
             });
             let is_free = |at: usize| !marks.iter().any(|(range, _)| range.contains(&at));
             let found: Vec<_> = found.filter(|(at, _)| is_free(*at)).collect();
@@ -320,13 +323,14 @@ fn pieces(
     all
 }
 
-/// Lines of what was typed and is not answered yet.
+/// Returns the lines of the messages without an answer.
 fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for pending in &room.pending {
-        let text = match pending.is_act {
-            true => format!("* {} {}", look.me, pending.text),
-            false => plain(&pending.text),
+        let text = if pending.is_act {
+            format!("* {} {}", look.me, pending.text)
+        } else {
+            plain(&pending.text)
         };
         for (n, range) in wrap(&text, look.text_columns()).into_iter().enumerate() {
             let mark = if n == 0 { "…" } else { "" };
@@ -343,7 +347,7 @@ fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
     lines
 }
 
-/// The lines that are to be seen of `room`, top to bottom, at most `height`.
+/// Returns the visible lines of `room` from top to bottom, at most `height`.
 pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     let mut rows = Vec::new();
     let (mut index, hidden) = match room.view {
@@ -358,15 +362,16 @@ pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     while rows.len() < height && index > 0 {
         index -= 1;
         let lines = lines_of(room, index, false, look);
-        // The first that is seen as a whole tells when, and who.
+        // The first entry that is completely visible shows its time and nick.
         let space = (height - rows.len()) + hidden;
         let is_first = index == 0 || lines.len() >= space || {
             let before = lines_of(room, index - 1, false, look).len();
             before > space - lines.len()
         };
-        let lines = match is_first && lines.len() <= space {
-            true => lines_of(room, index, true, look),
-            false => lines,
+        let lines = if is_first && lines.len() <= space {
+            lines_of(room, index, true, look)
+        } else {
+            lines
         };
         rows.extend(lines.into_iter().rev().skip(hidden));
         hidden = 0;
@@ -376,7 +381,7 @@ pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     rows
 }
 
-/// Moves the view of `room` up by so many lines (down, when fewer than none), as far as there are any.
+/// Scrolls `room` up by `lines` (down if negative), as far as there are any.
 pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
     let Some(last) = room.len().checked_sub(1) else {
         return;
@@ -388,7 +393,7 @@ pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
     let tall = |index: usize| lines_of(room, index, false, look).len();
     let mut left = lines.unsigned_abs();
     if lines > 0 {
-        // As far as the first line is at the top.
+        // At most until the first line is at the top.
         let mut above = 0;
         let mut at = index + 1;
         let wanted = left + hidden + height;
@@ -417,11 +422,12 @@ pub fn scroll(room: &mut Room, lines: isize, height: usize, look: &Look) {
             hidden = tall(index);
         }
     }
-    room.view = match index == last && hidden == 0 && room.at_end {
-        true => View::Bottom,
-        false => View::At {
+    room.view = if index == last && hidden == 0 && room.at_end {
+        View::Bottom
+    } else {
+        View::At {
             seq: room.seq(index),
             hidden,
-        },
+        }
     };
 }

@@ -1,7 +1,7 @@
-//! `chatc` on a terminal: rooms at the side, what is said, and a line to type in.
+//! `chatc` on a terminal: rooms at the side, messages, and a line to type in.
 //!
-//! [`app`] is the state, a function of what comes in; `layout`, `lines` and [`draw`] show it, a function of the state.
-//! Both know no terminal, connection or clock: those are here, in [`run`].
+//! [`app`] is the state, a function of its input; `layout`, `lines` and [`draw`] draw it, a function of the state.
+//! Neither knows a terminal, a connection or a clock: those are here, in [`run`].
 
 pub mod app;
 mod background;
@@ -12,6 +12,7 @@ mod editor;
 pub mod keys;
 mod layout;
 mod lines;
+mod list;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -19,8 +20,8 @@ mod theme;
 mod tty;
 mod wrap;
 
-pub use app::{App, Options};
-pub use command::{COMMANDS, Command, path};
+pub use app::{App, Preferences};
+pub use command::{COMMANDS, Command};
 pub use room::Room;
 pub use theme::Palette;
 pub use tty::is_able;
@@ -43,34 +44,33 @@ use smol::{Task, Timer};
 
 use self::app::{Effect, Transfer, size};
 use self::tty::Tty;
-use super::ask::with_hash;
+use super::failure::{Exit, Failure};
 use super::files::{self, Saved};
-use super::home::{Home, Settings, any_secret};
+use super::profile::{Profile, Settings, random_password};
 use super::server::Server;
-use super::{Exit, Failure};
-use crate::client::{Chat, Update, Wants};
+use super::shorthand::room_name;
+use crate::client::{ReconnectingClient, Update};
 
-/// The shortest time between two frames: no eye sees more, and a burst costs no more than this.
+/// The shortest time between two frames: nobody sees more, and it bounds the cost of a burst.
 const FRAME: Duration = Duration::from_millis(25);
 
-/// How often what changes by itself (progress, the time to the next try) is drawn anew.
+/// How often to redraw what changes by itself: progress, the time to the next attempt.
 const TICK: Duration = Duration::from_millis(200);
 
-/// How much is taken in before keys are looked at again.
+/// For how long updates are processed before keys are checked again.
 const BURST: Duration = Duration::from_millis(5);
 
-/// How long the server may take to say goodbye.
+/// How long the server may take to close the connection.
 const GOODBYE: Duration = Duration::from_secs(3);
 
-/// Shows the screen on `server`: enters the rooms that one was in there before, and `room`, and remembers them at
-/// the end.
+/// Runs the screen on `server`: joins the rooms of the previous run, and `room`, and remembers them at the end.
 ///
 /// # Errors
 /// As [`run`].
 pub async fn talk(
     server: &Server,
     room: Option<&str>,
-    home: &Home,
+    home: &Profile,
     settings: &Settings,
 ) -> Result<Exit, Failure> {
     let address = server.address.clone();
@@ -79,7 +79,7 @@ pub async fn talk(
         .servers
         .remove(&address.to_string())
         .unwrap_or_default();
-    let password = server.password.clone().unwrap_or_else(any_secret);
+    let password = server.password.clone().unwrap_or_else(random_password);
     let room = room.map(|room| format!("#{}", room.trim_start_matches('#')));
     let mut rooms: Vec<(String, Option<u64>)> = Vec::new();
     for place in before
@@ -90,22 +90,23 @@ pub async fn talk(
         rooms.push((place.name.clone(), None));
     }
     for room in &server.rooms {
-        let room = with_hash(room);
+        let room = room_name(room);
         if !rooms.iter().any(|(known, _)| *known == room) {
             rooms.push((room, None));
         }
     }
-    // The one that is entered last is the current one; it stands where it stood.
+    // The last one is the current one; in the list it keeps its place.
     let shown = room.clone().or(before.room.clone());
     if let Some(room) = room
         && !rooms.iter().any(|(known, _)| *known == room)
     {
         rooms.push((room, None));
     }
-    let wants = Wants {
-        password: Some(password.clone()),
-        ..server.wants(rooms)
+    let who = Server {
+        password: Some(password),
+        ..server.clone()
     };
+    let options = who.options(rooms);
     let palette = match settings.colors.as_deref() {
         Some("light") => Palette::Light,
         Some("few") => Palette::Few,
@@ -113,27 +114,23 @@ pub async fn talk(
         Some(_) => Palette::Dark,
         None => Palette::find(background::is_light),
     };
-    let options = Options {
+    let preferences = Preferences {
         palette,
         bell: settings.bell.unwrap_or(true),
         presence: settings.presence.unwrap_or(true),
         zone: TimeZone::system(),
     };
     let size = crossterm::terminal::size().map_err(Failure::Output)?;
-    let mut app = App::new(address.to_string(), options, size, Timestamp::now());
+    let mut app = App::new(address.to_string(), preferences, size, Timestamp::now());
     for place in &before.rooms {
         app.restore(place);
     }
     app.ignored = before.ignored.clone();
     app.show_first(shown);
-    let who = Server {
-        password: Some(password),
-        ..server.clone()
-    };
-    let mut chat = Chat::new(address.clone(), wants);
-    let result = run(&mut chat, &mut app, &who, settings.mouse.unwrap_or(true)).await;
-    if let Some(visited) = app.visited() {
-        home.remember(&address, visited);
+    let mut client = ReconnectingClient::new(address.clone(), options);
+    let result = run(&mut client, &mut app, &who, settings.mouse.unwrap_or(true)).await;
+    if let Some(saved) = app.saved() {
+        home.remember(&address, saved);
     }
     result
 }
@@ -146,14 +143,14 @@ enum Wake {
     Tick,
 }
 
-/// Shows the screen until the person leaves. Standard input and output must be a terminal. Transfers go by
-/// connections of their own to `server`, whose password shares the nick with them.
+/// Runs the screen until the person leaves. Standard input and output must be a terminal. Transfers use connections of
+/// their own to `server`, which share the nick by its password.
 ///
 /// # Errors
-/// [`Failure::Client`] when it is over for another reason; [`Failure::Input`], [`Failure::Output`] when the
-/// terminal is gone.
+/// [`Failure::Client`] if the client ends for another reason; [`Failure::Input`], [`Failure::Output`] if the terminal has
+/// gone.
 pub async fn run(
-    chat: &mut Chat,
+    client: &mut ReconnectingClient,
     app: &mut App,
     server: &Server,
     mouse: bool,
@@ -172,7 +169,7 @@ pub async fn run(
         is_changed: true,
         leaving: None,
     };
-    runner.run(chat, app).await
+    runner.run(client, app).await
 }
 
 struct Runner<'a> {
@@ -183,14 +180,18 @@ struct Runner<'a> {
     last_key: u64,
     tell: Sender<(u64, Result<String, Failure>)>,
     ended: Receiver<(u64, Result<String, Failure>)>,
-    /// When the last frame was drawn.
+    /// The time of the last frame.
     drawn: Option<Instant>,
     is_changed: bool,
     leaving: Option<Instant>,
 }
 
 impl Runner<'_> {
-    async fn run(&mut self, chat: &mut Chat, app: &mut App) -> Result<Exit, Failure> {
+    async fn run(
+        &mut self,
+        client: &mut ReconnectingClient,
+        app: &mut App,
+    ) -> Result<Exit, Failure> {
         let wanted = [
             Signal::Term,
             Signal::Hup,
@@ -205,33 +206,33 @@ impl Runner<'_> {
                 self.drawn = Some(Instant::now());
                 self.is_changed = false;
             }
-            let wake = self.wake(chat, app, &mut signals).await;
+            let wake = self.wake(client, app, &mut signals).await;
             app.now = Timestamp::now();
             match wake {
                 Wake::Terminal(Some(Ok(event))) => {
-                    keys::event(app, event, chat.link());
+                    keys::event(app, event, client.state());
                     self.is_changed = true;
                 }
                 Wake::Terminal(Some(Err(error))) => return Err(Failure::Input(error)),
-                Wake::Terminal(None) => return Ok(Exit::Well),
-                Wake::Update(None) => return Ok(Exit::Well),
+                Wake::Terminal(None) => return Ok(Exit::Success),
+                Wake::Update(None) => return Ok(Exit::Success),
                 Wake::Update(Some(update)) => {
                     self.is_changed = true;
-                    app.update(update, chat.link());
+                    app.update(update, client.state());
                     let began = Instant::now();
                     while began.elapsed() < BURST
-                        && let Some(Some(update)) = poll_once(chat.next()).await
+                        && let Some(Some(update)) = poll_once(client.next()).await
                     {
-                        app.update(update, chat.link());
+                        app.update(update, client.state());
                     }
                 }
                 Wake::Signal(Signal::Cont) => self.tty.again().map_err(Failure::Output)?,
-                Wake::Signal(_) => return Ok(Exit::Well),
+                Wake::Signal(_) => return Ok(Exit::Success),
                 Wake::Ended(key, result) => {
                     self.transfers.remove(&key);
                     app.transfers.retain(|transfer| transfer.key != key);
                     match result {
-                        Ok(word) => app.say(word),
+                        Ok(word) => app.notify(word),
                         Err(failure) => app.complain(failure.to_string()),
                     }
                     self.is_changed = true;
@@ -239,7 +240,7 @@ impl Runner<'_> {
                 Wake::Tick => {
                     self.is_changed |= !app.transfers.is_empty() || app.is_waiting();
                     if self.leaving.is_some_and(|at| at.elapsed() > GOODBYE) {
-                        return Ok(Exit::Well);
+                        return Ok(Exit::Success);
                     }
                 }
             }
@@ -247,7 +248,7 @@ impl Runner<'_> {
                 self.leaving = Some(Instant::now());
             }
             while let Some(effect) = app.effect() {
-                if let Some(end) = self.done(effect, app)? {
+                if let Some(end) = self.execute(effect, app)? {
                     return end;
                 }
             }
@@ -258,8 +259,13 @@ impl Runner<'_> {
         self.is_changed && self.drawn.is_none_or(|at| at.elapsed() >= FRAME)
     }
 
-    /// Waits for the next thing; what is typed comes first.
-    async fn wake(&mut self, chat: &mut Chat, app: &App, signals: &mut Signals) -> Wake {
+    /// Waits for the next event; keys come first.
+    async fn wake(
+        &mut self,
+        client: &mut ReconnectingClient,
+        app: &App,
+        signals: &mut Signals,
+    ) -> Wake {
         let wait = match (self.is_changed, self.drawn) {
             (true, Some(at)) => Some(FRAME.saturating_sub(at.elapsed())),
             _ if !app.transfers.is_empty() || app.is_waiting() || app.is_leaving() => Some(TICK),
@@ -278,7 +284,7 @@ impl Runner<'_> {
                 Err(_) => pending().await,
             }
         };
-        let update = async { Wake::Update(chat.next().await) };
+        let update = async { Wake::Update(client.next().await) };
         let tick = async {
             match wait {
                 Some(wait) => drop(Timer::after(wait).await),
@@ -289,7 +295,8 @@ impl Runner<'_> {
         or(terminal.or(signal).or(ended), tick.or(update)).await
     }
 
-    fn done(
+    /// Executes an effect; returns how the program ends, if it does.
+    fn execute(
         &mut self,
         effect: Effect,
         app: &mut App,
@@ -299,7 +306,7 @@ impl Runner<'_> {
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
             Effect::Redraw => self.tty.again().map_err(Failure::Output)?,
             Effect::Suspend => self.tty.suspend().map_err(Failure::Output)?,
-            Effect::End(None) => return Ok(Some(Ok(Exit::Well))),
+            Effect::End(None) => return Ok(Some(Ok(Exit::Success))),
             Effect::End(Some(error)) => return Ok(Some(Err(error.into()))),
             Effect::Upload { path, room } => self.upload(path, room, None, app),
             Effect::Paste { text, room } => {
@@ -315,11 +322,10 @@ impl Runner<'_> {
                         .position(|transfer| transfer.key == key);
                     if let Some(at) = known {
                         let transfer = app.transfers.remove(at);
-                        app.say(match transfer.is_upload {
-                            true => format!("{} is not uploaded", transfer.name),
-                            false => {
-                                format!("stopped; /download {} goes on with it", transfer.name)
-                            }
+                        app.notify(if transfer.is_upload {
+                            format!("the upload of {} is cancelled", transfer.name)
+                        } else {
+                            format!("cancelled; /download {} continues it", transfer.name)
                         });
                     }
                 }
@@ -349,14 +355,11 @@ impl Runner<'_> {
         let bar = ProgressBar::hidden();
         let key = self.begin(name, true, &bar, app);
         let (tell, server) = (self.tell.clone(), self.server.clone());
-        let nick = match &self.server.password {
-            Some(password) => format!("{} {password}", app.nick),
-            None => app.nick.clone(),
-        };
+        let login = server.login(app.nick.clone());
         let task = smol::spawn(async move {
             let upload = async {
                 let mut client = server.connect().await?;
-                client.enter(&nick, &room).await?;
+                client.enter(login, &room).await?;
                 let (stored, name) = match text {
                     None => files::send(&mut client, &path, None, &bar).await?,
                     Some(text) => {
@@ -367,7 +370,7 @@ impl Runner<'_> {
                 };
                 client.bye().await?;
                 Ok(format!(
-                    "{name} is uploaded to {room}, {}",
+                    "uploaded {name} to {room} ({})",
                     size(stored.length)
                 ))
             };
@@ -388,7 +391,7 @@ impl Runner<'_> {
             let to = to.unwrap_or_default();
             let saved = files::fetch(&server, id, Path::new(&to), &bar).await;
             let word = saved.map(|Saved { path, length }| {
-                format!("{} is here, {}", path.display(), size(length))
+                format!("downloaded {} ({})", path.display(), size(length))
             });
             let _ = tell.send((key, word)).await;
         });

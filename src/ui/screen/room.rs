@@ -1,7 +1,7 @@
-//! What one sees of a room: a window on its log, bounded, that moves with whoever scrolls. Pure.
+//! The loaded part of a room: a bounded window on its log that moves as the person scrolls. Pure.
 //!
-//! The window is a run of the log without gaps, and its newest end is live unless one has scrolled far up: then
-//! newer messages are only counted, and fetched when one comes back down.
+//! The window is a run of the log without gaps. Its newest end is live, unless the person has scrolled far up: then newer
+//! messages are only counted, and fetched when the person scrolls back down.
 
 use std::collections::VecDeque;
 
@@ -10,28 +10,28 @@ use jiff::Timestamp;
 use super::editor::Editor;
 use crate::client::Ticket;
 
-/// How many messages of a room are held: more than anybody scrolls through, and a few MiB at most.
+/// The most messages of a room that are held: more than anybody scrolls through, and a few MiB at most.
 pub const ENTRIES_MAX: usize = 4000;
 
-/// How many are fetched at once.
+/// How many messages are fetched at once.
 pub const PAGE: usize = 200;
 
-/// One thing in a room.
+/// An entry of a room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
-    /// Its number; `None` for what is not logged.
+    /// Its id; `None` if it is not logged.
     pub id: Option<u64>,
-    /// When it was.
+    /// Its time.
     pub at: Timestamp,
-    /// What it is.
+    /// Its content.
     pub what: What,
-    /// One said it oneself.
+    /// It is by the own nick.
     pub is_mine: bool,
-    /// One is named in it.
+    /// It mentions the own nick.
     pub is_mention: bool,
 }
 
-/// What there is in a room.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // named as in the protocol
 pub enum What {
@@ -49,20 +49,20 @@ pub enum What {
         length: Option<u64>,
         name: String,
     },
-    /// Who came and went, topics, and what the program says itself.
+    /// Joining, leaving, topics, and messages of the program.
     Note(String),
-    /// Something went wrong.
+    /// An error.
     Trouble(String),
-    /// It was taken back.
+    /// A deleted message.
     Removed {
         nick: String,
     },
-    /// Nothing is to be seen of it, but its place in the log is known.
+    /// An event that is not shown, but whose place in the log is known.
     Hidden,
 }
 
 impl What {
-    /// Who said or did it.
+    /// Returns the nick of the author.
     pub fn nick(&self) -> Option<&str> {
         match self {
             Self::Msg { nick, .. }
@@ -74,68 +74,69 @@ impl What {
     }
 }
 
-/// Something that was typed and is not answered yet.
+/// A message without an answer.
 #[derive(Clone, Debug)]
 pub struct Pending {
-    /// To know its answer by.
+    /// Identifies its answer.
     pub ticket: Ticket,
     /// It is an action.
     pub is_act: bool,
-    /// What was typed.
+    /// The text.
     pub text: String,
 }
 
-/// Where one looks.
+/// The scroll position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum View {
-    /// At the newest.
+    /// At the newest entry.
     #[default]
     Bottom,
-    /// The entry with that number stands at the bottom, less so many of its lines.
+    /// A certain entry is at the bottom, without the last `hidden` of its lines.
     At {
         /// See [`Room::seq`].
         seq: i64,
-        /// Lines of it that are below the window.
+        /// How many of its lines are below the screen.
         hidden: usize,
     },
 }
 
-/// A room, or a conversation with one nick.
+/// A room, or a private chat.
 #[derive(Debug, Default)]
 pub struct Room {
-    /// With its `#`; a nick for a conversation.
+    /// Its name with `#`; the nick of a private chat.
     pub name: String,
-    /// What it is about.
+    /// The topic.
     pub topic: String,
-    /// Who is in it, in order.
+    /// The members, sorted.
     pub members: Vec<String>,
     entries: VecDeque<Entry>,
-    /// The number of the first entry; grows as entries go at the front, shrinks as older ones come.
+    /// The sequence number of the first entry: it grows as entries are dropped at the front, and shrinks as older ones are
+    /// loaded.
     first: i64,
-    /// What waits for its answer.
+    /// The messages without an answer.
     pub pending: VecDeque<Pending>,
-    /// Messages that came while one was elsewhere, and how many of them name one.
+    /// How many unread messages there are.
     pub unread: usize,
-    /// See `unread`.
+    /// How many of them mention the own nick.
     pub mentions: usize,
-    /// The last one had seen of it when one left; what is newer stands below a line.
+    /// The last event that was read when the person left; newer ones are below a line.
     pub new_after: Option<u64>,
-    /// The newest logged event that one was told of.
+    /// The newest logged event.
     pub last_id: u64,
-    /// Where one looks.
+    /// The scroll position.
     pub view: View,
     /// The first entry is the first of the log.
     pub at_start: bool,
     /// The last entry is the newest of the log.
     pub at_end: bool,
-    /// A page of it is on its way.
+    /// A page of the log was requested.
     pub is_loading: bool,
-    /// What is typed here and not said.
+    /// The input line.
     pub editor: Editor,
 }
 
 impl Room {
-    /// One that nothing is known of.
+    /// Creates an empty room.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -144,68 +145,69 @@ impl Room {
         }
     }
 
-    /// It is a room, and not a conversation.
+    /// Returns whether it is a room, not a private chat.
     pub fn is_room(&self) -> bool {
         self.name.starts_with('#')
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Nothing is here.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// The number of the entry at `index`; it stays the same as others come and go.
+    /// Returns the sequence number of the entry at `index`, which stays the same as others come and go.
     pub fn seq(&self, index: usize) -> i64 {
         self.first + index as i64
     }
 
-    /// The place of the entry of that number.
+    /// Returns the index of the entry with that sequence number.
     pub fn index(&self, seq: i64) -> Option<usize> {
         usize::try_from(seq - self.first)
             .ok()
             .filter(|index| *index < self.entries.len())
     }
 
-    /// The entry at that place.
+    /// Returns the entry at `index`.
     pub fn get(&self, index: usize) -> Option<&Entry> {
         self.entries.get(index)
     }
 
-    /// All of them, oldest first.
+    /// Returns all entries, oldest first.
     pub fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
         self.entries.iter()
     }
 
-    /// The place of the logged event `id`.
+    /// Returns the index of the logged event `id`.
     pub fn find(&self, id: u64) -> Option<usize> {
         self.entries.iter().position(|entry| entry.id == Some(id))
     }
 
-    /// Whether a logged event has come. A room's come in the order of their ids; of a conversation, what one is told
-    /// and the answer to what one tells come as they come.
+    /// Returns whether a logged event is there. In a room events come in the order of their ids; in a private chat received
+    /// messages and confirmations of sent ones come in any order.
     pub fn has(&self, id: u64) -> bool {
-        match self.is_room() {
-            true => self.newest_id().is_some_and(|newest| id <= newest),
-            false => self.find(id).is_some(),
+        if self.is_room() {
+            self.newest_id().is_some_and(|newest| id <= newest)
+        } else {
+            self.find(id).is_some()
         }
     }
 
-    /// The oldest logged event in the window.
+    /// Returns the id of the oldest logged event in the window.
     pub fn first_id(&self) -> Option<u64> {
         self.entries.iter().find_map(|entry| entry.id)
     }
 
-    /// The newest logged event in the window.
+    /// Returns the id of the newest logged event in the window.
     pub fn newest_id(&self) -> Option<u64> {
         self.entries.iter().rev().find_map(|entry| entry.id)
     }
 
-    /// Something happened just now. `false` when it is outside of the window, or there already.
+    /// Adds a live event. Returns `false` if it is outside of the window, or there already.
     pub fn push(&mut self, entry: Entry) -> bool {
         if let Some(id) = entry.id {
             self.last_id = self.last_id.max(id);
@@ -222,7 +224,7 @@ impl Room {
                 View::At { seq, .. } => seq - self.first < (ENTRIES_MAX / 4) as i64,
             };
             if is_reading_old {
-                // What one reads is not taken away: the window stays where it is.
+                // The person is reading here, so the window stays where it is.
                 self.at_end = false;
                 return false;
             }
@@ -234,7 +236,7 @@ impl Room {
         true
     }
 
-    /// A page of the log from before the window. `is_all` when there is nothing older.
+    /// Adds a page of the log before the window; `is_all` if there is nothing older.
     pub fn put_before(&mut self, page: Vec<Entry>, is_all: bool) {
         let first = self.first_id();
         for entry in page.into_iter().rev() {
@@ -253,7 +255,7 @@ impl Room {
         self.clamp();
     }
 
-    /// A page of the log from behind the window. `is_all` when there was nothing newer.
+    /// Adds a page of the log after the window; `is_all` if there was nothing newer.
     pub fn put_after(&mut self, page: Vec<Entry>, is_all: bool) {
         for entry in page {
             let newest = self.newest_id().unwrap_or(0);
@@ -266,12 +268,12 @@ impl Room {
             self.first += 1;
             self.at_start = false;
         }
-        // What came live in between was not taken in, so there may be more.
+        // Live events that came in between were not added, so there may be more.
         self.at_end = is_all && self.newest_id().unwrap_or(0) >= self.last_id;
         self.clamp();
     }
 
-    /// Empties the window, to begin it anew elsewhere.
+    /// Empties the window, to start it elsewhere.
     pub fn clear(&mut self) {
         self.first += self.entries.len() as i64;
         self.entries.clear();
@@ -280,7 +282,7 @@ impl Room {
         self.view = View::Bottom;
     }
 
-    /// The event `id` was taken back.
+    /// Deletes the event `id`.
     pub fn remove(&mut self, id: u64) {
         if let Some(entry) = self
             .entries
@@ -293,32 +295,32 @@ impl Room {
         }
     }
 
-    /// The last thing that one has said here.
+    /// Returns the id of the last own message.
     pub fn last_of_mine(&self) -> Option<u64> {
         let mut mine = self.entries.iter().rev().filter(|entry| entry.is_mine);
         mine.find(|e| !matches!(e.what, What::Removed { .. } | What::Note(_)))?
             .id
     }
 
-    /// One has seen everything.
+    /// Marks everything as read.
     pub fn mark_read(&mut self) {
         (self.unread, self.mentions) = (0, 0);
     }
 
-    /// Somebody came in.
+    /// Adds a member.
     pub fn enter(&mut self, nick: &str) {
         if let Err(at) = self.position(nick) {
             self.members.insert(at, nick.to_owned());
         }
     }
 
-    /// Somebody went; `false` if that one was not here.
+    /// Removes a member; returns `false` if there was none with that nick.
     pub fn leave(&mut self, nick: &str) -> bool {
         let at = self.position(nick);
         at.is_ok_and(|at| self.members.remove(at) == nick)
     }
 
-    /// These are here.
+    /// Sets the members.
     pub fn set_members(&mut self, mut nicks: Vec<String>) {
         nicks.sort_by_cached_key(|nick| key(nick));
         nicks.dedup();
@@ -331,17 +333,18 @@ impl Room {
             .binary_search_by(|known| key(known).cmp(&wanted))
     }
 
-    /// The view is at something that is there.
+    /// Corrects the scroll position if its entry has gone.
     fn clamp(&mut self) {
         if let View::At { seq, .. } = self.view {
             let last = self.seq(self.entries.len()) - 1;
             if seq > last {
-                self.view = match self.at_end || last < self.first {
-                    true => View::Bottom,
-                    false => View::At {
+                self.view = if self.at_end || last < self.first {
+                    View::Bottom
+                } else {
+                    View::At {
                         seq: last,
                         hidden: 0,
-                    },
+                    }
                 };
             } else if seq < self.first {
                 let seq = self.first;
@@ -351,7 +354,7 @@ impl Room {
     }
 }
 
-/// Nicks are listed without regard to capitals, and two that differ in them alone in a fixed order.
+/// Compares nicks without regard to case; two that differ only in case have a fixed order.
 fn key(nick: &str) -> (String, String) {
     (nick.to_lowercase(), nick.to_owned())
 }
@@ -413,7 +416,7 @@ mod tests {
         }
         room.put_after((8801..=9000).map(entry).collect(), false);
         assert!(!room.at_end);
-        // The server had less than was asked for, but more has come since.
+        // The server returned fewer than requested, but more have come since.
         room.put_after((9001..=9050).map(entry).collect(), true);
         assert!(!room.at_end);
         room.put_after((9051..=9100).map(entry).collect(), true);

@@ -13,25 +13,24 @@ use jiff::tz::TimeZone;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::super::home::Place;
-use super::app::{App, Effect, Options};
+use super::super::profile::SavedRoom;
+use super::app::{App, Effect, Preferences};
 use super::theme::Palette;
 use super::{draw, keys};
-use crate::client::link::Link;
-use crate::client::{Error, Line, Wants};
+use crate::client::{ClientState, Error, Line, Login, Options};
 
 const NOW: &str = "2026-11-24T06:47:00Z";
 
-/// A screen, and the link that it hangs on; the test is the server.
+/// A screen, and the client state behind it; the test is the server.
 struct Play {
     app: App,
-    link: Link,
+    state: ClientState,
 }
 
 impl Play {
     /// Somebody called ann who has come to `#lobby`, where bob is.
     fn new(columns: u16, rows: u16) -> Self {
-        let options = Options {
+        let preferences = Preferences {
             palette: Palette::Dark,
             bell: true,
             presence: true,
@@ -39,19 +38,15 @@ impl Play {
         };
         let app = App::new(
             "box:5002".into(),
-            options,
+            preferences,
             (columns, rows),
             NOW.parse().unwrap(),
         );
-        let wants = Wants {
-            nick: Some("ann".into()),
-            ..Wants::default()
-        };
         let mut play = Self {
             app,
-            link: Link::new(wants, 1),
+            state: ClientState::new(Options::new("ann"), 1),
         };
-        play.link.connected();
+        play.state.connected();
         play.sent();
         play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
         assert_eq!(
@@ -76,16 +71,16 @@ impl Play {
 
     fn hear(&mut self, lines: &[&str]) {
         for line in lines {
-            self.link
-                .line(Line::from((*line).to_owned()))
+            self.state
+                .receive(Line::from((*line).to_owned()))
                 .expect("the protocol");
         }
         self.tell();
     }
 
     fn tell(&mut self) {
-        while let Some(update) = self.link.next_update() {
-            self.app.update(update, &mut self.link);
+        while let Some(update) = self.state.next_update() {
+            self.app.update(update, &mut self.state);
         }
     }
 
@@ -97,7 +92,7 @@ impl Play {
     }
 
     fn sent(&mut self) -> Vec<String> {
-        let bytes = std::mem::take(self.link.output());
+        let bytes = std::mem::take(self.state.output());
         String::from_utf8(bytes)
             .unwrap()
             .lines()
@@ -107,7 +102,7 @@ impl Play {
 
     fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
         let key = Event::Key(KeyEvent::new(code, modifiers));
-        keys::event(&mut self.app, key, &mut self.link);
+        keys::event(&mut self.app, key, &mut self.state);
     }
 
     fn key(&mut self, code: KeyCode) {
@@ -123,11 +118,15 @@ impl Play {
     }
 
     fn paste(&mut self, text: &str) {
-        keys::event(&mut self.app, Event::Paste(text.to_owned()), &mut self.link);
+        keys::event(
+            &mut self.app,
+            Event::Paste(text.to_owned()),
+            &mut self.state,
+        );
     }
 
     fn resize(&mut self, columns: u16, rows: u16) {
-        keys::event(&mut self.app, Event::Resize(columns, rows), &mut self.link);
+        keys::event(&mut self.app, Event::Resize(columns, rows), &mut self.state);
     }
 
     fn line(&self) -> &str {
@@ -166,7 +165,7 @@ impl Play {
 
     fn lost(&mut self) {
         let cut = Error::Lost(std::io::ErrorKind::ConnectionReset.into());
-        self.link.lost(cut, Duration::from_secs(1));
+        self.state.disconnected(cut, Duration::from_secs(1));
         self.tell();
     }
 

@@ -2,7 +2,7 @@
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// What the terminal can show, and what stands behind it.
+/// The colours that the terminal can show, and its background.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Palette {
     /// 256 colours on a dark background.
@@ -10,13 +10,13 @@ pub enum Palette {
     Dark,
     /// 256 colours on a light background.
     Light,
-    /// The terminal's own 8, whatever they are.
+    /// The terminal's own 8 colours.
     Few,
-    /// None: bold, dim, underlined and reversed must do (`NO_COLOR`).
+    /// No colours, only bold, dim, underlined and reversed (`NO_COLOR`).
     None,
 }
 
-/// The nicks' colours, each readable on its background (contrast of 4.5 to 1 or more).
+/// The colours of nicks, each readable on its background (contrast of 4.5 to 1 or more).
 const ON_DARK: [u8; 16] = [
     203, 209, 215, 186, 149, 114, 79, 80, 75, 111, 147, 141, 177, 212, 180, 109,
 ];
@@ -32,8 +32,7 @@ const FEW: [Color; 5] = [
 ];
 
 impl Palette {
-    /// What this terminal can show, as its environment tells; where that does not tell what stands behind,
-    /// `is_light` is asked.
+    /// Finds the colours of this terminal from its environment; if that does not tell the background, calls `is_light`.
     pub fn find(is_light: impl FnOnce() -> Option<bool>) -> Self {
         let is = |name: &str| std::env::var(name).unwrap_or_default();
         if !is("NO_COLOR").is_empty() {
@@ -47,7 +46,7 @@ impl Palette {
         if !has_many {
             return Self::Few;
         }
-        // rxvt, Konsole and others tell it: text;background, of 16 colours.
+        // rxvt, Konsole and others set it: text;background, of 16 colours.
         let behind = is("COLORFGBG");
         let behind = behind.rsplit(';').next().and_then(|n| n.parse::<u8>().ok());
         match behind {
@@ -67,12 +66,12 @@ impl Palette {
         }
     }
 
-    /// What one is to see first: the current room, the prompt, what is chosen.
+    /// The style of the current room, the prompt and titles.
     pub fn accent(self) -> Style {
         self.pick(80, 30, Color::Cyan).add_modifier(Modifier::BOLD)
     }
 
-    /// What stands back: times, who came and went.
+    /// The style of times, joining and leaving.
     pub fn dim(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
@@ -80,7 +79,7 @@ impl Palette {
         }
     }
 
-    /// The same in the bars: where those are reversed, a dim word would be a grey spot.
+    /// The same in the bars: if those are reversed, a dim word would be a grey spot.
     pub fn dim_in_bar(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new(),
@@ -88,7 +87,7 @@ impl Palette {
         }
     }
 
-    /// Thin lines between things.
+    /// The style of thin lines.
     pub fn line(self) -> Style {
         match self {
             Self::Few | Self::None => Style::new().add_modifier(Modifier::DIM),
@@ -96,13 +95,13 @@ impl Palette {
         }
     }
 
-    /// Links.
+    /// The style of links.
     pub fn link(self) -> Style {
         self.pick(75, 26, Color::Blue)
             .add_modifier(Modifier::UNDERLINED)
     }
 
-    /// Where one's own nick was said.
+    /// The style of the own nick in messages.
     pub fn mention(self) -> Style {
         let style = self
             .pick(215, 130, Color::Yellow)
@@ -113,17 +112,17 @@ impl Palette {
         }
     }
 
-    /// What went wrong.
+    /// The style of errors.
     pub fn error(self) -> Style {
         self.pick(203, 124, Color::Red)
     }
 
-    /// What goes well.
+    /// The style of success.
     pub fn good(self) -> Style {
         self.pick(114, 28, Color::Green)
     }
 
-    /// The bars above and below.
+    /// The style of the bars at the top and the bottom.
     pub fn bar(self) -> Style {
         match self {
             Self::Dark => Style::new().bg(Color::Indexed(236)),
@@ -132,7 +131,7 @@ impl Palette {
         }
     }
 
-    /// The row that is chosen.
+    /// The style of the selected row.
     pub fn chosen(self) -> Style {
         match self {
             Self::Dark => Style::new()
@@ -145,13 +144,13 @@ impl Palette {
         }
     }
 
-    /// Somebody's own colour, the same every day.
+    /// The style of a nick, the same in every run.
     pub fn nick(self, nick: &str) -> Style {
-        // FNV-1a: the standard library's hash is another one in each run.
+        // FNV-1a: the standard library's hash differs in each run.
         let hash = nick.bytes().fold(0x811c_9dc5_u32, |hash, b| {
             (hash ^ u32::from(b)).wrapping_mul(0x0100_0193)
         });
-        // Short nicks differ in few bits, and those must reach the ones that are used.
+        // Short nicks differ in few bits, and those must affect the ones that are used.
         let hash = (hash ^ (hash >> 15)).wrapping_mul(0x2c1b_3c6d);
         let hash = (hash ^ (hash >> 12)).wrapping_mul(0x297a_2d39);
         let of = |count: usize| (hash ^ (hash >> 15)) as usize % count;

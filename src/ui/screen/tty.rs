@@ -1,4 +1,4 @@
-//! The terminal: taken over, drawn on, and given back as it was, however the program ends.
+//! The terminal: takes it over, draws on it, and restores it however the program ends.
 
 use std::io::{self, Stdout, Write};
 use std::sync::Once;
@@ -18,28 +18,28 @@ use rustix::process::{Signal, getpid, kill_process};
 use super::app::App;
 use super::draw::draw;
 
-/// Presses and the wheel, told with coordinates of any size. Moves are not asked for: nobody needs them, and
-/// they would wake the program.
+/// Reports presses and the wheel, with coordinates of any size. Moves are not reported: they would wake the program for
+/// nothing.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
-/// Whether the terminal is ours now, for a panic to know.
+/// Says whether the terminal is taken over now, for the panic hook.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// The terminal, while it is ours. Gives it back when dropped.
+/// The terminal, taken over. Restores it when dropped.
 pub struct Tty {
     terminal: Terminal<CrosstermBackend<Stdout>>,
     mouse: bool,
 }
 
 impl Tty {
-    /// Takes it over.
+    /// Takes the terminal over.
     pub fn enter(mouse: bool) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
             let told = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
-                // First the terminal, so that what is told can be read.
+                // First the terminal, so that the message can be read.
                 give_back();
                 told(panic);
             }));
@@ -49,30 +49,30 @@ impl Tty {
         Ok(Self { terminal, mouse })
     }
 
-    /// Shows a frame.
+    /// Draws a frame.
     pub fn draw(&mut self, app: &App) -> io::Result<()> {
         self.terminal.draw(|frame| draw(app, frame)).map(drop)
     }
 
-    /// Takes it over once more, after somebody else had it, and draws everything anew.
+    /// Takes it over again, after another program had it, and redraws everything.
     pub fn again(&mut self) -> io::Result<()> {
         take(self.mouse)?;
         self.terminal.clear()
     }
 
-    /// Gives it to the shell, until that brings the program back.
+    /// Stops this program, with the terminal restored, until the shell continues it.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
         kill_process(getpid(), Signal::TSTP)?;
         self.again()
     }
 
-    /// Rings its bell.
+    /// Rings the bell.
     pub fn ring(&mut self) -> io::Result<()> {
         write(b"\x07")
     }
 
-    /// Puts text onto its clipboard (OSC 52), which reaches through ssh too.
+    /// Copies text to the clipboard of the terminal (OSC 52), which works through ssh too.
     pub fn copy(&mut self, text: &str) -> io::Result<()> {
         use base64::Engine;
         let text = base64::engine::general_purpose::STANDARD.encode(text);
@@ -86,7 +86,7 @@ impl Drop for Tty {
     }
 }
 
-/// Whether a screen can be shown: the terminal moves its cursor, and tells how large it is.
+/// Returns whether a screen can be shown: the terminal can move its cursor, and has a size.
 pub fn is_able() -> bool {
     let name = std::env::var("TERM").unwrap_or_default();
     let is_large = crossterm::terminal::size().is_ok_and(|(columns, rows)| columns > 0 && rows > 0);
@@ -102,9 +102,10 @@ fn take(mouse: bool) -> io::Result<()> {
         EnableBracketedPaste,
         EnableFocusChange
     )?;
-    match mouse {
-        true => write(MOUSE_ON.as_bytes()),
-        false => Ok(()),
+    if mouse {
+        write(MOUSE_ON.as_bytes())
+    } else {
+        Ok(())
     }
 }
 
@@ -112,7 +113,7 @@ fn give_back() {
     if !IS_TAKEN.swap(false, Ordering::SeqCst) {
         return;
     }
-    // Where the terminal is gone, there is nothing to be done about it.
+    // If the terminal has gone, nothing can be done.
     let _ = write(MOUSE_OFF.as_bytes());
     let _ = execute!(
         io::stdout(),

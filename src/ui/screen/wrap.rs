@@ -1,23 +1,23 @@
-//! Text in columns of a terminal: where a line breaks, and how wide it is. Pure.
+//! Text in the columns of a terminal: width and line breaks. Pure.
 
 use std::ops::Range;
 
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
-/// How many columns `text` takes.
+/// Returns the width of `text` in columns.
 pub fn width(text: &str) -> usize {
     text.graphemes(true).map(UnicodeWidthStr::width).sum()
 }
 
-/// Where `text` breaks so that no line has more than `columns`: between words, and inside one only when it alone is
-/// too long. Never empty; the space at a break belongs to no line.
+/// Wraps `text` so that no line has more than `columns`: between words, and inside a word only if it is too long. Returns
+/// the range of each line, at least one; the space at a break belongs to no line.
 pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
-    // One that is narrower could not hold a wide character.
+    // A narrower one could not hold a wide character.
     let columns = columns.max(2);
     let mut lines = Vec::new();
     let (mut start, mut used) = (0, 0);
-    // Where the line could break: its end without the space, the next one's start, and the columns up to there.
+    // The last possible break: the end without the space, the start of the next line, and the columns up to there.
     let mut last_space: Option<(usize, usize, usize)> = None;
     for (at, grapheme) in text.grapheme_indices(true) {
         let wide = grapheme.width();
@@ -52,7 +52,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<Range<usize>> {
     lines
 }
 
-/// The beginning of `text` that fits into `columns`, with an ellipsis when something is left out.
+/// Returns the beginning of `text` that fits into `columns`, with an ellipsis if something is left out.
 pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -72,7 +72,7 @@ pub fn cut(text: &str, columns: usize) -> String {
     kept
 }
 
-/// Where links stand in `text`.
+/// Returns the ranges of the links in `text`.
 pub fn links(text: &str) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
@@ -87,7 +87,7 @@ pub fn links(text: &str) -> Vec<Range<usize>> {
             .find(|c: char| c.is_whitespace() || "<>\"".contains(c))
             .unwrap_or(link.len());
         let link = link.get(..end).unwrap_or_default();
-        // What ends a sentence is no part of it, nor a bracket that was opened before.
+        // Punctuation at the end is not part of it, nor a bracket that was opened before.
         let mut link = link.trim_end_matches(['.', ',', ';', ':', '!', '?', '\'']);
         while link.ends_with(')') && link.matches(')').count() > link.matches('(').count() {
             link = link.strip_suffix(')').unwrap_or(link);

@@ -1,13 +1,13 @@
-//! Which room is shown, and which part of it.
+//! The room that is shown, and the scroll position.
 
 use super::super::layout::Areas;
 use super::super::lines::{self, Look};
 use super::super::room::{Entry, PAGE, Room, View, What};
-use super::{App, Ask, Standing};
-use crate::client::link::Link;
+use super::{App, Ask, ConnectionStatus};
+use crate::client::ClientState;
 
 impl App {
-    /// The place of a room or conversation, which is made if it is not there.
+    /// Returns the index of a room or private chat, which is added if it is not there.
     pub(super) fn open(&mut self, name: &str) -> usize {
         if let Some(at) = self.find(name) {
             return at;
@@ -15,10 +15,11 @@ impl App {
         let is_room = name.starts_with('#');
         let mut room = Room::new(name);
         room.at_start = !is_room;
-        // Conversations stand below the rooms.
-        let at = match is_room {
-            true => self.rooms.iter().position(|room| !room.is_room()),
-            false => None,
+        // Private chats are below the rooms.
+        let at = if is_room {
+            self.rooms.iter().position(|room| !room.is_room())
+        } else {
+            None
         };
         let at = at.unwrap_or(self.rooms.len());
         self.rooms.insert(at, room);
@@ -28,10 +29,12 @@ impl App {
         at
     }
 
+    /// Returns the index of a room or private chat.
     pub(super) fn find(&self, name: &str) -> Option<usize> {
         self.rooms.iter().position(|room| room.name == name)
     }
 
+    /// Removes a room or private chat.
     pub(super) fn forget(&mut self, name: &str) {
         if let Some(at) = self.find(name) {
             self.rooms.remove(at);
@@ -42,7 +45,7 @@ impl App {
         }
     }
 
-    /// Goes to a room.
+    /// Shows a room.
     pub fn go(&mut self, at: usize) {
         if at >= self.rooms.len() {
             return;
@@ -57,7 +60,7 @@ impl App {
         self.seen_current();
     }
 
-    /// Goes so many rooms on or back.
+    /// Shows the room `by` rooms further down.
     pub fn go_by(&mut self, by: isize) {
         let count = self.rooms.len() as isize;
         if count > 0 {
@@ -65,7 +68,7 @@ impl App {
         }
     }
 
-    /// Goes to the next room in which one is named, or else in which something is unread.
+    /// Shows the next room with a mention or, if there is none, with unread messages.
     pub fn go_unread(&mut self) {
         let after = |wanted: fn(&Room) -> bool| {
             let count = self.rooms.len();
@@ -76,11 +79,11 @@ impl App {
         let next = after(|room| room.mentions > 0).or_else(|| after(|room| room.unread > 0));
         match next {
             Some(at) => self.go(at),
-            None => self.say("nothing is unread"),
+            None => self.notify("there are no unread messages"),
         }
     }
 
-    /// The terminal is looked at, or no longer.
+    /// Processes a change of the focus of the terminal.
     pub fn focus(&mut self, is_focused: bool) {
         self.is_focused = is_focused;
         if is_focused {
@@ -90,6 +93,7 @@ impl App {
         }
     }
 
+    /// Marks the current room as read, if its newest message is shown.
     fn seen_current(&mut self) {
         if let Some(room) = self.room_mut()
             && room.view == View::Bottom
@@ -98,27 +102,27 @@ impl App {
         }
     }
 
-    /// Moves the view by so many lines; up is more.
-    pub fn scroll(&mut self, lines: isize, link: &mut Link) {
+    /// Scrolls up by `lines`.
+    pub fn scroll(&mut self, lines: isize, state: &mut ClientState) {
         let areas = Areas::of(self);
         let look = Look::of(self, areas.body.width);
         if let Some(room) = self.rooms.get_mut(self.at) {
             lines::scroll(room, lines, usize::from(areas.body.height), &look);
         }
         self.seen_current();
-        self.settle(link);
+        self.settle(state);
     }
 
-    /// Goes to the first that came since one was here last: it stands at the top.
-    pub fn to_first_new(&mut self, link: &mut Link) {
+    /// Scrolls to the first new message, at the top.
+    pub fn to_first_new(&mut self, state: &mut ClientState) {
         let height = isize::try_from(Areas::of(self).body.height).unwrap_or(1);
         let Some(room) = self.rooms.get_mut(self.at) else {
             return;
         };
         let Some(after) = room.new_after.filter(|after| *after < room.last_id) else {
-            return self.say("nothing is new here");
+            return self.notify("there are no new messages here");
         };
-        // What is older than the window has to be fetched.
+        // Messages before the window have to be fetched.
         let is_held = room.at_start || room.first_id().is_some_and(|first| first <= after);
         let is_new = |entry: &Entry| {
             entry.id.is_some_and(|id| id > after) && entry.what.nick().is_some() && !entry.is_mine
@@ -128,36 +132,36 @@ impl App {
             Some(index) => {
                 let (seq, hidden) = (room.seq(index), 0);
                 room.view = View::At { seq, hidden };
-                // Two lines more: the entry itself, and the line above it.
-                self.scroll(2 - height, link);
+                // Two more lines: the entry itself, and the line above it.
+                self.scroll(2 - height, state);
             }
             None => {
                 let name = room.name.clone();
-                self.jump(&name, after, link);
+                self.jump(&name, after, state);
             }
         }
     }
 
-    /// Goes to the newest.
-    pub fn to_bottom(&mut self, link: &mut Link) {
+    /// Scrolls to the newest message.
+    pub fn to_bottom(&mut self, state: &mut ClientState) {
         let Some(room) = self.room_mut() else { return };
         room.view = View::Bottom;
         if !room.at_end && !room.is_loading && room.is_room() {
             room.clear();
             room.is_loading = true;
             let name = room.name.clone();
-            self.ask(link, format!("HISTORY {name} {PAGE}"), Ask::Newest(name));
+            self.ask(state, format!("HISTORY {name} {PAGE}"), Ask::Newest(name));
         }
         self.seen_current();
     }
 
-    /// Fetches what one is about to see.
-    pub(super) fn settle(&mut self, link: &mut Link) {
+    /// Fetches the messages that are about to come into view.
+    pub(super) fn settle(&mut self, state: &mut ClientState) {
         let height = usize::from(self.size.1);
         let Some(room) = self.rooms.get_mut(self.at) else {
             return;
         };
-        if room.is_loading || !room.is_room() || self.standing != Standing::Here {
+        if room.is_loading || !room.is_room() || self.status != ConnectionStatus::Connected {
             return;
         }
         let index = match room.view {
@@ -165,7 +169,7 @@ impl App {
             View::At { seq, .. } => room.index(seq).unwrap_or(0),
         };
         let name = room.name.clone();
-        // More than the screen holds, so that it is there before one comes to it.
+        // More than fits on the screen, so that they are there in time.
         let wanted = height + 20;
         let is_seen = |at: &usize| room.get(*at).is_some_and(|e| e.what != What::Hidden);
         let above = (0..index).rev().filter(is_seen).take(wanted).count();
@@ -175,7 +179,7 @@ impl App {
         {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} before {first}");
-            return self.ask(link, ask, Ask::Older(name));
+            return self.ask(state, ask, Ask::Older(name));
         }
         let below = room.len().saturating_sub(index);
         if !room.at_end
@@ -184,7 +188,7 @@ impl App {
         {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} after {newest}");
-            self.ask(link, ask, Ask::Newer(name));
+            self.ask(state, ask, Ask::Newer(name));
         }
     }
 }

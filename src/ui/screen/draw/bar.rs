@@ -1,4 +1,4 @@
-//! The bar above the line that is typed: what was just done, files on their way, the connection.
+//! The status bar above the input line: the last message, transfers, the connection.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,22 +6,22 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::Paragraph;
 
-use super::super::app::{App, Standing, size};
+use super::super::app::{App, ConnectionStatus, size};
 use super::super::room::{Room, View};
 use super::super::wrap::{cut, width};
 
-/// How it goes: what was just done, transfers, the connection. Where not all of it fits, what was just done is told
-/// whole before the rest.
+/// Draws the status bar. If not everything fits, the last message has precedence.
 pub(super) fn bar(app: &App, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let columns = usize::from(area.width);
     let (left, left_style) = left_of_bar(app);
     let wide = |spans: &[Span<'_>]| spans.iter().map(|span| width(&span.content)).sum::<usize>();
-    let all = vec![transfers(app, true), standing(app, true)];
-    let few = vec![transfers(app, app.word.is_none()), standing(app, false)];
-    let right = match width(&left) + wide(&all) + 3 > columns {
-        true => few,
-        false => all,
+    let all = vec![transfers(app, true), status(app, true)];
+    let few = vec![transfers(app, app.message.is_none()), status(app, false)];
+    let right = if width(&left) + wide(&all) + 3 > columns {
+        few
+    } else {
+        all
     };
     let space = columns.saturating_sub(wide(&right) + 1);
     let left = cut(&left, space.saturating_sub(1));
@@ -34,7 +34,7 @@ pub(super) fn bar(app: &App, area: Rect, frame: &mut Frame<'_>) {
     frame.render_widget(Paragraph::new(Line::from(spans)).style(palette.bar()), area);
 }
 
-/// The newest file on its way, and how many more there are.
+/// Returns the newest transfer, and how many more there are.
 fn transfers(app: &App, is_whole: bool) -> Span<'static> {
     let Some(transfer) = app.transfers.last() else {
         return Span::raw("");
@@ -45,44 +45,51 @@ fn transfers(app: &App, is_whole: bool) -> Span<'static> {
         Some(all) => {
             let part = |of: u128| done.min(all) as u128 * of / u128::from(all);
             let percent = part(100);
-            match is_whole {
-                true => format!("{} {percent:>3} %", gauge(part(80) as usize)),
-                false => format!("{percent} %"),
+            if is_whole {
+                format!("{} {percent:>3} %", gauge(part(80) as usize))
+            } else {
+                format!("{percent} %")
             }
         }
         None => size(done),
     };
-    // What a download is called is known once it has begun.
+    // The name of a download is known once it has started.
     let message = transfer.bar.message();
-    let name = match message.is_empty() {
-        true => &transfer.name,
-        false => &message,
+    let name = if message.is_empty() {
+        &transfer.name
+    } else {
+        &message
     };
-    let name = match is_whole {
-        true => format!("{} ", cut(name, 20)),
-        false => String::new(),
+    let name = if is_whole {
+        format!("{} ", cut(name, 20))
+    } else {
+        String::new()
     };
     let more = match app.transfers.len() {
         1 => String::new(),
         n => format!(", {} more", n - 1),
     };
     let text = format!("{arrow} {name}{progress}{more}  ");
-    Span::styled(text, app.options.palette.good())
+    Span::styled(text, app.preferences.palette.good())
 }
 
-/// How the connection does.
-fn standing(app: &App, is_whole: bool) -> Span<'static> {
-    let palette = app.options.palette;
-    let waiting = app.waiting();
-    match &app.standing {
-        Standing::Coming => Span::styled("connecting … ", palette.dim_in_bar()),
-        Standing::Here if waiting > 0 => {
-            Span::styled(format!("{waiting} on the way "), palette.dim_in_bar())
+/// Returns the status of the connection.
+fn status(app: &App, is_whole: bool) -> Span<'static> {
+    let palette = app.preferences.palette;
+    let waiting = app.unconfirmed();
+    match &app.status {
+        ConnectionStatus::Connecting => Span::styled("connecting … ", palette.dim_in_bar()),
+        ConnectionStatus::Connected if waiting > 0 => {
+            Span::styled(format!("sending {waiting} "), palette.dim_in_bar())
         }
-        Standing::Here if is_whole => Span::styled(format!("● {} ", app.host), palette.good()),
-        Standing::Here => Span::styled("● ", palette.good()),
-        Standing::Away { .. } if !is_whole => Span::styled("○ away ", palette.error()),
-        Standing::Away { until, .. } => {
+        ConnectionStatus::Connected if is_whole => {
+            Span::styled(format!("● {} ", app.host), palette.good())
+        }
+        ConnectionStatus::Connected => Span::styled("● ", palette.good()),
+        ConnectionStatus::Offline { .. } if !is_whole => {
+            Span::styled("○ offline ", palette.error())
+        }
+        ConnectionStatus::Offline { until, .. } => {
             let left = until.duration_since(app.now).as_secs().max(0) + 1;
             let kept = match waiting {
                 0 => String::new(),
@@ -98,8 +105,8 @@ fn standing(app: &App, is_whole: bool) -> Span<'static> {
 }
 
 fn left_of_bar(app: &App) -> (String, Style) {
-    let palette = app.options.palette;
-    if let Some((word, is_error)) = &app.word {
+    let palette = app.preferences.palette;
+    if let Some((word, is_error)) = &app.message {
         let style = if *is_error {
             palette.error()
         } else {
@@ -142,7 +149,7 @@ fn left_of_bar(app: &App) -> (String, Style) {
         .any(|room| room.editor.text().starts_with('/'))
     {
         true => (
-            "Tab completes, /help tells more".to_owned(),
+            "Tab completes; /help lists commands".to_owned(),
             palette.dim_in_bar(),
         ),
         false if !app.has_spoken() => ("Type /help for help".to_owned(), palette.dim_in_bar()),
@@ -150,7 +157,7 @@ fn left_of_bar(app: &App) -> (String, Style) {
     }
 }
 
-/// A bar of ten columns, filled by eighths of a column.
+/// Draws a progress bar of ten columns, filled by eighths of a column.
 fn gauge(eighths: usize) -> String {
     const PARTS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
     let mut bar = "█".repeat(eighths / 8);

@@ -27,7 +27,7 @@ fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
     play.said(101, "before");
     play.type_in("/ignore Bob");
     play.key(KeyCode::Enter);
-    play.sees("you do not hear bob any more");
+    play.sees("messages of bob are hidden now");
     play.said(102, "not seen");
     play.hear(&["LIVE - 2026-11-24T06:46:00.000Z MSG ann bob psst"]);
     play.sees_not("not seen");
@@ -35,11 +35,11 @@ fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
     assert_eq!(play.app.rooms[0].last_id, 102);
     play.hear(&["LIVE 103 2026-11-24T06:46:00.000Z MSG #lobby cat seen"]);
     play.sees("cat │ seen");
-    let visited = play.app.visited().expect("it was there");
-    assert!(visited.ignored.contains("bob"));
+    let saved = play.app.saved().expect("it was there");
+    assert!(saved.ignored.contains("bob"));
     play.type_in("/ignore");
     play.key(KeyCode::Enter);
-    play.sees("whom you do not hear");
+    play.sees("ignored: Enter types");
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "/unignore bob");
     play.key(KeyCode::Enter);
@@ -65,14 +65,9 @@ fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
 
 #[test]
 fn a_nick_is_made_ones_own_and_rooms_are_kept() {
-    let wants = Wants {
-        nick: Some("ann".into()),
-        password: Some("a long secret".into()),
-        ..Wants::default()
-    };
     let mut play = Play::new(80, 12);
-    play.link = Link::new(wants, 1);
-    play.link.connected();
+    play.state = ClientState::new(Options::new(Login::new("ann").password("a long secret")), 1);
+    play.state.connected();
     play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
     play.sent();
     play.hear(&["OK HISTORY 0", "OK WHO 0", "OK TOPIC #lobby", "OK ROOMS 0"]);
@@ -81,26 +76,47 @@ fn a_nick_is_made_ones_own_and_rooms_are_kept() {
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["REGISTER a long secret"]);
     play.hear(&["OK REGISTER ann"]);
-    play.sees("ann is your own now");
+    play.sees("ann is registered to you now");
     play.sees_not("a long secret");
     play.type_in("/token phone");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TOKEN phone"]);
     play.hear(&["OK TOKEN phone abcdef"]);
-    play.sees("your nick on phone");
+    play.sees("the token phone for your nick");
     play.key(KeyCode::Enter);
     assert!(matches!(&play.effects()[..], [Effect::Copy(text)] if text == "abcdef"));
-    for (typed, sent) in [
-        ("/mode invite", "MODE #lobby invite"),
-        ("/invite bob", "INVITE #lobby bob"),
-        ("/invites #ops", "INVITES #ops"),
-        ("/kick bob go away", "KICK bob go away"),
-        ("/bans", "BANS"),
+    for (typed, sent, reply, shown) in [
+        (
+            "/mode invite",
+            "MODE #lobby invite",
+            "OK MODE #lobby invite",
+            "#lobby is invite-only",
+        ),
+        (
+            "/invite bob",
+            "INVITE #lobby bob",
+            "OK INVITE #lobby bob",
+            "bob is invited to #lobby",
+        ),
+        (
+            "/invites #ops",
+            "INVITES #ops",
+            "OK INVITES 0",
+            "no invited nicks",
+        ),
+        (
+            "/kick bob go away",
+            "KICK bob go away",
+            "OK KICK bob",
+            "bob is disconnected",
+        ),
+        ("/bans", "BANS", "OK BANS 0", "no bans"),
     ] {
         play.type_in(typed);
         play.key(KeyCode::Enter);
         assert_eq!(play.sent(), [sent]);
-        play.hear(&["OK BANS 0"]);
+        play.hear(&[reply]);
+        play.sees(shown);
     }
 }
 

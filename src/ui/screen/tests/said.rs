@@ -9,7 +9,7 @@ fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL #lobby hello"]);
     play.sees("… │ hello");
-    play.sees("1 on the way");
+    play.sees("sending 1");
     play.said(101, "before you");
     play.hear(&["OK TELL 102 2026-11-24T06:47:00.000Z"]);
     play.sees("ann │ hello");
@@ -24,7 +24,7 @@ fn what_is_refused_is_told_and_can_be_typed_again() {
     play.type_in("hello");
     play.key(KeyCode::Enter);
     play.hear(&["ERR TELL quota the disk is full"]);
-    play.sees("not said: hello (the disk is full)");
+    play.sees("not sent: hello (the disk is full)");
     play.key(KeyCode::Up);
     assert_eq!(play.line(), "hello");
 }
@@ -37,9 +37,9 @@ fn what_is_refused_comes_back_to_where_it_was_said() {
     play.type_in("/query bob");
     play.key(KeyCode::Enter);
     play.hear(&["ERR TELL quota the disk is full"]);
-    play.sees_not("not said");
+    play.sees_not("not sent");
     play.press(KeyCode::Char('1'), KeyModifiers::ALT);
-    play.sees("not said: hello (the disk is full)");
+    play.sees("not sent: hello (the disk is full)");
 }
 
 #[test]
@@ -49,16 +49,16 @@ fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
     play.type_in("kept");
     play.key(KeyCode::Enter);
     play.ctrl('d');
-    play.sees("a line is not said yet; once more leaves all the same");
+    play.sees("one message is not sent yet; leave again to leave anyway");
     assert!(play.effects().is_empty());
     play.ctrl('d');
     assert!(matches!(play.effects()[..], [Effect::End(None)]));
-    let visited = play.app.visited().expect("it was there");
-    assert_eq!(visited.rooms[0].unsaid, ["kept"]);
+    let saved = play.app.saved().expect("it was there");
+    assert_eq!(saved.rooms[0].unsaid, ["kept"]);
 
     let mut play = Play::new(80, 10);
-    play.app.restore(&visited.rooms[0]);
-    play.sees("without an answer when you left: kept");
+    play.app.restore(&saved.rooms[0]);
+    play.sees("not confirmed when you left: kept");
     play.key(KeyCode::Up);
     assert_eq!(play.line(), "kept");
 }
@@ -71,7 +71,7 @@ fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
     play.paste(&text);
     play.sees("you pasted 1500 lines");
     play.key(KeyCode::Enter);
-    let waiting = play.app.waiting();
+    let waiting = play.app.unconfirmed();
     play.sees(&format!("you pasted {} lines", 1500 - waiting));
     play.sees(&format!("  line {}\n", waiting + 1));
     play.key(KeyCode::Esc);
@@ -91,7 +91,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     play.key(KeyCode::Enter);
     play.sees("○ offline – 2 unsent messages – retrying in 1 s");
     play.sees("connection was lost");
-    play.link.connected();
+    play.state.connected();
     play.sent();
     play.hear(&[
         "OK STAMPS on",
@@ -109,15 +109,15 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     );
     play.sees("ann │ one");
     play.sees("bob │ missed");
-    play.sees("1 on the way");
+    play.sees("sending 1");
 }
 
 #[test]
 fn many_pasted_lines_are_asked_about() {
     let mut play = Play::new(80, 12);
     play.paste("one\ntwo\n\nthree\n");
-    play.sees("Enter says 3 messages");
-    play.sees("Esc drops it");
+    play.sees("Enter send 3 messages");
+    play.sees("Esc discard it");
     assert_eq!(play.sent(), [""; 0]);
     play.key(KeyCode::Esc);
     assert_eq!(play.sent().len(), 0);
@@ -167,7 +167,7 @@ fn private_talk_stands_with_the_other() {
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL bob nothing"]);
     play.hear(&["ERR TELL no-such-nick nobody is called bob here"]);
-    play.sees("not said: nothing (nobody is called bob");
+    play.sees("not sent: nothing (nobody is called bob");
 }
 
 /// What is told between registered nicks has an id; the answer to what one tells may come after what was told
@@ -196,7 +196,7 @@ fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
 fn leaving_waits_for_what_was_said_and_once_more_does_not() {
     let mut play = Play::new(80, 12);
     play.ctrl('c');
-    play.sees("Ctrl-C once more leaves");
+    play.sees("press Ctrl-C again to leave");
     play.ctrl('c');
     assert_eq!(play.sent(), ["BYE"]);
     assert!(play.effects().is_empty());

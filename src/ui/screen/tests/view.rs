@@ -21,7 +21,7 @@ fn it_looks_like_this() {
                │                     ┃ https://ci.example.org/builds/4711/log?from │
                │                     ┃ =night gone well? It had not at six         │
                │                   * │ bob makes tea                               │
-               │                   → │ 李雷 came in                                │
+               │                   → │ 李雷 joined                                 │
                │                李雷 │ ▤ a b.txt  1.54 kB  /download 104           │
                │                     │                                             │
 ";
@@ -148,7 +148,7 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
     let mut play = Play::new(80, 12);
     play.type_in("half");
     play.app
-        .command(super::super::Command::Join("#ops".into()), &mut play.link);
+        .command(super::super::Command::Join("#ops".into()), &mut play.state);
     play.hear(&["OK JOIN #ops 0"]);
     assert_eq!(play.line(), "");
     play.said(101, "x");
@@ -160,7 +160,7 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
     play.sees("─ new ─");
     play.sees_not("1!");
     play.press(KeyCode::Char('a'), KeyModifiers::ALT);
-    play.sees("nothing is unread");
+    play.sees("there are no unread messages");
 }
 
 #[test]
@@ -208,30 +208,25 @@ fn no_size_is_too_small_and_no_text_too_strange() {
 
 #[test]
 fn what_came_since_one_was_here_last_stands_below_a_line() {
-    let options = Options {
+    let preferences = Preferences {
         palette: Palette::None,
         bell: false,
         presence: false,
         zone: TimeZone::UTC,
     };
     let now: Timestamp = NOW.parse().unwrap();
-    let app = App::new("box:5002".into(), options, (80, 20), now);
-    let wants = Wants {
-        nick: Some("ann".into()),
-        rooms: vec![("#lobby".into(), None)],
-        ..Wants::default()
-    };
+    let app = App::new("box:5002".into(), preferences, (80, 20), now);
     let mut play = Play {
         app,
-        link: Link::new(wants, 1),
+        state: ClientState::new(Options::new("ann").room("#lobby"), 1),
     };
-    play.app.restore(&Place {
+    play.app.restore(&SavedRoom {
         name: "#lobby".into(),
         seen: 5,
         draft: "half a line".into(),
         unsaid: vec!["not answered".into()],
     });
-    play.link.connected();
+    play.state.connected();
     play.hear(&["OK STAMPS on", "OK NICK ann #lobby 7"]);
     play.page(1..=7);
     let seen = play.seen();
@@ -244,9 +239,9 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
         "{seen}"
     );
     assert!(seen.contains("› half a line"), "{seen}");
-    let visited = play.app.visited().expect("it was there");
+    let saved = play.app.saved().expect("it was there");
     assert_eq!(
-        (visited.rooms[0].seen, &visited.rooms[0].draft[..]),
+        (saved.rooms[0].seen, &saved.rooms[0].draft[..]),
         (7, "half a line")
     );
 }
@@ -258,8 +253,8 @@ fn what_is_new_is_read_from_its_beginning() {
         play.said(id, &format!("m{id}"));
     }
     play.press(KeyCode::Char('u'), KeyModifiers::ALT);
-    play.sees("nothing is new here");
-    keys::event(&mut play.app, Event::FocusLost, &mut play.link);
+    play.sees("there are no new messages here");
+    keys::event(&mut play.app, Event::FocusLost, &mut play.state);
     for id in 111..=150 {
         play.said(id, &format!("m{id}"));
     }

@@ -1,16 +1,23 @@
-//! What becomes of what one asked the server.
+//! The replies to requests.
 
-use super::super::super::ask::{CUT, FOUND_MAX, is_cut};
+use super::super::super::ask::FOUND_MAX;
+use super::super::super::renderer::{SEARCH_CUT, done};
+use super::super::list::{Row, Then};
 use super::super::room::{Entry, PAGE, Room, View, What};
-use super::{App, Ask, Row, Then, size};
-use crate::client::link::Link;
-use crate::client::{Error, Reply, Ticket};
+use super::{App, Ask, size};
+use crate::client::{ClientState, Error, LoggedEvent, Reply, RoomInfo, Ticket};
 use crate::protocol::people::{describe, many};
 use crate::protocol::text::clean;
-use crate::protocol::{Event, ServerLine, Time};
+use crate::protocol::{Event, Time};
 
 impl App {
-    pub(super) fn answer(&mut self, ticket: Ticket, result: Result<Reply, Error>, link: &mut Link) {
+    /// Processes the reply to a request.
+    pub(super) fn answer(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Reply, Error>,
+        state: &mut ClientState,
+    ) {
         let Some(ask) = self.asked.remove(&ticket) else {
             return;
         };
@@ -26,8 +33,7 @@ impl App {
                 }
             }
             Ask::Topic(room) => {
-                let topic = reply.rest.split_once(' ').map_or("", |(_, topic)| topic);
-                let topic = clean(topic).into_owned();
+                let topic = clean(reply.topic().unwrap_or_default()).into_owned();
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
                 {
@@ -86,39 +92,30 @@ impl App {
                     count => many(count, "message", "messages"),
                 };
                 let title = format!("{words:?} in {room}: {count}");
-                let is_cut = is_cut(&reply);
+                let is_cut = reply.is_cut();
                 self.show(title, rows, "nothing was found");
                 if is_cut {
-                    self.complain(CUT);
+                    self.complain(SEARCH_CUT);
                 }
             }
             Ask::Files(room) => {
                 let rows = self.found(&reply, Then::Download);
-                let title = format!("files in {room}: Enter fetches one");
+                let title = format!("files in {room}: Enter downloads one");
                 self.show(
                     title,
                     rows,
-                    "there are no files here; /upload PATH puts one in",
+                    "there are no files here; upload one with /upload PATH",
                 );
             }
             Ask::Rooms { is_shown } => {
-                let mut rows = Vec::new();
-                self.server_rooms.clear();
-                for line in &reply.lines {
-                    if let ServerLine::Room {
-                        room,
-                        members,
-                        topic,
-                    } = line.read()
-                    {
-                        self.server_rooms.push(room.to_owned());
-                        rows.push(Row {
-                            head: format!("{members:>5} "),
-                            text: clean(format!("{room}  {topic}").trim_end()).into_owned(),
-                            then: Then::Join(room.to_owned()),
-                        });
-                    }
-                }
+                let rooms = reply.rooms();
+                self.server_rooms = rooms.iter().map(|room| room.name.clone()).collect();
+                let row = |room: &RoomInfo| Row {
+                    head: format!("{:>5} ", room.members),
+                    text: clean(format!("{}  {}", room.name, room.topic).trim_end()).into_owned(),
+                    then: Then::Join(room.name.clone()),
+                };
+                let rows = rooms.iter().map(row).collect();
                 if is_shown {
                     self.show("rooms: Enter joins one".into(), rows, "there are no rooms");
                 }
@@ -132,7 +129,7 @@ impl App {
                 let mut nicks = users(&reply);
                 nicks.sort_by_key(|nick| nick.to_lowercase());
                 let title = format!(
-                    "{} in {room}: Enter talks to one",
+                    "{} in {room}: Enter opens a private chat",
                     many(nicks.len(), "person", "people")
                 );
                 let rows = nicks.into_iter().map(row).collect();
@@ -158,15 +155,14 @@ impl App {
                 }
             }
             Ask::Said(..) => {}
-            Ask::Registered => self.say(format!(
-                "{} is your own now: nobody else gets in with it; /token LABEL is for other machines",
+            Ask::Registered => self.notify(format!(
+                "{} is registered to you now; on other machines, log in with a token: /token LABEL",
                 reply.rest
             )),
             Ask::Token => {
                 let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
-                let title = format!(
-                    "the password for your nick on {label}, shown this once: Enter copies it"
-                );
+                let title =
+                    format!("the token {label} for your nick, shown only once: Enter copies it");
                 let row = Row {
                     head: String::new(),
                     text: token.to_owned(),
@@ -179,16 +175,17 @@ impl App {
                     room.remove(id);
                 }
             }
-            Ask::Shown => {
+            Ask::Other(verb) => {
                 for line in &reply.lines {
                     self.note_here(format!("· {}", clean(line.as_str())));
                 }
-                self.say(format!("OK {}", reply.rest).trim_end());
+                self.notify(done(&verb, &reply.rest));
             }
         }
-        self.settle(link);
+        self.settle(state);
     }
 
+    /// Processes a refusal.
     fn refused(&mut self, ask: Ask, ticket: Ticket, error: &Error) {
         let why = match error {
             Error::Refused { text, .. } => clean(text).into_owned(),
@@ -197,7 +194,7 @@ impl App {
         for room in &mut self.rooms {
             room.pending.retain(|pending| pending.ticket != ticket);
         }
-        let trouble = |what: &str| What::Trouble(format!("· not said: {what} ({why})"));
+        let trouble = |what: &str| What::Trouble(format!("· not sent: {what} ({why})"));
         match ask {
             Ask::Members(room)
             | Ask::Topic(room)
@@ -214,10 +211,11 @@ impl App {
             }
             Ask::Tell(place, text) | Ask::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
-                // A room that one is not in has no place here: then it is told where one looks.
-                let at = match place.starts_with('#') {
-                    true => self.find(&place).unwrap_or(self.at),
-                    false => self.open(&place),
+                // A room that is not joined is not on the screen, so the error goes to the current one.
+                let at = if place.starts_with('#') {
+                    self.find(&place).unwrap_or(self.at)
+                } else {
+                    self.open(&place)
                 };
                 if let Some(room) = self.rooms.get_mut(at) {
                     room.push(entry);
@@ -228,13 +226,10 @@ impl App {
         }
     }
 
-    /// The entries of a page of the log, and what it tells to be taken back.
+    /// Returns the entries of a page of the log, and the ids that it says were deleted.
     fn page(&self, reply: &Reply) -> (Vec<Entry>, Vec<u64>) {
         let (mut page, mut removed) = (Vec::new(), Vec::new());
-        for line in &reply.lines {
-            let ServerLine::Past { id, time, event } = line.read() else {
-                continue;
-            };
+        for LoggedEvent { id, time, event } in reply.events() {
             if let Event::Remove { id, .. } = event {
                 removed.push(id);
             }
@@ -245,11 +240,9 @@ impl App {
         (page, removed)
     }
 
+    /// Returns the rows for a list of events.
     fn found(&self, reply: &Reply, then: impl Fn(u64) -> Then) -> Vec<Row> {
-        let row = |line: &crate::client::Line| {
-            let ServerLine::Past { id, time, event } = line.read() else {
-                return None;
-            };
+        let row = |LoggedEvent { id, time, event }| {
             let at = self
                 .entry(Some(id), Some(time), What::Note(String::new()))
                 .at;
@@ -261,23 +254,23 @@ impl App {
                     name,
                     ..
                 } => {
-                    let length = length.map_or("still coming".to_owned(), size);
+                    let length = length.map_or("uploading".to_owned(), size);
                     format!("{name}  {length}  by {nick}  {file}")
                 }
                 event => describe(event, size),
             };
-            Some(Row {
+            Row {
                 head: self.date_and_time(at),
                 text: clean(&text).into_owned(),
                 then: then(id.get()),
-            })
+            }
         };
-        reply.lines.iter().filter_map(row).collect()
+        reply.events().into_iter().map(row).collect()
     }
 }
 
 impl Room {
-    /// Counts what is new since one was here last, when that is known.
+    /// Counts the messages since the read position of the previous run, if that is known.
     fn count_new(&mut self, is_here: bool) {
         let Some(after) = self.new_after else { return };
         if is_here || self.unread > 0 {
@@ -295,10 +288,8 @@ impl Room {
     }
 }
 
+/// Returns the nicks of a `WHO`, safe for a terminal.
 fn users(reply: &Reply) -> Vec<String> {
-    let nick = |line: &crate::client::Line| match line.read() {
-        ServerLine::User { nick, .. } => Some(clean(nick).into_owned()),
-        _ => None,
-    };
-    reply.lines.iter().filter_map(nick).collect()
+    let nicks = reply.users().into_iter();
+    nicks.map(|nick| clean(&nick).into_owned()).collect()
 }

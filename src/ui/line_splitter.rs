@@ -1,4 +1,4 @@
-//! Any bytes at all as messages that the protocol takes: what a pipe says.
+//! Turns any bytes into messages that the protocol accepts: the input of a pipe.
 
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
@@ -6,18 +6,18 @@ use crate::protocol::text::clean;
 /// The most bytes of text beside `MSG ` and the line end.
 const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX - "MSG \n".len();
 
-/// Cuts bytes into `MSG` lines: a line each, none for an empty one, several for a long one. Bytes that are not
-/// UTF-8 become U+FFFD. Holds no more than one line's worth.
+/// Splits bytes into `MSG` lines: one for each line, none for an empty one, several for a long one. Bytes that are not
+/// UTF-8 become U+FFFD. Holds at most one line.
 #[derive(Debug)]
-pub struct Cutter {
+pub struct LineSplitter {
     /// The most bytes of text in a line.
     most: usize,
-    /// The line whose end has not come.
+    /// The line whose end has not come yet.
     partial: Vec<u8>,
     begun: bool,
 }
 
-impl Default for Cutter {
+impl Default for LineSplitter {
     fn default() -> Self {
         Self {
             most: TEXT_BYTES_MAX,
@@ -27,13 +27,13 @@ impl Default for Cutter {
     }
 }
 
-impl Cutter {
-    /// Makes the lines short enough for `TELL` to a room whose name has so many bytes.
+impl LineSplitter {
+    /// Makes the lines short enough for `TELL` to a room whose name has `room` bytes.
     pub fn limit(&mut self, room: usize) {
         self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + room);
     }
 
-    /// Takes `input`, appends the lines to `out` and tells how many there are.
+    /// Appends the lines of `input` to `out` and returns how many there are.
     pub fn push(&mut self, input: &[u8], out: &mut Vec<u8>) -> u64 {
         let mut lines = 0;
         for part in input.split_inclusive(|b| *b == b'\n') {
@@ -42,29 +42,29 @@ impl Cutter {
             while self.partial.len() > self.most {
                 let at = whole_characters(&self.partial, self.most);
                 let rest = self.partial.split_off(at);
-                lines += self.say(out);
+                lines += self.flush(out);
                 self.partial = rest;
             }
             if part.ends_with(b"\n") {
-                lines += self.say(out);
+                lines += self.flush(out);
             }
         }
         lines
     }
 
-    /// The last line, when the input has ended without its end.
+    /// Appends the last line, if the input ended without a line end.
     pub fn finish(&mut self, out: &mut Vec<u8>) -> u64 {
-        self.say(out)
+        self.flush(out)
     }
 
-    /// Says what is in `partial`, and empties it.
-    fn say(&mut self, out: &mut Vec<u8>) -> u64 {
+    /// Appends the messages of `partial`, and empties it.
+    fn flush(&mut self, out: &mut Vec<u8>) -> u64 {
         let mut bytes = &self.partial[..];
         if !std::mem::replace(&mut self.begun, true) {
             bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         }
         let text = String::from_utf8_lossy(bytes);
-        // Control characters would be taken out by the server, and it refuses what is empty then.
+        // The server would remove control characters, and refuse a line that is empty without them.
         let text = clean(&text);
         let mut rest = &text[..];
         let mut lines = 0;
@@ -82,7 +82,7 @@ impl Cutter {
     }
 }
 
-/// The largest number up to `most` of `bytes` that does not end inside a character.
+/// Returns the largest number up to `most` of `bytes` that does not end inside a character.
 fn whole_characters(bytes: &[u8], most: usize) -> usize {
     let is_inside = |at: usize| bytes.get(at).is_some_and(|b| b & 0xc0 == 0x80);
     let near = (most.saturating_sub(3)..=most).rev();
@@ -95,11 +95,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn cut(pieces: &[&[u8]]) -> (String, u64) {
-        let (mut cutter, mut out, mut lines) = (Cutter::default(), Vec::new(), 0);
+        let (mut splitter, mut out, mut lines) = (LineSplitter::default(), Vec::new(), 0);
         for piece in pieces {
-            lines += cutter.push(piece, &mut out);
+            lines += splitter.push(piece, &mut out);
         }
-        lines += cutter.finish(&mut out);
+        lines += splitter.finish(&mut out);
         (String::from_utf8(out).unwrap(), lines)
     }
 

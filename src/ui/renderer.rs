@@ -1,25 +1,28 @@
-//! What the server says, in the words of talker mode (`protocol.md`), for a person. Pure: the time of day is given.
+//! Lines of the server as text for a person. Pure: the caller gives the time of day.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::ask::CUT;
 use crate::protocol::people::{describe, many};
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
-/// Who and where one is, as far as the reading of lines depends on it. Lines given to it must be clean (see
-/// [`crate::protocol::text`]), as what it makes of them goes to a terminal.
+/// What a person reads when a search was stopped before it had read the whole log.
+pub(super) const SEARCH_CUT: &str =
+    "the search took too long and was stopped, so older messages may be missing; try rarer words";
+
+/// Renders lines of the server. Its state is the nick and the rooms, which the text depends on. The lines must be clean
+/// (see [`crate::protocol::text`]), since the text goes to a terminal.
 #[derive(Clone, Debug)]
-pub struct Wording {
+pub struct Renderer {
     nick: String,
-    /// The rooms one is in, the current one last.
+    /// The joined rooms, the current one last.
     rooms: Vec<String>,
     zone: TimeZone,
 }
 
-impl Wording {
-    /// Somebody called `nick` in `room`, at this machine's local time.
+impl Renderer {
+    /// Creates a renderer for `nick` in `room`, with the local time of this machine.
     pub fn new(nick: String, room: Option<String>) -> Self {
         Self {
             nick,
@@ -28,17 +31,17 @@ impl Wording {
         }
     }
 
-    /// What one is called.
+    /// Returns the nick.
     pub fn nick(&self) -> &str {
         &self.nick
     }
 
-    /// The current room.
+    /// Returns the current room.
     pub fn room(&self) -> Option<&str> {
         self.rooms.last().map(String::as_str)
     }
 
-    /// One line, without its end, for what the server says at `now`; `None` for what tells a person nothing.
+    /// Renders a line that comes at time `now`, without a line end; `None` if it means nothing to a person.
     pub fn show(&mut self, line: &ServerLine<'_>, now: Timestamp) -> Option<String> {
         Some(match line {
             ServerLine::Live { time, event, .. } => {
@@ -49,11 +52,11 @@ impl Wording {
                 self.event(event, timestamp(*time).unwrap_or(now), now)
             }
             ServerLine::Ok { verb, rest } => return self.done(verb, rest),
-            // What the server advises is for those who type its protocol.
+            // The server's own text is for people who type the protocol.
             ServerLine::Err {
                 code: Some(Code::UnknownVerb),
                 ..
-            } => "! there is no such command; /help lists them".to_owned(),
+            } => "! unknown command; /help lists them".to_owned(),
             ServerLine::Err { verb, text, .. } => match *text {
                 "" => format!("! {verb} was refused"),
                 text => format!("! {text}"),
@@ -68,8 +71,10 @@ impl Wording {
             },
             ServerLine::User { nick, .. } => format!("   {nick}"),
             ServerLine::Help { text } => format!("   {text}"),
-            ServerLine::Gap { place } => format!("-- something was left out here, of {place}"),
-            ServerLine::Closed { text, .. } => format!("-- the server says goodbye: {text}"),
+            ServerLine::Gap { place } => format!("-- some messages are missing here, of {place}"),
+            ServerLine::Closed { text, .. } => {
+                format!("-- the server closed the connection: {text}")
+            }
             ServerLine::Hello { .. } | ServerLine::Data { .. } | ServerLine::Unknown => {
                 return None;
             }
@@ -87,7 +92,7 @@ impl Wording {
         }
     }
 
-    /// What an `OK` tells a person, and what it changes.
+    /// Renders an `OK`, and notes what it changes.
     fn done(&mut self, verb: &str, rest: &str) -> Option<String> {
         let mut words = rest.split(' ');
         let first = words.next().unwrap_or_default();
@@ -113,24 +118,9 @@ impl Wording {
                     None => format!("-- you left {first} and are in no room now"),
                 }
             }
-            "TOPIC" => match rest.split_once(' ') {
-                Some((room, topic)) => format!("-- the topic of {room}: {topic}"),
-                None => format!("-- {first} has no topic"),
-            },
-            "WHO" => format!("-- {}", count(first, "person", "people")),
-            "ROOMS" => format!("-- {}", count(first, "room", "rooms")),
-            "FILES" => format!("-- {}", count(first, "file", "files")),
-            "HISTORY" => format!("-- {}", count(first, "message", "messages")),
-            "SEARCH" => match words.next() {
-                Some("cut") => format!("-- {} found; {CUT}", count(first, "message", "messages")),
-                _ => format!("-- {} found", count(first, "message", "messages")),
-            },
-            "BANS" => format!("-- {}", count(first, "ban", "bans")),
-            "TOKENS" => format!("-- {}", count(first, "token", "tokens")),
-            "REMOVE" => format!("-- {first} is taken back"),
-            // What was said stands on the screen as it was typed; lists of help end by themselves.
+            // What was said is on the screen as it was typed; the lines of help need no end.
             "MSG" | "ME" | "TELL" | "HELP" | "BYE" | "QUIT" => return None,
-            _ => format!("-- OK {verb} {rest}"),
+            _ => format!("-- {}", done(verb, rest)),
         })
     }
 
@@ -139,7 +129,7 @@ impl Wording {
         self.rooms.push(room.to_owned());
     }
 
-    /// The time of day; with its date, when that is not today's.
+    /// Formats a time of day, with the date if it is not today.
     fn clock(&self, at: Timestamp, now: Timestamp) -> String {
         let (at, now) = (
             at.to_zoned(self.zone.clone()),
@@ -158,6 +148,40 @@ fn timestamp(time: Time) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
 }
 
+/// Says in words what the server has done: what follows `OK` is `verb` and `rest`.
+pub(super) fn done(verb: &str, rest: &str) -> String {
+    let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
+    let found = || count(first, "message", "messages");
+    match (verb, more) {
+        ("TOPIC", "") => format!("{first} has no topic"),
+        ("TOPIC", topic) => format!("the topic of {first}: {topic}"),
+        ("WHO", _) => count(first, "person", "people"),
+        ("ROOMS", _) => count(first, "room", "rooms"),
+        ("FILES", _) => count(first, "file", "files"),
+        ("HISTORY", _) => found(),
+        ("SEARCH", "cut") => format!("{} found; {SEARCH_CUT}", found()),
+        ("SEARCH", _) => format!("{} found", found()),
+        ("BANS", _) => count(first, "ban", "bans"),
+        ("TOKENS", _) => count(first, "token", "tokens"),
+        ("INVITES", _) => count(first, "invited nick", "invited nicks"),
+        ("REMOVE", _) => format!("{first} is deleted"),
+        ("PING", _) => "the server answers".to_owned(),
+        ("MODE", "invite") => format!("{first} is invite-only"),
+        ("MODE", "open") => format!("{first} is open to everybody"),
+        ("INVITE", nick) if !nick.is_empty() => format!("{nick} is invited to {first}"),
+        ("UNINVITE", nick) if !nick.is_empty() => format!("{nick} is no longer invited to {first}"),
+        ("KICK", _) => format!("{first} is disconnected"),
+        ("BAN", _) => format!("{first} is banned"),
+        ("UNBAN", _) => format!("{first} is no longer banned"),
+        ("NOTE", _) => "everybody has received it".to_owned(),
+        ("IGNORE", _) => format!("you do not see messages of {first} any more"),
+        ("UNIGNORE", _) => format!("you see messages of {first} again"),
+        ("REGISTER", _) => format!("{first} is registered to you"),
+        ("REVOKE", _) => format!("the token {first} is revoked"),
+        _ => format!("done: {verb} {rest}").trim_end().to_owned(),
+    }
+}
+
 fn count(number: &str, one: &str, more: &str) -> String {
     match number.parse() {
         Ok(number) => many(number, one, more),
@@ -169,16 +193,16 @@ fn count(number: &str, one: &str, more: &str) -> String {
 mod tests {
     use super::*;
 
-    fn wording() -> Wording {
-        let mut wording = Wording::new("ann".into(), Some("#lobby".into()));
-        wording.zone = TimeZone::UTC;
-        wording
+    fn renderer() -> Renderer {
+        let mut renderer = Renderer::new("ann".into(), Some("#lobby".into()));
+        renderer.zone = TimeZone::UTC;
+        renderer
     }
 
     fn check(lines: &[(&str, &str)]) {
-        let (mut wording, now) = (wording(), "2026-11-22T06:47:30Z".parse().unwrap());
+        let (mut renderer, now) = (renderer(), "2026-11-22T06:47:30Z".parse().unwrap());
         for (line, expected) in lines {
-            let shown = wording.show(&ServerLine::parse(line), now);
+            let shown = renderer.show(&ServerLine::parse(line), now);
             assert_eq!(
                 shown.as_deref().unwrap_or("(nothing)"),
                 *expected,
@@ -215,7 +239,7 @@ mod tests {
             ),
             ("NICK #lobby bob rob", "[06:47] -- bob is now rob"),
             ("NOTE * chatd back soon", "[06:47] ** chatd: back soon"),
-            ("GAP #lobby", "-- something was left out here, of #lobby"),
+            ("GAP #lobby", "-- some messages are missing here, of #lobby"),
             (
                 "LIVE 17 2026-11-22T05:00:00.000Z MSG #lobby bob hi",
                 "[05:00] <bob> hi",
@@ -227,7 +251,7 @@ mod tests {
             ("ERR NICK nick-taken \"bob\" is taken", "! \"bob\" is taken"),
             (
                 "ERR - unknown-verb HELP lists them",
-                "! there is no such command; /help lists them",
+                "! unknown command; /help lists them",
             ),
             ("OK MSG 17 2026-11-22T05:00:00.000Z", "(nothing)"),
             ("HELLO 1 chat files are kept", "(nothing)"),
@@ -244,6 +268,9 @@ mod tests {
             ("USER #lobby bob", "   bob"),
             ("OK WHO 1", "-- 1 person"),
             ("OK FILES 0", "-- no files"),
+            ("OK INVITE #ops bob", "-- bob is invited to #ops"),
+            ("OK MODE #ops invite", "-- #ops is invite-only"),
+            ("OK FUTURE word", "-- done: FUTURE word"),
             ("OK HISTORY 2", "-- 2 messages"),
             ("OK SEARCH 1", "-- 1 message found"),
             (

@@ -1,4 +1,4 @@
-//! What stands in front of the room: a list to choose from, a question, what Tab found.
+//! What is in front of the room: a list, the question about a paste, completions.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -6,19 +6,21 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::super::app::{App, List, Then};
+use super::super::app::App;
 use super::super::layout::Areas;
+use super::super::list::{List, Then};
 use super::super::wrap::{cut, width};
 
-/// From so many columns on, a list leaves the rooms at the side in sight.
+/// From this width on, a list does not cover the rooms at the side.
 const WIDE_FROM: u16 = 110;
 
-/// Shows it, if there is any.
-pub(super) fn front(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
-    // In front of all but the bars, unless there is space enough beside the rooms.
-    let area = match app.size.0 < WIDE_FROM {
-        true => Rect::new(0, areas.body.y, app.size.0, areas.body.height),
-        false => areas.body,
+/// Draws the popup, if there is one.
+pub(super) fn popups(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
+    // It covers everything but the bars, unless there is enough space beside the rooms.
+    let area = if app.size.0 < WIDE_FROM {
+        Rect::new(0, areas.body.y, app.size.0, areas.body.height)
+    } else {
+        areas.body
     };
     if let Some(list) = &app.list {
         show_list(app, list, area, frame);
@@ -29,9 +31,9 @@ pub(super) fn front(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
     }
 }
 
-/// A box in front of the room, at its bottom.
+/// Draws a box at the bottom of the room.
 fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let height = (lines.len() as u16 + 1).min(area.height);
     let place = Rect::new(area.x, area.bottom() - height, area.width, height);
     frame.render_widget(Clear, place);
@@ -48,7 +50,7 @@ fn popup(app: &App, title: &str, lines: Vec<Line<'static>>, area: Rect, frame: &
 }
 
 fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let height = usize::from(area.height).saturating_sub(1).max(1);
     let skip = (list.at + 1).saturating_sub(height);
     let columns = usize::from(area.width);
@@ -56,11 +58,12 @@ fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
     for (n, row) in list.rows.iter().enumerate().skip(skip).take(height) {
         let text = cut(&row.text, columns.saturating_sub(width(&row.head) + 4));
         let pad = columns.saturating_sub(width(&row.head) + width(&text) + 3);
-        let (mark, style) = match n == list.at {
-            true => ("▌ ", palette.chosen()),
-            false => ("  ", Style::new()),
+        let (mark, style) = if n == list.at {
+            ("▌ ", palette.chosen())
+        } else {
+            ("  ", Style::new())
         };
-        // A time stands back; what can be typed is what one looks for.
+        // A time is in the background; a command is what people look for.
         let head = match &row.then {
             Then::Type(_) => palette.accent().remove_modifier(Modifier::BOLD),
             _ => palette.dim(),
@@ -78,7 +81,7 @@ fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
 }
 
 fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let count = text.lines().filter(|line| !line.trim().is_empty()).count();
     let columns = usize::from(area.width).saturating_sub(4);
     let shown = usize::from(area.height).saturating_sub(7).clamp(1, 8);
@@ -96,15 +99,15 @@ fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
     if more > 0 {
         lines.push(Line::styled(format!("  and {more} more"), palette.dim()));
     }
-    let says = match count {
-        1 => "says one message".to_owned(),
-        count => format!("says {count} messages"),
+    let send = match count {
+        1 => "send it as one message".to_owned(),
+        count => format!("send {count} messages"),
     };
     for (key, does) in [
-        ("Enter", &says[..]),
-        ("f", "puts it here as a file"),
-        ("j", "joins it into one line"),
-        ("Esc", "drops it"),
+        ("Enter", &send[..]),
+        ("f", "upload it as a file"),
+        ("j", "join it into one line"),
+        ("Esc", "discard it"),
     ] {
         lines.push(Line::from(vec![
             Span::styled(format!("  {key:>5}"), palette.accent()),
@@ -120,14 +123,14 @@ fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
     );
 }
 
-/// What Tab can choose from.
+/// Draws the completions.
 fn choices(app: &App, area: Rect, frame: &mut Frame<'_>) {
     let Some(completion) = &app.completion else {
         return;
     };
-    let palette = app.options.palette;
+    let palette = app.preferences.palette;
     let columns = usize::from(area.width).saturating_sub(2);
-    // As many as fit, around the one that is chosen.
+    // As many as fit, around the selected one.
     let at = completion.at.unwrap_or(0);
     let (mut spans, mut used) = (vec![Span::raw(" ")], 0);
     let mut first = at;

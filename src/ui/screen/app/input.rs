@@ -1,16 +1,16 @@
-//! What helps to type: completion, and the question what to do with many lines that were pasted.
+//! Typing: completion, and pasted text of several lines.
 
 use super::super::complete::{Known, complete};
 use super::{App, Effect};
-use crate::client::link::Link;
+use crate::client::ClientState;
 
 impl App {
-    /// Completes the word before the cursor, or shows the next that fits.
+    /// Completes the word before the cursor, or shows the next completion.
     pub fn complete(&mut self, is_back: bool) {
         if self.completion.is_none() {
             let Some(room) = self.room() else { return };
             let mut nicks: Vec<&str> = Vec::new();
-            // Whoever spoke last is most likely meant.
+            // The people who spoke last come first.
             let spoke = room
                 .entries()
                 .rev()
@@ -50,23 +50,22 @@ impl App {
         }
     }
 
-    /// Text was pasted. Many lines are asked about first.
+    /// Inserts pasted text. For several lines the person decides first.
     pub fn pasted(&mut self, text: &str) {
         self.completion = None;
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let text = text.trim_end_matches('\n');
-        match text.contains('\n') {
-            true => self.paste = Some(text.to_owned()),
-            false => {
-                if let Some(room) = self.room_mut() {
-                    room.editor.insert(text);
-                }
+        if text.contains('\n') {
+            self.paste = Some(text.to_owned())
+        } else {
+            if let Some(room) = self.room_mut() {
+                room.editor.insert(text);
             }
         }
     }
 
-    /// Says each line of what was pasted.
-    pub fn say_paste(&mut self, link: &mut Link) {
+    /// Sends each line of the pasted text.
+    pub fn send_paste(&mut self, state: &mut ClientState) {
         let Some(text) = self.paste.take() else {
             return;
         };
@@ -76,13 +75,13 @@ impl App {
             .unwrap_or_default();
         let mut rest = &text[..];
         while !rest.is_empty() {
-            if link.is_full() {
-                // Asked about again, once some of it is answered.
+            if state.is_full() {
+                // The person decides again, once some of it is answered.
                 self.paste = Some(rest.to_owned());
-                return self.complain("as many lines are on the way as can be; this is the rest");
+                return self.complain("too many messages are waiting to be sent; this is the rest");
             }
             let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-            if !line.trim().is_empty() && !self.speak(&here, line, false, link) {
+            if !line.trim().is_empty() && !self.send(&here, line, false, state) {
                 self.paste = Some(rest.to_owned());
                 return;
             }
@@ -90,14 +89,14 @@ impl App {
         }
     }
 
-    /// Puts what was pasted into the room as a file.
-    pub fn want_file(&mut self, text: &str) {
+    /// Uploads the pasted text to the room as a file.
+    pub fn upload_paste(&mut self, text: &str) {
         match self.room().filter(|room| room.is_room()) {
             Some(room) => {
                 let (text, room) = (format!("{text}\n"), room.name.clone());
-                self.want(Effect::Paste { text, room });
+                self.request_effect(Effect::Paste { text, room });
             }
-            None => self.complain("files are for rooms; go to one first"),
+            None => self.complain("files go to rooms only; switch to a room first"),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The way in: a nick, then a room.
+//! Logging in: a nick, then a room.
 
 use super::server::Server;
-use crate::client::{Client, Error, Named};
+use crate::client::{Client, Error, LoggedIn, Reply};
 use crate::protocol::Code;
 
-/// Enters `room`, or the lobby, as the one that `server` says one is. The nick comes first: a closed room lets in
-/// only nicks that are invited, and a room that is made belongs to a registered nick.
+/// Takes the nick of `server` and joins `room`, or stays in the lobby. The nick comes first: an invite-only room accepts
+/// only invited nicks, and a new room belongs to a registered nick.
 ///
 /// # Errors
 /// Those of [`Client::nick`] and [`Client::join`].
@@ -13,25 +13,25 @@ pub async fn enter(
     client: &mut Client,
     server: &Server,
     room: Option<&str>,
-) -> Result<Named, Error> {
-    let named = server.take_nick(client).await?;
+) -> Result<LoggedIn, Error> {
+    let logged_in = server.take_nick(client).await?;
     match room {
-        Some(room) => client.go_on(named, room).await,
-        None => Ok(named),
+        Some(room) => client.move_to(logged_in, room).await,
+        None => Ok(logged_in),
     }
 }
 
-/// Asks for what needs no nick in an open room. When a room refuses, it may be closed: then it is asked for once more
-/// under the nick of `server`, where that has a password that shows whose it is. Gives the first refusal when that
-/// does not help.
+/// Sends a request that needs no nick in an open room. When the server refuses, the room may be invite-only: then the
+/// request is sent again under the nick of `server`, if that has a password. Returns the first refusal if that does not
+/// help.
 ///
 /// # Errors
 /// Those of [`Client::request`].
-pub(super) async fn ask_as_invited(
+pub(super) async fn request_as_invited(
     client: &mut Client,
     server: &Server,
     request: &str,
-) -> Result<crate::client::Reply, Error> {
+) -> Result<Reply, Error> {
     match client.request(request).await {
         Err(error) => log_in_for(client, server, error).await?,
         result => return result,
@@ -39,11 +39,10 @@ pub(super) async fn ask_as_invited(
     client.request(request).await
 }
 
-/// Takes the nick of `server` because of `refused`, when that may come of a closed room and there is a password that
-/// shows whose the nick is.
+/// Takes the nick of `server`, if the reason for `refused` may be an invite-only room and the nick has a password.
 ///
 /// # Errors
-/// `refused`, when the nick does not help; those of [`Client::nick`].
+/// `refused`, if the nick does not help; those of [`Client::nick`].
 pub(super) async fn log_in_for(
     client: &mut Client,
     server: &Server,

@@ -1,7 +1,7 @@
-//! What `chatc` remembers between two runs, and how a person wants it: files in the platform's own places.
+//! The settings of `chatc`, and what it remembers between runs: files in the folders that the platform has for that.
 //!
-//! `settings.toml` is written by people and only read here. `state.toml` and `secret` are this program's own: which
-//! rooms one was in and how far one has read, what was typed and not said, and what guards one's nick.
+//! `settings.toml` is written by people and only read here. `state.toml` and `secret` belong to this program: joined rooms
+//! and read positions, unsent text, and the password of the nick.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -14,97 +14,97 @@ use etcetera::BaseStrategy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::Failure;
+use super::failure::Failure;
 use crate::client::Address;
 
-/// The most that is read of a file here: one that is larger is not ours.
+/// The most bytes that are read of a file: a larger one is not ours.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// How a person wants it: `settings.toml`. Flags of the command line win over it.
+/// The settings: `settings.toml`. Flags of the command line override them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Settings {
-    /// The server to go to when none is named: a name of `servers`, or an address.
+    /// The default server: a name of `servers`, or an address.
     pub server: Option<String>,
-    /// What to be called.
+    /// The nick.
     pub nick: Option<String>,
-    /// Whether the bell rings when one is named; it does unless told.
+    /// Whether the bell rings at a mention; the default is yes.
     pub bell: Option<bool>,
-    /// Whether it is shown who comes and goes; it is unless told.
+    /// Whether joining and leaving is shown; the default is yes.
     pub presence: Option<bool>,
-    /// Whether the mouse is used; it is unless told. (With Shift pressed, terminals mark text all the same.)
+    /// Whether the mouse is used; the default is yes. (Terminals still select text while Shift is pressed.)
     pub mouse: Option<bool>,
-    /// Whether the screen is used on a terminal, or the line client; the screen unless told.
+    /// Whether the line client is used on a terminal instead of the screen; the default is no.
     pub plain: Option<bool>,
-    /// `dark`, `light`, `few` or `none`; found out unless told.
+    /// `dark`, `light`, `few` or `none`; by default chatc asks the terminal.
     pub colors: Option<String>,
     /// Servers by short names.
     #[serde(default)]
-    pub servers: BTreeMap<String, Server>,
+    pub servers: BTreeMap<String, ServerSettings>,
 }
 
-/// A server with a short name.
+/// A server with a short name, in the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Server {
+pub struct ServerSettings {
     /// `HOST` or `HOST:PORT`.
     pub address: String,
-    /// What to be called there.
+    /// The nick there.
     pub nick: Option<String>,
     /// A file whose first line is the password of that nick.
     pub password_file: Option<PathBuf>,
-    /// A file whose first line is the password of the server itself.
+    /// A file whose first line is the password of the server.
     pub server_password_file: Option<PathBuf>,
-    /// The rooms to enter.
+    /// The rooms to join.
     #[serde(default)]
     pub rooms: Vec<String>,
 }
 
-/// What is remembered: `state.toml`.
+/// What chatc remembers: `state.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// By address.
+    /// The servers by address.
     #[serde(default)]
-    pub servers: BTreeMap<String, Visited>,
+    pub servers: BTreeMap<String, SavedServer>,
 }
 
-/// What is remembered of a server.
+/// What chatc remembers of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Visited {
+pub struct SavedServer {
     /// The room that was shown last.
     pub room: Option<String>,
-    /// The rooms that one was in.
+    /// The joined rooms.
     #[serde(default)]
-    pub rooms: Vec<Place>,
-    /// Whom one does not want to hear.
+    pub rooms: Vec<SavedRoom>,
+    /// The ignored nicks.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub ignored: BTreeSet<String>,
 }
 
-/// A room that one was in.
+/// What chatc remembers of a room or private chat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    /// With its `#`; a nick for a conversation.
+pub struct SavedRoom {
+    /// Its name with `#`; the nick of a private chat.
     pub name: String,
-    /// The last event that one has seen.
+    /// The last event that was read.
     pub seen: u64,
-    /// What was typed and not said.
+    /// The unsent text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub draft: String,
-    /// What was said and had no answer when one left.
+    /// Messages that had no answer when chatc ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unsaid: Vec<String>,
 }
 
-/// The folders.
+/// The folders for settings and state.
 #[derive(Clone, Debug, Default)]
-pub struct Home {
+pub struct Profile {
     config: Option<PathBuf>,
     state: Option<PathBuf>,
 }
 
-impl Home {
-    /// Those of the platform; none where there is no home, as for some services.
+impl Profile {
+    /// Finds the folders of the platform; there are none without a home folder, as for some services.
     pub fn find() -> Self {
         let Ok(base) = etcetera::choose_base_strategy() else {
             return Self::default();
@@ -116,15 +116,15 @@ impl Home {
         }
     }
 
-    /// Where settings are looked for.
+    /// Returns the path of the settings.
     pub fn settings_path(&self) -> Option<PathBuf> {
         Some(self.config.as_ref()?.join("settings.toml"))
     }
 
-    /// The settings; without a file, none.
+    /// Reads the settings; without a file, the default ones.
     ///
     /// # Errors
-    /// [`Failure::Settings`] when the file says what this program does not understand.
+    /// [`Failure::Settings`] if the file is invalid.
     pub fn settings(&self) -> Result<Settings, Failure> {
         let Some(path) = self.settings_path() else {
             return Ok(Settings::default());
@@ -160,7 +160,7 @@ impl Home {
         })
     }
 
-    /// What is remembered; nothing when the file is missing or broken.
+    /// Reads what is remembered; nothing if the file is missing or broken.
     pub fn state(&self) -> State {
         let path = self.state.as_ref().map(|state| state.join("state.toml"));
         let text = path.and_then(|path| read(&path).ok());
@@ -168,27 +168,27 @@ impl Home {
             .unwrap_or_default()
     }
 
-    /// Remembers what became of one server. What cannot be written is forgotten.
-    pub fn remember(&self, address: &Address, visited: Visited) {
+    /// Remembers the state of one server. If it cannot be written, it is forgotten.
+    pub fn remember(&self, address: &Address, saved: SavedServer) {
         let Some(folder) = &self.state else { return };
-        // Read anew: another chatc may have been at another server meanwhile.
+        // Read again, since another chatc may have saved another server meanwhile.
         let mut state = self.state();
-        state.servers.insert(address.to_string(), visited);
+        state.servers.insert(address.to_string(), saved);
         if let Ok(text) = toml::to_string(&state) {
             let _ = write(folder, "state.toml", &text);
         }
     }
 
-    /// What guards one's nick at `address`: the same in every run, another for each server, and nobody guesses it.
-    /// So one's screen, one's scripts and one's return after a crash share the nick. `None` without a home to keep
-    /// it in.
+    /// Returns a random password for the nick at `address`: the same in every run, and a different one for each server.
+    /// With it the screen, scripts and a restart after a crash share the nick. `None` without a home folder to keep it
+    /// in.
     pub fn secret(&self, address: &Address) -> Option<String> {
         let folder = self.state.as_ref()?;
         let path = folder.join("secret");
         let root = match read(&path) {
             Ok(root) if root.trim().len() >= 32 => root,
             _ => {
-                write(folder, "secret", &format!("{}\n", any_secret())).ok()?;
+                write(folder, "secret", &format!("{}\n", random_password())).ok()?;
                 read(&path).ok()?
             }
         };
@@ -203,8 +203,8 @@ impl Home {
     }
 }
 
-/// 128 bits that nobody guesses: the keys of the standard library's hashes are random.
-pub fn any_secret() -> String {
+/// Returns 128 random bits: the keys of the standard library's hashes are random.
+pub fn random_password() -> String {
     let half = || RandomState::new().hash_one(0);
     format!("{:016x}{:016x}", half(), half())
 }
@@ -218,7 +218,7 @@ fn read(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-/// Writes a file that nobody else may read, whole or not at all.
+/// Writes a file that only this user may read, completely or not at all.
 fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     let part = folder.join(format!("{name}.{}.part", std::process::id()));
@@ -236,9 +236,9 @@ fn write(folder: &Path, name: &str, text: &str) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn home(folder: &Path) -> Home {
+    fn home(folder: &Path) -> Profile {
         let (config, state) = (Some(folder.join("config")), Some(folder.join("state")));
-        Home { config, state }
+        Profile { config, state }
     }
 
     #[test]
@@ -249,7 +249,7 @@ mod tests {
         assert_eq!(secret.len(), 32);
         assert_eq!(home(folder.path()).secret(&one).unwrap(), secret);
         assert_ne!(home(folder.path()).secret(&two).unwrap(), secret);
-        assert_eq!(Home::default().secret(&one), None);
+        assert_eq!(Profile::default().secret(&one), None);
         use std::os::unix::fs::PermissionsExt;
         let mode = fs::metadata(folder.path().join("state/secret"))
             .unwrap()
@@ -262,19 +262,19 @@ mod tests {
     fn what_is_remembered_is_there_in_the_next_run() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
-        let place = Place {
+        let place = SavedRoom {
             name: "#ops".into(),
             seen: 17,
             draft: "half a \"line\"".into(),
             unsaid: vec!["one".into()],
         };
-        let visited = Visited {
+        let saved = SavedServer {
             room: Some("#ops".into()),
             rooms: vec![place],
             ignored: ["bob".to_owned()].into(),
         };
-        home.remember(&"one".parse().unwrap(), visited.clone());
-        assert_eq!(home.state().servers.get("one:5002"), Some(&visited));
+        home.remember(&"one".parse().unwrap(), saved.clone());
+        assert_eq!(home.state().servers.get("one:5002"), Some(&saved));
         fs::write(folder.path().join("state/state.toml"), "broken [").unwrap();
         assert_eq!(home.state(), State::default());
     }

@@ -1,4 +1,4 @@
-//! `chatc bot`: another program, that answers what is said.
+//! `chatc bot`: another program that reads events and answers them.
 
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
@@ -14,23 +14,23 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smol::Timer;
 use smol::process::{Child, Command};
 
-use super::ask::with_hash;
-use super::home::any_secret;
+use super::failure::{Exit, Failure, complain};
+use super::profile::random_password;
 use super::server::Server;
-use super::{Exit, Failure, complain};
-use crate::client::{Chat, Error, Update, Wants};
+use super::shorthand::room_name;
+use crate::client::{Error, Login, Options, ReconnectingClient, Update};
 use crate::protocol::text::clean;
 
-/// The most bytes of events that wait for a bot to read them; then no more are taken from the server, which keeps
-/// them.
+/// The most bytes of events that wait for the bot to read them; beyond that they stay on the server.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a bot has to have lived for its end to be no habit.
-const LIVED: Duration = Duration::from_secs(10);
+/// After how long a run the pause before a restart is short again.
+const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// The longest pause before a bot is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// Says how a command ended.
 pub(super) fn how(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -41,6 +41,7 @@ pub(super) fn how(status: ExitStatus) -> String {
     }
 }
 
+/// Formats how long a command took.
 pub(super) fn took(time: Duration) -> String {
     match time.as_secs() {
         0..10 => format!("{:.1} s", time.as_secs_f64()),
@@ -50,41 +51,45 @@ pub(super) fn took(time: Duration) -> String {
     }
 }
 
-/// Runs a bot: one child, which reads events on its input, a line each, and says requests on its output. One that ends
-/// is started again; a connection that breaks is made again without a gap. Runs until the server refuses it.
+/// Runs a bot: a child process that reads events on its input and writes requests to its output, a line each. It is
+/// restarted when it ends, and chatc reconnects without a gap when the connection breaks. Runs until the server refuses
+/// the bot.
 ///
 /// # Errors
-/// When the first connection fails or the bot cannot be started.
+/// If the first connection fails or the bot cannot be started.
 pub async fn bot(server: &Server, rooms: &[String], command: &[String]) -> Result<Exit, Failure> {
-    let rooms = rooms.iter().map(|room| (with_hash(room), None));
-    let wants = server.wants(rooms.collect());
-    let wants = Wants {
-        password: Some(wants.password.unwrap_or_else(any_secret)),
-        ..wants
+    let rooms = rooms.iter().map(|room| (room_name(room), None));
+    let options = server.options(rooms.collect());
+    let options = Options {
+        login: options.login.map(|login| Login {
+            password: Some(login.password.unwrap_or_else(random_password)),
+            ..login
+        }),
+        ..options
     };
-    let mut chat = Chat::new(server.address.clone(), wants);
-    // Nothing is started for a server that is not there.
+    let mut client = ReconnectingClient::new(server.address.clone(), options);
+    // The bot is started once the server is there.
     loop {
-        match chat.next().await {
-            Some(Update::Over(error)) => return Err(error.into()),
-            Some(Update::Here { .. }) => break,
+        match client.next().await {
+            Some(Update::Ended(error)) => return Err(error.into()),
+            Some(Update::Connected { .. }) => break,
             Some(_) => {}
-            None => return Ok(Exit::Well),
+            None => return Ok(Exit::Success),
         }
     }
     let mut pause = Duration::from_millis(500);
     let mut waiting = Vec::new();
     loop {
         let began = Instant::now();
-        let ended = serve(&mut chat, &mut waiting, command).await?;
+        let ended = serve(&mut client, &mut waiting, command).await?;
         let Some(status) = ended else {
-            return Ok(Exit::Well);
+            return Ok(Exit::Success);
         };
-        if began.elapsed() > LIVED {
+        if began.elapsed() > STABLE_AFTER {
             pause = Duration::from_millis(500);
         }
         complain(format_args!(
-            "the bot {}; it is started again in {}",
+            "the bot {}; restarting it in {}",
             how(status),
             took(pause)
         ));
@@ -99,17 +104,17 @@ enum Next {
     Written(io::Result<usize>),
 }
 
-/// What goes to a child's standard input. The reading end is held here too, so that what a child that has died had not
-/// read can be had back.
+/// A pipe to the child's standard input. The reading end is held here too, to get back what a child that has ended did
+/// not read.
 struct Feed {
     pipe: Async<File>,
     unread: PipeReader,
-    /// The last that was written: at least what the pipe can hold.
+    /// The last bytes written: at least as many as the pipe can hold.
     written: Vec<u8>,
 }
 
 impl Feed {
-    /// One, and the end that the child reads.
+    /// Creates a pipe, and returns the end for the child too.
     fn new() -> io::Result<(Self, PipeReader)> {
         let (reader, writer) = io::pipe()?;
         let unread = reader.try_clone()?;
@@ -125,14 +130,14 @@ impl Feed {
         ))
     }
 
-    /// Takes note of what was written.
+    /// Records what was written.
     fn wrote(&mut self, bytes: &[u8]) {
         self.written.extend_from_slice(bytes);
         let more = self.written.len().saturating_sub(4 * WAITING_BYTES_MAX);
         self.written.drain(..more);
     }
 
-    /// The lines that nobody has read to their ends.
+    /// Returns the lines that the child has not read completely.
     fn take_back(mut self) -> io::Result<Vec<u8>> {
         let mut left = 0;
         let mut piece = vec![0; WAITING_BYTES_MAX];
@@ -156,15 +161,15 @@ impl Feed {
     }
 }
 
-/// Serves one child until it ends; `None` when the chat does. `waiting` is what no child has read yet.
+/// Serves one child until it ends; returns `None` if the client ended. `waiting` is what no child has read yet.
 async fn serve(
-    chat: &mut Chat,
+    client: &mut ReconnectingClient,
     waiting: &mut Vec<u8>,
     command: &[String],
 ) -> Result<Option<ExitStatus>, Failure> {
-    let (program, args) = command
-        .split_first()
-        .ok_or(Error::Line("which command? write it chatc bot -- COMMAND"))?;
+    let (program, args) = command.split_first().ok_or(Failure::Impossible(
+        "which command? usage: chatc bot -- COMMAND",
+    ))?;
     let (mut feed, input) = Feed::new().map_err(Failure::Input)?;
     let mut child: Child = Command::new(program)
         .args(args)
@@ -178,16 +183,18 @@ async fn serve(
     loop {
         let next = {
             let update = async {
-                match waiting.len() < WAITING_BYTES_MAX {
-                    true => Next::Update(chat.next().await),
-                    false => std::future::pending().await,
+                if waiting.len() < WAITING_BYTES_MAX {
+                    Next::Update(client.next().await)
+                } else {
+                    std::future::pending().await
                 }
             };
             let said = async { Next::Said(from.next().await) };
             let write = async {
-                match waiting.is_empty() {
-                    true => std::future::pending().await,
-                    false => Next::Written(feed.pipe.write(waiting).await),
+                if waiting.is_empty() {
+                    std::future::pending().await
+                } else {
+                    Next::Written(feed.pipe.write(waiting).await)
                 }
             };
             or(said, or(write, update)).await
@@ -195,7 +202,7 @@ async fn serve(
         match next {
             Next::Update(None) => return Ok(None),
             Next::Update(Some(update)) => {
-                if let Update::Over(error) = update {
+                if let Update::Ended(error) = update {
                     return Err(error.into());
                 }
                 if let Some(lines) = lines_of(&update) {
@@ -208,7 +215,7 @@ async fn serve(
             }
             Next::Written(Err(error)) => return Err(Failure::Output(error)),
             Next::Said(Some(Ok(line))) => {
-                if let Err(error) = ask(chat, line.trim_end()) {
+                if let Err(error) = send(client, line.trim_end()) {
                     complain(format_args!("{error}: {}", clean(&line)));
                 }
             }
@@ -221,7 +228,7 @@ async fn serve(
     Ok(Some(status))
 }
 
-/// What a bot reads of an update: lines of the protocol.
+/// Returns what the bot reads of an update: lines of the protocol.
 fn lines_of(update: &Update) -> Option<String> {
     Some(match update {
         Update::Event { event, .. } => format!("{event}\n"),
@@ -250,35 +257,32 @@ fn lines_of(update: &Update) -> Option<String> {
     })
 }
 
-/// Does what a bot says: a line of the protocol. `MSG` and `ME` go to the room that it entered last.
-fn ask(chat: &mut Chat, line: &str) -> Result<(), Error> {
+/// Sends a request of the bot: a line of the protocol. `MSG` and `ME` go to the room that it joined last.
+fn send(client: &mut ReconnectingClient, line: &str) -> Result<(), Failure> {
     let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
-    let current = || chat.rooms().last().map(|(room, _)| room.to_owned());
-    let none = || Error::Line("the bot is in no room");
+    let current = || {
+        let room = client.rooms().last().map(|(room, _)| room.to_owned());
+        room.ok_or(Failure::Impossible("the bot is in no room"))
+    };
     match verb.to_ascii_uppercase().as_str() {
         "" => return Ok(()),
-        "MSG" => {
-            let room = current().ok_or_else(none)?;
-            chat.say(&room, rest)?;
-        }
-        "ME" => {
-            let room = current().ok_or_else(none)?;
-            chat.act(&room, rest)?;
-        }
+        "MSG" => drop(client.say(&current()?, rest)?),
+        "ME" => drop(client.act(&current()?, rest)?),
         "TELL" => {
-            let (to, text) = rest
-                .split_once(' ')
-                .ok_or(Error::Line("write it TELL WHO TEXT"))?;
-            chat.say(to, text)?;
+            let usage = Failure::Impossible("usage: TELL ROOM-OR-NICK TEXT");
+            let (to, text) = rest.split_once(' ').ok_or(usage)?;
+            client.say(to, text)?;
         }
-        "JOIN" => drop(chat.join(rest)?),
-        "PART" => drop(chat.part(rest)?),
-        "NICK" => drop(chat.rename(rest)?),
-        "BYE" | "QUIT" => chat.leave(rest),
+        "JOIN" => drop(client.join(rest)?),
+        "PART" => drop(client.part(rest)?),
+        "NICK" => drop(client.rename(rest)?),
+        "BYE" | "QUIT" => client.leave(rest),
         "UPLOAD" | "DOWNLOAD" | "CHAT" | "RAW" | "STAMPS" | "STAY" => {
-            return Err(Error::Line("a bot cannot ask that"));
+            return Err(Failure::Impossible(
+                "chatc bot does not support this command",
+            ));
         }
-        _ => drop(chat.ask(line)?),
+        _ => drop(client.request(line)?),
     }
     Ok(())
 }

@@ -1,80 +1,41 @@
-//! Lists in front of the room, to choose from.
+//! The lists that a command opens in front of the room.
 
 use super::super::command::{COMMANDS, Command};
+use super::super::list::{List, Row, Then};
 use super::super::room::{PAGE, Room, View, What};
 use super::super::wrap;
 use super::{App, Ask, Effect};
-use crate::client::link::Link;
-
-/// A list in front of the room, to choose from.
-#[derive(Debug)]
-pub struct List {
-    /// What it is a list of.
-    pub title: String,
-    /// What can be chosen.
-    pub rows: Vec<Row>,
-    /// Which one is marked.
-    pub at: usize,
-}
-
-/// A line of a [`List`].
-#[derive(Debug)]
-pub struct Row {
-    /// What stands back, such as a time.
-    pub head: String,
-    /// What it says.
-    pub text: String,
-    /// What Enter does.
-    pub then: Then,
-}
-
-/// What choosing does.
-#[derive(Clone, Debug)]
-pub enum Then {
-    /// Closes the list.
-    Close,
-    /// Goes to a message.
-    Jump(String, u64),
-    /// Enters a room.
-    Join(String),
-    /// Fetches a file.
-    Download(u64),
-    /// Begins to talk to somebody.
-    Query(String),
-    /// Puts text onto the clipboard.
-    Copy(String),
-    /// Puts text into the line.
-    Type(String),
-}
+use crate::client::ClientState;
 
 impl App {
+    /// Opens a list, or shows `none` if it is empty.
     pub(super) fn show(&mut self, title: String, rows: Vec<Row>, none: &str) {
         if rows.is_empty() {
-            return self.say(none);
+            return self.notify(none);
         }
         let at = match rows.first().map(|row| &row.then) {
-            // The newest is what one looks for.
+            // The newest is at the end.
             Some(Then::Jump(..) | Then::Download(_)) => rows.len() - 1,
             _ => 0,
         };
         self.list = Some(List { title, rows, at });
     }
 
-    /// Does what the marked row of the list is for.
-    pub fn choose(&mut self, link: &mut Link) {
+    /// Executes the selected row.
+    pub fn choose(&mut self, state: &mut ClientState) {
         let Some(list) = self.list.take() else { return };
         let Some(then) = list.rows.get(list.at).map(|row| row.then.clone()) else {
             return;
         };
         match then {
             Then::Close => {}
-            Then::Jump(room, id) => self.jump(&room, id, link),
-            Then::Join(room) => self.command(Command::Join(room), link),
-            Then::Download(id) => self.want(Effect::Download { id, to: None }),
+            Then::Jump(room, id) => self.jump(&room, id, state),
+            Then::Join(room) => self.command(Command::Join(room), state),
+            Then::Download(id) => self.request_effect(Effect::Download { id, to: None }),
             Then::Query(nick) => self.query(&nick),
             Then::Copy(text) => {
-                self.say(format!("copied {text}"));
-                self.want(Effect::Copy(text));
+                self.notify(format!("copied {text}"));
+                self.request_effect(Effect::Copy(text));
             }
             Then::Type(text) => {
                 if let Some(room) = self.room_mut() {
@@ -82,10 +43,11 @@ impl App {
                 }
             }
         }
-        self.settle(link);
+        self.settle(state);
     }
 
-    pub(super) fn jump(&mut self, name: &str, id: u64, link: &mut Link) {
+    /// Scrolls to a message, which is fetched if it is not there.
+    pub(super) fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
         let Some(at) = self.find(name) else { return };
         self.go(at);
         let Some(room) = self.rooms.get_mut(at) else {
@@ -101,12 +63,12 @@ impl App {
             None => {
                 room.is_loading = true;
                 let ask = format!("HISTORY {name} {PAGE} before {}", id + 1);
-                self.ask(link, ask, Ask::Around(name.into(), id));
+                self.ask(state, ask, Ask::Around(name.into(), id));
             }
         }
     }
 
-    /// Lists whom one does not want to hear.
+    /// Lists the ignored nicks.
     pub(super) fn ignored(&mut self) {
         let row = |nick: &String| Row {
             head: String::new(),
@@ -114,10 +76,11 @@ impl App {
             then: Then::Type(format!("/unignore {nick}")),
         };
         let rows = self.ignored.iter().map(row).collect();
-        let title = "whom you do not hear: Enter types how to hear one again";
-        self.show(title.to_owned(), rows, "you hear everybody");
+        let title = "ignored: Enter types the command that ends it";
+        self.show(title.to_owned(), rows, "you ignore nobody");
     }
 
+    /// Lists the links in the messages of the room.
     pub(super) fn links(&mut self) {
         let mut rows = Vec::new();
         for entry in self.room().into_iter().flat_map(Room::entries) {
@@ -137,25 +100,29 @@ impl App {
         self.show(
             "links, newest first: Enter copies one".into(),
             rows,
-            "no links were said here",
+            "there are no links here",
         );
     }
 
+    /// Lists commands and keys.
     pub(super) fn help(&mut self) {
         let keys = [
             ("Tab", "complete a nick, room, command or path"),
             ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
             ("Ctrl-N Ctrl-P", "next and previous room (Alt-↓ Alt-↑ too)"),
-            ("Alt-1 … Alt-9", "that room; Alt-A the next unread one"),
-            ("Alt-U", "what is new here, from its beginning"),
-            ("↑ ↓", "what you have typed before"),
+            (
+                "Alt-1 … Alt-9",
+                "the room with that number; Alt-A: the next unread room",
+            ),
+            ("Alt-U", "the first new message"),
+            ("↑ ↓", "lines that you typed before"),
             (
                 "Ctrl-W Ctrl-U Ctrl-K",
                 "cut a word, to the start, to the end; Ctrl-Y puts it back",
             ),
             (
                 "Ctrl-C twice, Ctrl-D",
-                "leave; Ctrl-Z to the shell, fg comes back",
+                "leave; Ctrl-Z: back to the shell, fg returns",
             ),
         ];
         let command = |(name, takes, _, does): &(&str, &str, _, &str)| Row {
@@ -170,7 +137,7 @@ impl App {
             then: Then::Close,
         }));
         self.list = Some(List {
-            title: "what you can do: Enter types it, Esc closes this".into(),
+            title: "help: Enter types a command, Esc closes this".into(),
             rows,
             at: 0,
         });

@@ -1,55 +1,54 @@
-//! What the server tells: who comes and goes, what is said, how the connection does.
+//! The updates of the client: events, and the status of the connection.
 
 use jiff::Timestamp;
 
 use super::super::room::{Entry, PAGE, View, What};
-use super::{App, Ask, Effect, Standing, names, size};
-use crate::client::Update;
-use crate::client::link::Link;
+use super::{App, Ask, ConnectionStatus, Effect, mentions, size};
+use crate::client::{ClientState, Update};
 use crate::protocol::people::describe;
 use crate::protocol::text::clean;
 use crate::protocol::{Event, EventId, Time};
 
 impl App {
-    /// Takes in what the link tells.
-    pub fn update(&mut self, update: Update, link: &mut Link) {
+    /// Processes an update.
+    pub fn update(&mut self, update: Update, state: &mut ClientState) {
         match update {
-            Update::Here { nick, is_again } => {
-                self.standing = Standing::Here;
+            Update::Connected { nick, is_reconnect } => {
+                self.status = ConnectionStatus::Connected;
                 let nick = nick.unwrap_or_default();
                 let was = std::mem::replace(&mut self.nick, nick.clone());
-                if is_again {
+                if is_reconnect {
                     self.note_here("· connected again".to_owned());
                     if was != nick {
                         self.note_here(format!("· your nick was taken; you are {nick} now"));
                     }
                 }
-                self.ask(link, "ROOMS".into(), Ask::Rooms { is_shown: false });
+                self.ask(state, "ROOMS".into(), Ask::Rooms { is_shown: false });
             }
-            Update::Away { why, pause } => {
-                let why = why.to_string();
-                if self.standing == Standing::Here {
+            Update::Disconnected { error, retry_in } => {
+                let why = error.to_string();
+                if self.status == ConnectionStatus::Connected {
                     self.note_here(format!("· {why}"));
                 }
-                let pause = jiff::SignedDuration::try_from(pause).unwrap_or_default();
+                let pause = jiff::SignedDuration::try_from(retry_in).unwrap_or_default();
                 let until = self.now.checked_add(pause).unwrap_or(self.now);
-                self.standing = Standing::Away { why, until };
+                self.status = ConnectionStatus::Offline { why, until };
             }
-            Update::Over(error) => self.want(Effect::End(Some(error))),
-            Update::Entered { room, last_id, .. } => self.entered(&room, last_id, link),
-            Update::KeptOut {
+            Update::Ended(error) => self.request_effect(Effect::End(Some(error))),
+            Update::Joined { room, last_id, .. } => self.joined(&room, last_id, state),
+            Update::JoinFailed {
                 room,
                 error,
-                is_for_good,
+                is_permanent,
             } => {
                 self.complain(format!("{room}: {error}"));
-                if is_for_good {
+                if is_permanent {
                     self.forget(&room);
                 }
             }
             Update::Left { room } => {
                 self.forget(&room);
-                self.say(format!("you left {room}"));
+                self.notify(format!("you left {room}"));
             }
             Update::Renamed { nick } => {
                 let note = format!("· you are {nick} now");
@@ -66,8 +65,8 @@ impl App {
             } => self.event(id, time, &event),
             Update::Gap { place } => {
                 if let Some(at) = self.find(&place) {
-                    self.note_in(at, "· something is left out here".into());
-                    self.ask(link, format!("WHO {place}"), Ask::Members(place));
+                    self.note_in(at, "· some messages are missing here".into());
+                    self.ask(state, format!("WHO {place}"), Ask::Members(place));
                 }
             }
             Update::Sent {
@@ -83,12 +82,13 @@ impl App {
                     self.event(sent.id, Some(sent.time), &event);
                 }
             }
-            Update::Answer { ticket, result } => self.answer(ticket, result, link),
+            Update::Answer { ticket, result } => self.answer(ticket, result, state),
         }
-        self.settle(link);
+        self.settle(state);
     }
 
-    fn entered(&mut self, name: &str, last_id: u64, link: &mut Link) {
+    /// Processes a joined room.
+    fn joined(&mut self, name: &str, last_id: u64, state: &mut ClientState) {
         let at = self.open(name);
         let seen = self.seen.remove(name);
         if self.first.as_deref() == Some(name) {
@@ -99,7 +99,7 @@ impl App {
             return;
         };
         if last_id < room.last_id {
-            // The server began anew, and its ids with it.
+            // The server lost its log, and its ids start over.
             room.clear();
             room.last_id = 0;
         }
@@ -110,12 +110,13 @@ impl App {
         if room.first_id().is_none() {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} before {}", last_id + 1);
-            self.ask(link, ask, Ask::Older(name.into()));
+            self.ask(state, ask, Ask::Older(name.into()));
         }
-        self.ask(link, format!("WHO {name}"), Ask::Members(name.into()));
-        self.ask(link, format!("TOPIC {name}"), Ask::Topic(name.into()));
+        self.ask(state, format!("WHO {name}"), Ask::Members(name.into()));
+        self.ask(state, format!("TOPIC {name}"), Ask::Topic(name.into()));
     }
 
+    /// Processes an event.
     fn event(&mut self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) {
         let place = match event {
             Event::Note { from, text } => {
@@ -126,11 +127,14 @@ impl App {
                 let note = format!("· {by} invites you to {room}: /join {room}");
                 return self.note_here(clean(&note).into_owned());
             }
-            // What was told to one stands with who told it.
-            Event::Msg { to, nick, .. } if !to.starts_with('#') => match **to == self.nick[..] {
-                true => nick.to_string(),
-                false => to.to_string(),
-            },
+            // A private message belongs to the chat with its sender.
+            Event::Msg { to, nick, .. } if !to.starts_with('#') => {
+                if **to == self.nick[..] {
+                    nick.to_string()
+                } else {
+                    to.to_string()
+                }
+            }
             Event::Remove { room, id, .. } if !room.starts_with('#') => {
                 let talks = self.rooms.iter_mut().filter(|room| !room.is_room());
                 return talks.for_each(|talk| talk.remove(*id));
@@ -176,13 +180,13 @@ impl App {
                 room.unread += 1;
                 room.mentions += usize::from(is_for_me);
             }
-            if is_for_me && !(is_here && is_read) && self.options.bell {
-                self.want(Effect::Bell);
+            if is_for_me && !(is_here && is_read) && self.preferences.bell {
+                self.request_effect(Effect::Bell);
             }
         }
     }
 
-    /// What an event looks like; `None` for one that leaves no trace.
+    /// Returns how an event is shown; `None` if it is not.
     pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<What> {
         if self.is_ignored(event.nick()) {
             return Some(What::Hidden);
@@ -210,8 +214,8 @@ impl App {
                 name: own(name),
             },
             Event::Remove { .. } => What::Hidden,
-            Event::Join { .. } | Event::Part { .. } if !self.options.presence => return None,
-            Event::Join { nick, .. } => What::Note(format!("→ {} came in", own(nick))),
+            Event::Join { .. } | Event::Part { .. } if !self.preferences.presence => return None,
+            Event::Join { nick, .. } => What::Note(format!("→ {} joined", own(nick))),
             Event::Part { nick, text, .. } if text.is_empty() => {
                 What::Note(format!("← {} left", own(nick)))
             }
@@ -226,13 +230,14 @@ impl App {
         })
     }
 
+    /// Makes an entry for the current room or another.
     pub(super) fn entry(&self, id: Option<EventId>, time: Option<Time>, what: What) -> Entry {
         let at = time.and_then(|time| i64::try_from(time.0).ok());
         let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let is_mine = what.nick() == Some(&self.nick[..]);
         let is_mention = !is_mine
             && match &what {
-                What::Msg { text, .. } | What::Me { text, .. } => names(text, &self.nick),
+                What::Msg { text, .. } | What::Me { text, .. } => mentions(text, &self.nick),
                 _ => false,
             };
         Entry {
@@ -244,11 +249,12 @@ impl App {
         }
     }
 
-    /// A note where one looks.
+    /// Adds a note to the current room.
     pub(super) fn note_here(&mut self, text: String) {
         self.note_in(self.at, text);
     }
 
+    /// Adds a note to a room.
     fn note_in(&mut self, at: usize, text: String) {
         let entry = self.entry(None, None, What::Note(text));
         if let Some(room) = self.rooms.get_mut(at) {

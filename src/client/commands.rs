@@ -1,0 +1,236 @@
+//! The common requests as methods of [`Client`].
+
+use std::fmt::Display;
+
+use super::error::{Error, InvalidRequest};
+use super::options::Login;
+use super::reply::{HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, RoomInfo, SearchResult, Sent};
+use super::simple::Client;
+
+impl Client {
+    /// Takes a nick. The first one also joins the lobby, unless a room was joined before.
+    ///
+    /// ```no_run
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// use plainchat::client::Login;
+    ///
+    /// client.nick("ann").await?;
+    /// client.nick(Login::new("ann").password("correct horse")).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`], mostly with `nick-taken`, `bad-password` or `bad-name`; those of [`Client::request`].
+    pub async fn nick(&mut self, login: impl Into<Login>) -> Result<LoggedIn, Error> {
+        let login = login.into();
+        one_word(&login.nick)?;
+        let reply = self.request(login.line()).await?;
+        let mut words = reply.rest.split(' ').map(str::to_owned);
+        Ok(LoggedIn {
+            nick: words.next().unwrap_or_default(),
+            room: words.next(),
+        })
+    }
+
+    /// Takes a nick and joins a room, and only that room: [`Client::nick`] and [`Client::join`], without staying in
+    /// the lobby. In this order an invite-only room accepts invited nicks, and a new room belongs to a registered nick.
+    ///
+    /// # Errors
+    /// Those of [`Client::nick`] and [`Client::join`]. When the room refuses, the client has the nick and is in the
+    /// lobby.
+    pub async fn enter(&mut self, login: impl Into<Login>, room: &str) -> Result<LoggedIn, Error> {
+        let logged_in = self.nick(login).await?;
+        self.move_to(logged_in, room).await
+    }
+
+    /// Goes on from the lobby, which a new nick joins, to another room.
+    pub(crate) async fn move_to(
+        &mut self,
+        logged_in: LoggedIn,
+        room: &str,
+    ) -> Result<LoggedIn, Error> {
+        let joined = self.join(room).await?.room;
+        if let Some(lobby) = logged_in.room.filter(|lobby| *lobby != joined) {
+            self.part(&lobby).await?;
+            // What happened there meanwhile is of no interest.
+            self.receiver.forget(&lobby);
+        }
+        Ok(LoggedIn {
+            nick: logged_in.nick,
+            room: Some(joined),
+        })
+    }
+
+    /// Gives the password of the server. On a server without one it has no effect.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `bad-password`; those of [`Client::request`].
+    pub async fn server_password(&mut self, password: &str) -> Result<(), Error> {
+        self.request(format!("PASS {password}")).await.map(drop)
+    }
+
+    /// Registers the nick with a password, so that nobody else can take it, or changes its password.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; those of [`Client::request`].
+    pub async fn register(&mut self, password: &str) -> Result<(), Error> {
+        self.request(format!("REGISTER {password}")).await.map(drop)
+    }
+
+    /// Joins a room, with or without its `#`, and makes it the current one. A client without a nick is not seen and
+    /// can only read.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], mostly with `bad-name` or `not-allowed`; those of [`Client::request`].
+    pub async fn join(&mut self, room: &str) -> Result<JoinedRoom, Error> {
+        let reply = self.request(format!("JOIN {}", one_word(room)?)).await?;
+        let (room, id) = reply.rest.split_once(' ').unwrap_or((&reply.rest, ""));
+        Ok(JoinedRoom {
+            room: room.to_owned(),
+            last_id: id
+                .parse()
+                .map_err(|_| Error::Protocol("OK JOIN without an id"))?,
+        })
+    }
+
+    /// Leaves a room.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `not-in-room`; those of [`Client::request`].
+    pub async fn part(&mut self, room: &str) -> Result<(), Error> {
+        let line = format!("PART {}", one_word(room)?);
+        self.request(line).await.map(drop)
+    }
+
+    /// Sends a line of text to the current room.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if `text` contains a line break or is too long; [`Error::Refused`]; those of
+    /// [`Client::request`].
+    pub async fn say(&mut self, text: impl Display) -> Result<Sent, Error> {
+        Sent::parse(&self.request(format!("MSG {text}")).await?.rest)
+    }
+
+    /// Sends an action (`/me`) to the current room.
+    ///
+    /// # Errors
+    /// As [`Client::say`].
+    pub async fn act(&mut self, text: impl Display) -> Result<Sent, Error> {
+        Sent::parse(&self.request(format!("ME {text}")).await?.rest)
+    }
+
+    /// Sends a line of text to a room, joined or not, or to one person.
+    ///
+    /// # Errors
+    /// As [`Client::say`]; `no-such-nick` if nobody has that nick.
+    pub async fn tell(&mut self, to: &str, text: impl Display) -> Result<Sent, Error> {
+        let line = format!("TELL {} {text}", one_word(to)?);
+        Sent::parse(&self.request(line).await?.rest)
+    }
+
+    /// Lists the rooms; the lobby is the first.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn rooms(&mut self) -> Result<Vec<RoomInfo>, Error> {
+        Ok(self.request("ROOMS").await?.rooms())
+    }
+
+    /// Lists the nicks in a room.
+    ///
+    /// ```no_run
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// let nicks = client.who("#ops").await?;
+    /// println!("{} in #ops: {}", nicks.len(), nicks.join(", "));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-room`; those of [`Client::request`].
+    pub async fn who(&mut self, room: &str) -> Result<Vec<String>, Error> {
+        let line = format!("WHO {}", one_word(room)?);
+        Ok(self.request(line).await?.users())
+    }
+
+    /// Returns the topic of a room; `None` if it has none.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-room`; those of [`Client::request`].
+    pub async fn topic(&mut self, room: &str) -> Result<Option<String>, Error> {
+        let line = format!("TOPIC {}", one_word(room)?);
+        Ok(self.request(line).await?.topic().map(str::to_owned))
+    }
+
+    /// Sets the topic of a room; an empty one removes it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; those of [`Client::request`].
+    pub async fn set_topic(&mut self, room: &str, topic: &str) -> Result<(), Error> {
+        let topic = if topic.is_empty() { "-" } else { topic };
+        let line = format!("TOPIC {} {topic}", one_word(room)?);
+        self.request(line).await.map(drop)
+    }
+
+    /// Returns up to `count` events of a room's log, oldest first. The server returns at most 1000 at once.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-room`; those of [`Client::request`].
+    pub async fn history(
+        &mut self,
+        room: &str,
+        count: u64,
+        range: HistoryRange,
+    ) -> Result<Vec<LoggedEvent>, Error> {
+        let line = format!("HISTORY {} {count}{range}", one_word(room)?);
+        Ok(self.request(line).await?.events())
+    }
+
+    /// Finds the events of a room that contain all of `words`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-room`, or `bad-syntax` for more than 16 words; those of [`Client::request`].
+    pub async fn search(&mut self, room: &str, words: &str) -> Result<SearchResult, Error> {
+        let line = format!("SEARCH {} {words}", one_word(room)?);
+        let reply = self.request(line).await?;
+        Ok(SearchResult {
+            events: reply.events(),
+            is_cut: reply.is_cut(),
+        })
+    }
+
+    /// Lists the files of a room, as their `FILE` events.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-room`; those of [`Client::request`].
+    pub async fn files(&mut self, room: &str) -> Result<Vec<LoggedEvent>, Error> {
+        let line = format!("FILES {}", one_word(room)?);
+        Ok(self.request(line).await?.events())
+    }
+
+    /// Deletes an own message or file.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-file` or `not-allowed`; those of [`Client::request`].
+    pub async fn remove(&mut self, id: u64) -> Result<(), Error> {
+        self.request(format!("REMOVE {id}")).await.map(drop)
+    }
+
+    /// Invites a registered nick to a room.
+    ///
+    /// # Errors
+    /// [`Error::Refused`]; those of [`Client::request`].
+    pub async fn invite(&mut self, room: &str, nick: &str) -> Result<(), Error> {
+        let line = format!("INVITE {} {}", one_word(room)?, one_word(nick)?);
+        self.request(line).await.map(drop)
+    }
+}
+
+/// Checks a nick or a room: a space in it would make one field two.
+fn one_word(name: &str) -> Result<&str, Error> {
+    if name.is_empty() || name.contains(' ') {
+        return Err(InvalidRequest::NotOneWord.into());
+    }
+    Ok(name)
+}

@@ -1,0 +1,75 @@
+//! Opens a connection: name resolution, TCP, and TLS where it is wanted.
+
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::time::Duration;
+
+use futures_lite::FutureExt;
+
+use super::address::Address;
+use super::background;
+use super::connection::{Receiver, Sender};
+use super::error::Error;
+use super::tcp::Tcp;
+use super::tls::{self, Secured};
+
+/// How long one address may take to answer. A host that is switched off does not answer at all, and the system alone
+/// would try for two minutes.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Opens a connection. Every address that the host's name has is tried in turn.
+pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error> {
+    let failed = |source| Error::Connect {
+        address: address.clone(),
+        source,
+    };
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for found in resolve(address).await.map_err(failed)? {
+        let trust = if tls::is_tried(address, found.ip()) {
+            Some(tls::known(address).await?)
+        } else {
+            None
+        };
+        let late = async {
+            async_io::Timer::after(CONNECT_WITHIN).await;
+            Err(io::Error::new(io::ErrorKind::TimedOut, "no answer"))
+        };
+        let stream = match Tcp::connect(found).or(late).await {
+            Ok(stream) => stream,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        let Some(trust) = trust else {
+            return Ok(plain(stream));
+        };
+        return match secure(stream, address, trust).await? {
+            Secured::Done(sender, receiver) => Ok((sender, receiver)),
+            Secured::NotSpoken => Ok(plain(Tcp::connect(found).await.map_err(failed)?)),
+        };
+    }
+    Err(failed(last))
+}
+
+async fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = (address.host().to_owned(), address.port());
+    if let Ok(ip) = host.parse() {
+        return Ok(vec![SocketAddr::new(ip, port)]);
+    }
+    background::run(move || Ok((&host[..], port).to_socket_addrs()?.collect())).await
+}
+
+fn plain(stream: Tcp) -> (Sender, Receiver) {
+    (Sender::new(stream.clone()), Receiver::new(stream))
+}
+
+async fn secure(stream: Tcp, address: &Address, trust: tls::Known) -> Result<Secured, Error> {
+    let late = async {
+        async_io::Timer::after(CONNECT_WITHIN).await;
+        let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS");
+        let address = address.clone();
+        Err(Error::Connect { address, source })
+    };
+    tls::secure(stream, address, trust).or(late).await
+}

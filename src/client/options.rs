@@ -1,0 +1,156 @@
+//! Who a client is, and which rooms it wants.
+
+use std::fmt;
+
+/// A nick, with its password if it has one.
+///
+/// A password lets several connections share the nick, and keeps others from taking it while a connection is broken.
+/// Where a `Login` is wanted, a nick alone will do:
+///
+/// ```
+/// use plainchat::client::Login;
+///
+/// let from_text: Login = "dice".into();
+/// assert_eq!(from_text, Login::new("dice"));
+/// let with_password = Login::new("dice").password("six sides");
+/// assert!(!format!("{with_password:?}").contains("six"), "passwords are not logged");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The nick.
+    pub nick: String,
+    /// Its password.
+    pub password: Option<String>,
+}
+
+impl Login {
+    /// Creates a login without a password.
+    pub fn new(nick: impl Into<String>) -> Self {
+        Self {
+            nick: nick.into(),
+            password: None,
+        }
+    }
+
+    /// Sets the password.
+    #[must_use]
+    pub fn password(self, password: impl Into<String>) -> Self {
+        Self {
+            password: Some(password.into()),
+            ..self
+        }
+    }
+
+    /// The request that takes the nick.
+    pub(super) fn line(&self) -> String {
+        match &self.password {
+            Some(password) => format!("NICK {} {password}", self.nick),
+            None => format!("NICK {}", self.nick),
+        }
+    }
+}
+
+impl From<&str> for Login {
+    fn from(nick: &str) -> Self {
+        Self::new(nick)
+    }
+}
+
+impl From<String> for Login {
+    fn from(nick: String) -> Self {
+        Self::new(nick)
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login")
+            .field("nick", &self.nick)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .finish()
+    }
+}
+
+/// What a [`ReconnectingClient`](super::ReconnectingClient) wants on a server.
+///
+/// ```
+/// use plainchat::client::{Login, Options};
+///
+/// // A bot in two rooms; in the second one it continues after an event that it has seen.
+/// let bot = Options::new(Login::new("dice").password("six sides"))
+///     .room("#games")
+///     .room_after("#ops", 1795346525120003);
+/// assert_eq!(bot.rooms.len(), 2);
+///
+/// // Without a nick, a client reads and is not seen.
+/// let reader = Options::default().room("#ops");
+/// assert_eq!(reader.login, None);
+/// ```
+#[derive(Clone, Default)]
+pub struct Options {
+    /// The nick to take; a client without one only reads.
+    pub login: Option<Login>,
+    /// Whether `2`, `3`, … is appended to a nick that is taken. After a broken connection it always is.
+    pub add_number: bool,
+    /// The password of the server, if it has one.
+    pub server_password: Option<String>,
+    /// The rooms to join, each with the id of the last event that is known of it; without an id, from now on. The last
+    /// room is the current one. Without any room, a client with a nick joins the lobby.
+    pub rooms: Vec<(String, Option<u64>)>,
+}
+
+impl Options {
+    /// Creates options for a client with a nick, in the lobby.
+    pub fn new(login: impl Into<Login>) -> Self {
+        Self {
+            login: Some(login.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a room, to be joined as it is from now on.
+    #[must_use]
+    pub fn room(mut self, name: impl Into<String>) -> Self {
+        self.rooms.push((name.into(), None));
+        self
+    }
+
+    /// Adds a room whose events after `id` are wanted.
+    #[must_use]
+    pub fn room_after(mut self, name: impl Into<String>, id: u64) -> Self {
+        self.rooms.push((name.into(), Some(id)));
+        self
+    }
+
+    /// Appends `2`, `3`, … to a nick that is taken, instead of ending.
+    #[must_use]
+    pub fn add_number(self) -> Self {
+        Self {
+            add_number: true,
+            ..self
+        }
+    }
+
+    /// Sets the password of the server.
+    #[must_use]
+    pub fn server_password(self, password: impl Into<String>) -> Self {
+        Self {
+            server_password: Some(password.into()),
+            ..self
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("login", &self.login)
+            .field("add_number", &self.add_number)
+            .field(
+                "server_password",
+                &self.server_password.as_ref().map(|_| "…"),
+            )
+            .field("rooms", &self.rooms)
+            .finish()
+    }
+}

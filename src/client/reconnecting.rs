@@ -1,0 +1,320 @@
+//! A [`ClientState`] on real connections: connects, reads, writes and waits.
+
+use std::fmt::{self, Display};
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_io::Timer;
+use futures_lite::Stream;
+
+use super::address::Address;
+use super::connection::{Receiver, Sender};
+use super::dial;
+use super::error::Error;
+use super::options::Options;
+use super::state::ClientState;
+use super::update::{Ticket, Update};
+
+type Halves = (Sender, Receiver);
+type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
+
+/// How long the server may take to close the connection of a client that leaves.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
+
+/// A client that stays: when the connection breaks it makes a new one, and no event is missed and no message is lost or
+/// sent twice.
+///
+/// It is a [`Stream`] of [`Update`]s and works while that is polled, on any executor, without a task of its own. A
+/// message is kept until the stream reports its answer, and is sent on the next poll. The stream ends after
+/// [`Update::Ended`], or after [`ReconnectingClient::leave`].
+///
+/// The first connection is tried once; its failure is [`Update::Ended`]. A broken one is tried again after pauses that
+/// grow to 30 s, for as long as the stream is polled.
+///
+/// ```no_run
+/// # async fn bot() -> Result<(), plainchat::client::Error> {
+/// use futures_lite::StreamExt;
+/// use plainchat::client::{Options, ReconnectingClient, Update};
+/// use plainchat::protocol::Event;
+///
+/// let options = Options::new("echo").room("#games");
+/// let mut client = ReconnectingClient::new("localhost".parse()?, options);
+/// while let Some(update) = client.next().await {
+///     match update {
+///         Update::Event { event: Event::Msg { to, nick, text }, .. } if text.starts_with("echo ") => {
+///             client.say(&to, format!("{nick} says: {text}"))?;
+///         }
+///         Update::Ended(error) => return Err(error),
+///         _ => {}
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct ReconnectingClient {
+    state: ClientState,
+    connection: Connection,
+    address: Address,
+    /// Makes a connection: TCP and TLS by default.
+    dial: Box<dyn FnMut(&Address) -> Dialing + Send>,
+    started: Instant,
+    /// Something was written that may need a flush.
+    is_unflushed: bool,
+}
+
+enum Connection {
+    None(Timer),
+    Dialing(Dialing),
+    Open(Sender, Receiver),
+    /// The goodbye is answered; the server is to close the connection before the timer ends.
+    Closing(Receiver, Timer),
+    Ended,
+}
+
+impl fmt::Debug for ReconnectingClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReconnectingClient")
+            .field("address", &self.address)
+            .field("state", &self.state)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ReconnectingClient {
+    /// Creates a client that connects to `address` once the stream is polled.
+    pub fn new(address: Address, options: Options) -> Self {
+        Self::with_dialer(address, options, |address| {
+            let address = address.clone();
+            Box::pin(async move { dial::open(&address).await })
+        })
+    }
+
+    /// Creates a client that uses the connections that `dial` makes, one after the other.
+    pub fn with_dialer(
+        address: Address,
+        options: Options,
+        dial: impl FnMut(&Address) -> Dialing + Send + 'static,
+    ) -> Self {
+        Self {
+            state: ClientState::new(options, fastrand::u64(..)),
+            connection: Connection::None(Timer::never()),
+            address,
+            dial: Box::new(dial),
+            started: Instant::now(),
+            is_unflushed: false,
+        }
+    }
+
+    /// Returns the address of the server.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Returns the nick; `None` before the first [`Update::Connected`], and for a client that only reads.
+    pub fn nick(&self) -> Option<&str> {
+        self.state.nick()
+    }
+
+    /// Returns the rooms, each with the last event id seen in it: where a later run can continue.
+    pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        self.state.rooms()
+    }
+
+    /// Returns how many requests have no answer yet.
+    pub fn pending(&self) -> usize {
+        self.state.pending()
+    }
+
+    /// Returns whether 1024 requests wait for their answers. No more are accepted until some have come.
+    pub fn is_full(&self) -> bool {
+        self.state.is_full()
+    }
+
+    /// Sends a line of text to `to`, a room (joined or not) or a nick. [`Update::Sent`] or [`Update::Answer`] reports the
+    /// outcome. When the connection breaks, it is sent again only if nothing shows that it had arrived. (The client does
+    /// not see its messages to a nick, or to a room that it has not joined, so after a broken connection those may arrive
+    /// twice.)
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it is empty, too long or more than one line, or if [`ReconnectingClient::is_full`].
+    pub fn say(&mut self, to: &str, text: impl Display) -> Result<Ticket, Error> {
+        self.state.say(to, &text.to_string())
+    }
+
+    /// Sends an action (`/me`) to a joined room.
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`]; also if the room is not joined.
+    pub fn act(&mut self, room: &str, text: impl Display) -> Result<Ticket, Error> {
+        self.state.act(room, &text.to_string())
+    }
+
+    /// Joins a room: [`Update::Joined`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn join(&mut self, room: &str) -> Result<Ticket, Error> {
+        self.state.join(room)
+    }
+
+    /// Leaves a room: [`Update::Left`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn part(&mut self, room: &str) -> Result<Ticket, Error> {
+        self.state.part(room)
+    }
+
+    /// Takes another nick: [`Update::Renamed`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn rename(&mut self, nick: &str) -> Result<Ticket, Error> {
+        self.state.rename(nick)
+    }
+
+    /// Sends any other request that is answered with lines, such as `WHO #games`: [`Update::Answer`]. Not for requests
+    /// that change nick, rooms or modes.
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn request(&mut self, request: impl Display) -> Result<Ticket, Error> {
+        self.state.request(request.to_string())
+    }
+
+    /// Leaves once every request is answered, with a text for the others. Then the stream ends.
+    pub fn leave(&mut self, text: &str) {
+        self.state.leave(text);
+    }
+
+    /// Reconnects at once instead of after the pause.
+    pub fn retry_now(&mut self) {
+        self.state.retry_now();
+        if let Connection::None(timer) = &mut self.connection {
+            *timer = Timer::after(Duration::ZERO);
+        }
+    }
+
+    /// Returns the state. Requests made there are sent on the next poll.
+    #[cfg(feature = "chatc")]
+    pub(crate) fn state(&mut self) -> &mut ClientState {
+        &mut self.state
+    }
+
+    fn disconnected(&mut self, error: Error) {
+        self.connection = Connection::None(Timer::never());
+        self.state.disconnected(error, self.started.elapsed());
+        if let Some(at) = self.state.retry_at() {
+            let wait = at.saturating_sub(self.started.elapsed());
+            self.connection = Connection::None(Timer::after(wait));
+        }
+    }
+
+    /// Writes the output, as far as the other side accepts it.
+    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Error> {
+        let Connection::Open(sender, _) = &mut self.connection else {
+            return Ok(());
+        };
+        let out = self.state.output();
+        while !out.is_empty() {
+            match sender.poll_write(cx, out) {
+                Poll::Ready(Ok(0)) => {
+                    return Err(Error::cut("the connection accepts no more bytes"));
+                }
+                Poll::Ready(Ok(length)) => {
+                    out.drain(..length);
+                    self.is_unflushed = true;
+                }
+                Poll::Ready(Err(error)) => return Err(Error::Lost(error)),
+                Poll::Pending => return Ok(()),
+            }
+        }
+        if self.is_unflushed {
+            match sender.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.is_unflushed = false,
+                Poll::Ready(Err(error)) => return Err(Error::Lost(error)),
+                Poll::Pending => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives one line; `false` if there is none now.
+    fn read(&mut self, cx: &mut Context<'_>) -> Result<bool, Error> {
+        let Connection::Open(_, receiver) = &mut self.connection else {
+            return Ok(false);
+        };
+        match receiver.poll_line(cx) {
+            Poll::Pending => Ok(false),
+            Poll::Ready(Ok(Some(line))) => self.state.receive(line).map(|()| true),
+            Poll::Ready(Ok(None)) => Err(Error::cut("the server closed it")),
+            Poll::Ready(Err(error)) => Err(error),
+        }
+    }
+}
+
+impl Stream for ReconnectingClient {
+    type Item = Update;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Update>> {
+        let this = self.get_mut();
+        loop {
+            if let Some(update) = this.state.next_update() {
+                return Poll::Ready(Some(update));
+            }
+            if this.state.is_ended() {
+                this.connection = match std::mem::replace(&mut this.connection, Connection::Ended) {
+                    // The nick is free once the server has closed the connection.
+                    Connection::Open(_, receiver) if this.state.has_left() => {
+                        Connection::Closing(receiver, Timer::after(GOODBYE_WITHIN))
+                    }
+                    closing @ Connection::Closing(..) => closing,
+                    _ => Connection::Ended,
+                };
+            } else if this.state.retry_at() == Some(Duration::ZERO)
+                && let Connection::None(_) = this.connection
+            {
+                this.connection = Connection::Dialing((this.dial)(&this.address));
+            }
+            match &mut this.connection {
+                Connection::None(timer) => match Pin::new(timer).poll(cx) {
+                    Poll::Ready(_) => {
+                        this.connection = Connection::Dialing((this.dial)(&this.address))
+                    }
+                    Poll::Pending => return Poll::Pending,
+                },
+                Connection::Dialing(dialing) => match dialing.as_mut().poll(cx) {
+                    Poll::Ready(Ok((sender, receiver))) => {
+                        this.connection = Connection::Open(sender, receiver);
+                        this.state.connected();
+                    }
+                    Poll::Ready(Err(error)) => this.disconnected(error),
+                    Poll::Pending => return Poll::Pending,
+                },
+                Connection::Open(..) => {
+                    // When writing fails, the reason may still be there to be read.
+                    let written = this.write(cx);
+                    match this.read(cx) {
+                        Ok(true) => {}
+                        Ok(false) => match written {
+                            Ok(()) => return Poll::Pending,
+                            Err(error) => this.disconnected(error),
+                        },
+                        Err(error) => this.disconnected(error),
+                    }
+                }
+                Connection::Closing(receiver, late) => match receiver.poll_line(cx) {
+                    Poll::Ready(Ok(Some(_))) => {}
+                    Poll::Ready(_) => this.connection = Connection::Ended,
+                    Poll::Pending => match Pin::new(late).poll(cx) {
+                        Poll::Ready(_) => this.connection = Connection::Ended,
+                        Poll::Pending => return Poll::Pending,
+                    },
+                },
+                Connection::Ended => return Poll::Ready(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What the server answers, as values.
+
+use super::connection::Line;
+use super::error::Error;
+use crate::protocol::{Event, EventId, ServerLine, Time};
+
+/// The reply to a request that succeeded.
+///
+/// ```
+/// use plainchat::client::{Line, Reply};
+///
+/// let reply = Reply {
+///     rest: "2".into(),
+///     lines: vec![Line::from("USER #ops ann".to_owned()), Line::from("USER #ops bob".to_owned())],
+/// };
+/// assert_eq!(reply.users(), ["ann", "bob"]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// What follows `OK` and the verb.
+    pub rest: String,
+    /// The lines of the list that was asked for.
+    pub lines: Vec<Line>,
+}
+
+impl Reply {
+    /// Returns the logged events of a `HISTORY`, `SEARCH` or `FILES`, oldest first.
+    pub fn events(&self) -> Vec<LoggedEvent> {
+        let event = |line: &Line| match line.read() {
+            ServerLine::Past { id, time, event } => {
+                let event = event.into_owned();
+                Some(LoggedEvent { id, time, event })
+            }
+            _ => None,
+        };
+        self.lines.iter().filter_map(event).collect()
+    }
+
+    /// Returns the nicks of a `WHO`.
+    pub fn users(&self) -> Vec<String> {
+        let nick = |line: &Line| match line.read() {
+            ServerLine::User { nick, .. } => Some(nick.to_owned()),
+            _ => None,
+        };
+        self.lines.iter().filter_map(nick).collect()
+    }
+
+    /// Returns the rooms of a `ROOMS`.
+    pub fn rooms(&self) -> Vec<RoomInfo> {
+        let room = |line: &Line| match line.read() {
+            ServerLine::Room {
+                room,
+                members,
+                topic,
+            } => Some(RoomInfo {
+                name: room.to_owned(),
+                members,
+                topic: topic.to_owned(),
+            }),
+            _ => None,
+        };
+        self.lines.iter().filter_map(room).collect()
+    }
+
+    /// Returns the topic that a `TOPIC` shows; `None` if the room has none.
+    pub fn topic(&self) -> Option<&str> {
+        self.rest.split_once(' ').map(|(_, topic)| topic)
+    }
+
+    /// Returns whether a `SEARCH` was stopped before it had read the whole log, so that older matches may be missing.
+    pub fn is_cut(&self) -> bool {
+        self.rest.split(' ').nth(1) == Some("cut")
+    }
+}
+
+/// An event of a room's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its id.
+    pub id: EventId,
+    /// When the server received it.
+    pub time: Time,
+    /// What happened.
+    pub event: Event<'static>,
+}
+
+/// A room, as [`Client::rooms`](super::Client::rooms) lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoomInfo {
+    /// Its name, with `#`.
+    pub name: String,
+    /// How many members it has.
+    pub members: u64,
+    /// Its topic; empty if it has none.
+    pub topic: String,
+}
+
+/// What [`Client::search`](super::Client::search) found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchResult {
+    /// The matches, oldest first; the newest 100 if there are more.
+    pub events: Vec<LoggedEvent>,
+    /// The search took too long and was stopped, so older matches may be missing.
+    pub is_cut: bool,
+}
+
+/// A message that the server has accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Its id; `None` if it was delivered and is not logged.
+    pub id: Option<EventId>,
+    /// When the server received it.
+    pub time: Time,
+}
+
+impl Sent {
+    /// Reads what follows `OK MSG`.
+    pub(super) fn parse(rest: &str) -> Result<Self, Error> {
+        let (id, time) = rest.split_once(' ').unwrap_or_default();
+        Ok(Self {
+            id: EventId::parse(id),
+            time: Time::parse(time).ok_or(Error::Protocol("OK without a time"))?,
+        })
+    }
+}
+
+/// The nick that a client has taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// The nick as the server spells it.
+    pub nick: String,
+    /// The current room.
+    pub room: Option<String>,
+}
+
+/// A room that a client has joined.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinedRoom {
+    /// The room as its creator spelled it.
+    pub room: String,
+    /// The id of its newest event; 0 if there is none.
+    pub last_id: u64,
+}
+
+/// Which events of a room's log [`Client::history`](super::Client::history) returns.
+///
+/// ```
+/// use plainchat::client::HistoryRange;
+///
+/// assert_eq!(HistoryRange::Newest.to_string(), "");
+/// assert_eq!(HistoryRange::Before(17).to_string(), " before 17");
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HistoryRange {
+    /// The newest.
+    #[default]
+    Newest,
+    /// The newest of those before this id.
+    Before(u64),
+    /// The oldest of those after this id.
+    After(u64),
+}
+
+impl std::fmt::Display for HistoryRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Newest => Ok(()),
+            Self::Before(id) => write!(f, " before {id}"),
+            Self::After(id) => write!(f, " after {id}"),
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! A client that sends one request at a time on one connection.
+
+use std::fmt::Display;
+
+use futures_lite::FutureExt;
+
+use super::address::Address;
+use super::connection::{Line, Receiver, Sender, one_line};
+use super::dial;
+use super::error::{Error, InvalidRequest, closed, refused};
+use super::reply::Reply;
+use crate::protocol::{ServerLine, Verb};
+
+/// The most bytes of the lines that answer one request: far more than any list of a server that people use.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
+/// A connection to a server, for one request at a time.
+///
+/// Every method that sends a request waits for its reply. Events that come meanwhile are kept, up to 4 MiB (then a
+/// `GAP` line takes their place), and [`Client::next_event`] returns them. A future that is dropped before it is done
+/// leaves the connection unusable, except for [`Client::next_event`].
+///
+/// ```no_run
+/// # async fn bot() -> Result<(), plainchat::client::Error> {
+/// use plainchat::client::{Client, HistoryRange};
+///
+/// let mut client = Client::connect("localhost:5002").await?;
+/// client.enter("dice", "#games").await?;
+/// for event in client.history("#games", 10, HistoryRange::Newest).await? {
+///     println!("{} {}", event.time, event.event);
+/// }
+/// client.say("who wants to play?").await?;
+/// client.bye().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    address: Address,
+    pub(super) sender: Sender,
+    pub(super) receiver: Receiver,
+    /// Every request has its reply, so the next reply belongs to the next request.
+    pub(super) is_usable: bool,
+}
+
+impl Client {
+    /// Connects to `HOST` or `HOST:PORT` (default: port 5002). Each address of the host may take 10 s to answer.
+    ///
+    /// # Errors
+    /// [`Error::Address`], [`Error::Connect`].
+    pub async fn connect(address: &str) -> Result<Self, Error> {
+        Self::connect_to(address.parse::<Address>()?).await
+    }
+
+    /// Connects to an address that is parsed already.
+    ///
+    /// # Errors
+    /// [`Error::Connect`].
+    pub async fn connect_to(address: Address) -> Result<Self, Error> {
+        let (sender, receiver) = dial::open(&address).await?;
+        Ok(Self::from_halves(address, sender, receiver))
+    }
+
+    /// Uses a connection that exists already, whatever carries it. `address` only appears in error texts.
+    pub fn from_halves(address: Address, sender: Sender, receiver: Receiver) -> Self {
+        Self {
+            address,
+            sender,
+            receiver,
+            is_usable: true,
+        }
+    }
+
+    /// Returns the address of the server.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// Sends any request that is answered with lines: a [`Request`](crate::protocol::Request), or its line as
+    /// `protocol.md` describes it. For the common ones there are methods.
+    ///
+    /// ```no_run
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// let reply = client.request("INVITES #ops").await?;
+    /// for line in reply.lines {
+    ///     println!("{}", line.as_str());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: it is not one line, or it is `UPLOAD`, `DOWNLOAD` or
+    /// `CHAT`, which are not answered with lines. [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`]: the
+    /// connection is unusable.
+    pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
+        let line = one_line(request.to_string())?;
+        let word = line.trim_start_matches(' ').trim_end();
+        let word = word.split(' ').next().unwrap_or_default();
+        if let Some(Verb::Upload | Verb::Download | Verb::Chat) = Verb::parse(word.as_bytes()) {
+            return Err(InvalidRequest::NotALineRequest.into());
+        }
+        self.start()?;
+        // The server reads no further while its replies are not read, so this reads while it writes. When writing
+        // fails, the reason can still be read.
+        let write = async {
+            let _ = self.sender.write(line.as_bytes()).await;
+            std::future::pending().await
+        };
+        let reply = write.or(reply(&mut self.receiver)).await;
+        self.finish(reply)
+    }
+
+    /// Waits for the next line that is no reply: an event, which [`Line::event`] reads, or `GAP <room>` where events
+    /// are missing. Returns `None` when the server has ended the connection.
+    ///
+    /// # Errors
+    /// [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`].
+    pub async fn next_event(&mut self) -> Result<Option<Line>, Error> {
+        while let Some(line) = self.receiver.line().await? {
+            match line.read() {
+                ServerLine::Live { .. } | ServerLine::Gap { .. } => return Ok(Some(line)),
+                ServerLine::Closed { code, text } => return Err(closed(code, text)),
+                ServerLine::Ok { .. } | ServerLine::Err { .. } | ServerLine::Data { .. } => {
+                    return Err(Error::Protocol("a reply without a request"));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    /// Says goodbye, and waits until the server has closed the connection.
+    ///
+    /// # Errors
+    /// As [`Client::request`].
+    pub async fn bye(mut self) -> Result<(), Error> {
+        self.request("BYE").await?;
+        self.close().await;
+        Ok(())
+    }
+
+    /// Ends the connection in any state, and waits until the server has closed it: from then on the nick is free.
+    /// Lines that come meanwhile are dropped.
+    pub async fn close(mut self) {
+        let _ = self.sender.end().await;
+        while let Ok(Some(_)) = self.receiver.line().await {}
+    }
+
+    /// Returns whether further requests can be sent: not after an error that ended the connection, nor after a request
+    /// whose future was dropped.
+    pub fn is_usable(&self) -> bool {
+        self.is_usable
+    }
+
+    /// Returns the two halves, to send without waiting for each reply. Events that were kept come first.
+    ///
+    /// ```no_run
+    /// # async fn f(client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// let (mut sender, mut receiver) = client.split();
+    /// sender.send("ROOMS").await?;
+    /// sender.send("BYE").await?;
+    /// while let Some(line) = receiver.line().await? {
+    ///     println!("{}", line.as_str());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn split(self) -> (Sender, Receiver) {
+        (self.sender, self.receiver)
+    }
+
+    /// Starts a request. Until [`Client::finish`] the connection is unusable.
+    pub(super) fn start(&mut self) -> Result<(), Error> {
+        if std::mem::replace(&mut self.is_usable, false) {
+            Ok(())
+        } else {
+            Err(Error::cut("an earlier request was not finished"))
+        }
+    }
+
+    /// Finishes a request: after a reply of either kind the connection is usable again.
+    pub(super) fn finish<T>(&mut self, result: Result<T, Error>) -> Result<T, Error> {
+        self.is_usable = matches!(result, Ok(_) | Err(Error::Refused { .. }));
+        result
+    }
+}
+
+/// Waits for the reply to the one request that is open, and keeps the events before it.
+pub(super) async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
+    let mut lines = Vec::new();
+    let mut space = REPLY_BYTES_MAX;
+    while let Some(line) = receiver.fresh_line().await? {
+        match line.read() {
+            ServerLine::Ok { rest, .. } => {
+                let rest = rest.to_owned();
+                return Ok(Reply { rest, lines });
+            }
+            ServerLine::Err { verb, code, text } => return Err(refused(verb, code, text)),
+            ServerLine::Closed { code, text } => return Err(closed(code, text)),
+            ServerLine::Live { .. } | ServerLine::Gap { .. } => receiver.keep(line),
+            ServerLine::Data { .. } => return Err(Error::Protocol("unexpected DATA")),
+            ServerLine::Hello { .. } | ServerLine::Unknown => {}
+            ServerLine::Past { .. }
+            | ServerLine::Room { .. }
+            | ServerLine::User { .. }
+            | ServerLine::Help { .. } => {
+                let too_long = Error::Protocol("a list has more than 16 MiB");
+                space = space.checked_sub(line.as_str().len()).ok_or(too_long)?;
+                lines.push(line);
+            }
+        }
+    }
+    Err(Error::cut("the server closed it before it answered"))
+}

@@ -1,0 +1,292 @@
+//! From a new connection to one on which requests can be sent: password, nick and rooms.
+//!
+//! The order of `PASS`, `STAMPS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.3: rooms with an id come
+//! before the nick; rooms that are joined for the first time, and those that refused, come after it.
+
+use super::super::error::Error;
+use super::super::nick::nick_candidates;
+use super::super::update::{Ticket, Update};
+use super::ClientState;
+use super::types::{Awaited, Lobby, PendingRequest, Phase, RoomPosition};
+use crate::protocol::Code;
+
+/// How many nicks are tried before giving up: more than any classroom has seats.
+const NICKS_MAX: u32 = 999;
+
+impl ClientState {
+    /// Records that there is a new connection, and starts the login.
+    pub fn connected(&mut self) {
+        self.phase = Phase::LoggingIn;
+        self.output.clear();
+        self.awaited.clear();
+        (self.close_reason, self.password_error) = (None, None);
+        self.take_list();
+        if let Some(password) = self.options.server_password.clone() {
+            self.send(&format!("PASS {password}"), Awaited::ServerPassword);
+        }
+        self.send("STAMPS on", Awaited::Ignored);
+        (self.lobby, self.current) = (None, None);
+        for room in &mut self.rooms {
+            room.is_joined = false;
+        }
+        let wanted = self.options.login.as_ref().map(|login| &login.nick);
+        match self.nick.as_ref().or(wanted).cloned() {
+            Some(nick) => {
+                self.join_rooms(|room| room.last_id.is_some(), true);
+                self.send_nick(nick, 1);
+            }
+            None => {
+                self.join_rooms(|_| true, false);
+                self.send("PING", Awaited::Ready);
+            }
+        }
+    }
+
+    /// Returns whether `PAST` lines are now the replay of a room that is being joined.
+    pub(super) fn is_replaying(&self) -> bool {
+        let is_join = |ticket: &Ticket| {
+            let mut pending = self.pending.iter();
+            let found = pending.find(|pending| pending.ticket == *ticket);
+            found.is_some_and(|pending| matches!(pending.request, PendingRequest::Join(_)))
+        };
+        match self.awaited.front() {
+            Some(Awaited::Join { .. }) => true,
+            Some(Awaited::Pending(ticket)) => is_join(ticket),
+            _ => false,
+        }
+    }
+
+    /// Returns whether `room` is the lobby, joined by the nick and not wanted.
+    pub(super) fn is_lobby(&self, room: &str) -> bool {
+        self.lobby.as_ref().is_some_and(|lobby| lobby.name == room)
+    }
+
+    /// Handles a reply that belongs to the login.
+    pub(super) fn login_reply(
+        &mut self,
+        awaited: Awaited,
+        result: Result<String, Error>,
+    ) -> Result<(), Error> {
+        match awaited {
+            Awaited::Ignored => {
+                if let Err(error) = result
+                    && error.refusal() == Some(Code::NeedPassword)
+                {
+                    self.password_error = Some(error);
+                }
+            }
+            Awaited::ServerPassword => {
+                if let Err(error) = result {
+                    self.end(error);
+                }
+            }
+            Awaited::Join {
+                room,
+                is_before_nick,
+            } => return self.join_reply(room, is_before_nick, result),
+            Awaited::LeaveLobby => self.lobby = None,
+            Awaited::Nick(nick, attempt) => return self.nick_reply(nick, attempt, result),
+            Awaited::Ready => return self.ready(),
+            // Neither belongs to a login.
+            Awaited::Pending(_) | Awaited::Goodbye => {}
+        }
+        Ok(())
+    }
+
+    /// Adds a joined room, or notes that this connection is in it. `joined` is what follows `OK JOIN`: the room as the
+    /// server spells it, and its newest id.
+    pub(super) fn room_joined(&mut self, asked: &str, joined: &str) -> Result<(), Error> {
+        let (name, last) = joined.split_once(' ').unwrap_or((joined, ""));
+        let last: u64 = last
+            .parse()
+            .map_err(|_| Error::Protocol("a room was joined without an id"))?;
+        self.current = Some(name.to_owned());
+        if self.is_lobby(name) {
+            // It was wanted under another spelling.
+            self.lobby = None;
+        }
+        let mut rooms = self.rooms.iter_mut();
+        let known = rooms.find(|room| room.name == asked || room.name == name);
+        let is_rejoin = match known {
+            Some(room) => {
+                room.name = name.to_owned();
+                room.is_joined = true;
+                // A smaller id comes from a server that lost its log: the ids that the client has mean nothing to it.
+                room.last_id.replace(last).is_some()
+            }
+            None => {
+                self.rooms.push(RoomPosition {
+                    name: name.to_owned(),
+                    last_id: Some(last),
+                    is_joined: true,
+                });
+                false
+            }
+        };
+        self.updates.push_back(Update::Joined {
+            room: name.to_owned(),
+            last_id: last,
+            is_rejoin,
+        });
+        Ok(())
+    }
+
+    /// Sends a `JOIN` for each room that `which` selects, with the last id seen there.
+    fn join_rooms(&mut self, which: impl Fn(&RoomPosition) -> bool, is_before_nick: bool) {
+        let rooms = self.rooms.iter().filter(|room| which(room));
+        let joins: Vec<(String, String)> = rooms
+            .map(|room| (room.name.clone(), room.join_line()))
+            .collect();
+        for (room, line) in joins {
+            let awaited = Awaited::Join {
+                room,
+                is_before_nick,
+            };
+            self.send(&line, awaited);
+        }
+    }
+
+    fn send_nick(&mut self, nick: String, attempt: u32) {
+        let line = self.nick_line(&nick);
+        self.send(&line, Awaited::Nick(nick, attempt));
+    }
+
+    fn join_reply(
+        &mut self,
+        room: String,
+        is_before_nick: bool,
+        result: Result<String, Error>,
+    ) -> Result<(), Error> {
+        match result {
+            Ok(joined) => self.room_joined(&room, &joined)?,
+            // An invite-only room lets nobody in without a nick.
+            Err(_) if is_before_nick => {}
+            Err(error) => {
+                let is_permanent = is_permanent(&error);
+                if is_permanent {
+                    self.rooms.retain(|known| known.name != room);
+                }
+                self.updates.push_back(Update::JoinFailed {
+                    room,
+                    error,
+                    is_permanent,
+                });
+            }
+        }
+        let belongs_to_login = |awaited: &Awaited| {
+            matches!(
+                awaited,
+                Awaited::Join { .. } | Awaited::Nick(..) | Awaited::Ready
+            )
+        };
+        if self.awaited.iter().any(belongs_to_login) {
+            Ok(())
+        } else {
+            self.ready()
+        }
+    }
+
+    fn nick_reply(
+        &mut self,
+        nick: String,
+        attempt: u32,
+        result: Result<String, Error>,
+    ) -> Result<(), Error> {
+        let error = match result {
+            Ok(rest) => return self.nick_taken(&rest),
+            Err(error) => error,
+        };
+        // A server that has a password takes the nick's password for a guess at it.
+        if let Some(password_error) = self.password_error.take() {
+            self.end(password_error);
+            return Ok(());
+        }
+        let is_taken = matches!(error.refusal(), Some(Code::NickTaken | Code::BadPassword));
+        let may_add_number = self.options.add_number || self.was_connected;
+        if !is_taken || attempt > NICKS_MAX || !may_add_number {
+            self.end(error);
+            return Ok(());
+        }
+        let base = self.options.login.as_ref().map(|login| login.nick.clone());
+        let base = base.unwrap_or(nick);
+        let next = nick_candidates(&base).nth(attempt as usize);
+        self.send_nick(next.unwrap_or_default(), attempt + 1);
+        Ok(())
+    }
+
+    /// Goes on after `OK NICK`: with the rooms that need a nick, or have refused a client without one.
+    fn nick_taken(&mut self, rest: &str) -> Result<(), Error> {
+        let (nick, joined) = rest.split_once(' ').unwrap_or((rest, ""));
+        self.nick = Some(nick.to_owned());
+        if self.password_error.take().is_some() {
+            // The nick's own password has opened the server.
+            self.send("STAMPS on", Awaited::Ignored);
+        }
+        let current = joined.split(' ').next().unwrap_or_default();
+        let is_lobby = !current.is_empty() && !self.rooms.iter().any(|room| room.is_joined);
+        let wanted = self.rooms.iter().find(|room| room.name == current);
+        match wanted.map(|room| room.last_id) {
+            // It is joined with its id below, and what was missed is replayed then.
+            Some(Some(_)) => {}
+            Some(None) if is_lobby => self.room_joined(current, joined)?,
+            None if is_lobby && self.rooms.is_empty() => self.room_joined(current, joined)?,
+            None if is_lobby => {
+                self.lobby = Some(Lobby {
+                    name: current.to_owned(),
+                    joined: joined.to_owned(),
+                });
+            }
+            _ => {}
+        }
+        if self.rooms.iter().all(|room| room.is_joined) {
+            return self.ready();
+        }
+        self.join_rooms(|room| !room.is_joined, false);
+        Ok(())
+    }
+
+    /// Ends the login, and sends the pending requests.
+    fn ready(&mut self) -> Result<(), Error> {
+        self.phase = Phase::Connected;
+        self.attempts = 0;
+        if let Some(lobby) = self.lobby.take() {
+            if self.rooms.iter().any(|room| room.is_joined) {
+                self.send(&format!("PART {}", lobby.name), Awaited::LeaveLobby);
+                self.lobby = Some(lobby);
+            } else {
+                // No other room could be joined.
+                self.room_joined(&lobby.name, &lobby.joined)?;
+            }
+        }
+        if let Some(last) = self.rooms.last()
+            && last.is_joined
+            && self.current.as_ref() != Some(&last.name)
+        {
+            let line = format!("JOIN {}", last.name);
+            self.send(&line, Awaited::Ignored);
+        }
+        let is_reconnect = std::mem::replace(&mut self.was_connected, true);
+        let nick = self.nick.clone();
+        self.updates
+            .push_back(Update::Connected { nick, is_reconnect });
+        self.send_pending();
+        self.leave_when_idle();
+        Ok(())
+    }
+
+    /// Ends for good, because of `error`.
+    fn end(&mut self, error: Error) {
+        self.phase = Phase::Ended;
+        self.updates.push_back(Update::Ended(error));
+    }
+}
+
+/// Returns whether a room will go on refusing: it is invite-only, or its name cannot be one. Any other refusal is a
+/// temporary problem of the server.
+fn is_permanent(error: &Error) -> bool {
+    use Code::{BadName, BadSyntax, NeedNick, NotAllowed, TooLong};
+    matches!(
+        error.refusal(),
+        Some(BadName | BadSyntax | NeedNick | NotAllowed | TooLong)
+    )
+}

@@ -1,0 +1,420 @@
+//! The state of a client that reconnects, without any I/O: what waits for its answer, which rooms it is in, and what
+//! has to be sent again.
+//!
+//! [`ClientState`] takes lines and losses in and gives bytes and [`Update`]s out; time is a number that the caller
+//! passes, and randomness comes from a seed. [`super::ReconnectingClient`] drives it on real connections. `login`
+//! brings a new connection to the point where requests can be sent, `queue` holds the requests.
+//!
+//! After a broken connection comes the next one, after a pause. On it each room is joined with the last event id seen
+//! there, so that nothing is missed and nothing comes twice. A request without an answer is sent again, unless an
+//! event that the server replays shows that the request had arrived.
+
+mod login;
+mod queue;
+mod types;
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::connection::{Line, one_line};
+use super::error::{Error, InvalidRequest, closed, refused};
+use super::options::{Login, Options};
+use super::reply::Sent;
+use super::update::{Ticket, Update};
+use crate::protocol::text::clean;
+use crate::protocol::{Code, Event, EventId, ServerLine, Time};
+use types::{Awaited, Lobby, PENDING_MAX, Pending, PendingRequest, Phase, RoomPosition};
+
+/// The most bytes of the lines that answer one request.
+const REPLY_BYTES_MAX: usize = 16 << 20;
+
+/// The first pause after a connection broke; each further one is twice as long.
+const PAUSE_FIRST: Duration = Duration::from_millis(250);
+
+/// The longest pause: somebody may be watching the screen.
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// The state of a client that reconnects.
+///
+/// Whoever drives it connects when [`ClientState::retry_at`] says so, reports each connection
+/// ([`ClientState::connected`]), line ([`ClientState::receive`]) and loss ([`ClientState::disconnected`]), and sends
+/// what [`ClientState::output`] holds.
+///
+/// ```
+/// use plainchat::client::{ClientState, Line, Options, Update};
+///
+/// let mut state = ClientState::new(Options::new("ann"), 1);
+/// state.connected();
+/// assert_eq!(state.output().split_off(0), b"STAMPS on\nNICK ann\n");
+/// for line in ["OK STAMPS on", "OK NICK ann #lobby 7"] {
+///     state.receive(Line::from(line.to_owned()))?;
+/// }
+/// assert!(matches!(state.next_update(), Some(Update::Joined { room, .. }) if room == "#lobby"));
+/// assert!(matches!(state.next_update(), Some(Update::Connected { .. })));
+/// state.say("#lobby", "hello")?;
+/// assert_eq!(state.output(), b"TELL #lobby hello\n");
+/// # Ok::<(), plainchat::client::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct ClientState {
+    options: Options,
+    /// The nick as the server spells it; `None` before the first login.
+    nick: Option<String>,
+    rooms: Vec<RoomPosition>,
+    /// The lobby, while the nick is in it only because a nick without a room joins it.
+    lobby: Option<Lobby>,
+    /// The room that this connection joined last: the current one, for the server.
+    current: Option<String>,
+    /// The requests without an answer, oldest first.
+    pending: VecDeque<Pending>,
+    /// What was sent on this connection and has no reply yet, oldest first.
+    awaited: VecDeque<Awaited>,
+    /// The lines so far of the list that answers the oldest of `awaited`.
+    list: Vec<Line>,
+    list_bytes: usize,
+    output: Vec<u8>,
+    updates: VecDeque<Update>,
+    phase: Phase,
+    /// A login has succeeded before.
+    was_connected: bool,
+    /// How many connections in a row have failed.
+    attempts: u32,
+    /// The server has a password, and this connection has not given it.
+    password_error: Option<Error>,
+    /// What the server said before it closed.
+    close_reason: Option<Error>,
+    /// The client is to leave with this text once nothing is pending.
+    goodbye: Option<String>,
+    last_ticket: u64,
+    rng: fastrand::Rng,
+}
+
+impl ClientState {
+    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses.
+    pub fn new(options: Options, seed: u64) -> Self {
+        let rooms = options.rooms.iter().map(|(name, last_id)| RoomPosition {
+            name: name.clone(),
+            last_id: *last_id,
+            is_joined: false,
+        });
+        Self {
+            nick: None,
+            lobby: None,
+            current: None,
+            rooms: rooms.collect(),
+            options,
+            pending: VecDeque::new(),
+            awaited: VecDeque::new(),
+            list: Vec::new(),
+            list_bytes: 0,
+            output: Vec::new(),
+            updates: VecDeque::new(),
+            phase: Phase::Disconnected {
+                retry_at: Duration::ZERO,
+            },
+            was_connected: false,
+            attempts: 0,
+            password_error: None,
+            close_reason: None,
+            goodbye: None,
+            last_ticket: 0,
+            rng: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// Returns when the next connection is due; `None` while there is one, and when there will be none.
+    pub fn retry_at(&self) -> Option<Duration> {
+        match self.phase {
+            Phase::Disconnected { retry_at } => Some(retry_at),
+            _ => None,
+        }
+    }
+
+    /// Makes the next attempt due at once.
+    pub fn retry_now(&mut self) {
+        if let Phase::Disconnected { retry_at } = &mut self.phase {
+            *retry_at = Duration::ZERO;
+        }
+    }
+
+    /// Returns whether nothing more will come but the updates that are waiting.
+    pub fn is_ended(&self) -> bool {
+        self.phase == Phase::Ended
+    }
+
+    /// Returns whether it has ended because of [`ClientState::leave`]: the server has answered and is about to close.
+    pub fn has_left(&self) -> bool {
+        self.is_ended() && self.goodbye.is_some()
+    }
+
+    /// Returns whether so many requests wait for an answer that no more are accepted.
+    pub fn is_full(&self) -> bool {
+        self.pending.len() >= PENDING_MAX
+    }
+
+    /// Returns how many requests have no answer yet.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Returns the password of the nick.
+    pub fn password(&self) -> Option<&str> {
+        self.options.login.as_ref()?.password.as_deref()
+    }
+
+    /// Returns the nick, once the server has confirmed it.
+    pub fn nick(&self) -> Option<&str> {
+        self.nick.as_deref()
+    }
+
+    /// Returns the rooms, each with the last event id seen in it.
+    pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
+        self.rooms.iter().map(|room| (&room.name[..], room.last_id))
+    }
+
+    /// Returns the bytes to send. The caller removes those that it has sent.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// Returns the next update.
+    pub fn next_update(&mut self) -> Option<Update> {
+        self.updates.pop_front()
+    }
+
+    /// Sends a line of text to a room, joined or not, or to a nick.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
+    pub fn say(&mut self, to: &str, text: &str) -> Result<Ticket, Error> {
+        let (room, text) = (to.to_owned(), clean(text).into_owned());
+        one_line(format!("TELL {room} {text}"))?;
+        if room.starts_with('#') {
+            self.enqueue(PendingRequest::Say { room, text })
+        } else {
+            self.enqueue(PendingRequest::Line(format!("TELL {room} {text}")))
+        }
+    }
+
+    /// Sends an action (`/me`) to a joined room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
+    pub fn act(&mut self, room: &str, text: &str) -> Result<Ticket, Error> {
+        let (room, text) = (room.to_owned(), clean(text).into_owned());
+        one_line(format!("ME {text}"))?;
+        if !self.rooms.iter().any(|known| known.name == room) {
+            return Err(InvalidRequest::NotInRoom.into());
+        }
+        self.enqueue(PendingRequest::Act { room, text })
+    }
+
+    /// Joins a room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn join(&mut self, room: &str) -> Result<Ticket, Error> {
+        one_line(format!("JOIN {room}"))?;
+        self.enqueue(PendingRequest::Join(room.to_owned()))
+    }
+
+    /// Leaves a room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn part(&mut self, room: &str) -> Result<Ticket, Error> {
+        one_line(format!("PART {room}"))?;
+        self.enqueue(PendingRequest::Part(room.to_owned()))
+    }
+
+    /// Takes another nick, with the same password.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn rename(&mut self, nick: &str) -> Result<Ticket, Error> {
+        one_line(format!("NICK {nick}"))?;
+        self.enqueue(PendingRequest::Rename(nick.to_owned()))
+    }
+
+    /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. It is sent again
+    /// when the connection breaks before the answer.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn request(&mut self, line: String) -> Result<Ticket, Error> {
+        one_line(line.clone())?;
+        self.enqueue(PendingRequest::Line(line))
+    }
+
+    /// Leaves once everything is answered, with a text for the others.
+    pub fn leave(&mut self, text: &str) {
+        self.goodbye = Some(clean(text).into_owned());
+        let is_waiting = matches!(self.phase, Phase::Disconnected { .. });
+        if !self.was_connected && self.pending.is_empty() && is_waiting {
+            self.phase = Phase::Ended;
+        }
+        self.leave_when_idle();
+    }
+
+    /// Records at time `now` that the connection broke, or that none could be made.
+    pub fn disconnected(&mut self, error: Error, now: Duration) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        let error = self.close_reason.take().unwrap_or(error);
+        self.output.clear();
+        self.take_list();
+        self.mark_sent_requests();
+        self.awaited.clear();
+        let is_done = self.goodbye.is_some() && self.pending.is_empty();
+        if is_done || !self.was_connected || is_final(&error) {
+            self.phase = Phase::Ended;
+            if !is_done {
+                self.updates.push_back(Update::Ended(error));
+            }
+            return;
+        }
+        let pause = PAUSE_FIRST
+            .saturating_mul(1 << self.attempts.min(16))
+            .min(PAUSE_MAX);
+        // Half of it is random, so that the clients of a server that stopped do not all return at once.
+        let retry_in = pause.mul_f64(0.5 + self.rng.f64() / 2.0);
+        self.attempts = self.attempts.saturating_add(1);
+        let retry_at = now + retry_in;
+        self.phase = Phase::Disconnected { retry_at };
+        self.updates
+            .push_back(Update::Disconnected { error, retry_in });
+    }
+
+    /// Processes a line from the server.
+    ///
+    /// # Errors
+    /// [`Error::Protocol`]: the other side does not speak this protocol, and the connection is to be dropped.
+    pub fn receive(&mut self, line: Line) -> Result<(), Error> {
+        match line.read() {
+            ServerLine::Live { id, time, event } => {
+                let event = event.into_owned();
+                self.event(id, time, event, false);
+            }
+            ServerLine::Past { id, time, event } if self.is_replaying() => {
+                let event = event.into_owned();
+                self.event(Some(id), Some(time), event, true);
+            }
+            ServerLine::Past { .. }
+            | ServerLine::Room { .. }
+            | ServerLine::User { .. }
+            | ServerLine::Help { .. } => {
+                self.list_bytes += line.as_str().len();
+                if self.list_bytes > REPLY_BYTES_MAX {
+                    return Err(Error::Protocol("a list has more than 16 MiB"));
+                }
+                self.list.push(line);
+            }
+            ServerLine::Ok { rest, .. } => {
+                let rest = rest.to_owned();
+                self.reply(Ok(rest))?;
+            }
+            ServerLine::Err { verb, code, text } => {
+                let error = refused(verb, code, text);
+                self.reply(Err(error))?;
+            }
+            ServerLine::Gap { place } if self.is_lobby(place) => {}
+            ServerLine::Gap { place } => {
+                let place = place.to_owned();
+                self.updates.push_back(Update::Gap { place });
+            }
+            ServerLine::Closed { code, text } => self.close_reason = Some(closed(code, text)),
+            ServerLine::Data { .. } => return Err(Error::Protocol("unexpected DATA")),
+            ServerLine::Hello { .. } | ServerLine::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        id: Option<EventId>,
+        time: Option<Time>,
+        event: Event<'static>,
+        is_replayed: bool,
+    ) {
+        // What happens in the lobby before the client leaves it is not wanted. What happens in a room that is to be
+        // joined with an id comes again with the replay.
+        let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;
+        if !is_replayed && (self.is_lobby(event.place()) || self.rooms.iter().any(is_not_joined)) {
+            return;
+        }
+        if let Some(id) = id {
+            let mut rooms = self.rooms.iter_mut();
+            if let Some(room) = rooms.find(|room| room.name == event.place()) {
+                if room.last_id.is_some_and(|last| id.get() <= last) {
+                    return;
+                }
+                room.last_id = Some(id.get());
+            }
+            // During a login, an own message can only be one that the broken connection carried.
+            if self.phase == Phase::LoggingIn
+                && let Some(time) = time
+                && let Some(ticket) = self.take_arrived(&event)
+            {
+                self.updates.push_back(Update::Sent {
+                    ticket,
+                    sent: Sent { id: Some(id), time },
+                    event: Some(event),
+                });
+                return;
+            }
+        }
+        self.updates.push_back(Update::Event {
+            id,
+            time,
+            event,
+            is_replayed,
+        });
+    }
+
+    /// Handles the reply to the oldest of `awaited`.
+    fn reply(&mut self, result: Result<String, Error>) -> Result<(), Error> {
+        let lines = self.take_list();
+        let awaited = self.awaited.pop_front();
+        match awaited.ok_or(Error::Protocol("a reply without a request"))? {
+            Awaited::Pending(ticket) => self.resolve(ticket, result, lines),
+            Awaited::Goodbye => {
+                self.phase = Phase::Ended;
+                Ok(())
+            }
+            awaited => self.login_reply(awaited, result),
+        }
+    }
+
+    fn send(&mut self, line: &str, awaited: Awaited) {
+        self.output.extend_from_slice(line.as_bytes());
+        self.output.push(b'\n');
+        self.awaited.push_back(awaited);
+    }
+
+    fn take_list(&mut self) -> Vec<Line> {
+        self.list_bytes = 0;
+        std::mem::take(&mut self.list)
+    }
+
+    /// The `NICK` line for `nick`, with the password.
+    fn nick_line(&self, nick: &str) -> String {
+        Login {
+            nick: nick.to_owned(),
+            password: self.password().map(str::to_owned),
+        }
+        .line()
+    }
+}
+
+/// Returns whether reconnecting is pointless.
+fn is_final(error: &Error) -> bool {
+    match error {
+        Error::Closed { code, .. } => matches!(
+            code,
+            Some(Code::Banned | Code::Kicked | Code::NotAllowed | Code::NeedPassword)
+        ),
+        Error::Untrusted { .. } => true,
+        _ => false,
+    }
+}

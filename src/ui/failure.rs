@@ -1,0 +1,189 @@
+//! How `chatc` ends, and what it tells a person when something went wrong.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::environment::{PASSWORD_VARIABLE, SERVER_PASSWORD_VARIABLE};
+use crate::client::{Error, plainly};
+use crate::protocol::Code;
+
+/// The exit code of `chatc`. `chatc --help` lists them for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything was done.
+    Success = 0,
+    /// Something was refused, by the server or by this machine.
+    Refused = 1,
+    /// The command line was not understood.
+    Usage = 2,
+    /// No connection, or it broke, or the server ended it.
+    Lost = 3,
+}
+
+/// Why `chatc` could not do something; `Display` is its one line for a person.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The connection or the server failed.
+    Client(Error),
+    /// A download was interrupted; what came of it is kept.
+    Cut {
+        /// The file that holds the beginning.
+        part: PathBuf,
+        /// What happened.
+        error: Error,
+    },
+    /// A local file could not be used.
+    File {
+        /// What was tried, such as `read`.
+        verb: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A download would have overwritten that file.
+    Exists(PathBuf),
+    /// The settings are invalid.
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// Its line.
+        line: usize,
+        /// What is wrong there.
+        why: String,
+    },
+    /// Several servers announce themselves, and none was named.
+    Several(Vec<String>),
+    /// The local network could not be asked.
+    Network(String),
+    /// It cannot be done; the text says why and what to do instead.
+    Impossible(&'static str),
+    /// Standard output cannot be written. [`io::ErrorKind::BrokenPipe`]: its reader has seen enough.
+    Output(io::Error),
+    /// Standard input could not be read.
+    Input(io::Error),
+}
+
+impl Failure {
+    /// Returns the exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Client(Error::Address(_)) | Self::Settings { .. } | Self::Several(_) => {
+                Exit::Usage
+            }
+            Self::Client(
+                Error::Refused { .. } | Error::Invalid(_) | Error::Read(_) | Error::Corrupt,
+            ) => Exit::Refused,
+            Self::Client(_) | Self::Cut { .. } | Self::Network(_) => Exit::Lost,
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::File { .. }
+            | Self::Exists(_)
+            | Self::Impossible(_)
+            | Self::Output(_)
+            | Self::Input(_) => Exit::Refused,
+        }
+    }
+
+    /// Makes a failure of an error of the file `path`, on which `verb` was tried.
+    pub(super) fn file(
+        verb: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::File { verb, path, source }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Client(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(Error::Refused {
+                verb,
+                code: Some(code),
+                text,
+            }) => match (code, &verb[..]) {
+                (Code::NeedPassword, "NICK") => write!(
+                    f,
+                    "{text}: give its password (--password-file or {}), or take another nick (--nick)",
+                    PASSWORD_VARIABLE
+                ),
+                (Code::NeedPassword, _) => write!(
+                    f,
+                    "the server has a password: give it in {}, or in server-password-file of the settings",
+                    SERVER_PASSWORD_VARIABLE
+                ),
+                (Code::BadPassword, "NICK") => write!(
+                    f,
+                    "the password is wrong for that nick: give the right one (--password-file or {}), or \
+                     take another nick (--nick)",
+                    PASSWORD_VARIABLE
+                ),
+                (Code::NickTaken, _) => write!(f, "that nick is taken: choose another (--nick)"),
+                (Code::NoSuchFile, "DOWNLOAD") => {
+                    write!(f, "there is no such file; chatc files lists them")
+                }
+                (Code::NoSuchRoom, _) => write!(f, "there is no such room; chatc rooms lists them"),
+                (Code::NotAllowed, "JOIN" | "TELL") => write!(
+                    f,
+                    "the room is invite-only: if you were invited, give the nick and its password \
+                     (--nick, --password-file)"
+                ),
+                (code, _) => write!(f, "{text} ({code})"),
+            },
+            Self::Client(error) => error.fmt(f),
+            Self::Cut { part, error } => {
+                write!(
+                    f,
+                    "{error}; the same command continues from {}",
+                    part.display()
+                )
+            }
+            Self::File { verb, path, source } => {
+                write!(f, "cannot {verb} {}: {}", path.display(), plainly(source))
+            }
+            Self::Exists(path) => write!(f, "{} already exists", path.display()),
+            Self::Several(found) => {
+                write!(
+                    f,
+                    "there are several servers; name one: {}",
+                    found.join(", ")
+                )
+            }
+            Self::Impossible(why) => f.write_str(why),
+            Self::Network(why) => write!(f, "cannot ask the local network: {why}"),
+            Self::Settings { path, line, why } => write!(f, "{}:{line}: {why}", path.display()),
+            Self::Output(source) => write!(f, "cannot write: {}", plainly(source)),
+            Self::Input(source) => write!(f, "cannot read standard input: {}", plainly(source)),
+        }
+    }
+}
+
+impl std::error::Error for Failure {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Client(error) | Self::Cut { error, .. } => Some(error),
+            Self::File { source, .. } | Self::Output(source) | Self::Input(source) => Some(source),
+            Self::Exists(_)
+            | Self::Settings { .. }
+            | Self::Several(_)
+            | Self::Network(_)
+            | Self::Impossible(_) => None,
+        }
+    }
+}
+
+/// Prints a line for a person on standard error.
+pub fn complain(what: impl fmt::Display) {
+    let line = what.to_string();
+    let line = crate::protocol::text::clean(&line);
+    // If it cannot be written, the exit code still says that something went wrong.
+    let _ = writeln!(io::stderr(), "chatc: {line}");
+}

@@ -1,0 +1,166 @@
+//! A line that a person types: a message, or a command after a slash.
+
+use std::path::PathBuf;
+
+use super::line_splitter::LineSplitter;
+use super::shorthand::expand_home;
+
+/// The meaning of a typed line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InputLine {
+    /// Lines to send unchanged, with their line ends, and how many they are.
+    Say(Vec<u8>, u64),
+    /// A command of the protocol, without its end.
+    Command(String),
+    /// Upload a file.
+    Upload(PathBuf),
+    /// Download a file.
+    Download(u64),
+    /// Show the help.
+    Help,
+    /// Leave, with a text for the others or none.
+    Quit(String),
+    /// An invalid command; the text says what to do instead.
+    Wrong(&'static str),
+}
+
+/// The text of `/help`.
+pub const HELP: &str =
+    "   What you type is sent to the current room. // sends a line that starts with a slash.
+   /me waves              send an action
+   /msg NICK text         send a private message; /msg #ROOM text: to another room
+   /nick NAME             change your nick
+   /join ROOM, /part      join a room, leave it
+   /who, /rooms           list who is here, list the rooms
+   /topic [TEXT]          show or set the topic
+   /search WORDS          find messages
+   /upload PATH           upload a file to the room
+   /files, /download ID   list the room's files, download one into this folder
+   /remove ID             delete a message or file of yours
+   /quit                  leave (or Ctrl-D)
+   Any other command of the protocol is sent to the server as it is.";
+
+impl InputLine {
+    /// Parses what was typed. A pasted text is sent line by line; a command is one line.
+    ///
+    /// ```
+    /// use plainchat::ui::InputLine;
+    /// assert_eq!(InputLine::parse("/msg bob hi"), InputLine::Command("TELL bob hi".into()));
+    /// assert_eq!(InputLine::parse("//usr/bin"), InputLine::Say(b"MSG /usr/bin\n".into(), 1));
+    /// ```
+    pub fn parse(text: &str) -> Self {
+        let Some(command) = text.strip_prefix('/') else {
+            return say(text);
+        };
+        if command.starts_with('/') {
+            return say(command);
+        }
+        if command.trim_end().contains(['\n', '\r']) {
+            return Self::Wrong("a command is one line; // sends a line that starts with a slash");
+        }
+        let command = command.trim_end_matches(['\n', '\r']);
+        let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+        let first = rest.trim();
+        match verb.to_ascii_lowercase().as_str() {
+            "help" | "?" => Self::Help,
+            "quit" | "bye" | "exit" => Self::Quit(first.to_owned()),
+            "upload" if first.is_empty() => Self::Wrong("usage: /upload PATH"),
+            "upload" => Self::Upload(expand_home(first)),
+            "download" => match first.parse() {
+                Ok(id) => Self::Download(id),
+                Err(_) => Self::Wrong("usage: /download ID (/files lists the IDs)"),
+            },
+            "msg" | "tell" => Self::Command(format!("TELL {rest}")),
+            // These change what the server sends, and chatc would not understand it any more.
+            "chat" | "raw" => Self::Wrong(
+                "chatc does not need that; to type the protocol yourself, use chatc --raw",
+            ),
+            word if !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()) => {
+                let rest = rest.trim_end();
+                let space = if rest.is_empty() { "" } else { " " };
+                Self::Command(format!("{}{space}{rest}", word.to_ascii_uppercase()))
+            }
+            _ => Self::Wrong(
+                "unknown command: /help lists them, // sends a line that starts with a slash",
+            ),
+        }
+    }
+}
+
+fn say(text: &str) -> InputLine {
+    let (mut splitter, mut lines) = (LineSplitter::default(), Vec::new());
+    let count = splitter.push(text.as_bytes(), &mut lines) + splitter.finish(&mut lines);
+    InputLine::Say(lines, count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(typed: &str, expected: &str) {
+        assert_eq!(
+            InputLine::parse(typed),
+            InputLine::Command(expected.into()),
+            "{typed:?}"
+        );
+    }
+
+    fn said(typed: &str, expected: &str) {
+        let InputLine::Say(lines, count) = InputLine::parse(typed) else {
+            panic!("{typed:?} is said");
+        };
+        assert_eq!(String::from_utf8(lines).unwrap(), expected, "{typed:?}");
+        assert_eq!(expected.lines().count() as u64, count);
+    }
+
+    #[test]
+    fn what_is_typed_is_said() {
+        said("hello", "MSG hello\n");
+        said("//etc", "MSG /etc\n");
+        said("", "");
+        said(" ", "MSG  \n");
+        said("BYE", "MSG BYE\n");
+        said("pasted\n/quit\nlines", "MSG pasted\nMSG /quit\nMSG lines\n");
+    }
+
+    #[test]
+    fn a_slash_makes_a_command() {
+        command("/nick bob", "NICK bob");
+        command("/Nick bob my secret", "NICK bob my secret");
+        command("/me waves", "ME waves");
+        command("/msg bob  hi", "TELL bob  hi");
+        command("/join #ops", "JOIN #ops");
+        command("/who", "WHO");
+        command("/who ", "WHO");
+        command("/history 5", "HISTORY 5");
+        assert_eq!(
+            InputLine::parse("/quit so long"),
+            InputLine::Quit("so long".into())
+        );
+        assert_eq!(InputLine::parse("/help"), InputLine::Help);
+        assert_eq!(
+            InputLine::parse("/upload a b.txt "),
+            InputLine::Upload("a b.txt".into())
+        );
+        assert_eq!(InputLine::parse("/download 17"), InputLine::Download(17));
+    }
+
+    #[test]
+    fn what_is_no_command_goes_nowhere() {
+        for wrong in [
+            "/",
+            "/ nick",
+            "/etc/passwd",
+            "/download",
+            "/upload",
+            "/chat",
+            "/nick a\nMSG b",
+            "/é",
+        ] {
+            assert!(
+                matches!(InputLine::parse(wrong), InputLine::Wrong(_)),
+                "{wrong:?}"
+            );
+        }
+    }
+}

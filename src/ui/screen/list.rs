@@ -1,0 +1,50 @@
+//! A list in front of the room, to choose from.
+
+/// A list of rows, one of which is selected.
+#[derive(Debug)]
+pub struct List {
+    /// The title.
+    pub title: String,
+    /// The rows.
+    pub rows: Vec<Row>,
+    /// The index of the selected row.
+    pub at: usize,
+}
+
+/// A row of a [`List`].
+#[derive(Debug)]
+pub struct Row {
+    /// The part that stands in the background, such as a time.
+    pub head: String,
+    /// The text.
+    pub text: String,
+    /// What Enter does.
+    pub then: Then,
+}
+
+/// What choosing a row does.
+#[derive(Clone, Debug)]
+pub enum Then {
+    /// Closes the list.
+    Close,
+    /// Goes to a message.
+    Jump(String, u64),
+    /// Joins a room.
+    Join(String),
+    /// Downloads a file.
+    Download(u64),
+    /// Opens a private chat.
+    Query(String),
+    /// Copies text to the clipboard.
+    Copy(String),
+    /// Puts text into the input line.
+    Type(String),
+}
+
+impl List {
+    /// Selects the row `by` rows further down.
+    pub fn step(&mut self, by: isize) {
+        let last = self.rows.len().saturating_sub(1);
+        self.at = self.at.saturating_add_signed(by).min(last);
+    }
+}
