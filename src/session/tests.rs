@@ -1,6 +1,11 @@
 //! What a session does with answers that come late: the test decides what happens in between.
 
+mod two_servers;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::batch::Batch;
@@ -9,17 +14,48 @@ use crate::chat::Chat;
 use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
 use crate::log::{self, Log};
-use crate::model::{FileContents, Now};
+use crate::model::{Applied, Entry, FileContents, Now, Ticket};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
 use crate::roster::buckets::MemoryBuckets;
 use crate::roster::{Answer, Ask, Roster};
 
+/// A log that several servers share: each gets all that it decides, in one order, and the tickets of its own.
+struct SharedLog {
+    log: MemoryLog,
+    /// What each server has not applied yet.
+    feeds: RefCell<Vec<VecDeque<Applied>>>,
+}
+
+impl SharedLog {
+    fn new() -> Rc<Self> {
+        Rc::new(Self {
+            log: MemoryLog::new(1, 1 << 20),
+            feeds: RefCell::default(),
+        })
+    }
+
+    fn append(&self, entry: Entry, ticket: Ticket, server: usize) {
+        let time = Now::default().time;
+        let applied = self.log.append(entry, Some(ticket), time);
+        let applied = applied.expect("it is known at once");
+        for (n, feed) in self.feeds.borrow_mut().iter_mut().enumerate() {
+            feed.push_back(Applied {
+                entry: applied.entry.clone(),
+                outcome: applied.outcome,
+                ticket: applied.ticket.filter(|_| n == server),
+            });
+        }
+    }
+}
+
 /// Sessions of one chat, and what they ask.
 struct Table {
     chat: Chat,
     roster: Roster,
-    log: MemoryLog,
+    log: Rc<SharedLog>,
+    /// Which of the servers on the log this is.
+    server: usize,
     sessions: Vec<Session>,
 }
 
@@ -29,21 +65,44 @@ impl Table {
     }
 
     fn with(count: usize, config: Config) -> Self {
+        Self::on(SharedLog::new(), count, config)
+    }
+
+    /// One more server on a log.
+    fn on(log: Rc<SharedLog>, count: usize, config: Config) -> Self {
         let config = Config {
             operators: vec![Nick::parse("root").expect("it is a nick")],
             ..config
         };
-        let mut chat = Chat::new(Arc::new(config));
-        let at = SocketAddr::from(([127, 0, 0, 1], 5002));
-        let sessions = (0..count).map(|_| {
-            let peer = chat.connect(IpAddr::from([127, 0, 0, 1]));
-            Session::new(peer, at, &chat, Now::default())
-        });
-        Self {
-            sessions: sessions.collect(),
+        let server = log.feeds.borrow().len();
+        log.feeds.borrow_mut().push(VecDeque::new());
+        let mut table = Self {
+            sessions: Vec::new(),
             roster: Roster::new(Arc::new(MemoryBuckets::default()), None),
-            log: MemoryLog::new(1, 1 << 20),
-            chat,
+            log,
+            server,
+            chat: Chat::new(Arc::new(config)),
+        };
+        for _ in 0..count {
+            table.connect();
+        }
+        table
+    }
+
+    /// One more connection; returns its number.
+    fn connect(&mut self) -> usize {
+        let at = SocketAddr::from(([127, 0, 0, 1], 5002));
+        let peer = self.chat.connect(IpAddr::from([127, 0, 0, 1]));
+        self.sessions
+            .push(Session::new(peer, at, &self.chat, Now::default()));
+        self.sessions.len() - 1
+    }
+
+    /// Applies what the log has decided and this server has not applied yet.
+    fn apply(&mut self) {
+        let feed = std::mem::take(&mut self.log.feeds.borrow_mut()[self.server]);
+        for applied in feed {
+            self.chat.apply(applied);
         }
     }
 
@@ -61,14 +120,13 @@ impl Table {
             match effect? {
                 Effect::Consult(ask) => return Some(ask),
                 Effect::Ask(question) => {
-                    let answer = log::answer(&self.log, &question).map_err(|e| e.code());
+                    let answer = log::answer(&self.log.log, &question).map_err(|e| e.code());
                     let session = &mut self.sessions[who];
                     effect = session.answered(answer, &mut self.chat, Now::default());
                 }
                 Effect::Append(entry, ticket) => {
-                    let time = Now::default().time;
-                    let applied = self.log.append(entry, Some(ticket), time);
-                    self.chat.apply(applied.expect("it is known at once"));
+                    self.log.append(entry, ticket, self.server);
+                    self.apply();
                     return None;
                 }
                 other => panic!("{other:?}"),
