@@ -1,6 +1,7 @@
-// The page: makes the parts, ties them together, draws a frame when something has changed. Start reading at chat.js.
+// The page: creates the parts, connects them, and draws when something has changed. Start reading at chat.js.
 
 import { Chat } from './chat.js';
+import { usageOf } from './commands.js';
 import { Uploads } from './files.js';
 import { ended, refusal } from './refusals.js';
 import { Store } from './store.js';
@@ -17,14 +18,14 @@ import { welcome as makeWelcome } from './view/welcome.js';
 const store = new Store();
 let isDue = false;
 let isEntered = false;
-let unheard = [];
+let announced = [];
 
 const isNarrow = () => matchMedia('(max-width: 900px)').matches;
 const isTouched = () => matchMedia('(pointer: coarse)').matches;
 
-/** What the parts may ask of the page. */
+/** What the parts may call. */
 const ui = {
-	/** Draws soon, once for all that changes until then. A hidden page has no frames, but a title. */
+	/** Draws soon, once for all changes until then. A hidden page gets no frames, but its title changes. */
 	changed() {
 		if (isDue) return;
 		isDue = true;
@@ -36,36 +37,36 @@ const ui = {
 	rowsWanted: () => messages.rowsWanted(),
 	isLooking: (room) => room === chat.active && messages.isFollowing() && document.hasFocus() && !document.hidden,
 
-	/** Says something for a while; with a button to answer it, until it is answered or closed. */
+	/** Shows a text for some seconds; with a button, until that is pressed or the toast is closed. */
 	toast(text, button) {
 		for (const other of byId('toasts').children) if (other.firstChild.textContent === text) other.remove();
-		const close = el('button.tool', { 'aria-label': 'Close', onclick: () => toast.remove() }, icon('close'));
+		const close = el('button.tool', { 'aria-label': 'Close', title: 'Close', onclick: () => toast.remove() }, icon('close'));
 		const toast = el('div.toast', {}, el('span', {}, text), button, close);
 		byId('toasts').append(toast);
 		if (!button) setTimeout(() => toast.remove(), 6000 + text.length * 40);
 		return toast;
 	},
 
-	/** One is in: to what the address asks for. */
+	/** Goes to the room or message in the address, when the user has joined. */
 	entered() {
 		if (isEntered) return;
 		isEntered = true;
-		draw(); // what is hidden takes no focus
+		draw(); // a hidden element takes no focus
 		ui.focusInput();
 		follow();
 	},
 
-	/** Tells a screen reader what was said in this room, and how much when it is too much to listen to. */
-	said(room, event) {
+	/** Lets a screen reader read the new messages of this room, or only their number if there are many. */
+	announce(room, event) {
 		if (room !== chat.active || event.kind !== 'live') return;
-		unheard.push(`${event.nick}: ${event.text ?? event.name}`);
+		announced.push(`${event.nick}: ${event.text ?? event.name}`);
 		ui.changed();
 	},
 
-	/** Another tab has changed a draft. */
+	/** Follows a draft that another tab has changed. */
 	draft: (room, text, old) => composer.drafted(room, text, old),
 
-	/** Another tab has deleted who one is. */
+	/** Leaves, since another tab has deleted the user's name. */
 	forgotten() {
 		if (chat.phase !== 'in') return;
 		chat.phase = 'forgotten';
@@ -73,7 +74,7 @@ const ui = {
 		location.replace('./');
 	},
 
-	/** Asks which of `{name: text}` is meant. Gives its name, or '' for none. */
+	/** Asks the user to choose one of `{name: text}`. Returns its name, or '' if the user cancels. */
 	choose(question, choices) {
 		return new Promise((done) => {
 			const button = ([name, text]) => el('button.plain', { value: name }, text);
@@ -86,13 +87,13 @@ const ui = {
 
 	editTopic: () => editTopic(),
 
-	/** Somebody has invited this person. */
+	/** Shows an invitation. */
 	invited(room, who) {
 		const join = el('button.plain', { onclick: () => (toast.remove(), ui.open(room)) }, 'Join');
 		const toast = ui.toast(`${who} invited you to ${room}.`, join);
 	},
 
-	called(room, event) {
+	notify(room, event) {
 		if (!globalThis.isSecureContext || globalThis.Notification?.permission !== 'granted') return;
 		const title = room.isPrivate ? event.nick : `${event.nick} in ${room.name}`;
 		try {
@@ -103,7 +104,7 @@ const ui = {
 				note.close();
 			};
 		} catch {
-			// Some phones know notifications of service workers only.
+			// Some phones allow notifications from service workers only.
 		}
 	},
 
@@ -112,7 +113,7 @@ const ui = {
 			await navigator.clipboard.writeText(text);
 			ui.toast('Copied.');
 		} catch {
-			ui.toast(text); // no clipboard without TLS: it can be copied from here
+			ui.toast(text, el('span')); // without HTTPS there is no clipboard: it stays, to be copied by hand
 		}
 	},
 
@@ -136,25 +137,26 @@ const ui = {
 		panel.open(kind);
 	},
 	mention: (nick) => composer.mention(nick),
-	// On a phone that would bring up the keyboard.
+	// On a phone, focus would open the keyboard.
 	focusInput: () => isTouched() || composer.focus(),
 	focusMessages: () => messages.focusLast(),
 	toEnd: () => messages.toEnd(),
 	upload: (files) => uploads.add(chat.active, files),
 
-	/** The room that the address asks for, or `null`. */
+	/** The room in the address, or `null`. */
 	wanted() {
 		const { name } = address();
 		return name && isRoom(name) ? name : null;
 	},
 
-	/** Does a `/command`. Gives whether what was typed is done with. */
+	/** Runs a `/command`. Returns whether it is done, so that the composer can be cleared. */
 	async command(name, rest = '') {
 		const room = chat.active;
 		const [first] = rest.split(/\s+/);
 		const more = rest.slice(first.length).trim();
 		const roomName = isRoom(first) ? first : `#${first}`;
 		const no = (why) => (ui.toast(why), false);
+		const usage = () => no(`Type ${usageOf(name)}`);
 		switch (name) {
 			case 'join':
 				return first ? Boolean(await ui.open(roomName)) : (ui.find(), true);
@@ -165,41 +167,42 @@ const ui = {
 				return true;
 			}
 			case 'msg': {
-				if (!first || isRoom(first)) return no('/msg nick text');
+				if (!first || isRoom(first)) return usage();
 				const to = await ui.open(first.replace(/^@/, ''));
-				if (more) chat.say(to, more);
+				if (more) chat.send(to, more);
 				return true;
 			}
 			case 'me':
-				if (!rest) return no('/me text');
-				if (room.isPrivate) chat.say(room, `* ${rest}`);
-				else chat.say(room, rest, 'ME');
+				if (!rest) return usage();
+				if (room.isPrivate) chat.send(room, `* ${rest}`);
+				else chat.send(room, rest, 'ME');
 				return true;
 			case 'nick': {
-				const why = first ? await chat.rename(first, more) : '/nick name';
+				if (!first) return usage();
+				const why = await chat.rename(first, more);
 				return why ? no(why) : true;
 			}
 			case 'topic':
 				if (room.isPrivate) return no('Only rooms have a topic.');
-				if (!rest) ui.toast(room.topic || 'Nothing is set.');
+				if (!rest) ui.toast(room.topic || 'This room has no topic.');
 				else await chat.setTopic(room, rest);
 				return true;
 			case 'ignore':
-				if (!first) return ui.toast(chat.ignored.length ? `You ignore ${chat.ignored.join(', ')}.` : 'You ignore nobody.'), true;
+				if (!first) return ui.toast(chat.ignored.length ? `You ignore ${chat.ignored.join(', ')}.` : 'You are not ignoring anybody.'), true;
 				return (await chat.ignore(first)) && (ui.toast(`You no longer see messages from ${first}. /unignore ${first} shows them again.`), true);
 			case 'unignore':
-				return first ? (await chat.ignore(first, false)) && (ui.toast(`You see messages from ${first} again.`), true) : no('/unignore nick');
+				return first ? (await chat.ignore(first, false)) && (ui.toast(`You see messages from ${first} again.`), true) : usage();
 			case 'mode': {
 				if (room.isPrivate) return no('Only rooms can be invite-only.');
-				if (first && first !== 'invite' && first !== 'open') return no('Type /mode invite or /mode open.');
+				if (first && first !== 'invite' && first !== 'open') return usage();
 				if (!(await chat.setMode(room, first))) return false;
 				ui.toast(`${room.name} is ${room.isClosed ? 'invite-only' : 'open to everyone'}.`);
 				return true;
 			}
 			case 'invite':
 			case 'uninvite': {
-				if (room.isPrivate) return no('Go to the room first.');
-				if (!first) return name === 'invite' ? invitations(room) : no('/uninvite nick');
+				if (room.isPrivate) return no('Open the room first, then type this command there.');
+				if (!first) return name === 'invite' ? invitations(room) : usage();
 				const line = `${name.toUpperCase()} ${room.name} ${first}${/^(keeper|moderator)$/.test(more) ? ' keeper' : ''}`;
 				if (!(await chat.ask(line, { nick: first, room: room.name }))) return false;
 				ui.toast(name === 'invite' ? `${first} is invited to ${room.name}.` : `${first} is no longer invited to ${room.name}.`);
@@ -208,7 +211,7 @@ const ui = {
 			case 'kick':
 			case 'ban':
 			case 'unban': {
-				if (!first) return no(`/${name} nick`);
+				if (!first) return usage();
 				if (!(await chat.ask(`${name.toUpperCase()} ${rest}`, { nick: first }))) return false;
 				ui.toast(`${first} is ${{ kick: 'disconnected', ban: 'banned', unban: 'no longer banned' }[name]}.`);
 				return true;
@@ -224,15 +227,18 @@ const ui = {
 				return composer.attach(), true;
 			case 'rooms':
 				return ui.find(), true;
-			case 'register':
-				await chat.register(rest || undefined);
+			case 'register': {
+				const why = await chat.register(rest || undefined);
+				if (why) return no(why);
+				ui.toast(`${chat.nick} is registered to you. To see its password, type /password.`);
 				return true;
+			}
 			case 'forget':
-				if (!confirm(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.`)) return false;
+				if (!(await ui.choose(`Delete your name ${chat.nick} and its password from this browser? Unless you know the password, you lose the name.`, { forget: 'Delete' }))) return false;
 				await chat.forget();
 				location.replace('./');
 				return true;
-			default: // search, files, help, and two that are called otherwise on screen
+			default: // search, files, help, and two panels with other names
 				panel.open({ who: 'people', password: 'you' }[name] ?? name, rest);
 				return true;
 		}
@@ -241,7 +247,7 @@ const ui = {
 
 const ROLES = { maker: 'owner', keeper: 'moderator' };
 
-/** Says who is invited to a room. */
+/** Shows who is invited to a room. */
 async function invitations(room) {
 	const invited = [];
 	const reply = await chat.connection.request(`INVITES ${room.name}`, (one) => invited.push(one));
@@ -281,9 +287,9 @@ function draw() {
 	byId('shut').hidden = !room?.shut;
 	setText(byId('shut').firstChild, room?.shut ?? '');
 	drawUploads();
-	if (unheard.length) {
-		byId('said').textContent = unheard.length > 3 ? `${unheard.length} messages` : unheard.join('. ');
-		unheard = [];
+	if (announced.length) {
+		byId('said').textContent = announced.length > 3 ? `${announced.length} messages` : announced.join('. ');
+		announced = [];
 	}
 	keepAddress(room);
 }
@@ -296,7 +302,7 @@ function drawOffline() {
 	clearTimeout(tick);
 	const seconds = Math.max(0, Math.ceil((retryAt - Date.now()) / 1000));
 	const why = closed ? ended(closed) : 'No connection.';
-	const what = state === 'down' ? `Trying again in ${seconds} s. What you write is kept and sent then.` : '';
+	const what = state === 'down' ? `Retrying in ${seconds} s. Messages that you write now are sent when you are back online.` : '';
 	setText(bar.firstChild, state === 'connecting' ? 'Connecting…' : `${why} ${what}`);
 	bar.lastChild.hidden = state === 'connecting';
 	if (state === 'down') tick = setTimeout(ui.changed, 500);
@@ -310,10 +316,10 @@ function drawUploads() {
 			el('span.name', { dir: 'auto' }, upload.file.name),
 			upload.state === 'failed'
 				? el('span.error', { role: 'alert' }, upload.error)
-				: el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `${upload.file.name}: sent` }),
+				: el('progress', { max: upload.file.size || 1, value: 0, 'aria-label': `Uploading ${upload.file.name}` }),
 			el('span.size'),
-			upload.state === 'failed' && el('button.plain', { onclick: () => uploads.retry(upload) }, 'Again'),
-			el('button.tool', { 'aria-label': `Cancel ${upload.file.name}`, onclick: () => uploads.cancel(upload) }, icon('close'))),
+			upload.state === 'failed' && el('button.plain', { onclick: () => uploads.retry(upload) }, 'Retry'),
+			el('button.tool', { 'aria-label': `Cancel ${upload.file.name}`, title: 'Cancel', onclick: () => uploads.cancel(upload) }, icon('close'))),
 	})));
 	for (const [i, upload] of uploads.list.entries()) {
 		const row = byId('uploads').children[i];
@@ -338,7 +344,7 @@ function address() {
 }
 
 let addressed = null;
-/** The address follows the room that is shown, so that "back" goes back and a reload stays. */
+/** Puts the shown room into the address, so that the back button and a reload work. */
 function keepAddress(room) {
 	if (room === addressed || !room) return;
 	addressed = room;
@@ -357,8 +363,8 @@ addEventListener('hashchange', follow);
 
 // ---- the window
 
-for (const happening of ['focus', 'visibilitychange']) {
-	addEventListener(happening, () => {
+for (const type of ['focus', 'visibilitychange']) {
+	addEventListener(type, () => {
 		if (document.hidden) return;
 		chat.connection.retryNow();
 		ui.changed();
@@ -380,7 +386,7 @@ document.addEventListener('keydown', (event) => {
 	event.preventDefault();
 });
 
-// The topic is edited where it stands: Enter saves, Esc leaves it as it was.
+// The topic is edited in place: Enter saves it, Esc cancels.
 const topicForm = byId('topic-form');
 let topicOf = null;
 function editTopic() {

@@ -1,52 +1,52 @@
-// The conversation: who one is, which rooms, what is said; on a connection that comes and goes. Knows no page: what is
-// to be seen is read from here, and `changed` says when.
+// The state of the chat: the user's name, rooms and messages, on a connection that may break and come back. It has no
+// user interface: the page reads this state and calls nothing else; `changed` says when to draw.
 
 import { Connection } from './connection.js';
 import { Outbox } from './outbox.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
-import { refusal } from './refusals.js';
+import { keeping, refusal } from './refusals.js';
 import { Tabs } from './tabs.js';
 import { mentions } from './text.js';
 import { fold, isRoom, pieces, words } from './wire.js';
 
-/** Private messages that this tab remembers of one person. */
+/** Direct messages that this tab remembers from one conversation. */
 const PRIVATE_MAX = 200;
 
 export class Chat {
-	/** `welcome`: a name is wanted. `in`: one is in. */
+	/** `welcome`: the user must choose a name. `in`: the user has one. `forgotten`: the user has deleted it. */
 	phase = 'welcome';
-	/** Why the last name was refused, for people. */
+	/** Why the last name was refused, as a sentence for the user. */
 	refused = '';
-	/** Whether it was refused because somebody has it, so that its password would help. */
+	/** Whether the name was refused because it is taken, so that its password would help. */
 	isNameHeld = false;
 	nick = '';
 	server = '';
 	/** Whether the server has a password of its own, and this connection has not given it. */
 	isLocked = false;
-	/** How long things are kept, in the server's words. */
+	/** How long messages are saved, as a sentence for the user. */
 	keeps = '';
-	/** The rooms of the server, as they were asked for last: `[{room, members, topic}]`. */
+	/** The server's rooms when they were last requested: `[{room, members, topic}]`. */
 	directory = [];
-	/** Folded name → [`Room`], in the order of the list. */
+	/** Folded name → `Room`, in the order of the list. */
 	rooms = new Map();
 	active = null;
 
-	/** Guards the nick; for HTTP too, and for whoever wants to use the name elsewhere. */
+	/** Protects the nick. Uploads send it too, and the user needs it to use the name on another device. */
 	password = '';
 
-	#ready = false; // named and everywhere, so that what waits can be said
+	#ready = false; // named, and in all rooms: messages can be sent
 	#keeping = null;
 
 	/**
-	 * `page` is told what happens: `changed()`, `toast(text)`, `said(room, event)` for something new from somebody else,
-	 * `called(room, event)` if it calls for attention; and asked whether the person `isLooking(room)`, and how many `rowsWanted()` are then.
+	 * Calls `page.changed()`, `page.toast(text)`, `page.announce(room, event)` for each new message of another user, and
+	 * `page.notify(room, event)` for one that should notify. Asks `page.isLooking(room)`, and how many `page.rowsWanted()`.
 	 */
 	constructor({ url, open, store, page, tabs = new Tabs(null) }) {
 		this.store = store;
 		this.tabs = tabs;
 		this.page = page;
 		this.outbox = new Outbox(this.#claim((owner) => owner === null));
-		store.watch((name, value, old) => this.#elsewhere(name, value, old));
+		store.watch((name, value, old) => this.#otherTab(name, value, old));
 		this.connection = new Connection({
 			url,
 			open,
@@ -66,7 +66,7 @@ export class Chat {
 		}
 	}
 
-	/** `name`: the room or person to begin with. */
+	/** Connects, and shows the room or conversation `name` first. */
 	start(name) {
 		if (name && this.phase === 'in') {
 			if (isRoom(name) && !this.room(name)) this.#add(name).lastRead = undefined;
@@ -92,7 +92,7 @@ export class Chat {
 		return fold(nick) === fold(this.nick);
 	}
 
-	// ---- coming and going
+	// ---- connecting
 
 	async #up() {
 		const { connection } = this;
@@ -102,7 +102,7 @@ export class Chat {
 		connection.request('HELLO').then((reply) => {
 			if (reply?.ok) this.server = words(reply.text, 2)[1];
 		});
-		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = text)).then(() => this.page.changed());
+		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = keeping(text))).then(() => this.page.changed());
 		if (this.phase === 'in') await this.#resume();
 		else await this.listRooms();
 	}
@@ -118,8 +118,8 @@ export class Chat {
 	}
 
 	/**
-	 * Takes the name first, since a closed room lets in names and not connections, and the owner of a new room is the
-	 * name that enters it. Then enters every room from where it broke off: nothing is missed and nothing comes twice.
+	 * Sends the name first, since an invite-only room admits names, not connections, and a new room is owned by the name
+	 * that creates it. Then joins each room at the last id seen there, so that nothing is missed or received twice.
 	 */
 	async #resume() {
 		const { connection } = this;
@@ -127,7 +127,7 @@ export class Chat {
 		if (!reply) return;
 		if (!reply.ok) {
 			this.#refusedName(reply);
-			await this.listRooms(); // tells whether it is the server that wants a password
+			await this.listRooms(); // shows whether the server itself needs a password
 			return;
 		}
 		const [nick, current] = words(reply.text, 2);
@@ -142,20 +142,20 @@ export class Chat {
 		}
 		rooms.sort((a, b) => (b === this.active) - (a === this.active));
 		const joins = rooms.map((room) => this.#join(room));
-		// A name that comes in enters the lobby by itself, also one that has left it.
+		// The server puts every name into the lobby, also one that has left it.
 		if (current && !this.room(current)) connection.request(`PART ${current}`);
 		this.active ??= this.all[0] ?? null;
 		await Promise.all(joins);
 		if (!this.isUp) return;
 		this.#ready = true;
-		this.#recall();
+		this.#loadConversations();
 		this.#look(this.active);
 		this.#flush();
 		this.#keep();
 		this.page.entered();
 	}
 
-	/** The name was refused: the card asks for another, and for its password if it has one. */
+	/** Goes back to the welcome card, which asks for another name, or for the password of this one. */
 	#refusedName(reply) {
 		const isGuess = this.password === this.store.password;
 		this.refused = refusal(reply, { nick: this.nick, isGuess });
@@ -163,14 +163,14 @@ export class Chat {
 		this.phase = 'welcome';
 	}
 
-	/** What one told and was told, as far as the server keeps it: also what came while one was away. */
-	async #recall() {
-		const said = [];
-		const reply = await this.connection.request(`HISTORY ${this.nick} ${PRIVATE_MAX}`, (event) => said.push(event));
+	/** Loads the direct messages that the server has saved, also those sent while the user was offline. */
+	async #loadConversations() {
+		const events = [];
+		const reply = await this.connection.request(`HISTORY ${this.nick} ${PRIVATE_MAX}`, (event) => events.push(event));
 		if (!reply?.ok) return;
-		const { told } = this.store; // what this browser has been shown before
-		const fresh = said.filter((event) => {
-			const room = this.#talkOf(event);
+		const { told } = this.store; // the newest that this browser has shown before
+		const fresh = events.filter((event) => {
+			const room = this.#conversationOf(event);
 			if (!room?.push(event)) return false;
 			room.items.sort((a, b) => a.time - b.time);
 			if (told !== null && event.id > told && !this.isMe(event.nick)) room.count(event, true);
@@ -182,7 +182,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Enters a room; one that `isWanted` stays in the list when it is refused. Gives the reply, or `null` without one. */
+	/** Joins a room; one that `isWanted` stays in the list when it is refused. Returns the reply, or `null` without one. */
 	async #join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
 		const unsure = this.outbox.unsureAfter(room.name);
@@ -198,7 +198,7 @@ export class Chat {
 		);
 		if (!reply) return null;
 		if (!reply.ok) {
-			// A place that was kept stays: a closed room may let its people in again, with all that waits here.
+			// The room stays in the list with its draft and unsent messages: the user may be invited again.
 			if (isWanted) room.shut = refusal(reply, { room: room.name });
 			this.page.changed();
 			return reply;
@@ -211,7 +211,7 @@ export class Chat {
 		for (const entry of this.outbox.settle(room.name, own)) this.store.dropLine(entry.id);
 		if (isFresh && after === undefined) room.reset(Number(last));
 		if (Number(last) < room.lastId) {
-			// Another log than before: the server has lost or left behind the one that we knew.
+			// The server has started a new log.
 			room.reset(Number(last));
 			room.lastRead = 0;
 			this.store.resetRoom(room.name, 0);
@@ -223,17 +223,17 @@ export class Chat {
 		return reply;
 	}
 
-	/** The newest of a room that was entered just now. */
+	/** Loads the newest messages of a room that was joined just now. */
 	async #load(room) {
 		room.isLoaded = true;
 		await this.older(room);
 		if (room.lastRead === undefined) room.lastRead = room.lastId;
-		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isCall(item));
+		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isMention(item));
 		if (room === this.active) this.#look(room);
 		this.page.changed();
 	}
 
-	/** What is shown around the messages of a room that is looked at. */
+	/** Requests what is shown around the messages: members, mode and topic. */
 	#look(room) {
 		if (!room || room.isPrivate || !room.joined) return;
 		this.who(room);
@@ -245,7 +245,7 @@ export class Chat {
 		});
 	}
 
-	/** Comes in under a name; with `room`, into that one; `pass` opens the server. A refusal is in `refused`. */
+	/** Signs in with a name and shows `room`, if given; `pass` is the server's password. Sets `refused` on a refusal. */
 	async enter(nick, password, room, pass) {
 		if (!this.isUp) return;
 		if (pass) {
@@ -280,13 +280,13 @@ export class Chat {
 		return '';
 	}
 
-	/** Makes the name one's own for good, with this password or the one that guards it already. */
+	/** Registers the name with this password, or with its present one. Returns why that was refused, or ''. */
 	async register(password = this.password) {
 		const reply = await this.connection.request(`REGISTER ${password}`);
-		if (!reply?.ok) return void this.#refuse(reply, { nick: this.nick });
+		if (!reply?.ok) return refusal(reply, { nick: this.nick });
 		this.password = password;
 		this.store.me = { nick: this.nick, password };
-		this.page.toast(`${this.nick} is registered to you. Keep its password: /password shows it.`);
+		return '';
 	}
 
 	// ---- rooms
@@ -316,7 +316,7 @@ export class Chat {
 		this.rooms = new Map(all.map((room) => [fold(room.name), room]));
 	}
 
-	/** Shows a room or a person, entering the room if need be. Gives it, or `null` after telling why not. */
+	/** Shows a room or conversation, joining the room if necessary. Returns it, or `null` after showing the reason. */
 	async open(name) {
 		let room = this.room(name);
 		if (!room) {
@@ -341,7 +341,7 @@ export class Chat {
 		return room;
 	}
 
-	/** Tells the person why something was not done. */
+	/** Shows the user why something was refused. */
 	#refuse(reply, about) {
 		this.page.toast(refusal(reply, about));
 		return null;
@@ -365,7 +365,7 @@ export class Chat {
 	}
 
 	async who(room) {
-		if (room.meanwhile) return; // it is being asked already
+		if (room.meanwhile) return; // already requested
 		const members = new Map();
 		room.meanwhile = [];
 		const reply = await this.connection.request(`WHO ${room.name}`, ({ nick }) => members.set(fold(nick), nick));
@@ -385,15 +385,15 @@ export class Chat {
 		this.page.changed();
 	}
 
-	// ---- who may do what
+	// ---- moderation
 
-	/** Sends a line that changes something; tells the person when it is refused. Gives its reply if it was done. */
+	/** Sends a line that changes something, and shows a refusal. Returns the reply if it is OK. */
 	async ask(line, about) {
 		const reply = await this.connection.request(line);
 		return reply?.ok ? reply : this.#refuse(reply, about);
 	}
 
-	/** Closes a room, so that only invited people get in, or opens it; without `mode`, only looks. */
+	/** Makes a room invite-only or open; without `mode`, only requests which it is. */
 	async setMode(room, mode) {
 		const reply = mode ? await this.ask(`MODE ${room.name} ${mode}`, { room: room.name }) : await this.connection.request(`MODE ${room.name}`);
 		if (!reply?.ok) return false;
@@ -402,7 +402,7 @@ export class Chat {
 		return true;
 	}
 
-	/** What somebody who is ignored says is not shown: the server leaves it out, and the page in what was said before. */
+	/** Hides a user's messages: the server stops sending new ones, and the page hides older ones. */
 	async ignore(nick, isIgnored = true) {
 		const reply = await this.ask(`${isIgnored ? 'IGNORE' : 'UNIGNORE'} ${nick}`, { nick });
 		if (!reply) return false;
@@ -417,7 +417,7 @@ export class Chat {
 		return this.ignored.length > 0 && Boolean(nick) && this.ignored.some((other) => fold(other) === fold(nick));
 	}
 
-	// ---- what was said
+	// ---- history
 
 	async #page(room, loading, lines, apply) {
 		if (room.isPrivate || room.loading || !this.isUp || !room.joined) return;
@@ -428,7 +428,7 @@ export class Chat {
 			lines.map((line, i) => this.connection.request(`HISTORY ${room.name} ${line}`, (event) => pages[i].push(event))),
 		);
 		if (room.items !== items || room.loading !== loading) return; // the window has moved elsewhere meanwhile
-		// What was asked for no longer fits where the oldest have been let go meanwhile.
+		// An older page no longer fits if the oldest messages have been dropped meanwhile.
 		const fits = loading !== 'older' || room.lo === lo;
 		if (fits && replies.every((reply) => reply?.ok)) apply(...pages);
 		room.loading = null;
@@ -451,7 +451,7 @@ export class Chat {
 		});
 	}
 
-	/** What was said around an id. */
+	/** Loads the messages around an id. */
 	around(room, id) {
 		const half = PAGE / 2;
 		return this.#page(room, 'around', [`${half} before ${id + 1}`, `${half} after ${id}`], (before, after) =>
@@ -459,7 +459,7 @@ export class Chat {
 		);
 	}
 
-	/** Back to what is said now. */
+	/** Loads the newest messages again. */
 	async latest(room) {
 		if (room.atEnd) return;
 		room.reset(room.lastId);
@@ -467,11 +467,15 @@ export class Chat {
 		await this.older(room);
 	}
 
-	/** The events that a list is made of: `FILES #ops`, `SEARCH #ops disk`; the newest first. */
-	async list(line) {
-		const found = [];
-		await this.connection.request(line, (event) => found.push(event));
-		return found.reverse();
+	/**
+	 * Requests a list of events, `FILES #ops` or `SEARCH #ops disk`. Returns them, the newest first; whether the server
+	 * stopped before it had looked at all (`isCut`); and why it was refused, or ''.
+	 */
+	async list(line, about) {
+		const events = [];
+		const reply = await this.connection.request(line, (event) => events.push(event));
+		const isDone = Boolean(reply?.ok);
+		return { events: events.reverse(), isCut: isDone && / cut$/.test(reply.text), error: isDone ? '' : refusal(reply, about) };
 	}
 
 	async remove(room, id) {
@@ -481,7 +485,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** The person has the newest of the active room before the eyes. */
+	/** Marks the active room as read. */
 	seen() {
 		const room = this.active;
 		if (!room?.read()) return;
@@ -489,9 +493,9 @@ export class Chat {
 		this.page.changed();
 	}
 
-	// ---- saying something
+	// ---- sending
 
-	say(room, text, verb = 'MSG') {
+	send(room, text, verb = 'MSG') {
 		const now = Date.now();
 		for (const piece of pieces(text, `TELL ${room.name} `)) this.outbox.add(room.name, verb, piece, room.lastId, now);
 		room.newAfter = null;
@@ -514,24 +518,24 @@ export class Chat {
 
 	#flush() {
 		if (!this.#ready) return;
-		for (const entry of this.outbox.waiting()) this.#send(entry);
+		for (const entry of this.outbox.waiting()) this.#transmit(entry);
 	}
 
-	/** What is sent, or given up, is kept no longer. */
+	/** Removes a message that was sent or deleted. */
 	#done(entry) {
 		this.outbox.remove(entry);
 		this.store.dropLine(entry.id);
 	}
 
-	async #send(entry) {
-		// Another tab has taken it over, thinking that this one is gone: then that one sends it.
+	async #transmit(entry) {
+		// Another tab has taken the message over, since this tab did not answer it in time. That tab sends it.
 		if (this.store.line(entry.id)?.owner !== this.tabs.id) return this.outbox.remove(entry);
 		entry.state = 'sent';
 		this.#keepLine(entry);
 		const { to, verb, text } = entry;
-		if (verb === 'ME') this.connection.request(`JOIN ${to}`); // an action is in the current room
+		if (verb === 'ME') this.connection.request(`JOIN ${to}`); // ME goes to the current room
 		const reply = await this.connection.request(verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`);
-		if (!reply) return; // `lost` has seen to it
+		if (!reply) return; // `lost` has handled it
 		if (reply.ok) {
 			const [id, time] = words(reply.text, 1);
 			this.#done(entry);
@@ -546,13 +550,13 @@ export class Chat {
 		this.page.changed();
 	}
 
-	// ---- what happens
+	// ---- receiving
 
 	#event(value) {
 		switch (value.kind) {
 			case 'live':
 			case 'past':
-				this.#happened(value);
+				this.#receive(value);
 				break;
 			case 'gap': {
 				const room = this.room(value.room);
@@ -562,7 +566,7 @@ export class Chat {
 				break;
 			}
 			case 'out':
-				this.#putOut(this.room(value.room));
+				this.#removed(this.room(value.room));
 				break;
 			case 'invite':
 				this.page.invited(value.room, value.nick);
@@ -575,10 +579,10 @@ export class Chat {
 		this.page.changed();
 	}
 
-	#happened(event) {
+	#receive(event) {
 		if (event.verb === 'INVITE') return this.page.invited(event.room, event.nick);
-		const room = isRoom(event.room) ? this.room(event.room) : this.#talkOf(event);
-		// What is said in a room between the name and its `JOIN` comes again with that, after what was missed.
+		const room = isRoom(event.room) ? this.room(event.room) : this.#conversationOf(event);
+		// Messages that arrive between NICK and JOIN come again with JOIN, after those that were missed.
 		if (!room || (event.kind === 'live' && !room.isPrivate && !room.joined)) return;
 		if (!room.push(event)) return;
 		if (event.verb === 'TOPIC') room.topic = event.text;
@@ -588,13 +592,13 @@ export class Chat {
 		}
 		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
 		if (isSaid && !this.isMe(event.nick) && !this.isIgnored(event.nick)) {
-			const isCall = this.#isCall(event);
+			const isMention = this.#isMention(event);
 			if (this.page.isLooking(room)) this.seen();
 			else {
-				room.count(event, isCall);
-				if (isCall) this.page.called(room, event);
+				room.count(event, isMention);
+				if (isMention) this.page.notify(room, event);
 			}
-			this.page.said(room, event);
+			this.page.announce(room, event);
 		}
 		this.#trim(room);
 		if (!room.isPrivate) return;
@@ -602,8 +606,8 @@ export class Chat {
 		this.#keep();
 	}
 
-	/** The room was closed, or an invitation was taken back. */
-	#putOut(room) {
+	/** Handles the loss of a room: it was made invite-only, or the invitation was withdrawn. */
+	#removed(room) {
 		if (!room) return;
 		room.joined = false;
 		room.loading = null;
@@ -611,13 +615,13 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** The conversation that an event belongs to; one that takes something back may be an operator's. */
-	#talkOf(event) {
+	/** Returns the conversation that a private event belongs to. An operator may have deleted a message in it. */
+	#conversationOf(event) {
 		if (event.verb === 'REMOVE') return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
 		return this.#add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 
-	#isCall(event) {
+	#isMention(event) {
 		return !isRoom(event.room) || mentions(event.text ?? event.name ?? '', this.nick);
 	}
 
@@ -636,9 +640,9 @@ export class Chat {
 		if (talk?.isPrivate && !this.room(to)) this.#rename(talk, to);
 	}
 
-	// ---- what outlives a reload
+	// ---- saving
 
-	/** Soon, and once for all that happens until then: writing at each of a thousand messages would take longer than they. */
+	/** Saves soon, once for everything until then: saving at each of a thousand messages would take longer than they do. */
 	#keep() {
 		this.#keeping ??= setTimeout(() => this.keepNow(), 200);
 	}
@@ -650,7 +654,7 @@ export class Chat {
 		const { store } = this;
 		for (const entry of this.outbox.entries) this.#keepLine(entry);
 		for (const room of this.all.filter((room) => !room.isPrivate)) {
-			if (room.isKept && !store.hasRoom(room.name)) continue; // another tab has left it just now
+			if (room.isKept && !store.hasRoom(room.name)) continue; // another tab has just left it
 			store.keepRoom(room.name, room.lastRead ?? room.lastId);
 			room.isKept = true;
 		}
@@ -659,7 +663,7 @@ export class Chat {
 
 	// ---- other tabs of this browser
 
-	/** Makes kept lines this page's own, those whose owner is as asked for. Gives them. */
+	/** Takes over the saved messages whose owner passes `isFree`. Returns them. */
 	#claim(isFree) {
 		const lines = this.store.lines.filter(({ owner }) => isFree(owner ?? null));
 		for (const { id, ...line } of lines) this.store.keepLine(id, { ...line, owner: this.tabs.id });
@@ -673,7 +677,7 @@ export class Chat {
 		this.store.keepLine(id, { ...line, owner: this.tabs.id });
 	}
 
-	/** Sends what tabs have left that were closed in a hurry. */
+	/** Sends the messages of tabs that are gone. */
 	async #adoptLost() {
 		const owners = new Set(this.store.lines.map(({ owner }) => owner).filter((owner) => owner !== this.tabs.id));
 		const gone = await this.tabs.gone([...owners].filter(Boolean));
@@ -696,7 +700,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** The page is left: its lines are free for the next page, or for another tab. */
+	/** Frees this page's unsent messages for the next page or another tab, as the user leaves. */
 	release() {
 		this.keepNow();
 		for (const { id, owner, ...line } of this.store.lines) {
@@ -704,15 +708,15 @@ export class Chat {
 		}
 	}
 
-	/** The page was only put aside, and is shown again: it takes back what nobody has taken meanwhile. */
+	/** Takes the freed messages again that no other tab has taken, as the user comes back to a cached page. */
 	reclaim() {
 		const mine = new Set(this.#claim((owner) => owner === null).map(({ id }) => id));
 		for (const entry of this.outbox.entries) if (!mine.has(entry.id)) this.outbox.remove(entry);
 		this.page.changed();
 	}
 
-	/** Another tab has kept something, or dropped it. */
-	#elsewhere(name, value, old) {
+	/** Follows what another tab has saved or removed. */
+	#otherTab(name, value, old) {
 		const [, kind, rest] = /^(\w+)\.?(.*)$/s.exec(name) ?? [];
 		switch (kind) {
 			case 'room':
@@ -761,7 +765,7 @@ export class Chat {
 		}
 	}
 
-	/** Leaves, and nothing stays in this browser. */
+	/** Signs out and removes everything from this browser. */
 	async forget() {
 		await this.connection.request('BYE');
 		this.connection.stop();

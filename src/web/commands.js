@@ -1,11 +1,11 @@
-// What can be typed: `/commands`, and the completion of these, of nicks and of rooms. Pure.
+// The `/commands`, and completion of commands, nicks and rooms. Pure.
 
-/** `args` as they are shown to people; `of` says what its first word completes to. */
+/** `args` are shown to the user; `of` is what the first of them completes to. */
 export const COMMANDS = [
-	{ name: 'join', args: '#room', of: 'room', does: 'Enter a room; it is created if there is none' },
+	{ name: 'join', args: '#room', of: 'room', does: 'Join a room, or create it' },
 	{ name: 'leave', args: '[#room]', of: 'room', does: 'Leave this room' },
 	{ name: 'msg', args: 'nick [text]', of: 'nick', does: 'Send a direct message' },
-	{ name: 'me', args: 'text', does: 'Say what you are doing' },
+	{ name: 'me', args: 'text', does: 'Send an action: /me waves' },
 	{ name: 'nick', args: 'name [password]', does: 'Change your name' },
 	{ name: 'topic', args: '[text]', does: 'Show or change the topic of this room; - clears it' },
 	{ name: 'search', args: 'words', does: 'Search the messages of this room' },
@@ -13,14 +13,14 @@ export const COMMANDS = [
 	{ name: 'upload', args: '', does: 'Send a file to this room' },
 	{ name: 'who', args: '', does: 'Show who is here' },
 	{ name: 'rooms', args: '', does: 'Find or create a room' },
-	{ name: 'ignore', args: '[nick]', of: 'nick', does: 'Hide the messages of somebody; alone: list who is hidden' },
-	{ name: 'unignore', args: 'nick', of: 'nick', does: 'Show the messages of somebody again' },
+	{ name: 'ignore', args: '[nick]', of: 'nick', does: 'Hide the messages of a user; alone: list whom you ignore' },
+	{ name: 'unignore', args: 'nick', of: 'nick', does: 'Show the messages of a user again' },
 	{ name: 'mode', args: '[invite or open]', does: 'Make this room invite-only, or open it to everyone' },
-	{ name: 'invite', args: '[nick [keeper]]', of: 'nick', does: 'Invite somebody, also as a moderator; alone: list who is invited' },
-	{ name: 'uninvite', args: 'nick', of: 'nick', does: 'Take an invitation back' },
-	{ name: 'kick', args: 'nick [reason]', of: 'nick', does: 'Disconnect somebody (operators)' },
-	{ name: 'ban', args: 'nick [12h] [reason]', of: 'nick', does: 'Keep somebody out, for a time (operators)' },
-	{ name: 'unban', args: 'nick', does: 'Let somebody in again (operators)' },
+	{ name: 'invite', args: '[nick [moderator]]', of: 'nick', does: 'Invite a user, also as a moderator; alone: list who is invited' },
+	{ name: 'uninvite', args: 'nick', of: 'nick', does: 'Withdraw an invitation' },
+	{ name: 'kick', args: 'nick [reason]', of: 'nick', does: 'Disconnect a user (operators)' },
+	{ name: 'ban', args: 'nick [12h] [reason]', of: 'nick', does: 'Ban a user, for a time (operators)' },
+	{ name: 'unban', args: 'nick', does: 'Lift a ban (operators)' },
 	{ name: 'bans', args: '', does: 'List who is banned (operators)' },
 	{ name: 'register', args: '[password]', does: 'Reserve your name permanently' },
 	{ name: 'password', args: '', does: 'Show the password of your name, to use it elsewhere' },
@@ -30,7 +30,7 @@ export const COMMANDS = [
 
 const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms' };
 
-/** What people type out of habit, and what does it here. */
+/** Commands of other chats, and what to do here instead. */
 export const HABITS = {
 	quit: 'To leave, close this tab. /leave leaves this room; /forget deletes your name and password from this browser.',
 	history: 'Scroll up to read earlier messages. /search finds words in them.',
@@ -39,9 +39,12 @@ export const HABITS = {
 };
 HABITS.exit = HABITS.quit;
 
+/** How a command is typed: `/msg nick [text]`. */
+export const usageOf = (name) => COMMANDS.filter((command) => command.name === name).map(({ args }) => `/${name} ${args}`).join();
+
 /**
- * What was typed, as `{name, rest}` of a command, `{text}` to be said, or `{unknown}`. A path such as `/etc/hosts` is
- * something said; `//x` says `/x`.
+ * Returns what was typed as a command `{name, rest}`, as `{text}` to send, or as `{unknown}`. A path such as `/etc/hosts`
+ * is text; `//x` sends `/x`.
  */
 export function understand(input) {
 	if (!input.startsWith('/')) return { text: input };
@@ -55,8 +58,8 @@ export function understand(input) {
 }
 
 /**
- * What can stand for the word before `caret`: `{from, to, options: [{insert, label, hint}]}`, or `null`.
- * `nicks` and `rooms` are names, the likeliest first. Without `asked` (Tab) plain words are left alone.
+ * Returns the completions of the word before `caret`, `{from, to, options: [{insert, label, hint}]}`, or `null`.
+ * `nicks` and `rooms` are names, the likeliest first. A word without `@`, `#` or `/` is completed only if `asked` (Tab).
  */
 export function complete(text, caret, { nicks, rooms, asked = false }) {
 	const before = text.slice(0, caret);

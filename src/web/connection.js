@@ -1,18 +1,18 @@
-// One WebSocket that speaks the protocol, and comes back after it broke. Requests are answered in order (§2.3), so
-// a queue of those that wait is all that ties a reply to its request.
+// A WebSocket that speaks the protocol and reconnects. The server answers requests in order (§2.3), so a queue of
+// pending requests is enough to match replies.
 
 import { parse } from './wire.js';
 
 const FIRST_PAUSE_MS = 500;
 const LONGEST_PAUSE_MS = 30_000;
 const CONNECT_MS = 10_000;
-/** Silence after which the server is asked whether it is there, and how long it has to answer. */
+/** After this silence the server gets a PING, and this much time to answer it. */
 const SILENCE_MS = 25_000;
 const ANSWER_MS = 10_000;
-/** Codes of `CLOSED` after which nobody comes back by himself (protocol.md §9). */
+/** Codes of `CLOSED` after which the page does not reconnect by itself (protocol.md §9). */
 const UNWANTED = new Set(['kicked', 'banned', 'stopped']);
 
-/** The pause before attempt `n` (from 0): doubling, and somewhere in its upper half, so that not all come at once. */
+/** The pause before attempt `n` (from 0): it doubles, with a random part so that not all clients reconnect at once. */
 export function pauseMs(n, random = Math.random) {
 	const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(n, 10));
 	return Math.round(longest * (0.5 + random() / 2));
@@ -21,7 +21,7 @@ export function pauseMs(n, random = Math.random) {
 export class Connection {
 	/** `connecting`, `up`, `down` (an attempt follows at `retryAt`) or `ended` (none does). */
 	state = 'down';
-	/** When the next attempt is made, in milliseconds since 1970, while `state` is `down`. */
+	/** When the next attempt follows, in milliseconds since 1970, while `state` is `down`. */
 	retryAt = null;
 	/** What the server said when it ended the connection: `{code, text}`. */
 	closed = null;
@@ -36,8 +36,8 @@ export class Connection {
 	#asked = 0;
 
 	/**
-	 * `onup()` when a connection stands, `ondown()` when it broke, `onevent(value)` for what nobody asked for,
-	 * `onchange()` when the state to be shown has changed.
+	 * Calls `onup()` when connected, `ondown()` when disconnected, `onevent(value)` for each line that answers no request,
+	 * and `onchange()` when `state` has changed.
 	 */
 	constructor({ url, open = (url) => new WebSocket(url), onup, ondown, onevent, onchange = () => {} }) {
 		Object.assign(this, { url, open, onup, ondown, onevent, onchange });
@@ -66,15 +66,15 @@ export class Connection {
 		this.onchange();
 	}
 
-	/** Tries at once: the person asked for it, the network is back, the page is looked at again. */
+	/** Reconnects at once, or checks the connection: the user or the browser says that it may work now. */
 	retryNow() {
 		if (this.state === 'down' || this.state === 'ended') this.start();
 		else if (this.state === 'up') this.#ask(true);
 	}
 
 	/**
-	 * Sends a line. Its reply comes as a value with `ok`, or `null` when the connection breaks before.
-	 * `onpart` gets the lines of a list that stand before the reply.
+	 * Sends a line. Returns its reply, a value with `ok`, or `null` if the connection breaks first.
+	 * `onpart` gets each line of a list before the reply.
 	 */
 	request(line, onpart = () => {}) {
 		if (this.state !== 'up') return Promise.resolve(null);
@@ -84,7 +84,7 @@ export class Connection {
 		});
 	}
 
-	/** Ends it for good. */
+	/** Disconnects, and does not reconnect. */
 	stop() {
 		this.closed = { code: 'stopped', text: '' };
 		this.#lost();
@@ -100,7 +100,7 @@ export class Connection {
 			case 'ok':
 			case 'err':
 				this.#pending.shift()?.reply(value);
-				// What was answered this far has proved to work.
+				// The connection works: the next pause is short again.
 				this.#attempt = 0;
 				return;
 			case 'past':
@@ -120,7 +120,7 @@ export class Connection {
 		}
 	}
 
-	/** A connection can be dead without a word (a laptop that slept): who hears nothing asks. */
+	/** Sends a PING after a long silence: a connection can be dead without notice (a laptop that slept). */
 	#ask(now = false) {
 		if (this.#asked) {
 			if (Date.now() - this.#asked > ANSWER_MS) this.#lost();
@@ -139,11 +139,12 @@ export class Connection {
 		}
 		clearInterval(this.#watch);
 		clearTimeout(this.#slow);
+		clearTimeout(this.#retry);
 		const wasUp = this.state === 'up';
 		this.state = 'down';
 		for (const { reply } of this.#pending.splice(0)) reply(null);
 		if (UNWANTED.has(this.closed?.code)) {
-			this.state = 'ended'; // coming back by itself would be rude; the person may
+			this.state = 'ended'; // the user can reconnect, the page does not
 		} else {
 			const pause = pauseMs(this.#attempt++);
 			this.retryAt = Date.now() + pause;

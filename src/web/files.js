@@ -1,8 +1,11 @@
-// Files on their way to the server, one after the other: `PUT /rooms/<room>/files/<name>` with the name and password
-// that the conversation has, so that they come from the same person.
+// Uploads, one after the other: `PUT /rooms/<room>/files/<name>` with the user's name and password, so that the server
+// knows that they come from the same user.
+
+import { refusal } from './refusals.js';
+import { parse } from './wire.js';
 
 const PICTURE = /\.(png|jpe?g|gif|webp)$/i;
-/** Larger pictures are shown by name: nobody waits for them, and nobody's phone pays for them. */
+/** Larger pictures are not loaded by themselves: they show as files. */
 const PICTURE_BYTES_MAX = 8_000_000;
 
 export const isPicture = (name, size) => PICTURE.test(name) && size > 0 && size <= PICTURE_BYTES_MAX;
@@ -17,7 +20,7 @@ function basic({ nick, password }) {
 let serial = 0;
 
 export class Uploads {
-	/** `waiting`, `going` or `failed`, with `sent` of `file.size` bytes; those that are done are gone from here. */
+	/** Uploads that are `waiting`, `going` or `failed`, with `sent` of `file.size` bytes. A finished one is removed. */
 	list = [];
 
 	constructor(chat, page) {
@@ -50,7 +53,7 @@ export class Uploads {
 
 	#send(upload) {
 		const { room, file } = upload;
-		const request = new XMLHttpRequest(); // fetch tells nothing of how far it has got
+		const request = new XMLHttpRequest(); // fetch does not report progress
 		const failed = (error) => {
 			Object.assign(upload, { state: 'failed', error });
 			this.#next();
@@ -64,7 +67,10 @@ export class Uploads {
 		};
 		request.onload = () => {
 			if (request.status < 300) this.cancel(upload);
-			else failed(request.responseText.trim().replace(/^ERR \S+ \S+ /, '') || `refused (${request.status})`);
+			else {
+				const reply = parse(request.responseText.trim());
+				failed(reply?.kind === 'err' ? refusal(reply, { room: room.name }) : `Upload failed: the server answered with status ${request.status}.`);
+			}
 		};
 		request.onerror = () => failed('Upload failed: the connection broke, or the file cannot be read.');
 		Object.assign(upload, { state: 'going', sent: 0, request });

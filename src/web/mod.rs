@@ -1,19 +1,19 @@
 //! The web page, as it is built into the program.
 //!
-//! `index.html` is served at `/`, with a small script in it that reports what does not arrive. All that it needs comes
-//! in two requests: `/style.css`, and `/app.js`, one script made of the modules in this folder. Each has an `ETag` and
-//! a `Content-Security-Policy` that allows scripts, styles and connections of this server alone.
+//! `index.html` is served at `/`, with a small script in it that reports what cannot be loaded. It needs two more
+//! requests: `/style.css`, and `/app.js`, one script made of the modules in this folder. Each has an `ETag`, and a
+//! `Content-Security-Policy` that allows only scripts, styles and connections of this server.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-/// A file of the page, as it is served.
+/// A file of the page, as served.
 #[derive(Debug)]
 pub struct Asset {
-    /// Its path, without the slash at its beginning.
+    /// Its path, without the leading slash.
     pub path: &'static str,
-    /// What is in it.
+    /// Its content.
     pub bytes: Cow<'static, [u8]>,
 }
 
@@ -23,7 +23,7 @@ macro_rules! modules {
     };
 }
 
-/// The modules of the page, each after those that it imports. No two have the same name, whatever their folder.
+/// The modules of the page, each after those that it imports. No two have the same name, in whatever folder.
 pub static MODULES: &[(&str, &str)] = modules![
     "wire.js",
     "text.js",
@@ -64,7 +64,7 @@ pub static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| {
     ]
 });
 
-/// Returns the script that stands in `index.html` itself, whose digest the policy of the page allows.
+/// Returns the inline script of `index.html`, whose digest the policy of the page allows.
 pub fn inline_script() -> &'static str {
     let (_, rest) = INDEX
         .split_once("<script>")
@@ -73,7 +73,7 @@ pub fn inline_script() -> &'static str {
     script
 }
 
-/// Makes one script of modules: each becomes a function that returns what it exports. Understands `import { a, b as c }
+/// Makes one script of modules: each becomes a function that returns its exports. Understands `import { a, b as c }
 /// from './x.js';` on a line of its own, and `export` before a declaration.
 fn bundle(modules: &[(&str, &str)]) -> String {
     let mut all = String::from("'use strict';\nglobalThis.plainchat = {};\n");
@@ -95,7 +95,7 @@ fn bundle(modules: &[(&str, &str)]) -> String {
     all
 }
 
-/// Returns what a line imports, as a pattern for `const`, and from where.
+/// Returns the names that a line imports, as a pattern for `const`, and their module.
 fn import(line: &str) -> Option<(String, &str)> {
     let (names, from) = line
         .strip_prefix("import {")?
@@ -119,7 +119,7 @@ fn name(path: &str) -> &str {
 }
 
 impl Asset {
-    /// Its media type, by the end of its name.
+    /// Returns its media type, by its extension.
     pub fn content_type(&self) -> &'static str {
         match self.path.rsplit_once('.').map(|(_, end)| end) {
             Some("html") => "text/html; charset=utf-8",

@@ -1,5 +1,5 @@
-// What was said here and is not answered yet. It survives a broken connection and a reload, and is said once:
-// a line that may have arrived is said again only if no replayed line of one's own carries it. Pure.
+// The user's messages that the server has not acknowledged yet. They survive a broken connection and a reload, and are
+// sent once: one that may have arrived is sent again only if it is not among the user's own replayed messages. Pure.
 
 import { randomId } from './store.js';
 
@@ -9,7 +9,7 @@ function settleLost(entries) {
 	for (const entry of entries) {
 		if (entry.state !== 'sent') continue;
 		entry.state = entry.to.startsWith('#') ? 'unsure' : 'failed';
-		if (entry.state === 'failed') entry.error = 'The connection broke: this may not have arrived.';
+		if (entry.state === 'failed') entry.error = 'The connection broke. This message may not have arrived.';
 	}
 }
 
@@ -17,12 +17,12 @@ function settleLost(entries) {
 export class Outbox {
 	entries = [];
 
-	/** @param {object[]} kept entries of a page that was reloaded: what it had sent may have arrived. */
+	/** @param {object[]} kept entries of a page that was reloaded: those that it had sent may have arrived. */
 	constructor(kept = []) {
 		this.adopt(kept);
 	}
 
-	/** Takes what another page has left. Its own that are under way here are not touched. */
+	/** Takes over the messages of another page. Those of this page do not change. */
 	adopt(kept) {
 		const adopted = kept.map((entry) => ({ ...entry, key: `o${++serial}` }));
 		settleLost(adopted);
@@ -30,7 +30,7 @@ export class Outbox {
 		this.entries.sort((a, b) => a.time - b.time);
 	}
 
-	/** `after`: the newest id that was known of the room; whatever carries this line comes after it. */
+	/** `after` is the newest known id of the room: the message gets a later one. */
 	add(to, verb, text, after, time) {
 		const entry = { id: randomId(), key: `o${++serial}`, to, verb, text, after, time, state: 'waiting' };
 		this.entries.push(entry);
@@ -49,18 +49,18 @@ export class Outbox {
 		return this.entries.filter((entry) => entry.state === 'waiting');
 	}
 
-	/** The connection broke. What is told to one person is not in any log, so nobody can look whether it arrived. */
+	/** Notes that the connection broke. A direct message is in no room's log, so nothing shows whether it arrived. */
 	lost() {
 		settleLost(this.entries);
 	}
 
-	/** From which id a room has to be replayed to settle what is unsure there, or `undefined`. */
+	/** Returns the id after which a room must be replayed to settle its unsure messages, or `undefined`. */
 	unsureAfter(to) {
 		const ids = this.of(to).filter((entry) => entry.state === 'unsure').map((entry) => entry.after);
 		return ids.length ? Math.min(...ids) : undefined;
 	}
 
-	/** A room has been replayed; `own` are the events of one's own in it. What is among them has arrived, and is given back. */
+	/** Settles the unsure messages of a replayed room: those among `own`, the user's events in it, have arrived. Returns these. */
 	settle(to, own) {
 		const left = [...own];
 		const arrived = [];
@@ -77,7 +77,7 @@ export class Outbox {
 		return arrived;
 	}
 
-	/** A person or room is called otherwise now. */
+	/** Follows a user or room that has a new name. */
 	rename(from, to) {
 		for (const entry of this.of(from)) entry.to = to;
 	}

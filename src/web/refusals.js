@@ -1,5 +1,5 @@
-// What the server refuses, in the words of this page: what is wrong, and what to do next here. The codes are the
-// protocol's (protocol.md §9); its texts are for people who type the protocol, so they are the last resort. Pure.
+// Refusals as sentences for the user: what is wrong, and what to do next in this page. The codes are in protocol.md §9;
+// the server's own texts are for people who type the protocol, so few of them are shown. Pure.
 
 export const OFFLINE = 'You are offline. Try again when the connection is back.';
 
@@ -10,41 +10,43 @@ const OPERATORS = 'Only operators of this server can do that.';
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 const TIME = /\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g;
 
-/** A sentence of the server's as people read it: times of day here, a capital, a full stop. */
+/** Formats a text of the server: local times, a capital, a full stop. */
 export function sentence(text) {
 	const local = text.replace(TIME, (time) => when.format(new Date(time)));
 	const capital = local.charAt(0).toUpperCase() + local.slice(1);
 	return /[.!?…]$/.test(capital) ? capital : `${capital}.`;
 }
 
-/** By `VERB code`, or by the code alone. `about` is what the person asked for: `{room, nick, isGuess}`. */
+/** Sentences by `VERB code`, or by the code alone. They get `{room, nick, isGuess}`, what the user asked for. */
 const SENTENCES = {
 	'NICK nick-taken': ({ nick }) => `The name ${nick} is taken. Pick another one, or enter its password below.`,
 	'NICK need-password': ({ nick }) => `The name ${nick} is registered. Pick another one, or enter its password below.`,
-	// Without a typed password the page gives one of its own, which cannot be right for somebody else's name.
+	// If the user typed no password, the page has sent its own, which cannot be right for another user's name.
 	'NICK bad-password': ({ nick, isGuess }) => (isGuess ? `The name ${nick} is taken. Pick another one, or enter its password below.` : 'That password is wrong.'),
 	'NICK bad-name': () => NAME_RULE,
 	'NICK busy': () => 'There were too many wrong passwords. Wait half a minute, then try again.',
 	'NICK not-allowed': () => 'This server takes passwords over HTTPS only. Open this page with https:// in front.',
 	'PASS bad-password': () => "That is not this server's password.",
 	'PASS busy': () => 'There were too many wrong passwords. Wait half a minute, then try again.',
-	'JOIN bad-name': ({ room }) => `There can be no room called ${room}. ${NAME_RULE}`,
-	'JOIN bad-syntax': ({ room }) => `There can be no room called ${room}. ${NAME_RULE}`,
+	'JOIN bad-name': ({ room }) => `A room cannot be called ${room}. ${NAME_RULE}`,
+	'JOIN bad-syntax': ({ room }) => `A room cannot be called ${room}. ${NAME_RULE}`,
 	'JOIN not-allowed': ({ room }) => `${room} is invite-only. If you were invited, sign in with your registered name.`,
-	'JOIN quota': () => 'You are in as many rooms as you can be at once. Leave one first.',
+	'JOIN quota': () => 'You are in too many rooms, or this server has too many. Leave one, then try again.',
 	'TELL not-allowed': ({ room }) => `${room} is invite-only. If you were invited, sign in with your registered name.`,
 	'TELL no-such-nick': ({ room }) => `No user named ${room} is online.`,
 	'TELL busy': ({ room }) => `${room} cannot receive messages just now. Try again later.`,
-	'REGISTER not-allowed': () => 'This name cannot be registered from here.',
+	'REGISTER not-allowed': () => 'This name cannot be registered from here. If you opened this page with http://, try https://.',
+	'REGISTER busy': () => 'Too many names were registered just now. Wait half a minute, then try again.',
+	'SEARCH bad-syntax': () => 'Search for at least one word, and at most 16.',
 	'REGISTER bad-password': () => 'A password needs at least 8 characters.',
 	'REGISTER nick-taken': ({ nick }) => `A name like ${nick} is registered already. Choose another name first.`,
-	'TOPIC not-allowed': () => 'You cannot change the topic of this room.',
+	'TOPIC not-allowed': () => 'You cannot change the topic of this room. Ask its owner.',
 	'REMOVE not-allowed': () => 'You can only delete your own messages.',
 	'REMOVE no-such-file': () => 'That message is no longer there.',
 	'MODE not-allowed': ({ room }) => (room === '#lobby' ? 'The lobby is always open to everyone.' : MODERATORS),
 	'INVITE not-allowed': () => MODERATORS,
 	'INVITE no-such-nick': ({ nick }) => `${nick} is not registered. Ask them to type /register, then invite them again.`,
-	'INVITE quota': () => 'There are too many invitations. Take some back with /uninvite.',
+	'INVITE quota': () => 'There are too many invitations. Withdraw some with /uninvite.',
 	'UNINVITE not-allowed': () => MODERATORS,
 	'UNINVITE no-such-nick': ({ nick, room }) => `${nick} is not invited to ${room}.`,
 	'KICK not-allowed': () => OPERATORS,
@@ -54,29 +56,39 @@ const SENTENCES = {
 	'UNBAN not-allowed': () => OPERATORS,
 	'UNBAN no-such-nick': ({ nick }) => `${nick} is not banned.`,
 	'BANS not-allowed': () => OPERATORS,
-	'IGNORE quota': () => 'You ignore as many people as you can. Stop ignoring somebody first: /unignore name',
+	'IGNORE quota': () => 'You are ignoring too many users. To see the messages of one again, type /unignore name.',
 	'UNIGNORE no-such-nick': ({ nick }) => `You do not ignore ${nick}.`,
-	'UPLOAD too-large': () => 'This file is larger than the server accepts.',
-	'UPLOAD quota': () => 'There is no space for this file on the server just now.',
+	'too-large': () => 'This file is larger than the server accepts.',
+	'UPLOAD quota': () => 'The server has no space for this file just now. Try again later.',
 	'UPLOAD bad-name': () => 'A file cannot have this name. Rename it, then send it again.',
+	'UPLOAD busy': () => 'Too many files are being uploaded just now. Try again in a moment.',
 	'UPLOAD not-allowed': () => 'You cannot send files to this room.',
-	'UPLOAD nick-taken': () => 'Your name is taken by somebody else. Choose another one: /nick name',
+	'UPLOAD nick-taken': () => 'Another user has your name. Choose another one: /nick name',
 	'bad-name': () => NAME_RULE,
 	'no-such-nick': ({ nick }) => (nick ? `No user named ${nick} is online.` : 'No such user is online.'),
 	'no-such-room': ({ room }) => (room ? `There is no room ${room}.` : 'There is no such room.'),
 	'not-in-room': ({ room }) => (room ? `You are not in ${room}.` : 'You are not in that room.'),
 	'need-nick': () => 'Choose a name first.',
-	'need-password': () => 'This server needs a password.',
+	'need-password': () => 'This server needs a password. Reload this page to enter it.',
+	'bad-password': () => 'That password is wrong.',
+	'nick-taken': ({ nick }) => `The name ${nick ?? ''} is taken. Choose another one.`,
 	'no-such-file': () => 'That file is no longer there.',
+	'need-digest': () => 'The upload failed. Try again.',
+	'out-of-step': () => 'The upload failed. Try again.',
+	'incomplete': () => 'The upload was interrupted. Try again.',
+	'corrupt': () => 'The file was damaged on the way. Try again.',
 	'too-long': () => 'That is too long for one message. Send it in parts, or as a file.',
+	'not-utf8': () => 'That text cannot be sent. Send it as a file.',
+	'bad-syntax': () => 'That is not complete. Type /help to see how it is written.',
+	'unknown-verb': () => 'This server cannot do that.',
 	'not-allowed': () => 'You are not allowed to do that.',
-	'quota': () => 'The server has no room left for this. Try again later.',
+	'quota': () => 'The server has no space for this. Try again later.',
 	'busy': () => 'The server is busy. Try again in a moment.',
 	'shutting-down': () => 'The server is stopping. Try again in a moment.',
 	'internal': () => 'The server failed to do that. Try again in a moment.',
 };
 
-/** Why something was refused. `reply` is `null` when the connection broke before it came. */
+/** Returns why something was refused. `reply` is `null` if the connection broke before it arrived. */
 export function refusal(reply, about = {}) {
 	if (!reply) return OFFLINE;
 	const { verb, code, text } = reply;
@@ -85,14 +97,14 @@ export function refusal(reply, about = {}) {
 	return say ? say(about) : sentence(text);
 }
 
-/** `bob is banned until 2026-11-27T17:24:09.436Z: spam`, in whichever words: the end and the reason are what counts. */
+/** Takes the end and the reason of a ban from a text like `bob is banned until 2026-11-27T17:24:09.436Z: spam`. */
 function banned(who, text) {
 	const [until] = text.match(TIME) ?? [];
 	const [, reason] = /: (.*)$/s.exec(text.replace(TIME, '')) ?? [];
 	return `${who} banned from this server${until ? ` until ${when.format(new Date(until))}` : ''}.${reason ? ` Reason: ${sentence(reason)}` : ''}`;
 }
 
-/** Why the server ended the connection: `CLOSED <code> <text>`. */
+/** Returns why the server ended the connection: `CLOSED <code> <text>`. */
 export function ended({ code, text }) {
 	const reason = text.replace(/^\S+ has ended your connection:?\s*/, '');
 	switch (code) {
@@ -106,7 +118,16 @@ export function ended({ code, text }) {
 			return 'The server is full.';
 		case 'idle':
 			return 'You were idle for a long time.';
+		case 'need-password':
+			return 'This server needs a password. Reload this page to enter it.';
 		default:
 			return sentence(text);
 	}
+}
+
+/** Returns how long messages are saved, from the last line of `HELP`. */
+export function keeping(text) {
+	if (/\bstops\b/.test(text)) return 'Messages are deleted when the server stops.';
+	const [days = ''] = / for (?:a day|\d+ days)/.exec(text) ?? [];
+	return `Messages on this server are saved${days}.`;
 }

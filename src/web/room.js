@@ -1,22 +1,22 @@
-// A room, or a conversation with one person, as this page knows it. Pure.
+// A room, or a conversation with one user, as this page knows it. Pure.
 //
 // `items` is a window on the room's log: everything that can be shown with an id from `lo` to `hi`, in order. It is
-// open at its end (`atEnd`) while live events are appended to it, and closed when somebody has scrolled so far up
-// that the newest were let go; scrolling down, or one click, fetches them again. So the page holds a bounded number of
-// messages however long the room is, and however much arrives.
+// open (`atEnd`) while live events are appended to it, and closed when the user has scrolled up so far that the newest
+// were dropped; scrolling down, or one click, loads them again. So the page holds a bounded number of messages, however
+// long the room is and however much arrives.
 
-/** Items kept while nobody looks, or while one looks at the end unless the page wants fewer; and at most while one reads
- * above it. */
+/** Items kept while the user is elsewhere or at the end, unless the page wants fewer; and at most, while the user reads
+ * further up. */
 export const ITEMS_KEPT = 300;
 export const ITEMS_MAX = 600;
 
-/** Events that are asked for at once. */
+/** Events that are requested at once. */
 export const PAGE = 100;
 
-/** Live events remembered while the window is closed, to be joined to a page of history that meets them. */
+/** Live events kept while the window is closed, to continue a page of history that reaches them. */
 const TAIL_MAX = 500;
 
-/** Whoever speaks so soon before the server announces them is not announced. */
+/** The server announces a join up to this late: a user who has written since needs no announcement. */
 const JOINED_MS = 5000;
 
 const SHOWN = new Set(['MSG', 'ME', 'FILE', 'TOPIC']);
@@ -36,21 +36,21 @@ export class Room {
 		this.topic = '';
 		this.members = new Map(); // folded nick → nick
 		this.joined = false;
-		this.isClosed = false; // for invited people only
-		this.shut = ''; // why the server does not let us in, although we want to be in
-		this.lastRead = 0; // newest id that was seen by the person
+		this.isClosed = false; // invite-only
+		this.shut = ''; // why the user cannot join, if so
+		this.lastRead = 0; // the newest id that the user has seen
 		this.unread = 0;
 		this.mentions = 0;
-		this.newAfter = null; // the "new" line stands after this id
+		this.newAfter = null; // the "New" line is after this id
 		this.removed = new Set();
-		this.stored = new Map(); // file → length, for those that came in live
+		this.stored = new Map(); // file → length, of files that were uploaded live
 		this.loading = null;
-		this.files = 0; // how often its files have changed since it was entered
+		this.files = 0; // how often its files have changed since it was joined
 		this.reset(0);
 		this.atStart = this.isPrivate;
 	}
 
-	/** Forgets what is loaded; the log is known up to `lastId`, and nothing of it is in the window. */
+	/** Empties the window; the log is known up to `lastId`. */
 	reset(lastId) {
 		this.items = [];
 		this.lo = lastId + 1;
@@ -61,7 +61,7 @@ export class Room {
 		this.tail = [];
 	}
 
-	/** Notes what an event tells about others, and whether it is shown itself. */
+	/** Notes what an event changes in others. Returns whether it is shown itself. */
 	#note(event) {
 		if (event.verb === 'REMOVE') this.removed.add(event.target);
 		if (['FILE', 'STORED', 'REMOVE'].includes(event.verb)) this.files += 1;
@@ -69,13 +69,13 @@ export class Room {
 		return SHOWN.has(event.verb);
 	}
 
-	/** Whether an event has come. A room's come in the order of their ids; of a conversation, what one is told and the
-	 * answer to what one tells come as they come. */
+	/** Returns whether an event is known. A room's events come in the order of their ids, a conversation's may not: the
+	 * reply to the user's own message can be late. */
 	#has(id) {
 		return this.isPrivate ? this.items.some((item) => item.id === id) : id <= this.lastId;
 	}
 
-	/** A live or resumed event. Gives `true` if it is new: each comes once, however often it is sent. */
+	/** Adds a live or replayed event. Returns `true` if it is new. */
 	push(event) {
 		if (event.id) {
 			if (this.#has(event.id)) return false;
@@ -85,7 +85,7 @@ export class Room {
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
 			}
 		}
-		// Somebody reads far above: what arrives is counted, and fetched when it is looked at.
+		// The user reads far above: new messages are only counted, and loaded when they are shown.
 		if (this.items.length >= ITEMS_MAX && !this.isPrivate) this.atEnd = false;
 		if (!this.atEnd) {
 			this.#note(event);
@@ -97,11 +97,10 @@ export class Room {
 		return true;
 	}
 
-	/** Who comes and goes is one quiet line, as long as nothing else happens. */
+	/** Adds a join, leave or rename to the line above, if that is one of these too. */
 	#presence(event) {
 		const last = this.items.at(-1);
-		// The server says who has joined a moment late: somebody who has spoken by then is seen already.
-		const spoke = ({ nick, time }) => nick === event.nick && Math.abs(event.time - time) < JOINED_MS;
+		const spoke = ({ verb, nick, time }) => COUNTED.has(verb) && nick === event.nick && Math.abs(event.time - time) < JOINED_MS;
 		if (event.verb === 'JOIN' && this.items.slice(-5).some(spoke)) return;
 		if (last?.verb === 'PRESENCE') {
 			const events = [...last.events, event].slice(-1000);
@@ -111,18 +110,18 @@ export class Room {
 		}
 	}
 
-	/** Something that nobody has said: a hole in the log, a word from the server. */
+	/** Adds a notice: messages are missing, or the server says something. */
 	notice(text) {
 		if (this.atEnd) this.items.push(toItem({ verb: 'NOTE', text, time: null, id: null }));
 	}
 
-	/** What this tab has kept of a private conversation. */
+	/** Restores what this tab has saved of a conversation. */
 	restore(items) {
 		this.items = items.map(toItem);
 		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
 
-	/** A page of history before `lo`, as it was asked for. */
+	/** Adds a page of history before `lo`. */
 	prepend(events, isWhole) {
 		const older = events.filter((event) => event.id < this.lo);
 		if (older.length) this.lo = older[0].id;
@@ -130,21 +129,21 @@ export class Room {
 		this.atStart = isWhole;
 	}
 
-	/** A page of history after `hi`; with the last one the window is open again, and what came meanwhile follows. */
+	/** Adds a page of history after `hi`. After the last one the window is open again, and live events continue it. */
 	append(events, isWhole) {
 		const newer = events.filter((event) => event.id > this.hi);
 		if (newer.length) this.hi = newer.at(-1).id;
 		this.items.push(...newer.filter((event) => this.#note(event)).map(toItem));
 		if (!isWhole) return;
 		const missed = this.tail.filter((event) => event.id > this.hi);
-		if (this.tail.length === TAIL_MAX && missed.length === TAIL_MAX) return; // some may have been let go: fetch on
+		if (this.tail.length === TAIL_MAX && missed.length === TAIL_MAX) return; // some may have been dropped: load on
 		this.items.push(...missed.filter((event) => this.#note(event)).map(toItem));
 		this.hi = Math.max(this.hi, this.lastId);
 		this.atEnd = true;
 		this.tail = [];
 	}
 
-	/** The window moves to a place in the log: `events` reach from the first to the last id around it. */
+	/** Moves the window to another place in the log: `before` and `after` meet there. */
 	place(before, after, startsThere, endsThere) {
 		const { lastId } = this;
 		const events = [...before, ...after];
@@ -158,7 +157,7 @@ export class Room {
 		this.atStart = startsThere;
 	}
 
-	/** Lets the oldest go, down to `kept`: whoever reads at the end does not look there. */
+	/** Drops the oldest items, down to `kept`, while the user is at the end. */
 	trimTop(kept) {
 		if (this.items.length <= kept) return;
 		this.items.splice(0, this.items.length - kept);
@@ -168,7 +167,7 @@ export class Room {
 		this.atStart = false;
 	}
 
-	/** Lets the newest go, for one who reads at the top of so many; the window is closed then. */
+	/** Drops the newest items, while the user is at the top of many, and closes the window. */
 	trimBottom() {
 		if (this.items.length <= ITEMS_MAX || this.isPrivate) return;
 		this.items.length = ITEMS_MAX - PAGE;
@@ -177,7 +176,7 @@ export class Room {
 		this.atEnd = false;
 	}
 
-	/** Adds to the counts what somebody else said. */
+	/** Counts a message of another user as unread. */
 	count(event, isMention) {
 		if (!COUNTED.has(event.verb)) return;
 		if (!this.unread) this.newAfter = this.lastRead;
@@ -185,7 +184,7 @@ export class Room {
 		if (isMention || this.isPrivate) this.mentions += 1;
 	}
 
-	/** Counts again from what is loaded, after a fresh start with a place that was remembered. */
+	/** Counts the loaded messages after `lastRead`, when the page has just been opened. */
 	recount(isOwn, isMention) {
 		const unseen = this.items.filter((item) => item.id > this.lastRead && COUNTED.has(item.verb) && !isOwn(item));
 		this.unread = unseen.length;
@@ -193,7 +192,7 @@ export class Room {
 		this.newAfter = this.unread ? this.lastRead : null;
 	}
 
-	/** The person has seen all of it. Gives `true` if that changes something. */
+	/** Marks everything as read. Returns `true` if that changes something. */
 	read() {
 		if (!this.unread && this.lastRead === this.lastId) return false;
 		this.lastRead = this.lastId;

@@ -1,10 +1,10 @@
-// What outlives a reload. Who one is, which rooms, how far one has read, drafts and what is not sent yet are this
-// browser's, and its tabs share them: each room and each unsent line has a key of its own, so that no tab overwrites what
-// another has kept. Private conversations are this tab's (what the server keeps of them comes again).
+// What survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and unsent messages:
+// each room and each unsent message has a key of its own, so that no tab overwrites another's. Conversations belong to
+// one tab (the server sends those that it has saved).
 
 const PREFIX = 'plainchat.';
 
-/** Keeps things while the page is open, where the browser keeps nothing for us. */
+/** Stores things until the page is closed, if the browser stores nothing for it. */
 class Memory {
 	getItem(key) {
 		return Object.hasOwn(this, key) ? this[key] : null;
@@ -17,7 +17,7 @@ class Memory {
 	}
 }
 
-/** The storage of the browser, or one in memory where the person has blocked it. */
+/** Returns the browser's storage, or one in memory if the user has blocked it. */
 function storageOf(name) {
 	try {
 		const storage = globalThis[name];
@@ -32,7 +32,7 @@ function load(storage, name, otherwise) {
 	try {
 		return JSON.parse(storage.getItem(PREFIX + name)) ?? otherwise;
 	} catch {
-		return otherwise; // not written by us
+		return otherwise; // not written by this page
 	}
 }
 
@@ -41,11 +41,11 @@ function save(storage, name, value) {
 		if (value === undefined) storage.removeItem(PREFIX + name);
 		else storage.setItem(PREFIX + name, JSON.stringify(value));
 	} catch {
-		// Full: the page works, and forgets.
+		// The storage is full: the page works, but forgets this.
 	}
 }
 
-/** 128 bits that nobody can guess, as hexadecimal digits. */
+/** Returns 128 random bits as hexadecimal digits. */
 export function randomId() {
 	const bytes = crypto.getRandomValues(new Uint8Array(16));
 	return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -64,7 +64,7 @@ export class Store {
 		save(this.browser, 'me', me ?? undefined);
 	}
 
-	/** This browser's password, made when it is first needed. */
+	/** This browser's password, created when it is first needed. */
 	get password() {
 		const kept = load(this.browser, 'password', null);
 		if (kept) return kept;
@@ -73,7 +73,7 @@ export class Store {
 		return made;
 	}
 
-	/** What opens a server that has a password. */
+	/** The password of the server, if it has one. */
 	get pass() {
 		return load(this.browser, 'pass', '');
 	}
@@ -88,9 +88,9 @@ export class Store {
 		return names.map((name) => [name, load(this.browser, part + name, null)]).filter(([, value]) => value && typeof value === 'object');
 	}
 
-	/** `{room: newest id read}` of the rooms that one is in, in the order in which they were entered. */
+	/** The user's rooms, `{room: newest id read}`, in the order in which they were joined. */
 	get rooms() {
-		const old = load(this.browser, 'rooms', null); // all in one, as they were kept before
+		const old = load(this.browser, 'rooms', null); // how an older page saved them
 		if (old) {
 			save(this.browser, 'rooms', undefined);
 			Object.entries(old).forEach(([name, read], i) => this.keepRoom(name, read, i));
@@ -99,14 +99,14 @@ export class Store {
 		return Object.fromEntries(rooms.map(([name, { read }]) => [name, read]));
 	}
 
-	/** Keeps a room, and how far it was read: in whichever tab it was read furthest. */
+	/** Saves a room and its read position, unless another tab has read further. */
 	keepRoom(name, read, at = Date.now()) {
 		const kept = load(this.browser, `room.${name}`, null);
 		if (kept && kept.read >= read) return;
 		save(this.browser, `room.${name}`, { read, at: kept?.at ?? at });
 	}
 
-	/** The log that was known is gone: what was read of it counts no more. */
+	/** Sets the read position of a room whose log has been replaced. */
 	resetRoom(name, read) {
 		const kept = load(this.browser, `room.${name}`, null);
 		if (kept) save(this.browser, `room.${name}`, { ...kept, read });
@@ -120,7 +120,7 @@ export class Store {
 		save(this.browser, `room.${name}`, undefined);
 	}
 
-	/** The newest of what was told and kept that was shown here; `null` before there was any. */
+	/** The newest saved direct message that this browser has shown; `null` if none. */
 	get told() {
 		return load(this.browser, 'told', null);
 	}
@@ -128,7 +128,7 @@ export class Store {
 		save(this.browser, 'told', id);
 	}
 
-	/** Whom one ignores, on every connection of this browser. */
+	/** The nicks that the user ignores. */
 	get ignored() {
 		return load(this.browser, 'ignored', []);
 	}
@@ -143,7 +143,7 @@ export class Store {
 		save(this.browser, `draft.${name}`, text || undefined);
 	}
 
-	/** What is not sent yet, of all tabs: `{id, owner, …}`. The page that has the `owner`'s name sends it, and no other. */
+	/** The unsent messages of all tabs: `{id, owner, …}`. Only the tab whose id is `owner` sends one. */
 	get lines() {
 		return this.#all('out.').map(([id, line]) => ({ ...line, id }));
 	}
@@ -165,7 +165,7 @@ export class Store {
 		save(this.tab, 'private', conversations);
 	}
 
-	/** Calls `act(name, value, old)` when another tab keeps something, or drops it (`null`). */
+	/** Calls `act(name, value, old)` when another tab saves something, or removes it (`null`). */
 	watch(act) {
 		const value = (text) => {
 			try {
@@ -184,7 +184,7 @@ export class Store {
 			try {
 				for (const key of Object.keys(storage)) if (key.startsWith(PREFIX)) storage.removeItem(key);
 			} catch {
-				// There was nothing to forget.
+				// Nothing was stored.
 			}
 		}
 	}

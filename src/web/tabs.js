@@ -1,21 +1,21 @@
-// The other tabs of this browser, asked whether they are still there. A tab that was closed in a hurry, or has crashed,
-// leaves lines behind that another one sends for it.
+// Asks the other tabs of this browser whether they are still open. A tab that has crashed, or was closed quickly, leaves
+// unsent messages, which another tab sends.
 
 import { randomId } from './store.js';
 
-/** A tab that is there answers within this time, on a slow machine too. One that does not loses its lines, and notices. */
+/** An open tab answers within this time, on a slow machine too. One that does not loses its messages, and notices. */
 const ANSWER_MS = 2000;
 
 function channelOf(name) {
 	try {
 		return new BroadcastChannel(name);
 	} catch {
-		return null; // an old browser, or one that keeps nothing for us
+		return null; // an old browser, or blocked storage
 	}
 }
 
 export class Tabs {
-	/** The name of this page, until it is loaded again. */
+	/** The id of this page, until it is loaded again. */
 	id = randomId();
 	#asking = new Set();
 
@@ -28,7 +28,7 @@ export class Tabs {
 		};
 	}
 
-	/** Those of `ids` that do not answer. */
+	/** Returns those of `ids` that do not answer. */
 	async gone(ids, wait = (ms) => new Promise((done) => setTimeout(done, ms))) {
 		const missing = new Set(ids);
 		if (!missing.size || !this.channel) return new Set();

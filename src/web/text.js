@@ -1,10 +1,12 @@
-// A message's text in parts that are shown differently: links, `code`, names. Pure; what it gives is text, never HTML.
+// Splits a message's text into links, `code`, names and plain text. Pure; returns text, never HTML.
 
 const URL_START = /https?:\/\/[^\s<>"`]+/giu;
 const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
+/** Lines of a code block that are sent together are at most so far apart. */
+const BURST_MS = 2000;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 
-/** Whether `text` names `nick` as a word of its own, in any letters. */
+/** Returns whether `text` contains `nick` as a whole word, whatever the case of its letters. */
 export function mentions(text, nick) {
 	if (!nick) return false;
 	const hay = text.toLowerCase();
@@ -17,7 +19,7 @@ export function mentions(text, nick) {
 	return false;
 }
 
-/** The end of a link that belongs to the sentence around it: a full stop, a closing bracket that it did not open. */
+/** Returns a link without the punctuation after it, or a closing bracket that it did not open. */
 function trimmed(url) {
 	for (;;) {
 		const last = url.at(-1);
@@ -48,7 +50,7 @@ function isAddress(url) {
 	}
 }
 
-/** Names in plain text: `nicks` and `rooms` are questions to ask (`(name) => boolean`). */
+/** Finds names in plain text; `isNick` and `isRoom` say which names exist. */
 function* named(text, me, isNick, isRoom) {
 	let from = 0;
 	for (const match of text.matchAll(/[@#]?[\p{L}\p{N}][\p{L}\p{M}\p{N}._-]*/gu)) {
@@ -68,7 +70,7 @@ function* named(text, me, isNick, isRoom) {
 	if (from < text.length) yield { type: 'text', text: text.slice(from) };
 }
 
-/** `text` as a list of `{type, text}`: text, link, code, room, nick, me. Joined, the texts are what was said. */
+/** Splits `text` into `{type, text}`: text, link, code, room, nick, me. Joined, the texts are the whole. */
 export function parts(text, { me = '', isNick = () => false, isRoom = () => false } = {}) {
 	const found = [];
 	let from = 0;
@@ -88,36 +90,63 @@ export function parts(text, { me = '', isNick = () => false, isRoom = () => fals
 }
 
 /**
- * Which lines are code: those that one person has said between two lines that begin with ```, whatever others say
- * between them. Gives `fence` or `code` for each of these items. One without its other end is just text.
+ * Finds code blocks: the lines of one user between two lines that begin with ```, whatever others write in between.
+ * Returns `fence` or `code` for each item of a block. A fence without its other end is text. Unless the room starts with
+ * `items` (`isStart`), they may begin inside a block.
  */
-export function fences(items) {
+export function fences(items, isStart = true) {
 	const found = new Map();
-	const open = new Map(); // nick → the lines since it opened
-	for (const item of items) {
+	const open = new Map(); // nick → the lines since the fence
+	const seen = new Set(); // nicks that have had a fence
+	for (const [i, item] of items.entries()) {
 		if (item.verb !== 'MSG') continue;
-		const lines = open.get(item.nick);
 		const isFence = item.text.startsWith('```') && !item.text.includes('```', 3);
-		if (isFence && lines) {
-			for (const line of lines) found.set(line, 'code');
-			found.set(lines[0], 'fence').set(item, 'fence');
-			open.delete(item.nick);
-		} else if (isFence) open.set(item.nick, [item]);
-		else lines?.push(item);
+		if (!isFence) {
+			open.get(item.nick)?.push(item);
+			continue;
+		}
+		const lines = open.get(item.nick) ?? (isStart || seen.has(item.nick) ? [] : blockBefore(items, i));
+		seen.add(item.nick);
+		if (!lines.length) {
+			open.set(item.nick, [item]);
+			continue;
+		}
+		for (const line of lines) found.set(line, 'code');
+		if (open.delete(item.nick)) found.set(lines[0], 'fence');
+		found.set(item, 'fence');
 	}
 	return found;
 }
 
-/** `text` in parts that are one of `words`, in any letters, and parts that are not: `[[text, isWord]]`. */
+/**
+ * Returns the lines of a block that ends at `at` and whose beginning is not loaded. A block is sent at once: its lines are
+ * just before its end, and the same user writes nothing just after it. Otherwise returns none.
+ */
+function blockBefore(items, at) {
+	const { nick, text, time } = items[at];
+	const isOwn = (item) => item.verb === 'MSG' && item.nick === nick;
+	const next = items.slice(at + 1).find(isOwn);
+	if (text.trim() !== '```' || (next && next.time - time < BURST_MS)) return [];
+	const lines = [];
+	let last = time;
+	for (const item of items.slice(0, at).filter(isOwn).reverse()) {
+		if (last - item.time >= BURST_MS) break;
+		last = item.time;
+		lines.push(item);
+	}
+	return lines;
+}
+
+/** Splits `text` at `words`, whatever the case of their letters: `[[text, isWord]]`. */
 export function marked(text, words) {
 	const escaped = words.filter(Boolean).map((word) => word.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
 	if (!escaped.length) return [[text, false]];
 	return text.split(new RegExp(`(${escaped.join('|')})`, 'iu')).map((part, i) => [part, i % 2 === 1]).filter(([part]) => part);
 }
 
-/** `1234567` as people read it: "1.2 MB". */
+/** Formats a number of bytes: "1.2 MB"; `null` is not known yet. */
 export function size(bytes) {
-	if (bytes === null) return 'still coming in';
+	if (bytes === null) return 'uploading…';
 	if (bytes < 1000) return `${bytes} B`;
 	const units = ['kB', 'MB', 'GB', 'TB'];
 	let value = bytes;
@@ -129,14 +158,14 @@ export function size(bytes) {
 	return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-/** One of twelve hues for a name, in degrees, the same on every page. */
+/** Returns one of twelve hues for a name, in degrees, the same on every page. */
 export function hue(name) {
 	let hash = 7;
 	for (const character of name.normalize('NFC').toLowerCase()) hash = (hash * 31 + character.codePointAt(0)) >>> 0;
 	return ((hash ^ (hash >>> 9)) >>> 0) % 12 * 30 + 10;
 }
 
-/** What stands in a name's avatar: its first letter, or two. */
+/** Returns one or two letters for the avatar of a name. */
 export function initials(name) {
 	const letters = [...name.replace(/^[@#]/, '').toUpperCase()];
 	const next = letters.findIndex((letter, i) => i > 0 && /[._-]/.test(letters[i - 1]));

@@ -1,12 +1,12 @@
-// The protocol's lines, both ways (protocol.md §3, §5). Knows no socket and no page: text to values and back.
+// Parses and writes the protocol's lines (protocol.md §3, §5). Pure.
 
-/** Longest line to the server in bytes, its end included (protocol.md §3.7). */
+/** The longest line to the server in bytes, including its end (protocol.md §3.7). */
 export const LINE_BYTES_MAX = 4096;
 
 const encoder = new TextEncoder();
 export const byteLength = (text) => encoder.encode(text).length;
 
-/** The first `count` words of a line and what is left of it; the rest is '' when nothing is left. */
+/** Returns the first `count` words of a line, and the rest of it, or ''. */
 export function words(line, count) {
 	const found = [];
 	let from = 0;
@@ -23,7 +23,7 @@ export function words(line, count) {
 	return [...found, line.slice(from)];
 }
 
-/** An event without its stamp: `MSG #lobby ann hello`. `null` for a verb that is not known (§2.4: skip it). */
+/** Parses an event without its stamp: `MSG #lobby ann hello`. Returns `null` for an unknown verb (§2.4: skip it). */
 function parseEvent(line) {
 	const [verb, room, nick, rest] = words(line, 3);
 	if (!nick) return null;
@@ -54,7 +54,7 @@ function parseEvent(line) {
 	}
 }
 
-/** One line from the server as a value with a `kind`, or `null` for one that this page does not know. */
+/** Parses a line from the server. Returns a value with a `kind`, or `null` for an unknown line. */
 export function parse(line) {
 	const [word, rest] = words(line, 1);
 	switch (word) {
@@ -83,7 +83,7 @@ export function parse(line) {
 		case 'IGNORE':
 			return { kind: 'ignored', nick: rest };
 		case 'INVITE': {
-			// As a row of `INVITES`, or to the one who is invited: `INVITE #plan ann`.
+			// A row of `INVITES`, or an invitation: `INVITE #plan ann`.
 			const [room, nick, role] = words(rest, 2);
 			return { kind: role ? 'invited' : 'invite', room, nick, role };
 		}
@@ -103,7 +103,7 @@ export function parse(line) {
 		}
 		case 'GAP':
 			return { kind: 'gap', room: rest };
-		case 'PART': // without a stamp: this connection is put out of the room
+		case 'PART': // without a stamp: the server has removed this connection from the room
 			return { kind: 'out', room: words(rest, 1)[0] };
 		case 'CLOSED': {
 			const [code, text] = words(rest, 1);
@@ -114,7 +114,7 @@ export function parse(line) {
 	}
 }
 
-// §3.3. The same characters go here as at the server, so that a line that comes back can be told to be one's own.
+// §3.3. Removes the characters that the server removes, so that the user's own message is recognised when it comes back.
 const TERMINAL = new RegExp(
 	[
 		'\\x1b\\[[^\\x40-\\x7e]*[\\x40-\\x7e]?', // ESC [ up to its final byte
@@ -125,17 +125,17 @@ const TERMINAL = new RegExp(
 	'gu',
 );
 
-/** Text as the server will keep it. */
+/** Cleans a text as the server does. */
 export const clean = (text) => text.replace(TERMINAL, '');
 
-/** What was typed or pasted as the texts of single lines, each short enough after `prefix` ("TELL #room "). */
+/** Splits what was typed into lines, each short enough after `prefix` ("TELL #room "). */
 export function pieces(text, prefix) {
 	const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
 	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
 	return lines.flatMap((line) => cut(clean(line) || ' ', room));
 }
 
-/** `text` in parts of at most `bytes` bytes, cut at a space where there is one in the last third. */
+/** Cuts `text` into parts of at most `bytes` bytes, at a space if there is one in the last third. */
 function cut(text, bytes) {
 	const parts = [];
 	while (byteLength(text) > bytes) {
@@ -155,7 +155,7 @@ function cut(text, bytes) {
 	return parts;
 }
 
-/** A form in which names compare: close to the server's (§3.5), which has the last word. */
+/** Returns the form in which names are compared: close to the server's (§3.5). */
 export const fold = (name) => name.normalize('NFC').toLowerCase();
 
 export const isRoom = (name) => name.startsWith('#');

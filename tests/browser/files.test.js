@@ -7,7 +7,7 @@ import net from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import test from 'node:test';
-import { Nc, chatd, enter, until, visitor } from './support.js';
+import { Nc, chatd, enter, transfer, until, visitor } from './support.js';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
@@ -24,7 +24,7 @@ async function download({ port }, file) {
 	return all.subarray(end + 1, end + 1 + Number(length));
 }
 
-/** A PNG of one green pixel, made by hand. */
+/** A PNG of one green pixel. */
 const PIXEL = Buffer.from(
 	'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==',
 	'base64',
@@ -45,7 +45,7 @@ test('a file goes from the page to nc and back, byte for byte', async (t) => {
 	const [saved] = await Promise.all([page.waitForEvent('download'), link.click()]);
 	assert.equal(saved.suggestedFilename(), 'some bytes & more.bin');
 	assert.equal(sha256(readFileSync(await saved.path())), sha256(bytes));
-	// And one that nc sends.
+	// And one from nc.
 	bob.child.stdin.write('UPLOAD notes.txt 6\n');
 	bob.child.stdin.write('a\r\nb\0c');
 	await bob.expect(/^OK UPLOAD/m);
@@ -53,7 +53,7 @@ test('a file goes from the page to nc and back, byte for byte', async (t) => {
 	assert.equal(readFileSync(await notes.path()).toString(), 'a\r\nb\0c');
 });
 
-test('pictures are shown small, and whole when asked for', async (t) => {
+test('pictures are shown small, and in full in a new tab', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
@@ -76,19 +76,12 @@ test('files can be dropped and pasted', async (t) => {
 	await enter(page, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
 	for (const [kind, target, name] of [['drop', '#log', 'dropped.txt'], ['paste', '#input', 'pasted.txt']]) {
-		await page.locator(target).evaluate((element, { kind, name }) => {
-			const transfer = new DataTransfer();
-			transfer.items.add(new File(['from the desk'], name));
-			const event = kind === 'drop'
-				? new DragEvent('drop', { dataTransfer: transfer, bubbles: true, cancelable: true })
-				: new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true });
-			element.dispatchEvent(event);
-		}, { kind, name });
+		await transfer(page.locator(target), kind, { files: [[name, 'text/plain']] });
 		await bob.expect(new RegExp(`^FILE #lobby ann \\d+ 13 ${name.replace('.', '\\.')}$`, 'm'));
 	}
 });
 
-/** Listens in front of `server` and stops reading from whoever sends the file `name`, until `goOn()`. */
+/** A proxy for `server` that stops reading while the file `name` is sent, until `goOn()`. */
 async function stalling(t, server, name) {
 	const stalled = [];
 	const way = net.createServer((browser) => {
@@ -108,13 +101,13 @@ async function stalling(t, server, name) {
 	return { url: `http://127.0.0.1:${way.address().port}/`, goOn: () => stalled.forEach((browser) => browser.resume()) };
 }
 
-test('an upload can be cancelled, and the next one goes', async (t) => {
+test('an upload can be cancelled, and the next one is sent', async (t) => {
 	const server = await chatd(t);
 	const way = await stalling(t, server, 'large.bin');
 	const page = await visitor(t);
 	await enter(page, way, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
-	// More than the kernel holds on the way: it cannot be over.
+	// More than the kernel's buffers hold: the upload cannot finish.
 	const folder = mkdtempSync(join(tmpdir(), 'chatd-'));
 	t.after(() => rmSync(folder, { recursive: true }));
 	writeFileSync(join(folder, 'large.bin'), Buffer.alloc(60_000_000));
@@ -141,7 +134,27 @@ test('a refused upload says why', async (t) => {
 	await page.locator('#pick').setInputFiles({ name: 'large.bin', mimeType: '', buffer: randomBytes(2000) });
 	const error = page.locator('#uploads .error');
 	await error.waitFor();
-	assert.match(await error.textContent(), /large|1000|kB|bytes/);
+	assert.equal(await error.textContent(), 'This file is larger than the server accepts.');
 	await page.getByRole('button', { name: 'Cancel large.bin' }).click();
 	await until(() => page.locator('#uploads li').count(), 0);
+});
+
+test('the list of files follows what is uploaded and deleted', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const listed = () => page.locator('#panel .file .name').allTextContents();
+	await page.getByRole('button', { name: 'Files' }).click();
+	await page.getByText('No files yet.').waitFor();
+	const ids = [];
+	for (const name of ['a.txt', `${'long-'.repeat(20)}b.txt`]) {
+		bob.say(`UPLOAD ${name} 0`);
+		ids.push((await bob.expect(/^OK UPLOAD (\d+)/m))[1]);
+	}
+	await until(listed, [`${'long-'.repeat(20)}b.txt`, 'a.txt']);
+	const widths = await page.locator('#panel .file').evaluateAll((cards) => cards.map((card) => card.getBoundingClientRect().width));
+	assert.equal(widths[0], widths[1]);
+	bob.say(`REMOVE ${ids[0]}`);
+	await until(listed, [`${'long-'.repeat(20)}b.txt`]);
 });

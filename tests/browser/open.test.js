@@ -1,13 +1,12 @@
-// The page opens, however far away the server is, and says so when a part of it does not arrive.
+// The page opens, however far away the server is, and says so if a part of it cannot be loaded.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { chatd, input, until, visitor } from './support.js';
 import { distant } from './support/proxy.js';
 
-/** Loads of each kind; LOADS=7 makes 21 at each distance. */
+/** Loads of each kind: LOADS=7 makes 21 at each distance. */
 const LOADS = Number(process.env.LOADS ?? 1);
-/** Some ten round trips of the longest, on a slow machine. */
 const LONG = 60_000;
 
 for (const roundTrip of [50, 200, 400, 1000]) {
@@ -37,7 +36,7 @@ for (const roundTrip of [50, 200, 400, 1000]) {
 	});
 }
 
-test('what the page needs comes in two requests', async (t) => {
+test('the page loads with two more requests', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	const asked = [];
@@ -48,14 +47,14 @@ test('what the page needs comes in two requests', async (t) => {
 	assert.deepEqual(asked.filter((path) => path !== '/icon.svg').sort(), ['/', '/app.js', '/style.css']);
 });
 
-test('the card is there before any script is', async (t) => {
+test('the welcome card needs no script', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t, { javaScriptEnabled: false });
 	await page.goto(server.url);
 	await page.getByLabel('Your name').waitFor();
 });
 
-test('a script or a style sheet that does not arrive is reported, and comes again', async (t) => {
+test('a script or style sheet that cannot be loaded is reported, and loaded again', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	const isBroken = { '/app.js': true, '/style.css': true };
@@ -64,7 +63,7 @@ test('a script or a style sheet that does not arrive is reported, and comes agai
 		return isBroken[pathname] ? route.abort('connectionreset') : route.continue();
 	});
 	await page.goto(server.url);
-	await page.getByText('A part of this page did not arrive. Trying again…').waitFor();
+	await page.getByText('Part of this page could not be loaded. Retrying…').waitFor();
 	isBroken['/app.js'] = false;
 	await page.getByLabel('Your name').fill('ann');
 	await page.locator('.primary:enabled').waitFor();

@@ -1,12 +1,12 @@
-// What is unread, what was said before, and finding it again.
+// Unread messages, history and search.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { Nc, chatd, enter, flood, message, say, texts, until, visitor } from './support.js';
+import { Nc, chatd, enter, flood, message, rewrite, say, texts, until, visitor } from './support.js';
 
 const numbered = (count, from = 1) => Array.from({ length: count }, (_, i) => `line ${from + i}`);
 
-test('unread and mentions are counted, kept over a reload, and gone when read', async (t) => {
+test('unread messages and mentions are counted, also after a reload, until they are read', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann', '#tea');
@@ -18,9 +18,9 @@ test('unread and mentions are counted, kept over a reload, and gone when read', 
 	bob.say('MSG two');
 	await until(() => badge.textContent(), '2');
 	await until(() => ann.title(), '• #cake – plainchat');
-	bob.say('MSG annual report: nobody is called'); // not her name
+	bob.say('MSG annual report: no mention');
 	bob.say('MSG hey Ann, are you there?');
-	await until(() => badge.textContent(), '1'); // for her, of four unread
+	await until(() => badge.textContent(), '1'); // one mention, of four unread messages
 	await until(() => ann.title(), '(1) #cake – plainchat');
 	await ann.reload();
 	await until(() => ann.title(), '(1) #cake – plainchat');
@@ -34,7 +34,7 @@ test('unread and mentions are counted, kept over a reload, and gone when read', 
 	assert.equal(await ann.locator('mark', { hasText: 'Ann' }).count(), 1);
 });
 
-test('history comes as one scrolls, and the document stays small', async (t) => {
+test('scrolling loads history, and the document stays small', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(3000));
 	const page = await visitor(t);
@@ -42,7 +42,7 @@ test('history comes as one scrolls, and the document stays small', async (t) => 
 	await message(page, 'line 3000').waitFor();
 	assert.ok(await page.locator('.row').count() <= 300);
 	await page.locator('#log').focus();
-	// Up to the very first, as fast as it comes.
+	// Up to the first, as fast as it loads.
 	for (;;) {
 		const first = (await texts(page))[0];
 		if (first === 'line 1') break;
@@ -54,7 +54,7 @@ test('history comes as one scrolls, and the document stays small', async (t) => 
 	await page.getByText('This is where #log begins').waitFor();
 	let found = (await texts(page)).map((text) => Number(text.slice(5)));
 	for (let i = 1; i < found.length; i++) assert.equal(found[i], found[i - 1] + 1);
-	// What is said meanwhile waits below, and one key goes there.
+	// A new message waits below, and one click goes there.
 	await Nc.named(t, server, 'bob', '#log').then((bob) => bob.say('MSG still here?'));
 	await page.getByRole('button', { name: '1 new' }).click();
 	await message(page, 'still here?').waitFor();
@@ -63,7 +63,7 @@ test('history comes as one scrolls, and the document stays small', async (t) => 
 	assert.equal(found.at(-2), 'line 3000');
 });
 
-test('on a tall screen too, what is said brings no fetching of what was said', async (t) => {
+test('new messages cause no requests for history, on a tall screen too', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(1000));
 	const page = await visitor(t, { viewport: { width: 1200, height: 3000 } });
@@ -81,7 +81,7 @@ test('on a tall screen too, what is said brings no fetching of what was said', a
 	assert.ok(shown.length > 150, `${shown.length} messages`); // they fill the screen
 });
 
-test('scrolling down again meets the end without gap or repeat', async (t) => {
+test('scrolling down again reaches the end without gap or repeat', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(1500));
 	const page = await visitor(t);
@@ -102,7 +102,7 @@ test('scrolling down again meets the end without gap or repeat', async (t) => {
 	}
 });
 
-test('what is added above moves nothing under the eyes', async (t) => {
+test('loading older messages does not move those in view', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', numbered(1000));
 	const page = await visitor(t);
@@ -120,10 +120,12 @@ test('what is added above moves nothing under the eyes', async (t) => {
 	assert.ok(Math.abs(moved) < 1.5, `moved by ${moved} pixels`);
 });
 
-test('search finds, and leads there', async (t) => {
+test('search finds a message and goes to it', async (t) => {
 	const server = await chatd(t);
 	await flood(server, 'bot', '#log', [...numbered(40), 'the Needle is here', ...numbered(1000, 41)]);
 	const page = await visitor(t);
+	let isSlow = false;
+	await rewrite(page, (line) => (isSlow ? line.replace(/^OK SEARCH \d+$/, '$& cut') : line));
 	await enter(page, server, 'ann', '#log');
 	await page.getByRole('button', { name: 'Search' }).click();
 	await page.getByLabel('Words').fill('needle HERE');
@@ -137,18 +139,27 @@ test('search finds, and leads there', async (t) => {
 	await page.getByLabel('Words').fill('nothing-of-the-kind');
 	await page.getByLabel('Words').press('Enter');
 	await page.getByText('No messages contain').waitFor();
+	// There is more than a search returns, or than the server has had time for.
+	await page.getByLabel('Words').fill('line');
+	await page.getByLabel('Words').press('Enter');
+	await page.getByText('Showing the newest 100. Add a word to find older ones.').waitFor();
+	assert.deepEqual([...new Set(await page.locator('.results mark').allTextContents())], ['line']);
+	isSlow = true;
+	await page.getByLabel('Words').fill('needle');
+	await page.getByLabel('Words').press('Enter');
+	await page.getByText('Showing the newest 1. The search took too long to find older ones').waitFor();
 });
 
-test('somebody is notified who is named while he looks elsewhere', async (t) => {
+test('mentions in other rooms and direct messages are notified, each time', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await page.addInitScript(() => {
-		// Headless Chromium shows none: what would be shown is kept for the test.
+		// Headless Chromium shows none: the test collects them.
 		globalThis.shown = [];
 		globalThis.Notification = class {
 			static permission = 'granted';
 			constructor(title, options) {
-				globalThis.shown.push(`${title}: ${options.body}`);
+				globalThis.shown.push(`${title}: ${options.body}${options.renotify ? '' : ' (silent)'}`);
 			}
 		};
 	});
@@ -158,6 +169,60 @@ test('somebody is notified who is named while he looks elsewhere', async (t) => 
 	const bob = await Nc.named(t, server, 'bob', '#tea');
 	bob.say('MSG nothing of interest');
 	bob.say('MSG ann: tea is ready');
+	bob.say('MSG ann: it gets cold');
 	bob.say('TELL ann psst');
-	await until(() => page.evaluate(() => globalThis.shown.sort()), ['bob in #tea: ann: tea is ready', 'bob: psst']);
+	await until(() => page.evaluate(() => globalThis.shown.sort()), ['bob in #tea: ann: it gets cold', 'bob in #tea: ann: tea is ready', 'bob: psst']);
+});
+
+test('messages that the user sees arrive are not marked as new', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#tea');
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	const line = page.getByRole('separator', { name: 'New' });
+	for (const text of numbered(4)) {
+		bob.say(`MSG ${text}`);
+		await message(page, text).waitFor();
+		assert.equal(await line.count(), 0);
+	}
+	assert.equal(await page.locator('.row.head').count(), 1);
+	// Those that arrived while the user was in another room are, and the line stays where it is.
+	await say(page, '/join #cake');
+	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	bob.say('MSG line 5');
+	await page.locator('#rooms .badge', { hasText: '1' }).waitFor();
+	await page.getByRole('link', { name: 'tea' }).click();
+	await line.waitFor();
+	bob.say('MSG line 6');
+	await message(page, 'line 6').waitFor();
+	assert.deepEqual(await page.locator('.new-line ~ .row .text').allTextContents(), numbered(2, 5));
+});
+
+test('in a long series of one user the name is repeated', async (t) => {
+	const server = await chatd(t);
+	await flood(server, 'bot', '#log', numbered(90));
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#log');
+	await message(page, 'line 90').waitFor();
+	const isHead = await page.locator('.row').evaluateAll((rows) => rows.map((row) => row.classList.contains('head')));
+	for (let i = 0; i + 30 <= isHead.length; i++) assert.ok(isHead.slice(i, i + 30).includes(true), `no name in rows ${i} to ${i + 30}`);
+	assert.ok(isHead.filter(Boolean).length < 12);
+});
+
+test('the date is above the first message of a day, also when the clock has gone back', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t, { timezoneId: 'UTC' });
+	await rewrite(page, (line) => line.replace(/^(LIVE \d+) \S+ (MSG #tea bob \S+ (\S+))$/, '$1 $3 $2'));
+	await enter(page, server, 'ann', '#tea');
+	const bob = await Nc.named(t, server, 'bob', '#tea');
+	const times = ['2026-11-18T23:58:00Z', '2026-11-19T00:01:00Z', '2026-11-18T23:59:00Z', '2026-11-19T00:00:00Z'];
+	for (const [i, time] of times.entries()) bob.say(`MSG ${i} ${time}`);
+	await message(page, times[3]).waitFor();
+	// Without the date of bob's join, and the comma that some versions put into a date.
+	const shown = async () => (await page.locator('.date, .row .text').allTextContents()).filter((text) => text !== 'Today').map((text) => text.replace(',', ''));
+	const dates = ['Wednesday 18 November 2026', 'Thursday 19 November 2026'];
+	await until(shown, times.flatMap((time, i) => [dates[i % 2], `${i} ${time}`]));
+	await say(page, '/join #cake');
+	await page.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	await until(shown, []);
 });

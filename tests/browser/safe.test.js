@@ -1,4 +1,4 @@
-// Nothing that anybody says is ever more than text.
+// No message is ever more than text.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -32,10 +32,10 @@ test('hostile text is shown as text, everywhere', async (t) => {
 	await page.getByRole('link', { name: '<img src=x onerror=alert(1)>.png', exact: true }).waitFor();
 	bob.say(`TELL ann ${HOSTILE[0]}`);
 	await page.locator('#people').getByRole('link', { name: 'bob' }).click();
-	// The room has a message of the same text: only the title says that what is shown is the talk.
+	// The room has a message with the same text: only the title shows that the conversation is open.
 	await until(() => page.title(), 'bob – plainchat');
 	await until(() => texts(page), [HOSTILE[0]]);
-	// No element and no address came out of it but links to where they say.
+	// It has become no element, and no link to another place than it shows.
 	const found = await page.evaluate(() => ({
 		scripts: document.querySelectorAll('script').length,
 		strange: document.querySelectorAll('b, svg[onload], [onerror], [onmouseover]').length,
@@ -45,7 +45,7 @@ test('hostile text is shown as text, everywhere', async (t) => {
 	assert.deepEqual(found, { scripts: 2, strange: 0, hrefs: [], title: 'bob – plainchat' });
 });
 
-test('rooms and names that are properties of every object are names', async (t) => {
+test('rooms and users can be called like properties of every object', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'constructor', '#toString');
@@ -64,6 +64,9 @@ test('very long words and right-to-left text stay in their place', async (t) => 
 	await enter(page, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
 	const long = 'x'.repeat(3000);
+	const wide = await Nc.named(t, server, 'W'.repeat(32));
+	wide.say('MSG my name is long');
+	await message(page, 'my name is long').waitFor();
 	bob.say(`MSG ${long}`);
 	bob.say(`MSG https://x.example/${long}`);
 	bob.say('MSG שלום, this turns \u202egnorw\u202c');
@@ -85,7 +88,7 @@ test('another page cannot frame this one, and this one runs nothing inline', asy
 	assert.match(policy, /default-src 'none'/);
 	assert.match(policy, /frame-ancestors 'none'/);
 	assert.doesNotMatch(policy, /unsafe/);
-	// The one script that stands in it is allowed by its digest.
+	// The one inline script is allowed by its digest.
 	const html = await reply.text();
 	const [, script] = /<script>([^]*?)<\/script>/.exec(html);
 	const digest = createHash('sha256').update(script).digest('base64');
@@ -102,12 +105,12 @@ test('a paste with many lines never becomes commands', async (t) => {
 	await bob.expect(/^MSG #lobby ann look:\nMSG #lobby ann BYE\nMSG #lobby ann NICK evil\nMSG #lobby ann MSG x$/m);
 });
 
-test('the whole page is light on the wire', async (t) => {
+test('the page is small on the network', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
 	const bytes = await page.evaluate(() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
 		.reduce((sum, { transferSize }) => sum + transferSize, 0));
-	t.diagnostic(`${bytes} bytes with their heads`);
+	t.diagnostic(`${bytes} bytes with their headers`);
 	assert.ok(bytes > 10_000 && bytes < 100_000, `${bytes} bytes`);
 });

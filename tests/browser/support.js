@@ -1,4 +1,4 @@
-// A real chatd, real browsers and a real nc, each ended when its test is over. Every wait has a deadline.
+// A real chatd, real browsers and a real nc, each ended with its test. Every wait has a deadline.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -13,7 +13,7 @@ const CHATD = process.env.CHATD
 	?? `${process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('target', root))}/release/chatd`;
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 
-/** `promise`, or a failure that says what was waited for. */
+/** Returns `promise`, or a failure that says what did not happen. */
 function within(promise, what, ms = DEADLINE_MS) {
 	let timer;
 	const late = new Promise((_, fail) => {
@@ -26,7 +26,7 @@ const ended = (child) => (child.exitCode === null && child.signalCode === null
 	? new Promise((done) => child.once('exit', done))
 	: Promise.resolve());
 
-/** A program whose output is waited for, line by line. */
+/** A program whose output the test waits for. */
 class Program {
 	constructor(t, command, args) {
 		this.name = [command, ...args].join(' ');
@@ -42,7 +42,7 @@ class Program {
 		t.after(() => this.end('SIGKILL'));
 	}
 
-	/** The match of `pattern` in what has come since the last one that was found. */
+	/** Waits for `pattern` in the output after the last match. */
 	async expect(pattern) {
 		await this.started;
 		let look;
@@ -73,7 +73,7 @@ export async function chatd(t, args = ['--memory'], port = 0) {
 	return { port: Number(given), url: `http://127.0.0.1:${given}/`, stop: () => program.end() };
 }
 
-/** Somebody at nc. */
+/** A user with nc. */
 export class Nc extends Program {
 	constructor(t, { port }) {
 		super(t, 'nc.openbsd', ['127.0.0.1', String(port)]);
@@ -92,7 +92,7 @@ export class Nc extends Program {
 	}
 }
 
-/** Says many lines as fast as the server takes them; ends when the last is answered. */
+/** Sends many messages as fast as the server takes them; ends when the last is answered. */
 export async function flood({ port }, nick, room, texts) {
 	const socket = net.connect(port, '127.0.0.1');
 	let out = '';
@@ -109,11 +109,11 @@ export async function flood({ port }, nick, room, texts) {
 		if (!socket.write(lines)) await new Promise((drained) => socket.once('drain', drained));
 	}
 	socket.write('BYE\n');
-	await within(done, () => `${texts.length} lines said; the last that came was ${out}`, 60_000);
+	await within(done, () => `${texts.length} messages sent; the last reply was ${out}`, 60_000);
 	socket.destroy();
 }
 
-/** One Chromium for all tests of a file: each visitor is a profile of its own. */
+/** One Chromium for all tests of a file: each visitor has a profile of its own. */
 let launched;
 after(async () => (await launched)?.close());
 
@@ -126,7 +126,7 @@ function browser() {
 	return launched;
 }
 
-/** Draws every frame this much later, as a slow machine does: what reads the page before it is drawn fails each time. */
+/** Draws every frame this much later, as a slow machine does: a test that does not wait for it fails each time. */
 const FRAMES_LATE_MS = Number(process.env.FRAMES_LATE_MS ?? 50);
 
 function lateFrames(ms) {
@@ -134,7 +134,7 @@ function lateFrames(ms) {
 	globalThis.requestAnimationFrame = (draw) => setTimeout(() => atOnce(draw), ms);
 }
 
-/** A browser window with storage of its own. What goes wrong in the page fails the test. */
+/** Opens a browser window with storage of its own. An error in the page fails the test. */
 export async function visitor(t, options = {}) {
 	const context = await (await browser()).newContext({ viewport: { width: 1200, height: 760 }, locale: 'en-GB', ...options });
 	context.setDefaultTimeout(DEADLINE_MS);
@@ -152,13 +152,27 @@ export async function visitor(t, options = {}) {
 	return page;
 }
 
-/** Opens the page and chooses a name, as a newcomer does. */
+/** Opens the page and chooses a name, as a new user does. */
 export async function enter(page, server, nick, address = '') {
 	await page.goto(server.url + address);
 	await page.getByLabel('Your name').fill(nick);
 	await page.getByRole('button', { name: /^Join/ }).click();
 	await page.getByRole('textbox', { name: 'Message' }).or(page.getByRole('combobox', { name: 'Message' })).waitFor();
 }
+
+/** Changes the lines that the page receives: `change(line)` returns what arrives instead. */
+export const rewrite = (page, change) => page.routeWebSocket(/\/ws$/, (socket) => {
+	socket.connectToServer().onMessage((line) => socket.send(change(line)));
+});
+
+/** Pastes or drops into an element; `files` are `[name, type]`. Returns whether the browser would have handled it. */
+export const transfer = (locator, type, { text, files = [] }) => locator.evaluate((element, { type, text, files }) => {
+	const data = new DataTransfer();
+	for (const [name, type] of files) data.items.add(new File(['from the desk'], name, { type }));
+	if (text !== undefined) data.setData('text/plain', text);
+	const props = { bubbles: true, cancelable: true };
+	return element.dispatchEvent(type === 'drop' ? new DragEvent('drop', { dataTransfer: data, ...props }) : new ClipboardEvent('paste', { clipboardData: data, ...props }));
+}, { type, text, files });
 
 export const input = (page) => page.locator('#input');
 
@@ -167,13 +181,13 @@ export async function say(page, text) {
 	await input(page).press('Enter');
 }
 
-/** Waits for a message of exactly this text. */
+/** Finds messages with this text. */
 export const message = (page, text) => page.locator('.row .text').filter({ hasText: text });
 
-/** The texts of all messages that the document holds, in order. */
+/** Returns the texts of all messages in the document, in order. */
 export const texts = (page) => page.locator('.row .text').allTextContents();
 
-/** Waits until `look()` gives what is expected. */
+/** Waits until `look()` returns what is expected. */
 export async function until(look, expected) {
 	const end = Date.now() + DEADLINE_MS;
 	for (;;) {

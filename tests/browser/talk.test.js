@@ -1,4 +1,4 @@
-// Two browsers and somebody at nc in one conversation.
+// Browsers and nc in one conversation.
 
 import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ test('two browsers and nc talk', async (t) => {
 	for (const page of [ann, bob]) await until(async () => (await texts(page)).slice(0, 5), said);
 });
 
-test('a newcomer is asked for a name, and told why one is refused', async (t) => {
+test('a new user chooses a name, and sees why one is refused', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await Nc.named(t, server, 'ann', '#tea');
@@ -44,7 +44,7 @@ test('a newcomer is asked for a name, and told why one is refused', async (t) =>
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
 
-test('the rooms that there are come into sight where one looks for them', async (t) => {
+test('the search field shows the rooms of the server', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await Nc.named(t, server, 'bob', '#tea');
@@ -61,7 +61,7 @@ test('the rooms that there are come into sight where one looks for them', async 
 	await until(links, ['#lobby', '#tea']);
 });
 
-test('an address leads to its room, and to its message', async (t) => {
+test('a link opens its room, and its message', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann', '#tea');
@@ -79,9 +79,14 @@ test('an address leads to its room, and to its message', async (t) => {
 	await ann.locator(`.row[data-id="${id}"]:focus`).waitFor();
 	await ann.goBack();
 	await ann.getByRole('heading', { name: '#cake', exact: true }).waitFor();
+	// Links that lead nowhere.
+	await ann.evaluate((id) => { location.hash = `#cake/${id}`; }, id);
+	await ann.getByText(`Message ${id} is not in #cake. It was deleted, or belongs to another room.`).waitFor();
+	await ann.evaluate(() => { location.hash = '#no%20such%20room'; });
+	await ann.getByText('A room cannot be called #no such room. Names can only contain').waitFor();
 });
 
-test('one to one', async (t) => {
+test('direct messages', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann');
@@ -99,9 +104,12 @@ test('one to one', async (t) => {
 	await until(() => texts(ann), ['psst', 'yes?']);
 	await say(ann, '/msg nobody are you there?');
 	await ann.getByText(/No user named nobody is online/).waitFor();
+	const failed = ann.locator('.failed .text', { hasText: 'are you there?' });
+	assert.equal(await failed.evaluate((text) => getComputedStyle(text).textDecorationLine), 'none');
+	assert.equal(await ann.locator('.failed').getByRole('button', { name: 'Retry' }).count(), 1);
 });
 
-test('what one was told while away is there, between names that are registered', async (t) => {
+test('direct messages between registered users arrive also after they were offline', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann');
@@ -122,7 +130,7 @@ test('what one was told while away is there, between names that are registered',
 	await link.locator('.badge', { hasText: '1' }).waitFor();
 	await link.click();
 	await until(() => texts(ann), ['here?', 'call me']);
-	// In a window that has shown none of it.
+	// In a tab that has not shown them yet.
 	await ann.evaluate(() => sessionStorage.clear());
 	await ann.goto('about:blank');
 	await ann.goto(server.url);
@@ -160,13 +168,17 @@ test('commands, and their completion', async (t) => {
 	await ann.getByRole('heading', { name: '#tea', exact: true }).waitFor();
 	await say(ann, '/leave');
 	await ann.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
-	ann.once('dialog', (dialog) => dialog.accept());
+	await say(ann, '/quit');
+	await ann.getByText('To leave, close this tab.').waitFor();
+	assert.equal(await input(ann).inputValue(), '/quit');
 	await say(ann, '/forget');
+	const question = ann.getByRole('dialog', { name: /^Delete your name anna .* you lose the name/ });
+	await question.getByRole('button', { name: 'Delete' }).click();
 	await ann.getByLabel('Your name').waitFor();
 	assert.equal(await ann.evaluate(() => localStorage.length + sessionStorage.length), 0);
 });
 
-test('what was said can be taken back', async (t) => {
+test('a message can be deleted', async (t) => {
 	const server = await chatd(t);
 	const ann = await visitor(t);
 	await enter(ann, server, 'ann');
@@ -175,10 +187,10 @@ test('what was said can be taken back', async (t) => {
 	await message(ann, 'hello').waitFor();
 	await say(ann, 'that was wrong');
 	await bob.expect(/^MSG #lobby ann that was wrong$/m);
-	ann.once('dialog', (dialog) => dialog.accept());
 	await until(async () => Boolean(await ann.locator('.row', { hasText: 'that was wrong' }).getAttribute('data-id')), true);
 	await ann.locator('.row', { hasText: 'that was wrong' }).hover();
 	await ann.getByRole('button', { name: 'Delete' }).click();
+	await ann.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
 	await bob.expect(/^REMOVE #lobby ann \d+$/m);
 	await message(ann, 'message deleted').waitFor();
 	await ann.reload();
@@ -205,7 +217,7 @@ test('a server with a password asks for it once', async (t) => {
 	await message(page, 'in').waitFor();
 });
 
-test('a name can be made one\'s own', async (t) => {
+test('a name can be registered', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
@@ -220,13 +232,13 @@ test('a name can be made one\'s own', async (t) => {
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
 
-test('on a phone the rooms come in from the side, and leave the way to what was chosen', async (t) => {
+test('on a phone the sidebar opens over the messages, and closes after a choice', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t, { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true });
 	await enter(page, server, 'ann', '#tea');
 	const rooms = page.getByRole('button', { name: 'Rooms', exact: true });
 	await page.getByRole('heading', { name: '#tea', exact: true }).waitFor();
-	assert.notEqual(await page.evaluate(() => document.activeElement.id), 'input'); // no keyboard unasked
+	assert.notEqual(await page.evaluate(() => document.activeElement.id), 'input'); // the phone's keyboard stays closed
 	await rooms.tap();
 	await page.getByRole('button', { name: 'ann, you' }).tap();
 	await page.getByRole('heading', { name: 'You', exact: true }).waitFor();
@@ -239,7 +251,7 @@ test('on a phone the rooms come in from the side, and leave the way to what was 
 	await page.locator('#side').waitFor({ state: 'hidden' });
 });
 
-test('a closed room: who creates it in the page owns it, invited people come back after a break, others are put out', async (t) => {
+test('an invite-only room: its creator invites, invited users rejoin after a reload, others are removed', async (t) => {
 	const server = await chatd(t);
 	const [ann, bob] = [await visitor(t), await visitor(t)];
 	for (const [page, nick] of [[ann, 'ann'], [bob, 'bob']]) {

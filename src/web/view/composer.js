@@ -1,9 +1,9 @@
-// Where one writes: a draft for each room, completion, files by button and paste.
+// The composer: a draft for each room, completion, files by button and paste.
 
 import { HABITS, complete, understand } from '../commands.js';
 import { byId, el, sync } from './dom.js';
 
-/** A paste of more lines than this is offered to be sent as a file. */
+/** For a paste of more lines than this, the user chooses how to send it. */
 const LINES_MAX = 12;
 
 export function composer(chat, ui) {
@@ -14,7 +14,7 @@ export function composer(chat, ui) {
 	let isComposing = false;
 	let completion = null;
 	let chosen = 0;
-	let hasMoved = false; // Enter takes what was chosen, and sends what was only offered
+	let hasMoved = false; // with the arrow keys: then Enter completes, otherwise it sends
 
 	function update() {
 		input.disabled = !chat.active || Boolean(chat.active.shut);
@@ -28,7 +28,7 @@ export function composer(chat, ui) {
 		close();
 	}
 
-	/** Puts something there to be finished by the person. */
+	/** Sets the text, for the user to edit. */
 	function write(text, caret = text.length) {
 		input.value = text;
 		input.focus();
@@ -96,11 +96,11 @@ export function composer(chat, ui) {
 		close();
 	}
 
-	/** `/to` is no command yet: Enter completes it. A whole one, or one with a word after it, is sent as it stands. */
+	/** Returns whether Enter should complete a command: `/to`, but not `/topic` or `/to x`. */
 	const isPartOfCommand = () => /^\/[^\s/]+$/.test(input.value) && Boolean(understand(input.value).unknown);
 
 	function pressed(event) {
-		// Safari ends a composition before the Enter that confirms it, and marks that key alone.
+		// Safari ends a composition before the Enter that confirms it. It marks that key with the code 229.
 		if (event.isComposing || event.keyCode === 229) return;
 		const key = event.shiftKey ? `Shift+${event.key}` : event.key;
 		const options = completion?.options ?? [];
@@ -115,7 +115,7 @@ export function composer(chat, ui) {
 		else if (key === 'ArrowUp' && !input.value) ui.focusMessages();
 		else if (key === 'Tab' && input.value) {
 			suggest(true);
-			if (!completion) return; // nothing to complete: Tab goes on to the next thing
+			if (!completion) return; // nothing to complete: Tab moves the focus
 			if (completion.options.length === 1) take(0);
 		} else return;
 		event.preventDefault();
@@ -125,7 +125,7 @@ export function composer(chat, ui) {
 		const { files } = event.clipboardData;
 		const text = event.clipboardData.getData('text/plain');
 		const lines = text.trimEnd().split('\n').length;
-		// Cells of a spreadsheet and text of a word processor come with a picture of them: the text is meant.
+		// Spreadsheets and word processors add a picture to their text: the user wants the text.
 		if (files.length && !text) ui.upload(files);
 		else if (lines > LINES_MAX) {
 			event.preventDefault();
@@ -144,16 +144,16 @@ export function composer(chat, ui) {
 
 	async function submit() {
 		const inRoom = room;
-		const said = input.value;
-		if (!room || !said.trim()) return;
-		const { text, name, rest, unknown } = understand(said);
+		const line = input.value;
+		if (!room || !line.trim()) return;
+		const { text, name, rest, unknown } = understand(line);
 		if (unknown) return ui.toast(HABITS[unknown] ?? `Unknown command /${unknown}. Type /help for a list, or //${unknown} to send it as text.`);
 		write('');
 		if (text !== undefined) {
-			chat.say(room, text);
+			chat.send(room, text);
 			ui.toEnd();
 		} else if (!(await ui.command(name, rest)) && room === inRoom && !input.value) {
-			write(said); // it was refused: nothing that was typed is lost
+			write(line); // refused: the user can correct it
 		}
 	}
 

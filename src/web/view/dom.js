@@ -1,8 +1,8 @@
-// Elements from values. Text goes in as text nodes only, so nothing that anybody said can become markup.
+// Creates elements. Text becomes text nodes only, so that no message can become markup.
 
 import { hue, initials } from '../text.js';
 
-/** `el('a.link', {href}, 'text', child)`: `on…` is a listener, `aria-…` and `data-…` are attributes, `hue` colours. */
+/** Creates `el('a.link', {href}, 'text', child)`: `on…` is a listener, `aria-…` and `data-…` are attributes. */
 export function el(tag, props = {}, ...children) {
 	const [name, ...classes] = tag.split('.');
 	const element = document.createElement(name);
@@ -18,12 +18,12 @@ export function el(tag, props = {}, ...children) {
 	return element;
 }
 
-/** A name's letters in its colour; a screen reader gets the name itself, beside it. */
+/** Creates the avatar of a name. A screen reader skips it, since the name is beside it. */
 export const avatar = (nick, size = '') => el(`span.avatar${size}`, { hue: nick, 'aria-hidden': 'true' }, initials(nick));
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** One of the symbols at the end of index.html; it says nothing to a screen reader. */
+/** Creates an icon, a symbol at the end of index.html. A screen reader skips it. */
 export function icon(name) {
 	const svg = document.createElementNS(SVG, 'svg');
 	svg.setAttribute('class', 'icon');
@@ -37,8 +37,8 @@ export function icon(name) {
 export const byId = (id) => document.getElementById(id);
 
 /**
- * Makes the children of `parent` those of `rows` (`{key, sign, build()}`): one whose key and sign are as before stays
- * the element that it was, with its focus and its selection.
+ * Makes the children of `parent` those of `rows` (`{key, sign, build()}`). A row with the same key and sign as before keeps
+ * its element, with its focus and its selection.
  */
 export function sync(parent, rows) {
 	const old = (parent.rows ??= new Map());
@@ -67,7 +67,7 @@ export function sync(parent, rows) {
 	parent.rows = now;
 }
 
-/** Sets text only where it changes, so that a screen reader is not told again what it knows. */
+/** Sets a text if it has changed, so that a screen reader does not repeat it. */
 export function setText(element, text) {
 	if (element.textContent !== text) element.textContent = text;
 }

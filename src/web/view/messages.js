@@ -1,24 +1,24 @@
-// The messages of the active room. The document holds the room's window (room.js), so it is bounded as that is; a
-// frame draws whatever has come since the last one.
+// The messages of the active room. The document holds the room's window (room.js), so it is bounded as that is. Each
+// frame draws what has arrived since the last one.
 
 import { addressOf, isPicture } from '../files.js';
 import { fences, parts, size } from '../text.js';
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
 
-/** Messages of one person within this time stand under one head. */
+/** Messages of one user within this time have one head, with the name and the time. */
 const GROUP_MS = 5 * 60_000;
-/** So near an end of the window, in pixels, more is fetched. */
+/** The distance to an end of the window, in pixels, at which more is loaded. */
 const NEAR = 800;
-/** While one looks at the end, a frame may have to draw all rows anew: so many, or what fills twice the height of the log. */
+/** Rows that are drawn while the user is at the end, or as many as fill twice the height of the log. */
 const ROWS = 100;
 const ROW_PX = 24;
 
-/** One who speaks on and on is named again after so many of the room's ids. */
+/** In a long series of one user's messages the head is repeated after so many ids. */
 const HEAD_IDS = 20;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
-/** Beside a line there is no space for AM and PM. */
+/** Formats a time without AM and PM, for the narrow column beside a message. */
 const short = (time) => clock.formatToParts(time).filter(({ type }) => type !== 'dayPeriod').map(({ value }) => value).join('').trim();
 const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
 const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
@@ -30,7 +30,7 @@ const dayText = (day) => (day === dayOf(Date.now()) ? 'Today' : date.format(day)
 export const addressIn = (name, id) =>
 	`#${encodeURIComponent(isRoom(name) ? name.slice(1) : `@${name}`)}${id ? `/${id}` : ''}`;
 
-/** "ann, bob joined · carl left": of who comes and goes again and again, the last. */
+/** Returns "ann, bob joined · carl left", with the last event of each user. */
 function presenceText(events) {
 	const last = new Map(events.map(({ verb, nick, to }) => [nick, { JOIN: 'joined', PART: 'left' }[verb] ?? `is now ${to}`]));
 	const groups = new Map();
@@ -39,14 +39,14 @@ function presenceText(events) {
 	return [...groups].map(([how, nicks]) => `${some(nicks)} ${how}`).join(' · ');
 }
 
-const loading = (key) => ({ key, build: () => el('div.loading', {}, 'Fetching…') });
+const loading = (key) => ({ key, build: () => el('div.loading', {}, 'Loading…') });
 const line = (kind, text) => el(`div.line.${kind}`, { role: 'separator', 'aria-label': text }, el('span', {}, text));
 
 function time({ time }, kind) {
 	return el(`time.${kind}`, { dateTime: new Date(time).toISOString(), title: whole.format(time) }, kind === 'beside' ? short(time) : clock.format(time));
 }
 
-/** A row of somebody, with its place in the room's addresses. */
+/** Creates the row of an item, with its id for links. */
 function frame(item, tag, isHead, ...children) {
 	const side = isHead ? avatar(item.nick) : item.time && time(item, 'beside');
 	const row = el(tag, { tabIndex: -1, role: 'article', 'data-id': item.id ?? '' }, side, ...children);
@@ -54,7 +54,7 @@ function frame(item, tag, isHead, ...children) {
 	return row;
 }
 
-/** Where a room or a talk begins. */
+/** Creates what is above the first message of a room or conversation. */
 function start({ name, isPrivate, topic }, ui) {
 	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
 	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
@@ -86,7 +86,7 @@ export function messages(chat, ui) {
 	const toEndButton = byId('to-end');
 	let room = null;
 	let isFollowing = true;
-	let target = null; // an id to be shown
+	let target = null; // an id to show
 	let tools = null;
 	let height = 0;
 
@@ -100,7 +100,7 @@ export function messages(chat, ui) {
 		ui.changed();
 	}
 
-	/** Brings a message before the eyes, fetching what is around it if need be. */
+	/** Scrolls to a message, loading those around it if necessary. */
 	async function show(inRoom, id) {
 		const has = () => inRoom.items.some((item) => item.id === id);
 		if (!has()) await chat.around(inRoom, id);
@@ -120,14 +120,14 @@ export function messages(chat, ui) {
 		else if (isFollowing) stick();
 		else if (anchor) log.scrollTop += (list.rows.get(anchor.key)?.element.offsetTop ?? anchor.at) - anchor.at;
 		more();
-		// Whoever reads above is told what is below.
+		// The user reads further up: a button shows how many messages are new.
 		const unread = room?.unread;
 		toEndButton.hidden = isFollowing || !(unread || !room?.atEnd || below() > 300);
 		setText(toEndButton.lastChild, unread ? `${unread.toLocaleString()} new` : 'To the newest');
 		if (ui.isLooking(room)) chat.seen();
 	}
 
-	/** One starts where one has left off reading, or at the end if all of that fits. */
+	/** Shows the first unread message, or the end if all unread messages fit. */
 	function arrive() {
 		isFollowing = true;
 		stick();
@@ -137,7 +137,7 @@ export function messages(chat, ui) {
 		log.scrollTop = line.offsetTop - 60;
 	}
 
-	/** What is added above this row moves nothing. The first one in sight will not do: it may get or lose its head. */
+	/** Returns the row that stays in place when rows above it change. The first one may get or lose its head, so not that. */
 	function firstInSight() {
 		const rows = [...list.children].filter((row) => row.item && row.offsetTop >= log.scrollTop);
 		const row = rows[1] ?? rows[0];
@@ -160,10 +160,10 @@ export function messages(chat, ui) {
 		if (was !== isFollowing) ui.changed();
 	}
 
-	/** Fetches what is soon to be scrolled to. */
+	/** Loads more before the user has scrolled there. */
 	function more() {
 		if (!room || room.loading || !room.joined) return;
-		// Who follows the end does not go up: then only what does not fill the log calls for more.
+		// At the end, more is loaded only if the log is not full.
 		if (log.scrollTop < (isFollowing ? 1 : NEAR) && !room.atStart) chat.older(room);
 		else if (!room.atEnd && below() < NEAR) chat.newer(room);
 	}
@@ -172,7 +172,7 @@ export function messages(chat, ui) {
 
 	const nowhere = {
 		key: 'nowhere',
-		build: () => el('div.start', {}, el('h2', {}, 'You are in no room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
+		build: () => el('div.start', {}, el('h2', {}, 'You are not in a room'), el('button.plain', { onclick: ui.find }, 'Find or create one')),
 	};
 
 	function rows() {
@@ -181,7 +181,7 @@ export function messages(chat, ui) {
 		let day = null;
 		let isNew = false;
 		let head = null;
-		const code = fences(room.items);
+		const code = fences(room.items, room.atStart);
 		for (const item of room.items) {
 			if (chat.isIgnored(item.nick)) continue;
 			if (item.time && dayOf(item.time) !== day) {
@@ -196,7 +196,7 @@ export function messages(chat, ui) {
 				rows.push({ key: 'new', build: () => line('new-line', 'New') });
 			}
 			const isTalk = item.verb === 'MSG' || item.verb === 'FILE';
-			// The same ids begin a group whichever of them are loaded, so that nothing moves while one reads.
+			// A group begins at the same ids whichever are loaded, so that nothing moves while the user reads.
 			const isLong = last && head && (item.time - head.time >= GROUP_MS
 				|| (item.id - head.id >= HEAD_IDS / 2 && Math.floor(item.id / HEAD_IDS) !== Math.floor(last.id / HEAD_IDS)));
 			const isHead = isTalk && !(last?.nick === item.nick && item.time - last.time < GROUP_MS && !isLong);
@@ -226,21 +226,21 @@ export function messages(chat, ui) {
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
 		const found = verb === 'FILE' || isCode ? [] : split(text, chat.isMe(nick) ? '' : chat.nick);
-		const isCall = !chat.isMe(nick) && found.some(({ type }) => type === 'me');
-		const kinds = [verb === 'ME' && 'act', isHead && 'head', isCall && 'call', isCode && 'code', isFence && 'fence'];
-		const said = isCode ? [text] : found.map(inline);
-		if (verb === 'ME') said.unshift(button(nick), ' ');
+		const isMention = !chat.isMe(nick) && found.some(({ type }) => type === 'me');
+		const kinds = [verb === 'ME' && 'act', isHead && 'head', isMention && 'call', isCode && 'code', isFence && 'fence'];
+		const content = isCode ? [text] : found.map(inline);
+		if (verb === 'ME') content.unshift(button(nick), ' ');
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			isGone ? el('div.text.gone', {}, 'message deleted')
 				: verb === 'FILE' ? file({ ...item, size })
-					: el('div.text', { dir: 'auto' }, ...said));
+					: el('div.text', { dir: 'auto' }, ...content));
 	}
 
-	/** A name that leads to a talk with who has it. */
+	/** Creates a nick that opens a conversation with that user. */
 	function button(nick) {
 		const isMe = chat.isMe(nick);
-		const title = isMe ? 'You' : `Talk to ${nick} alone`;
+		const title = isMe ? 'You' : `Send a direct message to ${nick}`;
 		return el('button.nick', { hue: nick, tabIndex: -1, dir: 'auto', title, onclick: () => isMe || ui.open(nick) }, nick);
 	}
 
@@ -298,7 +298,7 @@ export function messages(chat, ui) {
 		event.preventDefault();
 	}
 
-	/** What can be done with a message stands beside it while one points at it or is on it. */
+	/** Shows the buttons of a message while it has the pointer or the focus. */
 	function offer(event) {
 		const row = event.target.closest('.row');
 		const item = row?.item;
@@ -306,8 +306,8 @@ export function messages(chat, ui) {
 		tools?.remove();
 		const isMine = chat.isMe(item.nick);
 		const tool = (name, label, onclick, kind = '') => el(`button.tool${kind}`, { 'aria-label': label, title: label, onclick }, icon(name));
-		const remove = () => confirm('Delete for everyone?') && chat.remove(room, item.id);
-		tools = el('div.row-tools', { role: 'group', 'aria-label': 'This message' },
+		const remove = async () => (await ui.choose('Delete this message for everyone?', { remove: 'Delete' })) && chat.remove(room, item.id);
+		tools = el('div.row-tools', { role: 'group', 'aria-label': 'Message' },
 			!isMine && tool('reply', `Mention ${item.nick}`, () => ui.mention(item.nick)),
 			tool('link', 'Copy link', () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`)),
 			isMine && !room.isRemoved(item) && tool('bin', 'Delete', remove, '.remove'));

@@ -1,24 +1,24 @@
-// What stands beside the messages: who is here, what was searched, the room's files, oneself, help.
+// The panel beside the messages: members, search, files, the user's own name, help.
 
 import { COMMANDS } from '../commands.js';
 import { addressOf } from '../files.js';
 import { marked, size } from '../text.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
 
-/** Members that are drawn; more are found by typing. */
+/** Members that are drawn at most; the user finds others by typing. */
 const MEMBERS_SHOWN = 200;
 const FILES_SHOWN = 500;
-/** So many does the server find at once (protocol.md §4.23). */
+/** Messages that a search returns at most (protocol.md §4.23). */
 const FOUND_MAX = 100;
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
 
 const KEYS = [
 	['Enter, Shift Enter', 'Send; a new line'],
-	['Tab', 'Complete a name, a room, a command'],
+	['Tab', 'Complete a name, a room or a command'],
 	['Ctrl K', 'Find or create a room, find a person'],
-	['Alt ↑, Alt ↓', 'The room above, below'],
-	['↑ in an empty line', 'Go through the messages; Esc comes back'],
+	['Alt ↑, Alt ↓', 'Previous room, next room'],
+	['↑ in an empty line', 'Go through the messages; Esc goes back'],
 ];
 
 const TITLES = { people: 'Who is here', search: 'Search', files: 'Files', help: 'Help', you: 'You' };
@@ -27,8 +27,8 @@ export function panel(chat, ui) {
 	const body = byId('panel-body');
 	const buttons = [...document.querySelectorAll('[data-panel]')];
 	let kind = null;
-	let shown = null; // for which room it was filled
-	let files = 0; // and with which of its files
+	let shown = null; // the room that it shows
+	let files = 0; // the version of that room's files
 
 	function open(which, words = '') {
 		kind = which;
@@ -48,7 +48,7 @@ export function panel(chat, ui) {
 		for (const button of buttons) button.hidden = !hasLog;
 		if (!kind) return;
 		if (!hasLog && kind !== 'help' && kind !== 'you') return open(null);
-		if (kind === 'files' && files !== room?.files) shown = null; // one came, or was deleted
+		if (kind === 'files' && files !== room?.files) shown = null; // one is new, or was deleted
 		if (shown !== room) {
 			shown = room;
 			files = room?.files;
@@ -77,48 +77,57 @@ export function panel(chat, ui) {
 
 	function notifications() {
 		const is = globalThis.isSecureContext && globalThis.Notification?.permission;
-		if (is === 'granted') return el('p.small', {}, 'You are notified when somebody mentions you or sends you a direct message.');
+		if (is === 'granted') return el('p.small', {}, 'You are notified of mentions and direct messages.');
 		if (is !== 'default') return el('p.small', {}, globalThis.isSecureContext ? 'Your browser blocks notifications from this page.' : 'Notifications need HTTPS. Open this page with https:// in front.');
 		const onclick = async () => {
 			await Notification.requestPermission();
 			button.replaceWith(notifications());
 		};
-		const button = el('button.plain', { onclick }, "Notify me when I'm mentioned");
+		const button = el('div.acts', {}, el('button.plain', { onclick }, "Notify me when I'm mentioned"));
 		return button;
+	}
+
+	/** The text above the results of a search. */
+	function foundText({ events, isCut, error }) {
+		if (error) return error;
+		if (!events.length) return isCut ? 'Nothing found yet, but the search took too long. Add a less common word.' : 'No messages contain all these words.';
+		if (isCut) return `Showing the newest ${events.length}. The search took too long to find older ones: add a less common word.`;
+		if (events.length >= FOUND_MAX) return `Showing the newest ${events.length}. Add a word to find older ones.`;
+		return `${events.length} found, newest first`;
 	}
 
 	const fill = {
 		people(room) {
 			chat.who(room);
-			return [el('p.topic', { dir: 'auto' }), field('Find somebody', { oninput: () => members(room) }), el('ul.people'), el('p.small')];
+			return [el('p.topic', { dir: 'auto' }), field('Find a user', { oninput: () => members(room) }), el('ul.people'), el('p.small')];
 		},
 
 		search(room, words) {
 			const input = field('Words', { value: words });
-			const about = el('p.small', { role: 'status' }, 'All the words, in any order.');
+			const about = el('p.small', { role: 'status' }, 'Finds messages and files with all of these words, in any order.');
 			const results = el('ol.results');
 			const row = ({ id, nick, time, text, name }) => el('li', {}, el('button', { onclick: () => ui.show(room.name, id) },
 				el('bdi.nick', { hue: nick }, nick), ' ', el('span.hint', {}, when.format(time)),
 				el('span.text', { dir: 'auto' }, ...marked(text ?? name, input.value.trim().split(/\s+/)).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
 			const onsubmit = async (event) => {
 				event.preventDefault();
-				const found = input.value.trim() ? await chat.list(`SEARCH ${room.name} ${input.value.trim()}`) : [];
-				about.textContent = found.length >= FOUND_MAX ? `The newest ${found.length}. There may be more: add a word.`
-					: found.length ? `${found.length} found, the newest first` : 'No messages contain all these words.';
-				results.replaceChildren(...found.map(row));
+				if (!input.value.trim()) return;
+				const found = await chat.list(`SEARCH ${room.name} ${input.value.trim()}`);
+				about.textContent = foundText(found);
+				results.replaceChildren(...found.events.map(row));
 			};
 			return [el('form', { onsubmit }, input), about, results];
 		},
 
 		files(room) {
 			const list = el('ul');
-			const about = el('p.small', { role: 'status' }, 'Fetching…');
+			const about = el('p.small', { role: 'status' }, 'Loading…');
 			const row = (file) => el('li.file', {}, icon('clip'), el('div', {},
 				el('a.name', { href: addressOf(file), download: file.name, dir: 'auto' }, file.name),
 				el('span.size', {}, `${size(file.size)}, ${file.nick}, ${when.format(file.time)}`)));
-			chat.list(`FILES ${room.name}`).then((found) => {
-				about.textContent = found.length ? '' : 'No files yet. Drop one anywhere on this page to send it.';
-				list.replaceChildren(...found.slice(0, FILES_SHOWN).map(row));
+			chat.list(`FILES ${room.name}`).then(({ events, error }) => {
+				about.textContent = error || (events.length ? '' : 'No files yet. Drop one anywhere on this page to send it.');
+				list.replaceChildren(...events.slice(0, FILES_SHOWN).map(row));
 			});
 			return [about, list];
 		},
@@ -129,18 +138,34 @@ export function panel(chat, ui) {
 			const onsubmit = async (event) => {
 				event.preventDefault();
 				error.textContent = await chat.rename(name.value.trim());
-				if (!error.textContent) ui.toast(`You are ${chat.nick} now.`);
+				if (error.textContent) return;
+				ui.toast(`You are ${chat.nick} now.`);
+				ui.panel('you');
 			};
+			const password = el('input', { id: 'you-password', type: 'password', value: chat.password, spellcheck: false, autocomplete: 'off' });
+			const wrong = el('p.error', { role: 'alert' });
+			const register = async (event) => {
+				event.preventDefault();
+				wrong.textContent = await chat.register(password.value);
+				if (!wrong.textContent) ui.toast(`${chat.nick} is registered to you.`);
+			};
+			const show = el('button.plain', { type: 'button', onclick: toggle }, 'Show');
+			function toggle() {
+				const isShown = password.type === 'text';
+				password.type = isShown ? 'password' : 'text';
+				setText(show, isShown ? 'Show' : 'Hide');
+			}
 			return [
 				el('form', { onsubmit }, el('label', { htmlFor: 'you-nick' }, 'Your name'),
 					el('div.both', {}, name, el('button.primary', {}, 'Save')), error),
+				el('form', { onsubmit: register }, el('label', { htmlFor: 'you-password' }, 'Password'), password,
+					el('div.acts', {}, show, el('button.plain', { type: 'button', onclick: () => ui.copy(password.value) }, 'Copy'), el('button.plain', {}, 'Register')),
+					wrong,
+					el('p.small', {}, 'It protects your name. Enter it to use the name in another browser, or type ', el('code', {}, `NICK ${chat.nick}`), ' and the password in a terminal.'),
+					el('p.small', {}, 'A registered name stays yours while you are offline. You can choose a new password before you register: at least 8 characters.')),
 				el('h3', {}, 'Notifications'), notifications(),
-				el('h3', {}, 'This name elsewhere'),
-				el('p.small', {}, 'A password guards your name. Give it on another device, or in a terminal:'),
-				el('details', {}, el('summary', {}, 'Show the password'), el('pre', {}, `NICK ${chat.nick} ${chat.password}`)),
-				el('button.plain', { onclick: () => ui.command('register') }, 'Reserve this name permanently'),
-				el('h3', {}, 'Leave'),
-				el('button.plain', { onclick: () => ui.command('forget') }, 'Delete me from this browser'),
+				el('h3', {}, 'Leave this server'),
+				el('div.acts', {}, el('button.plain', { onclick: () => ui.command('forget') }, 'Delete my name from this browser')),
 			];
 		},
 

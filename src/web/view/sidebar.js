@@ -1,4 +1,4 @@
-// Rooms and people at the side, with what is unread, and a field that finds others; who one is; the page's title.
+// The sidebar: rooms and conversations with their unread counts, a search field, the user's name. Also the page's title.
 
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
@@ -17,7 +17,7 @@ export function sidebar(chat, ui) {
 	let isFinding = false;
 	let shown = null;
 
-	/** On a phone the side comes in over the messages. */
+	/** Opens or closes the sidebar, which covers the messages on a phone. */
 	function toggle(isOpen = !document.body.classList.contains('side-open')) {
 		document.body.classList.toggle('side-open', isOpen);
 		byId('menu').setAttribute('aria-expanded', String(isOpen));
@@ -45,15 +45,15 @@ export function sidebar(chat, ui) {
 		const { name, unread, mentions, isClosed } = room;
 		const isHere = room === chat.active;
 		const build = () => {
-			const title = mentions ? 'for you' : 'unread';
+			const title = mentions ? 'Mentions you' : 'Unread';
 			const more = unread > 0 && el(`span.badge${mentions ? '.call' : ''}`, { title }, countText(mentions || unread));
 			return el('li', {}, link(name, { kind: unread ? '.unread' : '', isHere, isClosed, more }),
-				el('button.tool.leave', { 'aria-label': `Leave ${name}`, onclick: () => chat.leave(room) }, icon('close')));
+				el('button.tool.leave', { 'aria-label': `Leave ${name}`, title: 'Leave', onclick: () => chat.leave(room) }, icon('close')));
 		};
 		return { key: fold(name), sign: [name, isHere, unread, mentions, isClosed].join(), build };
 	}
 
-	/** Rooms of the server that one is not in, and the one that could be made. */
+	/** Returns rows for rooms that the user has not joined, and for a new one. */
 	function others(text, fits) {
 		const found = chat.directory.filter(({ room }) => fits(room) && !chat.room(room));
 		found.sort((a, b) => b.members - a.members);
@@ -63,7 +63,7 @@ export function sidebar(chat, ui) {
 		return rows;
 	}
 
-	function strangers(fits) {
+	function otherUsers(fits) {
 		const nicks = new Map(chat.all.flatMap((room) => [...room.members]));
 		const found = [...nicks.values()].filter((nick) => fits(nick) && !chat.isMe(nick) && !chat.room(nick));
 		return found.slice(0, FOUND_MAX).map((nick) => hinted(nick, ''));
@@ -76,7 +76,7 @@ export function sidebar(chat, ui) {
 		const mine = chat.all.filter(({ name }) => fits(name));
 		const people = mine.filter((room) => room.isPrivate).map(joined);
 		sync(byId('rooms'), [...mine.filter((room) => !room.isPrivate).map(joined), ...(text || isFinding ? others(text, fits) : [])]);
-		if (text) people.push(...strangers(fits));
+		if (text) people.push(...otherUsers(fits));
 		sync(byId('people'), people);
 		byId('people-title').hidden = !people.length;
 		if (me.dataset.nick !== chat.nick) {
@@ -93,7 +93,7 @@ export function sidebar(chat, ui) {
 		title();
 	}
 
-	/** A message for this person in a room or from somebody that is scrolled out of sight is pointed at. */
+	/** Points at an unread mention or direct message that is scrolled out of view. */
 	function hint() {
 		const { top, bottom } = side.getBoundingClientRect();
 		const isOut = (badge) => badge.getBoundingClientRect().top < top || badge.getBoundingClientRect().bottom > bottom - 60;
@@ -134,7 +134,7 @@ export function sidebar(chat, ui) {
 		const stops = [find, ...side.querySelectorAll('li a')];
 		if (step && !altKey) stops[stops.indexOf(target) + step]?.focus();
 		else if (key === 'Enter' && target === find) {
-			update(); // the list may still be the one from before the last letter
+			update(); // the list may not show the last letter yet
 			side.querySelector('li a')?.click();
 		} else if (key === 'Escape') {
 			clear();

@@ -1,4 +1,4 @@
-// The card that asks for a name: all that somebody sees who comes for the first time.
+// The welcome card, which asks a new user for a name.
 
 import { byId, setText } from './dom.js';
 
@@ -20,12 +20,12 @@ export function welcome(chat, ui) {
 			byId('welcome').hidden = !isAsking;
 			byId('app').hidden = isAsking;
 			if (isAsking && !wasAsking) {
-				nick.value ||= chat.nick; // it can be typed in before this runs
+				nick.value ||= chat.nick; // the user may have typed before this runs
 				document.documentElement.classList.remove('returning');
 				nick.focus();
 			}
 			wasAsking = isAsking;
-			if (chat.server) setText(byId('welcome-title'), `You are about to join ${chat.server}. Choose a name, and you are in.`);
+			if (chat.server) setText(byId('welcome-title'), `Choose a name to join ${chat.server}.`);
 			pass.closest('div').hidden = !chat.isLocked;
 			pass.required = chat.isLocked;
 			if (chat.isNameHeld && byId('welcome-error').textContent !== chat.refused) form.querySelector('details').open = true;
@@ -34,7 +34,7 @@ export function welcome(chat, ui) {
 			const button = form.querySelector('.primary');
 			button.disabled = !chat.isUp;
 			setText(button, `Join ${ui.wanted() ?? 'the conversation'}`);
-			const state = chat.connection.state === 'down' ? 'No connection. Trying again…' : 'Connecting…';
+			const state = chat.connection.state === 'down' ? 'No connection. Retrying…' : 'Connecting…';
 			setText(byId('loading'), isAsking && !chat.isUp ? state : '');
 			const rooms = chat.directory.filter(({ members }) => members).sort((a, b) => b.members - a.members).slice(0, 5);
 			const now = rooms.map(({ room, members }) => `${members} in ${room}`).join(', ');

@@ -1,9 +1,9 @@
-// A way to the server that takes as long as one over the sea: everything is half a round trip late, in both
-// directions, and the server hears of a connection only when its handshake would be over.
+// A slow network: everything arrives half a round trip late, in both directions, and a connection reaches the server only
+// after its handshake.
 
 import net from 'node:net';
 
-/** A proxy for a server `{port}`: `{port, url}`. It ends with the test. */
+/** Starts a proxy for a server `{port}`. Returns its `{port, url}`; it ends with the test. */
 export async function distant(t, server, roundTrip) {
 	const sockets = new Set();
 	const half = roundTrip / 2;
@@ -15,9 +15,9 @@ export async function distant(t, server, roundTrip) {
 			socket.on('close', () => sockets.delete(socket));
 		}
 		const wait = (ms) => new Promise((done) => setTimeout(done, ms));
-		// SYN, SYN ACK, ACK: one round trip until the client may speak, and half of one until the server hears it.
+		// SYN, SYN ACK, ACK: one round trip until the client may send, and half of one until that arrives.
 		const arrived = wait(roundTrip + half).then(() => new Promise((done) => peer.connect(server.port, '127.0.0.1', done)));
-		/** What comes at one end leaves at the other in the same order, half a round trip later at the earliest. */
+		/** Passes bytes on in the same order, half a round trip later at the earliest. */
 		const carry = (from, to, start) => {
 			let way = start;
 			const later = (act) => (way = Promise.all([way, wait(half)]).then(act));

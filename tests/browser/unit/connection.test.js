@@ -1,4 +1,4 @@
-// A connection that breaks and comes back, on a socket of our own.
+// A connection that breaks and comes back, and the chat on it, with sockets that the test answers.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -10,20 +10,23 @@ const TIME = '2026-11-22T11:22:05.007Z';
 
 class Socket {
 	sent = [];
-	isClosed = false;
 	send(line) {
 		this.sent.push(line);
 	}
-	close() {
-		this.isClosed = true;
-	}
+	close() {}
 	gets(...lines) {
 		for (const data of lines) this.onmessage({ data });
 	}
 }
 
-/** All that is waiting to run has run. */
+/** Waits until everything that is ready to run has run. */
 const settled = () => new Promise((done) => setImmediate(done));
+
+/** Collects the sockets that are opened. */
+function network() {
+	const sockets = [];
+	return { sockets, open: () => (sockets.push(new Socket()), sockets.at(-1)) };
+}
 
 test('pauses grow, differ and stay below half a minute', () => {
 	assert.equal(pauseMs(0, () => 0), 250);
@@ -32,23 +35,24 @@ test('pauses grow, differ and stay below half a minute', () => {
 	assert.equal(pauseMs(1000, () => 1), 30_000);
 });
 
-function connection() {
-	const sockets = [];
-	const told = [];
+function connection(t) {
+	const { sockets, open } = network();
+	const events = [];
 	const made = new Connection({
 		url: 'ws://x/ws',
-		open: () => (sockets.push(new Socket()), sockets.at(-1)),
-		onup: () => told.push('up'),
-		ondown: () => told.push('down'),
-		onevent: (event) => told.push(event.kind),
+		open,
+		onup: () => events.push('up'),
+		ondown: () => events.push('down'),
+		onevent: (event) => events.push(event.kind),
 	});
+	t.after(() => made.stop());
 	made.start();
-	return { made, sockets, told };
+	sockets[0].onopen();
+	return { made, sockets, events };
 }
 
-test('replies go to their requests in order, lists with them', async () => {
-	const { made, sockets, told } = connection();
-	sockets[0].onopen();
+test('replies go to their requests in order, lists with them', async (t) => {
+	const { made, sockets, events } = connection(t);
 	const parts = [];
 	const rooms = made.request('ROOMS', (part) => parts.push(part.room));
 	const ping = made.request('PING');
@@ -56,37 +60,43 @@ test('replies go to their requests in order, lists with them', async () => {
 	assert.equal((await rooms).text, '2');
 	assert.equal((await ping).code, 'bad-syntax');
 	assert.deepEqual(parts, ['#a', '#b']);
-	assert.deepEqual(told, ['up', 'live']);
-	made.stop();
+	assert.deepEqual(events, ['up', 'live']);
 });
 
-test('a broken connection leaves no request waiting', async () => {
-	const { made, sockets, told } = connection();
-	sockets[0].onopen();
+test('a broken connection leaves no request waiting', async (t) => {
+	const { made, sockets, events } = connection(t);
 	const ping = made.request('PING');
 	sockets[0].onclose();
 	assert.equal(await ping, null);
 	assert.equal(await made.request('PING'), null);
-	assert.deepEqual(told, ['up', 'down']);
+	assert.deepEqual(events, ['up', 'down']);
 	assert.equal(made.state, 'down');
 	made.retryNow();
 	assert.equal(sockets.length, 2);
-	// What an old socket still says is nobody's.
+	// The old socket is ignored.
 	sockets[0].onmessage({ data: `LIVE 3 ${TIME} MSG #a bob hi` });
-	assert.deepEqual(told, ['up', 'down']);
-	made.stop();
+	assert.deepEqual(events, ['up', 'down']);
 });
 
-test('who was sent away does not come back by himself', () => {
-	const { made, sockets } = connection();
-	sockets[0].onopen();
+test('a banned user does not reconnect automatically', (t) => {
+	const { made, sockets } = connection(t);
 	sockets[0].gets('CLOSED banned go away');
 	sockets[0].onclose();
 	assert.equal(made.state, 'ended');
 	assert.equal(made.retryAt, null);
 });
 
-// ---- the whole conversation on such a socket
+test('a connection that is stopped while it waits does not reconnect', (t) => {
+	t.mock.timers.enable({ apis: ['setTimeout'] });
+	const { made, sockets } = connection(t);
+	sockets[0].onclose();
+	assert.equal(made.state, 'down');
+	made.stop();
+	t.mock.timers.tick(60_000);
+	assert.equal(sockets.length, 1);
+});
+
+// ---- the chat
 
 class Storage {
 	getItem(key) {
@@ -100,103 +110,127 @@ class Storage {
 	}
 }
 
-function chat() {
-	const sockets = [];
-	const page = { changed() {}, toast() {}, said() {}, called() {}, entered() {}, invited() {}, draft() {}, forgotten() {}, isLooking: () => false, isFollowing: () => true };
+/** The storage of a browser in which ann has read room #a up to id 10. */
+function storage() {
 	const store = new Store(new Storage(), new Storage());
 	store.me = { nick: 'ann', password: 'secret' };
 	store.keepRoom('#a', 10);
-	const made = new Chat({ url: 'ws://x/ws', open: () => (sockets.push(new Socket()), sockets.at(-1)), store, page });
-	made.start('#a');
-	return { made, sockets, store };
+	return store;
 }
 
-/** Answers what the page asks at a start or a return, with `past` for `JOIN`. */
-async function answer(socket, { last, past = [], history = [], refused = null, current = '#a' }) {
-	let asked = 0;
-	for (let turn = 0; turn < 20; turn++) {
-		await settled();
-		while (asked < socket.sent.length) {
-			const [verb, arg] = socket.sent[asked++].split(' ');
-			if (verb === 'STAMPS') socket.gets('OK STAMPS on');
-			else if (verb === 'HELLO') socket.gets('OK HELLO 1 box');
-			else if (verb === 'HELP') socket.gets('HELP kept', 'OK HELP');
-			else if (verb === 'JOIN') socket.gets(...past, refused ?? `OK JOIN ${arg} ${last}`);
-			else if (verb === 'NICK') socket.gets(`OK NICK ${arg} ${current} ${last}`);
-			else if (verb === 'HISTORY') socket.gets(...history, `OK HISTORY ${history.length}`);
-			else if (verb === 'WHO') socket.gets('USER #a ann', 'OK WHO 1');
-			else if (verb === 'TOPIC') socket.gets('OK TOPIC #a');
-			else if (verb === 'MODE') socket.gets('OK MODE #a open');
-			else if (verb === 'PART') socket.gets(`OK PART ${arg}`);
-			else return; // the test answers the rest
+const line = (word, id, nick, text) => `${word} ${id} ${TIME} MSG #a ${nick} ${text}`;
+const live = (...event) => line('LIVE', ...event);
+const past = (...event) => line('PAST', ...event);
+const before = [past(10, 'bob', 'before')];
+
+/** A tab with a chat, on sockets that the test answers. */
+class Tab {
+	constructor(t, store = storage()) {
+		const { sockets, open } = network();
+		const page = { changed() {}, toast() {}, announce() {}, notify() {}, entered() {}, invited() {}, draft() {}, forgotten() {}, isLooking: () => false, isFollowing: () => true };
+		Object.assign(this, { sockets, store, chat: new Chat({ url: 'ws://x/ws', open, store, page }) });
+		t.after(() => this.chat.connection.stop());
+	}
+
+	get socket() {
+		return this.sockets.at(-1);
+	}
+	get room() {
+		return this.chat.room('#a');
+	}
+	get ids() {
+		return this.room.items.map(({ id }) => id);
+	}
+
+	/** The messages that the page has sent on the newest socket. */
+	get told() {
+		return this.socket.sent.filter((line) => line.startsWith('TELL'));
+	}
+
+	/** Connects, and answers the requests of the page. */
+	async connect(answers) {
+		if (this.socket) {
+			this.socket.onclose?.(); // unless the test has broken it
+			this.chat.connection.retryNow();
+		} else this.chat.start('#a');
+		this.socket.onopen();
+		await this.answer(answers);
+	}
+
+	/** Answers requests, with the events `past` for `JOIN`. Leaves those that the test answers itself. */
+	async answer({ last, past = [], history = [], refused = null, current = '#a' }) {
+		const { socket } = this;
+		let asked = 0;
+		for (let turn = 0; turn < 20; turn++) {
+			await settled();
+			while (asked < socket.sent.length) {
+				const [verb, arg] = socket.sent[asked++].split(' ');
+				if (verb === 'STAMPS') socket.gets('OK STAMPS on');
+				else if (verb === 'HELLO') socket.gets('OK HELLO 1 box');
+				else if (verb === 'HELP') socket.gets('HELP kept', 'OK HELP');
+				else if (verb === 'JOIN') socket.gets(...past, refused ?? `OK JOIN ${arg} ${last}`);
+				else if (verb === 'NICK') socket.gets(`OK NICK ${arg} ${current} ${last}`);
+				else if (verb === 'HISTORY') socket.gets(...history, `OK HISTORY ${history.length}`);
+				else if (verb === 'WHO') socket.gets('USER #a ann', 'OK WHO 1');
+				else if (verb === 'TOPIC') socket.gets('OK TOPIC #a');
+				else if (verb === 'MODE') socket.gets('OK MODE #a open');
+				else if (verb === 'PART') socket.gets(`OK PART ${arg}`);
+				else return;
+			}
 		}
 	}
 }
 
-test('a return asks for what came after the last id, and says again only what was lost', async () => {
-	const { made, sockets } = chat();
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
-	const room = made.room('#a');
-	assert.deepEqual(room.items.map(({ id }) => id), [10]);
-	sockets[0].gets(`LIVE 11 ${TIME} MSG #a bob eleven`);
-	made.say(room, 'arrived');
-	made.say(room, 'lost');
+test('after a break the page asks for what it missed, and sends only what was lost', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	assert.deepEqual(tab.ids, [10]);
+	tab.socket.gets(live(11, 'bob', 'eleven'));
+	tab.chat.send(tab.room, 'arrived');
+	tab.chat.send(tab.room, 'lost');
 	await settled();
-	assert.deepEqual(sockets[0].sent.slice(-2), ['TELL #a arrived', 'TELL #a lost']);
-	sockets[0].onclose();
-	made.say(room, 'typed while away');
-	made.connection.retryNow();
-	sockets[1].onopen();
-	await answer(sockets[1], { last: 13, past: [`PAST 12 ${TIME} MSG #a ann arrived`, `PAST 13 ${TIME} MSG #a bob thirteen`] });
-	assert.ok(sockets[1].sent.includes('JOIN #a 11'));
-	assert.ok(sockets[1].sent.indexOf('JOIN #a 11') > sockets[1].sent.indexOf('NICK ann secret'));
-	assert.deepEqual(sockets[1].sent.filter((line) => line.startsWith('TELL')), ['TELL #a lost', 'TELL #a typed while away']);
-	sockets[1].gets(`OK TELL 14 ${TIME}`, `OK TELL 15 ${TIME}`);
+	assert.deepEqual(tab.told, ['TELL #a arrived', 'TELL #a lost']);
+	tab.socket.onclose();
+	tab.chat.send(tab.room, 'typed offline');
+	await tab.connect({ last: 13, past: [past(12, 'ann', 'arrived'), past(13, 'bob', 'thirteen')] });
+	const { sent } = tab.socket;
+	assert.ok(sent.includes('JOIN #a 11'));
+	assert.ok(sent.indexOf('JOIN #a 11') > sent.indexOf('NICK ann secret'));
+	assert.deepEqual(tab.told, ['TELL #a lost', 'TELL #a typed offline']);
+	tab.socket.gets(`OK TELL 14 ${TIME}`, `OK TELL 15 ${TIME}`);
 	await settled();
-	assert.deepEqual(room.items.map(({ id }) => id), [10, 11, 12, 13, 14, 15]);
-	assert.deepEqual(made.outbox.entries, []);
-	made.connection.stop();
+	assert.deepEqual(tab.ids, [10, 11, 12, 13, 14, 15]);
+	assert.deepEqual(tab.chat.outbox.entries, []);
 });
 
-test('a reload with something unanswered asks from where it was said', async () => {
-	const { made, sockets, store } = chat();
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10 });
-	made.say(made.room('#a'), 'hello');
+test('a reload with an unacknowledged message asks for what came after it', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	tab.chat.send(tab.room, 'hello');
 	await settled();
-	made.release();
-	made.connection.stop();
-	const open = [];
-	const page = made.page;
-	const again = new Chat({ url: 'ws://x/ws', open: () => (open.push(new Socket()), open.at(-1)), store, page });
-	again.start('#a');
-	open[0].onopen();
-	await answer(open[0], { last: 11, past: [`PAST 11 ${TIME} MSG #a ann hello`] });
-	assert.ok(open[0].sent.includes('JOIN #a 10'));
-	assert.deepEqual(open[0].sent.filter((line) => line.startsWith('TELL')), []);
-	assert.deepEqual(again.outbox.entries, []);
-	again.connection.stop();
+	tab.chat.release();
+	tab.chat.connection.stop();
+	const again = new Tab(t, tab.store);
+	await again.connect({ last: 11, past: [past(11, 'ann', 'hello')] });
+	assert.ok(again.socket.sent.includes('JOIN #a 10'));
+	assert.deepEqual(again.told, []);
+	assert.deepEqual(again.chat.outbox.entries, []);
 });
 
-test('another log than before is begun anew', async () => {
-	const { made, sockets } = chat();
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
-	sockets[0].onclose();
-	made.connection.retryNow();
-	sockets[1].onopen();
-	await answer(sockets[1], { last: 2, history: [`PAST 2 ${TIME} MSG #a bob new`] });
-	assert.deepEqual(made.room('#a').items.map(({ id }) => id), [2]);
-	made.connection.stop();
+test('a server with a new log is shown from its beginning', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	await tab.connect({ last: 2, history: [past(2, 'bob', 'new')] });
+	assert.deepEqual(tab.ids, [2]);
 });
 
-test('a name that is taken is asked for again, and nothing that was said is lost', async () => {
-	const { made, sockets } = chat();
-	made.say(made.room('#a'), 'early');
-	sockets[0].onopen();
+test('the page asks again for a name that is taken, and keeps unsent messages', async (t) => {
+	const tab = new Tab(t);
+	tab.chat.send(tab.room, 'early');
+	tab.chat.start('#a');
+	const { socket } = tab;
+	socket.onopen();
 	await settled();
-	const socket = sockets[0];
 	for (const line of socket.sent) {
 		const [verb] = line.split(' ');
 		if (verb === 'JOIN') socket.gets('OK JOIN #a 10');
@@ -204,110 +238,106 @@ test('a name that is taken is asked for again, and nothing that was said is lost
 		else socket.gets(`OK ${verb} 1 box`);
 	}
 	await settled();
-	assert.equal(made.phase, 'welcome');
-	assert.match(made.refused, /^The name ann is taken\./);
-	assert.deepEqual(made.outbox.waiting().map(({ text }) => text), ['early']);
-	made.connection.stop();
+	assert.equal(tab.chat.phase, 'welcome');
+	assert.match(tab.chat.refused, /^The name ann is taken\./);
+	assert.deepEqual(tab.chat.outbox.waiting().map(({ text }) => text), ['early']);
 });
 
-test('what is said between the name and the room is in its place among what was missed', async () => {
-	const { made, sockets } = chat();
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
-	sockets[0].onclose();
-	made.connection.retryNow();
-	sockets[1].onopen();
+test('a message between NICK and JOIN is in its place among those that were missed', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	tab.socket.onclose();
+	tab.chat.connection.retryNow();
+	const { socket } = tab;
+	socket.onopen();
 	await settled();
-	assert.ok(!sockets[1].sent.some((line) => line.startsWith('JOIN')));
-	// The name enters the lobby by itself, and hears of it before the room is asked for what was missed.
-	sockets[1].gets('OK STAMPS on', 'OK HELLO 1 box', 'OK NICK ann #a 11', `LIVE 12 ${TIME} MSG #a bob twelve`);
+	assert.ok(!socket.sent.some((line) => line.startsWith('JOIN')));
+	// The server puts the name into the lobby, and sends its messages before the page asks for those that it missed.
+	socket.gets('OK STAMPS on', 'OK HELLO 1 box', 'OK NICK ann #a 11', live(12, 'bob', 'twelve'));
 	await settled();
-	assert.ok(sockets[1].sent.includes('JOIN #a 10'));
-	sockets[1].gets(`PAST 11 ${TIME} MSG #a bob eleven`, `PAST 12 ${TIME} MSG #a bob twelve`, 'OK JOIN #a 12');
+	assert.ok(socket.sent.includes('JOIN #a 10'));
+	socket.gets(past(11, 'bob', 'eleven'), past(12, 'bob', 'twelve'), 'OK JOIN #a 12');
 	await settled();
-	assert.deepEqual(made.room('#a').items.map(({ id }) => id), [10, 11, 12]);
-	made.connection.stop();
+	assert.deepEqual(tab.ids, [10, 11, 12]);
 });
 
-test('who has left the lobby leaves it again after a return', async () => {
-	const { made, sockets } = chat();
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10, current: '#lobby' });
-	const { sent } = sockets[0];
+test('a user who has left the lobby leaves it again after reconnecting', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, current: '#lobby' });
+	const { sent } = tab.socket;
 	assert.ok(sent.indexOf('JOIN #a') < sent.indexOf('PART #lobby'));
-	assert.deepEqual(made.all.map(({ name }) => name), ['#a']);
-	made.connection.stop();
+	assert.deepEqual(tab.chat.all.map(({ name }) => name), ['#a']);
 });
 
-test('a room that is refused for a moment keeps its place, its draft and what waits', async () => {
-	const { made, sockets, store } = chat();
+test('a room that is refused for a while stays in the list, with its draft and unsent messages', async (t) => {
+	const tab = new Tab(t);
+	const { store } = tab;
 	store.keepDraft('#a', 'half a sentence');
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10, history: [`PAST 10 ${TIME} MSG #a bob before`] });
-	sockets[0].onclose();
-	made.connection.retryNow();
-	sockets[1].onopen();
-	await answer(sockets[1], { refused: 'ERR JOIN not-allowed #a is closed' });
-	const room = made.room('#a');
-	assert.match(room.shut, /#a is invite-only/);
-	made.keepNow();
+	await tab.connect({ last: 10, history: before });
+	await tab.connect({ refused: 'ERR JOIN not-allowed #a is closed' });
+	assert.match(tab.room.shut, /#a is invite-only/);
+	tab.chat.keepNow();
 	assert.deepEqual(Object.keys(store.rooms), ['#a']);
 	assert.equal(store.draft('#a'), 'half a sentence');
-	sockets[1].onclose();
-	made.connection.retryNow();
-	sockets[2].onopen();
-	await answer(sockets[2], { last: 11, past: [`PAST 11 ${TIME} MSG #a bob eleven`] });
-	assert.equal(room.shut, '');
-	assert.deepEqual(room.items.map(({ id }) => id), [10, 11]);
-	// Put out while one is there.
-	sockets[2].gets('PART #a ann this room is closed to you now');
-	assert.match(room.shut, /no longer in #a/);
-	made.connection.stop();
+	await tab.connect({ last: 11, past: [past(11, 'bob', 'eleven')] });
+	assert.equal(tab.room.shut, '');
+	assert.deepEqual(tab.ids, [10, 11]);
+	// The room becomes invite-only while ann is in it.
+	tab.socket.gets('PART #a ann this room is closed to you now');
+	assert.match(tab.room.shut, /no longer in #a/);
 });
 
-test('a duplicated tab does not send what the first one sends; one that is left behind is sent once', async () => {
-	const { made, sockets, store } = chat();
-	made.say(made.room('#a'), 'said once');
-	// The copy sees the same storage while the first is there.
-	const others = [];
-	const tab = () => new Chat({ url: 'ws://x/ws', open: () => (others.push(new Socket()), others.at(-1)), store, page: made.page });
-	const copy = tab();
-	assert.deepEqual(copy.outbox.entries, []);
-	made.release();
-	const next = tab();
-	assert.deepEqual(next.outbox.waiting().map(({ text }) => text), ['said once']);
-	// The first is shown again (it was only put aside): it no longer has that line.
-	made.reclaim();
-	assert.deepEqual(made.outbox.entries, []);
-	sockets[0].onopen();
-	await answer(sockets[0], { last: 10 });
-	assert.deepEqual(sockets[0].sent.filter((line) => line.startsWith('TELL')), []);
-	next.start('#a');
-	others.at(-1).onopen();
-	await answer(others.at(-1), { last: 10 });
-	assert.deepEqual(others.at(-1).sent.filter((line) => line.startsWith('TELL')), ['TELL #a said once']);
-	others.at(-1).gets(`OK TELL 11 ${TIME}`);
+test('a duplicated tab does not send the messages of the first; those of a closed tab are sent once', async (t) => {
+	const tab = new Tab(t);
+	const { store } = tab;
+	tab.chat.send(tab.room, 'sent once');
+	// The copy has the same storage while the first is open.
+	assert.deepEqual(new Tab(t, store).chat.outbox.entries, []);
+	tab.chat.release();
+	const next = new Tab(t, store);
+	assert.deepEqual(next.chat.outbox.waiting().map(({ text }) => text), ['sent once']);
+	// The user goes back to the first, which was only cached: it no longer has the message.
+	tab.chat.reclaim();
+	assert.deepEqual(tab.chat.outbox.entries, []);
+	await tab.connect({ last: 10 });
+	assert.deepEqual(tab.told, []);
+	await next.connect({ last: 10 });
+	assert.deepEqual(next.told, ['TELL #a sent once']);
+	next.socket.gets(`OK TELL 11 ${TIME}`);
 	await settled();
 	assert.deepEqual(store.lines, []);
-	made.connection.stop();
-	next.connection.stop();
 });
 
-test('two tabs keep the rooms of both', () => {
-	const { made, store } = chat();
-	const other = new Chat({ url: 'ws://x/ws', open: () => new Socket(), store, page: made.page });
-	other.phase = 'in';
+test('two tabs keep the rooms of both', (t) => {
+	const tab = new Tab(t);
+	const { store } = tab;
+	const other = new Tab(t, store);
 	store.keepRoom('#mine', 3);
-	made.keepNow();
-	other.keepNow();
+	tab.chat.keepNow();
+	other.chat.keepNow();
 	assert.deepEqual(Object.keys(store.rooms).sort(), ['#a', '#mine']);
 	store.dropRoom('#a');
-	made.keepNow(); // it has not heard of that yet
+	tab.chat.keepNow(); // it does not know yet that another tab has left the room
 	assert.deepEqual(Object.keys(store.rooms), ['#mine']);
-	made.connection.stop();
 });
 
-test('storage that is blocked keeps things while the page is open', () => {
+test('a search says whether the server stopped early, and why it was refused', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10 });
+	const replies = [[...before, 'OK SEARCH 1'], [...before, 'OK SEARCH 1 cut'], ['ERR SEARCH bad-syntax write it SEARCH <words>']];
+	const found = [];
+	for (const lines of replies) {
+		const list = tab.chat.list('SEARCH #a before');
+		tab.socket.gets(...lines);
+		found.push(await list);
+	}
+	assert.deepEqual(found.map(({ events, isCut }) => [events.length, isCut]), [[1, false], [1, true], [0, false]]);
+	assert.deepEqual(found.map(({ error }) => error), ['', '', 'Search for at least one word, and at most 16.']);
+	tab.socket.onclose();
+	assert.match((await tab.chat.list('SEARCH #a before')).error, /^You are offline/);
+});
+
+test('blocked storage keeps things while the page is open', () => {
 	const blocked = { get: () => { throw new Error('Access is denied'); }, configurable: true };
 	Object.defineProperty(globalThis, 'localStorage', blocked);
 	Object.defineProperty(globalThis, 'sessionStorage', blocked);

@@ -1,4 +1,4 @@
-// What was said is said once, whatever the connection does.
+// A message is sent once, whatever the connection does.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -12,7 +12,7 @@ function said(...lines) {
 	return outbox;
 }
 
-test('a line that was never sent waits', () => {
+test('a message that was never sent waits', () => {
 	const outbox = new Outbox();
 	outbox.add('#a', 'MSG', 'hello', 3, 0);
 	outbox.lost();
@@ -20,7 +20,7 @@ test('a line that was never sent waits', () => {
 	assert.equal(outbox.unsureAfter('#a'), undefined);
 });
 
-test('an unanswered line that is replayed has arrived', () => {
+test('an unacknowledged message that is replayed has arrived', () => {
 	const outbox = said(['#a', 'one', 3], ['#a', 'two', 3]);
 	outbox.lost();
 	assert.deepEqual(outbox.waiting(), []);
@@ -29,14 +29,14 @@ test('an unanswered line that is replayed has arrived', () => {
 	assert.deepEqual(texts(outbox.waiting()), ['two']);
 });
 
-test('the same line said twice is replayed twice', () => {
+test('a message that was sent twice is replayed twice', () => {
 	const outbox = said(['#a', 'yes', 3], ['#a', 'yes', 3]);
 	outbox.lost();
 	outbox.settle('#a', [{ id: 4, verb: 'MSG', text: 'yes' }]);
 	assert.deepEqual(texts(outbox.entries), ['yes']);
 });
 
-test('an older line of the same words settles nothing', () => {
+test('an older message with the same text settles nothing', () => {
 	const outbox = said(['#a', 'yes', 5]);
 	outbox.lost();
 	outbox.settle('#a', [{ id: 5, verb: 'MSG', text: 'yes' }, { id: 6, verb: 'ME', text: 'yes' }]);
@@ -50,7 +50,7 @@ test('another room settles nothing', () => {
 	assert.deepEqual(outbox.entries.map(({ state }) => state), ['unsure', 'waiting']);
 });
 
-test('what was told to one person alone is not said again unasked', () => {
+test('a direct message is not sent again automatically', () => {
 	const outbox = said(['bob', 'psst', 0]);
 	outbox.lost();
 	assert.equal(outbox.entries[0].state, 'failed');

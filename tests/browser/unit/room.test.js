@@ -1,4 +1,4 @@
-// A room's window on its log: no gap, no repeat, never more than so many.
+// A room's window on its log: no gap, no repeat, a bounded number.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -14,7 +14,7 @@ function room(lastId = 0) {
 	return made;
 }
 
-/** What a server would answer to `HISTORY … before` and `… after` in a log of 1 to `last`. */
+/** The server's replies to `HISTORY … before` and `… after`, for a log of 1 to `last`. */
 const before = (id) => range(Math.max(1, id - PAGE), id - 1);
 const after = (id, last) => (id >= last ? [] : range(id + 1, Math.min(last, id + PAGE)));
 
@@ -30,7 +30,7 @@ test('an event that comes twice is shown once', () => {
 	assert.deepEqual(ids(a), [6]);
 });
 
-test('in a conversation the answer to what one tells may come after what was told later', () => {
+test('in a conversation the reply to a message may come after later messages', () => {
 	const bob = new Room('bob');
 	assert.equal(bob.push(msg(7, 'bob')), true);
 	assert.equal(bob.push(msg(6)), true);
@@ -48,7 +48,7 @@ test('history and what is live meet without gap or repeat', () => {
 	assertWhole(a);
 });
 
-test('a reader at the end keeps a bounded number, and can go back for the rest', () => {
+test('a user at the end keeps a bounded number of messages, and can load older ones', () => {
 	const a = room(0);
 	for (const event of range(1, 5000)) {
 		a.push(event);
@@ -60,14 +60,14 @@ test('a reader at the end keeps a bounded number, and can go back for the rest',
 	assertWhole(a);
 });
 
-test('a reader above keeps his place while thousands arrive', () => {
+test('a user who reads further up keeps the place while thousands arrive', () => {
 	const a = room(1000);
 	a.prepend(before(1001), false);
 	for (const event of range(1001, 6000)) a.push(event);
 	assert.ok(a.items.length <= ITEMS_MAX);
 	assert.equal(a.items[0].id, 901);
 	assert.equal(a.atEnd, false);
-	// He scrolls down to the end, while more arrives.
+	// The user scrolls down to the end, while more arrives.
 	let last = 6000;
 	while (!a.atEnd) {
 		a.loading = 'newer';
@@ -83,7 +83,7 @@ test('a reader above keeps his place while thousands arrive', () => {
 	assert.equal(a.items.at(-1).id, last + 1);
 });
 
-test('scrolling up lets the newest go, and they come back', () => {
+test('scrolling up drops the newest, scrolling down loads them again', () => {
 	const a = room(5000);
 	while (a.lo > 3000) {
 		a.prepend(before(a.lo), false);
@@ -107,7 +107,7 @@ test('a place in the middle of the log', () => {
 	assert.deepEqual([a.lo, a.hi, a.atStart, a.atEnd], [951, 1050, false, false]);
 });
 
-test('a place near the end opens the window with what came meanwhile', () => {
+test('a place near the end opens the window, with the messages that arrived meanwhile', () => {
 	const a = room(100);
 	a.loading = 'around';
 	a.push(msg(101));
@@ -116,7 +116,7 @@ test('a place near the end opens the window with what came meanwhile', () => {
 	assertWhole(a);
 });
 
-test('events that are not shown move the window all the same', () => {
+test('events that are not shown move the window too', () => {
 	const a = room(10);
 	a.push({ verb: 'REMOVE', room: '#a', nick: 'ann', target: 10, id: 11, time: 0 });
 	a.push({ verb: 'STORED', room: '#a', nick: 'ann', file: 9, size: 5, id: 12, time: 0 });
@@ -127,7 +127,7 @@ test('events that are not shown move the window all the same', () => {
 	assert.equal(a.stored.get(9), 5);
 });
 
-test('who comes and goes is one line', () => {
+test('joins and leaves next to each other are one line', () => {
 	const a = room(10);
 	for (const nick of ['bob', 'carol']) a.push({ verb: 'JOIN', room: '#a', nick, id: null, time: 5 });
 	assert.equal(a.items.length, 1);
@@ -136,7 +136,7 @@ test('who comes and goes is one line', () => {
 	assert.deepEqual(a.items.map(({ verb }) => verb), ['PRESENCE', 'MSG', 'PRESENCE']);
 });
 
-test('what is unread is counted from where one has read to', () => {
+test('unread messages are counted from the read position', () => {
 	const a = room(10);
 	a.lastRead = 7;
 	a.prepend([...range(5, 9), msg(10, 'me')], true);
@@ -145,4 +145,20 @@ test('what is unread is counted from where one has read to', () => {
 	assert.equal(a.read(), true);
 	assert.deepEqual([a.unread, a.mentions, a.lastRead], [0, 0, 10]);
 	assert.equal(a.read(), false);
+});
+
+test('a join is not announced after the first message of the same user', () => {
+	const a = room(10);
+	const joins = (nick, time) => a.push({ verb: 'JOIN', room: '#a', nick, id: null, time });
+	a.push(msg(11, 'bob'));
+	joins('bob', 11_400);
+	assert.deepEqual(a.items.map(({ verb }) => verb), ['MSG']);
+	joins('carol', 11_500);
+	assert.deepEqual(a.items.map(({ verb }) => verb), ['MSG', 'PRESENCE']);
+	// A user who has left and joined again is announced.
+	a.push({ verb: 'PART', room: '#a', nick: 'carol', text: '', id: null, time: 11_600 });
+	joins('carol', 11_700);
+	assert.deepEqual(a.items.at(-1).events.map(({ verb }) => verb), ['JOIN', 'PART', 'JOIN']);
+	joins('bob', 60_000);
+	assert.equal(a.items.at(-1).events.at(-1).nick, 'bob');
 });

@@ -1,9 +1,9 @@
-// What a message's text is made of, and what typing completes to.
+// Parts of a message's text, commands and completion.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
 import { complete, understand } from '../../../src/web/commands.js';
-import { hue, initials, mentions, parts, size } from '../../../src/web/text.js';
+import { fences, hue, initials, mentions, parts, size } from '../../../src/web/text.js';
 
 const known = { me: 'ann', isNick: (nick) => nick === 'bob', isRoom: (name) => name === '#ops' };
 
@@ -18,7 +18,7 @@ function check(text, ...expected) {
 check('just words');
 check('see https://a.example/b?c=d#e.', 'link https://a.example/b?c=d#e');
 check('(https://a.example/b_(c)) and http://b.example', 'link https://a.example/b_(c)', 'link http://b.example');
-check('"https://a.example/x", he said', 'link https://a.example/x');
+check('"https://a.example/x", she said', 'link https://a.example/x');
 check('javascript:alert(1) data:text/html,x ftp://x file:///etc');
 check('https:// http://');
 check('<img src=x onerror=alert(1)> <a href="https://x.example">', 'link https://x.example');
@@ -26,9 +26,11 @@ check('ann: hello, Ann! anna annika @ann', 'me ann', 'me Ann', 'me @ann');
 check('@bob @nobody bob', 'nick @bob');
 check('#ops #ops. #nowhere x#ops https://x.example/#ops', 'room #ops', 'room #ops', 'link https://x.example/#ops');
 check('`code https://x.example ann` ann', 'code `code https://x.example ann`', 'me ann');
-check('` alone', );
+check('` alone');
+check('``` a fence in a line```', 'code ``` a fence in a line```');
+check('``two` ```three``');
 
-test('a name is called as a word of its own', () => {
+test('a name is mentioned only as a whole word', () => {
 	assert.ok(mentions('hey ANN, look', 'ann'));
 	assert.ok(mentions('@ann', 'ann'));
 	assert.ok(!mentions('annual banana', 'ann'));
@@ -36,10 +38,10 @@ test('a name is called as a word of its own', () => {
 	assert.ok(!mentions('anything', ''));
 });
 
-test('sizes as people read them', () => {
+test('sizes are short', () => {
 	assert.deepEqual([0, 999, 1000, 48213, 999_949, 1_234_567, 4_294_967_296].map(size),
 		['0 B', '999 B', '1.0 kB', '48 kB', '1.0 MB', '1.2 MB', '4.3 GB']);
-	assert.equal(size(null), 'still coming in');
+	assert.equal(size(null), 'uploading…');
 });
 
 test('a name looks the same everywhere', () => {
@@ -48,7 +50,7 @@ test('a name looks the same everywhere', () => {
 	assert.deepEqual(['ann', 'mika.k', 'x_9'].map(initials), ['A', 'MK', 'X']);
 });
 
-test('commands and what is none', () => {
+test('commands, and text that begins with a slash', () => {
 	assert.deepEqual(understand('hello'), { text: 'hello' });
 	assert.deepEqual(understand('//join'), { text: '/join' });
 	assert.deepEqual(understand('/etc/hosts is empty'), { text: '/etc/hosts is empty' });
@@ -61,7 +63,7 @@ const names = { nicks: ['bob', 'bernd', 'Zoë'], rooms: ['#ops', '#old'] };
 const inserts = (text, caret = text.length, asked = false) =>
 	complete(text, caret, { ...names, asked })?.options.map(({ insert }) => insert) ?? null;
 
-test('what typing completes to', () => {
+test('completion', () => {
 	assert.deepEqual(inserts('/jo'), ['/join ']);
 	assert.deepEqual(inserts('/join o'), ['#ops ', '#old ']);
 	assert.deepEqual(inserts('see #op'), ['#ops ']);
@@ -72,4 +74,31 @@ test('what typing completes to', () => {
 	assert.deepEqual(inserts('ask b', 5, true), ['bob ', 'bernd ']);
 	assert.deepEqual(inserts('hi @be there', 6), ['@bernd ']);
 	assert.equal(inserts('plain words'), null);
+});
+
+/** What `fences` finds in `nick text` lines half a second apart; those after a blank line come much later. */
+function blocks(lines, isStart) {
+	let time = 0;
+	const items = [];
+	for (const line of lines) {
+		time += line ? 500 : 600_000;
+		const [nick, text] = line.split(/ (.*)/s);
+		if (line) items.push({ verb: text === 'joined' ? 'PRESENCE' : 'MSG', nick, text, time });
+	}
+	const found = fences(items, isStart);
+	return items.map((item) => found.get(item) ?? '-').join(' ');
+}
+
+test('a code block is the lines of one user between two fences, whatever else happens', () => {
+	assert.equal(blocks(['lou ```', 'lou a', 'jack lunch?', 'bob joined', '', 'lou b', 'lou ```', 'lou prose']), 'fence code - - code fence -');
+	assert.equal(blocks(['lou ```js', 'jack ```', 'lou a', 'jack b', 'jack ```', 'lou ```']), 'fence fence code code fence fence');
+	assert.equal(blocks(['lou a', 'lou ```', 'lou b']), '- - -');
+	assert.equal(blocks(['lou ```not a fence```', 'lou a', 'lou ```not a fence```']), '- - -');
+});
+
+test('a code block whose first lines are not loaded does not turn what follows into code', () => {
+	const lines = ['lou a', 'jack lunch?', 'lou b', 'lou ```', 'jack hm', '', 'lou prose', '', 'lou ```', 'lou c', 'lou ```'];
+	assert.equal(blocks(lines, false), 'code - code fence - - fence code fence');
+	assert.equal(blocks(['lou prose', '', 'lou ```', 'lou c', 'lou ```'], false), '- fence code fence');
+	assert.equal(blocks(['lou prose', '', 'lou ```', 'lou c', 'lou ```'], true), '- fence code fence');
 });

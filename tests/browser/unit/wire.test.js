@@ -1,4 +1,4 @@
-// The page reads and writes the lines of protocol.md.
+// The page parses and writes the lines of protocol.md.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -50,7 +50,7 @@ test('text is cleaned as the server cleans it', () => {
 	assert.equal(clean('a\u202eb\u2066c\u2028d\u0085e\u200df'), 'abcde\u200df');
 });
 
-test('what is typed becomes lines that fit', () => {
+test('a long text is split into lines that fit', () => {
 	assert.deepEqual(pieces('one\r\ntwo\n\nthree\n\n', 'TELL #a '), ['one', 'two', ' ', 'three']);
 	const prefix = 'TELL #lobby ';
 	for (const text of ['é'.repeat(5000), 'x'.repeat(5000), '👀'.repeat(2000), 'word '.repeat(2000)]) {
