@@ -1,20 +1,20 @@
-//! WebSocket frames (RFC 6455, 5) out of bytes, however they are cut, and into bytes.
+//! Decodes and encodes WebSocket frames (RFC 6455, 5), in whatever pieces the bytes arrive.
 //!
-//! Sans-IO, the server's side: frames that come in are masked, those that go out are not. A payload is
-//! handed on as it comes, so no length is too long; only a control frame's, 125 bytes at most, is held.
+//! Sans-IO, the server's side: received frames are masked, sent ones are not. Payload bytes are passed on as they
+//! arrive, so no length is too long; only the payload of a control frame, 125 bytes at most, is buffered.
 
-/// What a frame's payload is (RFC 6455, 5.2).
+/// The type of a frame (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// More of the message before.
+    /// A further part of the current message.
     Continuation = 0,
-    /// The beginning of a text message.
+    /// The first frame of a text message.
     Text = 1,
-    /// The beginning of a binary message.
+    /// The first frame of a binary message.
     Binary = 2,
     /// The sender is about to close.
     Close = 8,
-    /// To be answered by a pong.
+    /// Asks for a pong.
     Ping = 9,
     /// The answer to a ping.
     Pong = 10,
@@ -38,66 +38,66 @@ impl Opcode {
     }
 }
 
-/// Whether a message is text or bytes.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8.
     Text,
-    /// Anything.
+    /// Any bytes.
     Binary,
 }
 
-/// What a frame whose head has come has in it.
+/// What the payload of a frame whose head has been read belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coming {
-    /// A part of such a message.
+    /// A part of a message of this type.
     Data(Kind),
     /// A close, a ping or a pong.
     Control,
 }
 
-/// What was in the input.
+/// One item decoded from the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// A part of a message, unmasked; it may be empty.
     Data {
         /// Its bytes.
         bytes: &'a [u8],
-        /// The message ends here.
+        /// Whether the message ends here.
         is_last: bool,
     },
-    /// To be answered by a pong with the same bytes.
+    /// Asks for a pong with the same payload.
     Ping(Vec<u8>),
-    /// The client is there.
+    /// The client is alive.
     Pong,
-    /// The client closes, for that reason if it gave one.
+    /// The client closes the connection, with this code if it gave one.
     Close(Option<u16>),
 }
 
-/// The most bytes of a control frame's payload (RFC 6455, 5.5).
+/// Largest payload of a control frame (RFC 6455, 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 
-/// How a connection ends (RFC 6455, 7.4.1).
+/// Codes with which a connection is closed (RFC 6455, 7.4.1).
 pub mod close {
-    /// All is done.
+    /// A normal end.
     pub const NORMAL: u16 = 1000;
-    /// The peer broke the rules of framing.
+    /// The peer violated the framing rules.
     pub const PROTOCOL_ERROR: u16 = 1002;
     /// A text message was not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
 }
 
-/// Cuts bytes into frames and puts messages together again.
+/// Cuts bytes into frames and reassembles fragmented messages.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// A frame's head as far as it is there.
+    /// The part of a frame's head that has been read.
     head: [u8; 14],
     head_bytes: u8,
-    /// The frame whose payload comes now.
+    /// The frame whose payload is being read.
     frame: Option<Frame>,
-    /// The message that is not at its end.
+    /// The type of the message that has begun and not ended.
     message: Option<Kind>,
-    /// A control frame's payload as far as it is there; without memory, as a rule.
+    /// The part of a control frame's payload that has been read; normally holds no memory.
     control: Vec<u8>,
     utf8: Utf8,
 }
@@ -107,17 +107,16 @@ struct Frame {
     opcode: Opcode,
     is_final: bool,
     mask: [u8; 4],
-    /// How many bytes of the payload have come, and how many are still to come.
+    /// How many bytes of the payload have been read, and how many remain.
     taken: u64,
     left: u64,
 }
 
 impl Decoder {
-    /// Takes a frame's head out of `input` and tells what follows it; `None` when more is needed.
+    /// Reads a frame's head from `input` and returns what its payload belongs to; `None` when more input is needed.
     ///
     /// # Errors
-    /// The code that the connection is to be closed with. Nothing may be taken after that; so with
-    /// [`Self::take`].
+    /// The code to close the connection with. After an error neither this nor [`Self::take`] may be called again.
     pub fn coming(&mut self, input: &mut &mut [u8]) -> Result<Option<Coming>, u16> {
         while self.frame.is_none() {
             let Some((first, rest)) = std::mem::take(input).split_first_mut() else {
@@ -136,8 +135,8 @@ impl Decoder {
         )
     }
 
-    /// Takes what [`Self::coming`] told out of `input`, which is unmasked in place: at most so many bytes
-    /// of a message. `None` when more is needed.
+    /// Takes an item of the frame that [`Self::coming`] reported from `input`, which is unmasked in place: at most
+    /// `most` bytes of a message. Returns `None` when more input is needed.
     #[allow(clippy::missing_errors_doc)]
     pub fn take<'a>(
         &mut self,
@@ -187,7 +186,7 @@ impl Decoder {
         }))
     }
 
-    /// Takes the next byte of a head; the frame stands in `self.frame` when that was the last one.
+    /// Adds the next byte of a head; after the last one, `self.frame` is set.
     fn push_head(&mut self, byte: u8) -> Result<(), u16> {
         if let Some(to) = self.head.get_mut(usize::from(self.head_bytes)) {
             *to = byte;
@@ -197,7 +196,7 @@ impl Decoder {
         if self.head_bytes < 2 {
             return Ok(());
         }
-        // What is wrong in the first two bytes is told at once: the others may never come.
+        // An error in the first two bytes is reported at once: the other bytes may never arrive.
         let opcode = Opcode::of(first & 0x0f).ok_or(close::PROTOCOL_ERROR)?;
         let is_final = first & 0x80 != 0;
         let short = second & 0x7f;
@@ -218,7 +217,7 @@ impl Decoder {
         }
         let (length, mask) = rest.split_at(usize::from(length_bytes));
         let long = length.iter().fold(0, |sum, b| sum << 8 | u64::from(*b));
-        // RFC 6455, 5.2: the shortest form, and the highest bit is 0.
+        // RFC 6455, 5.2: the length has its shortest form, and its highest bit is 0.
         let left = match length_bytes {
             2 if long > 125 => long,
             8 if long > 0xffff && long >> 63 == 0 => long,
@@ -249,7 +248,7 @@ fn control_item(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'static>, u16> 
         (Opcode::Close, []) => Ok(Item::Close(None)),
         (Opcode::Close, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);
-            // RFC 6455, 7.4: those that may stand in a frame.
+            // RFC 6455, 7.4: the codes that may be sent in a frame.
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(close::PROTOCOL_ERROR);
             }
@@ -263,7 +262,7 @@ fn control_item(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'static>, u16> 
     }
 }
 
-/// RFC 6455, 5.3.
+/// Unmasks a part of a payload that starts at byte `taken` (RFC 6455, 5.3).
 fn unmask(payload: &mut [u8], mask: [u8; 4], taken: u64) {
     let mut mask = mask;
     mask.rotate_left((taken % 4) as usize);
@@ -277,7 +276,7 @@ fn unmask(payload: &mut [u8], mask: [u8; 4], taken: u64) {
     }
 }
 
-/// Appends the head of a frame that is a whole message, and that `length` bytes follow.
+/// Appends the head of an unfragmented frame with a payload of `length` bytes.
 pub fn encode_head(opcode: Opcode, length: usize, out: &mut Vec<u8>) {
     out.push(0x80 | opcode as u8);
     match u16::try_from(length) {
@@ -293,16 +292,16 @@ pub fn encode_head(opcode: Opcode, length: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Appends a whole frame.
+/// Appends an unfragmented frame.
 pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     encode_head(opcode, payload.len(), out);
     out.extend_from_slice(payload);
 }
 
-/// Checks UTF-8 that comes in pieces.
+/// Checks UTF-8 that arrives in pieces.
 #[derive(Debug, Default)]
 struct Utf8 {
-    /// The beginning of a character whose end has not come.
+    /// The first bytes of a character whose end has not arrived.
     begun: [u8; 4],
     bytes: u8,
 }
