@@ -1,9 +1,9 @@
-//! What carries a connection's bytes: a plain socket, or what wraps one.
+//! Carries a connection's bytes: a plain socket, or a layer around one.
 //!
-//! A carrier is tried first and waited for second: [`Carrier::read`] and [`Carrier::write`] never wait, and
-//! say `WouldBlock` when [`Carrier::poll_readable`] and [`Carrier::poll_writable`] are to be asked. The
-//! plain socket stands in the connection itself and costs nothing more; what is rare is boxed. A carrier
-//! knows lines from a file's bytes where its framing needs that, and nothing of what they say.
+//! Callers try a carrier first and wait second: [`Carrier::read`] and [`Carrier::write`] never block; when they return
+//! `WouldBlock`, the caller waits with [`Carrier::poll_readable`] or [`Carrier::poll_writable`]. The plain socket is
+//! stored in the connection itself and costs nothing more; the rarer kinds are boxed. A carrier tells lines from file
+//! bytes where its framing needs that, and knows nothing of what the lines mean.
 
 pub mod frame;
 pub mod pipe;
@@ -26,55 +26,55 @@ pub use stream::Stream;
 pub use tls::Tls;
 pub use websocket::WebSocket;
 
-/// A connection's way to its client.
+/// The transport of one connection.
 #[derive(Debug)]
 pub enum Carrier {
-    /// Bytes as they are.
+    /// Raw bytes.
     Stream(Stream),
-    /// Lines and bytes in messages.
+    /// Lines and file bytes in WebSocket messages.
     WebSocket(Box<WebSocket>),
-    /// The inside of this process: somebody asks on behalf of a client.
+    /// A pipe inside this process: the HTTP code makes requests for its client.
     Pipe(Box<PipeEnd>),
-    /// Somebody else has it for now.
+    /// The carrier has been taken by other code for now.
     Away,
 }
 
-/// What a read gave.
+/// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// So many bytes, at least one.
+    /// Some bytes, at least one.
     Bytes {
         /// How many.
         count: usize,
-        /// There may be more at once. If not, only [`Carrier::poll_readable`] tells when there is.
+        /// Whether more may be available at once. If not, only [`Carrier::poll_readable`] reports when there is.
         may_have_more: bool,
     },
-    /// The bytes of a file whose length was not known end here; lines follow.
+    /// The end of a file whose length was not known; lines follow.
     BytesEnd,
-    /// Something that is no line, which has been skipped.
+    /// Input that is not a line; it has been skipped.
     Refused(Wrong),
-    /// The client has nothing more to say.
+    /// The client has ended its input.
     End,
-    /// The client has broken off, as far as is known.
+    /// The client has aborted, as far as is known.
     Cut {
-        /// It may read what comes after this.
+        /// Whether it may still read what is sent.
         reads_on: bool,
     },
 }
 
-/// What is wrong with the input.
+/// An error in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wrong {
-    /// The error's word.
+    /// The error code.
     pub code: Code,
-    /// The same for people.
+    /// The same in words for people.
     pub text: &'static str,
-    /// Nobody knows how to go on.
+    /// Whether the connection must be closed, since the decoder cannot resynchronise.
     pub closes: bool,
 }
 
 impl Carrier {
-    /// The socket, if bytes go through it as they are: so that the system can send a file by itself.
+    /// Returns the socket if bytes go through it unchanged, so that the system can send a file by itself.
     pub fn plain_socket(&self) -> Option<&Socket> {
         match self {
             Self::Stream(Stream::Tcp(socket)) => Some(socket),
@@ -82,25 +82,26 @@ impl Carrier {
         }
     }
 
-    /// Gives the carrier away.
+    /// Takes the carrier and leaves [`Self::Away`].
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Away)
     }
 
-    /// Reads what is there.
+    /// Reads what is available.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is; any other means that the client broke off and does not read either.
+    /// `WouldBlock` when nothing is available; any other error means that the client aborted and does not read either.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
         match self {
             Self::Stream(stream) => match stream.read(buffer) {
                 Ok(0) => Ok(Input::End),
                 Ok(count) => Ok(Input::Bytes {
                     count,
-                    // A short read has emptied a socket: the next one would only say so.
+                    // A short read has emptied a socket: the next read would only return `WouldBlock`.
                     may_have_more: count == buffer.len() || !matches!(stream, Stream::Tcp(_)),
                 }),
-                // TLS without its end: the client may have said all, but nobody knows.
+                // TLS that ended without its close alert: the client may have sent everything, but that cannot be
+                // known.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                     Ok(Input::Cut { reads_on: true })
                 }
@@ -112,10 +113,10 @@ impl Carrier {
         }
     }
 
-    /// Reads and forgets what is there; 0 at the end.
+    /// Reads and discards what is available; returns 0 at the end.
     ///
     /// # Errors
-    /// As [`Self::read`].
+    /// See [`Self::read`].
     pub fn drain(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => stream.read(buffer),
@@ -124,11 +125,11 @@ impl Carrier {
         }
     }
 
-    /// Writes what it takes of `bytes`: whole lines, or what was announced by [`Self::bytes_follow`].
-    /// Returns how many it took; it may hold a little that [`Self::flush`] sends.
+    /// Writes as much of `bytes` as the carrier accepts: whole lines, or the bytes announced with
+    /// [`Self::bytes_follow`]. Returns how many it accepted; it may buffer a little that [`Self::flush`] sends.
     ///
     /// # Errors
-    /// `WouldBlock` when it takes nothing; any other means that nobody reads any more.
+    /// `WouldBlock` when it accepts nothing; any other error means that the client no longer reads.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => stream.write(bytes),
@@ -138,10 +139,10 @@ impl Carrier {
         }
     }
 
-    /// The same for bytes in several stretches, of which it takes as many at once as it can.
+    /// Writes bytes in several slices, as many at once as the carrier accepts.
     ///
     /// # Errors
-    /// As [`Self::write`].
+    /// See [`Self::write`].
     pub fn write_some<'a>(
         &mut self,
         mut stretches: impl Iterator<Item = &'a [u8]>,
@@ -152,24 +153,24 @@ impl Carrier {
         }
     }
 
-    /// After the next line that is written, `length` bytes are a file's, not lines.
+    /// Announces that after the next written line, `length` bytes belong to a file.
     pub fn bytes_follow(&mut self, length: u64) {
         if let Self::WebSocket(socket) = self {
             socket.bytes_follow(length);
         }
     }
 
-    /// The next `length` bytes that are read are a file's, not lines; all to the end for `None`.
+    /// Announces that the next `length` bytes read belong to a file; with `None`, all bytes up to the end.
     pub fn expect_bytes(&mut self, length: Option<u64>) {
         if let Self::WebSocket(socket) = self {
             socket.expect_bytes(length);
         }
     }
 
-    /// Sends what it holds.
+    /// Sends what is buffered.
     ///
     /// # Errors
-    /// As [`Self::write`].
+    /// See [`Self::write`].
     pub fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(stream) => stream.flush(),
@@ -178,10 +179,10 @@ impl Carrier {
         }
     }
 
-    /// Ends the server's side; may be called until it no longer says `WouldBlock`.
+    /// Ends the server's output; call it again for as long as it returns `WouldBlock`.
     ///
     /// # Errors
-    /// As [`Self::write`].
+    /// See [`Self::write`].
     pub fn end_output(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(stream) => stream.end_output(),
@@ -194,7 +195,7 @@ impl Carrier {
         }
     }
 
-    /// Whether the system has found that the client is gone.
+    /// Returns whether the system has found that the client is gone.
     pub fn is_broken(&self) -> bool {
         match self {
             Self::Pipe(pipe) => pipe.is_broken(),
@@ -202,7 +203,7 @@ impl Carrier {
         }
     }
 
-    /// When it wants [`Self::is_alive`] to be asked; never, as a rule.
+    /// Returns when [`Self::is_alive`] must be called next; normally never.
     pub fn due(&self) -> Option<Duration> {
         match self {
             Self::WebSocket(socket) => Some(socket.due()),
@@ -210,7 +211,7 @@ impl Carrier {
         }
     }
 
-    /// Does what is due at `now`, by the server's clock; false if the client is gone.
+    /// Does what is due at `now` (the server's clock); returns false if the client is gone.
     pub fn is_alive(&mut self, now: Duration) -> bool {
         match self {
             Self::WebSocket(socket) => socket.is_alive(now),
@@ -218,10 +219,10 @@ impl Carrier {
         }
     }
 
-    /// Ready when a read may give something.
+    /// Becomes ready when a read may succeed.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of the system.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Pipe(pipe) => pipe.poll_readable(cx),
@@ -232,10 +233,10 @@ impl Carrier {
         }
     }
 
-    /// Ready when a write may take something.
+    /// Becomes ready when a write may succeed.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of the system.
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Pipe(pipe) => pipe.poll_writable(cx),
@@ -246,7 +247,7 @@ impl Carrier {
         }
     }
 
-    /// Ready once the client is known to have gone.
+    /// Becomes ready once the client is known to be gone.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Pipe(pipe) => pipe.poll_gone(cx),
@@ -257,7 +258,7 @@ impl Carrier {
         }
     }
 
-    /// Has a client that goes found soon, though nothing is read from it or written to it.
+    /// Makes the system detect soon that the client has gone, though nothing is read from it or written to it.
     pub fn watch_closely(&self) {
         if let Some(stream) = self.stream() {
             stream.socket().watch_closely();
@@ -267,7 +268,7 @@ impl Carrier {
     /// Writes all of `bytes`, waiting as needed.
     ///
     /// # Errors
-    /// When nobody reads any more.
+    /// When the client no longer reads.
     pub async fn write_all(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         poll_fn(|cx| {
             while !bytes.is_empty() {
@@ -284,11 +285,11 @@ impl Carrier {
         .await
     }
 
-    /// Ends the server's side, with all that was written, then reads to the client's end, unless it
+    /// Sends what was written, ends the server's output and reads to the end of the client's input, unless it
     /// `has_ended`.
     ///
     /// # Errors
-    /// When nobody is there any more.
+    /// When the client is gone.
     pub async fn close(&mut self, has_ended: bool) -> io::Result<()> {
         poll_fn(|cx| {
             loop {
@@ -329,7 +330,7 @@ impl Carrier {
     }
 }
 
-/// Does `attempt` until no signal interrupts it.
+/// Repeats `attempt` while a signal interrupts it.
 fn retry<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match attempt() {
