@@ -1,7 +1,7 @@
-//! A connection inside this process: what asks on a client's behalf holds one end, and a connection, as any
-//! client has one, the other.
+//! A connection inside this process: the code that makes requests for a client holds one end, and an ordinary
+//! connection task the other.
 //!
-//! Bounded like a socket, so whoever does not read is waited for.
+//! Bounded like a socket: a writer waits until the reader has read.
 
 use std::future::poll_fn;
 use std::io;
@@ -10,14 +10,14 @@ use std::task::{Context, Poll, Waker, ready};
 
 use super::Input;
 
-/// How many bytes are on their way in each direction at most.
+/// Most bytes that are buffered in each direction.
 const PIPE_BYTES_MAX: usize = 64 << 10;
 
 /// One end of a pipe.
 #[derive(Debug)]
 pub struct PipeEnd {
     shared: Arc<Mutex<[Direction; 2]>>,
-    /// Which direction this end writes to; it reads from the other.
+    /// Index of the direction that this end writes to; it reads from the other.
     side: usize,
 }
 
@@ -25,7 +25,7 @@ pub struct PipeEnd {
 struct Direction {
     bytes: Vec<u8>,
     end: Option<End>,
-    /// Nobody will read it.
+    /// Whether the reader has gone.
     is_dropped: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -38,7 +38,7 @@ enum End {
     Cut,
 }
 
-/// A pipe's two ends.
+/// Creates a pipe and returns its two ends.
 pub fn pipe() -> (PipeEnd, PipeEnd) {
     let shared = Arc::new(Mutex::default());
     let end = |side| PipeEnd {
@@ -133,7 +133,7 @@ impl PipeEnd {
         })
     }
 
-    /// Ready once nobody reads what is written here.
+    /// Becomes ready once the reader of what is written here has gone.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.with_out(|direction| {
             if direction.is_dropped {
@@ -144,7 +144,7 @@ impl PipeEnd {
         })
     }
 
-    /// Writes all of `bytes`.
+    /// Writes all of `bytes`, waiting for space.
     ///
     /// # Errors
     /// When the other end has gone.
@@ -164,7 +164,7 @@ impl PipeEnd {
         .await
     }
 
-    /// Waits for bytes, and takes all that there are; none at the end.
+    /// Waits for bytes and returns all that are available; none at the end.
     pub async fn receive(&self) -> Vec<u8> {
         poll_fn(|cx| {
             let _ = ready!(self.poll_readable(cx));
@@ -176,12 +176,12 @@ impl PipeEnd {
         .await
     }
 
-    /// Says that nothing more comes.
+    /// Ends the output: everything has been sent.
     pub fn finish(&self) {
         self.end(End::Whole);
     }
 
-    /// Says that more was to come, and does not.
+    /// Aborts the output: more was to follow and will not be sent.
     pub fn cut(&self) {
         self.end(End::Cut);
     }
