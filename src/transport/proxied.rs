@@ -1,35 +1,35 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy sends before the bytes of the client that it passes on.
+//! The PROXY protocol, versions 1 and 2: the header that a proxy sends before the bytes of its client.
 //!
-//! As HAProxy's `proxy-protocol.txt` has it. It is only looked for where a trusted proxy connects.
+//! As specified in HAProxy's `proxy-protocol.txt`. A header is looked for only on connections from a trusted proxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What every header of version 2 begins with.
+/// The first bytes of every header of version 2.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
-/// What every header of version 1 begins with.
+/// The first bytes of every header of version 1.
 const WORD: &[u8] = b"PROXY ";
 
-/// The longest header of version 1, with its end.
+/// Longest header of version 1, with its line end.
 const LINE_BYTES_MAX: usize = 107;
 
-/// How many bytes a header of version 2 has at most after its first 16: addresses, and a certificate's name.
+/// Most bytes of a header of version 2 after its first 16: addresses and the name of a certificate.
 const REST_BYTES_MAX: usize = 2048;
 
-/// What stands at the beginning of a connection.
+/// What a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// Too little has come to tell.
+    /// Too few bytes have arrived to tell.
     Unclear,
-    /// None: these are a client's own bytes.
+    /// No header: these are the client's own bytes.
     Absent,
-    /// Something that is no header, and no client's beginning either.
+    /// Neither a valid header nor the beginning of a client's bytes.
     Wrong,
-    /// So many bytes of it. It names the address of a client, unless the proxy asks for itself.
+    /// A header of this many bytes, with the client's address, unless the proxy connects for itself.
     Whole(usize, Option<IpAddr>),
 }
 
-/// Reads the header that `bytes` begin with.
+/// Parses the header at the beginning of `bytes`.
 pub fn read(bytes: &[u8]) -> Header {
     let is_like = |start: &[u8]| {
         let both = bytes.len().min(start.len());
@@ -90,7 +90,7 @@ fn read_binary(bytes: &[u8]) -> Header {
         return Header::Unclear;
     };
     let address = match (command, family) {
-        // LOCAL: the proxy asks for itself. What is no address of the internet tells nothing.
+        // LOCAL: the proxy connects for itself. An address that is not IP is ignored.
         (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => None,
         (0x21, 0x11) if length >= 12 => rest
             .first_chunk::<4>()
@@ -107,7 +107,7 @@ fn read_binary(bytes: &[u8]) -> Header {
 mod tests {
     use super::*;
 
-    /// Every beginning of it is unclear, and what follows it is left.
+    /// Checks that every prefix of the header is unclear, and that the bytes after the header are left alone.
     #[track_caller]
     fn check(header: &[u8], expected: Option<&str>) {
         let address = expected.map(|text| text.parse().unwrap());
@@ -137,7 +137,7 @@ mod tests {
         check(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None);
         let four = [203, 0, 113, 9, 192, 0, 2, 1, 1, 2, 3, 4];
         check(&binary(0x21, 0x11, &four), Some("203.0.113.9"));
-        // With more behind the addresses.
+        // With extra data after the addresses.
         check(
             &binary(0x21, 0x11, &[&four[..], &[4, 0, 1, 0]].concat()),
             Some("203.0.113.9"),
