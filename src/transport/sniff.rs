@@ -1,11 +1,11 @@
-//! What a client speaks, told from the first bytes that it sends.
+//! Detects a client's protocol from the first bytes that it sends.
 
-/// What the first bytes are the beginning of.
+/// The protocol that the first bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spoken {
-    /// Too little is there; as long as that is so, no whole line is.
+    /// Too few bytes to tell; they do not contain a whole line.
     Unclear,
-    /// Lines of the protocol, or what is meant to be.
+    /// Lines of the chat protocol, or an attempt at them.
     Lines,
     /// A TLS handshake (RFC 8446, 5.1: a record of type 22, version 3.x).
     Tls,
@@ -13,18 +13,18 @@ pub enum Spoken {
     Http,
 }
 
-/// The longest first line of HTTP: RFC 9112, 3 recommends to take 8000 bytes at least.
+/// Longest request line of HTTP: RFC 9112, 3 recommends accepting at least 8000 bytes.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8192;
 
-/// RFC 9110, 9.3, and PATCH (RFC 5789).
+/// The methods of RFC 9110, 9.3, and PATCH (RFC 5789).
 const METHODS: [&[u8]; 9] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH",
 ];
 
-/// Tells what begins with `bytes`.
+/// Detects the protocol that begins with `bytes`.
 ///
-/// A method alone is a word that a person may type: only a whole line that ends in ` HTTP/1.0` or
-/// ` HTTP/1.1` is HTTP. An empty line is a person who waits to be greeted.
+/// A method alone is a word that a person may type: only a whole line that ends in ` HTTP/1.0` or ` HTTP/1.1` is HTTP.
+/// An empty line is a person who pressed Enter and waits for a greeting.
 ///
 /// ```
 /// use plainchat::transport::sniff::{Spoken, tell};
