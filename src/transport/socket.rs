@@ -1,9 +1,8 @@
-//! Sockets that clients are on, and the one watch that tells when one can be read or written.
+//! Client sockets, and the one watcher that reports when one can be read or written.
 //!
-//! `Async<TcpStream>` would do, at a price: 240 bytes a socket, and an `epoll_ctl` each time that one is
-//! waited for. Here the system is asked once, when a socket comes, to tell of every change (an epoll that is
-//! edge-triggered), and a socket costs a waker and five bits. smol's reactor watches that epoll as it would
-//! any file, so there is one place in which the thread sleeps.
+//! `Async<TcpStream>` would do, at a price: 240 bytes a socket, and an `epoll_ctl` call for each wait. Here a socket is
+//! registered once, when it is accepted, for every change (an edge-triggered epoll), and costs a waker and five bits.
+//! smol's reactor watches that epoll as it would any file, so the thread sleeps in one place.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
@@ -24,27 +23,27 @@ use slab::Slab;
 
 use super::retry;
 
-/// How many changes are taken from the system at once.
+/// How many changes are read from the system at once.
 const EVENTS_MAX: usize = 256;
 
-/// How many stretches are written at once: twice as many as a batch has of a hundred who all talk, half of them
-/// the replies to what was its own.
+/// How many slices are written at once: twice as many as a batch has when a hundred clients all talk, half of them the
+/// replies to the client's own messages.
 const SLICES_MAX: usize = 64;
 
-/// How long a connection is silent before the system asks whether its client is there, and how often it asks,
-/// while somebody follows something on it.
+/// How long a connection is idle before the system probes its client, and how often it probes, while the client follows
+/// something.
 const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 
-/// What can be done with a socket, or is waited for.
+/// A readiness state of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
     Read = 1,
     Write = 2,
-    /// To nowhere: nobody reads or writes on the other side any more.
+    /// Closed both ways: the other side neither reads nor writes any more.
     Gone = 4,
 }
 
-/// All sockets.
+/// All sockets, with the epoll that watches them.
 #[derive(Debug)]
 pub struct Sockets {
     epoll: Async<OwnedFd>,
@@ -52,21 +51,21 @@ pub struct Sockets {
     serial: AtomicU32,
 }
 
-/// What is known of a socket, and who wants to know more.
+/// The state of one socket and the task that waits for it.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Tells it from those that had its place before.
+    /// Distinguishes it from earlier sockets in the same place.
     serial: u32,
     waker: Option<Waker>,
-    /// The ways that `waker` is woken for.
+    /// The states (bits of [`Way`]) that `waker` is woken for.
     wanted: u8,
-    /// The ways that may be open since they were last asked for.
+    /// The states that may have become ready since they were last polled.
     open: u8,
-    /// The other side has ended or broken off: there is an end to be read, now and ever after.
+    /// Whether the other side has ended or aborted; from then on a read always finds the end.
     has_ended: bool,
 }
 
-/// Tells when the client of a socket has gone, to the task that has the socket, where that is out of reach.
+/// Reports that the client of a socket has gone, to a task that cannot reach the socket at the moment.
 #[derive(Debug)]
 pub struct Gone {
     sockets: Arc<Sockets>,
@@ -74,20 +73,20 @@ pub struct Gone {
     serial: u32,
 }
 
-/// A socket, watched from when it came until it is dropped.
+/// A socket that is watched from its creation until it is dropped.
 #[derive(Debug)]
 pub struct Socket {
     stream: TcpStream,
-    /// Where it is among all of them.
+    /// Its index among all sockets.
     place: u32,
     sockets: Arc<Sockets>,
 }
 
 impl Sockets {
-    /// None yet.
+    /// Creates an empty set.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of the system.
     pub fn new() -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
@@ -97,17 +96,17 @@ impl Sockets {
         })
     }
 
-    /// Watches `stream`, which must not block.
+    /// Starts to watch `stream`, which must be non-blocking.
     ///
     /// # Errors
-    /// The system's.
+    /// Any error of the system.
     pub fn add(self: &Arc<Self>, stream: TcpStream) -> io::Result<Socket> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let place = self.waiting().insert(Waiting {
             serial,
             ..Waiting::default()
         });
-        // From here on its place is given back when it is dropped.
+        // From here on, dropping the socket frees its place.
         let place = u32::try_from(place).map_err(io::Error::other)?;
         let socket = Socket {
             stream,
@@ -120,10 +119,10 @@ impl Sockets {
         Ok(socket)
     }
 
-    /// Wakes those who wait for a socket, for ever.
+    /// Wakes the tasks whose sockets become ready; never returns unless the system fails.
     ///
     /// # Errors
-    /// The system's, and only then it ends.
+    /// Any error of the system.
     pub async fn watch(&self) -> io::Error {
         poll_fn(|cx| {
             loop {
@@ -140,7 +139,7 @@ impl Sockets {
         .await
     }
 
-    /// Wakes those whose sockets are ready now. Called by tasks that keep the executor busy, since it asks the
+    /// Wakes the tasks whose sockets are ready now. Called by tasks that keep the executor busy, since it polls the
     /// system by itself only once in 200 polls.
     pub fn look(&self) {
         let _ = self.take_changes(); // an error ends `watch`
@@ -155,7 +154,7 @@ impl Sockets {
         };
         let mut waiting = self.waiting();
         for event in events {
-            // A socket that has gone may still be told of, as long as a thread sends a file into it.
+            // A dropped socket may still be reported while a thread sends a file through it.
             let (serial, place) = (event.data.u64() >> 32, event.data.u64() & 0xffff_ffff);
             if let Some(waiting) = waiting.get_mut(place as usize)
                 && u64::from(waiting.serial) == serial
@@ -205,7 +204,7 @@ impl Waiting {
             return Poll::Ready(());
         }
         self.wanted |= way as u8;
-        // One task has a socket, so one waker is enough; and cloning one costs as much as waking.
+        // Only one task waits for a socket, so one waker is enough; cloning a waker costs as much as waking.
         if !self
             .waker
             .as_ref()
@@ -218,15 +217,15 @@ impl Waiting {
 }
 
 impl Socket {
-    /// The socket itself: to be tried first, and waited for when it says `WouldBlock`.
+    /// Returns the socket itself: try an operation first, and wait when it returns `WouldBlock`.
     pub fn get_ref(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Writes what it takes of those stretches at once.
+    /// Writes as much of these slices as the system accepts at once.
     ///
     /// # Errors
-    /// The system's; `WouldBlock` when it takes nothing.
+    /// Any error of the system; `WouldBlock` when it accepts nothing.
     pub fn write_some<'a>(
         &self,
         mut stretches: impl Iterator<Item = &'a [u8]>,
@@ -244,21 +243,21 @@ impl Socket {
         }
         let slices = slices.get(..count).unwrap_or_default();
         let (mut none, flags) = (SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-        // Not `write_vectored`, which takes the longer way through the system: with it, and for one stretch too, one
-        // message at a time went to 138 k readers a second of CPU, against 150 k (means of three, in turns).
+        // Not `write_vectored`, which takes a longer path through the system: with it, single messages were delivered
+        // to 138 k readers a second of CPU, against 150 k (means of three, alternating); the same holds for one slice.
         retry(|| Ok(sendmsg(&self.stream, slices, &mut none, flags)?))
     }
 
-    /// Ready when there may be something to read since the last call that was ready. Tells one task at a
-    /// time: the last that asked.
+    /// Becomes ready when there may be something to read since the last call that was ready. Wakes only the task that
+    /// polled last.
     ///
     /// # Errors
-    /// None; as with what else can be waited for.
+    /// None; the signature is that of the other carriers.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll(Way::Read, cx)
     }
 
-    /// Ready when a write may take something since the last call that was ready; otherwise the same.
+    /// Becomes ready when a write may succeed since the last call that was ready. Wakes only the task that polled last.
     ///
     /// # Errors
     /// None.
@@ -266,12 +265,12 @@ impl Socket {
         self.poll(Way::Write, cx)
     }
 
-    /// Ready once the connection is broken: its client has gone, and has not merely ended what it sends.
+    /// Becomes ready once the connection is broken: the client has gone, and has not merely ended its input.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(Way::Gone, cx).map(|_| ())
     }
 
-    /// The same for the time when somebody else has the socket.
+    /// Returns a handle that reports the same while other code owns the socket.
     pub fn gone(&self) -> Gone {
         let waiting = self.sockets.waiting();
         let serial = waiting.get(self.place as usize).map(|known| known.serial);
@@ -282,11 +281,11 @@ impl Socket {
         }
     }
 
-    /// Has the system ask more often whether the client is there: whoever follows something sends nothing, and
-    /// may long be written nothing. One that has closed its end, as a program does that was ended, is found once
-    /// its own system has forgotten the connection, after a minute.
+    /// Makes the system probe the client more often: a client that follows something sends nothing, and may be sent
+    /// nothing for a long time. A client that has closed its socket, as a killed program does, is found once its own
+    /// system has forgotten the connection, after a minute.
     pub fn watch_closely(&self) {
-        // If it fails, the client is found gone later.
+        // If this fails, the end of the client is found later.
         let _ = sockopt::set_tcp_keepidle(&self.stream, KEEPALIVE_CLOSE);
         let _ = sockopt::set_tcp_keepintvl(&self.stream, KEEPALIVE_CLOSE);
     }
@@ -309,7 +308,7 @@ impl Socket {
 }
 
 impl Gone {
-    /// As [`Socket::poll_gone`]; ready as well when the socket is no more.
+    /// Works as [`Socket::poll_gone`]; also ready when the socket has been dropped.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiting = self.sockets.waiting();
         match waiting.get_mut(self.place as usize) {
@@ -321,7 +320,7 @@ impl Gone {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The system itself forgets a socket that is closed, which it is right after this.
+        // The system removes a closed socket from the epoll by itself; it is closed right after this.
         self.sockets.waiting().try_remove(self.place as usize);
     }
 }
@@ -336,14 +335,14 @@ mod tests {
 
     use super::*;
 
-    /// Drives `act` with the watch beside it.
+    /// Runs `act` with the watcher beside it.
     fn with_sockets<F: Future<Output = ()>>(act: impl FnOnce(Arc<Sockets>) -> F) {
         let sockets = Arc::new(Sockets::new().unwrap());
         let watching = async { panic!("the watch ended: {}", sockets.watch().await) };
         smol::block_on(future::or(watching, act(sockets.clone())));
     }
 
-    /// A socket, and what its client holds.
+    /// Returns a server socket and its client's end.
     fn pair(sockets: &Arc<Sockets>) -> (Socket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -367,7 +366,7 @@ mod tests {
                 let mut buffer = [0; 10];
                 assert_eq!(socket.get_ref().read(&mut buffer).unwrap(), 5);
             }
-            // With the last bytes comes the end, which a reader finds only when it comes back.
+            // The end arrives with the last bytes; the reader finds it only at the next read.
             client.write_all(b"bye").unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             readable(&socket).await;
@@ -405,7 +404,7 @@ mod tests {
     fn one_at_the_place_of_one_that_has_gone_hears_of_its_own_alone() {
         with_sockets(async |sockets| {
             let (old, old_client) = pair(&sockets);
-            // As a thread has that is in the middle of a file: so the system does not forget the socket.
+            // As a thread does in the middle of a file: the system keeps the socket in the epoll.
             let _kept = old.get_ref().try_clone().unwrap();
             drop(old);
             let (socket, mut client) = pair(&sockets);
