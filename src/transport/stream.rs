@@ -1,4 +1,4 @@
-//! A stream of bytes to a client: a socket, or one under TLS.
+//! A byte stream to a client: a socket, with or without TLS.
 
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
@@ -9,30 +9,30 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::{Socket, Tls, retry};
 
-/// Bytes both ways. As with [`super::Carrier`], nothing here waits but what is called `poll`.
+/// A byte stream both ways. As with [`super::Carrier`], only the functions named `poll_…` wait.
 #[derive(Debug)]
 pub enum Stream {
     /// A plain socket.
     Tcp(Socket),
-    /// One under TLS.
+    /// A socket with TLS.
     Tls(Box<Tls>),
 }
 
 impl Stream {
-    /// The server's end of the connection.
+    /// Returns the server's address of the connection.
     ///
     /// # Errors
-    /// The system's, when the client has gone already.
+    /// Any error of the system, when the client is already gone.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket().get_ref().local_addr()
     }
 
-    /// Whether nobody on the way can read along.
+    /// Returns whether the stream is encrypted.
     pub fn is_tls(&self) -> bool {
         matches!(self, Self::Tls(_))
     }
 
-    /// Whether both sides have still to agree on how to go on.
+    /// Returns whether the TLS handshake is still going on.
     pub fn is_handshaking(&self) -> bool {
         match self {
             Self::Tcp(_) => false,
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// Writes what it takes of several pieces, in one go where that is possible.
+    /// Writes several pieces, in one call where possible; returns how many bytes were accepted.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => retry(|| socket.get_ref().write_vectored(pieces)),
@@ -65,7 +65,7 @@ impl Stream {
         }
     }
 
-    /// Writes all of `bytes`, and leaves there what it does not take.
+    /// Writes `bytes` and leaves in them what was not accepted.
     pub(super) fn send_all(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         let mut sent = 0;
         let result = loop {
@@ -110,7 +110,7 @@ impl Stream {
         self.socket().poll_writable(cx)
     }
 
-    /// The socket under it.
+    /// Returns the underlying socket.
     pub fn socket(&self) -> &Socket {
         match self {
             Self::Tcp(socket) => socket,
@@ -119,7 +119,7 @@ impl Stream {
     }
 }
 
-/// Bytes that were read already, and the rest of where they came from.
+/// Bytes that were read already, followed by the rest of their source.
 pub(super) struct Chained<'a, R> {
     pub first: &'a mut Vec<u8>,
     pub then: R,
@@ -145,12 +145,12 @@ fn take_first(first: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
     count
 }
 
-/// A stream of which the first bytes have been read, for those who wait with futures.
+/// A stream whose first bytes have been read, as an async reader and writer.
 #[derive(Debug)]
 pub struct Replayed {
-    /// What was read; comes again.
+    /// The bytes that were read; they are read again first.
     pub first: Vec<u8>,
-    /// Where it came from.
+    /// The stream they came from.
     pub stream: Stream,
 }
 
