@@ -1,4 +1,4 @@
-//! A socket under TLS 1.2 or 1.3 (RFC 5246, RFC 8446), the server's side.
+//! A socket with TLS 1.2 or 1.3 (RFC 5246, RFC 8446), the server's side.
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,16 +10,16 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::{Socket, retry};
 
-/// How much is encrypted ahead of the socket: one record's worth.
+/// How much is encrypted ahead of the socket: one record.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
 /// A socket and the cipher around it.
 pub struct Tls {
     socket: Socket,
-    /// Read before it was known to be TLS; empty, and without memory, soon.
+    /// Bytes that were read before TLS was detected; soon empty and without memory.
     first: Vec<u8>,
     cipher: ServerConnection,
-    /// The system has no more.
+    /// Whether the socket has reached its end.
     has_ended: bool,
 }
 
@@ -32,10 +32,10 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Begins on `socket`, from which `first` has been read.
+    /// Starts TLS on `socket`, from which `first` has been read.
     ///
     /// # Errors
-    /// What rustls has against the configuration.
+    /// When rustls rejects the configuration.
     pub fn new(
         socket: Socket,
         first: Vec<u8>,
@@ -51,7 +51,7 @@ impl Tls {
         })
     }
 
-    /// Whether both sides have not agreed yet.
+    /// Returns whether the handshake is still going on.
     pub fn is_handshaking(&self) -> bool {
         self.cipher.is_handshaking()
     }
@@ -60,7 +60,8 @@ impl Tls {
         &self.socket
     }
 
-    /// 0 at an end that the client has announced (RFC 8446, 6.1); one that it has not is `UnexpectedEof`.
+    /// Reads decrypted bytes; returns 0 at an end that the client has announced (RFC 8446, 6.1), and `UnexpectedEof` at
+    /// one that it has not.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.cipher.reader().read(buffer) {
@@ -78,7 +79,7 @@ impl Tls {
                 self.has_ended = true;
             }
             let state = self.cipher.process_new_packets();
-            // The handshake's next part, or the alert that says what is wrong.
+            // The next part of the handshake, or the alert that names the error.
             let sent = self.flush();
             state.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
             match sent {
@@ -93,7 +94,7 @@ impl Tls {
         let taken = self.cipher.writer().write(bytes)?;
         match self.flush() {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
-            // It holds less than a record, and has taken no more.
+            // It buffers less than a record and accepts no more.
             _ if taken == 0 && !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(taken),
         }
