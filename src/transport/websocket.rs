@@ -1,4 +1,4 @@
-//! The protocol over WebSocket: a text message is a line without its end, both ways; a file's bytes are
+//! The chat protocol over WebSocket: a text message is a line without its line end, both ways; the bytes of a file are
 //! binary messages.
 
 use std::cell::RefCell;
@@ -12,72 +12,72 @@ use super::{Input, Stream, Wrong};
 use crate::protocol::Code;
 use crate::protocol::line::LINE_BYTES_MAX;
 
-/// How often the client is asked whether it is there, and how long it may not answer: as long as a dead
-/// peer on a plain socket takes to be found.
+/// How often the client is pinged, and how long it may stay silent: as long as it takes to find a dead peer on a plain
+/// socket.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const DEAD_AFTER: Duration = Duration::from_secs(90);
 
-/// The client is about to go; it may read up to the server's close frame, and no longer.
+/// The client is leaving; it may read up to the server's close frame and no further.
 const CUT: Input = Input::Cut { reads_on: false };
 
-/// How many bytes are read, or wrapped, at once.
+/// How many bytes are read or framed at once.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// How many bytes of answers to pings wait; RFC 6455, 5.5.3 allows to leave some out.
+/// Most bytes of pongs that wait; RFC 6455, 5.5.3 allows leaving some out.
 const PONG_BYTES_MAX: usize = 2 * (frame::CONTROL_BYTES_MAX + 2);
 
 thread_local! {
-    /// What is read into before it is unwrapped.
+    /// Buffer that raw bytes are read into before they are decoded.
     static RAW: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES]);
 }
 
-/// A connection after the handshake.
+/// A WebSocket connection after the handshake.
 #[derive(Debug)]
 pub struct WebSocket {
     stream: Stream,
     decoder: Decoder,
-    /// Read, and not yet unwrapped; without memory, as a rule.
+    /// Bytes that were read and not yet decoded; normally without memory.
     held: Vec<u8>,
-    /// The text message that is not whole, as far as a line may be long; without memory between messages.
+    /// The unfinished text message, up to the length of a line; without memory between messages.
     text: Vec<u8>,
-    /// What is beyond that has a line end inside.
+    /// Whether the part beyond that length contains a line end.
     is_torn: bool,
-    /// The bytes of a file that are to come; all to an empty message for `None`.
+    /// What the client is expected to send.
     expected: Expected,
-    /// Wrapped, and not yet sent.
+    /// Framed bytes that were not yet sent.
     out: Vec<u8>,
-    /// So many bytes of a file follow the next line that goes out.
+    /// How many bytes of a file follow the next line that is written.
     follows: u64,
-    /// The next so many that go out are a file's.
+    /// How many of the next bytes that are written belong to a file.
     bytes_out: u64,
-    /// The code to close with; set when nothing more is to come in.
+    /// The code to close with; set when no more input is accepted.
     closes_with: Option<u16>,
     close_sent: bool,
-    /// When it last said anything, and when it is asked next.
+    /// When the client was last heard, and when it is pinged next.
     heard: Duration,
     ping_at: Duration,
     has_news: bool,
-    /// What is to be told once what came before it has been taken.
+    /// An input to report once what came before it has been taken.
     waiting: Option<Input>,
-    /// A binary message has begun and not ended.
+    /// Whether a binary message has begun and not ended.
     in_binary: bool,
-    /// It is one that nobody expects, and that has been told.
+    /// Whether that message was not expected, and has been reported.
     is_stray: bool,
 }
 
-/// What the client is to send.
+/// What the client is expected to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Lines,
     Bytes(u64),
-    /// All up to an empty message.
+    /// All bytes up to an empty message.
     AllBytes,
-    /// A file was complete inside a binary message: no more bytes may come in it.
+    /// A file was complete inside a binary message: that message may contain no more bytes.
     EndOfBytes,
 }
 
 impl WebSocket {
-    /// One whose handshake is done; `held` came after it. `now` is the server's clock.
+    /// Creates a connection after its handshake; `held` was read after it. `now` is the server's clock.
     pub fn new(stream: Stream, held: Vec<u8>, now: Duration) -> Self {
         Self {
             stream,
@@ -145,8 +145,8 @@ impl WebSocket {
         }
     }
 
-    /// Unwraps `raw` into `buffer` until something else than the same comes, and holds the rest. `None`
-    /// when nothing came of it.
+    /// Decodes `raw` into `buffer` until the kind of input changes, and keeps the rest. Returns `None` when it yielded
+    /// nothing.
     fn unwrap(&mut self, mut raw: &mut [u8], buffer: &mut [u8]) -> Option<Input> {
         let mut filled = 0;
         let other = loop {
@@ -164,7 +164,7 @@ impl WebSocket {
             }
             let is_line = match (coming, self.expected) {
                 (Coming::Control, _) => false,
-                // What was read so far may announce what comes here.
+                // The bytes read so far may announce the file that begins here.
                 (Coming::Data(Kind::Binary), Expected::Lines | Expected::EndOfBytes) => {
                     if filled > 0 {
                         break None;
@@ -180,7 +180,7 @@ impl WebSocket {
                 (Coming::Data(Kind::Binary), _) if space.is_empty() => break None,
                 (Coming::Data(Kind::Binary), _) => false,
                 (Coming::Data(Kind::Text), _) => {
-                    // The file is incomplete, and nobody knows what the rest would be.
+                    // The file is incomplete, and the meaning of the rest cannot be known.
                     self.closes_with = Some(close::NORMAL);
                     break Some(CUT);
                 }
@@ -239,7 +239,7 @@ impl WebSocket {
         }
     }
 
-    /// A piece of a text message: a line, once it is whole.
+    /// Adds a piece of a text message; returns a line once it is complete.
     fn push_text(
         &mut self,
         bytes: &[u8],
@@ -247,7 +247,7 @@ impl WebSocket {
         space: &mut [u8],
         filled: &mut usize,
     ) -> Option<Input> {
-        // One byte more than a line may have, so that it is found to be too long.
+        // One byte more than the longest line, so that a line that is too long is detected.
         let most = LINE_BYTES_MAX + 1 - self.text.len();
         let (taken, beyond) = bytes.split_at(most.min(bytes.len()));
         self.text.extend_from_slice(taken);
@@ -256,7 +256,7 @@ impl WebSocket {
             return None;
         }
         let mut line = std::mem::take(&mut self.text);
-        // Clients on a command line send the end of what was typed along.
+        // Command-line clients send the line end that was typed.
         if line.last() == Some(&b'\n') {
             line.pop();
             if line.last() == Some(&b'\r') {
@@ -276,7 +276,7 @@ impl WebSocket {
         None
     }
 
-    /// A piece of a binary message: a file's bytes, if such are expected.
+    /// Adds a piece of a binary message: the bytes of a file, if they are expected.
     fn push_bytes(
         &mut self,
         bytes: &[u8],
@@ -315,7 +315,7 @@ impl WebSocket {
                     closes: true,
                 }))
             }
-            // Told once; an empty message may end a file whose length was known.
+            // Reported once; an empty message may end a file whose length was known.
             Expected::Lines => {
                 let is_told = std::mem::replace(&mut self.is_stray, !is_last);
                 (!is_told && !bytes.is_empty()).then_some(Input::Refused(Wrong {
@@ -373,12 +373,12 @@ impl WebSocket {
         self.stream.read(buffer)
     }
 
-    /// When [`Self::is_alive`] is to be asked.
+    /// Returns when [`Self::is_alive`] must be called next.
     pub(super) fn due(&self) -> Duration {
         self.ping_at
     }
 
-    /// Asks the client whether it is there, if it is time; false if it has not answered for too long.
+    /// Pings the client if it is time; returns false if it has been silent for too long.
     pub(super) fn is_alive(&mut self, now: Duration) -> bool {
         if std::mem::take(&mut self.has_news) {
             self.heard = now;
@@ -411,7 +411,7 @@ mod tests {
 
     const START: Duration = Duration::from_secs(1000);
 
-    /// A connection after its handshake, and what its client holds.
+    /// Returns a connection after its handshake, and its client's socket.
     fn pair() -> (WebSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
