@@ -1,12 +1,13 @@
-//! How long a log's transactions took.
+//! Measures how long the transactions of a log take.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What the buckets hold, in milliseconds: a commit takes one on a good disk, and a second is a fault.
+/// Upper bounds of the buckets in milliseconds: a commit takes 1 ms on a good disk, and one second means a
+/// fault.
 const UP_TO_MS: [u64; 8] = [1, 2, 5, 10, 50, 200, 1000, 5000];
 
-/// Counts of transactions by how long they took; written by one thread, read by any.
+/// Histogram of transaction times, written by one thread and read by any.
 #[derive(Debug, Default)]
 pub struct Commits {
     buckets: [AtomicU64; UP_TO_MS.len() + 1],
@@ -14,7 +15,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// One took so long.
+    /// Counts a transaction that took this long.
     pub fn add(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let at = UP_TO_MS.partition_point(|ms| us > ms * 1000);
@@ -24,7 +25,8 @@ impl Commits {
         self.time_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// How many took up to so long; all for `None`, which is last.
+    /// Returns, for each bound, how many transactions took at most that long; `None`, which is last, counts
+    /// all.
     pub fn up_to(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = UP_TO_MS.iter().map(|ms| Some(Duration::from_millis(*ms)));
         let counts = self.buckets.iter().scan(0, |sum, bucket| {
@@ -34,12 +36,12 @@ impl Commits {
         bounds.chain([None]).zip(counts)
     }
 
-    /// How many there were.
+    /// Returns the number of transactions.
     pub fn count(&self) -> u64 {
         self.up_to().last().map_or(0, |(_, count)| count)
     }
 
-    /// How long all took together.
+    /// Returns the time that all transactions took together.
     pub fn time(&self) -> Duration {
         Duration::from_micros(self.time_us.load(Ordering::Relaxed))
     }

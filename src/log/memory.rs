@@ -1,4 +1,5 @@
-//! The log in memory, for a throw-away chat: the same answers, until the end, from the newest so many bytes.
+//! The log in memory, for a throw-away chat: it gives the same answers as the log on disk, but holds only
+//! the newest events, up to a number of bytes, and is lost when the server ends.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
@@ -13,7 +14,7 @@ use crate::model::{
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
-/// A log that goes with the server.
+/// A log that is lost when the server ends.
 pub struct MemoryLog {
     state: Mutex<State>,
 }
@@ -26,12 +27,12 @@ struct State {
     next_id: u64,
     rooms: Vec<Room>,
     room_ids: HashMap<Box<str>, usize>,
-    /// What each nick, by its form, told and was told that is still here.
+    /// The direct messages still in memory, by the comparison form of each nick that may read them.
     told: HashMap<Box<str>, Talks>,
-    /// Whose each named reader is, and where it is.
+    /// Owner and position of each named reader.
     readers: HashMap<Reader, (Box<str>, u64)>,
     readers_of: HashMap<Box<str>, usize>,
-    /// The files that can be fetched: as long as the server, since their bytes are on disk.
+    /// The files that can be fetched. They are kept until the server ends, since their bytes are on disk.
     files: BTreeMap<EventId, KeptFile>,
 }
 
@@ -39,15 +40,15 @@ struct Room {
     name: RoomName,
     topic: String,
     last_id: EventId,
-    /// Its events that are still here, oldest first.
+    /// Ids of the events still in memory, oldest first.
     ids: VecDeque<EventId>,
-    /// The newest of its events that is no longer here; 0 for none.
+    /// The newest event of the room that was dropped; 0 if none was.
     forgotten: u64,
 }
 
 #[derive(Default)]
 struct Talks {
-    /// The nick as it was spelt when it was first told something.
+    /// The spelling of the nick in the first message that it received.
     name: Option<Box<str>>,
     /// Oldest first.
     ids: VecDeque<EventId>,
@@ -56,13 +57,13 @@ struct Talks {
 struct Kept {
     id: EventId,
     time: Time,
-    /// Without its text or name once it is removed.
+    /// Without its text or file name once it is removed.
     entry: Entry,
     is_removed: bool,
     stands: Stands,
 }
 
-/// Where an event stands.
+/// Where an event belongs.
 enum Stands {
     Room(usize),
     Told(Box<DirectMessage>),
@@ -70,7 +71,7 @@ enum Stands {
 
 struct KeptFile {
     time: Time,
-    /// With its length, once that is known.
+    /// With the file's length, once it is known.
     entry: Entry,
     room: usize,
 }
@@ -94,14 +95,14 @@ impl Kept {
     }
 }
 
-/// What an event costs beside its text.
+/// Memory that an event takes besides its text.
 const EVENT_BYTES: usize = size_of::<Kept>() + size_of::<EventId>() + 16;
 
-/// What one costs besides that is told: its two nicks, and perhaps a list for each.
+/// Memory that a direct message takes in addition: its two nicks, and perhaps an inbox for each.
 const TOLD_BYTES: usize = size_of::<DirectMessage>() + 512;
 
 impl MemoryLog {
-    /// An empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
+    /// Returns an empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
     pub fn new(first_id: u64, bytes_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -127,7 +128,7 @@ impl MemoryLog {
 }
 
 impl State {
-    /// Keeps an entry, unless it is one that is not kept; returns its id.
+    /// Stores an entry, unless it is of a kind that is not stored, and returns its id.
     fn append(&mut self, entry: Entry, time: Time) -> Option<EventId> {
         if matches!(entry.scope, Scope::Unsaved(_)) {
             return None;
@@ -239,7 +240,7 @@ impl State {
             }
             Stands::Told(told) => {
                 for form in forms(&told) {
-                    // One who has given the nick up has none of it any more.
+                    // A user who released the nick has no inbox any more.
                     let Some(Talks { ids, .. }) = self.told.get_mut(form) else {
                         continue;
                     };
@@ -252,7 +253,8 @@ impl State {
         }
     }
 
-    /// Those of `ids` in a span, so many at most, and about `bytes`, but one at least.
+    /// Returns the records of `ids` in a span: at most `count` of them and about `bytes` bytes, but at
+    /// least one.
     fn records(
         &self,
         ids: &VecDeque<EventId>,
@@ -296,7 +298,7 @@ impl State {
         self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
     }
 
-    /// Returns whether there is no message or file of that id to be removed.
+    /// Returns whether there is no message or file with that id left to remove.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message = |kept: &Kept| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
         match self.get(id).filter(|kept| is_message(kept)) {
@@ -325,7 +327,8 @@ impl State {
 impl Log for MemoryLog {
     fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
         let mut state = self.state();
-        // Two may have asked at the same time, and the bytes of a file are released once.
+        // Two users may ask for the same removal at the same time, but the bytes of a file are released
+        // only once.
         let is_gone = match &entry.kind {
             EventKind::Remove(id, _) | EventKind::Stored(id, _) => state.is_removed(*id),
             _ => false,
@@ -411,7 +414,7 @@ impl Log for MemoryLog {
             return Ok(found);
         }
         loop {
-            // Piece by piece, since whoever speaks waits for this lock.
+            // Search in small pieces, since everybody who sends a message waits for this lock.
             let state = self.state();
             let Some(room) = state.of(room) else {
                 break;
@@ -477,7 +480,7 @@ impl Log for MemoryLog {
         })
     }
 
-    /// It is bounded as it is, and gone with the server.
+    /// Does nothing: this log is bounded anyway and is lost with the server.
     fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, StorageError> {
         Ok(Trimmed::default())
     }
@@ -549,12 +552,12 @@ impl Log for MemoryLog {
     }
 }
 
-/// The compared forms of those who may read what is told.
+/// Returns the comparison forms of the two nicks that may read a direct message.
 fn forms(told: &DirectMessage) -> [&str; 2] {
     [told.by.form(), told.to.form()]
 }
 
-/// The span of the newest `count` before the id `before`.
+/// Returns the span of the newest `count` events before the id `before`.
 fn newest(ids: Option<&VecDeque<EventId>>, before: u64, count: usize) -> Span {
     let up_to = before.saturating_sub(1);
     let after = ids.and_then(|ids| {
@@ -573,7 +576,7 @@ fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
     Record { id, time, line }
 }
 
-/// How many events a search looks at before it lets others go on.
+/// Number of events that a search looks at before it releases the lock.
 const SEARCH_PIECE: usize = 200;
 
 /// Returns whether the text of an event, or the name of a file, matches.

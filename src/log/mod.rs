@@ -1,9 +1,10 @@
-//! What is durable: every logged event of every room, the files that were announced, the places of named
-//! readers. A line is kept here first and seen by others then.
+//! Stores everything durable: the logged events of every room, the announced files, and the positions of
+//! named readers. An event is stored here before anybody sees it.
 //!
-//! [`Log`] is the seam: [`sqlite`] keeps it on disk, [`memory`] in bounded memory. Both give the same
-//! answers. Nothing above this may assume that it is the only server on a log: a room's tail is fed by
-//! what the log says it has kept, whoever said it. Knows no socket and no session.
+//! [`Log`] is the seam: [`sqlite`] stores the log on disk, [`memory`] in bounded memory, and both give the
+//! same answers. Nothing above this module may assume that its server is the only one on a log: a room's
+//! tail is fed with what the log reports as stored, whichever server it came from. This module knows
+//! neither sockets nor sessions.
 
 pub mod commits;
 pub mod memory;
@@ -25,26 +26,26 @@ pub use commits::Commits;
 use text::Query;
 use work::Work;
 
-/// Takes what the log has decided on, in order, batch by batch; called on the log's own thread.
+/// Receives what the log has stored or refused, in order and in batches; called on the log's own thread.
 pub type Sink = Box<dyn Fn(Vec<Applied>) + Send>;
 
-/// A logged event as it is read back: its line as it was.
+/// A logged event as it is read back, with the line that was sent at the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Its number.
+    /// The event's id.
     pub id: EventId,
-    /// When it was kept.
+    /// When the event was stored.
     pub time: Time,
-    /// The event's line without its end; `-` stands for the text or name of what was taken back.
+    /// The event's line without its line ending; `-` replaces the text or file name of what was removed.
     pub line: String,
 }
 
-/// Events that were read back.
+/// A page of events read back from the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Past {
     /// Oldest first.
     pub records: Vec<Record>,
-    /// Some that would stand before them are no longer kept.
+    /// Whether some older events of the span are no longer stored.
     pub has_hole: bool,
 }
 
@@ -57,30 +58,30 @@ impl Past {
     }
 }
 
-/// Which events are too old.
+/// Which events are old enough to expire.
 #[derive(Clone, Copy, Debug)]
 pub struct Age {
-    /// Those before this.
+    /// Events before this time expire.
     pub before: Time,
-    /// What is later than this has a wrong time, and goes with what was said around it.
+    /// Events after this time were stored under a wrong clock and expire with their neighbours.
     pub now: Time,
 }
 
-/// What was taken out because it is kept no longer.
+/// What a trim removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// How many events.
+    /// Number of events.
     pub events: u64,
-    /// How many bytes, with the files.
+    /// Number of bytes, including files.
     pub bytes: u64,
-    /// The files that could be fetched: whose they were, as the nick is spelt there, and what was in them.
+    /// The removed files that could be fetched: the uploader's nick as spelled there, and the contents.
     pub files: Vec<(String, Option<FileContents>)>,
-    /// The rooms that hold nothing any more, and their last events.
+    /// The rooms that are empty now, and their last events.
     pub rooms: Vec<(RoomName, EventId)>,
 }
 
 impl Trimmed {
-    /// Adds what was taken out after it.
+    /// Adds what a later step removed.
     fn add(&mut self, more: Self) {
         self.events += more.events;
         self.bytes += more.bytes;
@@ -89,21 +90,21 @@ impl Trimmed {
     }
 }
 
-/// What a search has found.
+/// Matches of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
     /// Oldest first.
     pub records: Vec<Record>,
-    /// Its time was over before all was looked at: older ones may be missing.
+    /// Whether the search ran out of time, so that older matches may be missing.
     pub is_cut: bool,
 }
 
-/// Whose past it is that is read.
+/// Whose history is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// A room's.
+    /// The history of a room.
     Room(Arc<RoomName>),
-    /// What a nick told and was told.
+    /// The inbox of a nick: direct messages that it sent or received.
     Nick(Arc<Nick>),
 }
 
@@ -116,66 +117,68 @@ impl fmt::Display for Whose {
     }
 }
 
-/// Where an event stands.
+/// Where an event belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Home {
     /// In a room.
     Room(RoomName),
-    /// Between two.
+    /// In the inboxes of two nicks.
     Told {
-        /// Who they are.
+        /// The two nicks.
         told: DirectMessage,
-        /// The compared forms of the nicks that may still read it: who gives a nick up leaves that behind.
+        /// The comparison forms of the nicks that may still read it: a user who releases a nick leaves its
+        /// inbox behind.
         readers: Vec<Box<str>>,
     },
 }
 
-/// Who said something, and where.
+/// Who sent an event, and where.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// Where.
+    /// The event's room or inboxes.
     pub home: Home,
-    /// The author.
+    /// The author's nick.
     pub nick: String,
-    /// What it is, if it can be taken back and has not been.
+    /// What a removal would remove; `None` if the event cannot be removed or already is.
     pub removable: Option<Removed>,
 }
 
-/// Which events of a room: those after one id, up to and including another.
+/// A range of a room's events: those after one id, up to and including another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The id before the first; 0 for the beginning.
+    /// The id before the first event; 0 for the beginning.
     pub after: u64,
-    /// The last one.
+    /// The id of the last event.
     pub up_to: u64,
 }
 
-/// Where events are kept. All but [`Log::append`] may block.
+/// A store of events. Every method except [`Log::append`] may block.
 pub trait Log: Send + Sync {
-    /// Hands an entry over, without waiting: ids follow the order of the calls. Returns what has become of it
-    /// if that is known at once; otherwise the sink gets it, with its ticket.
+    /// Submits an entry without waiting; ids follow the order of the calls. Returns the outcome if it is
+    /// known at once; otherwise the sink receives it, with the ticket.
     fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
 
-    /// Waits until everything that was handed over is kept, or refused.
+    /// Waits until everything submitted is stored or refused.
     ///
     /// # Errors
-    /// When the log takes nothing more.
+    /// When the log accepts nothing more.
     fn flush(&self) -> Result<(), StorageError> {
         Ok(())
     }
 
-    /// How long its transactions took; of a log in memory there are none.
+    /// Returns the histogram of transaction times, which is empty for a log in memory.
     fn commits(&self) -> Arc<Commits> {
         Arc::default()
     }
 
-    /// Every room that has ever been spoken in.
+    /// Returns every room that has events.
     ///
     /// # Errors
-    /// When the log cannot be read; so with all that follow.
+    /// When the log cannot be read; the same holds for all methods that follow.
     fn rooms(&self) -> Result<Vec<RoomRow>, StorageError>;
 
-    /// The events of a span, oldest first: `count` of them at most, and about `bytes`, but one at least.
+    /// Reads the events of a span, oldest first: at most `count` of them and about `bytes` bytes, but at
+    /// least one.
     #[allow(missing_docs)]
     fn read(
         &self,
@@ -185,11 +188,11 @@ pub trait Log: Send + Sync {
         bytes: usize,
     ) -> Result<Past, StorageError>;
 
-    /// The span that the newest `count` events before the id `before` make up.
+    /// Returns the span that covers the newest `count` events before the id `before`.
     #[allow(clippy::missing_errors_doc)]
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError>;
 
-    /// What that nick told and was told: the same as [`Log::read`] of a room. Nobody else may read it.
+    /// Reads the inbox of a nick as [`Log::read`] reads a room. Only that nick may see it.
     #[allow(clippy::missing_errors_doc)]
     fn read_told(
         &self,
@@ -199,15 +202,16 @@ pub trait Log: Send + Sync {
         bytes: usize,
     ) -> Result<Past, StorageError>;
 
-    /// The same as [`Log::newest`] of that.
+    /// Returns the span that covers the newest `count` events of an inbox, as [`Log::newest`] does for a
+    /// room.
     #[allow(clippy::missing_errors_doc)]
     fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError>;
 
-    /// That nick can read none of what it told and was told so far; whoever is at the other end still can.
+    /// Empties the inbox of a nick; the other end of each conversation keeps its own.
     #[allow(clippy::missing_errors_doc)]
     fn forget_told(&self, nick: &Nick) -> Result<(), StorageError>;
 
-    /// The newest `count` events whose text holds all that is searched for.
+    /// Searches for the newest `count` events whose text contains every phrase of the query.
     #[allow(clippy::missing_errors_doc)]
     fn search(
         &self,
@@ -217,50 +221,52 @@ pub trait Log: Send + Sync {
         work: &Work,
     ) -> Result<Found, StorageError>;
 
-    /// The files of a room with an id greater than `after`, oldest first, `count` at most.
+    /// Lists at most `count` files of a room with ids greater than `after`, oldest first.
     #[allow(clippy::missing_errors_doc)]
     fn files(&self, room: &RoomName, after: u64, count: usize)
     -> Result<Vec<Record>, StorageError>;
 
-    /// A file that can be fetched, and its room.
+    /// Returns a file that can be fetched, and its room.
     #[allow(clippy::missing_errors_doc)]
     fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError>;
 
-    /// How many files can be fetched, and their bytes together.
+    /// Returns the number of files that can be fetched, and their total size.
     #[allow(clippy::missing_errors_doc)]
     fn file_totals(&self) -> Result<FileTotals, StorageError>;
 
-    /// How many files that can be fetched have which bytes.
+    /// Returns how many files that can be fetched have each digest.
     #[allow(clippy::missing_errors_doc)]
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError>;
 
-    /// Who said what has that id.
+    /// Returns who sent the event with that id, and where.
     #[allow(clippy::missing_errors_doc)]
     fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError>;
 
-    /// The files that were never whole when the server last ended, with their rooms and authors.
+    /// Returns the files whose upload had not ended when the server last stopped, with their rooms and
+    /// authors.
     #[allow(clippy::missing_errors_doc)]
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError>;
 
-    /// Takes out the events that are older than that and, of those that are left, the oldest until events and
-    /// files have no more than so many bytes.
+    /// Removes the events older than `age`, then the oldest of the rest until events and files take at most
+    /// `bytes_max` bytes.
     #[allow(clippy::missing_errors_doc)]
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
-    /// How far a named reader has got; `None` when there is none.
+    /// Returns the position of a named reader; `None` if there is no such reader.
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
-    /// Moves a named reader, or makes it as one of `owner`'s.
+    /// Moves a named reader, or creates it for `owner`.
     ///
     /// # Errors
-    /// [`StorageError::TooMany`] when there are too many of that owner's, or in all; otherwise when it cannot be kept.
+    /// [`StorageError::TooMany`] when that owner, or the server, has too many readers; otherwise when the
+    /// position cannot be stored.
     fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError>;
 }
 
-/// What a session asks of the log.
+/// A query that a session sends to the log.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // each is the method of its name
+#[allow(missing_docs)] // each variant is named after its method
 pub enum Question {
     Read {
         whose: Whose,
@@ -292,7 +298,7 @@ pub enum Question {
 }
 
 impl Question {
-    /// Returns whether its answer is all that is wanted of it.
+    /// Returns whether the query changes nothing and leads to no change, so that only its answer matters.
     pub fn only_reads(&self) -> bool {
         match self {
             Self::ForgetTold(_) | Self::SetReader { .. } | Self::Origin(_) => false,
@@ -306,7 +312,7 @@ impl Question {
     }
 }
 
-/// What the log answers.
+/// The result of a [`Question`].
 #[derive(Debug)]
 #[allow(missing_docs)]
 pub enum Answer {
@@ -319,13 +325,14 @@ pub enum Answer {
     Done,
 }
 
-/// The most matches of a search, and files in one piece of a list.
+/// The most matches of a search, and the most files in one piece of a list.
 pub const SEARCH_MAX: usize = 100;
 
-/// About how many bytes of records are read at once: a piece that a reader which then stops holds.
+/// About how many bytes of records are read at once; a client that stops reading its replies holds that
+/// much.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// Answers a question; may block.
+/// Runs a query; may block.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -367,18 +374,18 @@ pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, StorageError
     })
 }
 
-/// A reader that the server remembers the place of, for a script that cannot.
+/// A named reader: the server remembers its position for a script that cannot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
     /// The room that it reads.
     pub room: RoomName,
-    /// Whose it is: the compared form of a nick.
+    /// Comparison form of the owner's nick.
     pub nick: String,
-    /// What it is called: the compared form of its name.
+    /// Comparison form of the reader's name.
     pub name: String,
 }
 
-/// Returns the line of an event that is kept as these parts.
+/// Returns the line of an event stored as these parts.
 fn line(verb: &str, room: &str, nick: &str, id: EventId, text: &str) -> String {
     let mut line = Vec::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
     if verb == "FILE" {

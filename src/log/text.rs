@@ -1,30 +1,30 @@
-//! The words of a text, as a search compares them. The index on disk, the log in memory and what is searched for all
-//! go through here, so they agree.
+//! Splits text into words for the search. The index on disk, the log in memory and the queries all use this
+//! module, so they agree.
 //!
-//! A word is a run of letters and digits, in lower case, without the accents of Latin and Greek, and in its
-//! compatibility form, so that full-width letters and ligatures are the letters that they stand for. Scripts that put
-//! no spaces between words (Chinese, Japanese, Thai), and Korean, whose words have endings, are cut into characters:
-//! what is searched for is found wherever those characters follow one another. An emoji is a word.
+//! A word is a run of letters and digits in lower case, without the accents of Latin and Greek, and in
+//! compatibility form, so that full-width letters and ligatures match ordinary letters. Scripts that put no
+//! spaces between words (Chinese, Japanese, Thai), and Korean, whose words have endings, are split into
+//! characters: a query matches wherever its characters follow one another. An emoji is a word.
 
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::config::fixed::SEARCH_WORDS_MAX;
 
-/// How many characters of a script without spaces count as one of them.
+/// Number of characters of a script without spaces that count as one word of a query.
 const UNSPACED_PER_WORD: usize = 4;
 
-/// What is searched for: phrases that must all be there, each of words with a space between them. Without one, nothing
-/// is found.
+/// A query: phrases that must all occur, each of words separated by a space. An empty query matches
+/// nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query(
-    /// Each with a space at both ends too, so that only whole words are found.
+    /// Each phrase also begins and ends with a space, so that only whole words match.
     Vec<String>,
 );
 
 impl Query {
-    /// Reads what is searched for: each stretch between spaces is a phrase, as text, never as a query language; `None`
-    /// when there are too many words.
+    /// Parses a query: each stretch between spaces is a phrase of plain text, never a query language.
+    /// Returns `None` when there are too many words.
     pub fn parse(text: &str) -> Option<Self> {
         let mut phrases = Vec::new();
         let mut count = 0;
@@ -44,17 +44,17 @@ impl Query {
         Some(Self(phrases))
     }
 
-    /// Returns the phrases: words with a space between them.
+    /// Returns the phrases, each of words separated by a space.
     pub fn phrases(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|phrase| phrase.trim())
     }
 
-    /// Returns whether there is nothing to be found.
+    /// Returns whether the query has no words.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns whether a text holds all of it; `scratch` is a buffer to be used again.
+    /// Returns whether a text contains every phrase; `scratch` is a reusable buffer.
     pub fn is_in(&self, text: &str, scratch: &mut String) -> bool {
         scratch.clear();
         scratch.push(' ');
@@ -64,14 +64,14 @@ impl Query {
     }
 }
 
-/// Returns the words of a text with a space between them, as they go into the index.
+/// Returns the words of a text separated by spaces, as the index stores them.
 pub fn spaced(text: &str) -> String {
     let mut words = String::with_capacity(text.len() + 8);
     push_words(text, &mut words);
     words
 }
 
-/// Appends the words of a text, with a space before each but the first.
+/// Appends the words of a text, separated by spaces.
 fn push_words(text: &str, to: &mut String) {
     let mut is_in_word = false;
     let begin = |to: &mut String, is_in_word: &mut bool| {
@@ -95,7 +95,7 @@ fn push_words(text: &str, to: &mut String) {
             continue;
         }
         let is_alone = is_unspaced(c) || is_emoji(c);
-        // A tone mark or a vowel sign that is no letter is left out, as accents are.
+        // A tone mark or a vowel sign that is not a letter is left out, as accents are.
         let is_letter = c.is_alphanumeric() || is_emoji(c);
         if is_alone {
             is_in_word = false;
@@ -110,11 +110,12 @@ fn push_words(text: &str, to: &mut String) {
     }
 }
 
-/// Decomposes compatibility forms, lowers the case, and leaves out the accents of Latin and Greek letters.
+/// Decomposes compatibility forms, converts to lower case, and drops the accents of Latin and Greek
+/// letters.
 fn plain(text: &str) -> impl Iterator<Item = char> {
     let mut is_latin = false;
     let lower = text.nfkd().flat_map(char::to_lowercase);
-    // What lower case makes of a letter may have an accent of its own.
+    // Lower-casing can produce a letter with an accent.
     lower.nfkd().filter_map(move |c| match c {
         '\u{300}'..='\u{36f}' => (!is_latin).then_some(c),
         c => {
@@ -124,14 +125,14 @@ fn plain(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Returns whether a character stands in a word and is no part of it: soft hyphens, joiners, variation selectors, skin
-/// tones, marks that enclose.
+/// Returns whether a character may occur inside a word without being part of it: soft hyphens, joiners,
+/// variation selectors, skin tones, enclosing marks.
 fn is_ignored(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200c}' | '\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{20d0}'..='\u{20ff}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e01ef}')
 }
 
-/// Returns whether a character is of a script that is cut into characters.
+/// Returns whether a character belongs to a script that is split into characters.
 fn is_unspaced(c: char) -> bool {
     matches!(c, '\u{e00}'..='\u{eff}' // Thai, Lao
         | '\u{1000}'..='\u{109f}' | '\u{1780}'..='\u{17ff}' // Burmese, Khmer
@@ -222,7 +223,8 @@ mod tests {
     }
 
     proptest! {
-        /// The index's own tokenizer, which cuts at spaces and ASCII punctuation, changes nothing of it.
+        /// The tokenizer of the index, which splits at spaces and ASCII punctuation, leaves the words as
+        /// they are.
         #[test]
         fn the_index_gets_words_with_spaces_between_and_nothing_else(text in "\\PC{0,40}") {
             let spaced = spaced(&text);

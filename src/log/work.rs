@@ -1,4 +1,4 @@
-//! How much one search may cost.
+//! Bounds the cost of one search.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::fixed::{SEARCH_WITHIN, SEARCH_WORK};
 
-/// What a search may still cost, on the thread that it began on.
+/// The time budget of a search, measured on the thread that it began on.
 #[derive(Debug)]
 pub struct Work {
     begun: Instant,
@@ -16,7 +16,7 @@ pub struct Work {
 }
 
 impl Work {
-    /// Begins now.
+    /// Starts a budget now.
     pub fn begin() -> Self {
         Self {
             begun: Instant::now(),
@@ -25,7 +25,7 @@ impl Work {
         }
     }
 
-    /// One whose time is over.
+    /// Returns a budget that is already used up.
     #[cfg(test)]
     pub fn over() -> Self {
         let work = Self::begin();
@@ -33,12 +33,12 @@ impl Work {
         work
     }
 
-    /// Returns how much work was done.
+    /// Returns the processor time used so far.
     pub fn done(&self) -> Duration {
         thread_time().saturating_sub(self.begun_work)
     }
 
-    /// Returns whether there is no more to be done; once that is so, it stays so.
+    /// Returns whether the budget is used up; once true, it stays true.
     pub fn is_over(&self) -> bool {
         if !self.is_over.get() {
             let is_over = self.done() >= SEARCH_WORK || self.begun.elapsed() >= SEARCH_WITHIN;

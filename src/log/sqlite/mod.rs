@@ -1,8 +1,9 @@
 //! The log on disk: SQLite in WAL mode, written by one thread with group commit.
 //!
-//! The writer takes all that waits, commits it in one transaction with one sync (`synchronous=FULL`), and
-//! only then hands the batch to the sink: what anybody has seen or been promised survives a crash, and the
-//! order of a room is the order of its ids. Readers have connections of their own, which WAL never blocks.
+//! The writer takes everything that waits, commits it in one transaction with one sync
+//! (`synchronous=FULL`), and only then passes the batch to the sink: what anybody has seen or was promised
+//! survives a crash, and the order of a room is the order of its ids. Readers use connections of their own,
+//! which WAL never blocks.
 
 mod pool;
 mod read;
@@ -43,15 +44,15 @@ use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 /// A log in a folder.
 pub struct SqliteLog {
     folder: PathBuf,
-    /// The writer's queue; `None` once it is to end.
+    /// The writer's queue; `None` once the writer is to end.
     queue: Mutex<Option<Sender<Waiting>>>,
-    /// Follows the log; `None` where another process does.
+    /// The search index; `None` where another process maintains it.
     words: Option<Arc<Words>>,
-    /// The writer's, and the one that follows it.
+    /// The writer's thread and the thread of the search index.
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Pool,
     commits: Arc<Commits>,
-    /// Held while the folder is in use; `None` for one that only looks on.
+    /// The lock of the folder, held while the log is open; `None` for a log opened only to be read.
     _lock: Option<File>,
 }
 
@@ -60,15 +61,16 @@ fn path(folder: &Path) -> PathBuf {
 }
 
 impl SqliteLog {
-    /// Opens the log in `folder`, which is made if it is missing; `sink` gets every batch once it is kept.
+    /// Opens the log in `folder`, which is created if it is missing; `sink` receives every batch once it is
+    /// stored.
     ///
     /// # Errors
-    /// When another server has it, it is too new, or it cannot be opened.
+    /// When another server uses the folder, a newer version wrote the log, or it cannot be opened.
     pub fn open(folder: &Path, sink: Sink) -> Result<Self, StorageError> {
         let lock = lock(folder)?;
         let log = path(folder);
         let mut db = match schema::open(&log) {
-            // What SQLite needs beside its file fits into what is set aside.
+            // The files that SQLite creates beside the log fit into the reserved space.
             Err(StorageError::Sqlite(e)) if writer::spend_reserve(folder) => {
                 warn!("there is hardly any space left: {e}");
                 schema::open(&log)?
@@ -102,15 +104,16 @@ impl SqliteLog {
         })
     }
 
-    /// Opens the log in `folder` to read it, beside a server that may be using it. Nothing can be appended.
+    /// Opens the log in `folder` for reading, beside a server that may be using it. Nothing can be
+    /// appended.
     ///
     /// # Errors
-    /// When there is none, or it cannot be opened.
+    /// When there is no log, or it cannot be opened.
     pub fn open_beside(folder: &Path) -> Result<Self, StorageError> {
         let path = path(folder);
         std::fs::metadata(&path)?;
         if !schema::is_current(&path)? {
-            // It is brought up to date while nobody uses it; what an older server uses is left alone.
+            // Migrate the log if nobody uses it; leave it alone if an older server does.
             let locked = lock(folder).map_err(|e| match e {
                 StorageError::InUse => StorageError::TooOld,
                 e => e,
@@ -129,7 +132,7 @@ impl SqliteLog {
         })
     }
 
-    /// Runs `ask` on a connection for reading, which is kept for the next.
+    /// Runs `ask` on a connection for reading, which is then returned to the pool.
     pub(crate) fn ask<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StorageError>,
@@ -137,12 +140,12 @@ impl SqliteLog {
         self.readers.ask(|db| ask(db))
     }
 
-    /// Has the writer change something beside what is said: in one transaction with whatever else waits, so that
-    /// nobody who writes waits for SQLite's lock. Returns once that is kept, or is not. A change may be tried
-    /// twice, from the beginning.
+    /// Has the writer make a change that is not an event, in one transaction with everything else that
+    /// waits, so that no caller waits for SQLite's lock. Returns once the change is stored or refused. A
+    /// change may run twice, from the beginning.
     ///
     /// # Errors
-    /// When it fails, or cannot be kept; then nothing of it is.
+    /// When the change fails or cannot be stored; then none of it is.
     pub(crate) fn change<T: Send + 'static>(
         &self,
         makes_space: bool,
@@ -153,7 +156,7 @@ impl SqliteLog {
         self.change_later(Change {
             makes_space,
             make: Box::new(move |step, rooms| {
-                // Only the last counts: of a change that is tried again, that one.
+                // If the change runs more than once, the last result counts.
                 let _ = tell_result.send(make(step, rooms)?);
                 Ok(())
             }),
@@ -163,15 +166,16 @@ impl SqliteLog {
         result.try_iter().last().ok_or(StorageError::Ended)
     }
 
-    /// The same, without waiting: it is in the log before whatever is handed over later, and before the log ends.
+    /// Submits a change as [`Self::change`] does, without waiting: it is stored before anything submitted
+    /// later, and before the log ends.
     pub(crate) fn change_later(&self, change: Change) {
         if let Some(Waiting::Change(change)) = self.hand_over(Waiting::Change(change)) {
             (change.done)(Err(StorageError::Ended));
         }
     }
 
-    /// Gives the writer something to keep. Once the writer has ended, which it does when the server does, it is
-    /// returned.
+    /// Submits something to the writer. Returns it if the writer has ended, as it does when the server
+    /// ends.
     fn hand_over(&self, waiting: Waiting) -> Option<Waiting> {
         let queue = self
             .queue
@@ -185,7 +189,7 @@ impl SqliteLog {
 }
 
 impl Drop for SqliteLog {
-    /// Waits until everything that was handed over is kept.
+    /// Waits until everything submitted is stored.
     fn drop(&mut self) {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
@@ -195,7 +199,7 @@ impl Drop for SqliteLog {
         }
         let threads = self.threads.lock().map(|mut threads| take(&mut *threads));
         for thread in threads.unwrap_or_default() {
-            // The writer itself may hold the last handle to the server, and so to this.
+            // The writer itself may drop the last handle to the server, and so to this log.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
@@ -316,7 +320,7 @@ impl Log for SqliteLog {
             self.change_later(Change {
                 makes_space: false,
                 make: Box::new(move |step, _| readers::touch(step, &reader)),
-                done: Box::new(drop), // another time, then
+                done: Box::new(drop), // with a different time
             });
         }
         Ok(found.map(|(seen, _)| seen))

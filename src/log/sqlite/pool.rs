@@ -1,4 +1,4 @@
-//! Connections for reading: few, with small caches, and closed again when they are not used.
+//! A pool of connections for reading: few, with small caches, and closed when they are not used.
 
 use crate::model::StorageError;
 use std::path::{Path, PathBuf};
@@ -9,25 +9,25 @@ use rusqlite::Connection;
 use super::schema;
 use crate::config::fixed::LOG_CONNECTIONS_MAX;
 
-/// How many stay open when nobody asks.
+/// Number of idle connections that stay open.
 const IDLE_MAX: usize = 4;
 
 /// Lends connections to a log.
 pub(super) struct Pool {
     path: PathBuf,
     state: Mutex<State>,
-    /// One came back.
+    /// Signals that a connection was returned.
     returned: Condvar,
 }
 
 #[derive(Default)]
 struct State {
     idle: Vec<Connection>,
-    /// How many are lent.
+    /// Number of connections that are lent.
     lent: usize,
 }
 
-/// Gives a place back, whatever happens to the connection that took it.
+/// Releases a slot of the pool when dropped, whatever happened to its connection.
 struct Place<'a>(&'a Pool);
 
 impl Pool {
@@ -45,7 +45,7 @@ impl Pool {
             .expect("no thread panics while it holds this")
     }
 
-    /// Runs `ask` on a connection; waits while all are lent.
+    /// Runs `ask` on a connection, after waiting for one if all are lent.
     pub fn ask<T>(
         &self,
         ask: impl FnOnce(&mut Connection) -> Result<T, StorageError>,
@@ -71,7 +71,7 @@ impl Pool {
         Ok(answer)
     }
 
-    /// How many connections are open.
+    /// Returns the number of open connections.
     #[cfg(test)]
     pub fn open(&self) -> usize {
         let state = self.state();
@@ -108,7 +108,7 @@ mod tests {
                     lent.1 = lent.1.max(lent.0);
                 };
                 count(1);
-                at_once.wait(); // so that many are lent at once
+                at_once.wait(); // so that this many are lent at the same time
                 count(-1);
                 Ok(())
             })
@@ -121,7 +121,7 @@ mod tests {
         let (left, most) = *lent.lock().expect("nobody panics");
         assert_eq!((left, most), (0, LOG_CONNECTIONS_MAX as isize));
         assert!(pool.open() <= IDLE_MAX);
-        // One that fails gives its place back too.
+        // A failed call releases its slot too.
         for _ in 0..LOG_CONNECTIONS_MAX * 2 {
             let failed = pool.ask(|_| Err::<(), _>(StorageError::Ended));
             failed.expect_err("it fails");

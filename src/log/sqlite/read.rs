@@ -1,4 +1,4 @@
-//! What is asked of the log, each question on a connection of its own.
+//! The queries of the log, each on a connection of its own.
 
 use std::collections::HashMap;
 
@@ -18,7 +18,7 @@ pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, StorageError> {
     let mut found = Vec::new();
     for row in rows {
         let (name, topic, last_id) = row?;
-        // What a nick is told has a row too, whose name is no room's.
+        // The inbox of a nick has a row here too, with a name that no room has.
         if let (Ok(name), Some(last_id)) = (RoomName::parse(&name), event_id(last_id)) {
             found.push(RoomRow {
                 name,
@@ -37,8 +37,8 @@ pub(super) fn read(
     count: usize,
     bytes: usize,
 ) -> Result<Past, StorageError> {
-    // Of a room that is there anew it is negative: of the one before it, which had that name, all is gone. Who has
-    // seen nothing of that misses nothing.
+    // For a room that was removed and created again this is negative: all events of the earlier room of
+    // that name are gone. A reader at position 0 has seen none of them and misses nothing.
     let mut forgotten = db.prepare_cached(
         "SELECT coalesce((SELECT forgotten FROM rooms WHERE form = ?1), (SELECT -id FROM gone))",
     )?;
@@ -211,7 +211,7 @@ pub(super) fn unfinished(
     Ok(found)
 }
 
-/// How far a reader has got, and whether it is long ago that it was moved.
+/// Returns the position of a reader, and whether it was last used more than a day ago.
 pub(super) fn reader(
     db: &Connection,
     reader: &Reader,

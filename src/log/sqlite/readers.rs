@@ -1,4 +1,4 @@
-//! The places of named readers: as many as an owner may have, for as long as they are moved.
+//! The positions of named readers: limited per owner and in all, and removed when nobody uses them.
 
 use rusqlite::{Transaction, params};
 
@@ -7,7 +7,7 @@ use crate::config::fixed::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER}
 use crate::log::Reader;
 use crate::model::StorageError;
 
-/// Moves a reader, or makes it.
+/// Moves a reader, or creates it.
 pub(super) fn set(
     step: &Transaction<'_>,
     reader: &Reader,
@@ -40,7 +40,7 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Notes that a reader is used, though it was not moved.
+/// Records that a reader was used although it was not moved.
 pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), StorageError> {
     let mut touch = step.prepare_cached(
         "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
@@ -49,7 +49,7 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Takes out the readers that nobody has moved for long; `now` is what the clock is believed to say.
+/// Removes the readers that have not been used for too long; `now` is the trusted time.
 pub(super) fn forget_unused(step: &Transaction<'_>, now: i64) -> Result<usize, StorageError> {
     let longest = number(u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX));
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;

@@ -1,4 +1,4 @@
-//! How values stand in rows of the database, for those who read and write it.
+//! Conversions between values and database rows, shared by the code that reads and the code that writes.
 
 use std::borrow::Cow;
 
@@ -9,15 +9,15 @@ use crate::log::{Record, Span, line};
 use crate::model::{Entry, FileContents, Scope, StorageError};
 use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
 
-/// What a row of `rooms` is found by: a room, or the inbox of a nick.
+/// The key of a row of `rooms`: a room, or the inbox of a nick.
 pub(super) struct RoomKey<'a> {
-    /// As names are compared, and different for a room and for a nick of one name.
+    /// The comparison form of the name, distinct for a room and a nick of the same name.
     pub form: Cow<'a, str>,
     pub name: &'a str,
 }
 
 impl<'a> RoomKey<'a> {
-    /// Returns where an entry is kept; `None` for one that is not.
+    /// Returns the row that an entry is stored under; `None` for an entry that is not stored.
     pub fn of(entry: &'a Entry) -> Option<Self> {
         match &entry.scope {
             Scope::Room(room) => Some(Self::of_room(room)),
@@ -33,7 +33,7 @@ impl<'a> RoomKey<'a> {
         }
     }
 
-    /// Returns the row of the inbox of a nick, whose form no room has.
+    /// Returns the row of a nick's inbox, whose form no room has.
     pub fn of_nick(nick: &'a Nick) -> Self {
         Self {
             form: format!("{NICK_MARK}{}", nick.form()).into(),
@@ -42,7 +42,7 @@ impl<'a> RoomKey<'a> {
     }
 }
 
-/// The first records of about so many bytes, but one at least.
+/// Collects the first records, up to about `bytes` bytes but at least one.
 pub(super) fn collect(
     found: impl Iterator<Item = rusqlite::Result<Record>>,
     bytes: usize,
@@ -60,7 +60,7 @@ pub(super) fn collect(
     Ok(records)
 }
 
-/// The span from that event on; an empty one if there is none.
+/// Returns the span that begins with that event; an empty span if there is none.
 pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
     let after = match first.and_then(|first| u64::try_from(first).ok()) {
         Some(first) => first.saturating_sub(1),
@@ -69,7 +69,7 @@ pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
     Span { after, up_to }
 }
 
-/// Reads a length and a digest from two columns, if the file is whole.
+/// Reads a length and a digest from two columns; `None` unless the file is complete.
 pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<FileContents>> {
     let length: Option<i64> = row.get(at)?;
     let sha256: Option<[u8; 32]> = row.get(at + 1)?;
@@ -102,7 +102,7 @@ pub(super) fn event_id(number: i64) -> Option<EventId> {
     u64::try_from(number).ok().and_then(EventId::new)
 }
 
-/// As SQLite has it; ids and lengths are below 2^53.
+/// Converts to SQLite's integer; ids and lengths are below 2^53.
 pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

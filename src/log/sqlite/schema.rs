@@ -1,4 +1,4 @@
-//! The tables of the log, how an older database is brought up to date, and the lock of its folder.
+//! The tables of the log, the migration of older databases, and the lock of the data folder.
 
 use crate::model::StorageError;
 use std::fs::{File, TryLockError};
@@ -9,10 +9,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::files::private;
 
-/// How long one writer waits for another: another process, since in a server all is written by one thread.
+/// How long one writer waits for another. That is another process, since within a server one thread writes
+/// everything.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Each brings a database from its index to the next version; never changed once released.
+/// Each migration brings a database from its index to the next version; a released one never changes.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE rooms (
@@ -51,7 +52,8 @@ const MIGRATIONS: &[&str] = &[
         room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
     );
 ",
-    // The search index has a database of its own since then (`words`), and who belongs is kept here.
+    // From here on the search index has a database of its own (`words`), and this one stores accounts and
+    // room permissions.
     "
     DROP TABLE words;
     CREATE TABLE roster (
@@ -61,7 +63,8 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 ",
-    // What is told between registered nicks is kept since then, in a row of `rooms` for each nick that was told.
+    // From here on direct messages between registered nicks are stored, in a row of `rooms` for each nick
+    // that received one.
     "
     CREATE TABLE told (
         nick TEXT NOT NULL, -- who may read it, as nicks are compared: who told it, who was told
@@ -70,7 +73,8 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX told_of_event ON told (id);
 ",
-    // Readers are bounded since then and go when nobody moves them, and a room goes with the last that is in it.
+    // From here on readers are bounded and expire when nobody uses them, and a room is removed with its
+    // last event.
     "
     ALTER TABLE readers ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- a registered nick, or '@' and an address
     ALTER TABLE readers ADD COLUMN used INTEGER NOT NULL DEFAULT 0; -- when it was moved last, as in events
@@ -83,13 +87,13 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// What the form of a row of `rooms` begins with that is a nick's: no room's does.
+/// The first character of the form of an inbox in `rooms`; no room's form begins with it.
 pub(super) const NICK_MARK: char = '@';
 
-/// Takes the lock of a data folder, so that two servers do not write to one log.
+/// Locks a data folder, so that two servers do not write to one log.
 ///
 /// # Errors
-/// [`StorageError::InUse`] when another has it.
+/// [`StorageError::InUse`] when another process holds the lock.
 pub fn lock(folder: &Path) -> Result<File, StorageError> {
     private::make_folder(folder)?;
     let file = private::open_file(&folder.join("lock"))?;
@@ -100,10 +104,10 @@ pub fn lock(folder: &Path) -> Result<File, StorageError> {
     }
 }
 
-/// Says whether a log in a folder can be read as it is, without changing anything of it.
+/// Returns whether a log in a folder can be read without a migration; changes nothing.
 ///
 /// # Errors
-/// When there is none, or it was written by a newer version.
+/// When there is no log, or a newer version wrote it.
 pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     check_size(path)?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
@@ -114,7 +118,8 @@ pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// A file of 0 bytes is a new log, unless what was last written of an older one stands beside it: SQLite would drop that.
+/// Accepts a file of 0 bytes as a new log, unless a WAL file of an older log is beside it: SQLite would
+/// drop that.
 fn check_size(path: &Path) -> Result<(), StorageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -125,7 +130,7 @@ fn check_size(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// How many of the migrations were done.
+/// Returns how many of the migrations have run.
 fn version(db: &Connection) -> Result<usize, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match usize::try_from(version) {
@@ -134,9 +139,9 @@ fn version(db: &Connection) -> Result<usize, StorageError> {
     }
 }
 
-/// Opens the log of a folder that is locked for writing, and brings it up to date.
+/// Opens the log of a locked folder for writing, and migrates it.
 pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
-    drop(private::open_file(path)?); // SQLite gives what stands beside it the same permissions
+    drop(private::open_file(path)?); // SQLite gives the files beside it the same permissions
     for end in ["-wal", "-shm"] {
         let mut beside = path.as_os_str().to_owned();
         beside.push(end);
@@ -157,10 +162,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     Ok(db)
 }
 
-/// How much of a log one connection for reading holds in memory; the system holds the rest.
+/// How much of a log one connection for reading caches; the operating system caches the rest.
 const READER_CACHE_KIB: i64 = 256;
 
-/// Opens one more connection to a log that is up to date. In a server only its writer writes, so this one refuses to.
+/// Opens another connection to a migrated log. In a server only the writer writes, so this connection
+/// refuses to.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     let db = open_again(path)?;
     db.pragma_update(None, "query_only", true)?;
@@ -168,7 +174,7 @@ pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     Ok(db)
 }
 
-/// Opens one more connection to a log that is up to date and that no server uses.
+/// Opens another connection for writing to a migrated log that no server uses.
 pub(super) fn open_again(path: &Path) -> Result<Connection, StorageError> {
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     db.pragma_update(None, "synchronous", "FULL")?;

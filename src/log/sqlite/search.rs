@@ -1,5 +1,5 @@
-//! A search: first what the index does not hold yet, by reading it, then the index, newest first, in pieces, until
-//! there is enough or the time for it is over.
+//! A search: first it reads the events that are not indexed yet, then it queries the index, newest first
+//! and in pieces, until it has enough matches or no time left.
 
 use std::time::Duration;
 
@@ -12,23 +12,23 @@ use crate::log::{Found, Record};
 use crate::model::StorageError;
 use crate::protocol::RoomName;
 
-/// What an event that was taken back no longer has.
+/// SQL condition that an event was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
     WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
-/// How many events the first piece of the index is for.
+/// Number of events in the first piece of the index.
 const PIECE_EVENTS: i64 = 1024;
 
-/// A piece that took less is followed by a larger one, and one that took four times as much by a smaller one: one piece
-/// cannot be stopped.
+/// A piece that took less is followed by a larger one, and a piece that took four times as long by a
+/// smaller one, since a running piece cannot be stopped.
 const PIECE_WORK: Duration = Duration::from_millis(5);
 
-/// How many events are read before the time is looked at.
+/// Number of events that are read between two checks of the time.
 const LOOKS_EVERY: usize = 16;
 
 struct Search<'a> {
     db: &'a Connection,
-    /// The number of the room.
+    /// The number of the room's row.
     room: i64,
     query: &'a Query,
     count: usize,
@@ -37,7 +37,7 @@ struct Search<'a> {
     found: Vec<Record>,
 }
 
-/// Searches a room, on a connection to which the index is attached as `found`, if that can be.
+/// Searches a room, on a connection that has the index attached as `found` if that was possible.
 pub(super) fn search(
     db: &Connection,
     room: &RoomName,
@@ -52,7 +52,7 @@ pub(super) fn search(
     let Some(room) = id.filter(|_| !query.is_empty()) else {
         return Ok(Found::default());
     };
-    // The index and the log as they are at one moment.
+    // Read the index and the log in one snapshot.
     let step = db.unchecked_transaction()?;
     let indexed = match super::words::is_attached(&step)? {
         true => step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?,
@@ -77,7 +77,7 @@ impl Search<'_> {
         self.found.len() >= self.count
     }
 
-    /// Reads what comes after the last that is indexed; whether it got there.
+    /// Reads the events after the last indexed one; returns whether it read them all.
     fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
             "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM events e JOIN rooms r ON r.id = e.room
@@ -105,7 +105,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Asks the index for all up to the last that is indexed; whether it got to the oldest.
+    /// Queries the index for the events up to the last indexed one; returns whether it got to the oldest.
     fn ask_index(&mut self, indexed: i64) -> Result<bool, StorageError> {
         if self.is_enough() || indexed == 0 {
             return Ok(true);

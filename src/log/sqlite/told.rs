@@ -1,6 +1,6 @@
-//! What one registered nick told another. Its events stand in a row of `rooms` of the nick that was told, under
-//! a form that no room has, so that no question about a room finds them; and the table `told` has a row for each
-//! of the two who may read them.
+//! Direct messages between registered nicks. They are stored in a row of `rooms` for the nick that received
+//! them, under a form that no room has, so that no query about a room finds them. The table `told` has a
+//! row for each of the two nicks that may read a message.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -9,7 +9,7 @@ use crate::log::{Home, Past, Record, Span};
 use crate::model::{DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
 
-/// Has both of them read an event.
+/// Adds an event to the inboxes of both nicks.
 pub(super) fn insert(
     step: &Transaction<'_>,
     id: i64,
@@ -61,7 +61,7 @@ pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Between whom an event of `by`'s stands that is in no room; `to` is the name of its row of `rooms`.
+/// Returns where a direct message from `by` belongs; `to` is the name of its row of `rooms`.
 pub(super) fn home(
     db: &Connection,
     id: EventId,
@@ -80,7 +80,7 @@ pub(super) fn home(
     Ok(Some(Home::Told { told, readers }))
 }
 
-/// All that was told, by whomever, after an event: `count` events at most, oldest first.
+/// Reads the direct messages of everybody after an event, at most `count`, oldest first.
 pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
     let mut events = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
@@ -118,7 +118,7 @@ mod tests {
         Entry::new(scope, kind, author, text)
     }
 
-    /// Both kinds of log, after the same things.
+    /// Both kinds of log, with the same contents.
     struct Both {
         logs: [Box<dyn Log>; 2],
         kept: Receiver<Outcome>,
@@ -157,7 +157,7 @@ mod tests {
                 .unwrap();
         }
 
-        /// What is answered about a nick, by both alike.
+        /// Returns the inbox of a nick, after checking that both logs give the same answer.
         fn past(&self, of: &str, span: Span, count: usize) -> Vec<String> {
             let past = self.logs.each_ref().map(|log| {
                 let past = log.read_told(&nick(of), span, count, usize::MAX).unwrap();

@@ -1,5 +1,4 @@
-//! What is done to a log as a whole: what is old is taken out, events are taken in from elsewhere, faults
-//! are found and repaired.
+//! Maintenance of a whole log: expiring old events, importing events, finding and repairing faults.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -26,19 +25,19 @@ pub struct Imported {
     pub text: String,
 }
 
-/// Where it stood.
+/// Where an imported event belongs.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // a room, or between two nicks: who did it, and who was told
+#[allow(missing_docs)] // a room, or the inboxes of two nicks: sender and recipient
 pub enum ImportedTo {
     Room(RoomName),
     Told(DirectMessage),
 }
 
 impl SqliteLog {
-    /// Takes events in from elsewhere, in order, all of them or none, into a folder that no server uses.
+    /// Imports events in order, all or none, into a folder that no server uses.
     ///
     /// # Errors
-    /// When one does, or the log cannot be written.
+    /// When a server uses the folder, or the log cannot be written.
     pub fn import(folder: &Path, events: Vec<Imported>) -> Result<(), StorageError> {
         let _lock = schema::lock(folder)?;
         let mut db = schema::open(&folder.join("chat.db"))?;
@@ -51,9 +50,9 @@ impl SqliteLog {
             .first()
             .is_none_or(|first| number(first.id.get()) > last);
         let mut rooms = Rooms::default();
-        // What refers to another event follows it to its new number.
+        // Events that refer to another event by id need its new id.
         let mut moved: HashMap<EventId, i64> = HashMap::new();
-        // Who told what is still to be taken back, by whomever.
+        // Senders of the direct messages that a later event may remove.
         let mut tellers: HashMap<i64, Nick> = HashMap::new();
         for event in events {
             let text = match event.verb {
@@ -95,10 +94,10 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Every file that can be fetched: its number, name, length and digest.
+    /// Lists every file that can be fetched: its id, name, length and digest.
     ///
     /// # Errors
-    /// When the log cannot be read; so with all that follow.
+    /// When the log cannot be read; the same holds for all methods that follow.
     pub fn all_files(&self) -> Result<Vec<(EventId, String, FileContents)>, StorageError> {
         self.ask(|db| {
             let mut files = db.prepare("SELECT id, name, length, sha256 FROM files ORDER BY id")?;
@@ -115,13 +114,13 @@ impl SqliteLog {
         })
     }
 
-    /// What anybody told anybody and is kept, after an event: `count` events at most, oldest first.
+    /// Reads the direct messages of everybody after an event, at most `count`, oldest first.
     #[allow(clippy::missing_errors_doc)]
     pub fn all_told(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
         self.ask(|db| told::all(db, after, count))
     }
 
-    /// What SQLite finds wrong with the database.
+    /// Returns the faults that SQLite finds in the database.
     #[allow(clippy::missing_errors_doc)]
     pub fn faults(&self) -> Result<Vec<String>, StorageError> {
         self.ask(|db| {
@@ -132,7 +131,7 @@ impl SqliteLog {
         })
     }
 
-    /// Takes a file out of the list of a log that no server uses, as if it had been removed.
+    /// Deletes a file from the list of a log that no server uses, as if it had been removed.
     #[allow(clippy::missing_errors_doc)]
     pub fn give_up(&self, id: EventId) -> Result<(), StorageError> {
         let mut db = schema::open_again(&super::path(&self.folder))?;
@@ -142,13 +141,13 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Has the next server make the search index anew.
+    /// Makes the next server rebuild the search index.
     #[allow(clippy::missing_errors_doc)]
     pub fn forget_words(&self) -> Result<(), StorageError> {
         words::forget(&self.folder)
     }
 
-    /// Copies the database, as it is at one moment, into a new file, which is on disk then.
+    /// Copies a snapshot of the database into a new file, and syncs that file.
     #[allow(clippy::missing_errors_doc)]
     pub fn copy(&self, to: &Path) -> Result<(), StorageError> {
         let file = private::open_file(to)?;
@@ -159,12 +158,12 @@ impl SqliteLog {
     }
 }
 
-/// What an event takes: its row and its places in two indexes, its nick, and its text, which is in the index of the search
-/// too.
+/// The size of an event: its row and its entries in two indexes, its nick, and its text, which is also in
+/// the search index.
 const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text))";
 
-/// How many bytes events and files have. What else is in the database does not count: to take out events would not
-/// make that less.
+/// Returns the size of all events and files. Nothing else in the database counts, since removing events
+/// would not make it smaller.
 pub(super) fn bytes(db: &Connection) -> Result<u64, StorageError> {
     let bytes: i64 = db.query_row(
         &format!(
@@ -177,13 +176,13 @@ pub(super) fn bytes(db: &Connection) -> Result<u64, StorageError> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-/// How many events go in one transaction of a trim: few enough that who speaks meanwhile hardly waits.
+/// Number of events in one transaction of a trim: few enough that messages sent meanwhile hardly wait.
 const TRIM_EVENTS: usize = 200;
 
-/// How many events with a time to come are looked at before the first that has one of now.
+/// Number of events with a future time that are skipped to reach the first with a plausible one.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// Takes out some of the oldest events: those that are too old, and others until so many bytes are less.
+/// Removes some of the oldest events: those that are too old, and others until `bytes` bytes are freed.
 pub(super) fn trim_some(
     step: &Transaction<'_>,
     age: Option<Age>,
@@ -191,8 +190,8 @@ pub(super) fn trim_some(
 ) -> Result<Trimmed, StorageError> {
     let mut goes: Vec<(i64, i64, u64)> = Vec::new();
     {
-        // Ids grow with time, so the oldest are the first; but a clock may have been wrong for a while. An event with
-        // a time to come is as old as the next one that has a time.
+        // Ids grow with time, so the oldest events come first; but the clock may have been wrong for a
+        // while. An event with a future time counts as old as the next event with a plausible time.
         let mut count = 0;
         let mut left = bytes;
         let mut events = step.prepare_cached(&format!(
@@ -244,8 +243,8 @@ pub(super) fn trim_some(
     Ok(trimmed)
 }
 
-/// Takes out the rooms in which nothing is: no event, no reader, nobody's rights. And the readers that nobody has moved
-/// for long, if it is known what time it is.
+/// Removes the rooms that have no events, no readers and no permissions. If the time is known, also removes
+/// the readers that have not been used for too long.
 pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -277,7 +276,7 @@ pub(super) fn forget_empty(
     Ok(trimmed)
 }
 
-/// The same for a log that is just opened.
+/// Removes empty rooms from a log that was just opened.
 pub(super) fn forget_empty_at_start(db: &mut Connection) -> Result<(), StorageError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     forget_empty(&step, &mut Rooms::default(), None)?;

@@ -1,13 +1,13 @@
-//! The search index: a database of its own beside the log, made from the log by a thread that follows it.
+//! The search index: a database of its own beside the log, built from the log by a thread that follows it.
 //!
-//! A commit does not wait for the index: with it in the same transaction, a message cost 7.3 µs of the
-//! writer's time (250 a transaction), without it 2.1 µs, and in large transactions of its own the index
-//! costs 2.5 µs, on another thread. A search waits until what was kept before it is indexed, so it finds
-//! what was just said.
+//! A commit does not wait for the index: with the index in the same transaction, a message took 7.3 µs of
+//! the writer's time (250 in a transaction), without it 2.1 µs; in large transactions of its own the index
+//! takes 2.5 µs, on another thread. A search waits until what was stored before it is indexed, so it finds
+//! what was just sent.
 //!
-//! The index can be made from the log at any time, so it is written without a sync (WAL keeps it whole
-//! all the same) and says itself how far it has got: what a crash has cost it, the next start makes up
-//! for. One that is damaged, or that follows another log, is made anew.
+//! The index can be rebuilt from the log at any time, so it is written without a sync (WAL keeps it
+//! consistent all the same) and records how far it has got: the next start adds what a crash lost. A
+//! damaged index, or one of another log, is rebuilt.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -26,22 +26,23 @@ use crate::model::StorageError;
 /// The most events in one transaction; larger ones gain little (2.9 µs an event at 2,500, 2.5 at 10,000).
 const PIECE_EVENTS: i64 = 10_000;
 
-/// How long a few events wait for more before they are indexed, unless a search asks for them.
+/// How long a few events wait for more before they are indexed, unless a search needs them.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// How many events the index may be behind: then the log waits for it, so that no search takes long.
+/// How many events the index may be behind; beyond that the log waits for it, so that no search takes long.
 const BEHIND_MAX: i64 = 100_000;
 
-/// How long after a failure it tries again.
+/// Delay before a retry after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a search waits for the index, which has most often got that far in a millisecond. What is not indexed by
-/// then is read.
+/// How long a search waits for the index, which usually catches up within a millisecond. A search reads the
+/// events that are not indexed by then.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The index gets words as [`text::spaced`] makes them, which its tokenizer only takes apart again.
+/// The index receives the words that [`text::spaced`] makes; its tokenizer only splits them again.
 ///
-/// A larger hash table in memory makes fewer, larger segments; more segments before they are merged.
+/// A larger hash table in memory makes fewer, larger segments; a higher `automerge` lets more of them
+/// accumulate before a merge.
 const SCHEMA: &str = "
     CREATE VIRTUAL TABLE words USING fts5 (
         room, text, content = '', contentless_delete = 1, tokenize = 'ascii'
@@ -56,31 +57,31 @@ const SCHEMA: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// The version of [`SCHEMA`]; an index of any other is made anew.
+/// The version of [`SCHEMA`]; an index of any other version is rebuilt.
 const VERSION: i64 = 2;
 
-/// What the log's threads share with the one that indexes.
+/// State shared between the threads of the log and the one that indexes.
 #[derive(Debug)]
 pub(super) struct Words {
     path: PathBuf,
     state: Mutex<State>,
-    /// There is more to do for the thread that indexes.
+    /// Signals that the index thread has more to do.
     work: Condvar,
-    /// It has got further, or fails.
+    /// Signals that the index got further, or failed.
     progress: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// The last event that is kept.
+    /// The last stored event.
     kept: i64,
-    /// The last event of the start: the log does not wait for an index that is made anew.
+    /// The last event stored when the server started: the log does not wait for an index that is rebuilt.
     kept_at_start: i64,
-    /// The last event that is indexed.
+    /// The last indexed event.
     indexed: i64,
-    /// A search waits for this one.
+    /// The last event that a search waits for.
     asked: i64,
-    /// Old events have gone from the log.
+    /// Whether old events were removed from the log.
     is_trimmed: bool,
     is_idle: bool,
     is_failing: bool,
@@ -98,15 +99,15 @@ impl State {
 }
 
 impl Words {
-    /// The index of the log in `folder`, whose last event is `kept`.
+    /// Returns the index of the log in `folder`, whose last event is `kept`.
     pub fn new(folder: &Path, kept: i64) -> Self {
         Self {
             path: path(folder),
             state: Mutex::new(State {
                 kept,
                 kept_at_start: kept,
-                indexed: -1,      // not even opened
-                is_trimmed: true, // it may be behind in that too
+                indexed: -1,      // not opened yet
+                is_trimmed: true, // a trim may have been missed too
                 ..State::default()
             }),
             work: Condvar::new(),
@@ -120,11 +121,11 @@ impl Words {
             .expect("no thread panics while it holds this")
     }
 
-    /// All up to this event is kept.
+    /// Records that all events up to `last` are stored.
     pub fn kept(&self, last: i64) {
         let mut state = self.state();
         state.kept = state.kept.max(last);
-        // It need not be woken for each of many: it looks itself after a while.
+        // The thread need not be woken for each of many events: it checks again after a while.
         if state.is_idle || state.is_urgent() {
             self.work.notify_one();
         }
@@ -139,13 +140,13 @@ impl Words {
         drop(self.progress.wait_while(self.state(), is_behind));
     }
 
-    /// Old events are gone.
+    /// Records that old events were removed from the log.
     pub fn trimmed(&self) {
         self.state().is_trimmed = true;
         self.work.notify_one();
     }
 
-    /// Waits until all that is kept by now is indexed, as far as it can be.
+    /// Waits until everything stored by now is indexed, or the wait takes too long.
     pub fn catch_up(&self) {
         let mut state = self.state();
         let kept = state.kept;
@@ -157,14 +158,14 @@ impl Words {
         drop(waited.expect("no thread panics while it holds this"));
     }
 
-    /// Has [`Self::follow`] return.
+    /// Makes [`Self::follow`] return.
     pub fn end(&self) {
         self.state().is_ending = true;
         self.work.notify_all();
         self.progress.notify_all();
     }
 
-    /// Indexes what is kept in the log at `log`, until the end; a thread of its own.
+    /// Indexes the events of the log at `log` until the end; runs on a thread of its own.
     pub fn follow(&self, log: &Path) {
         let_others_go_first();
         let mut index = None;
@@ -191,7 +192,7 @@ impl Words {
         }
     }
 
-    /// Waits until there is something to do; false at the end.
+    /// Waits until there is something to do; returns false at the end.
     fn wait(&self) -> bool {
         let mut state = self.state();
         while !state.has_work() {
@@ -228,8 +229,8 @@ impl Words {
     }
 }
 
-/// Has this thread run when no other wants to: while more is said than two processors can keep and index, what is
-/// said is kept first. The index is behind by [`BEHIND_MAX`] at most all the same.
+/// Lowers the priority of this thread: while more messages arrive than two processors can store and index,
+/// they are stored first. The index is still at most [`BEHIND_MAX`] events behind.
 fn let_others_go_first() {
     #[cfg(target_os = "linux")] // where a thread has a priority of its own
     if let Err(e) = setpriority_process(Some(gettid()), 10) {
@@ -237,7 +238,7 @@ fn let_others_go_first() {
     }
 }
 
-/// The index as the thread that follows the log has it.
+/// The open index of the thread that follows the log.
 struct Index {
     db: Connection,
     log: Connection,
@@ -245,7 +246,7 @@ struct Index {
 }
 
 impl Index {
-    /// Opens the index, or makes it anew where it is not this log's.
+    /// Opens the index, or rebuilds it if it is not this log's.
     fn open(path: &Path, log: &Path) -> Result<Self, StorageError> {
         let log = schema::open_to_read(log)?;
         let opened = open(path).and_then(|db| Ok((place(&db, &log)?, db)));
@@ -262,7 +263,8 @@ impl Index {
         Ok(Self { db, log, seen })
     }
 
-    /// Indexes some of what comes after the last; returns how far it got. All up to `kept` is in the log.
+    /// Indexes some of the events that follow; returns how far it got. All events up to `kept` are in the
+    /// log.
     fn add_some(&mut self, kept: i64) -> Result<i64, StorageError> {
         let step = self
             .db
@@ -310,7 +312,7 @@ impl Index {
         })
     }
 
-    /// Takes out what is older than the log.
+    /// Removes what is older than the log.
     fn trim(&mut self) -> Result<(), StorageError> {
         let oldest = "SELECT coalesce(min(id), 0) FROM events";
         let oldest: i64 = self.log.query_row(oldest, [], |row| row.get(0))?;
@@ -340,7 +342,7 @@ fn open(path: &Path) -> Result<Connection, StorageError> {
     Ok(db)
 }
 
-/// How far the index has got; `None` when it is no index of this log.
+/// Returns how far the index has got; `None` if it is not an index of this log.
 fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != VERSION {
@@ -352,7 +354,8 @@ fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, StorageError>
     let kept: Option<i64> = log.query_row(event, [seen], |row| row.get(0)).optional()?;
     let is_known = match kept {
         Some(kept) => kept == time,
-        // It may have been trimmed; what the log has never reached is another log's.
+        // That event may have been trimmed; but an id that the log has never reached belongs to another
+        // log.
         None => {
             let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'";
             seen <= log.query_row(last, [], |row| row.get(0))?
@@ -370,7 +373,7 @@ fn is_damage(e: &rusqlite::Error) -> bool {
     damage.contains(&e.sqlite_error_code()) || matches!(e, rusqlite::Error::QueryReturnedNoRows)
 }
 
-/// Removes the index at `path`; the next server makes it anew.
+/// Removes the index at `path`; the next server rebuilds it.
 fn remove(path: &Path) -> Result<(), StorageError> {
     for end in ["", "-wal", "-shm"] {
         let mut path = path.as_os_str().to_owned();
@@ -383,19 +386,20 @@ fn remove(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Removes the index of a log that no server uses; the next one makes it anew.
+/// Removes the index of a log that no server uses; the next server rebuilds it.
 pub(super) fn forget(folder: &Path) -> Result<(), StorageError> {
     remove(&path(folder))
 }
 
-/// Makes the index readable as `found` on a connection to its log, if it can be read.
+/// Attaches the index as `found` to a connection to its log, if it can be read.
 pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError> {
     let path = path(folder);
     if is_attached(db)? || !path.exists() {
         return Ok(());
     }
     db.execute("ATTACH ?1 AS found", [path.to_string_lossy()])?;
-    // It may be another's, of another version, or hardly begun: then all is read from the log.
+    // It may belong to another log or version, or hardly be begun: then the search reads everything from
+    // the log.
     let version = db.pragma_query_value(Some("found"), "user_version", |row| row.get::<_, i64>(0));
     if !matches!(version, Ok(VERSION)) {
         db.execute("DETACH found", [])?;
@@ -403,7 +407,7 @@ pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError>
     Ok(())
 }
 
-/// Whether that was done.
+/// Returns whether the index is attached.
 pub(super) fn is_attached(db: &Connection) -> Result<bool, StorageError> {
     let there = "SELECT count(*) > 0 FROM pragma_database_list WHERE name = 'found'";
     Ok(db.prepare_cached(there)?.query_row([], |row| row.get(0))?)
@@ -480,7 +484,7 @@ mod tests {
         );
         assert_eq!(second.found("tea"), [2]);
         drop(second);
-        std::fs::write(&index, before).unwrap(); // as it would be, had it been killed
+        std::fs::write(&index, before).unwrap(); // as if the server had been killed
         assert_eq!(log(folder.path()).found("tea"), [2]);
     }
 
@@ -524,7 +528,7 @@ mod tests {
         };
         log.0.trim(Some(age), None).unwrap();
         assert_eq!(log.found("tea").len(), 10);
-        drop(log); // which may not have got to it: so every start looks
+        drop(log); // the thread may not have trimmed yet, so every start checks
         let chat = folder.path().join("chat.db");
         let mut index = Index::open(&path(folder.path()), &chat).unwrap();
         index.trim().unwrap();
@@ -578,7 +582,7 @@ mod tests {
                 return Ok(());
             };
             if rooms.get() % 2 == 0 {
-                disk.0.words.as_ref().unwrap().catch_up(); // else some are read from the log itself
+                disk.0.words.as_ref().unwrap().catch_up(); // otherwise the search reads some events from the log itself
             }
             let find = |log: &dyn Log| {
                 let found = log.search(&room, &query, 100, &Work::begin()).unwrap();

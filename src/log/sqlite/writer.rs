@@ -1,5 +1,5 @@
-//! The thread that writes: takes all that waits, commits it in one transaction with one sync, and only
-//! then hands it on.
+//! The thread that writes: it takes everything that waits, commits it in one transaction with one sync, and
+//! only then passes it on.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -20,31 +20,32 @@ use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
 use crate::protocol::{Code, EventId, Time};
 
-/// The most entries in one transaction: a commit of so many takes some milliseconds, and more gain nothing.
+/// The most entries in one transaction: a commit of this many takes some milliseconds, and more would gain
+/// nothing.
 const BATCH_MAX: usize = 1000;
 
-/// What waits to be written.
+/// Something that waits to be written.
 pub(super) enum Waiting {
-    /// Something that is proposed, who waits for it, and when that was.
+    /// An entry, the ticket of its sender, and the time of the request.
     Entry(Entry, Option<Ticket>, Time),
-    /// Anything else that is kept.
+    /// A change that is not an event.
     Change(Change),
 }
 
-/// A change of what is kept beside what is said: the place of a reader, an account, what is no longer kept.
+/// A change of stored state that is not an event: the position of a reader, an account, a trim.
 pub(crate) struct Change {
-    /// It is made also on a full disk, in the space that is set aside for that.
+    /// Whether it is also made on a full disk, in the reserved space.
     pub makes_space: bool,
-    /// Makes it; perhaps more than once, each time from the beginning.
+    /// Makes the change; may run more than once, each time from the beginning.
     pub make: Make,
-    /// Learns whether it is kept.
+    /// Called once it is known whether the change is stored.
     pub done: Box<dyn FnOnce(Result<(), StorageError>) + Send>,
 }
 
 pub(super) type Make =
     Box<dyn FnMut(&Transaction<'_>, &mut Rooms) -> Result<(), StorageError> + Send>;
 
-/// What the thread that writes has.
+/// The state of the writer's thread.
 pub(super) struct Writer {
     db: Connection,
     rooms: Rooms,
@@ -69,7 +70,7 @@ impl Writer {
         }
     }
 
-    /// Keeps what comes, and tells the sink, until nobody can say anything any more.
+    /// Stores what arrives and passes it to the sink, until no sender is left.
     pub fn run(mut self, waiting: &Receiver<Waiting>, sink: &Sink) {
         while let Ok(first) = waiting.recv() {
             let mut batch = vec![first];
@@ -81,7 +82,8 @@ impl Writer {
             let ids = kept.iter().rev();
             let last = ids.filter_map(|kept| kept.as_ref().ok()).flatten().next();
             if let Some(last) = last {
-                // Before anybody knows that it is kept, and so may search for it.
+                // Tell the index before anybody learns that the event is stored, since they may search for
+                // it.
                 self.words.kept(number(last.get()));
             }
             let mut applied = Vec::with_capacity(batch.len());
@@ -102,7 +104,7 @@ impl Writer {
         }
     }
 
-    /// Keeps a batch in one transaction; its ids, in order.
+    /// Stores a batch in one transaction; returns its ids, in order.
     fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Kept>, StorageError> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
@@ -125,8 +127,8 @@ impl Writer {
                 Waiting::Entry(entry, _, time) => {
                     ids.push(match (RoomKey::of(entry), &entry.kind) {
                         (None, _) => Ok(None),
-                        // Two may have asked at the same time, and the bytes of a file are released once; a live
-                        // file that is removed does not become complete.
+                        // Two users may ask for the same removal at the same time, but the bytes of a file
+                        // are released only once; a removed live file does not become complete.
                         (Some(_), EventKind::Remove(id, _) | EventKind::Stored(id, _))
                             if is_removed(&step, *id)? =>
                         {
@@ -145,8 +147,8 @@ impl Writer {
         Ok(ids)
     }
 
-    /// Refuses a batch that could not be kept. When the disk is full, what makes space on it is kept all the
-    /// same, in the space that is set aside for that.
+    /// Refuses a batch that could not be stored. When the disk is full, entries that free space are stored
+    /// all the same, in the reserved space.
     fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Kept> {
         error!("cannot keep what is said: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
@@ -172,7 +174,7 @@ impl Writer {
     }
 }
 
-/// Makes a change, or undoes what it did; an error when the whole transaction is lost.
+/// Makes a change, or undoes it if it fails; returns an error when the whole transaction is lost.
 fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -185,7 +187,7 @@ fn try_change(
         return Ok(Ok(None));
     };
     *rooms = Rooms::default();
-    // On a full disk SQLite may have undone all of it.
+    // On a full disk SQLite may have rolled back the whole transaction.
     if step.is_autocommit() || e.is_full() {
         return Err(e);
     }
@@ -193,10 +195,10 @@ fn try_change(
     Ok(Err(e))
 }
 
-/// The id of what is kept, if it gets one, or why it is not.
+/// The id of a stored entry, if it has one, or the reason why it was refused.
 type Kept = Result<Option<EventId>, StorageError>;
 
-/// Space on the disk that is set aside, so that taking something back can be kept when there is no other.
+/// Disk space in reserve, so that a removal can be stored when no other space is left.
 struct Reserve {
     path: PathBuf,
     is_made: bool,
@@ -206,16 +208,16 @@ fn reserve(folder: &Path) -> PathBuf {
     folder.join("reserve")
 }
 
-/// Lets go of the space that is set aside in a folder; whether there was some.
+/// Releases the reserved space of a folder; returns whether there was any.
 pub(super) fn spend_reserve(folder: &Path) -> bool {
     std::fs::remove_file(reserve(folder)).is_ok()
 }
 
-/// Some transactions of a few pages each; the first file that goes makes more.
+/// Space for a few transactions of some pages each; the first file that is removed frees more.
 const RESERVE_BYTES: usize = 512 << 10;
 
 impl Reserve {
-    /// Sets it aside, if that can be done now.
+    /// Reserves the space, if that is possible now.
     fn make(&mut self) {
         if self.is_made {
             return;
@@ -234,19 +236,19 @@ impl Reserve {
     }
 
     fn spend(&mut self) {
-        let _ = std::fs::remove_file(&self.path); // there may be none
+        let _ = std::fs::remove_file(&self.path); // it may not exist
         self.is_made = false;
     }
 }
 
-/// Whether a message or file has been taken back, or has never been.
+/// Returns whether a message or file was removed or never existed.
 fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     let there = "SELECT 1 FROM events e WHERE id = ?1 AND
         CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE text <> '-' END";
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
-/// A row of `events`; with a number of its own, or the next.
+/// A row of `events`, with a given id or the next one.
 pub(super) struct Said<'a> {
     pub id: Option<i64>,
     pub time: Time,
@@ -301,8 +303,8 @@ fn insert(
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }
 
-/// The numbers of rooms, by the form in which names are compared, and the last event in those that something
-/// was said in since they were told.
+/// The row numbers of rooms by the comparison form of their names, and the last event of each room that has
+/// new ones in this transaction.
 #[derive(Default)]
 pub(crate) struct Rooms {
     numbers: HashMap<Box<str>, i64>,
@@ -310,13 +312,13 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// The number of a room, which is made if it is new.
+    /// Returns the row number of a room, which is created if it is new.
     fn number(&mut self, step: &Transaction<'_>, row: &RoomKey<'_>) -> rusqlite::Result<i64> {
         let form: &str = &row.form;
         if let Some(room) = self.numbers.get(form) {
             return Ok(*room);
         }
-        // A room of that name may have been there before: its events are forgotten, if there were any (`read::read`).
+        // A removed room may have had the same name: if so, its events count as forgotten (`read::read`).
         step.prepare_cached(
             "INSERT OR IGNORE INTO rooms (form, name, forgotten) SELECT ?1, ?2, -id FROM gone",
         )?
@@ -328,7 +330,7 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Tells each room its last event; once a transaction, before it is committed.
+    /// Stores the last event of each room; called once per transaction, before the commit.
     pub fn set_last_ids(&mut self, step: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut set = step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?;
         for (room, id) in self.last_ids.drain() {
@@ -338,7 +340,7 @@ impl Rooms {
     }
 }
 
-/// How many events go into the log with one statement: each takes 2.0 µs then, alone 3.2 µs.
+/// Number of events inserted with one statement: each takes 2.0 µs that way, and 3.2 µs alone.
 const PIECE_ROWS: usize = 16;
 
 static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
@@ -346,8 +348,8 @@ static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT INTO events (room, time, verb, nick, text) VALUES {rows}")
 });
 
-/// Returns the verb, nick and text of an event as they are kept: the text is all that follows the nick in its
-/// line, but for the id of a file, which is the event's own.
+/// Returns the verb, nick and text of an event as they are stored: the text is everything after the nick in
+/// its line, except the id of a file, which is the event's own.
 fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
     let author = entry.author();
     match &entry.kind {
@@ -363,7 +365,7 @@ fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
     }
 }
 
-/// Whether nothing but their events has to be kept.
+/// Returns whether every element is an entry that needs nothing but its row of `events`.
 fn are_only_said(piece: &[Waiting]) -> bool {
     piece.iter().all(|waiting| match waiting {
         Waiting::Entry(entry, ..) => {
@@ -374,7 +376,7 @@ fn are_only_said(piece: &[Waiting]) -> bool {
     })
 }
 
-/// Inserts as many events as go in at once, and adds their numbers to `ids`.
+/// Inserts a piece of [`PIECE_ROWS`] events with one statement, and adds their ids to `ids`.
 fn insert_piece(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -405,7 +407,7 @@ fn insert_piece(
         insert.raw_bind_parameter(next(), text)?;
     }
     insert.raw_execute()?;
-    // Nobody else writes meanwhile, so their numbers follow one another.
+    // Nobody else writes meanwhile, so the ids are consecutive.
     let first = step.last_insert_rowid() - piece.len() as i64 + 1;
     for (id, room) in (first..).zip(numbers) {
         rooms.last_ids.insert(room, id);
@@ -415,7 +417,7 @@ fn insert_piece(
     Ok(())
 }
 
-/// Inserts an event, and its room if that is new; their numbers.
+/// Inserts an event, and its room if that is new; returns both numbers.
 pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -444,7 +446,7 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Takes something back: its place stays, with `-` for what it said.
+/// Removes a message or file: its row stays, with `-` instead of its text.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let id = number(removed.get());
     step.prepare_cached("DELETE FROM files WHERE id = ?1")?
@@ -457,7 +459,7 @@ pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Resu
     Ok(())
 }
 
-/// The code of the refusal of what could not be kept.
+/// Returns the error code for an entry that could not be stored.
 fn refusal(e: &StorageError) -> Code {
     match e {
         StorageError::NoSuchFile => Code::NoSuchFile,
