@@ -1,8 +1,8 @@
-//! A connection's task: moves bytes between a socket and its [`Session`].
+//! The task of a connection: moves bytes between a carrier and its [`Session`].
 //!
-//! While nothing happens it holds no buffer: it waits until the socket is readable or there is news,
-//! borrows the thread's scratch, reads or writes all it can without waiting, and gives it back. It writes
-//! only what its session's cursors have not passed, so a slow client costs nobody anything.
+//! While idle it holds no buffer: it waits until the socket is readable or there is news, borrows the thread's scratch
+//! buffer, reads or writes as much as it can without waiting, and returns the buffer. It writes only what the session's
+//! cursors have not passed, so a slow client costs the others nothing.
 
 use std::cell::RefCell;
 use std::future::poll_fn;
@@ -29,60 +29,60 @@ use crate::session::batch::{Batch, ROUND_BYTES};
 use crate::session::{Effect, Session};
 use crate::transport::{Carrier, Input, Wrong};
 
-/// How often a connection whose input has ended, and which stays, is looked at: nothing else tells that
-/// its client has gone while its rooms are quiet.
+/// How often a connection is checked whose input has ended but which stays open: while its rooms are quiet, nothing
+/// else reports that its client has gone.
 const LIVENESS_EVERY: Duration = Duration::from_secs(60);
 
 thread_local! {
-    /// What every connection on this thread reads into and writes from; never held while it waits.
+    /// The buffers that every connection on this thread reads into and writes from; never borrowed across a wait.
     static SCRATCH: RefCell<(Vec<u8>, Batch)> = RefCell::new((vec![0; ROUND_BYTES], Batch::default()));
 }
 
-/// Lends the thread's scratch for reading.
+/// Lends the thread's read buffer to `act`.
 pub(super) fn with_scratch<T>(act: impl FnOnce(&mut [u8]) -> T) -> T {
     SCRATCH.with_borrow_mut(|(buffer, _)| act(buffer))
 }
 
-/// A client.
+/// A client's connection.
 pub(super) struct Connection {
     pub(super) server: Arc<Server>,
     pub(super) carrier: Carrier,
     pub(super) session: Session,
     decoder: LineDecoder,
-    /// What was read and cannot be taken yet; empty, and without memory, as a rule.
+    /// Input that was read and cannot be handled yet; normally empty and without memory.
     pub(super) input: Vec<u8>,
     pub(super) alarm: Option<Duration>,
-    /// What it may speak.
+    /// The protocols that the client may use.
     pub(super) speaks: Speaks,
-    /// A trusted proxy may still say for whom it connects.
+    /// Whether a trusted proxy may still send its PROXY header.
     pub(super) awaits_proxied: bool,
-    /// How much of what waits, in all connections, is its.
+    /// How much of the memory for waiting data ([`Server::waiting`]) it uses.
     held: usize,
-    /// How it is counted.
+    /// The kind of connection that it counts as in the metrics.
     pub(super) way: Way,
-    /// The socket may have something to read.
+    /// Whether the socket may have something to read.
     pub(super) is_readable: bool,
-    /// It was read, and has not been written to since.
+    /// Whether it was read since it was last written to.
     has_read: bool,
-    /// The socket takes no more for now.
+    /// Whether the socket accepts no more output for now.
     is_blocked: bool,
-    /// There is more to write, and the other connections have their turn first.
+    /// Whether there is more to write after the other connections have had their turn.
     has_more: bool,
-    /// Nobody reads what is written any more.
+    /// Whether the client no longer reads.
     pub(super) is_deaf: bool,
-    /// The client has nothing more to say.
+    /// Whether the client's input has ended.
     pub(super) has_ended: bool,
-    /// It broke off rather than ended, as far as is known.
+    /// Whether the client aborted rather than ended, as far as is known.
     pub(super) is_reset: bool,
-    /// The file of unknown length that comes in is over, and the input is not.
+    /// Whether the upload of unknown length has ended while the input goes on.
     pub(super) is_file_over: bool,
-    /// The session knows that the input has ended.
+    /// Whether the session has been told that the input has ended.
     is_end_told: bool,
-    /// A transfer was cut: the connection ends without a word.
+    /// Whether a transfer was aborted: the connection closes without a reply.
     pub(super) is_cut: bool,
 }
 
-/// What a connection does next.
+/// The next step of a connection.
 enum Next {
     Again,
     Wait { reads: bool },
@@ -91,7 +91,7 @@ enum Next {
 }
 
 impl Connection {
-    /// A connection that was just accepted.
+    /// Creates a connection that was just accepted.
     pub fn open(
         server: Arc<Server>,
         carrier: Carrier,
@@ -112,7 +112,7 @@ impl Connection {
         };
         server.metrics.goes(None, way);
         debug!(?id, %peer, "connected");
-        // Boxed, since a future holds what it was given twice.
+        // Boxed, because a future stores its argument twice.
         Box::new(Self {
             server,
             carrier,
@@ -124,7 +124,7 @@ impl Connection {
             awaits_proxied: false,
             held: 0,
             way,
-            is_readable: true, // a script has often spoken before it is accepted
+            is_readable: true, // a script has often sent its input before it is accepted
             has_read: false,
             is_blocked: false,
             has_more: false,
@@ -137,9 +137,9 @@ impl Connection {
         })
     }
 
-    /// Talks with the client until either has enough.
+    /// Serves the client until the connection ends.
     pub async fn run(mut self: Box<Self>) {
-        // Boxed, as all that is rare, so that the task of one that only talks is small.
+        // Boxed, as every rare future, so that the task of an ordinary connection is small.
         if !Box::pin(self.arrive()).await {
             self.is_cut = true;
         }
@@ -150,8 +150,8 @@ impl Connection {
                 continue;
             }
             if std::mem::take(&mut self.has_read) {
-                // All others that can be read are, before this one is written to: then one write carries
-                // its replies and what they said.
+                // All other readable connections are read before this one is written to: one write then carries its
+                // replies and their messages.
                 future::yield_now().await;
             }
             match self.write_out() {
@@ -172,7 +172,7 @@ impl Connection {
         debug!(?id, "ended");
     }
 
-    /// Counts as one that speaks so.
+    /// Counts the connection as of this kind in the metrics.
     pub(super) fn goes(&mut self, way: Way) {
         if way != self.way {
             self.way = self.server.metrics.goes(Some(self.way), way);
@@ -180,14 +180,14 @@ impl Connection {
         }
     }
 
-    /// Takes what there is to be read, and begins what that asks for and takes time. (An effect that were
-    /// made where it is waited for would stand in the task of every connection.)
+    /// Reads the input that is available and returns the slow operation that it starts, if any. (An effect that is
+    /// created where it is awaited would be stored in the task of every connection.)
     fn begin_transfer(&mut self) -> Option<Pin<Box<impl Future<Output = ()>>>> {
         let effect = self.take_input()?;
         Some(Box::pin(self.transfer(effect)))
     }
 
-    /// Writes what can be written without waiting, and tells what comes then.
+    /// Writes what can be written without waiting, and returns the next step.
     fn write_out(&mut self) -> Next {
         let was_stopping = {
             let mut world = self.server.world();
@@ -201,7 +201,7 @@ impl Connection {
         let is_answered = self.input.is_empty() && self.session.is_settled();
         let owes_shutdown = was_stopping && is_answered && !self.session.is_ending();
         if self.session.owes_held() || owes_shutdown {
-            // What was said before it is kept since the input was last looked at, or the server stops.
+            // An event was stored since the input was last looked at, or the server stops.
             return Next::Again;
         }
         if !self.is_blocked && self.wants_past() {
@@ -221,7 +221,7 @@ impl Connection {
         }
     }
 
-    /// Reads once, if there may be something, and gives the session what it takes.
+    /// Reads once, if there may be input, and passes to the session as much as it accepts.
     fn take_input(&mut self) -> Option<Effect> {
         let now = self.server.clock.now();
         let server = self.server.clone();
@@ -258,7 +258,7 @@ impl Connection {
                 true => self.tell_end(&mut world, now),
                 false => effect,
             };
-            // Whatever was read by now is answered before the end.
+            // Everything that has been read is answered before the end.
             let is_answered = self.input.is_empty() && self.session.is_settled();
             if world.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut world.chat, now);
@@ -277,7 +277,7 @@ impl Connection {
         })
     }
 
-    /// Logs under which nick it goes on, if that is not the one that it had.
+    /// Logs the present nick if it differs from `had`.
     pub(super) fn log_nick(&self, had: Option<NickId>, world: &World) {
         let nick = self.session.called();
         if nick != had
@@ -287,7 +287,7 @@ impl Connection {
         }
     }
 
-    /// Gives the session the lines in `bytes` until it takes no more; returns the rest.
+    /// Passes the lines in `bytes` to the session until it accepts no more; returns the rest.
     fn take_lines<'a>(
         &mut self,
         mut bytes: &'a [u8],
@@ -317,14 +317,14 @@ impl Connection {
         (bytes, None)
     }
 
-    /// Whether it takes another line now: as its session does, and, when what waits takes all the memory that
-    /// it may, only if none of that is its own.
+    /// Returns whether another line may be handled now. When the memory budget is used up, only connections that hold
+    /// none of it are read.
     fn takes_lines(&self) -> bool {
         let is_tight = self.server.waiting.is_full() && self.session.owes_replies();
         !is_tight && self.session.takes_lines(&self.server.config.limits)
     }
 
-    /// Counts what waits for its client now.
+    /// Updates how much memory waits for this client.
     fn hold(&mut self) {
         let held = self.session.held_bytes() + self.input.capacity();
         let had = std::mem::replace(&mut self.held, held);
@@ -337,8 +337,8 @@ impl Connection {
         }
     }
 
-    /// The client's last line counts without its end; then the session learns that it was the last, at
-    /// once or, when a file is to be moved first, after that.
+    /// Passes the client's last line, which needs no line end, to the session, and then the end of input: at once or,
+    /// when the line starts a transfer, after that.
     fn tell_end(&mut self, world: &mut World, now: Now) -> Option<Effect> {
         match self.decoder.finish() {
             None | Some(Item::Telnet(_)) => {}
@@ -367,12 +367,12 @@ impl Connection {
         }
     }
 
-    /// Reads once; 0 when there is nothing now or never again.
+    /// Reads once; returns 0 when nothing is available or the input has ended.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> usize {
         match self.carrier.read(buffer) {
             Ok(Input::BytesEnd) => {
                 self.is_file_over = true;
-                // What came with it is held by the carrier: no socket will tell of that.
+                // The carrier holds what arrived with it: the socket will not report that.
                 self.is_readable = true;
                 0
             }
@@ -409,7 +409,7 @@ impl Connection {
                 0
             }
             Err(_) => {
-                // What came before the reset was read before this. Half a line may have been cut: it goes.
+                // Everything before the reset has been read. A partial line may have been truncated, so it is dropped.
                 self.decoder = LineDecoder::default();
                 self.is_deaf = true;
                 self.is_reset = true;
@@ -425,13 +425,13 @@ impl Connection {
         self.is_readable = false;
     }
 
-    /// Writes what there is, as far as the socket takes it.
+    /// Writes what is pending, as far as the socket accepts it.
     pub(super) fn flush(&mut self) {
         self.write_a_turn();
         self.hold();
     }
 
-    /// Writes until nothing is left, the socket takes no more, or others must have their turn.
+    /// Writes until nothing is left, the socket accepts no more, or other connections must have their turn.
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
@@ -462,7 +462,7 @@ impl Connection {
         });
     }
 
-    /// Writes until all is out or the carrier takes no more; returns how many bytes it took.
+    /// Writes until the batch is sent or the carrier accepts no more; returns how many bytes it accepted.
     fn write(&mut self, batch: &Batch) -> usize {
         let mut taken = 0;
         while taken < batch.len() {
@@ -488,28 +488,28 @@ impl Connection {
     fn note_write_error(&mut self, e: &io::Error) {
         match e.kind() {
             io::ErrorKind::WouldBlock => self.is_blocked = true,
-            // It reads no more, but what it has said still counts.
+            // The client reads no more, but its requests still count.
             _ => self.is_deaf = true,
         }
     }
 
-    /// It reads so slowly that the log must be read for it.
+    /// Returns whether the client reads so slowly that the log must be read for it.
     pub(super) fn wants_past(&self) -> bool {
         !self.is_deaf && self.session.catch_up(&self.server.world().chat).is_some()
     }
 
-    /// The input has ended and the session does not know.
+    /// Returns whether the input has ended and the session has not been told.
     fn owes_end(&self) -> bool {
         self.has_ended && !self.is_end_told && self.input.is_empty()
     }
 
-    /// Lets all others have their turn, also those whose sockets have become ready meanwhile.
+    /// Yields to all other connections, including those whose sockets have just become ready.
     async fn give_way(&self) {
         self.server.sockets.look();
         future::yield_now().await;
     }
 
-    /// Waits until there is something to read (if that is wanted), to write, or to know.
+    /// Waits for input (if `reads`), for space to write, or for news.
     pub(super) async fn wait(&mut self, reads: bool) {
         if self.has_more {
             return self.give_way().await;
@@ -517,7 +517,7 @@ impl Connection {
         poll_fn(|cx| {
             let mut is_ready = false;
             if self.is_blocked {
-                // News can wait until there is space; whatever comes then goes out together.
+                // News can wait until there is space; it is then sent together.
                 if self.carrier.poll_writable(cx).is_ready() {
                     self.is_blocked = false;
                     is_ready = true;
@@ -527,7 +527,7 @@ impl Connection {
                 self.is_readable = true;
                 is_ready = true;
             }
-            // One that is read is found gone by that.
+            // While input is read, a read finds that the client has gone.
             if !reads && !self.is_deaf && self.carrier.poll_gone(cx).is_ready() {
                 self.is_deaf = true;
                 is_ready = true;
@@ -548,20 +548,20 @@ impl Connection {
         .await;
     }
 
-    /// Waits as [`Self::wait`] does, or until `other` ends.
+    /// Waits as [`Self::wait`] does, or until `other` completes.
     pub(super) async fn wait_for(&mut self, other: impl Future<Output = ()>) {
         future::or(other, self.wait(false)).await;
     }
 
-    /// The chat does without this connection from here on.
+    /// Removes this connection from the chat.
     fn leave(&mut self) {
         let now = self.server.clock.now();
         let mut world = self.server.changes();
         self.session.lost(&mut world.chat, now);
     }
 
-    /// Ends the server's side first, then reads and drops what still comes: closing at once would reset
-    /// the connection, and the last line be lost with it.
+    /// Ends the server's output, then reads and drops further input: closing at once would reset the connection, and
+    /// the client would lose the last line.
     pub(super) async fn hang_up(&mut self) {
         let limits = &self.server.config.limits;
         let patience = match self.server.world().is_stopping {
@@ -580,13 +580,13 @@ impl Connection {
     }
 }
 
-/// How long a connection's requests are looked at before the others have their turn.
+/// How long the requests of one connection are handled before the others have their turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// How many requests are done between two looks at the clock.
+/// How many requests are handled between two looks at the clock.
 const REQUESTS_A_LOOK: u32 = 16;
 
-/// A connection's turn to have its requests done.
+/// A connection's turn to have its requests handled.
 #[derive(Default)]
 struct Slice {
     requests: u32,
@@ -594,7 +594,7 @@ struct Slice {
 }
 
 impl Slice {
-    /// Counts a request that is to be done now; true when the others have waited long enough.
+    /// Counts a request that is about to be handled; returns true when the turn is over.
     fn is_over(&mut self) -> bool {
         self.requests += 1;
         self.requests.is_multiple_of(REQUESTS_A_LOOK)
@@ -602,7 +602,7 @@ impl Slice {
     }
 }
 
-/// Applies a line; what is said goes to the log at once, and any other effect comes back.
+/// Applies a line; an entry goes to the log at once, and any other effect is returned.
 fn apply(
     session: &mut Session,
     line: &[u8],
