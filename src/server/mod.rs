@@ -1,7 +1,7 @@
-//! The server: the pure parts joined to sockets, threads and clocks, on smol.
+//! The server: joins the sans-IO parts to sockets, threads and clocks, on smol.
 //!
-//! One lean task a connection (`connection`), one lock around all that they share (`world`), one task
-//! for everything that is due. Nothing uses this but `chatd`.
+//! One small task for each connection (`connection`), one lock around the state that all connections share (`world`),
+//! one task for all timers. Only `chatd` uses this module.
 
 mod announce;
 mod arrival;
@@ -61,21 +61,21 @@ use transfer::SharedLive;
 use turns::Turns;
 use world::{Arrival, World};
 
-/// Passwords that are worked on at once: both of a small machine's cores, and no more memory than that.
+/// How many passwords are hashed at once: one for each core of a small machine, which also bounds their memory.
 const PASSWORDS_MAX: usize = 2;
 
-/// Why the server does not start; `Display` is one line for its operator.
+/// Why the server cannot start; `Display` is one line for its operator.
 #[derive(Debug)]
 pub enum Error {
-    /// An address cannot be listened on.
+    /// It cannot listen on this address.
     Listen(SocketAddr, io::Error),
-    /// The folder for files cannot be used.
+    /// The folder for files is unusable.
     Data(PathBuf, io::Error),
-    /// The log there cannot be used.
+    /// The log in the data folder is unusable.
     Log(PathBuf, StorageError),
-    /// There is no certificate.
+    /// The certificate cannot be read or made.
     Tls(certificate::Error),
-    /// The process may open no more files than this.
+    /// The limit on open files is too low; this is the limit.
     OpenFiles(usize),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
@@ -113,7 +113,7 @@ impl std::error::Error for Error {
     }
 }
 
-/// An I/O error in the system's words, without the number that Rust puts behind them.
+/// Shows an I/O error in the system's words, without the number that Rust appends.
 pub struct Plain<'a>(pub &'a io::Error);
 
 impl fmt::Display for Plain<'_> {
@@ -124,43 +124,43 @@ impl fmt::Display for Plain<'_> {
     }
 }
 
-/// What all connections share.
+/// The state that all connections share.
 struct Server {
     config: Arc<Config>,
     world: Mutex<World>,
     store: Arc<Store>,
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
-    /// What clients have not taken yet, and what waits for that.
+    /// Memory for input and replies that clients have not yet received.
     waiting: Share,
-    /// How many connections more than allowed are told so.
+    /// How many connections beyond the limit are sent an error before they are closed.
     turned_away_max: usize,
-    /// What files on their way are opened with.
+    /// Descriptors for file transfers.
     descriptors: Arc<Descriptors>,
-    /// Pieces of files on their way.
+    /// Memory for pieces of files in transfer.
     pieces: Arc<Share>,
-    /// How many passwords are worked on at once, each with 19 MiB and a thread.
+    /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// How many questions to the log and the roster are worked on at once; passwords have turns of their own.
+    /// Limits how many queries to the log and the accounts run at once; passwords have a limit of their own.
     questions: Semaphore,
-    /// Who searches.
+    /// Limits searches, and allows one at a time for each address.
     searches: Turns,
-    /// The files that are still coming in.
+    /// Live files: uploads of unknown length that are still going on.
     live: Mutex<HashMap<EventId, SharedLive>>,
-    /// Notified when somebody may read less than before: whoever sends what a room holds asks again.
+    /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
     new_rights: Event,
     clock: Clock,
-    /// An operator stops the server.
+    /// Notified when the operator stops the server.
     stopping: Event,
     sockets: Arc<Sockets>,
     executor: Arc<Executor<'static>>,
-    /// The names by which browsers may call this server.
+    /// The host names by which browsers may address this server.
     names: http::Names,
-    /// What TLS is spoken with; `None` when it is not.
+    /// The TLS certificate; `None` without TLS.
     certificate: Option<Arc<Certificate>>,
 }
 
-/// The two clocks that everything is timed by.
+/// The monotonic clock and the wall clock.
 struct Clock {
     start: Instant,
 }
@@ -176,7 +176,7 @@ impl Clock {
         }
     }
 
-    /// The first id of a server whose log begins with it: microseconds, so that none is used again.
+    /// Returns the first id of a server with a new log: microseconds since 1970, so that no id is used again.
     fn first_id(&self) -> u64 {
         self.now().time.0.saturating_mul(1000).max(1)
     }
@@ -189,33 +189,33 @@ impl Server {
             .expect("no thread panics while it holds this")
     }
 
-    /// What TLS is spoken with; `None` when it is not.
+    /// Returns the TLS configuration; `None` without TLS.
     fn tls(&self) -> Option<Arc<rustls::ServerConfig>> {
         self.certificate
             .as_ref()
             .map(|certificate| certificate.config())
     }
 
-    /// Locks what all share, for a change of it.
+    /// Locks the shared state to change it.
     fn changes(self: &Arc<Self>) -> Changes<'_> {
         Changes::of(self, self.world())
     }
 
-    /// Locks what all share, to look at it.
+    /// Locks the shared state to read it.
     fn world(&self) -> MutexGuard<'_, World> {
-        // Nothing under this lock waits or panics; it is held for microseconds.
+        // No code under this lock waits or panics; it is held for microseconds.
         self.world
             .lock()
             .expect("no thread panics while it holds this")
     }
 }
 
-/// Serves until SIGINT or SIGTERM, on `sockets` that are open already and where the configuration says;
-/// `listening` is told where, and the fingerprint of the certificate, once clients can connect. A second
-/// signal ends the process at once.
+/// Serves until SIGINT or SIGTERM, on the already open `sockets` and on the configured addresses. Calls `listening`
+/// with the addresses and the certificate's fingerprint once clients can connect. A second signal ends the process at
+/// once.
 ///
 /// # Errors
-/// When it cannot start.
+/// When the server cannot start.
 pub fn run(
     mut config: Config,
     sockets: Vec<TcpListener>,
@@ -249,7 +249,7 @@ pub fn run(
     };
     let publisher = Arc::new(OnceLock::new());
     let (log, buckets) = open_log(&config, &clock, publisher.clone())?;
-    // After the log, whose lock says that the folder is ours: opening the store clears away half files.
+    // After the log, whose lock proves that no other server uses the folder: opening the store deletes partial files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
     let roster = Arc::new(Roster::new(buckets, config.password.clone()));
@@ -311,7 +311,7 @@ pub fn run(
             let now = server.clock.now();
             server.changes().remove_unfinished(id, room, &nick, now);
         }
-        // Nobody finds them: not the first client either.
+        // Written before the first client can connect.
         log.flush()
             .map_err(|e| Error::Log(data_path(&server.config), e))?;
     }
@@ -369,35 +369,35 @@ pub fn run(
         let stopped = future::or(future::or(by_signal, by_operator), by_failure).await?;
         let again = match stopped {
             Some(signals) => next_signal(&executor, signals),
-            None => first, // after an operator the first signal is the second word
+            None => first, // after an operator's command, the first signal ends the process at once
         };
         let connections = server.world().chat.connections();
         info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
-        // Said on its own thread; nobody waits for it but the end.
+        // Runs on its own thread; only the end of the process waits for it.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
         drop((timing, trimming, pulse, refreshing));
         Ok(())
     };
-    // One thread: nearly all that happens is under the world's lock. With a second one a delivery in a busy
-    // room cost 1.1 to 1.5 times as much CPU, and a lone message a tenth less (benches/README.md), so there is
-    // no setting for more. What may wait (the log, files, passwords) has threads of its own.
+    // One thread: nearly all work is done under the world's lock. A second thread made a delivery in a busy room cost
+    // 1.1 to 1.5 times as much CPU, and a single message a tenth less (benches/README.md), so there is no setting for
+    // more. Blocking work (the log, files, passwords) has threads of its own.
     smol::block_on(executor.run(serving))
 }
 
 /// The signals that end the server.
 struct Ends {
     signals: Signals,
-    /// Standard input or output was a terminal at the start.
+    /// Whether standard input or output was a terminal at the start.
     had_terminal: bool,
     certificate: Option<Arc<Certificate>>,
 }
 
 impl Ends {
-    /// Returns at the next signal that ends the server: SIGINT, SIGTERM, or SIGHUP when the terminal that it was
-    /// started from has been closed. Any other SIGHUP has the certificate read again.
+    /// Returns at the next signal that ends the server: SIGINT, SIGTERM, or SIGHUP when the terminal that started it
+    /// has been closed. Any other SIGHUP reloads the certificate.
     async fn next(&mut self) {
         while let Some(signal) = self.signals.next().await {
             if !matches!(signal, Ok(Signal::Hup)) || self.had_terminal && !has_terminal() {
@@ -410,13 +410,13 @@ impl Ends {
     }
 }
 
-/// Returns whether somebody sits at a terminal that this process reads from or writes to.
+/// Returns whether this process reads from or writes to a terminal.
 fn has_terminal() -> bool {
     io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal()
 }
 
-/// Waits for a signal in a task of its own: the root future is polled each time that anything happens, and
-/// asking for signals there costs two reads of a pipe a message.
+/// Waits for a signal in a separate task: the root future is polled at every event, and polling for signals there costs
+/// two reads of a pipe for each message.
 fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     executor.spawn(async move {
         signals.next().await;
@@ -424,7 +424,7 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     })
 }
 
-/// Takes out what is to be kept no longer, now and every now and then.
+/// Deletes what has passed its retention time, now and at intervals.
 async fn trim(server: Arc<Server>) {
     let limits = &server.config.limits;
     if limits.keep.is_none() && limits.keep_bytes.is_none() {
@@ -475,11 +475,11 @@ async fn trim(server: Arc<Server>) {
     }
 }
 
-/// The log, and where accounts and the rights of rooms are kept.
+/// The log, and the store of accounts and room rights.
 type Kept = (Arc<dyn Log>, Arc<dyn Buckets>);
 
-/// The log in the data folder, which publishes what it has kept to the server that is then there; or the
-/// one in memory. With it, where accounts and the rights of rooms are kept.
+/// Opens the log in the data folder, which publishes committed entries to the server, or a log in memory. Returns it
+/// with the store of accounts and room rights.
 fn open_log(
     config: &Config,
     clock: &Clock,
@@ -510,7 +510,7 @@ fn data_path(config: &Config) -> PathBuf {
     config.data.clone().unwrap_or_else(std::env::temp_dir)
 }
 
-/// Ends every connection, and returns when all have ended or their time is over.
+/// Ends every connection; returns when all have ended or the deadline has passed.
 async fn stop(server: &Arc<Server>) {
     server.world().stop();
     let ended = async {
@@ -529,7 +529,7 @@ async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speak
         match listener.read_with(listen::accept).await {
             Ok((stream, peer)) => welcome(&server, stream, peer, speaks),
             Err(e) => {
-                // Out of files, most likely: what is there goes on, and some will end.
+                // Most likely out of descriptors: existing connections continue, and some of them will end.
                 let text = format!("cannot accept a connection: {e}");
                 let uptime = server.clock.now().uptime;
                 server.metrics.met(Met::OpenFiles, uptime, &text);
@@ -551,9 +551,9 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks
         return;
     }
     let (Ok(local), Ok(socket)) = (stream.local_addr(), server.sockets.add(stream)) else {
-        return; // it has gone already
+        return; // the client has gone already
     };
-    // A socket of both families, as a service manager opens, tells IPv4 addresses as IPv6.
+    // A dual-stack socket, as a service manager opens it, reports IPv4 addresses as IPv6.
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     let carrier = Carrier::Stream(Stream::Tcp(socket));
     let from = Arrival::Socket(peer);
@@ -561,7 +561,7 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks
     server.executor.spawn(connection.run()).detach();
 }
 
-/// Allows as many open files as the system lets this process have; returns how many.
+/// Raises the soft limit on open files to the hard limit; returns the new limit.
 fn raise_file_limit() -> u64 {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
