@@ -1,4 +1,4 @@
-//! What all connections share, under one lock, and the task that does what is due.
+//! The state that all connections share, under one lock, and the tasks that run timers and wake readers.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
@@ -24,38 +24,38 @@ use crate::roster::Roster;
 use crate::roster::guesses::Guesses;
 use crate::session::batch::ROUND_BYTES;
 
-/// The chat, and who waits for it.
+/// The chat, and the connections that wait for it.
 ///
-/// One lock, because nearly all that happens touches a room, its members and their nicks at once, takes
-/// less than a microsecond, and runs on one thread.
+/// One lock, because nearly every operation touches a room, its members and their nicks together, takes less than a
+/// microsecond, and runs on one thread.
 pub(super) struct World {
     pub chat: Chat,
-    /// By the place of the connection.
+    /// Indexed by the connection's slot.
     seats: Vec<Seat>,
-    /// When which connection wants to be woken.
+    /// When each connection wants to be woken.
     alarms: BTreeSet<(Duration, PeerId)>,
-    /// What the timekeeper waits for, and how it is told of something earlier.
+    /// The deadline that the timer task waits for, and its waker for an earlier one.
     next_alarm: Option<Duration>,
     timekeeper: Option<Waker>,
-    /// How the task is told that hands news on, unless it knows.
+    /// The waker of the task that wakes readers; `None` while that task is already scheduled.
     pulse: Option<Waker>,
     pub log: Arc<dyn Log>,
     pub roster: Arc<Roster>,
     pub metrics: Arc<Metrics>,
-    /// Who has tried which passwords.
+    /// Counts failed password attempts.
     pub guesses: Guesses,
-    /// The server ends; so does every connection, once what it read is answered.
+    /// Whether the server is stopping; every connection ends once its input has been answered.
     pub is_stopping: bool,
 }
 
-/// Where a connection comes from.
+/// The source of a connection.
 #[derive(Clone, Copy)]
 pub(super) enum Arrival {
     Socket(IpAddr),
-    /// A request over HTTP asks for something.
+    /// One HTTP request.
     Request {
         address: IpAddr,
-        /// A proxy says that it passes that on.
+        /// Whether a proxy says that it forwards the request.
         is_passed_on: bool,
     },
 }
@@ -67,11 +67,11 @@ impl Arrival {
     }
 }
 
-/// How a connection's task is woken.
+/// The wake-up state of a connection's task.
 #[derive(Default)]
 struct Seat {
     waker: Option<Waker>,
-    /// There may be something for it since it last looked.
+    /// Whether there may be news since the connection last looked.
     has_news: bool,
 }
 
@@ -92,7 +92,7 @@ impl World {
         }
     }
 
-    /// Takes a connection in.
+    /// Registers a connection.
     pub fn sit_down(&mut self, from: Arrival) -> PeerId {
         let peer = match from {
             Arrival::Socket(address) => self.chat.connect(address),
@@ -110,7 +110,7 @@ impl World {
         peer
     }
 
-    /// Lets a connection go; its session has ended.
+    /// Unregisters a connection whose session has ended.
     pub fn stand_up(&mut self, peer: PeerId, alarm: Option<Duration>) {
         self.set_alarm(peer, alarm, None);
         self.chat.disconnect(peer);
@@ -119,7 +119,7 @@ impl World {
         }
     }
 
-    /// Hands an entry to the log; it is applied once it is kept, which with a log in memory is now.
+    /// Passes an entry to the log; it is applied once it is stored, which happens at once with a log in memory.
     pub fn append(&mut self, entry: Entry, ticket: Option<Ticket>, now: Now) {
         self.metrics.appended.add(1);
         if let Some(applied) = self.log.append(entry, ticket, now.time) {
@@ -128,7 +128,7 @@ impl World {
         }
     }
 
-    /// Removes a live file whose upload was cut off by the end of an earlier server.
+    /// Removes a live file whose upload was interrupted by the end of an earlier server.
     pub fn remove_unfinished(&mut self, file: EventId, room: RoomName, owner: &str, now: Now) {
         let removed = Removed::File {
             owner: owner.into(),
@@ -142,8 +142,8 @@ impl World {
         );
     }
 
-    /// Has those woken who have something to read or to do by now. Called by [`super::changes::Changes`] at the end
-    /// of each change; returns what is left to do without the lock.
+    /// Wakes the tasks that now have something to read or to do. [`super::changes::Changes`] calls it at the end of
+    /// each change; returns what remains to be done without the lock.
     pub fn settle(&mut self) -> Released {
         if self.chat.has_news()
             && let Some(pulse) = self.pulse.take()
@@ -169,7 +169,7 @@ impl World {
         }
     }
 
-    /// Wakes everyone who has something to read.
+    /// Wakes every connection that has something to read.
     fn hand_on(&mut self) {
         let Self { chat, seats, .. } = self;
         for peer in chat.take_ordered() {
@@ -184,20 +184,20 @@ impl World {
         });
     }
 
-    /// Whether a round is full: before more is read, its readers get it, or they
-    /// would fall out of the tail through no fault of theirs.
+    /// Returns whether enough unread events have gathered: they are delivered before more input is read, or the readers
+    /// would fall out of the tail through no fault of their own.
     pub fn is_full(&self) -> bool {
         self.chat.fresh_bytes() >= ROUND_BYTES
     }
 
-    /// Marks that `peer` looks at all there is for it now.
+    /// Clears the wake-up flag of `peer`, which looks at its news now.
     pub fn looks(&mut self, peer: PeerId) {
         if let Some(seat) = self.seats.get_mut(peer.slot()) {
             seat.has_news = false;
         }
     }
 
-    /// Whether there may be something for `peer`; if not, `waker` is woken when there is.
+    /// Becomes ready if there may be news for `peer`; otherwise `waker` is woken when there is.
     pub fn poll_news(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
         let Some(seat) = self.seats.get_mut(peer.slot()) else {
             return Poll::Ready(());
@@ -209,7 +209,8 @@ impl World {
         Poll::Pending
     }
 
-    /// Whether `peer` is to end; if not, `waker` is woken when it is. For one that can take no news.
+    /// Becomes ready if `peer` must end; otherwise `waker` is woken when it must. Used by tasks that cannot handle
+    /// news.
     pub fn poll_end(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
         if self.chat.is_ended(peer) {
             return Poll::Ready(());
@@ -220,7 +221,7 @@ impl World {
         Poll::Pending
     }
 
-    /// Has `peer` woken at `to`, and no longer at `from`.
+    /// Moves the deadline of `peer` from `from` to `to`.
     pub fn set_alarm(&mut self, peer: PeerId, from: Option<Duration>, to: Option<Duration>) {
         if from == to {
             return;
@@ -233,12 +234,12 @@ impl World {
         }
     }
 
-    /// Whether `peer` is to end, with the server or by an operator's order, whatever it is doing.
+    /// Returns whether `peer` must end at once, because the server stops or an operator closes the connection.
     pub fn is_dismissed(&self, peer: PeerId) -> bool {
         self.is_stopping || self.chat.is_ended(peer)
     }
 
-    /// Ends every connection.
+    /// Starts to stop the server: every connection ends.
     pub fn stop(&mut self) {
         self.is_stopping = true;
         self.seats.iter_mut().for_each(Seat::wake);
@@ -249,7 +250,7 @@ impl World {
         [alarm, self.chat.next_due()].into_iter().flatten().min()
     }
 
-    /// Does what is due and says when to come again.
+    /// Runs the timers that are due and returns when to run the next.
     fn ring(&mut self, now: Now) -> Option<Duration> {
         self.chat.tick(now);
         while let Some(&(at, peer)) = self.alarms.first()
@@ -266,16 +267,16 @@ impl World {
 }
 
 impl Seat {
-    /// Has `waker` woken next.
+    /// Stores the waker of the connection's task.
     fn register(&mut self, waker: &Waker) {
-        // Cloning a waker costs as much as waking; it seldom changes.
+        // Cloning a waker costs as much as waking; it rarely changes.
         let known = self.waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(waker)) {
             self.waker = Some(waker.clone());
         }
     }
 
-    /// Wakes its task even if that knows of news that it has not looked at.
+    /// Wakes the task even if it has not yet looked at earlier news.
     fn summon(&mut self) {
         self.has_news = true;
         if let Some(waker) = &self.waker {
@@ -292,10 +293,10 @@ impl Seat {
     }
 }
 
-/// How often local time is asked for anew: it changes twice a year.
+/// How often the local time zone is read again: its offset changes twice a year.
 const ZONE_EVERY: Duration = Duration::from_secs(600);
 
-/// Does everything that is due, for ever: one timer for the whole server, so that a connection needs none.
+/// Runs all timers; never returns. One timer for the whole server, so that a connection needs none.
 pub(super) async fn keep_time(server: Arc<Server>) {
     let mut timer = Timer::never();
     let mut zone_at = Duration::ZERO;
@@ -319,9 +320,9 @@ pub(super) async fn keep_time(server: Arc<Server>) {
     .await;
 }
 
-/// Wakes the readers of what was said, for ever: all of them once for all that has come by then. As a task
-/// it gets its turn after those that could be read when it was woken, so every client is read before
-/// anybody is written to, and each write carries what they said together.
+/// Wakes the readers of new events; never returns. It wakes all of them once for everything that has arrived. As a task
+/// it runs after the connections that were readable when it was woken, so every client is read before any is written
+/// to, and each write carries the events of all of them.
 pub(super) async fn pulse(server: Arc<Server>) {
     poll_fn(|cx| {
         let mut world = server.world();
