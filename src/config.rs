@@ -1,6 +1,6 @@
-//! What an operator can set, each with its default and the reason for it.
+//! The settings of an operator, each with its default and the reason for it.
 //!
-//! `chatd --help` and the table in `protocol.md` are made from, and compared with, [`Limits::rows`].
+//! `chatd --help` and the table in `protocol.md` are generated from [`Limits::rows`], or compared with it.
 
 pub mod file;
 pub mod fixed;
@@ -15,41 +15,41 @@ use crate::protocol::{Nick, RoomName};
 use limits::bytes;
 pub use limits::{BELIEVED_AFTER, LimitRow, Limits, Rate, SEARCHES_MAX};
 
-/// Everything that `chatd` is started with.
+/// All settings that `chatd` is started with.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where to listen; a port of 0 takes a free one.
+    /// The addresses to listen on; port 0 takes any free port.
     pub listen: Vec<Listen>,
-    /// What is spoken on sockets that are handed over.
+    /// The protocols accepted on inherited sockets.
     pub speaks: Speaks,
     /// Names under which clients reach the server, besides its addresses and the machine's name.
     pub hosts: Vec<String>,
-    /// The files of the certificate and its key; `None` for one that the server makes for itself.
+    /// The files of the certificate and its key; `None` for a self-signed one.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// What a connection must give first (`PASS`); `None` for nothing.
+    /// The password that a connection must send first (`PASS`); `None` if none is needed.
     pub password: Option<Secret>,
-    /// Whether passwords over plain text are refused, but from this machine.
+    /// Whether to refuse passwords over plain text, except from this machine.
     pub require_tls: bool,
-    /// The nicks of operators, who must be registered to be that.
+    /// The nicks of the operators; an operator must be registered.
     pub operators: Vec<Nick>,
-    /// Whence the metrics may be read, besides from the machine itself.
+    /// Networks that may read the metrics, besides the machine itself.
     pub metrics_from: Vec<Network>,
-    /// Proxies that are believed when they say for whom they ask.
+    /// Proxies whose word about the client's address is trusted.
     pub proxies: Vec<Network>,
-    /// Where files are kept; `None` for a folder that goes away at the end.
+    /// The folder where everything is stored; `None` for a temporary one.
     pub data: Option<PathBuf>,
-    /// What the server calls itself in `HELLO`: one word.
+    /// The server's name in `HELLO`: one word.
     pub name: String,
-    /// Where a nick without a room goes.
+    /// The room that a client joins if it names none.
     pub lobby: RoomName,
-    /// Whether the server is announced on the local network, when others than this machine reach it.
+    /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,
-    /// What is allowed, and how long things take.
+    /// All limits and timeouts.
     pub limits: Limits,
 }
 
 impl Default for Config {
-    /// One that keeps nothing and listens nowhere.
+    /// Returns the settings of a server that stores nothing and does not listen.
     fn default() -> Self {
         Self {
             listen: Vec::new(),
@@ -71,7 +71,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// A sentence that tells everybody how long things are kept.
+    /// Returns a sentence for users about how long messages and files are kept.
     pub fn keeping(&self) -> String {
         if self.data.is_none() {
             return "What is said here is forgotten when the server stops.".into();
@@ -88,30 +88,30 @@ impl Config {
     }
 }
 
-/// An address, and what is spoken there.
+/// An address to listen on, and the protocols accepted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Where.
+    /// The address.
     pub addr: SocketAddr,
-    /// What.
+    /// The protocols.
     pub speaks: Speaks,
 }
 
-/// What clients may speak.
+/// A set of protocols that clients may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Speaks {
-    /// Anything without TLS.
+    /// Without TLS.
     pub plain: bool,
-    /// TLS, and anything inside it.
+    /// Inside TLS.
     pub tls: bool,
-    /// The protocol's lines.
+    /// The line protocol.
     pub lines: bool,
-    /// HTTP, and WebSocket that begins so.
+    /// HTTP, and WebSocket, which begins as HTTP.
     pub web: bool,
 }
 
 impl Speaks {
-    /// Anything that the server knows.
+    /// Every protocol.
     pub const ALL: Self = Self {
         plain: true,
         tls: true,
@@ -119,7 +119,7 @@ impl Speaks {
         web: true,
     };
 
-    /// What both allow.
+    /// Returns the protocols that both sets allow.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

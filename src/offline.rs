@@ -1,8 +1,8 @@
-//! What can be done with a data folder without its server, or beside it: `chatd check`, `export`, `import`
-//! and `backup`.
+//! The commands that work on a data folder without a server, or beside one: `chatd check`, `export`,
+//! `import` and `backup`.
 //!
-//! Export and backup only read, and may run while a server uses the folder; check with repair and import
-//! change it, and refuse to. Knows no socket.
+//! Export and backup only read, and may run while a server uses the folder; import, and check with repair,
+//! change it, and refuse to run then. This module knows no sockets.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,20 +18,20 @@ use crate::log::{self, Log, Record, Span};
 use crate::model::{DirectMessage, FileContents, StorageError};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, ServerLine};
 
-/// Why one of these cannot be done; `Display` is one line for whoever asked.
+/// Why a command failed; `Display` is one line for the user.
 #[derive(Debug)]
 pub enum Error {
-    /// The folder holds no log, or another server has it.
+    /// The folder holds no log, or a server is using it.
     Log(PathBuf, StorageError),
-    /// A file there cannot be read or written.
+    /// A file in the folder cannot be read or written.
     Io(PathBuf, io::Error),
-    /// The output or the input broke off.
+    /// Reading the input or writing the output failed.
     Stream(io::Error),
-    /// A line of the input is no `PAST` line; its number, from 1 on.
+    /// A line of the input is not a `PAST` line; its number, counted from 1.
     Line(usize),
     /// There is no such room.
     NoSuchRoom(RoomName),
-    /// A backup of that name was interrupted, or is being made.
+    /// A backup of that name was interrupted, or is in progress.
     Interrupted(PathBuf),
 }
 
@@ -65,18 +65,18 @@ impl std::error::Error for Error {
     }
 }
 
-/// How many events are read at once.
+/// Number of events that are read at once.
 const PIECE_EVENTS: usize = 1000;
 
 fn open(folder: &Path) -> Result<SqliteLog, Error> {
     SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
 }
 
-/// Writes a room's log as `PAST` lines, oldest first; or every room's, and then what is kept of what nicks
-/// told one another.
+/// Writes the log of one room as `PAST` lines, oldest first; for `None`, of every room, followed by the
+/// stored direct messages.
 ///
 /// # Errors
-/// When there is no such log or room, or the output breaks off.
+/// When there is no such log or room, or the output fails.
 pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> Result<(), Error> {
     let log = open(folder)?;
     let failed = |e| Error::Log(folder.to_owned(), e);
@@ -121,13 +121,14 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
     out.flush().map_err(Error::Stream)
 }
 
-/// Reads `PAST` lines into the log of a folder that no server uses; all of them or none. Ids stay if they
-/// are above all that the log holds, otherwise the events get new ones. A file's bytes are not in its
-/// line, so what is taken in of files is that they were there. Accounts do not come either: what was told between
-/// nicks is read by those who are registered in the folder already. Returns how many events came.
+/// Imports `PAST` lines into the log of a folder that no server uses; all of them or none. Events keep
+/// their ids if these are above every id in the log; otherwise they get new ones. A file's bytes are not in
+/// its line, so an imported file counts as removed. Accounts are not imported either: direct messages can
+/// be read by the users of those nicks who are registered in the folder already. Returns the number of
+/// imported events.
 ///
 /// # Errors
-/// When a line is none, or the log cannot be written.
+/// When a line is not a `PAST` line, or the log cannot be written.
 pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
     let mut events = Vec::new();
     for (n, line) in BufReader::new(input).lines().enumerate() {
@@ -137,7 +138,7 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
         }
         events.push(imported(&line).ok_or(Error::Line(n + 1))?);
     }
-    // Rooms come one after another; ids order them as they were said.
+    // The rooms follow one another in an export; ids order their events as they were sent.
     events.sort_by_key(|event| event.id);
     let count = events.len();
     SqliteLog::import(folder, events).map_err(|e| Error::Log(folder.to_owned(), e))?;
@@ -152,7 +153,8 @@ fn imported(line: &str) -> Option<Imported> {
         Event::Msg { to: place, .. } | Event::Remove { room: place, .. }
             if !place.starts_with('#') =>
         {
-            // Between two who may be registered: else nobody could ever read it, nor export it.
+            // Both nicks must be names that can be registered, or nobody could ever read or export the
+            // message.
             ImportedTo::Told(DirectMessage {
                 by: Nick::parse(event.nick()).ok()?,
                 to: Nick::parse(place).ok()?,
@@ -192,18 +194,18 @@ fn imported(line: &str) -> Option<Imported> {
     })
 }
 
-/// What is wrong with a data folder; `Display` is one line for its owner.
+/// A fault in a data folder; `Display` is one line for its owner.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The database itself.
+    /// The database is damaged.
     Database(String),
-    /// A file's bytes are not there.
+    /// The bytes of a file are missing.
     Missing(EventId, String),
-    /// A file's bytes are others than were received.
+    /// The bytes of a file are not those that were received.
     Damaged(EventId, String),
-    /// Bytes that no file has.
+    /// Bytes that belong to no file.
     Stray(PathBuf),
-    /// What came of a file that was cut off.
+    /// What is left of an interrupted upload.
     Partial(PathBuf),
 }
 
@@ -219,10 +221,9 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Looks at everything in a data folder: the database, and every file's length and digest. With `repair`,
-/// files whose bytes are not what they were are taken out of the log's list of files (what is left of them
-/// moves to `damaged`), strays and left-overs go, and the next server makes the search
-/// index anew.
+/// Checks everything in a data folder: the database, and every file's length and digest. With `repair`,
+/// damaged files are removed from the log's list of files (what is left of them moves to `damaged`), stray
+/// and partial files are deleted, and the next server rebuilds the search index.
 ///
 /// # Errors
 /// When the folder cannot be read or, for a repair, a server uses it.
@@ -285,10 +286,11 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     Ok(faults)
 }
 
-/// Copies a data folder to another that does not exist yet, as it is at one moment, while a server may be
-/// using it. Files that are taken back meanwhile may be missing in the copy; `check` names them.
+/// Copies a snapshot of a data folder to another that does not exist yet, while a server may be using it.
+/// Files that are removed meanwhile may be missing from the copy; `check` names them.
 ///
-/// What is copied stands in `<to>.part` until all of it is on disk: an interrupted copy never has the name of a whole one.
+/// The copy is made in `<to>.part` and renamed when all of it is synced, so an interrupted copy is never
+/// mistaken for a complete one.
 ///
 /// # Errors
 /// When the copy exists already, or cannot be written.
@@ -314,12 +316,12 @@ pub fn backup(folder: &Path, to: &Path) -> Result<(), Error> {
         moved.map_err(|e| Error::Io(to.to_owned(), e))
     });
     if copied.is_err() {
-        let _ = fs::remove_dir_all(&part); // what it says is why it could not be made
+        let _ = fs::remove_dir_all(&part); // the error to report is the first one
     }
     copied
 }
 
-/// Makes a copy of a folder that is on disk, and its name is not yet.
+/// Copies the folder's contents to `to` and syncs them, but not the directory that holds `to`.
 fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -330,7 +332,7 @@ fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     log.copy(&to.join("chat.db")).map_err(broken)?;
     let kept = to.join("files");
     private::make_folder(&kept).map_err(failed(&kept))?;
-    // What is in a file never changes, so those that the copied log names are copied after it.
+    // Stored files never change, so the files that the copied log names are copied after it.
     let copied = SqliteLog::open_beside(to).map_err(broken)?;
     let files = copied.all_files().map_err(broken)?;
     drop(copied);
@@ -349,7 +351,7 @@ fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// Has a file or a folder on disk.
+/// Syncs a file or a folder to the disk.
 fn sync(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
@@ -366,7 +368,7 @@ fn list(folder: &Path) -> Result<Vec<PathBuf>, Error> {
         .map_err(|e| Error::Io(folder.to_owned(), e))
 }
 
-/// The length and digest of what is in a file.
+/// Returns the length and digest of a file's contents.
 fn sum(path: &Path) -> io::Result<FileContents> {
     let mut file = File::open(path)?;
     let mut hash = Sha256::new();

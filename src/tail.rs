@@ -1,56 +1,57 @@
-//! The live end of a room: its newest events, encoded once, for readers that are no more than a number.
+//! The live end of a room: its newest events, encoded once, for readers whose only state is a number.
 //!
-//! Lines lie in one run of bytes, as most readers get them, with an index beside it. A reader of plain
-//! lines copies a span of bytes; whoever wants them otherwise formats from the same entries. The tail is
-//! bounded in bytes: its oldest entries go, and a reader that stood there has fallen out.
-//! Knows neither rooms nor who reads.
+//! The lines are stored in one run of bytes, in the form that most readers receive, with an index beside
+//! it. A reader of plain lines copies a span of bytes; a reader that needs another form formats the same
+//! entries. The tail is bounded in bytes: the oldest entries are dropped, and a reader that had not reached
+//! them has fallen behind. This module knows neither rooms nor readers.
 
 use std::collections::VecDeque;
 
 use crate::model::PeerId;
 use crate::protocol::{EventId, Time};
 
-/// The number of an entry in its tail, from 0 on; a reader's place is the next one that it is to get.
+/// The number of an entry in its tail, counted from 0; the position of a reader is the next entry that it
+/// will receive.
 pub type Seq = u64;
 
-/// What stands beside an event's line.
+/// The index entry of an event's line.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
-    /// Its id, if it is logged.
+    /// The event's id, if it is logged.
     pub id: Option<EventId>,
-    /// When it happened.
+    /// When the event happened.
     pub time: Time,
-    /// The connection whose doing it is, which does not get it.
+    /// The connection that caused the event and does not receive it.
     pub author: Option<PeerId>,
-    /// Where its line ends, counted from the first byte that the tail ever held.
+    /// Where the line ends, counted from the first byte that the tail ever held.
     end: u64,
 }
 
-/// The newest events of a room, or of what one nick was told.
+/// The newest events of a room, or of an inbox.
 #[derive(Debug)]
 pub struct Tail {
-    /// The lines, each with its LF; those before `start` have gone.
+    /// The lines, each with its LF; those before `start` are dropped.
     bytes: Vec<u8>,
     start: usize,
-    /// How many bytes have ever gone before `start`.
+    /// Number of bytes ever dropped before `start`.
     gone: u64,
     entries: VecDeque<Entry>,
-    /// The number of the first entry that is still here.
+    /// The number of the oldest entry that is still held.
     first: Seq,
     bytes_max: usize,
-    /// The newest logged event that has gone, by number; 0 when none has.
+    /// The id of the newest logged event that was dropped; 0 if none was.
     gone_id: u64,
-    /// The entry after the newest one that has gone and was not logged.
+    /// The number of the entry after the newest dropped one that was not logged.
     gone_unlogged: Seq,
-    /// Something was appended and its readers do not know yet; whoever wakes them clears it.
+    /// Whether lines were appended that readers do not know about yet; cleared when they are woken.
     pub is_news: bool,
 }
 
-/// What an entry costs beside its line.
+/// Memory of an entry besides its line.
 const ENTRY_BYTES: usize = size_of::<Entry>();
 
 impl Tail {
-    /// An empty tail that holds at most about `bytes_max` bytes, lines and index together.
+    /// Returns an empty tail that holds at most about `bytes_max` bytes, lines and index together.
     pub fn new(bytes_max: usize) -> Self {
         Self {
             bytes: Vec::new(),
@@ -65,7 +66,7 @@ impl Tail {
         }
     }
 
-    /// Appends a line, which is given without its end.
+    /// Appends a line, given without its line ending, and returns its number.
     pub fn push(
         &mut self,
         id: Option<EventId>,
@@ -88,27 +89,27 @@ impl Tail {
         self.end() - 1
     }
 
-    /// The number of the oldest entry that is here.
+    /// Returns the number of the oldest entry held.
     pub fn first(&self) -> Seq {
         self.first
     }
 
-    /// The number that the next entry will have.
+    /// Returns the number that the next entry will have.
     pub fn end(&self) -> Seq {
         self.first + self.entries.len() as u64
     }
 
-    /// How many bytes it holds, lines and index.
+    /// Returns how many bytes the lines and the index take.
     pub fn size(&self) -> usize {
         self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES
     }
 
-    /// How much memory it takes, with what is free for the next lines.
+    /// Returns how much memory is allocated, including free space for the next lines.
     pub fn memory(&self) -> usize {
         self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES
     }
 
-    /// Lets go of the older half, and of the memory that it took.
+    /// Drops the older half, and frees its memory.
     pub fn shed(&mut self) {
         let most = self.size() / 2;
         while self.size() > most && self.entries.len() > 1 {
@@ -120,7 +121,7 @@ impl Tail {
         self.entries.shrink_to_fit();
     }
 
-    /// An entry and its line, without the end.
+    /// Returns an entry and its line, without the line ending.
     pub fn get(&self, seq: Seq) -> Option<(Entry, &str)> {
         let entry = *self.entries.get(self.index(seq)?)?;
         let line = self.bytes.get(self.span(seq, seq + 1)?)?;
@@ -128,8 +129,8 @@ impl Tail {
         Some((entry, line))
     }
 
-    /// Where a reader goes on that has seen the logged events up to `id`; `None` when some that it has not
-    /// seen have gone.
+    /// Returns where a reader that has seen the logged events up to `id` continues; `None` when some that
+    /// it has not seen were dropped.
     pub fn seq_after(&self, id: u64) -> Option<Seq> {
         if self.gone_id > id {
             return None;
@@ -139,7 +140,7 @@ impl Tail {
         Some(self.first + last.map_or(0, |last| last as Seq + 1))
     }
 
-    /// The newest logged event among the entries `from..to`.
+    /// Returns the newest logged event among the entries `from..to`.
     pub fn last_id(&self, from: Seq, to: Seq) -> Option<EventId> {
         let index = |seq: Seq| {
             let index = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
@@ -150,13 +151,15 @@ impl Tail {
         range.rfind(|entry| entry.id.is_some())?.id
     }
 
-    /// The entry after the newest one that has gone and that no log has: a join, a part, a rename.
+    /// Returns the number of the entry after the newest dropped one that is in no log: a join, a leave, a
+    /// rename.
     pub fn gone_unlogged(&self) -> Seq {
         self.gone_unlogged
     }
 
-    /// Appends the lines of the entries from `from` on to `out`, until it has reached `out_bytes_max` (at least
-    /// one line is taken), and tells `each` of them whose it is and where in `out` it ends.
+    /// Appends the lines of the entries from `from` on to `out`, until it holds `out_bytes_max` bytes (at
+    /// least one line is copied), and calls `each` with the author of every line and the offset in
+    /// `out` where it ends.
     pub fn copy(
         &self,
         from: Seq,
@@ -183,13 +186,13 @@ impl Tail {
         out.extend_from_slice(lines.unwrap_or_default());
     }
 
-    /// How many bytes of lines stand from `seq` on.
+    /// Returns how many bytes the lines from `seq` on take.
     pub fn bytes_from(&self, seq: Seq) -> usize {
         let span = self.span(seq.max(self.first), self.end());
         span.map_or(0, |span| span.len())
     }
 
-    /// Returns whether a line of so many bytes fits without letting go of an entry from `seq` on.
+    /// Returns whether a line of `line_bytes` bytes fits without dropping an entry from `seq` on.
     pub fn has_space(&self, seq: Seq, line_bytes: usize) -> bool {
         let seq = seq.max(self.first);
         let entries = usize::try_from(self.end().saturating_sub(seq)).unwrap_or(usize::MAX);
@@ -197,7 +200,7 @@ impl Tail {
         held.saturating_add(line_bytes + 1 + ENTRY_BYTES) <= self.bytes_max
     }
 
-    /// Lets go of the entries before `seq`, and of all memory when none is left.
+    /// Drops the entries before `seq`, and frees all memory when none is left.
     pub fn drop_before(&mut self, seq: Seq) {
         while self.first < seq && !self.entries.is_empty() {
             self.drop_first();
@@ -220,7 +223,7 @@ impl Tail {
         }
         self.start += (entry.end - self.gone) as usize;
         self.gone = entry.end;
-        // Moving what is left down costs each byte one copy in all, if done when half is empty.
+        // Moving the rest down when half is empty copies each byte once in all.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -232,7 +235,7 @@ impl Tail {
         (index < self.entries.len()).then_some(index)
     }
 
-    /// Where the entry at `index` begins, counted from the first byte ever.
+    /// Returns where the entry at `index` begins, counted from the first byte ever held.
     fn entry_start(&self, index: usize) -> u64 {
         match index
             .checked_sub(1)
@@ -243,7 +246,7 @@ impl Tail {
         }
     }
 
-    /// Where in `bytes` the lines of the entries `from..to` are.
+    /// Returns the range in `bytes` of the lines of the entries `from..to`.
     fn span(&self, from: Seq, to: Seq) -> Option<std::ops::Range<usize>> {
         if from >= to {
             return None;
@@ -268,7 +271,7 @@ mod tests {
         tail.push(None, Time(0), Some(author), line.as_bytes())
     }
 
-    /// The lines from `from` on, in pieces of at most `most` bytes, each line with its author.
+    /// Returns the lines from `from` on, in pieces of at most `most` bytes, each line with its author.
     fn read(tail: &Tail, mut from: Seq, most: usize) -> Vec<(String, Vec<Option<PeerId>>)> {
         let mut got = Vec::new();
         while from < tail.end() {

@@ -1,24 +1,24 @@
-//! A file of flags: TOML whose keys are the flags' long names.
+//! The configuration file: TOML whose keys are the long names of the flags.
 //!
-//! It becomes words of a command line, so that a flag is described, read and refused in one place: where
-//! `chatd` declares it. This module knows no flag by name.
+//! The file is turned into words of a command line, so that each flag is described, parsed and rejected in
+//! one place: where `chatd` declares it. This module knows no particular flag.
 
 use std::fmt;
 
 use argh::{FlagInfo, FlagInfoKind, Optionality};
 use toml::{Table, Value};
 
-/// How wide the comments of [`example`] are.
+/// Width of the comments that [`example`] writes.
 const WIDTH: usize = 100;
 
-/// What is wrong with a file of flags; `Display` is a sentence for an operator.
+/// What is wrong with a configuration file; `Display` is a sentence for an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// It is no TOML, in the words of its reader.
+    /// It is not valid TOML; holds the parser's message.
     Toml(String),
-    /// These keys are no flags.
+    /// These keys are not flags.
     Unknown(Vec<String>),
-    /// The key wants a value of another kind.
+    /// The value of this key has the wrong type.
     Kind(String, &'static str),
 }
 
@@ -40,13 +40,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The words that say on a command line what `text` says, less the flags among `given`: the command line
-/// wins over the file, for a flag that may be repeated too.
+/// Converts `text` to the words of a command line, leaving out the flags in `given`: the command line
+/// overrides the file, also for a flag that may be repeated.
 ///
-/// `flags` is what may stand in the file.
+/// `flags` are the flags that may be in the file.
 ///
 /// # Errors
-/// When it cannot be said so. Whether a value is one that its flag takes, only the flag knows.
+/// When a key or the type of a value is wrong. Whether a flag accepts the value is only known to the flag.
 pub fn words(text: &str, flags: &[&FlagInfo<'_>], given: &[&str]) -> Result<Vec<String>, Error> {
     let table: Table = text.parse().map_err(|e| Error::Toml(in_a_line(&e, text)))?;
     let unknown = table.keys().filter(|key| find(flags, key).is_none());
@@ -106,7 +106,8 @@ fn find<'a>(flags: &[&'a FlagInfo<'a>], key: &str) -> Option<&'a FlagInfo<'a>> {
     flags.find(|flag| flag.long.strip_prefix("--") == Some(key))
 }
 
-/// Whether a command line says `flag`: its words up to a sub-command, less the values of other flags.
+/// Returns whether a command line has `flag`: looks at its words up to a sub-command, skipping the values
+/// of other flags.
 fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> bool {
     let mut words = given.iter();
     while let Some(word) = words.next().filter(|word| word.starts_with("--")) {
@@ -114,7 +115,8 @@ fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> boo
             return true;
         }
         let known = flags.iter().find(|known| known.long == *word);
-        // One that the table lacks (it may not stand in a file) is the one that names the file.
+        // The only flag that may not be in the file, and so is not in the table, is the one that names the
+        // file.
         if known.is_none_or(|known| known.kind != FlagInfoKind::Switch) {
             words.next();
         }
@@ -122,7 +124,7 @@ fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> boo
     false
 }
 
-/// What the reader of TOML says, in one line: `line 3: expected a value`.
+/// Returns the parser's message in one line: `line 3: expected a value`.
 fn in_a_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let what = error.message().replace('\n', ", ");
@@ -132,7 +134,7 @@ fn in_a_line(error: &toml::de::Error, text: &str) -> String {
     }
 }
 
-/// A file of all `flags`, each a comment under its description.
+/// Returns a configuration file with all `flags` commented out, each under its description.
 pub fn example(flags: &[&FlagInfo<'_>]) -> String {
     let mut text = String::new();
     for flag in flags {

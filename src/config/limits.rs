@@ -1,4 +1,4 @@
-//! What is allowed, and how long things take: one table of limits, each with its default, flag and reason.
+//! The table of limits and timeouts, each with its default, flag and reason.
 
 use std::time::Duration;
 
@@ -9,21 +9,22 @@ use super::fixed::{
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 
-/// How long a clock that was set forward must have stood before it makes anything old.
+/// How long a clock that was set forward must stay so before it is trusted to expire events.
 pub const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
 
-/// Searches at once: most answer in a millisecond.
+/// Searches at once: most take a millisecond.
 pub const SEARCHES_MAX: usize = 2;
 
-/// What is allowed, and how long things take.
+/// All limits and timeouts.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Connections at once.
     pub connections_max: usize,
-    /// Bytes of what waits in memory, for all rooms and connections together: [`Self::tails_bytes_max`],
+    /// Bytes of data in memory that waits for clients, for all rooms and connections together:
+    /// [`Self::tails_bytes_max`],
     /// [`Self::waiting_bytes_max`], [`Self::told_in_all_bytes_max`], [`Self::pieces_bytes_max`].
     pub memory_bytes_max: usize,
-    /// Connections at once from one address; an IPv6 network of 64 bits is one.
+    /// Connections at once from one address; an IPv6 network of 64 bits counts as one.
     pub connections_per_address_max: usize,
     /// Registered nicks in all.
     pub accounts_max: usize,
@@ -33,83 +34,84 @@ pub struct Limits {
     pub registrations: Rate,
     /// Uploads from one address.
     pub files_per_address: Rate,
-    /// The same under nicks that nobody has registered.
+    /// Uploads from one address under unregistered nicks.
     pub files_without_account: Rate,
     /// Rooms in all.
     pub rooms_max: usize,
-    /// Rooms that one connection is in.
+    /// Rooms that one connection has joined.
     pub rooms_per_connection_max: usize,
     /// Bytes of a room's newest events that are held in memory for its readers.
     pub tail_bytes_max: usize,
-    /// Bytes of events that a server without a folder holds in all.
+    /// Bytes of all events in the log of a server without a data folder.
     pub memory_log_bytes_max: usize,
-    /// The same for what one nick was told; a nick that has left half of it unread is `busy`.
+    /// Bytes of one nick's unread direct messages; a nick with more than half of that unread is `busy`.
     pub told_bytes_max: usize,
-    /// Requests of one connection that are read before it has taken the replies.
+    /// Requests of one connection that are read before it has received the replies.
     pub replies_max: usize,
     /// Bytes of one file.
     pub upload_bytes_max: u64,
     /// Files in all.
     pub files_max: usize,
-    /// Bytes of all files together; `None` for as many as the disk takes.
+    /// Bytes of all files together; `None` for no limit but the disk.
     pub quota_bytes: Option<u64>,
-    /// The same of one nick's files, and of those of all nicks that nobody has registered.
+    /// Bytes of the files of one nick, and of all unregistered nicks together.
     pub quota_per_nick_bytes: Option<u64>,
-    /// How long what is said is kept; `None` for ever.
+    /// How long events are kept; `None` for no expiry.
     pub keep: Option<Duration>,
-    /// Bytes of the log and the files from which on the oldest go; `None` for as many as the disk takes.
+    /// Bytes of the log and the files above which the oldest are removed; `None` for no limit but the disk.
     pub keep_bytes: Option<u64>,
-    /// How often what is kept no longer is taken out.
+    /// Time between two removals of expired events.
     pub trim_every: Duration,
-    /// Members up to which a room tells who comes and goes.
+    /// Members up to which a room announces joins and leaves.
     pub announce_up_to: usize,
-    /// How long a member has stayed when its `JOIN` is announced.
+    /// How long a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
-    /// How long a connection without nick and room may ask nothing.
+    /// How long a connection without a nick and a room may send no request.
     pub idle_after: Duration,
-    /// How long a nick with a password is held for its owner's return.
+    /// How long a nick with a password stays reserved after its owner has disconnected.
     pub guard_for: Duration,
-    /// Nicks that are held so, in all.
+    /// Reserved nicks in all.
     pub reserved_nicks_max: usize,
-    /// The same of those that were used from one address last.
+    /// Reserved nicks that were last used from one address.
     pub reserved_nicks_per_address_max: usize,
-    /// Bytes that one HTTP request says.
+    /// Bytes of messages in one HTTP request.
     pub post_bytes_max: u64,
-    /// Lines that one HTTP request says.
+    /// Lines of messages in one HTTP request.
     pub post_lines_max: usize,
-    /// How long the beginning of a connection, a TLS handshake or the head of a request, may take.
+    /// How long the beginning of a connection, a TLS handshake or the head of a request may take.
     pub handshake_within: Duration,
-    /// How long the server waits for the client's end of a connection that it has ended.
+    /// How long the server waits for the client to close a connection that the server has closed.
     pub drain_for: Duration,
-    /// Bytes of a request's body that are read and dropped once it is refused.
+    /// Bytes of a request's body that are read and dropped once the request is refused.
     pub drain_bytes_max: u64,
     /// How long everything may take to end when the server stops.
     pub stop_within: Duration,
 }
 
-/// So many at once, and then one more every now and then: the generic cell rate algorithm (ITU-T I.371). All
-/// that is kept of something that is counted so is when it would have used up what it had; what is in the past is as
-/// good as not there. Times are those of one clock.
+/// A rate with a burst: the generic cell rate algorithm (ITU-T I.371). The only state of a counter is the
+/// time at which its allowance is full again; a time in the past is the same as no state. All times are of
+/// one clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are what they are called
+#[allow(missing_docs)] // the names of the fields say what they are
 pub struct Rate {
     pub burst: u32,
     pub every: Duration,
 }
 
 impl Rate {
-    /// `burst` at once, and one more every so many seconds.
+    /// Returns a rate of `burst` at once, and one more every `every_s` seconds.
     const fn new(burst: u32, every_s: u64) -> Self {
         let every = Duration::from_secs(every_s);
         Self { burst, every }
     }
 
-    /// When one that had used up all by `used_up` will have, if it does it once more at `now`.
+    /// Returns the new state of a counter with state `used_up` that counts one more at `now`.
     pub fn once_more(self, used_up: Duration, now: Duration) -> Duration {
         used_up.max(now) + self.every
     }
 
-    /// How long it must wait before it may do so: no time at all while something of the burst is left.
+    /// Returns how long a counter must wait before it may count one more: zero while some of the burst is
+    /// left.
     pub fn wait(self, used_up: Duration, now: Duration) -> Duration {
         let limit = now + self.every * self.burst;
         self.once_more(used_up, now).saturating_sub(limit)
@@ -165,41 +167,41 @@ impl Default for Limits {
 pub struct LimitRow {
     /// What is limited.
     pub what: &'static str,
-    /// How much, with its unit.
+    /// The value, with its unit.
     pub value: String,
     /// The flag of `chatd` that changes it, if one does.
     pub flag: Option<&'static str>,
-    /// Why it is so much.
+    /// Why the limit has this value.
     pub reason: &'static str,
 }
 
 impl Limits {
-    /// Bytes of all rooms' newest events.
+    /// Bytes of the newest events of all rooms.
     pub fn tails_bytes_max(&self) -> usize {
         self.memory_bytes_max / 2
     }
 
-    /// Bytes of replies that clients have not taken, and of requests that wait for that.
+    /// Bytes of replies that clients have not received, and of requests that wait for that.
     pub fn waiting_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
 
-    /// Bytes of private messages that their readers have not taken.
+    /// Bytes of direct messages that their recipients have not received.
     pub fn told_in_all_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
 
-    /// Bytes of files on their way in or out.
+    /// Bytes of files being uploaded or downloaded that are in memory.
     pub fn pieces_bytes_max(&self) -> usize {
         self.memory_bytes_max / 4
     }
 
-    /// Rooms that were made from one address since the server started: a tenth of all.
+    /// Rooms created from one address since the server started: a tenth of all.
     pub fn rooms_per_address_max(&self) -> usize {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Every limit with its value and reason.
+    /// Returns every limit with its value and reason.
     pub fn rows(&self) -> Vec<LimitRow> {
         let row = |what, value: String, flag: &'static str, reason| LimitRow {
             what,

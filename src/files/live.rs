@@ -1,4 +1,4 @@
-//! Files that are still coming in, for those who follow them.
+//! Live files: uploads in progress that others already read.
 
 use std::fs::File;
 use std::io;
@@ -10,12 +10,12 @@ use event_listener::{Event, EventListener};
 use crate::model::FileContents;
 use crate::protocol::{EventId, FileName};
 
-/// A file on its way in that others read as it comes.
+/// A file that others can read while it is uploaded.
 #[derive(Debug)]
 pub struct Live {
-    /// Its number.
+    /// The file's id.
     pub id: EventId,
-    /// What it is called.
+    /// The file's name.
     pub name: FileName,
     file: File,
     progress: Mutex<Progress>,
@@ -25,12 +25,12 @@ pub struct Live {
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     length: u64,
-    /// How it ended: whole, or broken off.
+    /// The end of the upload: complete with its contents, or aborted for `None`.
     end: Option<Option<FileContents>>,
 }
 
 impl Live {
-    /// A file of which nothing has come yet.
+    /// Returns a live file that is still empty.
     pub fn new(id: EventId, name: FileName, file: File) -> Self {
         Self {
             id,
@@ -41,30 +41,31 @@ impl Live {
         }
     }
 
-    /// So many bytes have come by now.
+    /// Records that `length` bytes have arrived.
     pub fn grow(&self, length: u64) {
         self.state().length = length;
         self.changed.notify(usize::MAX);
     }
 
-    /// It has ended: whole, or broken off for `None`.
+    /// Records the end of the upload: complete, or aborted for `None`.
     pub fn end(&self, whole: Option<FileContents>) {
         self.state().end = Some(whole);
         self.changed.notify(usize::MAX);
     }
 
-    /// Ends when it changes after this call; ask for it before looking at [`Self::progress`].
+    /// Returns an event that fires on the next change after this call; call this before reading
+    /// [`Self::progress`].
     pub fn grown(&self) -> EventListener {
         self.changed.listen()
     }
 
-    /// How many bytes have come, and how it ended, if it has.
+    /// Returns how many bytes have arrived, and how the upload ended if it has.
     pub fn progress(&self) -> (u64, Option<Option<FileContents>>) {
         let progress = *self.state();
         (progress.length, progress.end)
     }
 
-    /// Reads bytes that have come; blocks.
+    /// Reads bytes that have arrived; blocks.
     ///
     /// # Errors
     /// When the disk fails.

@@ -1,7 +1,8 @@
-//! Files by digest: received into a temporary file, hashed on the way, kept under the SHA-256 of what is
-//! in them. A user's name for a file never reaches the disk.
+//! Stores files by digest: an upload goes to a temporary file, is hashed on the way, and is stored under
+//! the SHA-256 of its contents. A file name chosen by a user never reaches the disk.
 //!
-//! Everything here blocks; the server calls it on threads for that. Knows no socket and no room.
+//! Everything here blocks; the server calls it on a thread pool. This module knows neither sockets nor
+//! rooms.
 
 pub mod live;
 pub mod private;
@@ -17,18 +18,18 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::protocol::Digest;
 
-/// Where files are kept.
+/// The folder of stored files.
 #[derive(Debug)]
 pub struct Store {
     kept: PathBuf,
     incoming: PathBuf,
-    /// How many files of the chat have the same bytes; the bytes go with the last.
+    /// How many files of the chat have each digest; the bytes are deleted with the last.
     links: Mutex<HashMap<Digest, usize>>,
-    /// With `--memory`: the folder that goes with the server.
+    /// With `--memory`: the folder that is deleted when the server ends.
     _folder: Option<TempDir>,
 }
 
-/// A file on its way in.
+/// An upload in progress.
 #[derive(Debug)]
 pub struct Incoming {
     file: NamedTempFile,
@@ -37,11 +38,11 @@ pub struct Incoming {
 }
 
 impl Store {
-    /// Opens the store in `folder`, which is made if it is not there; `None` for one that goes away at
-    /// the end. Files that were cut off by the end of an earlier server are removed.
+    /// Opens the store in `folder`, which is created if it is missing; with `None`, in a temporary folder.
+    /// Deletes partial files that an earlier server left.
     ///
     /// # Errors
-    /// When the folder cannot be made or written to.
+    /// When the folder cannot be created or written to.
     pub fn open(folder: Option<&Path>) -> io::Result<Self> {
         let temporary = match folder {
             Some(_) => None,
@@ -62,7 +63,7 @@ impl Store {
         }
         for entry in fs::read_dir(&store.incoming)? {
             let path = entry?.path();
-            // Only what this program has put there.
+            // Only delete files that this program has put there.
             if path.to_string_lossy().ends_with(PARTIAL) {
                 fs::remove_file(&path)?;
             }
@@ -72,7 +73,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Learns how many files of the log have which bytes.
+    /// Sets how many files of the log have each digest.
     pub fn restore(&self, links: HashMap<Digest, usize>) {
         *self
             .links
@@ -80,10 +81,10 @@ impl Store {
             .expect("no thread panics while it holds this") = links;
     }
 
-    /// Begins to receive a file.
+    /// Begins an upload.
     ///
     /// # Errors
-    /// When no temporary file can be made.
+    /// When no temporary file can be created.
     pub fn begin(&self) -> io::Result<Incoming> {
         let file = tempfile::Builder::new()
             .suffix(PARTIAL)
@@ -95,11 +96,11 @@ impl Store {
         })
     }
 
-    /// Keeps a whole file, once for all files with the same bytes: when this returns, they and their name
-    /// in the folder are on disk.
+    /// Stores a complete file, once for all files with the same contents. When this returns, its bytes and
+    /// its directory entry are synced.
     ///
     /// # Errors
-    /// When it cannot be moved to its place; then nothing is kept.
+    /// When it cannot be moved to its place; then nothing is stored.
     pub fn keep(&self, incoming: Incoming, digest: Digest) -> io::Result<()> {
         incoming.file.as_file().sync_data()?;
         let mut links = self
@@ -112,10 +113,10 @@ impl Store {
         Ok(())
     }
 
-    /// One file less has these bytes; with the last they go.
+    /// Removes one reference to a digest; the bytes are deleted with the last.
     ///
     /// # Errors
-    /// When they cannot be removed.
+    /// When they cannot be deleted.
     pub fn release(&self, digest: Digest) -> io::Result<()> {
         let mut links = self
             .links
@@ -130,10 +131,10 @@ impl Store {
         fs::remove_file(self.path(digest))
     }
 
-    /// Opens the bytes for reading.
+    /// Opens a stored file for reading.
     ///
     /// # Errors
-    /// When they are not there.
+    /// When no file has this digest.
     pub fn get(&self, digest: Digest) -> io::Result<File> {
         File::open(self.path(digest))
     }
@@ -143,7 +144,7 @@ impl Store {
     }
 }
 
-/// How the name of a file on its way in ends.
+/// The extension of an upload in progress.
 const PARTIAL: &str = ".partial";
 
 impl Incoming {
@@ -157,7 +158,7 @@ impl Incoming {
         self.file.write_all(bytes)
     }
 
-    /// The same file for reading.
+    /// Opens the same file for reading.
     ///
     /// # Errors
     /// When it cannot be opened again.
@@ -165,12 +166,12 @@ impl Incoming {
         self.file.reopen()
     }
 
-    /// How many bytes have come so far.
+    /// Returns how many bytes have arrived so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// What has come so far: its length and digest.
+    /// Returns the length and digest of the bytes so far.
     pub fn sum(&self) -> (u64, Digest) {
         (self.length, Digest(self.hash.clone().finalize().into()))
     }

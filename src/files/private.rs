@@ -1,23 +1,23 @@
-//! Files and folders that nobody else on the machine can read, whatever the umask: passwords' hashes and private
-//! messages are in them.
+//! Creates files and folders that no other user of the machine can read, whatever the umask: they hold
+//! password hashes and private messages.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, set_permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
-/// Makes a folder, and those that it is in, unless it is there.
+/// Creates a folder and its parents, if they are missing.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Opens a file for writing, which is made if it is not there and keeps what is in it.
+/// Opens a file for writing, without truncating it; creates it if it is missing.
 ///
 /// # Errors
-/// When it cannot be made or written.
+/// When it cannot be created or written.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -29,7 +29,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Takes a file away from all others, if there is one; it may be another user's, who then has to know.
+/// Removes other users' access to a file, if it exists. A file of another user stays as it is.
 pub fn tighten(path: &Path) {
     let is_open = |mode: u32| mode & 0o077 != 0;
     if path

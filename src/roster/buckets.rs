@@ -1,5 +1,5 @@
-//! Named values under keys, in a few buckets: what is left of a store when nothing is asked of it that a
-//! cluster's could not do.
+//! String values under keys, in a few buckets: a store that asks for nothing that a cluster's key-value
+//! store could not do.
 
 use crate::model::StorageError;
 use std::collections::BTreeMap;
@@ -7,9 +7,9 @@ use std::sync::{Mutex, MutexGuard};
 
 use tracing::error;
 
-/// What is kept together.
+/// A group of values of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[allow(missing_docs)] // each holds what it is called
+#[allow(missing_docs)] // each is named after what it holds
 pub enum Bucket {
     Accounts,
     Tokens,
@@ -18,7 +18,7 @@ pub enum Bucket {
 }
 
 impl Bucket {
-    /// What it is called on disk.
+    /// Returns the bucket's name on disk.
     pub fn word(self) -> &'static str {
         match self {
             Self::Accounts => "accounts",
@@ -29,47 +29,48 @@ impl Bucket {
     }
 }
 
-/// The values as they are read, or changed in one step.
+/// The values of a store, inside one transaction.
 pub trait Values {
-    /// The value under `key`.
+    /// Returns the value under `key`.
     ///
     /// # Errors
-    /// When it cannot be read; so with all that follow.
+    /// When it cannot be read; the same holds for all methods that follow.
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
-    /// Everything in `bucket` whose key begins with `prefix`, in the order of the keys.
+    /// Returns everything in `bucket` whose key begins with `prefix`, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
-    /// Sets a value, or with `None` takes out what is there.
+    /// Sets a value, or removes it for `None`.
     #[allow(clippy::missing_errors_doc)]
     fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError>;
 }
 
-/// What is to be changed in one step; it may be tried again, from the beginning.
+/// A change that is made in one transaction; it may be retried from the beginning.
 pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), StorageError> + Send>;
 
-/// Where they are kept. Everything but [`Buckets::change_later`] may block.
+/// A store of buckets. Every method except [`Buckets::change_later`] may block.
 pub trait Buckets: Send + Sync {
-    /// The value under `key`.
+    /// Returns the value under `key`.
     ///
     /// # Errors
-    /// When it cannot be read; so with all that follow.
+    /// When it cannot be read; the same holds for all methods that follow.
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
-    /// Everything in `bucket` whose key begins with `prefix`, in the order of the keys.
+    /// Returns everything in `bucket` whose key begins with `prefix`, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
-    /// Changes something: all of it is kept or, after an error, nothing. Once it returns, that outlives a crash.
+    /// Makes a change: all of it is stored or, after an error, none. Once this returns, the change survives
+    /// a crash.
     #[allow(clippy::missing_errors_doc)]
     fn change(&self, edit: Edit) -> Result<(), StorageError>;
 
-    /// The same without waiting: it is kept before any later change is, and before the server ends.
+    /// Makes a change without waiting: it is stored before any later change, and before the server ends.
     fn change_later(&self, edit: Edit);
 }
 
-/// Buckets that go with the server.
+/// Buckets in memory, lost when the server ends.
 #[derive(Debug, Default)]
 pub struct MemoryBuckets {
     values: Mutex<BTreeMap<(Bucket, String), String>>,

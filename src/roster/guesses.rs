@@ -1,7 +1,9 @@
-//! How fast passwords may be tried: slowed for each address and for each nick, by wrong ones alone.
+//! Limits how fast passwords can be guessed: wrong passwords, and only those, slow further attempts from
+//! the same address and at the same nick.
 //!
-//! One [`Rate`] for each. Pure: time is a number that it is told. Room for so many keys. At an address from which a nick's owner has logged in before, guesses at that
-//! nick count for themselves: neither guesses at other nicks there nor guesses from elsewhere slow its owner.
+//! Each address and each nick has one [`Rate`], and the number of them is bounded. Pure: the caller passes
+//! the time. At an address from which a nick's owner has logged in before, guesses at that nick are counted
+//! separately: neither guesses at other nicks there nor guesses from elsewhere slow the owner.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,58 +12,61 @@ use std::time::Duration;
 use crate::config::Rate;
 use crate::model::address_prefix;
 
-/// Wrong passwords from one address: at once as many as a person tries who remembers badly, then about 4,000 a day.
+/// Wrong passwords from one address: a burst as large as a person with a bad memory needs, then about 4,000
+/// a day.
 const ADDRESS: Rate = Rate {
     burst: 10,
     every: Duration::from_secs(20),
 };
-/// Wrong passwords for one nick, from anywhere: in the end about 17,000 a day from all the world.
+/// Wrong passwords for one nick from all addresses: about 17,000 a day in the long run.
 const NICK: Rate = Rate {
     burst: 30,
     every: Duration::from_secs(5),
 };
-/// How long one waits for its turn; whoever would wait longer is told to come later. Less than a server
-/// takes to stop.
+/// The longest that an attempt waits for its turn; one that would wait longer is refused with a request to
+/// try later. Shorter than the time in which a server stops.
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// Keys that are known at once; about 8 MiB. When all are in use, those who are new share one.
+/// The most keys that are tracked, which take about 8 MiB. When all are in use, new addresses and nicks
+/// share one.
 const KEYS_MAX: usize = 64 << 10;
-/// Owners' addresses that are remembered.
+/// The most addresses of owners that are remembered.
 const OWNERS_MAX: usize = 4 << 10;
-/// The same of one nick, so that nobody's own logins make the server forget those of others.
+/// The most addresses remembered for one nick, so that the logins of one owner do not displace the
+/// addresses of others.
 const ADDRESSES_OF_OWNER_MAX: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Address(IpAddr),
     Nick(Box<str>),
-    /// A nick, at an address from which its owner has logged in.
+    /// A nick at an address from which its owner has logged in.
     Owner(Box<str>, IpAddr),
-    /// Of all that there was no room for.
+    /// Shared by the addresses and nicks that found all keys in use.
     Rest,
 }
 
-/// Who has tried what.
+/// Counts wrong passwords.
 #[derive(Debug, Default)]
 pub struct Guesses {
-    /// When each would have used up what it had, see [`Rate`].
+    /// For each key, the time at which its allowance is full again; see [`Rate`].
     keys: HashMap<Key, Duration>,
-    /// Nicks, and where their owners came in from, the latest last.
+    /// Nicks and the addresses from which their owners logged in, the latest last.
     owners: VecDeque<(Box<str>, IpAddr)>,
 }
 
-/// One try.
+/// One attempt at a password.
 #[derive(Debug)]
 pub struct Try {
     keys: Vec<Key>,
     origin: IpAddr,
     nick: Option<Box<str>>,
-    /// How long it waits before the password is looked at.
+    /// How long to wait before the password is checked.
     pub wait: Duration,
 }
 
 impl Guesses {
-    /// Somebody at `address` tries a password (of `nick`, or the server's own for `None`). It counts as wrong
-    /// until [`Self::was_right`]; `None` when there were too many.
+    /// Starts an attempt from `address` at the password of `nick`, or at the server's own for `None`. It
+    /// counts as wrong until [`Self::was_right`]. Returns `None` after too many wrong ones.
     pub fn begin(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Try> {
         let origin = address_prefix(address);
         let owner = nick.filter(|nick| {
@@ -100,7 +105,7 @@ impl Guesses {
         })
     }
 
-    /// It was the right one, which is no guess.
+    /// Records that the password was right, so that the attempt does not count as a guess.
     pub fn was_right(&mut self, right: Try) {
         for key in right.keys {
             if let Some(used_up) = self.keys.get_mut(&key) {
@@ -123,7 +128,7 @@ impl Guesses {
         }
     }
 
-    /// Makes room, when it is needed, by what is as if it had never been.
+    /// When all keys are in use, drops those whose allowance is full again.
     fn forget(&mut self, now: Duration) {
         if self.keys.len() >= KEYS_MAX {
             self.keys.retain(|_, used_up| *used_up > now);
@@ -148,7 +153,7 @@ mod tests {
         text.parse().expect("it is an address")
     }
 
-    /// How many of `count` wrong passwords are looked at.
+    /// Returns how many of `count` wrong passwords are checked.
     fn guess(guesses: &mut Guesses, from: impl Fn(u32) -> IpAddr, nick: &str, count: u32) -> u32 {
         let tries = (0..count).filter_map(|n| guesses.begin(from(n), Some(nick), START));
         u32::try_from(tries.count()).expect("it is small")
@@ -208,7 +213,7 @@ mod tests {
         let owner = owner.expect("others have guessed, and not at this");
         assert_eq!(owner.wait, Duration::ZERO);
         guesses.was_right(owner);
-        // What is guessed at ann's own nick there is bounded all the same.
+        // Guesses at ann's own nick from there are bounded all the same.
         assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK.burst);
     }
 

@@ -1,9 +1,10 @@
-//! Who belongs and who does not: accounts and their tokens, bans, closed rooms. Kept on disk or in memory, as a server keeps its log.
+//! Accounts and their tokens, bans, and room permissions, stored on disk or in memory like the server's
+//! log.
 //!
-//! [`Buckets`] is the seam: named values under keys, which is all that a database, a map in memory and the
-//! key-value store of a cluster have in common. [`Roster`] is what is kept in them; [`Directory`] is the part that
-//! every server has in memory, and nothing secret. Knows no socket and no session. Passwords are worked on
-//! here, so all but [`Directory`] may block for tens of milliseconds.
+//! [`Buckets`] is the seam: string values under keys, which is all that a database, a map in memory and the
+//! key-value store of a cluster have in common. [`Roster`] is what is stored in them; [`Directory`] is the
+//! part that every server holds in memory, without secrets. This module knows neither sockets nor sessions.
+//! Passwords are hashed here, so everything except [`Directory`] may block for tens of milliseconds.
 
 pub mod buckets;
 pub mod guesses;
@@ -29,37 +30,37 @@ use buckets::{Bucket, Buckets, Values};
 /// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
-/// Where a token begins, so that whoever finds one, by eye or by program, knows what it is.
+/// The prefix of every token, by which a person or a secret scanner recognizes one.
 const TOKEN_PREFIX: &str = "pct_";
 
-/// What is asked of the roster.
+/// A query or change that a session sends to the roster.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // the fields are what they are called
+#[allow(missing_docs)] // the names of the fields say what they are
 pub enum Ask {
-    /// Is that the password of that nick, or one of its tokens?
+    /// Check a secret against the password and the tokens of a nick.
     Enter { nick: Nick, secret: Secret },
-    /// A password of a nick that nobody has registered, and that is held with one: the chat compares it, once
-    /// it is this one's turn to guess.
+    /// Attempt the password of a reserved but unregistered nick: the chat compares it, once this attempt
+    /// may go ahead.
     Share { nick: Nick, secret: Secret },
-    /// Make that nick somebody's own, or change its password.
+    /// Register a nick, or change its password.
     Register { nick: Nick, password: Secret },
-    /// Give that nick up, with all its tokens.
+    /// Unregister a nick and revoke all its tokens.
     Unregister { nick: Nick },
-    /// The same, because an operator wants it.
+    /// Unregister a nick at the request of an operator.
     RemoveAccount { nick: Nick },
-    /// Make a token.
+    /// Create a token.
     NewToken { nick: Nick, label: Nick },
-    /// List the tokens of that nick.
+    /// List the tokens of a nick.
     Tokens { nick: Nick },
-    /// Take a token back.
+    /// Revoke a token.
     Revoke { nick: Nick, label: Nick },
-    /// Is that the server's own password?
+    /// Check a secret against the server's own password.
     Pass(Secret),
-    /// Keep somebody out.
+    /// Add a ban.
     Ban(Ban),
-    /// Let somebody in again.
+    /// Lift a ban.
     Unban(Whom),
-    /// Remember who made a room, and change who may come in; `by` asked for the change.
+    /// Record the owner of a room, and change its permissions; `by` requested the change.
     Room {
         room: RoomName,
         maker: Option<String>,
@@ -67,60 +68,60 @@ pub enum Ask {
     },
 }
 
-/// What the roster answers.
+/// The result of an [`Ask`].
 #[derive(Debug)]
 pub enum Answer {
-    /// It is the password.
+    /// The secret is the password.
     Password,
-    /// It is a token.
+    /// The secret is a token.
     Token,
-    /// It is neither.
+    /// The secret is neither.
     Wrong,
-    /// It was not looked at: there were too many wrong ones.
+    /// The secret was not checked: there were too many wrong ones.
     TooMany,
-    /// It is done, and kept.
+    /// The change is made and stored.
     Done,
-    /// It is done, and kept; this is how these rooms stand now.
+    /// The change is made and stored; these are the permissions of the changed rooms now.
     Rooms(Vec<VersionedAcl>),
     /// A new token, which is not shown again.
     NewToken(Secret),
     /// The tokens of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
-    /// There is no such thing, or no space for more.
+    /// There is no such entry, or no space for another.
     No,
 }
 
-/// A token, as it is listed.
+/// A token as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRow {
-    /// What its owner calls it.
+    /// The name that its owner gave it.
     pub label: String,
-    /// When it was made.
+    /// When it was created.
     pub made: Time,
 }
 
-/// A registered nick, as it is kept under its form.
+/// A registered nick, stored under its comparison form.
 #[derive(Debug, Serialize, Deserialize)]
 struct Account {
-    /// As it was spelt when it was registered.
+    /// The nick as it was spelled when it was registered.
     nick: String,
     /// The argon2id hash of its password, with its parameters and salt (PHC string format).
     password: String,
-    /// Milliseconds since 1970.
+    /// When it was registered, in milliseconds since 1970.
     made: u64,
 }
 
-/// A token, as it is kept under `<form of its nick> <form of its label>`.
+/// A token, stored under `<form of its nick> <form of its label>`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
     label: String,
-    /// Of the whole token. It has 256 random bits, which nobody finds by trying: a slow hash would gain
-    /// nothing and cost each bot's start.
+    /// Digest of the whole token. A token has 256 random bits, which nobody can guess: a slow hash would
+    /// gain nothing and slow the login of every bot.
     sha256: String,
     made: u64,
 }
 
-/// What is kept of a room under its form.
+/// The permissions of a room, stored under its comparison form.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptRoom {
     room: String,
@@ -128,7 +129,7 @@ struct KeptRoom {
     acl: RoomAcl,
 }
 
-/// A ban, as it is kept under its key.
+/// A ban, stored under its key.
 #[derive(Debug, Serialize, Deserialize)]
 struct KeptBan {
     whom: String,
@@ -137,14 +138,15 @@ struct KeptBan {
     until: Option<u64>,
 }
 
-/// Who belongs.
+/// The stored accounts, bans and room permissions.
 pub struct Roster {
     buckets: Arc<dyn Buckets>,
     /// The server's own password, if it has one.
     pass: Option<Secret>,
-    /// What a password is compared with when there is none to compare it with, so that it takes as long.
+    /// A hash that secrets for unregistered nicks are checked against, so that the check takes as long as
+    /// for a registered one.
     nobody: OnceLock<String>,
-    /// How often rooms have changed.
+    /// Number of changes to room permissions so far.
     changes: Arc<AtomicU64>,
 }
 
@@ -155,7 +157,7 @@ impl fmt::Debug for Roster {
 }
 
 impl Roster {
-    /// The roster that is kept in `buckets`, of a server with a password or without.
+    /// Returns the roster stored in `buckets`, of a server with or without a password.
     pub fn new(buckets: Arc<dyn Buckets>, pass: Option<Secret>) -> Self {
         Self {
             buckets,
@@ -165,7 +167,7 @@ impl Roster {
         }
     }
 
-    /// What every server has in memory.
+    /// Reads the part that every server holds in memory.
     ///
     /// # Errors
     /// When it cannot be read.
@@ -198,10 +200,10 @@ impl Roster {
         Ok(known)
     }
 
-    /// Answers; blocks for as long as a disk and a password take.
+    /// Runs a query or change; blocks while the disk is used and the password is hashed.
     ///
     /// # Errors
-    /// When it cannot be read or kept.
+    /// When the roster cannot be read or written.
     pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, StorageError> {
         match ask {
             Ask::Enter { nick, secret } => self.enter(nick, secret),
@@ -217,7 +219,7 @@ impl Roster {
             }
             Ask::Unregister { nick } | Ask::RemoveAccount { nick } => self.unregister(nick),
             Ask::Pass(secret) => {
-                // Digests are compared, so how long it takes tells nothing of the password.
+                // Compares digests, so that the time taken reveals nothing about the password.
                 let known = self.pass.as_ref().map(digest);
                 Ok(match known.is_none_or(|known| known == digest(secret)) {
                     true => Answer::Password,
@@ -233,7 +235,7 @@ impl Roster {
                 };
                 let key = ban.whom.key();
                 self.edit(move |values| {
-                    // Those that are over are of no use to anybody, and would be more and more.
+                    // Expired bans would only accumulate, so they are removed here.
                     for (key, text) in values.all(Bucket::Bans, "")? {
                         let other = read::<KeptBan>(Bucket::Bans, &key, &text);
                         let until = other.and_then(|other| other.until);
@@ -281,10 +283,10 @@ impl Roster {
 
     fn enter(&self, nick: &Nick, secret: &Secret) -> Result<Answer, StorageError> {
         let account = self.get::<Account>(Bucket::Accounts, nick.form())?;
-        // What looks like a token and is none may still be a password.
+        // A secret that looks like a token but is none may still be a password.
         if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
             let sha256 = digest(secret);
-            // Digests are compared, so how long it takes tells nothing of the token.
+            // Compares digests, so that the time taken reveals nothing about the token.
             if self
                 .tokens(nick)?
                 .iter()
@@ -308,7 +310,7 @@ impl Roster {
         self.edit(move |values| forget(values, &form, &changes))
     }
 
-    /// Makes a token, unless its nick has been given up since it was asked for.
+    /// Creates a token, unless its nick was unregistered after the request was made.
     fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, StorageError> {
         let secret = Secret::new(&format!("{TOKEN_PREFIX}{}", password::random_word()?));
         let token = Token {
@@ -330,7 +332,8 @@ impl Roster {
         })
     }
 
-    /// Changes a room, if whoever asked for that may still do so, and answers how it stands then.
+    /// Changes the permissions of a room, if the user who requested it still may; returns the permissions
+    /// as they are now.
     fn change_room(
         &self,
         room: &RoomName,
@@ -344,7 +347,8 @@ impl Roster {
         })
     }
 
-    /// Keeps who made a room, without waiting for that: before any later change of it, and before the server ends.
+    /// Stores the owner of a room without waiting: before any later change of that room, and before the
+    /// server ends.
     pub fn keep_maker(&self, room: RoomName, maker: String) {
         let changes = self.changes.clone();
         self.buckets.change_later(Box::new(move |values| {
@@ -352,14 +356,14 @@ impl Roster {
         }));
     }
 
-    /// Reads and changes what is kept in one step, so that two changes do not undo one another.
+    /// Reads and changes values in one transaction, so that two changes do not overwrite one another.
     fn edit<T: Send + 'static>(
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (tell, told) = channel();
         self.buckets.change(Box::new(move |values| {
-            // Of one that was tried again the last counts.
+            // If the change is retried, the last result counts.
             let _ = tell.send(edit(values)?);
             Ok(())
         }))?;
@@ -447,7 +451,7 @@ fn change_room(
     }]))
 }
 
-/// Gives up the nick of that form: its tokens, its account, and what it may do in rooms.
+/// Removes the account of a nick in that form, with its tokens and its permissions in rooms.
 fn forget(
     values: &mut dyn Values,
     form: &str,
@@ -475,7 +479,7 @@ fn forget(
     Ok(Answer::Rooms(rooms))
 }
 
-/// Reads a value; one that cannot be read is as good as none, and its operator is told.
+/// Parses a value. An unreadable value counts as missing, and is logged for the operator.
 fn read<T: DeserializeOwned>(bucket: Bucket, key: &str, text: &str) -> Option<T> {
     serde_json::from_str(text)
         .map_err(|e| error!("{} {key} cannot be read: {e}", bucket.word()))
@@ -548,7 +552,7 @@ mod tests {
         assert_eq!(&*known.accounts[&nick("alice").skeleton()], "alice");
     }
 
-    /// A password that nobody has, so that a wrong one takes as long for a nick that is not registered.
+    /// The hash for unregistered nicks matches no password, and takes as long to check as a real one.
     #[test]
     fn nobodys_password_opens_nothing() {
         let roster = roster();
@@ -558,7 +562,7 @@ mod tests {
         ));
     }
 
-    /// Else how long a wrong password takes would tell which nicks are registered.
+    /// Otherwise the time that a wrong password takes would reveal which nicks are registered.
     #[test]
     fn a_guess_is_compared_with_as_dear_a_hash_whether_the_nick_is_registered() {
         let roster = roster();
@@ -568,7 +572,7 @@ mod tests {
         let nobody = roster.nobody.get().expect("it was compared with this");
         let account = roster.get::<Account>(Bucket::Accounts, "alice");
         let account = account.expect("it is in memory").expect("it is there");
-        // A PHC string: the salt and the hash stand last, and before them what it costs.
+        // In a PHC string the salt and the hash come last, after the cost parameters.
         let cost = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
         assert_eq!(cost(nobody), cost(&account.password));
         assert_eq!(nobody.len(), account.password.len());
@@ -630,7 +634,7 @@ mod tests {
         ));
     }
 
-    /// Else the next one of that name would let the old one's bots in.
+    /// Otherwise the previous owner's bots could log in to the new account.
     #[test]
     fn a_nick_that_is_given_up_loses_its_tokens() {
         let roster = roster();

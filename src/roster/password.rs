@@ -1,17 +1,17 @@
-//! Passwords: never printed, kept as argon2id.
+//! Hashes passwords with argon2id; never prints them.
 
 use crate::model::{Secret, StorageError};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
-/// The parameters of OWASP's cheat sheet for argon2id, which are also the crate's: 19 MiB, two passes, one
-/// lane; about 20 ms. More memory would serve whoever wants to use up that of the server.
+/// Returns argon2id with the parameters of OWASP's cheat sheet, which are also the crate's defaults: 19
+/// MiB, two passes, one lane; about 20 ms. More memory would help an attacker to use up the server's.
 fn argon2id() -> Argon2<'static> {
     Argon2::default()
 }
 
-/// The hash of a password with a salt of its own, as a PHC string.
+/// Returns the hash of a password with a salt of its own, as a PHC string.
 ///
 /// # Panics
 /// When the system has no random bits.
@@ -21,7 +21,7 @@ pub(super) fn hash(secret: &Secret) -> String {
         .to_string()
 }
 
-/// Whether `secret` has that hash.
+/// Returns whether `known` is the hash of `secret`.
 pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
     let Ok(known) = PasswordHash::new(known) else {
         return false;
@@ -30,7 +30,7 @@ pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
     verified.is_ok()
 }
 
-/// 256 random bits as a word of letters and digits.
+/// Returns 256 random bits as a word of letters and digits.
 pub(super) fn random_word() -> Result<String, StorageError> {
     let mut bytes = [0; 32];
     getrandom::fill(&mut bytes).map_err(|e| StorageError::Io(e.into()))?;

@@ -1,4 +1,4 @@
-//! Buckets in the log's database, so that one file, one backup and one lock hold all that is kept.
+//! Buckets in the log's database, so that one file, one backup and one lock hold everything.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::buckets::{Bucket, Buckets, Edit, Values};
 use crate::log::sqlite::{Change, SqliteLog};
 use crate::model::StorageError;
 
-/// Buckets on disk: the table `roster` of a log, read and written as the log is.
+/// Buckets on disk: the table `roster` of a log, read and written like the log's other tables.
 pub struct SqliteBuckets {
     log: Arc<SqliteLog>,
 }
 
 impl SqliteBuckets {
-    /// Those of a log.
+    /// Returns the buckets of a log.
     pub fn new(log: Arc<SqliteLog>) -> Self {
         Self { log }
     }
@@ -48,7 +48,7 @@ impl Buckets for SqliteBuckets {
     }
 }
 
-/// The table in a transaction.
+/// The table inside a transaction.
 struct Table<'a>(&'a Connection);
 
 impl Values for Table<'_> {
@@ -102,7 +102,8 @@ mod tests {
     use super::super::buckets::MemoryBuckets;
     use super::*;
 
-    /// Both kinds give the same answers, and what is on disk is there when it is opened again.
+    /// Buckets in memory and on disk give the same answers, and values on disk persist when the log is
+    /// opened again.
     #[test]
     fn buckets_on_disk_and_in_memory_are_alike() {
         let folder = tempfile::tempdir().expect("a folder");
@@ -135,7 +136,7 @@ mod tests {
         }
     }
 
-    /// A nick that is given up loses its tokens, its account and its rooms, or none of them.
+    /// Unregistering a nick removes its tokens, its account and its rooms, or none of them.
     #[test]
     fn a_change_that_fails_leaves_nothing_and_takes_nothing_else_with_it() {
         let folder = tempfile::tempdir().expect("a folder");

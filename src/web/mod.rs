@@ -1,8 +1,9 @@
-//! The web page, as it is built into the program.
+//! The web page, built into the program.
 //!
-//! `index.html` is served at `/`, with a small script in it that reports what cannot be loaded. It needs two more
-//! requests: `/style.css`, and `/app.js`, one script made of the modules in this folder. Each has an `ETag`, and a
-//! `Content-Security-Policy` that allows only scripts, styles and connections of this server.
+//! `index.html` is served at `/`, with a small inline script that reports what cannot be loaded. The page
+//! needs two more requests: `/style.css`, and `/app.js`, one script bundled from the modules in this
+//! folder. Each has an `ETag`, and a `Content-Security-Policy` that allows only scripts, styles and
+//! connections of this server.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -11,9 +12,9 @@ use std::sync::LazyLock;
 /// A file of the page, as served.
 #[derive(Debug)]
 pub struct Asset {
-    /// Its path, without the leading slash.
+    /// The file's path, without the leading slash.
     pub path: &'static str,
-    /// Its content.
+    /// The file's content.
     pub bytes: Cow<'static, [u8]>,
 }
 
@@ -23,7 +24,8 @@ macro_rules! modules {
     };
 }
 
-/// The modules of the page, each after those that it imports. No two have the same name, in whatever folder.
+/// The modules of the page, each after those that it imports. No two have the same file name, even in
+/// different folders.
 pub static MODULES: &[(&str, &str)] = modules![
     "wire.js",
     "text.js",
@@ -73,8 +75,8 @@ pub fn inline_script() -> &'static str {
     script
 }
 
-/// Makes one script of modules: each becomes a function that returns its exports. Understands `import { a, b as c }
-/// from './x.js';` on a line of its own, and `export` before a declaration.
+/// Bundles modules into one script: each becomes a function that returns its exports. Understands `import {
+/// a, b as c } from './x.js';` on a line of its own, and `export` before a declaration.
 fn bundle(modules: &[(&str, &str)]) -> String {
     let mut all = String::from("'use strict';\nglobalThis.plainchat = {};\n");
     for (path, source) in modules {
@@ -104,7 +106,7 @@ fn import(line: &str) -> Option<(String, &str)> {
     Some((names.replace(" as ", ": "), from))
 }
 
-/// Returns the name that a declaration declares.
+/// Returns the name that a declaration introduces.
 fn declared(declaration: &str) -> &str {
     let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
     declaration
@@ -119,7 +121,7 @@ fn name(path: &str) -> &str {
 }
 
 impl Asset {
-    /// Returns its media type, by its extension.
+    /// Returns the file's media type, by its extension.
     pub fn content_type(&self) -> &'static str {
         match self.path.rsplit_once('.').map(|(_, end)| end) {
             Some("html") => "text/html; charset=utf-8",
