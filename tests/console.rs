@@ -1,12 +1,13 @@
-//! The console blocks of `protocol.md`: what is typed there is typed here, into a shell in an empty folder
-//! beside a new server, and must come to what stands there.
+//! Runs what `protocol.md` shows beside a new server: the console blocks, typed into a shell in an empty folder, must
+//! print what stands there, and the client of section 1.1 must work as it stands.
 
 mod support;
 
 use std::process::Command;
 
-use support::document;
+use support::document::{self, root};
 use support::server::Chatd;
+use support::spawn::Program;
 use support::transcript::{Captured, Pattern};
 
 /// Where the document's server is; each block's own takes its place.
@@ -87,4 +88,33 @@ fn every_console_block_does_what_it_shows() {
             });
         }
     }
+}
+
+#[test]
+fn the_client_in_30_lines_sends_and_shows_messages() {
+    let text = std::fs::read_to_string(root().join("protocol.md")).unwrap();
+    let (_, after) = text.split_once("```python\n").expect("a client");
+    let (source, _) = after.split_once("```").expect("its end");
+    assert!(
+        source.lines().count() <= 30,
+        "the client has {} lines",
+        source.lines().count()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("client.py");
+    std::fs::write(&path, source).unwrap();
+    let chatd = Chatd::with(&["--announce-after", "1h"]);
+    let mut alice = chatd.peer();
+    alice.ask("JOIN ops", "OK JOIN #ops 0");
+    alice.ask("NICK alice", "OK NICK alice #ops 0");
+    let command = format!("/usr/bin/python3 {} $HOST $PORT bob ops", path.display());
+    let mut client = Program::start(&command, chatd.address);
+    client.send("hello, all\n");
+    alice.expect("MSG #ops bob hello, all");
+    alice.ask("ME waves", "OK ME <id> <time>");
+    client.expect("#ops <alice> waves");
+    client.send("/not a command\n");
+    alice.expect("MSG #ops bob /not a command");
+    client.end_input();
+    assert_eq!(client.finish().code, Some(0));
 }

@@ -1,6 +1,6 @@
 //! Runs the commands of README.md as they stand, beside a `chatd` on port 5002, in a network namespace of its own.
-//! What is fenced as `sh` has to succeed; the conversation and the bot are played; `bash` and `text` are not run here
-//! (tests/run installs and packages).
+//! What is fenced as `sh` has to succeed; the conversations, the bot and the private server are played; other blocks
+//! are not run here (tests/run installs and packages).
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -68,6 +68,21 @@ fn talk(block: &Block<'_>) -> String {
     script + "kill $TALK_PID\n"
 }
 
+/// Starts the private server on a network of its own, since its port is the same, and plays the conversation that
+/// follows.
+fn private(server: &Block<'_>, talk_with_it: &Block<'_>) -> String {
+    let (before, chatd) = server
+        .text
+        .trim_end()
+        .rsplit_once('\n')
+        .expect("some lines");
+    let start = BEGIN.replace("exec chatd ", &format!("exec {chatd} "));
+    let inner = format!("{before}\n{start}{}", talk(talk_with_it));
+    format!(
+        "unshare --net --pid --fork --kill-child bash <<'PRIVATE' || exit 1\nmkdir private; cd private\n{inner}PRIVATE\n"
+    )
+}
+
 /// Starts the bot, waits until it has joined, and has it repeat something.
 fn bot(block: &Block<'_>) -> String {
     format!(
@@ -98,6 +113,7 @@ fn every_command_of_the_readme_works_as_it_stands() {
     let blocks = blocks(&readme);
     let mut script = BEGIN.to_owned();
     let (mut commands, mut talks, mut bots) = (0, 0, 0);
+    let mut server = None;
     for block in &blocks {
         if block.label == "sh" {
             commands += 1;
@@ -110,15 +126,19 @@ fn every_command_of_the_readme_works_as_it_stands() {
             );
         } else if block.text.contains("← you") {
             talks += 1;
-            script += &talk(block);
+            script += &server
+                .take()
+                .map_or_else(|| talk(block), |server| private(server, block));
         } else if block.text.starts_with("mkfifo") {
             bots += 1;
             std::fs::write(path("bot.sh"), &block.text).expect("a file");
             script += &bot(block);
+        } else if block.text.contains("\nchatd --") {
+            server = Some(block);
         }
     }
     assert!(
-        commands >= 5 && talks == 1 && bots == 1,
+        commands >= 5 && talks == 2 && bots == 1 && server.is_none(),
         "the README has other blocks"
     );
     std::fs::write(path("all.sh"), script).expect("a file");

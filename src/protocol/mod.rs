@@ -4,6 +4,7 @@
 //! [`crate::chat`]'s. Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
 
 pub mod code;
+pub mod commands;
 mod digest;
 pub mod event;
 #[cfg(any(feature = "server", feature = "chatc"))]
@@ -17,10 +18,11 @@ mod time;
 pub mod whom;
 
 pub use code::Code;
+pub use commands::Verb;
 pub use digest::Digest;
 pub use event::{Event, ServerLine};
 pub use name::{FileName, Nick, RoomName};
-pub use request::{Request, Verb};
+pub use request::Request;
 pub use time::{EventId, Time, parse_number};
 
 /// The port that chat is on, unless told otherwise.

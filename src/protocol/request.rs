@@ -6,106 +6,12 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::commands::Verb;
 use super::event::words;
 use super::name::BadName;
 use super::text::{clean, is_clean};
 use super::whom::Whom;
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
-
-macro_rules! verbs {
-    ($($(#[$doc:meta])* $variant:ident $word:literal $usage:literal $summary:literal,)*) => {
-        /// The first word of a command. `protocol.md`, "Commands".
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[allow(missing_docs)] // each is the word it is written as
-        pub enum Verb { $($variant),* }
-
-        impl Verb {
-            /// Every verb, the most frequent first.
-            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
-
-            /// As it is written.
-            pub fn word(self) -> &'static str {
-                match self { $(Self::$variant => $word),* }
-            }
-
-            /// The command with its fields.
-            pub fn usage(self) -> &'static str {
-                match self { $(Self::$variant => concat!($word, $usage)),* }
-            }
-
-            /// What it does, in a few words, for `HELP`.
-            pub fn summary(self) -> &'static str {
-                match self { $(Self::$variant => $summary),* }
-            }
-        }
-    };
-}
-
-verbs! {
-    Msg "MSG" " <text>" "say it in the current room",
-    Me "ME" " <text>" "an action in the current room",
-    Tell "TELL" " <room or nick> <text>" "say it in a room, joined or not, or to one person",
-    Nick "NICK" " <nick> [<password>]" "choose what you are called; joins the lobby if you are in no room",
-    Join "JOIN" " <room> [<id> | AS <name>]" "enter a room and make it the current one; with what came after an id, or since that reader was last here",
-    Seen "SEEN" " <room> <id>" "that far a reader joined with AS has got",
-    History "HISTORY" " [<room>] [<count>] [before <id> | after <id>]" "what was said",
-    Search "SEARCH" " [<room>] <words>" "what was said with all these words",
-    Part "PART" " [<room>]" "leave a room",
-    Rooms "ROOMS" "" "list the rooms",
-    Who "WHO" " [<room>]" "list who is in a room",
-    Topic "TOPIC" " [<room>] [<text>]" "show or set a room's topic; - clears it",
-    Upload "UPLOAD" " <name> <length or *> [<sha256>]" "put a file into the current room; its bytes follow",
-    Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number",
-    Files "FILES" " [<room>]" "list a room's files",
-    Remove "REMOVE" " <id>" "take back a message or file of your own; operators: REMOVE <nick> deletes an account",
-    Stamps "STAMPS" " on|off" "events with their id and time",
-    Stay "STAY" "" "keep sending events after the end of your input",
-    Chat "CHAT" "" "talker mode: each line is a message, commands begin with /",
-    Raw "RAW" "" "back from talker mode to this protocol",
-    Ignore "IGNORE" " [<nick>]" "hide someone's messages; or list who is hidden",
-    Unignore "UNIGNORE" " <nick>" "hear somebody again",
-    Mode "MODE" " [<room>] [open | invite]" "show who may enter a room, or close one that you made",
-    Invite "INVITE" " [<room>] <nick> [keeper]" "ask somebody into a room that you keep, or to keep it with you",
-    Uninvite "UNINVITE" " [<room>] <nick>" "send somebody away from a room that you keep",
-    Invites "INVITES" " [<room>]" "list who is asked into a room",
-    Register "REGISTER" " <password or ->" "make your nick your own, or change its password; - gives it up",
-    Token "TOKEN" " <label>" "make a token that a bot gives instead of your password",
-    Tokens "TOKENS" "" "list your tokens",
-    Revoke "REVOKE" " <label>" "take a token back",
-    Pass "PASS" " <password>" "open a server that has a password",
-    Kick "KICK" " <nick> [<text>]" "operators: end the connections of a nick",
-    Ban "BAN" " <nick, address or network> [<time>] [<text>]" "operators: keep somebody out, for 30m, 12h, 7d, or for ever",
-    Unban "UNBAN" " <nick, address or network>" "operators: let somebody in again",
-    Bans "BANS" "" "operators: list who is kept out",
-    Note "NOTE" " <text>" "operators: say something to everybody",
-    Shutdown "SHUTDOWN" " [<text>]" "operators: stop the server",
-    Ping "PING" " [<word>]" "answers",
-    Hello "HELLO" " [<text>]" "which version of the protocol, and which server",
-    Help "HELP" " [<verb>]" "how to begin, or how to write one command",
-    Bye "BYE" " [<text>]" "close, once everything asked before is answered",
-    Quit "QUIT" " [<text>]" "the same as BYE",
-}
-
-impl Verb {
-    /// Reads the first word of a line: all in capitals, all in small letters, or in any letters after a
-    /// slash, so that prose like `Me too` is no command.
-    pub fn parse(word: &[u8]) -> Option<Self> {
-        let bare = match word.split_first() {
-            Some((b'/', bare)) => bare,
-            _ if word.iter().all(u8::is_ascii_uppercase) => word,
-            _ if word.iter().all(u8::is_ascii_lowercase) => word,
-            _ => return None,
-        };
-        let mut all = Self::ALL.iter().copied();
-        all.find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(bare))
-    }
-}
-
-impl fmt::Display for Verb {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
-}
 
 /// Whether `line` may follow an upload's bytes: it begins with a verb in capitals, or with a slash, as
 /// the middle of a file seldom does.
@@ -508,7 +414,7 @@ impl<'a> Fields<'a> {
                 nick: self.label()?,
             },
             Verb::Mode => {
-                let room = self.room_before_text()?;
+                let room = self.room_if_marked()?;
                 let is_closed = match self.word() {
                     None => None,
                     Some("open") => Some(false),
@@ -518,7 +424,7 @@ impl<'a> Fields<'a> {
                 Request::Mode { room, is_closed }
             }
             Verb::Invite => {
-                let room = self.room_before_text()?;
+                let room = self.room_if_marked()?;
                 let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
                 let is_keeper = match self.word() {
                     None => false,
@@ -532,7 +438,7 @@ impl<'a> Fields<'a> {
                 }
             }
             Verb::Uninvite => {
-                let room = self.room_before_text()?;
+                let room = self.room_if_marked()?;
                 let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
                 Request::Uninvite { room, nick }
             }
@@ -695,6 +601,12 @@ impl<'a> Fields<'a> {
         self.rest = after;
         let room = RoomName::parse(word).map_err(|e| self.bad_name(e))?;
         Ok(Some(room))
+    }
+
+    /// Reads a room, if the next word is one by its `#`.
+    fn room_if_marked(&mut self) -> Result<Option<RoomName>, Refusal> {
+        self.rest = self.rest.trim_start_matches(' ');
+        self.room_before_text()
     }
 
     /// `[<room or nick>] [<count>] [before <id> | after <id>]`.

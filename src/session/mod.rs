@@ -435,6 +435,13 @@ impl Session {
             return None;
         }
         if self.is_after_upload && !is_in_step(line) {
+            // The room gets the file before it learns that its sender has left.
+            self.take_kept(chat);
+            let replies = self.replies_mut();
+            if replies.unkept > 0 {
+                replies.held = Some((line.to_vec(), end));
+                return None;
+            }
             let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
             self.end(Refusal::of_line(Code::OutOfStep, text), chat, now);
             return None;

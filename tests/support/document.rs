@@ -23,7 +23,7 @@ pub struct Document {
 
 /// The labels that a fenced block may have; any other is a mistake, since a block with a misspelt label
 /// would be a transcript that nobody plays.
-const LABELS: &[&str] = &["chat", "console", "abnf", "sh", "text"];
+const LABELS: &[&str] = &["chat", "console", "abnf", "sh", "python", "text"];
 
 /// The project's top folder.
 pub fn root() -> PathBuf {

@@ -3,6 +3,7 @@
 
 pub mod carriers;
 pub mod document;
+pub mod grammar;
 pub mod inbox;
 pub mod memory;
 pub mod run;

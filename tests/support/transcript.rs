@@ -243,6 +243,13 @@ impl Transcript {
             } else if let Some(setting) = line.strip_prefix("with ") {
                 let pair = setting.split_once(' ');
                 let (name, value) = pair.ok_or_else(|| wrong("a setting is a name and a value"))?;
+                if matches!(name, "nicks" | "registered") {
+                    for nick in value.split(' ') {
+                        let steps = Step::arrive(number, nick, name == "registered");
+                        transcript.steps.extend(steps);
+                    }
+                    continue;
+                }
                 transcript.settings.push(Setting {
                     name: name.into(),
                     value: value.into(),
@@ -322,6 +329,30 @@ impl Names<'_> {
 }
 
 impl Step {
+    /// How a peer takes its nick, and registers it.
+    fn arrive(line: usize, nick: &str, registers: bool) -> Vec<Self> {
+        let mut lines = vec![(
+            format!("NICK {nick}"),
+            format!("OK NICK {nick} #lobby <id>"),
+        )];
+        if registers {
+            lines.push(("REGISTER my secret".into(), format!("OK REGISTER {nick}")));
+        }
+        let step = |action| Self {
+            line,
+            peer: nick.into(),
+            action,
+        };
+        let steps = lines.iter().flat_map(|(sent, received)| {
+            [
+                Action::Send(Pattern::parse(sent)),
+                Action::Expect(Pattern::parse(received)),
+            ]
+            .map(step)
+        });
+        steps.collect()
+    }
+
     fn parse(number: usize, line: &str) -> Result<Self, String> {
         let at = line
             .find(|c: char| !c.is_ascii_alphanumeric())

@@ -1,6 +1,6 @@
 //! From a new connection to one on which requests can be sent: password, nick and rooms.
 //!
-//! The order of `PASS`, `STAMPS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.3: rooms with an id come
+//! The order of `PASS`, `STAMPS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.4: rooms with an id come
 //! before the nick; rooms that are joined for the first time, and those that refused, come after it.
 
 use super::super::error::Error;

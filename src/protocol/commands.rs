@@ -1,0 +1,169 @@
+//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.35 of
+//! `protocol.md` are made.
+
+use std::fmt;
+
+use super::Code;
+
+macro_rules! commands {
+    ($(
+        $variant:ident $word:literal $usage:literal $summary:literal
+        lists [$($list:literal)*] replies [$($reply:literal)*] refuses [$($code:ident)*],
+    )*) => {
+        /// The first word of a command. `protocol.md`, "Commands".
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[allow(missing_docs)] // each is the word it is written as
+        pub enum Verb { $($variant),* }
+
+        impl Verb {
+            /// Every verb, the most frequent first.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
+            /// Returns the verb as it is written.
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),* }
+            }
+
+            /// Returns the command with its fields.
+            pub fn usage(self) -> &'static str {
+                match self { $(Self::$variant => concat!($word, $usage)),* }
+            }
+
+            /// Says what the command does, in a few words, for `HELP`.
+            pub fn summary(self) -> &'static str {
+                match self { $(Self::$variant => $summary),* }
+            }
+
+            /// Returns the first words of the lines that may come before the reply.
+            pub fn lists(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($list),*]),* }
+            }
+
+            /// Returns every form of the reply `OK`; square brackets stand around what may be missing.
+            pub fn replies(self) -> &'static [&'static str] {
+                match self { $(Self::$variant => &[$($reply),*]),* }
+            }
+
+            /// Returns the codes of `ERR` that this command can get, besides those that any command can get
+            /// (section 4.1). `bad-syntax` is among them where more than the fields can be wrong.
+            pub fn refuses(self) -> &'static [Code] {
+                match self { $(Self::$variant => &[$(Code::$code),*]),* }
+            }
+        }
+    };
+}
+
+commands! {
+    Msg "MSG" " <text>" "send a message to the current room"
+        lists [] replies ["OK MSG <id> <time>"] refuses [NeedNick NotInRoom],
+    Me "ME" " <text>" "send an action, shown as * alice waves"
+        lists [] replies ["OK ME <id> <time>"] refuses [NeedNick NotInRoom],
+    Tell "TELL" " <room or nick> <text>" "send a message to a room without joining it, or to one person"
+        lists [] replies ["OK TELL <id or -> <time>"]
+        refuses [NeedNick BadName NoSuchNick Busy NotAllowed Quota],
+    Nick "NICK" " <nick> [<password>]" "choose your nick; joins the lobby if you are in no room"
+        lists [] replies ["OK NICK <nick> [<room> <last id>]"]
+        refuses [BadName NickTaken NeedPassword Banned BadPassword Busy NotAllowed],
+    Join "JOIN" " <room> [<id> | AS <name>]" "join a room and make it the current one; with an id or a reader's name, first what was sent since"
+        lists ["GAP" "PAST"] replies ["OK JOIN <room> <last id>"]
+        refuses [BadName NeedNick NotAllowed Quota],
+    Seen "SEEN" " <room> <id>" "move your reader (JOIN <room> AS <name>) to that id"
+        lists [] replies ["OK SEEN <room> <id>"] refuses [BadName NoSuchRoom BadSyntax],
+    History "HISTORY" " [<room or own nick>] [<count>] [before <id> | after <id>]" "show earlier messages; with your own nick, your private messages"
+        lists ["PAST"] replies ["OK HISTORY <count>"]
+        refuses [BadName NoSuchRoom NeedNick NotAllowed],
+    Search "SEARCH" " [<room>] <words>" "find the messages that contain all these words"
+        lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax],
+    Part "PART" " [<room>]" "leave a room"
+        lists [] replies ["OK PART <room>"] refuses [BadName NotInRoom],
+    Rooms "ROOMS" "" "list the rooms"
+        lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [],
+    Who "WHO" " [<room>]" "list the members of a room"
+        lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
+    Topic "TOPIC" " [<room>] [<text>]" "show or set the topic of a room; - clears it"
+        lists [] replies ["OK TOPIC <room> [<text>]"] refuses [NeedNick NotInRoom NoSuchRoom BadName],
+    Upload "UPLOAD" " <name> <length or *> [<sha256>]" "send a file to the current room; its bytes follow"
+        lists [] replies ["OK UPLOAD <file> <length> <sha256>"]
+        refuses [NeedNick NotInRoom NotAllowed BadName Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile],
+    Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number"
+        lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
+    Files "FILES" " [<room>]" "list the files of a room"
+        lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom],
+    Remove "REMOVE" " <id or nick>" "delete a message or file of your own; operators: anybody's, or the account of a nick"
+        lists [] replies ["OK REMOVE <id or nick>"] refuses [NeedNick NoSuchFile NoSuchNick NotAllowed],
+    Stamps "STAMPS" " on | off" "show the id and time of each event"
+        lists [] replies ["OK STAMPS <on or off>"] refuses [NotAllowed],
+    Stay "STAY" "" "keep receiving events after the end of your input"
+        lists [] replies ["OK STAY"] refuses [],
+    Chat "CHAT" "" "talker mode: each line is a message, and commands begin with /"
+        lists [] replies ["OK CHAT"] refuses [],
+    Raw "RAW" "" "leave talker mode"
+        lists [] replies ["OK RAW"] refuses [],
+    Ignore "IGNORE" " [<nick>]" "hide someone's messages; or list the nicks that you hide"
+        lists ["IGNORE"] replies ["OK IGNORE <nick>" "OK IGNORE <count>"] refuses [BadName NoSuchNick Quota],
+    Unignore "UNIGNORE" " <nick>" "show someone's messages again"
+        lists [] replies ["OK UNIGNORE <nick>"] refuses [BadName NoSuchNick],
+    Mode "MODE" " [<room>] [open | invite]" "show whether a room is open or invite-only, or change it"
+        lists [] replies ["OK MODE <room> <open or invite>"] refuses [NeedNick BadName NoSuchRoom NotAllowed],
+    Invite "INVITE" " [<room>] <nick> [keeper]" "invite someone to a room, with keeper as a moderator"
+        lists [] replies ["OK INVITE <room> <nick>"]
+        refuses [NeedNick BadName NoSuchRoom NoSuchNick NotAllowed Quota],
+    Uninvite "UNINVITE" " [<room>] <nick>" "end an invitation"
+        lists [] replies ["OK UNINVITE <room> <nick>"]
+        refuses [NeedNick BadName NoSuchRoom NoSuchNick NotAllowed],
+    Invites "INVITES" " [<room>]" "list who is invited to a room"
+        lists ["INVITE"] replies ["OK INVITES <count>"] refuses [NeedNick BadName NoSuchRoom],
+    Register "REGISTER" " <password or ->" "reserve your nick, or change its password; - gives it up"
+        lists [] replies ["OK REGISTER <nick>"] refuses [NeedNick BadPassword Busy NotAllowed Quota],
+    Token "TOKEN" " <label>" "create a token that a bot uses in place of your password"
+        lists [] replies ["OK TOKEN <label> <token>"] refuses [NeedNick NotAllowed BadName Quota],
+    Tokens "TOKENS" "" "list your tokens"
+        lists ["TOKEN"] replies ["OK TOKENS <count>"] refuses [NeedNick NotAllowed],
+    Revoke "REVOKE" " <label>" "delete a token"
+        lists [] replies ["OK REVOKE <label>"] refuses [NeedNick NotAllowed BadName],
+    Pass "PASS" " <password>" "give the password of the server"
+        lists [] replies ["OK PASS"] refuses [BadPassword Busy NotAllowed],
+    Kick "KICK" " <nick> [<text>]" "operators: close the connections of a nick"
+        lists [] replies ["OK KICK <nick>"] refuses [NeedNick NotAllowed BadName NoSuchNick],
+    Ban "BAN" " <nick, address or network> [<time>] [<text>]" "operators: keep someone out, for 30m, 12h, 7d, or until UNBAN"
+        lists [] replies ["OK BAN <nick, address or network>"] refuses [NeedNick NotAllowed BadName Quota],
+    Unban "UNBAN" " <nick, address or network>" "operators: end a ban"
+        lists [] replies ["OK UNBAN <nick, address or network>"] refuses [NeedNick NotAllowed BadName NoSuchNick],
+    Bans "BANS" "" "operators: list the bans"
+        lists ["BAN"] replies ["OK BANS <count>"] refuses [NeedNick NotAllowed],
+    Note "NOTE" " <text>" "operators: send a notice to everybody"
+        lists [] replies ["OK NOTE"] refuses [NeedNick NotAllowed],
+    Shutdown "SHUTDOWN" " [<text>]" "operators: stop the server"
+        lists [] replies ["OK SHUTDOWN"] refuses [NeedNick NotAllowed],
+    Ping "PING" " [<word>]" "answers"
+        lists [] replies ["OK PING [<word>]"] refuses [],
+    Hello "HELLO" " [<text>]" "show the version of the protocol and the server's name"
+        lists [] replies ["OK HELLO 1 <server> <text>"] refuses [],
+    Help "HELP" " [<verb>]" "how to begin, or how one command is written"
+        lists ["HELP"] replies ["OK HELP"] refuses [UnknownVerb],
+    Bye "BYE" " [<text>]" "close the connection once everything before it is answered"
+        lists [] replies ["OK BYE"] refuses [],
+    Quit "QUIT" " [<text>]" "the same as BYE"
+        lists [] replies ["OK QUIT"] refuses [],
+}
+
+impl Verb {
+    /// Reads the first word of a line: all in capitals, all in small letters, or in any letters after a
+    /// slash, so that prose like `Me too` is no command.
+    pub fn parse(word: &[u8]) -> Option<Self> {
+        let bare = match word.split_first() {
+            Some((b'/', bare)) => bare,
+            _ if word.iter().all(u8::is_ascii_uppercase) => word,
+            _ if word.iter().all(u8::is_ascii_lowercase) => word,
+            _ => return None,
+        };
+        let mut all = Self::ALL.iter().copied();
+        all.find(|verb| verb.word().as_bytes().eq_ignore_ascii_case(bare))
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
