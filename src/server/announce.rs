@@ -1,8 +1,8 @@
-//! Tells the local network that a server is here (DNS-SD, RFC 6763, over multicast DNS, RFC 6762), so that nobody has
-//! to type an address.
+//! Announces the server on the local network (DNS-SD, RFC 6763, over multicast DNS, RFC 6762), so that users need not
+//! type an address.
 //!
-//! A server that only this machine reaches announces nothing. It works on a thread of its own, and one that cannot
-//! announce serves all the same.
+//! A server that only this machine can reach is not announced. The announcement runs on a separate thread, and a server
+//! that cannot announce itself serves all the same.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -12,17 +12,17 @@ use tracing::{info, warn};
 
 use crate::protocol::{SERVICE, VERSION};
 
-/// How long the network may take to hear that the server is gone.
+/// How long the goodbye message to the network may take.
 const GOODBYE_WITHIN: Duration = Duration::from_millis(500);
 
-/// An announcement, for as long as it is held.
+/// An announcement; dropping it withdraws it.
 pub struct Announcement {
     daemon: ServiceDaemon,
     name: String,
 }
 
 impl Announcement {
-    /// Announces a server that is called `name` and listens at `addresses`.
+    /// Announces a server with this name and these addresses.
     pub fn begin(name: &str, addresses: &[SocketAddr]) -> Option<Self> {
         let is_reached = |address: &&SocketAddr| !address.ip().is_loopback();
         let port = addresses.iter().find(is_reached)?.port();
@@ -45,7 +45,8 @@ impl Announcement {
 
 fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement, mdns_sd::Error> {
     let daemon = ServiceDaemon::new()?;
-    // There it would be announced under 127.0.0.1, at which it may not listen, and nobody else hears it.
+    // On loopback the announcement would give 127.0.0.1, where the server may not listen, and no other machine hears
+    // it.
     daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6])?;
     let host = format!("{name}.local.");
     let version = VERSION.to_string();
@@ -66,7 +67,7 @@ fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement,
             IpAddr::V6(_) => IfKind::IPv6,
         };
         service.set_interfaces(everywhere.iter().map(family).collect());
-        // The machine's addresses are found out, and kept right as they change.
+        // The daemon finds the machine's addresses, and updates them as they change.
         service = service.enable_addr_auto();
     }
     let name = service.get_fullname().to_owned();
@@ -76,7 +77,7 @@ fn announce(name: &str, port: u16, addresses: &[IpAddr]) -> Result<Announcement,
 
 impl Drop for Announcement {
     fn drop(&mut self) {
-        // So that clients do not list it for minutes more.
+        // Otherwise clients would list the server for minutes.
         if let Ok(gone) = self.daemon.unregister(&self.name) {
             let _ = gone.recv_timeout(GOODBYE_WITHIN);
         }
