@@ -1,8 +1,8 @@
-//! A client that has just come: what it speaks is told from what it sends, and what is no line protocol is
-//! taken care of here.
+//! Protocol detection for a new connection: detects what the client speaks from the first bytes that it sends, and
+//! serves every protocol other than lines.
 //!
-//! By reading and keeping what was read, not by peeking, which would spin on half a word. All of this is
-//! one boxed future that is gone when the conversation begins, so it costs no connection anything later.
+//! The bytes are read and kept, not peeked at: a peek would spin while a word is incomplete. All of this is one boxed
+//! future that is dropped before the session begins, so an established connection pays nothing for it.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,10 +15,9 @@ use crate::transport::sniff::{Spoken, tell};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
 
 impl Connection {
-    /// Finds out what the client speaks, and serves one that speaks HTTP to its end; whether there is a
-    /// conversation to be had after that.
+    /// Detects the client's protocol and serves an HTTP client to its end; returns whether a session follows.
     pub(super) async fn arrive(&mut self) -> bool {
-        // One that is turned away is told so at once, whatever it speaks.
+        // A rejected client is sent the reason at once, whatever it speaks.
         if matches!(self.carrier, Carrier::Pipe(_)) || self.session.is_ending() {
             return true;
         }
@@ -26,14 +25,14 @@ impl Connection {
         loop {
             let spoken = self.hear().await;
             if self.session.is_ending() {
-                return true; // a proxy has passed on somebody who is kept out
+                return true; // the proxy's client is banned
             }
             let speaks = self.speaks;
             let is_tls = matches!(&self.carrier, Carrier::Stream(stream) if stream.is_tls());
             match spoken {
                 Spoken::Tls if !is_tls && speaks.tls && self.begin_tls() => {}
                 Spoken::Tls if !is_tls => {
-                    // Nothing but an alert can be read there: handshake_failure (RFC 5246, 7.2.2).
+                    // The client can understand nothing but an alert: handshake_failure (RFC 5246, 7.2.2).
                     let _ = self.carrier.write(&[0x15, 3, 1, 0, 2, 2, 40]);
                     self.hang_up().await;
                     return false;
@@ -64,7 +63,7 @@ impl Connection {
         self.session.shut_out(text, chat, now);
     }
 
-    /// Reads until it is clear what is spoken, or nothing more comes, or it has taken too long.
+    /// Reads until the protocol is clear, the input ends or the deadline has passed.
     async fn hear(&mut self) -> Spoken {
         let handshake_within = self.server.config.limits.handshake_within;
         let mut late: Option<Duration> = None;
@@ -102,7 +101,7 @@ impl Connection {
                 false => self.session.due(&self.server.config.limits),
             };
             if due.is_some_and(|due| due <= now.uptime) {
-                // Anything may still have come there, so nothing is said in the words of one.
+                // The client may yet speak any protocol, so the connection closes without a message in any of them.
                 self.is_cut = true;
                 return spoken;
             }
@@ -143,13 +142,13 @@ impl Connection {
             other => other,
         };
         self.session.under_tls();
-        // What was read is still to be taken in.
+        // The bytes that were read have still to be handled.
         self.is_readable = true;
         self.session.begin(self.server.clock.now());
         true
     }
 
-    /// Serves requests until the client has no more, or wants to go on over WebSocket.
+    /// Serves HTTP requests until the client sends no more or upgrades to WebSocket.
     async fn serve_http(&mut self, is_tls: bool) -> bool {
         let peer = self.session.peer();
         let address = {
@@ -195,7 +194,7 @@ impl Connection {
         true
     }
 
-    /// A proxy passes on what comes here, from `address`: as if it had come from there.
+    /// Replaces the peer's address: a proxy forwards this connection for a client at `address`.
     fn passed_on(&mut self, address: IpAddr) {
         let now = self.server.clock.now();
         let peer = self.session.peer();
@@ -204,7 +203,7 @@ impl Connection {
         self.session.admit(chat, now);
     }
 
-    /// Takes in what a trusted proxy sends before a client's bytes; whether that is still to come.
+    /// Handles the header that a trusted proxy sends first; returns whether more of it is needed.
     fn take_proxied(&mut self) -> bool {
         match proxied::read(&self.input) {
             Header::Unclear => return true,
