@@ -1,25 +1,25 @@
-//! What time it is, as far as that makes anything old: what a clock says that was set forward is believed only when it
-//! has stood for an hour.
+//! The wall clock, as far as it is trusted for expiry: a clock that jumped ahead is trusted only after it has stayed
+//! ahead for an hour.
 //!
-//! A machine whose clock is a year ahead for a moment must not take all for old that was ever said. Time that this
-//! process has seen pass is measured with the clock that nobody can set.
+//! A machine whose clock is a year ahead for a moment must not let every message expire. Time that passes while this
+//! process runs is measured with the monotonic clock.
 
 use std::time::Duration;
 
 use crate::config::BELIEVED_AFTER;
 use crate::protocol::Time;
 
-/// The clock, and what it was believed to say.
+/// The wall clock, and the time that was last trusted.
 #[derive(Debug, Default)]
 pub struct Believed {
-    /// The time that was told last, and the uptime then.
+    /// The time that was last returned, and the uptime then.
     last: Option<(u64, Duration)>,
-    /// Since when the clock is ahead of that, and by how much it was at least.
+    /// Since when the clock is ahead of that, and the least by which it was ahead.
     ahead: Option<(Duration, u64)>,
 }
 
 impl Believed {
-    /// Returns what time it is by a clock that says `wall`, at that uptime. The first time it is believed.
+    /// Returns the trusted time when the clock shows `wall` at this uptime. The first value is trusted.
     pub fn now(&mut self, wall: Time, uptime: Duration) -> Time {
         let mut now = self.last.map_or(wall.0, |(last, at)| {
             let passed = uptime.saturating_sub(at).as_millis();
@@ -48,7 +48,8 @@ mod tests {
     const HOUR: u64 = 3_600_000;
     const YEAR: u64 = 365 * 24 * HOUR;
 
-    /// Tells the clock at each of these uptimes, in ms, with how much it is ahead of the start and the uptime.
+    /// Returns the trusted time at each of these uptimes (in ms), each given with how far the clock is ahead of the
+    /// start plus the uptime.
     fn told(clock: &mut Believed, of: &[(u64, i64)]) -> Vec<i64> {
         let tell = |(uptime, ahead): &(u64, i64)| {
             let wall = (YEAR * 50 + uptime).saturating_add_signed(*ahead);
@@ -64,7 +65,7 @@ mod tests {
         let mut clock = Believed::default();
         let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
         assert_eq!(told(&mut clock, &moment), [0; 5]);
-        // Looked at each hour, it was ahead at one look.
+        // Looked at once an hour, the clock was ahead at one look.
         let mut clock = Believed::default();
         let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
         assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);
