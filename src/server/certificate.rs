@@ -1,4 +1,4 @@
-//! The server's certificate: the operator's, or one that it makes for itself once and keeps.
+//! The server's TLS certificate: the operator's, or a self-signed one that the server makes once and stores.
 
 use std::fmt::{self, Write as _};
 use std::fs;
@@ -19,25 +19,25 @@ use tracing::{info, warn};
 
 use super::Plain;
 
-/// Where the certificate and its key come from.
+/// The source of the certificate and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// PEM files: the certificate with those that vouch for it, and its key.
+    /// PEM files: the certificate chain and its key.
     Files(PathBuf, PathBuf),
-    /// Made once, and kept in that folder; `None` for one that goes with the server.
+    /// A self-signed certificate, made once and stored in this folder; with `None` it lasts as long as the process.
     Own(Option<PathBuf>),
 }
 
-/// Why there is no certificate; `Display` is one line for the operator.
+/// Why there is no usable certificate; `Display` is one line for the operator.
 #[derive(Debug)]
 pub enum Error {
     /// A file cannot be read or written.
     File(PathBuf, io::Error),
     /// A file holds no certificate or key.
     Pem(PathBuf, String),
-    /// The two do not fit, or are of a kind that is not known.
+    /// The certificate and the key do not match, or are of an unknown kind.
     Unfit(rustls::Error),
-    /// None can be made.
+    /// A self-signed certificate cannot be made.
     Make(rcgen::Error),
 }
 
@@ -54,7 +54,7 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// What TLS is spoken with now.
+/// The present certificate, reloaded when its files change.
 #[derive(Debug)]
 pub struct Certificate {
     source: Source,
@@ -68,20 +68,20 @@ struct Loaded {
     changed: Option<SystemTime>,
 }
 
-/// How often the operator's files are looked at: a renewed certificate is served within the minute.
+/// How often the operator's files are checked: a renewed certificate is served within a minute.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// How long one of our own is good for: longer than the machine.
+/// How long a self-signed certificate is valid: longer than the machine lasts.
 const OWN_YEARS: i16 = 20;
 
 const OWN_CERT: &str = "tls-cert.pem";
 const OWN_KEY: &str = "tls-key.pem";
 
 impl Certificate {
-    /// Reads the certificate, or makes one for `names`. May block.
+    /// Loads the certificate, or makes one for `names`. May block.
     ///
     /// # Errors
-    /// When there is none to be had.
+    /// When no certificate can be loaded or made.
     pub fn load(source: Source, names: &[String]) -> Result<Self, Error> {
         if let Source::Own(Some(folder)) = &source {
             make_once(folder, names)?;
@@ -101,7 +101,7 @@ impl Certificate {
         })
     }
 
-    /// What a new connection is to use.
+    /// Returns the TLS configuration for a new connection.
     pub fn config(&self) -> Arc<ServerConfig> {
         self.loaded.lock().map_or_else(
             |poisoned| poisoned.into_inner().config.clone(),
@@ -109,7 +109,7 @@ impl Certificate {
         )
     }
 
-    /// The SHA-256 of the certificate, as `openssl x509 -fingerprint -sha256` writes it.
+    /// Returns the SHA-256 fingerprint of the certificate, as `openssl x509 -fingerprint -sha256` prints it.
     pub fn fingerprint(&self) -> String {
         self.loaded.lock().map_or_else(
             |poisoned| poisoned.into_inner().fingerprint.clone(),
@@ -117,8 +117,7 @@ impl Certificate {
         )
     }
 
-    /// Reads the certificate again whenever its file has changed. One that cannot be used is reported in the
-    /// log, and the one before stays.
+    /// Reloads the certificate whenever its file has changed. An unusable one is logged, and the present one stays.
     pub async fn keep_fresh(self: Arc<Self>) {
         loop {
             Timer::after(LOOK_EVERY).await;
@@ -126,7 +125,7 @@ impl Certificate {
         }
     }
 
-    /// Reads the certificate again: if its file has changed, or in any case if `is_asked`.
+    /// Reloads the certificate if its file has changed, or in any case if `is_asked`.
     pub async fn read_again(self: Arc<Self>, is_asked: bool) {
         if self.source != Source::Own(None) {
             unblock(move || self.refresh(is_asked)).await;
@@ -150,7 +149,7 @@ impl Certificate {
             }
             Err(e) => {
                 warn!("the certificate stays as it was: {e}");
-                // Told once, until it changes again.
+                // Logged once, until the file changes again.
                 if let Ok(mut known) = self.loaded.lock() {
                     known.changed = changed(&self.source);
                 }
@@ -173,8 +172,8 @@ impl Loaded {
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
             .map_err(Error::Unfit)?;
-        // What a browser and curl ask for; other clients ask for nothing. So no other protocol's client can
-        // be led here (ALPACA).
+        // What browsers and curl ask for; other clients ask for nothing. This keeps clients of other protocols from
+        // being redirected here (ALPACA).
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Self {
             config: Arc::new(config),
@@ -192,7 +191,7 @@ fn paths(source: &Source) -> Option<(PathBuf, PathBuf)> {
     }
 }
 
-/// When either file was last changed.
+/// Returns when either file was last changed.
 fn changed(source: &Source) -> Option<SystemTime> {
     let (cert, key) = paths(source)?;
     let changed = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
@@ -213,7 +212,7 @@ fn read(source: &Source) -> Result<Loaded, Error> {
     Loaded::new(chain, found, changed)
 }
 
-/// Makes a certificate and keeps it, unless one is there. The key is for nobody else to read.
+/// Makes a certificate and stores it, unless one exists. Only the server's user may read the key.
 fn make_once(folder: &Path, names: &[String]) -> Result<(), Error> {
     let (cert_path, key_path) = (folder.join(OWN_CERT), folder.join(OWN_KEY));
     if cert_path.exists() && key_path.exists() {
@@ -232,12 +231,12 @@ fn make_once(folder: &Path, names: &[String]) -> Result<(), Error> {
         };
         write().map_err(|e| Error::File(path.to_owned(), e))
     };
-    // The certificate last: if it is there, so is its key.
+    // The certificate is written last: if it exists, its key exists too.
     write(&key_path, &key.serialize_pem())?;
     write(&cert_path, &cert.pem())
 }
 
-/// A certificate that vouches for itself, for those names.
+/// Makes a self-signed certificate for `names`.
 fn make(names: &[String]) -> Result<(rcgen::Certificate, KeyPair), Error> {
     let mut params = CertificateParams::new(names.to_vec()).map_err(Error::Make)?;
     let mut name = DistinguishedName::new();
@@ -248,7 +247,7 @@ fn make(names: &[String]) -> Result<(rcgen::Certificate, KeyPair), Error> {
         let (month, day) = (today.month().unsigned_abs(), today.day().unsigned_abs());
         rcgen::date_time_ymd(i32::from(today.year() + years), month, day.min(28))
     };
-    // From a year ago: the clock of a client may be wrong.
+    // Valid from a year ago: the client's clock may be wrong.
     (params.not_before, params.not_after) = (date(-1), date(OWN_YEARS));
     let key = KeyPair::generate().map_err(Error::Make)?;
     let cert = params.self_signed(&key).map_err(Error::Make)?;
