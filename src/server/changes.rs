@@ -1,4 +1,4 @@
-//! A change of what all connections share, and what follows from it when the change is over.
+//! A change of the shared state, and the work that follows when the change is complete.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, MutexGuard};
@@ -10,19 +10,19 @@ use super::Server;
 use super::world::World;
 use crate::protocol::{Digest, EventId};
 
-/// What others have no use for any more.
+/// What a change has released.
 #[derive(Default)]
 pub(super) struct Released {
-    /// The digests of files of which there is one less.
+    /// The digests of files that lost a reference.
     pub digests: Vec<Digest>,
     /// Live files that have been removed.
     pub live: Vec<EventId>,
-    /// Somebody may read less than before.
+    /// Whether someone may have lost the right to read a room.
     pub has_new_rights: bool,
 }
 
-/// The lock around the [`World`], held for a change. When it is let go of, those who have something to read are
-/// woken and files that nobody can ask for are deleted: nobody who changes something has to think of that.
+/// The lock on the [`World`], held for a change. Dropping it wakes the connections that have something to read and
+/// deletes unreferenced files, so the code that makes a change need not do so.
 pub(super) struct Changes<'a> {
     /// `Some` until this is dropped.
     world: Option<MutexGuard<'a, World>>,
@@ -57,8 +57,8 @@ impl Drop for Changes<'_> {
     }
 }
 
-/// Deletes files that nobody can ask for any more, ends live files that were removed, and has those who send what a
-/// room holds ask again whether they may.
+/// Deletes unreferenced files, ends live files that were removed, and makes tasks that send a room's contents check
+/// their rights again.
 pub(super) fn release(server: &Arc<Server>, released: Released) {
     for id in released.live {
         if let Some(live) = server.live().remove(&id) {
