@@ -1,24 +1,22 @@
-//! What the system's limit on open files is divided among, so that transfers never take the descriptors that new
-//! clients need.
+//! Divides the system's limit on open files, so that transfers never take the descriptors that new clients need.
 
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Open files that are neither connections nor files on their way: the listeners, the log and its readers, the
-/// executor's own.
+/// Descriptors that are neither connections nor transfers: the listeners, the log and its readers, the executor's own.
 const OTHERS: usize = 160;
 
 /// The lowest limit with which a few clients can talk and exchange files.
 pub(super) const LEAST: usize = 192;
 
-/// How many connections more than allowed are told so; any further ones are dropped unheard.
+/// How many connections beyond the limit are sent an error; further ones are closed without one.
 const TURNED_AWAY_MAX: usize = 256;
 
-/// What an upload holds at most: the file, its folder, and the file again for those who follow it.
+/// Most descriptors of an upload: the file, its folder, and the file again for its followers.
 pub(super) const UPLOAD: usize = 3;
 
-/// What a download holds: the file, and the socket again.
+/// The descriptors of a download: the file, and a second handle of the socket.
 pub(super) const DOWNLOAD: usize = 2;
 
 /// A limit on open files, divided.
@@ -30,7 +28,7 @@ pub(super) struct Division {
 }
 
 impl Division {
-    /// Divides a limit of `files`, for `wanted` connections at most; `None` when it is too low for anything.
+    /// Divides a limit of `files`, for at most `wanted` connections; returns `None` when it is too low to serve anyone.
     pub fn of(files: usize, wanted: usize) -> Option<Self> {
         if files < LEAST {
             return None;
@@ -47,38 +45,38 @@ impl Division {
     }
 }
 
-/// Descriptors for files on their way.
+/// The descriptors for file transfers.
 #[derive(Debug)]
 pub(super) struct Descriptors(AtomicUsize);
 
-/// Some of them, given back when it is dropped.
+/// Reserved descriptors; dropping them releases them.
 #[derive(Debug)]
 pub(super) struct Held {
     of: Arc<Descriptors>,
     count: usize,
 }
 
-/// An open file, which is counted for as long as it is open.
+/// An open file that is counted while it is open.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub file: File,
-    _held: Held, // given back after the file is closed
+    _held: Held, // released after the file is closed
 }
 
 impl OpenFile {
-    /// A file that was opened for what is held.
+    /// Creates one from a file that was opened under a reservation.
     pub fn new(file: File, held: Held) -> Self {
         Self { file, _held: held }
     }
 }
 
 impl Descriptors {
-    /// So many.
+    /// Provides `count` descriptors.
     pub fn new(count: usize) -> Self {
         Self(AtomicUsize::new(count))
     }
 
-    /// Takes `count` of them, if so many are left.
+    /// Reserves `count` descriptors, if that many are left.
     pub fn take(self: &Arc<Self>, count: usize) -> Option<Held> {
         let less = |left: usize| left.checked_sub(count);
         let taken = self
