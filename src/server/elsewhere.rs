@@ -1,10 +1,10 @@
-//! What may take long to let go of: a file that has no name any more, whose bytes the disk then forgets.
+//! Values that are slow to drop: closing the last handle of a deleted file makes the disk free its blocks.
 
 use std::ops::{Deref, DerefMut};
 
 use smol::unblock;
 
-/// A value that is dropped on a thread that may wait, wherever it is when it goes.
+/// A value that is dropped on a thread that may block, wherever its owner is dropped.
 #[derive(Debug)]
 pub(super) struct Elsewhere<T: Send + 'static>(Option<T>);
 
@@ -13,7 +13,7 @@ impl<T: Send> Elsewhere<T> {
         Self(Some(value))
     }
 
-    /// The value, for somebody who lets go of it.
+    /// Returns the value; the caller drops it.
     pub fn into_inner(mut self) -> T {
         self.0.take().expect("it is only taken here")
     }
