@@ -1,4 +1,4 @@
-//! Sockets that wait for clients, and how a person reaches them.
+//! Listening sockets, and the addresses at which people reach them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,14 +9,14 @@ use rustix::net::{
     socket_with, sockopt,
 };
 
-/// Connections that the system holds until they are accepted. It lowers this to its own most
-/// (`net.core.somaxconn`, 4096 on Linux): a class that joins at once is not turned away.
+/// How many connections the system queues until they are accepted. The system lowers this to its own maximum
+/// (`net.core.somaxconn`, 4096 on Linux): a class that joins all at once is not refused.
 const BACKLOG: i32 = 4096;
 
-/// Listens on `addr`, IPv6 addresses for IPv6 alone, so that both families can have the same port.
+/// Binds a socket to `addr`; IPv6 addresses are for IPv6 only, so that both families can have the same port.
 ///
 /// # Errors
-/// The system's, as `address in use`.
+/// Any error of the system, such as `address in use`.
 pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     let family = match addr {
         SocketAddr::V4(_) => AddressFamily::INET,
@@ -34,14 +34,13 @@ pub fn bind(addr: SocketAddr) -> io::Result<TcpListener> {
     Ok(socket)
 }
 
-/// Lets clients come to a socket that is bound, or has been opened by somebody else.
+/// Starts to listen on a socket that is bound, or was opened by a service manager.
 ///
 /// # Errors
-/// The system's.
+/// Any error of the system.
 pub fn open(socket: &TcpListener) -> io::Result<()> {
-    // What is set here, each accepted connection inherits, without a system call of its own.
-    // A dead peer is found after 60 + 3 * 10 s. TCP_USER_TIMEOUT is not set: it ends a reader that has
-    // merely stopped.
+    // Accepted connections inherit these options without a system call each. A dead peer is found after 60 + 3 * 10 s.
+    // TCP_USER_TIMEOUT is not set: it would close the connection of a reader that has merely paused.
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, Duration::from_secs(60))?;
     sockopt::set_tcp_keepintvl(socket, Duration::from_secs(10))?;
@@ -51,19 +50,19 @@ pub fn open(socket: &TcpListener) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes in a client that waits at `socket`, which is not to block, and neither does what comes of it.
+/// Accepts a client from `socket`, which must be non-blocking; so is the returned stream.
 ///
 /// # Errors
-/// `WouldBlock` when nobody waits; or the system's.
+/// `WouldBlock` when no client waits; or any error of the system.
 pub fn accept(socket: &TcpListener) -> io::Result<(TcpStream, IpAddr)> {
     let (client, peer) = acceptfrom_with(socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
     let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
     let peer = peer.ok_or(io::ErrorKind::NotConnected)?;
-    // A socket of both families tells IPv4 addresses as IPv6.
+    // A dual-stack socket reports IPv4 addresses as IPv6.
     Ok((TcpStream::from(client), peer.ip().to_canonical()))
 }
 
-/// Where a socket listens: one address, or all of both families.
+/// Returns the addresses that a socket listens on: one, or the unspecified address of each family.
 pub fn addresses(socket: &TcpListener) -> Vec<SocketAddr> {
     let Ok(addr) = socket.local_addr() else {
         return Vec::new();
@@ -73,8 +72,8 @@ pub fn addresses(socket: &TcpListener) -> Vec<SocketAddr> {
     v4.into_iter().chain([addr]).collect()
 }
 
-/// The addresses under which others reach a server that listens on `addr`: its own, or all of the
-/// machine's, those that only this machine can use last.
+/// Returns the addresses at which a server that listens on `addr` is reached: its own, or all of the machine's,
+/// loopback addresses last.
 pub fn reachable(addr: SocketAddr) -> Vec<IpAddr> {
     if !addr.ip().is_unspecified() {
         return vec![addr.ip()];
@@ -89,7 +88,7 @@ pub fn reachable(addr: SocketAddr) -> Vec<IpAddr> {
     addresses
 }
 
-/// Whether an address means something only together with an interface.
+/// Returns whether an address is valid only together with an interface.
 fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
