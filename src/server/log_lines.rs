@@ -1,21 +1,21 @@
-//! Standard error as the place of the log: writing to it never fails and never waits.
+//! Writes the operational log to standard error; a write never fails and never blocks.
 //!
-//! A thread of its own does the writing, from a queue of at most 1,024 lines. A line that does not fit into the
-//! queue, since the reader of the log has stopped reading, or that cannot be written, since the reader has gone, is
-//! dropped and counted; the next line that can be written is preceded by one that says how many were.
+//! A separate thread writes, from a queue of at most 1,024 lines. A line is dropped and counted when the queue is full,
+//! since the reader of the log has stopped reading, or when it cannot be written, since the reader has gone. The next
+//! line that can be written is preceded by one with the number of dropped lines.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
-/// How many lines wait for a slow reader: some 100 KiB, and more than a burst of one start.
+/// How many lines wait for a slow reader: about 100 KiB, and more than the lines of one start.
 const QUEUE_LINES: usize = 1024;
 
-/// How long the end of the program waits until the last lines are written.
+/// How long the end of the program waits for the last lines to be written.
 const FINISH_WITHIN: Duration = Duration::from_secs(1);
 
-/// Lines of this process's log that were dropped, of all its [`LogLines`].
+/// How many lines of this process's log were dropped, by all its [`LogLines`].
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// Returns how many log lines were dropped since the start.
@@ -23,15 +23,15 @@ pub(super) fn dropped() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// What the thread gets.
+/// A message to the writing thread.
 #[derive(Debug)]
 enum Item {
     Line(Box<[u8]>),
-    /// All lines before this one are written; tell the sender.
+    /// Asks for a signal to this sender once all earlier lines are written.
     Finish(SyncSender<()>),
 }
 
-/// A writer to a log; each `write` is one whole line. Clones write to the same place.
+/// A writer to the log; each `write` is one whole line. Clones write to the same place.
 #[derive(Clone, Debug)]
 pub struct LogLines {
     queue: SyncSender<Item>,
@@ -49,7 +49,7 @@ impl LogLines {
         Ok(Self { queue })
     }
 
-    /// Waits until what was written so far is out, for a second at most.
+    /// Waits until all lines so far are written, for at most a second.
     pub fn finish(&self) {
         let (tell, told) = sync_channel(1);
         if self.queue.try_send(Item::Finish(tell)).is_ok() {
