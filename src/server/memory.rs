@@ -1,8 +1,8 @@
-//! How much memory that which waits takes, over all connections: a share for what clients have not taken, one
-//! for files on their way. Each connection alone is bounded; this bounds all of them together.
+//! Bounds memory over all connections together: one budget for data that clients have not received, one for pieces of
+//! files in transfer. Each connection has limits of its own besides.
 //!
-//! Nobody is refused or closed for it: who has not taken his replies is not read, and files move in smaller
-//! pieces. The rooms' newest events are [`crate::chat`]'s to bound.
+//! No client is refused or disconnected for it: a client that does not read its replies is not read, and files are
+//! moved in smaller pieces. The newest events of rooms are bounded by [`crate::chat`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,13 +10,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// How many bytes of a file are in memory at once; larger pieces are no faster.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// The same when many files are on their way.
+/// The same when many files are in transfer.
 const SMALL_PIECE_BYTES: usize = 8 << 10;
 
-/// How much is read at once from who has nothing left to take, when there is no space to hold more.
+/// How much is read at once, when the budget is used up, from a client that holds none of it.
 pub(super) const TIGHT_READ_BYTES: usize = 4 << 10;
 
-/// Bytes in use, of so many at most.
+/// A memory budget: the bytes in use and their maximum.
 #[derive(Debug)]
 pub(super) struct Share {
     used: AtomicUsize,
@@ -39,13 +39,13 @@ impl Share {
         self.used() > self.most
     }
 
-    /// One that had `from` has `to` now.
+    /// Changes a holder's part from `from` to `to` bytes.
     pub fn change(&self, from: usize, to: usize) {
         self.used.fetch_add(to, Ordering::Relaxed);
         self.used.fetch_sub(from, Ordering::Relaxed);
     }
 
-    /// Space for pieces of a file, two at once: one is read while the other is written.
+    /// Reserves space for two pieces of a file: one is read while the other is written.
     pub fn pieces(self: &Arc<Self>) -> Pieces {
         let size = match self.used() + 2 * PIECE_BYTES > self.most {
             true => SMALL_PIECE_BYTES,
@@ -59,7 +59,7 @@ impl Share {
     }
 }
 
-/// Space for pieces of one file, given back when it is dropped.
+/// Space for pieces of one file; dropping it releases the space.
 #[derive(Debug)]
 pub(super) struct Pieces {
     share: Arc<Share>,
@@ -67,7 +67,7 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// How many bytes of the `left` ones, or of nobody knows how many, the next piece has.
+    /// Returns the size of the next piece when `left` bytes remain, or an unknown number.
     pub fn size(&self, left: Option<u64>) -> usize {
         let left = left.and_then(|left| usize::try_from(left).ok());
         left.unwrap_or(usize::MAX).min(self.size)
