@@ -1,7 +1,8 @@
-//! What an operator wants to see of a running server, as counters and as the text that Prometheus reads.
+//! Metrics for operators: counters, and their text in Prometheus' format.
 //!
-//! Plain numbers, counted where things happen anyway: once a read, a write, a batch, never once a delivery.
-//! Written out by hand, since the format is a line a number, and a registry would be more code than that.
+//! Plain numbers, updated where the work is done anyway: once for a read, a write or a batch, never once for a
+//! delivery. The text is written by hand, since the format is one line for each number, and a registry would be more
+//! code than that.
 
 use crate::model::Outcome;
 use std::fmt::{self, Write};
@@ -13,10 +14,10 @@ use tracing::warn;
 use super::{Server, log_lines};
 use crate::transport::Carrier;
 
-/// How often a limit that is being met is logged: once in so long, with how often it was met.
+/// How often a limit that is hit again and again is logged, each time with the number of hits.
 const SAID_EVERY: Duration = Duration::from_secs(60);
 
-/// A number that only grows, or goes up and down.
+/// A counter or a gauge.
 #[derive(Debug, Default)]
 pub(super) struct Count(AtomicU64);
 
@@ -34,16 +35,16 @@ impl Count {
     }
 }
 
-/// How a client has come.
+/// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// Nobody knows yet what it speaks.
+    /// The protocol is not known yet.
     New,
     Lines,
     Tls,
     Http,
     WebSocket,
-    /// Somebody who speaks HTTP asks something: no client of its own.
+    /// A request over HTTP, inside the process; not a client of its own.
     Request,
 }
 
@@ -57,7 +58,7 @@ impl Way {
         Self::Request,
     ];
 
-    /// What is spoken over a carrier, once that is known.
+    /// Returns the kind of a carrier whose protocol is known.
     pub fn of(carrier: &Carrier) -> Self {
         match carrier {
             Carrier::Stream(stream) if stream.is_tls() => Self::Tls,
@@ -80,7 +81,7 @@ impl Way {
     }
 }
 
-/// A limit that somebody has met.
+/// A limit that can be hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Met {
     Connections,
@@ -107,7 +108,7 @@ impl Met {
     }
 }
 
-/// What is counted.
+/// All counters of the server.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     ways: [Count; Way::ALL.len()],
@@ -115,20 +116,20 @@ pub(super) struct Metrics {
     pub bytes_in: Count,
     pub bytes_out: Count,
     pub writes: Count,
-    /// Handed to the log; kept by it, or not.
+    /// Entries passed to the log, and those that it stored or rejected.
     pub appended: Count,
     pub kept: Count,
     pub not_kept: Count,
-    /// How often the log was read for somebody who has fallen out of a room's tail.
+    /// How often the log was read for a client that has fallen behind a room's tail.
     pub catch_ups: Count,
     met: [Count; Met::ALL.len()],
-    /// When the server's clock, in seconds, last saw each limit logged; how often it was met since.
+    /// For each limit, the server's uptime in seconds when it was last logged, and the hits since.
     said_at: [AtomicU64; Met::ALL.len()],
     unsaid: [Count; Met::ALL.len()],
 }
 
 impl Metrics {
-    /// What was handed to the log has come back.
+    /// Counts the result of an entry that was passed to the log.
     pub fn outcome(&self, outcome: &Outcome) {
         match outcome {
             Ok(_) => self.kept.add(1),
@@ -136,7 +137,7 @@ impl Metrics {
         }
     }
 
-    /// A connection goes on that way; returns it.
+    /// Counts a connection as of kind `to` and no longer as of kind `from`; returns `to`.
     pub fn goes(&self, from: Option<Way>, to: Way) -> Way {
         if let Some(from) = from {
             self.gone(from);
@@ -145,7 +146,7 @@ impl Metrics {
         to
     }
 
-    /// A connection that came that way has ended.
+    /// Counts a connection of this kind as ended.
     pub fn gone(&self, way: Way) {
         self.way(way).less_one();
     }
@@ -154,7 +155,7 @@ impl Metrics {
         &self.ways[way as usize]
     }
 
-    /// Somebody has met a limit: it is counted, and logged if it was not lately.
+    /// Counts a hit of a limit, and logs it unless one was logged recently.
     pub fn met(&self, limit: Met, uptime: Duration, text: &str) {
         let at = limit as usize;
         self.met[at].add(1);
@@ -169,7 +170,7 @@ impl Metrics {
     }
 }
 
-/// All of it, in Prometheus' text format (version 0.0.4).
+/// Returns all metrics in Prometheus' text format (version 0.0.4).
 pub(super) fn text(server: &Server) -> String {
     let mut page = Page::default();
     page.write(server).expect("a string takes what is written");
@@ -277,7 +278,7 @@ impl Page {
         let help = "how often the log was read for who reads slowly";
         self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;
 
-        // Kept first, since it never is ahead of what was handed over.
+        // Read first, since it must never exceed the number of appended entries.
         let (kept, not_kept) = (metrics.kept.get(), metrics.not_kept.get());
         let appended = metrics.appended.get();
         self.one(
@@ -355,7 +356,7 @@ impl Page {
     }
 }
 
-/// What the process holds in memory, where the system tells it.
+/// Returns the resident memory of the process, if the system reports it.
 fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
