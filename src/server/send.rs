@@ -1,8 +1,8 @@
-//! The bytes of a file on their way out: moved by the system itself where they go as they are
-//! (`sendfile`), else copied.
+//! Sends the bytes of a file: the system moves them itself where they go out unchanged (`sendfile`); otherwise they are
+//! copied.
 //!
-//! A disk may be slow, and a file that is in no cache has to come from it: so nothing here touches a file
-//! but on threads that may wait (`blocking`), and the one that serves the room never does. Knows no session.
+//! A disk may be slow, and a file that is not cached must be read from it, so files are touched only on threads that
+//! may block (`blocking`), never on the thread that serves the rooms. This module knows nothing of sessions.
 
 use std::fs::File;
 use std::io;
@@ -18,29 +18,29 @@ use super::elsewhere::Elsewhere;
 use super::memory::Pieces;
 use crate::transport::{Carrier, Socket};
 
-/// The most that one call moves: some hundred microseconds of work.
+/// Most bytes that one call moves: some hundred microseconds of work.
 const CALL_BYTES: u64 = 1 << 20;
 
-/// How long one thread goes on with one file before it looks who else is there.
+/// How long one thread works on one file before others have their turn.
 const STINT: Duration = Duration::from_millis(50);
 
-/// How long a thread waits for a fast reader to take what was sent; for a slower one the socket is watched
-/// like any other, without a thread.
+/// How long a thread waits for a fast reader to take what was sent; for a slower reader the socket is polled as any
+/// other, without a thread.
 const STEP: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
 
-/// Why not all of it was sent.
+/// Why a file was not sent completely.
 #[derive(Debug)]
 pub(super) enum Failed {
-    /// Nobody reads any more.
+    /// The client no longer reads.
     Gone,
     /// The file cannot be read, or has become shorter.
     File(io::Error),
 }
 
-/// Sends `length` bytes of a file, from `offset` on.
+/// Sends `length` bytes of a file, starting at `offset`.
 pub(super) async fn send(
     carrier: &mut Carrier,
     file: Elsewhere<File>,
@@ -54,7 +54,7 @@ pub(super) async fn send(
     }
 }
 
-/// The same into a plain socket, without a copy: 4 GiB cost half the time of copies of 256 KiB.
+/// Does the same with a plain socket, without a copy: 4 GiB cost half the time of copies of 256 KiB.
 pub(super) async fn send_plain(
     socket: &Socket,
     mut file: Elsewhere<File>,
@@ -62,7 +62,7 @@ pub(super) async fn send_plain(
     length: u64,
 ) -> Result<(), Failed> {
     let end = offset.saturating_add(length);
-    // The thread may outlive this future; its handle is its own.
+    // The thread may outlive this future, so it has a handle of its own.
     let mut out = socket.get_ref().try_clone().map_err(Failed::File)?;
     while offset < end {
         let sent = unblock(move || {
@@ -73,7 +73,7 @@ pub(super) async fn send_plain(
         (out, file, stint) = sent.await;
         let is_blocked;
         (offset, is_blocked) = stint?;
-        // A socket that takes more is not told of again, so only one that did not is waited for.
+        // The epoll does not report again a socket that still accepts output, so wait only for one that was full.
         if is_blocked {
             socket.writable().await.map_err(|_| Failed::Gone)?;
         }
@@ -81,8 +81,8 @@ pub(super) async fn send_plain(
     Ok(())
 }
 
-/// Sends until the reader is slow or others shall have their turn; how far it got, and whether the socket takes
-/// no more for now. Blocks.
+/// Sends until the reader is slow or others must have their turn; returns how far it got and whether the socket is
+/// full. Blocks.
 pub(super) fn send_some(
     out: &TcpStream,
     file: &File,
@@ -101,7 +101,7 @@ pub(super) fn send_some(
                     return Ok((offset, true));
                 }
             }
-            // What only a file can give.
+            // Errors that only the file can cause.
             Err(e @ (Errno::IO | Errno::INVAL | Errno::NOMEM | Errno::OVERFLOW)) => {
                 return Err(Failed::File(e.into()));
             }
