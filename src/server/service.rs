@@ -1,15 +1,16 @@
-//! What a service manager hands over and wants to know (`sd_listen_fds`(3), `sd_notify`(3)).
+//! The interface to a service manager: sockets that it passes (`sd_listen_fds`(3)) and states that it wants
+//! (`sd_notify`(3)).
 
 use std::net::TcpListener;
 use std::{env, io};
 
 use listenfd::ListenFd;
 
-/// The sockets that were opened for this process before it started: they outlive it, so whoever connects
-/// while it restarts waits instead of being refused.
+/// Returns the listening sockets that were opened for this process before it started. They outlive it, so a client that
+/// connects during a restart waits instead of being refused.
 ///
 /// # Errors
-/// When something other than a TCP socket that listens was handed over.
+/// When something other than a listening TCP socket was passed.
 pub fn sockets() -> io::Result<Vec<TcpListener>> {
     let mut given = ListenFd::from_env();
     let mut sockets = Vec::new();
@@ -19,9 +20,9 @@ pub fn sockets() -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
-/// Tells the service manager, if there is one, how things are: `READY=1`, `STOPPING=1`.
+/// Notifies the service manager, if there is one, of a state: `READY=1`, `STOPPING=1`.
 ///
-/// One that cannot be told goes without: the chat is not for it.
+/// Errors are ignored: the chat does not depend on the service manager.
 pub(super) fn notify(state: &str) {
     #[cfg(target_os = "linux")]
     if let Some(path) = env::var_os("NOTIFY_SOCKET")
@@ -41,7 +42,7 @@ fn send(path: &std::ffi::OsStr, state: &str) -> io::Result<()> {
         _ => SocketAddr::from_pathname(path)?,
     };
     let socket = UnixDatagram::unbound()?;
-    // It holds many before it makes anybody wait; a manager that has stopped must not stop the chat.
+    // The socket buffers many messages before a send blocks; a stopped manager must not block the chat.
     socket.set_nonblocking(true)?;
     socket.send_to_addr(state.as_bytes(), &address)?;
     Ok(())
