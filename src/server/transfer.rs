@@ -1,7 +1,7 @@
-//! Files on their way in and out of a connection, at constant memory.
+//! File transfers of a connection, both ways, in constant memory.
 //!
-//! While a file comes in, the connection still gets its events between two pieces; while one goes out,
-//! nothing else does. Disk and digest are worked on threads for that (`blocking`), never here.
+//! During an upload the connection still receives its events between two pieces; during a download it does not. Disk
+//! access and hashing run on the threads of `blocking`, never here.
 
 use std::fs::File;
 use std::future::poll_fn;
@@ -30,31 +30,31 @@ use crate::roster::guesses::Try;
 use crate::roster::{Answer, Ask};
 use crate::session::{Begun, Effect, Upload, UploadError};
 
-/// How often a file that is not whole is looked for among those that are coming in: a moment after it is
-/// announced it is there, and one whose end the log could not keep never will be.
+/// How often an incomplete file is looked up among the live files: it is added a moment after it is announced, and one
+/// whose end could not be stored is never found.
 const LOOKS_MAX: usize = 100;
 
-/// A file that is still coming in, for those who follow it.
+/// A live file, shared with the tasks that send it to its followers.
 pub(super) type SharedLive = Arc<Elsewhere<Live>>;
 
-/// A file on its way in: between two pieces of it, or while one is hashed and written.
+/// An upload: idle between two pieces, or on the thread that hashes and writes one.
 enum Coming {
     Here(Elsewhere<Incoming>),
     Written(Task<(Elsewhere<Incoming>, Vec<u8>, io::Result<()>)>),
 }
 
-/// How an upload came to its end.
+/// The result of receiving an upload.
 enum Received {
-    /// All of it, kept.
+    /// The whole file is stored.
     Whole(FileContents),
-    /// Nothing is kept, and so many bytes still come (all to the end of input for `None`).
+    /// Nothing is stored, and this many bytes still follow (all up to the end of input for `None`).
     Refused(UploadError, Option<u64>),
-    /// The server stops.
+    /// The server stops, or the connection must end.
     Cut,
 }
 
 impl Connection {
-    /// Does what a request wants done before the next line is looked at.
+    /// Carries out the effects of a request before the next line is handled.
     pub(super) async fn transfer(&mut self, effect: Effect) {
         let mut next = Some(effect);
         let mut looks = 0;
@@ -109,7 +109,8 @@ impl Connection {
         None
     }
 
-    /// Asks the log once the client has taken what it was given, so that a long answer costs one piece.
+    /// Sends the log a query once the client has received all pending replies, so that a long answer costs the memory
+    /// of one piece.
     async fn ask(&mut self, question: log::Question) -> Option<Effect> {
         if !self.flush_replies().await {
             self.session.break_off();
@@ -121,8 +122,8 @@ impl Connection {
         self.session.answered(answer, &mut world.chat, now)
     }
 
-    /// Asks the roster, on a thread for that. A password waits until few others are worked on, and for its
-    /// turn when there were many wrong ones.
+    /// Sends the accounts a query, on a thread of its own. A password waits until few others are being hashed, and is
+    /// delayed further after many wrong ones.
     async fn consult(&mut self, ask: Ask) -> Option<Effect> {
         let shared = match &ask {
             Ask::Share { nick, .. } => Some(nick.clone()),
@@ -144,7 +145,7 @@ impl Connection {
         next
     }
 
-    /// What the roster answers, and how often that was guessed.
+    /// Runs an account query; returns its result and, for a password, the attempt that it counts as.
     async fn advice(&self, ask: Ask) -> (Result<Answer, Code>, Option<Try>) {
         let server = self.server.clone();
         let mut tried = None;
@@ -189,7 +190,7 @@ impl Connection {
         (answer, tried)
     }
 
-    /// Waits until every reply is out, or nobody is there to take it; false when an operator ends the
+    /// Waits until every reply has been sent or the client no longer reads; returns false when an operator closes the
     /// connection before that.
     async fn flush_replies(&mut self) -> bool {
         loop {
@@ -212,7 +213,7 @@ impl Connection {
         }
     }
 
-    /// Reads from the log what a slow reader has missed.
+    /// Reads from the log the events that a slow reader has missed.
     pub(super) async fn catch_up(&mut self) {
         let question = self.session.catch_up(&self.server.world().chat);
         let Some((room, question)) = question else {
@@ -240,7 +241,7 @@ impl Connection {
             Some(_) => None,
             None => Some(server.questions.acquire().await),
         };
-        // What only reads is not done for somebody who has gone.
+        // A query that only reads is not run for a client that has gone.
         self.is_deaf |= self.carrier.is_broken();
         if self.is_deaf && question.only_reads() {
             return Err(Code::Internal);
@@ -289,7 +290,7 @@ impl Connection {
         };
         let (outcome, rest) = match received {
             Received::Cut => {
-                // Whoever is put out by an operator is told that after this.
+                // A client whose connection an operator closes is sent the reason after this.
                 self.is_cut = self.server.world().is_stopping;
                 let text = "the connection is being ended".into();
                 let error = UploadError {
@@ -329,7 +330,7 @@ impl Connection {
         }
     }
 
-    /// Announces a file of unknown length; `None` when that could not be kept.
+    /// Announces a live file; returns `None` when that could not be stored.
     async fn go_live(&mut self, upload: &Upload, file: Elsewhere<File>) -> Option<SharedLive> {
         let effect = self.session.announce(upload, &mut self.server.world().chat);
         if let Some(Effect::Append(entry, ticket)) = effect {
@@ -344,12 +345,12 @@ impl Connection {
         Some(live)
     }
 
-    /// Tells the followers of a live file how it ended, once others could be told of it.
+    /// Reports the end of a live file to its followers, once the end is stored.
     async fn end_live(&mut self, live: &Live, end: Option<FileContents>, room: RoomId) {
         let mut is_kept = self.settle().await;
         let mut end = end;
         if !is_kept && end.take().is_some() {
-            // It is whole, and the log does not take that: so it is nothing.
+            // The upload is complete, but the log cannot store that: the file is removed.
             let effect = self
                 .session
                 .give_up(live.id, room, &mut self.server.world().chat);
@@ -359,7 +360,7 @@ impl Connection {
             is_kept = self.settle().await;
         }
         live.end(end);
-        // Where even its end could not be kept, whoever asks for it is told by this one.
+        // If even the removal could not be stored, new followers learn the end from this entry.
         if is_kept {
             self.server.live().remove(&live.id);
         }
@@ -370,7 +371,7 @@ impl Connection {
         self.server.changes().append(entry, Some(ticket), now);
     }
 
-    /// Waits until all that was said is kept, or cannot be; whether the last of it is.
+    /// Waits until all pending entries are stored or rejected; returns whether the last one was stored.
     async fn settle(&mut self) -> bool {
         loop {
             {
@@ -385,11 +386,11 @@ impl Connection {
         }
     }
 
-    /// Sends a file that is still coming in, as it comes.
+    /// Sends a live file as it arrives.
     async fn follow(&mut self, id: EventId, room: RoomId, mut offset: u64) -> Option<Effect> {
         let live = self.server.live().get(&id).cloned();
         let Some(live) = live else {
-            // It is whole by now, or gone.
+            // The upload has ended: it is complete by now, or removed.
             return self.session.find_file(id, offset);
         };
         let pieces = self.server.pieces.pieces();
@@ -397,7 +398,7 @@ impl Connection {
         loop {
             let grown = live.grown();
             let new_rights = self.server.new_rights.listen();
-            // Between two pieces there is space for the line that says why it ends.
+            // Between two pieces the line can be sent that says why the transfer ends.
             if !self.flush_replies().await || self.server.world().is_stopping {
                 self.session.break_off();
                 return None;
@@ -444,7 +445,7 @@ impl Connection {
                 });
                 match written.await {
                     Some(written) => self.is_deaf |= written.is_err(),
-                    // A part of the piece is out: only the end of the connection can follow.
+                    // A part of the piece has been sent: the transfer can only be aborted by closing the connection.
                     None => {
                         self.is_cut = true;
                         return None;
@@ -466,7 +467,7 @@ impl Connection {
         None
     }
 
-    /// Whether the connection may read the files of `room` now.
+    /// Returns whether the connection may still read the files of `room`.
     fn may_still_read(&self, room: RoomId) -> bool {
         self.session.may_still_read(room, &self.server.world().chat)
     }
@@ -514,7 +515,7 @@ impl Connection {
                 };
                 return Received::Refused(error, left);
             }
-            // One whose length is known was counted when it began.
+            // A file of known length was counted when the upload began.
             let comes = match upload.length {
                 Some(_) => Ok(()),
                 None => {
@@ -576,7 +577,7 @@ impl Connection {
         }
     }
 
-    /// Reads and drops so many bytes, or all to the end.
+    /// Reads and drops `left` bytes, or everything up to the end of input.
     async fn discard(&mut self, mut left: Option<u64>) {
         let pieces = self.server.pieces.pieces();
         let mut piece = vec![0; pieces.size(left)];
@@ -592,7 +593,7 @@ impl Connection {
         }
     }
 
-    /// The next bytes of the input, `left` at most; 0 at its end. Meanwhile the client gets its events.
+    /// Reads the next bytes of the input, at most `left`; returns 0 at its end. Sends the client its events meanwhile.
     async fn next_bytes(&mut self, piece: &mut [u8], left: Option<u64>) -> Result<usize, Stopping> {
         let most = left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
@@ -626,7 +627,7 @@ impl Connection {
                 return Ok(0);
             }
             if taken > 0 {
-                // The next piece is tried at once: while it is hashed and written, more will have come.
+                // The next read is tried at once: while this piece is hashed and written, more will have arrived.
                 self.is_readable = true;
                 return Ok(taken);
             }
@@ -642,7 +643,7 @@ impl Connection {
         self.server.metrics.met(Met::OpenFiles, uptime, text);
     }
 
-    /// Whether the server stops, or an operator has this connection end: nothing is moved any more.
+    /// Returns whether transfers must stop, because the server stops or an operator closes this connection.
     fn is_dismissed(&self) -> bool {
         let world = self.server.world();
         world.is_dismissed(self.session.peer())
@@ -656,7 +657,7 @@ impl Connection {
         offset: u64,
         room: RoomId,
     ) {
-        // Bytes come in one piece, after every reply before them.
+        // The file is sent in one piece, after all earlier replies.
         if !self.flush_replies().await {
             return self.session.break_off();
         }
@@ -711,7 +712,7 @@ impl Connection {
             Some(Ok(())) => {}
             Some(Err(Failed::Gone)) => self.is_deaf = true,
             Some(Err(Failed::File(e))) => {
-                // The length was promised: only the end of the connection tells the client.
+                // The length has been announced: only the end of the connection tells the client that the file is cut.
                 warn!("cannot read file {id}: {e}");
                 self.is_cut = true;
                 return;
@@ -721,13 +722,13 @@ impl Connection {
     }
 }
 
-/// What is answered when no more files can be opened.
+/// The error text when no more files can be opened.
 pub(super) const BUSY: &str = "too many files are on their way; try again later";
 
-/// The server stops, or the connection is to end, so transfers are cut.
+/// Transfers are aborted, because the server stops or the connection must end.
 struct Stopping;
 
-/// Ends when the server stops, or an operator has that connection end.
+/// Completes when the server stops or an operator closes the connection of `peer`.
 async fn dismissed(server: &Server, peer: PeerId) {
     poll_fn(|cx| {
         let mut world = server.world();
@@ -740,7 +741,7 @@ async fn dismissed(server: &Server, peer: PeerId) {
     .await;
 }
 
-/// Ends when `nick`, or a connection without one, may not read `room` any more.
+/// Completes when `nick`, or a connection without a nick, may no longer read `room`.
 pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId>) {
     loop {
         let new_rights = server.new_rights.listen();
@@ -751,7 +752,7 @@ pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId
     }
 }
 
-/// What the peer is told when the disk does not take its file.
+/// Returns the error for an upload that the disk does not accept.
 fn disk_error(e: &io::Error) -> UploadError {
     warn!("cannot keep a file: {e}");
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
