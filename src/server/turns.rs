@@ -1,4 +1,5 @@
-//! Turns at something dear: a few at once, and of one address one, so that nobody waits for all that another asks.
+//! Limits an expensive operation: a few run at once, and one for each address, so that no client waits for all the
+//! requests of another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,15 +7,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 
-/// Turns at something dear.
+/// Limits how often an expensive operation runs at once.
 #[derive(Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,
-    /// Of those who wait or have their turn.
+    /// One semaphore for each address that waits or has a turn.
     by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
-/// A turn, until it is dropped.
+/// Permission to run; dropping it ends the turn.
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
@@ -24,7 +25,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turns {
-    /// So many at once.
+    /// Allows `at_once` turns at once.
     pub fn new(at_once: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(at_once)),
@@ -62,7 +63,7 @@ impl Drop for Turn<'_> {
         self.all = None;
         self.own = None;
         let mut addresses = self.turns.by_address();
-        // This one and nobody who waits.
+        // Only this turn holds the semaphore, so no other task waits.
         if addresses
             .get(&self.address)
             .is_some_and(|own| Arc::strong_count(own) == 1)
