@@ -1,8 +1,10 @@
-//! The words after `ERR <VERB>` and `CLOSED`: one a row of the table in `protocol.md`, which a test compares.
+//! The codes that follow `ERR <VERB>` and `CLOSED`: one for each row of the table in `protocol.md`, which a
+//! test compares.
 
 use std::fmt;
 
-/// Why something was refused. The word is part of the protocol; the text that follows it is for people.
+/// Why a request was refused or a connection closed. The code is part of the protocol; the text that
+/// follows it is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // each is its row in `protocol.md`, "Errors"
 pub enum Code {
@@ -65,7 +67,7 @@ impl Code {
         Self::Idle,
     ];
 
-    /// The word on the wire.
+    /// Returns the code as it is sent.
     pub fn word(self) -> &'static str {
         match self {
             Self::UnknownVerb => "unknown-verb",
@@ -97,7 +99,7 @@ impl Code {
         }
     }
 
-    /// The code of a word, if it is one.
+    /// Parses a code; `None` if it is not known.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.word() == word)
     }

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A SHA-256 (FIPS 180-4); written in small hex digits, read in any.
+/// A SHA-256 digest (FIPS 180-4); written in lower-case hex digits, parsed in either case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// Reads 64 hex digits.
+    /// Parses 64 hex digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();
         if digits.len() != 64 || !digits.iter().all(u8::is_ascii_hexdigit) {

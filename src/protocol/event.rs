@@ -1,18 +1,18 @@
-//! What a server may say: events, and the lines that carry them, their replies and lists.
+//! The lines that a server sends: events, and the lines that carry events, replies and lists.
 //!
-//! [`Event`] is the unit that is encoded once and read by everybody; [`ServerLine`] is any line at all,
-//! as a client meets it. Both parse what they write.
+//! [`Event`] is the unit that is encoded once and sent to everybody; [`ServerLine`] is any line as a client
+//! receives it. Both parse what they write.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::{Code, EventId, Time, parse_number};
 
-/// Something that happened in a room, or was told to one nick. `protocol.md`, "Events".
+/// Something that happened in a room, or a direct message to one nick. `protocol.md`, "Events".
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are those of the document
+#[allow(missing_docs)] // the fields are those in `protocol.md`
 pub enum Event<'a> {
-    /// Said in a room, or told to a nick.
+    /// A message in a room, or to a nick.
     Msg {
         to: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -24,7 +24,7 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A file was uploaded; its number is this event's id. `None` for a length that is not known yet.
+    /// A file was uploaded; this event's id is the file's id. The length is `None` while it is not known.
     File {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -32,7 +32,7 @@ pub enum Event<'a> {
         length: Option<u64>,
         name: Cow<'a, str>,
     },
-    /// A file that was announced without a length is whole.
+    /// A file that was announced without a length is complete.
     Stored {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -40,19 +40,19 @@ pub enum Event<'a> {
         length: u64,
         sha256: Cow<'a, str>,
     },
-    /// The topic was set; an empty one was cleared.
+    /// The topic was set; an empty text clears it.
     Topic {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A message or file was taken back.
+    /// A message or file was removed.
     Remove {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
         id: u64,
     },
-    /// A nick entered.
+    /// A nick joined.
     Join {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -63,18 +63,18 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A nick is called otherwise now.
+    /// A nick was changed.
     Nick {
         room: Cow<'a, str>,
         old: Cow<'a, str>,
         new: Cow<'a, str>,
     },
-    /// From an operator or the server, to everybody.
+    /// A notice to everybody, from an operator or the server.
     Note {
         from: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// The nick that gets this has been invited into a room.
+    /// The nick that receives this was invited to a room.
     Invite {
         room: Cow<'a, str>,
         by: Cow<'a, str>,
@@ -82,7 +82,7 @@ pub enum Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Appends the event as its line, without the end.
+    /// Appends the event as its line, without the line ending.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Msg { to, nick, text } => words(out, &["MSG", to, nick, text]),
@@ -119,7 +119,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Reads an event's line; `None` when it is none.
+    /// Parses an event's line; `None` if it is not one.
     ///
     /// ```
     /// use plainchat::protocol::Event;
@@ -189,13 +189,13 @@ impl<'a> Event<'a> {
                 from: nick,
                 text: rest.text(),
             },
-            // With a further word it is a line of `INVITES`.
+            // With another word it is a line of `INVITES`.
             "INVITE" if rest.0.is_empty() => Self::Invite { room, by: nick },
             _ => return None,
         })
     }
 
-    /// The room or nick that it stands in; `*` for everybody.
+    /// Returns the event's room or nick; `*` for everybody.
     pub fn place(&self) -> &str {
         match self {
             Self::Msg { to, .. } | Self::Me { to, .. } => to,
@@ -211,7 +211,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Whose doing it is.
+    /// Returns the nick that caused the event.
     pub fn nick(&self) -> &str {
         match self {
             Self::Msg { nick, .. }
@@ -228,7 +228,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// The same event on memory of its own.
+    /// Copies the borrowed text, so that the event can outlive the line.
     pub fn into_owned(self) -> Event<'static> {
         let own = |text: Cow<'a, str>| Cow::Owned::<'static, str>(text.into_owned());
         match self {
@@ -312,20 +312,20 @@ impl fmt::Display for Event<'_> {
     }
 }
 
-/// Any line that a server may send, as a client reads it.
+/// Any line that a server may send, as a client parses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are those of the document
+#[allow(missing_docs)] // the fields are those in `protocol.md`
 pub enum ServerLine<'a> {
-    /// The final reply to a request that was done: its verb and what follows.
+    /// The final reply to a request that succeeded: its verb and what follows.
     Ok { verb: &'a str, rest: &'a str },
-    /// The final reply to a request that was refused; `-` for a verb that could not be read, no code when
-    /// it is one that this client does not know.
+    /// The final reply to a request that failed. The verb is `-` if the server could not read it; the code
+    /// is `None` if this client does not know it.
     Err {
         verb: &'a str,
         code: Option<Code>,
         text: &'a str,
     },
-    /// A live event; id and time stand there with `STAMPS on`, the id only if it is logged.
+    /// A live event; it has a time with `STAMPS on`, and an id if it is also logged.
     Live {
         id: Option<EventId>,
         time: Option<Time>,
@@ -353,23 +353,23 @@ pub enum ServerLine<'a> {
     User { room: &'a str, nick: &'a str },
     /// A line of `HELP`.
     Help { text: &'a str },
-    /// So many raw bytes follow.
+    /// The head of a file's content: this many raw bytes follow.
     Data {
         file: u64,
         length: u64,
         sha256: Option<&'a str>,
         name: &'a str,
     },
-    /// Something was left out here.
+    /// Some events are missing here.
     Gap { place: &'a str },
-    /// The server ends the connection.
+    /// The server closes the connection.
     Closed { code: Option<Code>, text: &'a str },
-    /// A line that this client does not know, to be skipped.
+    /// A line that this client does not know and must skip.
     Unknown,
 }
 
 impl<'a> ServerLine<'a> {
-    /// Reads a line without its end. Whatever does not fit the document is `Unknown`.
+    /// Parses a line without its line ending. A line that does not fit `protocol.md` is `Unknown`.
     pub fn parse(line: &'a str) -> Self {
         Self::parse_known(line).unwrap_or(Self::Unknown)
     }
@@ -436,7 +436,7 @@ impl<'a> ServerLine<'a> {
     }
 }
 
-/// Fields that one space separates; whatever is left at the end is the text.
+/// The fields of a line, separated by one space; the rest of the line is the text.
 struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {
@@ -451,7 +451,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Appends `words` with a space between each two; one that is empty at the end leaves no space.
+/// Appends `words` separated by spaces; an empty last word leaves no trailing space.
 pub fn words(out: &mut Vec<u8>, words: &[&str]) {
     let words = match words {
         [all @ .., ""] => all,

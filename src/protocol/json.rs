@@ -1,12 +1,12 @@
-//! A server's line as a JSON object, for those who would rather not cut lines: the fields are named as in
-//! `protocol.md`.
+//! Converts a server's line to a JSON object, for clients that do not want to parse lines; the fields are
+//! named as in `protocol.md`.
 
 use serde_json::{Map, Value, json};
 
 use super::event::{Event, ServerLine};
 use super::{EventId, Time};
 
-/// The line as an object; `None` for one that means nothing outside its conversation.
+/// Returns the line as an object; `None` for a line that means nothing outside its conversation.
 ///
 /// ```
 /// use plainchat::protocol::json::object;
@@ -39,7 +39,7 @@ pub fn object(line: &str) -> Option<Value> {
     Some(object)
 }
 
-/// What was kept: a message's id and time, a file's number, length and digest.
+/// Returns what was stored: a message's id and time, or a file's id, length and digest.
 fn ok_object(verb: &str, rest: &str) -> Value {
     let mut object = json!({"verb": "OK", "of": verb});
     let fields: Vec<&str> = rest.split(' ').collect();

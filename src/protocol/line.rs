@@ -10,12 +10,12 @@ use memchr::memchr2;
 /// bytes and the end, so whatever can be typed fits.
 pub const LINE_BYTES_MAX: usize = 4096;
 
-/// The most bytes in a line that the server sends, with its end: the longest text, both names at their
-/// longest, id and time.
+/// The most bytes in a line that the server sends, with its line ending: the longest text, both names at
+/// their longest, id and time.
 pub const LINE_OUT_BYTES_MAX: usize = 5000;
 
 const IAC: u8 = 0xff;
-/// The first byte that is a command of telnet after `IAC` (EOF, RFC 1184).
+/// The lowest byte that is a telnet command after `IAC` (EOF, RFC 1184).
 const TELNET_FIRST: u8 = 236;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -30,26 +30,26 @@ pub enum LineEnd {
     Eof,
 }
 
-/// One thing found in the input.
+/// One item decoded from the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A whole line without its end.
+    /// A complete line without its line ending.
     Line {
-        /// Its bytes; they need not be UTF-8.
+        /// The bytes of the line, which may not be valid UTF-8.
         bytes: &'a [u8],
         /// How it ended.
         end: LineEnd,
     },
-    /// A line of more than [`LINE_BYTES_MAX`] bytes has been skipped to its end.
+    /// A line of more than [`LINE_BYTES_MAX`] bytes was skipped.
     TooLong {
         /// The beginning of that line.
         head: &'a [u8],
     },
-    /// An answer that the peer's telnet waits for.
+    /// A telnet reply to be sent to the peer.
     Telnet([u8; 3]),
 }
 
-/// Cuts bytes into lines.
+/// Splits bytes into lines.
 ///
 /// ```
 /// use plainchat::protocol::line::{Item, LineDecoder, LineEnd};
@@ -64,24 +64,24 @@ pub enum Item<'a> {
 /// ```
 #[derive(Debug, Default)]
 pub struct LineDecoder {
-    /// What is there of a line whose end is not; empty, and without memory, between lines.
+    /// The beginning of a line whose end has not arrived; empty, and without memory, between lines.
     partial: Vec<u8>,
-    /// `partial` has been handed out and is dropped at the next call.
+    /// Whether `partial` was returned to the caller, and must be dropped at the next call.
     spent: bool,
-    /// `partial` is the head of a line that is too long; the rest is dropped to its end.
+    /// Whether `partial` is the head of a line that is too long, and the rest must be skipped.
     skipping: bool,
-    /// A line has been handed out, so no byte order mark is looked for.
+    /// Whether a line was returned, so that a byte order mark is no longer expected.
     begun: bool,
     telnet: Telnet,
 }
 
-/// Where in a telnet sequence (RFC 854) the input stands.
+/// The position within a telnet sequence (RFC 854).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Telnet {
     #[default]
     Text,
     Iac,
-    /// After `WILL`, `WONT`, `DO` or `DONT`: the option comes.
+    /// After `WILL`, `WONT`, `DO` or `DONT`, before the option.
     Option(u8),
     /// Between `SB` and `SE`.
     Sub,
@@ -89,8 +89,7 @@ enum Telnet {
 }
 
 impl LineDecoder {
-    /// Takes the next thing out of `input`; `None` when all of `input` has been taken in and more bytes
-    /// are needed.
+    /// Decodes the next item of `input`; `None` when all of `input` is consumed and more bytes are needed.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         if self.spent {
             self.spent = false;
@@ -111,7 +110,7 @@ impl LineDecoder {
         self.next_slowly(input)
     }
 
-    /// The last line of an input that has ended without its LF; `None` when nothing stands there.
+    /// Returns the last line of an input that ended without LF; `None` if nothing is left.
     pub fn finish(&mut self) -> Option<Item<'_>> {
         if self.spent || (self.partial.is_empty() && !self.skipping) {
             return None;
@@ -135,17 +134,17 @@ impl LineDecoder {
         Item::Line { bytes, end }
     }
 
-    /// Takes `input` in piece by piece: for half lines, long ones, and telnet.
+    /// Decodes `input` piece by piece: for partial lines, long lines, and telnet.
     fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         while let Some((&byte, rest)) = input.split_first() {
             if self.telnet == Telnet::Iac && byte < TELNET_FIRST {
-                // Text in another encoding, where this byte is a letter: the next one may end the line.
+                // Text in another encoding, in which this byte is a letter; the next byte may end the line.
                 self.telnet = Telnet::Text;
                 self.push(&[IAC]);
                 continue;
             }
             if self.telnet != Telnet::Text && byte == b'\n' {
-                // A sequence that was begun and not ended: what was meant as one line stays one.
+                // An unfinished telnet sequence ends with the line, so that the next line is not lost.
                 self.telnet = Telnet::Text;
             }
             if self.telnet != Telnet::Text {
@@ -168,7 +167,7 @@ impl LineDecoder {
                 continue;
             }
             self.spent = true;
-            // The end counts as a byte of the line.
+            // The line ending counts as one byte.
             if self.skipping || self.partial.len() >= LINE_BYTES_MAX {
                 return Some(Item::TooLong {
                     head: &self.partial,
@@ -189,7 +188,8 @@ impl LineDecoder {
         }
     }
 
-    /// Takes one byte inside a telnet sequence; an option that is asked for or offered is declined.
+    /// Consumes one byte inside a telnet sequence; returns a refusal if the peer requests or offers an
+    /// option.
     fn telnet_byte(&mut self, byte: u8) -> Option<[u8; 3]> {
         const SE: u8 = 240;
         const SB: u8 = 250;
@@ -199,7 +199,7 @@ impl LineDecoder {
         const DONT: u8 = 254;
         self.telnet = match (self.telnet, byte) {
             (Telnet::Iac, IAC) => {
-                self.push(&[IAC]); // a doubled byte is meant as text, which then is not UTF-8
+                self.push(&[IAC]); // a doubled byte stands for itself in the text, which then is not UTF-8
                 Telnet::Text
             }
             (Telnet::Iac, WILL | WONT | DO | DONT) => Telnet::Option(byte),
@@ -221,7 +221,7 @@ impl LineDecoder {
     }
 }
 
-/// `bytes` without the byte order mark that may stand before the first line.
+/// Returns `bytes` without the byte order mark that the first line may begin with.
 fn unmarked<'a>(bytes: &'a [u8], begun: &mut bool) -> &'a [u8] {
     if std::mem::replace(begun, true) {
         return bytes;
@@ -229,7 +229,7 @@ fn unmarked<'a>(bytes: &'a [u8], begun: &mut bool) -> &'a [u8] {
     bytes.strip_prefix(BOM).unwrap_or(bytes)
 }
 
-/// `bytes` without the CR, or CR NUL, that stood before its LF.
+/// Returns `bytes` without the CR, or CR NUL, before its LF.
 fn without_end(bytes: &[u8]) -> (&[u8], LineEnd) {
     let bare = bytes
         .strip_suffix(b"\r")
@@ -244,7 +244,7 @@ fn without_end(bytes: &[u8]) -> (&[u8], LineEnd) {
 mod tests {
     use super::*;
 
-    /// What a decoder makes of `pieces`, in words.
+    /// Describes in words what a decoder makes of `pieces`.
     fn decode(pieces: &[&[u8]]) -> Vec<String> {
         let mut decoder = LineDecoder::default();
         let mut found = Vec::new();

@@ -1,7 +1,8 @@
-//! The language of the wire, both ways, shared by server and client: bytes to values and back.
+//! The wire protocol, in both directions, shared by server and client: it converts bytes to values and
+//! back.
 //!
-//! Pure: no socket, file, clock or executor. What a request does is [`crate::session`]'s and
-//! [`crate::chat`]'s. Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
+//! Pure: no sockets, files, clock or executor. [`crate::session`] and [`crate::chat`] execute the requests.
+//! Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
 
 pub mod code;
 pub mod commands;
@@ -25,11 +26,11 @@ pub use name::{FileName, Nick, RoomName};
 pub use request::Request;
 pub use time::{EventId, Time, parse_number};
 
-/// The port that chat is on, unless told otherwise.
+/// The default port.
 pub const PORT: u16 = 5002;
 
-/// What a server is announced as on the local network (DNS-SD, RFC 6763).
+/// The service type under which a server is announced on the local network (DNS-SD, RFC 6763).
 pub const SERVICE: &str = "_plainchat._tcp.local.";
 
-/// The version that `HELLO` tells.
+/// The protocol version in `HELLO`.
 pub const VERSION: u32 = 1;

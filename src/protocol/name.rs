@@ -1,6 +1,7 @@
-//! The names of the protocol: nicks, rooms and files. A value of these types cannot exist unless valid.
+//! The names of the protocol: nicks, rooms and files. A value of these types is always valid.
 //!
-//! Knows what a name is and when two are one; who holds which is [`crate::chat`]'s.
+//! This module decides what a name is and when two names are equal; [`crate::chat`] decides who holds
+//! which.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,13 +16,14 @@ use unicode_security::{
 
 use super::text::is_clean;
 
-/// The most characters in a nick, and in a room's name after its `#`: longer ones break every screen.
+/// The most characters in a nick, and in a room's name after its `#`: longer ones break the layout of
+/// clients.
 pub const NAME_CHARS_MAX: usize = 32;
 
 /// The most bytes in a file's name: what file systems take.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Why a name is none; `Display` is a sentence for the person who chose it.
+/// Why a name is invalid; `Display` is a sentence for the user who chose it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName(&'static str);
 
@@ -33,8 +35,8 @@ impl fmt::Display for BadName {
 
 impl std::error::Error for BadName {}
 
-/// What a person or a bot is called: 1 to 32 letters, marks, digits, `-`, `_` and `.`, beginning with a
-/// letter, in NFC, and at most "highly restrictive" in its mix of scripts (UTS 39).
+/// The name of a person or a bot: 1 to 32 letters, marks, digits, `-`, `_` and `.`, beginning with a
+/// letter, in NFC, and with a mix of scripts that is at most "highly restrictive" (UTS 39).
 ///
 /// ```
 /// use plainchat::protocol::name::Nick;
@@ -44,21 +46,21 @@ impl std::error::Error for BadName {}
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nick(Name);
 
-/// A room: `#` and a name like a nick's, which may begin with a digit too.
+/// The name of a room: `#` and a name like a nick's, which may also begin with a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomName(Name);
 
-/// A name as it was chosen, and the forms under which it is compared.
+/// A name as it was chosen, and the form in which it is compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     shown: Box<str>,
-    /// The RFC 8265 UsernameCaseMapped form, unless that is how it was chosen: mostly it is, and a nick is
-    /// held for each of thousands.
+    /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`: it usually does,
+    /// and thousands of nicks are held.
     form: Option<Box<str>>,
 }
 
 impl Nick {
-    /// Reads a nick.
+    /// Parses a nick.
     ///
     /// # Errors
     /// Says which rule is broken.
@@ -69,12 +71,13 @@ impl Nick {
         Name::parse(text, "").map(Self)
     }
 
-    /// As it was chosen.
+    /// Returns the nick as it was chosen.
     pub fn as_str(&self) -> &str {
         &self.0.shown
     }
 
-    /// The form in which two spellings of one nick are equal (RFC 8265 UsernameCaseMapped).
+    /// Returns the comparison form, which is equal for two spellings of one nick (RFC 8265
+    /// UsernameCaseMapped).
     pub fn form(&self) -> &str {
         self.0.form.as_deref().unwrap_or(&self.0.shown)
     }
@@ -111,7 +114,7 @@ fn look(text: &str) -> Box<str> {
 }
 
 impl RoomName {
-    /// Reads a room with its `#`.
+    /// Parses a room's name with its `#`.
     ///
     /// # Errors
     /// Says which rule is broken.
@@ -122,7 +125,7 @@ impl RoomName {
         Self::parse_bare(name)
     }
 
-    /// Reads a room with or without its `#`, which a shell takes for a comment.
+    /// Parses a room's name with or without its `#`, which begins a comment in a shell.
     ///
     /// # Errors
     /// Says which rule is broken.
@@ -139,12 +142,12 @@ impl RoomName {
         Name::parse(name, "#").map(Self)
     }
 
-    /// As it was chosen, with its `#`.
+    /// Returns the name as it was chosen, with its `#`.
     pub fn as_str(&self) -> &str {
         &self.0.shown
     }
 
-    /// The form in which two spellings of one room are equal.
+    /// Returns the comparison form, which is equal for two spellings of one room.
     pub fn form(&self) -> &str {
         let shown = self.0.shown.strip_prefix('#').unwrap_or_default();
         self.0.form.as_deref().unwrap_or(shown)
@@ -153,7 +156,8 @@ impl RoomName {
 
 impl Name {
     fn parse(text: &str, sigil: &str) -> Result<Self, BadName> {
-        // NFC never makes a text more than a few times shorter: what is far too long is not worth the work.
+        // NFC never makes a text more than a few times shorter, so a text that is far too long is rejected
+        // without the work.
         if text.len() > NAME_CHARS_MAX * 16 {
             return Err(BadName("a name has at most 32 characters"));
         }
@@ -207,13 +211,13 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// A file's name: what follows the last `/` or `\` of what was given, 1 to 255 bytes, safe on a
-/// terminal, neither `.` nor `..`. The server never uses it as a path.
+/// A file's name: the part after the last `/` or `\` of a path, 1 to 255 bytes, safe on a terminal, neither
+/// `.` nor `..`. The server never uses it as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName(Box<str>);
 
 impl FileName {
-    /// Reads a file's name out of a path.
+    /// Parses the file name at the end of a path.
     ///
     /// # Errors
     /// Says which rule is broken.
@@ -236,12 +240,12 @@ impl FileName {
         }
     }
 
-    /// Returns what stands for the name of a file that has been removed.
+    /// Returns the name that replaces the name of a removed file.
     pub fn redacted() -> Self {
         Self("-".into())
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }

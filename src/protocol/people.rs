@@ -1,10 +1,10 @@
-//! Events in words for people: the same in talker mode, which the server writes, and in `chatc`.
+//! Describes events in words for people, in the same way in the server's talker mode and in `chatc`.
 //!
-//! Says what happened and how many there are, not when or where. Knows no terminal.
+//! Says what happened and how many there are, not when or where. Knows nothing of terminals.
 
 use super::Event;
 
-/// What happened, as a person reads it; `size` writes a number of bytes.
+/// Describes an event for a person; `size` formats a number of bytes.
 ///
 /// ```
 /// use plainchat::protocol::{Event, people::describe};
@@ -47,7 +47,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
     }
 }
 
-/// So many of something.
+/// Formats a count with the noun in the right number.
 ///
 /// ```
 /// use plainchat::protocol::people::many;

@@ -1,7 +1,7 @@
-//! What a client may say: one line, one [`Request`].
+//! The lines that a client sends: each parses to one [`Request`].
 //!
-//! Parsing borrows from the line and never fails the connection: what does not fit is a [`Refusal`],
-//! which reads as its `ERR` line. Whether a request is allowed now is [`crate::session`]'s to say.
+//! Parsing borrows from the line and never closes the connection: an invalid line is a [`Refusal`], which
+//! formats as its `ERR` line. [`crate::session`] decides whether a request is allowed now.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -24,15 +24,15 @@ pub fn is_in_step(line: &[u8]) -> bool {
     }
 }
 
-/// What one line asks for. Text is clean already (see [`super::text`]).
+/// One request of a client. Its text is already cleaned (see [`super::text`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the fields are those of the document
+#[allow(missing_docs)] // the fields are those in `protocol.md`
 pub enum Request<'a> {
     Nick {
         nick: Nick,
         password: Option<Cow<'a, str>>,
     },
-    /// `None` gives the nick up.
+    /// `None` unregisters the nick.
     Register {
         password: Option<Cow<'a, str>>,
     },
@@ -164,7 +164,7 @@ pub enum Request<'a> {
     },
 }
 
-/// To whom a `TELL` goes.
+/// The recipient of a `TELL`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Target {
@@ -172,63 +172,64 @@ pub enum Target {
     Nick(Nick),
 }
 
-/// Whose history is asked for.
+/// The history that is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum HistoryOf {
-    /// The current room's.
+    /// The history of the current room.
     Current,
     Room(RoomName),
-    /// What that nick told and was told.
+    /// The direct messages that the nick sent and received.
     Nick(Nick),
 }
 
-/// Which side of which id history is read on.
+/// The position at which history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// The newest.
+    /// The newest events.
     Newest,
-    /// The newest before that id.
+    /// The newest events before that id.
     Before(u64),
-    /// The first after that id.
+    /// The first events after that id.
     After(u64),
 }
 
-/// Where a `JOIN` begins.
+/// Where a `JOIN` starts reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinFrom {
-    /// With the live events.
+    /// At the live events.
     Now,
     /// After that id; 0 is the beginning.
     After(u64),
-    /// Where the reader of that name last got to.
+    /// At the position of the named reader.
     Reader(Nick),
 }
 
-/// An upload as announced. A name that is refused is no syntax error: its bytes still follow.
+/// An upload as it was announced. An invalid name is not a syntax error, since the bytes of the file still
+/// follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRequest {
-    /// What the file is called, or why it cannot be.
+    /// The file's name, or why it is invalid.
     pub name: Result<FileName, Refusal>,
-    /// How many bytes follow; `None` for all to the end of input.
+    /// How many bytes follow; `None` for everything up to the end of the input.
     pub length: Option<u64>,
-    /// What the whole must hash to.
+    /// The digest that the contents must have.
     pub sha256: Option<Digest>,
 }
 
-/// Why a line was refused: its `ERR` line.
+/// Why a request was refused: the content of its `ERR` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Which command; `None` where no verb could be read.
+    /// The command; `None` if no verb could be read.
     pub verb: Option<Verb>,
-    /// For programs.
+    /// The reason for programs.
     pub code: Code,
-    /// For people.
+    /// The reason for people.
     pub text: Cow<'static, str>,
 }
 
 impl Refusal {
-    /// A refusal of `verb`.
+    /// Returns a refusal of `verb`.
     pub fn new(verb: Verb, code: Code, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             verb: Some(verb),
@@ -237,7 +238,7 @@ impl Refusal {
         }
     }
 
-    /// A refusal of a line in which no verb could be read.
+    /// Returns a refusal of a line in which no verb could be read.
     pub fn of_line(code: Code, text: impl Into<Cow<'static, str>>) -> Self {
         Self {
             verb: None,
@@ -255,10 +256,10 @@ impl fmt::Display for Refusal {
 }
 
 impl<'a> Request<'a> {
-    /// Reads a line without its end; `None` for an empty one.
+    /// Parses a line without its line ending; returns `None` for an empty one.
     ///
     /// # Errors
-    /// What stands in the way, as the `ERR` line to answer.
+    /// What is wrong with the line, as the `ERR` line to answer.
     pub fn parse(line: &'a [u8]) -> Result<Option<Self>, Refusal> {
         let start = line.iter().position(|b| *b != b' ');
         let Some(line) = start.and_then(|at| line.get(at..)) else {
@@ -288,7 +289,7 @@ impl<'a> Request<'a> {
         Ok(Some(request))
     }
 
-    /// The verb that it is written with.
+    /// Returns the verb of the request.
     pub fn verb(&self) -> Verb {
         match self {
             Self::Nick { .. } => Verb::Nick,
@@ -337,14 +338,14 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The first word of `line` and what follows the one space behind it.
+/// Returns the first word of `line`, and the rest after one space.
 fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
     let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
     (word, rest.get(1..).unwrap_or_default())
 }
 
-/// The fields of a line: words that spaces separate, then text.
+/// The fields of a line: words separated by spaces, then text.
 struct Fields<'a> {
     verb: Verb,
     rest: &'a str,
@@ -553,7 +554,7 @@ impl<'a> Fields<'a> {
             Verb::Chat => Request::Chat,
             Verb::Raw => Request::Raw,
             Verb::Hello => {
-                // A person greets with more words than one.
+                // A person may write more words in a greeting.
                 self.rest = "";
                 Request::Hello
             }
@@ -564,7 +565,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// `<name> <length> [<sha256>]`, read from the end, so that a name may have spaces.
+    /// Parses `<name> <length> [<sha256>]` from the end, so that a name may have spaces.
     fn upload(&mut self) -> Result<UploadRequest, Refusal> {
         let (before, last) = last_word(std::mem::take(&mut self.rest));
         let (before, length, sha256) = match Digest::parse(last) {
@@ -592,7 +593,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// A room before text, if the first word is one.
+    /// Parses a room before a text, if the first word is a room.
     fn room_before_text(&mut self) -> Result<Option<RoomName>, Refusal> {
         if !self.rest.starts_with('#') {
             return Ok(None);
@@ -603,13 +604,13 @@ impl<'a> Fields<'a> {
         Ok(Some(room))
     }
 
-    /// Reads a room, if the next word is one by its `#`.
+    /// Parses a room, if the next word begins with `#`.
     fn room_if_marked(&mut self) -> Result<Option<RoomName>, Refusal> {
         self.rest = self.rest.trim_start_matches(' ');
         self.room_before_text()
     }
 
-    /// `[<room or nick>] [<count>] [before <id> | after <id>]`.
+    /// Parses `[<room or nick>] [<count>] [before <id> | after <id>]`.
     fn history(&mut self) -> Result<Request<'a>, Refusal> {
         let is_before = |word: &str| word.eq_ignore_ascii_case("before");
         let is_after = |word: &str| word.eq_ignore_ascii_case("after");
@@ -644,7 +645,7 @@ impl<'a> Fields<'a> {
         Ok(Request::History { of, count, side })
     }
 
-    /// The next word, past any spaces.
+    /// Returns the next word, skipping any spaces before it.
     fn word(&mut self) -> Option<&'a str> {
         let rest = self.rest.trim_start_matches(' ');
         let (word, rest) = rest.split_once(' ').unwrap_or((rest, ""));
@@ -674,7 +675,7 @@ impl<'a> Fields<'a> {
         EventId::parse(word).ok_or_else(|| self.bad())
     }
 
-    /// What is left, as text that is not empty.
+    /// Returns the rest as text, which must not be empty.
     fn text(&mut self) -> Result<Cow<'a, str>, Refusal> {
         let text = self.rest_as_text();
         match text.is_empty() {
@@ -710,7 +711,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads how long something lasts, as `90s`, `30m`, `12h` or `7d`; in seconds.
+/// Parses a duration such as `90s`, `30m`, `12h` or `7d`; returns seconds.
 fn parse_lasts(word: &str) -> Option<u64> {
     let unit = match word.chars().last()? {
         's' => 1,
@@ -723,7 +724,7 @@ fn parse_lasts(word: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-/// The last word of `text`, and what stands before it.
+/// Returns the last word of `text`, and what precedes it.
 fn last_word(text: &str) -> (&str, &str) {
     let text = text.trim_end_matches(' ');
     text.rsplit_once(' ').unwrap_or(("", text))
@@ -859,7 +860,7 @@ impl fmt::Display for Request<'_> {
 mod tests {
     use super::*;
 
-    /// What `line` is read as: written again, or its refusal.
+    /// Checks that `line` parses to what `expected` says: the request written again, or its refusal.
     fn check(line: &str, expected: &str) {
         let read = match Request::parse(line.as_bytes()) {
             Ok(None) => "(empty)".to_owned(),
@@ -988,7 +989,7 @@ mod tests {
 
     #[test]
     fn fields_are_counted_and_checked() {
-        check("  NICK   bob  ", "NICK bob"); // spaces alone are no password
+        check("  NICK   bob  ", "NICK bob"); // spaces alone are not a password
         check("JOIN  ops  ", "JOIN #ops");
         check("help /Msg", "HELP MSG");
         for bad in [

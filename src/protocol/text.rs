@@ -1,15 +1,15 @@
-//! Text that is safe on a terminal: what a peer wrote, less everything that a terminal obeys.
+//! Makes text safe for terminals: removes everything from a peer's text that a terminal would obey.
 //!
-//! Works on characters, never on bytes, since the bytes 0x80 to 0x9F are also the middle of ordinary
-//! letters. Knows nothing of lines or verbs. See `protocol.md`, "Text".
+//! Works on characters, never on bytes, since the bytes 0x80 to 0x9F also occur inside ordinary letters.
+//! Knows nothing of lines or verbs. See `protocol.md`, "Text".
 
 use std::borrow::Cow;
 
 const ESC: char = '\u{1b}';
 const BEL: char = '\u{7}';
 
-/// Whether `c` must not stand in text: C0 but TAB, DEL, C1, bidirectional overrides and isolates, and the
-/// two separators that some programs take for a line end.
+/// Returns whether `c` is not allowed in text: C0 except TAB, DEL, C1, bidirectional overrides and
+/// isolates, and the two separators that some programs treat as line ends.
 pub fn is_unsafe(c: char) -> bool {
     match c {
         '\t' => false,
@@ -20,19 +20,19 @@ pub fn is_unsafe(c: char) -> bool {
     }
 }
 
-/// Whether `text` holds nothing that [`clean`] would take out.
+/// Returns whether `text` has nothing that [`clean`] would remove.
 pub fn is_clean(text: &str) -> bool {
-    // Printable ASCII, nearly every line, is decided without decoding characters, and without stopping at
-    // the first that is not, so that many bytes are looked at together.
+    // Printable ASCII, which is nearly every line, is checked without decoding characters, and without
+    // stopping at the first byte that is not, so that many bytes are compared at once.
     let is_plain = |all, b| all & matches!(b, b' '..=b'~' | b'\t');
     text.bytes().fold(true, is_plain) || !text.chars().any(is_unsafe)
 }
 
-/// Takes escape sequences and unsafe characters out of `text`.
+/// Removes escape sequences and unsafe characters from `text`.
 ///
-/// A sequence goes as a whole, so that `ESC [ 31 m` leaves no `[31m` behind: `ESC [` to its final byte
-/// (0x40 to 0x7E); `ESC` and one of `] P X ^ _` up to BEL, `ESC \` or the end; any other `ESC` with the
-/// character after it.
+/// A sequence is removed as a whole, so that `ESC [ 31 m` leaves no `[31m` behind: `ESC [` to its final
+/// byte (0x40 to 0x7E); `ESC` and one of `] P X ^ _` up to BEL, `ESC \` or the end; any other `ESC` with
+/// the character after it.
 ///
 /// ```
 /// use plainchat::protocol::text::clean;
@@ -55,7 +55,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Skips what follows an `ESC`, to the end of its sequence.
+/// Skips the characters after an `ESC`, to the end of its sequence.
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     match chars.next() {
         Some('[') => {

@@ -1,11 +1,12 @@
-//! Points in time, as plain numbers that the caller supplies, so that tests own the clock.
+//! Points in time, as plain numbers that the caller supplies, so that tests control the clock.
 
 use std::fmt;
 use std::num::NonZeroU64;
 
 use jiff::Timestamp;
 
-/// Milliseconds since 1970-01-01T00:00:00Z; written as RFC 3339, UTC, with three digits of the second.
+/// Milliseconds since 1970-01-01T00:00:00Z; written as RFC 3339, in UTC, with three decimal digits of the
+/// second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(pub u64);
 
@@ -19,7 +20,7 @@ impl Time {
     /// assert_eq!(line, b"2026-11-22T11:22:05.007Z");
     /// ```
     pub fn encode(self, out: &mut Vec<u8>) {
-        // By hand: every `OK MSG` has one, and a printer for all calendars took 5 of 100 samples.
+        // By hand: every `OK MSG` has a time, and a general calendar library took 5 of 100 profile samples.
         let ms = self.0.min(Self::MAX_MS);
         let (day, ms) = (ms / 86_400_000, ms % 86_400_000);
         let (year, month, day) = date(day);
@@ -41,17 +42,18 @@ impl Time {
         out.extend_from_slice(&text);
     }
 
-    /// The last one that can be read back.
+    /// The latest time that can be parsed again.
     const MAX_MS: u64 = 253_402_207_200_999;
 
-    /// Reads the written form.
+    /// Parses a time.
     pub fn parse(text: &str) -> Option<Self> {
         let at: Timestamp = text.parse().ok()?;
         u64::try_from(at.as_millisecond()).ok().map(Self)
     }
 }
 
-/// The digits of a number below 100: two at a time take half as many divisions, and each `OK` has forty.
+/// Returns the digits of a number below 100: two at a time take half as many divisions, and each `OK` has
+/// forty.
 fn two_digits(number: u64) -> &'static [u8] {
     const ALL: [[u8; 2]; 100] = {
         let mut all = [[0; 2]; 100];
@@ -65,10 +67,10 @@ fn two_digits(number: u64) -> &'static [u8] {
     &ALL[number as usize % 100]
 }
 
-/// Year, month and day of the `day`th day after 1970-01-01 (H. Hinnant, "chrono-compatible low-level date
-/// algorithms": a year that begins in March ends with the leap day).
+/// Returns year, month and day of the `day`th day after 1970-01-01 (H. Hinnant, "chrono-compatible
+/// low-level date algorithms": a year that begins in March ends with the leap day).
 fn date(day: u64) -> (u64, u64, u64) {
-    let day = day + 719_468; // from 0000-03-01 on
+    let day = day + 719_468; // counted from 0000-03-01
     let (era, day) = (day / 146_097, day % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
@@ -89,22 +91,22 @@ impl fmt::Display for Time {
     }
 }
 
-/// The number of a logged event: 1 to 2^53-1, growing over the whole server, never used twice.
+/// The id of a logged event: 1 to 2^53-1, increasing across the whole server, never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventId(NonZeroU64);
 
 impl EventId {
-    /// The largest, 2^53-1: what a JavaScript number still holds exactly.
+    /// The largest id, 2^53-1: the largest integer that a JavaScript number holds exactly.
     pub const MAX: Self = Self(NonZeroU64::new((1 << 53) - 1).unwrap());
 
-    /// The id of that number, unless it is 0 or too large.
+    /// Returns the id with that number, unless it is 0 or too large.
     pub fn new(number: u64) -> Option<Self> {
         NonZeroU64::new(number)
             .map(Self)
             .filter(|id| *id <= Self::MAX)
     }
 
-    /// Appends its digits.
+    /// Appends the digits of the id.
     pub fn encode(self, out: &mut Vec<u8>) {
         let mut digits = [0; 20];
         let mut at = digits.len();
@@ -118,12 +120,12 @@ impl EventId {
         out.extend_from_slice(&digits[first..]);
     }
 
-    /// Its number.
+    /// Returns the number.
     pub fn get(self) -> u64 {
         self.0.get()
     }
 
-    /// Reads digits.
+    /// Parses the digits of an id.
     pub fn parse(text: &str) -> Option<Self> {
         parse_number(text).and_then(Self::new)
     }
@@ -135,7 +137,7 @@ impl fmt::Display for EventId {
     }
 }
 
-/// Reads a number of decimal digits alone, up to 2^53-1; no sign, no spaces.
+/// Parses a number of decimal digits only, up to 2^53-1; no sign, no spaces.
 pub fn parse_number(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -158,7 +160,7 @@ mod tests {
         for ms in [0, 1, 999, 1_000, 1_795_346_525_120, 4_102_444_799_999] {
             check(ms);
         }
-        // Each day of eight centuries, leap years and none, and its last millisecond.
+        // Each day of eight centuries, in leap years and others, and its last millisecond.
         for day in 1..=8 * 36_525 {
             check(day * 86_400_000);
             check(day * 86_400_000 - 1);

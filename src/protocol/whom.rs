@@ -1,4 +1,4 @@
-//! Whom a ban is about: a nick, an address, or a network.
+//! The target of a ban: a nick, an address, or a network.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Nick;
 use super::name::BadName;
 
-/// A nick, or the addresses that begin with so many bits.
+/// A nick, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Whom {
@@ -14,16 +14,17 @@ pub enum Whom {
     Network(Network),
 }
 
-/// The addresses that share their first bits with one; all bits for one address alone.
+/// A network: the addresses that share their first bits; a single address shares all bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// With all further bits 0.
+    /// The first address, with all further bits 0.
     first: IpAddr,
     bits: u8,
 }
 
 impl Whom {
-    /// Reads a nick, `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. A nick is never an address.
+    /// Parses a nick, or an address such as `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. A nick is never
+    /// an address.
     ///
     /// # Errors
     /// Says which rule is broken.
@@ -34,7 +35,7 @@ impl Whom {
         }
     }
 
-    /// Returns what two bans of the same have in common.
+    /// Returns the key that is equal for two bans of the same target.
     pub fn key(&self) -> String {
         match self {
             Self::Nick(nick) => nick.form().to_owned(),
@@ -44,14 +45,14 @@ impl Whom {
 }
 
 impl Network {
-    /// Reads an address, alone or with how many of its bits count; further ones are dropped.
+    /// Parses an address, alone or with a prefix length; further bits are dropped.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        // With an IPv4 address inside IPv6 the number of bits would mean something else.
+        // For an IPv4 address inside IPv6 the prefix length would mean something else.
         let address = match bits {
             None => address.to_canonical(),
             Some(_) => address,
@@ -64,14 +65,14 @@ impl Network {
         })
     }
 
-    /// Whether `address` is in it.
+    /// Returns whether the network contains `address`.
     pub fn holds(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
     }
 }
 
-/// The address with all but its first bits 0.
+/// Returns the address with all bits after the first `bits` set to 0.
 fn masked(address: IpAddr, bits: u8) -> IpAddr {
     let bits = u32::from(bits);
     match address {
