@@ -1,4 +1,4 @@
-//! Files over HTTP: put into a room, and fetched by number, whole or in part.
+//! Files over HTTP: uploads into a room, and downloads by number, whole or in part.
 
 use std::fmt::Write;
 use std::io;
@@ -30,17 +30,17 @@ use crate::server::elsewhere::Elsewhere;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
 
-/// What may stand as it is in RFC 8187's names and in an address.
+/// The characters to escape in RFC 8187 names and in URLs.
 const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
     .remove(b'~');
 
-/// What a file is allowed to do where somebody opens it all the same: nothing.
+/// The content security policy of a file that a browser opens all the same: it may do nothing.
 const POLICY: &str = "sandbox; default-src 'none'";
 
-/// The pictures that are shown rather than saved: no browser runs anything in these.
+/// The image types that are shown rather than saved: no browser runs code in these.
 const PICTURES: [(&str, &str); 5] = [
     ("png", "image/png"),
     ("jpg", "image/jpeg"),
@@ -49,7 +49,7 @@ const PICTURES: [(&str, &str); 5] = [
     ("webp", "image/webp"),
 ];
 
-/// `PUT /rooms/<room>/files/<name>`: keeps the body as a file and announces it.
+/// `PUT /rooms/<room>/files/<name>`: stores the body as a file and announces it.
 pub async fn put(
     client: &Client,
     part: &str,
@@ -94,7 +94,7 @@ pub async fn put(
                 Some(Err(_)) => return voice.cut(),
                 Some(Ok(data)) => {
                     if voice.send(&data).await.is_err() {
-                        return; // it is refused, and the reply says why
+                        return; // the upload is refused, and the reply says why
                     }
                 }
             }
@@ -111,7 +111,7 @@ pub async fn put(
     Ok(reply)
 }
 
-/// `GET /files/<file>/<name>`. The name is for people and programs that save it; the number decides.
+/// `GET /files/<file>/<name>`. The number selects the file; the name is only for the client to save it under.
 pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let none = || {
         let text = format!("there is no file {}", crate::protocol::text::clean(number));
@@ -119,7 +119,7 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     };
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
-    // Where everything is everybody's, nobody need be asked.
+    // While every room is open to everyone, no rights need to be checked.
     let mut visit = match !has_password && client.server.world().chat.is_all_open() {
         true => None,
         false => Some(rooms::visitor(client, headers).await?),
@@ -131,7 +131,7 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
         let room = file.as_ref().map(|(room, _)| room.to_string());
         let topic = format!("TOPIC {}", room.unwrap_or_default());
         let asked = visit.ask(topic.trim_end()).await;
-        // To somebody who may not read its room, a file is as if it were not there.
+        // A client that may not read the file's room gets the same answer as for a file that does not exist.
         asked.map_err(|problem| match problem.status {
             StatusCode::NOT_FOUND => none(),
             _ => problem,
@@ -203,13 +203,13 @@ async fn send(
     let headers = reply.headers_mut();
     insert(headers, ETAG, &tag);
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-    // It never changes, but it may be taken back: so it is asked for.
+    // The content never changes, but the file may be deleted: the client must revalidate it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
     guard(headers, file);
     Ok(reply)
 }
 
-/// A file that is still coming in, as it comes.
+/// Sends a live file as it arrives.
 async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
     let _ = visit.voice.say(&format!("DOWNLOAD {id}")).await;
     let pieces = stream::try_unfold((visit, 0), |(mut visit, mut left)| async move {
@@ -220,7 +220,7 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
                 ServerLine::Data { length, .. } => left = length,
                 ServerLine::Ok { .. } => return Ok(None),
                 ServerLine::Err { .. } | ServerLine::Closed { .. } => {
-                    return Err(io::Error::other(line)); // only the end of the connection tells that
+                    return Err(io::Error::other(line)); // only the end of the connection tells the client
                 }
                 _ => {}
             }
@@ -236,7 +236,7 @@ async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Prob
     Ok(reply)
 }
 
-/// The bytes of an open file from one up to another, read on threads for that.
+/// Reads the bytes from `from` up to `to` of an open file, on threads that may block.
 fn bytes_of(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
     let state = (Elsewhere::new(opened), from, space);
     let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
@@ -271,7 +271,7 @@ fn outside(length: u64) -> Reply {
     reply
 }
 
-/// What keeps a browser from running what somebody has sent.
+/// Sets the headers that keep a browser from running what a user has uploaded.
 fn guard(headers: &mut HeaderMap, file: &NewFile) {
     let how = match picture(file) {
         Some(_) => "inline",
@@ -281,7 +281,8 @@ fn guard(headers: &mut HeaderMap, file: &NewFile) {
     let plain: String = name
         .chars()
         .map(|c| {
-            // Beyond ASCII as it is, for curl -OJ, which knows no other way; who reads `filename*` takes that.
+            // Non-ASCII characters stay as they are, for curl -OJ, which knows no other way; other clients use
+            // `filename*`.
             match matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
                 true => '_',
                 false => c,
@@ -320,10 +321,10 @@ fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// What `Range` (RFC 9110, 14.2) asks for; more than one part, or what is not understood, is all of it.
+/// A `Range` header (RFC 9110, 14.2); one with several parts, or one that is not understood, means the whole file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Range {
-    /// From one byte up to, and not including, another.
+    /// From one byte up to, but not including, another.
     Part(u64, u64),
     Outside,
 }
@@ -354,7 +355,7 @@ impl Range {
     }
 }
 
-/// Whether `If-None-Match` (RFC 9110, 13.1.2) has `tag`.
+/// Returns whether `If-None-Match` (RFC 9110, 13.1.2) contains `tag`.
 pub fn has_tag(known: &str, tag: &str) -> bool {
     known.split(',').any(|known| {
         let known = known.trim();
