@@ -1,5 +1,5 @@
-//! What a proxy says of the client for which it asks. A trusted one (`--proxy`) is believed; of any other it
-//! counts only that the request does not come from this machine.
+//! What a proxy says about its client. A trusted proxy (`--proxy`) is believed; any other proxy shows only that the
+//! request does not come from this machine.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -12,7 +12,7 @@ use crate::protocol::Code;
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 
-/// Whether a proxy has passed the request on, as far as it says so.
+/// Returns whether the request says that a proxy forwarded it.
 pub fn is_passed_on(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
@@ -20,11 +20,11 @@ pub fn is_passed_on(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The address for which a trusted proxy asks: the last in `X-Forwarded-For` that is not a trusted proxy's.
-/// What stands before that one was written by the client. `None` when the proxy says nothing.
+/// Returns the client's address according to a trusted proxy: the last address in `X-Forwarded-For` that is not a
+/// trusted proxy's. What stands before it was written by the client. `None` when the header is missing.
 ///
 /// # Errors
-/// 400 when the proxy has written something else than an address.
+/// 400 when the proxy wrote something other than an address.
 pub fn client(
     headers: &HeaderMap,
     is_proxy: impl Fn(IpAddr) -> bool,
@@ -44,14 +44,14 @@ pub fn client(
     Ok(found)
 }
 
-/// Whether the client came to a trusted proxy under TLS.
+/// Returns whether the client's connection to a trusted proxy uses TLS.
 pub fn is_secure(headers: &HeaderMap) -> bool {
     let last = headers.get_all(PROTO).iter().next_back();
     let last = last.and_then(|value| value.to_str().ok()?.rsplit(',').next());
     last.is_some_and(|scheme| scheme.trim().eq_ignore_ascii_case("https"))
 }
 
-/// Reads an address, some proxies write a port after it.
+/// Parses an address; some proxies append a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text
         .strip_prefix('[')
@@ -99,7 +99,7 @@ mod tests {
         check(&["[2001:db8::1]:4711"], Ok(Some("2001:db8::1")));
         check(&["[2001:db8::1]"], Ok(Some("2001:db8::1")));
         check(&["::ffff:203.0.113.9"], Ok(Some("203.0.113.9")));
-        // What the client wrote is not looked at.
+        // What the client wrote is ignored.
         check(&["<script>, 203.0.113.9"], Ok(Some("203.0.113.9")));
         for wrong in [
             "",
