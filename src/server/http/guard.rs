@@ -1,5 +1,5 @@
-//! Which requests are refused before anything is done: those of other sites' web pages (`Host`, `Origin`,
-//! `Sec-Fetch-Site`), and those that ask for something that this server does not do.
+//! Rejects requests before anything is done: those from other sites' web pages (`Host`, `Origin`, `Sec-Fetch-Site`),
+//! and those that use features of HTTP that this server does not support.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -13,12 +13,12 @@ use super::reply::Problem;
 use crate::protocol::Code;
 use crate::protocol::text::clean;
 
-/// The names under which the server may be called, besides addresses.
+/// The host names of the server, besides addresses.
 #[derive(Debug)]
 pub struct Names(Vec<String>);
 
 impl Names {
-    /// The machine's own, `localhost`, and `hosts`.
+    /// Collects the machine's own name, `localhost` and `hosts`.
     pub fn new(hosts: &[String]) -> Self {
         let machine = rustix::system::uname();
         let machine = machine.nodename().to_string_lossy().to_ascii_lowercase();
@@ -28,10 +28,10 @@ impl Names {
         Self(names)
     }
 
-    /// The names and this machine's addresses.
+    /// Returns the names and this machine's addresses, for a certificate.
     pub fn for_certificate(&self) -> Vec<String> {
         let mut names = self.0.clone();
-        // What is no name in DNS cannot stand in a certificate.
+        // A name that is not valid in DNS cannot be in a certificate.
         names.retain(|name| {
             name.bytes()
                 .all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b))
@@ -57,37 +57,37 @@ impl Names {
     }
 }
 
-/// What is known of a request before its body comes.
+/// The head of a request.
 #[derive(Clone, Copy)]
 pub struct Head<'a> {
-    /// What it wants done.
+    /// The method.
     pub method: &'a Method,
     /// HTTP/1.0 or HTTP/1.1.
     pub version: Version,
-    /// To what.
+    /// The request target.
     pub uri: &'a Uri,
-    /// All that it says besides.
+    /// The header fields.
     pub headers: &'a HeaderMap,
 }
 
-/// Refuses a request that a page that is not the server's own may have sent.
+/// Rejects a request that may come from another site's page.
 ///
 /// # Errors
-/// 400 without a `Host`, 421 for one that is not the server's (a name that somebody has pointed at this
-/// address), 403 for a foreign page.
+/// 400 without a `Host`, 421 for a host that is not the server's (someone may have pointed a name at this address), 403
+/// for another site's page.
 pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
     let Head {
         method, headers, ..
     } = head;
     let mut hosts = headers.get_all(HOST).iter();
     let given = match (hosts.next(), hosts.next()) {
-        // HTTP/1.0 knows no Host; a browser always sends it, so what has none is no browser.
+        // HTTP/1.0 has no Host; browsers always send one, so a request without it is not from a browser.
         (None, _) if head.version == Version::HTTP_10 => "",
         (None, _) => return Err(bad("a request of HTTP/1.1 has a Host (RFC 9112, 3.2)")),
         (Some(host), None) => text(host)?,
         (Some(_), Some(_)) => return Err(bad("there is more than one Host")),
     };
-    // A target that names a host counts, and not the header (RFC 9112, 3.2.2).
+    // A target that names a host takes precedence over the header (RFC 9112, 3.2.2).
     let host = head
         .uri
         .authority()
@@ -118,7 +118,7 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The name or address that a request is for, without its port.
+/// Returns the name or address that a request is for, without its port.
 pub fn host_of(head: Head<'_>) -> String {
     let given = head.headers.get(HOST).and_then(|host| host.to_str().ok());
     let target = head.uri.authority().map(|authority| authority.as_str());
@@ -126,10 +126,10 @@ pub fn host_of(head: Head<'_>) -> String {
     clean(name).into_owned()
 }
 
-/// Refuses a request that would be half understood.
+/// Rejects a request of which only a part would be understood.
 ///
 /// # Errors
-/// What the request says and this server does not do.
+/// When the request uses a feature that this server does not support.
 pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     let Head {
         method, headers, ..
@@ -153,7 +153,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
         let text = "a body is taken as it is; send it without Content-Encoding";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
-    // Each message and each file is new: there is nothing that it could match.
+    // Each message and each file is new: it can match no tag.
     if headers.contains_key(IF_MATCH) {
         return Err(Problem::unmatched());
     }
@@ -167,7 +167,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     Ok(())
 }
 
-/// The words of a list in a header, in small letters.
+/// Returns the words of a list in a header, in lower case.
 fn words_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> + 'a {
     let values = headers.get_all(name).iter();
     let lists = values.map(|value| String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase());
@@ -177,13 +177,13 @@ fn words_of<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item
     })
 }
 
-/// Whether a page from `origin` (RFC 6454) is this server's: it came from where it asks now, or from a name
-/// that the operator has given.
+/// Returns whether a page from `origin` (RFC 6454) is this server's own: its origin is the host that it addresses now,
+/// or a name from the operator.
 fn is_own(origin: &str, host: &str, names: &Names) -> bool {
     let (authority, port) = match origin.split_once("://") {
         Some(("http", authority)) => (authority, 80),
         Some(("https", authority)) => (authority, 443),
-        _ => return false, // `null` too
+        _ => return false, // also `null`
     };
     let (own_name, own_port) = split_port(host);
     let (name, given) = split_port(authority);
@@ -194,7 +194,7 @@ fn is_own(origin: &str, host: &str, names: &Names) -> bool {
         (Some(given), None) => given == port,
         (None, Some(own)) => own == port,
     };
-    // Of names that every machine has, any other program may have a page on another port.
+    // Under a name that every machine has, another program may serve a page on another port.
     let is_given = names
         .0
         .iter()
@@ -203,7 +203,7 @@ fn is_own(origin: &str, host: &str, names: &Names) -> bool {
     (is_same_host && same_port) || is_given
 }
 
-/// A name or address, and the port after it.
+/// Splits a name or address from the port after it.
 fn split_port(authority: &str) -> (&str, Option<u16>) {
     match authority.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => match port.parse() {
@@ -367,7 +367,7 @@ mod tests {
             &[("host", "[::1]:80"), ("origin", "http://[::1]")],
             200,
         );
-        // HTTP/1.0 may have no Host.
+        // HTTP/1.0 may omit Host.
         let origin = [("origin", "http://")];
         check_request(&Method::POST, Version::HTTP_10, "/", &origin, 403);
     }
