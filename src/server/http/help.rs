@@ -1,4 +1,4 @@
-//! `GET /help`: what may be typed, with the host that was asked.
+//! `GET /help`: commands to copy, with the host name of the request.
 
 use hyper::HeaderMap;
 use hyper::header::HOST;
@@ -6,7 +6,7 @@ use hyper::header::HOST;
 use super::Client;
 use crate::protocol::text::clean;
 
-/// One-liners that work as they stand.
+/// Returns one-line commands that work as they are.
 pub fn text(client: &Client, headers: &HeaderMap) -> String {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let host = match host {
@@ -15,7 +15,7 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     };
     let scheme = if client.is_secure { "https" } else { "http" };
     let url = format!("{scheme}://{host}");
-    // curl refuses a certificate that nobody vouches for, as the server's own is.
+    // curl rejects a self-signed certificate, as the server's own is.
     let is_own = client.is_tls && client.server.config.certificate.is_none();
     let curl = if is_own { "curl -k" } else { "curl" };
     let (who, read, note) = match client.server.config.password {
@@ -54,8 +54,8 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     )
 }
 
-/// What `nc` takes for a `Host`: an IPv6 address stands there without its brackets. Where no port is given,
-/// a proxy stands in between, and `local` is the server's.
+/// Splits `host` into the arguments for `nc`: an IPv6 address loses its brackets. Without a port there is a proxy in
+/// between, and the port is the server's own, `local`.
 fn name_and_port(host: &str, local: u16) -> (&str, u16) {
     let (name, port) = match host.rsplit_once(':') {
         Some((name, port)) if !port.ends_with(']') => (name, port.parse().unwrap_or(local)),
