@@ -1,8 +1,7 @@
-//! HTTP/1.1 (RFC 9112) on the same port: the page, rooms and files for `curl`, and the way to WebSocket.
+//! HTTP/1.1 (RFC 9112) on the same port: the page, rooms and files for `curl`, and the upgrade to WebSocket.
 //!
-//! A request is answered by a short conversation in the protocol (`visit`), held on the client's behalf, so
-//! what is allowed, what it is called and what goes wrong is the same as on the wire. A connection that
-//! began here never turns into the line protocol.
+//! A request is answered by a short conversation in the chat protocol (`visit`) on the client's behalf, so permissions,
+//! names and errors are the same as on the wire. A connection that begins with HTTP never changes to the line protocol.
 
 mod files;
 mod forwarded;
@@ -49,36 +48,36 @@ use reply::{Problem, Reply};
 use rooms::Query;
 use unread::Unread;
 
-/// How many bytes a request's head has at most, and how many fields.
+/// The largest head of a request, in bytes and in fields.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
 
-/// A request, of whose body nothing has been read.
+/// A request whose body has not been read.
 type Asked = Request<Unread>;
 
-/// A connection that speaks HTTP; or, for one request, the client for which a trusted proxy passes it on.
+/// The client of a connection; or, for one request, the client for which a trusted proxy forwards it.
 #[derive(Clone)]
 pub struct Client {
     pub server: Arc<Server>,
-    /// Where it comes from.
+    /// The client's address.
     pub address: IpAddr,
-    /// The server's end of it.
+    /// The server's address of the connection.
     pub local: SocketAddr,
-    /// Its seat, by which it is told that the server stops.
+    /// The connection's slot, through which it is notified when the server stops.
     pub peer: PeerId,
     pub speaks: Speaks,
-    /// The connection itself is under TLS.
+    /// Whether the connection itself uses TLS.
     pub is_tls: bool,
-    /// Nobody on the way can read along, as far as is known.
+    /// Whether the request is encrypted on its whole way, as far as is known.
     pub is_secure: bool,
-    /// A proxy says that it passes the request on, so it does not come from this machine.
+    /// Whether a proxy says that it forwards the request, so that it does not come from this machine.
     pub is_passed_on: bool,
-    /// The files that go out on it.
+    /// The files that are sent on the connection.
     pub outgoing: Outgoing,
 }
 
 impl Client {
-    /// Who asks with these headers.
+    /// Returns the client of a request with these headers.
     fn asks(&self, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut asks = self.clone();
         asks.is_passed_on = forwarded::is_passed_on(headers);
@@ -93,20 +92,20 @@ impl Client {
     }
 }
 
-/// A connection that goes on over WebSocket.
+/// A connection that was upgraded to WebSocket.
 pub struct Upgraded {
-    /// The connection.
+    /// The connection's stream.
     pub stream: Stream,
-    /// What was read from it already.
+    /// The bytes that were already read from it.
     pub held: Vec<u8>,
-    /// Who asked for that.
+    /// The client that asked for the upgrade.
     pub client: Client,
 }
 
-/// What has been asked for, and by whom.
+/// An upgrade that was asked for, and its client.
 type Upgrade = Mutex<Option<(OnUpgrade, Client)>>;
 
-/// Answers requests until there are no more, or the connection goes on over WebSocket.
+/// Serves requests until there are no more, or the connection is upgraded to WebSocket.
 pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upgraded> {
     let limits = &client.server.config.limits;
     let mut builder = http1::Builder::new();
@@ -115,9 +114,9 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         .header_read_timeout(limits.handshake_within)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        // A file's bytes are written past it (`outlet`); what goes into a cipher is better copied together.
+        // The bytes of a file bypass hyper (`outlet`); what is encrypted is better copied into one piece.
         .writev(!client.is_tls)
-        // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` does.
+        // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` closes it.
         .half_close(true);
     let upgrade = Upgrade::default();
     let service = service_fn(|request: Request<Incoming>| async {
@@ -129,7 +128,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         };
         Ok::<_, Infallible>(reply.unwrap_or_else(Problem::reply))
     });
-    // Who follows something sends nothing, and may long be sent nothing.
+    // A client that follows something sends nothing, and may be sent nothing for a long time.
     stream.socket().watch_closely();
     let gone = stream.socket().gone();
     let stream = Replayed { first, stream };
@@ -163,7 +162,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     let upgraded = upgrade.await.ok()?;
     let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Outlet>>().ok()?;
     let Replayed { first, stream } = io.into_inner().stream;
-    // Copied, so that hyper's buffer goes: it is large.
+    // Copied, so that hyper's large buffer is freed.
     let held = [&read_buf[..], &first].concat();
     Some(Upgraded {
         stream,
@@ -172,16 +171,16 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     })
 }
 
-/// What a connection is told from elsewhere.
+/// An order to a connection from the rest of the server.
 enum Told {
     Nothing,
-    /// The server stops: what has begun is ended.
+    /// The server stops: finish the current requests, accept no more.
     Stop,
-    /// Its client is banned: it ends at once, whatever it fetches.
+    /// The client is banned: close at once, even during a transfer.
     End,
 }
 
-/// What a connection is told now; its task is woken when there is more.
+/// Returns the present order to a connection; its task is woken when that changes.
 fn told(client: &Client, waker: &std::task::Waker) -> Told {
     let mut world = client.server.world();
     world.looks(client.peer);
@@ -238,7 +237,7 @@ async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Re
     }
 }
 
-/// Whether the client takes that kind of answer, by its own words.
+/// Returns whether the client's `Accept` header names that type.
 fn accepts(headers: &HeaderMap, kind: &str) -> bool {
     let values = headers.get_all(ACCEPT).iter();
     values
@@ -246,7 +245,7 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
         .any(|value| value.contains(kind))
 }
 
-/// Answers a request that may be asked.
+/// Answers a request that is permitted.
 async fn route(
     client: &Client,
     mut request: Asked,
@@ -256,7 +255,7 @@ async fn route(
     is_read: bool,
 ) -> Result<Reply, Problem> {
     let path = uri.path();
-    // A slash at the end changes nothing.
+    // A trailing slash changes nothing.
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     match parts.as_slice() {
@@ -317,7 +316,7 @@ async fn route(
         ["help"] => {
             if is_read && client.server.config.password.is_some() {
                 let mut visit = rooms::visitor(client, request.headers()).await?;
-                visit.ask("TOPIC").await?; // as anything that is read
+                visit.ask("TOPIC").await?; // requires the password, as for all that is read
             }
             read_only(is_read, || {
                 let body = help::text(client, request.headers());
@@ -331,8 +330,8 @@ async fn route(
     }
 }
 
-/// What Prometheus reads: for this machine, and whom the operator has named. What a proxy on this machine
-/// passes on comes from somewhere else.
+/// Serves Prometheus metrics to this machine and to the addresses that the operator has named. A request that a proxy
+/// on this machine forwards comes from elsewhere.
 async fn metrics(client: &Client) -> Result<Reply, Problem> {
     let is_here = client.address.is_loopback() && !client.is_passed_on;
     let from = &client.server.config.metrics_from;
@@ -341,7 +340,7 @@ async fn metrics(client: &Client) -> Result<Reply, Problem> {
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let server = client.server.clone();
-    // It looks at every room and reads a file of the system's.
+    // The metrics look at every room and read a file of the system's.
     let text = smol::unblock(move || metrics::text(&server)).await;
     Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
@@ -353,7 +352,7 @@ fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Prob
     }
 }
 
-/// 405, for a file without its name: `curl -T FILE` adds it to an address that ends in a slash.
+/// Returns 405 for an upload without a file name: `curl -T FILE` appends it to a URL that ends in a slash.
 fn not_here(methods: &'static str, room: &str) -> Reply {
     let room = crate::protocol::text::clean(room);
     let text = format!(
@@ -362,7 +361,7 @@ fn not_here(methods: &'static str, room: &str) -> Reply {
     refused(methods, text)
 }
 
-/// 405, with what is allowed.
+/// Returns 405 with the allowed methods.
 fn not_allowed(methods: &'static str) -> Reply {
     refused(
         methods,
