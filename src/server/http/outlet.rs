@@ -1,10 +1,10 @@
-//! A connection's way out under hyper, on which the system sends the bytes of files by itself (`sendfile`).
+//! The output of a connection under hyper, on which the system sends the bytes of files by itself (`sendfile`).
 //!
-//! hyper writes what a body gives it. For the bytes of a file that is a piece of [`PLACE`], which holds nothing;
-//! which file's bytes are meant waits in [`Outgoing`], in order. Where such a piece is to be written, the file
-//! is sent instead: so hyper counts as always, and the bytes never come through this process (2 GiB took 0.7 s of
-//! the processor, and 1.5 s as pieces of 256 KiB). hyper must queue what it writes, not copy it, else it would
-//! write the nothing: that is `Builder::writev`.
+//! hyper writes what a body yields. For the bytes of a file a body yields a slice of [`PLACE`], which is a placeholder;
+//! the file and the range that are meant wait in [`Outgoing`], in the same order. Where such a slice would be written,
+//! the file is sent instead: hyper counts the bytes as always, and they never pass through this process (2 GiB took 0.7
+//! s of CPU, and 1.5 s as pieces of 256 KiB). hyper must queue what it writes, not copy it, or it would write the
+//! placeholder: that is `Builder::writev`.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -27,17 +27,17 @@ use crate::server::send::{self, Failed};
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;
 
-/// How many bytes a thread is asked to send at most; it stops earlier when its time is up (`send`).
+/// Most bytes that a thread is asked to send; it stops earlier when its time is up (`send`).
 const PIECE_BYTES: usize = 16 << 20;
 
-/// Stands for a file's bytes, known by where it is. Nobody reads it or writes to it, so it takes no memory.
+/// The placeholder for a file's bytes, recognised by its address. It is never read or written, so it takes no memory.
 static PLACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE_BYTES]);
 
 fn is_place(bytes: &[u8]) -> bool {
     PLACE.as_ptr_range().contains(&bytes.as_ptr())
 }
 
-/// Bytes of files that are to go out, in the order in which hyper has their places.
+/// The parts of files to send, in the order of their placeholders.
 #[derive(Clone, Default)]
 pub struct Outgoing(Arc<Mutex<VecDeque<Part>>>);
 
@@ -48,7 +48,7 @@ struct Part {
 }
 
 impl Outgoing {
-    /// `length` bytes of a file from `offset` on, for a reply on this connection.
+    /// Returns a body of `length` bytes of a file from `offset` on, for a reply on this connection.
     pub fn body(&self, file: OpenFile, offset: u64, length: u64) -> Body {
         let outgoing = self.clone();
         let file = Arc::new(Elsewhere::new(file));
@@ -73,7 +73,7 @@ impl Outgoing {
         self.0.lock().expect("no thread panics while it holds this")
     }
 
-    /// What is to go out next, at most `most` bytes of it.
+    /// Returns the next part to send, at most `most` bytes of it.
     fn next(&self, most: usize) -> Option<(Arc<Elsewhere<OpenFile>>, u64, u64)> {
         let parts = self.parts();
         let Part { file, offset, left } = parts.front()?;
@@ -95,11 +95,11 @@ impl Outgoing {
 
 type Sent = Result<(u64, bool), Failed>;
 
-/// A stream, with what goes out on it.
+/// A stream, with the parts of files that are sent on it.
 pub struct Outlet {
     pub stream: Replayed,
     pub outgoing: Outgoing,
-    /// What a thread sends just now: from where on, and how far it got, or whether the socket takes no more.
+    /// A part that a thread is sending: its offset, and a task that returns how far it got or that the socket is full.
     sending: Option<(u64, Task<Sent>)>,
 }
 
