@@ -1,4 +1,4 @@
-//! The web page's files, and what a person at `curl` may type.
+//! The files of the web page, and the error page for an unknown host name.
 
 use std::fmt::Write;
 use std::sync::LazyLock;
@@ -17,9 +17,9 @@ use super::base64_engine;
 use super::reply::{self, Reply};
 use crate::web::{ASSETS, Asset, inline_script};
 
-/// What a page of ours may do: run its own scripts and styles, talk with this server alone, and show pictures that it has
-/// made itself. Of what is inline only the one script of `index.html` runs, known by its digest. Nobody may frame it, and
-/// no text becomes HTML, even by mistake.
+/// The page's content security policy: it may run its own scripts and styles, connect only to this server, and show
+/// images that it made itself. The only inline script that runs is the one in `index.html`, allowed by its digest. No
+/// other site may frame the page, and text cannot become HTML, even by mistake.
 static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let digest = base64_engine().encode(Sha256::digest(inline_script()));
     let policy = POLICY_PARTS.replace("DIGEST", &digest);
@@ -30,11 +30,11 @@ const POLICY_PARTS: &str = "default-src 'none'; script-src 'self' 'sha256-DIGEST
 img-src 'self' data: blob:; font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
 frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'";
 
-/// A file of the page in the two forms that it is served in, each with its `ETag`.
+/// A file of the page in its two encodings, each with its `ETag`.
 struct Page {
     asset: &'static Asset,
     whole: (Bytes, String),
-    /// As `Content-Encoding: deflate` (RFC 1950): a third of the bytes.
+    /// Encoded for `Content-Encoding: deflate` (RFC 1950): a third of the bytes.
     deflated: (Bytes, String),
 }
 
@@ -47,7 +47,7 @@ static PAGES: LazyLock<Vec<Page>> = LazyLock::new(|| {
     ASSETS.iter().map(page).collect()
 });
 
-/// Done once, so as small as it gets: some milliseconds for all files.
+/// The strongest compression, since it is done once: some milliseconds for all files.
 const DEFLATE_LEVEL: u8 = 9;
 
 fn tagged(bytes: Bytes) -> (Bytes, String) {
@@ -59,7 +59,7 @@ fn tagged(bytes: Bytes) -> (Bytes, String) {
     (bytes, tag)
 }
 
-/// Whether the client takes `deflate`; it is not asked which coding it likes best.
+/// Returns whether the client accepts `deflate`; its preferences among encodings are ignored.
 fn takes_deflate(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter();
     let mut codings = values
@@ -73,7 +73,7 @@ fn takes_deflate(headers: &HeaderMap) -> bool {
     })
 }
 
-/// The file at `path`, if it is one of the page.
+/// Returns the file at `path`, if it belongs to the page.
 pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     let path = match path {
         "/" => "index.html",
@@ -105,7 +105,7 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     if is_deflated && !is_known {
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("deflate"));
     }
-    // Asked for again each time, so that a new server's page is never mixed with an old one's.
+    // Revalidated each time, so that the files of a new server are never mixed with those of an old one.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     headers.insert(CONTENT_SECURITY_POLICY, POLICY.clone());
     let more = [
@@ -121,14 +121,14 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     Some(reply)
 }
 
-/// What stands in the page for a name that the server does not know; that page loads nothing else, since it
-/// would be refused as well.
+/// The inline style of the error page for an unknown host name; that page loads nothing else, since the server would
+/// reject those requests too.
 const STYLE: &str = ":root{color-scheme:light dark;font:16px/1.5 system-ui,sans-serif}\
 body{max-width:36rem;margin:12vh auto;padding:0 24px}h1{font-size:22px;line-height:1.25}\
 pre{font:15px/1.5 ui-monospace,monospace;padding:10px 14px;border-radius:8px;\
 background:rgb(128 128 128/.15);overflow-wrap:anywhere;white-space:pre-wrap}";
 
-/// 421 for a person: what to do about a name that this server has not been given.
+/// Returns 421 with a page for people: what to do about a host name that the server does not know.
 pub fn unknown_host(name: &str) -> Reply {
     let is_name = !name.is_empty()
         && name
