@@ -1,4 +1,4 @@
-//! Answers, as a person at `curl` wants them.
+//! Replies, in a form that suits a person with `curl`.
 
 use std::io;
 
@@ -13,20 +13,20 @@ use hyper::{Response, StatusCode};
 
 use crate::protocol::Code;
 
-/// What is sent back: at hand, or as it comes.
+/// The body of a reply: complete, or produced piece by piece.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 pub type Reply = Response<Body>;
 
-/// When a client that is refused for now asks again: wrong passwords are forgiven by then.
+/// When a client that is refused for now should retry: failed passwords have been forgiven by then.
 const RETRY_AFTER_S: &str = "30";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Why a request is refused; the line is the protocol's.
+/// The reason why a request fails; the line is the chat protocol's.
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
-    /// `ERR - <code> <text>`, or as the conversation had it.
+    /// `ERR - <code> <text>`, or the error line of the conversation.
     pub line: String,
 }
 
@@ -38,7 +38,7 @@ impl Problem {
         }
     }
 
-    /// There is nothing there.
+    /// Reports that nothing exists at `path`.
     pub fn nothing_at(path: &str) -> Self {
         let text = format!(
             "there is nothing at {}; GET /help shows what is",
@@ -47,25 +47,25 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, Code::BadSyntax, text)
     }
 
-    /// The server has another name than the one that was asked.
+    /// Reports that the request names a host that is not the server's.
     pub fn unknown_host(name: &str) -> Self {
         let text = format!("this server is not known as {name}; chatd --host {name} makes it so");
         Self::new(StatusCode::MISDIRECTED_REQUEST, Code::NotAllowed, text)
     }
 
-    /// Nobody answers any more.
+    /// Reports that the server is stopping.
     pub fn stopping() -> Self {
         let text = "the server is stopping; come back soon";
         Self::said(format!("CLOSED {} {text}", Code::ShuttingDown))
     }
 
-    /// What is there is not what `If-Match` wants.
+    /// Reports that nothing matches `If-Match`.
     pub fn unmatched() -> Self {
         let text = "nothing here is what If-Match names";
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 
-    /// What the conversation ended with: an `ERR` or a `CLOSED`.
+    /// Reports the line that ended the conversation: an `ERR` or a `CLOSED`.
     pub fn said(line: String) -> Self {
         let mut words = line.split(' ');
         let code = match words.next() {
@@ -74,7 +74,7 @@ impl Problem {
         };
         let code = Code::ALL.iter().find(|known| Some(known.word()) == code);
         let status = code.map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| status(*code));
-        // The conversation names a command, which is not what is typed here.
+        // The line names a command of the chat protocol, which an HTTP client does not type.
         let line = match status {
             StatusCode::UNAUTHORIZED => line + "; with curl: -u NICK:PASSWORD",
             _ => line,
@@ -94,7 +94,7 @@ impl Problem {
             let seconds = HeaderValue::from_static(RETRY_AFTER_S);
             reply.headers_mut().insert(RETRY_AFTER, seconds);
         }
-        // Where a body ends is not what both sides think, perhaps.
+        // Client and server may disagree on where the body ends.
         if self.status == StatusCode::NOT_IMPLEMENTED {
             let close = HeaderValue::from_static("close");
             reply.headers_mut().insert(CONNECTION, close);
@@ -103,7 +103,7 @@ impl Problem {
     }
 }
 
-/// The status for an error's word.
+/// Returns the HTTP status for an error code.
 fn status(code: Code) -> StatusCode {
     match code {
         Code::UnknownVerb | Code::BadSyntax | Code::NotUtf8 | Code::BadName | Code::NeedDigest => {
@@ -122,13 +122,13 @@ fn status(code: Code) -> StatusCode {
     }
 }
 
-/// A whole answer.
+/// Creates a reply with a complete body.
 pub fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let body = Full::new(body.into()).map_err(|never| match never {});
     with_body(status, content_type, body.boxed_unsync())
 }
 
-/// An answer whose body comes.
+/// Creates a reply whose body is produced piece by piece.
 pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> Reply {
     let mut reply = Response::new(body);
     *reply.status_mut() = status;
@@ -137,14 +137,14 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let nosniff = HeaderName::from_static("x-content-type-options");
     headers.insert(nosniff, HeaderValue::from_static("nosniff"));
-    // No other site may show it or count its bytes.
+    // No other site may embed it or measure its size.
     let resource = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(resource, HeaderValue::from_static("same-origin"));
     reply
 }
 
-/// An answer whose body goes on for as long as somebody follows it: nginx passes it on as it comes, whatever
-/// it does with others.
+/// Creates a reply whose body goes on while the client follows; nginx forwards it without buffering, whatever its
+/// settings.
 pub fn followed(content_type: &'static str, body: Body) -> Reply {
     let mut reply = with_body(StatusCode::OK, content_type, body);
     let buffering = HeaderName::from_static("x-accel-buffering");
@@ -153,14 +153,14 @@ pub fn followed(content_type: &'static str, body: Body) -> Reply {
     reply
 }
 
-/// Says how many bytes the body has.
+/// Sets the length of the body.
 pub fn set_length(reply: &mut Reply, length: usize) {
     reply
         .headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from(length));
 }
 
-/// An answer in plain text.
+/// Creates a reply in plain text.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
     whole(status, TEXT, body)
 }
