@@ -1,4 +1,4 @@
-//! Rooms over HTTP: what was said, what is said from now on, and saying something.
+//! Rooms over HTTP: reads their history, follows them and sends messages.
 
 use std::io;
 use std::time::Duration;
@@ -22,29 +22,29 @@ use crate::protocol::text::clean;
 use crate::protocol::{Code, RoomName, json, parse_number};
 use base64::Engine;
 
-/// How often a stream that has nothing to tell says so: proxies end one that is silent for a minute, and only
-/// what is written shows that a client has gone.
+/// How often an idle stream sends a keepalive: proxies close a stream that is silent for a minute, and only a write
+/// shows that a client has gone.
 const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(25);
 
-/// How long a request waits for a nick that requests from another address use, and how often it asks.
+/// How long a request waits for a nick that requests from another address use, and how often it checks.
 const NICK_WITHIN: Duration = Duration::from_secs(3);
 const NICK_EVERY: Duration = Duration::from_millis(50);
 
-/// How lines are written into an answer.
+/// The format of the lines in a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// As they are.
+    /// Lines of the protocol.
     Lines,
     /// Server-sent events.
     Events,
-    /// One JSON array.
+    /// A JSON array.
     Array,
-    /// A JSON object a line.
+    /// One JSON object per line.
     Objects,
 }
 
 impl Format {
-    /// Tells what the client asks for.
+    /// Returns the format that the client asks for.
     pub fn of(headers: &HeaderMap, follows: bool) -> Self {
         let accepts = |kind| super::accepts(headers, kind);
         match follows {
@@ -55,7 +55,7 @@ impl Format {
         }
     }
 
-    /// The same for a header.
+    /// Returns the value of the `Content-Type` header.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Lines => reply::TEXT,
@@ -65,7 +65,7 @@ impl Format {
         }
     }
 
-    /// A line as it is written, `n` having been before it; `None` for one that is left out.
+    /// Formats a line that follows `n` others; returns `None` for a line that this format leaves out.
     fn write(self, line: &str, n: usize) -> Option<String> {
         match self {
             Self::Lines => Some(format!("{line}\n")),
@@ -81,7 +81,7 @@ impl Format {
         }
     }
 
-    /// What stands at the end, `n` lines having been.
+    /// Returns what ends the body after `n` lines.
     fn end(self, n: usize) -> &'static str {
         match (self, n) {
             (Self::Array, 0) => "[]\n",
@@ -91,14 +91,14 @@ impl Format {
     }
 }
 
-/// The query of an address, decoded.
+/// The decoded query of a URL.
 pub struct Query(Vec<(String, String)>);
 
 impl Query {
-    /// Reads the query of an address where only `known` may stand, each once.
+    /// Parses the query of a URL in which only the parameters `known` may occur, each once.
     ///
     /// # Errors
-    /// 400 for what is not known, or is given twice: it would be ignored.
+    /// 400 for a parameter that is unknown or given twice: it would otherwise be ignored.
     pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
         let decode = |text: &str| {
             let text = text.replace('+', " ");
@@ -138,7 +138,7 @@ impl Query {
         Ok(Self(pairs))
     }
 
-    /// Whether something is asked for: by its name alone, or with a word for yes or no.
+    /// Returns whether a parameter is set: given by its name alone, or with a word for yes.
     fn is_on(&self, name: &str) -> Result<bool, Problem> {
         match self.get(name) {
             None | Some("0" | "false" | "no" | "off") => Ok(false),
@@ -161,12 +161,12 @@ impl Query {
     }
 }
 
-/// Refuses what nobody understands.
+/// Rejects a request that is not understood.
 pub fn bad(text: impl AsRef<str>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
 }
 
-/// A part of a path, decoded, where nothing may hide a line end.
+/// Decodes a part of a path; rejects one that contains a line end.
 pub fn decode(part: &str) -> Result<String, Problem> {
     let text = percent_decode_str(part).decode_utf8();
     let text = text.map_err(|_| {
@@ -182,7 +182,7 @@ pub fn decode(part: &str) -> Result<String, Problem> {
     }
 }
 
-/// The room that a part of a path names, with or without its `#`.
+/// Parses the room name in a part of a path, with or without its `#`.
 pub fn room(part: &str) -> Result<RoomName, Problem> {
     RoomName::parse_loose(&decode(part)?)
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
@@ -202,7 +202,7 @@ pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<R
     told(visit, Format::of(headers, false)).await
 }
 
-/// `GET /rooms/<room>`: what was said, and, if asked, what is said from then on.
+/// `GET /rooms/<room>`: the history, and with `follow` the events from then on.
 pub async fn read(client: &Client, part: &str, request: &Asked) -> Result<Reply, Problem> {
     let known = ["follow", "after", "before", "count", "q"];
     let (room, query) = (room(part)?, Query::of(request.uri(), &known)?);
@@ -250,9 +250,9 @@ pub async fn read(client: &Client, part: &str, request: &Asked) -> Result<Reply,
     told(visit, format).await
 }
 
-/// The lines of a list up to its reply, as they come.
+/// Returns the lines of a list, up to its reply, as they arrive.
 async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
-    // The first line tells whether it is one.
+    // The first line tells whether the request succeeds.
     let first = loop {
         let line = visit.ear.line().await.ok_or_else(Problem::stopping)?;
         if line.starts_with("OK ") || is_item(&line) {
@@ -267,7 +267,7 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
         let mut piece = String::new();
         let mut n = n;
         let mut next = first;
-        // Lines that are there go together.
+        // Lines that are available are sent together.
         while let Some(line) = next {
             if is_item(&line) {
                 if let Some(text) = format.write(&line, n) {
@@ -280,7 +280,7 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
                 return Ok(Some((piece, (None, visit, n))));
             } else if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
                 return Err(io::Error::other(line)); // the log failed on the way
-            } // else it is an event for the nick that reads
+            } // other lines are events for the reading nick
             if piece.len() >= PIECE_BYTES {
                 return Ok(Some((piece, (visit.ear.line().await, visit, n))));
             }
@@ -295,10 +295,11 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
     ))
 }
 
-/// About how much goes into one piece of a body.
+/// Approximate size of one piece of a body.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Whether that came for whoever reads, between what was asked: a note to everybody, something told.
+/// Returns whether a line is an event for the reader that arrived between the items: a notice to all, or a direct
+/// message.
 fn is_event(line: &str) -> bool {
     matches!(ServerLine::parse(line), ServerLine::Live { .. })
 }
@@ -316,7 +317,7 @@ fn body(pieces: impl stream::Stream<Item = io::Result<String>> + Send + 'static)
     BodyExt::boxed_unsync(StreamBody::new(frames))
 }
 
-/// A reader like any other: it enters without a nick, and its cursor is on the room's tail.
+/// Follows a room as an ordinary reader: joins without a nick, with a cursor on the room's tail.
 async fn follow(
     mut visit: Visit,
     room: &RoomName,
@@ -324,7 +325,7 @@ async fn follow(
     count: Option<u64>,
     format: Format,
 ) -> Result<Reply, Problem> {
-    // Entering makes a room; reading one that is not there does not.
+    // JOIN creates a missing room; reading one must not.
     visit.ask(&format!("TOPIC {room}")).await?;
     let mut first = String::new();
     let mut from = after;
@@ -345,10 +346,10 @@ async fn follow(
     }
     visit.ask("STAMPS on").await?;
     let from = from.map_or_else(String::new, |id| format!(" {id}"));
-    // What is missed comes before the reply, as the first lines of the body.
+    // Missed events come before the reply, as the first lines of the body.
     let _ = visit.voice.say(&format!("JOIN {room}{from}")).await;
     if format == Format::Events {
-        // What the page that listens waits for.
+        // The page waits for this comment.
         first.insert_str(0, ": hello\n\n");
     }
     let sign_of_life = match format {
@@ -383,7 +384,7 @@ async fn follow(
     Ok(reply::followed(format.content_type(), body(pieces)))
 }
 
-/// A line as the log has it; `None` for one that the log has not.
+/// Returns a line in the form in which the log has it; `None` for a line that is not in the log.
 fn logged(line: &str) -> Option<String> {
     match line.strip_prefix("LIVE ") {
         Some(rest) if rest.starts_with("- ") => None,
@@ -393,10 +394,10 @@ fn logged(line: &str) -> Option<String> {
     }
 }
 
-/// Whoever asks, by `Authorization: Basic` (RFC 7617).
+/// Returns the client's nick and password from `Authorization: Basic` (RFC 7617).
 ///
 /// # Errors
-/// 401 for nobody.
+/// 401 when there is none.
 pub fn credentials(headers: &HeaderMap) -> Result<(String, String), Problem> {
     let none = || {
         let text = "say who you are: curl -u NICK: (any free nick), or -u NICK:PASSWORD";
@@ -420,8 +421,8 @@ pub fn credentials(headers: &HeaderMap) -> Result<(String, String), Problem> {
     Ok((nick.to_owned(), password.to_owned()))
 }
 
-/// Somebody who reads: nobody in particular, or, with a password, whoever that is, since some rooms are not
-/// for everybody, and some servers.
+/// Starts a conversation for a reader: anonymous or, with a password, under a nick, since some rooms, and some servers,
+/// are not open to everyone.
 pub async fn visitor(client: &Client, headers: &HeaderMap) -> Result<Visit, Problem> {
     let mut visit = Visit::begin(client);
     let Ok((nick, password)) = credentials(headers) else {
@@ -435,23 +436,23 @@ pub async fn visitor(client: &Client, headers: &HeaderMap) -> Result<Visit, Prob
     let is_closed = client.server.config.password.is_some();
     if is_own || is_closed {
         visit.ask(&format!("NICK {nick} {password}")).await?;
-        let _ = visit.ask("PART").await; // the lobby, which is not what it came for
+        let _ = visit.ask("PART").await; // leave the lobby, which the request is not about
         visit.nick = Nick::parse(&nick).ok();
     }
     Ok(visit)
 }
 
-/// Gives the server's own password, if it has one; whether that is what this is.
+/// Gives the server's own password, if it has one; returns whether `password` is that password.
 async fn give_pass(client: &Client, visit: &mut Visit, password: &str) -> bool {
-    // Compared here first, so that a nick's own is not taken for a wrong guess; by digests, whose first
-    // different byte tells nothing.
+    // Compared here first, so that a nick's own password does not count as a wrong guess; the digests are compared, so
+    // that timing reveals nothing of the password.
     let known = client.server.config.password.as_ref();
     let is_it =
         known.is_some_and(|known| Sha256::digest(known.expose()) == Sha256::digest(password));
     is_it && visit.ask(&format!("PASS {password}")).await.is_ok()
 }
 
-/// Comes into a room as whoever asks.
+/// Joins a room under the client's nick.
 pub async fn enter(
     client: &Client,
     room: &RoomName,
@@ -465,14 +466,14 @@ pub async fn enter(
         _ if has_passed => format!("NICK {nick}"),
         password => format!("NICK {nick} {password}"),
     };
-    // The nick first, so that a room that this makes is its own.
+    // The nick is set first, so that it owns a room that this creates.
     let end = client.server.clock.now().uptime + NICK_WITHIN;
     loop {
         let taken = match visit.ask(&ask).await {
             Ok(_) => break,
             Err(problem) => problem,
         };
-        // Requests that say something under one name at once are none in another's way.
+        // Concurrent requests that send under the same nick do not block each other.
         let is_short = Nick::parse(&nick)
             .is_ok_and(|nick| client.server.world().chat.is_used_by_requests(&nick));
         let is_late = client.server.clock.now().uptime >= end;
@@ -482,7 +483,7 @@ pub async fn enter(
         Timer::after(NICK_EVERY).await;
     }
     if *room != client.server.config.lobby {
-        let _ = visit.ask("PART").await; // the lobby, which is not what it came for
+        let _ = visit.ask("PART").await; // leave the lobby, which the request is not about
     }
     visit.ask(&format!("JOIN {room}")).await?;
     Ok(visit)
