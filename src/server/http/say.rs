@@ -1,4 +1,4 @@
-//! `POST /rooms/<room>`: each line of the body is said, once all of it has come.
+//! `POST /rooms/<room>`: sends each line of the body as a message, once the whole body has arrived.
 
 use std::io;
 use std::sync::Arc;
@@ -19,27 +19,27 @@ use super::{Asked, Client};
 use crate::protocol::{Code, json};
 use crate::server::Server;
 
-/// What a request may hold though clients leave unread what takes all the memory for that: so nobody who says
-/// a line is refused for others.
+/// Bytes that a request may use even when the memory for unread data is used up, so that a client that sends one line
+/// is not refused because of others.
 const SMALL_BYTES: usize = 16 << 10;
 
-/// About how long the reply to a line is: `OK MSG`, an id and a time.
+/// Approximate length of the reply to a line: `OK MSG`, an id and a time.
 const REPLY_BYTES: usize = 64;
 
-/// How much of an answer is handed over at once.
+/// How much of a reply is passed on at once.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Bytes that a request holds, which count as those that clients have not taken (`--max-memory`).
+/// Bytes that a request holds; they count towards the data that clients have not read (`--max-memory`).
 struct Held {
     server: Arc<Server>,
     bytes: usize,
 }
 
 impl Held {
-    /// Counts `more`.
+    /// Adds `more` bytes.
     ///
     /// # Errors
-    /// `busy`, when there is no memory for that.
+    /// `busy`, when the memory is used up.
     fn add(&mut self, more: usize) -> Result<(), Problem> {
         self.server.waiting.change(self.bytes, self.bytes + more);
         self.bytes += more;
@@ -62,7 +62,7 @@ impl Drop for Held {
     }
 }
 
-/// Says each line of the body: all of them, or, where the body is refused, none.
+/// Sends each line of the body as a message: all lines or, where the body is rejected, none.
 pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, Problem> {
     let room = rooms::room(part)?;
     Query::of(request.uri(), &[])?;
@@ -75,7 +75,7 @@ pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, P
     };
     let text = gather(client, body, &mut held).await?;
     let Visit { voice, ear, .. } = rooms::enter(client, &room, &head.headers).await?;
-    // Not by the client's leave: what has begun is done, though he be gone.
+    // In a separate task: once begun, it is completed even if the client has gone.
     let said = client.server.executor.spawn(async move {
         let said = speak(&voice, &text);
         let ((), heard) = future::zip(said, hear(ear)).await;
@@ -94,7 +94,7 @@ pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, P
     Ok(taken(status, kind, body, held))
 }
 
-/// A task that goes on when nobody waits for it any more.
+/// A task that goes on when nothing waits for it any more.
 struct Ongoing<T>(Option<Task<T>>);
 
 impl<T> Ongoing<T> {
@@ -114,7 +114,7 @@ impl<T> Drop for Ongoing<T> {
     }
 }
 
-/// Reads all of a body; at most what a request may say.
+/// Reads the whole body, up to the limit for one request.
 async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Vec<u8>, Problem> {
     let limits = &client.server.config.limits;
     let too_large = || {
@@ -130,7 +130,7 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
     }
     let mut text = Vec::new();
     let mut lines = 0;
-    // Where the line begins that has not ended.
+    // The start of the line that has not ended yet.
     let mut begun = 0;
     while let Some(data) = body.next().await {
         let data = data.map_err(|broken| {
@@ -162,25 +162,25 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
     Ok(text)
 }
 
-/// What a line says; `None` for an empty one.
+/// Returns the text of a line; `None` for an empty one.
 fn message(line: Option<&[u8]>) -> Option<&[u8]> {
     let line = line?;
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     (!line.iter().all(|b| *b == b' ')).then_some(line)
 }
 
-/// Says each line, then `BYE`. Whatever it looks like, it is a message.
+/// Sends each line as a `MSG` request, then `BYE`. A line that looks like a command is a message too.
 async fn speak(voice: &Voice, text: &[u8]) {
     for line in text.split(|b| *b == b'\n') {
         if let Some(line) = message(Some(line)) {
-            // A server that listens no longer says why.
+            // A server that stops listening has said why.
             let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
         }
     }
     let _ = voice.say("BYE").await;
 }
 
-/// The replies, each with its end, and the first error among them.
+/// Returns the replies, each with its line end, and the first error among them.
 async fn hear(mut ear: Ear) -> (String, Option<Problem>) {
     let mut lines = String::new();
     let mut problem = None;
@@ -205,7 +205,7 @@ async fn hear(mut ear: Ear) -> (String, Option<Problem>) {
     (lines, problem)
 }
 
-/// An answer that counts as held until the client has taken it.
+/// Creates a reply whose bytes count as held until the client has received them.
 fn taken(status: StatusCode, kind: &'static str, body: String, held: Held) -> Reply {
     let length = body.len();
     let state = (Bytes::from(body), held);
