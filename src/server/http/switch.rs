@@ -1,4 +1,4 @@
-//! The way from HTTP to WebSocket: the server's half of the handshake (RFC 6455, 4.2).
+//! The upgrade from HTTP to WebSocket: the server's half of the handshake (RFC 6455, 4.2).
 
 use base64::Engine;
 use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
@@ -13,7 +13,7 @@ const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
-/// The server's half of the handshake (RFC 6455, 4.2).
+/// Answers a WebSocket handshake (RFC 6455, 4.2).
 pub fn to_websocket(request: &Asked) -> Result<Reply, Problem> {
     let headers = request.headers();
     let has = |name: &HeaderName, token: &str| {
