@@ -1,4 +1,4 @@
-//! The body of a request, which may be refused before all of it has come.
+//! The body of a request, which may be rejected before the whole body has arrived.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,26 +11,26 @@ use hyper::body::{Body as _, Incoming};
 
 use crate::server::Server;
 
-/// A request's body. Where it is not read to its end, the rest is read and dropped for a while: a client that
-/// reads nothing until it has sent everything gets its answer, as on a connection that speaks lines.
+/// A request's body. When it is not read to its end, the rest is read and dropped for a while: a client that reads
+/// nothing until it has sent everything still gets its reply, as on a connection that speaks lines.
 pub struct Unread {
     server: Arc<Server>,
     body: Option<Incoming>,
-    /// It does not come until somebody reads it (`Expect: 100-continue`).
+    /// Whether the client sends the body only once the server reads it (`Expect: 100-continue`).
     waits: bool,
 }
 
-/// Why a body did not come to its end.
+/// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Broken {
-    /// It stood still for too long.
+    /// No bytes arrived for too long.
     Late,
-    /// The connection broke off, or a chunk is not one.
+    /// The connection was aborted, or a chunk is malformed.
     Off,
 }
 
 impl Unread {
-    /// A body of which nothing has been read.
+    /// Creates a body of which nothing has been read.
     pub fn new(server: &Arc<Server>, body: Incoming, waits: bool) -> Self {
         Self {
             server: server.clone(),
@@ -39,12 +39,12 @@ impl Unread {
         }
     }
 
-    /// How many bytes it has, if it says so.
+    /// Returns the body's length, if the request states it.
     pub fn length(&self) -> Option<u64> {
         self.body.as_ref()?.size_hint().exact()
     }
 
-    /// The next bytes of it; `None` at its end.
+    /// Returns the next bytes; `None` at the end.
     pub async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
         self.waits = false;
         let patience = self.server.config.limits.idle_after;
@@ -62,7 +62,7 @@ impl Unread {
     }
 }
 
-/// The next bytes, past all frames that have none; `Some(None)` when it broke off.
+/// Returns the next bytes, skipping frames without data; `Some(None)` when the connection was aborted.
 async fn next_data(body: &mut Incoming) -> Option<Option<Bytes>> {
     loop {
         match body.frame().await? {
@@ -87,7 +87,7 @@ impl Drop for Unread {
     }
 }
 
-/// Reads and drops a body, so many bytes and so long at most. What still comes then ends the connection.
+/// Reads and drops a body, within these limits of bytes and time. A client that sends more is disconnected.
 async fn drain(mut body: Incoming, bytes_max: u64, within: Duration) {
     let drained = async {
         let mut left = bytes_max;
