@@ -1,4 +1,4 @@
-//! A short conversation in the protocol, held on behalf of a client that speaks HTTP.
+//! A short conversation in the chat protocol on behalf of an HTTP client.
 
 use std::io;
 
@@ -17,26 +17,26 @@ use crate::transport::pipe::{PipeEnd, pipe};
 
 /// The client's side of the conversation.
 pub struct Visit {
-    /// Where it speaks.
+    /// Sends lines to the server.
     pub voice: Voice,
-    /// Where it hears.
+    /// Receives lines from the server.
     pub ear: Ear,
-    /// Under which nick, if it has one.
+    /// The nick, if it has one.
     pub nick: Option<Nick>,
 }
 
-/// What goes to the server.
+/// The sending half.
 #[derive(Clone)]
 pub struct Voice(std::sync::Arc<PipeEnd>);
 
-/// What comes from the server.
+/// The receiving half.
 pub struct Ear {
     pipe: std::sync::Arc<PipeEnd>,
     unread: BytesMut,
 }
 
 impl Visit {
-    /// Begins one: a connection like any other.
+    /// Starts a conversation: a connection like any other.
     pub fn begin(client: &Client) -> Self {
         let (ours, theirs) = pipe();
         let carrier = Carrier::Pipe(Box::new(theirs));
@@ -62,7 +62,8 @@ impl Visit {
         }
     }
 
-    /// Whether that line says that it reads a room no longer: a connection without a nick is shown as `*`.
+    /// Returns whether a line says that the conversation may no longer read the room: a connection without a nick
+    /// appears as `*`.
     pub fn is_put_out(&self, line: &str) -> bool {
         let ServerLine::Live { event, .. } = ServerLine::parse(line) else {
             return false;
@@ -74,22 +75,22 @@ impl Visit {
         nick == "*" || self.nick.as_ref().is_some_and(is_own)
     }
 
-    /// Says a line and waits for its reply, past all that is none.
+    /// Sends a line and waits for its reply, skipping events.
     ///
     /// # Errors
-    /// When it is refused.
+    /// When the request is rejected.
     pub async fn ask(&mut self, line: &str) -> Result<String, Problem> {
-        // If nobody listens, nobody answers either, and that is told below.
+        // If the server does not listen, there is no reply either, which is reported below.
         let _ = self.voice.say(line).await;
         self.ear.reply().await
     }
 }
 
 impl Voice {
-    /// Says a line.
+    /// Sends a line.
     ///
     /// # Errors
-    /// When nobody listens any more; so with all that follow.
+    /// When the server no longer listens; so with the methods below.
     pub async fn say(&self, line: &str) -> io::Result<()> {
         self.0.send(line.as_bytes()).await?;
         self.0.send(b"\n").await
@@ -101,19 +102,19 @@ impl Voice {
         self.0.send(bytes).await
     }
 
-    /// Says that all has been said.
+    /// Ends the input: everything has been sent.
     pub fn finish(&self) {
         self.0.finish();
     }
 
-    /// Says that the client broke off.
+    /// Reports that the client aborted.
     pub fn cut(&self) {
         self.0.cut();
     }
 }
 
 impl Ear {
-    /// The next line without its end; `None` when there are no more.
+    /// Returns the next line without its line end; `None` when there are no more.
     pub async fn line(&mut self) -> Option<String> {
         let mut searched = 0;
         loop {
@@ -130,7 +131,7 @@ impl Ear {
         }
     }
 
-    /// The next bytes of a file, so many at most; `None` when there are no more.
+    /// Returns the next bytes of a file, at most `most`; `None` when there are no more.
     pub async fn bytes(&mut self, most: u64) -> Option<Bytes> {
         if self.unread.is_empty() && !self.fill().await {
             return None;
@@ -140,10 +141,10 @@ impl Ear {
         Some(self.unread.split_to(count).freeze())
     }
 
-    /// The next `OK`.
+    /// Returns the next `OK` line.
     ///
     /// # Errors
-    /// The next `ERR` or `CLOSED`.
+    /// The next `ERR` or `CLOSED` line.
     pub async fn reply(&mut self) -> Result<String, Problem> {
         while let Some(line) = self.line().await {
             if line.starts_with("OK ") {
