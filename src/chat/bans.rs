@@ -1,4 +1,4 @@
-//! What operators do: connections that are told to go, and who is kept out.
+//! Actions of operators: orders to connections, and bans.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -10,31 +10,31 @@ use crate::protocol::Time;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick};
 
-/// What a connection is told to do, by others.
+/// An order to a connection from other connections.
 #[derive(Clone, Debug)]
 pub enum Order {
-    /// End with this last line.
+    /// Close with this last line.
     Close(Code, String),
-    /// Leave a room that is closed to it now, with this line.
+    /// Leave a room that the connection may no longer read, with this line.
     Leave(RoomId, Until, String),
 }
 
 impl Chat {
-    /// Whether that nick is an operator's: named by whoever started the server, and registered, so that
-    /// nobody else can hold it.
+    /// Returns whether a nick is an operator's: listed in the configuration, and registered, so that nobody else can
+    /// use it.
     pub fn is_operator(&self, nick: NickId) -> bool {
         self.holder(nick).is_some_and(|holder| {
             self.is_operators(&holder.nick) && self.is_registered(&holder.nick)
         })
     }
 
-    /// Whether an operator is called that, here or not.
+    /// Returns whether a nick is listed as an operator's, online or not.
     pub fn is_operators(&self, nick: &Nick) -> bool {
         let mut operators = self.config.operators.iter();
         operators.any(|operator| operator.form() == nick.form())
     }
 
-    /// Has every connection of `nick` end; how many.
+    /// Closes every connection of `nick`; returns how many there are.
     pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
         let peers = self.holder(nick).map(|holder| holder.connections.clone());
         let peers = peers.unwrap_or_default();
@@ -51,27 +51,27 @@ impl Chat {
         }
     }
 
-    /// Whether there are orders for `peer`.
+    /// Returns whether there are orders for `peer`.
     pub fn has_orders(&self, peer: PeerId) -> bool {
         self.orders.contains_key(&peer)
     }
 
-    /// Whether `peer` is to end.
+    /// Returns whether `peer` has been ordered to close.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let mut orders = self.orders.get(&peer).into_iter().flatten();
         orders.any(|order| matches!(order, Order::Close(..)))
     }
 
-    /// Takes what `peer` is ordered to do.
+    /// Takes the orders for `peer`.
     pub fn take_orders(&mut self, peer: PeerId) -> Vec<Order> {
         self.orders.remove(&peer).unwrap_or_default()
     }
 
-    /// Why a nick is kept out, if it is, or one that looks like it.
+    /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
         let mut skeletons = nick.skeletons().into_iter();
         if !skeletons.any(|skeleton| self.banned.contains(&skeleton)) {
-            return None; // as nearly always, and without a look at each ban
+            return None; // the usual case, without a look at each ban
         }
         self.ban(now, |whom| match whom {
             Whom::Nick(banned) => banned.looks_like(nick),
@@ -79,7 +79,7 @@ impl Chat {
         })
     }
 
-    /// Why an address is kept out, if it is.
+    /// Returns why an address is banned; `None` if it is not.
     pub fn ban_of_address(&self, address: IpAddr, now: Time) -> Option<String> {
         self.ban(now, |whom| match whom {
             Whom::Nick(_) => false,
@@ -92,13 +92,13 @@ impl Chat {
         bans.find(|ban| is_meant(&ban.whom)).map(Ban::sentence)
     }
 
-    /// The bans that are in force, as they were made.
+    /// Returns the bans that are in force, in the order in which they were made.
     pub fn bans(&self, now: Time) -> impl Iterator<Item = &Ban> {
         let bans = self.directory.bans.iter();
         bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
     }
 
-    /// Keeps somebody out from now on, and has those end who are in already.
+    /// Adds a ban and closes the connections that it applies to.
     pub fn add_ban(&mut self, ban: Ban, now: Now) {
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
         self.directory
@@ -131,7 +131,7 @@ impl Chat {
         }
     }
 
-    /// Lets somebody in again.
+    /// Removes a ban.
     pub fn remove_ban(&mut self, whom: &Whom) {
         self.directory
             .bans
@@ -139,7 +139,7 @@ impl Chat {
         self.index_bans();
     }
 
-    /// Bans have changed.
+    /// Rebuilds the index after bans have changed.
     pub(super) fn index_bans(&mut self) {
         let nicks = self
             .directory
@@ -152,18 +152,18 @@ impl Chat {
         self.banned = nicks.flat_map(Nick::skeletons).collect();
     }
 
-    /// Says `text` to everybody in the name of `who`.
+    /// Sends everyone a notice from `who`.
     pub fn note(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
         let line = format!("NOTE * {who} {text}");
         self.append(Place::Everyone, None, now.time, author, line.as_bytes());
     }
 
-    /// Writes down what an operator does, for the server's own log.
+    /// Records an operator's action for the server's audit log.
     pub fn act(&mut self, act: String) {
         self.acts.push(act);
     }
 
-    /// Takes what operators have done.
+    /// Takes the recorded actions of operators.
     pub fn take_acts(&mut self) -> Vec<String> {
         std::mem::take(&mut self.acts)
     }
