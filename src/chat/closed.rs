@@ -1,4 +1,4 @@
-//! Rooms that are not for everybody: who may read and enter one, and who is put out of it.
+//! Access to rooms: who may read, join and moderate one, and the removal of members that may not.
 
 use std::collections::BTreeMap;
 
@@ -8,18 +8,18 @@ use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{EventId, Nick, RoomName};
 use crate::tail::Seq;
 
-/// How far a connection that is put out of a room still reads it.
+/// How far a connection that is removed from a room may still read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Until {
-    /// The entry after the last.
+    /// The entry after the last one.
     pub seq: Seq,
     /// The newest logged event before it; 0 for none.
     pub id: u64,
 }
 
 impl Chat {
-    /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
-    /// is as if it were not there.
+    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To others the room
+    /// does not seem to exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
         let acl = self.room(room).and_then(|room| room.acl.as_deref());
         match acl {
@@ -28,8 +28,8 @@ impl Chat {
         }
     }
 
-    /// Whether `nick` may say who comes into a room: its maker, those whom he named, or, where nobody made
-    /// it, an operator.
+    /// Returns whether `nick` may moderate a room: its owner, its moderators or, where a room has no owner, an
+    /// operator.
     pub fn may_keep(&self, room: RoomId, nick: NickId) -> bool {
         let acl = self.room(room).and_then(|room| room.acl.as_deref());
         match acl {
@@ -41,7 +41,7 @@ impl Chat {
         }
     }
 
-    /// Whether every room can be read by everybody.
+    /// Returns whether everyone may read every room.
     pub fn is_all_open(&self) -> bool {
         !self.rooms_in_order().any(|room| {
             let acl = room.acl.as_deref();
@@ -49,14 +49,14 @@ impl Chat {
         })
     }
 
-    /// The form of a nick that is registered, so that it stands for one person.
+    /// Returns the casefolded form of a nick if it is registered, so that it stands for one person.
     pub(super) fn own_form(&self, nick: Option<NickId>) -> Option<&str> {
         let holder = self.holder(nick?)?;
         self.is_registered(&holder.nick).then(|| holder.nick.form())
     }
 
-    /// Takes in how rooms stand in the roster, unless something newer is known; whoever may not read one of
-    /// them any more is put out.
+    /// Sets the access rights of rooms from the account store, unless newer ones are known, and removes the members
+    /// that may no longer read them.
     pub fn set_rights(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
         for VersionedAcl {
             room: name,
@@ -80,7 +80,7 @@ impl Chat {
         }
     }
 
-    /// Tells the nick of the form `who`, if it is here, that it has been invited into a room.
+    /// Notifies the nick with the form `who`, if it is online, of an invitation to a room.
     pub fn tell_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {
@@ -89,8 +89,8 @@ impl Chat {
         }
     }
 
-    /// A nick is nobody's own any more: its next owner must not inherit what it was named in. Rooms of which
-    /// the roster knows come by [`Self::set_rights`].
+    /// Removes a nick that is no longer registered from the rights of rooms: its next owner must not inherit its
+    /// invitations. Rooms that are in the account store are updated by [`Self::set_rights`].
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
@@ -102,7 +102,7 @@ impl Chat {
         }
     }
 
-    /// A connection has another nick now: it leaves the rooms that this one may not read.
+    /// Removes a connection that has changed its nick from the rooms that the new nick may not read.
     pub fn put_out_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
@@ -117,7 +117,7 @@ impl Chat {
             return;
         };
         if !room.acl.as_ref().is_some_and(|acl| acl.is_closed) {
-            return; // nobody is a stranger
+            return; // everyone may read the room
         }
         let members = room.members.keys();
         let holders = members.filter_map(|nick| Some((*nick, self.holder(*nick)?)));
@@ -151,7 +151,7 @@ impl Chat {
         self.order(peer, Order::Leave(id, until, line));
     }
 
-    /// Remembers who makes a room, if that nick is somebody's own.
+    /// Records the owner of a new room, if its creator's nick is registered.
     pub(super) fn note_maker(&mut self, id: RoomId, nick: Option<NickId>) {
         let Some(maker) = self.own_form(nick).map(str::to_owned) else {
             return;
@@ -161,7 +161,7 @@ impl Chat {
         }
     }
 
-    /// Takes the rooms that have been spoken in for the first time, and their makers, to be kept.
+    /// Takes the rooms that have received their first message, and their owners, to be stored.
     pub fn take_made(&mut self) -> Vec<(RoomName, String)> {
         std::mem::take(&mut self.made)
     }
