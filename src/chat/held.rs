@@ -1,24 +1,24 @@
-//! How much memory what was said takes, over all rooms and nicks.
+//! Bounds the memory of events, over all rooms and nicks together.
 //!
-//! A room's tail is bounded, and so is what one nick was told; this bounds all of them together. Beyond, every
-//! room lets go of the older half of its tail: a reader that stood there is served from the log. And who has
-//! left what he was told unread is told nothing more, unless it is kept.
+//! A room's tail and a nick's inbox have limits of their own; this bounds their sum. Beyond it, each room drops the
+//! older half of its tail in turn: a reader in that half is served from the log. A nick that leaves its messages unread
+//! receives no more of them, except those that are stored.
 
 use super::{Chat, Place, RoomId};
 
-/// Bytes in use.
+/// The bytes in use.
 #[derive(Debug, Default)]
 pub(super) struct Held {
-    /// Of all rooms' tails.
+    /// By all rooms' tails.
     rooms: usize,
-    /// Of what all nicks were told.
+    /// By all direct messages.
     told: usize,
-    /// The room after which the next one is looked at.
+    /// The room after which shrinking continues.
     shed_to: Option<RoomId>,
 }
 
 impl Chat {
-    /// A tail that took `from` bytes takes `to` now; those of rooms are kept within their bound.
+    /// Updates the size of a tail from `from` to `to` bytes; keeps the tails of rooms within their bound.
     pub(super) fn count_tail(&mut self, place: Place, from: usize, to: usize) {
         match place {
             Place::Everyone => {}
@@ -32,23 +32,23 @@ impl Chat {
         }
     }
 
-    /// How many bytes what was told to nicks takes.
+    /// Returns how many bytes direct messages take.
     pub(super) fn told_bytes(&self) -> usize {
         self.held.told
     }
 
-    /// Whether all private messages together take what they may.
+    /// Returns whether direct messages together have reached their bound.
     pub(super) fn is_full_of_told(&self) -> bool {
         self.held.told > self.limits().told_in_all_bytes_max()
     }
 
-    /// Brings the rooms' tails within their bound, in turns, and a quarter below it, so that this is seldom done.
+    /// Shrinks the rooms' tails in turn to a quarter below their bound, so that this is rarely needed.
     fn shed(&mut self) {
         let most = self.limits().tails_bytes_max();
         if self.held.rooms <= most {
             return;
         }
-        // Each turn halves what is there, but for the last line of a room.
+        // Each turn halves a tail, except for its last line.
         let turns = 2 * self.room_order.len();
         for _ in 0..turns {
             if self.held.rooms <= most / 4 * 3 {
