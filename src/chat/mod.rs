@@ -1,8 +1,8 @@
-//! The domain: who is here under which nick, in which rooms, and what was said there.
+//! The domain: connected clients and their nicks, the rooms, and the events in them.
 //!
-//! A function of its own state, what it is asked, and the time that it is told. Everything that readers
-//! get is appended to a [`Tail`]; nobody is written to from here. Pure: knows no socket, task or file.
-//! A connection's own state is [`crate::session`]'s. Read [`room`], then [`nick`].
+//! Its behaviour depends only on its own state, the requests and the time that is passed in. Everything that readers
+//! receive is appended to a [`Tail`]; nothing is sent from here. Pure: knows no socket, task or file. The state of a
+//! single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
 
 pub mod bans;
 pub mod closed;
@@ -35,21 +35,21 @@ use quota::FileBytes;
 use room::Room;
 use tally::Tally;
 
-/// A connection, as the chat knows it.
+/// A connection, as the chat sees it.
 #[derive(Debug)]
 pub struct Peer {
-    /// Where it comes from.
+    /// The client's address.
     address: IpAddr,
-    /// It does what one request over HTTP asks; the connection of that stands beside it.
+    /// Whether it carries out one HTTP request; the HTTP connection itself is a separate peer.
     is_request: bool,
-    /// A proxy says that it passes on what comes here.
+    /// Whether a proxy says that it forwards the connection.
     is_passed_on: bool,
-    /// What has become of the entries of this connection, by the numbers of their tickets; its session takes it.
+    /// The outcomes of this connection's entries, by the numbers of their tickets, until its session takes them.
     kept: Vec<(u32, Result<Kept, Code>)>,
 }
 
 impl Peer {
-    /// A connection from `address` that has appended nothing yet.
+    /// Creates a connection from `address`.
     pub fn new(address: IpAddr) -> Self {
         Self {
             address: address.to_canonical(),
@@ -60,116 +60,116 @@ impl Peer {
     }
 }
 
-/// Names a room.
+/// Identifies a room.
 pub type RoomId = Id<Room>;
-/// Names a nick that is held.
+/// Identifies a nick that is in use or reserved.
 pub type NickId = Id<Holder>;
 
-/// Why something cannot be done: a code, and a sentence for whoever asked.
+/// Why a request is rejected: a code, and a sentence for the user.
 pub type Refused = (Code, String);
 
-/// The most bytes that the line of a private message has beside its body: the verb, and the longest nick.
+/// Most bytes that the line of a private message has besides its body: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
-/// Where events stand, each with a tail of its own.
+/// Where an event is seen; each place has a tail of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// What concerns everybody.
+    /// Events for everyone.
     Everyone,
     /// A room.
     Room(RoomId),
-    /// What one nick is told.
+    /// The direct messages to one nick.
     Nick(NickId),
 }
 
-/// A draft is kept: its id, if it is logged, when, and where in its tail.
+/// The outcome of an entry that was stored: its id, its time and its position in the tail.
 #[derive(Clone, Copy, Debug)]
 pub struct Kept {
-    /// Its number, if it is logged.
+    /// The event's id, if it is logged.
     pub id: Option<EventId>,
-    /// When it was kept.
+    /// When it was stored.
     pub time: Time,
     /// Its entry in the tail of its place.
     pub seq: Seq,
 }
 
-/// All of the chat.
+/// The whole state of the chat.
 #[derive(Debug)]
 pub struct Chat {
-    /// What an operator has set.
+    /// The operator's settings.
     pub config: Arc<Config>,
-    /// How far local time is from UTC, in seconds, for people in talker mode.
+    /// The offset of local time from UTC in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer, Connected>,
-    /// How many of them do what a request asks.
+    /// How many of them carry out an HTTP request.
     requests: usize,
-    /// How many of them come from each address but this machine's own.
+    /// How many of them come from each address other than this machine's own.
     origins: Tally,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
-    /// The rooms in the order in which they were made.
+    /// The rooms in the order of their creation.
     room_order: BTreeMap<RoomId, ()>,
     lobby: RoomId,
-    /// The newest event of all.
+    /// The id of the newest event in the log.
     newest_id: u64,
     holders: Arena<Holder>,
-    /// By skeleton, so that look-alikes meet.
+    /// Nicks by skeleton, so that look-alikes collide.
     nick_ids: HashMap<Box<str>, NickId>,
-    /// Who belongs.
+    /// The accounts and bans.
     directory: Directory,
     /// The skeletons of the nicks that are banned.
     banned: HashSet<Box<str>>,
-    /// How many rooms each address has made that are still there.
+    /// How many existing rooms were created from each address.
     rooms_by_origin: Tally,
     registrations: Pace,
     uploads: Pace,
-    /// Of those, under nicks that nobody has registered.
+    /// Uploads under unregistered nicks, which also count in `uploads`.
     nobodys_uploads: Pace,
     /// How often a nick was registered or had its password changed since the start.
     account_changes: u64,
-    /// After how many of those that was last so, by the form of the nick; of the others it is 0.
+    /// The value of `account_changes` at the last such change of each nick, by its casefolded form; 0 if missing.
     account_versions: HashMap<Box<str>, u64>,
-    /// What connections are ordered to do by others and have not done yet: hardly ever anything.
+    /// Orders to connections that they have not carried out yet; nearly always empty.
     orders: BTreeMap<PeerId, Vec<Order>>,
-    /// Connections that do not know of their orders yet.
+    /// Connections that have not been woken for their orders yet.
     ordered: Vec<PeerId>,
-    /// Live files that have been taken back.
+    /// Live files that have been removed.
     removed_live: Vec<EventId>,
-    /// Somebody may read less than before.
+    /// Whether someone may have lost the right to read a room.
     has_new_rights: bool,
-    /// Rooms that have been spoken in for the first time, and who made them.
+    /// Rooms that have received their first message, and their owners.
     made: Vec<(RoomName, String)>,
-    /// What operators have done, which the driver writes down.
+    /// Actions of operators, for the server's audit log.
     acts: Vec<String>,
-    /// Why the server stops, if somebody has said so.
+    /// Why the server stops, if the operator has given a reason.
     pub farewell: Option<String>,
-    /// What concerns everybody.
+    /// The events for everyone.
     notes: Tail,
-    /// How much memory what was said takes.
+    /// How much memory the tails take.
     held: Held,
-    /// How many files can be fetched.
+    /// How many files can be downloaded.
     files: usize,
-    /// How many bytes they have, and those that are coming in.
+    /// How many bytes these files and the uploads in progress have.
     file_bytes: FileBytes,
-    /// Digests that one file less has now.
+    /// Digests that have lost a reference.
     released: Vec<Digest>,
-    /// Places with news that their readers do not know of yet.
+    /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
-    /// How many bytes of lines those have.
+    /// How many bytes of lines these events have.
     fresh_bytes: usize,
-    /// Where a line is made: its memory is used again, so that none is asked for to say something.
+    /// Buffer in which a line is formatted, reused so that a message allocates nothing.
     line: Vec<u8>,
-    /// Authors of what was kept, or could not be, who do not know yet: they need not read where it stands.
+    /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
     answered: Vec<PeerId>,
-    /// Whose `JOIN` is to be announced when, if they still stay; the wait is the same for all, so a queue
+    /// The `JOIN`s to announce, and when, if the member stays until then; the delay is the same for all, so the queue
     /// is in order.
     announcing: VecDeque<(Duration, RoomId, NickId)>,
-    /// Which nicks are free when, if their owners do not come back.
+    /// Reserved nicks, by when they are released if their owners do not return.
     reserved: Reserved,
 }
 
 impl Chat {
-    /// A chat with nobody in it and an empty lobby.
+    /// Creates a chat without connections and with an empty lobby.
     pub fn new(config: Arc<Config>) -> Self {
         let mut rooms = Arena::default();
         let lobby = rooms.insert(Room::new(
@@ -218,18 +218,18 @@ impl Chat {
         }
     }
 
-    /// What is allowed.
+    /// Returns the limits.
     pub fn limits(&self) -> &Limits {
         &self.config.limits
     }
 
-    /// A connection has come.
+    /// Registers a new connection.
     pub fn connect(&mut self, address: IpAddr) -> PeerId {
         self.sit_down(Peer::new(address))
     }
 
-    /// Somebody asks for something over HTTP, from `address`: as a connection, but for the limit on those,
-    /// since it has one beside this.
+    /// Registers an HTTP request from `address`, as a connection that does not count towards the limit on connections:
+    /// its HTTP connection counts already.
     pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
         self.requests += 1;
         self.sit_down(Peer {
@@ -246,8 +246,8 @@ impl Chat {
         self.peers.insert(peer)
     }
 
-    /// Where a connection counts: nowhere for this machine's own and a proxy's, which are many people's, and
-    /// only once for a request, by its connection or by the address that a proxy tells.
+    /// Returns the address that a connection counts for: none for this machine's own and a proxy's, which serve many
+    /// people; a request counts once, through its connection or through the address that a proxy gives.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
         let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
@@ -255,13 +255,13 @@ impl Chat {
         (is_counted && !is_many).then_some(origin)
     }
 
-    /// Whether what comes from `address` is a proxy's, which is believed when it says for whom it asks.
+    /// Returns whether `address` is a trusted proxy's, which is believed about its client's address.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         let mut proxies = self.config.proxies.iter();
         proxies.any(|proxy| proxy.holds(address))
     }
 
-    /// A proxy passes on what comes on a connection, from `address`.
+    /// Replaces a connection's address: a proxy forwards it for a client at `address`.
     pub fn passes_on(&mut self, peer: PeerId, address: IpAddr) {
         let was_counted_at = self.peers.get(peer).and_then(|peer| self.counted_at(peer));
         if let Some(known) = self.peers.get_mut(peer) {
@@ -277,7 +277,7 @@ impl Chat {
         }
     }
 
-    /// Whether there are more connections than are allowed, in all or from where `peer` comes from.
+    /// Returns whether there are more connections than allowed, in all or from the address of `peer`.
     pub fn has_too_many(&self, peer: PeerId) -> bool {
         let limits = self.limits();
         let known = self.peers.get(peer);
@@ -288,18 +288,18 @@ impl Chat {
             || from > limits.connections_per_address_max
     }
 
-    /// Where a connection comes from.
+    /// Returns a connection's address.
     pub fn address(&self, peer: PeerId) -> Option<IpAddr> {
         self.peers.get(peer).map(|peer| peer.address)
     }
 
-    /// Whether somebody on the server's own machine is at the other end, as far as is known.
+    /// Returns whether the client runs on the server's own machine, as far as is known.
     pub fn is_here(&self, peer: PeerId) -> bool {
         let peer = self.peers.get(peer);
         peer.is_some_and(|peer| peer.address.is_loopback() && !peer.is_passed_on)
     }
 
-    /// A connection has gone; its session has left its rooms and its nick before.
+    /// Removes a connection; its session has already left its rooms and its nick.
     pub fn disconnect(&mut self, peer: PeerId) {
         if let Some(gone) = self.peers.remove(peer) {
             self.requests -= usize::from(gone.is_request);
@@ -311,17 +311,17 @@ impl Chat {
         self.file_came(peer);
     }
 
-    /// How many connections there are.
+    /// Returns how many connections there are.
     pub fn connections(&self) -> usize {
         self.peers.count() - self.requests
     }
 
-    /// Whether nobody is here, and nothing is done for anybody.
+    /// Returns whether there are neither connections nor requests.
     pub fn is_deserted(&self) -> bool {
         self.peers.count() == 0
     }
 
-    /// Takes in what the log holds from before: rooms, and how many files there are.
+    /// Restores what the log contains at the start: the rooms, and the number of files.
     pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
@@ -338,13 +338,13 @@ impl Chat {
         self.restore_file_bytes(files.by_nick);
     }
 
-    /// Takes in what the roster holds from before.
+    /// Restores what the account store contains at the start.
     pub fn restore_roster(&mut self, mut directory: Directory) {
         for (name, acl) in std::mem::take(&mut directory.rooms) {
             let id = match self.find_room(&name) {
                 Some(id) => id,
                 None if acl.is_closed => self.insert_room(name),
-                None => continue, // what was said there is no longer kept
+                None => continue, // nothing from that room is stored any more
             };
             if let Some(room) = self.rooms.get_mut(id) {
                 room.acl = Some(Box::new(acl));
@@ -355,12 +355,12 @@ impl Chat {
         self.recount_nobodys();
     }
 
-    /// The number of the newest event of all that is known; 0 before the first.
+    /// Returns the id of the newest event in the log; 0 before the first.
     pub fn newest_id(&self) -> u64 {
         self.newest_id
     }
 
-    /// Files have gone by age: whose each was, as the nick is spelt in the log, and what was in it.
+    /// Counts files that have expired, each with the nick of its sender, as the log spells it, and its contents.
     pub fn files_went(&mut self, files: &[(String, Option<FileContents>)]) {
         self.files = self.files.saturating_sub(files.len());
         for (nick, contents) in files {
@@ -370,13 +370,14 @@ impl Chat {
         }
     }
 
-    /// The log has let go of rooms in which nothing is any more, each with its last event.
+    /// Forgets rooms that the log has deleted because nothing in them is stored any more, each with the id of its last
+    /// event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
         for (name, last_id) in rooms {
             let Some(id) = self.find_room(name) else {
                 continue;
             };
-            // Something may have been said there since.
+            // A newer event may have been stored since.
             if let Some(room) = self.rooms.get_mut(id)
                 && room.last_id == Some(*last_id)
             {
@@ -387,8 +388,8 @@ impl Chat {
         }
     }
 
-    /// Applies an entry that the log has decided on: every logged event becomes visible through this function,
-    /// whoever proposed it and on whichever server. Its author learns the outcome by the ticket.
+    /// Applies an entry that the log has decided on: every logged event becomes visible through this function, from
+    /// whichever connection and server it comes. Its author learns the outcome through the ticket.
     pub fn apply(&mut self, applied: Applied) {
         let Applied {
             entry,
@@ -402,7 +403,7 @@ impl Chat {
             self.file_came(ticket.peer);
         }
         if outcome.is_err() {
-            // The bytes of a file are stored before its event; now nobody can ask for them.
+            // The bytes of a file are stored before its event; when the event is rejected, nothing refers to them.
             let contents = match &entry.kind {
                 EventKind::File(file) => file.contents,
                 EventKind::Stored(_, contents) => Some(*contents),
@@ -456,8 +457,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // No log has it, so it is sent to its reader or to nobody. Whether there is space was asked when it
-        // was requested, but more may have come on the same way since.
+        // The message is not logged, so it is delivered to its reader or not at all. Space was checked when it was
+        // requested, but more messages may have been sent to the nick since.
         let bytes = entry.bytes() + DIRECT_LINE_BYTES;
         if !is_logged && !self.has_space_for_told(here, bytes) {
             return Err(Code::Busy);
@@ -493,7 +494,7 @@ impl Chat {
         Kept { id, time, seq }
     }
 
-    /// Changes what a logged event changes in its room: its topic, its files, its owner.
+    /// Updates the room's topic, files and owner after a logged event.
     fn change_room(&mut self, room: RoomId, entry: &Entry, id: EventId) {
         let Some(room) = self.rooms.get_mut(room) else {
             return;
@@ -538,7 +539,7 @@ impl Chat {
         author: Option<PeerId>,
         line: &[u8],
     ) -> Option<Seq> {
-        // What is kept is told even to one who leaves it unread, and so may have to make space for itself.
+        // A stored message is delivered even to a reader whose inbox is full, and may have to make space for itself.
         let is_short = matches!(place, Place::Nick(_)) && self.is_full_of_told();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
@@ -555,7 +556,7 @@ impl Chat {
         Some(seq)
     }
 
-    /// Takes what has become of the entries of `peer` since the last call, by the numbers of their tickets.
+    /// Takes the outcomes of the entries of `peer` since the last call, by the numbers of their tickets.
     pub fn take_kept(&mut self, peer: PeerId) -> Vec<(u32, Result<Kept, Code>)> {
         self.peers
             .get_mut(peer)
@@ -563,43 +564,44 @@ impl Chat {
             .unwrap_or_default()
     }
 
-    /// The bytes of a file are kept, and nobody can ask for them.
+    /// Records that the stored bytes of a file have lost a reference.
     pub fn release(&mut self, digest: Digest) {
         self.released.push(digest);
     }
 
-    /// Takes the digests of which a file has gone, for the store to let go of.
+    /// Takes the digests that have lost a reference, for the file store to delete.
     pub fn take_released(&mut self) -> Vec<Digest> {
         std::mem::take(&mut self.released)
     }
 
-    /// Takes the live files that have been taken back: nobody gets more of them.
+    /// Takes the live files that have been removed: their downloads are ended.
     pub fn take_removed_live(&mut self) -> Vec<EventId> {
         std::mem::take(&mut self.removed_live)
     }
 
-    /// Takes whether somebody may read less than at the last call, so that what goes out is asked about anew.
+    /// Takes whether someone may have lost a right since the last call: then running transfers check their rights
+    /// again.
     pub fn take_new_rights(&mut self) -> bool {
         std::mem::take(&mut self.has_new_rights)
     }
 
-    /// Whether [`Self::take_news`] would name anybody.
+    /// Returns whether [`Self::take_news`] would name any connection.
     pub fn has_news(&self) -> bool {
         !self.news.is_empty() || !self.answered.is_empty() || !self.ordered.is_empty()
     }
 
-    /// Takes the connections that have orders since the last call: they are woken whatever they wait for.
+    /// Takes the connections that have received orders since the last call: they are woken whatever they wait for.
     pub fn take_ordered(&mut self) -> Vec<PeerId> {
         std::mem::take(&mut self.ordered)
     }
 
-    /// How many bytes of lines nobody has been woken for.
+    /// Returns how many bytes of lines await their readers' wake-up.
     pub fn fresh_bytes(&self) -> usize {
         self.fresh_bytes
     }
 
-    /// Calls `wake` for every connection that has something to read or was answered since the last call;
-    /// one that is in several places may be named more than once.
+    /// Calls `wake` for every connection that has something to read or an outcome since the last call; a connection in
+    /// several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
         self.fresh_bytes = 0;
         self.answered.drain(..).for_each(&mut wake);
@@ -631,7 +633,7 @@ impl Chat {
         }
     }
 
-    /// The tail of a place; none for a nick that was told nothing yet, or a place that has gone.
+    /// Returns the tail of a place; `None` for a nick without messages so far, or a place that no longer exists.
     pub fn tail(&self, place: Place) -> Option<&Tail> {
         match place {
             Place::Everyone => Some(&self.notes),
@@ -652,12 +654,12 @@ impl Chat {
         }
     }
 
-    /// Where a reader of `place` that comes now begins.
+    /// Returns where a new reader of `place` begins.
     pub fn end(&self, place: Place) -> Seq {
         self.tail(place).map_or(0, Tail::end)
     }
 
-    /// Does what is due.
+    /// Runs the timers that are due.
     pub fn tick(&mut self, now: Now) {
         while let Some((_, room, nick)) = self.announcing.pop_front_if(|due| due.0 <= now.uptime) {
             self.announce_due(room, nick, now);
@@ -666,11 +668,11 @@ impl Chat {
             self.free(nick);
         }
         if self.announcing.is_empty() {
-            self.announcing = VecDeque::new(); // ten thousand may have come at once
+            self.announcing = VecDeque::new(); // ten thousand may have joined at once
         }
     }
 
-    /// When [`Self::tick`] next has something to do.
+    /// Returns when [`Self::tick`] must run next.
     pub fn next_due(&self) -> Option<Duration> {
         let announcing = self.announcing.front().map(|due| due.0);
         let freeing = self.reserved.next_ms().map(Duration::from_millis);
@@ -689,8 +691,8 @@ mod tests {
         woken
     }
 
-    /// `TELL` to a room that one is not in, kept after the connection had gone to sleep, was answered
-    /// only when something else woke it; so was anything that could not be kept.
+    /// Regression test: a `TELL` to a room that its author has not joined, stored after the connection had gone idle,
+    /// was answered only when something else woke the connection; so was any entry that could not be stored.
     #[test]
     fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
         let name = |name| RoomName::parse(name).expect("it is a name");
