@@ -1,4 +1,4 @@
-//! Who holds which nick: one nick, one or more connections, with or without a password.
+//! Nicks: each is used by one or more connections, with or without a password.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,37 +13,38 @@ use crate::model::{DirectMessage, Now, PeerId, address_prefix, millis};
 use crate::protocol::{Code, Nick};
 use crate::tail::{Seq, Tail};
 
-/// A nick that is held, or kept for its owner's return.
+/// A nick that is in use, or reserved until its owner returns.
 #[derive(Debug)]
 pub struct Holder {
-    /// As it was chosen.
+    /// The nick in its chosen spelling.
     pub nick: Nick,
-    /// The SHA-256 of the password that guards it.
+    /// The SHA-256 of the password that reserves it.
     guard: Option<Box<[u8; 32]>>,
     pub(super) connections: SmallVec<[PeerId; 1]>,
-    /// What it was told; made when it is first told something.
+    /// Its direct messages; allocated with the first one.
     pub(super) told: Option<Box<Tail>>,
-    /// How far in that its most advanced connection is.
+    /// How far its most advanced connection has read them.
     told_to: Seq,
-    /// When it is free, while nobody uses it; in milliseconds of uptime, half of a `Duration`.
+    /// When it is released, while nobody uses it; in milliseconds of uptime, which takes half the space of a
+    /// `Duration`.
     free_at_ms: u64,
 }
 
-/// Nicks that are held for their owners' return, counted by the address that they were used from last.
+/// Nicks that are reserved until their owners return, counted by the address that last used each.
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
-    /// By when they are free, in milliseconds of uptime.
+    /// When they are released, in milliseconds of uptime.
     due: BTreeMap<(u64, NickId), IpAddr>,
     by_origin: Tally,
 }
 
 impl Reserved {
-    /// When the first of them is free.
+    /// Returns when the first of them is released.
     pub fn next_ms(&self) -> Option<u64> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Takes the first of them that is free by now.
+    /// Removes and returns the first of them that is due.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<NickId> {
         let (at, nick) = *self.due.first_key_value()?.0;
         if at > now_ms {
@@ -70,20 +71,20 @@ impl Reserved {
     }
 }
 
-/// What stands between a connection and a nick.
+/// What a connection must pass to take a nick.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Door {
-    /// Nothing that the roster knows of.
+    /// Nothing that the account store knows of.
     Open,
-    /// The roster must say whether the password is right.
+    /// The account store must check the password.
     Guarded,
 }
 
 impl Chat {
-    /// What a connection that holds `current` and gives a password, or none, needs to take `nick`.
+    /// Returns what a connection that uses `current` and gives a password, or none, must pass to take `nick`.
     ///
     /// # Errors
-    /// `need-password` and `nick-taken`, for one that is registered.
+    /// `need-password` and `nick-taken`, for a registered nick.
     pub fn door(
         &self,
         nick: &Nick,
@@ -111,33 +112,33 @@ impl Chat {
         }
     }
 
-    /// Whether that nick is somebody's own.
+    /// Returns whether a nick is registered.
     pub fn is_registered(&self, nick: &Nick) -> bool {
         let form = self.directory.accounts.get(&nick.skeleton());
         form.is_some_and(|form| **form == *nick.form())
     }
 
-    /// Tells one account of that nick from another, and one password of it from the next; `None` while nobody
-    /// has registered it. What was found out about an account holds while this stays the same.
+    /// Returns a version that changes with each registration and each change of password of that nick; `None` while it
+    /// is not registered. The result of a check of its account is valid while this stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
         let version = self.account_versions.get(nick.form()).copied();
         self.is_registered(nick)
             .then_some(version.unwrap_or_default())
     }
 
-    /// Whether that nick, or one that looks like it, is held with a password.
+    /// Returns whether a nick, or one that looks like it, is reserved with a password.
     pub fn is_guarded(&self, nick: &Nick) -> bool {
         let held = self.nick_ids.get(&nick.skeleton());
         held.and_then(|held| self.holder(*held))
             .is_some_and(|holder| holder.guard.is_some())
     }
 
-    /// How many nicks are registered.
+    /// Returns how many nicks are registered.
     pub fn accounts(&self) -> usize {
         self.directory.accounts.len()
     }
 
-    /// A nick is somebody's own from now on: its account guards it, and no other password.
+    /// Records that a nick is registered: from now on its account protects it, and no other password.
     pub fn registered(&mut self, nick: &Nick) {
         let skeleton = nick.skeleton();
         if let Some(id) = self.nick_ids.get(&skeleton)
@@ -152,7 +153,7 @@ impl Chat {
         self.recount_nobodys();
     }
 
-    /// A nick is nobody's own any more.
+    /// Records that a nick is no longer registered.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.directory.remove_account(nick);
         self.account_versions.remove(nick.form());
@@ -160,7 +161,7 @@ impl Chat {
         self.forget_in_rooms(nick, now);
     }
 
-    /// A nick that is held.
+    /// Returns the entry of a nick.
     pub fn holder(&self, nick: NickId) -> Option<&Holder> {
         self.holders.get(nick)
     }
@@ -171,7 +172,7 @@ impl Chat {
             .map_or("?", |holder| holder.nick.as_str())
     }
 
-    /// Who holds that nick, with at least one connection.
+    /// Returns the entry of a nick that at least one connection uses.
     pub fn find_nick(&self, nick: &Nick) -> Option<NickId> {
         let id = *self.nick_ids.get(&nick.skeleton())?;
         let holder = self.holders.get(id)?;
@@ -179,7 +180,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Between whom it stands what `by` tells `to`, here or not, if that is kept: between registered nicks.
+    /// Returns between whom a message from `by` to `to` (online or not) is stored; only messages between registered
+    /// nicks are.
     pub fn told(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.holder(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
@@ -192,8 +194,8 @@ impl Chat {
         })
     }
 
-    /// Gives `nick` to a connection that holds `current` and reads `rooms`, and announces what changes. One
-    /// that is registered is its owner's ([`Self::door`] was opened), however many connections hold it.
+    /// Gives `nick` to a connection that uses `current` and reads `rooms`, and announces the change. A registered nick
+    /// belongs to its owner, whose password was checked as [`Self::door`] requires, however many connections use it.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`; then nothing has changed.
@@ -232,14 +234,14 @@ impl Chat {
             }
         }
         if let Some(old) = current {
-            // Its owner is here and calls itself otherwise: nobody is to come back from a broken connection.
+            // The owner has deliberately changed nicks, so the old one is not reserved for a return.
             self.drop_guard(old);
             self.drop_nick(old, peer, now);
         }
         Ok(new)
     }
 
-    /// Who holds that nick already, in whichever spelling, or holds `current` and changes to what looks like it.
+    /// Returns the entry that uses that nick in any spelling, or `current` if it changes to a look-alike of itself.
     fn held_as(&self, nick: &Nick, current: Option<NickId>) -> Result<Option<NickId>, Refused> {
         let mut held = None;
         for skeleton in nick.skeletons() {
@@ -271,7 +273,7 @@ impl Chat {
         id
     }
 
-    /// Nobody finds `id` under `nick` any more.
+    /// Removes `nick` from the index of `id`.
     fn forget_name(&mut self, id: NickId, nick: &Nick) {
         for skeleton in nick.skeletons() {
             if self.nick_ids.get(&skeleton) == Some(&id) {
@@ -280,8 +282,8 @@ impl Chat {
         }
     }
 
-    /// Whether a request over HTTP may use a nick that requests from the same address use, all without a
-    /// password: two jobs that say something at once, under one name.
+    /// Returns whether an HTTP request may share a nick that requests from the same address use, all without a
+    /// password: for example two jobs that send under one name at once.
     fn may_share_request(&self, peer: PeerId, held: NickId, nick: &Nick, has_guard: bool) -> bool {
         let from = self.request_origin(peer);
         from.is_some()
@@ -299,7 +301,7 @@ impl Chat {
         peer.is_request.then(|| address_prefix(peer.address))
     }
 
-    /// Whether nobody but requests over HTTP, which end soon, uses that nick.
+    /// Returns whether only HTTP requests, which end soon, use that nick.
     pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
         let held = self.held_as(nick, None).ok().flatten();
         let holder = held.and_then(|held| self.holders.get(held));
@@ -311,7 +313,7 @@ impl Chat {
         })
     }
 
-    /// Whether a further connection may use a nick that is in use, or kept.
+    /// Checks whether a further connection may share a nick that is in use or reserved.
     fn share(
         &mut self,
         held: NickId,
@@ -325,7 +327,7 @@ impl Chat {
         if holder.nick.form() != nick.form() {
             return Err(taken(nick));
         }
-        // Digests are compared, so how long it takes tells nothing of the password.
+        // Digests are compared, so timing reveals nothing of the password.
         match known == given {
             true => Ok(()),
             false => Err((
@@ -335,7 +337,7 @@ impl Chat {
         }
     }
 
-    /// `NICK` with a nick that one has: sets a first password, or changes the spelling.
+    /// Handles `NICK` with the connection's own nick: sets a first password, or changes the spelling.
     fn keep_nick(
         &mut self,
         held: NickId,
@@ -367,7 +369,7 @@ impl Chat {
                 format!("{} is in use by another connection", holder.nick),
             ));
         }
-        // Another spelling of the same nick: it goes out and comes in under the new one.
+        // A new spelling of the same nick: members see the old one replaced by the new one.
         let old = holder.nick.clone();
         let guard = holder.guard.take();
         self.forget_name(held, &old);
@@ -384,8 +386,8 @@ impl Chat {
         Ok(new)
     }
 
-    /// A connection no longer uses a nick; with its last one it is free, at once or after the time that
-    /// a password keeps it. That is only for so many nicks.
+    /// Ends a connection's use of a nick; after the last connection the nick is released, at once or when its
+    /// reservation expires. Only so many nicks can be reserved.
     pub fn drop_nick(&mut self, nick: NickId, peer: PeerId, now: Now) {
         let free_at = millis(now.uptime + self.limits().guard_for);
         let origin = self.address(peer).map(address_prefix);
@@ -410,8 +412,8 @@ impl Chat {
         self.count_tail(Place::Nick(nick), told, 0);
     }
 
-    /// Its owner says goodbye: with its last connection the nick is free at once, since nobody is to come
-    /// back from a broken one.
+    /// Drops the reservation of a nick: its owner leaves deliberately, so after its last connection it is released at
+    /// once.
     pub fn drop_guard(&mut self, nick: NickId) {
         if let Some(holder) = self.holders.get_mut(nick)
             && holder.connections.len() == 1
@@ -420,14 +422,14 @@ impl Chat {
         }
     }
 
-    /// Frees a nick that nobody uses.
+    /// Releases a nick that nobody uses.
     pub(super) fn free(&mut self, nick: NickId) {
         if let Some(holder) = self.holders.remove(nick) {
             self.forget_name(nick, &holder.nick);
         }
     }
 
-    /// Whether `nick` leaves what it is told unread.
+    /// Returns whether `nick` leaves its messages unread.
     pub fn is_busy(&self, nick: NickId) -> bool {
         let unread = self
             .holders
@@ -440,8 +442,8 @@ impl Chat {
         unread.is_some_and(|unread| unread > most)
     }
 
-    /// Returns whether `nick` can be sent a line of so many bytes that no log has, with all that it has not been sent
-    /// yet staying there for it.
+    /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` without dropping unread
+    /// messages.
     pub(super) fn has_space_for_told(&self, nick: NickId, line_bytes: usize) -> bool {
         let Some(holder) = self.holders.get(nick) else {
             return false;
@@ -454,13 +456,13 @@ impl Chat {
         }
     }
 
-    /// A connection of `nick` has been sent what it was told before `seq`.
+    /// Records that a connection of `nick` has been sent its messages before `seq`.
     pub fn has_told(&mut self, nick: NickId, seq: Seq) {
         let Some(holder) = self.holders.get_mut(nick) else {
             return;
         };
         holder.told_to = holder.told_to.max(seq);
-        // With one reader, what it has got is of no use to anybody.
+        // With a single reader, messages that were sent are no longer needed.
         if let (Some(told), [_]) = (&mut holder.told, &holder.connections[..]) {
             let from = told.memory();
             told.drop_before(seq);
@@ -469,7 +471,7 @@ impl Chat {
         }
     }
 
-    /// Where a connection that takes `nick` now begins to read what that nick is told.
+    /// Returns where a connection that takes `nick` now begins to read its messages.
     pub fn told_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }
