@@ -1,5 +1,5 @@
-//! How often something may be done from one address, and in all, for what is bounded in number: so that no peer uses
-//! it up in a moment.
+//! Limits how often something may be done from one address and in all, where the total number is bounded: so that no
+//! client uses it up in a moment.
 
 use crate::model::{Now, PeerId, address_prefix};
 use std::collections::HashMap;
@@ -9,20 +9,20 @@ use std::time::Duration;
 use super::{Chat, NickId};
 use crate::config::Rate;
 
-/// Addresses that are known at once; when all are in use, new ones are bounded in all alone.
+/// Most addresses that are tracked at once; beyond, new addresses are bounded only by the limit for all.
 const ADDRESSES_MAX: usize = 16 << 10;
 
-/// How far one thing has been done.
+/// The rate limit of one operation.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When each address would have used up what it had, see [`Rate`].
+    /// When each address would have used up its allowance, see [`Rate`].
     by_origin: HashMap<IpAddr, Duration>,
-    /// The same of all together.
+    /// The same for all addresses together.
     all: Duration,
 }
 
 impl Pace {
-    /// Whether it may be done once more from there; then it counts.
+    /// Returns whether the operation is allowed once more from there; if so, counts it.
     fn take(&mut self, origin: IpAddr, each: Rate, all: Option<Rate>, now: Duration) -> bool {
         if self.by_origin.len() >= ADDRESSES_MAX {
             self.by_origin.retain(|_, used_up| *used_up > now);
@@ -43,7 +43,7 @@ impl Pace {
 }
 
 impl Chat {
-    /// Whether a further nick may be registered over that connection; then it counts.
+    /// Returns whether a further nick may be registered over that connection; if so, counts it.
     pub fn may_register(&mut self, peer: PeerId, now: Now) -> bool {
         let Some(address) = self.address(peer) else {
             return false;
@@ -54,7 +54,7 @@ impl Chat {
             .take(address_prefix(address), each, Some(all), now.uptime)
     }
 
-    /// Whether a further file may come in over that connection, under `nick`; then it counts.
+    /// Returns whether a further upload may begin over that connection under `nick`; if so, counts it.
     pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
         let Some(from) = self.address(peer).map(address_prefix) else {
             return false;
@@ -66,7 +66,7 @@ impl Chat {
             && self.uploads.take(from, each, None, now.uptime)
     }
 
-    /// Whether somebody has registered the nick that is held.
+    /// Returns whether a nick that is in use is registered.
     pub fn is_own(&self, nick: NickId) -> bool {
         self.own_form(Some(nick)).is_some()
     }
