@@ -1,7 +1,7 @@
-//! How many bytes of files there are: in all, and of one nick; those that are kept and those that are coming in.
+//! Bounds the bytes of files, in all and for each nick; both stored files and uploads in progress count.
 //!
-//! What comes in counts from its beginning, so that many uploads at once fit no more than one after the other.
-//! Nicks that nobody has registered share one quota: who is refused under one could take another.
+//! An upload counts from its beginning, so that parallel uploads fit no more than sequential ones. Unregistered nicks
+//! share one quota, since a user who reached it could change to another nick.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -9,25 +9,25 @@ use super::{Chat, NickId};
 use crate::model::PeerId;
 use crate::protocol::Nick;
 
-/// Bytes of files.
+/// The bytes of files.
 #[derive(Debug, Default)]
 pub(super) struct FileBytes {
     kept: u64,
-    /// Of those, by the forms of the nicks that sent them.
+    /// The stored bytes of each sender, by the casefolded nick.
     by_nick: HashMap<Box<str>, u64>,
-    /// Of those, of nicks that nobody has registered.
+    /// The stored bytes of all unregistered nicks.
     of_nobody: u64,
-    /// What is coming in over which connection, and the nick's form where somebody has registered it.
+    /// The upload in progress on each connection, with the casefolded nick if it is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
 impl FileBytes {
-    /// How many bytes the files have that can be fetched.
+    /// Returns how many bytes the downloadable files have.
     pub fn kept(&self) -> u64 {
         self.kept
     }
 
-    /// Files more, or with `is_less` less, of the nick of that form.
+    /// Adds bytes to a nick's files, or with `is_less` subtracts them.
     fn count(&mut self, form: &str, bytes: u64, is_less: bool, is_registered: bool) {
         let change = |sum: &mut u64| {
             *sum = match is_less {
@@ -48,7 +48,7 @@ impl FileBytes {
 }
 
 impl Chat {
-    /// Learns how many bytes of files there are of each nick, as it is spelt in the log.
+    /// Sets the stored bytes of each nick, as the log spells it.
     pub(super) fn restore_file_bytes(&mut self, by_nick: Vec<(String, u64)>) {
         let bytes = &mut self.file_bytes;
         bytes.kept = 0;
@@ -60,7 +60,7 @@ impl Chat {
         self.recount_nobodys();
     }
 
-    /// Who is registered has changed.
+    /// Counts the bytes of unregistered nicks again after the accounts have changed.
     pub(super) fn recount_nobodys(&mut self) {
         let bytes = &mut self.file_bytes;
         let forms = self.directory.accounts.values();
@@ -68,17 +68,17 @@ impl Chat {
         bytes.of_nobody = bytes.kept.saturating_sub(owned.sum());
     }
 
-    /// A file of `nick`, as it is spelt in its event, is kept, or with `is_less` taken back.
+    /// Counts a stored file of `nick` (as its event spells it), or with `is_less` a removed one.
     pub(super) fn count_file_bytes(&mut self, nick: &str, bytes: u64, is_less: bool) {
         let form = form(nick);
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         self.file_bytes.count(&form, bytes, is_less, is_registered);
     }
 
-    /// So many bytes of one file come in over a connection, in all; counted until [`Self::file_came`].
+    /// Counts the bytes of the upload in progress over a connection, until [`Self::file_came`] ends it.
     ///
     /// # Errors
-    /// When that is more than all files, or those of one nick, may have.
+    /// When the quota of all files, or of the nick, would be exceeded.
     pub fn file_comes(
         &mut self,
         peer: PeerId,
@@ -121,13 +121,13 @@ impl Chat {
         Ok(())
     }
 
-    /// What came in over a connection is kept, or is not to be.
+    /// Ends the upload in progress over a connection, stored or not.
     pub fn file_came(&mut self, peer: PeerId) {
         self.file_bytes.coming.remove(&peer);
     }
 }
 
-/// How nicks are compared; of what is none, as it stands.
+/// Returns the form by which nicks are compared; a text that is no valid nick stays as it is.
 fn form(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
         Ok(nick) => nick.form().into(),
