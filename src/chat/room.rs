@@ -1,6 +1,6 @@
-//! Rooms: who is in them, who reads them, what stands in them.
+//! Rooms: their members, their readers and their events.
 //!
-//! Members are nicks, and all can see them; readers are connections, a nick's or not, which are woken.
+//! Members are nicks and visible to all; readers are connections, with or without a nick, which are woken.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -14,41 +14,41 @@ use crate::tail::Tail;
 /// A room.
 #[derive(Debug)]
 pub struct Room {
-    /// As its maker spelt it.
+    /// The name as its creator spelt it.
     pub name: Arc<RoomName>,
-    /// Empty when there is none.
+    /// The topic; may be empty.
     pub topic: Box<str>,
-    /// Whose it is and who may come in, where somebody registered made it.
+    /// The owner and the access rights, if a registered nick created the room.
     pub acl: Option<Box<RoomAcl>>,
-    /// How new those are, see [`crate::roster::VersionedAcl`].
+    /// The version of these rights, see [`crate::roster::VersionedAcl`].
     pub(super) acl_version: u64,
-    /// Where it was made from, if that was since the server started.
+    /// The address that it was created from, if that was since the server started.
     origin: Option<IpAddr>,
-    /// The newest logged event.
+    /// The id of the newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
     pub(super) members: BTreeMap<NickId, Member>,
     pub(super) readers: Vec<PeerId>,
-    /// How many things that were said here are being kept: it must be there when they are.
+    /// How many events in this room are being stored: it must still exist when they are.
     pub(super) coming: usize,
 }
 
-/// How much there is of what an operator watches.
+/// Totals for the operator's metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Nicks in use, and those held for their owners' return.
+    /// Nicks in use, and reserved ones.
     pub nicks: usize,
     /// Rooms.
     pub rooms: usize,
-    /// Members of all rooms; who is in two counts twice.
+    /// Members of all rooms; a nick in two rooms counts twice.
     pub members: usize,
-    /// Bytes of the rooms' newest events in memory.
+    /// Bytes of the rooms' tails in memory.
     pub tail_bytes: usize,
-    /// Bytes of private messages in memory.
+    /// Bytes of direct messages in memory.
     pub told_bytes: usize,
     /// Files.
     pub files: usize,
-    /// Their bytes.
+    /// The bytes of these files.
     pub file_bytes: u64,
 }
 
@@ -57,13 +57,13 @@ pub struct Totals {
 pub(super) struct Member {
     /// How many of its connections are in the room.
     connections: u32,
-    /// The connection that entered first, which is not told of it.
+    /// The connection that joined first, which does not receive the announcement.
     by: PeerId,
-    /// When it will have stayed long enough to be announced, in milliseconds of uptime: half of a `Duration`.
+    /// When its `JOIN` is due to be announced, in milliseconds of uptime, which takes half the space of a `Duration`.
     announce_at_ms: u64,
-    /// Its `JOIN` has been announced.
+    /// Whether its `JOIN` has been announced.
     is_announced: bool,
-    /// A `WHO` has shown it.
+    /// Whether a `WHO` has listed it.
     is_shown: bool,
 }
 
@@ -83,34 +83,34 @@ impl Room {
         }
     }
 
-    /// The id to come back with: of the newest logged event, 0 when there is none.
+    /// Returns the id to resume from: that of the newest logged event, 0 when there is none.
     pub fn last_id(&self) -> u64 {
         self.last_id.map_or(0, EventId::get)
     }
 
-    /// How many nicks are in it.
+    /// Returns how many nicks are in the room.
     pub fn members(&self) -> usize {
         self.members.len()
     }
 }
 
 impl Chat {
-    /// The room of that name, if it exists.
+    /// Returns the room with that name, if it exists.
     pub fn find_room(&self, name: &RoomName) -> Option<RoomId> {
         self.room_ids.get(name.form()).copied()
     }
 
-    /// A room, unless it has gone.
+    /// Returns a room, if it still exists.
     pub fn room(&self, room: RoomId) -> Option<&Room> {
         self.rooms.get(room)
     }
 
-    /// Where a nick without a room goes.
+    /// Returns the room in which clients start.
     pub fn lobby(&self) -> RoomId {
         self.lobby
     }
 
-    /// The first room made after `after`.
+    /// Returns the next room in the order of creation.
     pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -118,15 +118,15 @@ impl Chat {
         Some((*id, self.rooms.get(*id)?))
     }
 
-    /// All rooms, as they were made.
+    /// Returns all rooms in the order of their creation.
     pub(super) fn rooms_in_order(&self) -> impl Iterator<Item = &Room> {
         self.room_order.keys().filter_map(|id| self.rooms.get(*id))
     }
 
-    /// The room of that name for `nick` to enter or speak in, made now if there is none.
+    /// Returns the room with that name for `nick` to join or send to, and creates it if necessary.
     ///
     /// # Errors
-    /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it.
+    /// `quota` when there are too many rooms, `not-allowed` for a room that the nick may not read.
     pub fn need_room(
         &mut self,
         name: &RoomName,
@@ -178,7 +178,7 @@ impl Chat {
         id
     }
 
-    /// A connection begins to read a room, and, if it has a nick, that nick is in it.
+    /// Makes a connection read a room and, if it has a nick, makes the nick a member.
     pub fn enter(&mut self, room_id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.readers.push(peer);
@@ -188,7 +188,7 @@ impl Chat {
         }
     }
 
-    /// A nick is seen in a room that one of its connections reads.
+    /// Adds a nick that one of its connections has brought to a room, and schedules the announcement.
     pub(super) fn appear(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
         let at = now.uptime + self.limits().announce_after;
         let Some(room) = self.rooms.get_mut(room_id) else {
@@ -211,7 +211,7 @@ impl Chat {
         }
     }
 
-    /// A connection stops reading a room, and its nick leaves with its last connection.
+    /// Makes a connection stop reading a room; the nick leaves with its last connection.
     pub fn leave(
         &mut self,
         room_id: RoomId,
@@ -258,7 +258,7 @@ impl Chat {
         }
     }
 
-    /// Something that is said in `place` is on its way to the log.
+    /// Records that an event for `place` has been sent to the log.
     pub fn expect(&mut self, place: Place) {
         if let Place::Room(room) = place
             && let Some(room) = self.rooms.get_mut(room)
@@ -267,7 +267,7 @@ impl Chat {
         }
     }
 
-    /// A room that nobody reads and in which nothing was ever said is no room.
+    /// Deletes a room that has no readers and never had an event.
     pub(super) fn close_if_unused(&mut self, room_id: RoomId) {
         let Some(room) = self.rooms.get(room_id) else {
             return;
@@ -289,7 +289,7 @@ impl Chat {
         }
     }
 
-    /// Announces that `nick` is in the room, if it came long enough ago: it may have gone and come again.
+    /// Announces `nick` in the room if its delay has passed: it may have left and joined again meanwhile.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let member = self
             .rooms
@@ -300,7 +300,7 @@ impl Chat {
         }
     }
 
-    /// Announces that `nick` is in the room, unless that is done, or the room is too large for it.
+    /// Announces `nick` in the room, unless that is done or the room is too large.
     pub(super) fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let announce_up_to = self.limits().announce_up_to;
         let Some(room) = self.rooms.get_mut(room_id) else {
@@ -324,7 +324,7 @@ impl Chat {
         }
     }
 
-    /// One connection that reads the room changes from nick `old` to `new`.
+    /// Changes one connection in the room from nick `old` to `new`.
     pub(super) fn rename_in(
         &mut self,
         room_id: RoomId,
@@ -378,7 +378,7 @@ impl Chat {
         self.append(Place::Room(room_id), None, now.time, author, &line);
     }
 
-    /// The first member that came to the server after `after`, who counts as shown from now on.
+    /// Returns the first member that connected after `after`, and marks it as listed.
     pub fn show_member(&mut self, room_id: RoomId, after: Option<NickId>) -> Option<NickId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -388,7 +388,7 @@ impl Chat {
         Some(*nick)
     }
 
-    /// How much there is of everything; looks at every room.
+    /// Returns the totals; looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             nicks: self.holders.count(),
@@ -405,7 +405,7 @@ impl Chat {
         totals
     }
 
-    /// How many files there are.
+    /// Returns how many files there are.
     pub fn files(&self) -> usize {
         self.files
     }
