@@ -1,25 +1,25 @@
-//! How many of something there are from each address.
+//! Counts something by address.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 
-/// A count for each address. An address with none takes no memory.
+/// A count for each address. An address whose count is 0 takes no memory.
 #[derive(Debug, Default)]
 pub(super) struct Tally(HashMap<IpAddr, usize>);
 
 impl Tally {
-    /// How many there are from `origin`.
+    /// Returns the count of `origin`.
     pub fn count(&self, origin: IpAddr) -> usize {
         self.0.get(&origin).copied().unwrap_or_default()
     }
 
-    /// One more.
+    /// Adds one.
     pub fn add(&mut self, origin: IpAddr) {
         *self.0.entry(origin).or_default() += 1;
     }
 
-    /// One less.
+    /// Subtracts one.
     pub fn remove(&mut self, origin: IpAddr) {
         if let Entry::Occupied(mut count) = self.0.entry(origin) {
             *count.get_mut() -= 1;
