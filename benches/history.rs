@@ -1,9 +1,9 @@
-//! How long a client waits for what was said long ago, in a lobby of a million messages.
+//! Measures how long a client waits for old messages, in a lobby of a million messages.
 //!
 //!     cargo bench --bench history
 //!
 //! The log is written by the server's own writer, then read over TCP, one request after the other. Each
-//! figure has to be in milliseconds, and a start must not read the log.
+//! request must take only milliseconds, and a start must not read the log.
 
 mod support;
 
@@ -22,10 +22,10 @@ use support::{
     CHATD, COMMON_WORD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence,
 };
 
-/// How long old messages take to be found.
+/// How long a search for old messages takes.
 #[derive(FromArgs)]
 struct Flags {
-    /// a run of a second that only tells whether all answers are there
+    /// a run of a second that only checks that all answers are complete
     #[argh(switch)]
     smoke: bool,
 
@@ -37,26 +37,26 @@ struct Flags {
     #[argh(option, default = "1000")]
     requests: usize,
 
-    /// what cargo gives to every benchmark
+    /// passed by cargo to every benchmark
     #[argh(switch, hidden_help)]
     #[allow(dead_code)]
     bench: bool,
 }
 
-/// In so many messages of the lobby, evenly spread.
+/// How many messages of the lobby contain the rare word, evenly spread.
 const RARE: u64 = 10;
 const RARE_WORD: &str = "xylophone";
 
-/// Each message holds one of these: no search costs more than one for both, which finds nothing.
+/// Each message has one of these words: the most expensive search is for both, and finds nothing.
 const HALVES: [&str; 2] = ["even", "odd"];
 
-/// How many files the lobby has.
+/// Number of files in the lobby.
 const FILES: u64 = 1000;
 
 /// How many times the server is started.
 const STARTS: usize = 20;
 
-/// The most entries that wait for the writer while the log is made.
+/// The most entries that wait for the writer while the log is filled.
 const WAITING_MAX: u64 = 10_000;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
@@ -101,7 +101,7 @@ fn measure(flags: &Flags) -> Result<()> {
     let chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
     let mut client = Client::connect(chatd.address)?;
     let mut dice = Dice::new(5002);
-    // Around the middle, each time elsewhere, so that not only one page is in memory.
+    // Around the middle, at a different place each time, so that more than one page is read.
     let mut middle = || last_id / 4 + dice.below(last_id / 2);
     let rare = usize::try_from(RARE)?;
     time(&mut client, requests, 50, || "HISTORY 50".into())?;
@@ -126,7 +126,8 @@ fn measure(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Makes the request so many times and tells how long that took; each has that many `PAST` lines.
+/// Makes the request `requests` times and prints how long that took; each reply must have the expected
+/// number of `PAST` lines.
 fn time(
     client: &mut Client,
     requests: usize,
@@ -156,12 +157,12 @@ fn tell(name: &str, times: &mut [Duration]) {
     println!("| {name} | {:.2} | {:.2} |", ms(median), ms(p99));
 }
 
-/// Has the log's own writer keep that many messages, and files among them; returns the last id.
+/// Stores that many messages, and files among them, through the log's own writer; returns the last id.
 fn fill(folder: &Path, messages: u64) -> Result<u64> {
     let (tell, told) = channel();
     let sink = move |batch: Vec<Applied>| {
         for applied in batch {
-            let _ = tell.send(applied.outcome); // nobody may be counting any more
+            let _ = tell.send(applied.outcome); // the receiver may be gone
         }
     };
     let log = SqliteLog::open(folder, Box::new(sink))?;
@@ -213,7 +214,7 @@ fn file(n: u64) -> Result<EventKind> {
     Ok(EventKind::File(Box::new(NewFile { name, contents })))
 }
 
-/// How many bytes a process has read from files and sockets since it started.
+/// Returns how many bytes a process has read from files and sockets since it started.
 fn bytes_read(pid: u32) -> Result<u64> {
     let io = std::fs::read_to_string(format!("/proc/{pid}/io"))?;
     let read = io.lines().find_map(|line| line.strip_prefix("rchar: "));

@@ -1,11 +1,11 @@
-//! How many messages a second `chatd` keeps, beside a bare loop that inserts the same messages into SQLite.
+//! Measures how many messages per second `chatd` stores, beside a bare loop that inserts the same messages into SQLite.
 //!
 //!     cargo bench --bench kept
 //!
-//! `OK` means kept, so a message cannot be answered faster than the disk has it. What the server adds to
-//! that (sockets, lines, threads, the room) is what this shows: the bare loop has the same tables,
-//! settings and messages, and as many messages a transaction as the server had in the run before it.
-//! Both run in turns, so that whatever else the machine does meets both.
+//! `OK` means stored, so no reply can be faster than the disk. This shows what the server adds to that
+//! (sockets, lines, threads, the room): the bare loop has the same tables, settings and messages, and as
+//! many messages per transaction as the server had in the run before it. Both run in turns, so that
+//! whatever else the machine does affects both.
 
 mod support;
 
@@ -21,10 +21,10 @@ use plainchat::log::sqlite::SqliteLog;
 use rusqlite::{Connection, TransactionBehavior, params};
 use support::{CHATD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile, sentence};
 
-/// Messages kept per second, beside a bare SQLite insert loop.
+/// Messages stored per second, beside a bare SQLite insert loop.
 #[derive(FromArgs)]
 struct Flags {
-    /// a run of a second that only tells whether anything is lost
+    /// a run of a second that only checks that nothing is lost
     #[argh(switch)]
     smoke: bool,
 
@@ -32,17 +32,17 @@ struct Flags {
     #[argh(option, default = "11")]
     rounds: usize,
 
-    /// what cargo gives to every benchmark
+    /// passed by cargo to every benchmark
     #[argh(switch, hidden_help)]
     #[allow(dead_code)]
     bench: bool,
 }
 
-/// Who speaks, and how.
+/// The number of speakers, and how they send.
 struct Load {
     name: &'static str,
     speakers: usize,
-    /// How many messages of each wait for their `OK`.
+    /// How many messages of each speaker wait for their `OK`.
     window: usize,
     messages: usize,
 }
@@ -68,10 +68,10 @@ const LOADS: [Load; 3] = [
     },
 ];
 
-/// What came of a run.
+/// The result of a run.
 struct Rate {
     per_second: f64,
-    /// Messages a transaction.
+    /// Messages per transaction.
     batch: f64,
 }
 
@@ -113,8 +113,8 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Has a new `chatd` keep all of `texts` in one room, which nobody reads: how it is handed on is another
-/// question, and another benchmark.
+/// Measures how fast a new `chatd` stores all `texts` in one room that nobody reads: the cost of delivery
+/// is measured by another benchmark.
 fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::error::Error>> {
     let folder = folder()?;
     let mut chatd = Chatd::spawn(CHATD, &data(folder.path()))?;
@@ -163,8 +163,8 @@ fn through_chatd(load: &Load, texts: &[String]) -> Result<Rate, Box<dyn std::err
     })
 }
 
-/// Says all `lines`, of which `window` wait for their `OK` at a time. Waits twice at `start`: when it is
-/// there, and to begin.
+/// Sends all `lines`, of which `window` wait for their `OK` at a time. Waits twice at `start`: when it is
+/// connected, and to begin.
 fn speak(
     n: usize,
     lines: &[Vec<u8>],
@@ -173,7 +173,7 @@ fn speak(
     start: &Barrier,
 ) -> io::Result<()> {
     let connected = Client::connect(address).and_then(|mut client| {
-        // In a room of its own, so that it reads nothing but its replies.
+        // In a room of its own, so that the client reads nothing but its replies.
         client.ask(&format!("JOIN #own{n}"))?;
         client.ask(&format!("NICK speaker{n}"))?;
         Ok(client)
@@ -210,8 +210,8 @@ fn speak(
     Ok(())
 }
 
-/// How many transactions were written to the log of a running server: SQLite counts them in the header of
-/// the index to its write-ahead log (<https://www.sqlite.org/walformat.html>, `iChange`).
+/// Returns how many transactions were written to the log of a running server: SQLite counts them in the
+/// header of the index to its write-ahead log (<https://www.sqlite.org/walformat.html>, `iChange`).
 fn transactions(folder: &Path) -> io::Result<u32> {
     let mut index = std::fs::File::open(folder.join("chat.db-shm"))?;
     let mut count = [0; 4];
@@ -220,7 +220,7 @@ fn transactions(folder: &Path) -> io::Result<u32> {
     Ok(u32::from_ne_bytes(count))
 }
 
-/// Every text is in the log once, and those of one speaker in order.
+/// Checks that every text is in the log once, and those of one speaker in order.
 fn check_kept(folder: &Path, texts: &[String]) -> Result<(), Box<dyn std::error::Error>> {
     let db = Connection::open(folder.join("chat.db"))?;
     let mut events = db.prepare("SELECT nick, text FROM events ORDER BY id")?;
@@ -245,10 +245,11 @@ fn check_kept(folder: &Path, texts: &[String]) -> Result<(), Box<dyn std::error:
     }
 }
 
-/// Inserts `texts` as a program would that does nothing else, `batch` a transaction; how many a second.
+/// Inserts `texts` like a program that does nothing else, `batch` in a transaction; returns how many per
+/// second.
 fn bare_loop(texts: &[String], batch: usize) -> Result<f64, Box<dyn std::error::Error>> {
     let folder = folder()?;
-    drop(SqliteLog::open(folder.path(), Box::new(|_| {}))?); // makes the tables
+    drop(SqliteLog::open(folder.path(), Box::new(|_| {}))?); // creates the tables
     let mut db = Connection::open(folder.path().join("chat.db"))?;
     db.pragma_update(None, "journal_mode", "WAL")?;
     db.pragma_update(None, "synchronous", "FULL")?;

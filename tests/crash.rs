@@ -1,7 +1,8 @@
-//! Nothing that was acknowledged is lost, whenever the server dies: `chatd` is killed with SIGKILL at random
-//! moments while people speak and send files, started again on the same folder, and asked for everything.
+//! Nothing that was acknowledged is lost, whenever the server dies: `chatd` is killed with SIGKILL at
+//! random moments while clients send messages and files, started again on the same folder, and asked for
+//! everything.
 //!
-//! `CRASH_ROUNDS=100 cargo test --release --test crash -- --nocapture` runs so many rounds; `CRASH_SEED`
+//! `CRASH_ROUNDS=100 cargo test --release --test crash -- --nocapture` runs that many rounds; `CRASH_SEED`
 //! repeats the moments of an earlier run, as far as the machine does.
 
 #[path = "support/load.rs"]
@@ -12,7 +13,7 @@ mod peer;
 mod promises;
 #[path = "support/random.rs"]
 mod random;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 
@@ -27,10 +28,10 @@ use promises::Promises;
 use random::Random;
 use server::Chatd;
 
-/// Every so many rounds everything is looked at, not only what is new.
+/// Number of rounds after which everything is checked, not only what is new.
 const EVERYTHING_EVERY: usize = 10;
 
-/// A round ends by then even if the machine is too slow for what it wanted.
+/// A round ends by then even if the machine is too slow for the planned load.
 const ROUND_MAX: Duration = Duration::from_secs(60);
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -60,7 +61,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         let everything = round % EVERYTHING_EVERY == 0;
         let mut chatd = start(&data);
         check(&chatd, &data, &mut promises, everything, round);
-        // Sometimes it dies in its first moments, mostly in full work.
+        // Sometimes the server dies in its first moments, mostly under full load.
         let messages = random.below(3000) as usize;
         let files = random.below(32) as usize;
         let moment = Duration::from_micros(random.below(3000));
@@ -88,7 +89,7 @@ fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
     }
 }
 
-/// Puts the server under load and kills it once so much is acknowledged, and a moment has passed.
+/// Puts the server under load and kills it once enough is acknowledged and a moment has passed.
 fn load(
     chatd: &mut Chatd,
     round: usize,
@@ -120,7 +121,7 @@ fn load(
     }
     wait_for(&told, promises, last_id, moment);
     chatd.signal(rustix::process::Signal::KILL);
-    // What was acknowledged before the kill is still on its way to us.
+    // Acknowledgements that were sent before the kill are still arriving.
     for heard in told {
         hear(promises, heard, last_id);
     }
@@ -129,7 +130,7 @@ fn load(
     }
 }
 
-/// Hears on for a moment.
+/// Records what arrives during the given moment.
 fn wait_for(told: &Receiver<Heard>, promises: &mut Promises, last_id: u64, moment: Duration) {
     let end = Instant::now() + moment;
     while let Ok(heard) = told.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -144,12 +145,12 @@ fn hear(promises: &mut Promises, heard: Heard, last_id: u64) {
     promises.hear(heard).expect("what it should say");
 }
 
-/// Asks the server that has just started for everything, or what is new.
+/// Reads everything, or what is new, from a server that has just started.
 fn check(chatd: &Chatd, data: &Path, promises: &mut Promises, everything: bool, round: usize) {
     assert_eq!(count(&data.join("incoming")), 0, "half files go at start");
     let checked = Peer::named(chatd.address, "checker").and_then(|mut peer| {
         for room in ROOMS {
-            // In the log this stands after what the start has taken back.
+            // In the log this message follows the removals that the start has made.
             peer.expect(&format!("TELL {room} round {round}"), "OK TELL")?;
         }
         promises.check(&mut peer, everything)
@@ -159,7 +160,7 @@ fn check(chatd: &Chatd, data: &Path, promises: &mut Promises, everything: bool, 
     }
 }
 
-/// `chatd check` finds nothing worse than bytes whose row was not kept any more; how many of them.
+/// Checks that `chatd check` finds nothing worse than bytes whose row was not stored; returns how many.
 fn check_folder(data: &Path) -> usize {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     let output = command.args(["check", "--data"]).arg(data).output();
@@ -179,8 +180,8 @@ fn count(folder: &Path) -> usize {
     std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
 
-/// What is told to a room is read by those in it, and its author need not be one of them: once it was
-/// answered only when something else woke the connection.
+/// Members of a room receive a `TELL` to it, whose author need not be a member. Once such an author
+/// received the reply only when something else woke the connection.
 #[test]
 fn who_tells_a_room_that_it_is_not_in_is_answered_at_once() {
     let folder = tempfile::tempdir().expect("a folder");

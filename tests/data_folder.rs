@@ -2,7 +2,7 @@
 
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 
@@ -29,7 +29,7 @@ fn refused(data: &Path) -> Output {
     command.args(flags(data)).output().expect("timeout runs")
 }
 
-/// Checks that it ended with 1, and one line that says why.
+/// Checks that it ended with exit code 1, and one line that says why.
 fn check(output: &Output, data: &Path, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
     let expected = format!("chatd: cannot keep a log in {}: {why}\n", data.display());
@@ -37,7 +37,7 @@ fn check(output: &Output, data: &Path, why: &str) {
     assert!(output.stdout.is_empty(), "it never listened");
 }
 
-/// The second once removed the half files of the first before it looked whose folder it is.
+/// The second server once deleted the partial files of the first before it checked the lock of the folder.
 #[test]
 fn a_second_server_says_that_the_folder_is_in_use_and_touches_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -89,7 +89,7 @@ fn a_folder_that_is_no_database_is_said_to_be_none() {
     assert!(after == text, "unchanged");
 }
 
-/// The format has had a place for what registered nicks tell one another since version 3; the rest is as it was.
+/// The format stores direct messages between registered nicks since version 3; the rest is unchanged.
 #[test]
 fn a_folder_of_version_2_is_read_and_keeps_what_is_told_from_now_on() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -158,8 +158,8 @@ fn a_folder_of_version_2_is_read_and_keeps_what_is_told_from_now_on() {
     );
 }
 
-/// Everything of a folder that version 1 wrote is there today, and it goes on. With a new version of the
-/// format, add the database that the one before wrote, never change this.
+/// A folder that version 1 wrote still has everything, and can be used. For a new version of the format,
+/// add the database that the version before wrote; never change this one.
 #[test]
 fn a_folder_of_version_1_is_read_and_goes_on() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -178,7 +178,7 @@ fn a_folder_of_version_1_is_read_and_goes_on() {
         lines.push(reply);
         lines
     };
-    // What was cut off at its end is taken back; the message stands behind that in the log.
+    // The upload that its end interrupted is removed; the message comes after that in the log.
     let told = list("TELL #ops today").pop().expect("a reply");
     assert!(
         told.starts_with("OK TELL 14 "),
@@ -220,7 +220,7 @@ fn a_folder_of_version_1_is_read_and_goes_on() {
     assert_eq!(list("SEARCH #ops notes"), [before[1], "OK SEARCH 1"]);
     let found = list("SEARCH #ümläut grüße");
     assert_eq!(found, [other[0], "OK SEARCH 1"]);
-    // The named reader had got to the event 11.
+    // The named reader was at event 11.
     let read = list("JOIN #ops AS hourly");
     assert_eq!(&read[..2], &[before[6], &*today[0]]);
     let file = peer.download(6).expect("an answer").expect("a file");

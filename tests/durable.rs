@@ -1,8 +1,9 @@
-//! Before each `OK`, what it promises is on disk: SIGKILL cannot see a missing sync, strace can.
+//! Everything is synced to disk before its `OK` is sent: a missing sync is invisible to SIGKILL, but strace
+//! shows it.
 
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/strace.rs"]
@@ -17,7 +18,7 @@ use trace::{Call, SYNC, Step, check, read};
 
 const CALLS: &str = "trace=write,pwrite64,fsync,fdatasync,rename,renameat,renameat2,sendto";
 
-/// An `OK`, and what must have happened before it.
+/// An `OK`, and the steps that must have happened before it.
 struct Promise {
     ok: String,
     steps: Vec<Step>,
@@ -28,9 +29,10 @@ fn step(what: &'static str, calls: &'static [&'static str], holds: &[&str]) -> S
     Step { what, calls, holds }
 }
 
-/// The row that holds `mark` is in the database's write-ahead log, synced, and then the reply is sent.
+/// Returns the steps of a message: the row with `mark` is in the database's write-ahead log and synced, and
+/// then the reply is sent.
 fn row(mark: &str, reply: &str) -> Vec<Step> {
-    // All up to the id, which no other reply begins with.
+    // The reply up to its id, which begins no other reply.
     let start: Vec<&str> = reply.split(' ').take(3).collect();
     let start = format!("{} ", start.join(" "));
     vec![
@@ -47,7 +49,7 @@ fn message(text: &str, reply: String) -> Promise {
     }
 }
 
-/// `mark` is in the row that makes the file whole.
+/// Returns the steps of a file; `mark` is in the row that makes the file complete.
 fn file(bytes: &str, mark: &str, reply: String) -> Promise {
     let digest = sha256(bytes.as_bytes());
     let mut steps = vec![
@@ -64,12 +66,12 @@ fn file(bytes: &str, mark: &str, reply: String) -> Promise {
     Promise { steps, ok: reply }
 }
 
-/// Has a server promise things, and tells what it did.
+/// Makes a server acknowledge things, and returns its system calls and promises.
 fn traced() -> (Vec<Call>, Vec<Promise>) {
     let folder = tempfile::tempdir().expect("a folder");
     let flags = ["--data".into(), folder.path().display().to_string()];
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
-    // Pages and replies are told whole.
+    // Record pages and replies in full.
     let strace = Strace::attach(chatd.id(), &["-s", "70000", "-e", CALLS]);
     let mut promises = Vec::new();
     let mut peer = Peer::named(chatd.address, "ann").expect("a nick");
@@ -98,13 +100,14 @@ fn traced() -> (Vec<Call>, Vec<Promise>) {
     peer.end().expect("the end");
     let reply = peer.reply().expect("a reply");
     promises.push(file(bytes, &sha256(bytes.as_bytes()), reply));
-    // A call is in the trace once its thread goes on: so the last reply is there when the next has come.
+    // A call is in the trace once its thread continues, so the last reply is there when the next one has
+    // arrived.
     let mut other = Peer::connect(chatd.address).expect("a connection");
     other.expect("PING x", "OK PING x").expect("a reply");
     (read(&strace.detach()), promises)
 }
 
-/// How many promises were made too early, and the first.
+/// Returns how many promises were made too early, and the first.
 fn broken(calls: &[Call], promises: &[Promise]) -> (usize, String) {
     let told = promises.iter().filter_map(|promise| {
         assert!(promise.ok.starts_with("OK "), "{}", promise.ok);
@@ -122,7 +125,7 @@ fn everything_is_synced_before_it_is_promised() {
     println!("{count} promises, {} calls", calls.len());
     assert_eq!(broken(&calls, &promises), (0, String::new()));
 
-    // The same trace without each of the syncs, so that this test is known to see it.
+    // Remove each kind of sync from the trace, to show that this test notices when one is missing.
     let without = |path: &str| -> Vec<Call> {
         let is_gone =
             |call: &&Call| !(SYNC.contains(&call.name.as_str()) && call.arguments.contains(path));

@@ -1,10 +1,10 @@
-//! A store whose n-th operation fails, for every n: strace has one system call of the running server fail, or
-//! all from that one on. Whoever asked is refused aloud, the server goes on, everything works again
-//! afterwards, and nothing that was acknowledged is lost.
+//! A store whose n-th operation fails, for every n: strace makes one system call of the running server
+//! fail, or every call from that one on. The client gets an error, the server keeps running, everything
+//! works again afterwards, and nothing that was acknowledged is lost.
 
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/strace.rs"]
@@ -19,7 +19,7 @@ use peer::{Peer, other, sha256};
 use server::Chatd;
 use strace::Strace;
 
-/// What fails, and with which code that is told. Sockets and wake-ups use none of these calls.
+/// The calls that fail, and the error code that reports it. Sockets and wake-ups use none of these calls.
 const FAULTS: [(&str, &str); 8] = [
     ("fsync:error=EIO", "internal"),
     ("fdatasync:error=EIO", "internal"),
@@ -31,7 +31,7 @@ const FAULTS: [(&str, &str); 8] = [
     ("unlink,unlinkat:error=EIO", "internal"),
 ];
 
-/// More operations than one round has; a sweep that comes so far does not end.
+/// More operations than a round has; a sweep that gets this far would not end.
 const OPERATIONS_MAX: usize = 400;
 
 fn start(data: &Path) -> Chatd {
@@ -45,18 +45,18 @@ struct Store {
     said: BTreeMap<u64, String>,
     files: BTreeMap<u64, Vec<u8>>,
     refused: BTreeSet<String>,
-    /// Asked to be taken back and refused, or never answered: either is right.
+    /// The removal was refused or never answered, so the file may be there or not.
     unsure: BTreeSet<u64>,
     count: usize,
 }
 
-/// How a request went, in a round in which operations fail with a code.
+/// The result of a request in a round in which operations fail with a code.
 enum Went {
     Kept(u64),
     Refused,
 }
 
-/// Reads a reply; only that code may refuse, and none where nothing fails.
+/// Reads a reply; an error must have that code, and with `None` there must be no error.
 fn went(reply: &str, code: Option<&str>) -> io::Result<Went> {
     let words: Vec<&str> = reply.split(' ').collect();
     match (&words[..], code) {
@@ -67,7 +67,7 @@ fn went(reply: &str, code: Option<&str>) -> io::Result<Went> {
 }
 
 impl Store {
-    /// One of everything that is kept; with a code, each may be refused with that.
+    /// Makes one request of each kind that stores something; with a code, each may fail with it.
     fn use_all(&mut self, chatd: &Chatd, code: Option<&str>) -> io::Result<()> {
         self.count += 1;
         let n = self.count;
@@ -95,7 +95,7 @@ impl Store {
                 Went::Refused => drop(self.unsure.insert(id)),
             }
         }
-        // A search with few matches, so that a round reads about as much late in a sweep as early.
+        // A search with few matches, so that a round reads about as much late in a sweep as early on.
         let search = format!("SEARCH {n} alone");
         for request in ["HISTORY 30", &search, "FILES"] {
             went(&peer.list(request)?.1, code)?;
@@ -111,12 +111,12 @@ impl Store {
                 (Err(e), _) => return Err(e),
             }
         }
-        // Whatever fails, it is there.
+        // Whatever fails, the server still answers.
         let mut late = Peer::connect(chatd.address)?;
         late.expect("PING late", "OK PING late")?;
         peer.expect("PING still", "OK PING still")?;
         peer.expect("BYE", "OK BYE")?;
-        while peer.line().is_ok() {} // then the nick is free
+        while peer.line().is_ok() {} // now the nick is free
         Ok(())
     }
 
@@ -141,11 +141,11 @@ impl Store {
         if let Went::Kept(id) = went(&peer.reply()?, code)? {
             self.files.insert(id, bytes);
         }
-        while peer.line().is_ok() {} // then the nick is free
+        while peer.line().is_ok() {} // now the nick is free
         Ok(())
     }
 
-    /// What was acknowledged is there, what was refused is not.
+    /// Checks that what was acknowledged is there, and what was refused is not.
     fn check(&mut self, chatd: &Chatd) -> io::Result<()> {
         let mut peer = Peer::connect(chatd.address)?;
         let mut found = BTreeMap::new();
@@ -180,8 +180,9 @@ impl Store {
     }
 }
 
-/// Has the n-th call of each thread fail, for each n until none is left; beyond 100 for every second, beyond 200 for
-/// every third n, and so on, since what is kept grows from round to round, and with it the calls of a round.
+/// Makes the n-th call of each thread fail, for each n until none is left; beyond 100 for every second n,
+/// beyond 200 for every third, and so on, since the stored data grows from round to round, and with it the
+/// calls of a round.
 fn sweep(fault: &str, code: &str, suffix: &str, step: usize) {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
@@ -222,7 +223,7 @@ fn sweep(fault: &str, code: &str, suffix: &str, step: usize) {
     assert!(n > 1, "{fault}: no operation failed");
 }
 
-/// `chatd check` finds nothing but bytes that could not be removed.
+/// Checks that `chatd check` finds nothing but bytes that could not be deleted.
 fn check_folder(data: &Path) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatd"));
     let output = command.args(["check", "--data"]).arg(data).output();
@@ -248,8 +249,8 @@ fn a_disk_that_fails_for_a_while_is_told_and_works_again() {
     sweep("pwrite64:error=EIO", "internal", "+", 5);
 }
 
-/// A file that is announced, not whole, and that nobody sends (its end could not be kept) was once looked for
-/// without end by whoever asked for it.
+/// A file that was announced, is not complete and is no longer being uploaded (its end could not be stored)
+/// once kept every `DOWNLOAD` of it searching without end.
 #[test]
 fn a_file_that_nobody_sends_any_more_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");

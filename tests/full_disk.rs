@@ -1,11 +1,11 @@
-//! A disk that fills: the server refuses aloud, goes on with what it can, loses nothing, and works again when
-//! there is space.
+//! A disk fills up: the server refuses with an error, goes on with what it can do, loses nothing, and works
+//! again when there is space.
 
 #[path = "support/peer.rs"]
 mod peer;
 #[path = "support/random.rs"]
 mod random;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/tmpfs.rs"]
@@ -25,7 +25,7 @@ fn start(data: &Path) -> Chatd {
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts")
 }
 
-/// The id in `OK VERB <id> …`, or `None` when it was refused for want of space.
+/// Returns the id in `OK VERB <id> …`, or `None` when the request was refused for lack of space.
 #[track_caller]
 fn kept(reply: &str) -> Option<u64> {
     let words: Vec<&str> = reply.split(' ').collect();
@@ -58,7 +58,7 @@ impl Kept {
         id.is_some()
     }
 
-    /// Takes the oldest file back.
+    /// Removes the oldest file.
     fn remove(&mut self, peer: &mut Peer) {
         let id = *self.files.keys().next().expect("a file");
         let removed = peer.expect(&format!("REMOVE {id}"), "OK REMOVE");
@@ -66,7 +66,7 @@ impl Kept {
         self.files.remove(&id);
     }
 
-    /// All of it is there, and no other message.
+    /// Checks that all of it is there, and no other message.
     fn check(&self, peer: &mut Peer) {
         let (lines, reply) = peer.list("JOIN #lobby 0").expect("an answer");
         assert!(reply.starts_with("OK JOIN"), "{reply}");
@@ -99,7 +99,8 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
     let mut all = Kept::default();
     while all.send(&mut peer, random.bytes(200_000)) {}
     assert!(all.files.len() > 10, "the disk was full too soon");
-    // A file that does not fit leaves nothing, so smaller things do until they fill it too.
+    // A file that does not fit leaves nothing behind, so messages are accepted until they fill the disk
+    // too.
     let mut n = 0;
     while all.say(&mut peer, format!("{n} {}", "long ".repeat(700))) {
         n += 1;
@@ -108,11 +109,11 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
         n += 1;
         assert!(n < 10_000, "a full disk refuses in the end");
     }
-    // What needs no space works, also for those who come now.
+    // Requests that need no space work, also for new connections.
     let mut other = Peer::named(chatd.address, "bob").expect("a nick");
     assert_eq!(other.ask("PING x").expect("a reply"), "OK PING x");
     all.check(&mut other);
-    // The log may have found room since, by writing its tail over: that too comes to an end.
+    // The log may have found space since, by overwriting its write-ahead log: that comes to an end too.
     let mut topics = 0;
     let topic = loop {
         let topic = peer.ask("TOPIC full").expect("a reply");
@@ -127,7 +128,7 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
     all.remove(&mut peer);
     all.remove(&mut peer);
     all.check(&mut other);
-    // The bytes go a moment after their row.
+    // The bytes are deleted a moment after their row.
     let mut tries = 0;
     while !all.send(&mut peer, random.bytes(100_000)) {
         tries += 1;
@@ -142,7 +143,8 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
     all.check(&mut peer);
 }
 
-/// Whatever is to be kept is refused for that reason, what is there is found, and the server can be restarted.
+/// Everything that must be stored is refused for that reason, existing data can be read, and the server can
+/// be restarted.
 #[test]
 fn a_full_disk_is_quota_for_every_verb_and_no_reason_not_to_start() {
     let disk = Tmpfs::mount(6 << 10);
@@ -207,7 +209,7 @@ fn a_full_disk_is_quota_for_every_verb_and_no_reason_not_to_start() {
         "{reply} {lines:?}"
     );
     for ballast in [ballast, again] {
-        let _ = std::fs::remove_file(ballast); // it may be one file
+        let _ = std::fs::remove_file(ballast); // it may be a single file
     }
     bob.expect("MSG there is space", "OK MSG")
         .expect("it works again");
@@ -237,8 +239,8 @@ fn a_server_that_was_killed_on_a_full_disk_starts_on_it() {
     all.check(&mut peer);
 }
 
-/// A live file that came whole and whose end the log could not keep once stayed "coming in" for ever, and
-/// whoever asked for it waited without end.
+/// A live file that was received completely, but whose end the log could not store, once stayed live until
+/// a restart, and every `DOWNLOAD` of it waited without end.
 #[test]
 fn a_live_file_whose_end_cannot_be_kept_is_taken_back() {
     let disk = Tmpfs::mount(4 << 10);
@@ -264,7 +266,7 @@ fn a_live_file_whose_end_cannot_be_kept_is_taken_back() {
     let reply = peer.reply().expect("a reply");
     assert!(reply.starts_with("ERR UPLOAD quota "), "{reply}");
     let reply = follower.line().expect("a reply");
-    // The nine bytes stand before it, without an end of line.
+    // The nine bytes of the file precede the error, without a line ending.
     assert!(
         reply.starts_with("all of itERR DOWNLOAD no-such-file "),
         "{reply}"
@@ -284,8 +286,8 @@ fn a_live_file_whose_end_cannot_be_kept_is_taken_back() {
     assert_eq!(kept.count(), 0, "no bytes are left of it");
 }
 
-/// Two who take back one file at the same moment once let go of its bytes twice, and so of those of another
-/// file that has the same.
+/// Two removals of one file at the same moment once released its bytes twice, and so those of another file
+/// with the same contents.
 #[test]
 fn a_file_that_two_take_back_at_once_goes_once() {
     let folder = tempfile::tempdir().expect("a folder");

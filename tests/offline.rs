@@ -1,9 +1,9 @@
-//! What can be done with a data folder without its server or beside it: check, export, import, backup; and
-//! what a server keeps no longer.
+//! The commands that work on a data folder without a server or beside one (check, export, import, backup),
+//! and the expiry of old messages and files.
 
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 
@@ -36,7 +36,7 @@ fn chatd(command: &str, data: &Path, args: &[&str], input: &[u8]) -> Output {
         .spawn()
         .expect("timeout runs");
     let mut stdin = child.stdin.take().expect("it is piped");
-    let _ = stdin.write_all(input); // it may refuse before it has read all
+    let _ = stdin.write_all(input); // it may fail before it has read everything
     drop(stdin);
     child.wait_with_output().expect("it ends")
 }
@@ -45,7 +45,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A folder with things said in two rooms, a topic, a file, and something taken back.
+/// Makes a folder with messages in two rooms, a topic, a file, and a removed message.
 fn filled(data: &Path) -> Chatd {
     let server = start(data, &[]);
     let mut ann = Peer::named(server.address, "ann").unwrap();
@@ -71,7 +71,7 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let (data, other) = (folder.path().join("data"), folder.path().join("other"));
     let server = filled(&data);
-    let all = chatd("export", &data, &[], b"").stdout; // beside the server
+    let all = chatd("export", &data, &[], b"").stdout; // while the server runs
     assert_eq!(text(&all).lines().count(), 7, "{}", text(&all));
     let ops = text(&chatd("export", &data, &["ops"], b"").stdout);
     assert!(
@@ -111,7 +111,7 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     );
     drop(server);
 
-    // Once more: the ids are in use, so the same events come in under new ones, and refer to those.
+    // Import again: the ids are in use, so the same events get new ids, and refer to those.
     chatd("import", &other, &[], &all);
     let twice = text(&chatd("export", &other, &["lobby"], b"").stdout);
     assert!(twice.contains(" REMOVE #lobby ann 12\n"), "{twice}");
@@ -125,7 +125,7 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     let why = "chatd: line 2 of the input is no PAST line; nothing was taken in\n";
     assert_eq!(text(&bad.stderr), why);
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
-    // Told by what can be no nick: it was taken in, and then nobody could read or export it.
+    // Sent by a name that is not a nick: once this was imported, and then nobody could read or export it.
     let told = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
     let bad = chatd("import", &other, &[], told);
     assert_eq!(bad.status.code(), Some(1));
@@ -133,8 +133,8 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
     assert_eq!(text(&bad.stderr), why);
 }
 
-/// What is told is for the two who are registered, so in another folder for those who are registered there:
-/// nobody gets it by registering a nick that stands in it.
+/// Direct messages can be read only by the two nicks that were registered, and in another folder by those
+/// that are registered there: nobody gets them by registering one of the nicks later.
 #[test]
 fn what_was_told_is_exported_and_taken_in_for_those_who_have_accounts() {
     let folder = tempfile::tempdir().unwrap();
@@ -168,7 +168,7 @@ fn what_was_told_is_exported_and_taken_in_for_those_who_have_accounts() {
             .count(),
         1
     );
-    // A backup has all of it, and an older one is brought up by what was exported since.
+    // A backup has everything, and an older backup can be completed by a later export.
     let done = chatd("backup", &data, &[&copy.display().to_string()], b"");
     assert!(done.status.success(), "{}", text(&done.stderr));
     drop(server);
@@ -229,7 +229,7 @@ fn a_backup_of_a_running_server_is_whole() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let server = filled(&data);
-    // Somebody talks on meanwhile.
+    // Meanwhile somebody goes on sending.
     let address = server.address;
     let speaker = std::thread::spawn(move || {
         let mut bob = Peer::named(address, "bob").unwrap();
@@ -316,7 +316,7 @@ fn check_tells_what_is_wrong_and_repair_mends_it() {
         .unwrap();
 }
 
-/// Asks until `is_so`, or fails in the end.
+/// Polls until `is_so`, or fails at the deadline.
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let late = Instant::now() + Duration::from_secs(30);
     while !is_so() {
@@ -348,7 +348,7 @@ fn what_is_too_old_or_too_much_goes_and_a_resumed_reader_is_told() {
     assert!(lines[1].ends_with(" MSG #lobby bob today"), "{lines:?}");
     drop((bob, server));
 
-    // Events and files count and nothing else does: not what SQLite needs.
+    // Only events and files count, not the space that SQLite needs.
     let server = start(&data, &["--keep-bytes", "10KiB", "--trim-every", "50ms"]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     let large = vec![7; 500 << 10];
@@ -375,13 +375,13 @@ fn all_files_together_are_bounded_by_the_quota() {
     assert!(put(&mut bob, b"1234").starts_with("OK UPLOAD 2 "));
     bob.expect("REMOVE 1", "OK REMOVE 1").unwrap();
     assert!(put(&mut bob, b"12345").starts_with("OK UPLOAD 4 "));
-    // One of unknown length is refused when it gets there.
+    // A file of unknown length is refused when it exceeds the quota.
     let mut ann = Peer::named(server.address, "ann").unwrap();
     ann.send("UPLOAD pipe *\nmore than ten bytes").unwrap();
     ann.end().unwrap();
     assert!(ann.reply().unwrap().starts_with("ERR UPLOAD quota "));
     drop(server);
-    // It is known after a restart too.
+    // The total is known after a restart too.
     let server = start(&data, &["--quota", "10"]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     assert!(put(&mut bob, b"12").starts_with("ERR UPLOAD quota "));
@@ -395,7 +395,7 @@ fn an_interrupted_backup_is_never_taken_for_a_whole_one() {
     let server = filled(&data);
     drop(server);
     let name = copy.display().to_string();
-    // As it was left by an earlier one that was killed: at once, or when SQLite had made its file.
+    // What an earlier backup leaves when it is killed: at once, or when SQLite had created its file.
     let part = folder.path().join("copy.part");
     fs::create_dir(&part).unwrap();
     fs::write(part.join("chat.db"), b"").unwrap();
@@ -418,7 +418,7 @@ fn an_interrupted_backup_is_never_taken_for_a_whole_one() {
     assert!(done.status.success(), "{}", text(&done.stderr));
     assert!(copy.exists() && !part.exists());
     assert!(chatd("check", &copy, &[], b"").status.success());
-    // One that cannot be finished leaves nothing.
+    // A backup that cannot be finished leaves nothing behind.
     let other = folder.path().join("none/there");
     let failed = chatd("backup", &data, &[&other.display().to_string()], b"");
     let part = folder.path().join("none/there.part");
@@ -453,7 +453,7 @@ fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
     modes(&copy, &mut found);
     assert_eq!(found, [""; 0]);
     drop((bob, server));
-    // What an older version has left open is closed.
+    // A server makes files private that an older version left readable.
     for name in ["chat.db", "words.db", "reserve"] {
         fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o644)).unwrap();
     }
@@ -464,7 +464,8 @@ fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
     assert_eq!(found, [""; 0]);
 }
 
-/// One anonymous connection once had every message deleted by making readers, and all rooms used up.
+/// One anonymous connection could once make the server delete every message by creating readers, and use up
+/// all rooms.
 #[test]
 fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
     let folder = tempfile::tempdir().unwrap();
@@ -483,16 +484,16 @@ fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
         assert!(reply.starts_with("OK JOIN #lobby "), "{reply}");
         made += 1;
         assert!(made <= 256, "one address may make so many");
-        // Another name does not help.
+        // Another nick does not help.
         eve.expect(&format!("NICK eve{made}"), "OK NICK").unwrap();
     }
     assert_eq!(made, 256);
-    // One that is there is still found, and moved.
+    // An existing reader is still found and moved.
     bob.expect("JOIN #lobby", "OK JOIN #lobby 1").unwrap();
     assert_eq!(bob.list("HISTORY #lobby").unwrap().1, "OK HISTORY 1");
     drop((bob, eve, server));
 
-    // All that was said goes, and the rooms that nobody needs with it.
+    // All events expire, and with them the rooms that nobody needs.
     let data = folder.path().join("old");
     let old: String = (1..=50)
         .map(|n| {
@@ -510,7 +511,7 @@ fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
     until("the rooms go", || {
         bob.list("ROOMS").unwrap().1 == "OK ROOMS 1"
     });
-    // Who comes back to one that has gone is told.
+    // A reader that returns to a removed room is told about the gap.
     let (lines, reply) = bob.list("JOIN #r7 3").unwrap();
     assert_eq!(
         (lines, reply),
@@ -545,12 +546,12 @@ fn a_reader_of_an_empty_room_is_told_what_it_has_missed() {
         let (lines, _) = ann.list("HISTORY #k 1000").unwrap();
         !lines.is_empty() && lines.len() < 20
     });
-    // Whoever had seen the beginning misses something, and it is said.
+    // A reader that had seen the beginning has missed something, and is told so.
     for join in ["JOIN #k AS rd", "JOIN #k 0", "JOIN #k 1"] {
         let mut bob = Peer::connect(server.address).unwrap();
         let mut nick = bob.ask("NICK bob").unwrap();
         while nick.starts_with("ERR NICK nick-taken") {
-            nick = bob.ask("NICK bob").unwrap(); // the last one is still going
+            nick = bob.ask("NICK bob").unwrap(); // the last connection has not ended yet
         }
         let (lines, reply) = bob.list(join).unwrap();
         assert_eq!(lines[0], "GAP #k", "{join}: {lines:?} {reply}");

@@ -1,4 +1,4 @@
-//! What holds for every input, tried with random ones that shrink to the smallest that fails.
+//! Properties that hold for every input, tested with random inputs that shrink to the smallest failing one.
 
 mod support;
 
@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use support::memory::Memory;
 use support::run::{Server, Taken};
 
-/// Bytes as a client sends them, good and bad, with much of what a decoder looks for.
+/// Generates bytes that a client might send, valid and invalid, with many that a decoder treats specially.
 fn input() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         4 => "[ -~]{0,20}".prop_map(String::into_bytes),
@@ -27,7 +27,7 @@ fn input() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..12).prop_map(|pieces| pieces.concat())
 }
 
-/// Text with much of what a terminal obeys.
+/// Generates text with many characters that a terminal obeys.
 fn text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         "[ -~\t]{0,12}",
@@ -41,7 +41,7 @@ fn text() -> impl Strategy<Value = String> {
     vec(piece, 0..10).prop_map(|pieces| pieces.concat())
 }
 
-/// Lines that are mostly requests.
+/// Generates lines, most of them requests.
 fn line() -> impl Strategy<Value = String> {
     let verb = prop::sample::select(Verb::ALL);
     let field = prop_oneof![
@@ -58,7 +58,7 @@ fn line() -> impl Strategy<Value = String> {
     (verb, vec(field, 0..4)).prop_map(|(verb, fields)| format!("{verb} {}", fields.join(" ")))
 }
 
-/// Everything that a decoder finds in `pieces`, in words.
+/// Describes in words every item that a decoder finds in `pieces`.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut decoder = LineDecoder::default();
     let mut found = Vec::new();
@@ -101,7 +101,7 @@ proptest! {
 
     #[test]
     fn a_request_is_read_as_it_is_written(line in line()) {
-        // What loses something to `clean` may read otherwise afterwards: nobody sends it twice.
+        // A line that `clean` changes may parse differently afterwards; no client sends such a line again.
         prop_assume!(is_clean(&line));
         if let Ok(Some(request)) = Request::parse(line.as_bytes()) {
             let is_refused = matches!(&request, Request::Upload(upload) if upload.name.is_err());
@@ -190,12 +190,12 @@ proptest! {
     ) {
         let mut server = Memory::new(&[], takes, 0).unwrap();
         let peer = server.open().unwrap();
-        // What ends the connection, or takes what follows for something else, has tests of its own.
+        // Commands that end the connection or change the meaning of what follows have tests of their own.
         let harmless = |line: &&String| {
             !["UPLOAD", "BYE", "QUIT", "CHAT"].iter().any(|verb| line.starts_with(verb))
         };
         let lines: Vec<String> = lines.iter().filter(harmless).map(|line| format!("{line}\n")).collect();
-        // The end of whatever telnet sequence the junk has begun.
+        // End any telnet sequence that the junk has begun.
         let input = [&junk[..], b" \xff\xf0\n", lines.concat().as_bytes(), b"PING after\n"].concat();
         for piece in input.chunks(1000) {
             server.push(peer, piece).unwrap();
@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-/// All that has come for `peer`.
+/// Returns everything that `peer` has received.
 fn everything(server: &mut Memory, peer: usize) -> Vec<u8> {
     let mut out = Vec::new();
     while let Taken::Bytes(bytes) = server.take(peer, Duration::ZERO) {
@@ -216,7 +216,7 @@ fn everything(server: &mut Memory, peer: usize) -> Vec<u8> {
     out
 }
 
-/// `out` without the answers to telnet's options, three bytes each.
+/// Returns `out` without the replies to telnet options, three bytes each.
 fn without_telnet(mut out: &[u8]) -> Vec<u8> {
     let mut text = Vec::new();
     while let Some((first, rest)) = out.split_first() {

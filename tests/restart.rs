@@ -1,4 +1,5 @@
-//! What protocol.md says of a server that is started again on the same folder (sections 3.6, 3.9, 4.6, 4.11).
+//! What protocol.md promises about a server that is restarted on the same folder (sections 3.6, 3.9, 4.6,
+//! 4.11).
 
 mod support;
 
@@ -75,7 +76,7 @@ fn an_upload_that_the_end_of_the_server_cut_off_is_taken_back() {
     ci.ask("NICK ci", "OK NICK ci #lobby 0");
     ci.send("UPLOAD build.log *\ncompiling");
     watch.expect("FILE #lobby ci 1 * build.log");
-    drop(chatd); // killed, and the upload was not at its end
+    drop(chatd); // killed before the upload had ended
 
     with_server(
         folder.path(),

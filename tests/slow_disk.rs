@@ -1,8 +1,9 @@
-//! A disk that takes its time: who waits for it waits alone. strace makes it slow, and sees who touches it.
+//! A slow disk delays only the clients that need it. strace slows it down, and shows which thread accesses
+//! it.
 
 #[path = "support/peer.rs"]
 mod peer;
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 #[path = "support/strace.rs"]
@@ -17,7 +18,7 @@ use strace::Strace;
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// Moved in several calls of `sendfile`.
+/// Sent in several calls of `sendfile`.
 const LENGTH: usize = 3 << 20;
 
 fn bytes() -> Vec<u8> {
@@ -39,7 +40,7 @@ fn download(address: SocketAddr, id: u64) {
     assert!(file.bytes == bytes(), "what came is what was sent");
 }
 
-/// A nick that somebody has just left, once the server knows that.
+/// Takes a nick that was just released, once the server knows that it is free.
 fn named_again(address: SocketAddr, nick: &str) -> Peer {
     let end = Instant::now() + DEADLINE;
     loop {
@@ -50,7 +51,7 @@ fn named_again(address: SocketAddr, nick: &str) -> Peer {
     }
 }
 
-/// People talk while `slow` goes on: it is not over when they have said what they had to say.
+/// Exchanges messages while `slow` runs, and checks that it is still running at the end.
 fn talk_beside<T: Send>(address: SocketAddr, ann: &str, slow: impl FnOnce() -> T + Send) -> T {
     let mut speaker = Peer::named(address, ann).expect("a nick");
     let mut reader = Peer::connect(address).expect("a connection");
@@ -72,7 +73,7 @@ fn talk_beside<T: Send>(address: SocketAddr, ann: &str, slow: impl FnOnce() -> T
 #[test]
 fn nobody_waits_for_a_disk_that_is_slow_for_somebody_else() {
     let chatd = Chatd::spawn(CHATD, &[]).expect("it starts");
-    // Each call begins two seconds late, as if the disk had other things to do.
+    // Each call begins two seconds late, as if the disk were busy.
     let slow = "inject=sendfile,fsync,fdatasync:delay_enter=2000000";
     let strace = Strace::attach(
         chatd.id(),

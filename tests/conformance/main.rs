@@ -24,7 +24,7 @@ use support::server::Chatd;
 use support::tcp::Tcp;
 use support::transcript::{Action, Level, Setting, Transcript};
 
-/// Transcripts that hold on a plain connection alone, each with the reason.
+/// Transcripts that hold only on a plain connection, each with the reason.
 const PLAIN_ONLY: &[(&str, &str)] = &[
     (
         "3.7/1",
@@ -57,19 +57,19 @@ struct Flags {
     /// a running server, HOST:PORT, instead of a chatd of the suite's own
     #[argh(option)]
     addr: Option<String>,
-    /// only the sections that begin so: 4 or 4.2
+    /// play only the sections that begin like this: 4 or 4.2
     #[argh(option)]
     only: Option<String>,
-    /// count what a server should do, and does not, as a failure too (always, with a chatd of its own)
+    /// also fail for what a server should do but does not (always, with a chatd of its own)
     #[argh(switch)]
     strict: bool,
-    /// name what would be played, and end
+    /// list what would be played, and exit
     #[argh(switch)]
     list: bool,
-    /// name each as it is played (what cargo test hands to every test program)
+    /// print the name of each as it is played (cargo test passes this to every test program)
     #[argh(switch)]
     nocapture: bool,
-    /// only what has this in its name
+    /// play only those with this in their name
     #[argh(positional)]
     filter: Vec<String>,
 }
@@ -109,7 +109,7 @@ fn run(flags: &Flags) -> Result<bool, String> {
             .for_each(|Transcript { id, file, line, .. }| println!("{id}  {file}:{line}"));
         return Ok(true);
     }
-    // On a server that others share, plays must not meet in the lobby.
+    // On a shared server, two transcripts must not meet in the lobby.
     let threads = if addr.is_some() { 1 } else { 4 };
     let mut failed = 0;
     for (transcript, why) in play_all(&plays, threads, addr, flags.nocapture) {
@@ -139,22 +139,22 @@ struct Way {
     server: Where,
 }
 
-/// Who answers.
+/// The server that a transcript is played against.
 #[derive(Clone, Copy)]
 enum Where {
-    /// The server there.
+    /// The server at this address.
     At(SocketAddr),
-    /// A new one that keeps nothing.
+    /// A new one without a data folder.
     InMemory,
-    /// A new one with a folder.
+    /// A new one with a data folder.
     OnDisk,
-    /// A new one that keeps nothing, under TLS.
+    /// A new one without a data folder, under TLS.
     Tls,
-    /// The same over WebSocket.
+    /// A new one without a data folder, over WebSocket.
     WebSocket,
 }
 
-/// Every way in which a transcript is played.
+/// Returns every way in which a transcript is played.
 fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
     let servers = match addr {
         Some(addr) => vec![Where::At(addr)],
@@ -168,7 +168,7 @@ fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
     });
     let mut ways: Vec<_> = ways.collect();
     if addr.is_none() {
-        // What carries the bytes cuts them in its own way.
+        // TLS and WebSocket split the bytes in their own way.
         let cut = Cut::Lines;
         let carriers = [Where::Tls, Where::WebSocket];
         ways.extend(carriers.map(|server| Way { cut, server }));
@@ -176,7 +176,7 @@ fn ways(addr: Option<SocketAddr>) -> Vec<Way> {
     ways
 }
 
-/// Whether what is sent can be sent in messages: lines in UTF-8 that hold no CR.
+/// Returns whether the transcript can be sent in WebSocket messages: its lines are UTF-8 without CR.
 fn fits_messages(transcript: &Transcript) -> bool {
     let is_left_out = NOT_IN_MESSAGES.iter().any(|(id, _)| *id == transcript.id);
     let fits = |action: &Action| match action {
@@ -189,7 +189,7 @@ fn fits_messages(transcript: &Transcript) -> bool {
 
 fn play_one(transcript: &Transcript, way: Way) -> Result<(), String> {
     let mut flags = chatd_flags(transcript);
-    // A password is given to the server in a file.
+    // The server reads its password from a file.
     let secret = tempfile::NamedTempFile::new().map_err(|e| format!("no file: {e}"))?;
     for flag in transcript.settings.iter().filter(|s| s.name == "password") {
         std::fs::write(secret.path(), &flag.value).map_err(|e| format!("no file: {e}"))?;
@@ -274,8 +274,8 @@ fn needs(settings: &[Setting]) -> String {
     all.join(", ")
 }
 
-/// The flags of `chatd` for a transcript. Unless it is about them, joins are not announced in any time that a
-/// test takes, so that a slow machine hears no line more than a fast one.
+/// Returns the flags of `chatd` for a transcript. Unless it is about joins, they are not announced within
+/// the time of a test, so that a slow machine receives the same lines as a fast one.
 fn chatd_flags(transcript: &Transcript) -> Vec<String> {
     let settings = &transcript.settings;
     let mut flags = Vec::new();
@@ -294,7 +294,7 @@ fn chatd_flags(transcript: &Transcript) -> Vec<String> {
     flags
 }
 
-/// Digits that no earlier play against that server had.
+/// Returns digits that no earlier play against that server has used.
 fn suffix() -> String {
     static PLAYS: AtomicUsize = AtomicUsize::new(0);
     let now = SystemTime::now()

@@ -1,4 +1,4 @@
-//! Peers under TLS and over WebSocket, with a deadline on every wait.
+//! Clients under TLS and over WebSocket, with a deadline on every wait.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -19,7 +19,8 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     Ok(socket)
 }
 
-/// A server that has refused and closed need not take the rest; what it said is still read.
+/// Ignores write errors of a closed connection: a server that has refused and closed need not read the
+/// rest, and its reply can still be read.
 fn unless_gone(result: std::io::Result<()>) -> Result<(), String> {
     match result {
         Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => Ok(()),
@@ -27,7 +28,7 @@ fn unless_gone(result: std::io::Result<()>) -> Result<(), String> {
     }
 }
 
-/// The same server under TLS.
+/// A server reached under TLS.
 pub struct Tls {
     address: SocketAddr,
     config: Arc<ClientConfig>,
@@ -63,7 +64,7 @@ impl Server for Tls {
 
     fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String> {
         let peer = &mut self.peers[peer];
-        // The handshake reads too.
+        // The handshake reads as well.
         let set = peer.sock.set_read_timeout(Some(PATIENCE));
         unless_gone(
             set.and_then(|()| peer.write_all(bytes))
@@ -103,7 +104,7 @@ impl Server for Tls {
     }
 }
 
-/// Trusts any certificate: whose it is does not matter here.
+/// Accepts any certificate, since the server's identity does not matter here.
 #[derive(Debug)]
 struct Anybody(Arc<CryptoProvider>);
 
@@ -152,10 +153,10 @@ impl ServerCertVerifier for Anybody {
     }
 }
 
-/// A WebSocket client that sends frames as it is told to, right or wrong.
+/// A WebSocket client that sends any frames, valid or not.
 pub struct Frames {
     socket: TcpStream,
-    /// Received, not yet a whole frame.
+    /// Received bytes that are not a complete frame yet.
     unread: Vec<u8>,
 }
 
@@ -168,7 +169,7 @@ pub struct Frame {
 }
 
 impl Frames {
-    /// Connects and shakes hands.
+    /// Connects and performs the handshake.
     pub fn open(address: SocketAddr) -> std::io::Result<Self> {
         let mut socket = connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
@@ -184,7 +185,7 @@ impl Frames {
             head.push(byte[0]);
         }
         let head = String::from_utf8_lossy(&head).to_ascii_lowercase();
-        // RFC 6455, 1.3 gives the answer to that key.
+        // RFC 6455, 1.3 gives the answer for that key.
         let is_agreed = head.starts_with("http/1.1 101 ")
             && head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n");
         match is_agreed {
@@ -196,7 +197,7 @@ impl Frames {
         }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn raw(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         self.socket.write_all(bytes)
     }
@@ -207,7 +208,8 @@ impl Frames {
         self.raw(&frame)
     }
 
-    /// The next frame; `None` at the end of the connection or when nothing comes in that time.
+    /// Returns the next frame; `None` at the end of the connection, or an error when nothing arrives in
+    /// time.
     pub fn next(&mut self, patience: Duration) -> Result<Option<Frame>, ErrorKind> {
         loop {
             if let Some((frame, length)) = parse(&self.unread) {
@@ -229,7 +231,7 @@ impl Frames {
     }
 }
 
-/// A masked frame in the shortest form.
+/// Returns a masked frame in the shortest form.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut bytes = vec![first];
@@ -250,7 +252,8 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// The first frame, and how many bytes it has, if all of it is there. The server's are whole and unmasked.
+/// Returns the first frame and its length in bytes, if it is complete. Frames of the server are whole and
+/// unmasked.
 fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (first, short) = (*bytes.first()?, *bytes.get(1)?);
     assert_eq!(first & 0xf0, 0x80, "a whole message, no reserved bits");
@@ -273,7 +276,7 @@ fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     Some((Frame { opcode, payload }, start + length))
 }
 
-/// The same server over WebSocket: lines go in text messages, a file's bytes in binary ones.
+/// A server reached over WebSocket: lines are sent in text messages, a file's bytes in binary ones.
 pub struct WebSocket {
     address: SocketAddr,
     peers: Vec<Talker>,
@@ -281,9 +284,9 @@ pub struct WebSocket {
 
 struct Talker {
     frames: Frames,
-    /// A line that is not whole.
+    /// An incomplete line.
     half: Vec<u8>,
-    /// How many bytes of a file are still to be sent; all to the end for `None`.
+    /// How many bytes of a file are still to be sent; the inner `None` means everything up to the end.
     file: Option<Option<usize>>,
 }
 
@@ -369,7 +372,7 @@ impl Server for WebSocket {
     }
 }
 
-/// How many bytes follow a line: `None` inside for all to the end.
+/// Returns how many bytes follow a line; the inner `None` means everything up to the end.
 fn announced(line: &str) -> Option<Option<usize>> {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let verb = words.first()?.trim_start_matches('/');

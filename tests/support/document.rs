@@ -1,31 +1,31 @@
-//! Where transcripts come from: the fenced blocks of `protocol.md`, and the vectors beside the suite.
+//! Reads transcripts from the fenced blocks of `protocol.md`, and from the vectors beside the suite.
 
 use std::path::{Path, PathBuf};
 
 use super::transcript::Transcript;
 
-/// A numbered section of the document: its own text, less that of the sections inside it.
+/// A numbered section of the document: its own text, without that of its subsections.
 pub struct Section {
     /// `4.2`
     pub number: String,
     pub title: String,
-    /// The title too, with white space made single, so that a quote may run over line ends.
+    /// The text with the title, and with single spaces, so that a quotation may cross line ends.
     pub text: String,
 }
 
-/// The document, cut up.
+/// The document, divided into sections and blocks.
 pub struct Document {
     pub sections: Vec<Section>,
     pub transcripts: Vec<Transcript>,
-    /// The console blocks: where each begins, and its lines.
+    /// The console blocks: the line where each begins, and its lines.
     pub consoles: Vec<(usize, String)>,
 }
 
-/// The labels that a fenced block may have; any other is a mistake, since a block with a misspelt label
+/// The labels that a fenced block may have. Any other is an error, since a block with a misspelled label
 /// would be a transcript that nobody plays.
 const LABELS: &[&str] = &["chat", "console", "abnf", "sh", "python", "text"];
 
-/// The project's top folder.
+/// Returns the project's top folder.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
 }
@@ -40,7 +40,7 @@ pub fn protocol_md() -> Result<Document, String> {
 }
 
 impl Document {
-    /// Reads a document out of Markdown.
+    /// Parses a document from Markdown.
     ///
     /// # Errors
     /// Names the line that is wrong.
@@ -102,7 +102,7 @@ impl Document {
         }
     }
 
-    /// The section of that number.
+    /// Returns the section of that number.
     pub fn section(&self, number: &str) -> Option<&Section> {
         self.sections
             .iter()
@@ -113,7 +113,7 @@ impl Document {
 /// Reads every vector of `tests/conformance/vectors/<section>/<fact>.chat`, in the order of the names.
 ///
 /// # Errors
-/// Names the file that is wrong; one that does not quote its section word for word is.
+/// Names the file that is wrong, such as one that does not quote its section word for word.
 pub fn vectors(document: &Document) -> Result<Vec<Transcript>, String> {
     let folder = root().join("tests/conformance/vectors");
     let list = |folder: &Path| -> Result<Vec<PathBuf>, String> {

@@ -1,11 +1,13 @@
-//! Matches lines against the ABNF of `protocol.md` (RFC 5234, with `%s` of RFC 7405), read from the document itself.
+//! Matches lines against the ABNF of `protocol.md` (RFC 5234, with `%s` of RFC 7405), read from the
+//! document itself.
 //!
-//! A rule is matched by sets of positions: all ends that it can have from all starts, so no grammar makes it slow.
+//! A rule is matched with sets of positions, every possible end for every start, so no grammar makes it
+//! slow.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The rules by their names.
+/// The rules by name.
 pub struct Grammar(BTreeMap<String, Node>);
 
 #[derive(Clone, Debug)]
@@ -29,10 +31,10 @@ enum Case {
 const CORE: &str = "SP = %x20\nCR = %x0D\nLF = %x0A\nDIGIT = %x30-39\nOCTET = %x00-FF\nHEXDIG = DIGIT / \"A\" / \"B\" / \"C\" / \"D\" / \"E\" / \"F\"\n";
 
 impl Grammar {
-    /// Reads rules, one after the other; a line that begins with a space goes on with the one before.
+    /// Parses rules; a line that begins with a space continues the one before.
     ///
     /// # Panics
-    /// When a rule cannot be read, is defined twice or refers to one that is not there.
+    /// When a rule cannot be parsed, is defined twice or refers to one that does not exist.
     pub fn parse(text: &str) -> Self {
         let mut rules: Vec<(String, String)> = Vec::new();
         for line in format!("{CORE}{text}").lines() {
@@ -62,7 +64,7 @@ impl Grammar {
         grammar
     }
 
-    /// Panics when `node` refers to a rule that is not there.
+    /// Panics when `node` refers to a rule that does not exist.
     fn check(&self, node: &Node) {
         match node {
             Node::Any(all) | Node::Then(all) => all.iter().for_each(|node| self.check(node)),
@@ -72,7 +74,7 @@ impl Grammar {
         }
     }
 
-    /// Tells whether the rule of that name matches all of `line`.
+    /// Returns whether the rule of that name matches all of `line`.
     pub fn matches(&self, rule: &str, line: &str) -> bool {
         let text: Vec<char> = line.chars().collect();
         let matcher = Matcher {
@@ -84,7 +86,7 @@ impl Grammar {
     }
 }
 
-/// `line` less a comment, which begins with a `;` outside of quotes and angle brackets.
+/// Returns `line` without a comment, which begins with a `;` outside of quotes and angle brackets.
 fn without_comment(line: &str) -> &str {
     let mut inside = None;
     for (at, c) in line.char_indices() {
@@ -99,7 +101,7 @@ fn without_comment(line: &str) -> &str {
     line
 }
 
-/// What is left to read of a rule.
+/// The unread rest of a rule.
 struct Reader<'a>(&'a str);
 
 impl Reader<'_> {
@@ -220,7 +222,7 @@ type Ends = BTreeSet<usize>;
 struct Matcher<'a> {
     rules: &'a BTreeMap<String, Node>,
     text: &'a [char],
-    /// Where a rule can end, by its name and start.
+    /// The possible ends of a rule, by its name and start.
     known: RefCell<HashMap<(&'a str, usize), Ends>>,
 }
 
@@ -281,7 +283,7 @@ impl<'a> Matcher<'a> {
                 .iter()
                 .flat_map(|start| self.ends(node, *start))
                 .collect();
-            // From where it has been before, it gets nowhere new.
+            // Positions that were visited before lead nowhere new.
             from = if count > least {
                 ends.difference(&all).copied().collect()
             } else {
@@ -295,7 +297,7 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// Whether `c` is what the document describes in words.
+/// Returns whether `c` fits a description in words.
 fn fits_prose(prose: &str, c: char) -> bool {
     match prose {
         "a character that Unicode calls Alphabetic" => c.is_alphabetic(),

@@ -1,24 +1,25 @@
-//! What a test has been sent, by a program or by the server, and how it compares that with what it wants.
+//! Collects what a test receives from a program or the server, and compares it with what is expected.
 
 use std::io::{ErrorKind, Read};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
-/// The longest that anything in a test waits: far more than what works ever needs, on a busy machine too.
+/// The deadline of every wait in a test: far more than working code ever needs, on a busy machine too.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// What a program or the server has sent, taken line by line; read by a thread, so it never waits for us.
+/// The output of a program or of the server, taken line by line. A thread reads it, so that the sender
+/// never waits for the test.
 pub struct Inbox {
     chunks: Receiver<Vec<u8>>,
     pending: Vec<u8>,
-    /// Everything so far, for the report of a failure.
+    /// Everything received so far, for the report of a failure.
     seen: Vec<u8>,
 }
 
 impl Inbox {
     /// Reads `source` to its end.
     pub fn of(mut source: impl Read + Send + 'static) -> Self {
-        // Bounded, so that a test which takes nothing makes a reader that reads nothing.
+        // Bounded, so that the reader stops reading when the test takes nothing.
         let (send, chunks) = sync_channel(64);
         std::thread::spawn(move || {
             let mut buffer = vec![0; 64 * 1024];
@@ -39,7 +40,7 @@ impl Inbox {
         }
     }
 
-    /// Takes in what comes next; false at the end.
+    /// Receives the next piece; returns false at the end.
     #[track_caller]
     fn more(&mut self, deadline: Instant) -> bool {
         let left = deadline.saturating_duration_since(Instant::now());
@@ -58,7 +59,7 @@ impl Inbox {
         }
     }
 
-    /// The next line without its end, be that LF or CR LF; none where it has ended.
+    /// Takes the next line without its line ending, LF or CR LF; `None` at the end.
     #[track_caller]
     pub fn line_or_end(&mut self) -> Option<String> {
         let deadline = Instant::now() + DEADLINE;
@@ -78,7 +79,7 @@ impl Inbox {
         }
     }
 
-    /// The next line, which must come.
+    /// Takes the next line, and fails at the end.
     #[track_caller]
     pub fn line(&mut self) -> String {
         let line = self.line_or_end();
@@ -90,7 +91,7 @@ impl Inbox {
         })
     }
 
-    /// Skips to the first line of which `wanted` holds.
+    /// Skips to the first line that satisfies `wanted`.
     #[track_caller]
     pub fn find(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         loop {
@@ -101,7 +102,7 @@ impl Inbox {
         }
     }
 
-    /// The next line, which must fit `pattern`; see [`fits`].
+    /// Takes the next line, which must fit `pattern`; see [`fits`].
     #[track_caller]
     pub fn expect(&mut self, pattern: &str) -> String {
         let line = self.line();
@@ -113,7 +114,7 @@ impl Inbox {
         line
     }
 
-    /// The next `length` bytes.
+    /// Takes the next `length` bytes.
     #[track_caller]
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         let deadline = Instant::now() + DEADLINE;
@@ -127,13 +128,13 @@ impl Inbox {
         self.pending.drain(..length).collect()
     }
 
-    /// Whether anything is there by now that has not been taken.
+    /// Returns whether anything was received that has not been taken.
     pub fn has_more(&mut self) -> bool {
         self.pending.extend(self.chunks.try_iter().flatten());
         !self.pending.is_empty()
     }
 
-    /// Everything that is left, once it has ended.
+    /// Takes everything that is left, after waiting for the end.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<u8> {
         let deadline = Instant::now() + DEADLINE;
@@ -142,8 +143,8 @@ impl Inbox {
     }
 }
 
-/// Whether `line` is `pattern`, in which `<id>` stands for a number, `<time>` for a time, `<sha256>` for
-/// a digest, `<word>` for any word, and `…` at the end for any rest.
+/// Returns whether `line` fits `pattern`, in which `<id>` stands for a number, `<time>` for a time,
+/// `<sha256>` for a digest, `<word>` for any word, and `…` at the end for any rest.
 pub fn fits(pattern: &str, line: &str) -> bool {
     let (pattern, open) = match pattern.strip_suffix('…') {
         Some(start) => (start.trim_end(), true),
@@ -168,7 +169,7 @@ pub fn fits(pattern: &str, line: &str) -> bool {
     open || words.next().is_none()
 }
 
-/// `bytes` as text, for comparing and for reports.
+/// Converts `bytes` to text, for comparisons and reports.
 pub fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }

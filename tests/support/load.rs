@@ -1,5 +1,5 @@
-//! What keeps a server busy until it is killed: people who speak, send files, take them back and watch.
-//! Each tells what the server has acknowledged to it, as it hears it.
+//! Keeps a server busy until it is killed: clients that send messages and files, remove them, and watch.
+//! Each reports what the server has acknowledged as soon as it receives it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,19 +10,19 @@ use crate::random::Random;
 
 pub const ROOMS: [&str; 3] = ["#r0", "#r1", "#r2"];
 
-/// What somebody has heard from the server, or is about to ask.
+/// What a client has received from the server, or is about to request.
 pub enum Heard {
     /// `OK MSG`.
     Said { id: u64, event: String },
     /// `OK UPLOAD`.
     Stored(File),
-    /// `REMOVE` is about to be asked: from here on the file may be gone.
+    /// `REMOVE` is about to be sent: from now on the file may be gone.
     Removing(u64),
     /// `OK REMOVE`.
     Removed(u64),
     /// A live event with its id.
     Seen { id: u64, event: String },
-    /// Something that must not be.
+    /// Something that must not happen.
     Wrong(String),
 }
 
@@ -33,14 +33,14 @@ pub struct File {
     pub sha256: String,
 }
 
-/// One of those who keep the server busy.
+/// One of the clients that keep the server busy.
 #[derive(Clone, Copy)]
 pub enum Part {
     Speaks,
     SendsFiles,
-    /// Sends files of unknown length, each to its end.
+    /// Uploads files of unknown length, each to its end.
     SendsPipes,
-    /// Sends one file of unknown length that does not end.
+    /// Uploads one file of unknown length that does not end.
     NeverEnds,
     Watches,
 }
@@ -58,11 +58,11 @@ pub const PARTS: [Part; 10] = [
     Part::Watches,
 ];
 
-/// Messages of one speaker that are on their way at once.
+/// Messages of one client that wait for their reply at the same time.
 const WINDOW: usize = 64;
 
 impl Part {
-    /// Plays the part until the connection breaks.
+    /// Plays the part until the connection is lost.
     pub fn play(self, number: usize, round: usize, server: SocketAddr, tell: &Sender<Heard>) {
         let mut random = Random::new((round * 100 + number) as u64);
         let room = ROOMS[number % ROOMS.len()];
@@ -87,10 +87,10 @@ impl Part {
     }
 }
 
-/// What ends by the death of the server alone.
+/// A part that ends only when the server dies.
 type Played = Result<std::convert::Infallible, io::Error>;
 
-/// The id in `OK VERB <id> …`.
+/// Returns the id in `OK VERB <id> …`.
 fn id(reply: &str) -> io::Result<u64> {
     let id = reply.split(' ').nth(2).and_then(|id| id.parse().ok());
     match id {
@@ -131,7 +131,7 @@ fn speak(
     }
 }
 
-/// No two are the same, and they are of many lengths.
+/// Returns a text that is different for each call, with many different lengths.
 fn text(round: usize, n: usize) -> String {
     format!("{round} {n} {}", "x".repeat(n * 37 % 200))
 }
@@ -205,7 +205,7 @@ fn send_pipes(
             length,
             sha256,
         }));
-        // The nick is free once the server has closed.
+        // The nick is free once the server has closed the connection.
         while peer.line().is_ok() {}
     }
 }

@@ -1,5 +1,5 @@
-//! The server's core without sockets, files or a clock: sessions and a chat, and a driver as small as one
-//! can be. Time is a number that goes on only while somebody waits.
+//! The server's core without sockets, files or a clock: sessions, a chat, and as small a driver as
+//! possible. Time is a number that advances only while somebody waits.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -31,34 +31,34 @@ pub struct Memory {
     uptime: Duration,
     log: MemoryLog,
     roster: Roster,
-    /// What was handed over to the log and is not kept yet, as on a disk.
+    /// Entries that were submitted to the log and are not stored yet, as with a disk.
     waiting: VecDeque<(Entry, Ticket)>,
-    /// How many pushes and other calls it takes until what waits is kept, all at once; 0 for at once.
+    /// Number of calls, such as pushes, until everything that waits is stored at once; 0 for immediately.
     late: usize,
     calls: usize,
-    /// The files that are still coming in: their names, what has come, and how they ended.
+    /// The live files: their names, the bytes so far, and how they ended.
     lives: HashMap<EventId, Live>,
     files: HashMap<Digest, Vec<u8>>,
     peers: Vec<Peer>,
-    /// How many bytes the network takes from a session at first.
+    /// How many bytes the network first accepts from a session.
     takes: usize,
-    /// Where those who connect come from.
+    /// The address that new connections have.
     pub from: IpAddr,
-    /// Whether they come under TLS.
+    /// Whether new connections use TLS.
     pub is_tls: bool,
-    /// What every session is written from, as on the server.
+    /// The batch that every session is written from, as on the server.
     batch: Batch,
 }
 
 struct Live {
     name: FileName,
     bytes: Vec<u8>,
-    /// Whether it is whole.
+    /// Whether the file is complete; `None` while it is live.
     end: Option<bool>,
 }
 
 struct Peer {
-    /// `None` once it has ended.
+    /// `None` once the session has ended.
     session: Option<Session>,
     decoder: LineDecoder,
     input: Vec<u8>,
@@ -71,41 +71,41 @@ struct Peer {
     moving: Moving,
 }
 
-/// What a line has started and bytes must end.
+/// A transfer that a line has started and bytes must end.
 enum Moving {
     Nothing,
-    /// A live file is being announced.
+    /// The announcement of a live file is not stored yet.
     Announced(Upload),
-    /// With its number, if it is live.
+    /// An upload, with its id if it is live.
     In(Upload, Option<EventId>, Vec<u8>),
-    /// A live file has ended, whole or not; its followers end once that is kept.
+    /// A live file has ended, complete or not; its followers end once that is stored.
     Ended(EventId, bool),
-    /// A live file of a room is followed; so many of its bytes are out.
+    /// A live file of a room is being downloaded; the number is how many of its bytes were sent.
     Follow(EventId, usize, RoomId),
-    /// So many bytes are to be dropped, or all.
+    /// This many bytes are to be dropped, or all.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
-    /// The log is asked, once the replies before are out.
+    /// The log is queried, once the earlier replies are sent.
     Ask(Question),
-    /// The roster is asked, which answers with the next call, as threads do.
+    /// The roster is queried, and answers with the next call, as its threads do.
     Consult(Ask, usize),
     Flush,
 }
 
 impl Memory {
-    /// A server with `settings`, from whose sessions few bytes are taken at once: at first
-    /// `takes`, then more; and whose log is `late`, see [`Self::late`].
+    /// Returns a server with `settings`. The network accepts few bytes of a session at a time: at first
+    /// `takes`, then more. The log is `late`, see [`Self::late`].
     pub fn new(settings: &[Setting], takes: usize, late: usize) -> Result<Self, String> {
         Ok(Self::with_config(config(settings)?, takes, late))
     }
 
-    /// The same with limits of which not all can be set.
+    /// Returns a server with limits, including those that no setting changes.
     pub fn with_limits(limits: Limits, takes: usize) -> Self {
         Self::late(limits, takes, 0)
     }
 
-    /// The same with a log like one on disk: what is handed over is kept, and seen, only with the `late`th
-    /// call from then, or when somebody waits.
+    /// Returns a server with a log like one on disk: an entry is stored, and seen, only with the `late`th
+    /// call after it was submitted, or when somebody waits.
     pub fn late(limits: Limits, takes: usize, late: usize) -> Self {
         Self::with_config(config_with(limits), takes, late)
     }
@@ -131,7 +131,7 @@ impl Memory {
         }
     }
 
-    /// Whether `peer` has stopped reading, so that the network takes nothing more for it.
+    /// Sets whether `peer` has stopped reading, so that the network accepts nothing more for it.
     pub fn stall(&mut self, peer: usize, is_stalled: bool) {
         self.peers[peer].is_stalled = is_stalled;
         self.call();
@@ -152,7 +152,7 @@ impl Memory {
         }
     }
 
-    /// Keeps and publishes all that waits; whether there was something.
+    /// Stores and publishes everything that waits; returns whether there was anything.
     fn keep(&mut self) -> bool {
         let time = self.now().time;
         let mut kept = Vec::new();
@@ -166,7 +166,7 @@ impl Memory {
         any
     }
 
-    /// Lets the roster answer what it is asked; whether it was asked something.
+    /// Lets the roster answer its query; returns whether there was one.
     fn think(&mut self) -> bool {
         let is_asked =
             |peer: &Peer| matches!(peer.moving, Moving::Consult(_, at) if at >= self.calls);
@@ -175,7 +175,7 @@ impl Memory {
         any
     }
 
-    /// Something happens outside, so time goes on for the log.
+    /// Counts an event from outside, with which time advances for the log.
     fn call(&mut self) {
         self.calls += 1;
         if self.late > 0 && self.calls.is_multiple_of(self.late) {
@@ -183,12 +183,12 @@ impl Memory {
         }
     }
 
-    /// Bytes of the rooms' newest events that are held for their readers.
+    /// Returns the bytes of the rooms' newest events that are held for their readers.
     pub fn tail_bytes(&self) -> usize {
         self.chat.totals().tail_bytes
     }
 
-    /// Everything that is kept of `room`, oldest first.
+    /// Returns all stored events of `room`, oldest first.
     pub fn log_of(&self, room: &str) -> Vec<Record> {
         let room = RoomName::parse(room).expect("it is a room's name");
         let span = Span {
@@ -208,20 +208,21 @@ impl Memory {
                 _ => break,
             }
         }
-        // Whom to wake, and which bytes to let go of, is the driver's: this one asks everybody and keeps all.
+        // The driver decides whom to wake and which bytes to free: this one asks everybody and keeps
+        // everything.
         self.chat.take_news(|_| {});
         self.chat.take_released();
     }
 
-    /// Takes one thing in or out; whether there was one.
+    /// Makes one step for a connection; returns whether there was one to make.
     fn step(&mut self, n: usize) -> bool {
         let now = self.now();
         let Some(mut session) = self.peers[n].session.take() else {
             return false;
         };
-        // A file is announced before its sender is told anything more.
+        // A file is announced before its sender receives anything else.
         let announces = matches!(self.peers[n].moving, Moving::Announced(_));
-        // So do others learn how a live file ended before its sender is ended.
+        // In the same way, others learn how a live file ended before its sender's connection ends.
         let ends =
             matches!(self.peers[n].moving, Moving::Ended(..)) && self.chat.is_ended(session.peer());
         let waits = announces || ends || self.peers[n].is_stalled;
@@ -233,7 +234,7 @@ impl Memory {
                 }
             }
             Moving::Announced(upload) => {
-                // Until it is kept there is no number.
+                // There is no id until the announcement is stored.
                 let id = session.announced(&mut self.chat);
                 self.peers[n].moving = match id {
                     Some(id) => {
@@ -304,7 +305,7 @@ impl Memory {
             }
             Moving::Away(left) => self.drop_bytes(n, &mut session, left),
             Moving::Out(id, bytes) => {
-                // Bytes come after every reply before them.
+                // Bytes follow all earlier replies.
                 let is_first = !session.owes_replies();
                 if is_first {
                     self.peers[n].out.extend(bytes);
@@ -334,12 +335,13 @@ impl Memory {
             session.caught_up(room, answer, &mut self.chat, now);
         }
         let is_filled = session.fill(&mut self.chat, &mut batch);
-        // The log's own thread publishes at any time: here between what is written and what is known of it.
+        // The log's own thread publishes at any time: here between writing the output and learning what was
+        // written.
         if self.late > 0 && is_filled && self.waiting.len() > 4 {
             self.keep();
         }
         if is_filled {
-            // More and more, so that a long answer does not take for ever.
+            // More and more, so that a long reply comes to an end.
             self.peers[n].sends += 1;
             let takes = self.takes.saturating_add(self.peers[n].sends / 4);
             let taken = batch.len().min(takes);
@@ -353,7 +355,7 @@ impl Memory {
         is_filled
     }
 
-    /// Takes the line that waited for what was said before it.
+    /// Processes the line that waited for earlier requests.
     fn take_held(&mut self, n: usize, session: &mut Session) -> bool {
         let now = self.now();
         let Some((line, end)) = session.take_held(&mut self.chat) else {
@@ -373,7 +375,7 @@ impl Memory {
         self.lives.extend(id.map(|id| (id, live)));
     }
 
-    /// Sends a further piece of a live file, or what becomes of it.
+    /// Sends the next piece of a live file, or its end.
     fn follow(
         &mut self,
         n: usize,
@@ -583,7 +585,7 @@ impl Memory {
         taken > 0
     }
 
-    /// When something is due next, of the chat or of a session.
+    /// Returns when something is due next, for the chat or a session.
     fn next_due(&self) -> Option<Duration> {
         let sessions = self.peers.iter().filter_map(|peer| peer.session.as_ref());
         let sessions = sessions.filter_map(|session| session.due(self.chat.limits()));
@@ -647,7 +649,7 @@ impl Server for Memory {
     fn abandon(&mut self, peer: usize) {
         self.peers[peer].has_ended = true;
         self.settle();
-        // What it has said still counts.
+        // What the peer has sent still counts.
         while self.keep() | self.think() {
             self.settle();
         }
@@ -684,7 +686,8 @@ impl Server for Memory {
     }
 }
 
-/// The limits that a transcript asks for, and otherwise those of the suite: no joins are announced.
+/// Returns the limits that a transcript asks for, and otherwise those of the suite, under which no joins
+/// are announced.
 fn config(settings: &[Setting]) -> Result<Config, String> {
     let mut config = config_with(Limits {
         announce_after: Duration::from_secs(3600),
@@ -725,7 +728,7 @@ fn config_with(limits: Limits) -> Config {
     }
 }
 
-/// Reads `250ms`, `1s`, `10m`, `1h`.
+/// Parses `250ms`, `1s`, `10m`, `1h`.
 fn time(text: &str) -> Result<Duration, String> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())

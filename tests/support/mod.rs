@@ -1,4 +1,4 @@
-//! What several test programs share. Each uses some of it.
+//! Code shared by several test programs, each of which uses some of it.
 #![allow(dead_code, missing_docs)]
 
 pub mod carriers;

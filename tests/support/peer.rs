@@ -1,6 +1,6 @@
-//! A client of the test's own: line by line, with a deadline for every step.
+//! A client for tests: line by line, with a deadline for every step.
 
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code)] // each test program uses only some of it
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
 
-/// How long any step may take: far more than it does on a busy machine.
+/// The deadline of a step: far more than it takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// A connection.
@@ -17,9 +17,9 @@ pub struct Peer {
     input: BufReader<TcpStream>,
 }
 
-/// A file as it was fetched.
+/// A downloaded file.
 pub struct Fetched {
-    /// The digest that its `DATA` line tells.
+    /// The digest in its `DATA` line.
     pub sha256: String,
     pub bytes: Vec<u8>,
 }
@@ -29,7 +29,7 @@ impl Peer {
         Self::of(TcpStream::connect_timeout(&address, DEADLINE)?)
     }
 
-    /// A connection from an address of this machine, as 127.0.0.66.
+    /// Connects from an address of this machine, such as 127.0.0.66.
     pub fn connect_from(from: IpAddr, address: SocketAddr) -> io::Result<Self> {
         let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
         bind(&socket, &SocketAddr::new(from, 0))?;
@@ -45,7 +45,7 @@ impl Peer {
         Ok(Self { stream, input })
     }
 
-    /// A connection with a nick.
+    /// Connects and takes a nick.
     pub fn named(address: SocketAddr, nick: &str) -> io::Result<Self> {
         let mut peer = Self::connect(address)?;
         peer.expect(&format!("NICK {nick}"), "OK NICK")?;
@@ -56,18 +56,18 @@ impl Peer {
         self.stream.write_all(bytes.as_ref())
     }
 
-    /// The same connection, to write on while the replies are read.
+    /// Returns the same connection, to write on while the replies are read.
     pub fn writer(&self) -> io::Result<TcpStream> {
         self.stream.try_clone()
     }
 
-    /// Breaks the connection off: the server gets a reset.
+    /// Closes the connection with a reset.
     pub fn reset(self) -> io::Result<()> {
         sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO))?;
         Ok(())
     }
 
-    /// All that comes up to the end of the connection, be that a reset.
+    /// Returns everything up to the end of the connection, or its reset.
     pub fn rest(&mut self) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match self.input.read_to_end(&mut bytes) {
@@ -76,12 +76,12 @@ impl Peer {
         }
     }
 
-    /// Tells the server that nothing more comes.
+    /// Closes the sending side.
     pub fn end(&mut self) -> io::Result<()> {
         self.stream.shutdown(Shutdown::Write)
     }
 
-    /// The next line without its end; the end of the connection is an error.
+    /// Returns the next line without its line ending; the end of the connection is an error.
     pub fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
         if self.input.read_line(&mut line)? == 0 || line.pop() != Some('\n') {
@@ -90,14 +90,14 @@ impl Peer {
         Ok(line)
     }
 
-    /// The next byte; the end of the connection is an error.
+    /// Returns the next byte; the end of the connection is an error.
     pub fn byte(&mut self) -> io::Result<u8> {
         let mut byte = [0];
         self.input.read_exact(&mut byte)?;
         Ok(byte[0])
     }
 
-    /// The next reply, past the events before it.
+    /// Returns the next reply, skipping the events before it.
     pub fn reply(&mut self) -> io::Result<String> {
         loop {
             let line = self.line()?;
@@ -107,13 +107,13 @@ impl Peer {
         }
     }
 
-    /// Asks, and takes the reply.
+    /// Sends a request and returns the reply.
     pub fn ask(&mut self, request: &str) -> io::Result<String> {
         self.send(format!("{request}\n"))?;
         self.reply()
     }
 
-    /// Asks, and fails if the reply does not begin so.
+    /// Sends a request, and fails if the reply does not begin with `start`.
     pub fn expect(&mut self, request: &str, start: &str) -> io::Result<String> {
         let reply = self.ask(request)?;
         match reply.starts_with(start) {
@@ -122,7 +122,7 @@ impl Peer {
         }
     }
 
-    /// Asks; the lines before the reply (live events among them), and the reply.
+    /// Sends a request; returns the lines before the reply (live events among them), and the reply.
     pub fn list(&mut self, request: &str) -> io::Result<(Vec<String>, String)> {
         self.send(format!("{request}\n"))?;
         let mut lines = Vec::new();
@@ -135,7 +135,7 @@ impl Peer {
         }
     }
 
-    /// Sends a file of known length, and takes the reply.
+    /// Uploads a file of known length and returns the reply.
     pub fn upload(&mut self, name: &str, bytes: &[u8], sha256: &str) -> io::Result<String> {
         let mut all = format!("UPLOAD {name} {} {sha256}\n", bytes.len()).into_bytes();
         all.extend_from_slice(bytes);
@@ -143,7 +143,7 @@ impl Peer {
         self.reply()
     }
 
-    /// Fetches a whole file that is not live; the reply if there is none.
+    /// Downloads a complete file; returns the reply if there is none.
     pub fn download(&mut self, id: u64) -> io::Result<Result<Fetched, String>> {
         self.send(format!("DOWNLOAD {id}\n"))?;
         loop {
@@ -170,7 +170,7 @@ impl Peer {
         }
     }
 
-    /// Whether an error means that the server was too slow, rather than gone.
+    /// Returns whether an error means that the server was too slow, rather than gone.
     pub fn is_late(e: &io::Error) -> bool {
         matches!(
             e.kind(),
@@ -179,12 +179,12 @@ impl Peer {
     }
 }
 
-/// An error that says so.
+/// Returns an error with this text.
 pub fn other(text: impl Into<String>) -> io::Error {
     io::Error::other(text.into())
 }
 
-/// As `sha256sum` writes it.
+/// Returns the digest as `sha256sum` writes it.
 pub fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(bytes);

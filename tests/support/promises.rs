@@ -1,4 +1,4 @@
-//! What a server has promised in all its lives, compared with what it shows in the present one.
+//! Compares what a server has promised in all its runs with what it shows in the present one.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
@@ -6,12 +6,12 @@ use std::io;
 use crate::load::{File, Heard, ROOMS};
 use crate::peer::{Peer, other, sha256};
 
-/// Everything that was ever acknowledged, or seen by anybody.
+/// Everything that was ever acknowledged, or received by anybody.
 #[derive(Default)]
 pub struct Promises {
-    /// Acknowledged or seen since the last look at the log, by id.
+    /// Acknowledged or received since the last check, by id.
     fresh: BTreeMap<u64, String>,
-    /// Each event that the log has ever shown: its room, and its line.
+    /// Each event that the log has ever shown: its room and its line.
     known: BTreeMap<u64, (usize, String)>,
     /// The next message of each speaker in each round: none is missing between two that are there.
     next: HashMap<(String, usize), usize>,
@@ -19,9 +19,9 @@ pub struct Promises {
     pub messages: usize,
     pub stored: usize,
     pub removed: usize,
-    /// Files that were cut off by a kill, and taken back.
+    /// Files whose upload a kill interrupted, and which were removed.
     pub cut_off: usize,
-    /// Those that the log still shows with an unknown length and no end.
+    /// Files that the log still shows with an unknown length and no end.
     open: BTreeSet<u64>,
 }
 
@@ -34,13 +34,13 @@ struct Promised {
 #[derive(Clone, Copy, PartialEq)]
 enum State {
     Kept,
-    /// Asked to be removed, and not answered.
+    /// The removal was requested and not answered.
     MayBeGone,
     Gone,
 }
 
 impl Promises {
-    /// Takes in what somebody has heard.
+    /// Records what a client has received.
     pub fn hear(&mut self, heard: Heard) -> io::Result<()> {
         match heard {
             Heard::Said { id, event } => {
@@ -90,7 +90,7 @@ impl Promises {
         Ok(())
     }
 
-    /// The newest id that anybody was told.
+    /// Returns the newest id that any client received.
     pub fn last_id(&self) -> u64 {
         let newest = |ids: Option<&u64>| ids.copied().unwrap_or_default();
         let known = newest(self.known.keys().next_back());
@@ -99,7 +99,7 @@ impl Promises {
             .max(newest(self.files.keys().next_back()))
     }
 
-    /// Compares it with what the server shows now: of everything, or only of what is new.
+    /// Compares the promises with what the server shows now: everything, or only what is new.
     pub fn check(&mut self, peer: &mut Peer, everything: bool) -> io::Result<()> {
         let fresh = std::mem::take(&mut self.fresh);
         let first = fresh.keys().next().copied().unwrap_or(u64::MAX);
@@ -107,7 +107,7 @@ impl Promises {
             let newest = self.known.iter().rev().find(|(_, event)| event.0 == room);
             let after = match everything {
                 true => 0,
-                // What was not acknowledged in time may stand before what was.
+                // Events that were not acknowledged in time may come before those that were.
                 false => newest.map_or(0, |(id, _)| *id).min(first - 1),
             };
             self.check_room(peer, room, name, after)?;
@@ -176,14 +176,14 @@ impl Promises {
         }
     }
 
-    /// Sees an event for the first time.
+    /// Records an event that is seen for the first time.
     fn meet(&mut self, id: u64, event: &str) -> io::Result<()> {
         let words: Vec<&str> = event.split(' ').collect();
         let number = |at: usize| words.get(at).and_then(|word| word.parse().ok());
         match words[..] {
             ["MSG", _, nick, round, ..] => {
                 let (Ok(round), Some(n)) = (round.parse(), number(4)) else {
-                    return Ok(()); // the check's own
+                    return Ok(()); // the check's own message
                 };
                 let next = self.next.entry((nick.to_owned(), round)).or_default();
                 if *next != n {
@@ -259,13 +259,13 @@ impl Promises {
     }
 }
 
-/// The id and the event of a `PAST` line.
+/// Returns the id and the event of a `PAST` line.
 fn past(line: &str) -> Option<(u64, &str)> {
     let (id, rest) = line.strip_prefix("PAST ")?.split_once(' ')?;
     Some((id.parse().ok()?, rest.split_once(' ')?.1))
 }
 
-/// Whether the log shows what was promised, or that it has been taken back.
+/// Returns whether the log shows what was promised, or that it was removed.
 fn is_same(now: &str, before: &str) -> bool {
     if now == before {
         return true;
@@ -275,7 +275,8 @@ fn is_same(now: &str, before: &str) -> bool {
     file.first() == Some(&"FILE") && now == format!("{} -", file.join(" "))
 }
 
-/// A search finds the last that was said in each room: at the kill the index hardly had that.
+/// Checks that a search finds the last message of each room, which was hardly indexed when the server was
+/// killed.
 fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()> {
     for room in ROOMS {
         let said = |event: &str| Some(event.strip_prefix("MSG ")?.strip_prefix(room)?.to_owned());
@@ -286,7 +287,7 @@ fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()
         let Some((id, text)) = last else {
             continue;
         };
-        // ` p0 <round> <n> xxx`
+        // The text is ` p0 <round> <n> xxx`.
         let words: Vec<&str> = text.split(' ').skip(2).take(2).collect();
         let (lines, reply) = peer.list(&format!("SEARCH {room} {}", words.join(" ")))?;
         let is_found = |line: &String| past(line).is_some_and(|(found, _)| found == *id);

@@ -1,12 +1,12 @@
-//! Numbers that look random and come again from the same seed (xorshift64*).
+//! Pseudo-random numbers that repeat for the same seed (xorshift64*).
 
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code)] // each test program uses only some of it
 
 pub struct Random(u64);
 
 impl Random {
     pub fn new(seed: u64) -> Self {
-        // Close seeds are to give far numbers, and 0 would stay 0.
+        // Nearby seeds must give distant numbers, and 0 would stay 0.
         let mut random = Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1);
         random.next();
         random
@@ -19,7 +19,7 @@ impl Random {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// One of `0..end`.
+    /// Returns one of `0..end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }

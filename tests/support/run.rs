@@ -1,6 +1,6 @@
-//! Plays a transcript against a server, behind the few things that a server is to its peers.
+//! Plays a transcript against a server, through the few things that a server does for its clients.
 //!
-//! Knows no socket: see `tcp.rs` for the one over TCP.
+//! Knows no sockets: see `tcp.rs` for a server over TCP.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -10,45 +10,45 @@ use plainchat::protocol::text::is_clean;
 
 use super::transcript::{Action, Captured, Step, Transcript, shown};
 
-/// How long a line may take that must come.
+/// How long to wait for a line that must arrive.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// The longest line that a server sends, with its end.
+/// The longest line that a server sends, with its line ending.
 const LINE_OUT_BYTES_MAX: usize = 5000;
 
-/// A server as its peers see it. Peers are numbered by who opens them.
+/// A server as its clients see it. Clients are numbered in the order in which they connect.
 pub trait Server {
     /// Opens a connection.
     fn open(&mut self) -> Result<usize, String>;
-    /// Sends bytes, in one write.
+    /// Sends bytes in one write.
     fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String>;
-    /// Ends what the peer sends; it goes on receiving.
+    /// Closes the peer's sending side; the peer goes on receiving.
     fn half_close(&mut self, peer: usize) -> Result<(), String>;
-    /// Breaks the connection off, both ways.
+    /// Closes the connection in both directions at once.
     fn abandon(&mut self, peer: usize);
-    /// Takes what has come, or waits for it; where time is a number, it goes on by at most `patience`.
+    /// Takes what was received, or waits for it; where time is a number, it advances by at most `patience`.
     fn take(&mut self, peer: usize, patience: Duration) -> Taken;
 }
 
-/// What [`Server::take`] found.
+/// The result of [`Server::take`].
 #[derive(Debug, PartialEq)]
 pub enum Taken {
     Bytes(Vec<u8>),
-    /// The server has ended the connection, and everything before that has been taken.
+    /// The server has closed the connection, and everything before that has been taken.
     Closed,
-    /// Nothing came in that time.
+    /// Nothing arrived in that time.
     Nothing,
 }
 
-/// How what a peer sends is cut into writes. A server cannot tell, or it is wrong.
+/// How the bytes of a peer are split into writes. A correct server behaves the same for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {
-    /// A write for each step.
+    /// One write for each step.
     Lines,
-    /// A write for each byte.
+    /// One write for each byte.
     Bytes,
-    /// Consecutive steps in one write; where there is one peer alone, everything that it says, before it
-    /// has read any of the replies.
+    /// Consecutive steps in one write; if there is only one peer, everything that it sends, before it has
+    /// read any reply.
     Together,
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for Cut {
 /// Plays `transcript`.
 ///
 /// # Errors
-/// What went otherwise, where it is written, and the conversation up to there.
+/// What went wrong, where it is written, and the conversation up to there.
 pub fn play(transcript: &Transcript, cut: Cut, server: &mut impl Server) -> Result<(), String> {
     let mut play = Play {
         transcript,
@@ -94,22 +94,22 @@ struct Play<'a, S> {
     cut: Cut,
     server: &'a mut S,
     peers: HashMap<String, Peer>,
-    /// Peers as they first appeared.
+    /// Peers in the order of their appearance.
     order: Vec<String>,
     captured: Captured,
     /// The conversation so far, for the report.
     log: Vec<String>,
-    /// Steps that have been sent already with an earlier one.
+    /// Steps that were sent already together with an earlier one.
     sent: Vec<bool>,
 }
 
 struct Peer {
     number: usize,
-    /// Received, not yet expected.
+    /// Received but not yet expected.
     unread: Vec<u8>,
-    /// The server has ended the connection.
+    /// The server has closed the connection.
     closed: bool,
-    /// The peer has ended its side.
+    /// The peer has closed its sending side.
     ended: bool,
     gone: bool,
 }
@@ -206,7 +206,7 @@ impl<S: Server> Play<'_, S> {
             .try_for_each(|piece| self.server.push(number, piece))
     }
 
-    /// The peer of that name, connected when it first appears.
+    /// Returns the peer of that name, which is connected when it first appears.
     fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
         if !self.peers.contains_key(name) {
             let peer = Peer {
@@ -224,7 +224,7 @@ impl<S: Server> Play<'_, S> {
             .ok_or_else(|| "no such peer".into())
     }
 
-    /// Makes sure that something unread is there.
+    /// Waits until there is something unread.
     fn fill(&mut self, name: &str) -> Result<(), String> {
         let peer = self.peer(name)?;
         if !peer.unread.is_empty() {
@@ -252,7 +252,7 @@ impl<S: Server> Play<'_, S> {
         }
     }
 
-    /// Takes as many bytes as are `expected`, fewer when they are others.
+    /// Takes as many bytes as are `expected`, fewer when they differ.
     fn bytes(&mut self, peer: &str, expected: &[u8]) -> Result<Vec<u8>, String> {
         let mut got = Vec::new();
         while got.len() < expected.len() && expected.starts_with(&got) {
@@ -264,7 +264,7 @@ impl<S: Server> Play<'_, S> {
         Ok(got)
     }
 
-    /// Takes a file that is still coming in: lines with a length and no digest, each with its bytes.
+    /// Takes a live file: lines with a length and no digest, each with its bytes.
     fn pieces(&mut self, peer: &str, expected: &[u8]) -> Result<(), String> {
         let mut left = expected;
         while !left.is_empty() {
@@ -312,7 +312,7 @@ impl<S: Server> Play<'_, S> {
         }
     }
 
-    /// A `PING` is answered, and nothing stands before the answer.
+    /// Checks that a `PING` is answered, and that nothing precedes the answer.
     fn barrier(&mut self, name: &str) -> Result<(), String> {
         let number = self.peer(name)?.number;
         self.server.push(number, b"PING nothing\n")?;
@@ -323,7 +323,7 @@ impl<S: Server> Play<'_, S> {
         }
     }
 
-    /// At the end no peer has a line that nobody expected.
+    /// Checks that at the end no peer has received a line that nobody expected.
     fn nothing_is_left(&mut self) -> Result<(), String> {
         for name in self.order.clone() {
             let peer = self.peer(&name)?;
@@ -355,7 +355,8 @@ impl<S: Server> Play<'_, S> {
             .unwrap_or_default()
     }
 
-    /// The failure for a person: where, what was expected, what came, and both sides up to there.
+    /// Describes the failure for a person: where it was, what was expected, what was received, and both
+    /// sides up to there.
     fn report(&self, step: Option<&Step>, why: &str) -> String {
         let Transcript { id, file, line, .. } = self.transcript;
         let line = step.map_or(*line, |step| step.line);

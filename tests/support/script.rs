@@ -1,7 +1,7 @@
-//! A server that plays a script, for what a real one does only when something goes wrong, and the real `chatc`
-//! to play it to. Both have deadlines.
+//! A server that plays a script, for what a real server does only when something goes wrong, and the real
+//! `chatc` as its client. Both have deadlines.
 
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code)] // each test program uses only some of it
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -10,25 +10,26 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-/// How long any step may take: far more than it does on a busy machine.
+/// The deadline of a step: far more than it takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a scripted server does with one connection, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// The client sends that line, without its end.
+    /// Expect this line, given without its line ending.
     Hear(String),
-    /// The client sends these bytes.
+    /// Expect these bytes.
     Take(Vec<u8>),
-    /// The client has nothing more to say, or is gone.
+    /// Expect that the client closes its side, or is gone.
     End,
-    /// These lines are sent.
+    /// Send these lines.
     Say(String),
-    /// These bytes are sent.
+    /// Send these bytes.
     Give(Vec<u8>),
 }
 
-/// Reads a script: lines that begin with `> ` are heard, with `< ` said; `> (end)` is the client's end.
+/// Parses a script: lines after `> ` are expected, lines after `< ` are sent; `> (end)` is the client's
+/// end.
 pub fn steps(script: &str) -> Vec<Step> {
     let lines = script
         .lines()
@@ -69,7 +70,7 @@ impl Server {
 
     /// Waits until every script is played to its end, and fails if one was not.
     pub fn finish(mut self) {
-        // A script that nobody came for fails, instead of waiting for ever.
+        // A script that no client connected for fails, instead of waiting without end.
         let _ = TcpStream::connect(self.address);
         let played = self.thread.take().expect("once").join().expect("no panic");
         if let Err(why) = played {
@@ -116,7 +117,7 @@ fn play(stream: TcpStream, steps: Vec<Step>) -> Result<(), String> {
             Step::Give(bytes) => output.write_all(&bytes).map_err(failed)?,
         }
     }
-    // Its own side first, then what still comes: else the last line is lost with a reset.
+    // Close the sending side first, then read the rest: otherwise a reset would lose the last line.
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = io::copy(&mut input, &mut io::sink());
     Ok(())
@@ -143,11 +144,11 @@ impl Ended {
     }
 }
 
-/// The real `chatc`, of a person called ann, in UTC.
+/// Returns the real `chatc`, for a user called ann, in UTC.
 pub fn chatc(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatc"));
     command.args(args).env("LOGNAME", "ann").env("TZ", "UTC");
-    // Nothing is read or left where the person who runs the tests lives.
+    // Read and write nothing in the home of the user who runs the tests.
     command.env("HOME", "/dev/null");
     for name in ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME"] {
         command.env_remove(name);
@@ -155,7 +156,7 @@ pub fn chatc(args: &[&str]) -> Command {
     command
 }
 
-/// Runs `command` on `stdin` to its end; one that does not end in time is killed, and the test fails.
+/// Runs `command` with `stdin` to its end; kills it at the deadline and fails the test.
 #[track_caller]
 pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
     let mut running = Running::start(command);
@@ -165,17 +166,17 @@ pub fn run(command: &mut Command, stdin: &[u8]) -> Ended {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Nothing to do for one that has ended and was waited for.
+        // Does nothing for a program that has ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A program that runs: to be written to, and its output read as it comes.
+/// A running program that can be written to, and whose output is read as it arrives.
 pub struct Running {
     child: Child,
     name: String,
-    /// Standard output, in pieces; what of them is not taken yet.
+    /// Standard output in pieces, and the part of them that is not taken yet.
     pieces: Receiver<Vec<u8>>,
     output: String,
     stderr: Option<JoinHandle<String>>,
@@ -220,12 +221,12 @@ impl Running {
         self.child.id()
     }
 
-    /// Writes to standard input. A program that has ended already takes nothing, which is no failure here.
+    /// Writes to standard input. A program that has ended reads nothing, which is not a failure here.
     pub fn write(&mut self, bytes: &[u8]) {
         let _ = self.child.stdin.as_mut().expect("open").write_all(bytes);
     }
 
-    /// Whether a line is there already.
+    /// Returns whether a line has arrived.
     pub fn has_output(&mut self) -> bool {
         while let Ok(piece) = self.pieces.try_recv() {
             self.output.push_str(&String::from_utf8_lossy(&piece));
@@ -233,13 +234,13 @@ impl Running {
         self.output.contains('\n')
     }
 
-    /// The next line of standard output, with its end.
+    /// Takes the next line of standard output, with its line ending.
     #[track_caller]
     pub fn line(&mut self) -> String {
         self.until("\n")
     }
 
-    /// Standard output up to `end`, and with it.
+    /// Takes standard output up to and including `end`.
     #[track_caller]
     pub fn until(&mut self, end: &str) -> String {
         let deadline = Instant::now() + DEADLINE;
@@ -253,7 +254,7 @@ impl Running {
         }
     }
 
-    /// Ends standard input, and waits for the end. What was taken before is not in its output.
+    /// Closes standard input, and waits for the end. What was taken before is not in the returned output.
     #[track_caller]
     pub fn finish(mut self) -> Ended {
         drop(self.child.stdin.take());
@@ -265,7 +266,7 @@ impl Running {
     pub fn wait(mut self) -> Ended {
         let deadline = Instant::now() + DEADLINE;
         while self.read(deadline) {}
-        // Its output has ended, and it does nothing after that which could take time.
+        // After its output has ended, the program does nothing that could take time.
         let code = self.child.wait().expect("a child").code();
         let stderr = self.stderr.take().expect("once").join().expect("no panic");
         Ended {
@@ -275,7 +276,7 @@ impl Running {
         }
     }
 
-    /// Reads on; false at the end. A program that is late is killed.
+    /// Reads more output; returns false at the end. A program that is late is killed.
     #[track_caller]
     fn read(&mut self, deadline: Instant) -> bool {
         match self

@@ -1,4 +1,4 @@
-//! A `chatd` of the test's own: on a port that is free, gone with the test.
+//! A `chatd` for one test, on a free port, killed when the test ends.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -6,32 +6,32 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// How long a start may take.
+/// Deadline of a start.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
 
-/// A running server; dropping it ends it.
+/// A running server; it is killed when dropped.
 pub struct Chatd {
     child: Child,
     pub address: SocketAddr,
-    /// Where it keeps its files: killed, it could not remove a folder of its own.
+    /// The temporary folder of the server: when it is killed, it cannot delete one of its own.
     _scratch: tempfile::TempDir,
 }
 
 impl Chatd {
-    /// Starts `program` with `flags`, and nothing kept unless they say `--data`, and waits for its
-    /// listening line.
+    /// Starts `program` with `flags`, in memory unless they have `--data`, and waits for the line that says
+    /// where it listens.
     ///
     /// # Errors
-    /// What it said instead.
+    /// What it printed instead.
     pub fn spawn(program: &str, flags: &[String]) -> Result<Self, String> {
         Self::spawn_under(&[], program, flags)
     }
 
-    /// Starts it as [`Self::spawn`] does, by a program that sets something first and then becomes it, as
-    /// `prlimit --nofile=256`.
+    /// Starts the server as [`Self::spawn`] does, through a program that sets something first and then
+    /// executes it, such as `prlimit --nofile=256`.
     ///
     /// # Errors
-    /// What it said instead.
+    /// What it printed instead.
     pub fn spawn_under(first: &[&str], program: &str, flags: &[String]) -> Result<Self, String> {
         let keeps = flags.iter().any(|flag| flag == "--data");
         let scratch = tempfile::tempdir().map_err(|e| format!("no folder: {e}"))?;
@@ -48,7 +48,7 @@ impl Chatd {
             .map_err(|e| format!("{program}: {e}"))?;
         let out = child.stdout.take().ok_or("no standard output")?;
         let (tell, told) = mpsc::channel();
-        // The thread reads on to the end, so that the server never writes to a pipe that nobody holds.
+        // The thread reads to the end, so that the server never writes to a closed pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
                 let address = line.strip_prefix("chatd: listening on ");
@@ -72,18 +72,18 @@ impl Chatd {
 }
 
 impl Chatd {
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Sends it a signal.
+    /// Sends a signal to the server.
     pub fn signal(&self, signal: rustix::process::Signal) {
         let pid = rustix::process::Pid::from_child(&self.child);
         rustix::process::kill_process(pid, signal).expect("the child has not been waited for");
     }
 
-    /// Its exit status, if it ends by itself within `patience`.
+    /// Returns the exit status, if the server ends by itself within `patience`.
     pub fn wait(&mut self, patience: Duration) -> Option<ExitStatus> {
         let end = Instant::now() + patience;
         loop {

@@ -1,6 +1,6 @@
-//! Programs as a shell would start them, and plain TCP peers, for tests that say step by step what they
-//! do. Whatever waits has a deadline and fails the test with what was there so far; whatever was started
-//! is killed, by its id, when its value goes.
+//! Starts programs as a shell would, and plain TCP clients, for tests that say step by step what they do.
+//! Whatever waits has a deadline and fails the test with the output so far; whatever was started is killed,
+//! by its process id, when its value is dropped.
 
 use std::io::Write;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -13,31 +13,31 @@ use super::inbox::{DEADLINE, Inbox, fits, lossy};
 use super::server::Chatd;
 
 impl Chatd {
-    /// Starts one that announces nobody, so that a slow test sees the same lines as a fast one.
+    /// Starts a server that announces no joins, so that a slow test sees the same lines as a fast one.
     pub fn start() -> Self {
         Self::with(&["--announce-after", "1h"])
     }
 
-    /// Starts one with these flags.
+    /// Starts a server with these flags.
     pub fn with(flags: &[&str]) -> Self {
         let flags: Vec<String> = flags.iter().map(|flag| flag.to_string()).collect();
-        // Another build of the server, such as the release one, can be put to the same tests.
+        // The same tests can be run with another build of the server, such as the release build.
         let other = std::env::var("CHATD");
         let program = other.as_deref().unwrap_or(env!("CARGO_BIN_EXE_chatd"));
         Self::spawn(program, &flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// How much memory the server holds, in bytes.
+    /// Returns the memory of the server in bytes.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS:")
     }
 
-    /// The most that it has held since `forget_peak`, in bytes.
+    /// Returns the peak memory since `forget_peak` in bytes.
     pub fn peak(&self) -> u64 {
         self.status("VmHWM:")
     }
 
-    /// Makes what it holds now the most that it has held.
+    /// Resets the peak memory to the present one.
     pub fn forget_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.id()), "5").expect("it is running");
     }
@@ -50,12 +50,12 @@ impl Chatd {
         kib.expect("Linux tells it") * 1024
     }
 
-    /// A connection that nothing has been said on.
+    /// Returns a new connection.
     pub fn peer(&self) -> Peer {
         Peer::connect(self.address)
     }
 
-    /// A connection with a nick, in the lobby.
+    /// Returns a connection with a nick, in the lobby.
     pub fn member(&self, nick: &str) -> Peer {
         let mut peer = self.peer();
         peer.send(format!("NICK {nick}\n"));
@@ -63,7 +63,7 @@ impl Chatd {
         peer
     }
 
-    /// Starts `command` in a shell where `$HOST` and `$PORT` are this server.
+    /// Starts `command` in a shell where `$HOST` and `$PORT` are the address of this server.
     pub fn client(&self, command: &str) -> Program {
         Program::start(command, self.address)
     }
@@ -72,7 +72,7 @@ impl Chatd {
 /// A plain connection to the server.
 pub struct Peer {
     stream: TcpStream,
-    /// What came.
+    /// What was received.
     pub inbox: Inbox,
 }
 
@@ -80,26 +80,26 @@ impl Peer {
     /// Connects.
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).expect("the server accepts");
-        // What a test writes at once goes out at once.
+        // Send every write at once.
         stream.set_nodelay(true).expect("an open socket");
         stream.set_write_timeout(Some(DEADLINE)).expect("not zero");
         let inbox = Inbox::of(stream.try_clone().expect("a free descriptor"));
         Self { stream, inbox }
     }
 
-    /// Sends bytes as they are.
+    /// Sends bytes unchanged.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream
             .write_all(bytes.as_ref())
             .expect("the server reads");
     }
 
-    /// Sends what the server may no longer want to read; false when it has gone.
+    /// Sends bytes that the server may no longer read; returns false when it has closed the connection.
     pub fn try_send(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).is_ok()
     }
 
-    /// The next line must fit `pattern`; see [`fits`].
+    /// Takes the next line, which must fit `pattern`; see [`fits`].
     #[track_caller]
     pub fn expect(&mut self, pattern: &str) -> String {
         self.inbox.expect(pattern)
@@ -112,21 +112,21 @@ impl Peer {
         self.inbox.expect(pattern)
     }
 
-    /// Says that no more will be sent.
+    /// Closes the sending side.
     pub fn end_input(&mut self) {
-        // The server may have gone already, which is as good.
+        // The server may have closed the connection already, which is fine.
         let _ = self.stream.shutdown(Shutdown::Write);
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both ways, so that the reading thread ends too.
+        // Close both directions, so that the reading thread ends too.
         let _ = self.stream.shutdown(Shutdown::Both);
     }
 }
 
-/// A client as a shell starts it, with everything that it starts in turn.
+/// A client started in a shell, with all the processes that it starts in turn.
 pub struct Program {
     child: Child,
     input: Option<ChildStdin>,
@@ -140,21 +140,21 @@ pub struct Program {
 /// How a program ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// Its exit code; none if a signal ended it.
+    /// The exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it had still to say on standard output.
+    /// The rest of its standard output.
     pub output: Vec<u8>,
-    /// All that it said on standard error.
+    /// Everything on standard error.
     pub errors: String,
 }
 
 impl Ended {
-    /// The output, line by line.
+    /// Returns the output line by line.
     pub fn lines(&self) -> Vec<String> {
         lossy(&self.output).lines().map(str::to_owned).collect()
     }
 
-    /// Each line of the output must fit its pattern, with none left over.
+    /// Checks that each line of the output fits its pattern, with none left over.
     #[track_caller]
     pub fn expect(&self, patterns: &[&str]) {
         let lines = self.lines();
@@ -176,7 +176,7 @@ impl Program {
             .env("HOST", server.ip().to_string())
             .env("PORT", server.port().to_string())
             .env("LC_ALL", "C.UTF-8")
-            // A group of its own, so that all of a pipeline can be ended.
+            // A process group of its own, so that a whole pipeline can be killed.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -193,7 +193,7 @@ impl Program {
         }
     }
 
-    /// Types `text`.
+    /// Writes `text` to standard input.
     pub fn send(&mut self, text: impl AsRef<[u8]>) {
         let input = self.input.as_mut().expect("its input is open");
         input
@@ -201,41 +201,41 @@ impl Program {
             .unwrap_or_else(|e| panic!("{} does not read: {e}", self.command));
     }
 
-    /// Ends its input.
+    /// Closes standard input.
     pub fn end_input(&mut self) {
         self.input = None;
     }
 
-    /// Its next line must fit `pattern`; see [`fits`].
+    /// Takes the next line, which must fit `pattern`; see [`fits`].
     #[track_caller]
     pub fn expect(&mut self, pattern: &str) -> String {
         self.inbox.expect(pattern)
     }
 
-    /// Whether it has not ended.
+    /// Returns whether the program is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("it is ours").is_none()
     }
 
-    /// Sends `signal` to it and all that it has started.
+    /// Sends `signal` to the program and everything that it has started.
     pub fn signal(&self, signal: Signal) {
         // The last of them may have ended meanwhile.
         let _ = kill_process_group(Pid::from_child(&self.child), signal);
     }
 
-    /// Ends its input and waits until it has ended by itself.
+    /// Closes standard input and waits until the program has ended by itself.
     #[track_caller]
     pub fn finish(mut self) -> Ended {
         self.input = None;
         self.wait()
     }
 
-    /// Waits until it has ended by itself, its input as it is.
+    /// Waits until the program has ended by itself, without closing standard input.
     #[track_caller]
     pub fn wait(&mut self) -> Ended {
         let output = self.inbox.rest();
         let errors = lossy(&self.errors.rest());
-        // Its output has ended, so it ends too, or is about to.
+        // The output has ended, so the program has ended too, or is about to.
         let code = self.child.wait().expect("it is ours").code();
         self.ended = true;
         Ended {
@@ -248,7 +248,7 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        // Not after it was waited for: its id may be somebody else's by then.
+        // Not after it was waited for: its id may belong to another process by then.
         if !self.ended {
             self.signal(Signal::KILL);
             let _ = self.child.wait();

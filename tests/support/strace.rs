@@ -1,7 +1,7 @@
-//! strace on a server that already runs: what it asks of the system, or has some of that fail. `strace` and
-//! the right to trace are needed, which root has.
+//! Runs strace on a running server, to record its system calls or make some of them fail. Needs `strace`
+//! and the permission to trace, which root has.
 
-#![allow(dead_code)] // each test program uses its part
+#![allow(dead_code)] // each test program uses only some of it
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, kill_process};
 pub struct Strace {
     child: Child,
     trace: PathBuf,
-    /// Keeps its end of the pipe open.
+    /// Keeps this end of the pipe open.
     _errors: BufReader<std::process::ChildStderr>,
     _folder: tempfile::TempDir,
 }
 
 impl Strace {
-    /// Attaches to every thread of a process; when this returns, all that it does from here on counts.
+    /// Attaches to every thread of a process; when this returns, every later call counts.
     pub fn attach(process: u32, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let trace = folder.path().join("trace");
@@ -47,7 +47,7 @@ impl Strace {
         }
     }
 
-    /// Lets go of the process, and tells what was seen.
+    /// Detaches from the process, and returns the trace.
     pub fn detach(mut self) -> String {
         kill_process(Pid::from_child(&self.child), Signal::INT).expect("it runs");
         self.child.wait().expect("a child");

@@ -1,4 +1,4 @@
-//! Peers on TCP, with a deadline on every wait.
+//! Clients on TCP, with a deadline on every wait.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -25,7 +25,7 @@ impl Server for Tcp {
     fn open(&mut self) -> Result<usize, String> {
         let connect = || {
             let peer = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-            // Each write is to leave as it is, so that bytes sent one by one arrive so.
+            // Each write must be sent unchanged, so that bytes sent one by one arrive one by one.
             peer.set_nodelay(true)?;
             peer.set_write_timeout(Some(PATIENCE))?;
             Ok(peer)
@@ -37,7 +37,7 @@ impl Server for Tcp {
 
     fn push(&mut self, peer: usize, bytes: &[u8]) -> Result<(), String> {
         match self.peers[peer].write_all(bytes) {
-            // A server that has refused and closed need not take the rest; what it said is still read.
+            // A server that has refused and closed need not read the rest; its reply can still be read.
             Err(e) if matches!(e.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
                 Ok(())
             }

@@ -1,4 +1,4 @@
-//! A small disk of the test's own, which can be filled. Mounting needs root, as CI has.
+//! A small disk for one test, which can be filled. Mounting needs root, as CI has.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ pub struct Tmpfs {
 }
 
 impl Tmpfs {
-    /// Mounts one of `kib` KiB; fails clearly if that is not allowed.
+    /// Mounts a disk of `kib` KiB; fails with a clear message if that is not allowed.
     pub fn mount(kib: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         run(Command::new("mount")
@@ -21,7 +21,7 @@ impl Tmpfs {
         self.folder.path()
     }
 
-    /// Takes all the space that is left, in a file that the caller removes.
+    /// Fills all the space that is left with a file that the caller removes.
     pub fn fill(&self) -> std::path::PathBuf {
         let path = self.path().join("ballast");
         let mut file = std::fs::File::create(&path).expect("a file");
@@ -33,7 +33,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a failed test may still have a server on it.
+        // Lazily: after a failed test, a server may still use it.
         run(Command::new("umount").arg("-l").arg(self.folder.path()));
     }
 }

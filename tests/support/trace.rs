@@ -1,28 +1,28 @@
-//! What a trace of strace shows: which call came after which had ended.
+//! Parses a trace of strace, and checks which call began after which had ended.
 
-/// A system call that has ended well.
+/// A system call that succeeded.
 #[derive(Clone, Debug)]
 pub struct Call {
     pub name: String,
     pub arguments: String,
-    /// The line of the trace in which it began, and the one in which it ended.
+    /// The lines of the trace in which it began and ended.
     began: usize,
     ended: usize,
 }
 
-/// One thing that must have happened.
+/// A step that must have happened.
 pub struct Step {
     pub what: &'static str,
-    /// The names of calls that do it.
+    /// The names of the calls that do it.
     pub calls: &'static [&'static str],
-    /// What their arguments hold.
+    /// What their arguments must contain.
     pub holds: Vec<String>,
 }
 
 pub const SYNC: &[&str] = &["fsync", "fdatasync"];
 
-/// Reads the output of `strace -f -o`: `<thread> <call>(<arguments>) = <result>`, in two lines when another
-/// thread came between.
+/// Parses the output of `strace -f -o`: `<thread> <call>(<arguments>) = <result>`, on two lines when
+/// another thread came between.
 pub fn read(trace: &str) -> Vec<Call> {
     let mut calls = Vec::new();
     let mut open: Vec<(&str, Call)> = Vec::new();
@@ -71,10 +71,10 @@ pub fn read(trace: &str) -> Vec<Call> {
     calls
 }
 
-/// Checks that the steps were taken one after another, each when the one before had ended.
+/// Checks that the steps happened one after another, each after the one before had ended.
 ///
 /// # Errors
-/// Says what is not there, or too late.
+/// Says which step is missing, or too late.
 pub fn check(calls: &[Call], steps: &[Step]) -> Result<(), String> {
     let is = |step: &Step, call: &&Call| {
         step.calls.contains(&call.name.as_str())

@@ -1,7 +1,7 @@
-//! Transcripts: conversations written down, in `protocol.md` and in `tests/conformance/vectors`.
+//! Transcripts: written conversations, in `protocol.md` and in `tests/conformance/vectors`.
 //!
-//! This file reads them and compares what came with what is expected; it knows no server. The notation is
-//! described in `protocol.md`, "How to read the transcripts". See `run.rs` for playing one.
+//! This file parses them and compares what was received with what is expected; it knows no server. The
+//! notation is described in `protocol.md`, "How to read the transcripts". See `run.rs` for playing one.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -14,23 +14,23 @@ pub struct Transcript {
     /// The section and a number or a fact: `4.2/1`, `3.1/empty_lines_are_ignored`.
     pub id: String,
     pub file: String,
-    /// Of its first line in that file.
+    /// The number of its first line in that file.
     pub line: usize,
     pub level: Level,
-    /// What a vector quotes from its section.
+    /// The sentence that a vector quotes from its section.
     pub quote: String,
     pub settings: Vec<Setting>,
     pub steps: Vec<Step>,
 }
 
-/// RFC 2119's words: what a server must do, and what it had better.
+/// The words of RFC 2119: what a server must do, and what it should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Must,
     Should,
 }
 
-/// `with NAME VALUE`: how the server has to be started. `fresh server` needs no flag.
+/// `with NAME VALUE`: how the server must be started. `fresh server` needs no flag.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     pub name: String,
@@ -66,7 +66,7 @@ pub enum Action {
     Closed,
 }
 
-/// A line with places where something not known beforehand stands.
+/// A line with placeholders for what is not known beforehand.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pattern(Vec<Piece>);
 
@@ -86,11 +86,11 @@ enum Kind {
     Text,
 }
 
-/// What the named placeholders of one run stood for.
+/// The values of the named placeholders of one run.
 pub type Captured = HashMap<String, String>;
 
 impl Kind {
-    /// The end of what it takes of the beginning of `text`.
+    /// Returns how many bytes at the beginning of `text` the placeholder matches.
     fn take(self, text: &str) -> Option<usize> {
         let run = |good: fn(char) -> bool| text.find(|c| !good(c)).unwrap_or(text.len());
         let end = match self {
@@ -114,7 +114,7 @@ impl Kind {
 }
 
 impl Pattern {
-    /// Reads a line; `<` that begins no placeholder stands for itself.
+    /// Parses a line; a `<` that begins no placeholder stands for itself.
     pub fn parse(line: &str) -> Self {
         let mut pieces = Vec::new();
         let mut plain = String::new();
@@ -151,7 +151,7 @@ impl Pattern {
         Self(pieces)
     }
 
-    /// Whether `line` fits; what named placeholders stood for is then in `captured`.
+    /// Returns whether `line` fits, and adds the values of named placeholders to `captured`.
     pub fn matches(&self, line: &str, captured: &mut Captured) -> bool {
         let mut found = captured.clone();
         let mut rest = line;
@@ -177,7 +177,8 @@ impl Pattern {
         rest.is_empty()
     }
 
-    /// The line to send, with what is known put in; says which placeholder is not known.
+    /// Returns the line to send, with the placeholders filled in; the error names a placeholder without a
+    /// value.
     pub fn fill(&self, captured: &Captured) -> Result<String, String> {
         let mut line = String::new();
         for piece in &self.0 {
@@ -215,10 +216,10 @@ impl fmt::Display for Pattern {
 }
 
 impl Transcript {
-    /// Reads the lines of one transcript; `first` is the number of the first in `file`.
+    /// Parses the lines of one transcript; `first` is the number of the first in `file`.
     ///
     /// # Errors
-    /// Names the line that cannot be read.
+    /// Names the line that cannot be parsed.
     pub fn parse(id: &str, file: &str, first: usize, text: &str) -> Result<Self, String> {
         let mut transcript = Self {
             id: id.into(),
@@ -262,13 +263,14 @@ impl Transcript {
         Ok(transcript)
     }
 
-    /// Whether only one peer speaks in it.
+    /// Returns whether only one peer sends in it.
     pub fn has_one_peer(&self) -> bool {
         self.steps.windows(2).all(|two| two[0].peer == two[1].peer)
     }
 
-    /// The same conversation under other names, for a server that has seen these before: every nick that is
-    /// taken and every room but the lobby gets `suffix`, of digits, which fit into any script.
+    /// Returns the same conversation with other names, for a server that has seen these before: every nick
+    /// that is taken and every room except the lobby gets `suffix`, which consists of digits, since those
+    /// fit any script.
     pub fn renamed(mut self, suffix: &str) -> Self {
         let mut names = BTreeSet::new();
         for step in &self.steps {
@@ -284,7 +286,8 @@ impl Transcript {
             let rooms = words.iter().filter_map(|word| word.strip_prefix('#'));
             names.extend(rooms.map(str::to_lowercase));
         }
-        // A name near the limit of 32 would be over it, and what begins with a digit may be a number.
+        // A name near the limit of 32 characters would exceed it, and a name that begins with a digit may
+        // be a number.
         names.retain(|name| {
             name.len() <= 20 && name.starts_with(char::is_alphabetic) && name != "lobby"
         });
@@ -311,7 +314,7 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// `text` with the suffix after every word that is one of the names.
+    /// Returns `text` with the suffix after every word that is one of the names.
     fn replace(&self, text: &[u8]) -> Vec<u8> {
         let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_') || *b >= 0x80;
         let mut out = Vec::with_capacity(text.len());
@@ -329,7 +332,7 @@ impl Names<'_> {
 }
 
 impl Step {
-    /// How a peer takes its nick, and registers it.
+    /// Returns the steps with which a peer takes its nick, and registers it.
     fn arrive(line: usize, nick: &str, registers: bool) -> Vec<Self> {
         let mut lines = vec![(
             format!("NICK {nick}"),
@@ -405,7 +408,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// Bytes for a person to read; a long run is cut.
+/// Formats bytes for a person; a long run is shortened.
 pub fn shown(bytes: &[u8]) -> String {
     let cut = |b: &[u8]| b.escape_ascii().to_string();
     match bytes.len() {
@@ -418,7 +421,7 @@ pub fn shown(bytes: &[u8]) -> String {
     }
 }
 
-/// Reads `"one\n" "x"*3 "two"`: quoted strings, each repeated as often as is said.
+/// Parses `"one\n" "x"*3 "two"`: quoted strings, each repeated that many times.
 fn unescape(text: &str) -> Result<Vec<u8>, String> {
     let mut out = Vec::new();
     let mut rest = text.trim();
