@@ -1,7 +1,7 @@
-//! What a session asks of the log, and goes on with when it is answered.
+//! Queries of a session to the log, and how it continues with the results.
 //!
-//! While a question is open no line is taken. Long answers come in pieces: the next is asked for when the
-//! client has taken the last, so that a replay of a million events costs one piece of memory.
+//! While a query is pending, no line is accepted. Long results come in pieces: the next is requested when the client
+//! has received the last, so that a replay of a million events costs the memory of one piece.
 
 use std::sync::Arc;
 
@@ -17,44 +17,44 @@ use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
 use crate::roster::Ask;
 
-/// How many events `HISTORY` gives unless told.
+/// How many events `HISTORY` returns by default.
 const HISTORY_COUNT: usize = 50;
 
-/// How many it gives at most.
+/// How many it returns at most.
 const HISTORY_COUNT_MAX: usize = 1000;
 
-/// What is open, and how it goes on.
+/// A pending query, and how it continues.
 #[derive(Debug)]
 pub(super) enum Asked {
-    /// Pieces of the past of a room, or of a nick.
+    /// Pieces of the history of a room or a nick.
     Replay(Replay),
-    /// Where the newest so many begin.
+    /// Where the newest `count` events begin.
     Newest { whose: Whose, count: usize },
-    /// The matches of a search.
+    /// The results of a search.
     Search,
     /// Pieces of the list of files.
     Files { room: Arc<RoomName>, count: usize },
-    /// A file to be sent.
+    /// A file to send.
     File { id: EventId, offset: u64 },
-    /// Who said what is to be taken back.
+    /// The author of an event that is to be removed.
     Origin(EventId),
-    /// What a nick was told before it was somebody's own is being forgotten, so that it can be registered.
+    /// Deletes the messages that a nick received before it is registered.
     Forget(Ask),
-    /// Where a named reader is, which joins that room.
+    /// The position of a named reader, which joins that room.
     Reader(RoomId, Reader),
-    /// A new reader is being made.
+    /// The creation of a new reader.
     NewReader(RoomId),
-    /// A reader is being moved.
+    /// The update of a reader's position.
     Seen { room: Arc<RoomName>, id: u64 },
-    /// The replies are going out before `BYE` moves readers.
+    /// Replies are being sent, before `BYE` updates its readers.
     Flush(Verb, Box<str>),
-    /// The readers that `BYE` has still to move.
+    /// The readers that `BYE` has yet to update.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
 impl Asked {
-    /// The room whose past is being read, unless it is entered by that: who is put out of a room gets all
-    /// that was said there before.
+    /// Returns the room whose history is being read, except for a `JOIN`: a member that is removed from a room is still
+    /// sent everything up to that point.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {
             Self::Replay(Replay {
@@ -73,27 +73,27 @@ impl Asked {
     }
 }
 
-/// What is answered for a file that is not there, or not for this connection.
+/// Returns the error for a file that does not exist, or that this connection may not read.
 pub(super) fn no_such_file(id: EventId) -> Refusal {
     let text = format!("there is no file {id}; FILES lists them");
     Refusal::new(Verb::Download, Code::NoSuchFile, text)
 }
 
-/// A part of the past that is being sent.
+/// A part of the history that is being sent.
 #[derive(Debug)]
 pub(super) struct Replay {
     verb: Verb,
     whose: Whose,
-    /// What is still to come.
+    /// The part that has still to be read.
     span: Span,
     left: usize,
     count: usize,
-    /// The room that is entered, for `JOIN`.
+    /// The room that is being joined, for `JOIN`.
     enters: Option<RoomId>,
 }
 
 impl Replay {
-    /// What `HISTORY` gives of a span: so many events at most.
+    /// Creates a replay for `HISTORY`: at most `left` events of a span.
     fn history(whose: Whose, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
@@ -107,7 +107,7 @@ impl Replay {
 }
 
 impl Session {
-    /// Asks, and takes no line until [`Self::answered`].
+    /// Starts a query; no line is accepted until [`Self::answered`].
     fn ask(&mut self, asked: Asked, question: Question) -> Option<Effect> {
         self.is_busy = true;
         self.asked_log = Some(Box::new(asked));
@@ -146,7 +146,7 @@ impl Session {
         )
     }
 
-    /// The past of a room that is entered, from after that id to where its live events begin.
+    /// Queries the backlog of a room that is being joined: from after an id up to where its live events begin.
     pub(super) fn ask_past(
         &mut self,
         room_id: RoomId,
@@ -195,8 +195,8 @@ impl Session {
         self.ask(Asked::Origin(id), Question::Origin(id))
     }
 
-    /// Asks the roster to register a nick that nobody has registered, once what others told it before is
-    /// forgotten: it was another's.
+    /// Starts the registration of an unregistered nick: first the log deletes the messages to it, which may have been
+    /// for someone else.
     pub(super) fn ask_forget(&mut self, nick: Nick, register: Ask) -> Option<Effect> {
         self.ask(Asked::Forget(register), Question::ForgetTold(nick))
     }
@@ -222,8 +222,8 @@ impl Session {
         self.ask(Asked::Seen { room, id }, question)
     }
 
-    /// Whose the readers of this connection are: a registered nick's or, since others can be had for nothing, an
-    /// address's.
+    /// Returns the owner of this connection's readers: a registered nick or, since unregistered nicks cost nothing, the
+    /// client's address.
     fn reader_owner(&self, chat: &Chat) -> String {
         let holder = self.nick.and_then(|nick| chat.holder(nick));
         match holder.filter(|holder| chat.is_registered(&holder.nick)) {
@@ -235,14 +235,14 @@ impl Session {
         }
     }
 
-    /// `BYE` of a connection with named readers: what they were sent is known when all is out.
+    /// Handles `BYE` of a connection with named readers: how far they have read is known once all output has been sent.
     pub(super) fn ask_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
         self.is_busy = true;
         self.asked_log = Some(Box::new(Asked::Flush(verb, text.into())));
         Some(Effect::Flush)
     }
 
-    /// All replies are out, as [`Effect::Flush`] wanted.
+    /// Continues after [`Effect::Flush`]: all replies have been sent.
     pub fn flushed(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
         let Some(Asked::Flush(verb, text)) = self.asked_log.take().map(|asked| *asked) else {
             return None;
@@ -278,10 +278,10 @@ impl Session {
         self.ask(Asked::Bye(verb, text, readers), question)
     }
 
-    /// The question for what a slow reader has missed, if it has fallen out of a room's tail and has taken
-    /// all that it was given; the answer goes to [`Self::caught_up`].
+    /// Returns the query for what a slow reader has missed, if it has fallen behind a room's tail and has received all
+    /// earlier output; the result goes to [`Self::caught_up`].
     pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
-        // A reply that waits for one room goes before what is read of another, or neither would go on.
+        // A room for which a reply waits comes first, or neither the reply nor the reading would make progress.
         let awaited = match self.replies().pending.front() {
             Some(Pending::Text { after, .. }) => after.map(|after| after.room),
             Some(Pending::Kept(KeptReply {
@@ -316,7 +316,7 @@ impl Session {
         Some((behind.room, question))
     }
 
-    /// The log has answered, or cannot.
+    /// Continues with the result of a query, or with its failure.
     pub fn answered(
         &mut self,
         answer: Result<Answer, Code>,
@@ -332,7 +332,7 @@ impl Session {
                 return None;
             }
         };
-        // It may have been closed since the last piece.
+        // The room may have been closed to this connection since the last piece.
         if let Some((verb, room)) = asked.reads()
             && !chat
                 .find_room(room)
@@ -443,7 +443,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, code, text));
     }
 
-    /// Asks for the next piece.
+    /// Queries the next piece.
     fn replay(&mut self, replay: Replay) -> Option<Effect> {
         let (whose, span, count) = (replay.whose.clone(), replay.span, replay.left);
         self.ask(
@@ -458,7 +458,7 @@ impl Session {
 
     fn replayed(&mut self, mut replay: Replay, past: &Past, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
-        // Only once, and not where history is asked for by count: there the hole is before the beginning.
+        // Reported once, and not when history is requested by count: the hole is then before its beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let line = match self.input {
                 Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.whose),
@@ -501,13 +501,13 @@ impl Session {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
         membership.reader = Some(Box::new(reader.clone()));
-        // Its live events begin there, whatever has been said since it asked.
+        // Live events begin there, whatever has been stored since the request.
         let up_to = membership.seen;
         match seen {
             Some(seen) => self.ask_past(room, seen, up_to, chat),
-            // A new one begins with the live events, and is known from now on.
-            // In a room in which nothing is that is at the newest event of all: what is said there and goes before it
-            // comes back is missed, and it is to know that.
+            // A new reader begins with the live events; its position is stored from now on. In an empty room that
+            // position is the newest event in the whole log: an event that is stored and expires before the reader
+            // returns is then reported as missed.
             None => {
                 let (owner, seen) = (self.reader_owner(chat), up_to.max(chat.newest_id()));
                 let question = Question::SetReader {
@@ -620,8 +620,8 @@ impl Session {
         Some(self.propose(verb, place, scope, kind, "", shown, chat))
     }
 
-    /// What a slow reader missed has been read; with none, it is no longer kept. Without an answer the
-    /// connection ends: it must not go on with a hole.
+    /// Continues with what a slow reader has missed. If the log no longer has it, a gap is reported. If the query
+    /// failed, the connection closes, since it must not go on with a hole.
     pub fn caught_up(
         &mut self,
         room_id: RoomId,
@@ -654,7 +654,7 @@ impl Session {
         }));
     }
 
-    /// Queues records as a program or a person reads them.
+    /// Queues records in the format of the client.
     fn push_past(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Vec::new();
         for record in records {
