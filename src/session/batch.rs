@@ -1,4 +1,4 @@
-//! Bytes on their way to a client, and what each stretch of them means for its session once it is sent.
+//! Bytes that are being sent to a client, and the progress that each part of them means for its session.
 
 use std::ops::Range;
 
@@ -8,26 +8,26 @@ use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
-/// Bytes to be sent, and what each stretch of them advances. Made to be used again and again: what one reader
-/// of a room is sent is there for the next.
+/// Output bytes, and the step by which each part of them advances the session. Made to be reused: the lines that one
+/// reader of a room is sent are there for the next reader.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// What is for this session alone.
+    /// The bytes for this session alone.
     pub(super) bytes: Vec<u8>,
-    /// What of the round stands where among those.
+    /// The parts of the shared round that are sent between those bytes.
     lent: Vec<Lent>,
     lent_bytes: usize,
     round: Round,
     pub(super) runs: Vec<Run>,
-    /// How far each of the session's rooms is read with this batch; `None` once left.
+    /// The position in each of the session's rooms after this batch; `None` once the room is left.
     pub(super) cursors: Vec<Option<Seq>>,
-    /// How far the session's page is read with this batch.
+    /// The position in the session's page after this batch.
     pub(super) page_next: Option<usize>,
-    /// What it holds, if that is nothing but this.
+    /// The only content of the batch, if it is nothing but this span.
     span: Option<Span>,
 }
 
-/// Entries of a room's tail, from `from` up to, not including, `to`.
+/// Entries of a room's tail, from `from` up to but not including `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub room: RoomId,
@@ -35,7 +35,7 @@ pub(super) struct Span {
     pub to: Seq,
 }
 
-/// A stretch of the round that is sent from where it is.
+/// A part of the round that is sent without being copied.
 #[derive(Debug)]
 struct Lent {
     /// How many of the batch's own bytes come before it.
@@ -43,60 +43,60 @@ struct Lent {
     range: Range<usize>,
 }
 
-/// How much may be said before those who read it get it. The more a write carries the less it costs a line:
-/// from 1 speaker to 100 or 1000 readers, a line costs 1.4 times as much CPU in rounds of 64 KiB as in these.
-/// Rounds of 256 KiB were no better, and a thousand readers take 50 ms for one.
+/// How much may be said before it is delivered to the readers. The more a write carries, the less CPU a line costs:
+/// from 1 speaker to 100 or 1000 readers, a line costs 1.4 times as much in rounds of 64 KiB as in these. Rounds of 256
+/// KiB were no better, and a thousand readers take 50 ms for one.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// How many bytes a batch has at most, but for one line: a round, whose lines grow by the room and the nick.
+/// Most bytes of a batch, unless it is a single line: a round, whose lines grow by the room and the nick.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
-/// How many bytes of the lines of a room are kept for further readers: rounds of some turns, since those who
-/// talk read while others are written to, and stand at different places.
+/// How many bytes of a room's lines are kept for further readers: several rounds, since clients that talk read while
+/// others are written to, and are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// A stretch that is shorter is copied: the system takes each stretch by itself, which costs as much.
+/// A shorter part is copied: the system handles each slice separately, which costs as much.
 const LENT_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Where in the batch it ends.
+    /// Where it ends in the batch.
     pub end: usize,
     pub step: Step,
 }
 
-/// What is true once a run has been sent.
+/// The progress of a session once a run has been sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Step {
-    /// The rest of a line is out.
+    /// The rest of a split line has been sent.
     Unsent,
-    /// The first pending reply is out.
+    /// The first pending reply has been sent.
     Reply,
-    /// Lines of the list that is the first pending reply are out.
+    /// Lines of the list that is the first pending reply have been sent.
     Listed(List),
-    /// A room is read up to there; the newest logged event of the run, if it has one. The tail may have let
-    /// go of it by the time that the run has been sent.
+    /// A room has been read up to this entry; with the newest logged event of the run, if there is one. By the time the
+    /// run has been sent, the tail may no longer contain it.
     Room(RoomId, Seq, Option<EventId>),
-    /// It is told that something is left out of the page's room.
+    /// A gap in the page's room has been reported.
     Gap,
-    /// The page is read up to there.
+    /// The page has been read up to this record.
     Paged(usize),
     Notes(Seq),
     Told(Seq),
 }
 
 impl Batch {
-    /// Whether there was nothing to send. (One that only passes entries has no bytes and is not empty.)
+    /// Returns whether the batch has no runs. (A batch that only skips entries has no bytes and is not empty.)
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.lent_bytes
     }
 
-    /// The bytes from `from` on, in stretches.
+    /// Returns the bytes from `from` on, as slices.
     pub fn stretches(&self, from: usize) -> impl Iterator<Item = &[u8]> {
         let mut own = 0;
         let between = self.lent.iter().flat_map(move |lent| {
@@ -118,7 +118,7 @@ impl Batch {
             })
     }
 
-    /// The bytes from `from` up to, not including, `to`, in one.
+    /// Copies the bytes from `from` up to but not including `to`.
     pub(super) fn copy(&self, from: usize, to: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         for stretch in self.stretches(from) {
@@ -138,8 +138,8 @@ impl Batch {
         self.span = None;
     }
 
-    /// Notes that it holds nothing but as much of `span` as has space, all of it: none is the own of `reader`, whom
-    /// it was filled for.
+    /// Records that the batch contains exactly as much of `span` as fits, without gaps: no entry of it is by `reader`,
+    /// for which it was filled.
     pub(super) fn note(&mut self, span: Span, reader: PeerId) {
         if let [only] = &self.runs[..]
             && matches!(only.step, Step::Room(..))
@@ -149,7 +149,8 @@ impl Batch {
         }
     }
 
-    /// Whether it holds just that, with nothing of `reader`'s own: then it need not be filled again.
+    /// Returns whether it contains exactly that span, and no line of it is by `reader`: then it need not be filled
+    /// again.
     pub(super) fn is_just(&self, span: Span, reader: PeerId) -> bool {
         self.span == Some(span) && !self.round.has_own(span, reader)
     }
@@ -165,9 +166,9 @@ impl Batch {
         });
     }
 
-    /// Adds the lines of the entries from `from` up to, not including, `to` or one of `reader`'s own, as far
-    /// as there is space. Returns the entry after the last, `from` when the first is its own; `None` when they
-    /// are for another batch.
+    /// Adds the lines of the entries from `from` up to but not including `to`, or up to one by `reader`, as far as
+    /// there is space. Returns the entry after the last one added: `from` if the first entry is the reader's own;
+    /// `None` if they must go into another batch.
     pub(super) fn add_lines(
         &mut self,
         room: RoomId,
@@ -176,7 +177,7 @@ impl Batch {
         to: Seq,
         reader: PeerId,
     ) -> Option<Seq> {
-        // What has been lent must stay where it is.
+        // A round of which a part is being sent must not change.
         if self.lent.is_empty() {
             if !self.round.reaches(room, from) {
                 self.round.restart(room, from);
@@ -204,17 +205,17 @@ impl Batch {
     }
 }
 
-/// Lines of a room as they stand in its tail: nearly all readers stand at the same place, and are sent the
-/// same bytes, which are copied out of the tail once. To copy them for each of 1000 readers was 14 of 100
-/// samples of the server; for each of 100 who all talk it was 11.
+/// Lines of a room, as its tail has them. Nearly all readers are at the same position and are sent the same bytes, so
+/// these are copied out of the tail once. A copy for each of 1000 readers took 14 of 100 samples of the server; for
+/// each of 100 clients that all talk, 11.
 #[derive(Debug, Default)]
 struct Round {
     room: Option<RoomId>,
     from: Seq,
     bytes: Vec<u8>,
-    /// Where in `bytes` each line ends.
+    /// Where each line ends in `bytes`.
     ends: Vec<usize>,
-    /// Whose each line is, who does not get it.
+    /// The author of each line, who is not sent it.
     authors: Vec<PeerId>,
 }
 
@@ -223,7 +224,7 @@ impl Round {
         self.from + self.ends.len() as Seq
     }
 
-    /// Whether it has the line of the entry `seq`, or may come to have it.
+    /// Returns whether it has the line of the entry `seq`, or that line comes next.
     fn reaches(&self, room: RoomId, seq: Seq) -> bool {
         self.room == Some(room) && (self.from..=self.to()).contains(&seq)
     }
@@ -236,7 +237,7 @@ impl Round {
         self.authors.clear();
     }
 
-    /// Lets go of the older half when there is no space.
+    /// Drops the older half when there is no space.
     fn let_go(&mut self) {
         if self.bytes.len() < KEPT_BYTES_MAX {
             return;
@@ -251,7 +252,7 @@ impl Round {
         self.from += count as Seq;
     }
 
-    /// Takes in what has come since, as far as there is space.
+    /// Adds the entries that have been appended since, as far as there is space.
     fn extend(&mut self, tail: &Tail) {
         let from = self.to();
         if from >= tail.end() || self.bytes.len() >= KEPT_BYTES_MAX {
@@ -264,7 +265,7 @@ impl Round {
         });
     }
 
-    /// Where the line at `index` begins.
+    /// Returns where the line at `index` begins.
     fn start(&self, index: usize) -> usize {
         match index.checked_sub(1) {
             None => 0,
@@ -282,15 +283,15 @@ impl Round {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// How many lines there are from that at `first` up to, not including, that at `last` or `reader`'s own.
+    /// Returns how many lines there are from `first` up to but not including `last`, or up to one by `reader`.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);
         own.unwrap_or(authors.len())
     }
 
-    /// Where the lines of the entries from `from` up to, not including, `to` or one of `reader`'s own stand, as
-    /// many as have space, but at least one; and the entry after the last of them.
+    /// Returns the range of the lines of the entries from `from` up to but not including `to`, or up to one by
+    /// `reader`: as many as fit into `space`, but at least one; and the entry after the last of them.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
         let last = first + self.before_own(reader, first, last);
@@ -310,7 +311,7 @@ mod tests {
     use crate::model::Arena;
     use crate::protocol::{RoomName, Time};
 
-    /// Everything that `reader` is sent of the entries from `from` on, batch after batch.
+    /// Returns everything that `reader` is sent of the entries from `from` on, batch after batch.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {
@@ -320,7 +321,7 @@ mod tests {
                     None => break,
                     Some(next) if next > from => from = next,
                     Some(_) => {
-                        // Its own, for which it has a reply.
+                        // The reader's own entry, for which it gets a reply.
                         batch.bytes.extend_from_slice(b"OK\n");
                         from += 1;
                     }
@@ -384,8 +385,8 @@ mod tests {
         );
     }
 
-    /// A reader whose own line was the only one left behind an empty batch, and the next one at the same place was
-    /// sent that: nothing.
+    /// Regression test: a reader that only skipped its own line left an empty batch, and the next reader at the same
+    /// position was sent that: nothing.
     #[test]
     fn what_leaves_out_somebody_s_own_is_for_nobody_else() {
         let mut peers = Arena::default();
