@@ -1,4 +1,4 @@
-//! Whom a connection does not want to hear.
+//! The nicks that a connection ignores.
 
 use super::output::Then;
 use super::request::Done;
@@ -45,7 +45,7 @@ impl Session {
             .ignored
             .as_mut()
             .is_some_and(|ignored| ignored.remove(nick.form()));
-        // Without anybody to compare with, events go out as they are again.
+        // With nothing to compare, events are sent unfiltered again.
         self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
         if !was_there {
             let text = format!("{nick} was not ignored; IGNORE lists who is");
@@ -60,12 +60,12 @@ impl Session {
         Ok(None)
     }
 
-    /// Whether that live event is left out for this connection. What an operator tells everybody is not.
+    /// Returns whether a live event is hidden from this connection. An operator's notice to everyone is not.
     pub(super) fn ignores(&self, line: &str) -> bool {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;
         };
-        // Nor is a new nick: whoever is ignored would be heard under it as a stranger.
+        // Nor is a change of nick: otherwise an ignored user would appear under the new nick as a stranger.
         let is_shown = |event: &Event<'_>| matches!(event, Event::Note { .. } | Event::Nick { .. });
         let event = Event::parse(line).filter(|event| !is_shown(event));
         let nick = event.and_then(|event| Nick::parse(event.nick()).ok());
