@@ -1,4 +1,4 @@
-//! What the keepers of a room do: close it, ask people in, send them away.
+//! Requests of a room's moderators: close it, invite members, remove members.
 
 use super::output::{Pending, Then, UpTo};
 use super::request::{Done, name_of};
@@ -11,7 +11,7 @@ use crate::protocol::{Code, Nick, RoomName, Verb};
 use crate::roster::{Answer, Ask};
 
 impl Session {
-    /// The room that is meant, which this connection must keep; and its own nick.
+    /// Returns the room of the request, which this connection must be allowed to moderate, and the connection's nick.
     fn need_keeper(
         &self,
         verb: Verb,
@@ -93,7 +93,7 @@ impl Session {
         self.change(room, AclChange::Uninvite(nick.form().to_owned()), own, chat)
     }
 
-    /// Has the roster change a room for the nick of the form `by`.
+    /// Asks the accounts to change a room on behalf of the nick with the form `by`.
     fn change(&mut self, id: RoomId, change: AclChange, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
         let acl = chat.room(id).and_then(|room| room.acl.as_deref());
@@ -131,7 +131,7 @@ impl Session {
         Ok(None)
     }
 
-    /// The roster has changed a room, or has not: the right to do so may have gone since it was asked.
+    /// Continues after a change of a room; the right to make it may have been lost since it was requested.
     pub(super) fn settle_change(
         &mut self,
         room: &RoomName,
@@ -172,7 +172,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Others have closed a room to this connection: it reads what it had before that, and no more.
+    /// Removes this connection from a room: it may still read what came before that, and nothing after it.
     pub(super) fn put_out(&mut self, room: RoomId, until: Until, line: &str) {
         let was_current = self.current() == Some(room);
         let mut rooms = self.rooms.iter_mut();
@@ -213,7 +213,7 @@ fn no_space_to_invite() -> Refusal {
     Refusal::new(Verb::Invite, Code::Quota, text)
 }
 
-/// What a room is called that is closed, or is not.
+/// Returns the word for a closed or an open room.
 fn mode_word(is_closed: bool) -> &'static str {
     match is_closed {
         true => "invite",
