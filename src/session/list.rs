@@ -1,29 +1,29 @@
-//! Lists: each line is made when it is sent, so a list of ten thousand costs no more than one of ten.
+//! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
 use crate::protocol::people::many;
 use crate::protocol::{Verb, event::words};
 
-/// A list, and how far it has got.
+/// A list, and the position in it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct List {
     what: What,
     /// Lines written so far.
     count: usize,
-    /// For people, not programs.
+    /// Whether it is for people rather than programs.
     is_talk: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    /// The next room that this nick may know of.
+    /// The rooms that this nick may know of.
     Rooms(Option<RoomId>, Option<NickId>),
     Members(RoomId, Option<NickId>),
-    /// The next line of the help on one verb, or on all; then how long things are kept.
+    /// The help on one verb, or on all; then the retention times.
     Help(Option<Verb>, usize),
 }
 
-/// What somebody needs who has just come; `HELP` shows how each is written.
+/// The verbs that a new user needs; `HELP` shows the syntax of each.
 const FIRST: [Verb; 9] = [
     Verb::Nick,
     Verb::Chat,
@@ -36,7 +36,7 @@ const FIRST: [Verb; 9] = [
     Verb::Bye,
 ];
 
-/// How many verbs stand in one line of the list of all.
+/// How many verbs one line of the full list has.
 const VERBS_A_LINE: usize = 12;
 
 impl List {
@@ -60,12 +60,12 @@ impl List {
         Self::new(What::Help(verb, 0))
     }
 
-    /// The list as a person reads it, if `is_talk`.
+    /// Sets whether the list is for people.
     pub fn for_people(self, is_talk: bool) -> Self {
         Self { is_talk, ..self }
     }
 
-    /// Appends the next line; false when there is none.
+    /// Appends the next line; returns false when there is none.
     pub fn write_next(&mut self, chat: &mut Chat, out: &mut Vec<u8>) -> bool {
         let is_talk = self.is_talk;
         let line = match &mut self.what {
@@ -152,7 +152,7 @@ impl List {
     }
 }
 
-/// Line number `at` of the help on one verb, or on how to begin.
+/// Returns line number `at` of the help on one verb, or on how to begin.
 fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Option<String> {
     let usage = |verb: Verb| match is_talk {
         true => {
