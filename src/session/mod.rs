@@ -1,10 +1,10 @@
-//! One connection's side of the conversation: what is allowed now, replies in order, and how far it has
-//! read. Lines go in by [`Session::apply`], bytes come out by [`Session::fill`].
+//! The state of one connection: which requests are allowed now, replies in order, and how far it has read. Lines go in
+//! through [`Session::apply`], bytes come out through [`Session::fill`].
 //!
-//! Pure: no socket, task or clock. A session is a cursor on every tail that it reads and a short queue of
-//! replies; a reply to something said stands where that stands among the room's events, so the queue and
-//! the cursors advance together ([`output`]). What takes time (keeping a message, moving a file's bytes)
-//! is an [`Effect`] for the driver, which comes back with what became of it.
+//! Pure: no socket, task or clock. A session is a cursor on every tail that it reads and a short queue of replies; the
+//! reply to a message is sent at the message's position among the room's events, so the queue and the cursors advance
+//! together ([`output`]). Slow work (storing a message, moving a file's bytes) is an [`Effect`] for the driver, which
+//! reports the result to the session.
 
 mod ask;
 pub mod batch;
@@ -43,79 +43,76 @@ use crate::tail::Seq;
 
 use output::{KeptReply, Pending, Shown, Then};
 
-/// What a session wants done that it cannot do itself. At most one comes from a line, and while a file
-/// is on its way the session takes no further line.
+/// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
+/// session accepts no further line.
 #[derive(Debug)]
 pub enum Effect {
-    /// Keep this, then publish it.
+    /// Store this entry, then publish it.
     Append(Entry, Ticket),
-    /// Take so many bytes in (all to the end of input for `None`) and come back with
-    /// [`Session::received`].
+    /// Receive this upload (with no length: all bytes up to the end of input) and report with [`Session::received`].
     Receive(Upload),
-    /// Read so many bytes (all to the end of input for `None`), drop them, and come back with
-    /// [`Session::discarded`].
+    /// Read and drop this many bytes (all up to the end of input for `None`) and report with [`Session::discarded`].
     Discard(Option<u64>),
-    /// Once all replies are out, send this file from the offset on, its `DATA` line first, and come back
-    /// with [`Session::sent_file`].
+    /// Once all replies have been sent, send this file from the offset on, preceded by its `DATA` line, and report with
+    /// [`Session::sent_file`].
     Send {
-        /// Its number.
+        /// The file's id.
         id: EventId,
-        /// What it is called.
+        /// The file's name.
         name: FileName,
         /// Its length and digest.
         whole: FileContents,
-        /// How many of its bytes the client has.
+        /// How many of its bytes the client already has.
         offset: u64,
-        /// Where it stands: it goes on only while [`Session::may_still_read`] holds.
+        /// The file's room: sending continues only while [`Session::may_still_read`] holds.
         room: RoomId,
     },
-    /// The same for a file that is still coming in: as it comes, in pieces with a `DATA` line each; or,
-    /// when it is no longer coming, come back with [`Session::find_file`].
+    /// Send a live file as it arrives, in pieces with a `DATA` line each; if it is no longer live, call
+    /// [`Session::find_file`] instead.
     Follow {
-        /// Its number.
+        /// The file's id.
         id: EventId,
-        /// How many of its bytes the client has.
+        /// How many of its bytes the client already has.
         offset: u64,
-        /// Where it stands, as for [`Self::Send`].
+        /// The file's room, as for [`Self::Send`].
         room: RoomId,
     },
-    /// Once the client has taken what it was given, ask the log this and come back with
-    /// [`Session::answered`].
+    /// Once the client has received all pending output, send the log this query and report with [`Session::answered`].
     Ask(Question),
-    /// Once all replies are out, come back with [`Session::flushed`].
+    /// Once all replies have been sent, call [`Session::flushed`].
     Flush,
-    /// Ask the roster this and come back with [`Session::advised`]. Wrong passwords are the driver's to count.
+    /// Send the accounts this query and report with [`Session::advised`]. The driver counts wrong passwords.
     Consult(Ask),
-    /// Stop the server: an operator wants it.
+    /// Stop the server, as an operator has ordered.
     Stop,
 }
 
-/// A file that a client is about to send.
+/// An upload that a client is about to send.
 #[derive(Debug)]
 pub struct Upload {
-    /// What it is called.
+    /// The file's name.
     pub name: FileName,
-    /// How many bytes come; `None` for all to the end of input.
+    /// Its length; `None` for all bytes up to the end of input.
     pub length: Option<u64>,
-    /// What the whole must hash to.
+    /// The digest that the client expects.
     pub sha256: Option<Digest>,
-    /// Where it is announced.
+    /// The room in which the file is announced.
     pub room: RoomId,
 }
 
-/// How an upload ended badly.
+/// Why an upload failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadError {
-    /// Why.
+    /// The error code.
     pub code: Code,
-    /// The same for people.
+    /// The same in words for people.
     pub text: Cow<'static, str>,
-    /// Nobody knows where in the input a line begins now, so the connection ends.
+    /// Whether the connection must close, since the start of the next line in the input is unknown.
     pub closes: bool,
 }
 
 impl UploadError {
-    /// Somebody removed the live file before it was whole.
+    /// Returns the error for a live file that was removed before it was complete.
     pub fn removed() -> Self {
         Self {
             code: Code::NoSuchFile,
@@ -125,44 +122,44 @@ impl UploadError {
     }
 }
 
-/// What the others know of an upload that has ended.
+/// What other clients know of an upload that has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Begun {
-    /// Nothing yet: it is announced once it is whole.
+    /// Nothing yet: the file is announced once it is complete.
     Unannounced,
     /// A live file with this id.
     Live(EventId),
-    /// A live file that somebody has removed.
+    /// A live file that has been removed.
     Removed,
 }
 
-/// How many bytes of replies wait for a client before it is no longer read.
+/// How many bytes of replies may wait for a client before its requests are no longer read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-/// How events and replies are written.
+/// The format of events and replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dialect {
-    /// As `protocol.md` has them.
+    /// As `protocol.md` defines them.
     Plain,
-    /// The same, live events with id and time.
+    /// The same, with an id and a time before live events.
     Stamped,
-    /// For people.
+    /// Sentences for people.
     Talker,
 }
 
-/// What waits to be sent or kept.
+/// Replies that wait to be sent, or for an entry to be stored.
 #[derive(Debug)]
 struct Replies {
     pending: VecDeque<Pending>,
-    /// How many bytes of text are in `pending`.
+    /// How many bytes of text `pending` holds.
     bytes: usize,
-    /// The outcomes of the [`Pending::Kept`] among those, in their order, as far as they are known.
+    /// The outcomes of the [`Pending::Kept`] replies in `pending`, in order, as far as they are known.
     kept: VecDeque<Option<Result<Kept, Code>>>,
-    /// The number of the ticket of the first of them.
+    /// The ticket number of the first of them.
     first_ticket: u32,
-    /// How many are not known yet.
+    /// How many outcomes are not known yet.
     unkept: usize,
-    /// A line that waits until those are kept, since it must see their effect.
+    /// A line that is deferred until the entries are stored, since it must see their effect.
     held: Option<(Vec<u8>, LineEnd)>,
 }
 
@@ -185,7 +182,7 @@ impl Replies {
         number
     }
 
-    /// Learns the outcome of the entry with that ticket.
+    /// Sets the outcome of the entry with that ticket.
     fn learn(&mut self, number: u32, outcome: Result<Kept, Code>) {
         let at = number.wrapping_sub(self.first_ticket) as usize;
         if let Some(unknown @ None) = self.kept.get_mut(at) {
@@ -194,7 +191,7 @@ impl Replies {
         }
     }
 
-    /// Forgets the first outcome: its reply is sent.
+    /// Removes the first outcome: its reply has been sent.
     fn forget_first(&mut self) {
         if self.kept.pop_front().is_some() {
             self.first_ticket = self.first_ticket.wrapping_add(1);
@@ -202,24 +199,24 @@ impl Replies {
     }
 }
 
-/// Stands for the replies of a session that has none waiting.
+/// The replies of a session without any.
 static NO_REPLIES: Replies = Replies::NONE;
 
-/// A room that the connection reads, and how far it has.
+/// A room that the connection reads, and its position in it.
 #[derive(Debug)]
 struct Membership {
     room: RoomId,
-    /// The next entry of the room's tail to be sent.
+    /// The next entry of the room's tail to send.
     cursor: Seq,
-    /// The newest logged event that was sent, or that stood there when it was entered; 0 for none.
+    /// The newest logged event that was sent, or that existed when the room was joined; 0 for none.
     seen: u64,
-    /// The entry up to which what is not logged has been told to be left out.
+    /// The entry up to which a gap of unlogged events has been reported.
     gap_to: Seq,
-    /// The place that is kept for a script under this name.
+    /// The named reader whose position in the room is stored.
     reader: Option<Box<Reader>>,
-    /// `PART` has been asked; what came before it is still sent.
+    /// Whether `PART` was requested; the events before it are still sent.
     is_leaving: bool,
-    /// Its past is being sent; the live events wait for the reply to `JOIN`.
+    /// Whether live events wait for the reply to `JOIN`, because the backlog is sent first.
     is_held: bool,
 }
 
@@ -236,7 +233,7 @@ impl Membership {
         }
     }
 
-    /// Whether logged events that it has not been sent are in the log alone.
+    /// Returns whether logged events that have not been sent are available only from the log.
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
@@ -250,67 +247,66 @@ impl Membership {
 pub struct Session {
     peer: PeerId,
     nick: Option<NickId>,
-    /// The rooms, in the order in which they were last joined: the last one that is not being left is
-    /// the current one.
+    /// The rooms, in the order in which they were last joined: the last one that is not being left is the current room.
     rooms: SmallVec<[Membership; 1]>,
-    /// How far it has read what concerns everybody.
+    /// How far the events for everyone have been read.
     notes: Seq,
-    /// How far it has read what its nick was told.
+    /// How far the direct messages to the nick have been read.
     told: Seq,
-    /// What waits to be sent or kept; `None` while nothing does, as nearly always.
+    /// Replies that wait to be sent or for an outcome; `None` if there are none, as nearly always.
     replies: Option<Box<Replies>>,
-    /// What was asked of the log.
+    /// The pending query to the log.
     asked_log: Option<Box<ask::Asked>>,
-    /// The forms of nicks that it does not want to hear; `None` for nobody, as nearly always.
+    /// The casefolded nicks that are ignored; `None` if there are none, as nearly always.
     #[allow(clippy::box_collection)] // 16 bytes less in each connection
     ignored: Option<Box<BTreeSet<Box<str>>>>,
-    /// What was asked of the roster.
+    /// The pending query to the accounts.
     consulted: Option<Box<roster::Consulted>>,
-    /// What a slow reader has missed, read from the log.
+    /// Events that a slow reader has missed, read from the log.
     page: Option<Box<output::Page>>,
     /// The rest of a line of which a part has been sent.
     unsent: Box<[u8]>,
-    /// How requests are read from here on, and how replies to them are written.
+    /// The format in which further requests are read and answered.
     input: Dialect,
-    /// How what comes out next is written; follows `input` when the reply that changes it is out.
+    /// The format of the next output; follows `input` once the reply that changes it has been sent.
     output: Dialect,
-    /// When it last asked something; at first, when it came. In milliseconds of uptime.
+    /// When the last request came, at first when the client connected; in milliseconds of uptime.
     asked_ms: u64,
-    /// The address that the client reached, to tell people what to type.
+    /// The address that the client has connected to, for hints on what to type.
     local: (IpAddr, u16),
-    /// The client came under TLS, so others may have to.
+    /// Whether the client has connected with TLS, so that others may need it too.
     is_tls: bool,
-    /// A browser may come there too.
+    /// Whether that port serves browsers as well.
     has_web: bool,
     /// Which room is read first; another one each time.
     turn: u8,
-    /// No line has come yet: if the first is empty or no command, a person has typed it.
+    /// Whether no line has been received: if the first one is empty or not a command, a person has typed it.
     is_new: bool,
     stays: bool,
-    /// The server has no password, or it has given it.
+    /// Whether the server has no password, or the client has given it.
     is_open: bool,
-    /// Nobody on the way reads it.
+    /// Whether the connection is encrypted.
     is_under_tls: bool,
-    /// It knows that TLS is at hand.
+    /// Whether the client has been told that TLS is available.
     is_told_of_tls: bool,
-    /// It holds its nick by a token, not by the password.
+    /// Whether the nick was taken with a token rather than the password.
     has_token: bool,
-    /// It was put out of its current room and has entered none since: what was meant for that one must not be
-    /// said in another.
+    /// Whether the connection was removed from its current room and has joined none since: messages meant for that room
+    /// must not go to another.
     is_astray: bool,
-    /// An upload's bytes have just ended: the next line must look like one.
+    /// Whether an upload's bytes have just ended: the next line must look like a command.
     is_after_upload: bool,
-    /// A file is on its way in or out.
+    /// Whether a transfer or a query is in progress.
     is_busy: bool,
-    /// No further line is taken; it is over when all replies are out.
+    /// Whether no further line is accepted; the session is over once all replies have been sent.
     is_ending: bool,
-    /// An operator has ended it: it is over soon, whether it reads or not.
+    /// Whether an operator has closed the connection: it is over soon, whether the client reads or not.
     is_dismissed: bool,
     is_over: bool,
 }
 
 impl Session {
-    /// A session of a connection that has just come, at `local`, the server's end of it.
+    /// Creates the session of a new connection; `local` is the server's address of it.
     pub fn new(peer: PeerId, local: SocketAddr, chat: &Chat, now: Now) -> Self {
         Self {
             peer,
@@ -346,29 +342,29 @@ impl Session {
         }
     }
 
-    /// The connection it is of.
+    /// Returns the connection's id.
     pub fn peer(&self) -> PeerId {
         self.peer
     }
 
-    /// Its nick.
+    /// Returns the connection's nick.
     pub fn called(&self) -> Option<NickId> {
         self.nick
     }
 
-    /// The server's end of the connection.
+    /// Returns the server's address of the connection.
     pub fn local(&self) -> SocketAddr {
         self.local.into()
     }
 
-    /// How it was reached: under TLS or not, and whether a browser would be served there.
+    /// Sets how the client has connected: with TLS or not, and whether the port serves browsers.
     pub fn reached_by(&mut self, is_tls: bool, has_web: bool) {
         self.is_tls = is_tls;
         self.has_web = has_web;
     }
 
-    /// Where a person who talks can move a file: at `path` in a browser, or by `command`, which is given what starts
-    /// a client.
+    /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command
+    /// that `command` makes from the start of a client's command line.
     fn elsewhere(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = match self.is_tls {
@@ -385,9 +381,9 @@ impl Session {
         }
     }
 
-    /// Whether it takes another line now: no file is on its way, and the client takes its replies.
+    /// Returns whether another line is accepted now: no transfer is in progress, and the client reads its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
-        // A list that is still being made must not see what later requests change.
+        // Later requests must not change what a list shows that is still being sent.
         let replies = self.replies();
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
@@ -395,7 +391,7 @@ impl Session {
         !self.is_busy && !self.is_ending && !is_listing && has_space && replies.held.is_none()
     }
 
-    /// How many bytes wait in it for its client, or for their turn.
+    /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
     pub fn held_bytes(&self) -> usize {
         let replies = self.replies();
         let held = replies.held.as_ref().map_or(0, |(line, _)| line.len());
@@ -404,22 +400,22 @@ impl Session {
         replies.bytes + entries + held + page + self.unsent.len()
     }
 
-    /// Whether it has ended and everything is out: the server closes its side now.
+    /// Returns whether the session has ended and all output has been sent: the server now closes its side.
     pub fn is_over(&self) -> bool {
         self.is_over && self.unsent.is_empty()
     }
 
-    /// Whether an operator has ended it: then it is over soon, whether it reads or not.
+    /// Returns whether an operator has closed the connection: it is over soon, whether the client reads or not.
     pub fn is_dismissed(&self) -> bool {
         self.is_dismissed
     }
 
-    /// Whether it ends once its replies are out.
+    /// Returns whether the session ends once its replies have been sent.
     pub fn is_ending(&self) -> bool {
         self.is_ending
     }
 
-    /// Takes one line of input without its end.
+    /// Applies one line of input, without its line end.
     pub fn apply(
         &mut self,
         line: &[u8],
@@ -435,7 +431,7 @@ impl Session {
             return None;
         }
         if self.is_after_upload && !is_in_step(line) {
-            // The room gets the file before it learns that its sender has left.
+            // The room must receive the file before it learns that its sender has left.
             self.take_kept(chat);
             let replies = self.replies_mut();
             if replies.unkept > 0 {
@@ -473,7 +469,7 @@ impl Session {
                 Ok(()) => self.request(request, chat, now),
                 Err(refusal) => Err(refusal),
             },
-            // The bytes of a file follow, nobody knows how many.
+            // The bytes of a file follow, and their number is unknown.
             Err(refusal) if refusal.verb == Some(Verb::Upload) && self.input != Dialect::Talker => {
                 self.end(refusal, chat, now);
                 return None;
@@ -489,8 +485,8 @@ impl Session {
         })
     }
 
-    /// Whether a request may be done before all that was said is kept: only what is said itself, which the
-    /// log keeps in order.
+    /// Returns whether a request may be handled before all earlier entries are stored: only messages may, since the log
+    /// keeps them in order.
     fn may_go_ahead(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
         if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
             return true;
@@ -499,7 +495,7 @@ impl Session {
         self.replies().unkept == 0
     }
 
-    /// Takes the line that waited for what was said before it, once that is kept.
+    /// Takes the deferred line once the entries before it are stored.
     pub fn take_held(&mut self, chat: &mut Chat) -> Option<(Vec<u8>, LineEnd)> {
         self.replies().held.as_ref()?;
         self.take_kept(chat);
@@ -510,17 +506,17 @@ impl Session {
         }
     }
 
-    /// Whether a line waited for what was said before it, and need wait no longer.
+    /// Returns whether a line was deferred and need no longer wait.
     pub fn owes_held(&self) -> bool {
         self.replies().unkept == 0 && self.replies().held.is_some()
     }
 
-    /// Whether all that was said is kept and no line waits for it.
+    /// Returns whether all entries are stored and no line is deferred.
     pub fn is_settled(&self) -> bool {
         self.replies().unkept == 0 && self.replies().held.is_none()
     }
 
-    /// A line was too long and has been skipped; this is how it began.
+    /// Reports a line that was too long and has been skipped; `head` is its beginning.
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::of_line(
             Code::TooLong,
@@ -535,12 +531,12 @@ impl Session {
         self.refuse(&refusal);
     }
 
-    /// Queues the answer that a client's telnet waits for.
+    /// Queues the answer to a telnet negotiation of the client.
     pub fn answer_telnet(&mut self, answer: [u8; 3]) {
         self.push(answer.to_vec(), Then::Nothing);
     }
 
-    /// The client has nothing more to say: ends once everything is answered, unless told to stay.
+    /// Handles the end of the client's input: ends once everything is answered, unless the client has asked to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending {
             self.go("", chat, now);
@@ -548,12 +544,12 @@ impl Session {
         }
     }
 
-    /// Nobody will read once the input ends, whatever was asked.
+    /// Cancels the client's request to stay, since it will read nothing after the end of its input.
     pub fn stay_no_longer(&mut self) {
         self.stays = false;
     }
 
-    /// What came was no line at all, and has been skipped; `closes` when nobody knows how to go on.
+    /// Reports input that is not a line and has been skipped; `closes` when the input cannot be resynchronised.
     pub fn refuse_input(
         &mut self,
         code: Code,
@@ -569,17 +565,17 @@ impl Session {
         }
     }
 
-    /// The client has come only now: what went before was how to speak.
+    /// Starts the session after the protocol has been detected: the idle time begins now.
     pub fn begin(&mut self, now: Now) {
         self.asked_ms = millis(now.uptime);
     }
 
-    /// The client is not to speak like this here.
+    /// Closes a connection that uses a protocol which is not allowed here.
     pub fn shut_out(&mut self, text: &str, chat: &mut Chat, now: Now) {
         self.close(Code::NotAllowed, text, chat, now);
     }
 
-    /// The server stops: whatever was read is answered, then comes `CLOSED`.
+    /// Closes the connection because the server stops: everything that was read is answered, then `CLOSED` is sent.
     pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
         let farewell = chat.farewell.clone();
         let text = farewell
@@ -588,8 +584,8 @@ impl Session {
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
-    /// Sends the client away if there are too many connections, or its address is banned. To be called whenever it
-    /// is known from where a connection comes.
+    /// Closes the connection if there are too many, or if its address is banned. Must be called whenever the client's
+    /// address becomes known.
     pub fn admit(&mut self, chat: &mut Chat, now: Now) {
         if chat.has_too_many(self.peer) {
             let text = "there are too many connections; try again later";
@@ -602,13 +598,13 @@ impl Session {
         }
     }
 
-    /// The connection has gone, without a word.
+    /// Handles the loss of the connection: leaves without a farewell.
     pub fn lost(&mut self, chat: &mut Chat, now: Now) {
         self.go("", chat, now);
         self.is_over = true;
     }
 
-    /// When [`Self::on_time`] is to be called, if nothing happens before.
+    /// Returns when [`Self::on_time`] must be called if nothing happens before.
     pub fn due(&self, limits: &Limits) -> Option<Duration> {
         let asked = Duration::from_millis(self.asked_ms);
         if self.is_dismissed {
@@ -622,13 +618,13 @@ impl Session {
         }
     }
 
-    /// Ends a connection that has been idle for too long.
+    /// Closes a connection that has been idle for too long.
     pub fn on_time(&mut self, chat: &mut Chat, now: Now) {
         if self.due(chat.limits()).is_none_or(|due| due > now.uptime) {
             return;
         }
         if self.is_dismissed {
-            // It has not taken its last line, and nobody waits for that any longer.
+            // The client has not read its last line within the time for it.
             self.unsent = Box::default();
             self.is_over = true;
             return;
@@ -637,13 +633,13 @@ impl Session {
         self.close(Code::Idle, text, chat, now);
     }
 
-    /// Tells a person how to begin.
+    /// Greets a person with how to begin.
     fn greet(&mut self, chat: &Chat) {
         let greeting = format!("HELLO {}\n", self.hello(chat));
         self.push(greeting.into_bytes(), Then::Nothing);
     }
 
-    /// What `HELLO` says: the protocol, the server, and how to begin.
+    /// Returns the text of `HELLO`: the protocol, the server and how to begin.
     fn hello(&self, chat: &Chat) -> String {
         let pass = match self.is_open {
             true => "",
@@ -657,7 +653,7 @@ impl Session {
         )
     }
 
-    /// A file of unknown length begins to come: announces it, so that it can be followed.
+    /// Announces a live file when its upload begins, so that it can be followed.
     pub fn announce(&mut self, upload: &Upload, chat: &mut Chat) -> Option<Effect> {
         let file = NewFile {
             name: upload.name.clone(),
@@ -667,8 +663,8 @@ impl Session {
         self.propose_in(Verb::Upload, upload.room, kind, "", Shown::Nothing, chat)
     }
 
-    /// The number of what was appended last (a file's announcement, or its end), once that is kept; or
-    /// that it could not be.
+    /// Returns the id of the entry that was appended last (a file's announcement or its end) once it is stored,
+    /// `Some(None)` if it could not be stored, and `None` before that.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_kept(chat);
         let replies = self.replies();
@@ -677,7 +673,7 @@ impl Session {
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
-    /// An upload has ended: announces the file (or, that a live one is whole), or refuses it.
+    /// Handles the end of an upload: announces the file (or that a live file is complete), or reports the error.
     pub fn received(
         &mut self,
         upload: Upload,
@@ -734,7 +730,7 @@ impl Session {
         effect
     }
 
-    /// A file that was announced does not become whole: takes it back.
+    /// Removes an announced file that will not be completed.
     pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Option<Effect> {
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let owner = nick.map_or("?", |holder| holder.nick.as_str()).into();
@@ -746,7 +742,7 @@ impl Session {
         self.propose_in(Verb::Upload, room, kind, "", Shown::Nothing, chat)
     }
 
-    /// Asks again for a file that was still coming in a moment ago.
+    /// Asks again for a file that was live a moment ago.
     pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
         self.ask_file(id, offset)
     }
@@ -758,49 +754,49 @@ impl Session {
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
-    /// Whether this connection may read the files of `room` now; asked again for each piece of one.
+    /// Returns whether this connection may read the files of `room` now; checked again for each piece.
     pub fn may_still_read(&self, room: RoomId, chat: &Chat) -> bool {
         chat.may_read(room, self.nick)
     }
 
-    /// The room of a file that was being sent has been closed to this connection.
+    /// Reports that the connection has lost the right to read the room of the file that is being sent.
     pub fn hide_file(&mut self, id: EventId) {
         self.is_busy = false;
         self.refuse(&ask::no_such_file(id));
     }
 
-    /// Gives up what is under way, since the connection is to end; there is no reply to it.
+    /// Cancels the request in progress, without a reply, since the connection is to close.
     pub fn break_off(&mut self) {
         self.is_busy = false;
         self.asked_log = None;
         self.consulted = None;
     }
 
-    /// The bytes of a refused upload have been dropped.
+    /// Reports that the bytes of a rejected upload have been dropped.
     pub fn discarded(&mut self) {
         self.is_busy = false;
         self.is_after_upload = true;
     }
 
-    /// A file has been sent whole.
+    /// Reports that a file has been sent completely.
     pub fn sent_file(&mut self, id: EventId) {
         self.is_busy = false;
         self.push(format!("OK DOWNLOAD {id}\n").into_bytes(), Then::Nothing);
     }
 
-    /// What was asked cannot be done, through no fault of the client.
+    /// Reports an internal error: the request fails through no fault of the client.
     pub fn failed(&mut self, verb: Verb, text: &'static str) {
         self.is_busy = false;
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
-    /// What was asked for takes what others have now.
+    /// Reports that the resources for the request are in use by others.
     pub fn is_too_busy(&mut self, verb: Verb, text: &'static str) {
         self.is_busy = false;
         self.refuse(&Refusal::new(verb, Code::Busy, text));
     }
 
-    /// Learns what became of the things that it appended.
+    /// Takes the outcomes of the entries that this session has appended.
     pub fn take_kept(&mut self, chat: &mut Chat) {
         if self.replies().unkept > 0 {
             let kept = chat.take_kept(self.peer);
@@ -819,7 +815,7 @@ impl Session {
         self.replies.get_or_insert_with(|| Box::new(Replies::NONE))
     }
 
-    /// The room that what is said goes to.
+    /// Returns the room that messages go to.
     fn current(&self) -> Option<RoomId> {
         if self.is_astray {
             return None;
@@ -830,7 +826,7 @@ impl Session {
             .map(|membership| membership.room)
     }
 
-    /// The rooms that are not being left.
+    /// Returns the rooms that are not being left.
     fn room_ids(&self) -> Vec<RoomId> {
         let rooms = self
             .rooms
@@ -839,7 +835,7 @@ impl Session {
         rooms.map(|membership| membership.room).collect()
     }
 
-    /// Leaves every room and the nick, as others see it; the tails are read up to here.
+    /// Leaves every room and gives up the nick, as seen by others; the tails are still read up to this point.
     fn go(&mut self, text: &str, chat: &mut Chat, now: Now) {
         for membership in &mut self.rooms {
             if !std::mem::replace(&mut membership.is_leaving, true) {
@@ -852,19 +848,19 @@ impl Session {
         self.is_ending = true;
     }
 
-    /// Refuses and ends the connection.
+    /// Reports an error and closes the connection.
     fn end(&mut self, refusal: Refusal, chat: &mut Chat, now: Now) {
         self.refuse(&refusal);
         self.go("", chat, now);
         self.push(Vec::new(), Then::Close);
     }
 
-    /// Ends the connection with a last line.
+    /// Closes the connection with a last line.
     fn close(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
         if self.is_ending {
             return;
         }
-        // What operators write is not for a connection that has not given the server's password.
+        // The operator's text is not shown to a connection that has not given the server's password.
         let text = match code {
             Code::Banned if !self.is_open => "you are banned here",
             Code::ShuttingDown if !self.is_open => "the server is stopping; come back soon",
@@ -878,7 +874,7 @@ impl Session {
         self.push(line.into_bytes(), Then::Close);
     }
 
-    /// Ends the connection with a last line, before anything else that it was to be sent.
+    /// Closes the connection with a last line that precedes all other pending output.
     fn dismiss(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
         let replies = self.replies_mut();
         replies.pending.clear();
@@ -902,7 +898,7 @@ impl Session {
         self.push(line.into_bytes(), Then::Nothing);
     }
 
-    /// Queues the reply `OK VERB rest`, or what a person is told instead.
+    /// Queues the reply `OK VERB rest`, or in talker mode the sentence `talk`.
     fn ok(&mut self, verb: Verb, rest: &str, talk: &str, then: Then) {
         let line = match (self.input, talk) {
             (Dialect::Talker, "") => String::new(),
@@ -925,7 +921,7 @@ impl Session {
         });
     }
 
-    /// Proposes an event in a room; its reply waits for the outcome, at its place among the room's events.
+    /// Proposes an event in a room; the reply waits for the outcome, at the event's position in the room.
     fn propose_in(
         &mut self,
         verb: Verb,
@@ -945,7 +941,7 @@ impl Session {
         Some(self.propose(verb, place, scope, kind, text, shown, chat))
     }
 
-    /// Proposes an event whose reply stands among those of `place`.
+    /// Proposes an event; its reply is sent at its position among the events of `place`.
     #[allow(clippy::too_many_arguments)] // each is a part of the event or of its reply
     fn propose(
         &mut self,
