@@ -1,4 +1,4 @@
-//! What operators may do: end connections, keep people out, speak to everybody, stop the server.
+//! Requests of operators: close connections, ban, send notices to everyone, stop the server.
 
 use super::output::Then;
 use super::request::Done;
@@ -15,7 +15,7 @@ use crate::roster::{Answer, Ask};
 use std::time::Duration;
 
 impl Session {
-    /// The nick of the operator that this connection is.
+    /// Returns the nick of this connection if it is an operator's.
     fn need_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.need_nick(verb)?;
         let holder = chat.holder(nick).filter(|_| chat.is_operator(nick));
@@ -23,7 +23,7 @@ impl Session {
         holder.map(|holder| holder.nick.clone()).ok_or_else(others)
     }
 
-    /// Whether this connection is an operator's.
+    /// Returns whether this connection is an operator's.
     pub(super) fn is_operator(&self, chat: &Chat) -> bool {
         self.nick.is_some_and(|nick| chat.is_operator(nick))
     }
@@ -144,7 +144,7 @@ impl Session {
         self.consult(Ask::RemoveAccount { nick })
     }
 
-    /// The account of a nick is deleted.
+    /// Continues after the account of a nick was deleted.
     pub(super) fn settle_remove_account(
         &mut self,
         nick: &Nick,
@@ -178,7 +178,7 @@ impl Session {
         Ok(Some(Effect::Stop))
     }
 
-    /// A ban is kept, or taken out.
+    /// Continues after a ban was stored or removed.
     pub(super) fn settle_ban(&mut self, asked: Ask, answer: &Answer, chat: &mut Chat, now: Now) {
         if !matches!(answer, Answer::Done) {
             return;
@@ -215,7 +215,7 @@ impl Session {
         }
     }
 
-    /// Does what others have ordered. What ends a connection waits until what is under way has ended.
+    /// Carries out the orders of other connections. An order to close waits until the request in progress has ended.
     pub fn obey(&mut self, chat: &mut Chat, now: Now) {
         if !chat.has_orders(self.peer) || self.is_busy && chat.is_ended(self.peer) {
             return;
