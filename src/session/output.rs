@@ -1,8 +1,8 @@
-//! What comes out of a session: queued replies, and everything that its cursors have not passed.
+//! The output of a session: queued replies, and everything that its cursors have not passed.
 //!
-//! [`Session::fill`] writes into a batch without changing anything; once the network has taken so many
-//! bytes, [`Session::sent`] advances by them. So nothing is kept for a reader that does not read but where
-//! it is, and at most the rest of one line. A batch is a sequence of runs, each with what it advances.
+//! [`Session::fill`] writes into a batch without changing the session; once the network has accepted some of the bytes,
+//! [`Session::sent`] advances by them. So the only thing that is buffered for a slow reader is its position and at most
+//! the rest of one line. A batch is a sequence of runs, each with the step by which it advances the session.
 
 use memchr::{memchr, memchr_iter};
 
@@ -15,32 +15,32 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, Time, Verb};
 use crate::tail::{Seq, Tail};
 
-/// A reply that waits for its turn.
+/// A reply that waits to be sent.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines as they are; after all events of a room up to there, if one is named, and before all others.
+    /// Lines; sent after all events of the room up to `after`, if it is set, and before all later ones.
     Text {
         text: Vec<u8>,
         after: Option<UpTo>,
         then: Then,
     },
-    /// The reply to something that is being kept.
+    /// The reply to an entry that is being stored.
     Kept(KeptReply),
-    /// A list, of which each line is made when it is sent.
+    /// A list, each line of which is formatted when it is sent.
     List(Box<List>),
 }
 
-/// A point in a room, as its tail and as its log count.
+/// A position in a room, in its tail and in its log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpTo {
     pub room: RoomId,
-    /// The entry after it.
+    /// The entry after the position.
     pub seq: Seq,
     /// The newest logged event before it; 0 for none.
     pub id: u64,
 }
 
-/// The reply to something that is being kept: it stands where that stands in its room.
+/// The reply to an entry that is being stored: it is sent at the entry's position in its room.
 #[derive(Debug)]
 pub(super) struct KeptReply {
     pub verb: Verb,
@@ -48,30 +48,30 @@ pub(super) struct KeptReply {
     pub shown: Shown,
 }
 
-/// What the reply to something that was kept tells.
+/// The content of the reply to a stored entry.
 #[derive(Debug)]
 pub(super) enum Shown {
-    /// Its id and time.
+    /// The entry's id and time.
     IdAndTime,
-    /// Its id and this.
+    /// The entry's id and this text.
     IdAnd(Box<str>),
-    /// This.
+    /// This text.
     Text(Box<str>),
-    /// It is no reply to a request.
+    /// No reply: the entry is not the result of a request.
     Nothing,
 }
 
-/// What a reader that fell out of a room's tail has missed, read from the log: it goes from here back into
-/// the tail.
+/// Events that a reader has missed because it fell behind a room's tail, read from the log. Reading continues in the
+/// tail after the page.
 #[derive(Debug)]
 pub(super) struct Page {
     pub room: RoomId,
     pub records: Vec<Record>,
-    /// The first that has not been sent.
+    /// The first record that has not been sent.
     pub next: usize,
-    /// Something is left out before these, which is still to be told.
+    /// Whether a gap before these records must still be reported.
     pub has_gap: bool,
-    /// The entry up to which what is not logged is told to be left out with that.
+    /// The entry up to which that report covers unlogged events too.
     pub gap_to: Seq,
 }
 
@@ -81,35 +81,35 @@ impl Page {
     }
 }
 
-/// What happens once a reply is out.
+/// What happens once a reply has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Then {
     Nothing,
     /// The room is no longer read.
     Leave(RoomId),
-    /// The room's live events wait, since its past is sent first.
+    /// The room's live events wait, because its backlog is sent first.
     Hold(RoomId),
-    /// What follows is written so.
+    /// Further output has this format.
     Dialect(Dialect),
-    /// The connection is over.
+    /// The connection closes.
     Close,
 }
 
-/// The tail no longer has what was asked for.
+/// The tail no longer contains the entry.
 struct Gone;
 
-/// What there is to be sent to a connection.
+/// The output that a connection can be sent now.
 enum News {
     Nothing,
-    /// Entries of one room, as they are.
+    /// Entries of one room, unchanged.
     Span(Span),
-    /// Something else, or that and something else.
+    /// Something else, or several things.
     More,
 }
 
 impl Session {
-    /// Writes into `batch` what is to be sent next, replies first; false when there is nothing. A batch that
-    /// was filled for another session before is left as it is when this one gets the same.
+    /// Writes the next output into `batch`, replies first; returns false when there is none. A batch that was filled
+    /// for another session is reused if this session gets the same bytes.
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
         match self.news(chat) {
             News::Nothing => return false,
@@ -123,7 +123,7 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// What there is to be sent.
+    /// Returns what can be sent.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
@@ -237,7 +237,7 @@ impl Session {
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.told, dialect, chat, batch);
         }
-        // Each time another room comes first, so that a busy one does not starve the others.
+        // Another room comes first each time, so that a busy one does not starve the others.
         let count = self.rooms.len();
         for n in 0..count {
             let at = (usize::from(self.turn) + n) % count;
@@ -247,7 +247,7 @@ impl Session {
         }
     }
 
-    /// Advances by the first `taken` bytes of `batch`, which was filled by this session and sent so far.
+    /// Advances by the first `taken` bytes of `batch`, which this session has filled.
     pub fn sent(&mut self, chat: &mut Chat, batch: &Batch, taken: usize) {
         self.turn = self.turn.wrapping_add(1);
         let mut start = 0;
@@ -260,26 +260,26 @@ impl Session {
             && let Some(run) = runs.next()
         {
             let is_whole = self.cut(chat, batch, run, taken);
-            // What ends at the same byte has gone with it, unless lines of the run are still to go.
+            // Runs that end at the same byte have been sent too, unless a part of this run remains.
             while let Some(same) = runs.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
         }
     }
 
-    /// Nobody will read this connection again: forgets what it was to be sent.
+    /// Discards the output of a client that will not read again.
     pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
         while self.fill(chat, batch) {
             self.sent(chat, batch, batch.len());
         }
     }
 
-    /// Whether a reply is still to be sent, so a file's bytes cannot begin.
+    /// Returns whether a reply has still to be sent, so that a file's bytes cannot begin.
     pub fn owes_replies(&self) -> bool {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
 
-    /// Advances by a run of which only a part has been sent: the rest of the line that was cut is kept.
+    /// Advances by a run of which a part has been sent, and keeps the rest of the line that was split.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) -> bool {
         let before = taken.saturating_sub(1);
         let rest = batch.copy(before, run.end);
@@ -289,7 +289,7 @@ impl Session {
             (false, Some(at)) => at + 1,
             (false, None) => rest.len(),
         };
-        // A run of events is one line each, so the lines after the cut are the entries after it.
+        // In a run of events each line is one event, so the lines after the split are the entries after it.
         let after = rest
             .get(line..)
             .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
@@ -298,7 +298,7 @@ impl Session {
                 let seq = seq.saturating_sub(after);
                 match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
                     Ok(last) => (line, Step::Room(room, seq, last)),
-                    // The tail has let go of the line: all of the run is kept, so that none comes again.
+                    // The tail no longer contains the line: the rest of the run is kept, so that no line is sent twice.
                     Err(Gone) => (rest.len(), run.step),
                 }
             }
@@ -315,7 +315,7 @@ impl Session {
         is_whole
     }
 
-    /// The newest logged event that has been sent of a room that is read up to `seq`, if it is not `known`.
+    /// Returns the newest logged event that has been sent of a room read up to `seq`; `known` if it is given.
     fn last_read(
         &self,
         room: RoomId,
@@ -346,7 +346,7 @@ impl Session {
                 }
             }
             Step::Room(room, seq, last) => {
-                // Of a room that was left and entered again, the older membership comes first.
+                // When a room was left and joined again, the older membership comes first.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
@@ -391,8 +391,8 @@ impl Session {
         }
     }
 
-    /// What the page has been read to is seen; at its end the reader is back in the tail, if that still
-    /// has what follows.
+    /// Marks the page's records as seen as far as it has been sent; at its end, reading continues in the tail if the
+    /// tail still contains what follows.
     fn turn_page(&mut self, chat: &Chat) {
         let Some(page) = &self.page else {
             return;
@@ -411,7 +411,8 @@ impl Session {
         }
     }
 
-    /// Goes on without the page: in the tail, if that has all that follows what was sent.
+    /// Closes the page; reading continues in the tail, if the tail contains everything after the last event that was
+    /// sent.
     pub(super) fn close_page(&mut self, chat: &Chat) {
         let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
             return;
@@ -430,7 +431,7 @@ impl Session {
                 if let Some(at) = self.rooms.iter().position(|m| m.room == room) {
                     self.rooms.remove(at);
                 }
-                // It was of the membership that has ended.
+                // It belonged to the membership that has ended.
                 self.page = self.page.take().filter(|page| page.room != room);
             }
             Then::Hold(room) => {
@@ -444,14 +445,14 @@ impl Session {
         }
     }
 
-    /// The index of the membership of `room` that `batch` has not left.
+    /// Returns the index of the membership of `room` that has not ended within `batch`.
     fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
         let mut rooms = self.rooms.iter().zip(&batch.cursors);
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` before the entry `to`, which have ids below `before`; false when there
-    /// are more than the batch or the present page holds.
+    /// Writes the events of `room` before the entry `to` with ids below `before`; returns false when there are more
+    /// than the batch or the page holds.
     fn fill_room(
         &self,
         room: RoomId,
@@ -486,7 +487,7 @@ impl Session {
         next >= to.min(end)
     }
 
-    /// What its nick was told and it has not been sent yet, for one that gives the nick up.
+    /// Returns the direct messages to the nick that have not been sent, for a connection that gives the nick up.
     pub(super) fn unread_told(&self, chat: &Chat) -> Vec<u8> {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
@@ -495,14 +496,14 @@ impl Session {
         batch.copy(0, batch.len())
     }
 
-    /// The page of the membership at that index. Of two of one room it is the older one's.
+    /// Returns the page of the membership at that index. Of two memberships of one room, the older one has it.
     fn page_of(&self, at: usize) -> Option<&Page> {
         let page = self.page.as_deref()?;
         let owner = self.rooms.iter().position(|m| m.room == page.room);
         (owner == Some(at)).then_some(page)
     }
 
-    /// Writes the records of a page with ids below `before`; false when it ends before that.
+    /// Writes the records of the page with ids below `before`; returns false when the page ends before that.
     fn fill_page(
         &self,
         page: &Page,
@@ -547,8 +548,8 @@ impl Session {
         self.fill_span(place, from, Seq::MAX, dialect, chat, batch);
     }
 
-    /// Writes the entries `from..to` that are there and not one's own, as far as the batch has space.
-    /// Returns the entry after the last one that was passed.
+    /// Writes the entries `from..to` that the tail contains and that this connection has not sent itself, as far as the
+    /// batch has space. Returns the entry after the last one handled.
     fn fill_span(
         &self,
         place: Place,
@@ -567,7 +568,7 @@ impl Session {
             Place::Room(room) => Step::Room(room, seq, tail.last_id(start, seq)),
         };
         if from < tail.first() && from < to {
-            // What it has not read is no longer there.
+            // The entries that it has not read are no longer in the tail.
             self.write_gap(place, dialect, chat, &mut batch.bytes);
             from = tail.first();
             batch.run(step(from, from));
@@ -585,7 +586,7 @@ impl Session {
                 }
             }
             if from == start {
-                // An entry that is written for this reader alone, or its own, which is passed.
+                // Either an entry that must be formatted for this reader, or the reader's own, which is skipped.
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
                     && !self.ignores(line)
@@ -654,8 +655,8 @@ impl Session {
         out.extend_from_slice(line.as_bytes());
     }
 
-    /// Writes the reply to something that is kept, after all that its room had before it; false when
-    /// the batch is full before that.
+    /// Writes the reply to a stored entry, after all earlier events of its room; returns false when the batch is full
+    /// before that.
     fn fill_own(
         &self,
         reply: &KeptReply,
@@ -687,7 +688,7 @@ impl Session {
                 _ => None,
             };
             if let Some(step) = passes {
-                // The entry is passed with its reply: both end at the same byte.
+                // The reply also passes the entry: both end at the same byte.
                 reply.write(kept, dialect, &mut batch.bytes);
                 if let Step::Paged(next) = step {
                     batch.page_next = Some(next);
