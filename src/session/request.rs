@@ -1,4 +1,4 @@
-//! What each request does.
+//! Carries out requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use crate::protocol::line::LineEnd;
 use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
-/// How many bytes of a list are made when it is asked for.
+/// How many bytes of a list are formatted when it is requested.
 const LIST_BYTES_MAX: usize = 8 << 10;
 
 pub(super) type Done = Result<Option<Effect>, Refusal>;
 
-/// The name of a room that was just found.
+/// Returns the name of a room that was just found.
 pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
     let gone = || Refusal::of_line(Code::NoSuchRoom, "that room has gone");
     chat.room(room)
@@ -26,7 +26,7 @@ pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusa
         .ok_or_else(gone)
 }
 
-/// Names the verb that could not be done.
+/// Adds the verb of the failed request to an error.
 pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
@@ -104,7 +104,7 @@ impl Session {
             }
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::Stamps { on } => {
-                // In talker mode it holds once that ends; there is nothing to stamp before.
+                // In talker mode this takes effect once that mode ends; before, there is nothing to stamp.
                 let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
                 if self.input == Dialect::Talker {
                     return Err(Refusal::new(
@@ -231,7 +231,7 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Nick;
-        // It may have been ended, or put out of a room, while its password was looked at.
+        // The connection may have been closed, or removed from a room, while its password was checked.
         self.obey(chat, now);
         if self.is_ending {
             return Ok(None);
@@ -294,13 +294,13 @@ impl Session {
             .position(|m| Some(m.room) == known && !m.is_leaving);
         let was_astray = std::mem::take(&mut self.is_astray);
         let room_id = match at {
-            // Joined again, it is the current one.
+            // A room that is joined again becomes the current one.
             Some(at) => {
                 let membership = self.rooms.remove(at);
                 let room = membership.room;
                 self.rooms.push(membership);
                 if *from != JoinFrom::Now {
-                    // What is live up to now is still sent, then the past once more.
+                    // The live events so far are still sent, then the history again.
                     self.push(Vec::new(), Then::Hold(room));
                     self.place_last(room, chat);
                 }
@@ -345,7 +345,7 @@ impl Session {
         }
     }
 
-    /// A room has been entered, and its past, if it was asked for, sent.
+    /// Completes a `JOIN`: the room has been joined and its backlog, if requested, sent.
     pub(super) fn joined(&mut self, room_id: RoomId, chat: &Chat) {
         let Some(room) = chat.room(room_id) else {
             return;
@@ -376,7 +376,7 @@ impl Session {
 
     fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
         chat.enter(room, self.peer, self.nick, now);
-        // Read from here on, but not one's own entering.
+        // Reads from here on, after its own `JOIN`.
         self.rooms.push(Membership::new(room, chat));
     }
 
@@ -397,7 +397,7 @@ impl Session {
         Ok(self.ask_seen(name_of(room, chat)?, reader, id, chat))
     }
 
-    /// What one told and was told is kept between registered nicks alone.
+    /// Handles `HISTORY` of direct messages, which are stored only between registered nicks.
     fn private_history(
         &mut self,
         nick: Nick,
@@ -499,7 +499,7 @@ impl Session {
         Ok(self.propose_in(verb, room, EventKind::Topic, text, shown, chat))
     }
 
-    /// Answers with a list: at once if it is short, otherwise line by line as the client takes it.
+    /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
     fn list(&mut self, list: List, chat: &mut Chat) -> Done {
         let mut list = list.for_people(self.input == Dialect::Talker);
         let mut text = Vec::new();
@@ -584,7 +584,7 @@ impl Session {
         }
     }
 
-    /// A person in talker mode wants to upload: a file's bytes cannot come between what is said.
+    /// Explains uploads to a person in talker mode, where a file's bytes cannot be sent between messages.
     pub(super) fn tell_how_to_upload(&mut self, chat: &Chat) {
         let nick = self.nick.and_then(|nick| chat.holder(nick));
         let nick = nick.map_or("me", |holder| holder.nick.as_str());
@@ -606,7 +606,7 @@ impl Session {
         self.current().ok_or_else(none)
     }
 
-    /// The room of that name, or the current one, or the lobby.
+    /// Returns the room with that name, or the current room, or the lobby.
     pub(super) fn room_to_read(
         &self,
         verb: Verb,
@@ -628,7 +628,7 @@ impl Session {
             .ok_or_else(none)
     }
 
-    /// Like [`Self::ok`], after every event that `room` has had so far.
+    /// Queues a reply as [`Self::ok`] does, after every event that `room` has had so far.
     fn ok_in(
         &mut self,
         verb: Verb,
@@ -644,7 +644,7 @@ impl Session {
         }
     }
 
-    /// Has the last reply come after every event that `room` has had so far, and before all others.
+    /// Places the last reply after every event that `room` has had so far, and before all later ones.
     fn place_last(&mut self, room: RoomId, chat: &Chat) {
         if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
             *after = Some(UpTo {
