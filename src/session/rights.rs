@@ -1,20 +1,20 @@
-//! What a connection needs before a request is looked at: one table, so that no way in forgets it.
+//! The rights that a connection needs before a request is handled: one table, so that no request bypasses it.
 //!
-//! Whether a nick is needed, and whether a room may be entered, is asked where it is used (`need_nick`,
-//! `room_to_read`), since the answer is what goes on from there.
+//! Whether a nick is needed, and whether a room may be joined, is checked where the result is used (`need_nick`,
+//! `room_to_read`).
 
 use super::Session;
 use crate::chat::Chat;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Request, Verb};
 
-/// Whether a server with a password does it for a connection that has not given that.
+/// Returns whether a server with a password handles this request for a connection that has not given it.
 fn is_open_to_all(verb: Verb) -> bool {
     match verb {
-        // The password of a registered nick is as good as the server's; without one, `NICK` is refused.
+        // The password of a registered nick also opens the server; without one, `NICK` is rejected.
         Verb::Pass | Verb::Nick => true,
         Verb::Ping | Verb::Hello | Verb::Help | Verb::Bye | Verb::Quit => true,
-        // Its bytes follow, and are dropped where it is refused.
+        // The upload's bytes follow, and are dropped when it is rejected.
         Verb::Upload => true,
         Verb::Msg
         | Verb::Me
@@ -54,7 +54,7 @@ fn is_open_to_all(verb: Verb) -> bool {
 }
 
 impl Session {
-    /// Whether the request may be looked at.
+    /// Checks whether the request may be handled.
     pub(super) fn check_open(&self, request: &Request<'_>) -> Result<(), Refusal> {
         match is_open_to_all(request.verb()) {
             true => Ok(()),
@@ -62,7 +62,7 @@ impl Session {
         }
     }
 
-    /// Refuses a connection that has not given the server's password.
+    /// Returns an error for a connection that has not given the server's password.
     pub(super) fn need_open(&self, verb: Verb) -> Result<(), Refusal> {
         let text = "this server needs a password first: PASS <password>";
         match self.is_open {
@@ -71,7 +71,7 @@ impl Session {
         }
     }
 
-    /// The right password was given: what is said to everybody from here on is for this connection too.
+    /// Opens the session after the right password: notices to everyone from now on are for this connection too.
     pub(super) fn open(&mut self, chat: &Chat) {
         if !std::mem::replace(&mut self.is_open, true) {
             self.notes = chat.end(crate::chat::Place::Everyone);
