@@ -1,7 +1,7 @@
-//! What a session asks of the roster: whose nick that is, and what its owner keeps there.
+//! Queries of a session to the accounts: whose nick it is, and what its owner stores there.
 //!
-//! A password takes milliseconds of a thread, so the answer comes later; until then no line is taken, and
-//! replies stay in order.
+//! A password takes milliseconds of a thread, so the result comes later; until then no line is accepted, and replies
+//! stay in order.
 
 use super::output::Then;
 use super::request::Done;
@@ -15,16 +15,16 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
 use crate::roster::{Answer, Ask, PASSWORD_CHARS_MIN};
 
-/// What was asked of the roster.
+/// A pending query to the accounts.
 #[derive(Debug)]
 pub(super) struct Consulted {
     ask: Ask,
-    /// The account that a password was given for, as it was then (`Chat::account_version`).
+    /// The version of the account that a password was given for (`Chat::account_version`).
     account: Option<u64>,
 }
 
 impl Session {
-    /// Asks, and takes no line until [`Self::advised`].
+    /// Starts a query; no line is accepted until [`Self::advised`].
     pub(super) fn consult(&mut self, ask: Ask) -> Done {
         self.consult_about(ask, None)
     }
@@ -39,7 +39,7 @@ impl Session {
         Ok(Some(Effect::Consult(ask)))
     }
 
-    /// Asks whether that is a password of `nick`, as its account is now.
+    /// Asks whether a password is that of `nick`, for its present account.
     fn consult_enter(&mut self, nick: Nick, password: &str, chat: &Chat) -> Done {
         let account = chat.account_version(&nick);
         let secret = Secret::new(password);
@@ -61,7 +61,8 @@ impl Session {
         if password.is_some() {
             self.need_tls(Verb::Nick, chat)?;
         }
-        // On a closed server a wrong password is answered alike, and as late, whether the nick is registered.
+        // On a closed server a wrong password gets the same reply after the same time, whether or not the nick is
+        // registered.
         match password {
             Some(password) if !self.is_open => return self.consult_enter(nick, password, chat),
             _ => self.need_open(Verb::Nick)?,
@@ -145,15 +146,15 @@ impl Session {
         self.consult(Ask::Revoke { nick, label })
     }
 
-    /// The nick of this connection.
+    /// Returns the nick of this connection.
     fn own_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let holder = chat.holder(self.need_nick(verb)?);
         let gone = || Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>");
         holder.map(|holder| holder.nick.clone()).ok_or_else(gone)
     }
 
-    /// The same, which must be registered, and this connection in by its password: who finds a token must not
-    /// get more of them, nor keep the owner out.
+    /// Returns the nick if it is registered and this connection has given its password: with a stolen token one must
+    /// not be able to make more tokens, or to lock the owner out.
     fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {
@@ -172,7 +173,7 @@ impl Session {
         }
     }
 
-    /// The roster has answered, or cannot.
+    /// Continues with the result of a query, or with its failure.
     pub fn advised(
         &mut self,
         answer: Result<Answer, Code>,
@@ -258,8 +259,8 @@ impl Session {
         Ok(None)
     }
 
-    /// A password of a registered nick, or one that may be, was looked at. If the account is another by now,
-    /// or none, the answer is about what is no more: it begins again.
+    /// Continues after the password of a nick was checked. If its account has changed or been deleted since, the result
+    /// is obsolete and the request starts again.
     fn settle_enter(
         &mut self,
         nick: Nick,
@@ -289,8 +290,8 @@ impl Session {
         Ok(done)
     }
 
-    /// The password of a nick that is held and not registered may be compared now. It may have been
-    /// registered since: then it has another password, and this begins again.
+    /// Continues with a nick that is in use and not registered, whose password may be compared now. If it has been
+    /// registered since, it has another password, and the request starts again.
     fn settle_share(
         &mut self,
         nick: Nick,
@@ -306,7 +307,7 @@ impl Session {
         if let Some(told) = chat.ban_of_nick(&nick, now.time) {
             return Err(Refusal::new(verb, Code::Banned, told));
         }
-        // One that looks like it may have been registered since.
+        // A look-alike may have been registered since.
         let door = chat.door(&nick, self.nick, true);
         door.map_err(super::request::refused(verb))?;
         self.take_nick(nick, Some(secret.expose()), chat, now)
@@ -320,7 +321,7 @@ impl Session {
         Ok(None)
     }
 
-    /// The account of `nick` is deleted, as `verb` asked.
+    /// Deletes the account of `nick`, as `verb` requested.
     pub(super) fn settle_unregister(
         &mut self,
         verb: Verb,
