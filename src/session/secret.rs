@@ -1,4 +1,4 @@
-//! Passwords that others on the way may have read: without TLS, from anywhere but this machine.
+//! Passwords that may be overheard: sent without TLS from another machine.
 
 use super::output::Then;
 use super::{Dialect, Session};
@@ -7,7 +7,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Verb};
 
 impl Session {
-    /// Its line is under TLS, so nobody on the way reads it.
+    /// Records that the connection is encrypted.
     pub fn under_tls(&mut self) {
         self.is_under_tls = true;
     }
@@ -17,7 +17,7 @@ impl Session {
         !self.is_under_tls && !address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Refuses what holds a secret, or is answered with one, where the operator wants it to be under TLS.
+    /// Rejects a request that contains a secret, or returns one, where the operator requires TLS for it.
     pub(super) fn need_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
         if !chat.config.require_tls || !self.is_overheard(chat) {
             return Ok(());
@@ -27,7 +27,7 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// A secret has come or gone in plain text, and did what it was to do: says once that TLS is at hand.
+    /// Points out once that TLS is available, after a secret was sent or returned in plain text and accepted.
     pub(super) fn tell_of_tls(&mut self, chat: &Chat) {
         if !chat.config.speaks.tls
             || !self.is_overheard(chat)
