@@ -1,6 +1,6 @@
-//! Talker mode: the conversation for somebody who types into `nc` or `telnet`.
+//! Talker mode: the conversation with a person who types into `nc` or `telnet`.
 //!
-//! The same events and requests as everywhere, read and written for people. `protocol.md`, "Talker mode".
+//! The same events and requests as elsewhere, in a form for people. See `protocol.md`, "Talker mode".
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
 
 impl Session {
-    /// Reads a line that a person typed: a command after a slash, or something to say.
+    /// Parses a line that a person typed: a command after a slash, or a message.
     pub(super) fn read_talk<'a>(&self, line: &'a [u8]) -> Result<Option<Request<'a>>, Refusal> {
         let said = match line {
             [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
@@ -52,8 +52,8 @@ impl Session {
     }
 }
 
-/// Appends an event's line as a person reads it, without the end. One that is not of the room that the
-/// reader is in begins with where it is from.
+/// Appends an event as a person reads it, without a line end. An event outside the reader's current room begins with
+/// its room.
 pub(super) fn write_event(
     line: &str,
     time: Time,
@@ -77,7 +77,7 @@ pub(super) fn write_event(
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends an event of the past as a person reads it, with its day.
+/// Appends an event of the history as a person reads it, with its date.
 pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Vec<u8>) {
     let Some(event) = Event::parse(line) else {
         return out.extend_from_slice(line.as_bytes());
@@ -100,7 +100,7 @@ fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
     offset.to_datetime(at.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
 }
 
-/// A number of bytes, rounded for people.
+/// Formats a number of bytes, rounded for people.
 pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} bytes");
