@@ -1,4 +1,4 @@
-//! What a session does with answers that come late: the test decides what happens in between.
+//! How a session handles results that arrive late: the test decides what happens in between.
 
 mod two_servers;
 
@@ -20,10 +20,11 @@ use crate::protocol::{Digest, Nick};
 use crate::roster::buckets::MemoryBuckets;
 use crate::roster::{Answer, Ask, Roster};
 
-/// A log that several servers share: each gets all that it decides, in one order, and the tickets of its own.
+/// A log that several servers share: each receives all its decisions, in one order, with the tickets of its own
+/// entries.
 struct SharedLog {
     log: MemoryLog,
-    /// What each server has not applied yet.
+    /// The entries that each server has not applied yet.
     feeds: RefCell<Vec<VecDeque<Applied>>>,
 }
 
@@ -49,7 +50,7 @@ impl SharedLog {
     }
 }
 
-/// Sessions of one chat, and what they ask.
+/// The sessions of one chat, and the log and accounts that they use.
 struct Table {
     chat: Chat,
     roster: Roster,
@@ -68,7 +69,7 @@ impl Table {
         Self::on(SharedLog::new(), count, config)
     }
 
-    /// One more server on a log.
+    /// Adds a server on a log.
     fn on(log: Rc<SharedLog>, count: usize, config: Config) -> Self {
         let config = Config {
             operators: vec![Nick::parse("root").expect("it is a nick")],
@@ -89,7 +90,7 @@ impl Table {
         table
     }
 
-    /// One more connection; returns its number.
+    /// Adds a connection; returns its number.
     fn connect(&mut self) -> usize {
         let at = SocketAddr::from(([127, 0, 0, 1], 5002));
         let peer = self.chat.connect(IpAddr::from([127, 0, 0, 1]));
@@ -106,7 +107,7 @@ impl Table {
         }
     }
 
-    /// Has a session read a line; returns what it asks of the roster.
+    /// Passes a line to a session; returns its query to the accounts.
     fn ask(&mut self, who: usize, line: &str) -> Option<Ask> {
         let session = &mut self.sessions[who];
         let chat = &mut self.chat;
@@ -114,7 +115,7 @@ impl Table {
         self.asked(who, effect)
     }
 
-    /// Answers what is asked of the log, and returns what is asked of the roster.
+    /// Answers the queries to the log, and returns the query to the accounts.
     fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<Ask> {
         loop {
             match effect? {
@@ -134,7 +135,7 @@ impl Table {
         }
     }
 
-    /// Has a session read the line that begins an upload.
+    /// Passes the line that begins an upload to a session.
     fn upload(&mut self, who: usize, line: &str) -> Upload {
         let session = &mut self.sessions[who];
         let chat = &mut self.chat;
@@ -144,21 +145,21 @@ impl Table {
         }
     }
 
-    /// The roster does what it is asked; the session does not know yet.
+    /// Executes a query to the accounts; the session does not have the result yet.
     fn done(&self, ask: &Ask) -> Answer {
         self.roster
             .answer(ask, Now::default().time)
             .expect("it is in memory")
     }
 
-    /// The session learns the answer; returns what it asks then.
+    /// Passes the result to the session; returns its next query.
     fn told(&mut self, who: usize, answer: Answer) -> Option<Ask> {
         let session = &mut self.sessions[who];
         let effect = session.advised(Ok(answer), &mut self.chat, Now::default());
         self.asked(who, effect)
     }
 
-    /// Has a session read a line, and answers all that it asks.
+    /// Passes a line to a session, answers all its queries and returns its output.
     fn say(&mut self, who: usize, line: &str) -> String {
         let mut ask = self.ask(who, line);
         while let Some(asked) = ask {
@@ -168,7 +169,7 @@ impl Table {
         self.read(who)
     }
 
-    /// What comes out for a session.
+    /// Returns the output of a session.
     fn read(&mut self, who: usize) -> String {
         let mut out = Vec::new();
         let mut batch = Batch::default();
@@ -195,7 +196,7 @@ fn a_nick_that_is_registered_while_a_guess_waits_is_its_owners() {
     let answer = table.done(&again);
     assert!(table.told(1, answer).is_none());
     assert!(table.read(1).starts_with("ERR NICK bad-password "));
-    // The right one still opens it, however it is asked.
+    // The right password still opens it, given either way.
     assert!(
         table
             .say(1, "NICK ann new secret")
@@ -244,13 +245,13 @@ fn a_moderator_who_is_one_no_more_changes_nothing_and_a_nick_that_was_given_up_i
     table.say(0, "MODE invite");
     assert_eq!(table.say(0, "INVITE bob keeper"), "OK INVITE #plan bob\n");
     table.say(1, "JOIN #plan");
-    // Bob is a moderator when he asks, and none when it is done.
+    // Bob is a moderator when he sends the request, and none when it is carried out.
     let invite = table.ask(1, "INVITE eve").expect("it waits");
     assert_eq!(table.say(0, "UNINVITE bob"), "OK UNINVITE #plan bob\n");
     let answer = table.done(&invite);
     table.told(1, answer);
     assert!(table.read(1).contains("ERR INVITE not-allowed "));
-    // Eve has an account when she is invited, and none when it is done.
+    // Eve has an account when she is invited, and none when the invitation is carried out.
     let invite = table.ask(0, "INVITE eve").expect("it waits");
     table.say(2, "REGISTER -");
     let answer = table.done(&invite);
@@ -375,13 +376,13 @@ fn nobody_comes_in_as_what_reads_like_another_and_ones_own_capitals_are_ones_own
     for own in ["bob", "Bob"] {
         assert!(table.say(1, &format!("NICK {own}")).contains("OK NICK "));
     }
-    // Who has registered a nick does not spell it so that it reads as another.
+    // The owner of a registered nick cannot spell it so that it reads as another.
     assert!(table.say(3, "NICK aiice").contains("OK NICK aiice "));
     assert_eq!(table.say(3, "REGISTER my secret"), "OK REGISTER aiice\n");
     let said = table.say(3, "NICK AIice");
     assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
     assert!(table.say(3, "NICK Aiice").contains("OK NICK Aiice "));
-    // A name that is given up is free, however it was spelt.
+    // A nick that is given up is free, in any spelling.
     table.say(1, "NICK robert");
     assert!(table.say(2, "NICK B0B").contains("OK NICK B0B "));
     let said = table.say(1, "NICK bob");
@@ -421,11 +422,11 @@ fn a_connection_holds_the_nick_that_it_has_and_an_address_so_many_for_their_retu
         table.say(who, &format!("NICK {nick} secret"));
         table.sessions[who].lost(&mut table.chat, Now::default());
     }
-    // Two are held for their owners, and the third is free.
+    // Two are reserved for their owners, and the third is free.
     assert_eq!(table.chat.totals().nicks, 4);
     assert!(table.say(5, "NICK bob").starts_with("ERR NICK nick-taken "));
     assert!(table.say(5, "NICK dan").starts_with("OK NICK dan "));
-    // Whoever comes back takes no place among them, and has it again afterwards.
+    // A nick that is taken again does not count as reserved, and is reserved again afterwards.
     assert!(table.say(5, "NICK bob secret").contains("OK NICK bob "));
     table.sessions[5].lost(&mut table.chat, Now::default());
     assert_eq!(table.chat.totals().nicks, 4);
@@ -461,7 +462,7 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
     }
     assert!(table.say(1, "JOIN #mine").starts_with("ERR JOIN quota "));
     assert!(table.say(other, "JOIN #mine").starts_with("OK JOIN #mine "));
-    // One that goes again takes no place.
+    // A room that everyone has left without a message no longer counts.
     for n in 0..100 {
         let said = table.say(other, &format!("JOIN #s{n}"));
         assert!(said.starts_with("OK JOIN "), "{said}");
@@ -473,7 +474,7 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
         table.say(0, &format!("NICK n{n}x"));
         let asks = table.ask(0, "REGISTER my secret");
         match asks {
-            // What its hash costs does not matter here.
+            // The cost of the hash does not matter here.
             Some(_) => drop(table.told(0, Answer::Done)),
             None => refused += 1,
         }
