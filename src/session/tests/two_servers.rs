@@ -1,5 +1,5 @@
-//! Two servers on one log, without a network between them: what is sent on one is seen on the other, in the same
-//! order and with the same ids, however late each applies what the log has decided.
+//! Two servers on one log, without a network between them: a message sent on one appears on the other, in the same
+//! order and with the same id, however late each server applies the log's decisions.
 
 use std::collections::BTreeMap;
 
@@ -13,18 +13,18 @@ use crate::protocol::RoomName;
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
 
-/// What happens next on a server.
+/// The next action on a server.
 #[derive(Clone, Debug)]
 enum Act {
     Say(usize),
     SetTopic(usize),
-    /// Removes what was sent last there.
+    /// Removes the message that was sent last there.
     Remove,
-    /// A new connection joins a room after the id with that index.
+    /// Joins a room with a new connection, from the id with that index on.
     Resume(usize, usize),
-    /// The server applies what the log has decided.
+    /// Applies the log's decisions on the server.
     Apply,
-    /// A message that the log has before this server does.
+    /// Sends a message on the other server, which the log has before this server applies it.
     SayUnheard(usize),
 }
 
@@ -41,7 +41,7 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
     (0..2_usize, act)
 }
 
-/// A connection that resumed, and what it has to get.
+/// A connection that resumed, and the events that it must receive.
 struct Resumed {
     server: usize,
     connection: usize,
@@ -50,7 +50,7 @@ struct Resumed {
     got: Vec<u64>,
 }
 
-/// The id and the rest of each logged line in a room, of `PAST` and `LIVE` alike.
+/// Returns the id and the rest of each logged line in a room, of `PAST` and `LIVE` alike.
 fn events(text: &str, room: &str) -> Vec<(u64, String)> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.splitn(4, ' ');
@@ -91,7 +91,7 @@ proptest! {
                     });
                 }
                 Act::SayUnheard(room) => {
-                    // Another server's: this one hears of it with its next `Apply`.
+                    // Sent on the other server: this one receives it with its next `Apply`.
                     let other = &mut servers[1 - on];
                     other.say(0, &format!("TELL {} unheard {n}", ROOMS[room]));
                 }
