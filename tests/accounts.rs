@@ -1,5 +1,5 @@
-//! What protocol.md says of accounts, tokens and bans where a conversation in memory cannot show it: what is
-//! on disk, what outlives the server, where a connection comes from, what is being moved, what is logged.
+//! What protocol.md says about accounts, tokens and bans, where a conversation in memory cannot show it: what is on
+//! disk, what survives a restart, where a connection comes from, transfers in progress, and the server's log.
 
 mod support;
 
@@ -34,7 +34,7 @@ fn talk(chatd: &Chatd, text: &str) {
         .unwrap_or_else(|why| panic!("{why}"));
 }
 
-/// A connection from another of the machine's own addresses.
+/// Connects from another of the machine's own addresses.
 fn from(local: [u8; 4], to: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
     bind(&socket, &SocketAddr::from((local, 0))).expect("all of 127 is this machine");
@@ -157,7 +157,7 @@ alice< OK BAN 127.0.0.2",
     assert!(line(&mut BufReader::new(owner)).starts_with("OK NICK alice"));
 }
 
-/// A nick that nobody has registered is guarded by whoever holds it: its password is no easier to guess.
+/// An unregistered nick may be reserved with a password, which must be no easier to guess.
 #[test]
 fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -177,7 +177,7 @@ fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
         assert!(line(&mut guesser).starts_with("ERR NICK bad-password "));
     }
     assert!(line(&mut guesser).starts_with("ERR NICK busy "));
-    // Who knows it is not slowed, however often he comes.
+    // Someone who knows it is not slowed down, however many connections they make.
     for _ in 0..20 {
         let mut phone = BufReader::new(from([127, 0, 0, 6], chatd.address));
         phone
@@ -188,7 +188,7 @@ fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
     }
 }
 
-/// A kick that waited for an upload's end would wait for as long as its sender likes.
+/// If a kick waited for an upload to end, the sender could delay it at will.
 #[test]
 fn a_kick_cuts_an_upload() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -212,7 +212,7 @@ alice< OK KICK bob",
     assert!(!rest.windows(9).any(|bytes| bytes == b"OK UPLOAD"));
 }
 
-/// What comes back for one request; without an end where the answer goes on.
+/// Returns the reply to an HTTP request, or its beginning if it has no end.
 fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
     let mut stream = from([127, 0, 0, 1], chatd.address);
     let user = match user {
@@ -227,7 +227,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
     stream.write_all(head.as_bytes()).expect("it reads");
     let mut answer = Vec::new();
     let mut piece = [0; 4096];
-    // A stream that goes on is broken off at its first words.
+    // A stream without end is closed after its first words.
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         answer.extend_from_slice(&piece[..count]);
         if request.contains("follow") && answer.windows(9).any(|bytes| bytes == b"treasure\n") {
@@ -237,7 +237,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
     String::from_utf8_lossy(&answer).into_owned()
 }
 
-/// The server's own password guards whatever is read or written over HTTP as well.
+/// The server's password protects everything that is read or written over HTTP as well.
 #[test]
 fn a_server_with_a_password_tells_nothing_over_http_without_it() {
     let folder = tempfile::tempdir().expect("a folder");
