@@ -1,6 +1,6 @@
-//! Guarantee 3 of protocol.md against a model: whatever many peers ask at random, each request is answered once,
-//! in order and under its own verb, however slowly they read and however late the log keeps; and what a server
-//! holds for its readers stays within its limits.
+//! Guarantee 3 of protocol.md against a model: whatever many peers request at random, each request is answered once, in
+//! order and under its own verb, however slowly they read and however late the log stores entries; and the memory that
+//! a server uses for its readers stays within its limits.
 
 mod support;
 
@@ -14,8 +14,8 @@ use support::run::{Server, Taken};
 
 const PEERS: usize = 4;
 
-/// What is asked, and the verb that its answer names; `-` where none can be read. After the bytes of a file a
-/// line must be a command beyond doubt, so one follows at once.
+/// Requests, and the verb that the reply to each names; `-` if no verb can be parsed. After the bytes of a file the
+/// next line must clearly be a command, so one follows at once.
 const REQUESTS: &[(&str, &str)] = &[
     ("NICK ann\n", "NICK"),
     ("NICK bob guarded\n", "NICK"),
@@ -60,7 +60,7 @@ const REQUESTS: &[(&str, &str)] = &[
     ("MSG \u{202e}turned\n", "MSG"),
 ];
 
-/// What happens next.
+/// The next action.
 #[derive(Clone, Debug)]
 enum Act {
     Ask(usize),
@@ -81,14 +81,14 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
     (0..PEERS, act)
 }
 
-/// What a peer has asked, and all that it has got.
+/// The requests of a peer, and everything that it has received.
 #[derive(Default)]
 struct Peer {
     asked: Vec<&'static str>,
     got: Vec<u8>,
 }
 
-/// The verbs that were answered, in order. No file is fetched, so everything is lines.
+/// Returns the verbs of the replies, in order. No file is downloaded, so all output is lines.
 fn answers(got: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(got).expect("lines are UTF-8");
     assert!(
@@ -119,7 +119,7 @@ fn check(acts: &[(usize, Act)], takes: usize, late: usize) {
         ..Limits::default()
     };
     let rooms = 3; // the lobby, #a and #b
-    // A tail lets go of the oldest once it has grown by half, and the longest line may come then.
+    // A tail drops its oldest entries once it has grown by half, and the longest line may come just then.
     let bytes_max = rooms * (2 * limits.tail_bytes_max + 8192);
     let mut server = Memory::late(limits, takes, late);
     let mut peers: Vec<Peer> = (0..PEERS).map(|_| Peer::default()).collect();
@@ -152,7 +152,7 @@ fn check(acts: &[(usize, Act)], takes: usize, late: usize) {
     for n in 0..PEERS {
         server.stall(n, false);
     }
-    // Twice, since what one says another hears.
+    // Twice, since a message that one peer sends is received by others.
     for _ in 0..2 {
         for (n, peer) in peers.iter_mut().enumerate() {
             take(&mut server, n, peer, Duration::from_secs(5));
