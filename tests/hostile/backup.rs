@@ -1,4 +1,4 @@
-//! A backup that was broken off is not taken for one.
+//! An interrupted backup is not taken for a complete one.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ fn check(folder: &Path) -> Output {
         .expect("it runs")
 }
 
-/// How many events a folder exports.
+/// Returns how many events a folder exports.
 fn events(folder: &Path) -> usize {
     let mut command = Command::new(program());
     let output = command
@@ -29,7 +29,7 @@ fn events(folder: &Path) -> usize {
     String::from_utf8_lossy(&output.stdout).lines().count()
 }
 
-/// A third of those that were killed left an empty database, of which `chatd check` said that all was well.
+/// A third of the killed backups once left an empty database, which `chatd check` called sound.
 #[test]
 fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
     let target = Target::start(&[]);
@@ -51,7 +51,7 @@ fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
             .args(["backup", "--data"])
             .args([&target.data(), &to]);
         let mut child = command.stderr(Stdio::null()).spawn().expect("it runs");
-        // Killed when it has written so much, be it nothing.
+        // Killed when it has written that much, which may be nothing.
         let deadline = Instant::now() + DEADLINE;
         while size(&folder) < n * 200_000 + 1 && child.try_wait().expect("ours").is_none() {
             assert!(Instant::now() < deadline, "nothing is written");
@@ -59,7 +59,7 @@ fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
         child.kill().expect("ours");
         let ended = child.wait().expect("ours");
         unfinished += usize::from(!ended.success());
-        // Where there is a backup, it is whole or found to be none.
+        // If there is a backup, it is complete or recognised as incomplete.
         if to.exists() {
             let checked = check(&to);
             if checked.status.success() && events(&to) != all {
@@ -70,7 +70,7 @@ fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
     assert!(unfinished > 0, "none was broken off");
-    // And one that nobody breaks off.
+    // And one that is not interrupted.
     let to = target.scratch().join("backup");
     let mut command = Command::new(program());
     let copied = command
@@ -83,7 +83,7 @@ fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
     assert_eq!(events(&to), all);
 }
 
-/// `chatd check` called such a database well, and made one where there was none.
+/// `chatd check` once called such a database sound, and created one where there was none.
 #[test]
 fn an_empty_database_is_not_well_and_none_is_made() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -105,7 +105,7 @@ fn an_empty_database_is_not_well_and_none_is_made() {
     );
 }
 
-/// The bytes of all files in a folder and below.
+/// Returns the bytes of all files in a folder and below.
 fn size(folder: &Path) -> u64 {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     entries
