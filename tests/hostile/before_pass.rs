@@ -1,8 +1,8 @@
-//! A server with a password tells those who have not given it nothing of what is inside.
+//! A server with a password reveals nothing to clients that have not given it.
 
 use crate::target::{Target, ask, basic};
 
-/// The reason of a ban was told to anybody who gave that nick, without the server's password.
+/// The reason of a ban was once shown to anyone who gave that nick, without the server's password.
 #[test]
 fn without_the_password_nobody_learns_who_is_banned() {
     let folder = tempfile::tempdir().expect("a folder");
