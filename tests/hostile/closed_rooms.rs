@@ -1,9 +1,9 @@
-//! Closed rooms tell strangers nothing, neither of files that are there nor of those that are coming in.
+//! Closed rooms reveal nothing to outsiders: neither complete files nor live ones.
 
 use crate::peer::Peer;
 use crate::target::{Target, ask};
 
-/// A server where ann has closed `#plan`.
+/// Starts a server on which ann has closed `#plan`.
 fn closed() -> (Target, Peer) {
     let target = Target::start(&[]);
     let mut ann = target.owner("ann");
@@ -12,7 +12,7 @@ fn closed() -> (Target, Peer) {
     (target, ann)
 }
 
-/// The number of a file that ann begins to send and does not end.
+/// Returns the id of a live file that ann begins to upload and does not complete.
 fn begin(target: &Target, peer: &mut Peer, room: &str, name: &str) -> u64 {
     let mut watch = target.peer();
     ask(&mut watch, "NICK ann my secret", "OK NICK");
@@ -30,7 +30,7 @@ fn begin(target: &Target, peer: &mut Peer, room: &str, name: &str) -> u64 {
     }
 }
 
-/// The answer without what differs in any two: its date, and the number that was asked for.
+/// Returns a reply without the parts that differ between any two: its date, and the id in the request.
 fn bare(answer: (String, String), number: u64) -> String {
     let (head, body) = answer;
     let lines = head
@@ -40,11 +40,11 @@ fn bare(answer: (String, String), number: u64) -> String {
     format!("{head}\n\n{body}").replace(&number.to_string(), "N")
 }
 
-/// The name of a file that was coming in was once told to anybody, and which numbers are files at all.
+/// The name of a live file, and which ids are files, were once shown to anyone.
 #[test]
 fn files_of_a_closed_room_are_as_if_there_were_none() {
     let (target, mut ann) = closed();
-    // So that a number is found again in an answer: HTTP/1.1 is not the first file.
+    // A large id, so that it can be found in a reply: an id of 1 would match HTTP/1.1.
     for n in 0..50 {
         ask(&mut ann, &format!("MSG {n}"), "OK MSG");
     }
@@ -92,7 +92,7 @@ fn files_of_a_closed_room_are_as_if_there_were_none() {
         let none = of(absent);
         assert_eq!((of(live), of(whole)), (none.clone(), none), "as {nick:?}");
     }
-    // Its own people read both.
+    // The room's members may read both.
     let (head, body) = target.http(&format!(
         "GET /files/{whole} HTTP/1.1\r\nHost: localhost\r\n{}",
         crate::target::basic("ann:my secret")
@@ -103,7 +103,7 @@ fn files_of_a_closed_room_are_as_if_there_were_none() {
     );
 }
 
-/// Whoever followed a file went on getting it after the room had been closed to him.
+/// A client that followed a file once continued to receive it after the room had been closed to it.
 #[test]
 fn a_file_that_is_followed_ends_when_the_room_is_closed() {
     let target = Target::start(&[]);
