@@ -1,10 +1,10 @@
-//! Connections to the databases: a pool of them, however many ask at once.
+//! Connections to the databases: a fixed pool, however many clients send queries at once.
 
 use std::thread;
 
 use crate::target::{Target, allow_many_connections, count, pipeline};
 
-/// Each connection that asked once left a connection to SQLite behind, with its cache and its files.
+/// Each connection that once sent a query left a connection to SQLite behind, with its cache and its files.
 #[test]
 fn a_crowd_that_asks_at_once_leaves_few_open_files_and_little_memory() {
     const CROWD: usize = 150;
