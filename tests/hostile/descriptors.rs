@@ -1,10 +1,10 @@
-//! Few open files: a server that cannot serve does not start.
+//! A low limit on open files: a server that cannot serve does not start.
 
 use std::process::Command;
 
 use crate::target::{Target, program};
 
-/// It once started, said that "only 0 connections fit", and served nobody.
+/// The server once started, logged that "only 0 connections fit", and served nobody.
 #[test]
 fn with_too_few_files_it_says_how_many_it_needs_and_with_those_it_serves() {
     let folder = tempfile::tempdir().expect("a folder");
