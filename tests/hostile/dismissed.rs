@@ -1,9 +1,9 @@
-//! Whoever is sent away is away at once, whatever is under way.
+//! A client that is kicked or banned is gone at once, whatever it is doing.
 
 use crate::peer::Peer;
 use crate::target::{Target, ask};
 
-/// A server whose operator is here.
+/// Starts a server with its operator online.
 fn operated(flags: &[&str]) -> (Target, Peer) {
     let flags: Vec<&str> = flags
         .iter()
@@ -29,7 +29,7 @@ fn wait_until_away(root: &mut Peer, nick: &str) {
     }
 }
 
-/// KICK and BAN did nothing to who followed a file that was coming in.
+/// KICK and BAN once had no effect on a client that followed a live file.
 #[test]
 fn whoever_follows_a_file_is_sent_away_at_once() {
     for verb in ["KICK", "BAN"] {
@@ -53,7 +53,7 @@ fn whoever_follows_a_file_is_sent_away_at_once() {
             &format!("{verb} kate"),
             &format!("OK {verb} kate"),
         );
-        // The file still comes in, and nothing of it reaches her.
+        // The upload continues, and none of it reaches her.
         friend.send("AFTER").expect("it reads");
         let rest = String::from_utf8_lossy(&kate.rest().expect("an end")).into_owned();
         assert!(!rest.contains("AFTER"), "{verb}: {rest}");
@@ -62,7 +62,7 @@ fn whoever_follows_a_file_is_sent_away_at_once() {
     }
 }
 
-/// She stood in the room for as long as she did not read.
+/// A kicked client once stayed in the room for as long as it did not read.
 #[test]
 fn whoever_does_not_read_is_sent_away_at_once() {
     for verb in ["KICK", "BAN"] {
@@ -73,7 +73,7 @@ fn whoever_does_not_read_is_sent_away_at_once() {
         let mut kate = target.named_stranger("kate");
         kate.send("HISTORY #lobby 1000\n".repeat(20))
             .expect("it reads");
-        // Until what has come for her grows no more: her side and the server's are full.
+        // Wait until the buffers on her side and on the server's are full: she has no more to read than before.
         let unread = kate.writer().expect("a descriptor");
         let mut came = 0;
         loop {
