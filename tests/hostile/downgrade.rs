@@ -1,4 +1,4 @@
-//! A client that has spoken TLS with a server tells its password to nobody who says that there is none.
+//! A client that has used TLS with a server does not send its password to anyone who claims that the server has none.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -10,7 +10,8 @@ use std::thread;
 use crate::script::{Ended, chatc, run};
 use crate::target::Target;
 
-/// What was said in plain text to one in the middle, who ends each TLS handshake and answers all else.
+/// Runs a man in the middle that ends each TLS handshake and answers everything else; returns what clients sent it in
+/// plain text.
 fn in_the_middle(listener: TcpListener) -> mpsc::Receiver<String> {
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
@@ -25,7 +26,7 @@ fn in_the_middle(listener: TcpListener) -> mpsc::Receiver<String> {
 fn serve(mut stream: TcpStream, tell: &mpsc::Sender<String>) {
     let mut first = [0];
     if !matches!(stream.peek(&mut first), Ok(1)) || first[0] == 0x16 {
-        // All of it is read, so that it ends like a server that speaks no TLS.
+        // All of it is read, so that the connection closes as with a server without TLS.
         let mut hello = [0; 16 << 10];
         let _ = stream.read(&mut hello);
         return;
@@ -48,7 +49,8 @@ fn serve(mut stream: TcpStream, tell: &mpsc::Sender<String>) {
     }
 }
 
-/// An authority that a client trusts by `SSL_CERT_FILE`, and a certificate of its for 0.0.0.0, in `folder`.
+/// Creates a certificate authority that a client trusts through `SSL_CERT_FILE`, and its certificate for 0.0.0.0, in
+/// `folder`.
 fn certificate(folder: &Path) {
     use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
     let authority_key = KeyPair::generate().expect("a key");
@@ -64,8 +66,8 @@ fn certificate(folder: &Path) {
     fs::write(folder.join("key.pem"), key.serialize_pem()).expect("written");
 }
 
-/// With a certificate that the system vouches for, nothing was remembered; the next time the password went out
-/// in plain text without a word.
+/// With a certificate that the system trusts, the client once remembered nothing; the next time it sent the password in
+/// plain text without a warning.
 #[test]
 fn chatc_sends_no_password_to_one_who_drops_its_tls() {
     for is_vouched_for in [true, false] {
@@ -76,7 +78,7 @@ fn chatc_sends_no_password_to_one_who_drops_its_tls() {
         let flags = ["--cert", &cert, "--key", &key];
         let target = Target::start(if is_vouched_for { &flags } else { &[] });
         drop(target.owner("ann"));
-        // To this machine chatc speaks no TLS; 0.0.0.0 is this machine too, and it does not know.
+        // chatc does not use TLS with 127.0.0.1; 0.0.0.0 is this machine too, which it does not know.
         let address = target.chatd.address;
         let host = format!("0.0.0.0:{}", address.port());
         fs::write(path("password"), "my secret\n").expect("written");
