@@ -1,4 +1,4 @@
-//! Who else has an account on the machine reads nothing of what is kept.
+//! Other users of the machine cannot read stored data.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::peer::sha256;
 use crate::target::{Target, program};
 
-/// The paths under a folder, and itself, that others than its owner may do anything with.
+/// Returns the paths in a folder, and the folder itself, to which users other than the owner have any access.
 fn loose(path: &Path) -> Vec<String> {
     let mode = fs::symlink_metadata(path)
         .expect("it is there")
