@@ -1,8 +1,8 @@
-//! Clients that have gone keep no place, and nothing is worked out for them.
+//! Clients that have gone hold no place, and no work is done for them.
 
 use crate::target::{Target, count, pipeline};
 
-/// What they had asked was worked through, five times over.
+/// Their requests were once carried out, five times over.
 #[test]
 fn nothing_is_worked_out_for_those_who_have_gone() {
     const ASKED: u64 = 200;
@@ -28,7 +28,7 @@ fn nothing_is_worked_out_for_those_who_have_gone() {
     target.until("they have gone", |target| target.connections() <= 3);
     let spent = target.cpu() - before;
     println!("20 answers cost {honest} ticks, 2,000 for those who have gone {spent}");
-    // As much as 200 of them would: each may have been in the middle of some.
+    // As much as 200 requests would cost: each client may have been in the middle of some.
     assert!(
         spent <= honest * 10,
         "{spent} ticks for those who have gone, {honest} for 20 who read"
