@@ -1,13 +1,13 @@
-//! Guesses slow those who guess, and not owners.
+//! Wrong passwords slow down the client that guesses, and not the owner.
 
 use crate::target::{Target, ask, basic};
 
-/// Ten wrong passwords from an address once refused the right one of everybody there.
+/// Ten wrong passwords from an address once made the server refuse the right one of everyone there.
 #[test]
 fn an_owner_gets_in_where_he_has_been_before_whatever_others_guess_there() {
     let target = Target::start(&[]);
     target.owner("ann");
-    // She has been there before.
+    // The owner has logged in from there before.
     ask(&mut target.stranger(), "NICK ann my secret", "OK NICK");
     for nick in ["ann", "bob", "carol"] {
         for n in 0..20 {
@@ -26,7 +26,7 @@ fn an_owner_gets_in_where_he_has_been_before_whatever_others_guess_there() {
     );
     let (head, body) = target.strange_http(&format!("{request}\r\nhello"));
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}\n{body}");
-    // Whoever guesses is slowed.
+    // The guessing client is slowed down.
     let mut busy = 0;
     for n in 0..20 {
         let reply = target
