@@ -1,8 +1,8 @@
-//! Invitations cost no more in a crowd.
+//! An invitation costs no more in a crowded room.
 
 use crate::target::{Target, allow_many_connections, ask, pipeline};
 
-/// Each once looked at all members, for each of them, with everybody else waiting.
+/// Each invitation once looked at all members, for each of them, while everyone else waited.
 #[test]
 fn invitations_into_a_full_room_cost_what_they_cost_in_an_empty_one() {
     const CROWD: usize = 800;
