@@ -1,9 +1,9 @@
-//! One address against all others. Each attack that has hurt a server, or could have, is played against a real
-//! one in 512 MiB of memory; while it goes on, and after it, others are served as if nothing were the matter.
+//! One address against all others. Each attack that has harmed a server, or could have, is run against a real one in
+//! 512 MiB of memory; during the attack and after it, others are served as usual.
 //!
-//! Strangers come from an address of their own, 127.0.0.66. Nothing here is decided by a clock: what is shown is
-//! what is answered and in which order, what is left over, and what the server has spent beside what the same
-//! costs an honest client. How long others wait is measured by `cargo bench --bench hostile`.
+//! Strangers come from an address of their own, 127.0.0.66. No test decides by a clock: the tests check the replies and
+//! their order, what is left over, and the server's CPU time beside that of an honest client's requests. How long
+//! others wait is measured by `cargo bench --bench hostile`.
 
 #[path = "../support/peer.rs"]
 mod peer;
