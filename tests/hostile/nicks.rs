@@ -1,8 +1,8 @@
-//! Nicks that are held for those who have gone.
+//! Nicks that are reserved for clients that have gone.
 
 use crate::target::{Target, ask, pipeline};
 
-/// Each nick that was left with a password was once held for two minutes.
+/// Each nick that was left with a password was once reserved for two minutes.
 #[test]
 fn a_connection_that_renames_itself_holds_one_nick() {
     const NICKS: usize = 10_000;
@@ -26,7 +26,7 @@ fn a_connection_that_renames_itself_holds_one_nick() {
     target.serves_everybody();
 }
 
-/// Connections that break off may hold their nicks for a while, but one address not all that there are.
+/// Aborted connections may reserve their nicks for a while, but one address cannot reserve all.
 #[test]
 fn nicks_held_for_those_who_broke_off_are_bounded() {
     const NICKS: usize = 2200;
