@@ -1,8 +1,8 @@
-//! What comes through a proxy on the server's own machine comes from far away.
+//! A client that comes through a proxy on the server's own machine is not local.
 
 use crate::target::{Target, ask, basic};
 
-/// A stranger once registered the operator's nick through one, and was the operator.
+/// A stranger once registered the operator's nick through a proxy, and was the operator.
 #[test]
 fn nobody_becomes_an_operator_through_a_proxy() {
     let headers = [
@@ -51,7 +51,7 @@ fn nobody_becomes_an_operator_through_a_proxy() {
         ));
         assert!(head.starts_with("HTTP/1.1 403 "), "{header}: {head}");
         drop(peer);
-        // From here it is still done, by whoever is at the machine.
+        // A user of the machine itself can still do it.
         let mut root = target.peer();
         target.until("the nick is free", |_| {
             root.ask("NICK root1")
