@@ -1,10 +1,10 @@
-//! Named readers (`JOIN <room> AS <name>`): rows in the log's database that anybody can make.
+//! Named readers (`JOIN <room> AS <name>`): rows in the log's database that anyone can create.
 
 use rusqlite::{Connection, OpenFlags};
 
 use crate::target::{Target, ask, count, pipeline};
 
-/// Readers that one stranger asks for.
+/// Readers that one stranger tries to create.
 const ASKED: usize = 6000;
 
 fn joins() -> Vec<String> {
@@ -13,7 +13,7 @@ fn joins() -> Vec<String> {
         .collect()
 }
 
-/// Rows of a table.
+/// Returns the number of rows of a table.
 fn rows(target: &Target, table: &str) -> usize {
     let path = target.data().join("chat.db");
     let db =
@@ -23,7 +23,7 @@ fn rows(target: &Target, table: &str) -> usize {
         .expect("a number") as usize
 }
 
-/// One stranger's readers once deleted everybody's messages: they counted for `--keep-bytes`, and could not be
+/// One stranger's readers once deleted everyone's messages: they counted towards `--keep-bytes`, and could not be
 /// trimmed.
 #[test]
 fn readers_are_bounded_delete_no_messages_and_leave_others_theirs() {
@@ -38,7 +38,7 @@ fn readers_are_bounded_delete_no_messages_and_leave_others_theirs() {
     assert_eq!(replies.len(), ASKED, "each is answered");
     let kept = rows(&target, "readers");
     assert!(kept < ASKED / 2, "{kept} readers are kept of {ASKED}");
-    // More is said than may be kept; when the first of it has gone, a trim has been.
+    // More is sent than may be stored; when the first message is deleted, a trim has run.
     let padding = "x".repeat(3000);
     for _ in 0..3 {
         let (first, _) = ann.list("HISTORY #ann 1 after 0").expect("a reply");
@@ -57,7 +57,7 @@ fn readers_are_bounded_delete_no_messages_and_leave_others_theirs() {
     });
     let (past, _) = ann.list("HISTORY #ann 100").expect("a reply");
     assert_eq!(past.len(), 100, "the newest messages stay");
-    // Those who mean well have their own, with their place in it.
+    // Honest users have readers of their own, with their positions.
     ask(&mut ann, "BYE", "OK BYE");
     let mut ann = target.member("ann");
     let reply = ann.ask("JOIN #ann AS before").expect("a reply");
