@@ -1,8 +1,8 @@
-//! Answers that nobody takes are held in little memory.
+//! Unread replies use little memory.
 
 use crate::target::{Target, allow_many_connections};
 
-/// Each line of a request that never ends was answered at once, and the answers counted nowhere.
+/// Each line of an endless request was once answered at once, and the replies counted nowhere.
 #[test]
 fn answers_to_requests_that_never_end_hold_little_memory() {
     const REQUESTS: usize = 60;
@@ -19,7 +19,7 @@ fn answers_to_requests_that_never_end_hold_little_memory() {
                 crate::target::basic(&format!("m{n}:")),
                 body.len() + 1
             );
-            // It may be refused before it is whole.
+            // It may be rejected before it is complete.
             let _ = stranger.send(head + &body);
             held.push(stranger);
         }
