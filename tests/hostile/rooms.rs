@@ -1,10 +1,10 @@
-//! Rooms that one stranger makes: no more than leaves others theirs, and not for ever.
+//! Rooms that one stranger creates: they leave enough for others, and are deleted again.
 
 use crate::target::{Target, ask, count, pipeline};
 
 const ROOMS: &str = "300";
 
-/// All rooms were once used up by one connection in a tenth of a second.
+/// One connection could once use up all rooms in a tenth of a second.
 #[test]
 fn one_address_does_not_use_up_the_rooms() {
     let mut target = Target::start(&["--max-rooms", ROOMS]);
@@ -12,7 +12,7 @@ fn one_address_does_not_use_up_the_rooms() {
     let lines: Vec<String> = (0..600).map(|n| format!("TELL #r{n} x")).collect();
     let replies = pipeline(&mut mallory, &lines);
     println!("{} rooms of 300 by TELL", count(&replies, "OK TELL "));
-    // With other nicks and connections it is the same one.
+    // Other nicks and connections share the limit of the address.
     for n in 0..20 {
         let mut mallory = target.named_stranger(&format!("mallory{n}"));
         let joins: Vec<String> = (0..60).map(|room| format!("JOIN #j{n}-{room}")).collect();
@@ -27,7 +27,7 @@ fn one_address_does_not_use_up_the_rooms() {
     target.serves_everybody();
 }
 
-/// Closed rooms could be made without an end by one account, and nobody saw them.
+/// One account could once create closed rooms without limit, and nobody saw them.
 #[test]
 fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     let mut target = Target::start(&["--max-rooms", ROOMS]);
@@ -48,7 +48,7 @@ fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     target.serves_everybody();
 }
 
-/// A room in which nothing is left was once a row for ever.
+/// An empty room was once a row in the database forever.
 #[test]
 fn rooms_without_anything_in_them_go() {
     let flags = ["--keep-bytes", "200KiB", "--trim-every", "1s"];
