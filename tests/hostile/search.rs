@@ -1,13 +1,13 @@
-//! Searches that cost much.
+//! Expensive searches.
 
 use crate::target::{Target, allow_many_connections, ask, count, pipeline};
 
-/// The longest line there is, as one word that is 2,000 tokens in a row.
+/// Returns the longest possible line, as one word that is 2,000 tokens in a row.
 fn costly() -> String {
     format!("SEARCH #lobby {}\n", ["a"; 2000].join("."))
 }
 
-/// A server with so many messages in which each of those tokens is found 2,000 times.
+/// Starts a server with this many messages, each of which contains every token 2,000 times.
 fn filled(messages: usize) -> Target {
     let target = Target::start(&[]);
     let mut ann = target.member("ann");
@@ -16,7 +16,7 @@ fn filled(messages: usize) -> Target {
         .collect();
     assert_eq!(count(&pipeline(&mut ann, &lines), "OK MSG "), messages);
     ask(&mut ann, "MSG pear", "OK MSG");
-    // The index is as far as the log.
+    // Wait until the index is up to date with the log.
     target.until("the last one is found", |_| {
         !ann.list("SEARCH #lobby pear")
             .expect("a reply")
@@ -26,7 +26,7 @@ fn filled(messages: usize) -> Target {
     target
 }
 
-/// Each once cost seconds, and 24 MiB that stayed.
+/// Each search once cost seconds, and 24 MiB that were never freed.
 #[test]
 fn long_searches_cost_little_time_and_no_memory() {
     const SEARCHES: u64 = 12;
@@ -36,7 +36,7 @@ fn long_searches_cost_little_time_and_no_memory() {
     for stranger in &mut strangers {
         stranger.send(costly()).expect("it reads");
     }
-    // Whatever else there is works meanwhile.
+    // Everything else works meanwhile.
     target.serves_everybody();
     for stranger in &mut strangers {
         let reply = stranger.reply().expect("a reply");
@@ -50,7 +50,7 @@ fn long_searches_cost_little_time_and_no_memory() {
         target.memory().saturating_sub(memory),
     );
     println!("{SEARCHES} searches: {spent} ticks, {grown} bytes");
-    // 100 ms each, and as much again for everything else.
+    // 100 ms for each search, and as much again for everything else.
     assert!(
         spent <= SEARCHES * 20 + 200,
         "{SEARCHES} searches cost {spent} hundredths of a second"
@@ -58,7 +58,7 @@ fn long_searches_cost_little_time_and_no_memory() {
     assert!(grown < 32 << 20, "{grown} bytes more");
 }
 
-/// They were once worked through, though nobody was there to hear.
+/// Such searches were once run to their end, though the client had gone.
 #[test]
 fn searches_of_those_who_have_gone_cost_nothing() {
     const SEARCHES: u64 = 200;
