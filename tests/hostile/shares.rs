@@ -1,8 +1,8 @@
-//! What there is a number of in all, files and accounts: one stranger has a share of it.
+//! Resources that are limited in all, files and accounts: one stranger gets a share of them.
 
 use crate::target::{Target, ask, count, pipeline};
 
-/// 100,000 empty files took one connection a minute; then there was none for anybody.
+/// One connection could create 100,000 empty files in a minute; then no one could upload.
 #[test]
 fn one_address_does_not_use_up_the_files() {
     let mut target = Target::start(&["--max-files", "2400"]);
@@ -18,7 +18,7 @@ fn one_address_does_not_use_up_the_files() {
     target.serves_everybody();
 }
 
-/// So with registered nicks.
+/// The same with registered nicks.
 #[test]
 fn one_address_does_not_use_up_the_accounts() {
     let target = Target::start(&["--max-accounts", "120"]);
