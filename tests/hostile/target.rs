@@ -1,4 +1,4 @@
-//! The server that is attacked, those who are to notice nothing, and what the server spends.
+//! The server under attack, its honest users, and what the server spends.
 
 use std::fs;
 use std::io::Write;
@@ -12,30 +12,30 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::peer::{DEADLINE, Peer, sha256};
 use crate::server::Chatd;
 
-/// Where strangers come from.
+/// The address that strangers come from.
 pub const STRANGER: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 66));
 
-/// The memory that the server may have, in bytes.
+/// The memory that the server may use, in bytes.
 const MEMORY_MAX: u64 = 512 << 20;
 
-/// A server with little memory that keeps its log in a folder.
+/// A server with little memory that stores its log in a folder.
 pub struct Target {
     pub chatd: Chatd,
     folder: tempfile::TempDir,
 }
 
 impl Target {
-    /// Starts one that may allocate 512 MiB, beside what the flags say.
+    /// Starts a server that may allocate 512 MiB, with further flags.
     pub fn start(flags: &[&str]) -> Self {
         Self::start_under(&[], flags)
     }
 
-    /// The same, started by a program that sets something first, as `prlimit --nofile=256`.
+    /// Starts one through a program that sets something first, such as `prlimit --nofile=256`.
     pub fn start_under(first: &[&str], flags: &[&str]) -> Self {
         Self::try_start(first, flags).unwrap_or_else(|why| panic!("{why}"))
     }
 
-    /// The same; what it said when it does not start.
+    /// Starts one likewise; returns what it prints if it does not start.
     pub fn try_start(first: &[&str], flags: &[&str]) -> Result<Self, String> {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("data");
@@ -45,7 +45,7 @@ impl Target {
             .chain(first.to_vec())
             .collect();
         let mut all: Vec<String> = vec!["--data".into(), data.display().to_string()];
-        // Joins are announced within a test or not, as the machine is fast; so they are not.
+        // Whether joins are announced within a test depends on the machine's speed; so they are not.
         all.extend(["--announce-after", "1h"].map(str::to_owned));
         if !flags.contains(&"--max-memory") {
             all.extend(["--max-memory", "64MiB"].map(str::to_owned));
@@ -55,58 +55,58 @@ impl Target {
         Ok(Self { chatd, folder })
     }
 
-    /// Where it keeps its log and files.
+    /// Returns the folder of its log and files.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
-    /// A folder for the test's own files.
+    /// Returns a folder for the test's own files.
     pub fn scratch(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A connection of somebody who means well.
+    /// Connects an honest user.
     pub fn peer(&self) -> Peer {
         Peer::connect(self.chatd.address).expect("the server accepts")
     }
 
-    /// One with a nick, in the lobby.
+    /// Connects an honest user with a nick, in the lobby.
     pub fn member(&self, nick: &str) -> Peer {
         let mut peer = self.peer();
         ask(&mut peer, &format!("NICK {nick}"), "OK NICK");
         peer
     }
 
-    /// One that has registered its nick.
+    /// Connects an honest user who registers the nick.
     pub fn owner(&self, nick: &str) -> Peer {
         let mut peer = self.member(nick);
         ask(&mut peer, "REGISTER my secret", "OK REGISTER");
         peer
     }
 
-    /// A connection of a stranger.
+    /// Connects a stranger.
     pub fn stranger(&self) -> Peer {
         Peer::connect_from(STRANGER, self.chatd.address).expect("the server accepts")
     }
 
-    /// The same with a nick.
+    /// Connects a stranger with a nick.
     pub fn named_stranger(&self, nick: &str) -> Peer {
         let mut peer = self.stranger();
         ask(&mut peer, &format!("NICK {nick}"), "OK NICK");
         peer
     }
 
-    /// One HTTP request of one who means well: the status and headers, and the body.
+    /// Sends an honest user's HTTP request; returns the status line with the headers, and the body.
     pub fn http(&self, request: &str) -> (String, String) {
         exchange(self.peer(), request)
     }
 
-    /// The same of a stranger.
+    /// Sends a stranger's HTTP request.
     pub fn strange_http(&self, request: &str) -> (String, String) {
         exchange(self.stranger(), request)
     }
 
-    /// What `/metrics` tells of that name.
+    /// Returns the number with that name in `/metrics`.
     pub fn metric(&self, name: &str) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let line = page
@@ -116,7 +116,7 @@ impl Target {
         value.unwrap_or_else(|| panic!("no {name}: {page}"))
     }
 
-    /// Connections that are there, but for the one that asks.
+    /// Returns how many connections there are besides the one that asks.
     pub fn connections(&self) -> u64 {
         let (_, page) = self.http("GET /metrics HTTP/1.1\r\nHost: localhost\r\n");
         let lines = page
@@ -127,7 +127,7 @@ impl Target {
         all.saturating_sub(1)
     }
 
-    /// A line of `/proc/PID/status`, in bytes.
+    /// Returns a line of `/proc/PID/status`, in bytes.
     fn status(&self, name: &str) -> u64 {
         let path = format!("/proc/{}/status", self.chatd.id());
         let status = fs::read_to_string(path).expect("the server runs");
@@ -138,12 +138,12 @@ impl Target {
         kib.unwrap_or_else(|| panic!("the server has gone: {status}")) * 1024
     }
 
-    /// The memory that it holds now.
+    /// Returns the memory that it uses now.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS")
     }
 
-    /// What it has computed, in ticks of a hundredth of a second (`proc_pid_stat`(5), fields 14 and 15).
+    /// Returns its CPU time, in ticks of a hundredth of a second (`proc_pid_stat`(5), fields 14 and 15).
     pub fn cpu(&self) -> u64 {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.chatd.id())).expect("it runs");
         let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -153,7 +153,7 @@ impl Target {
             .sum()
     }
 
-    /// Its open files; with `name`, those whose path ends so.
+    /// Returns the number of its open files; with `name`, of those whose path ends with it.
     pub fn open_files(&self, name: &str) -> usize {
         let path = format!("/proc/{}/fd", self.chatd.id());
         let entries = fs::read_dir(path).expect("it runs").flatten();
@@ -163,7 +163,7 @@ impl Target {
             .count()
     }
 
-    /// Asks again and again until it is so; whatever is asked takes its time, so this does not spin.
+    /// Repeats a check until it succeeds; each check takes a while, so this does not spin.
     pub fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + DEADLINE;
         while !is_so(self) {
@@ -171,8 +171,8 @@ impl Target {
         }
     }
 
-    /// Waits until the server has read all that it wants to of what was sent to it: what waits in the system
-    /// for it grows and shrinks no more.
+    /// Waits until the server has read as much as it accepts of what was sent to it: the system's queues of unread
+    /// bytes no longer change.
     pub fn settle(&self) {
         let port = format!(":{:04X}", self.chatd.address.port());
         let waiting = || {
@@ -198,7 +198,7 @@ impl Target {
         });
     }
 
-    /// Everything that somebody new does works: the server is there, and nothing that others need is used up.
+    /// Checks that everything a new user does works: the server runs, and no shared resource is used up.
     pub fn serves_everybody(&mut self) {
         assert!(
             self.chatd.wait(std::time::Duration::ZERO).is_none(),
@@ -221,7 +221,7 @@ impl Target {
         assert!(fetched.bytes == bytes.as_bytes(), "another file");
         let (past, reply) = ann.list("HISTORY #bystanders 2").expect("a reply");
         assert_eq!((past.len(), &*reply), (2, "OK HISTORY 2"));
-        // Search may be behind the log, and refuse when it is busy, but comes to it.
+        // Search may lag behind the log, and is refused when it is busy, but succeeds eventually.
         self.until("what was said is found", |_| {
             let (found, _) = ann.list("SEARCH #bystanders pomegranate").expect("a reply");
             found
@@ -234,12 +234,12 @@ impl Target {
     }
 }
 
-/// The server that is put to it: another build, such as the release one, if `CHATD` names it.
+/// Returns the path of the server to attack: another build, such as the release one, if `CHATD` names it.
 pub fn program() -> String {
     std::env::var("CHATD").unwrap_or_else(|_| env!("CARGO_BIN_EXE_chatd").to_owned())
 }
 
-/// Asks; the reply must begin so.
+/// Sends a request; the reply must begin with `reply`.
 #[track_caller]
 pub fn ask(peer: &mut Peer, request: &str, start: &str) -> String {
     let reply = peer.ask(request).expect("a reply");
@@ -250,7 +250,7 @@ pub fn ask(peer: &mut Peer, request: &str, start: &str) -> String {
     reply
 }
 
-/// Sends all lines without waiting, and reads their replies meanwhile; fewer if the server ends the connection.
+/// Sends all lines without waiting, and reads the replies meanwhile; fewer if the server closes the connection.
 pub fn pipeline(peer: &mut Peer, lines: &[String]) -> Vec<String> {
     let mut writer = peer.writer().expect("a descriptor");
     thread::scope(|scope| {
@@ -268,7 +268,7 @@ pub fn pipeline(peer: &mut Peer, lines: &[String]) -> Vec<String> {
     })
 }
 
-/// How many of the replies begin so.
+/// Returns how many of the replies begin with `start`.
 pub fn count(replies: &[String], start: &str) -> usize {
     replies
         .iter()
@@ -276,7 +276,7 @@ pub fn count(replies: &[String], start: &str) -> usize {
         .count()
 }
 
-/// Sends one request, with its body if it has one, and reads to the end: the head, and the body as text.
+/// Sends one request, with its body if it has one, and reads to the end; returns the head, and the body as text.
 pub fn exchange(mut peer: Peer, request: &str) -> (String, String) {
     let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
     let head = head.trim_end();
@@ -291,14 +291,14 @@ pub fn exchange(mut peer: Peer, request: &str) -> (String, String) {
     (head.to_owned(), body.to_owned())
 }
 
-/// `Authorization` of a nick and its password.
+/// Returns the `Authorization` header for a nick and its password.
 pub fn basic(user: &str) -> String {
     use base64::Engine as _;
     let user = base64::engine::general_purpose::STANDARD.encode(user);
     format!("Authorization: Basic {user}\r\n")
 }
 
-/// Allows this process as many connections as the system does; the servers that it starts take that over.
+/// Allows this process as many connections as the system permits; the servers that it starts inherit that.
 pub fn allow_many_connections() {
     let hard = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
