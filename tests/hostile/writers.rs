@@ -1,10 +1,10 @@
-//! Many small writes: those who speak do not wait until they are done.
+//! Many small writes: senders do not wait until they are done.
 
 use std::thread;
 
 use crate::target::{Target, ask, pipeline};
 
-/// Readers that each stranger asks for.
+/// Readers that each stranger tries to create.
 const ASKED: usize = 1500;
 
 fn joins() -> Vec<String> {
@@ -13,7 +13,7 @@ fn joins() -> Vec<String> {
         .collect()
 }
 
-/// Each reader was once a transaction beside the log's own, and whoever spoke waited until SQLite let them.
+/// Each reader was once a transaction besides the log's own, and senders waited for SQLite's lock.
 #[test]
 fn whoever_speaks_is_answered_while_readers_are_made() {
     const MESSAGES: usize = 100;
