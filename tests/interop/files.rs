@@ -1,5 +1,5 @@
-//! Files: what goes up with one client comes down with any other, to the last byte, and what a client
-//! alters on the way is refused.
+//! Files: a file that is uploaded with one client is downloaded with any other, to the last byte, and a file that a
+//! client alters on the way is rejected.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::{HALF_CLOSING, every_client};
 
-/// 1 MiB in which every byte value stands next to every other; and its digest.
+/// Returns 1 MiB in which every byte value occurs next to every other, and its digest.
 fn every_byte() -> (Vec<u8>, String) {
     let pairs = (0..=u8::MAX).flat_map(|a| (0..=u8::MAX).flat_map(move |b| [a, b]));
     let bytes: Vec<u8> = pairs.cycle().take(1 << 20).collect();
@@ -30,7 +30,7 @@ fn on_disk(bytes: &[u8]) -> NamedTempFile {
     file
 }
 
-/// The number of the file that `peer` is told of next; `*` for the length of one that is still to come.
+/// Returns the id of the next file that is announced to `peer`; a length of `*` is that of a live file.
 fn announced(peer: &mut Peer, nick: &str, length: impl Display, name: &str) -> String {
     let line = peer.inbox.find(|line| line.starts_with("FILE "));
     let wanted = format!("FILE #lobby {nick} <id> {length} {name}");
