@@ -1,5 +1,5 @@
-//! Real clients, as Debian 12 packages them, against a running `chatd`: each row of the table "What real
-//! clients do" in `protocol.md`, as a shell would start it.
+//! Real clients, as Debian 12 packages them, against a running `chatd`: each row of the table "What real clients do" in
+//! `protocol.md`, started as from a shell.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -18,8 +18,8 @@ pub const NEVER_HALF_CLOSING: [&str; 6] = [
     "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
 ];
 
-/// Clients that do. How long they wait for the rest is longer than a busy machine needs; the first of those with `-q`
-/// waits that long each time.
+/// Clients that do. They wait longer for the rest than a busy machine needs; the first of those with `-q` waits that
+/// long each time.
 pub const HALF_CLOSING: [&str; 6] = [
     "nc.openbsd -N $HOST $PORT",
     "nc.openbsd -q 5 $HOST $PORT",
@@ -29,7 +29,7 @@ pub const HALF_CLOSING: [&str; 6] = [
     "busybox nc $HOST $PORT",
 ];
 
-/// All of both, each with a nick of its own.
+/// Returns all of both, each with a nick of its own.
 pub fn every_client() -> impl Iterator<Item = (String, &'static str)> {
     let all = NEVER_HALF_CLOSING.into_iter().chain(HALF_CLOSING);
     all.enumerate().map(|(n, client)| (format!("c{n}"), client))
