@@ -1,4 +1,4 @@
-//! Talking: who gets its replies, who ends when, and who hears what.
+//! Talking: who receives replies, when each client ends, and who receives which messages.
 
 use rustix::process::Signal;
 
@@ -6,7 +6,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::{Peer, Program};
 use crate::{HALF_CLOSING, NEVER_HALF_CLOSING, every_client};
 
-/// The next message that `member` gets, past who comes and goes.
+/// Returns the next message that `member` receives, skipping joins and leaves.
 fn next_message(member: &mut Peer) -> String {
     member.inbox.find(|line| line.starts_with("MSG "))
 }
@@ -125,7 +125,7 @@ fn telnet_talks_while_its_input_is_held_open() {
     }
 }
 
-/// `command` on a terminal of its own, whose keyboard is the program's input.
+/// Runs `command` on a terminal of its own, whose keyboard is the program's input.
 fn on_a_terminal(chatd: &Chatd, command: &str) -> Program {
     chatd.client(&format!(
         "exec script -qefc \"{command} $HOST $PORT\" /dev/null"
@@ -146,7 +146,7 @@ fn a_person_on_telnet_is_greeted_talks_and_survives_ctrl_c() {
     telnet.send("MSG ça va, Zoë?\r");
     assert_eq!(next_message(&mut alice), "MSG #lobby tina ça va, Zoë?");
 
-    // Telnet now sends "interrupt" and "do timing mark", and throws away what comes until that is answered.
+    // Telnet now sends "interrupt" and "do timing mark", and discards all input until that is answered.
     telnet.send([3]);
     telnet.send("PING back\r");
     telnet.inbox.find(|line| line == "OK PING back");
@@ -195,7 +195,7 @@ fn the_longest_line_that_a_terminal_hands_over_fits() {
     nc.send("NICK paul\r");
     nc.inbox
         .find(|line| line.starts_with("OK NICK paul #lobby "));
-    // A terminal keeps 4095 bytes of a line and drops the rest.
+    // A terminal stores 4095 bytes of a line and drops the rest.
     nc.send(format!("MSG {}\r", "x".repeat(6000)));
     let said = next_message(&mut alice);
     assert_eq!(said, format!("MSG #lobby paul {}", "x".repeat(4091)));
@@ -213,7 +213,7 @@ fn a_line_that_a_message_interrupts_on_the_screen_arrives_whole() {
         .find(|line| line.starts_with("OK NICK slow #lobby "));
     nc.send("MSG hel");
     alice.ask("MSG meanwhile", "OK MSG <id> <time>");
-    // On the screen it stands behind what was typed.
+    // On the screen it follows what was typed.
     nc.inbox
         .find(|line| line.ends_with("MSG #lobby alice meanwhile"));
     nc.send("lo\r");
