@@ -1,4 +1,4 @@
-//! Clients that speak TLS, HTTP or WebSocket, on the one port that `nc` uses too, and through a proxy.
+//! Clients that use TLS, HTTP or WebSocket, on the same port as `nc`, and through a proxy.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::support::server::Chatd;
 use crate::support::spawn::Program;
 
-/// Clients that speak TLS and end their input.
+/// Clients that use TLS and end their input.
 const TLS: [&str; 5] = [
     "openssl s_client -quiet -tls1_3 -connect $HOST:$PORT 2>/dev/null",
     "openssl s_client -quiet -tls1_2 -connect $HOST:$PORT 2>/dev/null",
@@ -54,13 +54,13 @@ fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
         let said = talk(good);
         assert!(said.ends_with("OK PING\nOK BYE"), "{good}: {said}");
     }
-    // Seclevel 0 lets openssl itself offer what is old.
+    // Security level 0 lets openssl itself offer old ciphers.
     for bad in [
         "-tls1 -cipher ALL:@SECLEVEL=0",
         "-tls1_1 -cipher ALL:@SECLEVEL=0",
         "-tls1_2 -cipher AES128-GCM-SHA256", // no forward secrecy
         "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA", // CBC
-        "-tls1_2 -cipher aNULL:eNULL:@SECLEVEL=0", // nobody, or no cipher
+        "-tls1_2 -cipher aNULL:eNULL:@SECLEVEL=0", // no authentication, or no cipher
         "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256",
     ] {
         let said = talk(bad);
@@ -69,7 +69,8 @@ fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
             "{bad}: {said}"
         );
     }
-    // Without -quiet, a line that begins with R asks for new keys in the middle (RFC 5746); compression is CRIME.
+    // Without -quiet, openssl takes a line that begins with R as an order to renegotiate (RFC 5746); compression is
+    // CRIME.
     let mut asks = chatd.client("openssl s_client -tls1_2 -connect $HOST:$PORT 2>&1");
     asks.inbox.find(|line| line == "Compression: NONE");
     asks.send("R\n");
@@ -78,8 +79,8 @@ fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
     assert!(talk("").ends_with("OK BYE"));
 }
 
-/// What the scanner of Debian's `nmap` has to say; it knows the port by its number, not by what is spoken there,
-/// so HTTP is asked for with a `+`.
+/// Returns the report of the scanner in Debian's `nmap`; it knows the port by its number, not by the protocol on it, so
+/// HTTP is requested with a `+`.
 #[test]
 fn nmap_finds_nothing_weak() {
     let chatd = Chatd::start();
@@ -178,7 +179,7 @@ fn each_line_of_the_help_works_as_it_stands() {
                 .replace("NUMBER", &number)
                 .replace("curl ", "curl -sf -m 1 ");
             let ended = chatd.client(&format!("cd {at} && {typed}")).finish();
-            // One that reads on is ended by its `-m`.
+            // A stream without end is ended by curl's `-m`.
             let expected = if typed.contains("?follow") { 28 } else { 0 };
             assert_eq!(ended.code, Some(expected), "{typed}: {:?}", ended.lines());
             if let Some(file) = ended.lines().concat().strip_prefix("OK UPLOAD ") {
@@ -231,7 +232,7 @@ fn a_new_certificate_is_served_at_a_hangup() {
         ended.lines().concat()
     };
     assert_eq!(subject(), "subject=CN = one");
-    // What is of no use changes nothing.
+    // An unusable certificate changes nothing.
     fs::write(folder.path().join("cert"), "no certificate").unwrap();
     chatd.signal(Signal::HUP);
     assert_eq!(subject(), "subject=CN = one");
@@ -295,7 +296,7 @@ fn chatc_remembers_a_server_and_refuses_another_in_its_place() {
 fn a_client_of_the_library_speaks_tls() {
     let chatd = Chatd::start();
     let state = tempfile::tempdir().unwrap();
-    // Said by the program, since one process has one environment.
+    // Tested with the program, since the environment belongs to a process.
     let chatc = env!("CARGO_BIN_EXE_chatc");
     let ended = chatd
         .client(&format!(
@@ -314,7 +315,7 @@ fn a_client_of_the_library_speaks_tls() {
     assert!(plain.is_ok());
 }
 
-/// A conversation by Debian's python3-websockets, at the address that it is given.
+/// A conversation with Debian's python3-websockets, at the URL that is passed to it.
 const WEBSOCKETS: &str = r#"
 import asyncio, sys, ssl, websockets
 context = None
@@ -349,7 +350,7 @@ async def talk():
 asyncio.run(talk())
 "#;
 
-/// What that prints.
+/// The output of that script.
 const TALKED: [&str; 5] = [
     "['NICK', 'web', '#lobby']",
     "MSG",
@@ -373,12 +374,12 @@ fn a_websocket_client_talks_plainly_and_under_tls() {
     }
 }
 
-/// What nginx's documentation has for WebSocket, with nothing held back.
+/// What nginx's documentation recommends for WebSocket, without buffering.
 const PASS_ON: &str = "proxy_http_version 1.1; proxy_set_header Host $http_host;
       proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade;
       proxy_buffering off; proxy_request_buffering off;";
 
-/// nginx in front of `server`, with these lines besides `proxy_pass`; on a port that was free just now.
+/// Starts nginx in front of `server`, with these lines besides `proxy_pass`, on a port that was free just now.
 fn nginx(folder: &Path, server: SocketAddr, location: &str) -> (Program, u16) {
     let port = TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -478,6 +479,6 @@ fn what_is_followed_flows_through_nginx_as_it_is_by_default() {
     for stream in [&mut events, &mut objects] {
         stream.inbox.find(|line| line.contains("live"));
     }
-    // The uploader is not done, so what comes has come through at once.
+    // The upload has not ended, so everything was forwarded at once.
     assert_eq!(live.inbox.bytes(5), b"hello");
 }
