@@ -1,5 +1,5 @@
-//! Limits that a conversation in memory cannot show: files of one nick, over connections and restarts; the
-//! memory of all that waits.
+//! Limits that a conversation in memory cannot show: the files of one nick, over connections and restarts, and the
+//! memory of waiting data.
 
 mod support;
 
@@ -38,7 +38,7 @@ fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
         "12345",
         "ERR UPLOAD quota that is more than your files …",
     );
-    // Guests have one quota, whatever they call themselves.
+    // Guests share one quota, whatever their nicks.
     let mut guest = chatd.peer();
     guest.ask("JOIN #guests", "OK JOIN #guests 0");
     guest.ask("NICK guest1", "OK NICK guest1 #guests 0");
@@ -50,13 +50,13 @@ fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
         "ERR UPLOAD quota that is more than the files of those without …",
     );
     upload(&mut guest, "1234", "OK UPLOAD 3 4 <sha256>");
-    // What is coming in counts from its beginning, over all connections; what breaks off is given back.
+    // An upload counts from its beginning, over all connections; an aborted one is subtracted again.
     let mut second = chatd.peer();
     second.ask("JOIN #second", "OK JOIN #second 0");
     second.ask("NICK ann my secret", "OK NICK ann #second 0");
     ann.send("UPLOAD slow.txt 4\n12");
-    // It has begun when the line after the one before it was answered: asked for over the other connection,
-    // again and again until then.
+    // The upload has begun when the line before it has been answered: this is checked over the other connection until
+    // it is so.
     loop {
         second.send("UPLOAD b.txt 1\nx");
         let reply = second.expect("<word> UPLOAD …");
@@ -73,7 +73,7 @@ fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
             break;
         }
     }
-    // One of unknown length is refused when it gets there.
+    // An upload of unknown length is refused when it reaches the limit.
     let mut pipe = chatd.peer();
     pipe.ask("NICK ann my secret", "OK NICK ann #lobby 0");
     pipe.send("UPLOAD pipe.txt *\nx");
@@ -81,7 +81,7 @@ fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
     let rest = String::from_utf8(pipe.inbox.rest()).unwrap();
     assert!(rest.contains("ERR UPLOAD quota "), "{rest}");
     drop((second, guest, chatd));
-    // It is known after a restart too, and belongs to who is registered then.
+    // The sum is known after a restart too, and belongs to the nick that is registered then.
     let chatd = Chatd::with(&flags);
     let mut ann = chatd.peer();
     ann.ask("NICK ann my secret", "OK NICK ann #lobby <id>");
@@ -94,7 +94,7 @@ fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
     upload(&mut bob, "x", "ERR UPLOAD quota …");
 }
 
-/// A client whose side of the network holds as little as the system allows.
+/// Connects with the smallest receive buffer that the system allows.
 fn narrow(to: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
@@ -123,9 +123,9 @@ fn metric(address: SocketAddr, name: &str) -> u64 {
 #[test]
 fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_closed() {
     const CLIENTS: usize = 8;
-    // More than the system's own buffers take: each answer has 4000 bytes.
+    // More than the system's own buffers hold: each reply has 4000 bytes.
     const ASKED: usize = 3000;
-    // An eighth of it is for replies.
+    // An eighth of the memory is for replies.
     let chatd = Chatd::with(&["--max-memory", "1MiB", "--announce-after", "1h"]);
     let mut ann = chatd.member("ann");
     let mut bob = chatd.member("bob");
@@ -138,22 +138,22 @@ fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_clos
             .write_all("TOPIC\n".repeat(ASKED).as_bytes())
             .unwrap();
     }
-    // Meanwhile others are served, and see how much waits.
+    // Meanwhile others are served, and see how much memory is used.
     let mut most = 0;
     for n in 0..200 {
         ann.ask(&format!("MSG {n}"), "OK MSG <id> <time>");
         bob.expect(&format!("MSG #lobby ann {n}"));
         most = most.max(metric(chatd.address, "chatd_waiting_bytes "));
     }
-    // Without a bound for all of them, each would hold 64 KiB of replies. What each asked, and one answer, may
-    // go beyond.
+    // Without a common bound, each client would hold 64 KiB of replies. The requests of each, and one reply, may exceed
+    // the bound.
     let each = 6 * ASKED as u64 + 5000;
     let bound = (128 << 10) + CLIENTS as u64 * each;
     assert!(most > 128 << 10 && most <= bound, "{most} bytes wait");
     assert!(bound < CLIENTS as u64 * (64 << 10), "this shows something");
     let met = "chatd_refused_total{limit=\"memory\"} ";
     assert!(metric(chatd.address, met) > 0);
-    // Whoever reads gets everything.
+    // A client that reads receives everything.
     for client in &mut clients {
         client.write_all(b"BYE\n").unwrap();
         let mut said = String::new();
@@ -165,14 +165,14 @@ fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_clos
     assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
 }
 
-/// Every private message that was answered `OK` is there once its reader reads, and the others were refused.
+/// Every private message that was answered `OK` arrives once its reader reads, and the others were rejected.
 #[test]
 fn a_private_message_is_ok_only_if_its_reader_gets_it() {
     const SENT: usize = 20_000;
     let chatd = Chatd::with(&["--announce-after", "1h"]);
     let mut bob = TcpStream::connect(chatd.address).unwrap();
     bob.write_all(b"NICK bob\n").unwrap();
-    // His reply, and from then on he reads nothing.
+    // Bob reads the reply, and from then on nothing.
     let mut reply = [0; "OK NICK bob #lobby 0\n".len()];
     bob.read_exact(&mut reply).unwrap();
     let mut ann = chatd.peer();
@@ -193,7 +193,7 @@ fn a_private_message_is_ok_only_if_its_reader_gets_it() {
         }
     }
     assert!(refused > 0, "bob's messages were never too many");
-    // Now he reads. What he asks then is answered after all that was sent to him.
+    // Now bob reads. The replies to his next requests come after everything that was sent to him.
     let mut lines = BufReader::new(bob.try_clone().unwrap()).lines();
     let mut got = 0;
     while got < sent {
@@ -210,7 +210,7 @@ fn a_private_message_is_ok_only_if_its_reader_gets_it() {
     bob.write_all(b"BYE\n").unwrap();
     assert_eq!(lines.next().unwrap().unwrap(), "OK BYE");
     assert!(lines.next().is_none());
-    // A reader is sent messages again.
+    // The reader can receive messages again.
     let mut bob = chatd.peer();
     bob.ask("NICK bob", "OK NICK bob #lobby <id>");
     ann.ask("TELL bob hello", "OK TELL - <time>");
