@@ -1,4 +1,4 @@
-//! What the operator of a server sees: its metrics and its log, and that nothing said stands there.
+//! What the operator of a server sees: its metrics and its log; and that the log contains no messages.
 
 mod support;
 
@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use support::server::Chatd;
 use support::spawn::{Peer, Program};
 
-/// The body of `GET path`, asked with `more` header lines; its status line.
+/// Returns the body of `GET path`, requested with the header lines `more`, and the status line.
 fn get(address: SocketAddr, path: &str, more: &str) -> (String, String) {
     let mut peer = Peer::connect(address);
     let request =
@@ -23,7 +23,7 @@ fn get(address: SocketAddr, path: &str, more: &str) -> (String, String) {
     (status.to_owned(), body.to_owned())
 }
 
-/// Every number of `/metrics`, by its name with labels.
+/// Returns every number of `/metrics`, by its name with labels.
 fn metrics(address: SocketAddr) -> BTreeMap<String, f64> {
     let (status, body) = get(address, "/metrics", "");
     assert_eq!(status, "HTTP/1.1 200 OK");
@@ -77,7 +77,7 @@ fn metrics_tell_who_is_here_and_what_was_kept() {
     assert!(found["chatd_sent_bytes_total"] > 100.0);
     assert!(found["process_resident_memory_bytes"] > 1e6);
 
-    // Two more are let in beside ann and bob; the third is told, and counted.
+    // Two more are accepted beside ann and bob; the third is refused, and counted.
     let (_three, _four) = (chatd.peer(), chatd.peer());
     chatd.peer().expect("CLOSED busy …");
     drop((_three, _four));
@@ -92,7 +92,7 @@ fn metrics_tell_who_is_here_and_what_was_kept() {
     metrics_when(chatd.address, "chatd_connections{carrier=\"new\"}", 0.0);
 }
 
-/// The metrics once one of them is what it will be: a connection's end takes a moment.
+/// Returns the metrics once one of them has the expected value: the end of a connection takes a moment.
 fn metrics_when(address: SocketAddr, name: &str, expected: f64) -> BTreeMap<String, f64> {
     let end = std::time::Instant::now() + support::inbox::DEADLINE;
     loop {
@@ -124,7 +124,7 @@ fn metrics_are_for_this_machine_unless_told_otherwise() {
     assert_eq!(status, "HTTP/1.1 200 OK");
 }
 
-/// Says things of every kind to a server that logs all it can, as text or JSON; returns its log.
+/// Sends messages of every kind to a server that logs as much as it can, as text or JSON; returns its log.
 fn log_of_a_session(format: &str) -> String {
     let command = format!(
         "exec {} --listen 127.0.0.1:0 --memory --operator ann --log-level trace --log-format {format}",
@@ -198,7 +198,7 @@ fn the_log_names_peers_and_never_what_they_say() {
     }
 }
 
-/// Whoever leaves replies unread, or is in the middle of a transfer, was neither told nor put out.
+/// A client that left replies unread, or was in the middle of a transfer, was once neither notified nor disconnected.
 #[test]
 fn who_is_kicked_is_gone_at_once_whether_it_reads_or_not() {
     let flags = "--memory --greet-after 1h --announce-after 1h --operator root";
@@ -239,7 +239,7 @@ fn who_is_kicked_is_gone_at_once_whether_it_reads_or_not() {
         }
         assert!(Instant::now() < until, "it is still there");
     }
-    // And whatever it reads now, it ends, with an end or with a reset, and long before all that it asked for.
+    // Whatever it reads now, the connection ends, closed or reset, long before everything that it requested.
     let mut rest = Vec::new();
     let _ = kate.read_to_end(&mut rest);
     assert!(rest.len() < wanted * 4_000_000, "replies were dropped");
