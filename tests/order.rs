@@ -1,6 +1,6 @@
-//! Guarantees 8 to 10 of protocol.md against a model: whoever is in a room gets everything that is logged
-//! there, once, in the order of the ids, with the `OK` to its own where that stands, however slowly it
-//! reads, however late the log keeps what it is given, and wherever it resumes.
+//! Guarantees 8 to 10 of protocol.md against a model: every member of a room receives every event that is logged there,
+//! once, in the order of the ids, with the `OK` to its own event at that event's position, however slowly it reads,
+//! however late the log stores entries, and wherever it resumes.
 
 mod support;
 
@@ -15,13 +15,13 @@ use support::run::{Server, Taken};
 const PEERS: usize = 4;
 const ROOMS: [&str; 3] = ["#a", "#b", "#c"];
 
-/// What a peer does next.
+/// The next action of a peer.
 #[derive(Clone, Debug)]
 enum Act {
     Say,
     Tell(usize),
     Join(usize),
-    /// With the id of something that was said there, by its index, as it is at that moment.
+    /// Resumes from the id of a message with that index, as it is at that moment.
     Resume(usize, usize),
     Part(usize),
     Rename,
@@ -44,13 +44,13 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
     (0..PEERS, act)
 }
 
-/// How the server is, and how its readers read.
+/// The conditions of a run: the server, the log and the readers.
 #[derive(Clone, Debug)]
 struct How {
     limits: Limits,
-    /// How many bytes the network takes at once.
+    /// How many bytes the network accepts at once.
     takes: usize,
-    /// How late the log keeps what it is given; 0 for at once.
+    /// How late the log stores entries; 0 for at once.
     late: usize,
     is_stamped: bool,
 }
@@ -69,24 +69,24 @@ fn how(tail_bytes_max: usize) -> impl Strategy<Value = How> {
     })
 }
 
-/// A request whose reply tells of a room.
+/// A request whose reply concerns a room.
 #[derive(Clone, Debug)]
 enum Asked {
-    /// It says that, a number.
+    /// Sends this number as a message.
     Say(usize, u64),
-    /// It enters the room, with what came after an id.
+    /// Joins the room, with the events after an id.
     Join(usize, Option<u64>),
     Rename,
     Part(usize),
 }
 
-/// Does `acts` on a server; returns what each peer received and asked, and the log of each room.
+/// Carries out `acts` on a server; returns what each peer received and requested, and the log of each room.
 #[allow(clippy::type_complexity)]
 fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec<Vec<(u64, u64)>>) {
     let mut server = Memory::late(how.limits.clone(), how.takes, how.late);
     let stamps = if how.is_stamped { "on" } else { "off" };
     let mut asked = vec![Vec::new(); PEERS];
-    // The rooms that each is in, the current one last: this does not depend on when what is kept.
+    // The rooms of each peer, the current one last: this does not depend on when entries are stored.
     let mut rooms = vec![vec![0]; PEERS];
     for (n, asked) in asked.iter_mut().enumerate() {
         let peer = server.open().unwrap();
@@ -138,7 +138,7 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
         };
         server.push(*peer, format!("{line}\n").as_bytes()).unwrap();
     }
-    // Whoever still reads nothing reads now, and what is said meanwhile is kept while it does.
+    // Peers that were not reading read now, and entries are stored meanwhile.
     (0..PEERS).for_each(|peer| server.stall(peer, false));
     let mut received = vec![Vec::new(); PEERS];
     for _ in 0..2 {
@@ -160,21 +160,21 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
     (received.into_iter().zip(asked).collect(), logs.into())
 }
 
-/// What a peer knows of a room that it is in.
+/// The position of a peer in a room that it has joined.
 #[derive(Clone, Copy, Debug, Default)]
 struct Reading {
     is_in: bool,
-    /// How many of the room's events it has got, or stood there when it came.
+    /// How many of the room's events it has received, or were there when it joined.
     at: usize,
-    /// The last id that it was sent of a past that is coming, before its `JOIN` is answered.
+    /// The last id of the backlog that it is being sent, before its `JOIN` is answered.
     past: Option<usize>,
 }
 
-/// Reads along with one peer; says what is wrong.
+/// Follows the output of one peer and reports what is wrong.
 struct Reader<'a> {
     logs: &'a [Vec<(u64, u64)>],
     reading: [Reading; ROOMS.len()],
-    /// The gaps in each room.
+    /// How many gaps were reported.
     gaps: usize,
 }
 
@@ -188,12 +188,12 @@ fn parse(id: &str) -> Result<u64, String> {
 }
 
 impl Reader<'_> {
-    /// How many events of the room have ids up to that one.
+    /// Returns how many events of the room have ids up to that one.
     fn up_to(&self, room: usize, id: u64) -> usize {
         self.logs[room].partition_point(|(known, _)| *known <= id)
     }
 
-    /// The next event of the room, or what it says, is this.
+    /// Checks that this is the next event of the room, by its id and its message.
     fn next(&mut self, room: usize, id: Option<u64>, said: u64) -> Result<(), String> {
         let reading = &mut self.reading[room];
         let expected = self.logs[room].get(reading.at).copied();
@@ -231,7 +231,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A reply: what it tells must fit where it stands.
+    /// Checks that a reply fits its position in the output.
     fn reply(&mut self, words: &[&str], asked: &Asked) -> Result<(), String> {
         match (words, asked) {
             (["MSG" | "TELL", id, _], Asked::Say(room, said)) => {
@@ -281,7 +281,7 @@ impl Reader<'_> {
     }
 }
 
-/// Reads all that a peer received.
+/// Checks everything that a peer received.
 fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Result<(), String> {
     let mut asked = asked.iter().peekable();
     for line in lines {
@@ -319,8 +319,8 @@ fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Res
     Ok(())
 }
 
-/// Every member of a room gets every event of its log, once, in order, with its own reply where its own
-/// stands. Only a rename may be left out, for a `GAP`.
+/// Checks that every member of a room receives every event of its log, once, in order, with its own reply at its
+/// event's position. Only a rename may be missing, with a `GAP` in its place.
 fn check(acts: &[(usize, Act)], how: &How, may_gap: bool) -> Result<(), TestCaseError> {
     let (peers, logs) = run(acts, how);
     let said: usize = peers
@@ -349,7 +349,7 @@ fn check(acts: &[(usize, Act)], how: &How, may_gap: bool) -> Result<(), TestCase
     Ok(())
 }
 
-/// A case is a long conversation, so a few at a time; `PROPTEST_CASES=10000` looks longer.
+/// Runs few cases, since each is a long conversation; `PROPTEST_CASES=10000` runs more.
 fn config() -> ProptestConfig {
     let default = ProptestConfig::default();
     ProptestConfig {
@@ -378,7 +378,7 @@ proptest! {
     }
 }
 
-/// Everything that has come for `peer`, in lines.
+/// Returns everything that `peer` has received, as text lines.
 fn received(server: &mut Memory, peer: usize) -> Vec<String> {
     let mut out = Vec::new();
     while let Taken::Bytes(bytes) = server.take(peer, Duration::ZERO) {
@@ -420,8 +420,8 @@ fn whoever_leaves_what_it_was_told_unread_is_busy_until_it_has_read() {
     assert!(received(&mut server, alice)[0].starts_with("OK TELL - "));
 }
 
-/// Between registered nicks it is kept, so nobody is busy: what does not wait in memory is in the history, and a
-/// `GAP` says so.
+/// Messages between registered nicks are stored, so there is no `busy`: what does not fit into memory is in the
+/// history, and a `GAP` says so.
 #[test]
 fn whoever_is_registered_and_does_not_read_finds_in_his_history_what_he_was_told() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);
@@ -469,7 +469,7 @@ fn a_reader_far_behind_gets_everything_from_the_log() {
         let line = format!("MSG {n} {}\n", "x".repeat(1000));
         server.push(alice, line.as_bytes()).unwrap();
     }
-    // Something that is not logged, and then is no longer in the tail either.
+    // An unlogged event, which later is no longer in the tail either.
     server.push(alice, b"NICK anna\n").unwrap();
     for n in 2000..4000 {
         let line = format!("MSG {n} {}\n", "x".repeat(1000));
@@ -520,13 +520,13 @@ fn what_is_no_longer_kept_leaves_one_gap_before_the_rest() {
             .map(|line| line.splitn(4, ' ').nth(3).expect("an event").to_owned())
             .collect()
     };
-    // One that reads slowly.
+    // A slow reader.
     server.stall(bob, false);
     let lines = received(&mut server, bob);
     assert_eq!(lines[0], "GAP #a");
     assert_eq!(lines_of(&lines[1..], "LIVE "), kept);
     assert_eq!(lines.len(), kept.len() + 1);
-    // One that comes back, and one that wants all there is.
+    // A reader that resumes, and one that asks for everything.
     for (id, gaps) in [(first.as_str(), 1), ("0", 1)] {
         let carol = server.open().unwrap();
         server
@@ -540,8 +540,8 @@ fn what_is_no_longer_kept_leaves_one_gap_before_the_rest() {
     }
 }
 
-/// The log publishes on a thread of its own. So the tail may let go of lines between the write that sends
-/// them and the note that they are sent; they came twice.
+/// The log publishes from a thread of its own, so the tail may drop lines between the write that sends them and the
+/// record that they were sent; such lines were once sent twice.
 #[test]
 fn nothing_comes_twice_though_the_tail_moves_on_during_a_write() {
     for takes in [usize::MAX, 20] {
