@@ -1,5 +1,5 @@
-//! The past and the live end join: whoever enters a room from an id, or reads slowly, gets every logged event
-//! of it once, in order, while others go on speaking.
+//! History and live events join without a seam: a reader that joins a room from an id, or reads slowly, receives every
+//! logged event of it once, in order, while others go on sending.
 
 #[path = "support/peer.rs"]
 mod peer;
@@ -25,31 +25,31 @@ fn start(data: &Path) -> Chatd {
 
 const ROOMS: [&str; 2] = ["#a", "#b"];
 
-/// How many messages each speaker says in its room.
+/// How many messages each speaker sends in its room.
 const MESSAGES: usize = 15_000;
 
 /// Speakers in each room.
 const SPEAKERS: usize = 2;
 
-/// How far a reader that pauses falls behind: some 4 MB, more than the tail and the kernel hold for it.
+/// How far a paused reader falls behind: about 4 MB, more than the tail and the kernel buffer for it.
 const BEHIND: usize = 20_000;
 
-/// What a reader has got, checked as it comes: each speaker's messages, counted from 0.
+/// The events that a reader has received, checked as they arrive: each speaker's messages, numbered from 0.
 #[derive(Default)]
 struct Got {
     next: HashMap<(String, String), usize>,
     last_id: HashMap<String, u64>,
     count: usize,
-    /// Who came and went, as it was told or left out.
+    /// How many joins and leaves were received or may have been left out.
     presence: usize,
 }
 
 impl Got {
-    /// Takes an event's line, and its id where it is told.
+    /// Checks an event's line, with its id if it has one.
     fn take(&mut self, id: Option<u64>, event: &str) -> io::Result<()> {
         let words: Vec<&str> = event.split(' ').collect();
         let ["MSG", room, nick, n, ..] = words[..] else {
-            // A gap stands only where at least one of these was left out.
+            // A gap is possible only where at least one of these was left out.
             self.presence += 1;
             let is_possible = self.presence <= ROOMS.len() * SPEAKERS * 2;
             return match words[0] {
@@ -76,7 +76,7 @@ impl Got {
         Ok(())
     }
 
-    /// Takes a line from the server, of a connection with stamps.
+    /// Checks a line from the server, on a connection with stamps.
     fn take_line(&mut self, line: &str) -> io::Result<()> {
         match line.split_once(' ') {
             Some(("PAST" | "LIVE", rest)) => {
@@ -90,19 +90,19 @@ impl Got {
     }
 }
 
-/// All that takes part in the load, and how far it is.
+/// The participants of the load, and its progress.
 struct Load {
     server: SocketAddr,
     /// How many messages have been answered, in both rooms.
     said: Mutex<usize>,
     more_said: Condvar,
-    /// Readers that have got everything.
+    /// How many readers have received everything.
     rejoined: AtomicUsize,
     start: Barrier,
 }
 
 impl Load {
-    /// Says its messages, with many on their way at once.
+    /// Sends the speaker's messages, many of them without waiting for replies.
     fn speak(&self, room: &str, number: usize) -> io::Result<()> {
         let mut peer = Peer::named(self.server, &format!("s{number}"))?;
         peer.expect(&format!("JOIN {room}"), "OK JOIN")?;
@@ -128,7 +128,7 @@ impl Load {
         Ok(())
     }
 
-    /// Returns when `count` messages have been said, or all.
+    /// Returns when `count` messages have been sent, or all of them.
     fn wait_until_said(&self, count: usize) {
         let wanted = count.min(ROOMS.len() * SPEAKERS * MESSAGES);
         let said = self.said.lock().expect("no panic");
@@ -139,8 +139,8 @@ impl Load {
         assert!(!said.1.timed_out(), "only {} messages were said", *said.0);
     }
 
-    /// Enters again and again, each time from the last id it was told or sent, on a new connection or the
-    /// same, and reads for as long as `patience` says.
+    /// Joins again and again, each time from the last id received, on a new connection or the same one, and reads for
+    /// as long as `patience` says.
     fn rejoin(&self, room: &str, patience: usize, keeps: bool) -> io::Result<()> {
         let mut got = Got::default();
         self.start.wait();
@@ -166,7 +166,7 @@ impl Load {
                 lines += 1;
             }
             match keeps {
-                // Live events that are on their way count too.
+                // Live events that are still on the way count too.
                 true => {
                     peer.send(format!("PART {room}\n"))?;
                     loop {
