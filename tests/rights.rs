@@ -1,6 +1,6 @@
-//! Who may read what (protocol.md, section 3.10): the document's own table, tried for each command and each
-//! address by everybody; and every command, asked by those from whom a room is closed, tells nothing of it. A
-//! command without a row here fails, and so does a row of the document that is not tried.
+//! Who may read what (protocol.md, section 3.10): the document's own table, tried for each command and each URL in
+//! every role; and no command reveals anything of a closed room to an outsider. A command without a row here fails, and
+//! so does a row of the document that is not tried.
 
 mod support;
 
@@ -18,8 +18,8 @@ use support::run::{Server, Taken};
 use support::server::Chatd;
 use support::transcript::Setting;
 
-/// Every verb, how it asks for the closed room (`ID` and `FILE` stand for a message and a file there), and
-/// the first words of the answer to one who is not asked in; `NICKLESS` if another has no nick.
+/// Every verb, a request of it about the closed room (`ID` and `FILE` stand for a message and a file there), and the
+/// first words of the reply to a nick that is not invited; `NICKLESS` if the reply without a nick differs.
 fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
     use Verb::*;
     let nick = "need-nick";
@@ -150,7 +150,7 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
     ]
 }
 
-/// What tells of the room: what was said there, its topic, its file, and its own name where it was not asked.
+/// Words that reveal the room: its messages, topic and file, and its name where the request does not contain it.
 const SECRETS: &[&str] = &["treasure", "gold", "map.txt", "buried", "#vault"];
 
 fn ask(server: &mut Memory, peer: usize, line: &str) -> String {
@@ -164,19 +164,20 @@ fn ask(server: &mut Memory, peer: usize, line: &str) -> String {
     String::from_utf8(out).expect("it is text")
 }
 
-/// A server with a closed room that has members, a past and a file.
+/// A server with a closed room that has members, a history and a file.
 struct Vault {
     server: Memory,
-    /// Who made the room, and is in it.
+    /// The owner of the room, who has joined it.
     maker: usize,
-    /// Those who are registered besides, in the order in which they were named.
+    /// The other registered nicks, in the order of their registration.
     others: Vec<usize>,
-    /// A message there, and a file.
+    /// The id of a message there, and of a file.
     id: String,
     file: String,
 }
 
-/// With `others` registered, which takes a while for each; of whom these are asked in: guest, writer, keeper.
+/// Creates one with the registered nicks `others` (each registration takes a while), of whom guest, writer and keeper
+/// are invited.
 fn vault(is_closed: bool, others: &[&str]) -> Vault {
     let operator = Setting {
         name: "operator".to_owned(),
@@ -215,7 +216,7 @@ fn vault(is_closed: bool, others: &[&str]) -> Vault {
 }
 
 impl Vault {
-    /// The room is closed, or open, and those are asked in who should be.
+    /// Restores the mode of the room and the invitations.
     fn put_right(&mut self, is_closed: bool) {
         let mode = if is_closed {
             "MODE #vault invite"
@@ -229,13 +230,13 @@ impl Vault {
             "UNINVITE #vault stranger",
         ];
         for line in [mode].iter().chain(&lines) {
-            // Not everybody is registered in every test.
+            // Not every nick is registered in every test.
             ask(&mut self.server, self.maker, line);
         }
     }
 }
 
-/// Who asks: the columns of the document's table, and two of one.
+/// The roles: the columns of the document's table, two of them for one column.
 const ROLES: [(usize, &str); 6] = [
     (1, ""),
     (2, "stranger"),
@@ -245,7 +246,7 @@ const ROLES: [(usize, &str); 6] = [
     (5, "root"),
 ];
 
-/// The rows of the document's table.
+/// Returns the rows of the document's table.
 fn documented() -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
     let lines = text
@@ -259,7 +260,8 @@ fn documented() -> Vec<Vec<String>> {
     rows.map(cells).collect()
 }
 
-/// How a row of the document is tried, the last line being what is meant; `ID` and `FILE` as above.
+/// Returns the requests by which a row of the document is tried; the last line is the one tested; `ID` and `FILE` as
+/// above.
 fn tried(row: &str) -> &'static str {
     match row {
         "JOIN" => "JOIN #vault 0",
@@ -284,12 +286,12 @@ fn tried(row: &str) -> &'static str {
     }
 }
 
-/// What the last line of `lines` was answered with: `yes` or a code.
+/// Returns the reply to the last line of `lines`: `yes` or a code.
 fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
     let server = &mut vault.server;
-    // What is taken back is another's, and new each time.
+    // The message to remove is another user's, and new each time.
     let said = ask(server, vault.others[2], "TELL #vault the treasure is there");
-    // It has been told of invitations before that.
+    // Lines about invitations may come before it.
     let id = said.lines().find_map(|line| line.strip_prefix("OK TELL "));
     let id = id
         .and_then(|rest| rest.split(' ').next())
@@ -303,7 +305,7 @@ fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
     let verb = lines.lines().last().and_then(|line| line.split(' ').next());
     let verb = verb.unwrap_or_default();
     let (ok, err) = (format!("OK {verb}"), format!("ERR {verb} "));
-    // It stands at the end, or right after a file's bytes.
+    // It is the last line, or comes right after a file's bytes.
     if said.contains(&ok) {
         return "yes".to_owned();
     }
@@ -314,7 +316,7 @@ fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
     reply.to_owned()
 }
 
-/// Each row of the document that is a command, tried by everybody; `wanted` is what each is to be answered.
+/// Tries each row of the document that is a command, in every role; `wanted` returns the expected reply.
 fn try_everything(is_closed: bool, wanted: impl Fn(usize, &[String]) -> String) {
     let mut vault = vault(
         is_closed,
@@ -352,7 +354,7 @@ fn a_closed_room_answers_each_command_and_each_one_as_the_document_says() {
 #[test]
 fn in_an_open_room_everybody_may_what_one_who_is_asked_in_may() {
     try_everything(false, |column, row| match (column, row[column].as_str()) {
-        // Whoever has no nick may not do what needs one; an operator takes back anything.
+        // Without a nick, what needs one is refused; an operator may remove any message.
         (1, "need-nick") => "need-nick".to_owned(),
         (1, _) if row[0] == "SEEN" => "bad-syntax".to_owned(), // without a nick it has no reader
         (4, as_keeper) => as_keeper.to_owned(),
@@ -388,7 +390,7 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
                 ask(&mut server, stranger, "NICK mallory");
             }
             let line = line.replace("ID", &id).replace("FILE", &file);
-            // `FILES` and `MSG #vault` hold those words too; only ids are put in.
+            // `FILES` and `MSG #vault` contain those words too; only ids are replaced.
             let line = match verb {
                 Verb::Files => "FILES #vault".to_owned(),
                 _ => line,
@@ -399,7 +401,7 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
                 false if nickless == "need-nick" => format!("ERR {verb} need-nick"),
                 false => nickless.to_owned(),
             };
-            // What an operator may besides is said elsewhere; here it is what he must not learn.
+            // Other tests show what else an operator may do; here it is what an operator must not learn.
             assert!(
                 is_operator || answer.starts_with(&expected),
                 "{line}: {answer}, not {expected}"
@@ -409,7 +411,7 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
                 let is_own_word = was_asked && *secret == "#vault" || line.contains(secret);
                 assert!(is_own_word || !answer.contains(secret), "{line}: {answer}");
             }
-            // And what is said there from now on.
+            // Nor is anything revealed of later messages.
             ask(&mut server, keeper, "MSG more treasure");
             let heard = ask(&mut server, stranger, "PING");
             assert!(
@@ -420,7 +422,7 @@ fn no_command_tells_a_stranger_anything_of_a_closed_room() {
     }
 }
 
-/// One request as it stands in the document, and what tells that it was done.
+/// Returns an HTTP request of the document, and the text that shows its success.
 fn requested(row: &str) -> (&'static str, &'static str, &'static str) {
     match row {
         "GET /rooms/<room>" => ("GET /rooms/vault", "", "treasure"),
@@ -434,7 +436,7 @@ fn requested(row: &str) -> (&'static str, &'static str, &'static str) {
     }
 }
 
-/// What comes back for one request, up to the word that tells that it was done.
+/// Returns the reply to an HTTP request, up to the text that shows its success.
 fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> String {
     let mut stream = TcpStream::connect(chatd.address).expect("it listens");
     let patience = Some(support::inbox::DEADLINE);
@@ -450,7 +452,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> Str
     stream.write_all(head.as_bytes()).expect("it reads");
     let mut answer = String::new();
     let mut piece = [0; 4096];
-    // A stream that goes on is broken off at its first words.
+    // A stream without end is closed after its first words.
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         answer += &String::from_utf8_lossy(&piece[..count]);
         if request.contains("follow") && answer.contains(told) {
@@ -460,7 +462,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> Str
     answer
 }
 
-/// The same over HTTP, by a real server; and what is not about rooms tells nothing of one.
+/// Tries the same over HTTP, on a real server; and requests that are not about rooms reveal nothing of one.
 #[test]
 fn a_closed_room_answers_each_address_as_the_document_says() {
     let flags = ["--operator", "root", "--announce-after", "1h"];
@@ -505,13 +507,13 @@ fn a_closed_room_answers_each_address_as_the_document_says() {
                 "{request} by {nick:?}: {answer}"
             );
         }
-        // A wrong password, and a nick without one, are nobody's.
+        // A wrong password, and a nick without one, have no rights.
         for user in ["guest:a guess", "guest:", "passer-by:"] {
             let answer = http(&chatd, &request, user, body, told);
             assert!(!answer.contains(told), "{request} by {user}: {answer}");
         }
     }
-    // The addresses that are not in that table: none tells of the room.
+    // The URLs that are not in that table: none reveals the room.
     let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
     let rows = text
         .lines()
@@ -536,8 +538,8 @@ fn a_closed_room_answers_each_address_as_the_document_says() {
     assert!(answer.contains("#vault"), "{answer}");
 }
 
-/// What the guest and the maker of a room tell one another: whatever anybody else asks, an operator too, nobody
-/// gets it or is told that it is there.
+/// Messages between the guest and the owner of a room: whatever another user requests, even an operator, nobody
+/// receives them or learns that they exist.
 #[test]
 fn what_one_nick_tells_another_is_for_the_two_alone() {
     let Vault {
@@ -606,7 +608,7 @@ fn what_one_nick_tells_another_is_for_the_two_alone() {
     let past = |server: &mut Memory, peer, nick| {
         let mut past = Vec::new();
         for line in ask(server, peer, &format!("HISTORY {nick}")).lines() {
-            // What is done with the room meanwhile comes live.
+            // Changes of the room meanwhile arrive live.
             if line.starts_with("PAST") || line.starts_with("OK HISTORY") {
                 past.push(line.splitn(4, ' ').last().unwrap_or_default().to_owned());
             }
@@ -630,7 +632,7 @@ fn what_one_nick_tells_another_is_for_the_two_alone() {
     assert_eq!(past(&mut server, maker, "keyholder"), both);
     assert_eq!(past(&mut server, guest, "guest"), both);
 
-    // Whoever has the nick next has none of it, and cannot take it back; the one at the other end has.
+    // The next owner of the nick has none of the messages, and cannot remove one; the other party still has them.
     let told = ask(&mut server, guest, "TELL keyholder the ruby too");
     let id = told
         .split("OK TELL ")
@@ -649,7 +651,7 @@ fn what_one_nick_tells_another_is_for_the_two_alone() {
     assert_eq!(past(&mut server, maker, "keyholder"), both);
 }
 
-/// The same over HTTP: no address leads to it, for its own two either.
+/// Tries the same over HTTP: no URL leads to them, not even for the two parties.
 #[test]
 fn no_address_leads_to_what_one_nick_tells_another() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
