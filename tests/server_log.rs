@@ -1,5 +1,5 @@
-//! The server's own log on standard error: a reader that goes, or that stops reading, harms nobody; and a terminal
-//! that is closed ends the server.
+//! The server's log on standard error: a reader that exits, or that stops reading, harms nobody; and closing the
+//! terminal ends the server.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 use support::spawn::Peer;
 
-/// A server whose standard error is a pipe that the test reads, or does not.
+/// A server whose standard error is a pipe, which the test reads or leaves unread.
 struct Logging {
     child: Child,
     out: Option<BufReader<ChildStdout>>,
@@ -75,7 +75,7 @@ fn the_server_goes_on_when_the_reader_of_its_log_has_gone() {
     op.ask("REGISTER correct horse", "OK REGISTER op");
     let mut bob = Peer::connect(server.address);
     bob.ask("NICK bob", "OK NICK bob #lobby <id>");
-    // What an operator does is logged, and nobody can be told.
+    // An operator's actions are logged, and nobody reads the log.
     op.ask("KICK bob out", "OK KICK bob");
     bob.inbox.find(|line| line.starts_with("CLOSED kicked "));
     op.ask("MSG all is well", "OK MSG <id> <time>");
@@ -98,7 +98,7 @@ fn a_reader_of_the_log_that_stops_reading_holds_up_nobody() {
             "nothing was dropped, so nothing is shown"
         );
     }
-    // Once somebody reads again, the log tells what is missing.
+    // Once the log is read again, it tells how many lines are missing.
     let mut log = server.log.take().unwrap();
     let reader = std::thread::spawn(move || {
         let mut line = String::new();
@@ -122,7 +122,7 @@ fn a_reader_of_the_log_that_stops_reading_holds_up_nobody() {
 fn closing_the_terminal_that_it_was_started_from_ends_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
-    // `script` gives it a terminal, which goes when `script` does.
+    // `script` provides a terminal, which disappears when `script` exits.
     let mut terminal = Command::new("script")
         .args([
             "--quiet",
@@ -145,7 +145,7 @@ fn closing_the_terminal_that_it_was_started_from_ends_the_server() {
     let pid = std::fs::read_to_string(pid_file).unwrap();
     terminal.kill().unwrap();
     terminal.wait().unwrap();
-    // Returns when there is no such process any more.
+    // Returns when the process no longer exists.
     let gone = Command::new("timeout")
         .args(["60", "tail", "--follow", "/dev/null", "--pid", pid.trim()])
         .status()
