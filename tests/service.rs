@@ -1,4 +1,4 @@
-//! `chatd` under a service manager: sockets that outlive it, what it tells, and its settings in a file.
+//! `chatd` under a service manager: sockets that outlive it, notifications, and its settings in a file.
 
 mod support;
 
@@ -17,8 +17,8 @@ use support::spawn::{Peer, Program};
 
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// The real tool, whose child does what a service manager does: it holds the socket, and starts `chatd` on
-/// it again and again, each time that it is told `go`.
+/// The real tool, whose child does what a service manager does: it holds the socket, and starts `chatd` on it each time
+/// that it is told `go`.
 const STARTS_AGAIN_AND_AGAIN: &str = r#"
 while read -r go; do
   (
@@ -30,7 +30,7 @@ while read -r go; do
 done
 "#;
 
-/// Sockets held by `systemd-socket-activate`, and a `chatd` on them now and then.
+/// Sockets held by `systemd-socket-activate`, and a `chatd` that is started on them repeatedly.
 struct Manager {
     child: Child,
     out: BufReader<ChildStdout>,
@@ -40,7 +40,7 @@ struct Manager {
 
 impl Manager {
     fn start() -> Self {
-        // It takes no port 0, so another program may have the one that was free a moment ago.
+        // The tool does not accept port 0, so another program may have taken the port that was free a moment ago.
         let started = (0..20).find_map(|_| Self::try_start());
         started.expect("one of 20 free ports stays free for a moment")
     }
@@ -56,7 +56,7 @@ impl Manager {
             .args(["sh", "-c", STARTS_AGAIN_AND_AGAIN])
             .env("CHATD", CHATD)
             .env("DATA", data.path())
-            // A group of its own, so that the chatd goes with it.
+            // A process group of its own, so that the chatd is killed with it.
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -77,7 +77,7 @@ impl Manager {
             let _ = manager.child.wait();
             return None;
         }
-        // What it says later is read, so that it never waits for that.
+        // Its further output is read, so that it never blocks on that.
         std::thread::spawn(move || errors.lines().map_while(Result::ok).for_each(drop));
         Some(manager)
     }
@@ -87,7 +87,7 @@ impl Manager {
         input.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// The next line of its output that begins so, less that.
+    /// Returns the next line of its output that begins with `start`, without that beginning.
     fn line(&mut self, start: &str) -> String {
         loop {
             let mut line = String::new();
@@ -111,7 +111,7 @@ impl Drop for Manager {
 fn who_connects_while_no_chatd_runs_is_served_by_the_next() {
     let mut manager = Manager::start();
     manager.say("go");
-    // None runs yet: the connection is what starts it.
+    // None runs yet: the connection starts it.
     let mut first = Peer::connect(manager.address);
     first.send("NICK first\nMSG one\n");
     let pid = manager.line("pid ").parse().expect("a process id");
@@ -203,7 +203,7 @@ fn the_command_line_wins_over_the_file() {
     let path = folder.path().join("chatd.toml");
     let settings =
         "lobby = 'hall'\nname = 'file'\nmax-upload = '1KiB'\nlisten = ['nowhere:at:all']\n";
-    // What the command line replaces must be right all the same.
+    // Settings that the command line overrides must be valid all the same.
     std::fs::write(&path, settings.replace("nowhere:at:all", "127.0.0.1:0")).unwrap();
     let config = path.to_str().unwrap();
     let chatd = Chatd::with(&["--config", config, "--name", "line"]);
