@@ -1,4 +1,4 @@
-//! A request is done whole or not at all, its refusal arrives, and what it holds is bounded.
+//! A request is carried out completely or not at all, its rejection arrives, and its memory is bounded.
 
 use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
@@ -7,7 +7,7 @@ use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::{ANN, POST, ask, check_status, say};
 
-/// The head of a request that says something in `#ops`.
+/// Returns the head of a request that sends messages to `#ops`.
 fn head(chatd: &Chatd, more: &str) -> String {
     format!(
         "{POST}\r\nHost: {}\r\n{ANN}\r\n{more}\r\n\r\n",
@@ -15,7 +15,7 @@ fn head(chatd: &Chatd, more: &str) -> String {
     )
 }
 
-/// How many messages `#ops` has, which must be all of a request or none.
+/// Checks that `#ops` has this many messages: all of a request or none.
 #[track_caller]
 fn check_kept(chatd: &Chatd, expected: usize) {
     let answer = say(chatd, &["GET /rooms/ops?count=1000 HTTP/1.1"], "");
@@ -31,11 +31,11 @@ fn a_request_says_all_of_its_lines_or_none() {
     let chatd = Chatd::start();
     let chunked = "Transfer-Encoding: chunked";
     let lines = |count: usize| "x\n".repeat(count);
-    // One more than is allowed, by its length and in chunks, of which the last never comes.
+    // One more than is allowed, by its length and in chunks, the last of which never comes.
     check_status(&say(&chatd, &[POST, ANN], &lines(10_001)), 413);
     let chunks = format!("{}4e3a\r\n{}\r\n", head(&chatd, chunked), lines(10_013));
     check_status(&ask(&chatd, chunks), 413);
-    // A chunk that is none, and a body that breaks off, after lines that are whole.
+    // A malformed chunk, and an aborted body, after complete lines.
     let chunks = format!("{}4\r\na\nb\n\r\nz\r\n", head(&chatd, chunked));
     let answer = ask(&chatd, chunks);
     check_status(&answer, 400);
@@ -59,7 +59,7 @@ fn a_client_that_sends_first_and_reads_later_gets_its_refusal() {
     let host = chatd.address;
     let megabyte = vec![b'x'; 1 << 20];
     let put = format!("PUT /rooms/ops/files/a HTTP/1.1\r\nHost: {host}\r\n{ANN}\r\n");
-    // More than all sockets on the way hold; after it the connection goes on.
+    // More than all socket buffers on the way hold; the connection is usable after it.
     peer.send(format!("{put}Content-Length: {}\r\n\r\n", 40 << 20));
     for _ in 0..40 {
         peer.send(&megabyte);
@@ -80,7 +80,7 @@ fn a_client_that_sends_first_and_reads_later_gets_its_refusal() {
     peer.expect("HTTP/1.1 201 Created");
 }
 
-/// What `/metrics` tells of `name`.
+/// Returns the number with that name in `/metrics`.
 fn metric(chatd: &Chatd, name: &str) -> u64 {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let line = answer
@@ -93,7 +93,7 @@ fn metric(chatd: &Chatd, name: &str) -> u64 {
 
 #[test]
 fn bodies_that_never_end_are_counted_and_bounded_in_all() {
-    // An eighth of it is for what waits: 128 KiB.
+    // An eighth of the memory is for waiting data: 128 KiB.
     let chatd = Chatd::with(&["--max-memory", "1MiB"]);
     let large = "x".repeat(1000) + "\n";
     let large = large.repeat(120);
@@ -129,7 +129,7 @@ fn what_has_begun_to_be_said_is_said_to_its_end_though_the_client_goes() {
     let end = Instant::now() + DEADLINE;
     loop {
         let answer = say(&chatd, &["GET /rooms/ops?count=1000&after=1 HTTP/1.1"], "");
-        // Of a whole body nothing is lost, and the rest comes in its time.
+        // Nothing of a complete body is lost, and the rest arrives in time.
         if answer.matches(" MSG #ops ann x").count() == 1000 {
             break;
         }
