@@ -1,4 +1,4 @@
-//! What is in a closed room is nowhere to be had over HTTP, not even whether it is there.
+//! The contents of a closed room cannot be read over HTTP, nor does HTTP reveal that it exists.
 
 use base64::Engine;
 
@@ -6,7 +6,7 @@ use crate::say;
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 
-/// A member with an account, and the header by which HTTP knows him.
+/// Connects a member with an account; returns it with the header that authenticates it over HTTP.
 fn account(chatd: &Chatd, nick: &str) -> (Peer, String) {
     let mut peer = chatd.member(nick);
     let password = format!("{nick}-has-a-password");
@@ -38,14 +38,14 @@ fn a_file_of_a_closed_room_is_as_if_it_were_not_there() {
         for method in ["GET", "HEAD"] {
             for range in ["X: y", "Range: bytes=0-0", "If-None-Match: *"] {
                 if who == Some(&wrong) && (method, range) != ("GET", "X: y") {
-                    continue; // too many wrong passwords are answered otherwise
+                    continue; // too many wrong passwords get another reply
                 }
                 let fetch = |number: &str| {
                     let get = format!("{method} /files/{number}/layoffs.txt HTTP/1.1");
                     let mut lines = vec![get.as_str(), range];
                     lines.extend(who.map(String::as_str));
                     let answer = say(&chatd, &lines, "");
-                    // But for the date, which goes on.
+                    // Except for the date, which changes.
                     let lines = answer.lines().filter(|line| !line.starts_with("date: "));
                     lines.collect::<Vec<_>>().join("\n").replace(number, "N")
                 };
