@@ -1,4 +1,4 @@
-//! Clients that have gone are found, over every door, and those that are banned go.
+//! Clients that have gone are detected, over every protocol, and banned clients are disconnected.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::{ask, check_status, say};
 
-/// How many connections there are beside the one that asks.
+/// Returns how many connections there are besides the one that asks.
 fn others(chatd: &Chatd) -> usize {
     let answer = say(chatd, &["GET /metrics HTTP/1.1"], "");
     let lines = answer
@@ -31,7 +31,7 @@ fn wait_for(chatd: &Chatd, expected: usize, within: Duration) {
     }
 }
 
-/// Somebody who sends a live file, and its number.
+/// Connects a client that uploads a live file; returns it with the file's id.
 fn sender(chatd: &Chatd) -> (Peer, String) {
     let mut sender = chatd.member("sender");
     let mut watch = chatd.peer();
@@ -41,7 +41,7 @@ fn sender(chatd: &Chatd) -> (Peer, String) {
     (sender, file.split(' ').nth(3).unwrap().to_owned())
 }
 
-/// Those who follow something over each door, none of whom gets anything more.
+/// Connects clients that follow something over each protocol, none of which receives anything more.
 fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
     use std::io::{Read, Write};
     let host = format!("Host: {}", chatd.address);
@@ -57,7 +57,7 @@ fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
         stream.write_all(request.as_bytes()).unwrap();
         let mut seen = Vec::new();
         let mut byte = [0];
-        // Up to what is there, so that nothing is left unread: that would make a reset of its end.
+        // Read up to here, so that nothing is left unread: otherwise a close would become a reset.
         let last: &[u8] = match request.contains("/rooms/") {
             true => b" * live\n",
             false => b"abc",
@@ -85,14 +85,15 @@ fn a_follower_that_broke_off_is_found_at_once() {
     wait_for(&chatd, 1, DEADLINE);
 }
 
-/// As when its program was ended: its system forgets the connection after a minute, and says so when asked.
+/// Closes as a killed program does: its system forgets the connection after a minute, and answers the next probe with a
+/// reset.
 #[test]
 fn a_follower_that_has_closed_is_found_within_90_seconds() {
     let chatd = Chatd::start();
     let (_sender, file) = sender(&chatd);
     wait_for(&chatd, 1, DEADLINE);
     drop(followers(&chatd, &file));
-    // Beside busy processes a little more.
+    // Beside busy processes it takes a little longer.
     wait_for(&chatd, 1, Duration::from_secs(120));
 }
 
@@ -150,7 +151,7 @@ fn a_ban_ends_what_a_client_fetches_and_the_connection_on_which_it_asks() {
     root.send("BAN 127.0.0.2\n");
     root.inbox.find(|line| line.starts_with("OK BAN "));
     kept.wait();
-    // It reads too slowly to see its end soon; the server has let go of it.
+    // It reads too slowly to see its end soon; the server has already closed its side.
     wait_for(&chatd, 1, DEADLINE);
     assert!(slow.is_running());
     let again = "curl -s --interface 127.0.0.2 http://$HOST:$PORT/health";
