@@ -1,4 +1,4 @@
-//! HTTP as no well-behaved client speaks it, and what a web page of somebody else's may not do.
+//! HTTP as no well-behaved client uses it, and what another site's web page may not do.
 
 mod bodies;
 mod closed;
@@ -11,14 +11,14 @@ mod support;
 use support::server::Chatd;
 use support::spawn::Peer;
 
-/// Sends `request` and returns the whole answer of a server that then closes.
+/// Sends `request` and returns the whole reply of a server that then closes.
 fn ask(chatd: &Chatd, request: impl AsRef<[u8]>) -> String {
     let mut peer = chatd.peer();
     peer.send(request);
     String::from_utf8_lossy(&peer.inbox.rest()).into_owned()
 }
 
-/// The answer to `lines`, of which the first is the request's, and a body.
+/// Returns the reply to `lines`, the first of which is the request line, and a body.
 fn say(chatd: &Chatd, lines: &[&str], body: &str) -> String {
     let host = format!("Host: {}", chatd.address);
     let length = format!("Content-Length: {}", body.len());
@@ -42,7 +42,7 @@ fn check_status(answer: &str, status: u16) {
     );
 }
 
-/// Nothing was said in the room by then, and what is said now arrives.
+/// Checks that nothing was sent to the room before, and that a message that is sent now arrives.
 #[track_caller]
 fn check_unsaid(chatd: &Chatd) {
     let answer = say(chatd, &["GET /rooms/lobby HTTP/1.1"], "");
@@ -236,7 +236,7 @@ fn what_would_be_half_understood_is_refused_and_nothing_of_it_is_done() {
         &ask(&chatd, "GET /health HTTP/1.1\r\nConnection: close\r\n\r\n"),
         400,
     );
-    // What is known is named.
+    // The parameters that are known are named.
     let answer = say(&chatd, &["GET /rooms/lobby?limit=5 HTTP/1.1"], "");
     assert!(answer.contains("after, before, count"), "{answer}");
     check_unsaid(&chatd);
@@ -297,14 +297,14 @@ fn a_browser_that_asks_by_an_unknown_name_gets_a_page_that_says_what_to_do() {
 
 #[test]
 fn who_trickles_the_head_of_a_request_or_of_tls_is_cut_and_costs_others_nothing() {
-    // Longer than a busy machine needs for what is whole.
+    // Longer than a busy machine needs for a complete one.
     let chatd = Chatd::with(&["--handshake-within", "5s"]);
     let host = chatd.address;
     let begun = [
         format!("GET / HTTP/1.1\r\nHost: {host}\r\n").into_bytes(),
-        // The head of a record of 512 bytes, of which the rest never comes.
+        // The head of a record of 512 bytes, the rest of which never comes.
         b"\x16\x03\x01\x02\x00\x01".to_vec(),
-        // A whole request, then half a further one, and one that is never asked.
+        // A complete request, then half of another, which never ends.
         format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\nGET").into_bytes(),
         format!("GET /health HTTP/1.1\r\nHost: {host}\r\n\r\n").into_bytes(),
     ];
@@ -340,7 +340,7 @@ fn each_line_of_a_body_is_a_message_whatever_it_says() {
     for text in ["NICK evil", "BYE", "/quit", "last"] {
         watch.expect(&format!("MSG #ops ann {text}"));
     }
-    // The first error is the status; the others are said all the same.
+    // The first error determines the status; the other lines are sent all the same.
     let body = format!("one\n{}\ntwo\n", "x".repeat(5000));
     let answer = say(&chatd, &[POST, ANN], &body);
     check_status(&answer, 413);
@@ -377,7 +377,7 @@ fn an_upload_that_breaks_off_leaves_no_file() {
     watch.expect("FILE #ops ann <id> 3 a.txt");
 }
 
-/// The first reply of several, and what follows it.
+/// Returns the first of several replies, and what follows it.
 fn first_reply(bytes: &[u8], has_body: bool) -> (String, &[u8], &[u8]) {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
     let (head, rest) = bytes.split_at(end.expect("a head") + 4);
@@ -391,7 +391,7 @@ fn first_reply(bytes: &[u8], has_body: bool) -> (String, &[u8], &[u8]) {
 #[test]
 fn files_go_out_whole_and_in_order_however_slowly_they_are_read() {
     let chatd = Chatd::start();
-    // More than the sockets between hold, so that the server has to wait for the reader.
+    // More than the socket buffers between hold, so that the server must wait for the reader.
     let bytes: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
     let length = bytes.len();
     let put = |name: &str, body: &[u8]| {
@@ -423,7 +423,7 @@ fn files_go_out_whole_and_in_order_however_slowly_they_are_read() {
             "{request} HTTP/1.1\r\nHost: {host}\r\n{field}\r\n\r\n"
         ));
     }
-    // Whoever reads nothing keeps nobody else from a file.
+    // A client that reads nothing does not keep others from the file.
     let other = ask(
         &chatd,
         format!(
@@ -472,7 +472,7 @@ fn who_follows_is_told_at_once_and_is_cut_when_the_server_stops() {
         .inbox
         .find(|line| line.contains("transfer-encoding: chunked"));
     lines.inbox.find(str::is_empty);
-    // It is not among those who are there, and hears nothing of who comes and goes.
+    // It is not listed as a member, and receives no joins and leaves.
     let mut ann = Peer::connect(chatd.address);
     ann.ask("JOIN #ops", "OK JOIN #ops <id>");
     ann.ask("NICK ann", "OK NICK ann #ops <id>");
