@@ -1,4 +1,4 @@
-//! Under which name a request speaks, and what is its own by that.
+//! The nick of a request, and what belongs to that nick.
 
 use std::thread;
 
@@ -42,7 +42,7 @@ fn requests_under_one_name_are_not_in_each_other_s_way() {
     for _ in 0..10 {
         watch.expect("MSG #ops ci job …");
     }
-    // It is not free for anybody else, nor for one who looks like it, nor with a password.
+    // It is not free for anyone else, nor for a look-alike, nor with a password.
     chatd.peer().ask("NICK ci", "ERR NICK nick-taken …");
     chatd.peer().ask("NICK ci secret", "ERR NICK nick-taken …");
     chatd.peer().ask("NICK cI", "ERR NICK nick-taken …");
@@ -54,7 +54,7 @@ fn requests_under_one_name_are_not_in_each_other_s_way() {
     make.send("0\r\n\r\n");
     make.expect("HTTP/1.1 201 Created");
     watch.expect("STORED #ops ci …");
-    // Who is connected under it has it alone.
+    // While someone is connected under it, requests cannot use it.
     let _ci = chatd.member("ci");
     check_status(&say(&chatd, &["POST /rooms/ops HTTP/1.1", CI], "x"), 409);
 }
@@ -78,7 +78,7 @@ fn who_makes_a_room_over_http_owns_it() {
     );
     ann.expect("MSG #plan ann y");
     check_status(&say(&chatd, &["POST /rooms/plan HTTP/1.1", CI], "z"), 403);
-    // The lobby hears nothing of any of this.
+    // The lobby receives nothing of all this.
     let mut bob = chatd.member("bob");
     bob.ask("WHO #lobby", "USER #lobby ann");
 }
