@@ -1,10 +1,10 @@
-//! A proxy in front: what it passes on does not come from this machine, and one that is trusted says from where.
+//! A proxy in front: what it forwards does not come from this machine, and a trusted one says where it comes from.
 
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;
 use crate::{ANN, POST, ask, check_status, say};
 
-/// What a server whose operator is root answers, and root himself, registered from the machine itself.
+/// Starts a server with the operator root; returns it with root's connection, registered from the machine itself.
 fn with_root(flags: &[&str]) -> (Chatd, Peer) {
     let chatd = Chatd::with(&[&["--operator", "root"], flags].concat());
     let mut root = chatd.member("root");
@@ -12,14 +12,14 @@ fn with_root(flags: &[&str]) -> (Chatd, Peer) {
     (chatd, root)
 }
 
-/// A text message of a client, which is short.
+/// Encodes a client's text message, which must be short.
 fn frame(line: &str) -> Vec<u8> {
     let length = u8::try_from(line.len()).unwrap();
     assert!(length < 126);
     [&[0x81, 0x80 | length, 0, 0, 0, 0], line.as_bytes()].concat()
 }
 
-/// All that is answered to `lines` over WebSocket, asked for with `header`.
+/// Returns all replies to `lines` over WebSocket, with `header` in the handshake.
 fn over_websocket(chatd: &Chatd, header: &str, lines: &[&str]) -> String {
     let mut peer = chatd.peer();
     peer.send(format!(
@@ -132,12 +132,12 @@ fn the_proxy_protocol_is_understood_from_a_trusted_proxy_alone() {
         }
         peer.expect(expected);
     }
-    // HTTP, and TLS, come after it; and it is far away, so an operator's name is not to be had.
+    // HTTP and TLS may follow it; and the client is not local, so it cannot take an operator's nick.
     let http = [&v1("203.0.113.10")[..], b"GET /health HTTP/1.0\r\n\r\n"].concat();
     assert!(ask(&chatd, http).ends_with("\r\n\r\nok\n"));
     let curl = "curl -sk --haproxy-protocol https://$HOST:$PORT/health";
     chatd.client(curl).finish().expect(&["ok"]);
-    // Whoever is not trusted says nothing by it.
+    // A client that is not trusted achieves nothing by it.
     let chatd = Chatd::start();
     let mut peer = chatd.peer();
     peer.send([&v1("203.0.113.9")[..], b"PING a\n"].concat());
