@@ -1,17 +1,17 @@
-//! RFC 6455, section by section, against a running `chatd`: frames as a client may send them, and as none may.
+//! RFC 6455, section by section, against a running `chatd`: frames that a client may send, and frames that it may not.
 //!
 //! | section | tests |
 //! |---|---|
-//! | 4.1, 4.2 the handshake; 9.1 extensions and 1.9 subprotocols, of which there are none | `section_4_2_…`, `section_9_1_…` |
+//! | 4.1, 4.2 the handshake; 9.1 extensions and 1.9 subprotocols, none of which is supported | `section_4_2_…`, `section_9_1_…` |
 //! | 5.1, 5.3 masking | `section_5_1_…`, `section_5_3_…` |
 //! | 5.2 lengths, opcodes, reserved bits | `section_5_2_…` |
 //! | 5.4 fragments | `section_5_4_…` |
-//! | 5.5 control frames: close, ping, pong | `section_5_5_…`; that no answer means gone: `src/transport/websocket.rs` |
+//! | 5.5 control frames: close, ping, pong | `section_5_5_…`; a missing pong: `src/transport/websocket.rs` |
 //! | 5.6 text and binary | `a_text_message_…`, `a_file_s_bytes_…` |
-//! | 7.1 who closes, and how; 7.4 the codes | `section_7_…` |
+//! | 7.1 which side closes, and how; 7.4 the codes | `section_7_…` |
 //! | 8.1 UTF-8 | `section_8_1_…` |
-//! | 10.3 masks are not to be guessed, 10.4 limits | the former is the client's; `section_10_4_…`, `nobody_answers_…` |
-//! | 10.2 origins | `tests/web.rs` |
+//! | 10.3 unpredictable masks, 10.4 limits | the former concerns the client; `section_10_4_…`, `nobody_answers_…` |
+//! | 10.2 origins | `tests/web/main.rs` |
 
 mod support;
 
@@ -31,7 +31,7 @@ fn open(chatd: &Chatd) -> Frames {
     Frames::open(chatd.address).expect("the handshake")
 }
 
-/// The next message must be this line, or begin so where it ends in `…`.
+/// Checks that the next message is this line, or begins with it if it ends in `…`.
 #[track_caller]
 fn expect(peer: &mut Frames, line: &str) {
     let frame = peer.next(PATIENCE).expect("no error").expect("a frame");
@@ -43,7 +43,7 @@ fn expect(peer: &mut Frames, line: &str) {
     assert!(frame.opcode == 1 && fits, "wanted {line}, got {text}");
 }
 
-/// The server must close with this code, and then its side of the connection.
+/// Checks that the server closes with this code, and then closes its side of the connection.
 #[track_caller]
 fn expect_close(peer: &mut Frames, code: u16) {
     let expected = Frame {
@@ -54,7 +54,7 @@ fn expect_close(peer: &mut Frames, code: u16) {
     assert_eq!(peer.next(PATIENCE), Ok(None));
 }
 
-/// What is sent after a good line must end the connection with this code; another goes on.
+/// Checks that what is sent after a good line closes the connection with this code, while another connection continues.
 #[track_caller]
 fn check_refused(chatd: &Chatd, bytes: &[u8], code: u16) {
     let mut peer = open(chatd);
@@ -67,7 +67,7 @@ fn check_refused(chatd: &Chatd, bytes: &[u8], code: u16) {
     expect(&mut other, "OK PING after");
 }
 
-/// The head of the answer to a handshake of these lines, which may be followed by more.
+/// Returns the head of the reply to a handshake of these lines, which `more` may follow.
 fn shake_hands(chatd: &Chatd, lines: &[&str], more: &[u8]) -> (String, Peer) {
     let mut peer = chatd.peer();
     let head = format!("{}\r\nHost: {}\r\n\r\n", lines.join("\r\n"), chatd.address);
@@ -121,7 +121,7 @@ fn section_4_2_a_handshake_is_whole_or_refused() {
             answer.contains(&format!(" {status} ")),
             "{lines:?}: {answer}"
         );
-        // 4.4: one that has another version is told which there is.
+        // 4.4: a client with another version is sent the supported one.
         let is_told = answer.contains("sec-websocket-version: 13\n");
         assert_eq!(is_told, status == 426, "{lines:?}: {answer}");
         let key = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n";
@@ -260,7 +260,7 @@ fn section_5_4_a_message_may_come_in_a_fragment_for_each_byte() {
 #[test]
 fn section_5_4_fragments_out_of_order_are_protocol_errors() {
     let chatd = Chatd::start();
-    check_refused(&chatd, &frame(FIN, b"PING"), 1002); // nothing to go on with
+    check_refused(&chatd, &frame(FIN, b"PING"), 1002); // no message to continue
     check_refused(
         &chatd,
         &[frame(0x01, b"PI"), frame(TEXT, b"NG")].concat(),
@@ -302,7 +302,7 @@ fn section_5_5_1_a_close_is_answered_with_its_code_after_what_was_asked() {
         peer.send(TEXT, b"STAY").unwrap();
         peer.send(TEXT, b"PING").unwrap();
         peer.send(CLOSE, payload).unwrap();
-        peer.send(TEXT, b"PING after").unwrap(); // nobody reads this
+        peer.send(TEXT, b"PING after").unwrap(); // this is no longer read
         expect(&mut peer, "OK STAY");
         expect(&mut peer, "OK PING");
         expect_close(&mut peer, code);
@@ -326,8 +326,8 @@ fn section_7_1_1_the_server_ends_the_connection_first_whoever_asked_for_it() {
     peer.send(TEXT, b"BYE").unwrap();
     expect(&mut peer, "OK BYE");
     expect_close(&mut peer, 1000);
-    peer.send(CLOSE, &[3, 232]).unwrap(); // the answer to that
-    // One that goes without a word is gone.
+    peer.send(CLOSE, &[3, 232]).unwrap(); // the reply to that
+    // A client that disconnects without a close frame is gone.
     let mut watch = chatd.member("watch");
     let mut peer = open(&chatd);
     peer.send(TEXT, b"NICK ann").unwrap();
@@ -379,13 +379,13 @@ fn section_8_1_text_is_utf8_however_it_is_cut() {
     ] {
         check_refused(&chatd, &frame(TEXT, bad), 1007);
     }
-    // Wrong from the second fragment's first byte on, and before the message ends.
+    // Wrong from the first byte of the second fragment on, before the message ends.
     check_refused(
         &chatd,
         &[frame(0x01, b"\xe2\x82"), frame(0x00, b"a")].concat(),
         1007,
     );
-    // A line that is too long is no excuse.
+    // Also in a line that is too long.
     let long = [vec![b'a'; 9000], b"\xff".to_vec()].concat();
     check_refused(&chatd, &frame(TEXT, &long), 1007);
 }
@@ -405,7 +405,7 @@ fn a_text_message_is_one_line_and_no_more() {
         peer.send(TEXT, torn.as_bytes()).unwrap();
         expect(&mut peer, "ERR - bad-syntax …");
     }
-    // A line end in what is too long is found too, wherever it stands.
+    // A line end is also found in a line that is too long, at any position.
     peer.send(TEXT, &[vec![b'a'; 9000], b"\nNICK evil".to_vec()].concat())
         .unwrap();
     expect(&mut peer, "ERR - bad-syntax …");
@@ -432,11 +432,11 @@ fn one_line_end_at_the_end_of_a_text_message_is_dropped() {
             expect(&mut peer, "ERR - bad-syntax …");
         }
     }
-    // Cut between the two.
+    // Split between the two.
     peer.send(0x01, b"PING b\r").unwrap();
     peer.send(0x80, b"\n").unwrap();
     expect(&mut peer, "OK PING b");
-    // The longest line, with its end.
+    // The longest line, with its line end.
     let longest = format!("PING {}", "a".repeat(4090));
     peer.send(TEXT, format!("{longest}\r\n").as_bytes())
         .unwrap();
