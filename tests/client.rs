@@ -9,7 +9,7 @@ mod server;
 use std::future::Future;
 
 use futures_lite::future;
-use plainchat::client::{Client, Error, FileDigest, InvalidRequest, Login, Stored};
+use plainchat::client::{Client, Error, FileDigest, HistoryRange, InvalidRequest, Login, Stored};
 use plainchat::protocol::{Code, Event, Request};
 use script::{DEADLINE, Server, Step, steps};
 use server::Chatd;
@@ -147,6 +147,96 @@ fn no_text_becomes_a_command() {
             );
         }
         chat.say("still here").await.unwrap();
+    });
+}
+
+#[test]
+fn a_request_that_cannot_be_sent_says_why_and_the_next_one_works() {
+    let chatd = chatd(&[]);
+    within(async {
+        let mut client = connect(&chatd).await;
+        let why = |error: Error| match error {
+            Error::Invalid(why) => why,
+            other => panic!("{other:?}"),
+        };
+        // A password in the nick is a mistake, not a login.
+        let nick = client.nick("ann secret").await.unwrap_err();
+        assert_eq!(why(nick), InvalidRequest::NotOneWord);
+        assert_eq!(client.nick("ann").await.unwrap().nick, "ann");
+        let room = client.join("#a 17").await.unwrap_err();
+        assert_eq!(why(room), InvalidRequest::NotOneWord);
+        let say = client.say("one\ntwo").await.unwrap_err();
+        assert_eq!(why(say), InvalidRequest::LineBreak);
+        let say = client.say("x".repeat(5000)).await.unwrap_err();
+        assert_eq!(why(say), InvalidRequest::TooLong);
+        let request = client.request("DOWNLOAD 5").await.unwrap_err();
+        assert_eq!(why(request), InvalidRequest::NotALineRequest);
+        client.say("still here").await.unwrap();
+    });
+}
+
+#[test]
+fn a_password_shares_the_nick_and_is_not_printed() {
+    let chatd = chatd(&[]);
+    within(async {
+        let login = Login::new("ann").password("two words");
+        assert!(!format!("{login:?}").contains("words"));
+        let (mut first, mut second) = (connect(&chatd).await, connect(&chatd).await);
+        first.nick(login.clone()).await.unwrap();
+        let wrong = second.nick(Login::new("ann").password("guess")).await;
+        assert_eq!(wrong.unwrap_err().refusal(), Some(Code::BadPassword));
+        let here = second.enter(login, "#ops").await.unwrap();
+        assert_eq!(
+            (&here.nick[..], here.room.as_deref()),
+            ("ann", Some("#ops"))
+        );
+    });
+}
+
+#[test]
+fn the_common_requests_are_methods() {
+    let chatd = chatd(&[]);
+    within(async {
+        let mut ann = connect(&chatd).await;
+        ann.enter("ann", "#ops").await.unwrap();
+        assert_eq!(ann.topic("#ops").await.unwrap(), None);
+        ann.set_topic("#ops", "on call").await.unwrap();
+        assert_eq!(ann.topic("#ops").await.unwrap().as_deref(), Some("on call"));
+        let rooms = ann.rooms().await.unwrap();
+        let ops = rooms.iter().find(|room| room.name == "#ops").unwrap();
+        assert_eq!((ops.members, &ops.topic[..]), (1, "on call"));
+        assert_eq!(ann.who("#ops").await.unwrap(), ["ann"]);
+        let first = ann.say("the disk is full").await.unwrap().id.unwrap().get();
+        ann.act("buys a disk").await.unwrap();
+        let file = smol::io::Cursor::new(b"hello");
+        let file = ann.upload("a b.txt", file, |_| {}).await.unwrap().file;
+
+        let texts = |events: Vec<plainchat::client::LoggedEvent>| -> Vec<String> {
+            let text = |logged: &plainchat::client::LoggedEvent| logged.event.to_string();
+            events.iter().map(text).collect()
+        };
+        let newest = ann.history("#ops", 2, HistoryRange::Newest).await.unwrap();
+        assert_eq!(texts(newest)[0], "ME #ops ann buys a disk");
+        let after = ann.history("#ops", 1, HistoryRange::After(first)).await;
+        assert_eq!(texts(after.unwrap()), ["ME #ops ann buys a disk"]);
+        let before = ann
+            .history("#ops", 9, HistoryRange::Before(first + 1))
+            .await;
+        let before = texts(before.unwrap());
+        assert_eq!(before.last().unwrap(), "MSG #ops ann the disk is full");
+        let found = ann.search("#ops", "disk full").await.unwrap();
+        assert!(!found.is_cut);
+        assert_eq!(texts(found.events), ["MSG #ops ann the disk is full"]);
+        let files = texts(ann.files("#ops").await.unwrap());
+        assert_eq!(files, [format!("FILE #ops ann {file} 5 a b.txt")]);
+        ann.remove(first).await.unwrap();
+        let found = ann.search("#ops", "disk full").await.unwrap();
+        assert_eq!(found.events, []);
+        ann.set_topic("#ops", "").await.unwrap();
+        assert_eq!(ann.topic("#ops").await.unwrap(), None);
+        ann.part("#ops").await.unwrap();
+        let refused = ann.who("#none").await.unwrap_err();
+        assert_eq!(refused.refusal(), Some(Code::NoSuchRoom));
     });
 }
 
