@@ -1,44 +1,68 @@
-//! plainchat: `chatd`, a chat server on one TCP port that anything able to open a socket can join, and
-//! `chatc`, its client.
-//!
-//! The protocol is the product: `protocol.md` describes it, and its transcripts are tests. This page is
-//! the map of the code. Start with [`session`], which is the protocol as seen by one connection.
-//!
-//! # From a line to its readers
-//!
-//! ```text
-//! socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append ─> log
-//!                                                                                                     │
-//! socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
-//! ```
-//!
-//! A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
-//! slow one costs a number; what it has missed is in the log. What is said is kept first and seen then.
-//!
-//! # The modules
-//!
-//! From the bottom up; each uses only what stands above it here, and `tests/layers.rs` checks it.
-//!
-//! | module | what it does | what it uses |
-//! |---|---|---|
-//! | [`protocol`] | bytes to values and back, for server and client | nothing |
-//! | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
-//! | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
-//! | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
-//! | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
-//! | [`log`] | what was said: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
-//! | [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
-//! | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
-//! | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
-//! | [`session`] | one connection's state, replies in order, dialects; asks the log and the roster through effects | `chat`, `config`, `log`, `model`, `protocol`, `roster`, `tail` |
-//! | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say | `protocol` |
-//! | [`web`] | the files of the page | nothing |
-//! | [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
-//! | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
-//! | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
-//!
-//! `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
-//! they are told (`tests/tidy.rs` checks it).
+#![cfg_attr(
+    feature = "server",
+    doc = r##"
+plainchat: `chatd`, a chat server on one TCP port that anything able to open a socket can join, and
+`chatc`, its client.
+
+The protocol is the product: `protocol.md` describes it, and its transcripts are tests. This page is
+the map of the code. Start with [`session`], which is the protocol as seen by one connection.
+
+# From a line to its readers
+
+```text
+socket ─> server::connection ─> protocol::line ─> protocol::request ─> session ─> Effect::Append ─> log
+                                                                                                    │
+socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
+```
+
+A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
+slow one costs a number; what it has missed is in the log. What is said is kept first and seen then.
+
+# The modules
+
+From the bottom up; each uses only what stands above it here, and `tests/layers.rs` checks it.
+
+| module | what it does | what it uses |
+|---|---|---|
+| [`protocol`] | bytes to values and back, for server and client | nothing |
+| [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
+| [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
+| [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
+| [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
+| [`log`] | what was said: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
+| [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
+| [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
+| [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
+| [`session`] | one connection's state, replies in order, dialects; asks the log and the roster through effects | `chat`, `config`, `log`, `model`, `protocol`, `roster`, `tail` |
+| [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say | `protocol` |
+| [`web`] | the files of the page | nothing |
+| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
+| [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
+| [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
+
+`protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
+they are told (`tests/tidy.rs` checks it).
+"##
+)]
+#![cfg_attr(
+    all(feature = "client", not(feature = "server")),
+    doc = r##"
+Clients and bots for plainchat, a chat server on one TCP port.
+
+Start with [`client`]: it connects, sends, receives, reconnects and moves files. [`protocol`] has the lines that go over
+the wire, as values.
+
+```no_run
+# async fn bot() -> Result<(), plainchat::client::Error> {
+let mut client = plainchat::client::Client::connect("localhost:5002").await?;
+client.enter("ci", "#ops").await?;
+client.say("build done").await?;
+client.bye().await?;
+# Ok(())
+# }
+```
+"##
+)]
 
 #[cfg(feature = "server")]
 pub mod chat;

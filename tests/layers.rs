@@ -208,9 +208,7 @@ fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<Vec<String>
 /// The rows of the map: each module and what it uses of the others.
 fn map() -> Vec<(String, BTreeSet<String>)> {
     let text = std::fs::read_to_string(root().join("lib.rs")).unwrap();
-    let rows = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("//! | [`"));
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| [`"));
     rows.map(|row| {
         let (module, row) = row.split_once("`]").unwrap();
         let uses = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();

@@ -1,7 +1,7 @@
 //! The wire protocol, in both directions, shared by server and client: it converts bytes to values and
 //! back.
 //!
-//! Pure: no sockets, files, clock or executor. [`crate::session`] and [`crate::chat`] execute the requests.
+//! Pure: no sockets, files, clock or executor. `session` and `chat` execute the requests.
 //! Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
 
 pub mod code;

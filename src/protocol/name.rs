@@ -1,6 +1,6 @@
 //! The names of the protocol: nicks, rooms and files. A value of these types is always valid.
 //!
-//! This module decides what a name is and when two names are equal; [`crate::chat`] decides who holds
+//! This module decides what a name is and when two names are equal; `chat` decides who holds
 //! which.
 
 use std::borrow::Cow;

@@ -1,7 +1,7 @@
 //! The lines that a client sends: each parses to one [`Request`].
 //!
 //! Parsing borrows from the line and never closes the connection: an invalid line is a [`Refusal`], which
-//! formats as its `ERR` line. [`crate::session`] decides whether a request is allowed now.
+//! formats as its `ERR` line. `session` decides whether a request is allowed now.
 
 use std::borrow::Cow;
 use std::fmt;
