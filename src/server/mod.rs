@@ -131,7 +131,7 @@ struct Server {
     store: Arc<Store>,
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
-    /// Memory for input and replies that clients have not yet received.
+    /// Memory for replies that clients have not received, and for input that waits for that.
     waiting: Share,
     /// How many connections beyond the limit are sent an error before they are closed.
     turned_away_max: usize,
