@@ -79,6 +79,12 @@ test('very long words and right-to-left text stay in their place', async (t) => 
 		scrolls: document.documentElement.scrollWidth > innerWidth || document.getElementById('log').scrollWidth > innerWidth,
 	}));
 	assert.deepEqual(sizes, { wide: [], scrolls: false });
+	assert.deepEqual(await page.locator('.by').evaluateAll((heads) => heads.filter(({ offsetHeight }) => offsetHeight > 24).length), 0);
+	await page.getByRole('button', { name: 'Files' }).click();
+	await page.locator('#panel').getByRole('link', { name: /^n+\.txt$/ }).waitFor();
+	await page.locator('#panel .size').evaluateAll((all) => all.forEach((e) => { e.textContent += 'W'.repeat(100); }));
+	const beyond = await page.locator('#panel *').evaluateAll((all) => all.filter((e) => e.getBoundingClientRect().right > innerWidth + 1).map((e) => e.className || e.tagName));
+	assert.deepEqual(beyond, []);
 });
 
 test('another page cannot frame this one, and this one runs nothing inline', async (t) => {

@@ -87,13 +87,16 @@ test('a banned user does not reconnect automatically', (t) => {
 });
 
 test('a connection that is stopped while it waits does not reconnect', (t) => {
-	t.mock.timers.enable({ apis: ['setTimeout'] });
+	const timers = new Set();
+	t.mock.method(globalThis, 'setTimeout', (act) => (timers.add(act), act));
+	t.mock.method(globalThis, 'clearTimeout', (act) => timers.delete(act));
 	const { made, sockets } = connection(t);
 	sockets[0].onclose();
 	assert.equal(made.state, 'down');
+	assert.equal(timers.size, 1);
 	made.stop();
-	t.mock.timers.tick(60_000);
-	assert.equal(sockets.length, 1);
+	assert.equal(made.state, 'ended');
+	assert.equal(timers.size, 0);
 });
 
 // ---- the chat
