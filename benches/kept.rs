@@ -49,19 +49,19 @@ struct Load {
 
 const LOADS: [Load; 3] = [
     Load {
-        name: "1 speaker who waits for each `OK`",
+        name: "1 sender that waits for each `OK`",
         speakers: 1,
         window: 1,
         messages: 4000,
     },
     Load {
-        name: "1 speaker, 500 outstanding",
+        name: "1 sender, 500 outstanding",
         speakers: 1,
         window: 500,
         messages: 200_000,
     },
     Load {
-        name: "50 speakers, 10 outstanding each",
+        name: "50 senders, 10 outstanding each",
         speakers: 50,
         window: 10,
         messages: 200_000,
@@ -84,7 +84,7 @@ fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
         true => (1, 50),
         false => (flags.rounds.max(1), 1),
     };
-    println!("| messages kept per second | a transaction | chatd | bare loop | ratio |");
+    println!("| messages saved per second | per transaction | chatd | bare loop | ratio |");
     println!("|---|--:|--:|--:|--:|");
     for load in &LOADS {
         let mut dice = Dice::new(5002);

@@ -150,7 +150,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
 pub fn print(found: &[Found]) {
     println!();
     println!(
-        "| eight connections ask as fast as they can | messages | p50 | p99 | longest | answered, a second |"
+        "| eight connections ask as fast as they can | messages | p50 | p99 | maximum | answered per second |"
     );
     println!("|---|--:|--:|--:|--:|--:|");
     for found in found {

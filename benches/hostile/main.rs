@@ -68,10 +68,10 @@ impl Deed {
 
     fn name(self) -> &'static str {
         match self {
-            Self::NotThere => "nobody else",
-            Self::Silence => "that say nothing",
-            Self::Trickle => "a byte a second each",
-            Self::Noise => "256 random bytes a second each",
+            Self::NotThere => "none",
+            Self::Silence => "that send nothing",
+            Self::Trickle => "that send a byte a second",
+            Self::Noise => "that send 256 random bytes a second",
         }
     }
 
@@ -331,7 +331,9 @@ fn print(found: &[Found]) {
     if found.is_empty() {
         return;
     }
-    println!("| beside | p50 | p99 | longest | server's memory | each of them | CPU |");
+    println!(
+        "| other connections | p50 | p99 | maximum | server's memory | per connection | CPU |"
+    );
     println!("|---|--:|--:|--:|--:|--:|--:|");
     let alone = found.first().map_or(0, |found| found.memory);
     for found in found {

@@ -54,7 +54,7 @@ const GOALS: &[Goal] = &[
         &[Times(0.5, Floor)],
     ),
     goal(
-        "100 that all talk",
+        "100 senders and readers",
         table::ALL_TALK[0].name,
         Memory,
         &[Times(0.5, Floor), Times(1.0, Ncat)],
@@ -72,13 +72,13 @@ const GOALS: &[Goal] = &[
         &[TimesBest(NO_WORSE, &[Redis, Nats, Inspircd, Ngircd, Ncat])],
     ),
     goal(
-        "1000 messages a second to 100: half within",
+        "1000 messages a second to 100: p50",
         table::LATENCY[0].name,
         Memory,
         &[Costs(1.0 / NO_WORSE, Redis)],
     ),
     goal(
-        "the same: 99 % within",
+        "the same: p99",
         table::LATENCY[1].name,
         Memory,
         &[Costs(1.0 / NO_WORSE, Redis)],
@@ -90,7 +90,7 @@ const GOALS: &[Goal] = &[
         &[UpTo(1024.0)],
     ),
     goal(
-        "10,000 come in",
+        "10,000 connect",
         table::MEMBERS[1].name,
         Memory,
         &[Costs(1.5, Redis)],
@@ -114,7 +114,7 @@ const GOALS: &[Goal] = &[
         &[Costs(1.25, Nc)],
     ),
     goal(
-        "kept a second, 500 outstanding",
+        "saved per second, 500 outstanding",
         table::KEPT[0].name,
         Disk,
         &[Times(1.0, JetStream)],

@@ -116,27 +116,27 @@ fn measure(flags: &Flags) -> Result<()> {
         let title = match part {
             "talk" => {
                 talk(&plan, &mut results)?;
-                "Deliveries for a second of the server's processor time, and for one of the clock"
+                "Deliveries per second of the server's processor time (CPU), and per second"
             }
             "latency" => {
                 latency(&plan, &mut results)?;
-                "How late a message is, of 1000 a second to 100 readers"
+                "Latency of 1000 messages a second to 100 readers"
             }
             "members" => {
                 members(&plan, &mut results)?;
-                "10,000 come in, and stay"
+                "10,000 clients connect, and stay"
             }
             "visits" => {
                 visits(&plan, &mut results)?;
-                "Visits: connect, take a name, say one thing, go"
+                "Visits: connect, choose a name, send one message, disconnect"
             }
             "kept" => {
                 kept(&plan, &mut results)?;
-                "Messages kept, 500 outstanding"
+                "Messages saved, 500 outstanding"
             }
             "files" => {
                 move_files(&plan, &mut results)?;
-                "One large file: the server's processor time, and the clock's"
+                "One large file"
             }
             _ => return Err(format!("there is no part {part}, only {}", PARTS.join(", ")).into()),
         };

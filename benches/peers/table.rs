@@ -43,9 +43,9 @@ pub const ONE_TO_100: Pair = pair("1 to 100", Millions, "1 to 100, a second", Mi
 pub const ONE_TO_1000: Pair = pair("1 to 1000", Millions, "1 to 1000, a second", Millions);
 pub const TEN_TO_TEN: Pair = pair("10 to 10", Millions, "10 to 10, a second", Millions);
 pub const ALL_TALK: Pair = pair(
-    "100 that all talk",
+    "100 senders and readers",
     Millions,
-    "100 that all talk, a second",
+    "100 senders and readers, a second",
     Millions,
 );
 pub const ONE_AT_A_TIME: Pair = pair(
@@ -54,10 +54,15 @@ pub const ONE_AT_A_TIME: Pair = pair(
     "one at a time to 100, a second",
     Thousands,
 );
-pub const LATENCY: Pair = pair("half within, µs", Micros, "99 % within, µs", Micros);
-pub const MEMBERS: Pair = pair("bytes a member", Whole, "seconds until all are in", Seconds);
+pub const LATENCY: Pair = pair("p50, µs", Micros, "p99, µs", Micros);
+pub const MEMBERS: Pair = pair(
+    "bytes per member",
+    Whole,
+    "seconds until all are connected",
+    Seconds,
+);
 pub const VISITS: Pair = pair("visits per CPU-second", Whole, "visits per second", Whole);
-pub const KEPT: Pair = pair("kept per second", Whole, "kept per CPU-second", Whole);
+pub const KEPT: Pair = pair("saved per second", Whole, "saved per CPU-second", Whole);
 pub const DOWNLOAD: Pair = pair(
     "download, CPU-seconds",
     Seconds,
