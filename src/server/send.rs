@@ -54,7 +54,7 @@ pub(super) async fn send(
     }
 }
 
-/// Does the same with a plain socket, without a copy: 4 GiB cost half the time of copies of 256 KiB.
+/// Sends such bytes into a plain socket without a copy: 4 GiB cost half the time of copies of 256 KiB.
 pub(super) async fn send_plain(
     socket: &Socket,
     mut file: Elsewhere<File>,
