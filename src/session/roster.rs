@@ -61,8 +61,8 @@ impl Session {
         if password.is_some() {
             self.need_tls(Verb::Nick, chat)?;
         }
-        // On a closed server a wrong password gets the same reply after the same time, whether or not the nick is
-        // registered.
+        // While the server's password has not been given, a wrong password gets the same reply after the same time,
+        // whether or not the nick is registered.
         match password {
             Some(password) if !self.is_open => return self.consult_enter(nick, password, chat),
             _ => self.need_open(Verb::Nick)?,
