@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::RoomName;
 
-/// The access list of a room. All nicks in it are registered, and stand there in the form in which they are compared.
+/// The access list of a room. All nicks in it are registered, and written in comparison form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomAcl {
-    /// The registered nick that made the room; `None` if an unregistered one did.
+    /// The registered nick that created the room; `None` if the nick was not registered.
     #[serde(rename = "maker")]
     pub owner: Option<String>,
-    /// Only those named here may join the room or know of it.
+    /// Whether only the nicks in this list may join the room or know of it.
     pub is_closed: bool,
-    /// Those who may change this list, besides the owner.
+    /// The moderators: nicks that may change this list, besides the owner.
     #[serde(rename = "keepers")]
     pub moderators: BTreeSet<String>,
-    /// Those who may join, besides.
+    /// The other nicks that may join.
     #[serde(rename = "guests")]
     pub invited: BTreeSet<String>,
 }
@@ -34,10 +34,10 @@ pub enum AclChange {
     Uninvite(String),
 }
 
-/// An access list as it was stored last, and after how many changes of such lists that was: the higher version
-/// is the newer one, in whichever order answers arrive.
+/// An access list as it was last stored, with the number of changes to such lists before it: the list with
+/// the higher version is newer, in whatever order answers arrive.
 #[derive(Clone, Debug)]
-#[allow(missing_docs)] // the fields are what they are called
+#[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {
     pub room: RoomName,
     pub acl: RoomAcl,
@@ -45,10 +45,10 @@ pub struct VersionedAcl {
 }
 
 impl RoomAcl {
-    /// The most nicks that one list names.
+    /// The most nicks in one list.
     pub const NAMES_MAX: usize = 1000;
 
-    /// Returns the list of a room that `owner` has just made.
+    /// Returns the list of a room that `owner` has just created.
     pub fn owned_by(owner: &str) -> Self {
         Self {
             owner: Some(owner.to_owned()),
@@ -61,22 +61,22 @@ impl RoomAcl {
         self.is_moderator(form) || self.invited.contains(form)
     }
 
-    /// Returns whether a nick may change the list: the owner and the moderators can.
+    /// Returns whether a nick may change the list, as the owner and the moderators may.
     pub fn is_moderator(&self, form: &str) -> bool {
         self.owner.as_deref() == Some(form) || self.moderators.contains(form)
     }
 
-    /// Returns how many nicks are named besides the owner.
+    /// Returns the number of nicks in the list besides the owner.
     pub fn names(&self) -> usize {
         self.moderators.len() + self.invited.len()
     }
 
-    /// Returns whether a nick can be invited: it is named already, or one more has space.
+    /// Returns whether a nick can be invited: it is in the list already, or there is space for one more.
     pub fn has_space_for(&self, form: &str) -> bool {
         self.admits(form) || self.names() < Self::NAMES_MAX
     }
 
-    /// Returns those who are named, each with the protocol's word for what it is.
+    /// Returns the nicks in the list, each with the protocol's word for its role.
     pub fn named(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let owner = self.owner.iter().map(|form| (form.as_str(), "maker"));
         let moderators = self.moderators.iter().map(|form| (form.as_str(), "keeper"));
@@ -108,7 +108,7 @@ impl RoomAcl {
         }
     }
 
-    /// Removes a nick whose registration has ended; returns whether it was named.
+    /// Removes a nick that was unregistered; returns whether it was in the list.
     pub fn forget(&mut self, form: &str) -> bool {
         let was_owner = self.owner.take_if(|owner| owner == form).is_some();
         self.moderators.remove(form) | self.invited.remove(form) | was_owner

@@ -1,18 +1,19 @@
-//! Things that come and go, under small ids that are never mistaken for another's.
+//! A table of things with small ids that are never reused for another thing.
 
 use std::marker::PhantomData;
 
 use slab::Slab;
 
-/// Names one thing in an [`Arena`]: its place, and a serial number, so that the id of a thing that has gone
-/// finds nothing even when its place is in use again. `T` only tells the ids of one kind from those of another.
+/// Identifies a thing in an [`Arena`]: its slot and a serial number, so that the id of a removed thing
+/// finds nothing even when its slot is in use again. `T` only distinguishes the ids of one kind from those
+/// of another.
 pub struct Id<T> {
     slot: u32,
     serial: u32,
     of: PhantomData<fn() -> T>,
 }
 
-/// Keeps things in place, so that each costs its own size and a serial number. Their ids are `Id<K>`.
+/// Stores things in slots, so that each takes only its own size and a serial number. Their ids are `Id<K>`.
 #[derive(Debug)]
 pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,
@@ -21,24 +22,25 @@ pub struct Arena<T, K = T> {
 }
 
 impl<T> Id<T> {
-    /// An id that nothing ever has.
+    /// An id that no thing ever has.
     pub const NOBODY: Self = Self {
         slot: u32::MAX,
         serial: 0,
         of: PhantomData,
     };
 
-    /// The place, for a table that runs beside the arena. Others use it when this one has gone.
+    /// Returns the slot, for a table that is indexed in parallel. The slot is reused once this thing is
+    /// removed.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
 impl<T, K> Arena<T, K> {
-    /// Takes `thing` in.
+    /// Adds `thing` and returns its id.
     ///
     /// # Panics
-    /// At 2^32 things, which the limits keep far away.
+    /// At 2^32 things, which the limits make impossible.
     pub fn insert(&mut self, thing: T) -> Id<K> {
         self.serial = self.serial.wrapping_add(1);
         let slot = self.places.insert((self.serial, thing));
@@ -50,30 +52,30 @@ impl<T, K> Arena<T, K> {
         }
     }
 
-    /// What `id` names, unless it has gone.
+    /// Returns the thing with that id, unless it was removed.
     pub fn get(&self, id: Id<K>) -> Option<&T> {
         let (serial, thing) = self.places.get(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
-    /// What `id` names, unless it has gone.
+    /// Returns the thing with that id, unless it was removed.
     pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         let (serial, thing) = self.places.get_mut(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
-    /// Takes out what `id` names, unless it has gone.
+    /// Removes and returns the thing with that id, unless it was removed before.
     pub fn remove(&mut self, id: Id<K>) -> Option<T> {
         self.get(id)?;
         self.places.try_remove(id.slot()).map(|(_, thing)| thing)
     }
 
-    /// How many things there are.
+    /// Returns the number of things.
     pub fn count(&self) -> usize {
         self.places.len()
     }
 
-    /// The first thing at place `slot` or after it.
+    /// Returns the first thing in slot `slot` or a later one.
     pub fn from_slot(&self, slot: usize) -> Option<(Id<K>, &T)> {
         (slot..self.places.capacity()).find_map(|slot| {
             let (serial, thing) = self.places.get(slot)?;
@@ -97,7 +99,7 @@ impl<T, K> Default for Arena<T, K> {
     }
 }
 
-// Derived, these would ask the same of `T`.
+// Derived implementations would require the same traits of `T`.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self
@@ -120,7 +122,7 @@ impl<T> PartialOrd for Id<T> {
     }
 }
 
-/// In the order in which they came.
+/// In the order in which the things were added.
 impl<T> Ord for Id<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.serial, self.slot).cmp(&(other.serial, other.slot))

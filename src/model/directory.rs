@@ -1,4 +1,4 @@
-//! Who belongs: what every server has in memory of accounts, rooms and bans, and passwords on their way.
+//! The part of accounts, rooms and bans that every server holds in memory, and the type of a secret.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -8,14 +8,14 @@ use super::RoomAcl;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Nick, RoomName, Time};
 
-/// What every server has in memory of accounts, rooms and bans: nothing secret.
+/// Accounts, rooms and bans as every server holds them in memory, without secrets.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// The forms of the registered nicks, by their skeletons.
+    /// The comparison forms of the registered nicks, by their skeletons.
     pub accounts: HashMap<Box<str>, Box<str>>,
-    /// The same by what their spellings read as, for those whose spelling reads as something else.
+    /// The comparison forms of the registered nicks whose spelling has another skeleton, by that skeleton.
     pub spellings: HashMap<Box<str>, Box<str>>,
-    /// The bans, as they were made.
+    /// The bans as they were made.
     pub bans: Vec<Ban>,
     /// The access lists of rooms.
     pub rooms: Vec<(RoomName, RoomAcl)>,
@@ -35,7 +35,7 @@ impl Directory {
         }
     }
 
-    /// Removes a nick whose registration has ended.
+    /// Removes a nick that was unregistered.
     pub fn remove_account(&mut self, nick: &Nick) {
         self.accounts.remove(&nick.skeleton());
         self.spellings.retain(|_, form| **form != *nick.form());
@@ -64,18 +64,18 @@ impl Directory {
 /// A ban of a nick or of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
-    /// Who is banned.
+    /// The target of the ban.
     pub whom: Whom,
     /// The operator who made it.
     pub by: String,
-    /// Why; may be empty.
+    /// The reason; may be empty.
     pub text: String,
     /// When it ends; `None` for never.
     pub until: Option<Time>,
 }
 
 impl Ban {
-    /// Returns the sentence for those who are banned.
+    /// Returns the sentence that a banned user sees.
     pub fn sentence(&self) -> String {
         let until = self
             .until
@@ -107,8 +107,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns the addresses that one customer has, named by the first of them: an IPv4 address alone, of IPv6 the
-/// network of 64 bits. Limits that are counted by address are counted by this.
+/// Returns the group of addresses that one customer usually has, as its first address: an IPv4 address
+/// alone, or an IPv6 network of 64 bits. Limits per address count these groups.
 pub fn address_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),

@@ -1,29 +1,30 @@
-//! What is logged or sent in private, before and after the log has decided on it.
+//! Entries, which are to be logged or sent as direct messages, and what the log makes of them.
 //!
-//! An [`Entry`] has names only, nothing of the process that proposes it. It goes into a log with a [`Ticket`]
-//! beside it and comes out as [`Applied`]: all servers on one log apply the same entries in the same order,
-//! their own and others', and the ticket leads the outcome to the connection that waits for it.
+//! An [`Entry`] contains only names, nothing of the process that proposes it. It is submitted to a log with
+//! a [`Ticket`], and comes out as [`Applied`]: all servers on one log apply the same entries in the same
+//! order, their own and others', and the ticket leads the outcome to the connection that waits for it.
 
 use std::sync::Arc;
 
 use super::Id;
 use crate::protocol::{Code, Digest, Event, EventId, FileName, Nick, RoomName, Time};
 
-/// Marks the ids of connections.
+/// Distinguishes the ids of connections.
 #[derive(Debug)]
 pub enum Connected {}
 
-/// Names a connection of this server.
+/// Identifies a connection of this server.
 pub type PeerId = Id<Connected>;
 
-/// Something to be logged, or to be sent in private: it becomes an event once it has its id.
+/// Something to be logged, or to be sent as a direct message: it becomes an event once it has its id.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// Who can read it.
     pub scope: Scope,
-    /// What it is.
+    /// The kind of event, with its data.
     pub kind: EventKind,
-    /// The author's nick and then the text: one allocation, since there is one entry a message.
+    /// The author's nick followed by the text, in one allocation, since there is one entry for each
+    /// message.
     words: Box<str>,
     author_bytes: u16,
 }
@@ -31,33 +32,33 @@ pub struct Entry {
 /// Who can read an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Those who read a room.
+    /// The members of a room.
     Room(Arc<RoomName>),
     /// Two registered nicks, now and later.
     Inbox(Box<DirectMessage>),
-    /// The connections that have this nick now: it is not logged.
+    /// The connections that have this nick now; the event is not logged.
     Unsaved(Nick),
 }
 
-/// The two registered nicks of a private message.
+/// The two registered nicks of a direct message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DirectMessage {
-    /// Its author.
+    /// The author.
     pub by: Nick,
-    /// Its recipient, who may be offline.
+    /// The recipient, who may be offline.
     pub to: Nick,
 }
 
 /// The kinds of event that are logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // each is the verb of its event
+#[allow(missing_docs)] // each is named after the verb of its event
 pub enum EventKind {
     Msg,
     Me,
     Topic,
     Remove(EventId, Removed),
     File(Box<NewFile>),
-    /// That live file is complete.
+    /// A live file is now complete.
     Stored(EventId, FileContents),
 }
 
@@ -66,11 +67,11 @@ pub enum EventKind {
 pub enum Removed {
     /// A message or action.
     Message,
-    /// A file, live or complete, and the nick that sent it.
+    /// A file, live or complete, and the nick that uploaded it.
     File {
-        /// As it is spelt in the file's event.
+        /// The nick as it is spelled in the file's event.
         owner: Box<str>,
-        /// Its bytes; `None` if it was still live.
+        /// The contents; `None` if the file was still live.
         contents: Option<FileContents>,
     },
 }
@@ -78,14 +79,14 @@ pub enum Removed {
 /// A file that is announced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewFile {
-    /// What it is called.
+    /// The file's name.
     pub name: FileName,
-    /// `None` while it is live: still being uploaded.
+    /// The contents; `None` while the file is live, that is still being uploaded.
     pub contents: Option<FileContents>,
 }
 
 impl NewFile {
-    /// Returns its length, `*` while that is not known, and its name.
+    /// Returns the length, or `*` while it is not known, and the name.
     pub fn described(&self) -> String {
         match self.contents {
             Some(contents) => format!("{} {}", contents.length, self.name),
@@ -94,35 +95,36 @@ impl NewFile {
     }
 }
 
-/// The bytes of a complete file.
+/// Length and digest of a complete file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileContents {
-    /// How many.
+    /// Number of bytes.
     pub length: u64,
-    /// The digest of all of them.
+    /// Digest of all bytes.
     pub sha256: Digest,
 }
 
-/// Leads the outcome of an entry to the one that waits for it, on the server that proposed the entry.
+/// Leads the outcome of an entry to the request that waits for it, on the server that proposed the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection.
     pub peer: PeerId,
-    /// Which of the replies that it owes waits for this.
+    /// The number of the pending reply.
     pub number: u32,
 }
 
-/// The outcome of an entry: its id, if it is one that is logged, and when; or the code with which it is refused.
+/// The outcome of an entry: its id, if it is logged, and the time; or the code of the refusal.
 pub type Outcome = Result<(Option<EventId>, Time), Code>;
 
-/// An entry that the log has decided on.
+/// An entry with its outcome.
 #[derive(Debug)]
 pub struct Applied {
-    /// What was proposed.
+    /// The entry as it was proposed.
     pub entry: Entry,
-    /// What has become of it.
+    /// The outcome of the entry.
     pub outcome: Outcome,
-    /// Who waits for that here; `None` for another server's entry, and for one that nobody waits for.
+    /// The request on this server that waits for the outcome; `None` for an entry of another server, or one
+    /// that nobody waits for.
     pub ticket: Option<Ticket>,
 }
 
@@ -140,12 +142,12 @@ impl Entry {
         }
     }
 
-    /// Returns the nick of its author, as it is shown.
+    /// Returns the author's nick as it is shown.
     pub fn author(&self) -> &str {
         self.words().0
     }
 
-    /// Returns its text; empty for what has none.
+    /// Returns the text; empty for an entry without one.
     pub fn text(&self) -> &str {
         self.words().1
     }
@@ -157,7 +159,7 @@ impl Entry {
             .unwrap_or_default()
     }
 
-    /// Returns whether it ends an upload.
+    /// Returns whether the entry ends an upload.
     pub fn completes_upload(&self) -> bool {
         match &self.kind {
             EventKind::File(file) => file.contents.is_some(),
@@ -166,7 +168,7 @@ impl Entry {
         }
     }
 
-    /// Returns how many bytes its names and text have.
+    /// Returns how many bytes the names and the text take.
     pub fn bytes(&self) -> usize {
         let name = match &self.kind {
             EventKind::File(file) => file.name.as_str().len(),
@@ -175,7 +177,7 @@ impl Entry {
         self.words.len() + name
     }
 
-    /// Replaces the text of a message, or the name of a file, by `-`: it has been removed.
+    /// Replaces the text of a message, or the name of a file, with `-` after its removal.
     pub fn redact(&mut self) {
         if let EventKind::File(file) = &mut self.kind {
             file.name = FileName::redacted();
@@ -184,7 +186,7 @@ impl Entry {
         }
     }
 
-    /// Returns the room that it concerns, if it concerns one.
+    /// Returns the room of the entry, if it has one.
     pub fn room(&self) -> Option<&Arc<RoomName>> {
         match &self.scope {
             Scope::Room(room) => Some(room),
@@ -192,7 +194,7 @@ impl Entry {
         }
     }
 
-    /// Returns the event that it becomes under `id`, in a room or sent to a nick that is spelt like `place`.
+    /// Returns the event of the entry under `id`, in the room or for the nick that is spelled `place`.
     pub fn event<'a>(&'a self, place: &'a str, id: Option<EventId>) -> Event<'a> {
         let (to, room) = (place.into(), place.into());
         let (nick, text) = self.words();

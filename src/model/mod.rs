@@ -1,8 +1,8 @@
-//! The words that the chat, the log and the accounts share: what is logged, who may do what, and why storage
-//! fails.
+//! The types that the chat, the log and the accounts share: what is logged, who may do what, and why
+//! storage fails.
 //!
-//! Values and small functions of them, without a task, a lock or a file. This is the lowest layer of the server: it
-//! uses nothing of ours but [`crate::protocol`], whose names and ids it is made of.
+//! Values and small functions on them, without tasks, locks or files. This is the lowest layer of the
+//! server: the only other module that it uses is [`crate::protocol`], for names and ids.
 
 mod access;
 mod arena;

@@ -1,25 +1,26 @@
-//! What the log and the accounts say of what they hold, and why they cannot.
+//! Summaries of what the log and the accounts hold, and the reasons why storage fails.
 
 use std::fmt;
 use std::io;
 
 use crate::protocol::{Code, EventId, RoomName};
 
-/// How many files there are, and their bytes.
+/// The number of files, and their sizes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileTotals {
-    /// Files.
+    /// Number of files.
     pub count: usize,
-    /// Bytes of the files of each nick, as it is spelt in the log; the same bytes in two files count twice.
+    /// Bytes of the files of each nick, as it is spelled in the log; the same contents in two files count
+    /// twice.
     pub by_nick: Vec<(String, u64)>,
 }
 
-/// A room as the log knows it.
+/// A room in the log.
 #[derive(Clone, Debug)]
 pub struct RoomRow {
-    /// As it was first spelt.
+    /// The name as it was first spelled.
     pub name: RoomName,
-    /// Empty when there is none.
+    /// The topic; empty if there is none.
     pub topic: String,
     /// The id of its newest event.
     pub last_id: EventId,
@@ -28,30 +29,30 @@ pub struct RoomRow {
 /// Why something cannot be stored or read back; `Display` is one line for the operator.
 #[derive(Debug)]
 pub enum StorageError {
-    /// The database.
+    /// The database failed.
     Sqlite(rusqlite::Error),
-    /// The folder or its lock.
+    /// The folder or its lock cannot be used.
     Io(io::Error),
     /// Another server uses the folder.
     InUse,
-    /// It was written by a newer version of this program.
+    /// A newer version of this program wrote it.
     TooNew(i64),
-    /// A server of an older version of this program uses it.
+    /// A server of an older version of this program is using it.
     TooOld,
-    /// There is nothing in it, not even its tables.
+    /// The file is empty, without even its tables.
     Empty,
-    /// There is nothing in it, but what was last written stands beside it.
+    /// The file is empty, but the write-ahead log beside it is not.
     Lost,
-    /// It takes nothing more, since the server is stopping.
+    /// Nothing can be stored any more, since the server is stopping.
     Ended,
-    /// The message or file to be removed is not there.
+    /// The message or file to be removed does not exist.
     NoSuchFile,
-    /// There is no space for one more reader.
+    /// There is no space for another reader.
     TooMany,
 }
 
 impl StorageError {
-    /// Returns whether there is no space left.
+    /// Returns whether the reason is that the disk is full.
     pub fn is_full(&self) -> bool {
         match self {
             Self::Sqlite(e) => e.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
@@ -63,7 +64,7 @@ impl StorageError {
         }
     }
 
-    /// Returns the code with which a request is refused for this reason.
+    /// Returns the code of a refusal for this reason.
     pub fn code(&self) -> Code {
         match self {
             Self::Ended => Code::ShuttingDown,
@@ -73,7 +74,7 @@ impl StorageError {
         }
     }
 
-    /// Returns the same for one more request that fails for this reason.
+    /// Returns a copy of the error, for another request that fails for the same reason.
     pub fn again(&self) -> Self {
         match self {
             Self::Sqlite(rusqlite::Error::SqliteFailure(e, text)) => {

@@ -1,19 +1,20 @@
-//! The time, as those tell it who have clocks.
+//! The current time, as the code that has a clock passes it on.
 
 use std::time::Duration;
 
 use crate::protocol::Time;
 
-/// The time, as the caller's clocks have it.
+/// The current time, from the caller's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// For people and logs.
+    /// Wall-clock time, for people and logs.
     pub time: Time,
-    /// Since the server started; for deadlines, since it never jumps.
+    /// Time since the server started; for deadlines, since it never jumps.
     pub uptime: Duration,
 }
 
-/// Converts a point in uptime to milliseconds: half the size of a [`Duration`], where thousands are kept.
+/// Converts a point in uptime to milliseconds, which take half the space of a [`Duration`] where thousands
+/// are stored.
 pub fn millis(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }

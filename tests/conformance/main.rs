@@ -3,9 +3,9 @@
 //!     cargo test --test conformance                          against a chatd of its own for each
 //!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
 //!
-//! Each is played three times, line by line, byte by byte, and all at once; with a chatd of the suite's own
-//! against one that keeps everything on disk and against one that keeps nothing, and once under TLS and once over
-//! WebSocket.
+//! Each is played three times: line by line, byte by byte, and all at once. Without `--addr` that is done with
+//! a chatd that stores everything on disk and with one that stores nothing; each is also played once under TLS
+//! and once over WebSocket.
 
 #[path = "../support/mod.rs"]
 mod support;
