@@ -1,5 +1,5 @@
-//! People who come and go: how long many take to come in, what each costs who only stays, and how many visits
-//! a server bears.
+//! Clients that join and leave: how long it takes many to join, what an idle member costs, and how many
+//! visits a server can handle.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::room::{Member, Room};
 use crate::server::Server;
 use crate::support::PATIENCE;
 
-/// Bytes of the server's memory for a member, and how many seconds they all took to come in.
+/// Returns the bytes of the server's memory for each member, and the seconds in which all of them joined.
 pub fn members(server: &Server, count: usize) -> Result<[f64; 2]> {
     let before = server.memory()?;
     let begun = Instant::now();
@@ -20,7 +20,7 @@ pub fn members(server: &Server, count: usize) -> Result<[f64; 2]> {
     Ok([(server.memory()? - before) / count as f64, seconds])
 }
 
-/// How many visits go on at a time.
+/// Number of visits at the same time.
 const AT_ONCE: usize = 8;
 
 struct Visit {
@@ -37,7 +37,7 @@ impl Visit {
         })
     }
 
-    /// Goes on with what has come; whether it is over.
+    /// Continues with the lines that have arrived; returns whether the visit is over.
     fn go_on(&mut self, dialect: Dialect, message: &[u8], buffer: &mut [u8]) -> Result<bool> {
         if !self.has_spoken {
             self.has_spoken = self.member.enter(dialect, buffer)?;
@@ -55,8 +55,8 @@ impl Visit {
     }
 }
 
-/// Visits (connect, take a name, say one thing, see it dealt with, go) for a second of the server's processor
-/// time, and for a second. One who stays sees that nothing is lost.
+/// Measures visits (connect, take a name, send one message, see it processed, leave) per second of the
+/// server's processor time, and per second. A member that stays checks that nothing is lost.
 pub fn visits(server: &Server, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let text = format!("{}{}", char::from(MARK), "x".repeat(63));
@@ -74,7 +74,7 @@ pub fn visits(server: &Server, time: Duration) -> Result<[f64; 2]> {
             if goes_on && place.is_none() {
                 begun += 1;
                 let visit = Visit::begin(server, begun)?;
-                room.watch.add(&visit.member.stream, number + 1)?; // 0 is the one who stays
+                room.watch.add(&visit.member.stream, number + 1)?; // 0 is the member that stays
                 *place = Some(visit);
             }
         }

@@ -1,7 +1,7 @@
-//! What each server is spoken to in. Every text said holds one [`MARK`], which nothing else on the wire
-//! does, so that deliveries are counted without looking at lines.
+//! The protocols of the servers. Every message contains one [`MARK`], which nothing else on the wire
+//! contains, so that deliveries can be counted without parsing lines.
 
-/// Stands once in each text.
+/// Occurs once in each message.
 pub const MARK: u8 = b'|';
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,13 +10,13 @@ pub enum Dialect {
     Nats,
     Redis,
     Irc,
-    /// Any line goes to everybody else.
+    /// Any line is sent to everybody else.
     Lines,
-    /// Any line goes to everybody, its author too.
+    /// Any line is sent to everybody, including its author.
     Echo,
 }
 
-/// What a line means to somebody who comes in.
+/// What a line means to a client that is joining.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step {
     Wait,
@@ -26,20 +26,21 @@ pub enum Step {
 }
 
 impl Dialect {
-    /// Opens a connection and enters the room, as far as that goes without waiting.
+    /// Returns the bytes that open a connection and join the room, as far as that is possible without
+    /// waiting.
     pub fn hello(self, name: &str) -> String {
         match self {
             Self::Chatd => format!("NICK {name}\n"),
-            // No copies of one's own, as in most chats.
+            // No copies of own messages, as in most chats.
             Self::Nats => "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\nSUB lobby 1\r\nPING\r\n".into(),
-            // Version 3 of its protocol lets a subscriber speak.
+            // Version 3 of its protocol lets a subscriber publish.
             Self::Redis => "HELLO 3\r\nSUBSCRIBE lobby\r\n".into(),
             Self::Irc => format!("NICK {name}\r\nUSER {name} 0 * :{name}\r\n"),
             Self::Lines | Self::Echo => String::new(),
         }
     }
 
-    /// What a line tells somebody who is not in yet.
+    /// Returns what a line means to a client that has not joined yet.
     pub fn step(self, line: &str) -> Step {
         let second = line.split(' ').nth(1);
         match self {
@@ -55,13 +56,13 @@ impl Dialect {
             Self::Irc if second == Some("001") => Step::Answer("JOIN #lobby\r\n".into()),
             Self::Irc if second == Some("366") => Step::In, // the end of the list of members
             Self::Irc if matches!(second, Some("405" | "433" | "471")) => Step::Refused,
-            // Its greeting: it has accepted us.
+            // Its greeting: it has accepted the connection.
             Self::Lines | Self::Echo => Step::In,
             _ => Step::Wait,
         }
     }
 
-    /// Says something to the room.
+    /// Returns the line that sends a message to the room.
     pub fn say(self, text: &str) -> String {
         let length = text.len();
         match self {
@@ -75,12 +76,13 @@ impl Dialect {
         }
     }
 
-    /// Who speaks gets a copy.
+    /// Returns whether the author receives a copy.
     pub fn echoes(self) -> bool {
         matches!(self, Self::Redis | Self::Echo)
     }
 
-    /// Asks whether what was said before has been dealt with, where nothing tells so by itself.
+    /// Returns a request whose reply shows that earlier messages were processed, for servers that do not
+    /// confirm messages.
     pub fn ask(self) -> &'static str {
         match self {
             Self::Nats | Self::Redis => "PING\r\n",
@@ -89,7 +91,7 @@ impl Dialect {
         }
     }
 
-    /// The line says that it has.
+    /// Returns whether the line is that reply.
     pub fn is_answer(self, line: &str) -> bool {
         match self {
             Self::Chatd => line.starts_with("OK MSG "),

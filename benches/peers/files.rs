@@ -1,4 +1,4 @@
-//! One large file on its way in and out.
+//! Uploads and downloads of one large file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,13 +11,13 @@ use crate::server::{Kind, Server, program};
 use crate::support::PATIENCE;
 use crate::{Result, cpu};
 
-/// How much is written at once, and read.
+/// Number of bytes in one write or read.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// What moving a file took: seconds of the server's processor time, and seconds.
+/// The cost of a transfer: seconds of the server's processor time, and seconds.
 pub type Cost = [f64; 2];
 
-/// What the file is made of: no two pieces are the same, and none is easy to squeeze.
+/// The contents of the file: no two pieces are the same, and they hardly compress.
 pub struct Piece {
     bytes: Vec<u8>,
 }
@@ -56,13 +56,13 @@ fn connect(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// A file of the server's, and its digest.
+/// A file on the server, and its digest.
 pub struct Uploaded {
     id: String,
     pub sha256: String,
 }
 
-/// Uploads a file to `chatd`, until it says that it is kept.
+/// Uploads a file to `chatd`, until it confirms that the file is stored.
 pub fn upload(server: &Server, piece: &mut Piece, length: u64) -> Result<(Uploaded, Cost)> {
     let mut stream = connect(server.address)?;
     let (before, begun) = (server.cpu()?, Instant::now());
@@ -84,7 +84,7 @@ pub fn upload(server: &Server, piece: &mut Piece, length: u64) -> Result<(Upload
     Err("it was not kept".into())
 }
 
-/// Downloads a file that was uploaded.
+/// Downloads an uploaded file.
 pub fn download(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     let request = format!("DOWNLOAD {}\n", file.id);
     fetch(
@@ -96,7 +96,7 @@ pub fn download(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     )
 }
 
-/// Fetches the same file by HTTP, from a server whose root holds it by its digest.
+/// Downloads the same file by HTTP, from a server whose root has it under its digest.
 pub fn get(server: &Server, file: &Uploaded, length: u64) -> Result<Cost> {
     let request = format!(
         "GET /{} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -133,7 +133,8 @@ fn fetch(server: &Server, request: &str, begins: &str, ends: &str, length: u64) 
     Ok([server.cpu()? - before, begun.elapsed().as_secs_f64()])
 }
 
-/// `nc` writes what comes into a file, and `sha256sum` reads it: both together, and the digest.
+/// Measures `nc`, which writes what it receives to a file, together with `sha256sum`, which reads it;
+/// returns the digest too.
 pub fn nc_and_sha256sum(
     folder: &Path,
     piece: &mut Piece,

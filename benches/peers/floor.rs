@@ -1,8 +1,9 @@
-//! The floor: the least that a server can do. One thread, one ring of bytes, for each reader how far it has
-//! got, and one write of all that it is behind by.
+//! The floor: the least that a server can do. One thread, one ring of bytes, a position for each reader,
+//! and one write of everything that the reader has not received.
 //!
-//! It knows no names, rooms or ids and looks for nothing but the ends of lines; whoever speaks gets a copy
-//! too. When the slowest reader is a whole ring behind, nobody is read until it has moved.
+//! It knows no names, rooms or ids and looks for nothing but the ends of lines; the author of a line
+//! receives a copy too. When the slowest reader is a whole ring behind, nothing is read until it has caught
+//! up.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
@@ -16,7 +17,7 @@ const READ_BYTES: usize = 128 << 10;
 
 struct Ring {
     bytes: Vec<u8>,
-    /// How many bytes were ever put in; byte `n` is at `n % RING_BYTES`.
+    /// Number of bytes ever written; byte `n` is at `n % RING_BYTES`.
     end: u64,
 }
 
@@ -33,7 +34,7 @@ impl Ring {
         }
     }
 
-    /// All from that byte on, in two pieces.
+    /// Returns all bytes from that one on, in two pieces.
     fn from(&self, start: u64) -> [IoSlice<'_>; 2] {
         let at = (start % RING_BYTES as u64) as usize;
         let length = (self.end - start) as usize;
@@ -46,15 +47,15 @@ impl Ring {
 
 struct Peer {
     stream: TcpStream,
-    /// What it has got of the ring.
+    /// Its position in the ring.
     seen: u64,
-    /// What it has said without an end of line.
+    /// Received bytes without a line end yet.
     rest: Vec<u8>,
     is_blocked: bool,
     is_queued: bool,
 }
 
-/// Serves until it is killed, once it has said where.
+/// Prints its address and serves until it is killed.
 pub fn serve() -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     rustix::net::listen(&listener, 4096)?; // a longer queue than std's
@@ -122,7 +123,7 @@ pub fn serve() -> io::Result<()> {
                 continue;
             };
             let held = ring.end;
-            peer.is_queued = false; // epoll tells again if there is more
+            peer.is_queued = false; // epoll reports it again if there is more
             if !take_in(peer, &mut ring, &mut buffer)? {
                 peers[number] = None;
             }
@@ -144,7 +145,7 @@ pub fn serve() -> io::Result<()> {
     }
 }
 
-/// Writes what it is behind by; false when it has gone.
+/// Writes what the peer has not received; returns false when it has disconnected.
 fn catch_up(peer: &mut Peer, ring: &Ring, watch: &Watch, number: usize) -> io::Result<bool> {
     while !peer.is_blocked && peer.seen < ring.end {
         match peer.stream.write_vectored(&ring.from(peer.seen)) {
@@ -159,7 +160,7 @@ fn catch_up(peer: &mut Peer, ring: &Ring, watch: &Watch, number: usize) -> io::R
     Ok(true)
 }
 
-/// Reads once and puts what lines are whole into the ring; false when it has gone.
+/// Reads once and puts the complete lines into the ring; returns false when the peer has disconnected.
 fn take_in(peer: &mut Peer, ring: &mut Ring, buffer: &mut [u8]) -> io::Result<bool> {
     let read = match peer.stream.read(buffer) {
         Ok(0) => return Ok(false),

@@ -1,4 +1,4 @@
-//! What was set as the goal before there was a server, and how far it is reached.
+//! The goals that were set before there was a server, and how far they are reached.
 
 use crate::server::Kind::{self, *};
 use crate::table::{self, Results};
@@ -7,25 +7,25 @@ struct Goal {
     work: &'static str,
     column: &'static str,
     ours: Kind,
-    /// All of them are to be reached.
+    /// All of them must be reached.
     marks: &'static [Mark],
 }
 
-/// What a figure is held against.
+/// What a figure is compared with.
 enum Mark {
-    /// At least so many times the other's.
+    /// At least this many times the other's.
     Times(f64, Kind),
-    /// At least so many times the best of those.
+    /// At least this many times the best of those.
     TimesBest(f64, &'static [Kind]),
-    /// At most so many times the other's: it is a cost.
+    /// At most this many times the other's: it is a cost.
     Costs(f64, Kind),
-    /// At most so much.
+    /// At most this much.
     UpTo(f64),
 }
 
 use Mark::{Costs, Times, TimesBest, UpTo};
 
-/// What is to be "no worse" may be so much worse: two runs of one server differ by that.
+/// A figure that must be "no worse" may be this much worse: two runs of one server differ by that.
 const NO_WORSE: f64 = 0.85;
 
 const GOALS: &[Goal] = &[
@@ -135,7 +135,7 @@ const fn goal(
     }
 }
 
-/// Prints the goals of which anything was measured.
+/// Prints the goals for which something was measured.
 pub fn print(results: &Results) {
     println!("\n| goal | of | at least | reached | |");
     println!("|---|---|--:|--:|---|");

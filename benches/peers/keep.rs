@@ -1,4 +1,4 @@
-//! Messages that are kept on disk before they are answered, many of them on their way at a time.
+//! Messages that are stored on disk before they are confirmed, with many of them pending at a time.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use crate::Result;
 use crate::server::{Kind, Server};
 use crate::support::{Client, Dice, PATIENCE, sentence};
 
-/// How many different texts are said.
+/// Number of different texts.
 const TEXTS: usize = 10_000;
 
-/// Messages kept a second, of which `window` wait for their answer; and for a second of the server's processor
-/// time, in which `chatd` has made its search index too.
+/// Measures messages stored per second, of which `window` wait for their confirmation, and per second of
+/// the server's processor time, in which `chatd` has updated its search index too.
 pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> {
     let mut client = Client::connect(server.address)?;
     let is_chatd = server.kind.is_chatd();
@@ -41,7 +41,7 @@ pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> 
             said += 1;
         }
         if answered == said {
-            break; // the time was over before the next could be said
+            break; // the time was over before the next could be sent
         }
         client.send(lines.as_bytes())?;
         client.read(|line| {
@@ -57,7 +57,7 @@ pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> 
     }
     let seconds = begun.elapsed().as_secs_f64();
     if is_chatd {
-        // Waits until all of it is indexed.
+        // Waits until everything is indexed.
         let (_, found, _) = client.ask("SEARCH #kept wo0")?;
         if found == 0 {
             return Err("a search finds nothing".into());
@@ -67,7 +67,7 @@ pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> 
     Ok([answered as f64 / seconds, answered as f64 / cpu])
 }
 
-/// The number under which something was kept, if the line says so.
+/// Returns the number under which a message was stored, if the line confirms one.
 fn id(kind: Kind, line: &str) -> io::Result<Option<u64>> {
     let number = match kind.is_chatd() {
         true => line
@@ -83,7 +83,7 @@ fn id(kind: Kind, line: &str) -> io::Result<Option<u64>> {
     Ok(number.and_then(|number| number.parse().ok()))
 }
 
-/// Has JetStream keep what is said under `kept` in files.
+/// Makes JetStream store the messages under `kept` in files.
 fn make_stream(client: &mut Client) -> Result<()> {
     let stream = r#"{"name":"KEPT","subjects":["kept"],"storage":"file","retention":"limits","num_replicas":1}"#;
     let hello = r#"CONNECT {"verbose":false,"pedantic":false}"#;
@@ -92,7 +92,7 @@ fn make_stream(client: &mut Client) -> Result<()> {
         "PUB $JS.API.STREAM.CREATE.KEPT inbox.0 {}\r\n{stream}\r\n",
         stream.len()
     );
-    // It takes connections before it takes such requests, and drops those.
+    // It accepts connections before it can process such requests, and drops those.
     client.wait_up_to(Duration::from_millis(200))?;
     let (begun, mut is_made) = (Instant::now(), false);
     while !is_made && begun.elapsed() < PATIENCE {

@@ -1,10 +1,10 @@
-//! How `chatd` does beside the servers that people compare it with, on the machine that this runs on.
+//! Compares `chatd` with the servers that people compare it with, on the machine that this runs on.
 //!
 //!     cargo bench --bench peers
 //!
-//! Each server that is installed is started, measured and stopped in turns, so that whatever else the machine
-//! does meets all of them. What a second of a server's processor time gives is told, since the clients share
-//! the processors with it. Those that are not installed are named and left out.
+//! The installed servers are started, measured and stopped in turns, so that whatever else the machine does
+//! affects all of them. Figures are given per second of a server's processor time, since the clients share the
+//! processors with it. Servers that are not installed are named and left out.
 
 mod cpu;
 mod crowd;
@@ -33,10 +33,10 @@ use talk::Talk;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-/// What chatd costs, beside the servers that are installed.
+/// Costs of chatd, beside the servers that are installed.
 #[derive(FromArgs)]
 struct Flags {
-    /// a run of seconds that only tells whether anything is lost
+    /// a run of seconds that only checks that nothing is lost
     #[argh(switch)]
     smoke: bool,
 
@@ -48,19 +48,19 @@ struct Flags {
     #[argh(option, default = "1.0")]
     seconds: f64,
 
-    /// how large the file is that is moved, in MiB (default: 4096)
+    /// size of the transferred file in MiB (default: 4096)
     #[argh(option, default = "4096")]
     mib: u64,
 
-    /// which parts to run, with commas between them (default: talk,latency,members,visits,kept,files)
+    /// parts to run, separated by commas (default: talk,latency,members,visits,kept,files)
     #[argh(option, default = "PARTS.join(\",\")")]
     only: String,
 
-    /// be the floor server, until killed
+    /// run the floor server until killed
     #[argh(switch, hidden_help)]
     floor: bool,
 
-    /// what cargo gives to every benchmark
+    /// passed by cargo to every benchmark
     #[argh(switch, hidden_help)]
     #[allow(dead_code)]
     bench: bool,
@@ -68,14 +68,14 @@ struct Flags {
 
 const PARTS: [&str; 6] = ["talk", "latency", "members", "visits", "kept", "files"];
 
-/// How much of each is done.
+/// How much of each is measured.
 struct Plan {
     rounds: usize,
     time: Duration,
     file_bytes: u64,
-    /// How many come in for the part of members.
+    /// Number of clients in the part `members`.
     crowd: usize,
-    /// Rooms are so many times smaller.
+    /// Rooms are smaller by this factor.
     part: usize,
     is_smoke: bool,
 }
@@ -151,7 +151,7 @@ fn measure(flags: &Flags) -> Result<()> {
     Ok(())
 }
 
-/// Measures each of the servers that are there so many times, in turns, and keeps what came of it.
+/// Measures each of the available servers that many times, in turns, and stores the results.
 fn in_turns(
     plan: &Plan,
     results: &mut Results,
@@ -182,7 +182,7 @@ fn in_turns(
 fn talk(plan: &Plan, results: &mut Results) -> Result<()> {
     use Kind::*;
     let all = [Memory, Disk, Floor, Redis, Nats, Inspircd, Ngircd, Ncat];
-    // A thousand are too many for select(2), and the IRC servers take long to let them in.
+    // A thousand are too many for select(2), and take long to join on the IRC servers.
     let large = [Memory, Disk, Floor, Redis, Nats];
     let part = plan.part;
     let talks: [(table::Pair, &[Kind], Talk); 5] = [

@@ -1,5 +1,5 @@
-//! Many clients in one room, on one thread: blocked in epoll, never in a socket, and as cheap as can be,
-//! since they share the machine with the server.
+//! Many clients in one room, on one thread: it blocks in epoll, never in a socket, and is as cheap as
+//! possible, since it shares the machine with the server.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -13,14 +13,15 @@ use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use crate::dialect::{Dialect, Step};
 use crate::support::PATIENCE;
 
-/// How many come in at a time: fewer than ngIRCd's queue of ten, beyond which each would wait a second.
+/// Number of clients that join at the same time: fewer than ngIRCd's queue of ten, beyond which each would
+/// wait a second.
 const AT_ONCE: usize = 8;
 
 const READ_BYTES: usize = 256 << 10;
 
 pub struct Member {
     pub stream: TcpStream,
-    /// What was read and is no whole line yet.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
     is_in: bool,
 }
@@ -38,7 +39,7 @@ impl Member {
         })
     }
 
-    /// Reads once; 0 when there is nothing now.
+    /// Reads once; returns 0 when nothing has arrived.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.stream.read(buffer) {
             Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
@@ -47,7 +48,7 @@ impl Member {
         }
     }
 
-    /// Reads once and shows every line that is then whole, without its end.
+    /// Reads once and calls back with every complete line, without its line ending.
     pub fn lines(
         &mut self,
         buffer: &mut [u8],
@@ -66,7 +67,7 @@ impl Member {
         Ok(())
     }
 
-    /// Comes in as far as what has come lets it; whether it is in.
+    /// Continues to join with the lines that have arrived; returns whether the client has joined.
     pub fn enter(&mut self, dialect: Dialect, buffer: &mut [u8]) -> io::Result<bool> {
         let mut is_in = false;
         self.lines(buffer, |stream, line| {
@@ -86,7 +87,7 @@ impl Member {
     }
 }
 
-/// What the kernel says of sockets.
+/// Reports which sockets are ready.
 pub struct Watch {
     epoll: OwnedFd,
     events: Vec<Event>,
@@ -100,13 +101,13 @@ impl Watch {
         })
     }
 
-    /// Tells of a socket, under that number, when it can be read.
+    /// Watches a socket, under that number, for bytes to read.
     pub fn add(&self, stream: &TcpStream, number: usize) -> io::Result<()> {
         let data = EventData::new_u64(number as u64);
         Ok(epoll::add(&self.epoll, stream, data, EventFlags::IN)?)
     }
 
-    /// Tells when it can be written to as well, or no more.
+    /// Starts or stops watching whether the socket can be written to.
     pub fn watch_writes(&self, stream: &TcpStream, number: usize, wanted: bool) -> io::Result<()> {
         let flags = match wanted {
             true => EventFlags::IN | EventFlags::OUT,
@@ -116,7 +117,7 @@ impl Watch {
         Ok(epoll::modify(&self.epoll, stream, data, flags)?)
     }
 
-    /// Waits; which sockets can be read, and which written to.
+    /// Waits; returns the sockets that are ready, with whether they can be read and written.
     pub fn wait(&mut self, patience: Duration) -> io::Result<Vec<(usize, bool, bool)>> {
         self.events.clear();
         let timeout = Timespec {
@@ -148,7 +149,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Has so many come in.
+    /// Connects that many clients and waits until they have joined.
     pub fn fill(dialect: Dialect, address: SocketAddr, count: usize) -> io::Result<Self> {
         let mut room = Self {
             watch: Watch::new()?,
@@ -174,7 +175,7 @@ impl Room {
                     continue;
                 };
                 if member.is_in {
-                    member.read(&mut room.buffer)?; // others who come in
+                    member.read(&mut room.buffer)?; // announcements of other clients that join
                 } else if member.enter(dialect, &mut room.buffer)? {
                     member.is_in = true;
                     inside += 1;
@@ -184,7 +185,7 @@ impl Room {
         Ok(room)
     }
 
-    /// Drops what comes until nothing has for so long.
+    /// Drops everything received until nothing has arrived for that long.
     pub fn settle(&mut self, quiet: Duration) -> io::Result<()> {
         let mut last = Instant::now();
         while last.elapsed() < quiet {

@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As the tables call it.
+    /// Returns the name in the tables.
     pub fn name(self) -> &'static str {
         match self {
             Self::Memory => "chatd --memory",
@@ -44,7 +44,7 @@ impl Kind {
         }
     }
 
-    /// The program, where it is not ours.
+    /// Returns the program, unless it is ours.
     pub fn program(self) -> Option<&'static str> {
         match self {
             Self::Memory | Self::Disk | Self::Floor => None,
@@ -79,7 +79,7 @@ impl Kind {
     }
 }
 
-/// A program in the search path, or where Debian puts what only its administrator starts.
+/// Finds a program in the search path, or where Debian puts programs for the administrator.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]);
@@ -93,17 +93,17 @@ enum Process {
     Other(Child),
 }
 
-/// A server that runs; dropping it ends it.
+/// A running server; it is killed when dropped.
 pub struct Server {
     pub kind: Kind,
     pub address: SocketAddr,
     process: Process,
-    /// What it keeps, gone with it.
+    /// Its data folder, deleted with it.
     folder: tempfile::TempDir,
 }
 
 impl Server {
-    /// Starts a server; `files` holds what it has to serve, if it serves files.
+    /// Starts a server; `files` is the folder that it serves, if it serves files.
     pub fn start(kind: Kind, files: &Path) -> Result<Self> {
         let folder = folder()?;
         let path = folder.path();
@@ -146,7 +146,7 @@ impl Server {
         Ok(server)
     }
 
-    /// Waits until it takes connections.
+    /// Waits until it accepts connections.
     fn wait(&self) -> Result<()> {
         let begun = Instant::now();
         let stream = loop {
@@ -159,7 +159,8 @@ impl Server {
             }
         };
         if self.kind == Kind::Ncat {
-            // It ends when somebody is gone whom it is about to name: so this leaves while nobody comes.
+            // It exits when it is about to name a client that has left: so this one leaves while nobody
+            // connects.
             let mut greeting = BufReader::new(stream).lines();
             greeting.nth(1).ok_or("ncat does not greet")??;
             drop(greeting);
@@ -168,8 +169,9 @@ impl Server {
         Ok(())
     }
 
-    /// How long it must be quiet until everybody knows who is there: `chatd` announces those who have stayed
-    /// a second, in rooms that are not too large. In a measurement that takes no time nobody waits for that.
+    /// Returns how long it must be quiet until everybody has received all announcements: `chatd` announces
+    /// members that have stayed a second, in rooms that are not too large. A measurement with a time of
+    /// zero does not wait for that.
     pub fn quiet(&self, members: usize, time: Duration) -> Duration {
         match self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
             true => Duration::from_millis(1200),
@@ -177,7 +179,7 @@ impl Server {
         }
     }
 
-    /// Where it keeps what it keeps.
+    /// Returns the folder where it stores its data.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -189,12 +191,12 @@ impl Server {
         }
     }
 
-    /// Seconds of processor time that it has used.
+    /// Returns the seconds of processor time that it has used.
     pub fn cpu(&self) -> Result<f64> {
         Ok(cpu::seconds(self.id())?)
     }
 
-    /// Bytes of memory that it has.
+    /// Returns the bytes of memory that it has.
     pub fn memory(&self) -> Result<f64> {
         Ok(cpu::memory(self.id())?)
     }
@@ -209,7 +211,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts one of the others, so that nothing but its work limits it.
+/// Starts one of the other servers, without limits that would distort the measurement.
 fn spawn(kind: Kind, port: u16, folder: &Path, files: &Path) -> Result<Child> {
     let name = kind.program().ok_or("it is ours")?;
     let mut command = Command::new(program(name).ok_or_else(|| format!("there is no {name}"))?);

@@ -1,4 +1,4 @@
-//! What was measured, and how it is told.
+//! Collects the figures and prints them as tables.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ enum Unit {
     Seconds,
 }
 
-/// What one measurement gives.
+/// The two figures of one measurement.
 pub type Pair = [Column; 2];
 
 const fn pair(first: &'static str, a: Unit, second: &'static str, b: Unit) -> Pair {
@@ -74,7 +74,7 @@ pub const UPLOAD: Pair = pair("upload, CPU-seconds", Seconds, "upload, seconds",
 #[derive(Default)]
 pub struct Results {
     figures: BTreeMap<(&'static str, Kind), Vec<f64>>,
-    /// Those of the part that runs.
+    /// The columns of the current part.
     columns: Vec<Column>,
     kinds: Vec<Kind>,
     missing: Vec<Kind>,
@@ -94,7 +94,7 @@ impl Results {
         }
     }
 
-    /// Something of that server was measured.
+    /// Returns whether anything was measured of that server.
     pub fn has(&self, kind: Kind) -> bool {
         self.figures.keys().any(|(_, of)| *of == kind)
     }
@@ -105,7 +105,7 @@ impl Results {
         }
     }
 
-    /// The median of what was measured, if anything was.
+    /// Returns the median of the figures, if there are any.
     pub fn median(&self, column: &str, kind: Kind) -> Option<f64> {
         let figures = self
             .figures
@@ -114,7 +114,7 @@ impl Results {
         quantile(&mut figures?.1.clone(), 0.5)
     }
 
-    /// Prints the figures of the part that has ended: a row a server.
+    /// Prints the figures of the part that has ended: one row for each server.
     pub fn print_part(&mut self, title: &str) {
         let columns = std::mem::take(&mut self.columns);
         let kinds = std::mem::take(&mut self.kinds);

@@ -1,5 +1,5 @@
-//! People who talk: how many deliveries a second of the server's processor time gives, and how late they are
-//! at a fixed rate.
+//! Messages in rooms: how many deliveries there are per second of the server's processor time, and how late
+//! they are at a fixed rate.
 
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,25 +11,25 @@ use crate::room::{Member, Room};
 use crate::server::Server;
 use crate::support::PATIENCE;
 
-/// How long a text is, with its mark.
+/// Length of a message with its mark.
 const TEXT_BYTES: usize = 64;
 
 /// About how many bytes a speaker writes at once.
 const WRITE_BYTES: usize = 64 << 10;
 
-/// Who talks to whom.
+/// The speakers and readers of a measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct Talk {
     pub speakers: usize,
     pub readers: usize,
-    /// How many messages of each speaker are on their way, on average: without a bound they would queue in
-    /// the sockets by the gigabyte.
+    /// How many messages of each speaker are in transit on average: without a bound they would fill the
+    /// sockets with gigabytes.
     pub window: usize,
 }
 
-/// Somebody who says the same again and again.
+/// A client that sends the same message again and again.
 struct Speaker {
-    /// The message, some times over.
+    /// The message, repeated several times.
     bytes: Vec<u8>,
     message: usize,
     /// Bytes written.
@@ -49,12 +49,12 @@ impl Speaker {
         }
     }
 
-    /// Messages that are begun.
+    /// Returns the number of messages whose writing has begun.
     fn begun(&self) -> usize {
         self.written.div_ceil(self.message)
     }
 
-    /// Writes up to so many messages, as far as the socket takes them.
+    /// Writes until `up_to` messages are sent, or the socket is full.
     fn write(&mut self, member: &mut Member, up_to: usize) -> Result<()> {
         let end = up_to.saturating_mul(self.message);
         while !self.is_blocked && self.written < end {
@@ -77,7 +77,7 @@ fn text() -> String {
     format!("{}{}", char::from(MARK), "x".repeat(TEXT_BYTES - 1))
 }
 
-/// Deliveries for a second of the server's processor time, and for a second.
+/// Measures deliveries per second of the server's processor time, and per second.
 pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let members = talk.speakers + talk.readers;
@@ -101,7 +101,7 @@ pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2
             let was_blocked = speaker.is_blocked;
             match due {
                 None => speaker.write(member, up_to)?,
-                Some(_) => speaker.write(member, speaker.begun())?, // the rest of the last
+                Some(_) => speaker.write(member, speaker.begun())?, // the rest of the last message
             }
             if speaker.is_blocked && !was_blocked {
                 room.watch.watch_writes(&member.stream, number, true)?;
@@ -134,13 +134,14 @@ pub fn deliveries(server: &Server, talk: Talk, time: Duration) -> Result<[f64; 2
     Ok([delivered as f64 / cpu, delivered as f64 / seconds])
 }
 
-/// How many digits of a message tell when it was said, in nanoseconds since the beginning.
+/// Number of digits in a message that say when it was sent, in nanoseconds since the beginning.
 const STAMP_DIGITS: usize = 15;
 
-/// The first messages are not counted, for so long.
+/// How long the first messages are not counted.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// How late messages are that are said at a fixed rate, in seconds: half of them at most, and 99 of 100.
+/// Measures the delay of messages that are sent at a fixed rate, in seconds: the median, and the 99th
+/// percentile.
 pub fn lateness(server: &Server, readers: usize, rate: u32, time: Duration) -> Result<[f64; 2]> {
     let dialect = server.kind.dialect();
     let mut room = Room::fill(dialect, server.address, 1 + readers)?;

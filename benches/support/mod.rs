@@ -1,6 +1,7 @@
-//! What the benchmarks share: a client that speaks the protocol, something to say, and how figures are told.
+//! Code shared by the benchmarks: a client that speaks the protocol, random messages, and the formatting of
+//! figures.
 
-#![allow(dead_code)] // each benchmark uses its part
+#![allow(dead_code)] // each benchmark uses only some of it
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -16,7 +17,7 @@ pub use server::Chatd;
 /// The server that is measured.
 pub const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
-/// How a benchmark ends: with its name before what went wrong.
+/// Returns the exit code of a benchmark; prints an error after the benchmark's name.
 pub fn exit(name: &str, result: Result<(), Box<dyn std::error::Error>>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -27,15 +28,15 @@ pub fn exit(name: &str, result: Result<(), Box<dyn std::error::Error>>) -> ExitC
     }
 }
 
-/// How long anything may take that is waited for: a benchmark that hangs has failed.
+/// The deadline of every wait: a benchmark that hangs has failed.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A connection that waits for its replies.
 ///
-/// It blocks, since nothing in between a request and its reply shall cost more than a system call.
+/// It blocks, since nothing between a request and its reply should cost more than a system call.
 pub struct Client {
     stream: TcpStream,
-    /// What was read and is no whole line yet.
+    /// The beginning of an incomplete line.
     rest: Vec<u8>,
 }
 
@@ -52,17 +53,17 @@ impl Client {
         })
     }
 
-    /// Waits no longer than that for the next bytes.
+    /// Sets how long to wait for the next bytes.
     pub fn wait_up_to(&self, patience: Duration) -> io::Result<()> {
         self.stream.set_read_timeout(Some(patience))
     }
 
-    /// Sends lines, each with its end.
+    /// Sends lines, which must have their line endings.
     pub fn send(&mut self, lines: &[u8]) -> io::Result<()> {
         self.stream.write_all(lines)
     }
 
-    /// Reads once and shows every line that is then whole.
+    /// Reads once and calls back with every complete line.
     pub fn read(&mut self, mut line: impl FnMut(&str) -> io::Result<()>) -> io::Result<()> {
         let mut buffer = [0; 64 << 10];
         let read = self.stream.read(&mut buffer)?;
@@ -81,8 +82,8 @@ impl Client {
         Ok(())
     }
 
-    /// Sends a request and waits for its reply; returns that, how many `PAST` lines came before it, and
-    /// how long it took.
+    /// Sends a request and waits for its reply; returns the reply, how many `PAST` lines came before it,
+    /// and how long it took.
     pub fn ask(&mut self, request: &str) -> io::Result<(String, usize, Duration)> {
         let begun = Instant::now();
         self.send(format!("{request}\n").as_bytes())?;
@@ -102,16 +103,16 @@ impl Client {
     }
 }
 
-/// Numbers that look random and are the same in every run (xorshift; George Marsaglia, 2003).
+/// Pseudo-random numbers that are the same in every run (xorshift; George Marsaglia, 2003).
 pub struct Dice(u64);
 
 impl Dice {
-    /// The same seed gives the same numbers; it must not be 0.
+    /// Returns a generator for a seed, which must not be 0; the same seed gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -120,14 +121,14 @@ impl Dice {
     }
 }
 
-/// How many different words are said.
+/// Number of different words in the messages.
 const WORDS: f64 = 20_000.0;
 
-/// The words of a search: the one that most messages hold.
+/// The most frequent word, for searches.
 pub const COMMON_WORD: &str = "wo0";
 
-/// Says something of about 60 bytes: ten words, of which few are common and most are rare, as in what
-/// people write (the n-th commonest is said about 1/n as often). [`COMMON_WORD`] is in two of three messages.
+/// Returns a message of about 60 bytes: ten words, of which few are common and most are rare, as in natural
+/// text (the n-th most common occurs about 1/n as often). [`COMMON_WORD`] is in two of three messages.
 pub fn sentence(dice: &mut Dice) -> String {
     let mut text = String::with_capacity(80);
     for n in 0..10 {
@@ -141,14 +142,14 @@ pub fn sentence(dice: &mut Dice) -> String {
     text
 }
 
-/// The value that so much (0 to 1) of them stay below; they get sorted.
+/// Returns the quantile `share` (0 to 1) of the values, which it sorts.
 pub fn quantile<T: PartialOrd + Copy>(values: &mut [T], share: f64) -> Option<T> {
     values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
     let last = values.len().checked_sub(1)?;
     values.get((last as f64 * share).round() as usize).copied()
 }
 
-/// A number as people read it: 12,345.
+/// Formats a number with separators: 12,345.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
@@ -161,13 +162,13 @@ pub fn grouped(number: u64) -> String {
     text
 }
 
-/// A folder for a server's log, gone at the end: where cargo builds, since `/tmp` may be memory, and a
-/// sync that writes to memory costs nothing.
+/// Creates a folder for a server's log, deleted at the end: where cargo builds, since `/tmp` may be in
+/// memory, where a sync costs nothing.
 pub fn folder() -> io::Result<tempfile::TempDir> {
     tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
 }
 
-/// The flags that have `chatd` keep its log in that folder.
+/// Returns the flags that make `chatd` store its log in that folder.
 pub fn data(folder: &Path) -> Vec<String> {
     vec!["--data".into(), folder.display().to_string()]
 }

@@ -13,8 +13,8 @@ use super::text::{clean, is_clean};
 use super::whom::Whom;
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
-/// Whether `line` may follow an upload's bytes: it begins with a verb in capitals, or with a slash, as
-/// the middle of a file seldom does.
+/// Returns whether `line` may be a request after the bytes of an upload: it begins with a verb in capitals, or
+/// with a slash, as the middle of a file seldom does.
 pub fn is_in_step(line: &[u8]) -> bool {
     let word = line.split(|b| *b == b' ').find(|word| !word.is_empty());
     match word {
