@@ -171,7 +171,7 @@ pub trait Log: Send + Sync {
         Arc::default()
     }
 
-    /// Returns every room that has events.
+    /// Returns every room that ever had an event and was not removed.
     ///
     /// # Errors
     /// When the log cannot be read; the same holds for all methods that follow.
