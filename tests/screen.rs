@@ -322,7 +322,7 @@ fn two_talk_and_it_looks_right() {
     ann.key("Tab");
     ann.text("#op");
     ann.say("s");
-    ann.sees("nothing has been said in #ops yet");
+    ann.sees("there are no messages in #ops yet");
     bob.ask("TELL #ops hello there");
     bob.ask("MSG ann, are you still here?");
     bob.ask("TELL ann psst");

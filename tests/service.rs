@@ -193,7 +193,7 @@ fn what_is_handed_over_must_be_a_socket_that_listens() {
         format!("export LISTEN_FDS=1; exec 3</dev/null; exec {CHATD} --memory --log-level off");
     let ended = Program::start(&command, SocketAddr::from(([0; 4], 0))).finish();
     assert_eq!(ended.code, Some(1));
-    let wanted = "chatd: cannot use what was handed over: fd 3 is not a socket\n";
+    let wanted = "chatd: cannot use the sockets of the service manager: fd 3 is not a socket\n";
     assert_eq!(ended.errors, wanted);
 }
 

@@ -174,7 +174,7 @@ pub async fn search(
         complain(SEARCH_CUT);
     } else if events.len() >= FOUND_MAX {
         complain(format_args!(
-            "these are the newest {FOUND_MAX}; there may be more: add a word to find fewer"
+            "these are the newest {FOUND_MAX} messages, and there may be more: add a word to narrow the search"
         ));
     }
     Ok(if events.is_empty() {

@@ -15,38 +15,35 @@ use crate::values::{
     room, server_name,
 };
 
-/// A chat server on one TCP port that anything able to open a socket can join: nc, telnet, a script.
+/// A chat server on one TCP port, for nc, telnet, curl, browsers, chatc and bots.
 #[derive(FromArgs, ArgsInfo)]
 #[argh(
     note = "Sizes are bytes, or a number with KiB, MiB or GiB. Times are a number with ms, s, m or h.",
     note = "The protocol is described in protocol.md.",
-    error_code(0, "it was told to stop (SIGINT or SIGTERM) and did"),
-    error_code(1, "it could not start: a port in use, an unwritable folder"),
-    error_code(
-        2,
-        "a flag, or a line of the --config file, that it does not understand"
-    )
+    error_code(0, "stopped by SIGINT, SIGTERM or SHUTDOWN"),
+    error_code(1, "could not start, for example because a port is in use"),
+    error_code(2, "an invalid flag, or an invalid line in the --config file")
 )]
 pub struct Flags {
-    /// a TOML file of flags without their dashes, as max-upload = "1GiB" or memory = true; the command line
-    /// wins over it; `chatd config` prints one
+    /// a TOML file of flags without their dashes, such as max-upload = "1GiB" or memory = true; flags on the
+    /// command line override it; `chatd config` prints an example
     #[argh(option, arg_name = "file")]
     pub config: Option<PathBuf>,
 
-    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; with tls:// or http:// before it, only that is spoken
-    /// there; may be given more than once (default: the sockets
-    /// that a service manager has opened; else port 5002 on all addresses, IPv4 and IPv6, so that whoever
-    /// reaches the machine reaches the chat)
+    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; with tls:// or http:// in front, only that protocol
+    /// is accepted there; may be given more than once (default: the sockets that a service manager has
+    /// opened; otherwise port 5002 on all addresses, IPv4 and IPv6, so anyone who can reach this machine can
+    /// join)
     #[argh(option, arg_name = "address")]
     pub listen: Vec<Listen>,
 
-    /// announce nothing on the local network, where chatc finds servers (DNS-SD); one that only this machine
-    /// reaches is never announced
+    /// do not announce the server on the local network, where chatc finds servers (DNS-SD); a server that
+    /// listens on this machine only is never announced
     #[argh(switch)]
     pub no_announce: bool,
 
-    /// the certificate for TLS, and those that vouch for it, in PEM; read again when it changes and at SIGHUP
-    /// (default: one that the server makes for itself once)
+    /// the certificate chain for TLS, in PEM; reloaded when it changes and on SIGHUP (default: a self-signed
+    /// certificate that the server creates once)
     #[argh(option, arg_name = "file")]
     pub cert: Option<PathBuf>,
 
@@ -54,55 +51,56 @@ pub struct Flags {
     #[argh(option, arg_name = "file")]
     pub key: Option<PathBuf>,
 
-    /// whether TLS is spoken: on or off (default: on)
+    /// whether to accept TLS: on or off (default: on)
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub tls: OnOff,
 
-    /// whether anything is spoken without TLS: on or off (default: on)
+    /// whether to accept connections without TLS: on or off (default: on)
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub plain: OnOff,
 
-    /// take no password over plain text, except from this machine: without it the answer says that TLS is at hand
+    /// refuse passwords over plain text, except from this machine; without this flag the server accepts them
+    /// and points out that TLS is available
     #[argh(switch)]
     pub require_tls: bool,
 
-    /// whether HTTP and WebSocket are spoken, for curl and browsers: on or off (default: on)
+    /// whether to accept HTTP and WebSocket, for curl and browsers: on or off (default: on)
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub web: OnOff,
 
-    /// a name under which browsers reach this server, besides its addresses, localhost and the machine's
-    /// own name; may be given more than once
+    /// a host name under which browsers open this server, in addition to its addresses, localhost and the
+    /// machine's own name; may be given more than once
     #[argh(option, arg_name = "name")]
     pub host: Vec<String>,
 
-    /// an address or network from which /metrics may be read, besides this machine, as 10.0.0.0/8; may be
-    /// given more than once (default: this machine only, since they tell how much is going on)
+    /// an address or network that may read /metrics, in addition to this machine, such as 10.0.0.0/8; may be
+    /// given more than once (default: this machine only, since metrics reveal the activity)
     #[argh(option, arg_name = "network", from_str_fn(network))]
     pub metrics_from: Vec<Network>,
 
-    /// an address or network of a proxy that is believed when it says for whom it asks: by X-Forwarded-For and
-    /// X-Forwarded-Proto over HTTP, and by the PROXY protocol on any connection; may be given more than once
+    /// an address or network of a trusted proxy, which tells the address of its clients: by X-Forwarded-For
+    /// and X-Forwarded-Proto over HTTP, and by the PROXY protocol on any connection; may be given more than once
     #[argh(option, arg_name = "network", from_str_fn(network))]
     pub proxy: Vec<Network>,
 
-    /// the folder for files, made if missing (default: chatd-data, in the present folder)
+    /// the data folder, created if missing (default: chatd-data in the current folder)
     #[argh(option, arg_name = "dir", default = "PathBuf::from(\"chatd-data\")")]
     pub data: PathBuf,
 
-    /// keep nothing on disk after the end: for a throw-away chat
+    /// keep messages in memory and leave nothing on disk: for a temporary chat
     #[argh(switch)]
     pub memory: bool,
 
-    /// a file whose first line is the password that everybody must give first (PASS; default: none)
+    /// a file whose first line is the password of the server, which everybody has to give (PASS; default: none)
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
 
-    /// a nick whose owner, once it is registered, may KICK, BAN, NOTE, SHUTDOWN and REMOVE anything; may be
-    /// given more than once
+    /// the nick of an operator, who may KICK, BAN, NOTE, SHUTDOWN and REMOVE anything once the nick is
+    /// registered; may be given more than once
     #[argh(option, arg_name = "nick", from_str_fn(nick))]
     pub operator: Vec<Nick>,
 
-    /// what the server calls itself, one word (default: the machine's name)
+    /// the name of the server, one word (default: the machine's name)
     #[argh(
         option,
         arg_name = "word",
@@ -111,7 +109,7 @@ pub struct Flags {
     )]
     pub name: String,
 
-    /// the room that a nick without a room joins (default: #lobby)
+    /// the room that people join first (default: #lobby)
     #[argh(
         option,
         arg_name = "room",
@@ -201,7 +199,7 @@ pub struct Flags {
     #[argh(option, arg_name = "n", default = "Limits::default().announce_up_to")]
     pub announce_up_to: usize,
 
-    /// without effect, and accepted since files of settings still have it
+    /// no effect; still accepted for old settings files
     #[argh(option, hidden_help, arg_name = "time")]
     pub greet_after: Option<Time>,
 
@@ -253,15 +251,15 @@ pub struct Flags {
     )]
     pub stop_within: Time,
 
-    /// what to do with a data folder instead of serving
+    /// a command for a data folder, instead of serving
     #[argh(subcommand)]
     pub command: Option<Command>,
 
-    /// what to log on standard error: off, error, warn, info, debug or trace (default: info)
+    /// the log level on standard error: off, error, warn, info, debug or trace (default: info)
     #[argh(option, arg_name = "level", default = "LevelFilter::INFO")]
     pub log_level: LevelFilter,
 
-    /// how to log it: text, or json for an object a line (default: text)
+    /// the log format: text, or json for one object per line (default: text)
     #[argh(option, arg_name = "format", default = "LogFormat::Text")]
     pub log_format: LogFormat,
 
@@ -271,10 +269,10 @@ pub struct Flags {
 }
 
 impl Flags {
-    /// `is_open`: sockets were handed over, so that it need listen nowhere else.
+    /// Returns the configuration. `is_open`: a service manager has passed sockets, so no others are opened by default.
     ///
     /// # Errors
-    /// When the password cannot be read.
+    /// If the password cannot be read.
     pub fn into_config(self, is_open: bool) -> Result<Config, String> {
         let password = self.password_file.as_deref().map(read_password);
         let speaks = Speaks {

@@ -1,4 +1,4 @@
-//! What `chatd --help` and `chatd config` say of each flag: of a limit, what [`Limits::rows`] has.
+//! The text of `chatd --help` and `chatd config`. The descriptions of limits come from [`Limits::rows`].
 
 use std::sync::OnceLock;
 
@@ -7,11 +7,11 @@ use plainchat::config::Limits;
 
 use crate::flags::Flags;
 
-/// Where descriptions begin, and where lines end.
+/// The column where descriptions start, and the longest line.
 const INDENT: usize = 20;
 const WIDTH: usize = 80;
 
-/// Every flag but `--help`, in the order of their declaration, each limit described by its row.
+/// Returns every flag but `--help` in the order of declaration, with limits described by their rows.
 pub fn flags() -> &'static [FlagInfo<'static>] {
     static FLAGS: OnceLock<Vec<FlagInfo<'static>>> = OnceLock::new();
     FLAGS.get_or_init(|| {
@@ -21,14 +21,14 @@ pub fn flags() -> &'static [FlagInfo<'static>] {
     })
 }
 
-/// The flags that a file may hold: all but the one that names the file and the one that starts no server.
+/// Returns the flags that a settings file may contain: all but the one that names the file and `--version`.
 pub fn flags_of_a_file() -> Vec<&'static FlagInfo<'static>> {
     let flags = flags().iter();
     let is_of_a_server = |flag: &&FlagInfo<'_>| !["--config", "--version"].contains(&flag.long);
     flags.filter(is_of_a_server).collect()
 }
 
-/// Those of them that an example of a file shows: the hidden ones do nothing any more.
+/// Returns the flags that an example file shows: without the hidden ones, which have no effect.
 pub fn flags_of_an_example() -> Vec<&'static FlagInfo<'static>> {
     let mut flags = flags_of_a_file();
     flags.retain(|flag| !flag.hidden);
@@ -56,7 +56,7 @@ fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
     }
 }
 
-/// The help that argh has made, with every limit from the table.
+/// Returns the help text of argh with the limits of the table.
 pub fn text(argh: &str) -> String {
     let Some((head, rest)) = argh.split_once("\nOptions:\n") else {
         return argh.to_owned();
@@ -85,7 +85,7 @@ pub fn text(argh: &str) -> String {
     )
 }
 
-/// A flag and what it takes.
+/// Returns a flag with its value.
 fn named(flag: &FlagInfo<'_>) -> String {
     match flag.kind {
         FlagInfoKind::Switch => flag.long.to_owned(),
@@ -93,7 +93,7 @@ fn named(flag: &FlagInfo<'_>) -> String {
     }
 }
 
-/// A name and what it means, in lines.
+/// Formats a name and its description.
 fn item(name: &str, text: &str) -> String {
     let mut lines = format!("  {name}");
     let mut column = lines.len();

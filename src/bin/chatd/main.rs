@@ -1,4 +1,4 @@
-//! `chatd`: reads its flags, runs the server, and ends with an exit code.
+//! `chatd`: parses its flags and runs the server.
 
 mod command;
 mod flags;
@@ -38,7 +38,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// Does what the flags say, with the log going to `lines`.
+/// Executes the flags, with the log going to `lines`.
 fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
     let writer = lines.clone();
     let log = tracing_subscriber::fmt()
@@ -57,12 +57,12 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
         });
     }
     if flags.greet_after.is_some() {
-        tracing::warn!("--greet-after does nothing any more: a person presses Enter to be greeted");
+        tracing::warn!("--greet-after has no effect any more: people press Enter for the greeting");
     }
     let wrong = if flags.cert.is_some() != flags.key.is_some() {
-        Some("--cert and --key go together")
+        Some("--cert needs --key, and --key needs --cert")
     } else if !flags.plain.0 && !flags.tls.0 {
-        Some("with --plain off and --tls off nothing is left to speak")
+        Some("--plain off and --tls off exclude each other")
     } else {
         None
     };
@@ -72,7 +72,12 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
     }
     let sockets = match service::sockets() {
         Ok(sockets) => sockets,
-        Err(e) => return fail(&format!("cannot use what was handed over: {}", Plain(&e))),
+        Err(e) => {
+            return fail(&format!(
+                "cannot use the sockets of the service manager: {}",
+                Plain(&e)
+            ));
+        }
     };
     let has_host = !flags.host.is_empty();
     let config = match flags.into_config(!sockets.is_empty()) {
@@ -104,7 +109,7 @@ fn show(text: &str) {
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-/// The flags of the command line, and under them those of the file that it names.
+/// Reads the flags of the command line, which override those of the settings file.
 fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     let flags = Flags::from_args(&["chatd"], words).map_err(|exit| answer(&exit))?;
     let Some(path) = &flags.config else {
@@ -114,15 +119,13 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     let text =
         std::fs::read_to_string(path).map_err(|e| fail(&format!("{name}: {}", Plain(&e))))?;
     let wrong = |what: &str| {
-        complain(&format!(
-            "{name}: {what} (chatd config lists what may stand there)"
-        ));
+        complain(&format!("{name}: {what} (run `chatd config` for the list)"));
         ExitCode::from(2)
     };
     let table = flags_of_a_file();
     let all = file::words(&text, &table, &[]).map_err(|e| wrong(&e.to_string()))?;
     let all: Vec<_> = all.iter().map(String::as_str).collect();
-    // By itself first, so that what is wrong in it is told as being there, whatever the command line says.
+    // The file alone first, so that its errors are reported as such, whatever the command line says.
     Flags::from_args(&["chatd"], &all)
         .map_err(|exit| wrong(exit.output.lines().next().unwrap_or_default()))?;
     let below = file::words(&text, &table, words).map_err(|e| wrong(&e.to_string()))?;
@@ -133,7 +136,7 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     Flags::from_args(&["chatd"], &both.collect::<Vec<_>>()).map_err(|exit| answer(&exit))
 }
 
-/// `--help`, or what is wrong with the flags.
+/// Prints the help, or the error of the flags.
 fn answer(exit: &argh::EarlyExit) -> ExitCode {
     match exit.status {
         Ok(()) => {
@@ -148,7 +151,7 @@ fn answer(exit: &argh::EarlyExit) -> ExitCode {
     }
 }
 
-/// A line for each address, which a script can wait for; then, for a person, how others come in.
+/// Prints a line for each address, which a script can wait for, and then how people can connect.
 fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host: bool) {
     let mut text = String::new();
     for place in places {
@@ -157,7 +160,7 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host
     if let Some(fingerprint) = fingerprint {
         text += &format!("chatd: the certificate's SHA-256 is {fingerprint}\n");
     }
-    text += "To come in from any machine that reaches this one, type or open:\n";
+    text += "To join from a machine that can reach this one, type or open:\n";
     for place in places {
         for ip in listen::reachable(place.addr) {
             let there = SocketAddr::new(ip, place.addr.port());
@@ -168,12 +171,12 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host
         }
     }
     if !has_host && places.iter().any(|place| place.speaks.web) {
-        text += "For browsers to open it by a name, start it with --host NAME.\n";
+        text += "To open it in a browser by a host name, start chatd with --host NAME.\n";
     }
     show(&text);
 }
 
-/// What a person types or opens to come in `there`.
+/// Returns what to type or open to connect to `there`.
 fn ways_in(there: SocketAddr, speaks: Speaks) -> Vec<String> {
     let (nc, http) = if speaks.plain {
         ("nc", "http")

@@ -1,4 +1,4 @@
-//! How the values of flags are read.
+//! Parses the values of flags.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
@@ -10,7 +10,7 @@ use plainchat::model::Secret;
 use plainchat::protocol::whom::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 
-/// All addresses; of IPv6 only if the machine has it.
+/// Returns the addresses that stand for all: IPv6 only if the machine has it.
 pub fn everywhere(port: u16) -> Vec<SocketAddr> {
     let has_v6 = std::net::UdpSocket::bind("[::]:0").is_ok();
     let any = ["0.0.0.0", "::"].iter().take(if has_v6 { 2 } else { 1 });
@@ -18,7 +18,7 @@ pub fn everywhere(port: u16) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The addresses of one `--listen`.
+/// The value of one `--listen`.
 pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     pub speaks: Speaks,
@@ -47,7 +47,7 @@ impl FromStr for Listen {
                 (http, place)
             }
             Some((kind, _)) => {
-                return Err(format!("{kind}:// is not known; tls:// and http:// are"));
+                return Err(format!("unknown prefix {kind}:// (known: tls://, http://)"));
             }
         };
         Ok(Self {
@@ -67,11 +67,13 @@ fn addresses(text: &str) -> Result<Vec<SocketAddr>, String> {
     let found = text
         .to_socket_addrs()
         .or_else(|_| (text, PORT).to_socket_addrs());
-    let found = found.map_err(|_| format!("{text} is no address"))?;
+    let found = found.map_err(|_| {
+        format!("invalid address \"{text}\" (examples: 5002, 127.0.0.1:5002, tls://[::]:5002)")
+    })?;
     Ok(found.collect())
 }
 
-/// Whether something is done.
+/// `on` or `off`.
 pub struct OnOff(pub bool);
 
 impl FromStr for OnOff {
@@ -81,12 +83,12 @@ impl FromStr for OnOff {
         match text {
             "on" => Ok(Self(true)),
             "off" => Ok(Self(false)),
-            _ => Err(format!("{text} is neither on nor off")),
+            _ => Err(format!("invalid value \"{text}\": write on or off")),
         }
     }
 }
 
-/// How the log is written.
+/// The format of the log.
 pub enum LogFormat {
     /// For people.
     Text,
@@ -101,7 +103,7 @@ impl FromStr for LogFormat {
         match text {
             "text" => Ok(Self::Text),
             "json" => Ok(Self::Json),
-            _ => Err("a log is text or json"),
+            _ => Err("invalid log format: write text or json"),
         }
     }
 }
@@ -128,7 +130,7 @@ impl FromStr for Size {
             .and_then(|(n, unit)| n.checked_mul(unit));
         bytes
             .map(Self)
-            .ok_or_else(|| format!("{text} is no size, as 100MiB is"))
+            .ok_or_else(|| format!("invalid size \"{text}\" (examples: 65536, 100MiB)"))
     }
 }
 
@@ -153,7 +155,7 @@ impl FromStr for Time {
             .zip(ms)
             .map(|(n, unit)| u64::from(n) * unit);
         ms.map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or_else(|| format!("{text} is no time, as 250ms or 10m is"))
+            .ok_or_else(|| format!("invalid duration \"{text}\" (examples: 250ms, 10m)"))
     }
 }
 
@@ -165,18 +167,21 @@ pub fn nick(text: &str) -> Result<Nick, String> {
     Nick::parse(text).map_err(|e| e.to_string())
 }
 
-/// The first line of a file.
+/// Reads the first line of a file.
 pub fn read_password(path: &Path) -> Result<Secret, String> {
     let text = std::fs::read_to_string(path);
     let text = text.map_err(|e| format!("cannot read the password in {}: {e}", path.display()))?;
     match text.lines().next().unwrap_or_default() {
-        "" => Err(format!("there is no password in {}", path.display())),
+        "" => Err(format!(
+            "the first line of {} is empty: it has to be the password",
+            path.display()
+        )),
         line => Ok(Secret::new(line)),
     }
 }
 
 pub fn network(text: &str) -> Result<Network, String> {
-    Network::parse(text).ok_or_else(|| format!("{text} is no network, as 10.0.0.0/8 is"))
+    Network::parse(text).ok_or_else(|| format!("invalid network \"{text}\" (example: 10.0.0.0/8)"))
 }
 
 pub fn server_name(text: &str) -> Result<String, String> {

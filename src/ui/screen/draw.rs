@@ -139,8 +139,8 @@ fn body(app: &App, area: Rect, frame: &mut Frame<'_>) {
     if rows.is_empty() {
         let text = match (room.is_loading, room.is_room()) {
             (true, _) => "…".to_owned(),
-            (false, true) => format!("nothing has been said in {} yet", room.name),
-            (false, false) => format!("what you type here only {} reads", room.name),
+            (false, true) => format!("there are no messages in {} yet", room.name),
+            (false, false) => format!("only {} sees what you type here", room.name),
         };
         let place = Rect::new(area.x, area.y + area.height / 2, area.width, 1);
         return frame.render_widget(Paragraph::new(text).style(palette.dim()).centered(), place);

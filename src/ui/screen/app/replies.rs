@@ -257,7 +257,10 @@ impl App {
                     let length = length.map_or("uploading".to_owned(), size);
                     format!("{name}  {length}  by {nick}  {file}")
                 }
-                event => describe(event, size),
+                event => {
+                    let text = describe(event, size);
+                    text.strip_prefix("-- ").unwrap_or(&text).to_owned()
+                }
             };
             Row {
                 head: self.date_and_time(at),
