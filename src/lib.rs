@@ -64,6 +64,11 @@ client.bye().await?;
 "##
 )]
 
+#[cfg(all(feature = "server", not(target_os = "linux")))]
+compile_error!(
+    "chatd needs Linux (epoll, sendfile); the client alone: --no-default-features --features chatc"
+);
+
 #[cfg(feature = "server")]
 pub mod chat;
 #[cfg(feature = "client")]

@@ -332,9 +332,41 @@ fn what_is_too_old_or_too_much_goes_and_a_resumed_reader_is_told() {
     let old = "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann long ago\n\
                PAST 2 2020-01-01T00:00:01.000Z MSG #lobby ann also long ago\n";
     chatd("import", &data, &[], old.as_bytes());
-    let server = start(&data, &["--keep", "7", "--trim-every", "50ms"]);
+    // While the clock may be wrong, for all that is known, only what is too much goes.
+    let large = "x".repeat(2000);
+    let more = format!(
+        "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann {large}\n\
+         PAST 2 2020-01-01T00:00:01.000Z MSG #lobby ann long ago\n"
+    );
+    let other = folder.path().join("other");
+    chatd("import", &other, &[], more.as_bytes());
+    let server = start(
+        &other,
+        &[
+            "--keep",
+            "7",
+            "--keep-bytes",
+            "1KiB",
+            "--trim-every",
+            "50ms",
+        ],
+    );
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    until("the large one goes", || {
+        let (lines, _) = bob.list("HISTORY").unwrap();
+        assert!(
+            lines.last().is_some_and(|line| line.ends_with(" long ago")),
+            "{lines:?}"
+        );
+        lines.len() == 1
+    });
+    drop((bob, server));
+    let server = start(&data, &[]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     bob.expect("MSG today", "OK MSG 3 ").unwrap();
+    drop((bob, server));
+    let server = start(&data, &["--keep", "7", "--trim-every", "50ms"]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
     until("the old goes", || {
         bob.list("HISTORY").unwrap().1 == "OK HISTORY 1"
     });
@@ -506,6 +538,11 @@ fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
     let future = "PAST 9 2999-01-01T00:00:00.000Z MSG #r0 ann not yet\n";
     let imported = chatd("import", &data, &[], (future.to_owned() + &old).as_bytes());
     assert!(imported.status.success(), "{}", text(&imported.stderr));
+    // The newest event is of today, so the clock is right.
+    let server = start(&data, &[]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("MSG today", "OK MSG 61 ").unwrap();
+    drop((bob, server));
     let server = start(&data, &["--keep", "7", "--trim-every", "50ms"]);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     until("the rooms go", || {

@@ -5,6 +5,8 @@ mod support;
 
 use plainchat::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use plainchat::protocol::{Time, Verb};
+use support::carriers::Tls;
+use support::run::{PATIENCE, Server as _, Taken};
 use support::server::Chatd;
 use support::spawn::Peer;
 
@@ -188,9 +190,9 @@ fn check_junk(chatd: &Chatd, junk: &[u8], expected: &[&str]) {
         if !before.is_empty() {
             peer.expect("OK PING before");
         }
-        let is_typed = expected
-            .first()
-            .is_none_or(|line| line.starts_with("ERR - unknown"));
+        let is_typed = expected.first().is_none_or(|line| {
+            line.starts_with("ERR - unknown") || line.starts_with("ERR - not-utf8")
+        });
         if before.is_empty() && is_typed {
             peer.expect("HELLO 1 …");
         }
@@ -208,8 +210,6 @@ fn junk_is_refused_and_the_next_line_works() {
     for junk in [
         &b"\xff\xff\n"[..],
         b"\xc3\x28\n",
-        b"\0\0\0\n",
-        b"M\0SG hi\n",
         b"\x1b[31mMSG hi\n",
         b"\x1b]0;owned\x07\n",
         b"\xe2\x80\xaePING\n",
@@ -222,6 +222,8 @@ fn junk_is_refused_and_the_next_line_works() {
         check_junk(&chatd, junk, &[unknown]);
     }
     check_junk(&chatd, b"PING \xff\n", &["ERR PING not-utf8 …"]);
+    check_junk(&chatd, b"\0\0\0\n", &["ERR - not-utf8 …"]);
+    check_junk(&chatd, b"M\0SG hi\n", &["ERR MSG not-utf8 …"]);
     check_junk(&chatd, b"PING \xed\xa0\x80\n", &["ERR PING not-utf8 …"]);
     check_junk(&chatd, b"PING \x1b]0;owned\x07\n", &["OK PING"]);
     check_junk(&chatd, b"STAMPS \x1b[31m\n", &["ERR STAMPS bad-syntax …"]);
@@ -261,6 +263,69 @@ fn telnet_options_are_declined_and_never_part_of_a_line() {
     peer.send(b"\xff\xfd\x06\xff\xfb\x1fPI\xff\xf1NG\xff\xfa\x18\x00xterm\xff\xf0 a\n");
     assert_eq!(peer.inbox.bytes(6), b"\xff\xfc\x06\xff\xfe\x1f");
     peer.expect("OK PING a");
+}
+
+/// What Windows programs write: `text` in UTF-16, with its byte order mark.
+fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
+    let units = std::iter::once(0xfeff).chain(text.encode_utf16());
+    units.flat_map(unit).collect()
+}
+
+#[test]
+fn utf16_is_refused_line_by_line_and_says_what_to_do() {
+    let chatd = Chatd::start();
+    for unit in [u16::to_le_bytes, u16::to_be_bytes] {
+        let mut peer = chatd.peer();
+        let mut text = utf16("NICK ann\r\nMSG gr\u{fc}\u{df} \u{4e2d}\r\n", unit);
+        // The half of the last line end that little endian leaves behind, and UTF-8 again.
+        text.extend(b"\nPING after\n");
+        peer.send(&text);
+        let refused = std::cell::Cell::new(0);
+        peer.inbox.find(|line| {
+            let is_refused = line.contains("not-utf8 ");
+            assert!(
+                !is_refused || line.contains("UTF-16") && line.contains("iconv"),
+                "{line}"
+            );
+            assert!(
+                is_refused || line.starts_with("HELLO 1 ") || line == "OK PING after",
+                "{line}"
+            );
+            refused.set(refused.get() + usize::from(is_refused));
+            line == "OK PING after"
+        });
+        assert!(refused.get() >= 2);
+    }
+}
+
+#[test]
+fn under_tls_and_in_messages_no_byte_is_telnets() {
+    let chatd = Chatd::start();
+    let mut tls = Tls::new(chatd.address);
+    let peer = tls.open().unwrap();
+    tls.push(peer, b"PI\xff\xf1NG 1\nPING a\xff\xfd\x06b\nPING after\n")
+        .unwrap();
+    let mut got = Vec::new();
+    while !got.ends_with(b"OK PING after\n") {
+        match tls.take(peer, PATIENCE) {
+            Taken::Bytes(bytes) => got.extend(bytes),
+            _ => panic!("it ended after {}", got.escape_ascii()),
+        }
+    }
+    let got = String::from_utf8(got).expect("no option of telnet is answered");
+    let replies: Vec<&str> = got
+        .lines()
+        .filter(|line| !line.starts_with("HELLO "))
+        .collect();
+    let starts = ["ERR - unknown-verb ", "ERR PING not-utf8 ", "OK PING after"];
+    assert_eq!(replies.len(), starts.len(), "{got}");
+    assert!(
+        replies
+            .iter()
+            .zip(starts)
+            .all(|(line, start)| line.starts_with(start)),
+        "{got}"
+    );
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use super::closed::Until;
 use super::{Chat, NickId, Place, RoomId};
 use crate::model::{Ban, Now, PeerId};
-use crate::protocol::Time;
+use crate::protocol::name::ByLook;
 use crate::protocol::whom::Whom;
-use crate::protocol::{Code, Nick};
+use crate::protocol::{Code, Nick, Time};
 
 /// An order to a connection from other connections.
 #[derive(Clone, Debug)]
@@ -69,8 +69,7 @@ impl Chat {
 
     /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        let mut skeletons = nick.skeletons().into_iter();
-        if !skeletons.any(|skeleton| self.banned.contains(&skeleton)) {
+        if self.banned.candidates(nick).next().is_none() {
             return None; // the usual case, without a look at each ban
         }
         self.ban(now, |whom| match whom {
@@ -117,10 +116,10 @@ impl Chat {
                 }
             }
             Whom::Nick(nick) => {
-                let held = nick.skeletons().into_iter();
-                let held = held.filter_map(|skeleton| self.nick_ids.get(&skeleton));
+                let held = self.nick_ids.candidates(nick);
                 let held: BTreeSet<NickId> = held.copied().collect();
                 let holders = held.into_iter().filter_map(|id| self.holder(id));
+                let holders = holders.filter(|holder| holder.nick.looks_like(nick));
                 ended.extend(holders.flat_map(|holder| &holder.connections));
             }
         }
@@ -149,7 +148,9 @@ impl Chat {
                 Whom::Nick(nick) => Some(nick),
                 Whom::Network(_) => None,
             });
-        self.banned = nicks.flat_map(Nick::skeletons).collect();
+        let mut banned = ByLook::default();
+        nicks.for_each(|nick| banned.insert(nick, ()));
+        self.banned = banned;
     }
 
     /// Sends everyone a notice from `who`.

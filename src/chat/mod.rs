@@ -13,7 +13,7 @@ mod quota;
 pub mod room;
 mod tally;
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::model::{
     Applied, Arena, Connected, Directory, Entry, EventKind, FileContents, FileTotals, Id, Now,
     PeerId, Removed, RoomRow, Scope, address_prefix, millis,
 };
-use crate::protocol::name::NAME_CHARS_MAX;
+use crate::protocol::name::{ByLook, NAME_CHARS_MAX};
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
@@ -113,12 +113,12 @@ pub struct Chat {
     /// The id of the newest event in the log.
     newest_id: u64,
     holders: Arena<Holder>,
-    /// Nicks by skeleton, so that look-alikes collide.
-    nick_ids: HashMap<Box<str>, NickId>,
+    /// Nicks by their looks, so that look-alikes collide.
+    nick_ids: ByLook<NickId>,
     /// The accounts and bans.
     directory: Directory,
-    /// The skeletons of the nicks that are banned.
-    banned: HashSet<Box<str>>,
+    /// The nicks that are banned.
+    banned: ByLook<()>,
     /// How many existing rooms were created from each address.
     rooms_by_origin: Tally,
     registrations: Pace,
@@ -186,9 +186,9 @@ impl Chat {
             lobby,
             newest_id: 0,
             holders: Arena::default(),
-            nick_ids: HashMap::new(),
+            nick_ids: ByLook::default(),
             directory: Directory::default(),
-            banned: HashSet::new(),
+            banned: ByLook::default(),
             rooms_by_origin: Tally::default(),
             registrations: Pace::default(),
             uploads: Pace::default(),

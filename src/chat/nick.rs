@@ -92,11 +92,15 @@ impl Chat {
         has_password: bool,
     ) -> Result<Door, Refused> {
         let is_own = self.is_registered(nick);
-        if self.directory.looks_like_another(nick, is_own) {
-            return Err((
-                Code::NickTaken,
-                format!("{nick} looks like a nick that is registered"),
-            ));
+        if self.directory.looks_like_another(nick) {
+            let own = self.directory.accounts.get(nick).filter(|_| is_own);
+            let text = match own {
+                None => format!("{nick} looks like a nick that is registered; choose another"),
+                Some(own) => {
+                    format!("{nick} looks like another nick that is registered; write yours {own}")
+                }
+            };
+            return Err((Code::NickTaken, text));
         }
         if !is_own {
             return Ok(Door::Open);
@@ -114,8 +118,8 @@ impl Chat {
 
     /// Returns whether a nick is registered.
     pub fn is_registered(&self, nick: &Nick) -> bool {
-        let form = self.directory.accounts.get(&nick.skeleton());
-        form.is_some_and(|form| **form == *nick.form())
+        let account = self.directory.accounts.get(nick);
+        account.is_some_and(|account| account.form() == nick.form())
     }
 
     /// Returns a version that changes with each registration and each change of password of that nick; `None` while it
@@ -128,7 +132,7 @@ impl Chat {
 
     /// Returns whether a nick, or one that looks like it, is reserved with a password.
     pub fn is_guarded(&self, nick: &Nick) -> bool {
-        let held = self.nick_ids.get(&nick.skeleton());
+        let held = self.nick_ids.get(nick);
         held.and_then(|held| self.holder(*held))
             .is_some_and(|holder| holder.guard.is_some())
     }
@@ -140,13 +144,12 @@ impl Chat {
 
     /// Records that a nick is registered: from now on its account protects it, and no other password.
     pub fn registered(&mut self, nick: &Nick) {
-        let skeleton = nick.skeleton();
-        if let Some(id) = self.nick_ids.get(&skeleton)
+        if let Some(id) = self.nick_ids.get(nick)
             && let Some(holder) = self.holders.get_mut(*id)
         {
             holder.guard = None;
         }
-        self.directory.add_account(nick, nick.form());
+        self.directory.add_account(nick);
         self.account_changes += 1;
         let version = self.account_changes;
         self.account_versions.insert(nick.form().into(), version);
@@ -174,7 +177,7 @@ impl Chat {
 
     /// Returns the entry of a nick that at least one connection uses.
     pub fn find_nick(&self, nick: &Nick) -> Option<NickId> {
-        let id = *self.nick_ids.get(&nick.skeleton())?;
+        let id = *self.nick_ids.get(nick)?;
         let holder = self.holders.get(id)?;
         let is_here = !holder.connections.is_empty() && holder.nick.form() == nick.form();
         is_here.then_some(id)
@@ -244,21 +247,23 @@ impl Chat {
     /// Returns the entry that uses that nick in any spelling, or `current` if it changes to a look-alike of itself.
     fn held_as(&self, nick: &Nick, current: Option<NickId>) -> Result<Option<NickId>, Refused> {
         let mut held = None;
-        for skeleton in nick.skeletons() {
-            let Some(id) = self.nick_ids.get(&skeleton).copied() else {
+        for id in self.nick_ids.candidates(nick).copied() {
+            let Some(holder) = self.holder(id) else {
                 continue;
             };
-            let mut holder = self.holder(id).into_iter();
-            if Some(id) != current && !holder.any(|holder| holder.nick.form() == nick.form()) {
-                return Err(taken(nick));
+            if holder.nick.form() == nick.form() {
+                held = held.or(Some(id));
+            } else if holder.nick.looks_like(nick) {
+                if Some(id) != current {
+                    return Err(taken(nick));
+                }
+                held = held.or(Some(id));
             }
-            held = held.or(Some(id));
         }
         Ok(held)
     }
 
     fn hold(&mut self, nick: Nick, guard: Option<Box<[u8; 32]>>) -> NickId {
-        let skeletons = nick.skeletons();
         let id = self.holders.insert(Holder {
             nick,
             guard,
@@ -267,19 +272,10 @@ impl Chat {
             told_to: 0,
             free_at_ms: 0,
         });
-        for skeleton in skeletons {
-            self.nick_ids.entry(skeleton).or_insert(id);
+        if let Some(holder) = self.holders.get(id) {
+            self.nick_ids.insert(&holder.nick, id);
         }
         id
-    }
-
-    /// Removes `nick` from the index of `id`.
-    fn forget_name(&mut self, id: NickId, nick: &Nick) {
-        for skeleton in nick.skeletons() {
-            if self.nick_ids.get(&skeleton) == Some(&id) {
-                self.nick_ids.remove(&skeleton);
-            }
-        }
     }
 
     /// Returns whether an HTTP request may share a nick that requests from the same address use, all without a
@@ -372,7 +368,7 @@ impl Chat {
         // A new spelling of the same nick: members see the old one replaced by the new one.
         let old = holder.nick.clone();
         let guard = holder.guard.take();
-        self.forget_name(held, &old);
+        self.nick_ids.remove(&old, &held);
         let new = self.hold(nick, guard);
         if let Some(holder) = self.holders.get_mut(new) {
             holder.connections.push(peer);
@@ -425,7 +421,7 @@ impl Chat {
     /// Releases a nick that nobody uses.
     pub(super) fn free(&mut self, nick: NickId) {
         if let Some(holder) = self.holders.remove(nick) {
-            self.forget_name(nick, &holder.nick);
+            self.nick_ids.remove(&holder.nick, &nick);
         }
     }
 

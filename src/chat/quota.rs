@@ -63,8 +63,8 @@ impl Chat {
     /// Counts the bytes of unregistered nicks again after the accounts have changed.
     pub(super) fn recount_nobodys(&mut self) {
         let bytes = &mut self.file_bytes;
-        let forms = self.directory.accounts.values();
-        let owned = forms.filter_map(|form| bytes.by_nick.get(form));
+        let accounts = self.directory.accounts.values();
+        let owned = accounts.filter_map(|nick| bytes.by_nick.get(nick.form()));
         bytes.of_nobody = bytes.kept.saturating_sub(owned.sum());
     }
 

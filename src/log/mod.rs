@@ -177,6 +177,12 @@ pub trait Log: Send + Sync {
     /// When the log cannot be read; the same holds for all methods that follow.
     fn rooms(&self) -> Result<Vec<RoomRow>, StorageError>;
 
+    /// Returns when the newest event was logged, of a log that outlives its server.
+    #[allow(clippy::missing_errors_doc)]
+    fn newest_time(&self) -> Result<Option<Time>, StorageError> {
+        Ok(None)
+    }
+
     /// Reads the events of a span, oldest first: at most `count` of them and about `bytes` bytes, but at
     /// least one.
     #[allow(missing_docs)]

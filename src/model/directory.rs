@@ -1,20 +1,18 @@
 //! The part of accounts, rooms and bans that every server holds in memory, and the type of a secret.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::RoomAcl;
+use crate::protocol::name::ByLook;
 use crate::protocol::whom::Whom;
 use crate::protocol::{Nick, RoomName, Time};
 
 /// Accounts, rooms and bans as every server holds them in memory, without secrets.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// The comparison forms of the registered nicks, by their skeletons.
-    pub accounts: HashMap<Box<str>, Box<str>>,
-    /// The comparison forms of the registered nicks whose spelling has another skeleton, by that skeleton.
-    pub spellings: HashMap<Box<str>, Box<str>>,
+    /// The registered nicks as they were spelled.
+    pub accounts: ByLook<Nick>,
     /// The bans as they were made.
     pub bans: Vec<Ban>,
     /// The access lists of rooms.
@@ -23,41 +21,27 @@ pub struct Directory {
 
 impl Directory {
     /// Adds a registered nick.
-    pub fn add_account(&mut self, nick: &Nick, form: &str) {
-        let mut skeletons = nick.skeletons().into_iter();
-        if let Some(skeleton) = skeletons.next() {
-            self.accounts.insert(skeleton, form.into());
-        }
-        for skeleton in skeletons {
-            self.spellings
-                .entry(skeleton)
-                .or_insert_with(|| form.into());
-        }
+    pub fn add_account(&mut self, nick: &Nick) {
+        self.remove_account(nick);
+        self.accounts.insert(nick, nick.clone());
     }
 
     /// Removes a nick that was unregistered.
     pub fn remove_account(&mut self, nick: &Nick) {
-        self.accounts.remove(&nick.skeleton());
-        self.spellings.retain(|_, form| **form != *nick.form());
+        let own = self.accounts.get(nick).cloned();
+        if let Some(own) = own.filter(|own| own.form() == nick.form()) {
+            self.accounts.remove(&own, &own);
+        }
     }
 
-    /// Returns whether `nick` looks like another registered nick. If `nick` is registered itself (`is_own`), only its
-    /// spelling is compared, unless it was registered in that spelling.
-    pub fn looks_like_another(&self, nick: &Nick, is_own: bool) -> bool {
-        let is_anothers = |form: &str| form != nick.form();
-        let skeletons = nick.skeletons();
-        let mut skeletons = skeletons.iter().skip(usize::from(is_own));
-        skeletons.any(|skeleton| {
-            let spelt = self.spellings.get(skeleton);
-            if spelt.is_some_and(|form| !is_anothers(form)) {
-                return false;
-            }
-            let account = self.accounts.get(skeleton);
-            account
-                .into_iter()
-                .chain(spelt)
-                .any(|form| is_anothers(form))
-        })
+    /// Returns whether a person could take `nick` for another registered nick. In the spelling in which it was
+    /// registered, a nick is always its owner's.
+    pub fn looks_like_another(&self, nick: &Nick) -> bool {
+        if self.accounts.get(nick) == Some(nick) {
+            return false;
+        }
+        let mut others = self.accounts.candidates(nick);
+        others.any(|other| other.form() != nick.form() && nick.looks_like(other))
     }
 }
 

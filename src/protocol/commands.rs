@@ -125,7 +125,7 @@ commands! {
         lists [] replies ["OK PASS"] refuses [BadPassword Busy NotAllowed],
     Kick "KICK" " <nick> [<text>]" "operators: close the connections of a nick"
         lists [] replies ["OK KICK <nick>"] refuses [NeedNick NotAllowed BadName NoSuchNick],
-    Ban "BAN" " <nick, address or network> [<time>] [<text>]" "operators: keep someone out, for 30m, 12h, 7d, or until UNBAN"
+    Ban "BAN" " <nick, address or network> [<time or ->] [<text>]" "operators: keep someone out, for 30m, 12h, 7d, or until UNBAN"
         lists [] replies ["OK BAN <nick, address or network>"] refuses [NeedNick NotAllowed BadName Quota],
     Unban "UNBAN" " <nick, address or network>" "operators: end a ban"
         lists [] replies ["OK UNBAN <nick, address or network>"] refuses [NeedNick NotAllowed BadName NoSuchNick],

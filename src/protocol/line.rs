@@ -1,10 +1,10 @@
 //! Bounded lines out of a stream of bytes, however it is cut.
 //!
 //! A line is cut first and parsed second, so a bad line never blurs the next one. The decoder drops line
-//! ends, a byte order mark before the first line and telnet's option bytes, and skips a line that is too
-//! long. It holds bytes only while half a line is there. Knows nothing of verbs: see [`super::request`].
+//! ends, a byte order mark before the first line and, on a plain TCP connection, telnet's option bytes, and skips
+//! a line that is too long. It holds bytes only while half a line is there. Knows nothing of verbs: see [`super::request`].
 
-use memchr::memchr2;
+use memchr::{memchr, memchr2};
 
 /// The most bytes in a line that a client sends, with its end. A terminal hands over at most 4095 typed
 /// bytes and the end, so whatever can be typed fits.
@@ -73,6 +73,8 @@ pub struct LineDecoder {
     /// Whether a line was returned, so that a byte order mark is no longer expected.
     begun: bool,
     telnet: Telnet,
+    /// No telnet client can be there, so 0xFF is a byte like any other.
+    has_no_telnet: bool,
 }
 
 /// The position within a telnet sequence (RFC 854).
@@ -89,6 +91,15 @@ enum Telnet {
 }
 
 impl LineDecoder {
+    /// Returns a decoder for lines that no telnet client sends: under TLS, in WebSocket messages, in HTTP bodies.
+    #[must_use]
+    pub fn without_telnet() -> Self {
+        Self {
+            has_no_telnet: true,
+            ..Self::default()
+        }
+    }
+
     /// Decodes the next item of `input`; `None` when all of `input` is consumed and more bytes are needed.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         if self.spent {
@@ -98,7 +109,7 @@ impl LineDecoder {
         }
         if self.telnet == Telnet::Text && self.partial.is_empty() && !self.skipping {
             // The usual case: a whole plain line in the input is handed out where it lies.
-            if let Some(at) = memchr2(b'\n', IAC, input)
+            if let Some(at) = self.stop(input)
                 && input.get(at) == Some(&b'\n')
                 && at < LINE_BYTES_MAX
             {
@@ -154,7 +165,7 @@ impl LineDecoder {
                 }
                 continue;
             }
-            let run = memchr2(b'\n', IAC, input).unwrap_or(input.len());
+            let run = self.stop(input).unwrap_or(input.len());
             let (text, rest) = input.split_at(run);
             self.push(text);
             let Some((&stop, rest)) = rest.split_first() else {
@@ -178,6 +189,15 @@ impl LineDecoder {
             return Some(Item::Line { bytes, end });
         }
         None
+    }
+
+    /// Returns where the first byte stands that ends a line or begins a telnet sequence.
+    fn stop(&self, input: &[u8]) -> Option<usize> {
+        if self.has_no_telnet {
+            memchr(b'\n', input)
+        } else {
+            memchr2(b'\n', IAC, input)
+        }
     }
 
     fn push(&mut self, text: &[u8]) {
@@ -246,7 +266,10 @@ mod tests {
 
     /// Describes in words what a decoder makes of `pieces`.
     fn decode(pieces: &[&[u8]]) -> Vec<String> {
-        let mut decoder = LineDecoder::default();
+        decode_by(LineDecoder::default(), pieces)
+    }
+
+    fn decode_by(mut decoder: LineDecoder, pieces: &[&[u8]]) -> Vec<String> {
         let mut found = Vec::new();
         let name = |item: Item<'_>| match item {
             Item::Line { bytes, end } => format!("{end:?} {}", bytes.escape_ascii()),
@@ -302,6 +325,20 @@ mod tests {
         check(b"\xff\xfa\x18a\xff\xffb\xff\xf0c\n", &["Lf c"]);
         check(b"\xff\xfe\x01\xff\xfc\x01d\n", &["Lf d"]);
         check(b"\xff\xff\n", &["Lf \\xff"]);
+    }
+
+    #[test]
+    fn where_no_telnet_can_be_its_bytes_are_text() {
+        let input = b"a\xff\xf4\xff\xfd\x06b\r\n\xff\xfa\x18\nc\xff";
+        let expected = [
+            "CrLf a\\xff\\xf4\\xff\\xfd\\x06b",
+            "Lf \\xff\\xfa\\x18",
+            "Eof c\\xff",
+        ];
+        for at in 0..input.len() {
+            let (a, b) = input.split_at(at);
+            assert_eq!(decode_by(LineDecoder::without_telnet(), &[a, b]), expected);
+        }
     }
 
     #[test]

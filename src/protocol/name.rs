@@ -4,6 +4,7 @@
 //! which.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 
 use precis_profiles::UsernameCaseMapped;
@@ -82,35 +83,131 @@ impl Nick {
         self.0.form.as_deref().unwrap_or(&self.0.shown)
     }
 
-    /// What all spellings of a nick look like in small letters: the UTS 39 skeleton of the form.
+    /// Returns what all spellings of a nick look like in small letters: the UTS 39 skeleton of the form.
     pub fn skeleton(&self) -> Box<str> {
         look(self.form())
     }
 
-    /// All that two nicks must not share, since a person could take one for the other: what the form looks like,
-    /// and, if that is something else, what the spelling reads as (`AIice` reads `alice`).
-    pub fn skeletons(&self) -> Vec<Box<str>> {
-        let of_form = self.skeleton();
-        let read = skeleton(self.as_str()).collect::<String>().to_lowercase();
-        let of_spelling = look(&read);
-        match of_form == of_spelling {
-            true => vec![of_form],
-            false => vec![of_form, of_spelling],
+    /// Returns what the spelling reads as in small letters, if that is something else: `AIice` reads `alice`.
+    pub fn spelling_skeleton(&self) -> Option<Box<str>> {
+        let shown = self.as_str();
+        let read = skeleton(shown).collect::<String>().to_lowercase();
+        let mut read = look(&read).into_string();
+        if shown.contains(char::is_uppercase) && !shown.contains(char::is_lowercase) {
+            // Among capitals these digits read as letters, which the tables of UTS 39 leave out.
+            read = read.replace('8', "b").replace('5', "s").replace('2', "z");
         }
+        if read.chars().all(is_stroke) {
+            // There is nothing else in the name to tell one stroke from another by.
+            read = read.replace('i', "l");
+        }
+        (*read != *self.skeleton()).then(|| read.into())
     }
 
-    /// Whether a person could take one for the other.
+    /// Returns whether a person could take one for the other.
     pub fn looks_like(&self, other: &Self) -> bool {
-        let others = other.skeletons();
-        let mut own = self.skeletons().into_iter();
-        own.any(|skeleton| others.contains(&skeleton))
+        let (own, others) = (self.skeleton(), other.skeleton());
+        if own == others {
+            return true;
+        }
+        let own = [Some(own), self.spelling_skeleton()];
+        let others = [Some(others), other.spelling_skeleton()];
+        let mut own = own.into_iter().flatten();
+        own.any(|skeleton| others.contains(&Some(skeleton)))
+            && !self.differs_from_capital_l(other)
+            && !other.differs_from_capital_l(self)
+    }
+
+    /// Returns whether this begins with a capital I that reads as one, where `other` has a capital L: `Ian` looks
+    /// like `lan`, and not like `Lan`. Before another stroke, as in `Ill`, a capital I reads as anything.
+    fn differs_from_capital_l(&self, other: &Self) -> bool {
+        let mut own = self.as_str().chars();
+        own.next() == Some('I')
+            && own.next().is_some_and(|next| !is_stroke(next))
+            && other.as_str().starts_with('L')
     }
 }
 
-/// The UTS 39 skeleton of small letters; `w` is two `v`, which the tables of UTS 39 leave out.
+/// Returns whether a character is one stroke, and looks like the others that are.
+fn is_stroke(c: char) -> bool {
+    matches!(c, 'I' | 'i' | 'l' | '1')
+}
+
+/// Returns the UTS 39 skeleton of small letters; `w` is two `v`, which the tables of UTS 39 leave out.
 fn look(text: &str) -> Box<str> {
     let skeleton: String = skeleton(text).collect();
     skeleton.replace('w', "vv").into()
+}
+
+/// What belongs to nicks, found by a nick and by those that a person could take for it.
+#[derive(Debug)]
+pub struct ByLook<T> {
+    /// By the skeletons of the forms.
+    forms: HashMap<Box<str>, T>,
+    /// By what the spellings read as, of those for which that is something else.
+    spellings: HashMap<Box<str>, T>,
+}
+
+impl<T> Default for ByLook<T> {
+    fn default() -> Self {
+        Self {
+            forms: HashMap::new(),
+            spellings: HashMap::new(),
+        }
+    }
+}
+
+impl<T: Clone + PartialEq> ByLook<T> {
+    /// Returns how many nicks there are.
+    pub fn len(&self) -> usize {
+        self.forms.len()
+    }
+
+    /// Returns whether there is no nick.
+    pub fn is_empty(&self) -> bool {
+        self.forms.is_empty()
+    }
+
+    /// Returns what belongs to the nicks.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.forms.values()
+    }
+
+    /// Returns what belongs to the nick with the skeleton of `nick`.
+    pub fn get(&self, nick: &Nick) -> Option<&T> {
+        self.forms.get(&nick.skeleton())
+    }
+
+    /// Returns what belongs to nicks that `nick` may look like; [`Nick::looks_like`] tells whether it does.
+    pub fn candidates(&self, nick: &Nick) -> impl Iterator<Item = &T> {
+        let looks = [Some(nick.skeleton()), nick.spelling_skeleton()];
+        let looks = looks.into_iter().flatten();
+        looks.flat_map(|look| {
+            let found = [self.forms.get(&look), self.spellings.get(&look)];
+            found.into_iter().flatten()
+        })
+    }
+
+    /// Notes what belongs to `nick`.
+    pub fn insert(&mut self, nick: &Nick, value: T) {
+        if let Some(look) = nick.spelling_skeleton() {
+            self.spellings.entry(look).or_insert_with(|| value.clone());
+        }
+        self.forms.insert(nick.skeleton(), value);
+    }
+
+    /// Forgets that `value` belongs to `nick`.
+    pub fn remove(&mut self, nick: &Nick, value: &T) {
+        let forget = |looks: &mut HashMap<Box<str>, T>, look: &str| {
+            if looks.get(look) == Some(value) {
+                looks.remove(look);
+            }
+        };
+        forget(&mut self.forms, &nick.skeleton());
+        if let Some(look) = nick.spelling_skeleton() {
+            forget(&mut self.spellings, &look);
+        }
+    }
 }
 
 impl RoomName {
@@ -335,6 +432,15 @@ mod tests {
             ("vvalt", "walt"),
             ("vvalt", "Walt"),
             ("rnodem", "Modem"),
+            ("AL1CE", "ALICE"),
+            ("BO8", "BOB"),
+            ("BO8", "bob"),
+            ("BO5S", "BOSS"),
+            ("III", "ill"),
+            ("III", "lll"),
+            ("lll", "ill"),
+            ("Ill", "lll"),
+            ("Ian", "lan"),
         ] {
             assert!(meet(fake, real) && meet(real, fake), "{fake} {real}");
         }
@@ -342,7 +448,14 @@ mod tests {
             ("alice", "alina"),
             ("Ian", "Jan"),
             ("ian", "lan"),
+            ("Ian", "Lan"),
+            ("IAN", "Lan"),
+            ("Ian", "LAN"),
             ("Bob", "Rob"),
+            ("bo8", "bob"),
+            ("Bo8", "Bob"),
+            ("bob2", "bobz"),
+            ("will", "wiii"),
         ] {
             assert!(!meet(one, other), "{one} {other}");
         }

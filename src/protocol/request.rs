@@ -266,12 +266,25 @@ impl<'a> Request<'a> {
             return Ok(None);
         };
         let (word, rest) = split_word(line);
+        if word.contains(&0) {
+            // The verb is named all the same: after an UPLOAD nobody knows how many bytes are no lines.
+            let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
+            return Err(Refusal {
+                verb: Verb::parse(&word),
+                code: Code::NotUtf8,
+                text: HAS_NUL.into(),
+            });
+        }
         let Some(verb) = Verb::parse(word) else {
             return Err(Refusal::of_line(
                 Code::UnknownVerb,
                 "that is no command; HELP lists them, and CHAT lets you just type",
             ));
         };
+        // The length of an upload must be known, whatever its name holds.
+        if verb != Verb::Upload && has_nul(rest) {
+            return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
+        }
         let request = match std::str::from_utf8(rest) {
             Ok(rest) => Fields { verb, rest }.request()?,
             Err(_) if verb == Verb::Upload => {
@@ -338,6 +351,15 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What is said of bytes that hold a NUL: nothing but UTF-16 is full of them.
+pub const HAS_NUL: &str = "it holds NUL bytes, as UTF-16 does; send UTF-8 (PowerShell: Out-File -Encoding utf8; elsewhere: iconv -f UTF-16 -t UTF-8)";
+
+/// Returns whether `bytes` hold a NUL. One after a CR does not count, since telnet writes CR so.
+pub fn has_nul(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(0, bytes)
+        .any(|at| at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\r'))
+}
+
 /// Returns the first word of `line`, and the rest after one space.
 fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
     let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
@@ -388,10 +410,13 @@ impl<'a> Fields<'a> {
                 let rest = self.rest;
                 let word = self.word().unwrap_or_default();
                 let lasts = parse_lasts(word);
-                if lasts.is_none() {
-                    // What looks like a time and is none would ban for ever, with the time as the reason.
+                // `-` says that the ban has no end, as in the list, so the reason may begin with anything.
+                if lasts.is_none() && word != "-" {
+                    // What looks like a time and is none would ban without end, with the time as the reason.
                     if word.starts_with(|c: char| c.is_ascii_digit()) {
-                        let text = format!("{word} is no time; write 90s, 30m, 12h or 7d");
+                        let text = format!(
+                            "{word} is no time; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"
+                        );
                         let text = clean(&text).into_owned();
                         return Err(Refusal::new(self.verb, Code::BadSyntax, text));
                     }
@@ -746,7 +771,12 @@ impl fmt::Display for Request<'_> {
             Self::Pass { password } => write(&[verb, password]),
             Self::Kick { nick, text } => write(&[verb, nick.as_str(), text]),
             Self::Ban { whom, lasts, text } => {
-                let lasts = lasts.map_or_else(String::new, |seconds| format!("{seconds}s"));
+                let needs_mark = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
+                let lasts = match lasts {
+                    Some(seconds) => format!("{seconds}s"),
+                    None if needs_mark => "-".to_owned(),
+                    None => String::new(),
+                };
                 let fields = [verb, &whom.to_string(), &lasts, text];
                 let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
                 write(&fields);
@@ -978,7 +1008,6 @@ mod tests {
             "//me",
             "MSG\thi",
             "é",
-            "G\u{0}",
         ] {
             check(prose, "- unknown-verb");
         }
@@ -1052,6 +1081,11 @@ mod tests {
         }
         check("BAN bob 2d x", "BAN bob 172800s x");
         check("BAN bob 2 days", "BAN bad-syntax");
+        check("BAN bob - 2 warnings", "BAN bob - 2 warnings");
+        check("BAN bob 2d 2 warnings", "BAN bob 172800s 2 warnings");
+        check("BAN bob - - hm", "BAN bob - - hm");
+        check("BAN bob -", "BAN bob");
+        check("BAN bob -x", "BAN bob - -x");
         check("BAN bob 7D", "BAN bad-syntax");
         check("BAN bob d7", "BAN bob d7");
         check("BAN 1.2.3", "BAN bad-name");
@@ -1074,6 +1108,25 @@ mod tests {
         };
         assert_eq!(upload.length, Some(7));
         assert_eq!(upload.name.unwrap_err().code, Code::NotUtf8);
+    }
+
+    #[test]
+    fn bytes_that_hold_a_nul_are_refused_under_the_verb_that_is_meant() {
+        let utf16 =
+            |text: &str| -> Vec<u8> { text.encode_utf16().flat_map(u16::to_le_bytes).collect() };
+        for (line, verb) in [
+            (b"MSG a\0b".to_vec(), Some(Verb::Msg)),
+            (utf16("MSG hi"), Some(Verb::Msg)),
+            ([b"\0", &utf16("/me hi")[..]].concat(), Some(Verb::Me)),
+            (utf16("UPLOAD a 5"), Some(Verb::Upload)),
+            (utf16("hallo"), None),
+            (b"\0".to_vec(), None),
+        ] {
+            let refusal = Request::parse(&line).expect_err("it holds NUL");
+            assert_eq!((refusal.verb, refusal.code), (verb, Code::NotUtf8));
+        }
+        // As telnet writes a CR.
+        check("MSG a\r\0b", "MSG ab");
     }
 
     #[test]

@@ -19,7 +19,16 @@ pub struct Believed {
 }
 
 impl Believed {
-    /// Returns the trusted time when the clock shows `wall` at this uptime. The first value is trusted.
+    /// A clock that said `newest` when the newest event was logged. If it is ahead of that at the start, nobody knows
+    /// whether time has passed or the clock is wrong.
+    pub fn since(newest: Option<Time>) -> Self {
+        Self {
+            last: newest.map(|newest| (newest.0, Duration::ZERO)),
+            ahead: None,
+        }
+    }
+
+    /// Returns the trusted time when the clock shows `wall` at this uptime. With nothing to compare it is trusted.
     pub fn now(&mut self, wall: Time, uptime: Duration) -> Time {
         let mut now = self.last.map_or(wall.0, |(last, at)| {
             let passed = uptime.saturating_sub(at).as_millis();
@@ -69,6 +78,21 @@ mod tests {
         let mut clock = Believed::default();
         let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
         assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_at_the_start_makes_nothing_old_until_it_has_stood() {
+        let ahead = YEAR as i64;
+        let mut clock = Believed::since(Some(Time(YEAR * 50)));
+        let looks = [(0, ahead), (1000, ahead), (2000, 0), (HOUR, 0)];
+        assert_eq!(told(&mut clock, &looks), [0; 4]);
+        // It was right, and the server was down for a year.
+        let mut clock = Believed::since(Some(Time(YEAR * 50)));
+        let looks = [(0, ahead), (HOUR, ahead)];
+        assert_eq!(told(&mut clock, &looks), [0, ahead]);
+        // The events are of a time to come.
+        let mut clock = Believed::since(Some(Time(YEAR * 60)));
+        assert_eq!(told(&mut clock, &[(0, 0)]), [0]);
     }
 
     #[test]

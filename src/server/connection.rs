@@ -144,6 +144,9 @@ impl Connection {
             self.is_cut = true;
         }
         self.goes(Way::of(&self.carrier));
+        if self.carrier.plain_socket().is_none() {
+            self.decoder = LineDecoder::without_telnet();
+        }
         while !self.is_cut {
             if let Some(transfer) = self.begin_transfer() {
                 transfer.await;

@@ -261,6 +261,9 @@ pub fn run(
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     world.chat.restore(rooms, files);
+    // Before anything is logged by the clock as it is now.
+    let newest = log.newest_time();
+    let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
     world.chat.restore_roster(belonging);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
@@ -333,7 +336,7 @@ pub fn run(
             accepting.push(executor.spawn(accept));
         }
         let timing = executor.spawn(world::keep_time(server.clone()));
-        let trimming = executor.spawn(trim(server.clone()));
+        let trimming = executor.spawn(trim(server.clone(), newest));
         let pulse = executor.spawn(world::pulse(server.clone()));
         let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
@@ -424,13 +427,14 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     })
 }
 
-/// Deletes what has passed its retention time, now and at intervals.
-async fn trim(server: Arc<Server>) {
+/// Deletes what has passed its retention time, now and at intervals; `newest` is the time of the newest event that was
+/// there at the start.
+async fn trim(server: Arc<Server>, newest: Option<Time>) {
     let limits = &server.config.limits;
     if limits.keep.is_none() && limits.keep_bytes.is_none() {
         return;
     }
-    let mut clock = Believed::default();
+    let mut clock = Believed::since(newest);
     loop {
         let now = server.clock.now();
         let now = clock.now(now.time, now.uptime);

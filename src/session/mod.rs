@@ -600,7 +600,7 @@ impl Session {
 
     /// Handles the loss of the connection: leaves without a farewell.
     pub fn lost(&mut self, chat: &mut Chat, now: Now) {
-        self.go("", chat, now);
+        self.depart("", chat, now);
         self.is_over = true;
     }
 
@@ -835,8 +835,22 @@ impl Session {
         rooms.map(|membership| membership.room).collect()
     }
 
-    /// Leaves every room and gives up the nick, as seen by others; the tails are still read up to this point.
+    /// Queues what only this connection can still deliver, then leaves as [`Self::depart`] does.
+    ///
+    /// Direct messages that no log has, and notices, were acknowledged to their senders, so they are sent before the
+    /// last reply. A connection that an operator closes gets nothing but its last line.
     fn go(&mut self, text: &str, chat: &mut Chat, now: Now) {
+        if !self.is_ending && !self.is_dismissed {
+            let unread = self.unread(chat);
+            if !unread.is_empty() {
+                self.push(unread, Then::Nothing);
+            }
+        }
+        self.depart(text, chat, now);
+    }
+
+    /// Leaves every room and gives up the nick, as seen by others; events that only rooms' logs have are not sent.
+    fn depart(&mut self, text: &str, chat: &mut Chat, now: Now) {
         for membership in &mut self.rooms {
             if !std::mem::replace(&mut membership.is_leaving, true) {
                 chat.leave(membership.room, self.peer, self.nick, text, now);

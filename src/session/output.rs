@@ -202,6 +202,7 @@ impl Session {
                             Code::Busy => {
                                 "they have not read what they were sent before; try again later"
                             }
+                            Code::NoSuchNick => "nobody is here under that nick any more",
                             Code::Quota => "there is no space left to keep it",
                             Code::NoSuchFile => "it has been taken back already",
                             _ => "it could not be kept; the server's log tells why",
@@ -485,6 +486,17 @@ impl Session {
         }
         let end = chat.tail(place).map_or(0, Tail::end);
         next >= to.min(end)
+    }
+
+    /// Returns the direct messages and notices that have not been sent yet, for a connection that ends.
+    pub(super) fn unread(&self, chat: &Chat) -> Vec<u8> {
+        let mut batch = Batch::default();
+        if self.is_open {
+            self.fill_tail(Place::Everyone, self.notes, self.input, chat, &mut batch);
+        }
+        let mut unread = batch.copy(0, batch.len());
+        unread.extend(self.unread_told(chat));
+        unread
     }
 
     /// Returns the direct messages to the nick that have not been sent, for a connection that gives the nick up.

@@ -104,15 +104,11 @@ impl Session {
             }
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::Stamps { on } => {
-                // In talker mode this takes effect once that mode ends; before, there is nothing to stamp.
-                let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
                 if self.input == Dialect::Talker {
-                    return Err(Refusal::new(
-                        verb,
-                        Code::NotAllowed,
-                        "stamps are for programs; /raw first",
-                    ));
+                    let text = "stamps are for programs; /raw first";
+                    return Err(Refusal::new(verb, Code::NotAllowed, text));
                 }
+                let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
                 self.input = dialect;
                 self.ok(
                     verb,

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::Session;
 use crate::protocol::people::describe;
-use crate::protocol::request::Refusal;
+use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
 
@@ -43,6 +43,9 @@ impl Session {
                 Code::NeedNick,
                 "choose a name first: /nick yourname",
             ));
+        }
+        if has_nul(said) {
+            return Err(Refusal::new(Verb::Msg, Code::NotUtf8, HAS_NUL));
         }
         let text = std::str::from_utf8(said);
         let text =

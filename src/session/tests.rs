@@ -392,6 +392,64 @@ fn nobody_comes_in_as_what_reads_like_another_and_ones_own_capitals_are_ones_own
 }
 
 #[test]
+fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anothers() {
+    let mut table = Table::new(4);
+    for (who, nick) in [(0, "Lan"), (1, "Ian"), (2, "ill")] {
+        assert!(table.say(who, &format!("NICK {nick}")).contains("OK NICK "));
+        assert!(
+            table
+                .say(who, "REGISTER my secret")
+                .starts_with("OK REGISTER ")
+        );
+    }
+    for fake in ["III", "lll", "lan", "1an"] {
+        let said = table.say(3, &format!("NICK {fake}"));
+        assert!(!said.contains("OK NICK "), "{fake}: {said}");
+    }
+    // Who owns one may not spell it as the other.
+    let said = table.say(0, "NICK lan");
+    assert!(
+        said.starts_with("ERR NICK nick-taken ") && said.contains("write yours Lan"),
+        "{said}"
+    );
+    assert!(table.say(0, "NICK LAN").contains("OK NICK LAN "));
+    assert!(table.say(3, "NICK Lan my secret").contains("OK NICK "));
+}
+
+#[test]
+fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(1, "JOIN #lobby");
+    table.chat.tick(Now {
+        uptime: Limits::default().announce_after,
+        ..Now::default()
+    });
+    assert_eq!(table.read(1), "JOIN #lobby ann\n");
+    let upload = table.upload(0, "UPLOAD z 0");
+    let whole = FileContents {
+        length: 0,
+        sha256: Digest([0; 32]),
+    };
+    let (session, chat) = (&mut table.sessions[0], &mut table.chat);
+    let effect = session.received(upload, Begun::Unannounced, Ok(whole), chat, Now::default());
+    // The log has not kept the file yet.
+    let none = session.apply(b"nope", LineEnd::Lf, chat, Now::default());
+    assert!(none.is_none());
+    table.asked(0, effect);
+    let (session, chat) = (&mut table.sessions[0], &mut table.chat);
+    let (line, end) = session.take_held(chat).expect("it waits");
+    session.apply(&line, end, chat, Now::default());
+    let got = table.read(1);
+    let verbs: Vec<_> = got
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    assert_eq!(verbs, ["FILE", "PART"], "{got}");
+    assert!(table.read(0).contains("ERR - out-of-step "));
+}
+
+#[test]
 fn who_is_ignored_is_seen_to_change_nick() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
@@ -399,6 +457,72 @@ fn who_is_ignored_is_seen_to_change_nick() {
     table.say(0, "IGNORE bob");
     table.say(1, "NICK rob");
     assert_eq!(table.read(0), "NICK #lobby bob rob\n");
+}
+
+#[test]
+fn what_was_told_and_answered_ok_is_sent_before_goodbye() {
+    let last_lines = ["BYE", "QUIT", "/bye see you"];
+    for last in last_lines {
+        let mut table = Table::new(2);
+        table.say(0, "NICK root");
+        table.say(0, "REGISTER my secret");
+        table.say(1, "NICK bob");
+        assert!(table.say(0, "TELL bob one").starts_with("OK TELL - "));
+        table.say(0, "NOTE all");
+        assert!(table.say(0, "TELL bob two").starts_with("OK TELL - "));
+        let verb = last.trim_start_matches('/').split(' ').next();
+        let verb = verb.expect("there is one").to_uppercase();
+        let expected = format!("NOTE * root all\nMSG bob root one\nMSG bob root two\nOK {verb}\n");
+        assert_eq!(table.say(1, last), expected);
+        assert!(
+            table
+                .say(0, "TELL bob three")
+                .starts_with("ERR TELL no-such-nick ")
+        );
+    }
+    // The end of the input, and of the server, likewise.
+    let mut table = Table::new(3);
+    table.say(0, "NICK ann");
+    for (who, nick) in [(1, "bob"), (2, "carol")] {
+        table.say(who, &format!("NICK {nick}"));
+        assert!(
+            table
+                .say(0, &format!("TELL {nick} one"))
+                .starts_with("OK TELL - ")
+        );
+    }
+    table.sessions[1].end_of_input(&mut table.chat, Now::default());
+    assert_eq!(table.read(1), "MSG bob ann one\n");
+    table.sessions[2].shut_down(&mut table.chat, Now::default());
+    let got = table.read(2);
+    assert!(
+        got.starts_with("MSG carol ann one\nCLOSED shutting-down "),
+        "{got}"
+    );
+}
+
+#[test]
+fn nothing_is_told_to_a_nick_that_is_only_kept_for_its_return() {
+    let mut table = Table::new(2);
+    table.say(0, "NICK ann");
+    table.say(1, "NICK bob secret");
+    let session = &mut table.sessions[0];
+    let effect = session.apply(
+        b"TELL bob one",
+        LineEnd::Lf,
+        &mut table.chat,
+        Now::default(),
+    );
+    // He breaks off between the request and its delivery.
+    table.sessions[1].lost(&mut table.chat, Now::default());
+    table.asked(0, effect);
+    let got = table.read(0);
+    assert!(got.starts_with("ERR TELL no-such-nick "), "{got}");
+    assert!(
+        table
+            .say(0, "TELL bob two")
+            .starts_with("ERR TELL no-such-nick ")
+    );
 }
 
 #[test]

@@ -24,12 +24,23 @@ use support::server::Chatd;
 use support::tcp::Tcp;
 use support::transcript::{Action, Level, Setting, Transcript};
 
+const TELNET: &str = "telnet is spoken on plain TCP alone";
+
 /// Transcripts that hold only on a plain connection, each with the reason.
 const PLAIN_ONLY: &[(&str, &str)] = &[
     (
         "3.7/1",
         "one connection too many is told so before it is known what it speaks",
     ),
+    ("3.4/1", TELNET),
+    (
+        "3.4/a_sequence_that_is_never_ended_ends_with_its_line",
+        TELNET,
+    ),
+    ("3.4/commands_and_subnegotiations_are_removed", TELNET),
+    ("3.4/options_are_declined", TELNET),
+    ("5.1/a_first_line_that_is_no_command_is_greeted", TELNET),
+    ("8/telnet_options_are_declined_here_too", TELNET),
     (
         "7/an_end_without_a_word_is_an_end",
         "its end comes before a handshake",

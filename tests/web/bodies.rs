@@ -136,3 +136,64 @@ fn what_has_begun_to_be_said_is_said_to_its_end_though_the_client_goes() {
         assert!(Instant::now() < end, "{answer}");
     }
 }
+
+/// Posts `body` and returns the answer.
+fn post(chatd: &Chatd, body: &[u8]) -> String {
+    let length = format!("Content-Length: {}\r\nConnection: close", body.len());
+    ask(chatd, [head(chatd, &length).as_bytes(), body].concat())
+}
+
+/// What is said in `#ops`.
+fn said(chatd: &Chatd) -> Vec<String> {
+    let answer = say(chatd, &["GET /rooms/ops?count=1000 HTTP/1.1"], "");
+    let texts = answer
+        .lines()
+        .filter_map(|line| line.split_once(" MSG #ops ann "));
+    texts.map(|(_, text)| text.to_owned()).collect()
+}
+
+#[test]
+fn a_body_in_the_encodings_of_windows_is_understood_or_refused_whole() {
+    let chatd = Chatd::start();
+    let text = "gr\u{fc}\u{df} \u{4e2d}\u{a0a}\u{1f600}\r\nBYE\r\n";
+    let units = || std::iter::once(0xfeff).chain(text.encode_utf16());
+    let bodies = [
+        ["\u{feff}", text].concat().into_bytes(),
+        units().flat_map(u16::to_le_bytes).collect(),
+        units().flat_map(u16::to_be_bytes).collect(),
+    ];
+    for (n, body) in bodies.iter().enumerate() {
+        check_status(&post(&chatd, body), 200);
+        let expected = ["gr\u{fc}\u{df} \u{4e2d}\u{a0a}\u{1f600}", "BYE"].repeat(n + 1);
+        assert_eq!(said(&chatd), expected);
+    }
+    let kept = said(&chatd);
+    for body in [
+        &b"one\nt\0wo\n"[..],
+        b"o\0n\0e\0\n\0",
+        b"\xff\xfeo\0n\0e",
+        b"\xff\xfe\x00\xd8o\0",
+    ] {
+        let answer = post(&chatd, body);
+        check_status(&answer, 400);
+        assert!(answer.contains("ERR - not-utf8 "), "{answer}");
+    }
+    // No telnet is there, so nothing is taken for it.
+    let answer = post(&chatd, b"a\xff\xf1b\n");
+    check_status(&answer, 400);
+    assert!(answer.contains("ERR MSG not-utf8 "), "{answer}");
+    assert_eq!(said(&chatd), kept);
+    // Bytes that look like line ends are none in UTF-16.
+    let many: Vec<u8> = std::iter::once(0xfeff)
+        .chain(
+            std::iter::repeat_n(0x0a0a, 400)
+                .chain([0x0a])
+                .cycle()
+                .take(401 * 30),
+        )
+        .flat_map(u16::to_be_bytes)
+        .collect();
+    let answer = post(&chatd, &many);
+    check_status(&answer, 200);
+    assert_eq!(answer.matches("OK MSG ").count(), 30);
+}

@@ -235,6 +235,10 @@ impl Log for SqliteLog {
         self.ask(read::rooms)
     }
 
+    fn newest_time(&self) -> Result<Option<Time>, StorageError> {
+        self.ask(read::newest_time)
+    }
+
     fn read(
         &self,
         room: &RoomName,

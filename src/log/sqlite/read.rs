@@ -8,7 +8,13 @@ use super::rows::{collect, contents, event_id, number, record, span_from};
 use super::told;
 use crate::log::{Home, Origin, Past, Reader, Record, Span};
 use crate::model::{FileTotals, NewFile, Removed, RoomRow, StorageError};
-use crate::protocol::{Digest, EventId, FileName, RoomName};
+use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
+
+pub(super) fn newest_time(db: &Connection) -> Result<Option<Time>, StorageError> {
+    let newest = "SELECT time FROM events ORDER BY id DESC LIMIT 1";
+    let time: Option<i64> = db.query_row(newest, [], |row| row.get(0)).optional()?;
+    Ok(time.and_then(|time| u64::try_from(time).ok()).map(Time))
+}
 
 pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, StorageError> {
     let mut rooms = db.prepare_cached("SELECT name, topic, last_id FROM rooms ORDER BY id")?;

@@ -192,14 +192,14 @@ pub fn room(part: &str) -> Result<RoomName, Problem> {
 pub async fn list(client: &Client, headers: &HeaderMap) -> Result<Reply, Problem> {
     let visit = visitor(client, headers).await?;
     let _ = visit.voice.say("ROOMS").await;
-    told(visit, Format::of(headers, false)).await
+    told(visit, None, Format::of(headers, false)).await
 }
 
 /// `GET /rooms/<room>/files`.
 pub async fn files(client: &Client, part: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let visit = visitor(client, headers).await?;
     let _ = visit.voice.say(&format!("FILES {}", room(part)?)).await;
-    told(visit, Format::of(headers, false)).await
+    told(visit, None, Format::of(headers, false)).await
 }
 
 /// `GET /rooms/<room>`: the history, and with `follow` the events from then on.
@@ -247,11 +247,17 @@ pub async fn read(client: &Client, part: &str, request: &Asked) -> Result<Reply,
         }
     };
     let _ = visit.voice.say(&ask).await;
-    told(visit, format).await
+    told(visit, Some(room), format).await
 }
 
-/// Returns the lines of a list, up to its reply, as they arrive.
-async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
+/// Returns the line that says that events of `room` are missing, if `reply` says that a search was cut.
+fn gap(reply: &str, room: Option<&RoomName>) -> Option<String> {
+    let is_cut = reply.starts_with("OK SEARCH ") && reply.ends_with(" cut");
+    room.filter(|_| is_cut).map(|room| format!("GAP {room}"))
+}
+
+/// Returns the lines of a list, up to its reply, as they arrive; `room` is the room that they are from, if it is one.
+async fn told(mut visit: Visit, room: Option<RoomName>, format: Format) -> Result<Reply, Problem> {
     // The first line tells whether the request succeeds.
     let first = loop {
         let line = visit.ear.line().await.ok_or_else(Problem::stopping)?;
@@ -262,31 +268,32 @@ async fn told(mut visit: Visit, format: Format) -> Result<Reply, Problem> {
             return Err(Problem::said(line));
         }
     };
-    let state = (Some(first), visit, 0);
-    let pieces = stream::try_unfold(state, move |(first, mut visit, n)| async move {
+    let state = (Some(first), visit, 0, room);
+    let pieces = stream::try_unfold(state, move |(first, mut visit, n, room)| async move {
         let mut piece = String::new();
         let mut n = n;
         let mut next = first;
         // Lines that are available are sent together.
         while let Some(line) = next {
-            if is_item(&line) {
-                if let Some(text) = format.write(&line, n) {
-                    piece.push_str(&text);
-                    n += 1;
-                }
-            } else if line.starts_with("OK ") {
+            let gap = gap(&line, room.as_ref());
+            let item = gap.as_deref().or_else(|| is_item(&line).then_some(&line));
+            if let Some(text) = item.and_then(|item| format.write(item, n)) {
+                piece.push_str(&text);
+                n += 1;
+            }
+            if line.starts_with("OK ") {
                 piece.push_str(format.end(n));
                 visit.voice.finish();
-                return Ok(Some((piece, (None, visit, n))));
+                return Ok(Some((piece, (None, visit, n, room))));
             } else if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
                 return Err(io::Error::other(line)); // the log failed on the way
             } // other lines are events for the reading nick
             if piece.len() >= PIECE_BYTES {
-                return Ok(Some((piece, (visit.ear.line().await, visit, n))));
+                return Ok(Some((piece, (visit.ear.line().await, visit, n, room))));
             }
             next = visit.ear.line().await;
         }
-        Ok((!piece.is_empty()).then_some((piece, (None, visit, n))))
+        Ok((!piece.is_empty()).then_some((piece, (None, visit, n, room))))
     });
     Ok(reply::with_body(
         StatusCode::OK,

@@ -16,6 +16,7 @@ use super::rooms::{self, Format, Query, bad};
 use super::unread::{Broken, Unread};
 use super::visit::{Ear, Visit, Voice};
 use super::{Asked, Client};
+use crate::protocol::request::{HAS_NUL, has_nul};
 use crate::protocol::{Code, json};
 use crate::server::Server;
 
@@ -143,15 +144,19 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
         })?;
         held.add(data.len())?;
         text.extend_from_slice(&data);
-        while let Some(end) = text.get(begun..).and_then(|rest| memchr(b'\n', rest)) {
-            lines += usize::from(message(text.get(begun..begun + end)).is_some());
-            begun += end + 1;
+        // Where a line of UTF-16 ends is known once it is decoded.
+        if utf16(&text).is_none() {
+            while let Some(end) = text.get(begun..).and_then(|rest| memchr(b'\n', rest)) {
+                lines += usize::from(message(text.get(begun..begun + end)).is_some());
+                begun += end + 1;
+            }
         }
         if !is_within(text.len() as u64) || lines > limits.post_lines_max {
             return Err(too_large());
         }
     }
-    lines += usize::from(message(text.get(begun..)).is_some());
+    let text = decode(text)?;
+    let lines = messages(&text).count();
     if lines > limits.post_lines_max {
         return Err(too_large());
     }
@@ -160,6 +165,42 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
     }
     held.add(lines * REPLY_BYTES)?;
     Ok(text)
+}
+
+/// Returns what reads two bytes of `text`, if a byte order mark says that it is UTF-16.
+fn utf16(text: &[u8]) -> Option<fn([u8; 2]) -> u16> {
+    match text {
+        [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
+        [0xfe, 0xff, ..] => Some(u16::from_be_bytes),
+        _ => None,
+    }
+}
+
+/// Turns a body into UTF-8 without a byte order mark: Windows programs write UTF-16 and both marks.
+///
+/// # Errors
+/// `not-utf8`, when it is broken UTF-16 or holds NULs: no line of it could be sent as it was meant.
+fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
+    let refuse = |why| Problem::new(StatusCode::BAD_REQUEST, Code::NotUtf8, why);
+    if let Some(unit) = utf16(&text) {
+        let (pairs, rest) = text.as_chunks::<2>();
+        let units: Vec<u16> = pairs.iter().skip(1).copied().map(unit).collect();
+        let decoded = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
+        let broken = || refuse("it begins as UTF-16 and is not; send UTF-8");
+        text = decoded.ok_or_else(broken)?.into_bytes();
+    } else if text.starts_with(b"\xef\xbb\xbf") {
+        text.drain(..3);
+    }
+    if has_nul(&text) {
+        return Err(refuse(HAS_NUL));
+    }
+    Ok(text)
+}
+
+/// Returns the text of each line of a body that is not empty.
+fn messages(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    text.split(|b| *b == b'\n')
+        .filter_map(|line| message(Some(line)))
 }
 
 /// Returns the text of a line; `None` for an empty one.
@@ -171,11 +212,9 @@ fn message(line: Option<&[u8]>) -> Option<&[u8]> {
 
 /// Sends each line as a `MSG` request, then `BYE`. A line that looks like a command is a message too.
 async fn speak(voice: &Voice, text: &[u8]) {
-    for line in text.split(|b| *b == b'\n') {
-        if let Some(line) = message(Some(line)) {
-            // A server that stops listening has said why.
-            let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
-        }
+    for line in messages(text) {
+        // A server that stops listening has said why.
+        let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
     }
     let _ = voice.say("BYE").await;
 }
