@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_how_long_things_are_kept() {
+    fn the_greeting_says_how_long_messages_are_kept() {
         let forgotten = "What is said here is forgotten when the server stops.";
         check(None, Some(3), None, forgotten);
         let kept = |how| format!("What is said here is kept{how}, and HISTORY shows it.");

@@ -40,15 +40,15 @@ impl fmt::Display for Error {
         match self {
             Self::Log(path, e) => write!(f, "cannot use {}: {e}", path.display()),
             Self::Io(path, e) => write!(f, "cannot use {}: {e}", path.display()),
-            Self::Stream(e) => write!(f, "cannot go on: {e}"),
+            Self::Stream(e) => write!(f, "cannot read the input or write the output: {e}"),
             Self::Line(number) => write!(
                 f,
-                "line {number} of the input is no PAST line; nothing was taken in"
+                "line {number} of the input is not a PAST line; nothing was imported"
             ),
             Self::NoSuchRoom(room) => write!(f, "there is no room {room}"),
             Self::Interrupted(path) => write!(
                 f,
-                "{} is there: a backup was interrupted, or another is being made; if none is, remove it first",
+                "{} exists: a backup was interrupted, or another one is running; if none is running, delete it first",
                 path.display()
             ),
         }
@@ -215,8 +215,12 @@ impl fmt::Display for Fault {
             Self::Database(what) => write!(f, "database: {what}"),
             Self::Missing(id, name) => write!(f, "file {id} ({name}): its bytes are missing"),
             Self::Damaged(id, name) => write!(f, "file {id} ({name}): its bytes are damaged"),
-            Self::Stray(path) => write!(f, "{}: bytes of no file", path.display()),
-            Self::Partial(path) => write!(f, "{}: left over from a broken upload", path.display()),
+            Self::Stray(path) => write!(f, "{}: belongs to no file", path.display()),
+            Self::Partial(path) => write!(
+                f,
+                "{}: left over from an interrupted upload",
+                path.display()
+            ),
         }
     }
 }
@@ -229,9 +233,10 @@ impl fmt::Display for Fault {
 /// When the folder cannot be read or, for a repair, a server uses it.
 pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     let failed = |e| Error::Log(folder.to_owned(), e);
-    let _lock = match repair {
-        true => Some(log::sqlite::lock(folder).map_err(failed)?),
-        false => None,
+    let _lock = if repair {
+        Some(log::sqlite::lock(folder).map_err(failed)?)
+    } else {
+        None
     };
     let log = open(folder)?;
     let mut faults: Vec<Fault> = log

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_go_and_the_size_is_bounded() {
+    fn the_oldest_entries_are_dropped_and_the_size_is_bounded() {
         let [bob, _] = peers();
         let mut tail = Tail::new(1000);
         for n in 0..10_000 {

@@ -169,7 +169,7 @@ fn check_folder(data: &Path) -> usize {
     let (last, faults) = faults.split_last().expect("a last line");
     let strays = faults
         .iter()
-        .filter(|line| line.ends_with("bytes of no file"));
+        .filter(|line| line.ends_with("belongs to no file"));
     let strays = strays.count();
     assert_eq!(strays, faults.len(), "{output}");
     assert!(last.contains("all is well") || strays > 0, "{output}");
@@ -183,7 +183,7 @@ fn count(folder: &Path) -> usize {
 /// Members of a room receive a `TELL` to it, whose author need not be a member. Once such an author
 /// received the reply only when something else woke the connection.
 #[test]
-fn who_tells_a_room_that_it_is_not_in_is_answered_at_once() {
+fn a_tell_to_a_room_from_outside_is_answered_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
     let mut peer = Peer::named(chatd.address, "teller").expect("a nick");

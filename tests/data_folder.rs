@@ -39,7 +39,7 @@ fn check(output: &Output, data: &Path, why: &str) {
 
 /// The second server once deleted the partial files of the first before it checked the lock of the folder.
 #[test]
-fn a_second_server_says_that_the_folder_is_in_use_and_touches_nothing() {
+fn a_second_server_reports_that_the_folder_is_in_use_and_changes_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
     let mut watcher = Peer::connect(chatd.address).expect("a connection");
@@ -77,7 +77,7 @@ fn a_folder_of_a_newer_version_is_left_alone() {
 }
 
 #[test]
-fn a_folder_that_is_no_database_is_said_to_be_none() {
+fn a_folder_without_a_database_is_reported() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "this is my diary, and no database at all\n".repeat(100);
     fs::write(folder.path().join("chat.db"), &text).expect("written");
@@ -91,7 +91,7 @@ fn a_folder_that_is_no_database_is_said_to_be_none() {
 
 /// The format stores direct messages between registered nicks since version 3; the rest is unchanged.
 #[test]
-fn a_folder_of_version_2_is_read_and_keeps_what_is_told_from_now_on() {
+fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Connection::open(folder.path().join("chat.db")).expect("a database");
     db.execute_batch(include_str!("fixtures/chat-v2.sql"))
@@ -161,7 +161,7 @@ fn a_folder_of_version_2_is_read_and_keeps_what_is_told_from_now_on() {
 /// A folder that version 1 wrote still has everything, and can be used. For a new version of the format,
 /// add the database that the version before wrote; never change this one.
 #[test]
-fn a_folder_of_version_1_is_read_and_goes_on() {
+fn a_folder_of_version_1_is_migrated_and_can_be_used() {
     let folder = tempfile::tempdir().expect("a folder");
     let db = Connection::open(folder.path().join("chat.db")).expect("a database");
     db.execute_batch(include_str!("fixtures/chat-v1.sql"))

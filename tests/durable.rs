@@ -119,7 +119,7 @@ fn broken(calls: &[Call], promises: &[Promise]) -> (usize, String) {
 }
 
 #[test]
-fn everything_is_synced_before_it_is_promised() {
+fn everything_is_synced_before_it_is_acknowledged() {
     let (calls, promises) = traced();
     let count = promises.len();
     println!("{count} promises, {} calls", calls.len());
@@ -144,7 +144,7 @@ fn everything_is_synced_before_it_is_promised() {
 }
 
 #[test]
-fn a_sync_that_fails_or_ends_too_late_is_none() {
+fn a_sync_that_fails_or_ends_too_late_does_not_count() {
     let steps = row("hello", "OK MSG 1 2026-11-22T13:12:10.166Z");
     let write = "7 pwrite64(14</d/chat.db-wal>, \"..hello..\", 4096, 32) = 4096\n";
     let sync = "7 fsync(14</d/chat.db-wal>) = 0\n";

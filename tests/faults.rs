@@ -229,20 +229,20 @@ fn check_folder(data: &Path) {
     let output = command.args(["check", "--data"]).arg(data).output();
     let output = String::from_utf8(output.expect("chatd check").stdout).expect("text");
     let is_good = |line: &str| {
-        line.ends_with("bytes of no file") || line.starts_with(&*data.to_string_lossy())
+        line.ends_with("belongs to no file") || line.starts_with(&*data.to_string_lossy())
     };
     assert!(output.lines().all(is_good), "{output}");
 }
 
 #[test]
-fn one_failed_operation_is_told_and_costs_nothing_else() {
+fn one_failed_operation_is_reported_and_costs_nothing_else() {
     for (fault, code) in FAULTS {
         sweep(fault, code, "", 1);
     }
 }
 
 #[test]
-fn a_disk_that_fails_for_a_while_is_told_and_works_again() {
+fn a_disk_that_fails_for_a_while_is_reported_and_works_again() {
     for (fault, code) in FAULTS {
         sweep(fault, code, "+", 5);
     }
@@ -252,7 +252,7 @@ fn a_disk_that_fails_for_a_while_is_told_and_works_again() {
 /// A file that was announced, is not complete and is no longer being uploaded (its end could not be stored)
 /// once kept every `DOWNLOAD` of it searching without end.
 #[test]
-fn a_file_that_nobody_sends_any_more_is_refused() {
+fn a_download_of_an_abandoned_upload_is_refused() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = start(folder.path());
     let mut peer = Peer::named(chatd.address, "ann").expect("a nick");

@@ -152,7 +152,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
         "22: files fill the disk",
         &[
             "offline.rs all_files_together_are_bounded_by_the_quota",
-            "full_disk.rs a_full_disk_refuses_aloud_and_taking_back_makes_space",
+            "full_disk.rs a_full_disk_refuses_with_an_error_and_a_removal_makes_space",
         ],
     ),
     (

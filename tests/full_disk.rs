@@ -90,7 +90,7 @@ impl Kept {
 }
 
 #[test]
-fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
+fn a_full_disk_refuses_with_an_error_and_a_removal_makes_space() {
     let disk = Tmpfs::mount(6 << 10);
     let data = disk.path().join("data");
     let chatd = start(&data);
@@ -146,7 +146,7 @@ fn a_full_disk_refuses_aloud_and_taking_back_makes_space() {
 /// Everything that must be stored is refused for that reason, existing data can be read, and the server can
 /// be restarted.
 #[test]
-fn a_full_disk_is_quota_for_every_verb_and_no_reason_not_to_start() {
+fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
     let disk = Tmpfs::mount(6 << 10);
     let data = disk.path().join("data");
     let mut chatd = start(&data);
@@ -242,7 +242,7 @@ fn a_server_that_was_killed_on_a_full_disk_starts_on_it() {
 /// A live file that was received completely, but whose end the log could not store, once stayed live until
 /// a restart, and every `DOWNLOAD` of it waited without end.
 #[test]
-fn a_live_file_whose_end_cannot_be_kept_is_taken_back() {
+fn a_live_file_whose_end_cannot_be_stored_is_removed() {
     let disk = Tmpfs::mount(4 << 10);
     let chatd = start(&disk.path().join("data"));
     let mut watcher = Peer::connect(chatd.address).expect("a connection");
@@ -289,7 +289,7 @@ fn a_live_file_whose_end_cannot_be_kept_is_taken_back() {
 /// Two removals of one file at the same moment once released its bytes twice, and so those of another file
 /// with the same contents.
 #[test]
-fn a_file_that_two_take_back_at_once_goes_once() {
+fn a_file_that_two_remove_at_once_is_released_once() {
     let folder = tempfile::tempdir().expect("a folder");
     for flags in [
         vec!["--data".into(), folder.path().display().to_string()],

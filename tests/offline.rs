@@ -67,7 +67,7 @@ fn history(server: &Chatd) -> Vec<String> {
 }
 
 #[test]
-fn what_is_exported_can_be_taken_in_elsewhere() {
+fn an_export_can_be_imported_elsewhere() {
     let folder = tempfile::tempdir().unwrap();
     let (data, other) = (folder.path().join("data"), folder.path().join("other"));
     let server = filled(&data);
@@ -122,21 +122,21 @@ fn what_is_exported_can_be_taken_in_elsewhere() {
         b"PAST 90 2026-11-22T11:22:05.007Z MSG #a b c\nhello\n",
     );
     assert_eq!(bad.status.code(), Some(1));
-    let why = "chatd: line 2 of the input is no PAST line; nothing was taken in\n";
+    let why = "chatd: line 2 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
     // Sent by a name that is not a nick: once this was imported, and then nobody could read or export it.
     let told = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
     let bad = chatd("import", &other, &[], told);
     assert_eq!(bad.status.code(), Some(1));
-    let why = "chatd: line 1 of the input is no PAST line; nothing was taken in\n";
+    let why = "chatd: line 1 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
 }
 
 /// Direct messages can be read only by the two nicks that were registered, and in another folder by those
 /// that are registered there: nobody gets them by registering one of the nicks later.
 #[test]
-fn what_was_told_is_exported_and_taken_in_for_those_who_have_accounts() {
+fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let enter = |server: &Chatd, nick: &str| {
@@ -197,7 +197,7 @@ fn what_was_told_is_exported_and_taken_in_for_those_who_have_accounts() {
 }
 
 #[test]
-fn what_was_told_goes_with_the_rest_when_it_is_old() {
+fn direct_messages_expire_like_other_events() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
     let mut ann = Peer::named(server.address, "ann").unwrap();
@@ -225,7 +225,7 @@ fn what_was_told_goes_with_the_rest_when_it_is_old() {
 }
 
 #[test]
-fn a_backup_of_a_running_server_is_whole() {
+fn a_backup_of_a_running_server_is_complete() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let server = filled(&data);
@@ -262,7 +262,7 @@ fn a_backup_of_a_running_server_is_whole() {
 }
 
 #[test]
-fn check_tells_what_is_wrong_and_repair_mends_it() {
+fn check_reports_faults_and_repair_fixes_them() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let server = filled(&data);
@@ -292,8 +292,8 @@ fn check_tells_what_is_wrong_and_repair_mends_it() {
     for fault in [
         "file 6 (a b.txt): its bytes are damaged\n",
         "file 8 (lost.txt): its bytes are missing\n",
-        ": bytes of no file\n",
-        ": left over from a broken upload\n",
+        ": belongs to no file\n",
+        ": left over from an interrupted upload\n",
         ": 4 faults\n",
     ] {
         assert!(found.contains(fault), "{fault:?} in {found}");
@@ -326,7 +326,7 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 #[test]
-fn what_is_too_old_or_too_much_goes_and_a_resumed_reader_is_told() {
+fn old_events_and_excess_bytes_expire_and_a_resumed_reader_gets_a_gap() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let old = "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann long ago\n\
@@ -421,7 +421,7 @@ fn all_files_together_are_bounded_by_the_quota() {
 }
 
 #[test]
-fn an_interrupted_backup_is_never_taken_for_a_whole_one() {
+fn an_interrupted_backup_is_never_taken_for_a_complete_one() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));
     let server = filled(&data);
@@ -458,7 +458,7 @@ fn an_interrupted_backup_is_never_taken_for_a_whole_one() {
 }
 
 #[test]
-fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
+fn no_other_user_can_read_a_data_folder_or_a_backup_whatever_the_umask() {
     use std::os::unix::fs::PermissionsExt;
     fn modes(path: &Path, found: &mut Vec<String>) {
         let mode = fs::metadata(path).unwrap().permissions().mode();
@@ -499,7 +499,7 @@ fn nothing_in_a_data_folder_or_a_backup_is_for_others_whatever_the_umask() {
 /// One anonymous connection could once make the server delete every message by creating readers, and use up
 /// all rooms.
 #[test]
-fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
+fn readers_are_bounded_delete_nothing_and_a_room_expires_with_its_last_event() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let trims = ["--keep-bytes", "1MiB", "--trim-every", "50ms"];
@@ -566,7 +566,7 @@ fn readers_are_few_delete_nothing_and_a_room_goes_with_what_was_in_it() {
 }
 
 #[test]
-fn a_reader_of_an_empty_room_is_told_what_it_has_missed() {
+fn a_reader_of_an_empty_room_gets_a_gap_for_what_it_missed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let server = start(&data, &["--keep-bytes", "8KiB", "--trim-every", "50ms"]);

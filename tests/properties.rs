@@ -88,7 +88,7 @@ proptest! {
     }
 
     #[test]
-    fn no_line_is_longer_than_the_limit_and_none_holds_its_end(bytes in input()) {
+    fn no_line_is_longer_than_the_limit_or_contains_its_line_ending(bytes in input()) {
         let mut decoder = LineDecoder::default();
         let mut rest = &bytes[..];
         while let Some(item) = decoder.next(&mut rest) {
@@ -100,7 +100,7 @@ proptest! {
     }
 
     #[test]
-    fn a_request_is_read_as_it_is_written(line in line()) {
+    fn a_request_parses_to_itself(line in line()) {
         // A line that `clean` changes may parse differently afterwards; no client sends such a line again.
         prop_assume!(is_clean(&line));
         if let Ok(Some(request)) = Request::parse(line.as_bytes()) {
@@ -135,7 +135,7 @@ proptest! {
     }
 
     #[test]
-    fn an_event_is_read_as_it_is_written(
+    fn an_event_parses_to_itself(
         verb in "(MSG|ME|FILE|STORED|TOPIC|REMOVE|JOIN|PART|NICK|NOTE)",
         fields in vec("(#[a-z]{1,4}|[a-zé]{1,6}|[0-9]{1,9}|\\*)", 2..5),
         text in "[ -~é\t]{0,20}",
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn a_name_is_read_as_it_is_shown(text in "\\PC{0,40}") {
+    fn a_name_parses_to_itself(text in "\\PC{0,40}") {
         if let Ok(nick) = Nick::parse(&text) {
             prop_assert_eq!(&Nick::parse(nick.as_str()), &Ok(nick.clone()));
             prop_assert!(is_clean(nick.as_str()) && !nick.as_str().contains(' '));

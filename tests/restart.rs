@@ -66,7 +66,7 @@ bob< OK SEARCH 1",
 }
 
 #[test]
-fn an_upload_that_the_end_of_the_server_cut_off_is_taken_back() {
+fn an_upload_interrupted_by_the_end_of_the_server_is_removed() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let chatd = Chatd::with(&["--data", data]);

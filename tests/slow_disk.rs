@@ -71,7 +71,7 @@ fn talk_beside<T: Send>(address: SocketAddr, ann: &str, slow: impl FnOnce() -> T
 }
 
 #[test]
-fn nobody_waits_for_a_disk_that_is_slow_for_somebody_else() {
+fn nobody_waits_for_a_disk_that_is_slow_for_another_client() {
     let chatd = Chatd::spawn(CHATD, &[]).expect("it starts");
     // Each call begins two seconds late, as if the disk were busy.
     let slow = "inject=sendfile,fsync,fdatasync:delay_enter=2000000";

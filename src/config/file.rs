@@ -86,9 +86,10 @@ fn push(
         Value::String(text) => text.clone(),
         Value::Integer(number) => number.to_string(),
         _ => {
-            let wanted = match may_repeat(flag) {
-                true => "a text, a number, or a list of them",
-                false => "a text or a number",
+            let wanted = if may_repeat(flag) {
+                "a text, a number, or a list of them"
+            } else {
+                "a text or a number"
             };
             return Err(Error::Kind(key.to_owned(), wanted));
         }
@@ -197,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_says_what_flags_say() {
+    fn a_file_means_what_flags_mean() {
         check("", "", Ok(""));
         check("# nothing\n", "", Ok(""));
         check("memory = true\nname = 'box'", "", Ok("--memory --name box"));
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_said_in_a_line_that_names_it() {
+    fn an_error_is_one_line_that_names_the_key() {
         check("colour = 1", "", Err("key \"colour\" is no flag"));
         check("a = 1\n[b]", "", Err("keys \"a\", \"b\" are no flags"));
         check("--name = 1", "", Err("key \"--name\" is no flag"));

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_bytes_are_kept_once_and_go_with_the_last_file() {
+    fn the_same_bytes_are_stored_once_and_deleted_with_the_last_file() {
         let store = Store::open(None).unwrap();
         let digest = put(&store, b"hello\n");
         assert_eq!(
@@ -207,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_whole_leaves_nothing() {
+    fn an_incomplete_upload_leaves_nothing() {
         let store = Store::open(None).unwrap();
         store.begin().unwrap().write(b"cut off").unwrap();
         assert_eq!(fs::read_dir(&store.incoming).unwrap().count(), 0);
     }
 
     #[test]
-    fn opening_removes_what_was_cut_off_and_nothing_else() {
+    fn opening_removes_partial_files_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(Some(folder.path())).unwrap();
         let digest = put(&store, b"kept");

@@ -593,7 +593,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_removed_takes_no_space_any_more() {
+    fn a_removed_message_takes_no_space() {
         let log = MemoryLog::new(0, 64 << 10);
         let room = RoomName::parse("#tea").expect("a room");
         let say = |kind, text: &str| {

@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_has_so_many_words_at_most() {
+    fn the_words_of_a_search_are_limited() {
         assert!(Query::parse(&["a"; SEARCH_WORDS_MAX].join(".")).is_some());
         assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(".")).is_none());
         assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(" ")).is_none());
@@ -226,7 +226,7 @@ mod tests {
         /// The tokenizer of the index, which splits at spaces and ASCII punctuation, leaves the words as
         /// they are.
         #[test]
-        fn the_index_gets_words_with_spaces_between_and_nothing_else(text in "\\PC{0,40}") {
+        fn the_index_receives_words_separated_by_spaces_and_nothing_else(text in "\\PC{0,40}") {
             let spaced = spaced(&text);
             let is_plain = |c: char| !c.is_ascii() || c.is_ascii_lowercase() || c.is_ascii_digit();
             prop_assert!(spaced.chars().all(|c| c == ' ' || is_plain(c)), "{spaced:?}");

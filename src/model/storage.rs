@@ -99,7 +99,7 @@ impl fmt::Display for StorageError {
                 "it was written by a newer chatd (version {version} of its format)"
             ),
             Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
-            Self::Empty => f.write_str("its chat.db is empty, so it is no data folder of chatd"),
+            Self::Empty => f.write_str("its chat.db is empty, so it is not a data folder of chatd"),
             Self::Lost => f.write_str(
                 "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
             ),

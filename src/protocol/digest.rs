@@ -33,7 +33,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digests_are_read_as_they_are_written() {
+    fn digests_parse_to_themselves() {
         let digest = Digest(std::array::from_fn(|n| n as u8 * 7));
         assert_eq!(Digest::parse(&digest.to_string()), Some(digest));
         assert_eq!(

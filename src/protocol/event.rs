@@ -470,7 +470,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn events_are_read_as_they_are_written() {
+    fn events_parse_to_themselves() {
         for line in [
             "MSG #lobby bob hello  there ",
             "MSG bob alice  psst",

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn an_overlong_line_is_told_once_and_skipped() {
+    fn an_overlong_line_is_reported_once_and_skipped() {
         for (length, long) in [(4094, false), (4095, false), (4096, true), (20_000, true)] {
             let line = [&vec![b'x'; length][..], b"\nnext\n"].concat();
             let first = if long {

@@ -904,7 +904,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_well_written_is_written_the_same_again() {
+    fn a_well_formed_request_is_written_back_unchanged() {
         for line in [
             "NICK bob",
             "NICK bob my secret",
@@ -1097,7 +1097,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf8_is_refused_under_its_verb() {
+    fn a_line_that_is_not_utf8_is_refused_under_its_verb() {
         let refused = Request::parse(b"MSG \xff").unwrap_err();
         assert_eq!(
             (refused.verb, refused.code),
@@ -1130,7 +1130,7 @@ mod tests {
     }
 
     #[test]
-    fn text_loses_what_a_terminal_obeys() {
+    fn text_loses_terminal_sequences() {
         check("MSG \x1b]0;x\x07red\x1b[0m", "MSG red");
         check("TOPIC a\u{85}b", "TOPIC ab");
     }

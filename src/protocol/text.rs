@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn sequences_go_whole() {
+    fn sequences_are_removed_as_a_whole() {
         check("a\x1b[1;31mb\x1b[mc", "abc");
         check("\x1b]0;owned\x07title", "title");
         check("\x1b]52;c;AAAA\x1b\\x", "x");
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn control_and_direction_characters_go_and_letters_stay() {
+    fn control_and_direction_characters_are_removed_and_letters_stay() {
         check("a\0b\u{7f}c\u{9b}d", "abcd");
         check("ab\u{202e}cd\u{2066}e\u{2028}f", "abcdef");
         check("tab\tstays, é, 日本, 👍", "tab\tstays, é, 日本, 👍");

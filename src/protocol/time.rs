@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_read_as_they_are_written() {
+    fn times_parse_to_themselves() {
         for ms in [0, 1, 999, 1_000, 1_795_346_525_120, 4_102_444_799_999] {
             check(ms);
         }

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_holds_what_begins_like_it() {
+    fn a_network_contains_the_addresses_with_its_prefix() {
         check(
             "192.0.2.7",
             "192.0.2.7",
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nick_is_no_network() {
+    fn a_nick_is_not_a_network() {
         for text in ["bob", "fe80", "a.b.c"] {
             assert!(matches!(Whom::parse(text), Ok(Whom::Nick(_))), "{text}");
         }

@@ -99,7 +99,7 @@ impl Buckets for MemoryBuckets {
 
     fn change_later(&self, edit: Edit) {
         if let Err(e) = self.change(edit) {
-            error!("cannot keep who belongs: {e}");
+            error!("cannot store accounts, bans and permissions: {e}");
         }
     }
 }

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_address() {
+    fn an_ipv6_network_counts_as_one_address() {
         let mut guesses = Guesses::default();
         let from = |n| ip(&format!("2001:db8:0:1::{n:x}"));
         assert_eq!(guess(&mut guesses, from, "ann", 100), ADDRESS.burst);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nick_is_slowed_from_everywhere_but_not_its_owner_where_he_was_before() {
+    fn a_nick_is_slowed_from_everywhere_but_its_owners_earlier_address() {
         let mut guesses = Guesses::default();
         let home = ip("192.0.2.1");
         let right = guesses.begin(home, Some("ann"), START).expect("the first");
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_right_is_no_guess() {
+    fn a_right_password_does_not_count_as_a_guess() {
         let mut guesses = Guesses::default();
         for _ in 0..1000 {
             let right = guesses
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_so_many_keys_at_most() {
+    fn the_number_of_keys_is_bounded() {
         let mut guesses = Guesses::default();
         for n in 0..KEYS_MAX as u32 + 100 {
             let _ = guesses.begin(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), None, START);

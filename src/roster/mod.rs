@@ -182,12 +182,12 @@ impl Roster {
         for (key, kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
             match RoomName::parse(&kept.room) {
                 Ok(room) => known.rooms.push((room, kept.acl)),
-                Err(e) => error!("room {key} is left out: {e}"),
+                Err(e) => error!("ignoring room {key}: its name is not valid: {e}"),
             }
         }
         for (key, ban) in self.all::<KeptBan>(Bucket::Bans, "")? {
             let Ok(whom) = Whom::parse(&ban.whom) else {
-                error!("nobody can be called {key}, so that ban is left out");
+                error!("ignoring a ban: {key} is not a nick, address or network");
                 continue;
             };
             known.bans.push(Ban {
@@ -221,9 +221,10 @@ impl Roster {
             Ask::Pass(secret) => {
                 // Compares digests, so that the time taken reveals nothing about the password.
                 let known = self.pass.as_ref().map(digest);
-                Ok(match known.is_none_or(|known| known == digest(secret)) {
-                    true => Answer::Password,
-                    false => Answer::Wrong,
+                Ok(if known.is_none_or(|known| known == digest(secret)) {
+                    Answer::Password
+                } else {
+                    Answer::Wrong
                 })
             }
             Ask::Ban(ban) => {
@@ -299,9 +300,10 @@ impl Roster {
             .as_ref()
             .map_or_else(|| self.nobody(), |account| &account.password);
         let is_right = password::is_right(known, secret);
-        Ok(match account.is_some() && is_right {
-            true => Answer::Password,
-            false => Answer::Wrong,
+        Ok(if account.is_some() && is_right {
+            Answer::Password
+        } else {
+            Answer::Wrong
         })
     }
 
@@ -555,7 +557,7 @@ mod tests {
 
     /// The hash for unregistered nicks matches no password, and takes as long to check as a real one.
     #[test]
-    fn nobodys_password_opens_nothing() {
+    fn the_hash_for_unregistered_nicks_matches_no_password() {
         let roster = roster();
         assert!(matches!(
             enter(&roster, "bob", "nobody's password"),
@@ -565,7 +567,7 @@ mod tests {
 
     /// Otherwise the time that a wrong password takes would reveal which nicks are registered.
     #[test]
-    fn a_guess_is_compared_with_as_dear_a_hash_whether_the_nick_is_registered() {
+    fn a_guess_costs_the_same_whether_or_not_the_nick_is_registered() {
         let roster = roster();
         register(&roster, "alice", "my secret");
         assert!(roster.nobody.get().is_none(), "nothing was compared yet");
@@ -581,7 +583,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_shown_once_and_taken_back() {
+    fn tokens_are_shown_once_and_can_be_revoked() {
         let roster = roster();
         register(&roster, "alice", "my secret");
         let make = |label| Ask::NewToken {
@@ -637,7 +639,7 @@ mod tests {
 
     /// Otherwise the previous owner's bots could log in to the new account.
     #[test]
-    fn a_nick_that_is_given_up_loses_its_tokens() {
+    fn an_unregistered_nick_loses_its_tokens() {
         let roster = roster();
         register(&roster, "al", "my secret");
         register(&roster, "alice", "my secret");
@@ -662,7 +664,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nick_has_so_many_tokens_at_most() {
+    fn the_tokens_of_a_nick_are_limited() {
         let roster = roster();
         register(&roster, "alice", "my secret");
         for n in 0..=TOKENS_MAX {
@@ -680,7 +682,7 @@ mod tests {
     }
 
     #[test]
-    fn bans_that_are_over_are_kept_no_longer() {
+    fn expired_bans_are_removed() {
         let roster = roster();
         for n in 0..20 {
             let whom = Whom::parse(&format!("bob{n}")).expect("it is a nick");

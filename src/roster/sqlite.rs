@@ -41,7 +41,7 @@ impl Buckets for SqliteBuckets {
             make: Box::new(move |step, _| edit(&mut Table(step))),
             done: Box::new(|outcome| {
                 if let Err(e) = outcome {
-                    error!("cannot keep who belongs: {e}");
+                    error!("cannot store accounts, bans and permissions: {e}");
                 }
             }),
         });

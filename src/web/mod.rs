@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn modules_become_one_script() {
+    fn modules_are_bundled_into_one_script() {
         let made = bundle(&[
             (
                 "wire.js",

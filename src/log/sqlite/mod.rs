@@ -72,13 +72,13 @@ impl SqliteLog {
         let mut db = match schema::open(&log) {
             // The files that SQLite creates beside the log fit into the reserved space.
             Err(StorageError::Sqlite(e)) if writer::spend_reserve(folder) => {
-                warn!("there is hardly any space left: {e}");
+                warn!("the disk is almost full: {e}");
                 schema::open(&log)?
             }
             opened => opened?,
         };
         if let Err(e) = upkeep::forget_empty_at_start(&mut db) {
-            warn!("cannot take out the rooms in which nothing is: {e}");
+            warn!("cannot remove the empty rooms: {e}");
         }
         let last = "SELECT coalesce(max(id), 0) FROM events";
         let words = Arc::new(Words::new(

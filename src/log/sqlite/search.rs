@@ -54,9 +54,10 @@ pub(super) fn search(
     };
     // Read the index and the log in one snapshot.
     let step = db.unchecked_transaction()?;
-    let indexed = match super::words::is_attached(&step)? {
-        true => step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?,
-        false => 0,
+    let indexed = if super::words::is_attached(&step)? {
+        step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?
+    } else {
+        0
     };
     let mut search = Search {
         db: &step,

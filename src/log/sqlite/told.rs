@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn both_logs_give_the_two_what_was_told_and_nobody_else() {
+    fn both_logs_give_a_direct_message_to_its_two_nicks_only() {
         let both = Both::new();
         both.tell("Ann", "ben", "one");
         let room = RoomName::parse("#ben").unwrap();
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_told_is_bounded_in_memory() {
+    fn direct_messages_are_bounded_in_memory() {
         let log = MemoryLog::new(0, 64 << 10);
         let names = ["ann", "ben", "eve"];
         for n in 0..10_000 {

@@ -179,8 +179,8 @@ impl Words {
             };
             let mut state = self.state();
             match &done {
-                Err(e) if !state.is_failing => error!("cannot index what is said: {e}"),
-                Ok(()) if state.is_failing => info!("the index follows the log again"),
+                Err(e) if !state.is_failing => error!("cannot update the search index: {e}"),
+                Ok(()) if state.is_failing => info!("the search index is updated again"),
                 _ => {}
             }
             state.is_failing = done.is_err();
@@ -234,7 +234,7 @@ impl Words {
 fn let_others_go_first() {
     #[cfg(target_os = "linux")] // where a thread has a priority of its own
     if let Err(e) = setpriority_process(Some(gettid()), 10) {
-        info!("the thread that indexes has the priority of all others: {e}");
+        info!("cannot lower the priority of the search index: {e}");
     }
 }
 
@@ -256,7 +256,7 @@ impl Index {
             Err(e @ StorageError::Io(_)) => return Err(e),
             _ => {
                 remove(path)?;
-                info!("the search index is made anew");
+                info!("the search index is being rebuilt");
                 (0, open(path)?)
             }
         };
@@ -306,9 +306,10 @@ impl Index {
             step.commit()?;
             self.seen = id;
         }
-        Ok(match count < PIECE_EVENTS {
-            true => kept.max(self.seen),
-            false => self.seen,
+        Ok(if count < PIECE_EVENTS {
+            kept.max(self.seen)
+        } else {
+            self.seen
         })
     }
 
@@ -454,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_just_said_is_found_and_what_was_just_taken_back_is_not() {
+    fn a_search_finds_a_message_just_sent_and_not_one_just_removed() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path());
         assert!(log.found("tea").is_empty());
@@ -467,7 +468,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_indexed_at_a_kill_is_found_after_the_next_start() {
+    fn events_not_indexed_when_the_server_was_killed_are_found_after_the_next_start() {
         let folder = tempfile::tempdir().unwrap();
         let first = log(folder.path());
         first.say(1, EventKind::Msg, "one tea");
@@ -489,7 +490,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_that_is_damaged_or_of_another_log_is_made_anew() {
+    fn an_index_that_is_damaged_or_of_another_log_is_rebuilt() {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let index = path(folder.path());
         let theirs = log(other.path());
@@ -515,7 +516,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_trimmed_goes_from_the_index() {
+    fn trimmed_events_are_removed_from_the_index() {
         let folder = tempfile::tempdir().unwrap();
         let log = log(folder.path());
         for n in 1..=1000 {
@@ -538,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_whose_time_is_over_says_that_older_ones_may_be_missing() {
+    fn a_search_that_runs_out_of_time_says_that_older_matches_may_be_missing() {
         let folder = tempfile::tempdir().unwrap();
         let (disk, memory) = (log(folder.path()), MemoryLog::new(0, 1 << 20));
         let room = RoomName::parse("#tea").unwrap();

@@ -150,7 +150,7 @@ impl Writer {
     /// Refuses a batch that could not be stored. When the disk is full, entries that free space are stored
     /// all the same, in the reserved space.
     fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Kept> {
-        error!("cannot keep what is said: {e}");
+        error!("cannot store messages: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
         let mut kept = Vec::with_capacity(batch.len());
         for step in batch {
@@ -158,12 +158,11 @@ impl Writer {
                 Waiting::Entry(entry, ..) => matches!(entry.kind, EventKind::Remove(..)),
                 Waiting::Change(change) => change.makes_space,
             };
-            let ids = match makes_space && e.is_full() {
-                true => {
-                    self.reserve.spend();
-                    self.keep(std::slice::from_mut(step)).ok()
-                }
-                false => None,
+            let ids = if makes_space && e.is_full() {
+                self.reserve.spend();
+                self.keep(std::slice::from_mut(step)).ok()
+            } else {
+                None
             };
             kept.push(
                 ids.and_then(|ids| ids.into_iter().next())
@@ -477,7 +476,7 @@ mod tests {
     use crate::protocol::{RoomName, Time};
 
     #[test]
-    fn what_is_kept_together_has_its_own_number_room_and_text() {
+    fn events_of_one_batch_have_their_own_id_room_and_text() {
         let folder = tempfile::tempdir().unwrap();
         let (tell, told) = channel();
         let sink = move |batch: Vec<Applied>| {
