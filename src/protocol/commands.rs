@@ -12,14 +12,14 @@ macro_rules! commands {
     )*) => {
         /// The first word of a command. `protocol.md`, "Commands".
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[allow(missing_docs)] // each is the word it is written as
+        #[allow(missing_docs)] // each is named after its word
         pub enum Verb { $($variant),* }
 
         impl Verb {
             /// Every verb, the most frequent first.
             pub const ALL: &'static [Self] = &[$(Self::$variant),*];
 
-            /// Returns the verb as it is written.
+            /// Returns the verb as it is sent.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
@@ -39,7 +39,7 @@ macro_rules! commands {
                 match self { $(Self::$variant => &[$($list),*]),* }
             }
 
-            /// Returns every form of the reply `OK`; square brackets stand around what may be missing.
+            /// Returns every form of the reply `OK`; optional parts are in square brackets.
             pub fn replies(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($reply),*]),* }
             }
@@ -148,8 +148,8 @@ commands! {
 }
 
 impl Verb {
-    /// Reads the first word of a line: all in capitals, all in small letters, or in any letters after a
-    /// slash, so that prose like `Me too` is no command.
+    /// Parses the first word of a line: all in capitals, all in small letters, or in any letters after a
+    /// slash, so that prose like `Me too` is not a command.
     pub fn parse(word: &[u8]) -> Option<Self> {
         let bare = match word.split_first() {
             Some((b'/', bare)) => bare,

@@ -1,13 +1,14 @@
-//! Bounded lines out of a stream of bytes, however it is cut.
+//! Splits a stream of bytes into bounded lines, however the stream is cut into pieces.
 //!
-//! A line is cut first and parsed second, so a bad line never blurs the next one. The decoder drops line
-//! ends, a byte order mark before the first line and, on a plain TCP connection, telnet's option bytes, and skips
-//! a line that is too long. It holds bytes only while half a line is there. Knows nothing of verbs: see [`super::request`].
+//! Lines are split first and parsed second, so an invalid line never affects the next one. The decoder
+//! drops line endings, a byte order mark before the first line and, on a plain TCP connection, telnet's
+//! option bytes, and skips a line that is too long. It holds bytes only while a line is incomplete. Knows
+//! nothing of verbs: see [`super::request`].
 
 use memchr::{memchr, memchr2};
 
-/// The most bytes in a line that a client sends, with its end. A terminal hands over at most 4095 typed
-/// bytes and the end, so whatever can be typed fits.
+/// The most bytes in a line that a client sends, with its line ending. A terminal sends at most 4095 typed
+/// bytes and the line ending, so whatever can be typed fits.
 pub const LINE_BYTES_MAX: usize = 4096;
 
 /// The most bytes in a line that the server sends, with its line ending: the longest text, both names at
@@ -73,7 +74,7 @@ pub struct LineDecoder {
     /// Whether a line was returned, so that a byte order mark is no longer expected.
     begun: bool,
     telnet: Telnet,
-    /// No telnet client can be there, so 0xFF is a byte like any other.
+    /// Whether 0xFF is a byte like any other, since no telnet client can be on this connection.
     has_no_telnet: bool,
 }
 
@@ -108,7 +109,7 @@ impl LineDecoder {
             self.partial = Vec::new();
         }
         if self.telnet == Telnet::Text && self.partial.is_empty() && !self.skipping {
-            // The usual case: a whole plain line in the input is handed out where it lies.
+            // The usual case: a complete plain line in the input is returned without a copy.
             if let Some(at) = self.stop(input)
                 && input.get(at) == Some(&b'\n')
                 && at < LINE_BYTES_MAX
@@ -191,7 +192,7 @@ impl LineDecoder {
         None
     }
 
-    /// Returns where the first byte stands that ends a line or begins a telnet sequence.
+    /// Returns the position of the first byte that ends a line or begins a telnet sequence.
     fn stop(&self, input: &[u8]) -> Option<usize> {
         if self.has_no_telnet {
             memchr(b'\n', input)

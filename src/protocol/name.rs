@@ -83,28 +83,29 @@ impl Nick {
         self.0.form.as_deref().unwrap_or(&self.0.shown)
     }
 
-    /// Returns what all spellings of a nick look like in small letters: the UTS 39 skeleton of the form.
+    /// Returns how all spellings of the nick look in small letters: the UTS 39 skeleton of the comparison
+    /// form.
     pub fn skeleton(&self) -> Box<str> {
         look(self.form())
     }
 
-    /// Returns what the spelling reads as in small letters, if that is something else: `AIice` reads `alice`.
+    /// Returns how the spelling reads in small letters, if that differs: `AIice` reads `alice`.
     pub fn spelling_skeleton(&self) -> Option<Box<str>> {
         let shown = self.as_str();
         let read = skeleton(shown).collect::<String>().to_lowercase();
         let mut read = look(&read).into_string();
         if shown.contains(char::is_uppercase) && !shown.contains(char::is_lowercase) {
-            // Among capitals these digits read as letters, which the tables of UTS 39 leave out.
+            // Among capitals these digits look like letters; the tables of UTS 39 leave that out.
             read = read.replace('8', "b").replace('5', "s").replace('2', "z");
         }
         if read.chars().all(is_stroke) {
-            // There is nothing else in the name to tell one stroke from another by.
+            // Nothing else in the name helps to distinguish one stroke from another.
             read = read.replace('i', "l");
         }
         (*read != *self.skeleton()).then(|| read.into())
     }
 
-    /// Returns whether a person could take one for the other.
+    /// Returns whether a person could mistake one for the other.
     pub fn looks_like(&self, other: &Self) -> bool {
         let (own, others) = (self.skeleton(), other.skeleton());
         if own == others {
@@ -118,8 +119,9 @@ impl Nick {
             && !other.differs_from_capital_l(self)
     }
 
-    /// Returns whether this begins with a capital I that reads as one, where `other` has a capital L: `Ian` looks
-    /// like `lan`, and not like `Lan`. Before another stroke, as in `Ill`, a capital I reads as anything.
+    /// Returns whether this begins with a capital I that is recognizable as one, where `other` has a
+    /// capital L: `Ian` looks like `lan`, but not like `Lan`. Before another stroke, as in `Ill`, a capital
+    /// I is not recognizable.
     fn differs_from_capital_l(&self, other: &Self) -> bool {
         let mut own = self.as_str().chars();
         own.next() == Some('I')
@@ -128,23 +130,24 @@ impl Nick {
     }
 }
 
-/// Returns whether a character is one stroke, and looks like the others that are.
+/// Returns whether a character is a single stroke, which looks like all others that are.
 fn is_stroke(c: char) -> bool {
     matches!(c, 'I' | 'i' | 'l' | '1')
 }
 
-/// Returns the UTS 39 skeleton of small letters; `w` is two `v`, which the tables of UTS 39 leave out.
+/// Returns the UTS 39 skeleton of a text in small letters; `w` becomes two `v`, which the tables of UTS 39
+/// leave out.
 fn look(text: &str) -> Box<str> {
     let skeleton: String = skeleton(text).collect();
     skeleton.replace('w', "vv").into()
 }
 
-/// What belongs to nicks, found by a nick and by those that a person could take for it.
+/// A map of nicks, in which look-alikes of a nick can be found too.
 #[derive(Debug)]
 pub struct ByLook<T> {
-    /// By the skeletons of the forms.
+    /// Values by the skeletons of the comparison forms.
     forms: HashMap<Box<str>, T>,
-    /// By what the spellings read as, of those for which that is something else.
+    /// Values by the skeletons of the spellings, for nicks where that differs.
     spellings: HashMap<Box<str>, T>,
 }
 
@@ -158,27 +161,27 @@ impl<T> Default for ByLook<T> {
 }
 
 impl<T: Clone + PartialEq> ByLook<T> {
-    /// Returns how many nicks there are.
+    /// Returns the number of nicks.
     pub fn len(&self) -> usize {
         self.forms.len()
     }
 
-    /// Returns whether there is no nick.
+    /// Returns whether there are no nicks.
     pub fn is_empty(&self) -> bool {
         self.forms.is_empty()
     }
 
-    /// Returns what belongs to the nicks.
+    /// Returns the values of all nicks.
     pub fn values(&self) -> impl Iterator<Item = &T> {
         self.forms.values()
     }
 
-    /// Returns what belongs to the nick with the skeleton of `nick`.
+    /// Returns the value of the nick with the skeleton of `nick`.
     pub fn get(&self, nick: &Nick) -> Option<&T> {
         self.forms.get(&nick.skeleton())
     }
 
-    /// Returns what belongs to nicks that `nick` may look like; [`Nick::looks_like`] tells whether it does.
+    /// Returns the values of nicks that `nick` may look like; [`Nick::looks_like`] decides whether it does.
     pub fn candidates(&self, nick: &Nick) -> impl Iterator<Item = &T> {
         let looks = [Some(nick.skeleton()), nick.spelling_skeleton()];
         let looks = looks.into_iter().flatten();
@@ -188,7 +191,7 @@ impl<T: Clone + PartialEq> ByLook<T> {
         })
     }
 
-    /// Notes what belongs to `nick`.
+    /// Adds `nick` with its value.
     pub fn insert(&mut self, nick: &Nick, value: T) {
         if let Some(look) = nick.spelling_skeleton() {
             self.spellings.entry(look).or_insert_with(|| value.clone());
@@ -196,7 +199,7 @@ impl<T: Clone + PartialEq> ByLook<T> {
         self.forms.insert(nick.skeleton(), value);
     }
 
-    /// Forgets that `value` belongs to `nick`.
+    /// Removes `nick` with this value.
     pub fn remove(&mut self, nick: &Nick, value: &T) {
         let forget = |looks: &mut HashMap<Box<str>, T>, look: &str| {
             if looks.get(look) == Some(value) {

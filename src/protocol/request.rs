@@ -267,7 +267,8 @@ impl<'a> Request<'a> {
         };
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The verb is named all the same: after an UPLOAD nobody knows how many bytes are no lines.
+            // The error names the verb all the same: after an UPLOAD nobody knows how many of the following
+            // bytes are not lines.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
                 verb: Verb::parse(&word),
@@ -281,7 +282,7 @@ impl<'a> Request<'a> {
                 "that is no command; HELP lists them, and CHAT lets you just type",
             ));
         };
-        // The length of an upload must be known, whatever its name holds.
+        // The length of an upload must be known, whatever its name contains.
         if verb != Verb::Upload && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }
@@ -351,10 +352,11 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What is said of bytes that hold a NUL: nothing but UTF-16 is full of them.
+/// The error text for bytes that contain a NUL: hardly any text but UTF-16 does.
 pub const HAS_NUL: &str = "it holds NUL bytes, as UTF-16 does; send UTF-8 (PowerShell: Out-File -Encoding utf8; elsewhere: iconv -f UTF-16 -t UTF-8)";
 
-/// Returns whether `bytes` hold a NUL. One after a CR does not count, since telnet writes CR so.
+/// Returns whether `bytes` contain a NUL. A NUL after a CR does not count, since telnet sends a CR that
+/// way.
 pub fn has_nul(bytes: &[u8]) -> bool {
     memchr::memchr_iter(0, bytes)
         .any(|at| at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\r'))
@@ -410,9 +412,10 @@ impl<'a> Fields<'a> {
                 let rest = self.rest;
                 let word = self.word().unwrap_or_default();
                 let lasts = parse_lasts(word);
-                // `-` says that the ban has no end, as in the list, so the reason may begin with anything.
+                // `-` means that the ban has no end, as in the list of bans, so the reason may begin with
+                // anything.
                 if lasts.is_none() && word != "-" {
-                    // What looks like a time and is none would ban without end, with the time as the reason.
+                    // A mistyped duration would ban without end, and become the reason.
                     if word.starts_with(|c: char| c.is_ascii_digit()) {
                         let text = format!(
                             "{word} is no time; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"
@@ -1125,7 +1128,7 @@ mod tests {
             let refusal = Request::parse(&line).expect_err("it holds NUL");
             assert_eq!((refusal.verb, refusal.code), (verb, Code::NotUtf8));
         }
-        // As telnet writes a CR.
+        // A CR as telnet sends it.
         check("MSG a\r\0b", "MSG ab");
     }
 
