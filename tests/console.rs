@@ -1,5 +1,5 @@
-//! Runs what `protocol.md` shows beside a new server: the console blocks, typed into a shell in an empty folder, must
-//! print what stands there, and the client of section 1.1 must work as it stands.
+//! Runs the examples of `protocol.md` with a new server: the console blocks, typed into a shell in an empty
+//! folder, must print what the document shows, and the client of section 1.1 must work unchanged.
 
 mod support;
 
@@ -10,10 +10,10 @@ use support::server::Chatd;
 use support::spawn::Program;
 use support::transcript::{Captured, Pattern};
 
-/// Where the document's server is; each block's own takes its place.
+/// The address of the server in the document, replaced with that of the block's own server.
 const DOCUMENTED: &str = "localhost:5002";
 
-/// What is typed and what must come of it.
+/// A command and its expected output.
 struct Typed<'a> {
     line: usize,
     command: &'a str,
@@ -36,7 +36,7 @@ fn read(first: usize, block: &str) -> Vec<Typed<'_>> {
     all
 }
 
-/// Types one command; says what came otherwise.
+/// Types one command; returns an error if the output differs.
 fn type_in(
     typed: &Typed<'_>,
     server: &Chatd,
@@ -48,7 +48,8 @@ fn type_in(
     let output = Command::new("bash")
         .args(["-c", &command.replace(DOCUMENTED, &there)])
         .current_dir(folder)
-        // Settings of whoever runs this must not matter; and no progress, as on a terminal.
+        // The settings of the user who runs this must not matter; nor must curl's progress meter, as on a
+        // terminal.
         .env("CURL_HOME", folder.parent().unwrap_or(folder))
         .output()
         .map_err(|e| format!("no bash: {e}"))?;

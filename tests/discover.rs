@@ -1,5 +1,5 @@
-//! A server on the local network is found without an address: in a network namespace of its own, where nobody else
-//! hears it.
+//! A server on the local network is found without an address; tested in a network namespace of its own,
+//! where nobody else receives the announcement.
 
 #[path = "support/script.rs"]
 mod script;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use script::run;
 
-/// Runs `script` in a network of its own, on a link that nobody else is on.
+/// Runs `script` in a network namespace of its own, on a link that nobody else uses.
 fn in_network(script: &str) -> script::Ended {
     let setup = "set -e
         ip link set dev lo up
@@ -66,7 +66,8 @@ fn the_only_server_on_the_network_is_found_and_one_that_is_quiet_is_not() {
 
 #[test]
 fn a_server_is_found_only_at_an_address_at_which_it_listens() {
-    // The link that one server listens on has nobody at its other end, so it is announced on none.
+    // The link on which one server listens has no peer at its other end, so that server is announced on no
+    // link.
     let ended = in_network(
         "ip link add name other type veth peer name beyond
          ip addr add 10.88.0.1/24 dev other

@@ -1,5 +1,6 @@
-//! What goes wrong with chat on a socket, as it was gathered from the trackers of others and measured with real
-//! clients; each with the tests that show that it does not here. Those that stand nowhere else are below.
+//! Pitfalls of chat over sockets, collected from the issue trackers of other projects and measured with
+//! real clients; each with the tests that show that it does not occur here. Tests that are in no other file
+//! are below.
 
 mod support;
 
@@ -9,7 +10,7 @@ use std::process::{Command, Stdio};
 use support::server::Chatd;
 use support::spawn::Peer;
 
-/// A pitfall, and where it is tried: a file and a test in it, or a vector of the conformance suite.
+/// A pitfall, and where it is tested: a file and a test in it, or a vector of the conformance suite.
 const PITFALLS: &[(&str, &[&str])] = &[
     (
         "1: each client tells the end of its input in its own way",
@@ -250,12 +251,12 @@ fn a_word_of_http_s_is_a_person_s_too_and_the_end_has_a_verb_that_openssl_passes
         "CONNECT us",
     ] {
         ann.ask(word, "ERR - unknown-verb …");
-        // At the beginning of a connection too, where it could still be HTTP.
+        // At the beginning of a connection too, where the line could still be HTTP.
         let mut peer = chatd.peer();
         peer.ask(word, "HELLO 1 …");
         peer.expect("ERR - unknown-verb …");
     }
-    // Typed into `openssl s_client`, a line that begins with Q, R or K is the tool's.
+    // In `openssl s_client`, a line that begins with Q, R or K is a command of that tool.
     ann.ask("BYE", "OK BYE");
 }
 

@@ -1,4 +1,4 @@
-//! `chatd` with few open files: it says how many it needs, and transfers leave what new clients need.
+//! `chatd` with few open files: it says how many it needs, and transfers leave enough for new clients.
 
 mod support;
 
@@ -9,7 +9,7 @@ use support::inbox::DEADLINE;
 use support::server::Chatd;
 use support::spawn::Peer;
 
-/// Starts `chatd` with that limit on open files.
+/// Starts `chatd` with that limit of open files.
 fn start(limit: u32) -> Result<Chatd, String> {
     let folder = tempfile::tempdir().expect("there is space");
     let path = folder.path().join("chatd");
@@ -58,7 +58,7 @@ fn uploads_that_never_end_leave_the_descriptors_that_new_clients_need() {
     let mut new = chatd.member("new");
     new.ask("PING", "OK PING");
     drop(uploads);
-    // Once they have gone, files come in again; before that, a client tries again.
+    // Once these uploads have ended, files are accepted again; before that, a client retries.
     let until = Instant::now() + DEADLINE;
     loop {
         new.send("UPLOAD g 1\ngPING done\n");

@@ -1,5 +1,5 @@
-//! A password that others on the way may have read: it works, the answer says that TLS is at hand, and with
-//! `--require-tls` it is refused. From this machine itself nothing is on the way.
+//! Passwords that others may have read on the network: they work, the reply says that TLS is available, and
+//! `--require-tls` refuses them. Connections from this machine cannot be read by others.
 
 mod support;
 
@@ -24,7 +24,7 @@ fn server(settings: &[&str]) -> Memory {
     Memory::new(&settings, usize::MAX, 0).expect("they are settings")
 }
 
-/// What a new connection is answered.
+/// Returns the replies to a new connection.
 fn say(server: &mut Memory, lines: &str) -> String {
     let peer = server.open().expect("a connection");
     server.push(peer, lines.as_bytes()).expect("it reads");
@@ -35,11 +35,11 @@ fn say(server: &mut Memory, lines: &str) -> String {
     String::from_utf8(out).expect("it is text")
 }
 
-/// Every request that holds a secret, or is answered with one.
+/// Every request that contains a secret, or whose reply does.
 const SECRETS: &str = "NICK ann\nREGISTER my secret\nTOKEN ci\nREGISTER my other secret\nNICK ann my other secret\n\
                        PASS anything\n";
 
-/// The verbs of the replies in `answer`, and where a note stands.
+/// Returns the verbs of the replies in `answer`, and where a note is.
 fn verbs(answer: &str) -> Vec<&str> {
     let lines = answer.lines();
     lines
@@ -138,7 +138,7 @@ fn it_is_refused_where_the_operator_wants_tls() {
     );
 }
 
-/// Over real sockets, in a network of its own whose address is not the loopback's.
+/// With real sockets, in a network namespace of its own with an address other than the loopback's.
 #[test]
 fn a_server_that_requires_tls_takes_passwords_under_it_alone() {
     let script = "set -e

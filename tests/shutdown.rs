@@ -1,4 +1,4 @@
-//! What a server does to its connections when it is told to stop.
+//! What a server does to its connections when it stops.
 
 mod support;
 
@@ -7,7 +7,7 @@ use support::server::Chatd;
 use support::tcp::Tcp;
 use support::transcript::Transcript;
 
-/// Everything that comes for `peer` until the server closes.
+/// Returns everything that `peer` receives until the server closes the connection.
 fn rest(tcp: &mut Tcp, peer: usize) -> String {
     let mut all = Vec::new();
     loop {

@@ -1,7 +1,8 @@
-//! What the server costs: a reader that has stopped, a thousand idle connections, large files.
+//! Measures what the server needs for a client that has stopped reading, a thousand idle connections, and
+//! large files.
 //!
-//! `tests/run` runs this once more, against the release build (`CHATD`), with `--nocapture`, for the
-//! figures, and with larger files (`SOAK_MIB`).
+//! `tests/run` runs this again for the figures, with the release build (`CHATD`), `--nocapture`, and larger
+//! files (`SOAK_MIB`).
 
 mod support;
 
@@ -18,13 +19,13 @@ const MIB: u64 = 1 << 20;
 
 #[test]
 fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
-    // What is held for the reader: the log's tail, SQLite's page caches and the kernel's buffer of the
+    // What is held for the reader: the log's tail, SQLite's page caches and the kernel's buffer on the
     // server's side are full after this.
     const FIRST: usize = 16_000;
     const ROUND: usize = 8_000;
     const ROUNDS: usize = 5;
     const WINDOW: usize = 100;
-    // With a folder: what it misses is in the log there, and not in memory.
+    // With a data folder, the events that it misses are in the log, and not in memory.
     let folder = tempfile::tempdir().expect("a writable /tmp");
     let folder = folder.path().display().to_string();
     let chatd = Chatd::with(&["--data", &folder, "--announce-after", "1h"]);
@@ -64,8 +65,8 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
         }
         (said, chatd.memory())
     };
-    // How far it grows until then is SQLite's and the allocator's affair. What was kept for the reader would
-    // be 8 MB in each round; it comes to an end instead.
+    // The growth until then is due to SQLite and the allocator. Buffering for the reader would add 8 MB in
+    // each round; the growth must come to an end instead.
     let (_, mut before) = say(FIRST);
     let levels_off = (0..ROUNDS).any(|_| {
         let (said, now) = say(ROUND);
@@ -77,7 +78,7 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
     assert!(levels_off, "the server grows with each message");
     let (messages, _) = say(0);
 
-    // It reads on, and misses nothing; that the server fetches for it is not kept either.
+    // It continues to read and misses nothing; what the server fetches for it is not kept in memory either.
     let mut next = 0;
     let mut read = |count: usize| {
         for number in next..next + count {
@@ -102,7 +103,7 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
     assert_eq!(line, "OK PING still\n");
 }
 
-/// A connection for which the kernel of the reader's side holds little, however it is set up.
+/// Returns a connection for which the reader's kernel buffers little, whatever its settings.
 fn narrow(server: SocketAddr) -> TcpStream {
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a free descriptor");
     sockopt::set_socket_recv_buffer_size(&socket, 64 << 10).expect("before it is connected");
@@ -113,15 +114,15 @@ fn narrow(server: SocketAddr) -> TcpStream {
 #[test]
 fn a_thousand_idle_connections_in_the_lobby_cost_little_memory() {
     const CONNECTIONS: u64 = 1000;
-    // Far above what is asked of the release build, which is the one to go by.
+    // Far above the limit for the release build, which is the one that counts.
     let most = match std::env::var_os("CHATD") {
         Some(_) => 1500,
         None => 6000,
     };
     allow_many_files();
-    // Who comes is announced at once, so that this is over when all have been answered.
+    // Joins are announced at once, so all announcements have been sent when all connections are answered.
     let chatd = Chatd::with(&["--announce-after", "1ms"]);
-    // What the first connection costs is the server's, not a connection's.
+    // The memory of the first connection belongs to the server.
     drop(chatd.member("first"));
     let mut idle = Vec::new();
     let before = chatd.memory();
@@ -172,7 +173,8 @@ fn a_thousand_idle_websockets_in_the_lobby_cost_6_kib_each_at_most() {
     assert!(each <= most, "{each} bytes for each idle WebSocket");
 }
 
-/// Each connection is one, here and in the server, which takes over the limit.
+/// Raises the limit of open files: each connection is one, here and in the server, which inherits the
+/// limit.
 fn allow_many_files() {
     let hard = getrlimit(Resource::Nofile).maximum;
     let limit = Rlimit {
@@ -182,7 +184,7 @@ fn allow_many_files() {
     setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
 }
 
-/// Reads to the text message that begins with `start`.
+/// Reads up to the text message that begins with `start`.
 fn wait_for(frames: &mut Frames, start: &str) {
     loop {
         let frame = frames.next(DEADLINE).expect("no error").expect("a frame");
@@ -192,7 +194,7 @@ fn wait_for(frames: &mut Frames, start: &str) {
     }
 }
 
-/// Reads to the line that begins with `start`.
+/// Reads up to the line that begins with `start`.
 fn read_to(stream: &TcpStream, start: &str) {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

@@ -1,5 +1,5 @@
-//! However the bytes are cut and whatever comes before, a good line works: every command cut at every
-//! byte, and junk of every kind followed by a line that is answered.
+//! A valid line works however the bytes are split and whatever precedes it: every command is split at every
+//! byte, and junk of every kind is followed by a line that must be answered.
 
 mod support;
 
@@ -10,11 +10,11 @@ use support::run::{PATIENCE, Server as _, Taken};
 use support::server::Chatd;
 use support::spawn::Peer;
 
-/// What comes before the bytes that are cut: enough that each of them can succeed.
+/// Sent before the bytes that are split, so that each of them can succeed.
 const BEFORE: &[u8] = b"JOIN #cut\nNICK cut\nPING mark\n";
 
-/// Every command that there is, with line ends of each kind, the bytes of an upload, every way in which
-/// one goes wrong, telnet, and talker mode. `<file>` is the number of a file that is there.
+/// Every command, with line endings of each kind, the bytes of an upload, every way in which an upload
+/// fails, telnet, and talker mode. `<file>` is the id of an existing file.
 const CUT: &[&[u8]] = &[
     b"MSG hello, Zo\xc3\xab \xf0\x9f\x91\x8b\r\n",
     b"ME  waves \n",
@@ -63,7 +63,7 @@ const CUT: &[&[u8]] = &[
     b"\xef\xbb\xbf\n\n   \n",
 ];
 
-/// A server with a room that has a log in each place that [`CUT`] speaks of, and a file of bob's.
+/// Starts a server with events in each room that [`CUT`] uses, and a file of bob's.
 fn with_bob() -> (Chatd, Peer, String) {
     let chatd = Chatd::start();
     let mut bob = chatd.member("bob");
@@ -76,9 +76,9 @@ fn with_bob() -> (Chatd, Peer, String) {
     (chatd, bob, file)
 }
 
-/// Sends `pieces` one by one and gives what comes back, up to the answer to a last `PING`, or to the end.
-/// Each piece but the last is sent together with a `PING`, and its answer awaited: so the server has taken
-/// the piece in, without what follows it.
+/// Sends `pieces` one by one and returns the replies, up to the answer to a last `PING` or the end. Each
+/// piece except the last is sent together with a `PING` whose answer is awaited, so the server has
+/// processed the piece without what follows it.
 fn converse(chatd: &Chatd, pieces: &[&[u8]]) -> Vec<String> {
     let mut peer = chatd.peer();
     let (last, first) = pieces.split_last().expect("something to send");
@@ -89,7 +89,7 @@ fn converse(chatd: &Chatd, pieces: &[&[u8]]) -> Vec<String> {
     while let Some(line) = peer.inbox.line_or_end() {
         if line.ends_with("OK PING the-end") {
             lines.push(line);
-            // Once it has ended, the nick is free for the next one.
+            // After the connection has ended, the nick is free for the next one.
             peer.ask("BYE", "OK BYE");
             assert_eq!(peer.inbox.line_or_end(), None);
             break;
@@ -99,7 +99,7 @@ fn converse(chatd: &Chatd, pieces: &[&[u8]]) -> Vec<String> {
     lines.iter().map(|line| without_numbers(line)).collect()
 }
 
-/// `line` with its ids and times, which differ each time, made alike.
+/// Returns `line` with its ids and times, which differ each time, replaced.
 fn without_numbers(line: &str) -> String {
     let alike = |word: &str| {
         if word.len() >= 12 && word.bytes().all(|b| b.is_ascii_digit()) {
@@ -129,7 +129,7 @@ fn every_command_cut_at_any_byte_is_answered_as_if_it_came_whole() {
             let cut = converse(&chatd, &[a, b]);
             assert_eq!(cut, whole, "{} || {}", a.escape_ascii(), b.escape_ascii());
         }
-        // Bob must go on reading, or he could not be told anything in the end.
+        // Bob must keep reading, or his inbox would be full in the end.
         bob.send("PING read\n");
         bob.inbox.find(|line| line == "OK PING read");
     }
@@ -180,8 +180,8 @@ fn fill(template: &[u8], file: &str) -> Vec<u8> {
     })
 }
 
-/// Sends `junk` as the first thing on a connection and as a later one, then a good line; the replies must
-/// fit `expected`, and the good line's answer must follow.
+/// Sends `junk` as the first line of a connection and as a later one, then a valid line; the replies must
+/// fit `expected`, and the answer to the valid line must follow.
 #[track_caller]
 fn check_junk(chatd: &Chatd, junk: &[u8], expected: &[&str]) {
     for before in [&b""[..], b"PING before\n"] {
@@ -265,7 +265,7 @@ fn telnet_options_are_declined_and_never_part_of_a_line() {
     peer.expect("OK PING a");
 }
 
-/// What Windows programs write: `text` in UTF-16, with its byte order mark.
+/// Returns `text` as Windows programs write it: in UTF-16, with its byte order mark.
 fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
     let units = std::iter::once(0xfeff).chain(text.encode_utf16());
     units.flat_map(unit).collect()
@@ -277,7 +277,7 @@ fn utf16_is_refused_line_by_line_and_says_what_to_do() {
     for unit in [u16::to_le_bytes, u16::to_be_bytes] {
         let mut peer = chatd.peer();
         let mut text = utf16("NICK ann\r\nMSG gr\u{fc}\u{df} \u{4e2d}\r\n", unit);
-        // The half of the last line end that little endian leaves behind, and UTF-8 again.
+        // The second half of the last line ending that little endian leaves behind, and UTF-8 again.
         text.extend(b"\nPING after\n");
         peer.send(&text);
         let refused = std::cell::Cell::new(0);
@@ -331,7 +331,7 @@ fn under_tls_and_in_messages_no_byte_is_telnets() {
 #[test]
 fn random_junk_is_followed_by_a_line_that_works() {
     let chatd = Chatd::start();
-    // Xorshift, so that a failure comes again
+    // Xorshift, so that a failure can be repeated.
     let mut state = 0x2545_f491_4f6c_dd1d_u64;
     let mut peer = chatd.peer();
     for round in 0..300 {
@@ -347,7 +347,7 @@ fn random_junk_is_followed_by_a_line_that_works() {
         peer.send(&junk);
         let answer = format!("OK PING round-{round}");
         peer.inbox.find(|line| {
-            // Before an `ERR` may stand the three bytes that decline a telnet option.
+            // The three bytes that decline a telnet option may precede an `ERR`.
             let is_greeting = round == 0 && line.starts_with("HELLO 1 ");
             assert!(
                 line == answer || line.contains("ERR ") || is_greeting,
@@ -363,7 +363,7 @@ fn a_line_of_4096_bytes_with_its_end_fits_and_one_more_is_too_long() {
     let chatd = Chatd::start();
     let mut peer = chatd.member("peer");
     let mut alice = chatd.member("alice");
-    // A character of two bytes lies across each edge, at one of the two offsets.
+    // A character of two bytes crosses each edge, at one of the two offsets.
     for pad in ["", "x"] {
         for length in LINE_BYTES_MAX - 1..=LINE_BYTES_MAX + 1 {
             for end in ["\n", "\r\n"] {

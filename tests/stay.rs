@@ -1,6 +1,6 @@
 //! [`ReconnectingClient`] on a real `chatd` that is killed and started again, on an executor that is not smol's.
 
-#[allow(dead_code)] // another test program stops it gently
+#[allow(dead_code)] // another test program stops the server gently
 #[path = "support/server.rs"]
 mod server;
 
@@ -16,8 +16,8 @@ use plainchat::client::{
 use plainchat::protocol::Event;
 use server::Chatd;
 
-/// Runs `test` on the executor of `futures-lite`, with a deadline: what the library needs of a runtime it brings
-/// along.
+/// Runs `test` on the executor of `futures-lite`, with a deadline: the library brings all that it needs of
+/// a runtime.
 fn within<T>(test: impl Future<Output = T>) -> T {
     let late = async {
         async_io::Timer::after(Duration::from_secs(60)).await;
@@ -48,7 +48,7 @@ async fn until(chat: &mut ReconnectingClient, what: impl Fn(&Update) -> bool) ->
 fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let first = chatd(folder.path());
-    // The second one listens elsewhere, so that no port has to be free again.
+    // The second server listens on another port, so that no port has to become free again.
     let address: Arc<Mutex<Address>> =
         Arc::new(Mutex::new(first.address.to_string().parse().unwrap()));
     let now = address.clone();
@@ -68,7 +68,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         for n in 0..300 {
             chat.say("#ops", n).unwrap();
             match n {
-                // Some are answered by now, some are on their way, some have not left.
+                // Some of the requests are answered by now, some are in transit, some are not sent.
                 100 => {
                     while read.len() < 40 {
                         match chat.next().await.expect("it stays") {
@@ -116,7 +116,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         assert_eq!(log, expected);
         chat.leave("");
         while chat.next().await.is_some() {}
-        // Its goodbye was answered, so the guarded nick is free.
+        // Its `BYE` was answered, so the reserved nick is free.
         other.nick("ann").await.unwrap();
     });
 }

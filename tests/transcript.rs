@@ -1,5 +1,5 @@
-//! The reader and the player of transcripts, tried on servers that answer from a list, wrong ones too:
-//! a suite that accepts everything would pass as well.
+//! Tests the parser and the player of transcripts with servers that answer from a list, also wrongly: a
+//! suite that accepts everything would pass otherwise.
 
 mod support;
 

@@ -177,7 +177,7 @@ pub trait Log: Send + Sync {
     /// When the log cannot be read; the same holds for all methods that follow.
     fn rooms(&self) -> Result<Vec<RoomRow>, StorageError>;
 
-    /// Returns when the newest event was logged, of a log that outlives its server.
+    /// Returns when the newest event was stored; `None` for a log that is lost with its server.
     #[allow(clippy::missing_errors_doc)]
     fn newest_time(&self) -> Result<Option<Time>, StorageError> {
         Ok(None)
