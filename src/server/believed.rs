@@ -19,8 +19,8 @@ pub struct Believed {
 }
 
 impl Believed {
-    /// A clock that said `newest` when the newest event was logged. If it is ahead of that at the start, nobody knows
-    /// whether time has passed or the clock is wrong.
+    /// Creates a clock for a log whose newest event has the time `newest`. If the wall clock is ahead of that at the
+    /// start, either time has passed or the clock is wrong, and which of the two cannot be known.
     pub fn since(newest: Option<Time>) -> Self {
         Self {
             last: newest.map(|newest| (newest.0, Duration::ZERO)),
@@ -86,11 +86,11 @@ mod tests {
         let mut clock = Believed::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (1000, ahead), (2000, 0), (HOUR, 0)];
         assert_eq!(told(&mut clock, &looks), [0; 4]);
-        // It was right, and the server was down for a year.
+        // The clock was right, and the server had been down for a year.
         let mut clock = Believed::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (HOUR, ahead)];
         assert_eq!(told(&mut clock, &looks), [0, ahead]);
-        // The events are of a time to come.
+        // The events have times in the future.
         let mut clock = Believed::since(Some(Time(YEAR * 60)));
         assert_eq!(told(&mut clock, &[(0, 0)]), [0]);
     }
