@@ -256,7 +256,7 @@ fn gap(reply: &str, room: Option<&RoomName>) -> Option<String> {
     room.filter(|_| is_cut).map(|room| format!("GAP {room}"))
 }
 
-/// Returns the lines of a list, up to its reply, as they arrive; `room` is the room that they are from, if it is one.
+/// Returns the lines of a list, up to its reply, as they arrive; `room` is their room, if they belong to one.
 async fn told(mut visit: Visit, room: Option<RoomName>, format: Format) -> Result<Reply, Problem> {
     // The first line tells whether the request succeeds.
     let first = loop {
