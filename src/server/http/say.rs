@@ -144,7 +144,7 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
         })?;
         held.add(data.len())?;
         text.extend_from_slice(&data);
-        // Where a line of UTF-16 ends is known once it is decoded.
+        // The end of a line in UTF-16 is known only once it is decoded.
         if utf16(&text).is_none() {
             while let Some(end) = text.get(begun..).and_then(|rest| memchr(b'\n', rest)) {
                 lines += usize::from(message(text.get(begun..begun + end)).is_some());
@@ -167,7 +167,7 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
     Ok(text)
 }
 
-/// Returns what reads two bytes of `text`, if a byte order mark says that it is UTF-16.
+/// Returns the function that decodes a code unit of `text`, if a byte order mark says that it is UTF-16.
 fn utf16(text: &[u8]) -> Option<fn([u8; 2]) -> u16> {
     match text {
         [0xff, 0xfe, ..] => Some(u16::from_le_bytes),
@@ -179,7 +179,7 @@ fn utf16(text: &[u8]) -> Option<fn([u8; 2]) -> u16> {
 /// Turns a body into UTF-8 without a byte order mark: Windows programs write UTF-16 and both marks.
 ///
 /// # Errors
-/// `not-utf8`, when it is broken UTF-16 or holds NULs: no line of it could be sent as it was meant.
+/// `not-utf8`, when it is malformed UTF-16 or contains NULs: no line of it could be sent as it was meant.
 fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
     let refuse = |why| Problem::new(StatusCode::BAD_REQUEST, Code::NotUtf8, why);
     if let Some(unit) = utf16(&text) {
