@@ -137,13 +137,13 @@ fn what_has_begun_to_be_said_is_said_to_its_end_though_the_client_goes() {
     }
 }
 
-/// Posts `body` and returns the answer.
+/// Posts `body` and returns the reply.
 fn post(chatd: &Chatd, body: &[u8]) -> String {
     let length = format!("Content-Length: {}\r\nConnection: close", body.len());
     ask(chatd, [head(chatd, &length).as_bytes(), body].concat())
 }
 
-/// What is said in `#ops`.
+/// Returns the messages in `#ops`.
 fn said(chatd: &Chatd) -> Vec<String> {
     let answer = say(chatd, &["GET /rooms/ops?count=1000 HTTP/1.1"], "");
     let texts = answer
@@ -178,12 +178,12 @@ fn a_body_in_the_encodings_of_windows_is_understood_or_refused_whole() {
         check_status(&answer, 400);
         assert!(answer.contains("ERR - not-utf8 "), "{answer}");
     }
-    // No telnet is there, so nothing is taken for it.
+    // HTTP has no telnet commands, so no byte is taken for one.
     let answer = post(&chatd, b"a\xff\xf1b\n");
     check_status(&answer, 400);
     assert!(answer.contains("ERR MSG not-utf8 "), "{answer}");
     assert_eq!(said(&chatd), kept);
-    // Bytes that look like line ends are none in UTF-16.
+    // In UTF-16, bytes with the value of a line end may be part of another character.
     let many: Vec<u8> = std::iter::once(0xfeff)
         .chain(
             std::iter::repeat_n(0x0a0a, 400)
