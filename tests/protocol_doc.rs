@@ -80,7 +80,7 @@ fn abnf() -> String {
 fn sample(placeholder: &str) -> Option<&'static str> {
     let kind = placeholder.split(':').next().unwrap_or_default();
     Some(match kind {
-        "id" | "file" | "length" | "count" | "members" | "last id" | "id or nick" => "7",
+        "id" | "file" | "length" | "count" | "members" | "last id" | "id, nick or room" => "7",
         "id or -" | "sha256 or -" | "VERB or -" => "-",
         "length or *" | "room, own nick or *" => "*",
         "time" | "end or -" => "2026-11-22T11:22:05.007Z",

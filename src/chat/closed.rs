@@ -18,11 +18,13 @@ pub struct Until {
 }
 
 impl Chat {
-    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To others the room
-    /// does not seem to exist.
+    /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
+    /// is as if it were not there. Nobody may read a room that is not there.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
-        let acl = self.room(room).and_then(|room| room.acl.as_deref());
-        match acl {
+        let Some(room) = self.room(room) else {
+            return false;
+        };
+        match room.acl.as_deref() {
             Some(acl) if acl.is_closed => self.own_form(nick).is_some_and(|form| acl.admits(form)),
             _ => true,
         }
@@ -73,7 +75,7 @@ impl Chat {
             };
             if room.acl_version < version {
                 room.acl_version = version;
-                room.acl = Some(Box::new(acl));
+                self.set_acl(id, Some(Box::new(acl)));
                 self.put_out_strangers(id, now);
             }
             self.close_if_unused(id);
@@ -95,8 +97,11 @@ impl Chat {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
             after = Some(id);
-            let acl = self.rooms.get_mut(id).and_then(|room| room.acl.as_mut());
-            if acl.is_some_and(|acl| acl.forget(nick.form())) {
+            let acl = self.room(id).and_then(|room| room.acl.as_ref());
+            let naming = acl.filter(|acl| acl.admits(nick.form()));
+            if let Some(mut acl) = naming.cloned() {
+                acl.forget(nick.form());
+                self.set_acl(id, Some(acl));
                 self.put_out_strangers(id, now);
             }
         }
@@ -156,9 +161,7 @@ impl Chat {
         let Some(maker) = self.own_form(nick).map(str::to_owned) else {
             return;
         };
-        if let Some(room) = self.rooms.get_mut(id) {
-            room.acl = Some(Box::new(RoomAcl::owned_by(&maker)));
-        }
+        self.set_acl(id, Some(Box::new(RoomAcl::owned_by(&maker))));
     }
 
     /// Takes the rooms that have received their first message, and their owners, to be stored.

@@ -6,6 +6,7 @@
 
 pub mod bans;
 pub mod closed;
+mod deletion;
 mod held;
 pub mod nick;
 mod pace;
@@ -13,15 +14,15 @@ mod quota;
 pub mod room;
 mod tally;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::{Config, Limits};
 use crate::model::{
-    Applied, Arena, Connected, Directory, Entry, EventKind, FileContents, FileTotals, Id, Now,
-    PeerId, Removed, RoomRow, Scope, address_prefix, millis,
+    Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
+    Now, PeerId, Removed, RoomRow, Scope, Ticket, address_prefix, millis,
 };
 use crate::protocol::name::{ByLook, NAME_CHARS_MAX};
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
@@ -31,7 +32,7 @@ use bans::Order;
 use held::Held;
 use nick::{Holder, Reserved};
 use pace::Pace;
-use quota::FileBytes;
+use quota::FileShares;
 use room::Room;
 use tally::Tally;
 
@@ -121,7 +122,10 @@ pub struct Chat {
     banned: ByLook<()>,
     /// How many existing rooms were created from each address.
     rooms_by_origin: Tally,
+    /// How many rooms each registered nick owns, by its form.
+    rooms_by_owner: Tally<Box<str>>,
     registrations: Pace,
+    new_readers: Pace,
     uploads: Pace,
     /// Uploads under unregistered nicks, which also count in `uploads`.
     nobodys_uploads: Pace,
@@ -137,7 +141,11 @@ pub struct Chat {
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     has_new_rights: bool,
-    /// Rooms that have received their first message, and their owners.
+    /// Rooms that the log is asked to delete, by their forms, without anybody in them.
+    deleting: BTreeMap<Box<str>, Room>,
+    /// The log has deleted rooms, whose events are still to be removed.
+    has_deleted: bool,
+    /// Rooms that have been spoken in for the first time, and who made them.
     made: Vec<(RoomName, String)>,
     /// Actions of operators, for the server's audit log.
     acts: Vec<String>,
@@ -149,9 +157,9 @@ pub struct Chat {
     held: Held,
     /// How many files can be downloaded.
     files: usize,
-    /// How many bytes these files and the uploads in progress have.
-    file_bytes: FileBytes,
-    /// Digests that have lost a reference.
+    /// How many of them each nick and address has, their bytes, and those that are coming in.
+    file_shares: FileShares,
+    /// Digests that one file less has now.
     released: Vec<Digest>,
     /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
@@ -161,10 +169,9 @@ pub struct Chat {
     line: Vec<u8>,
     /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
     answered: Vec<PeerId>,
-    /// The `JOIN`s to announce, and when, if the member stays until then; the delay is the same for all, so the queue
-    /// is in order.
-    announcing: VecDeque<(Duration, RoomId, NickId)>,
-    /// Reserved nicks, by when they are released if their owners do not return.
+    /// Whose `JOIN` is to be announced when, in milliseconds of uptime, if they still stay.
+    announcing: BTreeSet<(u64, RoomId, NickId)>,
+    /// Which nicks are free when, if their owners do not come back.
     reserved: Reserved,
 }
 
@@ -190,7 +197,9 @@ impl Chat {
             directory: Directory::default(),
             banned: ByLook::default(),
             rooms_by_origin: Tally::default(),
+            rooms_by_owner: Tally::default(),
             registrations: Pace::default(),
+            new_readers: Pace::default(),
             uploads: Pace::default(),
             nobodys_uploads: Pace::default(),
             account_changes: 0,
@@ -199,19 +208,21 @@ impl Chat {
             ordered: Vec::new(),
             removed_live: Vec::new(),
             has_new_rights: false,
+            deleting: BTreeMap::new(),
+            has_deleted: false,
             made: Vec::new(),
             acts: Vec::new(),
             farewell: None,
             notes: Tail::new(config.limits.told_bytes_max),
             held: Held::default(),
             files: 0,
-            file_bytes: FileBytes::default(),
+            file_shares: FileShares::default(),
             released: Vec::new(),
             news: Vec::new(),
             fresh_bytes: 0,
             line: Vec::new(),
             answered: Vec::new(),
-            announcing: VecDeque::new(),
+            announcing: BTreeSet::new(),
             reserved: Reserved::default(),
             utc_offset_s: 0,
             config,
@@ -282,7 +293,7 @@ impl Chat {
         let limits = self.limits();
         let known = self.peers.get(peer);
         let origin = known.and_then(|known| self.counted_at(known));
-        let from = origin.map_or(0, |origin| self.origins.count(origin));
+        let from = origin.map_or(0, |origin| self.origins.count(&origin));
         let is_request = known.is_some_and(|known| known.is_request);
         (!is_request && self.connections() > limits.connections_max)
             || from > limits.connections_per_address_max
@@ -335,7 +346,7 @@ impl Chat {
             }
         }
         self.files = files.count;
-        self.restore_file_bytes(files.by_nick);
+        self.restore_files(files.by_nick);
     }
 
     /// Restores what the account store contains at the start.
@@ -346,9 +357,7 @@ impl Chat {
                 None if acl.is_closed => self.insert_room(name),
                 None => continue, // nothing from that room is stored any more
             };
-            if let Some(room) = self.rooms.get_mut(id) {
-                room.acl = Some(Box::new(acl));
-            }
+            self.set_acl(id, Some(Box::new(acl)));
         }
         self.directory = directory;
         self.index_bans();
@@ -360,13 +369,11 @@ impl Chat {
         self.newest_id
     }
 
-    /// Counts files that have expired, each with the nick of its sender, as the log spells it, and its contents.
-    pub fn files_went(&mut self, files: &[(String, Option<FileContents>)]) {
+    /// Files have gone by age, or with their room.
+    pub fn files_went(&mut self, files: &[DeletedFile]) {
         self.files = self.files.saturating_sub(files.len());
-        for (nick, contents) in files {
-            if let Some(contents) = contents {
-                self.count_file_bytes(nick, contents.length, true);
-            }
+        for DeletedFile { id, nick, contents } in files {
+            self.uncount_file(*id, nick, *contents);
         }
     }
 
@@ -402,6 +409,10 @@ impl Chat {
         if let (Some(ticket), true) = (ticket, entry.completes_upload()) {
             self.file_came(ticket.peer);
         }
+        let sent_from = match (ticket, &entry.kind) {
+            (Some(ticket), EventKind::File(_)) => self.file_sent(ticket.peer),
+            _ => None,
+        };
         if outcome.is_err() {
             // The bytes of a file are stored before its event; when the event is rejected, nothing refers to them.
             let contents = match &entry.kind {
@@ -412,13 +423,20 @@ impl Chat {
             self.released
                 .extend(contents.map(|contents| contents.sha256));
         }
+        if let (Some(name), EventKind::DeleteRoom(files)) = (entry.room(), &entry.kind) {
+            let kept = self.room_deleted(name, files, outcome);
+            return self.tell_author(ticket, kept);
+        }
         let room = entry.room().and_then(|name| {
             let known = self.find_room(name);
-            let is_new = known.is_none() && outcome.is_ok();
+            let is_new = known.is_none() && outcome.is_ok() && !self.is_being_deleted(name);
             known.or_else(|| is_new.then(|| self.insert_room(RoomName::clone(name))))
         });
         let kept = outcome.and_then(|(id, time)| {
             let place = self.place_of(&entry, room, id.is_some())?;
+            if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
+                self.file_is_from(id, from);
+            }
             Ok(self.append_event(&entry, place, id, time, ticket.map(|ticket| ticket.peer)))
         });
         let Some(ticket) = ticket else {
@@ -430,6 +448,13 @@ impl Chat {
             room.coming = room.coming.saturating_sub(1);
             self.close_if_unused(id);
         }
+        self.tell_author(Some(ticket), kept);
+    }
+
+    fn tell_author(&mut self, ticket: Option<Ticket>, kept: Result<Kept, Code>) {
+        let Some(ticket) = ticket else {
+            return;
+        };
         if let Some(peer) = self.peers.get_mut(ticket.peer) {
             peer.kept.push((ticket.number, kept));
             if self.answered.last() != Some(&ticket.peer) {
@@ -506,27 +531,31 @@ impl Chat {
         }
         room.last_id = Some(id);
         match &entry.kind {
-            EventKind::Msg | EventKind::Me => {}
+            EventKind::Msg | EventKind::Me | EventKind::DeleteRoom(_) => {}
             EventKind::Topic => room.topic = entry.text().into(),
-            EventKind::Stored(_, contents) => {
-                self.count_file_bytes(entry.author(), contents.length, false);
+            EventKind::Stored(file, contents) => {
+                room.live.retain(|live| live != file);
+                let bytes = contents.length;
+                self.count_files(entry.author(), FileSum { count: 0, bytes });
             }
             EventKind::File(file) => {
-                self.files += 1;
-                if let Some(contents) = file.contents {
-                    self.count_file_bytes(entry.author(), contents.length, false);
+                if file.contents.is_none() {
+                    room.live.push(id);
                 }
+                self.files += 1;
+                let bytes = file.contents.map_or(0, |contents| contents.length);
+                self.count_files(entry.author(), FileSum { count: 1, bytes });
             }
             EventKind::Remove(_, Removed::Message) => {}
             EventKind::Remove(file, Removed::File { owner, contents }) => {
-                self.files = self.files.saturating_sub(1);
-                match contents {
-                    None => self.removed_live.push(*file),
-                    Some(contents) => {
-                        self.count_file_bytes(owner, contents.length, true);
-                        self.released.push(contents.sha256);
-                    }
+                if contents.is_none() {
+                    room.live.retain(|live| live != file);
+                    self.removed_live.push(*file);
                 }
+                self.files = self.files.saturating_sub(1);
+                self.released
+                    .extend(contents.map(|contents| contents.sha256));
+                self.uncount_file(*file, owner, *contents);
             }
         }
     }
@@ -661,22 +690,22 @@ impl Chat {
 
     /// Runs the timers that are due.
     pub fn tick(&mut self, now: Now) {
-        while let Some((_, room, nick)) = self.announcing.pop_front_if(|due| due.0 <= now.uptime) {
+        while let Some((at_ms, room, nick)) = self.announcing.first().copied()
+            && at_ms <= millis(now.uptime)
+        {
+            self.announcing.pop_first();
             self.announce_due(room, nick, now);
         }
         while let Some(nick) = self.reserved.pop_due(millis(now.uptime)) {
             self.free(nick);
         }
-        if self.announcing.is_empty() {
-            self.announcing = VecDeque::new(); // ten thousand may have joined at once
-        }
     }
 
     /// Returns when [`Self::tick`] must run next.
     pub fn next_due(&self) -> Option<Duration> {
-        let announcing = self.announcing.front().map(|due| due.0);
-        let freeing = self.reserved.next_ms().map(Duration::from_millis);
-        announcing.into_iter().chain(freeing).min()
+        let announcing = self.announcing.first().map(|due| due.0);
+        let due_ms = announcing.into_iter().chain(self.reserved.next_ms()).min();
+        due_ms.map(Duration::from_millis)
     }
 }
 

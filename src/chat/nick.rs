@@ -56,7 +56,7 @@ impl Reserved {
 
     fn has_space(&self, origin: IpAddr, limits: &Limits) -> bool {
         self.due.len() < limits.reserved_nicks_max
-            && self.by_origin.count(origin) < limits.reserved_nicks_per_address_max
+            && self.by_origin.count(&origin) < limits.reserved_nicks_per_address_max
     }
 
     fn insert(&mut self, at: u64, nick: NickId, origin: IpAddr) {

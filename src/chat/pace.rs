@@ -54,7 +54,17 @@ impl Chat {
             .take(address_prefix(address), each, Some(all), now.uptime)
     }
 
-    /// Returns whether a further upload may begin over that connection under `nick`; if so, counts it.
+    /// Whether a further named reader may be made over that connection; then it counts.
+    pub fn may_make_reader(&mut self, peer: PeerId, now: Now) -> bool {
+        let Some(address) = self.address(peer) else {
+            return false;
+        };
+        let each = self.config.limits.readers_per_address;
+        self.new_readers
+            .take(address_prefix(address), each, None, now.uptime)
+    }
+
+    /// Whether a further file may come in over that connection, under `nick`; then it counts.
     pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
         let Some(from) = self.address(peer).map(address_prefix) else {
             return false;

@@ -1,78 +1,161 @@
-//! Bounds the bytes of files, in all and for each nick; both stored files and uploads in progress count.
+//! How many files there are, and their bytes: in all, of one nick, and sent from one address; those that are kept and
+//! those that are coming in.
 //!
-//! An upload counts from its beginning, so that parallel uploads fit no more than sequential ones. Unregistered nicks
-//! share one quota, since a user who reached it could change to another nick.
+//! Bytes that come in count from their beginning, so that many uploads at once fit no more than one after the other.
+//! Nicks that nobody has registered share one quota: whoever is refused under one could take another. From where a file
+//! was sent is known until the server ends.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 
+use super::tally::Tally;
 use super::{Chat, NickId};
-use crate::model::PeerId;
-use crate::protocol::Nick;
+use crate::model::{FileContents, FileSum, PeerId, address_prefix};
+use crate::protocol::{EventId, Nick};
 
-/// The bytes of files.
+/// Files by nick and by address.
 #[derive(Debug, Default)]
-pub(super) struct FileBytes {
-    kept: u64,
-    /// The stored bytes of each sender, by the casefolded nick.
-    by_nick: HashMap<Box<str>, u64>,
-    /// The stored bytes of all unregistered nicks.
-    of_nobody: u64,
-    /// The upload in progress on each connection, with the casefolded nick if it is registered.
+pub(super) struct FileShares {
+    kept: FileSum,
+    /// Of those, by the forms of the nicks that sent them.
+    by_nick: HashMap<Box<str>, FileSum>,
+    /// Of those, of nicks that nobody has registered.
+    of_nobody: FileSum,
+    /// The address that each was sent from.
+    origins: HashMap<EventId, IpAddr>,
+    by_origin: Tally,
+    /// Connections whose files are on their way to the log: from where, and how many. They may have gone.
+    senders: BTreeMap<PeerId, (IpAddr, usize)>,
+    /// Bytes that are coming in over which connection, and the nick's form where somebody has registered it.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
-impl FileBytes {
-    /// Returns how many bytes the downloadable files have.
-    pub fn kept(&self) -> u64 {
-        self.kept
+impl FileShares {
+    /// How many bytes the files have that can be fetched.
+    pub fn bytes(&self) -> u64 {
+        self.kept.bytes
     }
 
-    /// Adds bytes to a nick's files, or with `is_less` subtracts them.
-    fn count(&mut self, form: &str, bytes: u64, is_less: bool, is_registered: bool) {
-        let change = |sum: &mut u64| {
-            *sum = match is_less {
-                true => sum.saturating_sub(bytes),
-                false => sum.saturating_add(bytes),
-            };
-        };
+    /// Changes what is counted of the nick of that form.
+    fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
             change(&mut self.of_nobody);
         }
         let sum = self.by_nick.entry(form.into()).or_default();
         change(sum);
-        if *sum == 0 {
+        if *sum == FileSum::default() {
             self.by_nick.remove(form);
+        }
+    }
+
+    /// The files of a registered nick of that form, or of all nicks that nobody has registered.
+    fn of(&self, owner: Option<&str>) -> FileSum {
+        match owner {
+            Some(form) => self.by_nick.get(form).copied().unwrap_or_default(),
+            None => self.of_nobody,
         }
     }
 }
 
 impl Chat {
-    /// Sets the stored bytes of each nick, as the log spells it.
-    pub(super) fn restore_file_bytes(&mut self, by_nick: Vec<(String, u64)>) {
-        let bytes = &mut self.file_bytes;
-        bytes.kept = 0;
-        bytes.by_nick.clear();
+    /// Learns how many files there are of each nick, as it is spelt in the log.
+    pub(super) fn restore_files(&mut self, by_nick: Vec<(String, FileSum)>) {
+        let shares = &mut self.file_shares;
+        shares.kept = FileSum::default();
+        shares.by_nick.clear();
         for (nick, sum) in by_nick {
-            bytes.kept = bytes.kept.saturating_add(sum);
-            *bytes.by_nick.entry(form(&nick)).or_default() += sum;
+            add(&mut shares.kept, sum);
+            add(shares.by_nick.entry(form(&nick)).or_default(), sum);
         }
         self.recount_nobodys();
     }
 
     /// Counts the bytes of unregistered nicks again after the accounts have changed.
     pub(super) fn recount_nobodys(&mut self) {
-        let bytes = &mut self.file_bytes;
+        let shares = &mut self.file_shares;
         let accounts = self.directory.accounts.values();
-        let owned = accounts.filter_map(|nick| bytes.by_nick.get(nick.form()));
-        bytes.of_nobody = bytes.kept.saturating_sub(owned.sum());
+        let mut of_nobody = shares.kept;
+        for owned in accounts.filter_map(|nick| shares.by_nick.get(nick.form())) {
+            subtract(&mut of_nobody, *owned);
+        }
+        shares.of_nobody = of_nobody;
     }
 
-    /// Counts a stored file of `nick` (as its event spells it), or with `is_less` a removed one.
-    pub(super) fn count_file_bytes(&mut self, nick: &str, bytes: u64, is_less: bool) {
-        let form = form(nick);
+    /// There are more files of `nick`, as it is spelt in their events, or more bytes of them.
+    pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
-        self.file_bytes.count(&form, bytes, is_less, is_registered);
+        let change = |known: &mut FileSum| add(known, sum);
+        self.file_shares.change(&form(nick), is_registered, change);
+    }
+
+    /// A file of `nick` is there no more.
+    pub(super) fn uncount_file(&mut self, id: EventId, nick: &str, contents: Option<FileContents>) {
+        let bytes = contents.map_or(0, |contents| contents.length);
+        let sum = FileSum { count: 1, bytes };
+        let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
+        let change = |known: &mut FileSum| subtract(known, sum);
+        let shares = &mut self.file_shares;
+        shares.change(&form(nick), is_registered, change);
+        if let Some(origin) = shares.origins.remove(&id) {
+            shares.by_origin.remove(origin);
+        }
+    }
+
+    /// A connection hands a file to the log: it is counted where it comes from, once it has its number.
+    pub fn expect_file(&mut self, peer: PeerId) {
+        if let Some(from) = self.address(peer).map(address_prefix) {
+            self.file_shares.senders.entry(peer).or_insert((from, 0)).1 += 1;
+        }
+    }
+
+    /// The log has answered for a file of `peer`; returns where that comes from.
+    pub(super) fn file_sent(&mut self, peer: PeerId) -> Option<IpAddr> {
+        let senders = &mut self.file_shares.senders;
+        let (from, count) = senders.get_mut(&peer)?;
+        let from = *from;
+        *count -= 1;
+        if *count == 0 {
+            senders.remove(&peer);
+        }
+        Some(from)
+    }
+
+    /// A file was sent from that address.
+    pub(super) fn file_is_from(&mut self, id: EventId, from: IpAddr) {
+        self.file_shares.origins.insert(id, from);
+        self.file_shares.by_origin.add(from);
+    }
+
+    /// Checks the number of files before one more comes in over a connection.
+    ///
+    /// # Errors
+    /// When there are too many: in all, of that nick, or from where the connection comes.
+    pub fn has_space_for_file(&self, peer: PeerId, nick: Option<NickId>) -> Result<(), String> {
+        let (limits, shares) = (self.limits(), &self.file_shares);
+        if self.files() >= limits.files_max {
+            return Err("there are too many files; REMOVE some".into());
+        }
+        let owner = self.own_form(nick);
+        let count = shares.of(owner).count;
+        match owner {
+            Some(_) if count >= limits.files_per_nick_max() => {
+                return Err(format!("you have {count} files here; REMOVE some"));
+            }
+            None if count >= limits.nobodys_files_max() => {
+                return Err(
+                    "there are too many files of those without an account; REGISTER, or REMOVE some"
+                        .into(),
+                );
+            }
+            _ => {}
+        }
+        let from = self.address(peer).map(address_prefix);
+        let count = from.map_or(0, |from| shares.by_origin.count(&from));
+        if count >= limits.files_kept_per_address_max() {
+            return Err(format!("{count} files came from your address; REMOVE some"));
+        }
+        Ok(())
     }
 
     /// Counts the bytes of the upload in progress over a connection, until [`Self::file_came`] ends it.
@@ -90,21 +173,17 @@ impl Chat {
             self.limits().quota_bytes,
             self.limits().quota_per_nick_bytes,
         );
-        let files = &mut self.file_bytes;
+        let shares = &mut self.file_shares;
         if quota.is_some() || per_nick.is_some() {
-            let others = files.coming.iter().filter(|(other, _)| **other != peer);
-            let (mut all, mut own) = (files.kept, 0);
+            let others = shares.coming.iter().filter(|(other, _)| **other != peer);
+            let (mut all, mut own) = (shares.kept.bytes, 0);
             for (_, (theirs, coming)) in others {
                 all = coming.saturating_add(all);
                 if *theirs == owner {
                     own = coming.saturating_add(own);
                 }
             }
-            let kept = match &owner {
-                Some(form) => files.by_nick.get(form).copied().unwrap_or_default(),
-                None => files.of_nobody,
-            };
-            let own = kept.saturating_add(own);
+            let own = shares.of(owner.as_deref()).bytes.saturating_add(own);
             if quota.is_some_and(|quota| all.saturating_add(bytes) > quota) {
                 return Err("that is more than all files together may have; REMOVE some");
             }
@@ -117,17 +196,27 @@ impl Chat {
                 });
             }
         }
-        files.coming.insert(peer, (owner, bytes));
+        shares.coming.insert(peer, (owner, bytes));
         Ok(())
     }
 
     /// Ends the upload in progress over a connection, stored or not.
     pub fn file_came(&mut self, peer: PeerId) {
-        self.file_bytes.coming.remove(&peer);
+        self.file_shares.coming.remove(&peer);
     }
 }
 
-/// Returns the form by which nicks are compared; a text that is no valid nick stays as it is.
+fn add(known: &mut FileSum, sum: FileSum) {
+    known.count += sum.count;
+    known.bytes = known.bytes.saturating_add(sum.bytes);
+}
+
+fn subtract(known: &mut FileSum, sum: FileSum) {
+    known.count = known.count.saturating_sub(sum.count);
+    known.bytes = known.bytes.saturating_sub(sum.bytes);
+}
+
+/// How nicks are compared; of what is none, as it stands.
 fn form(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
         Ok(nick) => nick.form().into(),

@@ -24,7 +24,9 @@ pub struct Room {
     pub(super) acl_version: u64,
     /// The address that it was created from, if that was since the server started.
     origin: Option<IpAddr>,
-    /// The id of the newest logged event.
+    /// The files that are still being sent to it.
+    pub(super) live: Vec<EventId>,
+    /// The newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
     pub(super) members: BTreeMap<NickId, Member>,
@@ -75,6 +77,7 @@ impl Room {
             acl: None,
             acl_version: 0,
             origin: None,
+            live: Vec::new(),
             last_id: None,
             tail: Tail::new(tail_bytes_max),
             members: BTreeMap::new(),
@@ -88,7 +91,12 @@ impl Room {
         self.last_id.map_or(0, EventId::get)
     }
 
-    /// Returns how many nicks are in the room.
+    /// The form of the registered nick that owns it.
+    fn owner(&self) -> Option<&str> {
+        self.acl.as_ref()?.owner.as_deref()
+    }
+
+    /// How many nicks are in it.
     pub fn members(&self) -> usize {
         self.members.len()
     }
@@ -126,7 +134,8 @@ impl Chat {
     /// Returns the room with that name for `nick` to join or send to, and creates it if necessary.
     ///
     /// # Errors
-    /// `quota` when there are too many rooms, `not-allowed` for a room that the nick may not read.
+    /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it, or that is
+    /// being deleted: the log still has its messages.
     pub fn need_room(
         &mut self,
         name: &RoomName,
@@ -144,6 +153,10 @@ impl Chat {
                 )),
             };
         }
+        if self.is_being_deleted(name) {
+            let text = format!("{name} is being deleted; try again");
+            return Err((Code::NotAllowed, text));
+        }
         if self.rooms.count() >= self.limits().rooms_max {
             return Err((
                 Code::Quota,
@@ -151,10 +164,18 @@ impl Chat {
             ));
         }
         let origin = self.address(peer).map(address_prefix);
-        let made = origin.map_or(0, |origin| self.rooms_by_origin.count(origin));
+        let made = origin.map_or(0, |origin| self.rooms_by_origin.count(&origin));
         let most = self.limits().rooms_per_address_max();
         if made >= most {
             let text = format!("{most} rooms were made from your address; choose one of ROOMS");
+            return Err((Code::Quota, text));
+        }
+        let owned = self
+            .own_form(nick)
+            .map_or(0, |owner| self.rooms_by_owner.count(owner));
+        let most = self.limits().rooms_per_nick_max();
+        if owned >= most {
+            let text = format!("you own {most} rooms already; choose one of ROOMS");
             return Err((Code::Quota, text));
         }
         let room = self.insert_room(name.clone());
@@ -207,7 +228,9 @@ impl Chat {
         }
         match at <= now.uptime {
             true => self.announce(room_id, nick, now),
-            false => self.announcing.push_back((at, room_id, nick)),
+            false => {
+                self.announcing.insert((millis(at), room_id, nick));
+            }
         }
     }
 
@@ -246,6 +269,8 @@ impl Chat {
             return;
         }
         let is_known = member.is_announced || member.is_shown;
+        self.announcing
+            .remove(&(member.announce_at_ms, room_id, nick));
         room.members.remove(&nick);
         if is_known && is_small {
             self.tell_presence(
@@ -278,14 +303,36 @@ impl Chat {
             || room.coming > 0
             || !room.readers.is_empty();
         if !is_used {
-            let bytes = room.tail.memory();
-            self.room_ids.remove(room.name.form());
-            self.room_order.remove(&room_id);
-            self.count_tail(Place::Room(room_id), bytes, 0);
-            let origin = self.rooms.remove(room_id).and_then(|room| room.origin);
-            if let Some(origin) = origin {
-                self.rooms_by_origin.remove(origin);
-            }
+            self.take_room(room_id);
+        }
+    }
+
+    /// Takes a room out of all that knows of it.
+    pub(super) fn take_room(&mut self, room_id: RoomId) -> Option<Room> {
+        let room = self.rooms.remove(room_id)?;
+        self.room_ids.remove(room.name.form());
+        self.room_order.remove(&room_id);
+        self.count_tail(Place::Room(room_id), room.tail.memory(), 0);
+        if let Some(origin) = room.origin {
+            self.rooms_by_origin.remove(origin);
+        }
+        if let Some(owner) = room.owner() {
+            self.rooms_by_owner.remove(owner.into());
+        }
+        Some(room)
+    }
+
+    /// Gives a room another access list, and counts it as its owner's. Lists change in no other way.
+    pub(super) fn set_acl(&mut self, room_id: RoomId, acl: Option<Box<RoomAcl>>) {
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return;
+        };
+        if let Some(owner) = room.owner() {
+            self.rooms_by_owner.remove(owner.into());
+        }
+        room.acl = acl;
+        if let Some(owner) = room.owner() {
+            self.rooms_by_owner.add(owner.into());
         }
     }
 
@@ -349,6 +396,8 @@ impl Chat {
                     return;
                 };
                 if let Some(member) = room.members.remove(&old) {
+                    self.announcing
+                        .remove(&(member.announce_at_ms, room_id, old));
                     room.members.insert(new, Member { by: peer, ..member });
                 }
                 self.tell_presence("NICK", room_id, &names, Some(peer), now);
@@ -394,7 +443,7 @@ impl Chat {
             nicks: self.holders.count(),
             files: self.files,
             told_bytes: self.told_bytes(),
-            file_bytes: self.file_bytes.kept(),
+            file_bytes: self.file_shares.bytes(),
             ..Totals::default()
         };
         for room in self.room_order.keys().filter_map(|id| self.rooms.get(*id)) {

@@ -1,27 +1,38 @@
-//! Counts something by address.
+//! How many of something there are from each address, or of each nick.
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::net::IpAddr;
 
-/// A count for each address. An address whose count is 0 takes no memory.
-#[derive(Debug, Default)]
-pub(super) struct Tally(HashMap<IpAddr, usize>);
+/// A count for each key. A key with none takes no memory.
+#[derive(Debug)]
+pub(super) struct Tally<K = IpAddr>(HashMap<K, usize>);
 
-impl Tally {
-    /// Returns the count of `origin`.
-    pub fn count(&self, origin: IpAddr) -> usize {
-        self.0.get(&origin).copied().unwrap_or_default()
+impl<K> Default for Tally<K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<K: Eq + Hash> Tally<K> {
+    /// How many there are of `key`.
+    pub fn count<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> usize
+    where
+        K: Borrow<Q>,
+    {
+        self.0.get(key).copied().unwrap_or_default()
     }
 
-    /// Adds one.
-    pub fn add(&mut self, origin: IpAddr) {
-        *self.0.entry(origin).or_default() += 1;
+    /// One more.
+    pub fn add(&mut self, key: K) {
+        *self.0.entry(key).or_default() += 1;
     }
 
-    /// Subtracts one.
-    pub fn remove(&mut self, origin: IpAddr) {
-        if let Entry::Occupied(mut count) = self.0.entry(origin) {
+    /// One less.
+    pub fn remove(&mut self, key: K) {
+        if let Entry::Occupied(mut count) = self.0.entry(key) {
             *count.get_mut() -= 1;
             if *count.get() == 0 {
                 count.remove();
@@ -42,9 +53,9 @@ mod tests {
         tally.add(home);
         tally.add(office);
         tally.remove(home);
-        assert_eq!((tally.count(home), tally.count(office)), (1, 1));
+        assert_eq!((tally.count(&home), tally.count(&office)), (1, 1));
         tally.remove(home);
         tally.remove(home);
-        assert_eq!((tally.count(home), tally.0.len()), (0, 1));
+        assert_eq!((tally.count(&home), tally.0.len()), (0, 1));
     }
 }

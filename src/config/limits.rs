@@ -32,6 +32,8 @@ pub struct Limits {
     pub registrations_per_address: Rate,
     /// New registrations in all.
     pub registrations: Rate,
+    /// New named readers from one address.
+    pub readers_per_address: Rate,
     /// Uploads from one address.
     pub files_per_address: Rate,
     /// Uploads from one address under unregistered nicks.
@@ -131,6 +133,7 @@ impl Default for Limits {
             accounts_max: 100_000,
             registrations_per_address: Rate::new(100, 30),
             registrations: Rate::new(1000, 2),
+            readers_per_address: Rate::new(1000, 60),
             files_per_address: Rate::new(10_000, 5),
             files_without_account: Rate::new(2000, 5),
             rooms_max: 10_000,
@@ -201,7 +204,27 @@ impl Limits {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Returns every limit with its value and reason.
+    /// Rooms that one registered nick owns: a tenth of all.
+    pub fn rooms_per_nick_max(&self) -> usize {
+        (self.rooms_max / 10).max(64)
+    }
+
+    /// Files of one registered nick: a quarter of all.
+    pub fn files_per_nick_max(&self) -> usize {
+        (self.files_max / 4).max(64)
+    }
+
+    /// Files of all nicks together that nobody has registered: the other three quarters.
+    pub fn nobodys_files_max(&self) -> usize {
+        (self.files_max - self.files_max / 4).max(64)
+    }
+
+    /// Files that were sent from one address since the server started: half of all.
+    pub fn files_kept_per_address_max(&self) -> usize {
+        (self.files_max / 2).max(64)
+    }
+
+    /// Every limit with its value and reason.
     pub fn rows(&self) -> Vec<LimitRow> {
         let row = |what, value: String, flag: &'static str, reason| LimitRow {
             what,
@@ -325,6 +348,12 @@ impl Limits {
                 "one for each room and script; a place is kept on the disk",
             ),
             row(
+                "new named readers from one address",
+                self.readers_per_address.row(),
+                "",
+                "those of many nicks; no one takes all places",
+            ),
+            row(
                 "named readers in all",
                 READERS_IN_ALL.to_string(),
                 "",
@@ -345,6 +374,12 @@ impl Limits {
             row(
                 "rooms made from one address since the start, that are still there",
                 self.rooms_per_address_max().to_string(),
+                "",
+                "a tenth of all rooms, and 64 at least",
+            ),
+            row(
+                "rooms that one registered nick owns",
+                self.rooms_per_nick_max().to_string(),
                 "",
                 "a tenth of all rooms, and 64 at least",
             ),
@@ -371,6 +406,12 @@ impl Limits {
                 self.replies_max.to_string(),
                 "--read-ahead",
                 "a client that does not read is not read",
+            ),
+            row(
+                "files on their way from and to one address",
+                "half of all; an upload takes 3 open files, a download 2".into(),
+                "",
+                "all have what connections leave of the limit on open files, a seventh at least; half is for others",
             ),
             row(
                 "one file",
@@ -429,6 +470,22 @@ impl Limits {
                 self.files_max.to_string(),
                 "--max-files",
                 "a list of more is of no use to anybody",
+            ),
+            row(
+                "files of one registered nick; of all nicks that nobody registered together",
+                format!(
+                    "{}; {}",
+                    self.files_per_nick_max(),
+                    self.nobodys_files_max()
+                ),
+                "",
+                "a quarter of all files and three quarters, 64 at least: the others have the rest",
+            ),
+            row(
+                "files sent from one address since the start, that are still there",
+                self.files_kept_per_address_max().to_string(),
+                "",
+                "half of all files, and 64 at least",
             ),
             row(
                 "files from one address",

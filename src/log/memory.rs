@@ -9,8 +9,8 @@ use super::{
 };
 use crate::config::fixed::{READERS_IN_ALL, READERS_PER_OWNER};
 use crate::model::{
-    Applied, DirectMessage, Entry, EventKind, FileTotals, NewFile, Removed, RoomRow, Scope,
-    StorageError, Ticket,
+    Applied, DeletedFile, DirectMessage, Entry, EventKind, FileSum, FileTotals, NewFile, Removed,
+    RoomRow, Scope, StorageError, Ticket,
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
@@ -44,6 +44,8 @@ struct Room {
     ids: VecDeque<EventId>,
     /// The newest event of the room that was dropped; 0 if none was.
     forgotten: u64,
+    /// The newest event of a deleted room of that name; 0 for none.
+    deleted: u64,
 }
 
 #[derive(Default)]
@@ -172,7 +174,15 @@ impl State {
                 let (entry, room) = (entry.clone(), *room);
                 self.files.insert(id, KeptFile { time, entry, room });
             }
-            (EventKind::Msg | EventKind::Me | EventKind::Topic | EventKind::File(_), _) => {}
+            // A deletion is no event, and is done before this.
+            (
+                EventKind::Msg
+                | EventKind::Me
+                | EventKind::Topic
+                | EventKind::File(_)
+                | EventKind::DeleteRoom(_),
+                _,
+            ) => {}
         }
         let kept = Kept {
             id,
@@ -218,6 +228,7 @@ impl State {
             last_id,
             ids: VecDeque::new(),
             forgotten: 0,
+            deleted: 0,
         });
         self.room_ids.insert(name.form().into(), room);
         room
@@ -298,7 +309,51 @@ impl State {
         self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
     }
 
-    /// Returns whether there is no message or file with that id left to remove.
+    /// Deletes a room with everything in it; returns its files.
+    fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
+        let form = name.form();
+        let readers_of = &mut self.readers_of;
+        self.readers.retain(|reader, (owner, _)| {
+            let stays = reader.room.form() != form;
+            if !stays && let Some(count) = readers_of.get_mut(owner) {
+                *count = count.saturating_sub(1);
+            }
+            stays
+        });
+        readers_of.retain(|_, count| *count > 0);
+        let Some(id) = self.room_ids.get(form).copied() else {
+            return Vec::new();
+        };
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.topic = String::new();
+            room.ids = VecDeque::new();
+            room.forgotten = 0;
+            // Whoever has read it misses something of the next room of that name.
+            room.deleted = room.last_id.get();
+        }
+        let bytes = &mut self.bytes;
+        self.events.retain(|kept| {
+            let stays = !matches!(kept.stands, Stands::Room(room) if room == id);
+            if !stays {
+                *bytes = bytes.saturating_sub(kept.bytes());
+            }
+            stays
+        });
+        let mut files = Vec::new();
+        self.files.retain(|number, file| {
+            if file.room == id {
+                files.push(DeletedFile {
+                    id: *number,
+                    nick: file.entry.author().to_owned(),
+                    contents: file.file().and_then(|file| file.contents),
+                });
+            }
+            file.room != id
+        });
+        files
+    }
+
+    /// Returns whether there is no message or file of that id to be removed.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message = |kept: &Kept| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
         match self.get(id).filter(|kept| is_message(kept)) {
@@ -325,10 +380,17 @@ impl State {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
+    fn append(&self, mut entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
         let mut state = self.state();
-        // Two users may ask for the same removal at the same time, but the bytes of a file are released
-        // only once.
+        if let (Scope::Room(room), EventKind::DeleteRoom(files)) = (&entry.scope, &mut entry.kind) {
+            *files = state.delete_room(room);
+            return Some(Applied {
+                entry,
+                outcome: Ok((None, time)),
+                ticket,
+            });
+        }
+        // Two may have asked at the same time, and the bytes of a file are released once.
         let is_gone = match &entry.kind {
             EventKind::Remove(id, _) | EventKind::Stored(id, _) => state.is_removed(*id),
             _ => false,
@@ -365,7 +427,8 @@ impl Log for MemoryLog {
         let Some(room) = state.of(room) else {
             return Ok(Past::default());
         };
-        let has_hole = room.forgotten > span.after;
+        let after = span.after;
+        let has_hole = room.forgotten > after || (after > 0 && room.deleted > after);
         let records = state.records(&room.ids, span, count, bytes);
         Ok(Past { records, has_hole })
     }
@@ -471,8 +534,9 @@ impl Log for MemoryLog {
     fn file_totals(&self) -> Result<FileTotals, StorageError> {
         let state = self.state();
         let files = state.files.values().filter_map(|file| {
-            let contents = file.file()?.contents?;
-            Some((file.entry.author().to_owned(), contents.length))
+            let bytes = file.file()?.contents.map_or(0, |contents| contents.length);
+            let sum = FileSum { count: 1, bytes };
+            Some((file.entry.author().to_owned(), sum))
         });
         Ok(FileTotals {
             count: state.files.len(),
@@ -483,6 +547,11 @@ impl Log for MemoryLog {
     /// Does nothing: this log is bounded anyway and is lost with the server.
     fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, StorageError> {
         Ok(Trimmed::default())
+    }
+
+    /// A room is deleted at once, and readers are bounded by number.
+    fn sweep(&self, _: Time) -> Result<u64, StorageError> {
+        Ok(0)
     }
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError> {
@@ -584,7 +653,7 @@ fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
     match &entry.kind {
         EventKind::Msg | EventKind::Me | EventKind::Topic => query.is_in(entry.text(), scratch),
         EventKind::File(file) => query.is_in(file.name.as_str(), scratch),
-        EventKind::Remove(..) | EventKind::Stored(..) => false,
+        EventKind::Remove(..) | EventKind::Stored(..) | EventKind::DeleteRoom(_) => false,
     }
 }
 

@@ -17,7 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::model::{
-    Applied, DirectMessage, Entry, FileContents, FileTotals, NewFile, Removed, RoomRow,
+    Applied, DeletedFile, DirectMessage, Entry, FileTotals, NewFile, Removed, RoomRow,
     StorageError, Ticket,
 };
 use crate::protocol::event::words;
@@ -74,9 +74,9 @@ pub struct Trimmed {
     pub events: u64,
     /// Number of bytes, including files.
     pub bytes: u64,
-    /// The removed files that could be fetched: the uploader's nick as spelled there, and the contents.
-    pub files: Vec<(String, Option<FileContents>)>,
-    /// The rooms that are empty now, and their last events.
+    /// The files that could be fetched.
+    pub files: Vec<DeletedFile>,
+    /// The rooms that hold nothing any more, and their last events.
     pub rooms: Vec<(RoomName, EventId)>,
 }
 
@@ -258,7 +258,12 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
-    /// Returns the position of a named reader; `None` if there is no such reader.
+    /// Deletes what is left of deleted rooms, piece by piece; returns how many events that were. Takes out the readers
+    /// that nobody has used for long as well, by what the clock is believed to say.
+    #[allow(clippy::missing_errors_doc)]
+    fn sweep(&self, now: Time) -> Result<u64, StorageError>;
+
+    /// How far a named reader has got; `None` when there is none.
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 

@@ -60,6 +60,19 @@ pub enum EventKind {
     File(Box<NewFile>),
     /// A live file is now complete.
     Stored(EventId, FileContents),
+    /// Deletes the room, and is no event itself. The log adds the files that the room had.
+    DeleteRoom(Vec<DeletedFile>),
+}
+
+/// A file that could be fetched and has been deleted with its room, or because it was too old.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeletedFile {
+    /// Its number.
+    pub id: EventId,
+    /// Who sent it, as the nick is spelt in its event.
+    pub nick: String,
+    /// Its bytes; `None` if it was still live.
+    pub contents: Option<FileContents>,
 }
 
 /// What is removed.
@@ -164,7 +177,11 @@ impl Entry {
         match &self.kind {
             EventKind::File(file) => file.contents.is_some(),
             EventKind::Stored(..) => true,
-            EventKind::Msg | EventKind::Me | EventKind::Topic | EventKind::Remove(..) => false,
+            EventKind::Msg
+            | EventKind::Me
+            | EventKind::Topic
+            | EventKind::Remove(..)
+            | EventKind::DeleteRoom(_) => false,
         }
     }
 
@@ -215,6 +232,8 @@ impl Entry {
                 length: file.contents.map(|contents| contents.length),
                 name: file.name.as_str().into(),
             },
+            // It is never shown as one.
+            EventKind::DeleteRoom(_) => Event::Topic { room, nick, text },
             EventKind::Stored(file, contents) => Event::Stored {
                 room,
                 nick,

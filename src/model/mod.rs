@@ -15,8 +15,8 @@ pub use access::{AclChange, RoomAcl, VersionedAcl};
 pub use arena::{Arena, Id};
 pub use directory::{Ban, Directory, Secret, address_prefix};
 pub use entry::{
-    Applied, Connected, DirectMessage, Entry, EventKind, FileContents, NewFile, Outcome, PeerId,
-    Removed, Scope, Ticket,
+    Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,
+    Outcome, PeerId, Removed, Scope, Ticket,
 };
-pub use storage::{FileTotals, RoomRow, StorageError};
+pub use storage::{FileSum, FileTotals, RoomRow, StorageError};
 pub use time::{Now, millis};

@@ -10,9 +10,17 @@ use crate::protocol::{Code, EventId, RoomName};
 pub struct FileTotals {
     /// Number of files.
     pub count: usize,
-    /// Bytes of the files of each nick, as it is spelled in the log; the same contents in two files count
-    /// twice.
-    pub by_nick: Vec<(String, u64)>,
+    /// The files of each nick, as it is spelled in the log; the same contents in two files count twice.
+    pub by_nick: Vec<(String, FileSum)>,
+}
+
+/// A number of files, and their bytes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileSum {
+    /// Number of files, live ones included.
+    pub count: usize,
+    /// Bytes of those that are complete.
+    pub bytes: u64,
 }
 
 /// A room in the log.

@@ -76,8 +76,8 @@ commands! {
         lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax],
     Part "PART" " [<room>]" "leave a room"
         lists [] replies ["OK PART <room>"] refuses [BadName NotInRoom],
-    Rooms "ROOMS" "" "list the rooms"
-        lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [],
+    Rooms "ROOMS" " [all]" "list the rooms; operators: all lists closed ones too"
+        lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [NeedNick NotAllowed],
     Who "WHO" " [<room>]" "list the members of a room"
         lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
     Topic "TOPIC" " [<room>] [<text>]" "show or set the topic of a room; - clears it"
@@ -89,8 +89,9 @@ commands! {
         lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
     Files "FILES" " [<room>]" "list the files of a room"
         lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom],
-    Remove "REMOVE" " <id or nick>" "delete a message or file of your own; operators: anybody's, or the account of a nick"
-        lists [] replies ["OK REMOVE <id or nick>"] refuses [NeedNick NoSuchFile NoSuchNick NotAllowed],
+    Remove "REMOVE" " <id, nick or room>" "delete a message or file of your own; operators: anybody's, the account of a nick, or a room"
+        lists [] replies ["OK REMOVE <id, nick or room>"]
+        refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed],
     Stamps "STAMPS" " on | off" "show the id and time of each event"
         lists [] replies ["OK STAMPS <on or off>"] refuses [NotAllowed],
     Stay "STAY" "" "keep receiving events after the end of your input"

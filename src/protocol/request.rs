@@ -120,7 +120,10 @@ pub enum Request<'a> {
     Part {
         room: Option<RoomName>,
     },
-    Rooms,
+    Rooms {
+        /// Those that the connection may not read as well.
+        is_all: bool,
+    },
     Who {
         room: Option<RoomName>,
     },
@@ -142,6 +145,10 @@ pub enum Request<'a> {
     /// Deletes the account of a nick.
     RemoveAccount {
         nick: Nick,
+    },
+    /// Deletes a room with everything in it.
+    RemoveRoom {
+        room: RoomName,
     },
     Stamps {
         on: bool,
@@ -332,13 +339,15 @@ impl<'a> Request<'a> {
             Self::History { .. } => Verb::History,
             Self::Search { .. } => Verb::Search,
             Self::Part { .. } => Verb::Part,
-            Self::Rooms => Verb::Rooms,
+            Self::Rooms { .. } => Verb::Rooms,
             Self::Who { .. } => Verb::Who,
             Self::Topic { .. } => Verb::Topic,
             Self::Upload(_) => Verb::Upload,
             Self::Download { .. } => Verb::Download,
             Self::Files { .. } => Verb::Files,
-            Self::Remove { .. } | Self::RemoveAccount { .. } => Verb::Remove,
+            Self::Remove { .. } | Self::RemoveAccount { .. } | Self::RemoveRoom { .. } => {
+                Verb::Remove
+            }
             Self::Stamps { .. } => Verb::Stamps,
             Self::Stay => Verb::Stay,
             Self::Chat => Verb::Chat,
@@ -537,13 +546,15 @@ impl<'a> Fields<'a> {
             Verb::Remove => {
                 let word = self.need_word()?;
                 // No nick begins with a digit.
-                match word.starts_with(|c: char| c.is_ascii_digit()) {
-                    true => Request::Remove {
-                        id: EventId::parse(word).ok_or_else(|| self.bad())?,
-                    },
-                    false => Request::RemoveAccount {
-                        nick: Nick::parse(word).map_err(|_| self.bad())?,
-                    },
+                if word.starts_with(|c: char| c.is_ascii_digit()) {
+                    let id = EventId::parse(word).ok_or_else(|| self.bad())?;
+                    Request::Remove { id }
+                } else if word.starts_with('#') {
+                    let room = RoomName::parse(word).map_err(|_| self.bad())?;
+                    Request::RemoveRoom { room }
+                } else {
+                    let nick = Nick::parse(word).map_err(|_| self.bad())?;
+                    Request::RemoveAccount { nick }
                 }
             }
             Verb::Stamps => match self.word() {
@@ -577,7 +588,11 @@ impl<'a> Fields<'a> {
             Verb::Quit => Request::Quit {
                 text: self.rest_as_text(),
             },
-            Verb::Rooms => Request::Rooms,
+            Verb::Rooms => match self.word() {
+                None => Request::Rooms { is_all: false },
+                Some("all") => Request::Rooms { is_all: true },
+                Some(_) => return Err(self.bad()),
+            },
             Verb::Stay => Request::Stay,
             Verb::Chat => Request::Chat,
             Verb::Raw => Request::Raw,
@@ -873,17 +888,15 @@ impl fmt::Display for Request<'_> {
             }
             Self::Remove { id } => write(&[verb, &id.to_string()]),
             Self::RemoveAccount { nick } => write(&[verb, nick.as_str()]),
+            Self::RemoveRoom { room } => write(&[verb, room.as_str()]),
+            Self::Rooms { is_all } => write(&[verb, if *is_all { "all" } else { "" }]),
             Self::Stamps { on } => write(&[verb, if *on { "on" } else { "off" }]),
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
-            Self::Bans
-            | Self::Tokens
-            | Self::Rooms
-            | Self::Stay
-            | Self::Chat
-            | Self::Raw
-            | Self::Hello => write(&[verb]),
+            Self::Bans | Self::Tokens | Self::Stay | Self::Chat | Self::Raw | Self::Hello => {
+                write(&[verb])
+            }
         }
         f.write_str(&String::from_utf8_lossy(&line))
     }
@@ -963,6 +976,7 @@ mod tests {
             "PART",
             "PART #ops",
             "ROOMS",
+            "ROOMS all",
             "WHO",
             "WHO #ops",
             "TOPIC",
@@ -979,6 +993,8 @@ mod tests {
             "FILES",
             "FILES #ops",
             "REMOVE 17",
+            "REMOVE bob",
+            "REMOVE #ops",
             "STAMPS on",
             "STAMPS off",
             "STAY",
@@ -1062,6 +1078,7 @@ mod tests {
             "JOIN #a 1 2",
             "PART #a b",
             "ROOMS x",
+            "ROOMS all x",
             "UPLOAD",
             "UPLOAD x",
             "UPLOAD x y",
@@ -1072,7 +1089,7 @@ mod tests {
             "DOWNLOAD 0",
             "DOWNLOAD 1 -1",
             "REMOVE",
-            "REMOVE #a",
+            "REMOVE #a b",
             "STAMPS",
             "STAMPS maybe",
             "STAY x",

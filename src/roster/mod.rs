@@ -358,7 +358,15 @@ impl Roster {
         }));
     }
 
-    /// Reads and changes values in one transaction, so that two changes do not overwrite one another.
+    /// Forgets the rights of a deleted room, without waiting for that.
+    pub fn forget_room(&self, room: &RoomName) {
+        let form = room.form().to_owned();
+        self.buckets.change_later(Box::new(move |values| {
+            values.put(Bucket::Rooms, &form, None)
+        }));
+    }
+
+    /// Reads and changes what is kept in one step, so that two changes do not undo one another.
     fn edit<T: Send + 'static>(
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,

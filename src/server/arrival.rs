@@ -170,6 +170,7 @@ impl Connection {
             is_secure: is_tls,
             is_passed_on: false,
             outgoing: http::Outgoing::default(),
+            gone: stream.socket().gone(),
         };
         let first = std::mem::take(&mut self.input);
         let Some(upgraded) = http::serve(client, stream, first).await else {

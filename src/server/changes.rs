@@ -19,6 +19,8 @@ pub(super) struct Released {
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     pub has_new_rights: bool,
+    /// The log has rooms to let go of.
+    pub has_deleted_rooms: bool,
 }
 
 /// The lock on the [`World`], held for a change. Dropping it wakes the connections that have something to read and
@@ -67,6 +69,9 @@ pub(super) fn release(server: &Arc<Server>, released: Released) {
     }
     if released.has_new_rights {
         server.new_rights.notify(usize::MAX);
+    }
+    if released.has_deleted_rooms {
+        server.deleted_rooms.notify(usize::MAX);
     }
     for digest in released.digests {
         let store = server.store.clone();

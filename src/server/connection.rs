@@ -68,7 +68,11 @@ pub(super) struct Connection {
     is_blocked: bool,
     /// Whether there is more to write after the other connections have had their turn.
     has_more: bool,
-    /// Whether the client no longer reads.
+    /// It has used up its turn, and has more to do.
+    is_busy: bool,
+    /// It was called for its turn, after it had used up the one before.
+    is_called: bool,
+    /// Nobody reads what is written any more.
     pub(super) is_deaf: bool,
     /// Whether the client's input has ended.
     pub(super) has_ended: bool,
@@ -128,6 +132,8 @@ impl Connection {
             has_read: false,
             is_blocked: false,
             has_more: false,
+            is_busy: false,
+            is_called: false,
             is_deaf: false,
             has_ended: false,
             is_reset: false,
@@ -302,7 +308,7 @@ impl Connection {
         {
             return (bytes, Some(effect));
         }
-        let mut turn = Slice::default();
+        let mut turn = Slice::of(self.is_called);
         while self.takes_lines()
             && !turn.is_over()
             && let Some(item) = self.decoder.next(&mut bytes)
@@ -317,6 +323,7 @@ impl Connection {
                 Item::Telnet(answer) => self.session.answer_telnet(answer),
             }
         }
+        self.is_busy = !bytes.is_empty();
         (bytes, None)
     }
 
@@ -438,6 +445,7 @@ impl Connection {
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
+        let mut turn = Slice::of(self.is_called);
         self.has_more = false;
         SCRATCH.with_borrow_mut(|(_, batch)| {
             while !self.is_blocked {
@@ -455,10 +463,15 @@ impl Connection {
                     return self.flush_carrier();
                 }
                 let taken = self.write(batch);
-                self.session.sent(&mut server.world().chat, batch, taken);
                 written += taken;
-                if written >= ROUND_BYTES && !self.is_blocked {
-                    self.has_more = true;
+                let is_over = written >= ROUND_BYTES || turn.is_late();
+                self.has_more = {
+                    let chat = &mut server.world().chat;
+                    self.session.sent(chat, batch, taken);
+                    is_over && !self.is_blocked && self.session.has_news(chat)
+                };
+                if self.has_more {
+                    self.is_busy = true;
                     return self.flush_carrier();
                 }
             }
@@ -506,10 +519,17 @@ impl Connection {
         self.has_ended && !self.is_end_told && self.input.is_empty()
     }
 
-    /// Yields to all other connections, including those whose sockets have just become ready.
-    async fn give_way(&self) {
-        self.server.sockets.look();
-        future::yield_now().await;
+    /// Lets others have their turn: those that are ready and, if this one keeps the server busy, those whose sockets have
+    /// become ready meanwhile and the others that do.
+    async fn give_way(&mut self) {
+        if !std::mem::take(&mut self.is_busy) {
+            return future::yield_now().await;
+        }
+        let address = self.server.world().chat.address(self.session.peer());
+        if let Some(address) = address {
+            self.server.busy.turn(address).await;
+        }
+        self.is_called = true;
     }
 
     /// Waits for input (if `reads`), for space to write, or for news.
@@ -517,6 +537,7 @@ impl Connection {
         if self.has_more {
             return self.give_way().await;
         }
+        self.is_called = false;
         poll_fn(|cx| {
             let mut is_ready = false;
             if self.is_blocked {
@@ -583,25 +604,62 @@ impl Connection {
     }
 }
 
-/// How long the requests of one connection are handled before the others have their turn.
+/// How long a connection that has just become ready is served before others have their turn: enough for what somebody
+/// asks who waits for the answer.
+const FIRST_SLICE: Duration = Duration::from_micros(250);
+
+/// The same for one that has more to do and was called for its turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// How many requests are handled between two looks at the clock.
+/// How many requests are done between two looks at the clock, while they take little.
 const REQUESTS_A_LOOK: u32 = 16;
 
-/// A connection's turn to have its requests handled.
-#[derive(Default)]
+/// Between two looks at the clock requests have taken long if they took this.
+const LONG: Duration = Duration::from_micros(50);
+
+/// A connection's turn to be served.
 struct Slice {
-    requests: u32,
-    since: Option<Instant>,
+    lasts: Duration,
+    since: Instant,
+    /// How long it had taken when the clock was looked at last.
+    looked: Duration,
+    /// How many more requests are done before the clock is looked at.
+    left: u32,
+    step: u32,
 }
 
 impl Slice {
-    /// Counts a request that is about to be handled; returns true when the turn is over.
+    fn of(is_called: bool) -> Self {
+        Self {
+            lasts: if is_called { SLICE } else { FIRST_SLICE },
+            since: Instant::now(),
+            looked: Duration::ZERO,
+            left: 0,
+            step: 1,
+        }
+    }
+
+    /// Counts a request that is to be done now; true when the others have waited long enough.
     fn is_over(&mut self) -> bool {
-        self.requests += 1;
-        self.requests.is_multiple_of(REQUESTS_A_LOOK)
-            && self.since.get_or_insert_with(Instant::now).elapsed() >= SLICE
+        if self.left > 0 {
+            self.left -= 1;
+            return false;
+        }
+        let before = self.looked;
+        let is_late = self.is_late();
+        if self.looked - before > LONG {
+            self.step = 1;
+        } else {
+            self.step = REQUESTS_A_LOOK.min(self.step * 2);
+        }
+        self.left = self.step - 1;
+        is_late
+    }
+
+    /// Looks at the clock; true when the others have waited long enough.
+    fn is_late(&mut self) -> bool {
+        self.looked = self.since.elapsed();
+        self.looked >= self.lasts
     }
 }
 

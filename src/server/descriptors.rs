@@ -1,8 +1,11 @@
 //! Divides the system's limit on open files, so that transfers never take the descriptors that new clients need.
 
+use std::collections::HashMap;
 use std::fs::File;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use crate::model::address_prefix;
 
 /// Descriptors that are neither connections nor transfers: the listeners, the log and its readers, the executor's own.
 const OTHERS: usize = 160;
@@ -45,14 +48,25 @@ impl Division {
     }
 }
 
-/// The descriptors for file transfers.
+/// Descriptors for files on their way: so many in all, of which one address may have half.
 #[derive(Debug)]
-pub(super) struct Descriptors(AtomicUsize);
+pub(super) struct Descriptors {
+    all: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    /// By address; those with none are not there.
+    by_origin: HashMap<IpAddr, usize>,
+}
 
 /// Reserved descriptors; dropping them releases them.
 #[derive(Debug)]
 pub(super) struct Held {
     of: Arc<Descriptors>,
+    origin: IpAddr,
     count: usize,
 }
 
@@ -71,19 +85,38 @@ impl OpenFile {
 }
 
 impl Descriptors {
-    /// Provides `count` descriptors.
-    pub fn new(count: usize) -> Self {
-        Self(AtomicUsize::new(count))
+    /// So many.
+    pub fn new(all: usize) -> Self {
+        Self {
+            all,
+            taken: Mutex::default(),
+        }
     }
 
-    /// Reserves `count` descriptors, if that many are left.
-    pub fn take(self: &Arc<Self>, count: usize) -> Option<Held> {
-        let less = |left: usize| left.checked_sub(count);
-        let taken = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-        taken.ok().map(|_| Held {
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        self.taken
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// How many one address may have: half of them, but always enough for one file.
+    fn most(&self) -> usize {
+        (self.all / 2).max(UPLOAD)
+    }
+
+    /// Takes `count` of them for `address`, if so many are left for it.
+    pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Held> {
+        let origin = address_prefix(address);
+        let mut taken = self.taken();
+        let own = taken.by_origin.get(&origin).copied().unwrap_or_default();
+        if taken.all + count > self.all || own + count > self.most() {
+            return None;
+        }
+        taken.all += count;
+        taken.by_origin.insert(origin, own + count);
+        Some(Held {
             of: self.clone(),
+            origin,
             count,
         })
     }
@@ -91,7 +124,14 @@ impl Descriptors {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.of.0.fetch_add(self.count, Ordering::Relaxed);
+        let mut taken = self.of.taken();
+        taken.all -= self.count;
+        if let Some(own) = taken.by_origin.get_mut(&self.origin) {
+            *own -= self.count;
+            if *own == 0 {
+                taken.by_origin.remove(&self.origin);
+            }
+        }
     }
 }
 
@@ -122,11 +162,29 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_comes_back() {
-        let all = Arc::new(Descriptors::new(2 * UPLOAD));
-        let held: Vec<_> = (0..3).filter_map(|_| all.take(UPLOAD)).collect();
-        assert_eq!(held.len(), 2);
-        drop(held);
-        assert!(all.take(2 * UPLOAD).is_some());
+    fn what_is_taken_comes_back_and_one_address_has_half() {
+        let [ann, bob, eve] = [1, 2, 3].map(|n| IpAddr::from([192, 0, 2, n]));
+        let all = Arc::new(Descriptors::new(4 * UPLOAD));
+        let take = |address, times| -> Vec<_> {
+            (0..times)
+                .filter_map(|_| all.take(address, UPLOAD))
+                .collect()
+        };
+        let anns = take(ann, 3);
+        assert_eq!(anns.len(), 2, "half are for others");
+        let bobs = take(bob, 2);
+        assert_eq!(
+            (bobs.len(), take(eve, 1).len()),
+            (2, 0),
+            "there are no more"
+        );
+        drop(anns);
+        assert_eq!((take(bob, 1).len(), take(eve, 3).len()), (0, 2));
+        drop(bobs);
+        let taken = all.taken();
+        assert_eq!((taken.all, taken.by_origin.len()), (0, 0));
+        // With few of them one address may use them all.
+        let few = Arc::new(Descriptors::new(UPLOAD));
+        assert!(few.take(ann, UPLOAD).is_some());
     }
 }

@@ -20,6 +20,7 @@ mod send;
 pub mod service;
 mod transfer;
 mod turns;
+mod usher;
 mod world;
 
 use std::collections::HashMap;
@@ -59,7 +60,11 @@ use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use turns::Turns;
-use world::{Arrival, World};
+use usher::Busy;
+use world::{Arrival, Published, World};
+
+/// Questions to the log of one address that are worked on at once.
+const QUESTIONS_PER_ADDRESS_MAX: usize = 2;
 
 /// How many passwords are hashed at once: one for each core of a small machine, which also bounds their memory.
 const PASSWORDS_MAX: usize = 2;
@@ -141,14 +146,20 @@ struct Server {
     pieces: Arc<Share>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// Limits how many queries to the log and the accounts run at once; passwords have a limit of their own.
-    questions: Semaphore,
-    /// Limits searches, and allows one at a time for each address.
+    /// Who asks the log and the roster; passwords have turns of their own.
+    questions: Turns,
+    /// Who searches.
     searches: Turns,
-    /// Live files: uploads of unknown length that are still going on.
+    /// Connections that have more to do than fits into one turn.
+    busy: Busy,
+    /// What the log has kept, or could not, and is not published yet.
+    kept: Mutex<Published>,
+    /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
     /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
     new_rights: Event,
+    /// Notified when rooms have been deleted, of which the log has to let go.
+    deleted_rooms: Event,
     clock: Clock,
     /// Notified when the operator stops the server.
     stopping: Event,
@@ -196,7 +207,13 @@ impl Server {
             .map(|certificate| certificate.config())
     }
 
-    /// Locks the shared state to change it.
+    fn kept(&self) -> MutexGuard<'_, Published> {
+        self.kept
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Locks what all share, for a change of it.
     fn changes(self: &Arc<Self>) -> Changes<'_> {
         Changes::of(self, self.world())
     }
@@ -296,10 +313,13 @@ pub fn run(
         store: Arc::new(store),
         roster,
         passwords: Semaphore::new(PASSWORDS_MAX),
-        questions: Semaphore::new(LOG_CONNECTIONS_MAX),
-        searches: Turns::new(SEARCHES_MAX),
+        questions: Turns::new(LOG_CONNECTIONS_MAX, QUESTIONS_PER_ADDRESS_MAX),
+        searches: Turns::new(SEARCHES_MAX, 1),
+        busy: Busy::default(),
+        kept: Mutex::default(),
         live: Mutex::default(),
         new_rights: Event::new(),
+        deleted_rooms: Event::new(),
         clock,
         stopping: Event::new(),
         sockets: sockets.clone(),
@@ -338,6 +358,10 @@ pub fn run(
         let timing = executor.spawn(world::keep_time(server.clone()));
         let trimming = executor.spawn(trim(server.clone(), newest));
         let pulse = executor.spawn(world::pulse(server.clone()));
+        let ushering = {
+            let server = server.clone();
+            executor.spawn(async move { server.busy.usher(|| server.sockets.look()).await })
+        };
         let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
         let refreshing = certificate.map(|own| executor.spawn(own.keep_fresh()));
@@ -381,7 +405,7 @@ pub fn run(
         // Runs on its own thread; only the end of the process waits for it.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((timing, trimming, pulse, refreshing));
+        drop((timing, trimming, pulse, ushering, refreshing));
         Ok(())
     };
     // One thread: nearly all work is done under the world's lock. A second thread made a delivery in a busy room cost
@@ -427,17 +451,21 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     })
 }
 
-/// Deletes what has passed its retention time, now and at intervals; `newest` is the time of the newest event that was
-/// there at the start.
+/// Deletes what has passed its retention time, now and at intervals, and what deleted rooms have left; `newest` is the time
+/// of the newest event that was there at the start.
 async fn trim(server: Arc<Server>, newest: Option<Time>) {
     let limits = &server.config.limits;
-    if limits.keep.is_none() && limits.keep_bytes.is_none() {
-        return;
-    }
     let mut clock = Believed::since(newest);
     loop {
+        let more = server.deleted_rooms.listen();
         let now = server.clock.now();
         let now = clock.now(now.time, now.uptime);
+        let log = server.world().log.clone();
+        match smol::unblock(move || log.sweep(now)).await {
+            Ok(0) => {}
+            Ok(events) => info!(events, "took out what deleted rooms had"),
+            Err(e) => warn!("cannot take out what deleted rooms had: {e}"),
+        }
         let age = limits.keep.map(|keep| {
             let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
             let before = Time(now.0.saturating_sub(keep_ms));
@@ -445,7 +473,12 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
         });
         let bytes_max = limits.keep_bytes;
         let log = server.world().log.clone();
-        match smol::unblock(move || log.trim(age, bytes_max)).await {
+        let trimmed = if age.is_some() || bytes_max.is_some() {
+            smol::unblock(move || log.trim(age, bytes_max)).await
+        } else {
+            Ok(Trimmed::default())
+        };
+        match trimmed {
             Ok(trimmed) => {
                 let Trimmed {
                     events,
@@ -460,7 +493,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
                         files, rooms, bytes, "took out what is kept no longer"
                     );
                 }
-                let released = files.iter().filter_map(|(_, whole)| *whole);
+                let released = files.iter().filter_map(|file| file.contents);
                 let released: Vec<_> = released.map(|whole| whole.sha256).collect();
                 {
                     let chat = &mut server.world().chat;
@@ -475,7 +508,10 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
             }
             Err(e) => warn!("cannot take out what is old: {e}"),
         }
-        Timer::after(limits.trim_every).await;
+        let late = async {
+            Timer::after(limits.trim_every).await;
+        };
+        future::or(more, late).await;
     }
 }
 
@@ -498,11 +534,7 @@ fn open_log(
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
             return;
         };
-        let mut world = server.changes();
-        for applied in batch {
-            server.metrics.outcome(&applied.outcome);
-            world.chat.apply(applied);
-        }
+        server.kept().add(batch);
     };
     let log = SqliteLog::open(folder, Box::new(sink));
     let log = Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?);

@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::Server;
 use super::connection::Connection;
-use super::descriptors;
+use super::descriptors::{self, Held};
 use super::elsewhere::Elsewhere;
 use super::metrics::Met;
 use super::send::{self, Failed};
@@ -176,8 +176,16 @@ impl Connection {
             tried = Some(begun);
         }
         let few = match &ask {
-            Ask::Enter { .. } | Ask::Register { .. } => server.passwords.acquire().await,
-            _ => server.questions.acquire().await,
+            Ask::Enter { .. } | Ask::Register { .. } => {
+                (Some(server.passwords.acquire().await), None)
+            }
+            _ => {
+                let address = server.world().chat.address(self.session.peer());
+                let Some(address) = address else {
+                    return (Err(Code::Internal), None);
+                };
+                (None, Some(server.questions.take(address).await))
+            }
         };
         let roster = server.roster.clone();
         let time = server.clock.now().time;
@@ -229,25 +237,20 @@ impl Connection {
     async fn read_log(&mut self, question: log::Question) -> Result<log::Answer, Code> {
         let server = self.server.clone();
         let log = server.world().log.clone();
-        let turn = match &question {
-            log::Question::Search { .. } => {
-                let address = server.world().chat.address(self.session.peer());
-                let address = address.ok_or(Code::Internal)?;
-                Some(server.searches.take(address).await)
-            }
-            _ => None,
+        let address = server.world().chat.address(self.session.peer());
+        let address = address.ok_or(Code::Internal)?;
+        let turns = match &question {
+            log::Question::Search { .. } => &server.searches,
+            _ => &server.questions,
         };
-        let few = match &turn {
-            Some(_) => None,
-            None => Some(server.questions.acquire().await),
-        };
-        // A query that only reads is not run for a client that has gone.
+        let turn = turns.take(address).await;
+        // What only reads is not done for somebody who has gone.
         self.is_deaf |= self.carrier.is_broken();
         if self.is_deaf && question.only_reads() {
             return Err(Code::Internal);
         }
         let answer = unblock(move || log::answer(&*log, &question)).await;
-        drop((few, turn));
+        drop(turn);
         answer.map_err(|e| {
             if !matches!(e, StorageError::TooMany) {
                 warn!("cannot read the log, or keep a place in it: {e}");
@@ -259,16 +262,13 @@ impl Connection {
     async fn receive_upload(&mut self, upload: Upload) {
         let store = self.server.store.clone();
         let is_live = upload.length.is_none();
-        let held = self.server.descriptors.take(descriptors::UPLOAD);
+        let held = self.take_descriptors(descriptors::UPLOAD);
         let begun = match &held {
-            None => {
-                self.met_open_files();
-                Err(UploadError {
-                    code: Code::Busy,
-                    text: BUSY.into(),
-                    closes: false,
-                })
-            }
+            None => Err(UploadError {
+                code: Code::Busy,
+                text: BUSY.into(),
+                closes: false,
+            }),
             Some(_) => unblock(move || {
                 let incoming = store.begin()?;
                 let reader = is_live.then(|| incoming.reader());
@@ -637,10 +637,16 @@ impl Connection {
         }
     }
 
-    fn met_open_files(&self) {
-        let text = "files on their way take all the open files that there are for them";
-        let uptime = self.server.clock.now().uptime;
-        self.server.metrics.met(Met::OpenFiles, uptime, text);
+    /// Takes descriptors for a file on its way, if there are some for where this connection comes from.
+    fn take_descriptors(&self, count: usize) -> Option<Held> {
+        let address = self.server.world().chat.address(self.session.peer())?;
+        let held = self.server.descriptors.take(address, count);
+        if held.is_none() {
+            let text = "files on their way take all the open files that there are for them, or for one address";
+            let uptime = self.server.clock.now().uptime;
+            self.server.metrics.met(Met::OpenFiles, uptime, text);
+        }
+        held
     }
 
     /// Returns whether transfers must stop, because the server stops or an operator closes this connection.
@@ -665,9 +671,8 @@ impl Connection {
             length,
             sha256: digest,
         } = whole;
-        let held = self.server.descriptors.take(descriptors::DOWNLOAD);
+        let held = self.take_descriptors(descriptors::DOWNLOAD);
         if held.is_none() {
-            self.met_open_files();
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
         let store = self.server.store.clone();
@@ -722,8 +727,9 @@ impl Connection {
     }
 }
 
-/// The error text when no more files can be opened.
-pub(super) const BUSY: &str = "too many files are on their way; try again later";
+/// What is answered when no more files can be opened.
+pub(super) const BUSY: &str =
+    "too many files are on their way, in all or at your address; try again later";
 
 /// Transfers are aborted, because the server stops or the connection must end.
 struct Stopping;

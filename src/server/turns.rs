@@ -1,5 +1,4 @@
-//! Limits an expensive operation: a few run at once, and one for each address, so that no client waits for all the
-//! requests of another.
+//! Turns at something dear: a few at once, and fewer of one address, so that nobody waits for all that another asks.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -7,11 +6,15 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use smol::lock::{Semaphore, SemaphoreGuardArc};
 
-/// Limits how often an expensive operation runs at once.
+use crate::model::address_prefix;
+
+/// Turns at something dear.
 #[derive(Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,
-    /// One semaphore for each address that waits or has a turn.
+    /// How many one address has at once.
+    each: usize,
+    /// Of those who wait or have their turn.
     by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
@@ -19,16 +22,17 @@ pub(super) struct Turns {
 #[derive(Debug)]
 pub(super) struct Turn<'a> {
     turns: &'a Turns,
-    address: IpAddr,
+    origin: IpAddr,
     own: Option<SemaphoreGuardArc>,
     all: Option<SemaphoreGuardArc>,
 }
 
 impl Turns {
-    /// Allows `at_once` turns at once.
-    pub fn new(at_once: usize) -> Self {
+    /// So many at once, and so many of one address.
+    pub fn new(at_once: usize, each: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(at_once)),
+            each,
             by_address: Mutex::default(),
         }
     }
@@ -43,14 +47,15 @@ impl Turns {
     pub async fn take(&self, address: IpAddr) -> Turn<'_> {
         let mut turn = Turn {
             turns: self,
-            address,
+            origin: address_prefix(address),
             own: None,
             all: None,
         };
         let own = {
             let mut addresses = self.by_address();
-            let own = addresses.entry(address);
-            own.or_insert_with(|| Arc::new(Semaphore::new(1))).clone()
+            let own = addresses.entry(address_prefix(address));
+            let own = own.or_insert_with(|| Arc::new(Semaphore::new(self.each)));
+            own.clone()
         };
         turn.own = Some(own.acquire_arc().await);
         turn.all = Some(self.all.acquire_arc().await);
@@ -65,10 +70,10 @@ impl Drop for Turn<'_> {
         let mut addresses = self.turns.by_address();
         // Only this turn holds the semaphore, so no other task waits.
         if addresses
-            .get(&self.address)
+            .get(&self.origin)
             .is_some_and(|own| Arc::strong_count(own) == 1)
         {
-            addresses.remove(&self.address);
+            addresses.remove(&self.origin);
         }
     }
 }
@@ -83,7 +88,7 @@ mod tests {
 
     #[test]
     fn one_address_has_one_turn_and_leaves_the_others_theirs() {
-        let turns = Turns::new(2);
+        let turns = Turns::new(2, 1);
         let [ann, bob] = [1, 2].map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)));
         block_on(async {
             let first = turns.take(ann).await;

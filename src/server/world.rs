@@ -18,7 +18,7 @@ use super::metrics::Metrics;
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::Log;
-use crate::model::{Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
+use crate::model::{Applied, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
 use crate::protocol::{EventId, RoomName};
 use crate::roster::Roster;
 use crate::roster::guesses::Guesses;
@@ -121,6 +121,10 @@ impl World {
 
     /// Passes an entry to the log; it is applied once it is stored, which happens at once with a log in memory.
     pub fn append(&mut self, entry: Entry, ticket: Option<Ticket>, now: Now) {
+        if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
+            // A log on disk deletes its access list with the room; this is for one in memory.
+            self.roster.forget_room(room);
+        }
         self.metrics.appended.add(1);
         if let Some(applied) = self.log.append(entry, ticket, now.time) {
             self.metrics.outcome(&applied.outcome);
@@ -166,11 +170,13 @@ impl World {
             digests: self.chat.take_released(),
             live: self.chat.take_removed_live(),
             has_new_rights: self.chat.take_new_rights(),
+            has_deleted_rooms: self.chat.take_deleted(),
         }
     }
 
-    /// Wakes every connection that has something to read.
-    fn hand_on(&mut self) {
+    /// Wakes everyone who has something to read; [`pulse`] is told of what comes after that.
+    fn beat(&mut self, pulse: &Waker) {
+        self.pulse = Some(pulse.clone());
         let Self { chat, seats, .. } = self;
         for peer in chat.take_ordered() {
             if let Some(seat) = seats.get_mut(peer.slot()) {
@@ -320,14 +326,47 @@ pub(super) async fn keep_time(server: Arc<Server>) {
     .await;
 }
 
-/// Wakes the readers of new events; never returns. It wakes all of them once for everything that has arrived. As a task
-/// it runs after the connections that were readable when it was woken, so every client is read before any is written
-/// to, and each write carries the events of all of them.
+/// What the log has kept, or could not, until [`pulse`] publishes it. The log's thread hands it over here and does not wait
+/// for the world, which a busy server hardly ever lets go of for long enough that another thread gets it.
+#[derive(Default)]
+pub(super) struct Published {
+    batch: Vec<Applied>,
+    pulse: Option<Waker>,
+}
+
+impl Published {
+    pub fn add(&mut self, mut batch: Vec<Applied>) {
+        if self.batch.is_empty() {
+            self.batch = batch;
+        } else {
+            self.batch.append(&mut batch);
+        }
+        if let Some(pulse) = self.pulse.take() {
+            pulse.wake();
+        }
+    }
+}
+
+/// Publishes what the log has kept and wakes the readers of what was said, for ever: all of them once for all that has come
+/// by then. As a task it gets its turn after those that could be read when it was woken, so every client is read before
+/// anybody is written to, and each write carries what they said together.
 pub(super) async fn pulse(server: Arc<Server>) {
     poll_fn(|cx| {
-        let mut world = server.world();
-        world.hand_on();
-        world.pulse = Some(cx.waker().clone());
+        let batch = {
+            let mut kept = server.kept();
+            kept.pulse = Some(cx.waker().clone());
+            std::mem::take(&mut kept.batch)
+        };
+        if batch.is_empty() {
+            server.world().beat(cx.waker());
+        } else {
+            let mut world = server.changes();
+            for applied in batch {
+                server.metrics.outcome(&applied.outcome);
+                world.chat.apply(applied);
+            }
+            world.beat(cx.waker());
+        }
         Poll::<()>::Pending
     })
     .await;

@@ -11,6 +11,7 @@ use crate::chat::{Chat, NickId, Place, RoomId};
 use crate::config::fixed::SEARCH_WORDS_MAX;
 use crate::log::text::Query;
 use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
+use crate::model::address_prefix;
 use crate::model::{EventKind, NewFile, Now, Scope};
 use crate::protocol::people::many;
 use crate::protocol::request::{Refusal, Side};
@@ -229,7 +230,7 @@ impl Session {
         match holder.filter(|holder| chat.is_registered(&holder.nick)) {
             Some(holder) => holder.nick.form().to_owned(),
             None => match chat.address(self.peer) {
-                Some(address) => format!("@{address}"),
+                Some(address) => format!("@{}", address_prefix(address)),
                 None => "@".to_owned(),
             },
         }
@@ -389,7 +390,7 @@ impl Session {
                 });
             }
             (Asked::Reader(room, reader), Answer::Reader(seen)) => {
-                return self.read_as(room, reader, seen, chat);
+                return self.read_as(room, reader, seen, chat, now);
             }
             (Asked::NewReader(room), Answer::Done) => self.joined(room, chat),
             (Asked::Seen { room, id }, Answer::Done) => {
@@ -496,7 +497,8 @@ impl Session {
         room: RoomId,
         reader: Reader,
         seen: Option<u64>,
-        chat: &Chat,
+        chat: &mut Chat,
+        now: Now,
     ) -> Option<Effect> {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
@@ -509,6 +511,10 @@ impl Session {
             // position is the newest event in the whole log: an event that is stored and expires before the reader
             // returns is then reported as missed.
             None => {
+                if !chat.may_make_reader(self.peer, now) {
+                    self.cannot_answer(&Asked::NewReader(room), Code::Quota, chat, now);
+                    return None;
+                }
                 let (owner, seen) = (self.reader_owner(chat), up_to.max(chat.newest_id()));
                 let question = Question::SetReader {
                     reader,

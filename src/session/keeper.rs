@@ -183,12 +183,15 @@ impl Session {
         self.is_astray |= was_current;
         let line = match self.input {
             Dialect::Talker => {
-                let name = line.split(' ').nth(1).unwrap_or("that room");
-                let next = match was_current {
-                    true => "; /join another to go on",
-                    false => "",
+                let mut words = line.splitn(4, ' ').skip(1);
+                let name = words.next().unwrap_or("that room");
+                let why = words.nth(1).unwrap_or("this room is closed to you now");
+                let next = if was_current {
+                    "; /join another to go on"
+                } else {
+                    ""
                 };
-                format!("-- {name} is closed to you now, and you have left it{next}\n")
+                format!("-- you have left {name}: {why}{next}\n")
             }
             Dialect::Plain | Dialect::Stamped => format!("{line}\n"),
         };

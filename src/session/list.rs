@@ -16,8 +16,13 @@ pub(super) struct List {
 
 #[derive(Clone, Copy, Debug)]
 enum What {
-    /// The rooms that this nick may know of.
-    Rooms(Option<RoomId>, Option<NickId>),
+    Rooms {
+        /// The last that was listed.
+        after: Option<RoomId>,
+        reader: Option<NickId>,
+        /// Those that `reader` may not read as well, without their topics.
+        is_all: bool,
+    },
     Members(RoomId, Option<NickId>),
     /// The help on one verb, or on all; then the retention times.
     Help(Option<Verb>, usize),
@@ -48,8 +53,13 @@ impl List {
         }
     }
 
-    pub fn rooms(reader: Option<NickId>) -> Self {
-        Self::new(What::Rooms(None, reader))
+    /// The rooms that `reader` may read, or all of them.
+    pub fn rooms(reader: Option<NickId>, is_all: bool) -> Self {
+        Self::new(What::Rooms {
+            after: None,
+            reader,
+            is_all,
+        })
     }
 
     pub fn members(room: RoomId) -> Self {
@@ -69,29 +79,30 @@ impl List {
     pub fn write_next(&mut self, chat: &mut Chat, out: &mut Vec<u8>) -> bool {
         let is_talk = self.is_talk;
         let line = match &mut self.what {
-            What::Rooms(after, reader) => {
-                let (id, room) = loop {
+            What::Rooms {
+                after,
+                reader,
+                is_all,
+            } => {
+                let (room, topic) = loop {
                     let Some((id, room)) = chat.room_after(*after) else {
                         return false;
                     };
                     *after = Some(id);
                     if chat.may_read(id, *reader) {
-                        break (id, room);
+                        break (room, &*room.topic);
+                    }
+                    if *is_all {
+                        break (room, "");
                     }
                 };
-                let _ = id;
                 let members = room.members().to_string();
                 match is_talk {
                     true => words(
                         out,
-                        &[
-                            "  ",
-                            room.name.as_str(),
-                            &format!("({members})"),
-                            &room.topic,
-                        ],
+                        &["  ", room.name.as_str(), &format!("({members})"), topic],
                     ),
-                    false => words(out, &["ROOM", room.name.as_str(), &members, &room.topic]),
+                    false => words(out, &["ROOM", room.name.as_str(), &members, topic]),
                 }
                 Some(())
             }
@@ -130,10 +141,10 @@ impl List {
                 .map_or("?", |room: &crate::chat::room::Room| room.name.as_str())
         };
         let line = match (self.what, self.is_talk) {
-            (What::Rooms(..), false) => format!("OK ROOMS {count}"),
+            (What::Rooms { .. }, false) => format!("OK ROOMS {count}"),
             (What::Members(..), false) => format!("OK WHO {count}"),
             (What::Help(..), false) => "OK HELP".into(),
-            (What::Rooms(..), true) => {
+            (What::Rooms { .. }, true) => {
                 format!(
                     "-- {}, and how many are in each",
                     many(count, "room", "rooms")

@@ -660,7 +660,9 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        self.propose_in(Verb::Upload, upload.room, kind, "", Shown::Nothing, chat)
+        let effect = self.propose_in(Verb::Upload, upload.room, kind, "", Shown::Nothing, chat)?;
+        chat.expect_file(self.peer);
+        Some(effect)
     }
 
     /// Returns the id of the entry that was appended last (a file's announcement or its end) once it is stored,
@@ -690,7 +692,7 @@ impl Session {
             true => Ok(whole),
             false => Err(UploadError {
                 code: Code::NotAllowed,
-                text: "that room has been closed to you meanwhile".into(),
+                text: "that room was closed to you or deleted meanwhile".into(),
                 closes: false,
             }),
         });
@@ -702,7 +704,9 @@ impl Session {
                 };
                 let kind = EventKind::File(Box::new(file));
                 let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
-                return self.propose_in(Verb::Upload, room, kind, "", shown, chat);
+                let effect = self.propose_in(Verb::Upload, room, kind, "", shown, chat)?;
+                chat.expect_file(self.peer);
+                return Some(effect);
             }
             (Ok(whole), Begun::Live(id)) => {
                 let text = format!("{id} {} {}", whole.length, whole.sha256);

@@ -1,22 +1,22 @@
 //! Requests of operators: close connections, ban, send notices to everyone, stop the server.
 
-use super::output::Then;
-use super::request::Done;
+use super::output::{Shown, Then};
+use super::request::{Done, name_of};
 use super::{Dialect, Effect, Session};
-use crate::chat::Chat;
 use crate::chat::bans::Order;
+use crate::chat::{Chat, NickId, Place};
 use crate::config::fixed::BANS_MAX;
-use crate::model::{Ban, Now};
+use crate::model::{Ban, EventKind, Now, Scope};
 use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
 use crate::protocol::whom::Whom;
-use crate::protocol::{Code, Nick, Time, Verb};
+use crate::protocol::{Code, Nick, RoomName, Time, Verb};
 use crate::roster::{Answer, Ask};
 use std::time::Duration;
 
 impl Session {
-    /// Returns the nick of this connection if it is an operator's.
-    fn need_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
+    /// The nick of the operator that this connection is.
+    pub(super) fn need_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.need_nick(verb)?;
         let holder = chat.holder(nick).filter(|_| chat.is_operator(nick));
         let others = || Refusal::new(verb, Code::NotAllowed, "that is for operators");
@@ -144,7 +144,31 @@ impl Session {
         self.consult(Ask::RemoveAccount { nick })
     }
 
-    /// Continues after the account of a nick was deleted.
+    /// Deletes a room with everything in it. Its connections leave it at once; the reply waits for the log.
+    pub(super) fn remove_room(&mut self, room: &RoomName, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Remove;
+        let operator = self.need_operator(verb, chat)?;
+        let Some(id) = chat.find_room(room) else {
+            let text = format!("there is no room {room}; ROOMS all lists them");
+            return Err(Refusal::new(verb, Code::NoSuchRoom, text));
+        };
+        if id == chat.lobby() {
+            let text = "this is the room that everybody enters first; it cannot be deleted";
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        let name = name_of(id, chat)?;
+        chat.act(format!("{operator} deletes the room {name}"));
+        chat.delete_room(id);
+        self.obey(chat, now);
+        let shown = Shown::Text(name.as_str().into());
+        let (place, scope) = (Place::Nick(NickId::NOBODY), Scope::Room(name));
+        let kind = EventKind::DeleteRoom(Vec::new());
+        Ok(Some(
+            self.propose(verb, place, scope, kind, "", shown, chat),
+        ))
+    }
+
+    /// The account of a nick is deleted.
     pub(super) fn settle_remove_account(
         &mut self,
         nick: &Nick,

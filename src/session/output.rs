@@ -95,7 +95,10 @@ pub(super) enum Then {
     Close,
 }
 
-/// The tail no longer contains the entry.
+/// How many bytes of a list are made at once: each line is looked up, so a batch full of them takes milliseconds.
+const LIST_BYTES_MAX: usize = 32 << 10;
+
+/// The tail no longer has what was asked for.
 struct Gone;
 
 /// The output that a connection can be sent now.
@@ -123,7 +126,12 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns what can be sent.
+    /// Whether there is something to be sent, as far as can be told without making it.
+    pub fn has_news(&self, chat: &Chat) -> bool {
+        !matches!(self.news(chat), News::Nothing)
+    }
+
+    /// What there is to be sent.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
@@ -205,6 +213,7 @@ impl Session {
                             Code::NoSuchNick => "nobody is here under that nick any more",
                             Code::Quota => "there is no space left to keep it",
                             Code::NoSuchFile => "it has been taken back already",
+                            Code::NoSuchRoom => "that room was deleted meanwhile",
                             _ => "it could not be kept; the server's log tells why",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
@@ -218,9 +227,10 @@ impl Session {
                 },
                 Pending::List(list) => {
                     let mut list = List::clone(list);
+                    let full = batch.len() + LIST_BYTES_MAX;
                     while list.write_next(chat, &mut batch.bytes) {
                         batch.run(Step::Listed(list));
-                        if batch.is_full() {
+                        if batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }
@@ -727,6 +737,9 @@ impl KeptReply {
                     Some((room, topic)) => format!("-- topic of {room}: {topic}\n"),
                     None => format!("-- {shown} has no topic now\n"),
                 },
+                (Verb::Remove, Shown::Text(room)) if room.starts_with('#') => {
+                    format!("-- {room} is deleted\n")
+                }
                 (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
                 _ => String::new(),
             };

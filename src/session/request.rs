@@ -87,7 +87,12 @@ impl Session {
                 room,
                 text: Some(text),
             } => self.set_topic(room, &text, chat),
-            Request::Rooms => self.list(List::rooms(self.nick), chat),
+            Request::Rooms { is_all } => {
+                if is_all {
+                    self.need_operator(verb, chat)?;
+                }
+                self.list(List::rooms(self.nick, is_all), chat)
+            }
             Request::Who { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 self.list(List::members(room), chat)
@@ -103,6 +108,7 @@ impl Session {
                 Ok(self.ask_origin(id))
             }
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
+            Request::RemoveRoom { room } => self.remove_room(&room, chat, now),
             Request::Stamps { on } => {
                 if self.input == Dialect::Talker {
                     let text = "stamps are for programs; /raw first";
@@ -343,12 +349,11 @@ impl Session {
 
     /// Completes a `JOIN`: the room has been joined and its backlog, if requested, sent.
     pub(super) fn joined(&mut self, room_id: RoomId, chat: &Chat) {
-        let Some(room) = chat.room(room_id) else {
-            return;
-        };
         let mut rooms = self.rooms.iter_mut();
-        let Some(membership) = rooms.find(|m| m.room == room_id && !m.is_leaving) else {
-            return;
+        let membership = rooms.find(|m| m.room == room_id && !m.is_leaving);
+        let (Some(room), Some(membership)) = (chat.room(room_id), membership) else {
+            let text = "you were removed from that room while its past was read";
+            return self.refuse(&Refusal::new(Verb::Join, Code::NotAllowed, text));
         };
         let was_held = std::mem::take(&mut membership.is_held);
         let last_id = match was_held {
@@ -540,13 +545,8 @@ impl Session {
             self.need_open(verb)?;
             self.need_nick(verb)?;
             let room = self.need_current(verb)?;
-            if chat.files() >= chat.limits().files_max {
-                return Err(Refusal::new(
-                    verb,
-                    Code::Quota,
-                    "there are too many files; REMOVE some",
-                ));
-            }
+            chat.has_space_for_file(self.peer, self.nick)
+                .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
             let name = name?;
             chat.file_comes(self.peer, self.nick, length.unwrap_or_default())
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;

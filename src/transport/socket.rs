@@ -41,6 +41,8 @@ enum Way {
     Write = 2,
     /// Closed both ways: the other side neither reads nor writes any more.
     Gone = 4,
+    /// Out alone: the other side sends no more, and may still read.
+    Ended = 8,
 }
 
 /// All sockets, with the epoll that watches them.
@@ -66,7 +68,7 @@ struct Waiting {
 }
 
 /// Reports that the client of a socket has gone, to a task that cannot reach the socket at the moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Gone {
     sockets: Arc<Sockets>,
     place: u32,
@@ -177,6 +179,7 @@ impl Waiting {
         let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         if flags.intersects(ended) {
             self.has_ended = true;
+            self.open |= Way::Ended as u8;
         }
         if flags.intersects(EventFlags::IN | ended) {
             self.open |= Way::Read as u8;
@@ -198,7 +201,7 @@ impl Waiting {
     fn poll(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<()> {
         let is_ended = way == Way::Read && self.has_ended;
         if self.open & way as u8 != 0 || is_ended {
-            if way != Way::Gone {
+            if matches!(way, Way::Read | Way::Write) {
                 self.open &= !(way as u8);
             }
             return Poll::Ready(());
@@ -310,9 +313,19 @@ impl Socket {
 impl Gone {
     /// Works as [`Socket::poll_gone`]; also ready when the socket has been dropped.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_way(Way::Gone, cx)
+    }
+
+    /// Ready once the client sends no more: it has gone, or it has ended what it sends and reads on. What is written to it
+    /// then tells which.
+    pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.poll_way(Way::Ended, cx)
+    }
+
+    fn poll_way(&self, way: Way, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiting = self.sockets.waiting();
         match waiting.get_mut(self.place as usize) {
-            Some(waiting) if waiting.serial == self.serial => waiting.poll(Way::Gone, cx),
+            Some(waiting) if waiting.serial == self.serial => waiting.poll(way, cx),
             _ => Poll::Ready(()),
         }
     }

@@ -62,7 +62,35 @@ fn whoever_follows_a_file_is_sent_away_at_once() {
     }
 }
 
-/// A kicked client once stayed in the room for as long as it did not read.
+/// A connection that asks over HTTP, and stays open until it asks again.
+#[test]
+fn a_ban_ends_a_connection_that_asks_now_and_then() {
+    let (target, mut root) = operated(&[]);
+    let mut mallory = target.stranger();
+    let request = "GET /help HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    mallory.send(request).expect("it reads");
+    let mut length = 0;
+    loop {
+        let line = mallory.line().expect("a line").to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().expect("a number");
+        }
+        if line.trim().is_empty() {
+            break;
+        }
+    }
+    for _ in 0..length {
+        mallory.byte().expect("a byte");
+    }
+    ask(&mut root, "BAN 127.0.0.66", "OK BAN 127.0.0.66");
+    let _ = mallory.send(request); // it may have been ended by now
+    let rest = mallory.rest().expect("an end");
+    assert!(rest.is_empty(), "{}", String::from_utf8_lossy(&rest));
+    let (head, _) = target.http("GET /help HTTP/1.1\r\nHost: localhost\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+}
+
+/// She stood in the room for as long as she did not read.
 #[test]
 fn whoever_does_not_read_is_sent_away_at_once() {
     for verb in ["KICK", "BAN"] {

@@ -17,9 +17,11 @@ mod backup;
 mod before_pass;
 mod closed_rooms;
 mod databases;
+mod deleted;
 mod descriptors;
 mod dismissed;
 mod downgrade;
+mod floods;
 mod folder;
 mod gone;
 mod guesses;
@@ -33,4 +35,5 @@ mod search;
 mod shares;
 #[allow(dead_code)] // each module uses its part
 mod target;
+mod transfers;
 mod writers;

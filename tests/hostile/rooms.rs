@@ -1,5 +1,6 @@
 //! Rooms that one stranger creates: they leave enough for others, and are deleted again.
 
+use crate::peer::Peer;
 use crate::target::{Target, ask, count, pipeline};
 
 const ROOMS: &str = "300";
@@ -48,7 +49,24 @@ fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     target.serves_everybody();
 }
 
-/// An empty room was once a row in the database forever.
+/// From another address it could go on.
+#[test]
+fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
+    let mut target = Target::start(&["--max-rooms", "1000"]);
+    drop(target.owner("mallory"));
+    let mut made = 0;
+    for n in 0..4 {
+        let from = [127, 0, 0, 70 + n].into();
+        let mut mallory = Peer::connect_from(from, target.chatd.address).expect("it accepts");
+        ask(&mut mallory, "NICK mallory my secret", "OK NICK");
+        let lines: Vec<String> = (0..60).map(|room| format!("TELL #r{n}-{room} x")).collect();
+        made += count(&pipeline(&mut mallory, &lines), "OK TELL ");
+    }
+    assert_eq!(made, 100, "a tenth of all");
+    target.serves_everybody();
+}
+
+/// A room in which nothing is left was once a row for ever.
 #[test]
 fn rooms_without_anything_in_them_go() {
     let flags = ["--keep-bytes", "200KiB", "--trim-every", "1s"];

@@ -43,35 +43,42 @@ fn sender(chatd: &Chatd) -> (Peer, String) {
 
 /// Connects clients that follow something over each protocol, none of which receives anything more.
 fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
-    use std::io::{Read, Write};
+    let host = format!("Host: {}", chatd.address);
+    let get = format!("GET /files/{file} HTTP/1.1\r\n{host}\r\n\r\n");
+    let download = format!("DOWNLOAD {file}\n");
+    let files = [get, download].map(|request| follow(chatd, &request, b"abc"));
+    followers_of_the_lobby(chatd)
+        .into_iter()
+        .chain(files)
+        .collect()
+}
+
+/// The same of the room.
+fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     let host = format!("Host: {}", chatd.address);
     let requests = [
         format!("GET /rooms/lobby?follow&after=0 HTTP/1.1\r\n{host}\r\n\r\n"),
         format!("GET /rooms/lobby?after=0 HTTP/1.1\r\n{host}\r\nAccept: text/event-stream\r\n\r\n"),
-        format!("GET /files/{file} HTTP/1.1\r\n{host}\r\n\r\n"),
-        format!("DOWNLOAD {file}\n"),
     ];
-    let follow = |request: &String| {
-        let mut stream = TcpStream::connect(chatd.address).unwrap();
-        stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut seen = Vec::new();
-        let mut byte = [0];
-        // Read up to here, so that nothing is left unread: otherwise a close would become a reset.
-        let last: &[u8] = match request.contains("/rooms/") {
-            true => b" * live\n",
-            false => b"abc",
-        };
-        while !seen.ends_with(last) {
-            stream.read_exact(&mut byte).unwrap();
-            seen.push(byte[0]);
-        }
-        // The end of a chunk, or of an event.
-        stream.set_nonblocking(true).unwrap();
-        let _ = stream.read(&mut [0; 16]);
-        stream
-    };
-    requests.iter().map(follow).collect()
+    requests.map(|request| follow(chatd, &request, b" * live\n"))
+}
+
+/// One that has read up to `last`, so that nothing is left unread: that would make a reset of its end.
+fn follow(chatd: &Chatd, request: &str, last: &[u8]) -> TcpStream {
+    use std::io::{Read, Write};
+    let mut stream = TcpStream::connect(chatd.address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut seen = Vec::new();
+    let mut byte = [0];
+    while !seen.ends_with(last) {
+        stream.read_exact(&mut byte).unwrap();
+        seen.push(byte[0]);
+    }
+    // The end of a chunk, or of an event.
+    stream.set_nonblocking(true).unwrap();
+    let _ = stream.read(&mut [0; 16]);
+    stream
 }
 
 #[test]
@@ -95,6 +102,20 @@ fn a_follower_that_has_closed_is_found_within_90_seconds() {
     drop(followers(&chatd, &file));
     // Beside busy processes it takes a little longer.
     wait_for(&chatd, 1, Duration::from_secs(120));
+}
+
+/// At once, by what it is sent then: not when it is sent something the next time.
+#[test]
+fn a_follower_of_a_room_that_has_closed_is_found_at_once() {
+    let chatd = Chatd::start();
+    let (_sender, _) = sender(&chatd);
+    wait_for(&chatd, 1, DEADLINE);
+    // One after the other: all of them together in less time than it takes until something is sent to one.
+    let end = Instant::now() + Duration::from_secs(60);
+    for _ in 0..4 {
+        drop(followers_of_the_lobby(&chatd));
+        wait_for(&chatd, 1, end - Instant::now());
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! survives a crash, and the order of a room is the order of its ids. Readers use connections of their own,
 //! which WAL never blocks.
 
+mod deletion;
 mod pool;
 mod read;
 mod readers;
@@ -337,6 +338,36 @@ impl Log for SqliteLog {
         })
     }
 
+    fn sweep(&self, now: Time) -> Result<u64, StorageError> {
+        let (has_deleted, has_unused) = self.ask(|db| {
+            let there = format!(
+                "SELECT EXISTS (SELECT 1 FROM rooms WHERE {})",
+                deletion::IS_DELETED
+            );
+            let has_deleted: bool = db.prepare_cached(&there)?.query_row([], |row| row.get(0))?;
+            Ok((has_deleted, readers::are_unused(db, now)?))
+        })?;
+        if has_unused {
+            self.change(true, move |step, _| readers::forget_unused(step, now))?;
+        }
+        let mut events = 0;
+        if !has_deleted {
+            return Ok(events);
+        }
+        loop {
+            let some = self.change(true, |step, _| Ok(deletion::sweep_some(step)?))?;
+            if some == 0 {
+                break;
+            }
+            events += some as u64;
+        }
+        // The words of their messages are in the index too. Until they are not, the rows stay, so that this is done again.
+        if self.words.as_ref().is_some_and(|words| words.trim_now()) {
+            self.change(true, |step, _| Ok(deletion::forget(step)?))?;
+        }
+        Ok(events)
+    }
+
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError> {
         let over = match bytes_max {
             Some(most) => self.ask(upkeep::bytes)?.saturating_sub(most),
@@ -351,10 +382,7 @@ impl Log for SqliteLog {
             }
             trimmed.add(some);
         }
-        let now = age.map(|age| age.now);
-        trimmed.add(self.change(true, move |step, rooms| {
-            upkeep::forget_empty(step, rooms, now)
-        })?);
+        trimmed.add(self.change(true, upkeep::forget_empty)?);
         if trimmed.events > 0
             && let Some(words) = &self.words
         {

@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::rows::{collect, contents, event_id, number, record, span_from};
 use super::told;
 use crate::log::{Home, Origin, Past, Reader, Record, Span};
-use crate::model::{FileTotals, NewFile, Removed, RoomRow, StorageError};
+use crate::model::{FileSum, FileTotals, NewFile, Removed, RoomRow, StorageError};
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
 pub(super) fn newest_time(db: &Connection) -> Result<Option<Time>, StorageError> {
@@ -138,8 +138,11 @@ pub(super) fn file_totals(db: &Connection) -> Result<FileTotals, StorageError> {
     for row in rows {
         let (nick, count, bytes) = row?;
         totals.count += usize::try_from(count).unwrap_or_default();
-        let bytes = u64::try_from(bytes).unwrap_or_default();
-        totals.by_nick.push((nick, bytes));
+        let sum = FileSum {
+            count: usize::try_from(count).unwrap_or_default(),
+            bytes: u64::try_from(bytes).unwrap_or_default(),
+        };
+        totals.by_nick.push((nick, sum));
     }
     Ok(totals)
 }

@@ -1,11 +1,12 @@
 //! The positions of named readers: limited per owner and in all, and removed when nobody uses them.
 
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::rows::number;
 use crate::config::fixed::{READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER};
 use crate::log::Reader;
 use crate::model::StorageError;
+use crate::protocol::Time;
 
 /// Moves a reader, or creates it.
 pub(super) fn set(
@@ -49,9 +50,20 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Removes the readers that have not been used for too long; `now` is the trusted time.
-pub(super) fn forget_unused(step: &Transaction<'_>, now: i64) -> Result<usize, StorageError> {
-    let longest = number(u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX));
+/// Before when a reader was used last that is not kept; `now` is what the clock is believed to say.
+fn unused_before(now: Time) -> i64 {
+    let longest = u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX);
+    number(now.0) - number(longest)
+}
+
+/// Returns whether nobody has used some reader for long.
+pub(super) fn are_unused(db: &Connection, now: Time) -> Result<bool, StorageError> {
+    let mut unused = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM readers WHERE used < ?1)")?;
+    Ok(unused.query_row([unused_before(now)], |row| row.get(0))?)
+}
+
+/// Deletes the readers that nobody has used for long.
+pub(super) fn forget_unused(step: &Transaction<'_>, now: Time) -> Result<usize, StorageError> {
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
-    Ok(forget.execute([now - longest])?)
+    Ok(forget.execute([unused_before(now)])?)
 }

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
+use super::deletion::IS_DELETED;
 use super::rows::{RoomKey, contents, event_id, number};
 use super::writer::{Rooms, Said, insert_event, remove, set_topic};
-use super::{SqliteLog, readers, schema, told, words};
+use super::{SqliteLog, schema, told, words};
 use crate::files::private;
 use crate::log::{Age, Record, Trimmed};
-use crate::model::{DirectMessage, FileContents, StorageError};
+use crate::model::{DeletedFile, DirectMessage, FileContents, StorageError};
 use crate::protocol::{EventId, Nick, RoomName, Time};
 
 /// An event from another server's log.
@@ -225,11 +226,13 @@ pub(super) fn trim_some(
             .prepare_cached("DELETE FROM files WHERE id = ?1 RETURNING length, sha256")?
             .query_row([id], |row| contents(row, 0))
             .optional()?;
-        if let Some(whole) = file {
+        if let Some(contents) = file {
             let nick = step
                 .prepare_cached("SELECT nick FROM events WHERE id = ?1")?
                 .query_row([id], |row| row.get(0))?;
-            trimmed.files.push((nick, whole));
+            if let Some(id) = event_id(id) {
+                trimmed.files.push(DeletedFile { id, nick, contents });
+            }
         }
         step.prepare_cached("DELETE FROM told WHERE id = ?1")?
             .execute([id])?;
@@ -243,22 +246,18 @@ pub(super) fn trim_some(
     Ok(trimmed)
 }
 
-/// Removes the rooms that have no events, no readers and no permissions. If the time is known, also removes
-/// the readers that have not been used for too long.
+/// Takes out the rooms in which nothing is: no event, no reader, nobody's rights. Deleted ones go when the index has
+/// nothing of them either.
 pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
-    now: Option<Time>,
 ) -> Result<Trimmed, StorageError> {
-    if let Some(now) = now {
-        readers::forget_unused(step, number(now.0))?;
-    }
-    let mut forget = step.prepare_cached(
-        "DELETE FROM rooms WHERE NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)
+    let mut forget = step.prepare_cached(&format!(
+        "DELETE FROM rooms WHERE NOT ({IS_DELETED}) AND NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)
          AND NOT EXISTS (SELECT 1 FROM readers WHERE room = rooms.form)
          AND NOT EXISTS (SELECT 1 FROM roster WHERE bucket = 'rooms' AND key = rooms.form)
          RETURNING name, last_id",
-    )?;
+    ))?;
     let gone = forget.query_map([], |row| {
         Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
     })?;
@@ -266,7 +265,7 @@ pub(super) fn forget_empty(
     let mut trimmed = Trimmed::default();
     if let Some(last) = gone.iter().map(|(_, last)| *last).max() {
         step.execute("UPDATE gone SET id = max(id, ?1)", [last])?;
-        *rooms = Rooms::default();
+        rooms.forget_numbers();
     }
     for (name, last) in gone {
         if let (Ok(name), Some(last)) = (RoomName::parse(&name), event_id(last)) {
@@ -279,7 +278,7 @@ pub(super) fn forget_empty(
 /// Removes empty rooms from a log that was just opened.
 pub(super) fn forget_empty_at_start(db: &mut Connection) -> Result<(), StorageError> {
     let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    forget_empty(&step, &mut Rooms::default(), None)?;
+    forget_empty(&step, &mut Rooms::default())?;
     step.commit()?;
     Ok(())
 }

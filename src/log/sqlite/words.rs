@@ -18,6 +18,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, TransactionBehavior, pa
 use rustix::{process::setpriority_process, thread::gettid};
 use tracing::{error, info};
 
+use super::deletion::IS_DELETED;
 use super::schema;
 use crate::files::private;
 use crate::log::text;
@@ -81,8 +82,10 @@ struct State {
     indexed: i64,
     /// The last event that a search waits for.
     asked: i64,
-    /// Whether old events were removed from the log.
-    is_trimmed: bool,
+    /// How often events have gone from the log.
+    trims: u64,
+    /// After how many of those the index was trimmed last.
+    trimmed: u64,
     is_idle: bool,
     is_failing: bool,
     is_ending: bool,
@@ -93,8 +96,12 @@ impl State {
         self.is_ending || self.asked > self.indexed || self.kept - self.indexed >= PIECE_EVENTS
     }
 
+    fn is_behind_in_trims(&self) -> bool {
+        self.trims > self.trimmed
+    }
+
     fn has_work(&self) -> bool {
-        self.is_ending || self.is_trimmed || self.kept > self.indexed
+        self.is_ending || self.is_behind_in_trims() || self.kept > self.indexed
     }
 }
 
@@ -106,8 +113,8 @@ impl Words {
             state: Mutex::new(State {
                 kept,
                 kept_at_start: kept,
-                indexed: -1,      // not opened yet
-                is_trimmed: true, // a trim may have been missed too
+                indexed: -1, // not even opened
+                trims: 1,    // it may be behind in that too
                 ..State::default()
             }),
             work: Condvar::new(),
@@ -142,11 +149,24 @@ impl Words {
 
     /// Records that old events were removed from the log.
     pub fn trimmed(&self) {
-        self.state().is_trimmed = true;
+        self.state().trims += 1;
         self.work.notify_one();
     }
 
-    /// Waits until everything stored by now is indexed, or the wait takes too long.
+    /// The same; returns whether the index has nothing of them any more, once it is known.
+    pub fn trim_now(&self) -> bool {
+        let mut state = self.state();
+        state.trims += 1;
+        let trims = state.trims;
+        self.work.notify_one();
+        let waited = self.progress.wait_while(state, |state| {
+            state.trimmed < trims && !state.is_failing && !state.is_ending
+        });
+        let state = waited.expect("no thread panics while it holds this");
+        state.trimmed >= trims
+    }
+
+    /// Waits until all that is kept by now is indexed, as far as it can be.
     pub fn catch_up(&self) {
         let mut state = self.state();
         let kept = state.kept;
@@ -203,7 +223,7 @@ impl Words {
                 .expect("no thread panics while it holds this");
         }
         state.is_idle = false;
-        let lingers = |state: &mut State| !state.is_urgent() && !state.is_trimmed;
+        let lingers = |state: &mut State| !state.is_urgent() && !state.is_behind_in_trims();
         let waited = self.work.wait_timeout_while(state, LINGER, lingers);
         !waited
             .expect("no thread panics while it holds this")
@@ -212,10 +232,13 @@ impl Words {
     }
 
     fn do_some(&self, index: &mut Index) -> Result<(), StorageError> {
-        let is_trimmed = std::mem::take(&mut self.state().is_trimmed);
-        if is_trimmed && let Err(e) = index.trim() {
-            self.state().is_trimmed = true;
-            return Err(e);
+        let (trims, is_trimmed) = {
+            let state = self.state();
+            (state.trims, !state.is_behind_in_trims())
+        };
+        if !is_trimmed {
+            index.trim()?;
+            self.state().trimmed = trims;
         }
         let (kept, is_behind) = {
             let state = self.state();
@@ -313,12 +336,22 @@ impl Index {
         })
     }
 
-    /// Removes what is older than the log.
+    /// Takes out what is older than the log, and what deleted rooms had.
     fn trim(&mut self) -> Result<(), StorageError> {
         let oldest = "SELECT coalesce(min(id), 0) FROM events";
         let oldest: i64 = self.log.query_row(oldest, [], |row| row.get(0))?;
         let gone = "DELETE FROM words WHERE rowid < ?1";
         self.db.prepare_cached(gone)?.execute([oldest])?;
+        let deleted = format!("SELECT id FROM rooms WHERE {IS_DELETED}");
+        let mut deleted = self.log.prepare_cached(&deleted)?;
+        let rooms = deleted.query_map([], |row| row.get::<_, i64>(0))?;
+        for room in rooms {
+            let mut delete = self.db.prepare_cached(
+                "DELETE FROM words WHERE rowid IN (SELECT rowid FROM words WHERE words MATCH ?1 LIMIT ?2)",
+            )?;
+            let of_room = format!("room : \"{}\"", room?);
+            while delete.execute(params![of_room, PIECE_EVENTS])? > 0 {}
+        }
         Ok(())
     }
 }

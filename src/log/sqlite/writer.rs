@@ -13,8 +13,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
 
 use super::rows::{RoomKey, event_id, number};
-use super::told;
 use super::words::Words;
+use super::{deletion, told};
 use crate::files::private;
 use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
@@ -125,6 +125,15 @@ impl Writer {
             match first {
                 Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
                 Waiting::Entry(entry, _, time) => {
+                    if let (Scope::Room(room), EventKind::DeleteRoom(files)) =
+                        (&entry.scope, &mut entry.kind)
+                    {
+                        *files = deletion::delete(&step, room)?;
+                        rooms.forget_numbers();
+                        ids.push(Ok(None));
+                        rest = others;
+                        continue;
+                    }
                     ids.push(match (RoomKey::of(entry), &entry.kind) {
                         (None, _) => Ok(None),
                         // Two users may ask for the same removal at the same time, but the bytes of a file
@@ -155,7 +164,9 @@ impl Writer {
         let mut kept = Vec::with_capacity(batch.len());
         for step in batch {
             let makes_space = match step {
-                Waiting::Entry(entry, ..) => matches!(entry.kind, EventKind::Remove(..)),
+                Waiting::Entry(entry, ..) => {
+                    matches!(entry.kind, EventKind::Remove(..) | EventKind::DeleteRoom(_))
+                }
                 Waiting::Change(change) => change.makes_space,
             };
             let ids = if makes_space && e.is_full() {
@@ -185,8 +196,8 @@ fn try_change(
         step.execute_batch("RELEASE change")?;
         return Ok(Ok(None));
     };
-    *rooms = Rooms::default();
-    // On a full disk SQLite may have rolled back the whole transaction.
+    rooms.forget_numbers();
+    // On a full disk SQLite may have undone all of it.
     if step.is_autocommit() || e.is_full() {
         return Err(e);
     }
@@ -298,6 +309,7 @@ fn insert(
                 ])?;
         }
         EventKind::Remove(removed, _) => remove(step, *removed)?,
+        EventKind::DeleteRoom(_) => {} // it is no event
     }
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }
@@ -329,7 +341,12 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Stores the last event of each room; called once per transaction, before the commit.
+    /// Forgets which room has which number, since some of them may have gone.
+    pub fn forget_numbers(&mut self) {
+        self.numbers.clear();
+    }
+
+    /// Tells each room its last event; once a transaction, before it is committed.
     pub fn set_last_ids(&mut self, step: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut set = step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?;
         for (room, id) in self.last_ids.drain() {
@@ -361,6 +378,7 @@ fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
             let text = format!("{id} {} {}", contents.length, contents.sha256);
             ("STORED", author, text.into())
         }
+        EventKind::DeleteRoom(_) => ("", author, "".into()), // it is no event
     }
 }
 

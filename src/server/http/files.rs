@@ -176,7 +176,10 @@ async fn send(
             Some(Range::Part(from, to)) => (from, to),
             Some(Range::Outside) => return Ok(outside(whole.length)),
         };
-        let held = client.server.descriptors.take(descriptors::DOWNLOAD);
+        let held = client
+            .server
+            .descriptors
+            .take(client.address, descriptors::DOWNLOAD);
         let held = held.ok_or_else(|| {
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, Code::Busy, transfer::BUSY)
         })?;

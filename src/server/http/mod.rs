@@ -38,8 +38,8 @@ use super::metrics;
 use crate::config::Speaks;
 use crate::model::PeerId;
 use crate::protocol::Code;
-use crate::transport::Stream;
 use crate::transport::stream::Replayed;
+use crate::transport::{Gone, Stream};
 use guard::Head;
 pub use guard::Names;
 pub use outlet::Outgoing;
@@ -74,6 +74,8 @@ pub struct Client {
     pub is_passed_on: bool,
     /// The files that are sent on the connection.
     pub outgoing: Outgoing,
+    /// Tells when its client has gone, or sends no more.
+    pub gone: Gone,
 }
 
 impl Client {
@@ -89,6 +91,19 @@ impl Client {
             asks.is_secure |= forwarded::is_secure(headers);
         }
         Ok(asks)
+    }
+
+    /// Refuses a client that is banned and for which a proxy asks on `connection`: one of its own ends with a ban.
+    fn admitted(self, connection: &Self) -> Result<Self, Problem> {
+        if self.address == connection.address {
+            return Ok(self);
+        }
+        let time = self.server.clock.now().time;
+        let ban = self.server.world().chat.ban_of_address(self.address, time);
+        match ban {
+            None => Ok(self),
+            Some(told) => Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, told)),
+        }
     }
 }
 
@@ -122,7 +137,8 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     let service = service_fn(|request: Request<Incoming>| async {
         let waits = request.headers().contains_key(EXPECT);
         let request = request.map(|body| Unread::new(&client.server, body, waits));
-        let reply = match client.asks(request.headers()) {
+        let asks = client.asks(request.headers());
+        let reply = match asks.and_then(|asks| asks.admitted(&client)) {
             Ok(client) => answer(&client, request, &upgrade).await,
             Err(problem) => Err(problem),
         };
@@ -130,7 +146,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     });
     // A client that follows something sends nothing, and may be sent nothing for a long time.
     stream.socket().watch_closely();
-    let gone = stream.socket().gone();
+    let gone = client.gone.clone();
     let stream = Replayed { first, stream };
     let io = FuturesIo::new(Outlet::new(stream, client.outgoing.clone()));
     let served = {

@@ -1,5 +1,6 @@
 //! Rooms over HTTP: reads their history, follows them and sends messages.
 
+use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use crate::protocol::Nick;
 use crate::protocol::event::ServerLine;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, RoomName, json, parse_number};
+use crate::transport::Gone;
 use base64::Engine;
 
 /// How often an idle stream sends a keepalive: proxies close a stream that is silent for a minute, and only a write
@@ -231,7 +233,8 @@ pub async fn read(client: &Client, part: &str, request: &Asked) -> Result<Reply,
             ));
         }
         let visit = visitor(client, request.headers()).await?;
-        return follow(visit, &room, after, count, format).await;
+        let gone = client.gone.clone();
+        return follow(visit, &room, after, count, format, gone).await;
     }
     let visit = visitor(client, request.headers()).await?;
     let ask = match (query.get("q"), after) {
@@ -331,6 +334,7 @@ async fn follow(
     after: Option<u64>,
     count: Option<u64>,
     format: Format,
+    gone: Gone,
 ) -> Result<Reply, Problem> {
     // JOIN creates a missing room; reading one must not.
     visit.ask(&format!("TOPIC {room}")).await?;
@@ -363,25 +367,40 @@ async fn follow(
         Format::Events => ":\n\n",
         _ => "\n",
     };
-    let pieces = stream::unfold((first, visit), move |(first, mut visit)| async move {
+    // Until the client ends what it sends.
+    let state = (first, visit, Some(gone));
+    let pieces = stream::unfold(state, move |(first, mut visit, mut gone)| async move {
         if !first.is_empty() {
-            return Some((Ok(first), (String::new(), visit)));
+            return Some((Ok(first), (String::new(), visit, gone)));
         }
         loop {
-            let line = async { Some(visit.ear.line().await) };
+            let line = async { Quiet::No(visit.ear.line().await) };
             let late = async {
                 Timer::after(SIGN_OF_LIFE_EVERY).await;
-                None
+                Quiet::Long
             };
-            let Some(line) = future::or(line, late).await else {
-                return Some((Ok(sign_of_life.into()), (String::new(), visit)));
+            let ended = async {
+                match &gone {
+                    Some(gone) => poll_fn(|cx| gone.poll_ended(cx)).await,
+                    None => future::pending().await,
+                }
+                Quiet::Ended
             };
-            let line = line?;
+            let next = future::or(line, future::or(late, ended)).await;
+            let line = match next {
+                Quiet::No(line) => line?,
+                Quiet::Long => return Some((Ok(sign_of_life.into()), (first, visit, gone))),
+                Quiet::Ended => {
+                    // If it has closed, its system answers this with a reset.
+                    gone = None;
+                    return Some((Ok(sign_of_life.into()), (first, visit, gone)));
+                }
+            };
             if visit.is_put_out(&line) {
                 return None;
             }
             if let Some(text) = logged(&line).and_then(|line| format.write(&line, 0)) {
-                return Some((Ok(text), (String::new(), visit)));
+                return Some((Ok(text), (first, visit, gone)));
             }
             if line.starts_with("ERR ") || line.starts_with("CLOSED ") {
                 return None;
@@ -391,7 +410,17 @@ async fn follow(
     Ok(reply::followed(format.content_type(), body(pieces)))
 }
 
-/// Returns a line in the form in which the log has it; `None` for a line that is not in the log.
+/// What a stream waits for.
+enum Quiet {
+    /// There is a line, or none any more.
+    No(Option<String>),
+    /// Nothing has come for long.
+    Long,
+    /// The client sends no more, and may have gone.
+    Ended,
+}
+
+/// A line as the log has it; `None` for one that the log has not.
 fn logged(line: &str) -> Option<String> {
     match line.strip_prefix("LIVE ") {
         Some(rest) if rest.starts_with("- ") => None,

@@ -1,0 +1,94 @@
+//! Rooms that an operator deletes.
+//!
+//! Nobody is in such a room from the moment at which its deletion is handed to the log, and until the log has done it
+//! nobody makes another of that name. When the log fails, the room is there again.
+
+use std::collections::BTreeMap;
+
+use super::bans::Order;
+use super::closed::Until;
+use super::room::Room;
+use super::{Chat, Kept, RoomId};
+use crate::model::{DeletedFile, Outcome, PeerId};
+use crate::protocol::{Code, EventId, RoomName};
+
+impl Chat {
+    /// Takes a room out of the chat, to be deleted from the log: its connections leave it.
+    pub fn delete_room(&mut self, id: RoomId) {
+        let Some(mut room) = self.take_room(id) else {
+            return;
+        };
+        let until = Until {
+            seq: room.tail.end(),
+            id: room.last_id.map_or(0, EventId::get),
+        };
+        let holders = room.members.keys().filter_map(|nick| self.holder(*nick));
+        let nicks = holders.flat_map(|holder| {
+            let peers = holder.connections.iter();
+            peers.map(|peer| (*peer, holder.nick.to_string()))
+        });
+        let nicks: BTreeMap<PeerId, String> = nicks.collect();
+        for peer in std::mem::take(&mut room.readers) {
+            let nick = nicks.get(&peer).map_or("*", String::as_str);
+            let line = format!("PART {} {nick} this room was deleted", room.name);
+            self.order(peer, Order::Leave(id, until, line));
+        }
+        room.members.clear();
+        self.removed_live.append(&mut room.live);
+        self.made
+            .retain(|(name, _)| name.form() != room.name.form());
+        self.has_new_rights = true;
+        self.deleting.insert(room.name.form().into(), room);
+    }
+
+    /// Returns whether the log is still to delete a room of that name.
+    pub(super) fn is_being_deleted(&self, name: &RoomName) -> bool {
+        self.deleting.contains_key(name.form())
+    }
+
+    /// The log has deleted a room, with these files, or it has not.
+    pub(super) fn room_deleted(
+        &mut self,
+        name: &RoomName,
+        files: &[DeletedFile],
+        outcome: Outcome,
+    ) -> Result<Kept, Code> {
+        // Another server may have asked for it.
+        if let (Ok(_), Some(id)) = (&outcome, self.find_room(name)) {
+            self.delete_room(id);
+        }
+        let room = self.deleting.remove(name.form());
+        match outcome {
+            Ok((id, time)) => {
+                self.files_went(files);
+                let released = files.iter().filter_map(|file| file.contents);
+                self.released
+                    .extend(released.map(|contents| contents.sha256));
+                self.has_deleted = true;
+                Ok(Kept { id, time, seq: 0 })
+            }
+            Err(code) => {
+                if let Some(room) = room {
+                    self.put_back(room);
+                }
+                Err(code)
+            }
+        }
+    }
+
+    /// A room is still in the log: it is as it was, but that nobody is in it.
+    fn put_back(&mut self, was: Room) {
+        let id = self.insert_room(RoomName::clone(&was.name));
+        self.set_acl(id, was.acl);
+        if let Some(room) = self.rooms.get_mut(id) {
+            room.last_id = was.last_id;
+            room.topic = was.topic;
+            room.acl_version = was.acl_version;
+        }
+    }
+
+    /// Takes whether rooms have been deleted since the last call, of which the log still has to let go.
+    pub fn take_deleted(&mut self) -> bool {
+        std::mem::take(&mut self.has_deleted)
+    }
+}

@@ -1,0 +1,73 @@
+//! Rooms that are deleted: in one step nobody can read anything of one; its events go afterwards, piece by piece, so
+//! that nobody waits for a large one.
+
+use rusqlite::{OptionalExtension, Transaction};
+
+use super::rows::{contents, event_id};
+use crate::model::DeletedFile;
+use crate::protocol::RoomName;
+
+/// The rows of deleted rooms, whose form and name are `!` and their number: no room or nick can be called that.
+pub(super) const IS_DELETED: &str = "form >= '!' AND form < '\"'";
+
+/// How many events go in one transaction: few enough that whoever speaks meanwhile hardly waits.
+const EVENTS: usize = 200;
+
+/// Deletes a room: its name is free, and its files, readers and rights are gone. Returns the files.
+pub(super) fn delete(
+    step: &Transaction<'_>,
+    room: &RoomName,
+) -> rusqlite::Result<Vec<DeletedFile>> {
+    let form = room.form();
+    step.prepare_cached("DELETE FROM readers WHERE room = ?1")?
+        .execute([form])?;
+    step.prepare_cached("DELETE FROM roster WHERE bucket = 'rooms' AND key = ?1")?
+        .execute([form])?;
+    let id: Option<i64> = step
+        .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+        .query_row([form], |row| row.get(0))
+        .optional()?;
+    let Some(id) = id else {
+        return Ok(Vec::new());
+    };
+    let mut files = step.prepare_cached(
+        "SELECT f.id, e.nick, f.length, f.sha256 FROM files f JOIN events e ON e.id = f.id WHERE f.room = ?1",
+    )?;
+    let files = files.query_map([id], |row| {
+        let id: i64 = row.get(0)?;
+        let (nick, contents) = (row.get(1)?, contents(row, 2)?);
+        let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
+        Ok(DeletedFile { id, nick, contents })
+    })?;
+    let files = files.collect::<rusqlite::Result<_>>()?;
+    step.prepare_cached("DELETE FROM files WHERE room = ?1")?
+        .execute([id])?;
+    // Whoever has read the deleted room misses something of the next one of that name.
+    step.prepare_cached(
+        "UPDATE gone SET id = max(id, coalesce((SELECT max(id) FROM events WHERE room = ?1), 0))",
+    )?
+    .execute([id])?;
+    step.prepare_cached(
+        "UPDATE rooms SET form = '!' || id, name = '!' || id, topic = '' WHERE id = ?1",
+    )?
+    .execute([id])?;
+    Ok(files)
+}
+
+/// Deletes some events of deleted rooms; returns how many.
+pub(super) fn sweep_some(step: &Transaction<'_>) -> rusqlite::Result<usize> {
+    let mut sweep = step.prepare_cached(&format!(
+        "DELETE FROM events WHERE id IN
+           (SELECT id FROM events WHERE room IN (SELECT id FROM rooms WHERE {IS_DELETED}) LIMIT ?1)"
+    ))?;
+    sweep.execute([EVENTS as i64])
+}
+
+/// Forgets the deleted rooms, once nothing of them is left.
+pub(super) fn forget(step: &Transaction<'_>) -> rusqlite::Result<()> {
+    step.prepare_cached(&format!(
+        "DELETE FROM rooms WHERE {IS_DELETED} AND NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)"
+    ))?
+    .execute([])?;
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Who goes on next of the connections that have more to do than fits into one turn.
+//!
+//! One of them at a time: between two of them everything else that is ready has its turn. So whoever asks little waits for
+//! one turn of a flood, over however many connections it comes. Addresses take turns, so that one with many busy connections
+//! leaves another's theirs.
+
+use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll, Waker};
+
+use futures_lite::future;
+
+use crate::model::address_prefix;
+
+/// Connections that wait for their next turn.
+#[derive(Debug, Default)]
+pub(super) struct Busy {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    /// Those of each address, in order; an address with none is not there.
+    by_origin: HashMap<IpAddr, VecDeque<Arc<Ticket>>>,
+    /// The addresses, in the order of their turns.
+    origins: VecDeque<IpAddr>,
+    /// How [`Busy::usher`] learns that somebody waits.
+    usher: Option<Waker>,
+}
+
+#[derive(Debug)]
+struct Ticket {
+    is_called: AtomicBool,
+    waker: Waker,
+}
+
+impl Busy {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue
+            .lock()
+            .expect("no thread panics while it holds this")
+    }
+
+    /// Waits for a turn of a connection from `address`.
+    pub async fn turn(&self, address: IpAddr) {
+        let mut ticket: Option<Arc<Ticket>> = None;
+        poll_fn(|cx| match &ticket {
+            Some(ticket) if ticket.is_called.load(Ordering::Acquire) => Poll::Ready(()),
+            Some(_) => Poll::Pending, // woken for something else
+            None => {
+                let own = Arc::new(Ticket {
+                    is_called: AtomicBool::new(false),
+                    waker: cx.waker().clone(),
+                });
+                ticket = Some(own.clone());
+                self.queue().add(address_prefix(address), own);
+                Poll::Pending
+            }
+        })
+        .await;
+    }
+
+    /// Calls one after the other, for ever; `look` finds out first who else is ready.
+    pub async fn usher(&self, look: impl Fn()) {
+        loop {
+            poll_fn(|cx| self.queue().poll_any(cx)).await;
+            look();
+            let next = self.queue().next();
+            if let Some(next) = next {
+                next.is_called.store(true, Ordering::Release);
+                next.waker.wake_by_ref();
+            }
+            // It stands behind all that are ready now, and the one that was called.
+            future::yield_now().await;
+        }
+    }
+}
+
+impl Queue {
+    fn add(&mut self, origin: IpAddr, ticket: Arc<Ticket>) {
+        let own = self.by_origin.entry(origin).or_default();
+        if own.is_empty() {
+            self.origins.push_back(origin);
+        }
+        own.push_back(ticket);
+        if let Some(usher) = self.usher.take() {
+            usher.wake();
+        }
+    }
+
+    fn next(&mut self) -> Option<Arc<Ticket>> {
+        let origin = self.origins.pop_front()?;
+        let own = self.by_origin.get_mut(&origin)?;
+        let next = own.pop_front();
+        if own.is_empty() {
+            self.by_origin.remove(&origin);
+        } else {
+            self.origins.push_back(origin);
+        }
+        next
+    }
+
+    fn poll_any(&mut self, cx: &Context<'_>) -> Poll<()> {
+        if !self.origins.is_empty() {
+            return Poll::Ready(());
+        }
+        self.usher = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use smol::Executor;
+
+    use super::*;
+
+    fn from(n: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, n])
+    }
+
+    /// Runs `act` beside busy connections of the addresses `from`, which count their turns.
+    fn beside<F: Future<Output = ()> + Send + 'static>(
+        from: &[IpAddr],
+        act: impl FnOnce(Arc<Vec<AtomicUsize>>) -> F,
+    ) {
+        let (busy, executor) = (Arc::new(Busy::default()), Executor::new());
+        let turns: Arc<Vec<_>> = Arc::new(from.iter().map(|_| AtomicUsize::new(0)).collect());
+        let usher = busy.clone();
+        executor
+            .spawn(async move { usher.usher(|| {}).await })
+            .detach();
+        for (n, address) in from.iter().copied().enumerate() {
+            let (busy, turns) = (busy.clone(), turns.clone());
+            let goes_on = async move {
+                loop {
+                    turns[n].fetch_add(1, Ordering::Relaxed);
+                    busy.turn(address).await;
+                }
+            };
+            executor.spawn(goes_on).detach();
+        }
+        // A task as they are.
+        let act = executor.spawn(act(turns));
+        smol::block_on(executor.run(act));
+    }
+
+    fn sum(turns: &[AtomicUsize]) -> usize {
+        turns
+            .iter()
+            .map(|turns| turns.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    /// However many are busy, whoever is ready goes on after one or two turns of them.
+    #[test]
+    fn whoever_is_ready_waits_for_hardly_a_turn_of_those_who_are_busy() {
+        const BUSY: usize = 500;
+        beside(&[from(1); BUSY], move |turns| async move {
+            for _ in 0..1000 {
+                let before = sum(&turns);
+                future::yield_now().await;
+                let passed = sum(&turns) - before;
+                let has_begun = before >= BUSY;
+                assert!(passed <= 2 || !has_begun, "{passed} turns were before it");
+            }
+            assert!(sum(&turns) > 1000, "they have turns all the same");
+        });
+    }
+
+    #[test]
+    fn addresses_take_turns_whatever_the_number_of_their_connections() {
+        let mut all = vec![from(1); 100];
+        all.push(from(2));
+        beside(&all, move |turns| async move {
+            while sum(&turns) < 10_000 {
+                future::yield_now().await;
+            }
+            let alone = turns[100].load(Ordering::Relaxed);
+            assert!(alone > 4000, "{alone} of 10,000 turns");
+            let others = turns[..100]
+                .iter()
+                .map(|turns| turns.load(Ordering::Relaxed));
+            let (least, most) = (others.clone().min().unwrap(), others.max().unwrap());
+            assert!(most - least <= 2, "{least} and {most}");
+        });
+    }
+}
