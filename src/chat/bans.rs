@@ -69,9 +69,8 @@ impl Chat {
 
     /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        if self.banned.candidates(nick).next().is_none() {
-            return None; // the usual case, without a look at each ban
-        }
+        // There is none in the usual case, so not each ban is looked at.
+        self.banned.candidates(nick).next()?;
         self.ban(now, |whom| match whom {
             Whom::Nick(banned) => banned.looks_like(nick),
             Whom::Network(_) => false,
