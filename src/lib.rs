@@ -16,7 +16,7 @@ socket <─ server::connection <─ session::output <─ tail (a cursor each) <�
 ```
 
 A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
-slow one costs a number; what it has missed is in the log. What is said is kept first and seen then.
+slow one costs a number; what it has missed is in the log. What is sent is stored first and seen then.
 
 # The modules
 
@@ -28,12 +28,13 @@ From the bottom up; each uses only what stands above it here, and `tests/layers.
 | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
 | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
 | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
+| [`dialect`] | how requests are read and answers are written, for programs and for people | `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
-| [`log`] | what was said: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
+| [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
 | [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
 | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
-| [`session`] | one connection's state, replies in order, dialects; asks the log and the roster through effects | `chat`, `config`, `log`, `model`, `protocol`, `roster`, `tail` |
+| [`session`] | one connection's state, replies in order; asks the log and the roster through effects | `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `roster`, `tail` |
 | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say | `protocol` |
 | [`web`] | the files of the page | nothing |
 | [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
@@ -75,6 +76,8 @@ pub mod chat;
 pub mod client;
 #[cfg(feature = "server")]
 pub mod config;
+#[cfg(feature = "server")]
+pub mod dialect;
 #[cfg(feature = "server")]
 pub mod files;
 #[cfg(feature = "server")]

@@ -73,6 +73,7 @@ const PURE: &[&str] = &[
     "src/model/entry.rs",
     "src/model/time.rs",
     "src/chat",
+    "src/dialect",
     "src/session",
     "src/tail.rs",
 ];

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
-use super::output::{KeptReply, Page, Pending, Shown, Then};
-use super::{Dialect, Effect, Session, talker};
+use super::output::{KeptReply, Page, Pending, Then};
+use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place, RoomId};
 use crate::config::fixed::SEARCH_WORDS_MAX;
+use crate::dialect::{Line, Shown};
 use crate::log::text::Query;
 use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
 use crate::model::address_prefix;
@@ -380,7 +381,7 @@ impl Session {
                 );
             }
             (Asked::File { id, offset }, Answer::File(file)) => {
-                return self.send(id, file, offset, chat);
+                return self.send_file(id, file, offset, chat);
             }
             (Asked::Origin(id), Answer::Origin(origin)) => return self.take_back(id, origin, chat),
             (Asked::Forget(register), Answer::Done) => {
@@ -461,11 +462,11 @@ impl Session {
         let records = &past.records;
         // Reported once, and not when history is requested by count: the hole is then before its beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
-            let line = match self.input {
-                Dialect::Talker => format!("-- some of {} is no longer kept here\n", replay.whose),
-                Dialect::Plain | Dialect::Stamped => format!("GAP {}\n", replay.whose),
-            };
-            self.push(line.into_bytes(), Then::Nothing);
+            let of = replay.whose.to_string();
+            self.send(Line::Gap {
+                of: &of,
+                was_slow: false,
+            });
         }
         self.push_past(records, chat);
         replay.count += records.len();
@@ -526,7 +527,7 @@ impl Session {
         }
     }
 
-    fn send(
+    fn send_file(
         &mut self,
         id: EventId,
         file: Option<(RoomName, NewFile)>,
@@ -543,7 +544,7 @@ impl Session {
             self.refuse(&no_such_file(id));
             return None;
         };
-        if self.input == Dialect::Talker {
+        if self.input.is_for_people() {
             let how = self.elsewhere(&format!("/files/{id}"), |nc| match file.contents {
                 Some(whole) => format!(
                     "printf 'DOWNLOAD {id}\\nBYE\\n' | {nc} | sed 1d | head -c {} > file",
@@ -664,18 +665,9 @@ impl Session {
     fn push_past(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Vec::new();
         for record in records {
-            match self.input {
-                Dialect::Talker => {
-                    talker::write_past(&record.line, record.time, chat.utc_offset_s, &mut text)
-                }
-                Dialect::Plain | Dialect::Stamped => {
-                    text.extend_from_slice(
-                        format!("PAST {} {} ", record.id, record.time).as_bytes(),
-                    );
-                    text.extend_from_slice(record.line.as_bytes());
-                }
-            }
-            text.push(b'\n');
+            let Record { id, time, line } = record;
+            let offset_s = chat.utc_offset_s;
+            self.input.write_past(*id, *time, line, offset_s, &mut text);
         }
         if !text.is_empty() {
             self.push(text, Then::Nothing);

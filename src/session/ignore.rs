@@ -1,8 +1,9 @@
 //! The nicks that a connection ignores.
 
+use super::Session;
+use super::output::Entries;
 use super::output::Then;
 use super::request::Done;
-use super::{Dialect, Session};
 use crate::config::fixed::IGNORED_MAX;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Event, Nick, Verb};
@@ -11,15 +12,10 @@ impl Session {
     pub(super) fn ignore(&mut self, nick: Option<&Nick>) -> Done {
         let verb = Verb::Ignore;
         let Some(nick) = nick else {
-            let mark = if self.input == Dialect::Talker {
-                "   "
-            } else {
-                "IGNORE "
-            };
             let ignored = self.ignored.as_deref().into_iter().flatten();
-            let lines: Vec<String> = ignored.map(|form| format!("{mark}{form}\n")).collect();
-            self.push(lines.concat().into_bytes(), Then::Nothing);
-            let count = lines.len();
+            let mut lines = Entries::new("IGNORE", self.input);
+            ignored.for_each(|form| lines.add(&[form]));
+            let count = self.send_entries(lines);
             self.ok(
                 verb,
                 &count.to_string(),

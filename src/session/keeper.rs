@@ -1,10 +1,12 @@
 //! Requests of a room's moderators: close it, invite members, remove members.
 
+use super::Session;
+use super::output::Entries;
 use super::output::{Pending, Then, UpTo};
 use super::request::{Done, name_of};
-use super::{Dialect, Session};
 use crate::chat::closed::Until;
 use crate::chat::{Chat, RoomId};
+use crate::dialect::Line;
 use crate::model::{AclChange, Now, RoomAcl};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
@@ -112,16 +114,10 @@ impl Session {
         let room = self.room_to_read(verb, room, chat)?;
         let name = name_of(room, chat)?;
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
-        let mark = match self.input {
-            Dialect::Talker => "   ".to_owned(),
-            Dialect::Plain | Dialect::Stamped => format!("INVITE {name} "),
-        };
         let named = acl.into_iter().flat_map(RoomAcl::named);
-        let lines: Vec<String> = named
-            .map(|(who, what)| format!("{mark}{who} {what}\n"))
-            .collect();
-        self.push(lines.concat().into_bytes(), Then::Nothing);
-        let count = lines.len();
+        let mut lines = Entries::new("INVITE", self.input).of(&name);
+        named.for_each(|(who, what)| lines.add(&[who, what]));
+        let count = self.send_entries(lines);
         self.ok(
             verb,
             &count.to_string(),
@@ -181,21 +177,11 @@ impl Session {
         };
         membership.is_leaving = true;
         self.is_astray |= was_current;
-        let line = match self.input {
-            Dialect::Talker => {
-                let mut words = line.splitn(4, ' ').skip(1);
-                let name = words.next().unwrap_or("that room");
-                let why = words.nth(1).unwrap_or("this room is closed to you now");
-                let next = if was_current {
-                    "; /join another to go on"
-                } else {
-                    ""
-                };
-                format!("-- you have left {name}: {why}{next}\n")
-            }
-            Dialect::Plain | Dialect::Stamped => format!("{line}\n"),
-        };
-        self.push(line.into_bytes(), Then::Leave(room));
+        let line = self.input.line(Line::Removed {
+            part: line,
+            is_current: was_current,
+        });
+        self.push(line, Then::Leave(room));
         if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
             *after = Some(UpTo {
                 room,

@@ -1,8 +1,9 @@
 //! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
+use crate::dialect::{Dialect, Line};
+use crate::protocol::Verb;
 use crate::protocol::people::many;
-use crate::protocol::{Verb, event::words};
 
 /// A list, and the position in it.
 #[derive(Clone, Copy, Debug)]
@@ -10,8 +11,7 @@ pub(super) struct List {
     what: What,
     /// Lines written so far.
     count: usize,
-    /// Whether it is for people rather than programs.
-    is_talk: bool,
+    dialect: Dialect,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl List {
         Self {
             what,
             count: 0,
-            is_talk: false,
+            dialect: Dialect::Plain,
         }
     }
 
@@ -70,15 +70,15 @@ impl List {
         Self::new(What::Help(verb, 0))
     }
 
-    /// Sets whether the list is for people.
-    pub fn for_people(self, is_talk: bool) -> Self {
-        Self { is_talk, ..self }
+    /// The list in another dialect than the plain one.
+    pub fn in_dialect(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
     }
 
     /// Appends the next line; returns false when there is none.
     pub fn write_next(&mut self, chat: &mut Chat, out: &mut Vec<u8>) -> bool {
-        let is_talk = self.is_talk;
-        let line = match &mut self.what {
+        let dialect = self.dialect;
+        match &mut self.what {
             What::Rooms {
                 after,
                 reader,
@@ -96,39 +96,40 @@ impl List {
                         break (room, "");
                     }
                 };
-                let members = room.members().to_string();
-                match is_talk {
-                    true => words(
-                        out,
-                        &["  ", room.name.as_str(), &format!("({members})"), topic],
-                    ),
-                    false => words(out, &["ROOM", room.name.as_str(), &members, topic]),
-                }
-                Some(())
+                let entry = Line::Room {
+                    name: room.name.as_str(),
+                    members: room.members(),
+                    topic,
+                };
+                dialect.write(entry, out);
             }
-            What::Members(room, after) => chat.show_member(*room, *after).map(|nick| {
+            What::Members(room, after) => {
+                let Some(nick) = chat.show_member(*room, *after) else {
+                    return false;
+                };
                 *after = Some(nick);
                 let room = chat.room(*room).map_or("?", |room| room.name.as_str());
                 let nick = chat.holder(nick).map_or("?", |holder| holder.nick.as_str());
-                match is_talk {
-                    true => words(out, &["  ", nick]),
-                    false => words(out, &["USER", room, nick]),
-                }
-            }),
-            What::Help(verb, next) => {
-                let at = *next;
-                *next += 1;
-                help_line(*verb, at, is_talk, chat).map(|text| {
-                    let mark = if is_talk { "   " } else { "HELP " };
-                    out.extend_from_slice(mark.as_bytes());
-                    out.extend_from_slice(text.as_bytes());
-                })
+                let entry = Line::Entry {
+                    word: "USER",
+                    room: Some(room),
+                    fields: &[nick],
+                };
+                dialect.write(entry, out);
             }
-        };
-        if line.is_none() {
-            return false;
+            What::Help(verb, next) => {
+                let Some(text) = help_line(*verb, *next, dialect.is_for_people(), chat) else {
+                    return false;
+                };
+                *next += 1;
+                let entry = Line::Entry {
+                    word: "HELP",
+                    room: None,
+                    fields: &[&text],
+                };
+                dialect.write(entry, out);
+            }
         }
-        out.push(b'\n');
         self.count += 1;
         true
     }
@@ -136,30 +137,29 @@ impl List {
     /// Appends the reply that ends the list.
     pub fn write_end(&self, chat: &Chat, out: &mut Vec<u8>) {
         let count = self.count;
-        let name = |room| {
-            chat.room(room)
-                .map_or("?", |room: &crate::chat::room::Room| room.name.as_str())
-        };
-        let line = match (self.what, self.is_talk) {
-            (What::Rooms { .. }, false) => format!("OK ROOMS {count}"),
-            (What::Members(..), false) => format!("OK WHO {count}"),
-            (What::Help(..), false) => "OK HELP".into(),
-            (What::Rooms { .. }, true) => {
-                format!(
-                    "-- {}, and how many are in each",
-                    many(count, "room", "rooms")
-                )
+        let (verb, fields, sentence) = match self.what {
+            What::Rooms { .. } => {
+                let rooms = many(count, "room", "rooms");
+                let sentence = format!("{rooms}, and how many are in each");
+                (Verb::Rooms, count.to_string(), sentence)
             }
-            (What::Members(room, _), true) => {
-                format!("-- {} in {}", many(count, "person", "people"), name(room))
+            What::Members(room, _) => {
+                let room = chat.room(room).map_or("?", |room| room.name.as_str());
+                let sentence = format!("{} in {room}", many(count, "person", "people"));
+                (Verb::Who, count.to_string(), sentence)
             }
-            (What::Help(..), true) => {
-                "-- anything else that you type is said; // says a line that begins with a slash"
-                    .into()
+            What::Help(..) => {
+                let sentence =
+                    "anything else that you type is said; // says a line that begins with a slash";
+                (Verb::Help, String::new(), sentence.to_owned())
             }
         };
-        out.extend_from_slice(line.as_bytes());
-        out.push(b'\n');
+        let end = Line::Ok {
+            verb,
+            fields: &fields,
+            sentence: &sentence,
+        };
+        self.dialect.write(end, out);
     }
 }
 

@@ -17,7 +17,6 @@ mod request;
 mod rights;
 mod roster;
 mod secret;
-mod talker;
 #[cfg(test)]
 mod tests;
 
@@ -30,18 +29,18 @@ use smallvec::SmallVec;
 
 use crate::chat::{Chat, Kept, NickId, Place, RoomId};
 use crate::config::Limits;
+use crate::dialect::{Dialect, Line, Shown};
 use crate::log::{Question, Reader};
 use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
 };
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, is_in_step};
-use crate::protocol::text::clean;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::roster::Ask;
 use crate::tail::Seq;
 
-use output::{KeptReply, Pending, Shown, Then};
+use output::{Entries, KeptReply, Pending, Then};
 
 /// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
 /// session accepts no further line.
@@ -135,17 +134,6 @@ pub enum Begun {
 
 /// How many bytes of replies may wait for a client before its requests are no longer read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
-
-/// The format of events and replies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Dialect {
-    /// As `protocol.md` defines them.
-    Plain,
-    /// The same, with an id and a time before live events.
-    Stamped,
-    /// Sentences for people.
-    Talker,
-}
 
 /// Replies that wait to be sent, or for an entry to be stored.
 #[derive(Debug)]
@@ -444,10 +432,7 @@ impl Session {
         }
         self.is_after_upload = false;
         self.asked_ms = millis(now.uptime);
-        let read = match self.input {
-            Dialect::Talker => self.read_talk(line),
-            Dialect::Plain | Dialect::Stamped => Request::parse(line),
-        };
+        let read = self.input.parse(line, self.nick.is_some());
         if let Ok(Some(request)) = &read
             && !self.may_go_ahead(request, chat)
         {
@@ -460,7 +445,7 @@ impl Session {
             | Err(Refusal {
                 verb: Some(Verb::Upload),
                 ..
-            }) if self.input == Dialect::Talker => {
+            }) if self.input.is_for_people() => {
                 self.tell_how_to_upload(chat);
                 Ok(None)
             }
@@ -470,7 +455,7 @@ impl Session {
                 Err(refusal) => Err(refusal),
             },
             // The bytes of a file follow, and their number is unknown.
-            Err(refusal) if refusal.verb == Some(Verb::Upload) && self.input != Dialect::Talker => {
+            Err(refusal) if refusal.verb == Some(Verb::Upload) && !self.input.is_for_people() => {
                 self.end(refusal, chat, now);
                 return None;
             }
@@ -525,7 +510,7 @@ impl Session {
         self.asked_ms = millis(now.uptime);
         let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
         let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
-        if self.input != Dialect::Talker && (is_upload || self.is_after_upload) {
+        if !self.input.is_for_people() && (is_upload || self.is_after_upload) {
             return self.end(refusal, chat, now);
         }
         self.refuse(&refusal);
@@ -884,12 +869,9 @@ impl Session {
             Code::ShuttingDown if !self.is_open => "the server is stopping; come back soon",
             _ => text,
         };
-        let line = match self.input {
-            Dialect::Talker => format!("! {text}\n"),
-            Dialect::Plain | Dialect::Stamped => format!("CLOSED {code} {text}\n"),
-        };
+        let line = self.input.line(Line::Closed { code, text });
         self.go("", chat, now);
-        self.push(line.into_bytes(), Then::Close);
+        self.push(line, Then::Close);
     }
 
     /// Closes the connection with a last line that precedes all other pending output.
@@ -909,24 +891,29 @@ impl Session {
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
-        let line = match self.input {
-            Dialect::Talker => format!("! {}\n", clean(&refusal.text)),
-            Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
-        };
-        self.push(line.into_bytes(), Then::Nothing);
+        self.send(Line::Refused(refusal));
     }
 
-    /// Queues the reply `OK VERB rest`, or in talker mode the sentence `talk`.
-    fn ok(&mut self, verb: Verb, rest: &str, talk: &str, then: Then) {
-        let line = match (self.input, talk) {
-            (Dialect::Talker, "") => String::new(),
-            (Dialect::Talker, talk) => format!("-- {talk}\n"),
-            (Dialect::Plain | Dialect::Stamped, _) => match rest {
-                "" => format!("OK {verb}\n"),
-                rest => format!("OK {verb} {rest}\n"),
-            },
-        };
-        self.push(line.into_bytes(), then);
+    /// Queues the reply `OK VERB fields`, or a sentence for people.
+    fn ok(&mut self, verb: Verb, fields: &str, sentence: &str, then: Then) {
+        let line = self.input.line(Line::Ok {
+            verb,
+            fields,
+            sentence,
+        });
+        self.push(line, then);
+    }
+
+    /// Queues a line.
+    fn send(&mut self, line: Line<'_>) {
+        let line = self.input.line(line);
+        self.push(line, Then::Nothing);
+    }
+
+    /// Queues the entries of a list; returns how many they are.
+    fn send_entries(&mut self, entries: Entries<'_>) -> usize {
+        self.push(entries.lines, Then::Nothing);
+        entries.count
     }
 
     fn push(&mut self, text: Vec<u8>, then: Then) {

@@ -1,11 +1,12 @@
 //! Requests of operators: close connections, ban, send notices to everyone, stop the server.
 
-use super::output::{Shown, Then};
+use super::output::{Entries, Then};
 use super::request::{Done, name_of};
-use super::{Dialect, Effect, Session};
+use super::{Effect, Session};
 use crate::chat::bans::Order;
 use crate::chat::{Chat, NickId, Place};
 use crate::config::fixed::BANS_MAX;
+use crate::dialect::Shown;
 use crate::model::{Ban, EventKind, Now, Scope};
 use crate::protocol::people::many;
 use crate::protocol::request::Refusal;
@@ -99,13 +100,7 @@ impl Session {
     pub(super) fn bans(&mut self, chat: &Chat, now: Now) -> Done {
         let verb = Verb::Bans;
         self.need_operator(verb, chat)?;
-        let mark = if self.input == Dialect::Talker {
-            "   "
-        } else {
-            "BAN "
-        };
-        let mut lines = String::new();
-        let mut count = 0;
+        let mut lines = Entries::new("BAN", self.input);
         for Ban {
             whom,
             by,
@@ -114,12 +109,9 @@ impl Session {
         } in chat.bans(now.time)
         {
             let until = until.map_or_else(|| "-".to_owned(), |until| until.to_string());
-            let line = format!("{mark}{whom} {until} {by} {text}");
-            lines += line.trim_end();
-            lines.push('\n');
-            count += 1;
+            lines.add(&[&whom.to_string(), &until, by, text]);
         }
-        self.push(lines.into_bytes(), Then::Nothing);
+        let count = self.send_entries(lines);
         self.ok(
             verb,
             &count.to_string(),

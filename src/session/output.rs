@@ -6,13 +6,14 @@
 
 use memchr::{memchr, memchr_iter};
 
+use super::Session;
 use super::batch::{Batch, Run, Span, Step};
 use super::list::List;
-use super::{Dialect, Session, talker};
 use crate::chat::{Chat, Kept, Place, RoomId};
+use crate::dialect::{Dialect, Line, Live, Shown};
 use crate::log::Record;
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, EventId, Time, Verb};
+use crate::protocol::{Code, EventId, RoomName, Time, Verb};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits to be sent.
@@ -48,17 +49,39 @@ pub(super) struct KeptReply {
     pub shown: Shown,
 }
 
-/// The content of the reply to a stored entry.
-#[derive(Debug)]
-pub(super) enum Shown {
-    /// The entry's id and time.
-    IdAndTime,
-    /// The entry's id and this text.
-    IdAnd(Box<str>),
-    /// This text.
-    Text(Box<str>),
-    /// No reply: the entry is not the result of a request.
-    Nothing,
+/// The entries of a list, as they are sent.
+pub(super) struct Entries<'a> {
+    pub lines: Vec<u8>,
+    pub count: usize,
+    word: &'static str,
+    room: Option<&'a str>,
+    dialect: Dialect,
+}
+
+impl<'a> Entries<'a> {
+    /// No entries yet; for programs each begins with `word`.
+    pub fn new(word: &'static str, dialect: Dialect) -> Self {
+        Self {
+            lines: Vec::new(),
+            count: 0,
+            word,
+            room: None,
+            dialect,
+        }
+    }
+
+    /// For programs, the name of a room follows that.
+    pub fn of(self, room: &'a RoomName) -> Self {
+        let room = Some(room.as_str());
+        Self { room, ..self }
+    }
+
+    pub fn add(&mut self, fields: &[&str]) {
+        let (word, room) = (self.word, self.room);
+        let entry = Line::Entry { word, room, fields };
+        self.dialect.write(entry, &mut self.lines);
+        self.count += 1;
+    }
 }
 
 /// Events that a reader has missed because it fell behind a room's tail, read from the log. Reading continues in the
@@ -150,7 +173,7 @@ impl Session {
             if !matches!(news, News::Nothing)
                 || self.is_ending
                 || from < tail.first()
-                || self.output != Dialect::Plain
+                || !self.output.shares_lines()
                 || self.ignored.is_some()
             {
                 return News::More;
@@ -217,11 +240,7 @@ impl Session {
                             _ => "it could not be kept; the server's log tells why",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
-                        let line = match dialect {
-                            Dialect::Talker => format!("! {}\n", refusal.text),
-                            Dialect::Plain | Dialect::Stamped => format!("{refusal}\n"),
-                        };
-                        batch.bytes.extend_from_slice(line.as_bytes());
+                        dialect.write(Line::Refused(&refusal), &mut batch.bytes);
                         batch.run(Step::Reply);
                     }
                 },
@@ -599,7 +618,7 @@ impl Session {
         while from < to && !batch.is_full() {
             let start = from;
             if let Place::Room(room) = place
-                && dialect == Dialect::Plain
+                && dialect.shares_lines()
                 && self.ignored.is_none()
             {
                 match batch.add_lines(room, tail, from, to, self.peer) {
@@ -641,25 +660,15 @@ impl Session {
         chat: &Chat,
         out: &mut Vec<u8>,
     ) {
-        match (dialect, place) {
-            (Dialect::Talker, _) => {
-                let here = self.current().map(Place::Room) == Some(place);
-                talker::write_event(line, time, here, chat.utc_offset_s, out);
-            }
-            (Dialect::Plain, _) | (_, Place::Everyone) => out.extend_from_slice(line.as_bytes()),
-            (Dialect::Stamped, _) => {
-                out.extend_from_slice(b"LIVE ");
-                match id {
-                    Some(id) => id.encode(out),
-                    None => out.push(b'-'),
-                }
-                out.push(b' ');
-                time.encode(out);
-                out.push(b' ');
-                out.extend_from_slice(line.as_bytes());
-            }
-        }
-        out.push(b'\n');
+        let live = Live {
+            line,
+            id,
+            time,
+            is_here: self.current().map(Place::Room) == Some(place),
+            is_for_everyone: place == Place::Everyone,
+            utc_offset_s: chat.utc_offset_s,
+        };
+        dialect.write_event(live, out);
     }
 
     fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Vec<u8>) {
@@ -668,13 +677,8 @@ impl Session {
             Place::Room(room) => chat.room(room).map_or("?", |room| room.name.as_str()),
             Place::Nick(nick) => chat.holder(nick).map_or("?", |holder| holder.nick.as_str()),
         };
-        let line = match dialect {
-            Dialect::Talker => {
-                format!("-- you read too slowly: some of {name} was left out here\n")
-            }
-            Dialect::Plain | Dialect::Stamped => format!("GAP {name}\n"),
-        };
-        out.extend_from_slice(line.as_bytes());
+        let was_slow = true;
+        dialect.write(Line::Gap { of: name, was_slow }, out);
     }
 
     /// Writes the reply to a stored entry, after all earlier events of its room; returns false when the batch is full
@@ -731,42 +735,12 @@ impl KeptReply {
         if matches!(self.shown, Shown::Nothing) {
             return;
         }
-        if dialect == Dialect::Talker {
-            let text = match (self.verb, &self.shown) {
-                (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
-                    Some((room, topic)) => format!("-- topic of {room}: {topic}\n"),
-                    None => format!("-- {shown} has no topic now\n"),
-                },
-                (Verb::Remove, Shown::Text(room)) if room.starts_with('#') => {
-                    format!("-- {room} is deleted\n")
-                }
-                (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back\n"),
-                _ => String::new(),
-            };
-            out.extend_from_slice(text.as_bytes());
-            return;
-        }
-        let write_id = |out: &mut Vec<u8>| match kept.id {
-            Some(id) => id.encode(out),
-            None => out.push(b'-'),
+        let decided = Line::Decided {
+            verb: self.verb,
+            id: kept.id,
+            time: kept.time,
+            shown: &self.shown,
         };
-        out.extend_from_slice(b"OK ");
-        out.extend_from_slice(self.verb.word().as_bytes());
-        out.push(b' ');
-        match &self.shown {
-            Shown::Nothing => {}
-            Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Shown::IdAnd(text) => {
-                write_id(out);
-                out.push(b' ');
-                out.extend_from_slice(text.as_bytes());
-            }
-            Shown::IdAndTime => {
-                write_id(out);
-                out.push(b' ');
-                kept.time.encode(out);
-            }
-        }
-        out.push(b'\n');
+        dialect.write(decided, out);
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::list::List;
-use super::output::{Pending, Shown, Then, UpTo};
-use super::{Dialect, Effect, Membership, Session, Upload};
+use super::output::{Pending, Then, UpTo};
+use super::{Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
+use crate::dialect::{Dialect, Shown};
 use crate::log::{Reader, Whose};
 use crate::model::{EventKind, Now, Scope};
 use crate::protocol::line::LineEnd;
@@ -110,11 +111,11 @@ impl Session {
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::RemoveRoom { room } => self.remove_room(&room, chat, now),
             Request::Stamps { on } => {
-                if self.input == Dialect::Talker {
+                if self.input.is_for_people() {
                     let text = "stamps are for programs; /raw first";
                     return Err(Refusal::new(verb, Code::NotAllowed, text));
                 }
-                let dialect = if on { Dialect::Stamped } else { Dialect::Plain };
+                let dialect = Dialect::for_programs(on);
                 self.input = dialect;
                 self.ok(
                     verb,
@@ -135,12 +136,7 @@ impl Session {
                 Ok(None)
             }
             Request::Raw => {
-                let stamped = self.input == Dialect::Stamped;
-                let dialect = if stamped {
-                    Dialect::Stamped
-                } else {
-                    Dialect::Plain
-                };
+                let dialect = self.input.without_talk();
                 self.input = dialect;
                 self.ok(verb, "", "", Then::Dialect(dialect));
                 Ok(None)
@@ -502,7 +498,7 @@ impl Session {
 
     /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
     fn list(&mut self, list: List, chat: &mut Chat) -> Done {
-        let mut list = list.for_people(self.input == Dialect::Talker);
+        let mut list = list.in_dialect(self.input);
         let mut text = Vec::new();
         while text.len() < LIST_BYTES_MAX {
             if !list.write_next(chat, &mut text) {

@@ -3,9 +3,10 @@
 //! A password takes milliseconds of a thread, so the result comes later; until then no line is accepted, and replies
 //! stay in order.
 
+use super::output::Entries;
 use super::output::Then;
 use super::request::Done;
-use super::{Dialect, Effect, Session};
+use super::{Effect, Session};
 use crate::chat::Chat;
 use crate::chat::nick::Door;
 use crate::config::fixed::TOKENS_MAX;
@@ -364,16 +365,11 @@ impl Session {
         let Answer::Tokens(rows) = answer else {
             return Ok(None);
         };
-        let mark = if self.input == Dialect::Talker {
-            "   "
-        } else {
-            "TOKEN "
-        };
-        let lines = rows
-            .iter()
-            .map(|row| format!("{mark}{} {}\n", row.label, row.made));
-        self.push(lines.collect::<String>().into_bytes(), Then::Nothing);
-        let count = rows.len();
+        let mut lines = Entries::new("TOKEN", self.input);
+        for row in rows {
+            lines.add(&[&row.label, &row.made.to_string()]);
+        }
+        let count = self.send_entries(lines);
         self.ok(
             Verb::Tokens,
             &count.to_string(),

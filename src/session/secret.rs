@@ -1,8 +1,8 @@
 //! Passwords that may be overheard: sent without TLS from another machine.
 
-use super::output::Then;
-use super::{Dialect, Session};
+use super::Session;
 use crate::chat::Chat;
+use crate::dialect::Line;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Verb};
 
@@ -35,13 +35,11 @@ impl Session {
         {
             return;
         }
-        let (how, name) = (self.how_to_tls(), &chat.config.name);
-        let text = format!("your password came as plain text; TLS is at hand: {how}");
-        let line = match self.input {
-            Dialect::Talker => format!("-- {text}\n"),
-            Dialect::Plain | Dialect::Stamped => format!("NOTE * {name} {text}\n"),
-        };
-        self.push(line.into_bytes(), Then::Nothing);
+        let how = self.how_to_tls();
+        self.send(Line::Notice {
+            server: &chat.config.name,
+            text: &format!("your password came as plain text; TLS is at hand: {how}"),
+        });
     }
 
     fn how_to_tls(&self) -> String {

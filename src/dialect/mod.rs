@@ -1,0 +1,171 @@
+//! How requests are read from a connection and how answers and events are written to it.
+//!
+//! [`plain`] is the protocol as the document has it, for programs; [`talker`] is for people who type into `nc` or
+//! `telnet`. Nothing outside this module asks which of them a connection speaks: it passes a [`Line`], and the
+//! dialect writes it. One more dialect is one more file here.
+
+mod plain;
+mod talker;
+
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, EventId, Request, Time, Verb};
+
+/// How a connection is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// As `protocol.md` has it.
+    Plain,
+    /// The same, with the id and time of each live event (`STAMPS on`).
+    Stamped,
+    /// For people (`CHAT`).
+    Talker,
+}
+
+/// A line that is sent, but for events.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)] // the fields are what they are called
+pub enum Line<'a> {
+    /// The final reply to a request that succeeded: the fields for programs, a sentence for people.
+    Ok {
+        verb: Verb,
+        fields: &'a str,
+        sentence: &'a str,
+    },
+    /// The final reply to a request that proposed an event, once that is decided.
+    Decided {
+        verb: Verb,
+        id: Option<EventId>,
+        time: Time,
+        shown: &'a Shown,
+    },
+    /// The final reply to a request that failed, or that could not be read.
+    Refused(&'a Refusal),
+    /// The last line of a connection that the server ends.
+    Closed { code: Code, text: &'a str },
+    /// An entry of a list, under its first word; programs are also sent the room that all of them are of, if any.
+    Entry {
+        word: &'a str,
+        room: Option<&'a str>,
+        fields: &'a [&'a str],
+    },
+    /// An entry of the list of rooms.
+    Room {
+        name: &'a str,
+        members: usize,
+        topic: &'a str,
+    },
+    /// Some events of a room or nick are left out here: no longer kept, or not read in time.
+    Gap { of: &'a str, was_slow: bool },
+    /// A notice of the server to this connection alone.
+    Notice { server: &'a str, text: &'a str },
+    /// The connection has been removed from a room: its `PART`, and whether it was the current room.
+    Removed { part: &'a str, is_current: bool },
+}
+
+/// What the reply to a request that proposed an event shows of it.
+#[derive(Debug)]
+pub enum Shown {
+    /// Its id and time.
+    IdAndTime,
+    /// Its id and this.
+    IdAnd(Box<str>),
+    /// This.
+    Text(Box<str>),
+    /// There is no reply.
+    Nothing,
+}
+
+impl Dialect {
+    /// Returns the dialect for programs, with stamps or without.
+    pub fn for_programs(has_stamps: bool) -> Self {
+        if has_stamps {
+            Self::Stamped
+        } else {
+            Self::Plain
+        }
+    }
+
+    /// Returns the dialect for programs that this is, or that follows on talker mode.
+    pub fn without_talk(self) -> Self {
+        Self::for_programs(self == Self::Stamped)
+    }
+
+    /// Returns whether this is for people, who are shown what to type in place of raw bytes.
+    pub fn is_for_people(self) -> bool {
+        self == Self::Talker
+    }
+
+    /// Returns whether events are written as the room's tail has them, so that readers can share the bytes.
+    pub fn shares_lines(self) -> bool {
+        self == Self::Plain
+    }
+
+    /// Reads a line without its end; `None` for an empty one.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn parse<'a>(self, line: &'a [u8], has_nick: bool) -> Result<Option<Request<'a>>, Refusal> {
+        match self {
+            Self::Plain | Self::Stamped => Request::parse(line),
+            Self::Talker => talker::parse(line, has_nick),
+        }
+    }
+
+    /// Appends a line with its end; nothing where the dialect has no words for it.
+    pub fn write(self, line: Line<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain | Self::Stamped => plain::write(line, out),
+            Self::Talker => talker::write(line, out),
+        }
+    }
+
+    /// Returns a line with its end.
+    pub fn line(self, line: Line<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(line, &mut out);
+        out
+    }
+
+    /// Appends a live event with its end, from its line in the protocol.
+    pub fn write_event(self, event: Live<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::Talker => talker::write_event(&event, out),
+            Self::Stamped if !event.is_for_everyone => plain::write_stamped(&event, out),
+            Self::Plain | Self::Stamped => out.extend_from_slice(event.line.as_bytes()),
+        }
+        out.push(b'\n');
+    }
+
+    /// Appends an event of the past with its end, from its line in the protocol.
+    pub fn write_past(
+        self,
+        id: EventId,
+        time: Time,
+        line: &str,
+        utc_offset_s: i32,
+        out: &mut Vec<u8>,
+    ) {
+        match self {
+            Self::Talker => talker::write_past(line, time, utc_offset_s, out),
+            Self::Plain | Self::Stamped => plain::write_past(id, time, line, out),
+        }
+        out.push(b'\n');
+    }
+}
+
+/// A live event on its way to a reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Live<'a> {
+    /// Its line in the protocol, without the end.
+    pub line: &'a str,
+    /// Its id, if it is logged.
+    pub id: Option<EventId>,
+    /// When it happened.
+    pub time: Time,
+    /// It happened in the room that the reader sends to.
+    pub is_here: bool,
+    /// It is of no room and no nick.
+    pub is_for_everyone: bool,
+    /// How far the server's local time is from UTC, in seconds.
+    pub utc_offset_s: i32,
+}

@@ -1,0 +1,78 @@
+//! The protocol as the document has it.
+
+use super::{Line, Live, Shown};
+use crate::protocol::event::words;
+use crate::protocol::{EventId, Time};
+
+pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
+    match line {
+        Line::Ok { verb, fields, .. } => words(out, &["OK", verb.word(), fields]),
+        Line::Decided {
+            verb,
+            id,
+            time,
+            shown,
+        } => {
+            out.extend_from_slice(b"OK ");
+            out.extend_from_slice(verb.word().as_bytes());
+            out.push(b' ');
+            match shown {
+                Shown::Nothing => {}
+                Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Shown::IdAnd(text) => {
+                    write_id(id, out);
+                    out.push(b' ');
+                    out.extend_from_slice(text.as_bytes());
+                }
+                Shown::IdAndTime => {
+                    write_id(id, out);
+                    out.push(b' ');
+                    time.encode(out);
+                }
+            }
+        }
+        Line::Refused(refusal) => out.extend_from_slice(refusal.to_string().as_bytes()),
+        Line::Closed { code, text } => words(out, &["CLOSED", code.word(), text]),
+        Line::Entry { word, room, fields } => {
+            out.extend_from_slice(word.as_bytes());
+            for field in room.iter().chain(fields).filter(|field| !field.is_empty()) {
+                out.push(b' ');
+                out.extend_from_slice(field.as_bytes());
+            }
+        }
+        Line::Room {
+            name,
+            members,
+            topic,
+        } => words(out, &["ROOM", name, &members.to_string(), topic]),
+        Line::Gap { of, .. } => words(out, &["GAP", of]),
+        Line::Notice { server, text } => words(out, &["NOTE", "*", server, text]),
+        Line::Removed { part, .. } => out.extend_from_slice(part.as_bytes()),
+    }
+    out.push(b'\n');
+}
+
+pub(super) fn write_stamped(event: &Live<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"LIVE ");
+    write_id(event.id, out);
+    out.push(b' ');
+    event.time.encode(out);
+    out.push(b' ');
+    out.extend_from_slice(event.line.as_bytes());
+}
+
+pub(super) fn write_past(id: EventId, time: Time, line: &str, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"PAST ");
+    id.encode(out);
+    out.push(b' ');
+    time.encode(out);
+    out.push(b' ');
+    out.extend_from_slice(line.as_bytes());
+}
+
+fn write_id(id: Option<EventId>, out: &mut Vec<u8>) {
+    match id {
+        Some(id) => id.encode(out),
+        None => out.push(b'-'),
+    }
+}

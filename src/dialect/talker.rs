@@ -1,0 +1,226 @@
+//! Talker mode: the conversation with a person who types into `nc` or `telnet`.
+//!
+//! The same events and requests as elsewhere, in a form for people. See `protocol.md`, "Talker mode".
+
+use std::fmt::Write as _;
+
+use super::{Line, Live, Shown};
+use crate::protocol::people::describe;
+use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
+use crate::protocol::text::clean;
+use crate::protocol::{Code, Event, Request, Time, Verb};
+
+/// Reads a line that a person typed: a command after a slash, or a message.
+pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
+    let message = match line {
+        [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
+        [b'/', ..] => return Request::parse(line).map_err(for_people),
+        line => line,
+    };
+    if !has_nick {
+        let text = "choose a name first: /nick yourname";
+        return Err(Refusal::new(Verb::Msg, Code::NeedNick, text));
+    }
+    if has_nul(message) {
+        return Err(Refusal::new(Verb::Msg, Code::NotUtf8, HAS_NUL));
+    }
+    let text = std::str::from_utf8(message);
+    let text =
+        text.map_err(|_| Refusal::new(Verb::Msg, Code::NotUtf8, "that line is not UTF-8"))?;
+    let text = clean(text);
+    Ok((!text.is_empty()).then_some(Request::Msg { text }))
+}
+
+/// Says in the words of this dialect how a command is written.
+fn for_people(refusal: Refusal) -> Refusal {
+    match refusal.verb {
+        None => Refusal {
+            text: "there is no such command; /help lists them".into(),
+            ..refusal
+        },
+        Some(verb) if refusal.code == Code::BadSyntax => {
+            let word = verb.word().to_ascii_lowercase();
+            let usage = verb.usage().replacen(verb.word(), &word, 1);
+            Refusal {
+                text: format!("write it /{usage}").into(),
+                ..refusal
+            }
+        }
+        Some(_) => refusal,
+    }
+}
+
+pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
+    let text = match line {
+        Line::Ok { sentence: "", .. } => return,
+        Line::Ok { sentence, .. } => format!("-- {sentence}"),
+        Line::Decided { verb, shown, .. } => match (verb, shown) {
+            (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
+                Some((room, topic)) => format!("-- topic of {room}: {topic}"),
+                None => format!("-- {shown} has no topic now"),
+            },
+            (Verb::Remove, Shown::Text(room)) if room.starts_with('#') => {
+                format!("-- {room} is deleted")
+            }
+            (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back"),
+            _ => return, // a person sees the own line
+        },
+        Line::Refused(refusal) => format!("! {}", clean(&refusal.text)),
+        Line::Closed { text, .. } => format!("! {text}"),
+        Line::Entry { fields, .. } => {
+            let mut line = "  ".to_owned();
+            for field in fields.iter().filter(|field| !field.is_empty()) {
+                line.push(' ');
+                line.push_str(field);
+            }
+            line
+        }
+        Line::Room {
+            name,
+            members,
+            topic: "",
+        } => format!("   {name} ({members})"),
+        Line::Room {
+            name,
+            members,
+            topic,
+        } => format!("   {name} ({members}) {topic}"),
+        Line::Gap { of, was_slow: true } => {
+            format!("-- you read too slowly: some of {of} was left out here")
+        }
+        Line::Gap { of, .. } => format!("-- some of {of} is no longer kept here"),
+        Line::Notice { text, .. } => format!("-- {text}"),
+        Line::Removed { part, is_current } => {
+            let mut words = part.splitn(4, ' ').skip(1);
+            let room = words.next().unwrap_or("that room");
+            let why = words.nth(1).unwrap_or("this room is closed to you now");
+            let next = if is_current {
+                "; /join another to go on"
+            } else {
+                ""
+            };
+            format!("-- you have left {room}: {why}{next}")
+        }
+    };
+    out.extend_from_slice(text.as_bytes());
+    out.push(b'\n');
+}
+
+/// Appends an event without its end. One that is not of the room that the reader sends to begins with where it
+/// is from.
+pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
+    let Some(event) = Event::parse(live.line) else {
+        return out.extend_from_slice(live.line.as_bytes());
+    };
+    let mut text = String::with_capacity(live.line.len() + 16);
+    match (live.is_here, event.place()) {
+        (true, _) | (_, "*") => {}
+        (false, room) if room.starts_with('#') => {
+            let _ = write!(text, "{room} ");
+        }
+        (false, _) => text.push_str("(private) "),
+    }
+    let at = local(live.time, live.utc_offset_s).strftime("%H:%M");
+    let _ = write!(text, "[{at}] ");
+    text.push_str(&describe(&event, size));
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends an event of the past with its day, without its end.
+pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Vec<u8>) {
+    let Some(event) = Event::parse(line) else {
+        return out.extend_from_slice(line.as_bytes());
+    };
+    let mut text = match event.place() {
+        place if place.starts_with('#') => String::new(),
+        told => format!("(private to {told}) "),
+    };
+    let at = local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M");
+    let _ = write!(text, "[{at}] ");
+    text.push_str(&describe(&event, size));
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
+    let at = i64::try_from(time.0)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let offset = jiff::tz::Offset::from_seconds(utc_offset_s).unwrap_or(jiff::tz::Offset::UTC);
+    offset.to_datetime(at.unwrap_or(jiff::Timestamp::UNIX_EPOCH))
+}
+
+/// Returns a number of bytes, rounded for people.
+fn size(bytes: u64) -> String {
+    if bytes < 1000 {
+        return format!("{bytes} bytes");
+    }
+    let mut tenths = bytes / 100;
+    let mut unit = "KB";
+    for larger in ["MB", "GB", "TB", "PB", "EB"] {
+        if tenths >= 10_000 {
+            tenths /= 1000;
+            unit = larger;
+        }
+    }
+    match tenths {
+        0..100 => format!("{}.{} {unit}", tenths / 10, tenths % 10),
+        tenths => format!("{} {unit}", tenths / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(line: &str, here: bool, expected: &str) {
+        let mut out = Vec::new();
+        let live = Live {
+            line,
+            id: None,
+            time: Time(1_795_346_525_007),
+            is_here: here,
+            is_for_everyone: false,
+            utc_offset_s: 3600,
+        };
+        write_event(&live, &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    #[test]
+    fn events_read_for_people() {
+        check("MSG #lobby bob hello", true, "[12:22] <bob> hello");
+        check("MSG #ops bob hello", false, "#ops [12:22] <bob> hello");
+        check("MSG alice bob psst", false, "(private) [12:22] <bob> psst");
+        check("ME #lobby bob waves", true, "[12:22] * bob waves");
+        check("JOIN #lobby bob", true, "[12:22] -- bob joined #lobby");
+        check(
+            "PART #lobby bob bye",
+            true,
+            "[12:22] -- bob left #lobby (bye)",
+        );
+        check("NICK #lobby bob rob", true, "[12:22] -- bob is now rob");
+        check("TOPIC #lobby bob", true, "[12:22] -- bob cleared the topic");
+        check(
+            "FILE #lobby bob 17 1234567 a b.txt",
+            true,
+            "[12:22] -- bob put a file here: a b.txt, 1.2 MB; /download 17",
+        );
+        check("NOTE * chatd hi", false, "[12:22] ** chatd: hi");
+    }
+
+    #[test]
+    fn sizes_are_rounded() {
+        for (bytes, text) in [
+            (0, "0 bytes"),
+            (999, "999 bytes"),
+            (1000, "1.0 KB"),
+            (12_345, "12 KB"),
+            (999_999, "999 KB"),
+            (1_000_000, "1.0 MB"),
+            (4 << 30, "4.2 GB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(size(bytes), text);
+        }
+    }
+}
