@@ -53,7 +53,7 @@ fn line(reader: &mut impl BufRead) -> String {
 }
 
 #[test]
-fn accounts_and_bans_outlive_the_server_and_no_password_is_on_disk() {
+fn accounts_and_bans_survive_a_restart_and_no_password_is_on_disk() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = chatd(folder.path());
     talk(
@@ -121,7 +121,7 @@ alice< OK BANS 1",
 }
 
 #[test]
-fn a_network_is_kept_out_and_a_guesser_is_slowed_and_no_one_else() {
+fn only_a_banned_network_is_kept_out_and_only_a_guesser_is_slowed() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = chatd(folder.path());
     let mut stranger = from([127, 0, 0, 2], chatd.address);
@@ -159,7 +159,7 @@ alice< OK BAN 127.0.0.2",
 
 /// An unregistered nick may be reserved with a password, which must be no easier to guess.
 #[test]
-fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
+fn guesses_at_the_password_of_a_reserved_nick_are_slowed_too() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = chatd(folder.path());
     let mut owner = BufReader::new(from([127, 0, 0, 6], chatd.address));
@@ -190,7 +190,7 @@ fn who_guesses_the_password_of_a_guarded_nick_is_slowed_too() {
 
 /// If a kick waited for an upload to end, the sender could delay it at will.
 #[test]
-fn a_kick_cuts_an_upload() {
+fn a_kick_aborts_an_upload() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = chatd(folder.path());
     let mut bob = from([127, 0, 0, 1], chatd.address);
@@ -239,7 +239,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str) -> String {
 
 /// The server's password protects everything that is read or written over HTTP as well.
 #[test]
-fn a_server_with_a_password_tells_nothing_over_http_without_it() {
+fn a_server_with_a_password_reveals_nothing_over_http_without_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("password");
     std::fs::write(&file, "open sesame\n").expect("a file");

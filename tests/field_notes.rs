@@ -15,31 +15,29 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "1: each client tells the end of its input in its own way",
         &[
-            "interop/talk.rs a_script_without_bye_ends_where_the_client_half_closes",
+            "interop/talk.rs a_script_without_bye_ends_if_the_client_half_closes",
             "interop/talk.rs stay_keeps_a_half_closing_listener",
         ],
     ),
     (
         "2: some clients leave half a second after their input",
-        &[
-            "interop/talk.rs a_script_that_ends_in_bye_gets_its_replies_from_every_client_and_is_heard",
-        ],
+        &["interop/talk.rs a_script_that_ends_in_bye_works_with_every_client"],
     ),
     (
         "3: a client that closes at once loses its replies, not what it said",
-        &["interop/talk.rs what_was_sent_counts_though_the_client_reads_nothing"],
+        &["interop/talk.rs requests_count_though_the_client_reads_nothing"],
     ),
     (
         "4: a client stays after the server has closed, and a person types into nothing",
         &[
             "interop/talk.rs a_client_whose_input_stays_open_shows_the_last_line",
-            "interop/talk.rs a_stopping_server_says_so_last_to_every_listener",
+            "interop/talk.rs a_stopping_server_sends_closed_last_to_every_listener",
         ],
     ),
     (
         "5: a ping that must be answered expels who has only nc",
         &[
-            "interop/talk.rs a_client_that_never_half_closes_stays_and_hears",
+            "interop/talk.rs a_client_that_never_half_closes_stays_and_receives",
             "vectors/7/who_has_a_room_is_not_idle.chat",
         ],
     ),
@@ -47,14 +45,14 @@ const PITFALLS: &[(&str, &[&str])] = &[
         "6: a reader that has stopped stalls the room",
         &[
             "soak.rs a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing",
-            "interop/talk.rs a_client_that_was_stopped_goes_on_where_it_was",
+            "interop/talk.rs a_suspended_client_continues_where_it_was",
         ],
     ),
     (
         "7: a dead connection keeps its owner's nick",
         &[
             "vectors/4.2/a_connection_may_take_a_nick_that_is_its_owner_s_already.chat",
-            "interop/talk.rs a_nick_is_free_as_soon_as_its_holder_has_ended",
+            "interop/talk.rs a_nick_is_free_as_soon_as_its_client_has_ended",
         ],
     ),
     (
@@ -66,11 +64,11 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "9: lines end in LF, CR LF or CR NUL",
-        &["interop/files.rs lines_that_end_in_cr_lf_are_lines"],
+        &["interop/files.rs lines_may_end_in_cr_lf"],
     ),
     (
         "10: nc -C alters a file",
-        &["interop/files.rs a_client_that_makes_cr_lf_of_every_lf_cannot_upload"],
+        &["interop/files.rs a_client_that_turns_lf_into_cr_lf_cannot_upload"],
     ),
     (
         "11: a wrong length makes commands of a file, or a file of commands",
@@ -105,7 +103,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "15: a terminal hands over 4095 bytes and no more",
         &[
-            "interop/talk.rs the_longest_line_that_a_terminal_hands_over_fits",
+            "interop/talk.rs the_longest_line_that_a_terminal_passes_on_fits",
             "split.rs overlong_input_is_answered_once_and_the_next_line_works",
         ],
     ),
@@ -127,7 +125,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "18: a web page of somebody else's posts to the port",
         &[
-            "interop/talk.rs nothing_of_a_request_s_body_runs_as_commands",
+            "interop/talk.rs no_line_of_a_request_body_runs_as_a_command",
             "../src/server/http/guard.rs a_foreign_page_is_refused",
         ],
     ),
@@ -159,8 +157,8 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "23: a password stands in a log, in history or on disk",
         &[
-            "operator.rs the_log_names_peers_and_never_what_they_say",
-            "accounts.rs accounts_and_bans_outlive_the_server_and_no_password_is_on_disk",
+            "operator.rs the_log_names_peers_and_never_their_messages",
+            "accounts.rs accounts_and_bans_survive_a_restart_and_no_password_is_on_disk",
         ],
     ),
     (

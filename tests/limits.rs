@@ -17,7 +17,7 @@ fn upload(peer: &mut Peer, bytes: &str, pattern: &str) {
 }
 
 #[test]
-fn the_files_of_one_nick_are_bounded_and_who_has_no_account_shares() {
+fn the_files_of_a_nick_are_bounded_and_guests_share_a_quota() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();
     let flags = [
@@ -121,7 +121,7 @@ fn metric(address: SocketAddr, name: &str) -> u64 {
 }
 
 #[test]
-fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_closed() {
+fn clients_that_read_nothing_stay_within_the_memory_limit_and_connected() {
     const CLIENTS: usize = 8;
     // More than the system's own buffers hold: each reply has 4000 bytes.
     const ASKED: usize = 3000;
@@ -167,7 +167,7 @@ fn clients_that_read_nothing_hold_no_more_memory_than_all_may_and_nobody_is_clos
 
 /// Every private message that was answered `OK` arrives once its reader reads, and the others were rejected.
 #[test]
-fn a_private_message_is_ok_only_if_its_reader_gets_it() {
+fn a_private_message_is_ok_only_if_its_reader_receives_it() {
     const SENT: usize = 20_000;
     let chatd = Chatd::with(&["--announce-after", "1h"]);
     let mut bob = TcpStream::connect(chatd.address).unwrap();

@@ -41,7 +41,7 @@ fn check(metrics: &BTreeMap<String, f64>, name: &str, expected: f64) {
 }
 
 #[test]
-fn metrics_tell_who_is_here_and_what_was_kept() {
+fn metrics_count_connections_and_stored_events() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();
     let chatd = Chatd::with(&["--data", data, "--max-connections", "4"]);
@@ -105,7 +105,7 @@ fn metrics_when(address: SocketAddr, name: &str, expected: f64) -> BTreeMap<Stri
 }
 
 #[test]
-fn metrics_are_for_this_machine_unless_told_otherwise() {
+fn metrics_are_for_this_machine_unless_configured_otherwise() {
     let chatd = Chatd::start();
     let refused = "HTTP/1.1 403 Forbidden";
     for passed_on in [
@@ -167,7 +167,7 @@ fn log_of_a_session(format: &str) -> String {
 }
 
 #[test]
-fn the_log_names_peers_and_never_what_they_say() {
+fn the_log_names_peers_and_never_their_messages() {
     for format in ["text", "json"] {
         let log = log_of_a_session(format);
         for secret in ["said-", "secret-", "Ym9iOnN"] {
@@ -200,7 +200,7 @@ fn the_log_names_peers_and_never_what_they_say() {
 
 /// A client that left replies unread, or was in the middle of a transfer, was once neither notified nor disconnected.
 #[test]
-fn who_is_kicked_is_gone_at_once_whether_it_reads_or_not() {
+fn a_kicked_client_is_gone_at_once_whether_it_reads_or_not() {
     let flags = "--memory --greet-after 1h --announce-after 1h --operator root";
     let chatd = Chatd::with(&flags.split(' ').collect::<Vec<_>>());
     let mut root = chatd.member("root");

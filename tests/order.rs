@@ -362,7 +362,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whoever_is_in_a_room_gets_everything_once_and_in_order(
+    fn every_member_receives_everything_once_and_in_order(
         acts in vec(act(), 0..120),
         how in how(512 << 10),
     ) {
@@ -370,7 +370,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_that_falls_out_of_the_tail_misses_nothing(
+    fn a_reader_that_falls_behind_the_tail_misses_nothing(
         acts in vec(act(), 0..200),
         how in how(600),
     ) {
@@ -389,7 +389,7 @@ fn received(server: &mut Memory, peer: usize) -> Vec<String> {
 }
 
 #[test]
-fn whoever_leaves_what_it_was_told_unread_is_busy_until_it_has_read() {
+fn a_nick_with_a_full_inbox_is_busy_until_it_has_read() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);
     let [alice, bob] = ["NICK alice\n", "NICK bob\n"].map(|hello| {
         let peer = server.open().unwrap();
@@ -423,7 +423,7 @@ fn whoever_leaves_what_it_was_told_unread_is_busy_until_it_has_read() {
 /// Messages between registered nicks are stored, so there is no `busy`: what does not fit into memory is in the
 /// history, and a `GAP` says so.
 #[test]
-fn whoever_is_registered_and_does_not_read_finds_in_his_history_what_he_was_told() {
+fn a_registered_nick_that_does_not_read_finds_its_messages_in_the_history() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);
     let [alice, bob] = ["alice", "bob"].map(|nick| {
         let peer = server.open().unwrap();
@@ -490,7 +490,7 @@ fn a_reader_far_behind_gets_everything_from_the_log() {
 }
 
 #[test]
-fn what_is_no_longer_kept_leaves_one_gap_before_the_rest() {
+fn expired_events_leave_one_gap_before_the_rest() {
     let limits = Limits {
         tail_bytes_max: 600,
         memory_log_bytes_max: 2000,
@@ -543,7 +543,7 @@ fn what_is_no_longer_kept_leaves_one_gap_before_the_rest() {
 /// The log publishes from a thread of its own, so the tail may drop lines between the write that sends them and the
 /// record that they were sent; such lines were once sent twice.
 #[test]
-fn nothing_comes_twice_though_the_tail_moves_on_during_a_write() {
+fn nothing_is_sent_twice_when_the_tail_moves_on_during_a_write() {
     for takes in [usize::MAX, 20] {
         let limits = Limits {
             tail_bytes_max: 600,
@@ -569,7 +569,7 @@ fn nothing_comes_twice_though_the_tail_moves_on_during_a_write() {
 }
 
 #[test]
-fn what_a_nick_was_told_arrives_though_it_is_given_up_meanwhile() {
+fn messages_to_a_nick_arrive_though_it_is_given_up_meanwhile() {
     let mut server = Memory::with_limits(Limits::default(), usize::MAX);
     let [alice, bob] = ["NICK alice\n", "NICK bob\n"].map(|hello| {
         let peer = server.open().unwrap();

@@ -347,12 +347,12 @@ fn try_everything(is_closed: bool, wanted: impl Fn(usize, &[String]) -> String) 
 }
 
 #[test]
-fn a_closed_room_answers_each_command_and_each_one_as_the_document_says() {
+fn a_closed_room_answers_each_command_in_each_role_as_documented() {
     try_everything(true, |column, row| row[column].clone());
 }
 
 #[test]
-fn in_an_open_room_everybody_may_what_one_who_is_asked_in_may() {
+fn in_an_open_room_everyone_has_the_rights_of_an_invited_nick() {
     try_everything(false, |column, row| match (column, row[column].as_str()) {
         // Without a nick, what needs one is refused; an operator may remove any message.
         (1, "need-nick") => "need-nick".to_owned(),
@@ -364,14 +364,14 @@ fn in_an_open_room_everybody_may_what_one_who_is_asked_in_may() {
 }
 
 #[test]
-fn every_verb_has_its_row() {
+fn every_verb_has_a_row() {
     for verb in Verb::ALL {
         assert!(rows().iter().any(|row| row.0 == *verb), "{verb} has none");
     }
 }
 
 #[test]
-fn no_command_tells_a_stranger_anything_of_a_closed_room() {
+fn no_command_reveals_anything_of_a_closed_room_to_an_outsider() {
     for (verb, line, expected, nickless) in rows() {
         for (has_nick, is_operator) in [(true, false), (false, false), (true, true)] {
             let others: &[&str] = if is_operator { &["root"] } else { &[] };
@@ -464,7 +464,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> Str
 
 /// Tries the same over HTTP, on a real server; and requests that are not about rooms reveal nothing of one.
 #[test]
-fn a_closed_room_answers_each_address_as_the_document_says() {
+fn a_closed_room_answers_each_url_as_documented() {
     let flags = ["--operator", "root", "--announce-after", "1h"];
     let flags = flags.map(str::to_owned);
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
@@ -541,7 +541,7 @@ fn a_closed_room_answers_each_address_as_the_document_says() {
 /// Messages between the guest and the owner of a room: whatever another user requests, even an operator, nobody
 /// receives them or learns that they exist.
 #[test]
-fn what_one_nick_tells_another_is_for_the_two_alone() {
+fn only_the_two_parties_can_read_private_messages() {
     let Vault {
         mut server,
         maker,
@@ -653,7 +653,7 @@ fn what_one_nick_tells_another_is_for_the_two_alone() {
 
 /// Tries the same over HTTP: no URL leads to them, not even for the two parties.
 #[test]
-fn no_address_leads_to_what_one_nick_tells_another() {
+fn no_url_leads_to_private_messages() {
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("it starts");
     let enter = |nick: &str| {
         let mut peer = support::spawn::Peer::connect(chatd.address);
@@ -693,7 +693,7 @@ fn no_address_leads_to_what_one_nick_tells_another() {
 }
 
 #[test]
-fn who_is_asked_in_gets_everything() {
+fn an_invited_nick_receives_everything() {
     let Vault {
         mut server,
         maker: keeper,

@@ -67,7 +67,7 @@ impl Drop for Logging {
 }
 
 #[test]
-fn the_server_goes_on_when_the_reader_of_its_log_has_gone() {
+fn the_server_continues_when_the_reader_of_its_log_has_gone() {
     let mut server = Logging::start(&["--operator", "op"]);
     (server.log, server.out) = (None, None);
     let mut op = Peer::connect(server.address);
@@ -85,7 +85,7 @@ fn the_server_goes_on_when_the_reader_of_its_log_has_gone() {
 }
 
 #[test]
-fn a_reader_of_the_log_that_stops_reading_holds_up_nobody() {
+fn a_log_reader_that_stops_reading_blocks_nobody() {
     let mut server = Logging::start(&["--log-level", "trace"]);
     let mut connections = 0;
     while server.dropped_lines() == 0 {
@@ -119,7 +119,7 @@ fn a_reader_of_the_log_that_stops_reading_holds_up_nobody() {
 }
 
 #[test]
-fn closing_the_terminal_that_it_was_started_from_ends_the_server() {
+fn closing_its_terminal_ends_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let pid_file = folder.path().join("pid");
     // `script` provides a terminal, which disappears when `script` exits.

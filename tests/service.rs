@@ -108,7 +108,7 @@ impl Drop for Manager {
 }
 
 #[test]
-fn who_connects_while_no_chatd_runs_is_served_by_the_next() {
+fn a_client_that_connects_while_no_chatd_runs_is_served_by_the_next() {
     let mut manager = Manager::start();
     manager.say("go");
     // None runs yet: the connection starts it.
@@ -161,7 +161,7 @@ fn check_notify(socket: &UnixDatagram, name: &str) {
 }
 
 #[test]
-fn the_service_manager_is_told_when_it_is_ready_and_when_it_stops() {
+fn the_service_manager_is_notified_of_start_and_stop() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     check_notify(
@@ -177,7 +177,7 @@ fn the_service_manager_is_told_when_it_is_ready_and_when_it_stops() {
 }
 
 #[test]
-fn a_service_manager_that_is_gone_is_no_reason_not_to_serve() {
+fn a_missing_service_manager_does_not_keep_chatd_from_serving() {
     let command = format!(
         "NOTIFY_SOCKET=/nowhere exec {CHATD} --listen 127.0.0.1:0 --memory --log-level off"
     );
@@ -188,7 +188,7 @@ fn a_service_manager_that_is_gone_is_no_reason_not_to_serve() {
 }
 
 #[test]
-fn what_is_handed_over_must_be_a_socket_that_listens() {
+fn a_passed_socket_must_be_listening() {
     let command =
         format!("export LISTEN_FDS=1; exec 3</dev/null; exec {CHATD} --memory --log-level off");
     let ended = Program::start(&command, SocketAddr::from(([0; 4], 0))).finish();

@@ -10,7 +10,7 @@
 //! | 5.6 text and binary | `a_text_message_…`, `a_file_s_bytes_…` |
 //! | 7.1 which side closes, and how; 7.4 the codes | `section_7_…` |
 //! | 8.1 UTF-8 | `section_8_1_…` |
-//! | 10.3 unpredictable masks, 10.4 limits | the former concerns the client; `section_10_4_…`, `nobody_answers_…` |
+//! | 10.3 unpredictable masks, 10.4 limits | the former concerns the client; `section_10_4_…`, `a_flood_of_pings_…` |
 //! | 10.2 origins | `tests/web/main.rs` |
 
 mod support;
@@ -139,7 +139,7 @@ fn section_4_1_frames_may_follow_the_handshake_at_once() {
 }
 
 #[test]
-fn section_9_1_what_is_offered_besides_is_not_taken() {
+fn section_9_1_offered_extensions_and_subprotocols_are_declined() {
     let chatd = Chatd::start();
     let offers = [
         "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits",
@@ -156,7 +156,7 @@ fn section_9_1_what_is_offered_besides_is_not_taken() {
 }
 
 #[test]
-fn section_5_3_any_mask_is_taken_off_wherever_the_frame_is_cut() {
+fn section_5_3_any_mask_is_removed_wherever_the_frame_is_split() {
     let chatd = Chatd::start();
     let mut peer = open(&chatd);
     for (n, mask) in [[0; 4], [0xff; 4], *b"PING", [1, 0, 0, 0]]
@@ -200,7 +200,7 @@ fn section_5_2_reserved_bits_and_opcodes_and_long_lengths_are_protocol_errors() 
 }
 
 #[test]
-fn section_5_2_every_length_is_read_however_it_is_cut() {
+fn section_5_2_every_length_is_read_however_it_is_split() {
     let chatd = Chatd::start();
     let mut peer = open(&chatd);
     for length in [0, 1, 120, 121, 122, 2000, 4090] {
@@ -290,7 +290,7 @@ fn section_5_5_a_control_frame_is_short_and_whole() {
 }
 
 #[test]
-fn section_5_5_1_a_close_is_answered_with_its_code_after_what_was_asked() {
+fn section_5_5_1_a_close_is_answered_with_its_code_after_all_replies() {
     let chatd = Chatd::start();
     for (payload, code) in [
         (&b""[..], 1000),
@@ -320,7 +320,7 @@ fn section_5_5_1_a_close_has_a_reason_of_123_bytes_at_most() {
 }
 
 #[test]
-fn section_7_1_1_the_server_ends_the_connection_first_whoever_asked_for_it() {
+fn section_7_1_1_the_server_closes_first_whichever_side_asked() {
     let chatd = Chatd::with(&["--announce-after", "1ms"]);
     let mut peer = open(&chatd);
     peer.send(TEXT, b"BYE").unwrap();
@@ -360,7 +360,7 @@ fn section_7_4_codes_that_may_not_be_sent_are_protocol_errors() {
 }
 
 #[test]
-fn section_8_1_text_is_utf8_however_it_is_cut() {
+fn section_8_1_text_is_utf8_however_it_is_split() {
     let chatd = Chatd::start();
     let mut peer = open(&chatd);
     let text = "PING κόσμε€😀".as_bytes();
@@ -532,7 +532,7 @@ fn a_client_that_vanishes_in_a_live_upload_leaves_no_file() {
 }
 
 #[test]
-fn nobody_answers_a_flood_of_pings_that_is_not_read() {
+fn a_flood_of_pings_that_is_not_read_uses_little_memory() {
     let chatd = Chatd::start();
     let mut peer = open(&chatd);
     let pings: Vec<u8> = (0..1000).flat_map(|_| frame(PING, &[b'a'; 125])).collect();

@@ -76,7 +76,7 @@ mod tests {
     use crate::protocol::{EventId, RoomName, Time};
 
     #[test]
-    fn many_busy_rooms_hold_no_more_than_all_may_and_the_newest_stays() {
+    fn many_busy_rooms_stay_within_the_bound_and_keep_the_newest() {
         let limits = Limits {
             memory_bytes_max: 2 << 20,
             tail_bytes_max: 64 << 10,

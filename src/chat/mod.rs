@@ -723,7 +723,7 @@ mod tests {
     /// Regression test: a `TELL` to a room that its author has not joined, stored after the connection had gone idle,
     /// was answered only when something else woke the connection; so was any entry that could not be stored.
     #[test]
-    fn an_author_is_woken_whose_draft_is_kept_or_not_and_who_does_not_read_the_room() {
+    fn an_author_outside_the_room_is_woken_when_its_entry_is_stored_or_rejected() {
         let name = |name| RoomName::parse(name).expect("it is a name");
         let mut chat = Chat::new(Arc::new(Config {
             name: "here".into(),
@@ -750,7 +750,7 @@ mod tests {
     }
 
     #[test]
-    fn one_address_has_so_many_connections_and_others_are_not_kept_out() {
+    fn one_address_cannot_use_up_the_connections() {
         let limits = Limits {
             connections_per_address_max: 2,
             ..Limits::default()

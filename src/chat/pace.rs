@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_has_so_many_at_once_and_one_more_every_now_and_then() {
+    fn an_address_has_a_burst_and_then_a_rate() {
         let mut pace = Pace::default();
         let start = Duration::from_secs(1000);
         let take = |pace: &mut Pace, n, at| pace.take(from(n), EACH, None, at);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_together_have_so_many_and_take_so_much_memory() {
+    fn all_addresses_together_are_limited_in_rate_and_memory() {
         let mut pace = Pace::default();
         let all = Rate { burst: 5, ..EACH };
         let start = Duration::from_secs(1000);

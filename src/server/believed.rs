@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_jumps_makes_nothing_old() {
+    fn a_clock_that_jumps_expires_nothing() {
         let year = YEAR as i64;
         let mut clock = Believed::default();
         let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_is_believed_in_the_end_and_one_that_was_set_back_at_once() {
+    fn a_clock_set_forward_is_trusted_eventually_and_one_set_back_at_once() {
         let mut clock = Believed::default();
         let ahead = 1_000_000;
         let looks = [(0, 0), (1000, ahead), (HOUR, ahead), (HOUR + 1000, ahead)];

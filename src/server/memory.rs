@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_files_have_small_pieces_and_give_their_space_back() {
+    fn many_files_have_small_pieces_and_release_their_space() {
         let share = Arc::new(Share::new(4 * PIECE_BYTES));
         let all: Vec<_> = (0..10).map(|_| share.pieces()).collect();
         let sizes: Vec<_> = all.iter().map(|pieces| pieces.size(None)).collect();

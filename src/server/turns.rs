@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_address_has_one_turn_and_leaves_the_others_theirs() {
+    fn one_address_has_one_turn_at_a_time() {
         let turns = Turns::new(2, 1);
         let [ann, bob] = [1, 2].map(|n| IpAddr::V4(Ipv4Addr::new(10, 0, 0, n)));
         block_on(async {

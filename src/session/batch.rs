@@ -388,7 +388,7 @@ mod tests {
     /// Regression test: a reader that only skipped its own line left an empty batch, and the next reader at the same
     /// position was sent that: nothing.
     #[test]
-    fn what_leaves_out_somebody_s_own_is_for_nobody_else() {
+    fn a_batch_that_skips_an_own_line_is_not_reused() {
         let mut peers = Arena::default();
         let [ann, bob, eve] = [(); 3].map(|()| peers.insert(Peer::new([127, 0, 0, 1].into())));
         let mut rooms = Arena::default();

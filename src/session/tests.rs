@@ -185,7 +185,7 @@ impl Table {
 }
 
 #[test]
-fn a_nick_that_is_registered_while_a_guess_waits_is_its_owners() {
+fn a_nick_registered_while_a_guess_waits_belongs_to_its_owner() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann hunter2");
     let guess = table.ask(1, "NICK ann wrong").expect("it waits");
@@ -205,7 +205,7 @@ fn a_nick_that_is_registered_while_a_guess_waits_is_its_owners() {
 }
 
 #[test]
-fn an_answer_about_an_account_that_has_another_password_by_now_is_asked_again() {
+fn a_result_for_an_outdated_account_is_queried_again() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
     table.say(0, "REGISTER old secret");
@@ -220,7 +220,7 @@ fn an_answer_about_an_account_that_has_another_password_by_now_is_asked_again() 
 }
 
 #[test]
-fn who_is_banned_while_a_password_is_looked_at_does_not_come_in() {
+fn a_nick_banned_while_its_password_is_checked_is_refused() {
     let mut table = Table::new(3);
     table.say(0, "NICK root");
     table.say(0, "REGISTER my secret");
@@ -235,7 +235,7 @@ fn who_is_banned_while_a_password_is_looked_at_does_not_come_in() {
 }
 
 #[test]
-fn a_moderator_who_is_one_no_more_changes_nothing_and_a_nick_that_was_given_up_is_not_invited() {
+fn a_former_moderator_changes_nothing_and_a_released_nick_is_not_invited() {
     let mut table = Table::new(3);
     for (who, nick) in ["ann", "bob", "eve"].into_iter().enumerate() {
         table.say(who, &format!("NICK {nick}"));
@@ -270,7 +270,7 @@ fn a_moderator_who_is_one_no_more_changes_nothing_and_a_nick_that_was_given_up_i
 }
 
 #[test]
-fn two_changes_of_a_room_stand_as_they_were_kept_in_whichever_order_they_are_learnt() {
+fn two_changes_of_a_room_apply_as_stored_in_whichever_order_they_arrive() {
     let mut table = Table::new(3);
     for (who, nick) in ["ann", "bob", "eve"].into_iter().enumerate() {
         table.say(who, &format!("NICK {nick}"));
@@ -299,7 +299,7 @@ fn two_changes_of_a_room_stand_as_they_were_kept_in_whichever_order_they_are_lea
 }
 
 #[test]
-fn a_live_file_that_is_removed_while_its_end_is_kept_is_not_announced_again() {
+fn a_live_file_that_is_removed_while_its_end_is_stored_is_not_announced_again() {
     let whole = FileContents {
         length: 5,
         sha256: Digest([7; 32]),
@@ -338,7 +338,7 @@ fn a_live_file_that_is_removed_while_its_end_is_kept_is_not_announced_again() {
 }
 
 #[test]
-fn no_token_is_made_of_a_nick_that_was_given_up_meanwhile() {
+fn no_token_is_created_for_a_nick_that_was_unregistered_meanwhile() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
     table.say(0, "REGISTER my secret");
@@ -353,7 +353,7 @@ fn no_token_is_made_of_a_nick_that_was_given_up_meanwhile() {
 }
 
 #[test]
-fn nobody_comes_in_as_what_reads_like_another_and_ones_own_capitals_are_ones_own() {
+fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     let mut table = Table::new(5);
     table.say(0, "NICK alice");
     table.say(0, "REGISTER my secret");
@@ -450,7 +450,7 @@ fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
 }
 
 #[test]
-fn who_is_ignored_is_seen_to_change_nick() {
+fn a_change_of_an_ignored_nick_is_shown() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
     table.say(1, "NICK bob");
@@ -526,7 +526,7 @@ fn nothing_is_told_to_a_nick_that_is_only_kept_for_its_return() {
 }
 
 #[test]
-fn a_connection_holds_the_nick_that_it_has_and_an_address_so_many_for_their_return() {
+fn a_connection_has_one_nick_and_an_address_limited_reservations() {
     let limits = Limits {
         reserved_nicks_per_address_max: 2,
         ..Limits::default()

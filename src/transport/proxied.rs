@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_told_from_one_that_is_wrong() {
+    fn a_missing_header_is_distinguished_from_a_malformed_one() {
         for own in [
             &b"NICK ann\n"[..],
             b"GET / HTTP/1.1\r\n",

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_types_is_no_http() {
+    fn typed_words_are_not_http() {
         for line in [
             "\n",
             "\r\n",

@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_told_and_so_is_the_end_again_and_again() {
+    fn every_change_is_reported_and_the_end_repeatedly() {
         with_sockets(async |sockets| {
             let (socket, mut client) = pair(&sockets);
             for _ in 0..3 {
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_was_full_is_told_when_it_takes_more() {
+    fn a_full_socket_is_reported_when_it_accepts_more() {
         with_sockets(async |sockets| {
             let (socket, mut client) = pair(&sockets);
             let mut sent = 0;
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn one_at_the_place_of_one_that_has_gone_hears_of_its_own_alone() {
+    fn a_socket_in_a_reused_place_gets_only_its_own_changes() {
         with_sockets(async |sockets| {
             let (old, old_client) = pair(&sockets);
             // As a thread does in the middle of a file: the system keeps the socket in the epoll.

@@ -31,7 +31,7 @@ fn events(folder: &Path) -> usize {
 
 /// A third of the killed backups once left an empty database, which `chatd check` called sound.
 #[test]
-fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
+fn a_killed_backup_is_complete_or_recognised_as_incomplete() {
     let target = Target::start(&[]);
     let mut ann = target.member("ann");
     let lines: Vec<String> = (0..3000)
@@ -85,7 +85,7 @@ fn a_backup_that_is_killed_is_no_backup_or_a_whole_one() {
 
 /// `chatd check` once called such a database sound, and created one where there was none.
 #[test]
-fn an_empty_database_is_not_well_and_none_is_made() {
+fn check_rejects_an_empty_database_and_creates_none() {
     let folder = tempfile::tempdir().expect("a folder");
     let output = check(folder.path());
     assert!(!output.status.success(), "{output:?}");

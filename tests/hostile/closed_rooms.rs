@@ -42,7 +42,7 @@ fn bare(answer: (String, String), number: u64) -> String {
 
 /// The name of a live file, and which ids are files, were once shown to anyone.
 #[test]
-fn files_of_a_closed_room_are_as_if_there_were_none() {
+fn files_of_a_closed_room_seem_not_to_exist() {
     let (target, mut ann) = closed();
     // A large id, so that it can be found in a reply: an id of 1 would match HTTP/1.1.
     for n in 0..50 {
@@ -105,7 +105,7 @@ fn files_of_a_closed_room_are_as_if_there_were_none() {
 
 /// A client that followed a file once continued to receive it after the room had been closed to it.
 #[test]
-fn a_file_that_is_followed_ends_when_the_room_is_closed() {
+fn following_a_file_ends_when_the_room_is_closed() {
     let target = Target::start(&[]);
     let mut ann = target.owner("ann");
     ask(&mut ann, "JOIN #plan", "OK JOIN");

@@ -6,7 +6,7 @@ use crate::target::{Target, allow_many_connections, count, pipeline};
 
 /// Each connection that once sent a query left a connection to SQLite behind, with its cache and its files.
 #[test]
-fn a_crowd_that_asks_at_once_leaves_few_open_files_and_little_memory() {
+fn many_queries_at_once_leave_few_open_files_and_little_memory() {
     const CROWD: usize = 150;
     allow_many_connections();
     let mut target = Target::start(&[]);

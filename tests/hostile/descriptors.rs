@@ -6,7 +6,7 @@ use crate::target::{Target, program};
 
 /// The server once started, logged that "only 0 connections fit", and served nobody.
 #[test]
-fn with_too_few_files_it_says_how_many_it_needs_and_with_those_it_serves() {
+fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves() {
     let folder = tempfile::tempdir().expect("a folder");
     let start = |files: u64| {
         let mut command = Command::new("timeout");

@@ -31,7 +31,7 @@ fn wait_until_away(root: &mut Peer, nick: &str) {
 
 /// KICK and BAN once had no effect on a client that followed a live file.
 #[test]
-fn whoever_follows_a_file_is_sent_away_at_once() {
+fn a_kicked_client_that_follows_a_file_is_gone_at_once() {
     for verb in ["KICK", "BAN"] {
         let (target, mut root) = operated(&[]);
         let mut friend = target.named_stranger("friend");
@@ -92,7 +92,7 @@ fn a_ban_ends_a_connection_that_asks_now_and_then() {
 
 /// She stood in the room for as long as she did not read.
 #[test]
-fn whoever_does_not_read_is_sent_away_at_once() {
+fn a_kicked_client_that_does_not_read_is_gone_at_once() {
     for verb in ["KICK", "BAN"] {
         let (target, mut root) = operated(&[]);
         let padding = "x".repeat(3000);

@@ -69,7 +69,7 @@ fn certificate(folder: &Path) {
 /// With a certificate that the system trusts, the client once remembered nothing; the next time it sent the password in
 /// plain text without a warning.
 #[test]
-fn chatc_sends_no_password_to_one_who_drops_its_tls() {
+fn chatc_sends_no_password_when_tls_is_stripped() {
     for is_vouched_for in [true, false] {
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();

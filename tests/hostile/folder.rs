@@ -29,7 +29,7 @@ fn loose(path: &Path) -> Vec<String> {
 
 /// Databases, with all hashes and private messages, could once be read by every user of the machine.
 #[test]
-fn others_on_the_machine_can_read_nothing_whatever_the_umask() {
+fn other_users_of_the_machine_can_read_nothing_whatever_the_umask() {
     let mut target = Target::start_under(&["sh", "-c", "umask 0; exec \"$@\"", "sh"], &[]);
     target.owner("ann");
     target.serves_everybody();

@@ -4,7 +4,7 @@ use crate::target::{Target, count, pipeline};
 
 /// Their requests were once carried out, five times over.
 #[test]
-fn nothing_is_worked_out_for_those_who_have_gone() {
+fn no_work_is_done_for_clients_that_have_gone() {
     const ASKED: u64 = 200;
     let mut target = Target::start(&[]);
     let mut ann = target.member("ann");

@@ -4,7 +4,7 @@ use crate::target::{Target, ask, basic};
 
 /// Ten wrong passwords from an address once made the server refuse the right one of everyone there.
 #[test]
-fn an_owner_gets_in_where_he_has_been_before_whatever_others_guess_there() {
+fn an_owner_can_log_in_from_a_known_address_whatever_others_guess_there() {
     let target = Target::start(&[]);
     target.owner("ann");
     // The owner has logged in from there before.

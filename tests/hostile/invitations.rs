@@ -4,7 +4,7 @@ use crate::target::{Target, allow_many_connections, ask, pipeline};
 
 /// Each invitation once looked at all members, for each of them, while everyone else waited.
 #[test]
-fn invitations_into_a_full_room_cost_what_they_cost_in_an_empty_one() {
+fn invitations_cost_no_more_in_a_full_room() {
     const CROWD: usize = 800;
     const ASKED: usize = 200;
     allow_many_connections();

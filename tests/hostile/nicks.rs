@@ -4,7 +4,7 @@ use crate::target::{Target, ask, pipeline};
 
 /// Each nick that was left with a password was once reserved for two minutes.
 #[test]
-fn a_connection_that_renames_itself_holds_one_nick() {
+fn a_connection_that_changes_nicks_reserves_one() {
     const NICKS: usize = 10_000;
     let mut target = Target::start(&[]);
     let mut mallory = target.stranger();
@@ -28,7 +28,7 @@ fn a_connection_that_renames_itself_holds_one_nick() {
 
 /// Aborted connections may reserve their nicks for a while, but one address cannot reserve all.
 #[test]
-fn nicks_held_for_those_who_broke_off_are_bounded() {
+fn reserved_nicks_of_aborted_connections_are_bounded() {
     const NICKS: usize = 2200;
     let mut target = Target::start(&[]);
     for n in 0..NICKS {

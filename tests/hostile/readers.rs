@@ -26,7 +26,7 @@ fn rows(target: &Target, table: &str) -> usize {
 /// One stranger's readers once deleted everyone's messages: they counted towards `--keep-bytes`, and could not be
 /// trimmed.
 #[test]
-fn readers_are_bounded_delete_no_messages_and_leave_others_theirs() {
+fn named_readers_are_bounded_and_delete_no_messages() {
     let mut target = Target::start(&["--keep-bytes", "2MiB", "--trim-every", "1s"]);
     let mut ann = target.member("ann");
     ask(&mut ann, "JOIN #ann AS before", "OK JOIN");

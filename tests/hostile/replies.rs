@@ -4,7 +4,7 @@ use crate::target::{Target, allow_many_connections};
 
 /// Each line of an endless request was once answered at once, and the replies counted nowhere.
 #[test]
-fn answers_to_requests_that_never_end_hold_little_memory() {
+fn replies_to_endless_requests_use_little_memory() {
     const REQUESTS: usize = 60;
     allow_many_connections();
     let mut target = Target::start(&["--max-memory", "16MiB"]);

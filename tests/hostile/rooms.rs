@@ -68,7 +68,7 @@ fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
 
 /// A room in which nothing is left was once a row for ever.
 #[test]
-fn rooms_without_anything_in_them_go() {
+fn empty_rooms_are_deleted() {
     let flags = ["--keep-bytes", "200KiB", "--trim-every", "1s"];
     let mut target = Target::start(&flags);
     let mut ann = target.member("ann");

@@ -60,7 +60,7 @@ fn long_searches_cost_little_time_and_no_memory() {
 
 /// Such searches were once run to their end, though the client had gone.
 #[test]
-fn searches_of_those_who_have_gone_cost_nothing() {
+fn searches_of_clients_that_have_gone_cost_nothing() {
     const SEARCHES: u64 = 200;
     allow_many_connections();
     let mut target = filled(40);

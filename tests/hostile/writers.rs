@@ -15,7 +15,7 @@ fn joins() -> Vec<String> {
 
 /// Each reader was once a transaction besides the log's own, and senders waited for SQLite's lock.
 #[test]
-fn whoever_speaks_is_answered_while_readers_are_made() {
+fn senders_are_answered_while_readers_are_created() {
     const MESSAGES: usize = 100;
     let mut target = Target::start(&[]);
     let mut ann = target.member("ann");

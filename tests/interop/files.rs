@@ -77,7 +77,7 @@ fn every_client_uploads_and_downloads_every_byte() {
 }
 
 #[test]
-fn a_pipe_of_unknown_length_is_kept_from_every_client_that_half_closes() {
+fn an_upload_of_unknown_length_works_from_every_client_that_half_closes() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let (bytes, digest) = every_byte();
@@ -104,7 +104,7 @@ fn a_pipe_of_unknown_length_is_kept_from_every_client_that_half_closes() {
 }
 
 #[test]
-fn an_upload_cut_off_by_its_client_is_incomplete_and_not_kept() {
+fn an_upload_aborted_by_its_client_is_incomplete_and_not_stored() {
     let chatd = Chatd::start();
     for (n, client) in HALF_CLOSING.iter().enumerate() {
         let ended = chatd
@@ -122,7 +122,7 @@ fn an_upload_cut_off_by_its_client_is_incomplete_and_not_kept() {
 }
 
 #[test]
-fn lines_that_end_in_cr_lf_are_lines() {
+fn lines_may_end_in_cr_lf() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let clients = [
@@ -143,7 +143,7 @@ fn lines_that_end_in_cr_lf_are_lines() {
 }
 
 #[test]
-fn a_client_that_makes_cr_lf_of_every_lf_cannot_upload() {
+fn a_client_that_turns_lf_into_cr_lf_cannot_upload() {
     let chatd = Chatd::start();
     let body = b"a\nb\nc\n";
     let digest = hex(body);
@@ -163,7 +163,7 @@ fn a_client_that_makes_cr_lf_of_every_lf_cannot_upload() {
 }
 
 #[test]
-fn what_curl_makes_of_a_file_is_refused() {
+fn a_file_that_curl_alters_is_refused() {
     let chatd = Chatd::start();
     let body = b"\xffab";
     let digest = hex(body);
@@ -177,7 +177,7 @@ fn what_curl_makes_of_a_file_is_refused() {
 }
 
 #[test]
-fn a_download_can_be_taken_up_where_it_was_cut() {
+fn an_interrupted_download_can_be_resumed() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     alice.send("UPLOAD digits 10\n0123456789");

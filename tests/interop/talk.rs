@@ -12,7 +12,7 @@ fn next_message(member: &mut Peer) -> String {
 }
 
 #[test]
-fn a_script_that_ends_in_bye_gets_its_replies_from_every_client_and_is_heard() {
+fn a_script_that_ends_in_bye_works_with_every_client() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     for (nick, client) in every_client() {
@@ -30,7 +30,7 @@ fn a_script_that_ends_in_bye_gets_its_replies_from_every_client_and_is_heard() {
 }
 
 #[test]
-fn a_script_without_bye_ends_where_the_client_half_closes() {
+fn a_script_without_bye_ends_if_the_client_half_closes() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     for (n, client) in HALF_CLOSING.iter().enumerate() {
@@ -42,7 +42,7 @@ fn a_script_without_bye_ends_where_the_client_half_closes() {
 }
 
 #[test]
-fn a_client_that_never_half_closes_stays_and_hears() {
+fn a_client_that_never_half_closes_stays_and_receives() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     for (n, client) in NEVER_HALF_CLOSING.iter().enumerate() {
@@ -79,7 +79,7 @@ fn stay_keeps_a_half_closing_listener() {
 }
 
 #[test]
-fn what_was_sent_counts_though_the_client_reads_nothing() {
+fn requests_count_though_the_client_reads_nothing() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let careless = [
@@ -99,7 +99,7 @@ fn what_was_sent_counts_though_the_client_reads_nothing() {
 }
 
 #[test]
-fn a_nick_is_free_as_soon_as_its_holder_has_ended() {
+fn a_nick_is_free_as_soon_as_its_client_has_ended() {
     let chatd = Chatd::start();
     for client in HALF_CLOSING {
         let script = format!("printf 'NICK ci\\nBYE\\n' | {client}");
@@ -188,7 +188,7 @@ fn a_person_on_busybox_telnet_talks() {
 }
 
 #[test]
-fn the_longest_line_that_a_terminal_hands_over_fits() {
+fn the_longest_line_that_a_terminal_passes_on_fits() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let mut nc = on_a_terminal(&chatd, "nc.openbsd");
@@ -221,7 +221,7 @@ fn a_line_that_a_message_interrupts_on_the_screen_arrives_whole() {
 }
 
 #[test]
-fn a_client_that_was_stopped_goes_on_where_it_was() {
+fn a_suspended_client_continues_where_it_was() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let mut nc = chatd.client("exec nc.openbsd $HOST $PORT");
@@ -238,7 +238,7 @@ fn a_client_that_was_stopped_goes_on_where_it_was() {
 }
 
 #[test]
-fn nothing_of_a_request_s_body_runs_as_commands() {
+fn no_line_of_a_request_body_runs_as_a_command() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     let body = "--data-binary $'NICK web\\nMSG smuggled\\n'";
@@ -284,7 +284,7 @@ fn a_person_who_presses_enter_is_greeted_and_a_script_is_not() {
 }
 
 #[test]
-fn a_stopping_server_says_so_last_to_every_listener() {
+fn a_stopping_server_sends_closed_last_to_every_listener() {
     let chatd = Chatd::start();
     let mut listeners = Vec::new();
     for (nick, client) in every_client() {

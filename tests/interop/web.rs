@@ -20,7 +20,7 @@ const TLS: [&str; 5] = [
 ];
 
 #[test]
-fn every_tls_client_talks_with_one_that_has_none() {
+fn every_tls_client_talks_with_a_plain_client() {
     let chatd = Chatd::start();
     let mut alice = chatd.member("alice");
     for (n, client) in TLS.into_iter().enumerate() {
@@ -35,7 +35,7 @@ fn every_tls_client_talks_with_one_that_has_none() {
 }
 
 #[test]
-fn openssl_gets_no_version_cipher_or_renegotiation_that_is_weak() {
+fn openssl_gets_no_weak_version_cipher_or_renegotiation() {
     let chatd = Chatd::start();
     let talk = |options: &str| {
         let typed = format!(
@@ -114,7 +114,7 @@ fn nmap_finds_nothing_weak() {
 }
 
 #[test]
-fn a_file_goes_along_all_of_them_to_the_last_byte() {
+fn a_file_passes_through_each_protocol_to_the_last_byte() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();
     let bytes: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -152,7 +152,7 @@ fn a_file_goes_along_all_of_them_to_the_last_byte() {
 }
 
 #[test]
-fn each_line_of_the_help_works_as_it_stands() {
+fn each_line_of_the_help_works_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().display();
     let secret = folder.path().join("password");
@@ -195,7 +195,7 @@ fn each_line_of_the_help_works_as_it_stands() {
 }
 
 #[test]
-fn an_interrupted_upload_under_tls_is_told_from_a_finished_one() {
+fn an_interrupted_upload_over_tls_differs_from_a_complete_one() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();
     watch.ask("JOIN #lobby", "OK JOIN #lobby <id>");
@@ -207,7 +207,7 @@ fn an_interrupted_upload_under_tls_is_told_from_a_finished_one() {
 }
 
 #[test]
-fn a_new_certificate_is_served_at_a_hangup() {
+fn a_hangup_signal_reloads_the_certificate() {
     let folder = tempfile::tempdir().unwrap();
     let make = |name: &str| {
         let path = folder.path().display();
@@ -245,7 +245,7 @@ fn a_new_certificate_is_served_at_a_hangup() {
 }
 
 #[test]
-fn the_server_s_own_certificate_outlives_it() {
+fn the_server_s_own_certificate_survives_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().display().to_string();
     let fingerprint = || {
@@ -293,7 +293,7 @@ fn chatc_remembers_a_server_and_refuses_another_in_its_place() {
 }
 
 #[test]
-fn a_client_of_the_library_speaks_tls() {
+fn the_client_library_uses_tls() {
     let chatd = Chatd::start();
     let state = tempfile::tempdir().unwrap();
     // Tested with the program, since the environment belongs to a process.
@@ -360,7 +360,7 @@ const TALKED: [&str; 5] = [
 ];
 
 #[test]
-fn a_websocket_client_talks_plainly_and_under_tls() {
+fn a_websocket_client_talks_with_and_without_tls() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();
     let script = folder.path().join("talk.py");
@@ -421,7 +421,7 @@ http {{
 }
 
 #[test]
-fn a_proxy_may_stand_in_front() {
+fn the_server_works_behind_a_proxy() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();
     let (_nginx, port) = nginx(folder.path(), chatd.address, PASS_ON);
@@ -455,7 +455,7 @@ fn a_proxy_may_stand_in_front() {
 }
 
 #[test]
-fn what_is_followed_flows_through_nginx_as_it_is_by_default() {
+fn streams_flow_through_nginx_with_its_default_settings() {
     let chatd = Chatd::start();
     let folder = tempfile::tempdir().unwrap();
     let (_nginx, port) = nginx(folder.path(), chatd.address, "");

@@ -27,7 +27,7 @@ fn check_kept(chatd: &Chatd, expected: usize) {
 }
 
 #[test]
-fn a_request_says_all_of_its_lines_or_none() {
+fn a_request_sends_all_of_its_lines_or_none() {
     let chatd = Chatd::start();
     let chunked = "Transfer-Encoding: chunked";
     let lines = |count: usize| "x\n".repeat(count);
@@ -118,7 +118,7 @@ fn bodies_that_never_end_are_counted_and_bounded_in_all() {
 }
 
 #[test]
-fn what_has_begun_to_be_said_is_said_to_its_end_though_the_client_goes() {
+fn a_request_that_has_begun_is_completed_though_the_client_goes() {
     let chatd = Chatd::start();
     let body = "x\n".repeat(9000);
     let mut stream = TcpStream::connect(chatd.address).unwrap();

@@ -16,7 +16,7 @@ fn account(chatd: &Chatd, nick: &str) -> (Peer, String) {
 }
 
 #[test]
-fn a_file_of_a_closed_room_is_as_if_it_were_not_there() {
+fn a_file_of_a_closed_room_seems_not_to_exist() {
     let chatd = Chatd::start();
     let (mut ann, as_ann) = account(&chatd, "ann");
     let (_bob, as_bob) = account(&chatd, "bob");

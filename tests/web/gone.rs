@@ -82,7 +82,7 @@ fn follow(chatd: &Chatd, request: &str, last: &[u8]) -> TcpStream {
 }
 
 #[test]
-fn a_follower_that_broke_off_is_found_at_once() {
+fn an_aborted_follower_is_detected_at_once() {
     let chatd = Chatd::start();
     let (_sender, file) = sender(&chatd);
     wait_for(&chatd, 1, DEADLINE);
@@ -95,7 +95,7 @@ fn a_follower_that_broke_off_is_found_at_once() {
 /// Closes as a killed program does: its system forgets the connection after a minute, and answers the next probe with a
 /// reset.
 #[test]
-fn a_follower_that_has_closed_is_found_within_90_seconds() {
+fn a_closed_follower_is_detected_within_90_seconds() {
     let chatd = Chatd::start();
     let (_sender, file) = sender(&chatd);
     wait_for(&chatd, 1, DEADLINE);
@@ -119,7 +119,7 @@ fn a_follower_of_a_room_that_has_closed_is_found_at_once() {
 }
 
 #[test]
-fn a_client_that_has_only_ended_what_it_sends_goes_on_following() {
+fn a_client_that_half_closes_continues_to_follow() {
     let chatd = Chatd::start();
     let mut lines = chatd.peer();
     lines.send("GET /rooms/lobby?follow HTTP/1.0\r\n\r\n");
@@ -133,7 +133,7 @@ fn a_client_that_has_only_ended_what_it_sends_goes_on_following() {
 }
 
 #[test]
-fn a_follower_over_http_takes_one_place() {
+fn a_follower_over_http_counts_as_one_connection() {
     let chatd = Chatd::with(&["--max-connections", "5"]);
     let mut followers: Vec<Peer> = (0..4).map(|_| chatd.peer()).collect();
     for follower in &mut followers {
@@ -152,7 +152,7 @@ fn a_follower_over_http_takes_one_place() {
 }
 
 #[test]
-fn a_ban_ends_what_a_client_fetches_and_the_connection_on_which_it_asks() {
+fn a_ban_ends_downloads_and_the_connection_of_the_request() {
     let chatd = Chatd::with(&["--operator", "root"]);
     let mut root = chatd.member("root");
     root.ask("REGISTER a-long-password", "OK REGISTER root");

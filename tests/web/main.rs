@@ -52,7 +52,7 @@ fn check_unsaid(chatd: &Chatd) {
 }
 
 #[test]
-fn a_foreign_page_says_nothing_and_reads_nothing() {
+fn a_foreign_page_can_neither_send_nor_read() {
     let chatd = Chatd::start();
     let origin = format!("Origin: http://{}", chatd.address);
     for foreign in [
@@ -84,7 +84,7 @@ fn a_foreign_page_says_nothing_and_reads_nothing() {
 }
 
 #[test]
-fn what_began_as_http_never_becomes_a_conversation() {
+fn an_http_connection_never_becomes_a_conversation() {
     let chatd = Chatd::start();
     let host = chatd.address;
     for request in [
@@ -107,7 +107,7 @@ fn what_began_as_http_never_becomes_a_conversation() {
 }
 
 #[test]
-fn a_connection_that_was_opened_in_advance_gets_nothing_but_the_answer_to_its_request() {
+fn a_preconnected_client_gets_only_the_reply_to_its_request() {
     let chatd = Chatd::start();
     let mut peer = std::net::TcpStream::connect(chatd.address).expect("it listens");
     let second = std::time::Duration::from_secs(1);
@@ -130,7 +130,7 @@ fn a_connection_that_was_opened_in_advance_gets_nothing_but_the_answer_to_its_re
 }
 
 #[test]
-fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
+fn a_malformed_request_is_refused_and_the_next_is_answered() {
     let chatd = Chatd::start();
     let host = format!("Host: {}", chatd.address);
     let many: String = (0..100).map(|n| format!("X-{n}: a\r\n")).collect();
@@ -195,7 +195,7 @@ fn what_is_wrong_in_a_request_is_refused_and_the_next_is_answered() {
 }
 
 #[test]
-fn what_would_be_half_understood_is_refused_and_nothing_of_it_is_done() {
+fn a_partly_understood_request_is_refused_and_not_carried_out() {
     let chatd = Chatd::start();
     let host = format!("Host: {}", chatd.address);
     let form = "Content-Type: multipart/form-data; boundary=x";
@@ -245,7 +245,7 @@ fn what_would_be_half_understood_is_refused_and_nothing_of_it_is_done() {
 }
 
 #[test]
-fn one_pages_backward_over_http() {
+fn history_is_paged_backward_over_http() {
     let chatd = Chatd::start();
     check_status(&say(&chatd, &[POST, ANN], "1\n2\n3\n4\n5"), 200);
     let texts = |query: &str| {
@@ -264,7 +264,7 @@ fn one_pages_backward_over_http() {
 }
 
 #[test]
-fn a_browser_that_asks_by_an_unknown_name_gets_a_page_that_says_what_to_do() {
+fn a_browser_with_an_unknown_host_name_gets_a_page_that_says_what_to_do() {
     let chatd = Chatd::start();
     let ask = |name: &str, accept: &str| {
         let (host, accept) = (format!("Host: {name}"), format!("Accept: {accept}"));
@@ -296,7 +296,7 @@ fn a_browser_that_asks_by_an_unknown_name_gets_a_page_that_says_what_to_do() {
 }
 
 #[test]
-fn who_trickles_the_head_of_a_request_or_of_tls_is_cut_and_costs_others_nothing() {
+fn a_client_that_trickles_http_or_tls_is_disconnected_and_costs_others_nothing() {
     // Longer than a busy machine needs for a complete one.
     let chatd = Chatd::with(&["--handshake-within", "5s"]);
     let host = chatd.address;
@@ -350,7 +350,7 @@ fn each_line_of_a_body_is_a_message_whatever_it_says() {
 }
 
 #[test]
-fn an_upload_that_breaks_off_leaves_no_file() {
+fn an_aborted_upload_leaves_no_file() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();
     watch.send("JOIN #ops\n");
@@ -389,7 +389,7 @@ fn first_reply(bytes: &[u8], has_body: bool) -> (String, &[u8], &[u8]) {
 }
 
 #[test]
-fn files_go_out_whole_and_in_order_however_slowly_they_are_read() {
+fn files_arrive_whole_and_in_order_however_slowly_they_are_read() {
     let chatd = Chatd::start();
     // More than the socket buffers between hold, so that the server must wait for the reader.
     let bytes: Vec<u8> = (0..5_000_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -452,7 +452,7 @@ fn files_go_out_whole_and_in_order_however_slowly_they_are_read() {
 }
 
 #[test]
-fn who_follows_is_told_at_once_and_is_cut_when_the_server_stops() {
+fn a_follower_receives_events_at_once_and_is_closed_when_the_server_stops() {
     let mut chatd = Chatd::start();
     say(&chatd, &[POST, ANN], "before");
     let mut events = chatd.peer();
@@ -526,7 +526,7 @@ fn a_server_with_a_password_shows_nothing_without_it() {
 }
 
 #[test]
-fn what_is_switched_off_is_refused_in_its_own_words() {
+fn a_disabled_protocol_is_refused_in_its_own_terms() {
     let chatd = Chatd::with(&["--web", "off", "--tls", "off"]);
     check_status(&say(&chatd, &["GET / HTTP/1.1"], ""), 403);
     assert!(

@@ -11,7 +11,7 @@ use crate::{check_status, say};
 const CI: &str = "Authorization: Basic Y2k6";
 
 #[test]
-fn requests_under_one_name_are_not_in_each_other_s_way() {
+fn concurrent_requests_under_one_nick_do_not_block_each_other() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();
     watch.ask("JOIN #ops", "OK JOIN #ops <id>");
@@ -60,7 +60,7 @@ fn requests_under_one_name_are_not_in_each_other_s_way() {
 }
 
 #[test]
-fn who_makes_a_room_over_http_owns_it() {
+fn a_room_created_over_http_belongs_to_its_creator() {
     let chatd = Chatd::start();
     let mut ann = chatd.member("ann");
     ann.ask("REGISTER a-long-password", "OK REGISTER ann");

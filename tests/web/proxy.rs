@@ -35,7 +35,7 @@ fn over_websocket(chatd: &Chatd, header: &str, lines: &[&str]) -> String {
 }
 
 #[test]
-fn what_any_proxy_passes_on_does_not_come_from_this_machine() {
+fn a_proxied_request_is_never_local() {
     let chatd = Chatd::with(&["--operator", "root"]);
     let register = ["NICK root", "REGISTER a-long-password", "BYE"];
     for header in [
@@ -59,7 +59,7 @@ fn what_any_proxy_passes_on_does_not_come_from_this_machine() {
 }
 
 #[test]
-fn a_trusted_proxy_tells_whom_a_ban_is_about() {
+fn a_ban_applies_to_the_client_that_a_trusted_proxy_names() {
     for (flags, is_trusted) in [(&["--proxy", "127.0.0.0/8"][..], true), (&[], false)] {
         let (chatd, mut root) = with_root(flags);
         root.ask("BAN 203.0.113.0/24", "OK BAN …");
@@ -105,7 +105,7 @@ fn a_trusted_proxy_s_clients_are_counted_by_their_own_addresses() {
 }
 
 #[test]
-fn the_proxy_protocol_is_understood_from_a_trusted_proxy_alone() {
+fn the_proxy_protocol_is_accepted_only_from_a_trusted_proxy() {
     let (chatd, mut root) = with_root(&["--proxy", "127.0.0.1"]);
     root.ask("BAN 203.0.113.9", "OK BAN …");
     let v1 = |from: &str| format!("PROXY TCP4 {from} 127.0.0.1 4711 5002\r\n").into_bytes();

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_address_that_is_no_proxy_s_counts() {
+    fn the_last_address_that_is_not_a_proxy_s_counts() {
         check(&[], Ok(None));
         check(&["203.0.113.9"], Ok(Some("203.0.113.9")));
         check(&["198.51.100.1, 203.0.113.9"], Ok(Some("203.0.113.9")));

@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_be_half_understood_is_refused() {
+    fn a_partly_understood_request_is_refused() {
         let check = |method, line: (&'static str, &'static str), expected| {
             check_headers(method, &[("host", "localhost"), line], expected);
         };

@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nc_is_told_what_it_understands() {
+    fn the_help_has_arguments_that_nc_accepts() {
         for (host, expected) in [
             ("localhost:5002", ("localhost", 5002)),
             ("10.0.0.1", ("10.0.0.1", 7)),

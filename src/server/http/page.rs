@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_deflated_for_whom_takes_it_so() {
+    fn the_page_is_deflated_for_clients_that_accept_it() {
         check(&[], false);
         check(&["gzip, br"], false);
         check(&["gzip, deflate, br"], true);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_form_that_is_known_is_not_sent_again() {
+    fn a_cached_encoding_is_not_sent_again() {
         let mut headers = HeaderMap::new();
         let tag = find("/", &headers).expect("the page").headers()[ETAG].clone();
         headers.insert(IF_NONE_MATCH, tag);

@@ -67,7 +67,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn what_is_sent_on_one_is_seen_on_both_in_one_order(acts in vec(act(), 1..60)) {
+    fn a_message_sent_on_one_server_appears_on_both_in_one_order(acts in vec(act(), 1..60)) {
         let log = SharedLog::new();
         let mut servers = [0, 1].map(|_| Table::on(log.clone(), 2, Config::default()));
         for (n, server) in servers.iter_mut().enumerate() {
