@@ -46,6 +46,10 @@ they are told (`tests/tidy.rs` checks it).
 "##
 )]
 #![cfg_attr(
+    not(any(feature = "client", feature = "server")),
+    doc = "The protocol of plainchat, a chat server on one TCP port, as values: see [`protocol`]."
+)]
+#![cfg_attr(
     all(feature = "client", not(feature = "server")),
     doc = r##"
 Clients and bots for plainchat, a chat server on one TCP port.

@@ -692,7 +692,7 @@ fn files_are_passed_while_talk_goes_on() {
     fs::write(folder.path().join("a b.txt"), b"hello\n").unwrap();
     let mut ann = terminal(&chatd, folder.path());
     ann.write(b"/upload a b.txt\r");
-    ann.until("-- ann put a file here: a b.txt, 6 B; /download ");
+    ann.until("-- ann sent a file: a b.txt, 6 B; /download ");
     let id = ann.until("\r\n");
     fs::remove_file(folder.path().join("a b.txt")).unwrap();
     ann.write(format!("/download {}\r", id.trim()).as_bytes());

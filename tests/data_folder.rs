@@ -153,7 +153,7 @@ fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
         .expect("chatd check");
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(
-        check.status.success() && said.contains("all is well"),
+        check.status.success() && said.contains(": no faults"),
         "{said}"
     );
 }
@@ -237,7 +237,7 @@ fn a_folder_of_version_1_is_migrated_and_can_be_used() {
         .expect("chatd check");
     let said = String::from_utf8_lossy(&check.stdout);
     assert!(
-        check.status.success() && said.contains("all is well"),
+        check.status.success() && said.contains(": no faults"),
         "{said}"
     );
 }

@@ -95,7 +95,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "14: text is not UTF-8, has a NUL or begins with a byte order mark",
         &[
-            "vectors/3.3/what_is_not_utf8_is_answered_with_its_verb.chat",
+            "vectors/3.1/what_is_not_utf8_is_answered_with_its_verb.chat",
             "vectors/3.3/control_characters_go_and_the_tab_stays.chat",
             "split.rs a_byte_order_mark_before_the_first_line_is_no_part_of_it",
         ],

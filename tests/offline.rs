@@ -89,7 +89,7 @@ fn an_export_can_be_imported_elsewhere() {
     let taken = chatd("import", &other, &[], &all);
     assert_eq!(
         text(&taken.stdout),
-        "7 events taken in\n",
+        "7 events imported\n",
         "{}",
         text(&taken.stderr)
     );
@@ -175,7 +175,7 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let taken = chatd("import", &copy, &[], &all);
     assert_eq!(
         text(&taken.stdout),
-        "4 events taken in\n",
+        "4 events imported\n",
         "{}",
         text(&taken.stderr)
     );
@@ -218,7 +218,7 @@ fn direct_messages_expire_like_other_events() {
     drop(server);
     let check = chatd("check", folder.path(), &[], b"");
     assert!(
-        text(&check.stdout).ends_with(": all is well\n"),
+        text(&check.stdout).ends_with(": no faults\n"),
         "{}",
         text(&check.stdout)
     );
@@ -242,7 +242,7 @@ fn a_backup_of_a_running_server_is_complete() {
     speaker.join().unwrap();
     let check = chatd("check", &copy, &[], b"");
     assert!(
-        check.status.success() && text(&check.stdout).ends_with(": all is well\n"),
+        check.status.success() && text(&check.stdout).ends_with(": no faults\n"),
         "{}",
         text(&check.stdout)
     );
@@ -301,11 +301,11 @@ fn check_reports_faults_and_repair_fixes_them() {
     assert!(
         check(&["--repair"])
             .1
-            .ends_with(": 4 faults, mended as far as it can be\n")
+            .ends_with(": 4 faults, repaired as far as possible\n")
     );
     let (code, found) = check(&[]);
     assert!(
-        code == Some(0) && found.ends_with(": all is well\n"),
+        code == Some(0) && found.ends_with(": no faults\n"),
         "{found}"
     );
     let server = start(&data, &[]);
@@ -434,13 +434,13 @@ fn an_interrupted_backup_is_never_taken_for_a_complete_one() {
     for unfinished in [&part, &folder.path().join("nothing")] {
         let check = chatd("check", unfinished, &[], b"");
         assert_eq!(check.status.code(), Some(1), "{}", text(&check.stdout));
-        assert!(!text(&check.stdout).contains("all is well"));
+        assert!(!text(&check.stdout).contains(": no faults"));
     }
     assert_eq!(fs::read(part.join("chat.db")).unwrap(), b"");
     let done = chatd("backup", &data, &[&name], b"");
     assert_eq!(done.status.code(), Some(1));
     assert!(
-        text(&done.stderr).contains("copy.part is there"),
+        text(&done.stderr).contains("copy.part exists"),
         "{}",
         text(&done.stderr)
     );

@@ -1,7 +1,7 @@
 //! Rooms that an operator deletes.
 //!
-//! Nobody is in such a room from the moment at which its deletion is handed to the log, and until the log has done it
-//! nobody makes another of that name. When the log fails, the room is there again.
+//! All connections leave such a room when its deletion is passed to the log, and until the log has done it no room of that
+//! name can be created. If the log fails, the room is there again.
 
 use std::collections::BTreeMap;
 

@@ -1,9 +1,8 @@
-//! How many files there are, and their bytes: in all, of one nick, and sent from one address; those that are kept and
-//! those that are coming in.
+//! Counts files and their bytes, stored ones and those being uploaded: in all, by nick, and by the address that sent them.
 //!
-//! Bytes that come in count from their beginning, so that many uploads at once fit no more than one after the other.
-//! Nicks that nobody has registered share one quota: whoever is refused under one could take another. From where a file
-//! was sent is known until the server ends.
+//! The bytes of an upload count from its beginning, so many uploads at once fit no more than one after the other.
+//! Unregistered nicks share one quota, since a client that is refused under one could take another. The address that sent
+//! a file is known until the server stops.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -17,26 +16,26 @@ use crate::protocol::{EventId, Nick};
 #[derive(Debug, Default)]
 pub(super) struct FileShares {
     kept: FileSum,
-    /// Of those, by the forms of the nicks that sent them.
+    /// The stored files by the forms of the nicks that sent them.
     by_nick: HashMap<Box<str>, FileSum>,
-    /// Of those, of nicks that nobody has registered.
+    /// The stored files of unregistered nicks.
     of_nobody: FileSum,
-    /// The address that each was sent from.
+    /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
-    /// Connections whose files are on their way to the log: from where, and how many. They may have gone.
+    /// Connections, perhaps closed ones, whose files are on their way to the log: their address, and how many files.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
-    /// Bytes that are coming in over which connection, and the nick's form where somebody has registered it.
+    /// The bytes being uploaded by each connection, with the form of its nick if that is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
 impl FileShares {
-    /// How many bytes the files have that can be fetched.
+    /// Returns the bytes of all stored files.
     pub fn bytes(&self) -> u64 {
         self.kept.bytes
     }
 
-    /// Changes what is counted of the nick of that form.
+    /// Changes the counts of the nick with that form.
     fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
@@ -49,7 +48,7 @@ impl FileShares {
         }
     }
 
-    /// The files of a registered nick of that form, or of all nicks that nobody has registered.
+    /// Returns the counts of the registered nick with that form, or of all unregistered nicks.
     fn of(&self, owner: Option<&str>) -> FileSum {
         match owner {
             Some(form) => self.by_nick.get(form).copied().unwrap_or_default(),
@@ -59,7 +58,7 @@ impl FileShares {
 }
 
 impl Chat {
-    /// Learns how many files there are of each nick, as it is spelt in the log.
+    /// Sets the counts of each nick, as it is spelt in the log.
     pub(super) fn restore_files(&mut self, by_nick: Vec<(String, FileSum)>) {
         let shares = &mut self.file_shares;
         shares.kept = FileSum::default();
@@ -82,14 +81,14 @@ impl Chat {
         shares.of_nobody = of_nobody;
     }
 
-    /// There are more files of `nick`, as it is spelt in their events, or more bytes of them.
+    /// Adds to the counts of `nick`, as it is spelt in the events of its files.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);
         self.file_shares.change(&form(nick), is_registered, change);
     }
 
-    /// A file of `nick` is there no more.
+    /// Subtracts a deleted file of `nick`.
     pub(super) fn uncount_file(&mut self, id: EventId, nick: &str, contents: Option<FileContents>) {
         let bytes = contents.map_or(0, |contents| contents.length);
         let sum = FileSum { count: 1, bytes };
@@ -102,14 +101,14 @@ impl Chat {
         }
     }
 
-    /// A connection hands a file to the log: it is counted where it comes from, once it has its number.
+    /// Records that a connection passes a file to the log: it counts for its address once it has an id.
     pub fn expect_file(&mut self, peer: PeerId) {
         if let Some(from) = self.address(peer).map(address_prefix) {
             self.file_shares.senders.entry(peer).or_insert((from, 0)).1 += 1;
         }
     }
 
-    /// The log has answered for a file of `peer`; returns where that comes from.
+    /// Records that the log has decided on a file of `peer`; returns its address.
     pub(super) fn file_sent(&mut self, peer: PeerId) -> Option<IpAddr> {
         let senders = &mut self.file_shares.senders;
         let (from, count) = senders.get_mut(&peer)?;

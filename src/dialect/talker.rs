@@ -62,7 +62,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             (Verb::Remove, Shown::Text(room)) if room.starts_with('#') => {
                 format!("-- {room} is deleted")
             }
-            (Verb::Remove, Shown::Text(id)) => format!("-- {id} is taken back"),
+            (Verb::Remove, Shown::Text(id)) => format!("-- {id} is deleted"),
             _ => return, // a person sees the own line
         },
         Line::Refused(refusal) => format!("! {}", clean(&refusal.text)),
@@ -203,7 +203,7 @@ mod tests {
         check(
             "FILE #lobby bob 17 1234567 a b.txt",
             true,
-            "[12:22] -- bob put a file here: a b.txt, 1.2 MB; /download 17",
+            "[12:22] -- bob sent a file: a b.txt, 1.2 MB; /download 17",
         );
         check("NOTE * chatd hi", false, "[12:22] ** chatd: hi");
     }

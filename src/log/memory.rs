@@ -328,7 +328,7 @@ impl State {
             room.topic = String::new();
             room.ids = VecDeque::new();
             room.forgotten = 0;
-            // Whoever has read it misses something of the next room of that name.
+            // A client that has read it gets a GAP in the next room of that name.
             room.deleted = room.last_id.get();
         }
         let bytes = &mut self.bytes;

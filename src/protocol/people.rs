@@ -23,7 +23,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
             ..
         } => {
             let length = length.map_or_else(|| "still coming".into(), size);
-            format!("-- {nick} put a file here: {name}, {length}; /download {file}")
+            format!("-- {nick} sent a file: {name}, {length}; /download {file}")
         }
         Event::Stored {
             nick, file, length, ..
@@ -37,7 +37,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
             format!("-- {nick} cleared the topic")
         }
         Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
-        Event::Remove { nick, id, .. } => format!("-- {nick} took back {id}"),
+        Event::Remove { nick, id, .. } => format!("-- {nick} deleted {id}"),
         Event::Join { room, nick } => format!("-- {nick} joined {room}"),
         Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),

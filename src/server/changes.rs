@@ -19,7 +19,7 @@ pub(super) struct Released {
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     pub has_new_rights: bool,
-    /// The log has rooms to let go of.
+    /// The log has rooms to delete.
     pub has_deleted_rooms: bool,
 }
 

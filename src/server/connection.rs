@@ -68,11 +68,11 @@ pub(super) struct Connection {
     is_blocked: bool,
     /// Whether there is more to write after the other connections have had their turn.
     has_more: bool,
-    /// It has used up its turn, and has more to do.
+    /// Whether its turn is over and it has more to do.
     is_busy: bool,
-    /// It was called for its turn, after it had used up the one before.
+    /// Whether this turn follows on one that was used up.
     is_called: bool,
-    /// Nobody reads what is written any more.
+    /// Whether the client no longer reads.
     pub(super) is_deaf: bool,
     /// Whether the client's input has ended.
     pub(super) has_ended: bool,
@@ -519,8 +519,8 @@ impl Connection {
         self.has_ended && !self.is_end_told && self.input.is_empty()
     }
 
-    /// Lets others have their turn: those that are ready and, if this one keeps the server busy, those whose sockets have
-    /// become ready meanwhile and the others that do.
+    /// Yields to the other connections that are ready. If this one keeps the server busy, it also waits for its turn among
+    /// those that do.
     async fn give_way(&mut self) {
         if !std::mem::take(&mut self.is_busy) {
             return future::yield_now().await;
@@ -604,26 +604,26 @@ impl Connection {
     }
 }
 
-/// How long a connection that has just become ready is served before others have their turn: enough for what somebody
-/// asks who waits for the answer.
+/// How long a connection that has just become ready is served before the others are: enough for the requests of a client
+/// that waits for its answers.
 const FIRST_SLICE: Duration = Duration::from_micros(250);
 
-/// The same for one that has more to do and was called for its turn.
+/// The same for a connection that has waited for a further turn.
 const SLICE: Duration = Duration::from_millis(1);
 
-/// How many requests are done between two looks at the clock, while they take little.
+/// How many requests are handled between two looks at the clock while they are cheap.
 const REQUESTS_A_LOOK: u32 = 16;
 
-/// Between two looks at the clock requests have taken long if they took this.
+/// Requests count as expensive if those between two looks at the clock took longer.
 const LONG: Duration = Duration::from_micros(50);
 
-/// A connection's turn to be served.
+/// A connection's turn.
 struct Slice {
     lasts: Duration,
     since: Instant,
-    /// How long it had taken when the clock was looked at last.
+    /// How long it had taken at the last look at the clock.
     looked: Duration,
-    /// How many more requests are done before the clock is looked at.
+    /// How many more requests are handled before the next look.
     left: u32,
     step: u32,
 }
@@ -639,7 +639,7 @@ impl Slice {
         }
     }
 
-    /// Counts a request that is to be done now; true when the others have waited long enough.
+    /// Counts a request that is about to be handled; returns true when the turn is over.
     fn is_over(&mut self) -> bool {
         if self.left > 0 {
             self.left -= 1;
@@ -656,7 +656,7 @@ impl Slice {
         is_late
     }
 
-    /// Looks at the clock; true when the others have waited long enough.
+    /// Looks at the clock; returns true when the turn is over.
     fn is_late(&mut self) -> bool {
         self.looked = self.since.elapsed();
         self.looked >= self.lasts

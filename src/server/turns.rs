@@ -1,4 +1,5 @@
-//! Turns at something dear: a few at once, and fewer of one address, so that nobody waits for all that another asks.
+//! Limits an expensive operation: a few run at once, and fewer for each address, so that no client waits for all the
+//! requests of another.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,13 +9,13 @@ use smol::lock::{Semaphore, SemaphoreGuardArc};
 
 use crate::model::address_prefix;
 
-/// Turns at something dear.
+/// Limits how often an expensive operation runs at once.
 #[derive(Debug)]
 pub(super) struct Turns {
     all: Arc<Semaphore>,
-    /// How many one address has at once.
+    /// How many run at once for one address.
     each: usize,
-    /// Of those who wait or have their turn.
+    /// One semaphore for each address that waits or has a turn.
     by_address: Mutex<HashMap<IpAddr, Arc<Semaphore>>>,
 }
 
@@ -28,7 +29,7 @@ pub(super) struct Turn<'a> {
 }
 
 impl Turns {
-    /// So many at once, and so many of one address.
+    /// Allows `at_once` turns at once, `each` of them for one address.
     pub fn new(at_once: usize, each: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(at_once)),

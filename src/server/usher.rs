@@ -1,8 +1,8 @@
-//! Who goes on next of the connections that have more to do than fits into one turn.
+//! Schedules the connections that have more to do than fits into one turn.
 //!
-//! One of them at a time: between two of them everything else that is ready has its turn. So whoever asks little waits for
-//! one turn of a flood, over however many connections it comes. Addresses take turns, so that one with many busy connections
-//! leaves another's theirs.
+//! One of them runs at a time, and between two of them everything else that is ready runs. A client that asks little thus
+//! waits for one turn of a flood, however many connections the flood uses. Addresses take turns, so many busy connections
+//! from one address do not delay those from another.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::poll_fn;
@@ -15,7 +15,7 @@ use futures_lite::future;
 
 use crate::model::address_prefix;
 
-/// Connections that wait for their next turn.
+/// The connections that wait for their next turn.
 #[derive(Debug, Default)]
 pub(super) struct Busy {
     queue: Mutex<Queue>,
@@ -23,11 +23,11 @@ pub(super) struct Busy {
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Those of each address, in order; an address with none is not there.
+    /// The waiting connections by address, in order; an address without any has no entry.
     by_origin: HashMap<IpAddr, VecDeque<Arc<Ticket>>>,
     /// The addresses, in the order of their turns.
     origins: VecDeque<IpAddr>,
-    /// How [`Busy::usher`] learns that somebody waits.
+    /// Wakes [`Busy::usher`] when a connection begins to wait.
     usher: Option<Waker>,
 }
 
@@ -44,12 +44,12 @@ impl Busy {
             .expect("no thread panics while it holds this")
     }
 
-    /// Waits for a turn of a connection from `address`.
+    /// Waits for the next turn of a connection from `address`.
     pub async fn turn(&self, address: IpAddr) {
         let mut ticket: Option<Arc<Ticket>> = None;
         poll_fn(|cx| match &ticket {
             Some(ticket) if ticket.is_called.load(Ordering::Acquire) => Poll::Ready(()),
-            Some(_) => Poll::Pending, // woken for something else
+            Some(_) => Poll::Pending, // woken for another reason
             None => {
                 let own = Arc::new(Ticket {
                     is_called: AtomicBool::new(false),
@@ -63,7 +63,8 @@ impl Busy {
         .await;
     }
 
-    /// Calls one after the other, for ever; `look` finds out first who else is ready.
+    /// Calls one connection after the other; never returns. Before each call, `look` finds the sockets that have become
+    /// ready.
     pub async fn usher(&self, look: impl Fn()) {
         loop {
             poll_fn(|cx| self.queue().poll_any(cx)).await;
@@ -73,7 +74,7 @@ impl Busy {
                 next.is_called.store(true, Ordering::Release);
                 next.waker.wake_by_ref();
             }
-            // It stands behind all that are ready now, and the one that was called.
+            // This task is queued behind all that are ready now, and behind the one that was called.
             future::yield_now().await;
         }
     }
@@ -124,7 +125,7 @@ mod tests {
         IpAddr::from([10, 0, 0, n])
     }
 
-    /// Runs `act` beside busy connections of the addresses `from`, which count their turns.
+    /// Runs `act` beside busy connections from the addresses `from`, each of which counts its turns.
     fn beside<F: Future<Output = ()> + Send + 'static>(
         from: &[IpAddr],
         act: impl FnOnce(Arc<Vec<AtomicUsize>>) -> F,
@@ -145,7 +146,7 @@ mod tests {
             };
             executor.spawn(goes_on).detach();
         }
-        // A task as they are.
+        // A task, as those are.
         let act = executor.spawn(act(turns));
         smol::block_on(executor.run(act));
     }
@@ -157,9 +158,9 @@ mod tests {
             .sum()
     }
 
-    /// However many are busy, whoever is ready goes on after one or two turns of them.
+    /// However many connections are busy, one that is ready runs after one or two of their turns.
     #[test]
-    fn whoever_is_ready_waits_for_hardly_a_turn_of_those_who_are_busy() {
+    fn a_ready_connection_waits_for_two_turns_of_busy_ones_at_most() {
         const BUSY: usize = 500;
         beside(&[from(1); BUSY], move |turns| async move {
             for _ in 0..1000 {
@@ -169,7 +170,7 @@ mod tests {
                 let has_begun = before >= BUSY;
                 assert!(passed <= 2 || !has_begun, "{passed} turns were before it");
             }
-            assert!(sum(&turns) > 1000, "they have turns all the same");
+            assert!(sum(&turns) > 1000, "the busy ones have turns too");
         });
     }
 

@@ -174,7 +174,7 @@ impl World {
         }
     }
 
-    /// Wakes everyone who has something to read; [`pulse`] is told of what comes after that.
+    /// Wakes every connection that has something to read; later changes wake [`pulse`].
     fn beat(&mut self, pulse: &Waker) {
         self.pulse = Some(pulse.clone());
         let Self { chat, seats, .. } = self;
@@ -326,8 +326,8 @@ pub(super) async fn keep_time(server: Arc<Server>) {
     .await;
 }
 
-/// What the log has kept, or could not, until [`pulse`] publishes it. The log's thread hands it over here and does not wait
-/// for the world, which a busy server hardly ever lets go of for long enough that another thread gets it.
+/// Entries that the log has decided on, until [`pulse`] applies them. The log's thread leaves them here and does not wait
+/// for the lock of the world: on a busy server another thread seldom gets it.
 #[derive(Default)]
 pub(super) struct Published {
     batch: Vec<Applied>,
@@ -347,9 +347,9 @@ impl Published {
     }
 }
 
-/// Publishes what the log has kept and wakes the readers of what was said, for ever: all of them once for all that has come
-/// by then. As a task it gets its turn after those that could be read when it was woken, so every client is read before
-/// anybody is written to, and each write carries what they said together.
+/// Applies what the log has decided on and wakes the readers of new events; never returns. It wakes all of them once for
+/// everything that has arrived. As a task it runs after the connections that were readable when it was woken, so every
+/// client is read before any is written to, and each write carries the events of all of them.
 pub(super) async fn pulse(server: Arc<Server>) {
     poll_fn(|cx| {
         let batch = {

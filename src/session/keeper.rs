@@ -162,7 +162,7 @@ impl Session {
                 format!("{who} may come into {room}, and ask others in")
             }
             AclChange::Invite(who, false) => format!("{who} may come into {room}"),
-            AclChange::Uninvite(who) => format!("{who} is not asked into {room} any more"),
+            AclChange::Uninvite(who) => format!("{who} is no longer invited to {room}"),
         };
         self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);
         Ok(None)

@@ -235,7 +235,7 @@ impl Session {
                             }
                             Code::NoSuchNick => "nobody is here under that nick any more",
                             Code::Quota => "there is no space left to keep it",
-                            Code::NoSuchFile => "it has been taken back already",
+                            Code::NoSuchFile => "it has been deleted already",
                             Code::NoSuchRoom => "that room was deleted meanwhile",
                             _ => "it could not be kept; the server's log tells why",
                         };

@@ -220,18 +220,18 @@ mod tests {
             ("ME #lobby bob waves", "[06:47] * bob waves"),
             (
                 "FILE #lobby bob 17 1536 a b.txt",
-                "[06:47] -- bob put a file here: a b.txt, 1.54 kB; /download 17",
+                "[06:47] -- bob sent a file: a b.txt, 1.54 kB; /download 17",
             ),
             (
                 "FILE #lobby bob 17 * x.log",
-                "[06:47] -- bob put a file here: x.log, still coming; /download 17",
+                "[06:47] -- bob sent a file: x.log, still coming; /download 17",
             ),
             ("TOPIC #lobby bob", "[06:47] -- bob cleared the topic"),
             (
                 "TOPIC #lobby bob on time",
                 "[06:47] -- bob set the topic: on time",
             ),
-            ("REMOVE #lobby bob 17", "[06:47] -- bob took back 17"),
+            ("REMOVE #lobby bob 17", "[06:47] -- bob deleted 17"),
             ("JOIN #lobby bob", "[06:47] -- bob joined #lobby"),
             (
                 "PART #lobby bob see you",

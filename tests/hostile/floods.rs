@@ -1,6 +1,5 @@
-//! Floods: eight connections of one address that ask as fast as they can and read what they are answered. Whoever asks
-//! little is answered all the same, before the flood has got much more. (How long that takes is measured by
-//! `cargo bench --bench hostile`.)
+//! Floods: eight connections from one address that send requests as fast as they can and read the replies. Another client
+//! is answered before the flood has received many more replies. (`cargo bench --bench hostile` measures the time.)
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,21 +10,21 @@ use crate::target::{Target, ask, count, pipeline};
 
 const FLOODERS: usize = 8;
 
-/// How often somebody else asks meanwhile.
+/// How many requests the other client sends meanwhile.
 const ASKED: usize = 41;
 
-/// How many lines all of the flood gets at most while somebody else is answered, half of the times: some turns of one of
-/// its connections, and what it gets while this process waits for a processor.
+/// How many lines the flood may receive while the other client waits for one reply, in half of the cases: some turns of its
+/// connections, and what it receives while this process waits for a processor.
 const MIDDLE_MAX: u64 = 2 * FLOODERS as u64 * 1024;
 
-/// What goes on while somebody else is answered.
+/// A flood, and how far it has got.
 struct Flood {
-    /// Lines that the flood was answered with.
+    /// Lines that it has received.
     lines: AtomicU64,
     is_over: AtomicBool,
 }
 
-/// Asks `request` again and again on a connection, `<n>` and the number of the turn put in.
+/// Sends `request` again and again on a connection.
 fn ask_again(mut stream: &TcpStream, request: &str, flood: &Flood) {
     while !flood.is_over.load(Ordering::Relaxed) {
         let some = request.repeat(1 + (8 << 10) / request.len());
@@ -43,7 +42,7 @@ fn read_on(mut stream: &TcpStream, flood: &Flood) {
     }
 }
 
-/// Floods a server with `request`; returns how many lines the flood got while each request of somebody else was answered,
+/// Floods a server with `request`; returns how many lines the flood received while each request of another client waited,
 /// the fewest first.
 fn beside(target: &Target, number: usize, request: &str) -> Vec<u64> {
     let flood = Flood {
@@ -91,7 +90,7 @@ fn beside(target: &Target, number: usize, request: &str) -> Vec<u64> {
 }
 
 #[test]
-fn whoever_asks_little_is_answered_beside_a_flood_of_any_request() {
+fn a_client_that_asks_little_is_answered_beside_a_flood_of_any_request() {
     let target = Target::start(&[]);
     let mut filler = target.member("filler");
     let lines: Vec<String> = (0..1000).map(|n| format!("MSG pear {n}")).collect();

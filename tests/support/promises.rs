@@ -123,9 +123,7 @@ impl Promises {
             }
         }
         if let Some(id) = self.open.first() {
-            return Err(other(format!(
-                "file {id} was cut off and is not taken back"
-            )));
+            return Err(other(format!("file {id} was cut off and is not removed")));
         }
         self.check_files(peer, everything)
     }

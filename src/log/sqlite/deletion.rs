@@ -1,5 +1,5 @@
-//! Rooms that are deleted: in one step nobody can read anything of one; its events go afterwards, piece by piece, so
-//! that nobody waits for a large one.
+//! Deletes rooms. One step makes a room unreadable; its events are deleted afterwards in pieces, so that a large room does
+//! not delay others.
 
 use rusqlite::{OptionalExtension, Transaction};
 
@@ -10,7 +10,7 @@ use crate::protocol::RoomName;
 /// The rows of deleted rooms, whose form and name are `!` and their number: no room or nick can be called that.
 pub(super) const IS_DELETED: &str = "form >= '!' AND form < '\"'";
 
-/// How many events go in one transaction: few enough that whoever speaks meanwhile hardly waits.
+/// How many events one transaction deletes: few enough to delay messages by little.
 const EVENTS: usize = 200;
 
 /// Deletes a room: its name is free, and its files, readers and rights are gone. Returns the files.
@@ -42,7 +42,7 @@ pub(super) fn delete(
     let files = files.collect::<rusqlite::Result<_>>()?;
     step.prepare_cached("DELETE FROM files WHERE room = ?1")?
         .execute([id])?;
-    // Whoever has read the deleted room misses something of the next one of that name.
+    // A client that has read the deleted room gets a GAP in the next room of that name.
     step.prepare_cached(
         "UPDATE gone SET id = max(id, coalesce((SELECT max(id) FROM events WHERE room = ?1), 0))",
     )?
@@ -63,7 +63,7 @@ pub(super) fn sweep_some(step: &Transaction<'_>) -> rusqlite::Result<usize> {
     sweep.execute([EVENTS as i64])
 }
 
-/// Forgets the deleted rooms, once nothing of them is left.
+/// Removes the rows of deleted rooms once none of their events is left.
 pub(super) fn forget(step: &Transaction<'_>) -> rusqlite::Result<()> {
     step.prepare_cached(&format!(
         "DELETE FROM rooms WHERE {IS_DELETED} AND NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)"

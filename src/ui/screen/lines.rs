@@ -204,7 +204,7 @@ fn said(
         What::Removed { nick } => (
             nick.clone(),
             palette.nick(nick),
-            "(taken back)".to_owned(),
+            "(deleted)".to_owned(),
             palette.dim(),
         ),
     };

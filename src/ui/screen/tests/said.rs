@@ -1,4 +1,4 @@
-//! What is said, and what becomes of it: refused, kept, taken back.
+//! What is sent, and what becomes of it: refused, stored, deleted.
 
 use super::*;
 
@@ -140,7 +140,7 @@ fn what_is_taken_back_is_gone() {
     let mut play = Play::new(80, 12);
     play.said(101, "a secret");
     play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
-    play.sees("(taken back)");
+    play.sees("(deleted)");
     play.sees_not("a secret");
     play.type_in("mine");
     play.key(KeyCode::Enter);
