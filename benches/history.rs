@@ -66,9 +66,10 @@ fn main() -> ExitCode {
 }
 
 fn measure(flags: &Flags) -> Result<()> {
-    let (messages, requests) = match flags.smoke {
-        true => (20_000, 20),
-        false => (flags.messages, flags.requests),
+    let (messages, requests) = if flags.smoke {
+        (20_000, 20)
+    } else {
+        (flags.messages, flags.requests)
     };
     let folder = folder()?;
     let begun = Instant::now();

@@ -80,9 +80,10 @@ fn main() -> ExitCode {
 }
 
 fn measure(flags: &Flags) -> Result<(), Box<dyn std::error::Error>> {
-    let (rounds, part) = match flags.smoke {
-        true => (1, 50),
-        false => (flags.rounds.max(1), 1),
+    let (rounds, part) = if flags.smoke {
+        (1, 50)
+    } else {
+        (flags.rounds.max(1), 1)
     };
     println!("| messages saved per second | per transaction | chatd | bare loop | ratio |");
     println!("|---|--:|--:|--:|--:|");
@@ -239,9 +240,10 @@ fn check_kept(folder: &Path, texts: &[String]) -> Result<(), Box<dyn std::error:
         }
         found += 1;
     }
-    match found == texts.len() {
-        true => Ok(()),
-        false => Err(format!("{found} of {} were kept", texts.len()).into()),
+    if found == texts.len() {
+        Ok(())
+    } else {
+        Err(format!("{found} of {} were kept", texts.len()).into())
     }
 }
 

@@ -60,14 +60,15 @@ fn type_in(
             .iter()
             .zip(&typed.output)
             .all(|(line, pattern)| Pattern::parse(pattern).matches(line, captured));
-    match fits {
-        true => Ok(()),
-        false => Err(format!(
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
             "wanted\n  {}\ngot\n  {}\nand {}",
             typed.output.join("\n  "),
             lines.join("\n  "),
             String::from_utf8_lossy(&output.stderr),
-        )),
+        ))
     }
 }
 

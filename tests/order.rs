@@ -200,12 +200,13 @@ impl Reader<'_> {
         let fits =
             expected.is_some_and(|(known, text)| text == said && id.is_none_or(|id| id == known));
         reading.at += 1;
-        match fits {
-            true => Ok(()),
-            false => Err(format!(
+        if fits {
+            Ok(())
+        } else {
+            Err(format!(
                 "{said} where {expected:?} is next in {}",
                 ROOMS[room]
-            )),
+            ))
         }
     }
 
@@ -239,9 +240,10 @@ impl Reader<'_> {
                 if !self.logs[*room].contains(&(id, *said)) {
                     return Err(format!("{said} was answered {id} and is not kept so"));
                 }
-                match self.reading[*room].is_in {
-                    true => self.next(*room, Some(id), *said),
-                    false => Ok(()),
+                if self.reading[*room].is_in {
+                    self.next(*room, Some(id), *said)
+                } else {
+                    Ok(())
                 }
             }
             (["JOIN", name, last], Asked::Join(room, after)) if room_of(name) == Ok(*room) => {
@@ -259,17 +261,19 @@ impl Reader<'_> {
                     at: last,
                     past: None,
                 };
-                match is_whole {
-                    true => Ok(()),
-                    false => Err(format!("{words:?} came after {at} events, from {from:?}")),
+                if is_whole {
+                    Ok(())
+                } else {
+                    Err(format!("{words:?} came after {at} events, from {from:?}"))
                 }
             }
             (["NICK", _, name, last], Asked::Rename) => {
                 let room = room_of(name)?;
                 let last = self.up_to(room, parse(last)?);
-                match self.reading[room].at == last {
-                    true => Ok(()),
-                    false => Err(format!("{words:?} came after {:?}", self.reading[room])),
+                if self.reading[room].at == last {
+                    Ok(())
+                } else {
+                    Err(format!("{words:?} came after {:?}", self.reading[room]))
                 }
             }
             (["PART", name], Asked::Part(room)) if room_of(name) == Ok(*room) => {

@@ -165,22 +165,19 @@ impl Load {
                 got.take_line(&line)?;
                 lines += 1;
             }
-            match keeps {
+            if keeps {
                 // Live events that are still on the way count too.
-                true => {
-                    peer.send(format!("PART {room}\n"))?;
-                    loop {
-                        let line = peer.line()?;
-                        if line.starts_with("OK PART") {
-                            break;
-                        }
-                        got.take_line(&line)?;
+                peer.send(format!("PART {room}\n"))?;
+                loop {
+                    let line = peer.line()?;
+                    if line.starts_with("OK PART") {
+                        break;
                     }
+                    got.take_line(&line)?;
                 }
-                false => {
-                    peer = Peer::connect(self.server)?;
-                    peer.expect("STAMPS on", "OK STAMPS")?;
-                }
+            } else {
+                peer = Peer::connect(self.server)?;
+                peer.expect("STAMPS on", "OK STAMPS")?;
             }
         }
         self.rejoined.fetch_add(1, Ordering::Relaxed);

@@ -396,10 +396,12 @@ fn no_command_reveals_anything_of_a_closed_room_to_an_outsider() {
                 _ => line,
             };
             let answer = ask(&mut server, stranger, &line);
-            let expected = match has_nick {
-                true => expected.to_owned(),
-                false if nickless == "need-nick" => format!("ERR {verb} need-nick"),
-                false => nickless.to_owned(),
+            let expected = if has_nick {
+                expected.to_owned()
+            } else if nickless == "need-nick" {
+                format!("ERR {verb} need-nick")
+            } else {
+                nickless.to_owned()
             };
             // Other tests show what else an operator may do; here it is what an operator must not learn.
             assert!(

@@ -104,13 +104,15 @@ struct Found {
 
 fn main() -> ExitCode {
     let flags: Flags = argh::from_env();
-    let (others, stay) = match flags.smoke {
-        true => (100, Duration::from_millis(300)),
-        false => (flags.others, Duration::from_secs(flags.seconds)),
+    let (others, stay) = if flags.smoke {
+        (100, Duration::from_millis(300))
+    } else {
+        (flags.others, Duration::from_secs(flags.seconds))
     };
-    let measured = match flags.floods {
-        true => Ok(Vec::new()),
-        false => run(&flags.chatd, others, stay),
+    let measured = if flags.floods {
+        Ok(Vec::new())
+    } else {
+        run(&flags.chatd, others, stay)
     };
     let measured = measured.and_then(|found| Ok((found, floods::run(&flags.chatd, flags.smoke)?)));
     match measured {
@@ -125,9 +127,10 @@ fn main() -> ExitCode {
             for what in &missed {
                 eprintln!("hostile: {what}");
             }
-            match missed.is_empty() {
-                true => ExitCode::SUCCESS,
-                false => ExitCode::FAILURE,
+            if missed.is_empty() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
             }
         }
         Err(e) => {

@@ -78,9 +78,10 @@ pub fn serve() -> io::Result<()> {
         let slowest = peers.iter().flatten().map(|peer| peer.seen).min();
         let mut space = RING_BYTES - (ring.end - slowest.unwrap_or(ring.end)) as usize;
         let is_busy = !readable.is_empty() && space >= 2 * READ_BYTES;
-        let patience = match is_busy {
-            true => Duration::ZERO,
-            false => Duration::from_secs(3600),
+        let patience = if is_busy {
+            Duration::ZERO
+        } else {
+            Duration::from_secs(3600)
         };
         for (number, can_read, can_write) in watch.wait(patience)? {
             if number == LISTENER {

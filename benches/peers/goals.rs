@@ -162,9 +162,10 @@ pub fn print(results: &Results) {
                 continue;
             };
             let ratio = ours / theirs;
-            let (sign, is_reached) = match is_cost {
-                true => ("≤ ", ratio <= factor),
-                false => ("", ratio >= factor),
+            let (sign, is_reached) = if is_cost {
+                ("≤ ", ratio <= factor)
+            } else {
+                ("", ratio >= factor)
             };
             let verdict = if is_reached { "yes" } else { "**no**" };
             println!(

@@ -15,19 +15,21 @@ const TEXTS: usize = 10_000;
 pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> {
     let mut client = Client::connect(server.address)?;
     let is_chatd = server.kind.is_chatd();
-    match is_chatd {
-        true => {
-            client.ask("JOIN #own")?;
-            client.ask("NICK speaker")?;
-        }
-        false => make_stream(&mut client)?,
+    if is_chatd {
+        client.ask("JOIN #own")?;
+        client.ask("NICK speaker")?;
+    } else {
+        make_stream(&mut client)?
     }
     let mut dice = Dice::new(5002);
     let messages: Vec<String> = (0..TEXTS)
         .map(|_| sentence(&mut dice))
-        .map(|text| match is_chatd {
-            true => format!("TELL #kept {text}\n"),
-            false => format!("PUB kept inbox.1 {}\r\n{text}\r\n", text.len()),
+        .map(|text| {
+            if is_chatd {
+                format!("TELL #kept {text}\n")
+            } else {
+                format!("PUB kept inbox.1 {}\r\n{text}\r\n", text.len())
+            }
         })
         .collect();
     let before = server.cpu()?;
@@ -69,13 +71,12 @@ pub fn kept(server: &Server, window: usize, time: Duration) -> Result<[f64; 2]> 
 
 /// Returns the number under which a message was stored, if the line confirms one.
 fn id(kind: Kind, line: &str) -> io::Result<Option<u64>> {
-    let number = match kind.is_chatd() {
-        true => line
-            .strip_prefix("OK TELL ")
-            .and_then(|rest| rest.split(' ').next()),
-        false => line
-            .split_once("\"seq\":")
-            .map(|(_, rest)| rest.trim_end().trim_end_matches('}')),
+    let number = if kind.is_chatd() {
+        line.strip_prefix("OK TELL ")
+            .and_then(|rest| rest.split(' ').next())
+    } else {
+        line.split_once("\"seq\":")
+            .map(|(_, rest)| rest.trim_end().trim_end_matches('}'))
     };
     if line.contains("error") || line.starts_with("ERR") || line.starts_with("-ERR") {
         return Err(io::Error::other(line.to_owned()));
@@ -101,9 +102,10 @@ fn make_stream(client: &mut Client) -> Result<()> {
             let read = client.read(|line| {
                 is_made |=
                     line.contains("\"type\":\"io.nats.jetstream.api.v1.stream_create_response\"");
-                match line.contains("\"error\"") {
-                    true => Err(io::Error::other(line.to_owned())),
-                    false => Ok(()),
+                if line.contains("\"error\"") {
+                    Err(io::Error::other(line.to_owned()))
+                } else {
+                    Ok(())
                 }
             });
             if is_made || read.is_err() {

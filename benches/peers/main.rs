@@ -82,9 +82,10 @@ struct Plan {
 
 fn main() -> ExitCode {
     let flags: Flags = argh::from_env();
-    let result = match flags.floor {
-        true => floor::serve().map_err(Into::into),
-        false => measure(&flags),
+    let result = if flags.floor {
+        floor::serve().map_err(Into::into)
+    } else {
+        measure(&flags)
     };
     support::exit("peers", result)
 }
@@ -93,23 +94,24 @@ fn measure(flags: &Flags) -> Result<()> {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
-    let plan = match flags.smoke {
-        true => Plan {
+    let plan = if flags.smoke {
+        Plan {
             rounds: 1,
             time: Duration::from_millis(50),
             file_bytes: 8 << 20,
             crowd: 500,
             part: 10,
             is_smoke: true,
-        },
-        false => Plan {
+        }
+    } else {
+        Plan {
             rounds: flags.rounds.max(1),
             time: Duration::from_secs_f64(flags.seconds),
             file_bytes: flags.mib << 20,
             crowd: 10_000,
             part: 1,
             is_smoke: false,
-        },
+        }
     };
     let mut results = Results::default();
     for part in flags.only.split(',') {

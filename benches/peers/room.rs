@@ -109,9 +109,10 @@ impl Watch {
 
     /// Starts or stops watching whether the socket can be written to.
     pub fn watch_writes(&self, stream: &TcpStream, number: usize, wanted: bool) -> io::Result<()> {
-        let flags = match wanted {
-            true => EventFlags::IN | EventFlags::OUT,
-            false => EventFlags::IN,
+        let flags = if wanted {
+            EventFlags::IN | EventFlags::OUT
+        } else {
+            EventFlags::IN
         };
         let data = EventData::new_u64(number as u64);
         Ok(epoll::modify(&self.epoll, stream, data, flags)?)

@@ -173,9 +173,10 @@ impl Server {
     /// members that have stayed a second, in rooms that are not too large. A measurement with a time of
     /// zero does not wait for that.
     pub fn quiet(&self, members: usize, time: Duration) -> Duration {
-        match self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
-            true => Duration::from_millis(1200),
-            false => Duration::from_millis(100),
+        if self.kind.is_chatd() && members <= 500 && time > Duration::from_millis(100) {
+            Duration::from_millis(1200)
+        } else {
+            Duration::from_millis(100)
         }
     }
 

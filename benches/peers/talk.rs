@@ -208,9 +208,10 @@ pub fn lateness(server: &Server, readers: usize, rate: u32, time: Duration) -> R
         }
         is_over.store(true, Ordering::Relaxed);
         speaker.join().map_err(|_| "the speaker panicked")??;
-        match delivered == due {
-            true => Ok(()),
-            false => Err(format!("{delivered} of {due} deliveries came").into()),
+        if delivered == due {
+            Ok(())
+        } else {
+            Err(format!("{delivered} of {due} deliveries came").into())
         }
     })?;
     let seconds = |share| {

@@ -106,13 +106,13 @@ impl Chat {
             return Ok(Door::Open);
         }
         let own = current.and_then(|current| self.holder(current));
-        match has_password {
-            true => Ok(Door::Guarded),
-            false if own.is_some_and(|own| own.nick.form() == nick.form()) => Ok(Door::Open),
-            false => Err((
-                Code::NeedPassword,
-                format!("{nick} is registered: NICK {nick} <password>"),
-            )),
+        if has_password {
+            Ok(Door::Guarded)
+        } else if own.is_some_and(|own| own.nick.form() == nick.form()) {
+            Ok(Door::Open)
+        } else {
+            let text = format!("{nick} is registered: NICK {nick} <password>");
+            Err((Code::NeedPassword, text))
         }
     }
 
@@ -324,12 +324,13 @@ impl Chat {
             return Err(taken(nick));
         }
         // Digests are compared, so timing reveals nothing of the password.
-        match known == given {
-            true => Ok(()),
-            false => Err((
+        if known == given {
+            Ok(())
+        } else {
+            Err((
                 Code::BadPassword,
                 format!("that is not the password that {nick} is held with"),
-            )),
+            ))
         }
     }
 
@@ -431,9 +432,10 @@ impl Chat {
             .holders
             .get(nick)
             .and_then(|holder| Some(holder.told.as_ref()?.bytes_from(holder.told_to)));
-        let most = match self.is_full_of_told() {
-            true => 0,
-            false => self.limits().told_bytes_max / 2,
+        let most = if self.is_full_of_told() {
+            0
+        } else {
+            self.limits().told_bytes_max / 2
         };
         unread.is_some_and(|unread| unread > most)
     }

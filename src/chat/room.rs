@@ -143,14 +143,15 @@ impl Chat {
         nick: Option<NickId>,
     ) -> Result<RoomId, Refused> {
         if let Some(room) = self.find_room(name) {
-            return match self.may_read(room, nick) {
-                true => Ok(room),
-                false => Err((
+            return if self.may_read(room, nick) {
+                Ok(room)
+            } else {
+                Err((
                     Code::NotAllowed,
                     format!(
                         "{name} is for those who are asked in; are you, under a registered nick?"
                     ),
-                )),
+                ))
             };
         }
         if self.is_being_deleted(name) {
@@ -226,11 +227,10 @@ impl Chat {
         if member.connections > 1 {
             return;
         }
-        match at <= now.uptime {
-            true => self.announce(room_id, nick, now),
-            false => {
-                self.announcing.insert((millis(at), room_id, nick));
-            }
+        if at <= now.uptime {
+            self.announce(room_id, nick, now)
+        } else {
+            self.announcing.insert((millis(at), room_id, nick));
         }
     }
 

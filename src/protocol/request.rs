@@ -485,9 +485,10 @@ impl<'a> Fields<'a> {
             Verb::Me => Request::Me { text: self.text()? },
             Verb::Tell => {
                 let to = self.need_word()?;
-                let to = match to.starts_with('#') {
-                    true => RoomName::parse(to).map(Target::Room),
-                    false => Nick::parse(to).map(Target::Nick),
+                let to = if to.starts_with('#') {
+                    RoomName::parse(to).map(Target::Room)
+                } else {
+                    Nick::parse(to).map(Target::Nick)
                 };
                 let to = to.map_err(|e| self.bad_name(e))?;
                 Request::Tell {
@@ -721,9 +722,10 @@ impl<'a> Fields<'a> {
     /// Returns the rest as text, which must not be empty.
     fn text(&mut self) -> Result<Cow<'a, str>, Refusal> {
         let text = self.rest_as_text();
-        match text.is_empty() {
-            true => Err(self.bad()),
-            false => Ok(text),
+        if text.is_empty() {
+            Err(self.bad())
+        } else {
+            Ok(text)
         }
     }
 

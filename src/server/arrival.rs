@@ -81,9 +81,10 @@ impl Connection {
             if self.awaits_proxied {
                 self.awaits_proxied = self.take_proxied();
             }
-            let spoken = match self.awaits_proxied {
-                true => Spoken::Unclear,
-                false => tell(&self.input),
+            let spoken = if self.awaits_proxied {
+                Spoken::Unclear
+            } else {
+                tell(&self.input)
             };
             if self.session.is_ending() {
                 return spoken;
@@ -96,9 +97,10 @@ impl Connection {
             if was_handshaking && !is_handshaking {
                 self.session.begin(now);
             }
-            let due = match is_handshaking {
-                true => Some(*late.get_or_insert(now.uptime + handshake_within)),
-                false => self.session.due(&self.server.config.limits),
+            let due = if is_handshaking {
+                Some(*late.get_or_insert(now.uptime + handshake_within))
+            } else {
+                self.session.due(&self.server.config.limits)
             };
             if due.is_some_and(|due| due <= now.uptime) {
                 // The client may yet speak any protocol, so the connection closes without a message in any of them.

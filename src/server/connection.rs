@@ -222,11 +222,12 @@ impl Connection {
         }
         let takes_lines = self.takes_lines();
         let owes_end = self.owes_end() && self.session.is_settled();
-        match takes_lines && (self.is_readable || !self.input.is_empty() || owes_end) {
-            true => Next::Again,
-            false => Next::Wait {
+        if takes_lines && (self.is_readable || !self.input.is_empty() || owes_end) {
+            Next::Again
+        } else {
+            Next::Wait {
                 reads: takes_lines && !self.has_ended,
-            },
+            }
         }
     }
 
@@ -241,16 +242,18 @@ impl Connection {
             let mut read = 0;
             let may_read = carried.is_empty() && self.is_readable && takes_lines;
             if may_read && !self.has_ended && !server.world().is_full() {
-                let most = match server.waiting.is_full() {
-                    true => TIGHT_READ_BYTES.min(buffer.len()),
-                    false => buffer.len(),
+                let most = if server.waiting.is_full() {
+                    TIGHT_READ_BYTES.min(buffer.len())
+                } else {
+                    buffer.len()
                 };
                 read = self.read(buffer.get_mut(..most).unwrap_or_default());
                 self.has_read = true;
             }
-            let bytes = match carried.is_empty() {
-                true => buffer.get(..read).unwrap_or_default(),
-                false => &carried,
+            let bytes = if carried.is_empty() {
+                buffer.get(..read).unwrap_or_default()
+            } else {
+                &carried
             };
             let mut world = server.changes();
             self.on_time(&mut world, now);
@@ -263,18 +266,20 @@ impl Connection {
             }
             self.session.take_kept(&mut world.chat);
             let is_last = effect.is_none() && self.owes_end() && self.session.is_settled();
-            let effect = match is_last && self.takes_lines() {
-                true => self.tell_end(&mut world, now),
-                false => effect,
+            let effect = if is_last && self.takes_lines() {
+                self.tell_end(&mut world, now)
+            } else {
+                effect
             };
             // Everything that has been read is answered before the end.
             let is_answered = self.input.is_empty() && self.session.is_settled();
             if world.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut world.chat, now);
             }
-            let due = match self.is_end_told && !self.session.is_ending() {
-                true => Some(self.alarm.unwrap_or(now.uptime + LIVENESS_EVERY)),
-                false => self.session.due(&server.config.limits),
+            let due = if self.is_end_told && !self.session.is_ending() {
+                Some(self.alarm.unwrap_or(now.uptime + LIVENESS_EVERY))
+            } else {
+                self.session.due(&server.config.limits)
             };
             let due = [due, self.carrier.due()].into_iter().flatten().min();
             world.set_alarm(self.session.peer(), self.alarm, due);
@@ -559,9 +564,10 @@ impl Connection {
             let mut world = self.server.world();
             let peer = self.session.peer();
             let takes_news = !self.is_blocked || world.is_stopping || self.session.is_dismissed();
-            is_ready |= match takes_news {
-                true => world.poll_news(peer, cx.waker()).is_ready(),
-                false => world.poll_end(peer, cx.waker()).is_ready(),
+            is_ready |= if takes_news {
+                world.poll_news(peer, cx.waker()).is_ready()
+            } else {
+                world.poll_end(peer, cx.waker()).is_ready()
             };
             if is_ready {
                 Poll::Ready(())
@@ -588,9 +594,10 @@ impl Connection {
     /// the client would lose the last line.
     pub(super) async fn hang_up(&mut self) {
         let limits = &self.server.config.limits;
-        let patience = match self.server.world().is_stopping {
-            true => limits.stop_within / 4,
-            false => limits.drain_for,
+        let patience = if self.server.world().is_stopping {
+            limits.stop_within / 4
+        } else {
+            limits.drain_for
         };
         let carrier = &mut self.carrier;
         let has_ended = self.has_ended;

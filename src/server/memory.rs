@@ -47,9 +47,10 @@ impl Share {
 
     /// Reserves space for two pieces of a file: one is read while the other is written.
     pub fn pieces(self: &Arc<Self>) -> Pieces {
-        let size = match self.used() + 2 * PIECE_BYTES > self.most {
-            true => SMALL_PIECE_BYTES,
-            false => PIECE_BYTES,
+        let size = if self.used() + 2 * PIECE_BYTES > self.most {
+            SMALL_PIECE_BYTES
+        } else {
+            PIECE_BYTES
         };
         self.change(0, 2 * size);
         Pieces {

@@ -287,16 +287,15 @@ pub fn run(
     let executor = Arc::new(Executor::new());
     let names = http::Names::new(&config.hosts);
     let speaks_tls = listeners.iter().any(|(_, speaks)| speaks.tls);
-    let certificate = match speaks_tls {
-        true => {
-            let source = match &config.certificate {
-                Some((cert, key)) => Source::Files(cert.clone(), key.clone()),
-                None => Source::Own(config.data.clone()),
-            };
-            let certificate = Certificate::load(source, &names.for_certificate());
-            Some(Arc::new(certificate.map_err(Error::Tls)?))
-        }
-        false => None,
+    let certificate = if speaks_tls {
+        let source = match &config.certificate {
+            Some((cert, key)) => Source::Files(cert.clone(), key.clone()),
+            None => Source::Own(config.data.clone()),
+        };
+        let certificate = Certificate::load(source, &names.for_certificate());
+        Some(Arc::new(certificate.map_err(Error::Tls)?))
+    } else {
+        None
     };
     let sockets = Sockets::new().map_err(|e| Error::System("watch sockets", e))?;
     let sockets = Arc::new(sockets);
@@ -381,9 +380,10 @@ pub fn run(
             "started"
         );
         service::notify("READY=1");
-        let announcement = match server.config.announce {
-            true => announce::Announcement::begin(&server.config.name, &addresses),
-            false => None,
+        let announcement = if server.config.announce {
+            announce::Announcement::begin(&server.config.name, &addresses)
+        } else {
+            None
         };
         let asked = server.stopping.listen();
         let mut first = next_signal(&executor, signals);

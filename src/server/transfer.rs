@@ -214,9 +214,10 @@ impl Connection {
             if self.is_deaf || !self.session.owes_replies() {
                 return true;
             }
-            match self.wants_past() {
-                true => self.catch_up().await,
-                false => self.wait(false).await,
+            if self.wants_past() {
+                self.catch_up().await
+            } else {
+                self.wait(false).await
             }
         }
     }

@@ -354,12 +354,13 @@ impl Session {
             (Asked::Search, Answer::Found(Found { records, is_cut })) => {
                 self.push_past(&records, chat);
                 let count = records.len();
-                let (rest, talk) = match is_cut {
-                    true => (
+                let (rest, talk) = if is_cut {
+                    (
                         format!("{count} cut"),
                         format!("{count} found; that took too long, so older ones may be missing"),
-                    ),
-                    false => (count.to_string(), format!("{count} found")),
+                    )
+                } else {
+                    (count.to_string(), format!("{count} found"))
                 };
                 self.ok(Verb::Search, &rest, &talk, Then::Nothing);
             }

@@ -204,8 +204,5 @@ fn no_space_to_invite() -> Refusal {
 
 /// Returns the word for a closed or an open room.
 fn mode_word(is_closed: bool) -> &'static str {
-    match is_closed {
-        true => "invite",
-        false => "open",
-    }
+    if is_closed { "invite" } else { "open" }
 }

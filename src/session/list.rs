@@ -165,12 +165,13 @@ impl List {
 
 /// Returns line number `at` of the help on one verb, or on how to begin.
 fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Option<String> {
-    let usage = |verb: Verb| match is_talk {
-        true => {
+    let usage = |verb: Verb| {
+        if is_talk {
             let word = verb.word().to_ascii_lowercase();
             format!("/{}", verb.usage().replacen(verb.word(), &word, 1))
+        } else {
+            verb.usage().to_owned()
         }
-        false => verb.usage().to_owned(),
     };
     let in_full = |verb: Verb| format!("{} - {}", usage(verb), verb.summary());
     if let Some(verb) = verb {
@@ -182,9 +183,12 @@ fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Optio
     let lines = Verb::ALL.chunks(VERBS_A_LINE);
     let after = at - FIRST.len();
     if let Some(verbs) = lines.clone().nth(after) {
-        let words = verbs.iter().map(|verb| match is_talk {
-            true => format!("/{}", verb.word().to_ascii_lowercase()),
-            false => verb.word().to_owned(),
+        let words = verbs.iter().map(|verb| {
+            if is_talk {
+                format!("/{}", verb.word().to_ascii_lowercase())
+            } else {
+                verb.word().to_owned()
+            }
         });
         return Some(words.collect::<Vec<_>>().join(" "));
     }

@@ -355,17 +355,19 @@ impl Session {
     /// that `command` makes from the start of a client's command line.
     fn elsewhere(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
-        let (scheme, client) = match self.is_tls {
-            true => ("https", "ncat --ssl"),
-            false => ("http", "nc -N"),
+        let (scheme, client) = if self.is_tls {
+            ("https", "ncat --ssl")
+        } else {
+            ("http", "nc -N")
         };
         let typed = command(&format!("{client} {host} {port}"));
-        match self.has_web {
-            true => format!(
+        if self.has_web {
+            format!(
                 "a file does not fit into talk. Open {scheme}://{}{path} or type in another terminal: {typed}",
                 self.local()
-            ),
-            false => format!("a file does not fit into talk. Type in another terminal: {typed}"),
+            )
+        } else {
+            format!("a file does not fit into talk. Type in another terminal: {typed}")
         }
     }
 
@@ -544,9 +546,10 @@ impl Session {
         now: Now,
     ) {
         let refusal = Refusal::of_line(code, text);
-        match closes {
-            true => self.end(refusal, chat, now),
-            false => self.refuse(&refusal),
+        if closes {
+            self.end(refusal, chat, now)
+        } else {
+            self.refuse(&refusal)
         }
     }
 
@@ -626,9 +629,10 @@ impl Session {
 
     /// Returns the text of `HELLO`: the protocol, the server and how to begin.
     fn hello(&self, chat: &Chat) -> String {
-        let pass = match self.is_open {
-            true => "",
-            false => "PASS <password> first, then ",
+        let pass = if self.is_open {
+            ""
+        } else {
+            "PASS <password> first, then "
         };
         format!(
             "{} {} {pass}NICK <name> to enter the lobby, then CHAT and just type; HELP lists the commands. {}",
@@ -673,13 +677,16 @@ impl Session {
         self.is_after_upload = true;
         let room = upload.room;
         let whole = outcome.as_ref().ok().copied();
-        let outcome = outcome.and_then(|whole| match chat.may_read(room, self.nick) {
-            true => Ok(whole),
-            false => Err(UploadError {
-                code: Code::NotAllowed,
-                text: "that room was closed to you or deleted meanwhile".into(),
-                closes: false,
-            }),
+        let outcome = outcome.and_then(|whole| {
+            if chat.may_read(room, self.nick) {
+                Ok(whole)
+            } else {
+                Err(UploadError {
+                    code: Code::NotAllowed,
+                    text: "that room was closed to you or deleted meanwhile".into(),
+                    closes: false,
+                })
+            }
         });
         let error = match (outcome, begun) {
             (Ok(whole), Begun::Unannounced) => {

@@ -352,9 +352,10 @@ impl Session {
             return self.refuse(&Refusal::new(Verb::Join, Code::NotAllowed, text));
         };
         let was_held = std::mem::take(&mut membership.is_held);
-        let last_id = match was_held {
-            true => membership.seen,
-            false => room.last_id(),
+        let last_id = if was_held {
+            membership.seen
+        } else {
+            room.last_id()
         };
         let topic = match &*room.topic {
             "" => String::new(),
@@ -365,9 +366,10 @@ impl Session {
             .members()
             .saturating_sub(usize::from(self.nick.is_some()));
         let talk = format!("you are in {} with {others} others{topic}", room.name);
-        match was_held {
-            true => self.ok(Verb::Join, &rest, &talk, Then::Nothing),
-            false => self.ok_in(Verb::Join, Some(room_id), &rest, &talk, Then::Nothing, chat),
+        if was_held {
+            self.ok(Verb::Join, &rest, &talk, Then::Nothing)
+        } else {
+            self.ok_in(Verb::Join, Some(room_id), &rest, &talk, Then::Nothing, chat)
         }
     }
 
@@ -548,11 +550,10 @@ impl Session {
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
             if !chat.may_upload(self.peer, self.nick, now) {
                 chat.file_came(self.peer);
-                let text = match self.nick.is_some_and(|nick| chat.is_own(nick)) {
-                    true => "too many files came from your address; try again later",
-                    false => {
-                        "too many files came from your address under nicks that nobody has registered; REGISTER, or try again later"
-                    }
+                let text = if self.nick.is_some_and(|nick| chat.is_own(nick)) {
+                    "too many files came from your address; try again later"
+                } else {
+                    "too many files came from your address under nicks that nobody has registered; REGISTER, or try again later"
                 };
                 return Err(Refusal::new(verb, Code::Quota, text));
             }

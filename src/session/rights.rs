@@ -56,18 +56,20 @@ fn is_open_to_all(verb: Verb) -> bool {
 impl Session {
     /// Checks whether the request may be handled.
     pub(super) fn check_open(&self, request: &Request<'_>) -> Result<(), Refusal> {
-        match is_open_to_all(request.verb()) {
-            true => Ok(()),
-            false => self.need_open(request.verb()),
+        if is_open_to_all(request.verb()) {
+            Ok(())
+        } else {
+            self.need_open(request.verb())
         }
     }
 
     /// Returns an error for a connection that has not given the server's password.
     pub(super) fn need_open(&self, verb: Verb) -> Result<(), Refusal> {
         let text = "this server needs a password first: PASS <password>";
-        match self.is_open {
-            true => Ok(()),
-            false => Err(Refusal::new(verb, Code::NeedPassword, text)),
+        if self.is_open {
+            Ok(())
+        } else {
+            Err(Refusal::new(verb, Code::NeedPassword, text))
         }
     }
 

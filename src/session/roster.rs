@@ -93,13 +93,14 @@ impl Session {
             self.need_password_in(verb)?;
         }
         let Some(password) = password else {
-            return match is_new {
-                true => Err(Refusal::new(
+            return if is_new {
+                Err(Refusal::new(
                     verb,
                     Code::NotAllowed,
                     format!("{nick} is not registered"),
-                )),
-                false => self.consult(Ask::Unregister { nick }),
+                ))
+            } else {
+                self.consult(Ask::Unregister { nick })
             };
         };
         if password.chars().count() < PASSWORD_CHARS_MIN {
@@ -125,9 +126,10 @@ impl Session {
             nick: nick.clone(),
             password,
         };
-        match is_new {
-            true => Ok(self.ask_forget(nick, ask)),
-            false => self.consult(ask),
+        if is_new {
+            Ok(self.ask_forget(nick, ask))
+        } else {
+            self.consult(ask)
         }
     }
 
@@ -168,9 +170,10 @@ impl Session {
 
     fn need_password_in(&self, verb: Verb) -> Result<(), Refusal> {
         let text = "that needs the password, and you came in with a token";
-        match self.has_token {
-            true => Err(Refusal::new(verb, Code::NotAllowed, text)),
-            false => Ok(()),
+        if self.has_token {
+            Err(Refusal::new(verb, Code::NotAllowed, text))
+        } else {
+            Ok(())
         }
     }
 

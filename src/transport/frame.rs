@@ -150,9 +150,10 @@ impl Decoder {
             return Ok(None);
         }
         let opcode = frame.opcode;
-        let most = match opcode.is_control() {
-            true => CONTROL_BYTES_MAX,
-            false => most,
+        let most = if opcode.is_control() {
+            CONTROL_BYTES_MAX
+        } else {
+            most
         };
         let count = usize::try_from(frame.left).unwrap_or(usize::MAX);
         let count = count.min(input.len()).min(most);
@@ -168,9 +169,10 @@ impl Decoder {
         }
         if opcode.is_control() {
             self.control.extend_from_slice(payload);
-            return match is_whole {
-                true => control_item(opcode, std::mem::take(&mut self.control)).map(Some),
-                false => Ok(None),
+            return if is_whole {
+                control_item(opcode, std::mem::take(&mut self.control)).map(Some)
+            } else {
+                Ok(None)
             };
         }
         let is_text = self.message == Some(Kind::Text);

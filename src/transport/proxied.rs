@@ -48,9 +48,10 @@ fn read_line(bytes: &[u8]) -> Header {
     let seen = bytes.get(..LINE_BYTES_MAX).unwrap_or(bytes);
     let Some(end) = memchr::memmem::find(seen, b"\r\n") else {
         let is_whole = bytes.len() >= LINE_BYTES_MAX || memchr::memchr(b'\n', seen).is_some();
-        return match is_whole {
-            true => Header::Wrong,
-            false => Header::Unclear,
+        return if is_whole {
+            Header::Wrong
+        } else {
+            Header::Unclear
         };
     };
     let line = seen.get(..end).and_then(|line| str::from_utf8(line).ok());

@@ -77,9 +77,10 @@ impl Stream {
                 },
             }
         };
-        match sent == bytes.len() {
-            true => *bytes = Vec::new(),
-            false => drop(bytes.drain(..sent)),
+        if sent == bytes.len() {
+            *bytes = Vec::new()
+        } else {
+            drop(bytes.drain(..sent))
         }
         result
     }

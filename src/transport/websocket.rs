@@ -290,9 +290,10 @@ impl WebSocket {
                 copy(bytes, space, filled);
                 *left -= bytes.len() as u64;
                 if *left == 0 {
-                    self.expected = match is_last {
-                        true => Expected::Lines,
-                        false => Expected::EndOfBytes,
+                    self.expected = if is_last {
+                        Expected::Lines
+                    } else {
+                        Expected::EndOfBytes
                     };
                 }
                 None

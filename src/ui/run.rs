@@ -276,11 +276,12 @@ async fn ended(child: &mut Child, leads: bool, signals: &mut Signals) -> io::Res
             };
             let Some(pid) = pid else { continue };
             // It may have ended just now.
-            let _ = match leads {
-                true => kill_process_group(pid, signal),
-                // The terminal has sent Ctrl-C to both processes.
-                false if signal == rustix::process::Signal::INT && is_in_front() => Ok(()),
-                false => kill_process(pid, signal),
+            let _ = if leads {
+                kill_process_group(pid, signal)
+            } else if signal == rustix::process::Signal::INT && is_in_front() {
+                Ok(()) // the terminal has sent Ctrl-C to both processes
+            } else {
+                kill_process(pid, signal)
             };
         }
     };

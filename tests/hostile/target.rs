@@ -280,9 +280,10 @@ pub fn count(replies: &[String], start: &str) -> usize {
 pub fn exchange(mut peer: Peer, request: &str) -> (String, String) {
     let (head, body) = request.split_once("\r\n\r\n").unwrap_or((request, ""));
     let head = head.trim_end();
-    let length = match body.is_empty() {
-        true => String::new(),
-        false => format!("Content-Length: {}\r\n", body.len()),
+    let length = if body.is_empty() {
+        String::new()
+    } else {
+        format!("Content-Length: {}\r\n", body.len())
     };
     let request = format!("{head}\r\n{length}Connection: close\r\n\r\n{body}");
     peer.send(request).expect("it reads");

@@ -188,12 +188,13 @@ impl Frames {
         // RFC 6455, 1.3 gives the answer for that key.
         let is_agreed = head.starts_with("http/1.1 101 ")
             && head.contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=\r\n");
-        match is_agreed {
-            true => Ok(Self {
+        if is_agreed {
+            Ok(Self {
                 socket,
                 unread: Vec::new(),
-            }),
-            false => Err(std::io::Error::other(head)),
+            })
+        } else {
+            Err(std::io::Error::other(head))
         }
     }
 

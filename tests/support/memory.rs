@@ -467,9 +467,10 @@ impl Memory {
                 {
                     self.append(entry, ticket);
                 }
-                match is_live {
-                    true => Moving::Announced(upload),
-                    false => Moving::In(upload, None, Vec::new()),
+                if is_live {
+                    Moving::Announced(upload)
+                } else {
+                    Moving::In(upload, None, Vec::new())
                 }
             }
             Some(Effect::Discard(left)) => Moving::Away(left),

@@ -116,9 +116,10 @@ impl Peer {
     /// Sends a request, and fails if the reply does not begin with `start`.
     pub fn expect(&mut self, request: &str, start: &str) -> io::Result<String> {
         let reply = self.ask(request)?;
-        match reply.starts_with(start) {
-            true => Ok(reply),
-            false => Err(other(format!("{request}: {reply}, expected {start}"))),
+        if reply.starts_with(start) {
+            Ok(reply)
+        } else {
+            Err(other(format!("{request}: {reply}, expected {start}")))
         }
     }
 
@@ -163,9 +164,10 @@ impl Peer {
             let mut bytes = vec![0; length];
             self.input.read_exact(&mut bytes)?;
             let reply = self.reply()?;
-            return match reply == format!("OK DOWNLOAD {id}") {
-                true => Ok(Ok(Fetched { sha256, bytes })),
-                false => Err(other(reply)),
+            return if reply == format!("OK DOWNLOAD {id}") {
+                Ok(Ok(Fetched { sha256, bytes }))
+            } else {
+                Err(other(reply))
             };
         }
     }

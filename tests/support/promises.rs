@@ -105,10 +105,11 @@ impl Promises {
         let first = fresh.keys().next().copied().unwrap_or(u64::MAX);
         for (room, name) in ROOMS.iter().enumerate() {
             let newest = self.known.iter().rev().find(|(_, event)| event.0 == room);
-            let after = match everything {
-                true => 0,
+            let after = if everything {
+                0
+            } else {
                 // Events that were not acknowledged in time may come before those that were.
-                false => newest.map_or(0, |(id, _)| *id).min(first - 1),
+                newest.map_or(0, |(id, _)| *id).min(first - 1)
             };
             self.check_room(peer, room, name, after)?;
         }
@@ -166,11 +167,12 @@ impl Promises {
             }
         }
         peer.expect(&format!("PART {name}"), "OK PART")?;
-        match found == expected {
-            true => Ok(()),
-            false => Err(other(format!(
+        if found == expected {
+            Ok(())
+        } else {
+            Err(other(format!(
                 "{name}: of {expected} events that were there after {after}, {found} are left"
-            ))),
+            )))
         }
     }
 
@@ -230,10 +232,7 @@ impl Promises {
             } = &promised.file;
             let is_listed = listed.get(id) == Some(&(*room, length.to_string()));
             if promised.state == State::MayBeGone {
-                promised.state = match is_listed {
-                    true => State::Kept,
-                    false => State::Gone,
-                };
+                promised.state = if is_listed { State::Kept } else { State::Gone };
             }
             if is_listed != (promised.state == State::Kept) {
                 return Err(other(format!("file {id} is listed: {is_listed}")));

@@ -120,9 +120,10 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
     // While every room is open to everyone, no rights need to be checked.
-    let mut visit = match !has_password && client.server.world().chat.is_all_open() {
-        true => None,
-        false => Some(rooms::visitor(client, headers).await?),
+    let mut visit = if !has_password && client.server.world().chat.is_all_open() {
+        None
+    } else {
+        Some(rooms::visitor(client, headers).await?)
     };
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
@@ -190,9 +191,10 @@ async fn send(
             None => StatusCode::OK,
             Some(_) => StatusCode::PARTIAL_CONTENT,
         };
-        let body = match client.is_tls {
-            true => bytes_of(opened, from, to, client.server.pieces.pieces()),
-            false => client.outgoing.body(opened, from, to - from),
+        let body = if client.is_tls {
+            bytes_of(opened, from, to, client.server.pieces.pieces())
+        } else {
+            client.outgoing.body(opened, from, to - from)
         };
         let mut reply = reply::with_body(status, content_type(file), body);
         let headers = reply.headers_mut();
@@ -286,9 +288,10 @@ fn guard(headers: &mut HeaderMap, file: &NewFile) {
         .map(|c| {
             // Non-ASCII characters stay as they are, for curl -OJ, which knows no other way; other clients use
             // `filename*`.
-            match matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
-                true => '_',
-                false => c,
+            if matches!(c, '"' | '\\' | '%' | ';') || c.is_control() {
+                '_'
+            } else {
+                c
             }
         })
         .collect();

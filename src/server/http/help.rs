@@ -32,10 +32,7 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     };
     let say = format!("{curl} -u {who}");
     let (name, port) = name_and_port(&host, client.local.port());
-    let talk = match client.is_tls {
-        true => "ncat --ssl",
-        false => "nc",
-    };
+    let talk = if client.is_tls { "ncat --ssl" } else { "nc" };
     format!(
         "Say something         {say} -d 'build done' {url}/rooms/lobby\n\
          Say each line         make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\

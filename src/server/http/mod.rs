@@ -220,9 +220,10 @@ async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Re
     };
     if let Err(problem) = guard::check(head, &client.server.names) {
         let is_unknown = problem.status == StatusCode::MISDIRECTED_REQUEST;
-        return match is_unknown && accepts(request.headers(), "text/html") {
-            true => Ok(page::unknown_host(&guard::host_of(head))),
-            false => Err(problem),
+        return if is_unknown && accepts(request.headers(), "text/html") {
+            Ok(page::unknown_host(&guard::host_of(head)))
+        } else {
+            Err(problem)
         };
     }
     guard::check_understood(head)?;
@@ -235,9 +236,10 @@ async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Re
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let is_read = matches!(method, Method::GET | Method::HEAD);
-    let wanted = match request.headers().contains_key(IF_MATCH) && is_read {
-        true => request.headers().clone(),
-        false => HeaderMap::new(),
+    let wanted = if request.headers().contains_key(IF_MATCH) && is_read {
+        request.headers().clone()
+    } else {
+        HeaderMap::new()
     };
     let reply = route(client, request, upgrade, &uri, method, is_read).await?;
     let tag = reply.headers().get(ETAG);
@@ -247,9 +249,10 @@ async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Re
         known.any(|known| known == "*" || tag.is_some_and(|tag| tag == known))
     };
     let mut lists = wanted.get_all(IF_MATCH).iter().peekable();
-    match lists.peek().is_none() || lists.any(is_met) || reply.status().is_client_error() {
-        true => Ok(reply),
-        false => Err(Problem::unmatched()),
+    if lists.peek().is_none() || lists.any(is_met) || reply.status().is_client_error() {
+        Ok(reply)
+    } else {
+        Err(Problem::unmatched())
     }
 }
 
@@ -275,13 +278,14 @@ async fn route(
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
     match parts.as_slice() {
-        ["rooms"] => match is_read {
-            true => {
+        ["rooms"] => {
+            if is_read {
                 Query::of(uri, &[])?;
                 rooms::list(client, request.headers()).await
+            } else {
+                Ok(not_allowed("GET, HEAD"))
             }
-            false => Ok(not_allowed("GET, HEAD")),
-        },
+        }
         ["rooms", room] => match method {
             Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
             Method::POST => say::say(client, room, request).await,
@@ -300,13 +304,14 @@ async fn route(
             Method::PUT => files::put(client, room, name, request).await,
             _ => Ok(not_allowed("PUT")),
         },
-        ["files", number] | ["files", number, _] => match is_read {
-            true => {
+        ["files", number] | ["files", number, _] => {
+            if is_read {
                 Query::of(uri, &[])?;
                 files::get(client, number, request.headers()).await
+            } else {
+                Ok(not_allowed("GET, HEAD"))
             }
-            false => Ok(not_allowed("GET, HEAD")),
-        },
+        }
         ["ws"] => {
             let reply = switch::to_websocket(&request)?;
             let time = client.server.clock.now().time;
@@ -325,10 +330,13 @@ async fn route(
             Ok(reply)
         }
         ["health"] => read_only(is_read, || reply::text(StatusCode::OK, "ok\n")),
-        ["metrics"] => match is_read {
-            true => metrics(client).await,
-            false => Ok(not_allowed("GET, HEAD")),
-        },
+        ["metrics"] => {
+            if is_read {
+                metrics(client).await
+            } else {
+                Ok(not_allowed("GET, HEAD"))
+            }
+        }
         ["help"] => {
             if is_read && client.server.config.password.is_some() {
                 let mut visit = rooms::visitor(client, request.headers()).await?;
@@ -362,9 +370,10 @@ async fn metrics(client: &Client) -> Result<Reply, Problem> {
 }
 
 fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Problem> {
-    match is_read {
-        true => Ok(reply()),
-        false => Ok(not_allowed("GET, HEAD")),
+    if is_read {
+        Ok(reply())
+    } else {
+        Ok(not_allowed("GET, HEAD"))
     }
 }
 

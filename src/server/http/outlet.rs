@@ -163,9 +163,10 @@ impl AsyncWrite for Outlet {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        match is_place(bytes) {
-            true => self.poll_send(cx, bytes.len()),
-            false => Pin::new(&mut self.stream).poll_write(cx, bytes),
+        if is_place(bytes) {
+            self.poll_send(cx, bytes.len())
+        } else {
+            Pin::new(&mut self.stream).poll_write(cx, bytes)
         }
     }
 

@@ -83,18 +83,20 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
     };
     let page = PAGES.iter().find(|page| page.asset.path == path)?;
     let is_deflated = takes_deflate(headers);
-    let (bytes, tag) = match is_deflated {
-        true => &page.deflated,
-        false => &page.whole,
+    let (bytes, tag) = if is_deflated {
+        &page.deflated
+    } else {
+        &page.whole
     };
     let is_known = headers
         .get(IF_NONE_MATCH)
         .and_then(|known| known.to_str().ok())
         .is_some_and(|known| super::files::has_tag(known, tag));
     let content_type = page.asset.content_type();
-    let mut reply = match is_known {
-        true => reply::whole(StatusCode::NOT_MODIFIED, content_type, ""),
-        false => reply::whole(StatusCode::OK, content_type, bytes.clone()),
+    let mut reply = if is_known {
+        reply::whole(StatusCode::NOT_MODIFIED, content_type, "")
+    } else {
+        reply::whole(StatusCode::OK, content_type, bytes.clone())
     };
     let headers = reply.headers_mut();
     headers.insert(

@@ -178,9 +178,10 @@ pub fn decode(part: &str) -> Result<String, Problem> {
             "the address is not UTF-8",
         )
     })?;
-    match text.contains(['\r', '\n', '\0']) {
-        true => Err(bad("the address has a line end inside")),
-        false => Ok(text.into_owned()),
+    if text.contains(['\r', '\n', '\0']) {
+        Err(bad("the address has a line end inside"))
+    } else {
+        Ok(text.into_owned())
     }
 }
 

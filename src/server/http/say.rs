@@ -84,13 +84,12 @@ pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, P
     });
     let (lines, problem) = Ongoing(Some(said)).await_end().await;
     let status = problem.map_or(StatusCode::OK, |problem| problem.status);
-    let (kind, body) = match is_json {
-        true => {
-            let objects: Vec<_> = lines.lines().filter_map(json::object).collect();
-            let body = serde_json::Value::from(objects).to_string();
-            (Format::Array.content_type(), body + "\n")
-        }
-        false => (reply::TEXT, lines),
+    let (kind, body) = if is_json {
+        let objects: Vec<_> = lines.lines().filter_map(json::object).collect();
+        let body = serde_json::Value::from(objects).to_string();
+        (Format::Array.content_type(), body + "\n")
+    } else {
+        (reply::TEXT, lines)
     };
     Ok(taken(status, kind, body, held))
 }

@@ -141,10 +141,12 @@ impl App {
             }
             event => event.place().to_owned(),
         };
-        let at = match place.starts_with('#') {
-            true => self.find(&place),
-            false if self.is_ignored(event.nick()) => return,
-            false => Some(self.open(&clean(&place))),
+        let at = if place.starts_with('#') {
+            self.find(&place)
+        } else if self.is_ignored(event.nick()) {
+            return;
+        } else {
+            Some(self.open(&clean(&place)))
         };
         let Some(at) = at else { return };
         let what = self.seen_as(event).map(|what| self.entry(id, time, what));

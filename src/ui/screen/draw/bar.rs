@@ -143,17 +143,14 @@ fn left_of_bar(app: &App) -> (String, Style) {
             return (unread.join("  "), Style::new());
         }
     }
-    match app
-        .rooms
-        .iter()
-        .any(|room| room.editor.text().starts_with('/'))
-    {
-        true => (
-            "Tab completes; /help lists commands".to_owned(),
-            palette.dim_in_bar(),
-        ),
-        false if !app.has_spoken() => ("Type /help for help".to_owned(), palette.dim_in_bar()),
-        false => (String::new(), Style::new()),
+    let mut rooms = app.rooms.iter();
+    if rooms.any(|room| room.editor.text().starts_with('/')) {
+        let hint = "Tab completes; /help lists commands";
+        (hint.to_owned(), palette.dim_in_bar())
+    } else if app.has_spoken() {
+        (String::new(), Style::new())
+    } else {
+        ("Type /help for help".to_owned(), palette.dim_in_bar())
     }
 }
 
