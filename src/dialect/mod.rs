@@ -1,6 +1,6 @@
 //! How requests are read from a connection and how answers and events are written to it.
 //!
-//! [`plain`] is the protocol as the document has it, for programs; [`talker`] is for people who type into `nc` or
+//! `plain` is the protocol as the document has it, for programs; `talker` is for people who type into `nc` or
 //! `telnet`. Nothing outside this module asks which of them a connection speaks: it passes a [`Line`], and the
 //! dialect writes it. One more dialect is one more file here.
 
