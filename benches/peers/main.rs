@@ -56,6 +56,10 @@ struct Flags {
     #[argh(option, default = "PARTS.join(\",\")")]
     only: String,
 
+    /// another build of chatd, measured in turns with this one: what has a change cost?
+    #[argh(option)]
+    beside: Option<String>,
+
     /// run the floor server until killed
     #[argh(switch, hidden_help)]
     floor: bool,
@@ -91,6 +95,9 @@ fn main() -> ExitCode {
 }
 
 fn measure(flags: &Flags) -> Result<()> {
+    if let Some(other) = &flags.beside {
+        server::OTHER_CHATD.get_or_init(|| other.clone());
+    }
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     setrlimit(Resource::Nofile, limit)?;
@@ -162,19 +169,23 @@ fn in_turns(
     mut run: impl FnMut(&Server) -> Result<[f64; 2]>,
 ) -> Result<()> {
     for _ in 0..plan.rounds {
-        for kind in kinds {
+        for kind in kinds
+            .iter()
+            .flat_map(|kind| [Some(*kind), kind.other_build()])
+            .flatten()
+        {
             if !kind.is_installed() {
-                results.is_missing(*kind);
+                results.is_missing(kind);
                 continue;
             }
-            if plan.is_smoke && !kind.is_chatd() && results.has(*kind) {
+            if plan.is_smoke && !kind.is_chatd() && results.has(kind) {
                 continue; // once is enough to see that it can be measured
             }
-            let figures = Server::start(*kind, Path::new("/")).and_then(|server| run(&server));
+            let figures = Server::start(kind, Path::new("/")).and_then(|server| run(&server));
             let figures =
                 figures.map_err(|e| format!("{}, {}: {e}", columns[0].name, kind.name()))?;
             for (column, figure) in columns.iter().zip(figures) {
-                results.add(column, *kind, figure);
+                results.add(column, kind, figure);
             }
         }
     }

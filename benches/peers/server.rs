@@ -5,16 +5,23 @@ use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use crate::dialect::Dialect;
 use crate::support::{CHATD, Chatd, PATIENCE, data, folder};
 use crate::{Result, cpu};
 
+/// The path of another build of chatd, to be measured beside this one.
+pub static OTHER_CHATD: OnceLock<String> = OnceLock::new();
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
     Memory,
     Disk,
+    /// The build of chatd that `--beside` names.
+    OtherMemory,
+    OtherDisk,
     Floor,
     Redis,
     Nats,
@@ -32,6 +39,8 @@ impl Kind {
         match self {
             Self::Memory => "chatd --memory",
             Self::Disk => "chatd, log on disk",
+            Self::OtherMemory => "the other chatd --memory",
+            Self::OtherDisk => "the other chatd, log on disk",
             Self::Floor => "floor",
             Self::Redis => "redis-server",
             Self::Nats => "nats-server",
@@ -47,7 +56,7 @@ impl Kind {
     /// Returns the program, unless it is ours.
     pub fn program(self) -> Option<&'static str> {
         match self {
-            Self::Memory | Self::Disk | Self::Floor => None,
+            Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk | Self::Floor => None,
             Self::Redis => Some("redis-server"),
             Self::Nats | Self::JetStream => Some("nats-server"),
             Self::Inspircd => Some("inspircd"),
@@ -64,12 +73,25 @@ impl Kind {
     }
 
     pub fn is_chatd(self) -> bool {
-        matches!(self, Self::Memory | Self::Disk)
+        matches!(
+            self,
+            Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk
+        )
+    }
+
+    /// Returns the same kind of server as the build that `--beside` names, if it names one.
+    pub fn other_build(self) -> Option<Self> {
+        OTHER_CHATD.get()?;
+        match self {
+            Self::Memory => Some(Self::OtherMemory),
+            Self::Disk => Some(Self::OtherDisk),
+            _ => None,
+        }
     }
 
     pub fn dialect(self) -> Dialect {
         match self {
-            Self::Memory | Self::Disk => Dialect::Chatd,
+            Self::Memory | Self::Disk | Self::OtherMemory | Self::OtherDisk => Dialect::Chatd,
             Self::Redis => Dialect::Redis,
             Self::Nats | Self::JetStream => Dialect::Nats,
             Self::Inspircd | Self::Ngircd => Dialect::Irc,
@@ -108,12 +130,16 @@ impl Server {
         let folder = folder()?;
         let path = folder.path();
         let (process, address) = match kind {
-            Kind::Memory | Kind::Disk => {
+            Kind::Memory | Kind::Disk | Kind::OtherMemory | Kind::OtherDisk => {
                 let flags = match kind {
-                    Kind::Disk => data(path),
+                    Kind::Disk | Kind::OtherDisk => data(path),
                     _ => Vec::new(),
                 };
-                let chatd = Chatd::spawn(CHATD, &flags)?;
+                let program = match (kind, OTHER_CHATD.get()) {
+                    (Kind::OtherMemory | Kind::OtherDisk, Some(other)) => other,
+                    _ => CHATD,
+                };
+                let chatd = Chatd::spawn(program, &flags)?;
                 let address = chatd.address;
                 (Process::Chatd(chatd), address)
             }
