@@ -313,7 +313,12 @@ fn spawn(kind: Kind, port: u16, folder: &Path, files: &Path) -> Result<Child> {
                 .arg("-c")
                 .arg(&config);
         }
-        Kind::Memory | Kind::Disk | Kind::Floor | Kind::Nc => {
+        Kind::Memory
+        | Kind::Disk
+        | Kind::OtherMemory
+        | Kind::OtherDisk
+        | Kind::Floor
+        | Kind::Nc => {
             return Err("it is no server of others".into());
         }
     }
