@@ -28,16 +28,16 @@ From the bottom up; each uses only what stands above it here, and `tests/layers.
 | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
 | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
 | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
-| [`dialect`] | how requests are read and answers are written, for programs and for people | `protocol` |
+| [`dialect`] | how requests are read and answers are written, for programs, for people and as values | `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
 | [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
 | [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
 | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; asks the log and the roster through effects | `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `roster`, `tail` |
-| [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say | `protocol` |
+| [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say. Inside the process, values | `dialect`, `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
-| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
+| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 

@@ -1,14 +1,20 @@
 //! How requests are read from a connection and how answers and events are written to it.
 //!
 //! `plain` is the protocol as the document has it, for programs; `talker` is for people who type into `nc` or
-//! `telnet`. Nothing outside this module asks which of them a connection speaks: it passes a [`Line`], and the
-//! dialect writes it. One more dialect is one more file here.
+//! `telnet`; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
+//! module asks which of them a connection speaks: it passes a [`Line`], and the dialect writes it. One more dialect is
+//! one more file here.
 
+mod output;
 mod plain;
 mod talker;
+mod values;
+
+pub use output::Output;
+pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, EventId, Request, Time, Verb};
+use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
 
 /// How a connection is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +25,8 @@ pub enum Dialect {
     Stamped,
     /// For people (`CHAT`).
     Talker,
+    /// As values, for a client inside this process.
+    Values,
 }
 
 /// A line that is sent, but for events.
@@ -38,6 +46,8 @@ pub enum Line<'a> {
         time: Time,
         shown: &'a Shown,
     },
+    /// The final reply to a search: how many matches were sent, and whether older ones may be missing.
+    Found { count: usize, is_cut: bool },
     /// The final reply to a request that failed, or that could not be read.
     Refused(&'a Refusal),
     /// The last line of a connection that the server ends.
@@ -67,8 +77,15 @@ pub enum Line<'a> {
 pub enum Shown {
     /// Its id and time.
     IdAndTime,
-    /// Its id and this.
-    IdAnd(Box<str>),
+    /// A file: the id that it was announced with, or else the event's own, and its contents.
+    File {
+        /// The id, if the file was announced before.
+        announced: Option<EventId>,
+        /// Number of bytes.
+        length: u64,
+        /// Digest of all bytes.
+        sha256: Digest,
+    },
     /// This.
     Text(Box<str>),
     /// There is no reply.
@@ -106,50 +123,58 @@ impl Dialect {
     /// Why it cannot be read.
     pub fn parse<'a>(self, line: &'a [u8], has_nick: bool) -> Result<Option<Request<'a>>, Refusal> {
         match self {
-            Self::Plain | Self::Stamped => Request::parse(line),
+            Self::Plain | Self::Stamped | Self::Values => Request::parse(line),
             Self::Talker => talker::parse(line, has_nick),
         }
     }
 
-    /// Appends a line with its end; nothing where the dialect has no words for it.
-    pub fn write(self, line: Line<'_>, out: &mut Vec<u8>) {
+    /// Appends a line with its end, or a value; nothing where the dialect has no words for it.
+    pub fn write(self, line: Line<'_>, out: &mut Output) {
         match self {
-            Self::Plain | Self::Stamped => plain::write(line, out),
-            Self::Talker => talker::write(line, out),
+            Self::Plain | Self::Stamped => {
+                plain::write(line, &mut out.bytes);
+                out.bytes.push(b'\n');
+            }
+            Self::Talker => talker::write(line, &mut out.bytes),
+            Self::Values => values::write(line, out),
         }
     }
 
-    /// Returns a line with its end.
-    pub fn line(self, line: Line<'_>) -> Vec<u8> {
-        let mut out = Vec::new();
+    /// Returns a line with its end, or a value.
+    pub fn line(self, line: Line<'_>) -> Output {
+        let mut out = Output::default();
         self.write(line, &mut out);
         out
     }
 
-    /// Appends a live event with its end, from its line in the protocol.
-    pub fn write_event(self, event: Live<'_>, out: &mut Vec<u8>) {
+    /// Appends a live event, from its line in the protocol.
+    pub fn write_event(self, event: Live<'_>, out: &mut Output) {
+        let bytes = &mut out.bytes;
         match self {
-            Self::Talker => talker::write_event(&event, out),
-            Self::Stamped if !event.is_for_everyone => plain::write_stamped(&event, out),
-            Self::Plain | Self::Stamped => out.extend_from_slice(event.line.as_bytes()),
+            Self::Talker => talker::write_event(&event, bytes),
+            Self::Stamped if !event.is_for_everyone => plain::write_stamped(&event, bytes),
+            Self::Plain | Self::Stamped => bytes.extend_from_slice(event.line.as_bytes()),
+            Self::Values => return values::write_event(&event, out),
         }
-        out.push(b'\n');
+        bytes.push(b'\n');
     }
 
-    /// Appends an event of the past with its end, from its line in the protocol.
+    /// Appends an event of the past, from its line in the protocol.
     pub fn write_past(
         self,
         id: EventId,
         time: Time,
         line: &str,
         utc_offset_s: i32,
-        out: &mut Vec<u8>,
+        out: &mut Output,
     ) {
+        let bytes = &mut out.bytes;
         match self {
-            Self::Talker => talker::write_past(line, time, utc_offset_s, out),
-            Self::Plain | Self::Stamped => plain::write_past(id, time, line, out),
+            Self::Talker => talker::write_past(line, time, utc_offset_s, bytes),
+            Self::Plain | Self::Stamped => plain::write_past(id, time, line, bytes),
+            Self::Values => return values::write_past(id, time, line, out),
         }
-        out.push(b'\n');
+        bytes.push(b'\n');
     }
 }
 

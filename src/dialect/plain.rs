@@ -2,8 +2,9 @@
 
 use super::{Line, Live, Shown};
 use crate::protocol::event::words;
-use crate::protocol::{EventId, Time};
+use crate::protocol::{EventId, Time, Verb};
 
+/// Appends a line without its end.
 pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     match line {
         Line::Ok { verb, fields, .. } => words(out, &["OK", verb.word(), fields]),
@@ -19,10 +20,14 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             match shown {
                 Shown::Nothing => {}
                 Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Shown::IdAnd(text) => {
-                    write_id(id, out);
-                    out.push(b' ');
-                    out.extend_from_slice(text.as_bytes());
+                Shown::File {
+                    announced,
+                    length,
+                    sha256,
+                } => {
+                    write_id(announced.or(id), out);
+                    let (length, sha256) = (length.to_string(), sha256.to_string());
+                    words(out, &["", &length, &sha256]);
                 }
                 Shown::IdAndTime => {
                     write_id(id, out);
@@ -30,6 +35,10 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                     time.encode(out);
                 }
             }
+        }
+        Line::Found { count, is_cut } => {
+            let cut = if is_cut { "cut" } else { "" };
+            words(out, &["OK", Verb::Search.word(), &count.to_string(), cut]);
         }
         Line::Refused(refusal) => out.extend_from_slice(refusal.to_string().as_bytes()),
         Line::Closed { code, text } => words(out, &["CLOSED", code.word(), text]),
@@ -49,7 +58,6 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
         Line::Notice { server, text } => words(out, &["NOTE", "*", server, text]),
         Line::Removed { part, .. } => out.extend_from_slice(part.as_bytes()),
     }
-    out.push(b'\n');
 }
 
 pub(super) fn write_stamped(event: &Live<'_>, out: &mut Vec<u8>) {

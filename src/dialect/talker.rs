@@ -65,6 +65,13 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             (Verb::Remove, Shown::Text(id)) => format!("-- {id} is deleted"),
             _ => return, // a person sees the own line
         },
+        Line::Found {
+            count,
+            is_cut: true,
+        } => {
+            format!("-- {count} found; that took too long, so older ones may be missing")
+        }
+        Line::Found { count, .. } => format!("-- {count} found"),
         Line::Refused(refusal) => format!("! {}", clean(&refusal.text)),
         Line::Closed { text, .. } => format!("! {text}"),
         Line::Entry { fields, .. } => {

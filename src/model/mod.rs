@@ -6,6 +6,7 @@
 
 mod access;
 mod arena;
+mod budget;
 mod directory;
 mod entry;
 mod storage;
@@ -13,6 +14,7 @@ mod time;
 
 pub use access::{AclChange, RoomAcl, VersionedAcl};
 pub use arena::{Arena, Id};
+pub use budget::Budget;
 pub use directory::{Ban, Directory, Secret, address_prefix};
 pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,

@@ -6,6 +6,7 @@
 
 pub mod code;
 pub mod commands;
+mod compose;
 mod digest;
 pub mod event;
 #[cfg(any(feature = "server", feature = "chatc"))]

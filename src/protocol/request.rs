@@ -255,6 +255,16 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Returns a refusal of a line that is too long.
+    pub fn too_long() -> Self {
+        Self::of_line(
+            Code::TooLong,
+            "a line has at most 4096 bytes; UPLOAD takes more",
+        )
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = self.verb.map_or("-", Verb::word);
@@ -734,26 +744,32 @@ impl<'a> Fields<'a> {
     }
 
     fn password(&mut self) -> Result<Option<Cow<'a, str>>, Refusal> {
-        let password = std::mem::take(&mut self.rest);
-        if !is_clean(password) {
-            let text = "a password holds no control characters";
-            return Err(Refusal::new(self.verb, Code::BadPassword, text));
-        }
-        let is_blank = password.trim_matches(' ').is_empty();
-        Ok((!is_blank).then_some(Cow::Borrowed(password)))
+        let password = password(self.verb, std::mem::take(&mut self.rest))?;
+        Ok(password.map(Cow::Borrowed))
     }
 
     fn bad(&self) -> Refusal {
-        Refusal::new(
-            self.verb,
-            Code::BadSyntax,
-            format!("write it {}", self.verb.usage()),
-        )
+        bad_syntax(self.verb)
     }
 
     fn bad_name(&self, why: BadName) -> Refusal {
         Refusal::new(self.verb, Code::BadName, why.to_string())
     }
+}
+
+/// Returns the password in a text; `None` for a blank one.
+pub(super) fn password(verb: Verb, text: &str) -> Result<Option<&str>, Refusal> {
+    if !is_clean(text) {
+        let why = "a password holds no control characters";
+        return Err(Refusal::new(verb, Code::BadPassword, why));
+    }
+    let is_blank = text.trim_matches(' ').is_empty();
+    Ok((!is_blank).then_some(text))
+}
+
+/// Returns the refusal of a request that is not written as its usage says.
+pub(super) fn bad_syntax(verb: Verb) -> Refusal {
+    Refusal::new(verb, Code::BadSyntax, format!("write it {}", verb.usage()))
 }
 
 /// Parses a duration such as `90s`, `30m`, `12h` or `7d`; returns seconds.

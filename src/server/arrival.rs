@@ -18,7 +18,7 @@ impl Connection {
     /// Detects the client's protocol and serves an HTTP client to its end; returns whether a session follows.
     pub(super) async fn arrive(&mut self) -> bool {
         // A rejected client is sent the reason at once, whatever it speaks.
-        if matches!(self.carrier, Carrier::Pipe(_)) || self.session.is_ending() {
+        if self.carrier.is_local() || self.session.is_ending() {
             return true;
         }
         self.awaits_proxied = self.comes_from_proxy();
@@ -171,7 +171,7 @@ impl Connection {
             is_tls,
             is_secure: is_tls,
             is_passed_on: false,
-            outgoing: http::Outgoing::default(),
+            pending_parts: http::PendingParts::default(),
             gone: stream.socket().gone(),
         };
         let first = std::mem::take(&mut self.input);

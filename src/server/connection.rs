@@ -23,6 +23,7 @@ use super::metrics::{Met, Way};
 use super::world::{Arrival, World};
 use crate::chat::NickId;
 use crate::config::Speaks;
+use crate::dialect::Dialect;
 use crate::model::Now;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
 use crate::session::batch::{Batch, ROUND_BYTES};
@@ -108,10 +109,13 @@ impl Connection {
         let mut world = server.world();
         let id = world.sit_down(from);
         let mut session = Session::new(id, local, &world.chat, now);
+        if carrier.is_local() {
+            session = session.in_dialect(Dialect::Values);
+        }
         session.admit(&mut world.chat, now);
         drop(world);
         let way = match carrier {
-            Carrier::Pipe(_) => Way::Request,
+            Carrier::Local(_) => Way::Request,
             _ => Way::New,
         };
         server.metrics.goes(None, way);
@@ -240,7 +244,8 @@ impl Connection {
         let takes_lines = self.takes_lines();
         SCRATCH.with_borrow_mut(|(buffer, _)| {
             let mut read = 0;
-            let may_read = carried.is_empty() && self.is_readable && takes_lines;
+            let is_local = self.carrier.is_local();
+            let may_read = carried.is_empty() && self.is_readable && takes_lines && !is_local;
             if may_read && !self.has_ended && !server.world().is_full() {
                 let most = if server.waiting.is_full() {
                     TIGHT_READ_BYTES.min(buffer.len())
@@ -260,7 +265,11 @@ impl Connection {
             if world.chat.has_orders(self.session.peer()) {
                 self.session.obey(&mut world.chat, now);
             }
-            let (rest, effect) = self.take_lines(bytes, &mut world, now);
+            let (rest, effect) = if is_local {
+                (&[][..], self.take_requests(&mut world, now))
+            } else {
+                self.take_lines(bytes, &mut world, now)
+            };
             if !self.session.is_ending() {
                 self.input = rest.to_vec();
             }
@@ -308,9 +317,8 @@ impl Connection {
         world: &mut World,
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
-        if let Some((line, end)) = self.session.take_held(&mut world.chat)
-            && let Some(effect) = apply(&mut self.session, &line, end, world, now)
-        {
+        let effect = self.session.apply_held(&mut world.chat, now);
+        if let Some(effect) = append(effect, world, now) {
             return (bytes, Some(effect));
         }
         let mut turn = Slice::of(self.is_called);
@@ -330,6 +338,37 @@ impl Connection {
         }
         self.is_busy = !bytes.is_empty();
         (bytes, None)
+    }
+
+    /// Passes the requests of a client inside this process to the session until it accepts no more.
+    fn take_requests(&mut self, world: &mut World, now: Now) -> Option<Effect> {
+        let effect = self.session.apply_held(&mut world.chat, now);
+        if let Some(effect) = append(effect, world, now) {
+            return Some(effect);
+        }
+        let mut turn = Slice::of(self.is_called);
+        while self.is_readable && !world.is_full() && self.takes_lines() {
+            if turn.is_over() {
+                self.is_busy = true;
+                break;
+            }
+            let Carrier::Local(local) = &self.carrier else {
+                break;
+            };
+            match local.next_request() {
+                Some(request) => {
+                    self.has_read = true;
+                    let effect = self.session.apply_request(request, &mut world.chat, now);
+                    if let Some(effect) = append(effect, world, now) {
+                        return Some(effect);
+                    }
+                }
+                None => {
+                    self.read(&mut []); // finds whether the input has ended
+                }
+            }
+        }
+        None
     }
 
     /// Returns whether another line may be handled now. When the memory budget is used up, only connections that hold
@@ -484,7 +523,16 @@ impl Connection {
     }
 
     /// Writes until the batch is sent or the carrier accepts no more; returns how many bytes it accepted.
-    fn write(&mut self, batch: &Batch) -> usize {
+    fn write(&mut self, batch: &mut Batch) -> usize {
+        if let Carrier::Local(local) = &self.carrier {
+            return match local.deliver(batch.take_values()) {
+                Ok(()) => batch.len(),
+                Err(e) => {
+                    self.note_write_error(&e);
+                    0
+                }
+            };
+        }
         let mut taken = 0;
         while taken < batch.len() {
             self.server.metrics.writes.add(1);
@@ -678,7 +726,12 @@ fn apply(
     world: &mut World,
     now: Now,
 ) -> Option<Effect> {
-    match session.apply(line, end, &mut world.chat, now) {
+    append(session.apply(line, end, &mut world.chat, now), world, now)
+}
+
+/// Passes an entry to the log and returns any other effect.
+fn append(effect: Option<Effect>, world: &mut World, now: Now) -> Option<Effect> {
+    match effect {
         Some(Effect::Append(entry, ticket)) => {
             world.append(entry, Some(ticket), now);
             None

@@ -64,7 +64,7 @@ impl Way {
             Carrier::Stream(stream) if stream.is_tls() => Self::Tls,
             Carrier::Stream(_) => Self::Lines,
             Carrier::WebSocket(_) => Self::WebSocket,
-            Carrier::Pipe(_) => Self::Request,
+            Carrier::Local(_) => Self::Request,
             Carrier::Away => Self::Http,
         }
     }

@@ -45,7 +45,7 @@ use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Age, Log, Trimmed};
-use crate::model::{Applied, Now, StorageError};
+use crate::model::{Applied, Budget, Now, StorageError};
 use crate::protocol::{EventId, Time};
 use crate::roster::Roster;
 use crate::roster::buckets::{Buckets, MemoryBuckets};
@@ -56,7 +56,6 @@ use certificate::{Certificate, Source};
 use changes::Changes;
 use connection::Connection;
 use descriptors::{Descriptors, Division};
-use memory::Share;
 use metrics::{Met, Metrics};
 use transfer::SharedLive;
 use turns::Turns;
@@ -137,13 +136,13 @@ struct Server {
     roster: Arc<Roster>,
     metrics: Arc<Metrics>,
     /// Memory for replies that clients have not received, and for input that waits for that.
-    waiting: Share,
+    waiting: Arc<Budget>,
     /// How many connections beyond the limit are sent an error before they are closed.
     turned_away_max: usize,
     /// Descriptors for file transfers.
     descriptors: Arc<Descriptors>,
     /// Memory for pieces of files in transfer.
-    pieces: Arc<Share>,
+    pieces: Arc<Budget>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
     passwords: Semaphore,
     /// Who asks the log and the roster; passwords have turns of their own.
@@ -304,10 +303,10 @@ pub fn run(
         world: Mutex::new(world),
         names,
         certificate,
-        waiting: Share::new(config.limits.waiting_bytes_max()),
+        waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
         turned_away_max: division.turned_away,
         descriptors: Arc::new(Descriptors::new(division.transfers)),
-        pieces: Arc::new(Share::new(config.limits.pieces_bytes_max())),
+        pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),
         roster,

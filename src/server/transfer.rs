@@ -18,6 +18,7 @@ use super::Server;
 use super::connection::Connection;
 use super::descriptors::{self, Held};
 use super::elsewhere::Elsewhere;
+use super::memory::Pieces;
 use super::metrics::Met;
 use super::send::{self, Failed};
 use crate::chat::{NickId, RoomId};
@@ -394,7 +395,7 @@ impl Connection {
             // The upload has ended: it is complete by now, or removed.
             return self.session.find_file(id, offset);
         };
-        let pieces = self.server.pieces.pieces();
+        let pieces = Pieces::reserve(&self.server.pieces);
         self.carrier.watch_closely();
         loop {
             let grown = live.grown();
@@ -434,9 +435,13 @@ impl Connection {
                 if is_removed || !self.may_still_read(room) {
                     continue;
                 }
-                let header = format!("DATA {id} {wanted} - {}\n", live.name);
-                let bytes = [header.as_bytes(), &piece].concat();
-                self.carrier.bytes_follow(piece.len() as u64);
+                let bytes = if self.carrier.is_local() {
+                    piece // each delivery says what it is
+                } else {
+                    let header = format!("DATA {id} {wanted} - {}\n", live.name);
+                    [header.as_bytes(), &piece].concat()
+                };
+                self.carrier.bytes_follow(wanted as u64);
                 let server = self.server.clone();
                 let dismissed = dismissed(&server, self.session.peer());
                 let writing = self.carrier.write_all(&bytes);
@@ -482,7 +487,7 @@ impl Connection {
         let most = self.server.config.limits.upload_bytes_max;
         let mut left = upload.length;
         let mut length = 0;
-        let pieces = self.server.pieces.pieces();
+        let pieces = Pieces::reserve(&self.server.pieces);
         let mut piece = vec![0; pieces.size(left)];
         // The next piece is read while this one is hashed and written.
         let mut file = Coming::Here(incoming);
@@ -580,7 +585,7 @@ impl Connection {
 
     /// Reads and drops `left` bytes, or everything up to the end of input.
     async fn discard(&mut self, mut left: Option<u64>) {
-        let pieces = self.server.pieces.pieces();
+        let pieces = Pieces::reserve(&self.server.pieces);
         let mut piece = vec![0; pieces.size(left)];
         loop {
             match self.next_bytes(&mut piece, left).await {
@@ -691,9 +696,13 @@ impl Connection {
             return self.session.hide_file(id);
         }
         let left = length.saturating_sub(offset);
-        let head = format!("DATA {id} {left} {digest} {name}\n");
+        let head = if self.carrier.is_local() {
+            String::new() // each delivery says what it is
+        } else {
+            format!("DATA {id} {left} {digest} {name}\n")
+        };
         self.carrier.bytes_follow(left);
-        let pieces = self.server.pieces.pieces();
+        let pieces = Pieces::reserve(&self.server.pieces);
         let server = self.server.clone();
         let nick = self.session.called();
         let dismissed = future::or(

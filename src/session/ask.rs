@@ -9,7 +9,7 @@ use super::output::{KeptReply, Page, Pending, Then};
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place, RoomId};
 use crate::config::fixed::SEARCH_WORDS_MAX;
-use crate::dialect::{Line, Shown};
+use crate::dialect::{Line, Output, Shown};
 use crate::log::text::Query;
 use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
 use crate::model::address_prefix;
@@ -354,15 +354,7 @@ impl Session {
             (Asked::Search, Answer::Found(Found { records, is_cut })) => {
                 self.push_past(&records, chat);
                 let count = records.len();
-                let (rest, talk) = if is_cut {
-                    (
-                        format!("{count} cut"),
-                        format!("{count} found; that took too long, so older ones may be missing"),
-                    )
-                } else {
-                    (count.to_string(), format!("{count} found"))
-                };
-                self.ok(Verb::Search, &rest, &talk, Then::Nothing);
+                self.send(Line::Found { count, is_cut });
             }
             (Asked::Files { room, count }, Answer::Records(records)) => {
                 self.push_past(&records.records, chat);
@@ -664,7 +656,7 @@ impl Session {
 
     /// Queues records in the format of the client.
     fn push_past(&mut self, records: &[Record], chat: &Chat) {
-        let mut text = Vec::new();
+        let mut text = Output::default();
         for record in records {
             let Record { id, time, line } = record;
             let offset_s = chat.utc_offset_s;

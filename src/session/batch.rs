@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::list::List;
 use crate::chat::RoomId;
+use crate::dialect::{Delivery, Output};
 use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
@@ -12,8 +13,8 @@ use crate::tail::{Seq, Tail};
 /// reader of a room is sent are there for the next reader.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The bytes for this session alone.
-    pub(super) bytes: Vec<u8>,
+    /// What is for this session alone.
+    pub(super) own: Output,
     /// The parts of the shared round that are sent between those bytes.
     lent: Vec<Lent>,
     lent_bytes: usize,
@@ -50,6 +51,9 @@ pub const ROUND_BYTES: usize = 128 << 10;
 
 /// Most bytes of a batch, unless it is a single line: a round, whose lines grow by the room and the nick.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
+
+/// Most bytes of values in a batch, unless it is a single one.
+const VALUE_BYTES_MAX: usize = 32 << 10;
 
 /// How many bytes of a room's lines are kept for further readers: several rounds, since clients that talk read while
 /// others are written to, and are at different positions.
@@ -93,7 +97,12 @@ impl Batch {
 
     /// Returns how many bytes it has.
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.lent_bytes
+        self.own.len() + self.lent_bytes
+    }
+
+    /// Takes the values out, for a client inside this process: all of them are sent, and the batch is as long as before.
+    pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
+        self.own.take_values()
     }
 
     /// Returns the bytes from `from` on, as slices.
@@ -102,14 +111,14 @@ impl Batch {
         let between = self.lent.iter().flat_map(move |lent| {
             let begin = std::mem::replace(&mut own, lent.at);
             [
-                self.bytes.get(begin..lent.at),
+                self.own.bytes.get(begin..lent.at),
                 self.round.bytes.get(lent.range.clone()),
             ]
         });
         let last = self.lent.last().map_or(0, |lent| lent.at);
         let mut skip = from;
         between
-            .chain([self.bytes.get(last..)])
+            .chain([self.own.bytes.get(last..)])
             .flatten()
             .filter_map(move |stretch| {
                 let rest = stretch.get(skip.min(stretch.len())..);
@@ -129,7 +138,7 @@ impl Batch {
     }
 
     pub(super) fn clear(&mut self) {
-        self.bytes.clear();
+        self.own.clear();
         self.lent.clear();
         self.lent_bytes = 0;
         self.runs.clear();
@@ -156,7 +165,7 @@ impl Batch {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= BATCH_BYTES_MAX
+        self.len() >= BATCH_BYTES_MAX || self.own.value_bytes() >= VALUE_BYTES_MAX
     }
 
     pub(super) fn run(&mut self, step: Step) {
@@ -195,10 +204,10 @@ impl Batch {
         let (range, next) = self.round.lines(from, to, reader, space);
         if range.len() < LENT_BYTES_MIN {
             let lines = self.round.bytes.get(range);
-            self.bytes.extend_from_slice(lines.unwrap_or_default());
+            self.own.bytes.extend_from_slice(lines.unwrap_or_default());
         } else {
             self.lent_bytes += range.len();
-            let at = self.bytes.len();
+            let at = self.own.bytes.len();
             self.lent.push(Lent { at, range });
         }
         Some(next)
@@ -322,7 +331,7 @@ mod tests {
                     Some(next) if next > from => from = next,
                     Some(_) => {
                         // The reader's own entry, for which it gets a reply.
-                        batch.bytes.extend_from_slice(b"OK\n");
+                        batch.own.bytes.extend_from_slice(b"OK\n");
                         from += 1;
                     }
                 }

@@ -1,7 +1,7 @@
 //! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
-use crate::dialect::{Dialect, Line};
+use crate::dialect::{Dialect, Line, Output};
 use crate::protocol::Verb;
 use crate::protocol::people::many;
 
@@ -76,7 +76,7 @@ impl List {
     }
 
     /// Appends the next line; returns false when there is none.
-    pub fn write_next(&mut self, chat: &mut Chat, out: &mut Vec<u8>) -> bool {
+    pub fn write_next(&mut self, chat: &mut Chat, out: &mut Output) -> bool {
         let dialect = self.dialect;
         match &mut self.what {
             What::Rooms {
@@ -135,7 +135,7 @@ impl List {
     }
 
     /// Appends the reply that ends the list.
-    pub fn write_end(&self, chat: &Chat, out: &mut Vec<u8>) {
+    pub fn write_end(&self, chat: &Chat, out: &mut Output) {
         let count = self.count;
         let (verb, fields, sentence) = match self.what {
             What::Rooms { .. } => {

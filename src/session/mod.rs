@@ -29,7 +29,7 @@ use smallvec::SmallVec;
 
 use crate::chat::{Chat, Kept, NickId, Place, RoomId};
 use crate::config::Limits;
-use crate::dialect::{Dialect, Line, Shown};
+use crate::dialect::{Dialect, Line, Output, Shown};
 use crate::log::{Question, Reader};
 use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
@@ -147,8 +147,26 @@ struct Replies {
     first_ticket: u32,
     /// How many outcomes are not known yet.
     unkept: usize,
-    /// A line that is deferred until the entries are stored, since it must see their effect.
-    held: Option<(Vec<u8>, LineEnd)>,
+    /// What is deferred until the entries are stored, since it must see their effect.
+    held: Option<Held>,
+}
+
+/// Input that waits until earlier entries are stored.
+#[derive(Debug)]
+enum Held {
+    /// A line and how it ended.
+    Line(Vec<u8>, LineEnd),
+    /// A request of a client inside this process.
+    Request(Box<Request<'static>>),
+}
+
+impl Held {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Line(line, _) => line.len(),
+            Self::Request(_) => size_of::<Request<'_>>(),
+        }
+    }
 }
 
 impl Replies {
@@ -330,6 +348,16 @@ impl Session {
         }
     }
 
+    /// Returns the session with another dialect from the start.
+    #[must_use]
+    pub fn in_dialect(self, dialect: Dialect) -> Self {
+        Self {
+            input: dialect,
+            output: dialect,
+            ..self
+        }
+    }
+
     /// Returns the connection's id.
     pub fn peer(&self) -> PeerId {
         self.peer
@@ -384,7 +412,7 @@ impl Session {
     /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
     pub fn held_bytes(&self) -> usize {
         let replies = self.replies();
-        let held = replies.held.as_ref().map_or(0, |(line, _)| line.len());
+        let held = replies.held.as_ref().map_or(0, Held::bytes);
         let page = self.page.as_deref().map_or(0, output::Page::bytes);
         let entries = replies.pending.len() * size_of::<Pending>();
         replies.bytes + entries + held + page + self.unsent.len()
@@ -425,7 +453,7 @@ impl Session {
             self.take_kept(chat);
             let replies = self.replies_mut();
             if replies.unkept > 0 {
-                replies.held = Some((line.to_vec(), end));
+                replies.held = Some(Held::Line(line.to_vec(), end));
                 return None;
             }
             let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
@@ -438,10 +466,60 @@ impl Session {
         if let Ok(Some(request)) = &read
             && !self.may_go_ahead(request, chat)
         {
-            self.replies_mut().held = Some((line.to_vec(), end));
+            self.replies_mut().held = Some(Held::Line(line.to_vec(), end));
             return None;
         }
         let done = match read {
+            // The bytes of a file follow, and their number is unknown.
+            Err(refusal) if refusal.verb == Some(Verb::Upload) && !self.input.is_for_people() => {
+                self.end(refusal, chat, now);
+                return None;
+            }
+            read => self.carry_out(read, end, chat, now),
+        };
+        done.unwrap_or_else(|refusal| {
+            if is_first && refusal.verb.is_none() {
+                self.greet(chat);
+            }
+            self.refuse(&refusal);
+            None
+        })
+    }
+
+    /// Handles a request of a client inside this process, or the refusal of what it wanted to ask.
+    pub fn apply_request(
+        &mut self,
+        read: Result<Request<'static>, Refusal>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        self.is_new = false;
+        self.is_after_upload = false;
+        self.asked_ms = millis(now.uptime);
+        match read {
+            Ok(request) if !self.may_go_ahead(&request, chat) => {
+                self.replies_mut().held = Some(Held::Request(Box::new(request)));
+                None
+            }
+            read => {
+                let done = self.carry_out(read.map(Some), LineEnd::Lf, chat, now);
+                done.unwrap_or_else(|refusal| {
+                    self.refuse(&refusal);
+                    None
+                })
+            }
+        }
+    }
+
+    /// Carries out a request that may go ahead, if it was understood and is permitted.
+    fn carry_out(
+        &mut self,
+        read: Result<Option<Request<'_>>, Refusal>,
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> request::Done {
+        match read {
             Ok(None) => Ok(None),
             Ok(Some(Request::Upload(_)))
             | Err(Refusal {
@@ -456,20 +534,8 @@ impl Session {
                 Ok(()) => self.request(request, chat, now),
                 Err(refusal) => Err(refusal),
             },
-            // The bytes of a file follow, and their number is unknown.
-            Err(refusal) if refusal.verb == Some(Verb::Upload) && !self.input.is_for_people() => {
-                self.end(refusal, chat, now);
-                return None;
-            }
             Err(refusal) => Err(refusal),
-        };
-        done.unwrap_or_else(|refusal| {
-            if is_first && refusal.verb.is_none() {
-                self.greet(chat);
-            }
-            self.refuse(&refusal);
-            None
-        })
+        }
     }
 
     /// Returns whether a request may be handled before all earlier entries are stored: only messages may, since the log
@@ -482,18 +548,20 @@ impl Session {
         self.replies().unkept == 0
     }
 
-    /// Takes the deferred line once the entries before it are stored.
-    pub fn take_held(&mut self, chat: &mut Chat) -> Option<(Vec<u8>, LineEnd)> {
+    /// Handles what is deferred, once the entries before it are stored.
+    pub fn apply_held(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
         self.replies().held.as_ref()?;
         self.take_kept(chat);
-        let replies = self.replies_mut();
-        match replies.unkept {
-            0 => replies.held.take(),
-            _ => None,
+        if !self.owes_held() {
+            return None;
+        }
+        match self.replies_mut().held.take()? {
+            Held::Line(line, end) => self.apply(&line, end, chat, now),
+            Held::Request(request) => self.apply_request(Ok(*request), chat, now),
         }
     }
 
-    /// Returns whether a line was deferred and need no longer wait.
+    /// Returns whether something was deferred and need no longer wait.
     pub fn owes_held(&self) -> bool {
         self.replies().unkept == 0 && self.replies().held.is_some()
     }
@@ -505,10 +573,7 @@ impl Session {
 
     /// Reports a line that was too long and has been skipped; `head` is its beginning.
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
-        let refusal = Refusal::of_line(
-            Code::TooLong,
-            "a line has at most 4096 bytes; UPLOAD takes more",
-        );
+        let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
         let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
         let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
@@ -520,14 +585,14 @@ impl Session {
 
     /// Queues the answer to a telnet negotiation of the client.
     pub fn answer_telnet(&mut self, answer: [u8; 3]) {
-        self.push(answer.to_vec(), Then::Nothing);
+        self.push(answer.to_vec().into(), Then::Nothing);
     }
 
     /// Handles the end of the client's input: ends once everything is answered, unless the client has asked to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending {
             self.go("", chat, now);
-            self.push(Vec::new(), Then::Close);
+            self.push(Output::default(), Then::Close);
         }
     }
 
@@ -624,7 +689,7 @@ impl Session {
     /// Greets a person with how to begin.
     fn greet(&mut self, chat: &Chat) {
         let greeting = format!("HELLO {}\n", self.hello(chat));
-        self.push(greeting.into_bytes(), Then::Nothing);
+        self.push(greeting.into_bytes().into(), Then::Nothing);
     }
 
     /// Returns the text of `HELLO`: the protocol, the server and how to begin.
@@ -695,14 +760,13 @@ impl Session {
                     contents: Some(whole),
                 };
                 let kind = EventKind::File(Box::new(file));
-                let shown = Shown::IdAnd(format!("{} {}", whole.length, whole.sha256).into());
+                let shown = shown_file(None, whole);
                 let effect = self.propose_in(Verb::Upload, room, kind, "", shown, chat)?;
                 chat.expect_file(self.peer);
                 return Some(effect);
             }
             (Ok(whole), Begun::Live(id)) => {
-                let text = format!("{id} {} {}", whole.length, whole.sha256);
-                let shown = Shown::Text(text.as_str().into());
+                let shown = shown_file(Some(id), whole);
                 let kind = EventKind::Stored(id, whole);
                 return self.propose_in(Verb::Upload, room, kind, "", shown, chat);
             }
@@ -777,7 +841,7 @@ impl Session {
     /// Reports that a file has been sent completely.
     pub fn sent_file(&mut self, id: EventId) {
         self.is_busy = false;
-        self.push(format!("OK DOWNLOAD {id}\n").into_bytes(), Then::Nothing);
+        self.ok(Verb::Download, &id.to_string(), "", Then::Nothing);
     }
 
     /// Reports an internal error: the request fails through no fault of the client.
@@ -862,7 +926,7 @@ impl Session {
     fn end(&mut self, refusal: Refusal, chat: &mut Chat, now: Now) {
         self.refuse(&refusal);
         self.go("", chat, now);
-        self.push(Vec::new(), Then::Close);
+        self.push(Output::default(), Then::Close);
     }
 
     /// Closes the connection with a last line.
@@ -891,7 +955,7 @@ impl Session {
         self.asked_ms = millis(now.uptime);
         self.is_dismissed = true;
         if self.is_ending {
-            self.push(Vec::new(), Then::Close);
+            self.push(Output::default(), Then::Close);
         } else {
             self.close(code, text, chat, now);
         }
@@ -923,7 +987,7 @@ impl Session {
         entries.count
     }
 
-    fn push(&mut self, text: Vec<u8>, then: Then) {
+    fn push(&mut self, text: Output, then: Then) {
         let replies = self.replies_mut();
         replies.bytes += text.len();
         replies.pending.push_back(Pending::Text {
@@ -973,5 +1037,14 @@ impl Session {
         let reply = KeptReply { verb, place, shown };
         let number = self.replies_mut().expect_outcome(reply);
         Effect::Append(entry, Ticket { peer, number })
+    }
+}
+
+/// Returns what the reply to an upload shows of the file; `announced` is the id that it already has.
+fn shown_file(announced: Option<EventId>, whole: FileContents) -> Shown {
+    Shown::File {
+        announced,
+        length: whole.length,
+        sha256: whole.sha256,
     }
 }

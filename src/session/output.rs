@@ -10,7 +10,7 @@ use super::Session;
 use super::batch::{Batch, Run, Span, Step};
 use super::list::List;
 use crate::chat::{Chat, Kept, Place, RoomId};
-use crate::dialect::{Dialect, Line, Live, Shown};
+use crate::dialect::{Dialect, Line, Live, Output, Shown};
 use crate::log::Record;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, RoomName, Time, Verb};
@@ -21,7 +21,7 @@ use crate::tail::{Seq, Tail};
 pub(super) enum Pending {
     /// Lines; sent after all events of the room up to `after`, if it is set, and before all later ones.
     Text {
-        text: Vec<u8>,
+        text: Output,
         after: Option<UpTo>,
         then: Then,
     },
@@ -51,7 +51,7 @@ pub(super) struct KeptReply {
 
 /// The entries of a list, as they are sent.
 pub(super) struct Entries<'a> {
-    pub lines: Vec<u8>,
+    pub lines: Output,
     pub count: usize,
     word: &'static str,
     room: Option<&'a str>,
@@ -62,7 +62,7 @@ impl<'a> Entries<'a> {
     /// No entries yet; for programs each begins with `word`.
     pub fn new(word: &'static str, dialect: Dialect) -> Self {
         Self {
-            lines: Vec::new(),
+            lines: Output::default(),
             count: 0,
             word,
             room: None,
@@ -187,7 +187,7 @@ impl Session {
     fn fill_all(&self, chat: &mut Chat, batch: &mut Batch) {
         batch.clear();
         if !self.unsent.is_empty() {
-            batch.bytes.extend_from_slice(&self.unsent);
+            batch.own.bytes.extend_from_slice(&self.unsent);
             batch.run(Step::Unsent);
         }
         batch
@@ -207,7 +207,7 @@ impl Session {
                     {
                         return;
                     }
-                    batch.bytes.extend_from_slice(text);
+                    batch.own.extend(text);
                     batch.run(Step::Reply);
                     match then {
                         Then::Nothing => {}
@@ -240,20 +240,20 @@ impl Session {
                             _ => "it could not be kept; the server's log tells why",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
-                        dialect.write(Line::Refused(&refusal), &mut batch.bytes);
+                        dialect.write(Line::Refused(&refusal), &mut batch.own);
                         batch.run(Step::Reply);
                     }
                 },
                 Pending::List(list) => {
                     let mut list = List::clone(list);
                     let full = batch.len() + LIST_BYTES_MAX;
-                    while list.write_next(chat, &mut batch.bytes) {
+                    while list.write_next(chat, &mut batch.own) {
                         batch.run(Step::Listed(list));
                         if batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }
-                    list.write_end(chat, &mut batch.bytes);
+                    list.write_end(chat, &mut batch.own);
                     batch.run(Step::Reply);
                 }
             }
@@ -518,23 +518,23 @@ impl Session {
     }
 
     /// Returns the direct messages and notices that have not been sent yet, for a connection that ends.
-    pub(super) fn unread(&self, chat: &Chat) -> Vec<u8> {
+    pub(super) fn unread(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if self.is_open {
             self.fill_tail(Place::Everyone, self.notes, self.input, chat, &mut batch);
         }
-        let mut unread = batch.copy(0, batch.len());
-        unread.extend(self.unread_told(chat));
+        let mut unread = batch.own;
+        unread.append(self.unread_told(chat));
         unread
     }
 
     /// Returns the direct messages to the nick that have not been sent, for a connection that gives the nick up.
-    pub(super) fn unread_told(&self, chat: &Chat) -> Vec<u8> {
+    pub(super) fn unread_told(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.told, self.input, chat, &mut batch);
         }
-        batch.copy(0, batch.len())
+        batch.own
     }
 
     /// Returns the page of the membership at that index. Of two memberships of one room, the older one has it.
@@ -555,7 +555,7 @@ impl Session {
     ) -> bool {
         let place = Place::Room(page.room);
         if page.has_gap && batch.page_next.is_none() {
-            self.write_gap(place, dialect, chat, &mut batch.bytes);
+            self.write_gap(place, dialect, chat, &mut batch.own);
             batch.run(Step::Gap);
         }
         let mut next = batch.page_next.unwrap_or(page.next);
@@ -575,7 +575,7 @@ impl Session {
                     &record.line,
                     dialect,
                     chat,
-                    &mut batch.bytes,
+                    &mut batch.own,
                 );
             }
             next += 1;
@@ -610,7 +610,7 @@ impl Session {
         };
         if from < tail.first() && from < to {
             // The entries that it has not read are no longer in the tail.
-            self.write_gap(place, dialect, chat, &mut batch.bytes);
+            self.write_gap(place, dialect, chat, &mut batch.own);
             from = tail.first();
             batch.run(step(from, from));
         }
@@ -639,7 +639,7 @@ impl Session {
                         line,
                         dialect,
                         chat,
-                        &mut batch.bytes,
+                        &mut batch.own,
                     );
                 }
                 from += 1;
@@ -658,7 +658,7 @@ impl Session {
         line: &str,
         dialect: Dialect,
         chat: &Chat,
-        out: &mut Vec<u8>,
+        out: &mut Output,
     ) {
         let live = Live {
             line,
@@ -671,7 +671,7 @@ impl Session {
         dialect.write_event(live, out);
     }
 
-    fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Vec<u8>) {
+    fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Output) {
         let name = match place {
             Place::Everyone => "*",
             Place::Room(room) => chat.room(room).map_or("?", |room| room.name.as_str()),
@@ -715,7 +715,7 @@ impl Session {
             };
             if let Some(step) = passes {
                 // The reply also passes the entry: both end at the same byte.
-                reply.write(kept, dialect, &mut batch.bytes);
+                reply.write(kept, dialect, &mut batch.own);
                 if let Step::Paged(next) = step {
                     batch.page_next = Some(next);
                 }
@@ -724,14 +724,14 @@ impl Session {
                 return true;
             }
         }
-        reply.write(kept, dialect, &mut batch.bytes);
+        reply.write(kept, dialect, &mut batch.own);
         batch.run(Step::Reply);
         true
     }
 }
 
 impl KeptReply {
-    fn write(&self, kept: Kept, dialect: Dialect, out: &mut Vec<u8>) {
+    fn write(&self, kept: Kept, dialect: Dialect, out: &mut Output) {
         if matches!(self.shown, Shown::Nothing) {
             return;
         }

@@ -7,7 +7,7 @@ use super::list::List;
 use super::output::{Pending, Then, UpTo};
 use super::{Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
-use crate::dialect::{Dialect, Shown};
+use crate::dialect::{Dialect, Output, Shown};
 use crate::log::{Reader, Whose};
 use crate::model::{EventKind, Now, Scope};
 use crate::protocol::line::LineEnd;
@@ -299,7 +299,7 @@ impl Session {
                 self.rooms.push(membership);
                 if *from != JoinFrom::Now {
                     // The live events so far are still sent, then the history again.
-                    self.push(Vec::new(), Then::Hold(room));
+                    self.push(Output::default(), Then::Hold(room));
                     self.place_last(room, chat);
                 }
                 room
@@ -501,7 +501,7 @@ impl Session {
     /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
     fn list(&mut self, list: List, chat: &mut Chat) -> Done {
         let mut list = list.in_dialect(self.input);
-        let mut text = Vec::new();
+        let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
             if !list.write_next(chat, &mut text) {
                 list.write_end(chat, &mut text);

@@ -1,6 +1,7 @@
 //! How a session handles results that arrive late: the test decides what happens in between.
 
 mod two_servers;
+mod values;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -438,8 +439,9 @@ fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
     assert!(none.is_none());
     table.asked(0, effect);
     let (session, chat) = (&mut table.sessions[0], &mut table.chat);
-    let (line, end) = session.take_held(chat).expect("it waits");
-    session.apply(&line, end, chat, Now::default());
+    session.take_kept(chat);
+    assert!(session.owes_held());
+    session.apply_held(chat, Now::default());
     let got = table.read(1);
     let verbs: Vec<_> = got
         .lines()

@@ -1,4 +1,4 @@
-//! Carries a connection's bytes: a plain socket, or a layer around one.
+//! Carries a connection's bytes: a plain socket, or a layer around one. Or, inside this process, values.
 //!
 //! Callers try a carrier first and wait second: [`Carrier::read`] and [`Carrier::write`] never block; when they return
 //! `WouldBlock`, the caller waits with [`Carrier::poll_readable`] or [`Carrier::poll_writable`]. The plain socket is
@@ -6,7 +6,7 @@
 //! bytes where its framing needs that, and knows nothing of what the lines mean.
 
 pub mod frame;
-pub mod pipe;
+pub mod local;
 pub mod proxied;
 pub mod sniff;
 mod socket;
@@ -20,7 +20,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use crate::protocol::Code;
-use pipe::PipeEnd;
+use local::ServerEnd;
 pub use socket::{Gone, Socket, Sockets};
 pub use stream::Stream;
 pub use tls::Tls;
@@ -33,8 +33,8 @@ pub enum Carrier {
     Stream(Stream),
     /// Lines and file bytes in WebSocket messages.
     WebSocket(Box<WebSocket>),
-    /// A pipe inside this process: the HTTP code makes requests for its client.
-    Pipe(Box<PipeEnd>),
+    /// Values inside this process: the HTTP code makes requests for its client.
+    Local(Box<ServerEnd>),
     /// The carrier has been taken by other code for now.
     Away,
 }
@@ -108,7 +108,7 @@ impl Carrier {
                 Err(e) => Err(e),
             },
             Self::WebSocket(socket) => socket.read(buffer),
-            Self::Pipe(pipe) => pipe.read(buffer),
+            Self::Local(local) => local.read(buffer),
             Self::Away => Ok(Input::End),
         }
     }
@@ -121,7 +121,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.read(buffer),
             Self::WebSocket(socket) => socket.drain(buffer),
-            Self::Pipe(_) | Self::Away => Ok(0),
+            Self::Local(_) | Self::Away => Ok(0),
         }
     }
 
@@ -134,7 +134,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.write(bytes),
             Self::WebSocket(socket) => socket.write(bytes),
-            Self::Pipe(pipe) => pipe.write(bytes),
+            Self::Local(local) => local.write(bytes),
             Self::Away => Err(io::ErrorKind::BrokenPipe.into()),
         }
     }
@@ -151,6 +151,11 @@ impl Carrier {
             Self::Stream(Stream::Tcp(socket)) => socket.write_some(stretches),
             _ => self.write(stretches.next().unwrap_or_default()),
         }
+    }
+
+    /// Returns whether the client is inside this process and is sent values in place of lines.
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
     }
 
     /// Announces that after the next written line, `length` bytes belong to a file.
@@ -175,7 +180,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.flush(),
             Self::WebSocket(socket) => socket.flush(),
-            Self::Pipe(_) | Self::Away => Ok(()),
+            Self::Local(_) | Self::Away => Ok(()),
         }
     }
 
@@ -187,8 +192,8 @@ impl Carrier {
         match self {
             Self::Stream(stream) => stream.end_output(),
             Self::WebSocket(socket) => socket.end_output(),
-            Self::Pipe(pipe) => {
-                pipe.end_output();
+            Self::Local(local) => {
+                local.end_output();
                 Ok(())
             }
             Self::Away => Ok(()),
@@ -198,7 +203,7 @@ impl Carrier {
     /// Returns whether the system has found that the client is gone.
     pub fn is_broken(&self) -> bool {
         match self {
-            Self::Pipe(pipe) => pipe.is_broken(),
+            Self::Local(local) => local.is_broken(),
             _ => self.stream().is_none_or(Stream::is_broken),
         }
     }
@@ -225,7 +230,7 @@ impl Carrier {
     /// Any error of the system.
     pub fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Pipe(pipe) => pipe.poll_readable(cx),
+            Self::Local(local) => local.poll_readable(cx),
             _ => match self.stream() {
                 Some(stream) => stream.poll_readable(cx),
                 None => Poll::Ready(Ok(())),
@@ -239,7 +244,7 @@ impl Carrier {
     /// Any error of the system.
     pub fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Pipe(pipe) => pipe.poll_writable(cx),
+            Self::Local(local) => local.poll_writable(cx),
             _ => match self.stream() {
                 Some(stream) => stream.poll_writable(cx),
                 None => Poll::Ready(Ok(())),
@@ -250,7 +255,7 @@ impl Carrier {
     /// Becomes ready once the client is known to be gone.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
-            Self::Pipe(pipe) => pipe.poll_gone(cx),
+            Self::Local(local) => local.poll_gone(cx),
             _ => match self.stream() {
                 Some(stream) => stream.socket().poll_gone(cx),
                 None => Poll::Pending,
@@ -325,7 +330,7 @@ impl Carrier {
         match self {
             Self::Stream(stream) => Some(stream),
             Self::WebSocket(socket) => Some(socket.stream()),
-            Self::Pipe(_) | Self::Away => None,
+            Self::Local(_) | Self::Away => None,
         }
     }
 }

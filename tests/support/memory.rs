@@ -357,11 +357,12 @@ impl Memory {
 
     /// Processes the line that waited for earlier requests.
     fn take_held(&mut self, n: usize, session: &mut Session) -> bool {
-        let now = self.now();
-        let Some((line, end)) = session.take_held(&mut self.chat) else {
+        session.take_kept(&mut self.chat);
+        if !session.owes_held() {
             return false;
-        };
-        let effect = session.apply(&line, end, &mut self.chat, now);
+        }
+        let now = self.now();
+        let effect = session.apply_held(&mut self.chat, now);
         self.go_on(n, session, effect);
         true
     }

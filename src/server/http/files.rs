@@ -18,20 +18,21 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use smol::unblock;
 use tracing::warn;
 
+use super::internal::InternalClient;
+use super::login;
+use super::query::{self, Query};
 use super::reply::{self, Body, Problem, Reply};
-use super::rooms::{self, Query};
-use super::visit::Visit;
-use super::{Asked, Client};
+use super::{Client, HttpRequest};
+use crate::dialect::{Delivery, ReplyFields};
 use crate::model::{FileContents, NewFile};
-use crate::protocol::event::ServerLine;
-use crate::protocol::{Code, EventId};
+use crate::protocol::{Code, Digest, EventId, Request};
 use crate::server::descriptors::{self, OpenFile};
 use crate::server::elsewhere::Elsewhere;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
 
 /// The characters to escape in RFC 8187 names and in URLs.
-const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')
@@ -41,7 +42,7 @@ const NOT_PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 const POLICY: &str = "sandbox; default-src 'none'";
 
 /// The image types that are shown rather than saved: no browser runs code in these.
-const PICTURES: [(&str, &str); 5] = [
+const IMAGE_TYPES: [(&str, &str); 5] = [
     ("png", "image/png"),
     ("jpg", "image/jpeg"),
     ("jpeg", "image/jpeg"),
@@ -54,10 +55,10 @@ pub async fn put(
     client: &Client,
     part: &str,
     name: &str,
-    request: Asked,
+    request: HttpRequest,
 ) -> Result<Reply, Problem> {
-    let room = rooms::room(part)?;
-    let name = rooms::decode(name)?;
+    let room = query::room(part)?;
+    let name = query::decode(name)?;
     let length = request.body().length();
     let most = client.server.config.limits.upload_bytes_max;
     if length.is_some_and(|length| length > most) {
@@ -78,34 +79,41 @@ pub async fn put(
             text,
         ));
     }
-    if digest.is_some_and(|digest| crate::protocol::Digest::parse(digest).is_none()) {
+    let bad_digest = || {
         let text = "sha256 is 64 hexadecimal digits";
-        return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
-    }
-    let Visit { voice, mut ear, .. } = rooms::enter(client, &room, request.headers()).await?;
-    let length = length.map_or_else(|| "*".into(), |length| length.to_string());
-    let digest = digest.map_or_else(String::new, |digest| format!(" {digest}"));
-    let _ = voice.say(&format!("UPLOAD {name} {length}{digest}")).await;
+        Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
+    };
+    let digest = digest.map(|digest| Digest::parse(digest).ok_or_else(bad_digest));
+    let digest = digest.transpose()?;
+    let to = login::sender(client, &room, request.headers()).await?;
+    to.send(Ok(Request::upload(&name, length, digest))).await;
     let mut body = request.into_body();
     let sent = async {
         loop {
             match body.next().await {
-                None => return voice.finish(),
-                Some(Err(_)) => return voice.cut(),
+                None => return to.finish(),
+                Some(Err(_)) => return to.cut(),
                 Some(Ok(data)) => {
-                    if voice.send(&data).await.is_err() {
+                    if to.send_bytes(data).await.is_err() {
                         return; // the upload is refused, and the reply says why
                     }
                 }
             }
         }
     };
-    let ((), line) = future::zip(sent, ear.reply()).await;
-    let line = line?;
-    let number = line.split(' ').nth(2).unwrap_or_default();
-    let address = format!("/files/{number}/{}", escape(&name));
-    let mut reply = reply::text(StatusCode::CREATED, format!("{line}\n"));
-    if let Ok(address) = HeaderValue::from_str(&address) {
+    let ((), stored) = future::zip(sent, to.reply()).await;
+    let stored = stored?;
+    let id = match &stored.fields {
+        ReplyFields::File { id, .. } => *id,
+        _ => None,
+    };
+    let mut line = Vec::new();
+    Delivery::Reply(stored).write_line(&mut line);
+    line.push(b'\n');
+    let mut reply = reply::text(StatusCode::CREATED, line);
+    if let Some(id) = id
+        && let Ok(address) = HeaderValue::from_str(&format!("/files/{id}/{}", escape(&name)))
+    {
         reply.headers_mut().insert(LOCATION, address);
     }
     Ok(reply)
@@ -120,18 +128,17 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
     // While every room is open to everyone, no rights need to be checked.
-    let mut visit = if !has_password && client.server.world().chat.is_all_open() {
+    let to = if !has_password && client.server.world().chat.is_all_open() {
         None
     } else {
-        Some(rooms::visitor(client, headers).await?)
+        Some(login::reader(client, headers).await?)
     };
     let log = client.server.world().log.clone();
     let file = unblock(move || log.file(id)).await;
     let file = file.map_err(|e| broken(id, &e))?;
-    if let Some(visit) = &mut visit {
-        let room = file.as_ref().map(|(room, _)| room.to_string());
-        let topic = format!("TOPIC {}", room.unwrap_or_default());
-        let asked = visit.ask(topic.trim_end()).await;
+    if let Some(to) = &to {
+        let room = file.as_ref().map(|(room, _)| room.clone());
+        let asked = to.ask(Ok(Request::Topic { room, text: None })).await;
         // A client that may not read the file's room gets the same answer as for a file that does not exist.
         asked.map_err(|problem| match problem.status {
             StatusCode::NOT_FOUND => none(),
@@ -139,10 +146,10 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
         })?;
     }
     let (_, file) = file.ok_or_else(none)?;
-    match (file.contents, visit) {
+    match (file.contents, to) {
         (Some(whole), _) => send(client, id, &file, whole, headers).await,
-        (None, Some(visit)) => follow(visit, id, &file).await,
-        (None, None) => follow(rooms::visitor(client, headers).await?, id, &file).await,
+        (None, Some(to)) => follow(to, id, &file).await,
+        (None, None) => follow(login::reader(client, headers).await?, id, &file).await,
     }
 }
 
@@ -166,7 +173,7 @@ async fn send(
             .and_then(|value: &HeaderValue| value.to_str().ok())
     };
     let mut reply = if word(IF_NONE_MATCH).is_some_and(|known| has_tag(known, &tag)) {
-        reply::whole(StatusCode::NOT_MODIFIED, content_type(file), "")
+        reply::complete(StatusCode::NOT_MODIFIED, content_type(file), "")
     } else {
         let is_same = word(IF_RANGE).is_none_or(|known| known == tag);
         let range = word(RANGE)
@@ -175,7 +182,7 @@ async fn send(
         let (from, to) = match range {
             None => (0, whole.length),
             Some(Range::Part(from, to)) => (from, to),
-            Some(Range::Outside) => return Ok(outside(whole.length)),
+            Some(Range::Outside) => return Ok(range_not_satisfiable(whole.length)),
         };
         let held = client
             .server
@@ -192,9 +199,9 @@ async fn send(
             Some(_) => StatusCode::PARTIAL_CONTENT,
         };
         let body = if client.is_tls {
-            bytes_of(opened, from, to, client.server.pieces.pieces())
+            file_body(opened, from, to, Pieces::reserve(&client.server.pieces))
         } else {
-            client.outgoing.body(opened, from, to - from)
+            client.pending_parts.body(opened, from, to - from)
         };
         let mut reply = reply::with_body(status, content_type(file), body);
         let headers = reply.headers_mut();
@@ -210,39 +217,35 @@ async fn send(
     headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
     // The content never changes, but the file may be deleted: the client must revalidate it.
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-cache"));
-    guard(headers, file);
+    set_safe_headers(headers, file);
     Ok(reply)
 }
 
 /// Sends a live file as it arrives.
-async fn follow(visit: Visit, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
-    let _ = visit.voice.say(&format!("DOWNLOAD {id}")).await;
-    let pieces = stream::try_unfold((visit, 0), |(mut visit, mut left)| async move {
-        while left == 0 {
-            let line = visit.ear.line().await;
-            let line = line.ok_or(io::ErrorKind::UnexpectedEof)?;
-            match ServerLine::parse(&line) {
-                ServerLine::Data { length, .. } => left = length,
-                ServerLine::Ok { .. } => return Ok(None),
-                ServerLine::Err { .. } | ServerLine::Closed { .. } => {
-                    return Err(io::Error::other(line)); // only the end of the connection tells the client
-                }
+async fn follow(to: InternalClient, id: EventId, file: &NewFile) -> Result<Reply, Problem> {
+    let download = Request::Download {
+        file: id,
+        offset: 0,
+    };
+    to.send(Ok(download)).await;
+    let pieces = stream::try_unfold(to, |to| async move {
+        loop {
+            // When the file breaks off, only the end of the connection tells the client.
+            match to.next().await.map_err(|e| io::Error::other(e.line))? {
+                Delivery::Bytes(bytes) => return Ok(Some((Frame::data(bytes), to))),
+                Delivery::Reply(_) => return Ok(None),
                 _ => {}
             }
         }
-        let bytes = visit.ear.bytes(left).await;
-        let bytes: Bytes = bytes.ok_or(io::ErrorKind::UnexpectedEof)?;
-        left -= bytes.len() as u64;
-        Ok(Some((Frame::data(bytes), (visit, left))))
     });
     let body = BodyExt::boxed_unsync(StreamBody::new(pieces));
-    let mut reply = reply::followed(content_type(file), body);
-    guard(reply.headers_mut(), file);
+    let mut reply = reply::streamed(content_type(file), body);
+    set_safe_headers(reply.headers_mut(), file);
     Ok(reply)
 }
 
 /// Reads the bytes from `from` up to `to` of an open file, on threads that may block.
-fn bytes_of(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
+fn file_body(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
     let state = (Elsewhere::new(opened), from, space);
     let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
         let wanted = space.size(Some(to - from));
@@ -264,7 +267,7 @@ fn bytes_of(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
     BodyExt::boxed_unsync(StreamBody::new(pieces))
 }
 
-fn outside(length: u64) -> Reply {
+fn range_not_satisfiable(length: u64) -> Reply {
     let text = format!("the file has {length} bytes only");
     let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BadSyntax, text);
     let mut reply = problem.reply();
@@ -277,8 +280,8 @@ fn outside(length: u64) -> Reply {
 }
 
 /// Sets the headers that keep a browser from running what a user has uploaded.
-fn guard(headers: &mut HeaderMap, file: &NewFile) {
-    let how = match picture(file) {
+fn set_safe_headers(headers: &mut HeaderMap, file: &NewFile) {
+    let how = match image_type(file) {
         Some(_) => "inline",
         None => "attachment",
     };
@@ -303,21 +306,21 @@ fn guard(headers: &mut HeaderMap, file: &NewFile) {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
 }
 
-fn picture(file: &NewFile) -> Option<&'static str> {
+fn image_type(file: &NewFile) -> Option<&'static str> {
     let (_, end) = file.name.as_str().rsplit_once('.')?;
-    let known = PICTURES
+    let known = IMAGE_TYPES
         .iter()
         .find(|(known, _)| end.eq_ignore_ascii_case(known));
     known.map(|(_, kind)| *kind)
 }
 
 fn content_type(file: &NewFile) -> &'static str {
-    picture(file).unwrap_or("application/octet-stream")
+    image_type(file).unwrap_or("application/octet-stream")
 }
 
 fn escape(name: &str) -> String {
     let mut escaped = String::new();
-    let _ = write!(escaped, "{}", utf8_percent_encode(name, NOT_PLAIN));
+    let _ = write!(escaped, "{}", utf8_percent_encode(name, ESCAPED));
     escaped
 }
 

@@ -1,20 +1,24 @@
 //! HTTP/1.1 (RFC 9112) on the same port: the page, rooms and files for `curl`, and the upgrade to WebSocket.
 //!
-//! A request is answered by a short conversation in the chat protocol (`visit`) on the client's behalf, so permissions,
+//! A request is carried out by a connection inside this process on the client's behalf (`internal`), so permissions,
 //! names and errors are the same as on the wire. A connection that begins with HTTP never changes to the line protocol.
 
+mod body;
 mod files;
+mod follow;
+mod format;
 mod forwarded;
 mod guard;
 mod help;
-mod outlet;
+mod internal;
+mod login;
 mod page;
+mod post;
+mod query;
 mod reply;
 mod rooms;
-mod say;
-mod switch;
-mod unread;
-mod visit;
+mod sendfile;
+mod upgrade;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -37,23 +41,23 @@ use super::Server;
 use super::metrics;
 use crate::config::Speaks;
 use crate::model::PeerId;
-use crate::protocol::Code;
+use crate::protocol::{self, Code};
 use crate::transport::stream::Replayed;
 use crate::transport::{Gone, Stream};
+use body::RequestBody;
 use guard::Head;
 pub use guard::Names;
-pub use outlet::Outgoing;
-use outlet::Outlet;
+use query::Query;
 use reply::{Problem, Reply};
-use rooms::Query;
-use unread::Unread;
+pub use sendfile::PendingParts;
+use sendfile::SendfileIo;
 
 /// The largest head of a request, in bytes and in fields.
 const HEAD_BYTES_MAX: usize = 16 << 10;
 const FIELDS_MAX: usize = 64;
 
 /// A request whose body has not been read.
-type Asked = Request<Unread>;
+type HttpRequest = Request<RequestBody>;
 
 /// The client of a connection; or, for one request, the client for which a trusted proxy forwards it.
 #[derive(Clone)]
@@ -73,28 +77,28 @@ pub struct Client {
     /// Whether a proxy says that it forwards the request, so that it does not come from this machine.
     pub is_passed_on: bool,
     /// The files that are sent on the connection.
-    pub outgoing: Outgoing,
+    pub pending_parts: PendingParts,
     /// Tells when its client has gone, or sends no more.
     pub gone: Gone,
 }
 
 impl Client {
     /// Returns the client of a request with these headers.
-    fn asks(&self, headers: &HeaderMap) -> Result<Self, Problem> {
-        let mut asks = self.clone();
-        asks.is_passed_on = forwarded::is_passed_on(headers);
+    fn behind_proxy(&self, headers: &HeaderMap) -> Result<Self, Problem> {
+        let mut known = self.clone();
+        known.is_passed_on = forwarded::is_passed_on(headers);
         let is_proxy = |address| self.server.world().chat.is_proxy(address);
-        if asks.is_passed_on && is_proxy(self.address) {
+        if known.is_passed_on && is_proxy(self.address) {
             if let Some(address) = forwarded::client(headers, is_proxy)? {
-                asks.address = address;
+                known.address = address;
             }
-            asks.is_secure |= forwarded::is_secure(headers);
+            known.is_secure |= forwarded::is_secure(headers);
         }
-        Ok(asks)
+        Ok(known)
     }
 
     /// Refuses a client that is banned and for which a proxy asks on `connection`: one of its own ends with a ban.
-    fn admitted(self, connection: &Self) -> Result<Self, Problem> {
+    fn not_banned(self, connection: &Self) -> Result<Self, Problem> {
         if self.address == connection.address {
             return Ok(self);
         }
@@ -129,16 +133,16 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
         .header_read_timeout(limits.handshake_within)
         .max_headers(FIELDS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
-        // The bytes of a file bypass hyper (`outlet`); what is encrypted is better copied into one piece.
+        // The bytes of a file bypass hyper (`sendfile`); what is encrypted is better copied into one piece.
         .writev(!client.is_tls)
         // As `printf 'GET / HTTP/1.0\r\n\r\n' | nc -N` closes it.
         .half_close(true);
     let upgrade = Upgrade::default();
     let service = service_fn(|request: Request<Incoming>| async {
-        let waits = request.headers().contains_key(EXPECT);
-        let request = request.map(|body| Unread::new(&client.server, body, waits));
-        let asks = client.asks(request.headers());
-        let reply = match asks.and_then(|asks| asks.admitted(&client)) {
+        let awaits_continue = request.headers().contains_key(EXPECT);
+        let request = request.map(|body| RequestBody::new(&client.server, body, awaits_continue));
+        let known = client.behind_proxy(request.headers());
+        let reply = match known.and_then(|known| known.not_banned(&client)) {
             Ok(client) => answer(&client, request, &upgrade).await,
             Err(problem) => Err(problem),
         };
@@ -148,19 +152,19 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     stream.socket().watch_closely();
     let gone = client.gone.clone();
     let stream = Replayed { first, stream };
-    let io = FuturesIo::new(Outlet::new(stream, client.outgoing.clone()));
+    let io = FuturesIo::new(SendfileIo::new(stream, client.pending_parts.clone()));
     let served = {
         let mut connection = pin!(builder.serve_connection(io, service).with_upgrades());
         let mut is_stopping = false;
         poll_fn(|cx| {
             if !is_stopping {
-                match told(&client, cx.waker()) {
-                    Told::Nothing => {}
-                    Told::Stop => {
+                match order(&client, cx.waker()) {
+                    Order::Continue => {}
+                    Order::Stop => {
                         is_stopping = true;
                         connection.as_mut().graceful_shutdown();
                     }
-                    Told::End => return Poll::Ready(None),
+                    Order::Close => return Poll::Ready(None),
                 }
             }
             if gone.poll(cx).is_ready() {
@@ -176,7 +180,7 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
     }
     let (upgrade, client) = upgrade.into_inner().ok()??;
     let upgraded = upgrade.await.ok()?;
-    let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<Outlet>>().ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<FuturesIo<SendfileIo>>().ok()?;
     let Replayed { first, stream } = io.into_inner().stream;
     // Copied, so that hyper's large buffer is freed.
     let held = [&read_buf[..], &first].concat();
@@ -188,29 +192,33 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
 }
 
 /// An order to a connection from the rest of the server.
-enum Told {
-    Nothing,
+enum Order {
+    Continue,
     /// The server stops: finish the current requests, accept no more.
     Stop,
     /// The client is banned: close at once, even during a transfer.
-    End,
+    Close,
 }
 
 /// Returns the present order to a connection; its task is woken when that changes.
-fn told(client: &Client, waker: &std::task::Waker) -> Told {
+fn order(client: &Client, waker: &std::task::Waker) -> Order {
     let mut world = client.server.world();
     world.looks(client.peer);
     let _: Poll<()> = world.poll_news(client.peer, waker);
     if world.chat.is_ended(client.peer) {
-        Told::End
+        Order::Close
     } else if world.is_stopping {
-        Told::Stop
+        Order::Stop
     } else {
-        Told::Nothing
+        Order::Continue
     }
 }
 
-async fn answer(client: &Client, request: Asked, upgrade: &Upgrade) -> Result<Reply, Problem> {
+async fn answer(
+    client: &Client,
+    request: HttpRequest,
+    upgrade: &Upgrade,
+) -> Result<Reply, Problem> {
     let (uri, method) = (request.uri().clone(), request.method().clone());
     let head = Head {
         method: &method,
@@ -267,7 +275,7 @@ fn accepts(headers: &HeaderMap, kind: &str) -> bool {
 /// Answers a request that is permitted.
 async fn route(
     client: &Client,
-    mut request: Asked,
+    mut request: HttpRequest,
     upgrade: &Upgrade,
     uri: &Uri,
     method: Method,
@@ -288,8 +296,8 @@ async fn route(
         }
         ["rooms", room] => match method {
             Method::GET | Method::HEAD => rooms::read(client, room, &request).await,
-            Method::POST => say::say(client, room, request).await,
-            Method::PUT => Ok(not_here("GET, HEAD, POST", room)),
+            Method::POST => post::post(client, room, request).await,
+            Method::PUT => Ok(file_name_missing("GET, HEAD, POST", room)),
             _ => Ok(not_allowed("GET, HEAD, POST")),
         },
         ["rooms", room, "files"] => match method {
@@ -297,7 +305,7 @@ async fn route(
                 Query::of(uri, &[])?;
                 rooms::files(client, room, request.headers()).await
             }
-            Method::PUT => Ok(not_here("GET, HEAD", room)),
+            Method::PUT => Ok(file_name_missing("GET, HEAD", room)),
             _ => Ok(not_allowed("GET, HEAD")),
         },
         ["rooms", room, "files", name] => match method {
@@ -313,7 +321,7 @@ async fn route(
             }
         }
         ["ws"] => {
-            let reply = switch::to_websocket(&request)?;
+            let reply = upgrade::to_websocket(&request)?;
             let time = client.server.clock.now().time;
             let ban = client
                 .server
@@ -339,8 +347,12 @@ async fn route(
         }
         ["help"] => {
             if is_read && client.server.config.password.is_some() {
-                let mut visit = rooms::visitor(client, request.headers()).await?;
-                visit.ask("TOPIC").await?; // requires the password, as for all that is read
+                let to = login::reader(client, request.headers()).await?;
+                let topic = protocol::Request::Topic {
+                    room: None,
+                    text: None,
+                };
+                to.ask(Ok(topic)).await?; // requires the password, as for all that is read
             }
             read_only(is_read, || {
                 let body = help::text(client, request.headers());
@@ -366,7 +378,7 @@ async fn metrics(client: &Client) -> Result<Reply, Problem> {
     let server = client.server.clone();
     // The metrics look at every room and read a file of the system's.
     let text = smol::unblock(move || metrics::text(&server)).await;
-    Ok(reply::whole(StatusCode::OK, metrics::CONTENT_TYPE, text))
+    Ok(reply::complete(StatusCode::OK, metrics::CONTENT_TYPE, text))
 }
 
 fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Problem> {
@@ -378,23 +390,23 @@ fn read_only(is_read: bool, reply: impl FnOnce() -> Reply) -> Result<Reply, Prob
 }
 
 /// Returns 405 for an upload without a file name: `curl -T FILE` appends it to a URL that ends in a slash.
-fn not_here(methods: &'static str, room: &str) -> Reply {
+fn file_name_missing(methods: &'static str, room: &str) -> Reply {
     let room = crate::protocol::text::clean(room);
     let text = format!(
         "a file goes to /rooms/{room}/files/NAME; curl -T FILE adds the name after the last /"
     );
-    refused(methods, text)
+    method_refused(methods, text)
 }
 
 /// Returns 405 with the allowed methods.
 fn not_allowed(methods: &'static str) -> Reply {
-    refused(
+    method_refused(
         methods,
         format!("this takes {methods}; GET /help shows how"),
     )
 }
 
-fn refused(methods: &'static str, text: String) -> Reply {
+fn method_refused(methods: &'static str, text: String) -> Reply {
     let problem = Problem::new(StatusCode::METHOD_NOT_ALLOWED, Code::NotAllowed, text);
     let mut reply = problem.reply();
     reply

@@ -60,7 +60,7 @@ fn tagged(bytes: Bytes) -> (Bytes, String) {
 }
 
 /// Returns whether the client accepts `deflate`; its preferences among encodings are ignored.
-fn takes_deflate(headers: &HeaderMap) -> bool {
+fn accepts_deflate(headers: &HeaderMap) -> bool {
     let values = headers.get_all(ACCEPT_ENCODING).iter();
     let mut codings = values
         .filter_map(|value| value.to_str().ok())
@@ -82,7 +82,7 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
             .filter(|path| *path != "index.html")?,
     };
     let page = PAGES.iter().find(|page| page.asset.path == path)?;
-    let is_deflated = takes_deflate(headers);
+    let is_deflated = accepts_deflate(headers);
     let (bytes, tag) = if is_deflated {
         &page.deflated
     } else {
@@ -94,9 +94,9 @@ pub fn find(path: &str, headers: &HeaderMap) -> Option<Reply> {
         .is_some_and(|known| super::files::has_tag(known, tag));
     let content_type = page.asset.content_type();
     let mut reply = if is_known {
-        reply::whole(StatusCode::NOT_MODIFIED, content_type, "")
+        reply::complete(StatusCode::NOT_MODIFIED, content_type, "")
     } else {
-        reply::whole(StatusCode::OK, content_type, bytes.clone())
+        reply::complete(StatusCode::OK, content_type, bytes.clone())
     };
     let headers = reply.headers_mut();
     headers.insert(
@@ -155,7 +155,7 @@ pub fn unknown_host(name: &str) -> Reply {
          frame-ancestors 'none'"
     );
     let html = "text/html; charset=utf-8";
-    let mut reply = reply::whole(StatusCode::MISDIRECTED_REQUEST, html, body);
+    let mut reply = reply::complete(StatusCode::MISDIRECTED_REQUEST, html, body);
     let policy = HeaderValue::from_str(&policy).expect("ASCII");
     reply.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     reply

@@ -11,6 +11,7 @@ use hyper::header::{
 };
 use hyper::{Response, StatusCode};
 
+use crate::dialect::Delivery;
 use crate::protocol::Code;
 
 /// The body of a reply: complete, or produced piece by piece.
@@ -20,13 +21,16 @@ pub type Reply = Response<Body>;
 /// When a client that is refused for now should retry: failed passwords have been forgiven by then.
 const RETRY_AFTER_S: &str = "30";
 
+/// What a request is told that the server did not answer because it stops.
+pub const STOPPING: &str = "the server is stopping; come back soon";
+
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The reason why a request fails; the line is the chat protocol's.
 #[derive(Debug)]
 pub struct Problem {
     pub status: StatusCode,
-    /// `ERR - <code> <text>`, or the error line of the conversation.
+    /// `ERR - <code> <text>`, or the line that refuses a request of the connection.
     pub line: String,
 }
 
@@ -55,8 +59,10 @@ impl Problem {
 
     /// Reports that the server is stopping.
     pub fn stopping() -> Self {
-        let text = "the server is stopping; come back soon";
-        Self::said(format!("CLOSED {} {text}", Code::ShuttingDown))
+        Self {
+            status: status(Code::ShuttingDown),
+            line: format!("CLOSED {} {STOPPING}", Code::ShuttingDown),
+        }
     }
 
     /// Reports that nothing matches `If-Match`.
@@ -65,21 +71,22 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 
-    /// Reports the line that ended the conversation: an `ERR` or a `CLOSED`.
-    pub fn said(line: String) -> Self {
-        let mut words = line.split(' ');
-        let code = match words.next() {
-            Some("ERR") => words.nth(1),
-            _ => words.next(),
+    /// Reports a delivery that is a refusal; returns any other.
+    pub fn check(delivery: Delivery) -> Result<Delivery, Self> {
+        let code = match &delivery {
+            Delivery::Refused(refusal) => refusal.code,
+            Delivery::Closed { code, .. } => *code,
+            _ => return Ok(delivery),
         };
-        let code = Code::ALL.iter().find(|known| Some(known.word()) == code);
-        let status = code.map_or(StatusCode::INTERNAL_SERVER_ERROR, |code| status(*code));
+        let mut line = Vec::new();
+        delivery.write_line(&mut line);
+        let status = status(code);
         // The line names a command of the chat protocol, which an HTTP client does not type.
-        let line = match status {
-            StatusCode::UNAUTHORIZED => line + "; with curl: -u NICK:PASSWORD",
-            _ => line,
-        };
-        Self { status, line }
+        if status == StatusCode::UNAUTHORIZED {
+            line.extend_from_slice(b"; with curl: -u NICK:PASSWORD");
+        }
+        let line = String::from_utf8_lossy(&line).into_owned();
+        Err(Self { status, line })
     }
 
     pub fn reply(self) -> Reply {
@@ -104,7 +111,7 @@ impl Problem {
 }
 
 /// Returns the HTTP status for an error code.
-fn status(code: Code) -> StatusCode {
+pub fn status(code: Code) -> StatusCode {
     match code {
         Code::UnknownVerb | Code::BadSyntax | Code::NotUtf8 | Code::BadName | Code::NeedDigest => {
             StatusCode::BAD_REQUEST
@@ -123,7 +130,7 @@ fn status(code: Code) -> StatusCode {
 }
 
 /// Creates a reply with a complete body.
-pub fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
+pub fn complete(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Reply {
     let body = Full::new(body.into()).map_err(|never| match never {});
     with_body(status, content_type, body.boxed_unsync())
 }
@@ -145,7 +152,7 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> 
 
 /// Creates a reply whose body goes on while the client follows; nginx forwards it without buffering, whatever its
 /// settings.
-pub fn followed(content_type: &'static str, body: Body) -> Reply {
+pub fn streamed(content_type: &'static str, body: Body) -> Reply {
     let mut reply = with_body(StatusCode::OK, content_type, body);
     let buffering = HeaderName::from_static("x-accel-buffering");
     let headers = reply.headers_mut();
@@ -162,5 +169,5 @@ pub fn set_length(reply: &mut Reply, length: usize) {
 
 /// Creates a reply in plain text.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Reply {
-    whole(status, TEXT, body)
+    complete(status, TEXT, body)
 }

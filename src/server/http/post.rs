@@ -11,13 +11,16 @@ use hyper::body::Frame;
 use memchr::memchr;
 use smol::Task;
 
+use super::body::{BodyError, RequestBody};
+use super::format::{self, Format};
+use super::internal::InternalClient;
+use super::login::{self, Credentials};
+use super::query::{self, Query, bad};
 use super::reply::{self, Problem, Reply};
-use super::rooms::{self, Format, Query, bad};
-use super::unread::{Broken, Unread};
-use super::visit::{Ear, Visit, Voice};
-use super::{Asked, Client};
-use crate::protocol::request::{HAS_NUL, has_nul};
-use crate::protocol::{Code, json};
+use super::{Client, HttpRequest};
+use crate::dialect::Delivery;
+use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
+use crate::protocol::{Code, Request, Verb};
 use crate::server::Server;
 
 /// Bytes that a request may use even when the memory for unread data is used up, so that a client that sends one line
@@ -31,12 +34,12 @@ const REPLY_BYTES: usize = 64;
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Bytes that a request holds; they count towards the data that clients have not read (`--max-memory`).
-struct Held {
+struct HeldBytes {
     server: Arc<Server>,
     bytes: usize,
 }
 
-impl Held {
+impl HeldBytes {
     /// Adds `more` bytes.
     ///
     /// # Errors
@@ -57,47 +60,44 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldBytes {
     fn drop(&mut self) {
         self.server.waiting.change(self.bytes, 0);
     }
 }
 
 /// Sends each line of the body as a message: all lines or, where the body is rejected, none.
-pub async fn say(client: &Client, part: &str, request: Asked) -> Result<Reply, Problem> {
-    let room = rooms::room(part)?;
+pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<Reply, Problem> {
+    let room = query::room(part)?;
     Query::of(request.uri(), &[])?;
-    rooms::credentials(request.headers())?;
+    Credentials::of(request.headers())?;
     let is_json = Format::of(request.headers(), false) == Format::Array;
     let (head, body) = request.into_parts();
-    let mut held = Held {
+    let mut held = HeldBytes {
         server: client.server.clone(),
         bytes: 0,
     };
-    let text = gather(client, body, &mut held).await?;
-    let Visit { voice, ear, .. } = rooms::enter(client, &room, &head.headers).await?;
+    let text = collect(client, body, &mut held).await?;
+    let to = login::sender(client, &room, &head.headers).await?;
     // In a separate task: once begun, it is completed even if the client has gone.
     let said = client.server.executor.spawn(async move {
-        let said = speak(&voice, &text);
-        let ((), heard) = future::zip(said, hear(ear)).await;
-        heard
+        let said = send_messages(&to, &text);
+        let ((), answers) = future::zip(said, answers(&to, is_json)).await;
+        answers
     });
-    let (lines, problem) = Ongoing(Some(said)).await_end().await;
-    let status = problem.map_or(StatusCode::OK, |problem| problem.status);
-    let (kind, body) = if is_json {
-        let objects: Vec<_> = lines.lines().filter_map(json::object).collect();
-        let body = serde_json::Value::from(objects).to_string();
-        (Format::Array.content_type(), body + "\n")
+    let (status, body) = Detached(Some(said)).await_end().await;
+    let kind = if is_json {
+        Format::Array.content_type()
     } else {
-        (reply::TEXT, lines)
+        reply::TEXT
     };
-    Ok(taken(status, kind, body, held))
+    Ok(held_reply(status, kind, body, held))
 }
 
 /// A task that goes on when nothing waits for it any more.
-struct Ongoing<T>(Option<Task<T>>);
+struct Detached<T>(Option<Task<T>>);
 
-impl<T> Ongoing<T> {
+impl<T> Detached<T> {
     async fn await_end(mut self) -> T {
         let task = self.0.as_mut().expect("it is only taken at its end");
         let end = task.await;
@@ -106,7 +106,7 @@ impl<T> Ongoing<T> {
     }
 }
 
-impl<T> Drop for Ongoing<T> {
+impl<T> Drop for Detached<T> {
     fn drop(&mut self) {
         if let Some(task) = self.0.take() {
             task.detach();
@@ -115,7 +115,11 @@ impl<T> Drop for Ongoing<T> {
 }
 
 /// Reads the whole body, up to the limit for one request.
-async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Vec<u8>, Problem> {
+async fn collect(
+    client: &Client,
+    mut body: RequestBody,
+    held: &mut HeldBytes,
+) -> Result<Vec<u8>, Problem> {
     let limits = &client.server.config.limits;
     let too_large = || {
         let text = format!(
@@ -135,8 +139,8 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
     while let Some(data) = body.next().await {
         let data = data.map_err(|broken| {
             let (status, code) = match broken {
-                Broken::Late => (StatusCode::REQUEST_TIMEOUT, Code::Idle),
-                Broken::Off => (StatusCode::BAD_REQUEST, Code::Incomplete),
+                BodyError::TimedOut => (StatusCode::REQUEST_TIMEOUT, Code::Idle),
+                BodyError::Aborted => (StatusCode::BAD_REQUEST, Code::Incomplete),
             };
             let text = "the request did not come to its end; nothing of it was said";
             Problem::new(status, code, text)
@@ -160,7 +164,7 @@ async fn gather(client: &Client, mut body: Unread, held: &mut Held) -> Result<Ve
         return Err(too_large());
     }
     if lines == 0 {
-        return Err(bad("there is nothing to say in that"));
+        return Err(bad("there is nothing to post in that"));
     }
     held.add(lines * REPLY_BYTES)?;
     Ok(text)
@@ -209,42 +213,53 @@ fn message(line: Option<&[u8]>) -> Option<&[u8]> {
     (!line.iter().all(|b| *b == b' ')).then_some(line)
 }
 
-/// Sends each line as a `MSG` request, then `BYE`. A line that looks like a command is a message too.
-async fn speak(voice: &Voice, text: &[u8]) {
+/// Sends each line as a message, then leaves. A line that looks like a command is a message too.
+async fn send_messages(to: &InternalClient, text: &[u8]) {
     for line in messages(text) {
-        // A server that stops listening has said why.
-        let _ = voice.send(&[b"MSG ", line, b"\n"].concat()).await;
+        to.send(Request::message(line)).await;
     }
-    let _ = voice.say("BYE").await;
+    to.send(Ok(Request::Bye { text: "".into() })).await;
 }
 
-/// Returns the replies, each with its line end, and the first error among them.
-async fn hear(mut ear: Ear) -> (String, Option<Problem>) {
-    let mut lines = String::new();
-    let mut problem = None;
-    while let Some(line) = ear.line().await {
-        if line.starts_with("OK BYE") {
-            break;
+/// Returns the replies, as lines or as a JSON array, and the status: that of the first refusal, if there is one.
+async fn answers(to: &InternalClient, is_json: bool) -> (StatusCode, Vec<u8>) {
+    let mut body = Vec::new();
+    let write = |delivery: &Delivery, body: &mut Vec<u8>| {
+        if is_json {
+            body.push(if body.is_empty() { b'[' } else { b',' });
+            let object = format::object(delivery).unwrap_or_default();
+            body.extend_from_slice(object.to_string().as_bytes());
+        } else {
+            delivery.write_line(body);
+            body.push(b'\n');
         }
-        let is_error = line.starts_with("ERR ") || line.starts_with("CLOSED ");
-        if is_error || line.starts_with("OK ") {
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-        if is_error && problem.is_none() {
-            problem = Some(Problem::said(line));
+    };
+    let mut status = None;
+    while let Some(delivery) = to.next_or_end().await {
+        match &delivery {
+            Delivery::Reply(reply) if reply.verb == Verb::Bye => break,
+            Delivery::Reply(_) => write(&delivery, &mut body),
+            Delivery::Refused(Refusal { code, .. }) | Delivery::Closed { code, .. } => {
+                write(&delivery, &mut body);
+                status.get_or_insert(reply::status(*code));
+            }
+            _ => {}
         }
     }
-    if lines.is_empty() {
-        let stopping = Problem::stopping();
-        lines = format!("{}\n", stopping.line);
-        problem = Some(stopping);
+    if body.is_empty() {
+        let code = Code::ShuttingDown;
+        let text = reply::STOPPING.into();
+        write(&Delivery::Closed { code, text }, &mut body);
+        status = Some(reply::status(code));
     }
-    (lines, problem)
+    if is_json {
+        body.extend_from_slice(b"]\n");
+    }
+    (status.unwrap_or(StatusCode::OK), body)
 }
 
 /// Creates a reply whose bytes count as held until the client has received them.
-fn taken(status: StatusCode, kind: &'static str, body: String, held: Held) -> Reply {
+fn held_reply(status: StatusCode, kind: &'static str, body: Vec<u8>, held: HeldBytes) -> Reply {
     let length = body.len();
     let state = (Bytes::from(body), held);
     let pieces = stream::unfold(state, |(mut rest, held)| {

@@ -5,7 +5,7 @@ use hyper::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use hyper::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 
-use super::Asked;
+use super::HttpRequest;
 use super::reply::{self, Problem, Reply};
 use crate::protocol::Code;
 
@@ -14,7 +14,7 @@ const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
 /// Answers a WebSocket handshake (RFC 6455, 4.2).
-pub fn to_websocket(request: &Asked) -> Result<Reply, Problem> {
+pub fn to_websocket(request: &HttpRequest) -> Result<Reply, Problem> {
     let headers = request.headers();
     let has = |name: &HeaderName, token: &str| {
         let values = headers.get_all(name).iter();

@@ -1,7 +1,7 @@
 //! The output of a connection under hyper, on which the system sends the bytes of files by itself (`sendfile`).
 //!
-//! hyper writes what a body yields. For the bytes of a file a body yields a slice of [`PLACE`], which is a placeholder;
-//! the file and the range that are meant wait in [`Outgoing`], in the same order. Where such a slice would be written,
+//! hyper writes what a body yields. For the bytes of a file a body yields a slice of [`FILE_SENTINEL`], which is a placeholder;
+//! the file and the range that are meant wait in [`PendingParts`], in the same order. Where such a slice would be written,
 //! the file is sent instead: hyper counts the bytes as always, and they never pass through this process (2 GiB took 0.7
 //! s of CPU, and 1.5 s as pieces of 256 KiB). hyper must queue what it writes, not copy it, or it would write the
 //! placeholder: that is `Builder::writev`.
@@ -31,15 +31,15 @@ use crate::transport::stream::Replayed;
 const PIECE_BYTES: usize = 16 << 20;
 
 /// The placeholder for a file's bytes, recognised by its address. It is never read or written, so it takes no memory.
-static PLACE: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE_BYTES]);
+static FILE_SENTINEL: LazyLock<Vec<u8>> = LazyLock::new(|| vec![0; PIECE_BYTES]);
 
-fn is_place(bytes: &[u8]) -> bool {
-    PLACE.as_ptr_range().contains(&bytes.as_ptr())
+fn is_sentinel(bytes: &[u8]) -> bool {
+    FILE_SENTINEL.as_ptr_range().contains(&bytes.as_ptr())
 }
 
 /// The parts of files to send, in the order of their placeholders.
 #[derive(Clone, Default)]
-pub struct Outgoing(Arc<Mutex<VecDeque<Part>>>);
+pub struct PendingParts(Arc<Mutex<VecDeque<Part>>>);
 
 struct Part {
     file: Arc<Elsewhere<OpenFile>>,
@@ -47,19 +47,19 @@ struct Part {
     left: u64,
 }
 
-impl Outgoing {
+impl PendingParts {
     /// Returns a body of `length` bytes of a file from `offset` on, for a reply on this connection.
     pub fn body(&self, file: OpenFile, offset: u64, length: u64) -> Body {
-        let outgoing = self.clone();
+        let pending_parts = self.clone();
         let file = Arc::new(Elsewhere::new(file));
         let pieces = stream::unfold((offset, length), move |(offset, length)| {
-            let place = PLACE.as_slice();
+            let sentinel = FILE_SENTINEL.as_slice();
             let count = usize::try_from(length).unwrap_or(usize::MAX);
-            let piece = place.get(..count).unwrap_or(place);
+            let piece = sentinel.get(..count).unwrap_or(sentinel);
             let left = piece.len() as u64;
             let file = file.clone();
             if left > 0 {
-                outgoing.parts().push_back(Part { file, offset, left });
+                pending_parts.parts().push_back(Part { file, offset, left });
             }
             std::future::ready((left > 0).then(|| {
                 let frame = Frame::data(Bytes::from_static(piece));
@@ -96,18 +96,18 @@ impl Outgoing {
 type Sent = Result<(u64, bool), Failed>;
 
 /// A stream, with the parts of files that are sent on it.
-pub struct Outlet {
+pub struct SendfileIo {
     pub stream: Replayed,
-    pub outgoing: Outgoing,
+    pub pending_parts: PendingParts,
     /// A part that a thread is sending: its offset, and a task that returns how far it got or that the socket is full.
     sending: Option<(u64, Task<Sent>)>,
 }
 
-impl Outlet {
-    pub fn new(stream: Replayed, outgoing: Outgoing) -> Self {
+impl SendfileIo {
+    pub fn new(stream: Replayed, pending_parts: PendingParts) -> Self {
         Self {
             stream,
-            outgoing,
+            pending_parts,
             sending: None,
         }
     }
@@ -120,7 +120,7 @@ impl Outlet {
             let (from, task) = match &mut self.sending {
                 Some(sending) => sending,
                 None => {
-                    let next = self.outgoing.next(most);
+                    let next = self.pending_parts.next(most);
                     let (file, from, end) = next.ok_or_else(|| io::Error::other("no file"))?;
                     let out = socket.get_ref().try_clone()?;
                     let task = unblock(move || send::send_some(&out, &file.file, from, end));
@@ -139,7 +139,7 @@ impl Outlet {
             })?;
             let sent = to - from;
             if sent > 0 {
-                self.outgoing.advance(sent);
+                self.pending_parts.advance(sent);
                 return Poll::Ready(Ok(usize::try_from(sent).unwrap_or(most)));
             }
             ready!(socket.poll_writable(cx))?;
@@ -147,7 +147,7 @@ impl Outlet {
     }
 }
 
-impl AsyncRead for Outlet {
+impl AsyncRead for SendfileIo {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -157,13 +157,13 @@ impl AsyncRead for Outlet {
     }
 }
 
-impl AsyncWrite for Outlet {
+impl AsyncWrite for SendfileIo {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if is_place(bytes) {
+        if is_sentinel(bytes) {
             self.poll_send(cx, bytes.len())
         } else {
             Pin::new(&mut self.stream).poll_write(cx, bytes)
@@ -175,7 +175,7 @@ impl AsyncWrite for Outlet {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let is_file = |piece: &IoSlice<'_>| is_place(piece);
+        let is_file = |piece: &IoSlice<'_>| is_sentinel(piece);
         match pieces.iter().position(is_file) {
             Some(0) => {
                 let most = pieces.first().map_or(0, |piece| piece.len());

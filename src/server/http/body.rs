@@ -13,29 +13,29 @@ use crate::server::Server;
 
 /// A request's body. When it is not read to its end, the rest is read and dropped for a while: a client that reads
 /// nothing until it has sent everything still gets its reply, as on a connection that speaks lines.
-pub struct Unread {
+pub struct RequestBody {
     server: Arc<Server>,
     body: Option<Incoming>,
     /// Whether the client sends the body only once the server reads it (`Expect: 100-continue`).
-    waits: bool,
+    awaits_continue: bool,
 }
 
 /// Why a body ended early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Broken {
+pub enum BodyError {
     /// No bytes arrived for too long.
-    Late,
+    TimedOut,
     /// The connection was aborted, or a chunk is malformed.
-    Off,
+    Aborted,
 }
 
-impl Unread {
+impl RequestBody {
     /// Creates a body of which nothing has been read.
-    pub fn new(server: &Arc<Server>, body: Incoming, waits: bool) -> Self {
+    pub fn new(server: &Arc<Server>, body: Incoming, awaits_continue: bool) -> Self {
         Self {
             server: server.clone(),
             body: Some(body),
-            waits,
+            awaits_continue,
         }
     }
 
@@ -45,15 +45,15 @@ impl Unread {
     }
 
     /// Returns the next bytes; `None` at the end.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Broken>> {
-        self.waits = false;
+    pub async fn next(&mut self) -> Option<Result<Bytes, BodyError>> {
+        self.awaits_continue = false;
         let patience = self.server.config.limits.idle_after;
         let body = self.body.as_mut()?;
         let late = async {
             Timer::after(patience).await;
-            Some(Err(Broken::Late))
+            Some(Err(BodyError::TimedOut))
         };
-        let next = async { Some(next_data(body).await?.ok_or(Broken::Off)) };
+        let next = async { Some(next_data(body).await?.ok_or(BodyError::Aborted)) };
         let next = future::or(next, late).await;
         if !matches!(next, Some(Ok(_))) {
             self.body = None;
@@ -76,10 +76,10 @@ async fn next_data(body: &mut Incoming) -> Option<Option<Bytes>> {
     }
 }
 
-impl Drop for Unread {
+impl Drop for RequestBody {
     fn drop(&mut self) {
         let rest = self.body.take();
-        if let Some(body) = rest.filter(|body| !self.waits && !body.is_end_stream()) {
+        if let Some(body) = rest.filter(|body| !self.awaits_continue && !body.is_end_stream()) {
             let limits = &self.server.config.limits;
             let drained = drain(body, limits.drain_bytes_max, limits.drain_for);
             self.server.executor.spawn(drained).detach();

@@ -1,0 +1,70 @@
+//! What a dialect writes.
+
+use super::Delivery;
+
+/// Output of a connection, as its dialect writes it: lines as bytes, or values for a client inside this process.
+#[derive(Debug, Default)]
+pub struct Output {
+    /// The lines, each with its end.
+    pub bytes: Vec<u8>,
+    values: Vec<Delivery>,
+    value_bytes: usize,
+}
+
+impl Output {
+    /// Returns how many bytes it has, or about how many the values take.
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.value_bytes
+    }
+
+    /// Returns whether it has nothing.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns about how many bytes the values take.
+    pub fn value_bytes(&self) -> usize {
+        self.value_bytes
+    }
+
+    /// Removes everything, and keeps the space for more.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.values.clear();
+        self.value_bytes = 0;
+    }
+
+    /// Appends a value.
+    pub fn push(&mut self, value: Delivery) {
+        self.value_bytes += value.bytes();
+        self.values.push(value);
+    }
+
+    /// Appends a copy of `other`.
+    pub fn extend(&mut self, other: &Self) {
+        self.bytes.extend_from_slice(&other.bytes);
+        self.values.extend_from_slice(&other.values);
+        self.value_bytes += other.value_bytes;
+    }
+
+    /// Appends `other`.
+    pub fn append(&mut self, mut other: Self) {
+        self.bytes.append(&mut other.bytes);
+        self.values.append(&mut other.values);
+        self.value_bytes += other.value_bytes;
+    }
+
+    /// Takes the values out; what they count stays.
+    pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
+        self.values.drain(..)
+    }
+}
+
+impl From<Vec<u8>> for Output {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            ..Self::default()
+        }
+    }
+}

@@ -1,0 +1,357 @@
+//! Values for a client inside this process, as the HTTP code is: the same replies and events as the lines of the
+//! protocol, with fields in place of text.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Line, Live, Output, Shown, plain};
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
+
+/// One thing that a client inside this process is sent.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// The final reply to a request that succeeded.
+    Reply(Reply),
+    /// The final reply to a request that failed.
+    Refused(Refusal),
+    /// The server ends the connection.
+    Closed {
+        /// The reason for programs.
+        code: Code,
+        /// The reason for people.
+        text: Box<str>,
+    },
+    /// An event of the past, or of a list.
+    Past(Arc<EventRecord>),
+    /// A live event.
+    Live(Arc<EventRecord>),
+    /// An entry of the list of rooms.
+    Room {
+        /// The room's name.
+        name: Box<str>,
+        /// How many nicks are in it.
+        members: usize,
+        /// The topic; empty if there is none.
+        topic: Box<str>,
+    },
+    /// Some events of this room or nick are left out here.
+    Gap(Box<str>),
+    /// The connection has been removed from a room.
+    Removed,
+    /// Bytes of the file that is being downloaded.
+    Bytes(Bytes),
+}
+
+/// The final reply to a request that succeeded.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The verb of the request.
+    pub verb: Verb,
+    /// What the request did or found.
+    pub fields: ReplyFields,
+}
+
+/// What a reply says.
+#[derive(Clone, Debug)]
+pub enum ReplyFields {
+    /// The fields as the protocol writes them.
+    Text(Box<str>),
+    /// The id, if it is logged, and the time of a message.
+    Message(Option<EventId>, Time),
+    /// A file that was stored.
+    File {
+        /// The file's id.
+        id: Option<EventId>,
+        /// Number of bytes.
+        length: u64,
+        /// Digest of all bytes.
+        sha256: Digest,
+    },
+    /// The matches of a search.
+    Found {
+        /// Number of matches that were sent.
+        count: usize,
+        /// Whether the search ran out of time, so that older matches may be missing.
+        is_cut: bool,
+    },
+}
+
+/// An event with its id and time.
+#[derive(Debug)]
+pub struct EventRecord {
+    /// The id, if it is logged.
+    pub id: Option<EventId>,
+    /// When it happened.
+    pub time: Time,
+    /// The event.
+    pub event: Event<'static>,
+    /// How many bytes its line has.
+    line_bytes: usize,
+}
+
+impl EventRecord {
+    /// Reads an event from the line in which it is kept; `None` for a line that no event has.
+    fn of(id: Option<EventId>, time: Time, line: &str) -> Option<Arc<Self>> {
+        Some(Arc::new(Self {
+            id,
+            time,
+            event: Event::parse(line)?.into_owned(),
+            line_bytes: line.len(),
+        }))
+    }
+}
+
+impl Reply {
+    /// Appends the reply as its line in the protocol, without its end.
+    fn write(&self, out: &mut Vec<u8>) {
+        let verb = self.verb;
+        let decided = |id, time, shown| Line::Decided {
+            verb,
+            id,
+            time,
+            shown,
+        };
+        let line = match &self.fields {
+            ReplyFields::Text(fields) => Line::Ok {
+                verb,
+                fields,
+                sentence: "",
+            },
+            ReplyFields::Message(id, time) => decided(*id, *time, &Shown::IdAndTime),
+            ReplyFields::File { id, length, sha256 } => {
+                let shown = Shown::File {
+                    announced: *id,
+                    length: *length,
+                    sha256: *sha256,
+                };
+                return plain::write(decided(None, Time(0), &shown), out);
+            }
+            ReplyFields::Found { count, is_cut } => Line::Found {
+                count: *count,
+                is_cut: *is_cut,
+            },
+        };
+        plain::write(line, out);
+    }
+}
+
+impl Delivery {
+    /// Appends it as a line of the protocol, without its end: a live event that is logged as one of the past, and nothing
+    /// for what has no line.
+    pub fn write_line(&self, out: &mut Vec<u8>) {
+        let line = match self {
+            Self::Past(record) | Self::Live(record) => {
+                if let Some(id) = record.id {
+                    plain::write_past(id, record.time, "", out);
+                    record.event.encode(out);
+                }
+                return;
+            }
+            Self::Reply(reply) => return reply.write(out),
+            Self::Refused(refusal) => Line::Refused(refusal),
+            Self::Closed { code, text } => Line::Closed { code: *code, text },
+            Self::Room {
+                name,
+                members,
+                topic,
+            } => Line::Room {
+                name,
+                members: *members,
+                topic,
+            },
+            Self::Gap(of) => Line::Gap {
+                of,
+                was_slow: false,
+            },
+            Self::Removed | Self::Bytes(_) => return,
+        };
+        plain::write(line, out);
+    }
+
+    /// Returns about how many bytes of memory it takes.
+    pub fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Reply(Reply {
+                fields: ReplyFields::Text(text),
+                ..
+            })
+            | Self::Closed { text, .. }
+            | Self::Gap(text) => text.len(),
+            Self::Reply(_) | Self::Removed => 0,
+            Self::Refused(refusal) => refusal.text.len(),
+            Self::Past(record) | Self::Live(record) => size_of::<EventRecord>() + record.line_bytes,
+            Self::Room { name, topic, .. } => name.len() + topic.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        };
+        size_of::<Self>() + text
+    }
+}
+
+/// Appends a line as a value. What no client in this process asks for is left out: the lists of names and commands, and
+/// notices on how to connect.
+pub(super) fn write(line: Line<'_>, out: &mut Output) {
+    let reply = |verb, fields| Delivery::Reply(Reply { verb, fields });
+    out.push(match line {
+        Line::Ok { verb, fields, .. } => reply(verb, ReplyFields::Text(fields.into())),
+        Line::Decided {
+            verb,
+            id,
+            time,
+            shown,
+        } => match shown {
+            Shown::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
+            Shown::File {
+                announced,
+                length,
+                sha256,
+            } => {
+                let fields = ReplyFields::File {
+                    id: announced.or(id),
+                    length: *length,
+                    sha256: *sha256,
+                };
+                reply(verb, fields)
+            }
+            Shown::Text(text) => reply(verb, ReplyFields::Text(text.clone())),
+            Shown::Nothing => return,
+        },
+        Line::Found { count, is_cut } => reply(Verb::Search, ReplyFields::Found { count, is_cut }),
+        Line::Refused(refusal) => Delivery::Refused(refusal.clone()),
+        Line::Closed { code, text } => Delivery::Closed {
+            code,
+            text: text.into(),
+        },
+        Line::Room {
+            name,
+            members,
+            topic,
+        } => Delivery::Room {
+            name: name.into(),
+            members,
+            topic: topic.into(),
+        },
+        Line::Gap { of, .. } => Delivery::Gap(of.into()),
+        Line::Removed { .. } => Delivery::Removed,
+        Line::Entry { .. } | Line::Notice { .. } => return,
+    });
+}
+
+pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
+    if let Some(record) = EventRecord::of(event.id, event.time, event.line) {
+        out.push(Delivery::Live(record));
+    }
+}
+
+pub(super) fn write_past(id: EventId, time: Time, line: &str, out: &mut Output) {
+    if let Some(record) = EventRecord::of(Some(id), time, line) {
+        out.push(Delivery::Past(record));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Dialect;
+
+    /// Returns the values that `write` writes, as lines.
+    fn lines(write: impl FnOnce(&mut Output)) -> String {
+        let mut out = Output::default();
+        write(&mut out);
+        assert!(out.bytes.is_empty(), "no text is made for a value");
+        let mut lines = Vec::new();
+        for value in out.take_values() {
+            value.write_line(&mut lines);
+            lines.push(b'\n');
+        }
+        String::from_utf8(lines).unwrap()
+    }
+
+    #[track_caller]
+    fn check(line: Line<'_>) {
+        let plain = String::from_utf8(Dialect::Plain.line(line).bytes).unwrap();
+        assert_eq!(lines(|out| Dialect::Values.write(line, out)), plain);
+    }
+
+    #[test]
+    fn a_value_has_all_that_its_line_has() {
+        let refusal = Refusal::new(Verb::Join, Code::NotAllowed, "no");
+        let id = EventId::new(7);
+        let file = |announced| Shown::File {
+            announced,
+            length: 5,
+            sha256: Digest([7; 32]),
+        };
+        let decided = |verb, shown| Line::Decided {
+            verb,
+            id,
+            time: Time(1_795_346_525_007),
+            shown,
+        };
+        for line in [
+            Line::Ok {
+                verb: Verb::Join,
+                fields: "#lobby 17",
+                sentence: "you are in #lobby",
+            },
+            Line::Ok {
+                verb: Verb::Bye,
+                fields: "",
+                sentence: "bye",
+            },
+            decided(Verb::Msg, &Shown::IdAndTime),
+            decided(Verb::Upload, &file(None)),
+            decided(Verb::Upload, &file(EventId::new(6))),
+            decided(Verb::Topic, &Shown::Text("#lobby on time".into())),
+            Line::Found {
+                count: 3,
+                is_cut: false,
+            },
+            Line::Found {
+                count: 3,
+                is_cut: true,
+            },
+            Line::Refused(&refusal),
+            Line::Closed {
+                code: Code::Idle,
+                text: "too long",
+            },
+            Line::Room {
+                name: "#lobby",
+                members: 2,
+                topic: "on time",
+            },
+            Line::Gap {
+                of: "#lobby",
+                was_slow: true,
+            },
+        ] {
+            check(line);
+        }
+    }
+
+    #[test]
+    fn an_event_as_a_value_has_all_that_its_line_has() {
+        let (id, time) = (EventId::new(7).unwrap(), Time(1_795_346_525_007));
+        for line in [
+            "MSG #lobby bob  hello ",
+            "FILE #lobby bob 17 * build.log",
+            "NICK #lobby bob rob",
+            "NOTE * chatd back soon",
+        ] {
+            let past = format!("PAST 7 {time} {line}\n");
+            let values = |out: &mut Output| Dialect::Values.write_past(id, time, line, 0, out);
+            assert_eq!(lines(values), past);
+            let live = Live {
+                line,
+                id: Some(id),
+                time,
+                is_here: true,
+                is_for_everyone: false,
+                utc_offset_s: 0,
+            };
+            assert_eq!(lines(|out| Dialect::Values.write_event(live, out)), past);
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The forms in which a reply lists events and rooms.
+
+use std::io::Write;
+
+use hyper::header::HeaderMap;
+use serde_json::{Value, json};
+
+use super::{accepts, reply};
+use crate::dialect::{Delivery, Reply, ReplyFields};
+use crate::protocol::EventId;
+use crate::protocol::json::event_object;
+
+/// The format of the lines in a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Lines of the protocol.
+    Lines,
+    /// Server-sent events.
+    Events,
+    /// A JSON array.
+    Array,
+    /// One JSON object per line.
+    Objects,
+}
+
+impl Format {
+    /// Returns the format that the client asks for.
+    pub fn of(headers: &HeaderMap, follows: bool) -> Self {
+        let accepts = |kind| accepts(headers, kind);
+        match follows {
+            _ if accepts("text/event-stream") => Self::Events,
+            true if accepts("json") => Self::Objects,
+            false if accepts("json") => Self::Array,
+            _ => Self::Lines,
+        }
+    }
+
+    /// Returns the value of the `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Lines => reply::TEXT,
+            Self::Events => "text/event-stream",
+            Self::Array => "application/json",
+            Self::Objects => "application/x-ndjson",
+        }
+    }
+
+    /// Appends one thing after `n` others; returns whether this format has it.
+    pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Lines => {
+                delivery.write_line(out);
+                out.push(b'\n');
+            }
+            Self::Events => {
+                if let Delivery::Past(record) | Delivery::Live(record) = delivery
+                    && let Some(id) = record.id
+                {
+                    let _ = writeln!(out, "id: {id}");
+                }
+                out.extend_from_slice(b"data: ");
+                delivery.write_line(out);
+                out.extend_from_slice(b"\n\n");
+            }
+            Self::Array | Self::Objects => {
+                let Some(object) = object(delivery) else {
+                    return false;
+                };
+                let (before, after) = match (self, n) {
+                    (Self::Objects, _) => ("", "\n"),
+                    (_, 0) => ("[", ""),
+                    _ => (",\n", ""),
+                };
+                let _ = write!(out, "{before}{object}{after}");
+            }
+        }
+        true
+    }
+
+    /// Returns what ends the body after `n` of them.
+    pub fn end(self, n: usize) -> &'static str {
+        match (self, n) {
+            (Self::Array, 0) => "[]\n",
+            (Self::Array, _) => "]\n",
+            _ => "",
+        }
+    }
+}
+
+/// Returns it as a JSON object, with the members that the protocol names; `None` for what means nothing outside its
+/// connection.
+pub fn object(delivery: &Delivery) -> Option<Value> {
+    Some(match delivery {
+        Delivery::Past(record) | Delivery::Live(record) => {
+            event_object(record.id, Some(record.time), &record.event)
+        }
+        Delivery::Room {
+            name,
+            members,
+            topic,
+        } => json!({"verb": "ROOM", "room": name, "members": members, "topic": topic}),
+        Delivery::Gap(of) => json!({"verb": "GAP", "room": of}),
+        Delivery::Refused(refusal) => {
+            let of = refusal.verb.map_or("-", |verb| verb.word());
+            json!({"verb": "ERR", "of": of, "code": refusal.code.word(), "text": refusal.text})
+        }
+        Delivery::Closed { code, text } => {
+            json!({"verb": "CLOSED", "code": code.word(), "text": text})
+        }
+        Delivery::Reply(reply) => reply_object(reply),
+        Delivery::Removed | Delivery::Bytes(_) => return None,
+    })
+}
+
+/// Returns what was stored: a message's id and time, or a file's id, length and digest.
+fn reply_object(reply: &Reply) -> Value {
+    let of = reply.verb.word();
+    match &reply.fields {
+        ReplyFields::Text(text) => json!({"verb": "OK", "of": of, "text": text}),
+        ReplyFields::Message(id, time) => {
+            json!({"verb": "OK", "of": of, "id": id.map(EventId::get), "time": time.to_string()})
+        }
+        ReplyFields::File { id, length, sha256 } => json!({
+            "verb": "OK",
+            "of": of,
+            "file": id.map(EventId::get),
+            "length": length,
+            "sha256": sha256.to_string(),
+        }),
+        ReplyFields::Found { count, is_cut } => {
+            json!({"verb": "OK", "of": of, "count": count, "cut": is_cut})
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The client through which a request over HTTP is carried out: a connection inside this process, which sends requests
+//! and is sent replies and events as values. It passes the same gate as every other connection.
+
+use std::io;
+
+use bytes::Bytes;
+
+use super::Client;
+use super::reply::Problem;
+use crate::config::Speaks;
+use crate::dialect::{Delivery, Reply};
+use crate::protocol::Request;
+use crate::protocol::request::Refusal;
+use crate::server::connection::Connection;
+use crate::server::world::Arrival;
+use crate::transport::Carrier;
+use crate::transport::local::{self, ClientEnd, Command};
+
+/// A connection on behalf of an HTTP client. Dropping it ends the connection, and cancels what it has asked.
+pub struct InternalClient(ClientEnd);
+
+impl InternalClient {
+    /// Opens the connection: one like any other, with a task of its own.
+    pub fn connect(client: &Client) -> Self {
+        let server = &client.server;
+        let (ours, theirs) = local::connect(server.waiting.clone());
+        let carrier = Carrier::Local(Box::new(theirs));
+        let from = Arrival::Request {
+            address: client.address,
+            is_passed_on: client.is_passed_on,
+        };
+        let mut connection =
+            Connection::open(server.clone(), carrier, from, client.local, Speaks::ALL);
+        if client.is_secure {
+            connection.session.under_tls();
+        }
+        server.executor.spawn(connection.run()).detach();
+        Self(ours)
+    }
+
+    /// Sends a request, or the refusal of what was to be asked, which is answered in its turn. A server that no longer
+    /// listens has said why, or says nothing: its reply tells.
+    pub async fn send(&self, request: Result<Request<'static>, Refusal>) {
+        let _ = self.0.send(Command::Request(request)).await;
+    }
+
+    /// Sends bytes of a file.
+    ///
+    /// # Errors
+    /// When the server no longer listens.
+    pub async fn send_bytes(&self, bytes: Bytes) -> io::Result<()> {
+        self.0.send(Command::Bytes(bytes)).await
+    }
+
+    /// Ends the input: everything has been sent.
+    pub fn finish(&self) {
+        self.0.finish();
+    }
+
+    /// Reports that the HTTP client aborted.
+    pub fn cut(&self) {
+        self.0.cut();
+    }
+
+    /// Sends a request and waits for its reply, skipping events.
+    ///
+    /// # Errors
+    /// When the request is refused.
+    pub async fn ask(&self, request: Result<Request<'static>, Refusal>) -> Result<Reply, Problem> {
+        self.send(request).await;
+        self.reply().await
+    }
+
+    /// Returns the next reply, skipping events.
+    ///
+    /// # Errors
+    /// When that is a refusal, or the connection ends.
+    pub async fn reply(&self) -> Result<Reply, Problem> {
+        loop {
+            if let Delivery::Reply(reply) = self.next().await? {
+                return Ok(reply);
+            }
+        }
+    }
+
+    /// Returns what the server sends next.
+    ///
+    /// # Errors
+    /// When that is a refusal, or the connection ends.
+    pub async fn next(&self) -> Result<Delivery, Problem> {
+        let next = self.0.next().await;
+        next.map_or_else(|| Err(Problem::stopping()), Problem::check)
+    }
+
+    /// Returns what the server has sent already.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub fn try_next(&self) -> Option<Result<Delivery, Problem>> {
+        self.0.try_next().map(Problem::check)
+    }
+
+    /// Returns what the server sends next, refusals too; `None` at the end.
+    pub async fn next_or_end(&self) -> Option<Delivery> {
+        self.0.next().await
+    }
+}

@@ -1,0 +1,107 @@
+//! The address of a request: the parts of its path, and its parameters.
+
+use hyper::{StatusCode, Uri};
+use percent_encoding::percent_decode_str;
+
+use super::reply::Problem;
+use crate::protocol::text::clean;
+use crate::protocol::{Code, RoomName, parse_number};
+
+/// The decoded query of a URL.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    /// Parses the query of a URL in which only the parameters `known` may occur, each once.
+    ///
+    /// # Errors
+    /// 400 for a parameter that is unknown or given twice: it would otherwise be ignored.
+    pub fn of(uri: &Uri, known: &[&str]) -> Result<Self, Problem> {
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            percent_decode_str(&text)
+                .decode_utf8()
+                .map(|text| text.into_owned())
+                .map_err(|_| {
+                    Problem::new(
+                        StatusCode::BAD_REQUEST,
+                        Code::NotUtf8,
+                        "the address is not UTF-8",
+                    )
+                })
+        };
+        let pairs = uri
+            .query()
+            .unwrap_or_default()
+            .split('&')
+            .filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        let pairs: Vec<(String, String)> = pairs.collect::<Result<_, Problem>>()?;
+        for (n, (name, _)) in pairs.iter().enumerate() {
+            if !known.contains(&name.as_str()) {
+                let name = clean(name);
+                return Err(bad(match known {
+                    [] => format!("{name} means nothing here; this address takes no ?query"),
+                    known => format!("{name} means nothing here; known are {}", known.join(", ")),
+                }));
+            }
+            if pairs.iter().take(n).any(|(before, _)| before == name) {
+                return Err(bad(format!("{name} is given twice")));
+            }
+        }
+        Ok(Self(pairs))
+    }
+
+    /// Returns whether a parameter is set: given by its name alone, or with a word for yes.
+    pub fn is_on(&self, name: &str) -> Result<bool, Problem> {
+        match self.get(name) {
+            None | Some("0" | "false" | "no" | "off") => Ok(false),
+            Some("" | "1" | "true" | "yes" | "on") => Ok(true),
+            Some(_) => Err(bad(format!("{name} is 1 or 0"))),
+        }
+    }
+
+    /// Returns the value of a parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        let pair = self.0.iter().find(|(known, _)| known == name);
+        pair.map(|(_, value)| value.as_str())
+    }
+
+    pub fn number(&self, name: &str) -> Result<Option<u64>, Problem> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let wrong = || bad(format!("{name} is not a number"));
+        parse_number(value).map(Some).ok_or_else(wrong)
+    }
+}
+
+/// Rejects a request that is not understood.
+pub fn bad(text: impl AsRef<str>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
+}
+
+/// Decodes a part of a path; rejects one that contains a line end.
+pub fn decode(part: &str) -> Result<String, Problem> {
+    let text = percent_decode_str(part).decode_utf8();
+    let text = text.map_err(|_| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            Code::NotUtf8,
+            "the address is not UTF-8",
+        )
+    })?;
+    if text.contains(['\r', '\n', '\0']) {
+        Err(bad("the address has a line end inside"))
+    } else {
+        Ok(text.into_owned())
+    }
+}
+
+/// Parses the room name in a part of a path, with or without its `#`.
+pub fn room(part: &str) -> Result<RoomName, Problem> {
+    RoomName::parse_loose(&decode(part)?)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
+}
