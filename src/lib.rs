@@ -20,7 +20,7 @@ slow one costs a number; what it has missed is in the log. What is sent is store
 
 # The modules
 
-From the bottom up; each uses only what stands above it here, and `tests/layers.rs` checks it.
+From the bottom up; each uses only what stands above it here, and `tests/project/layers.rs` checks it.
 
 | module | what it does | what it uses |
 |---|---|---|
@@ -42,7 +42,7 @@ From the bottom up; each uses only what stands above it here, and `tests/layers.
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 
 `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
-they are told (`tests/tidy.rs` checks it).
+they are told (`tests/project/tidy.rs` checks it).
 "##
 )]
 #![cfg_attr(

@@ -1,6 +1,6 @@
 //! One address that asks as fast as it can, over eight connections that read as fast as they are answered: how
 //! long somebody else waits for the `OK` of a message meanwhile. Nothing is asserted, since both sides share the
-//! machine's cores; the tests in `tests/hostile` say what must hold.
+//! machine's cores; the tests in `tests/faults/hostile` say what must hold.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};

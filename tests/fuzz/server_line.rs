@@ -1,5 +1,6 @@
 #![no_main]
 
+mod support;
 #[path = "targets.rs"]
 mod targets;
 

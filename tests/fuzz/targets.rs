@@ -1,23 +1,21 @@
 //! What must hold for any bytes: one plain function for each fuzz target.
 //!
-//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/fuzz_corpus.rs` runs the
+//! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/project/fuzz_corpus.rs` runs the
 //! same functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
 
 #![allow(dead_code)] // each fuzz target is a program of its own and uses one of these
 
 mod outside;
-#[path = "support.rs"]
-mod support;
 
 pub use outside::{frame, import, port, settings};
 
 use std::time::Duration;
 
+use crate::support::memory::Memory;
+use crate::support::run::{Server, Taken};
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
-use support::memory::Memory;
-use support::run::{Server, Taken};
 
 /// A decoder finds the same in bytes that come whole, one by one, or cut anywhere; it holds no more than
 /// a line. The first byte of `data` says where to cut.

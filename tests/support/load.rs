@@ -5,8 +5,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 
-use crate::peer::{Peer, sha256};
-use crate::random::Random;
+use super::peer::{Peer, sha256};
+use super::random::Random;
 
 pub const ROOMS: [&str; 3] = ["#r0", "#r1", "#r2"];
 

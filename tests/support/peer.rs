@@ -1,7 +1,5 @@
 //! A client for tests: line by line, with a deadline for every step.
 
-#![allow(dead_code)] // each test program uses only some of it
-
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;

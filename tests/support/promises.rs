@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use crate::load::{File, Heard, ROOMS};
-use crate::peer::{Peer, other, sha256};
+use super::load::{File, Heard, ROOMS};
+use super::peer::{Peer, other, sha256};
 
 /// Everything that was ever acknowledged, or received by anybody.
 #[derive(Default)]
@@ -179,7 +179,7 @@ impl Promises {
     /// Records an event that is seen for the first time.
     fn meet(&mut self, id: u64, event: &str) -> io::Result<()> {
         let words: Vec<&str> = event.split(' ').collect();
-        let number = |at: usize| words.get(at).and_then(|word| word.parse().ok());
+        let number = |at: usize| words.get(at).and_then(|word| word.parse::<usize>().ok());
         match words[..] {
             ["MSG", _, nick, round, ..] => {
                 let (Ok(round), Some(n)) = (round.parse(), number(4)) else {

@@ -1,7 +1,5 @@
 //! Pseudo-random numbers that repeat for the same seed (xorshift64*).
 
-#![allow(dead_code)] // each test program uses only some of it
-
 pub struct Random(u64);
 
 impl Random {

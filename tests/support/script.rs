@@ -1,8 +1,6 @@
 //! A server that plays a script, for what a real server does only when something goes wrong, and the real
 //! `chatc` as its client. Both have deadlines.
 
-#![allow(dead_code)] // each test program uses only some of it
-
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};

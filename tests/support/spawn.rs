@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process_group, setrlimit};
 
 use super::inbox::{DEADLINE, Inbox, fits, lossy};
 use super::server::Chatd;
@@ -254,4 +254,14 @@ impl Drop for Program {
             let _ = self.child.wait();
         }
     }
+}
+
+/// Allows this process as many connections as the system permits; the servers that it starts inherit that.
+pub fn allow_many_connections() {
+    let hard = getrlimit(Resource::Nofile).maximum;
+    let limit = Rlimit {
+        current: hard,
+        maximum: hard,
+    };
+    setrlimit(Resource::Nofile, limit).expect("the soft limit may rise to the hard one");
 }

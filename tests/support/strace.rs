@@ -1,8 +1,6 @@
 //! Runs strace on a running server, to record its system calls or make some of them fail. Needs `strace`
 //! and the permission to trace, which root has.
 
-#![allow(dead_code)] // each test program uses only some of it
-
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -1,0 +1,556 @@
+//! protocol.md 10.2: the commands of `chatc` with the real `chatd`.
+//!
+//! What scripts, pipes and bots are built of.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::support::script::{DEADLINE, Ended, Running, chatc, run};
+use crate::support::server::Chatd;
+
+fn chatd() -> Chatd {
+    let flags = ["--announce-after", "1h"].map(str::to_owned);
+    Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd")
+}
+
+/// `chatc WORD --host … args`.
+fn command(chatd: &Chatd, word: &str, args: &[&str]) -> Command {
+    let host = chatd.address.to_string();
+    let mut all = vec![word, "--host", &host];
+    all.extend(args);
+    chatc(&all)
+}
+
+#[track_caller]
+fn done(chatd: &Chatd, word: &str, args: &[&str]) -> String {
+    let ended = run(&mut command(chatd, word, args), b"");
+    assert_eq!(
+        (ended.code, &ended.stderr[..]),
+        (Some(0), ""),
+        "{word} {args:?}: {ended:?}"
+    );
+    ended.stdout
+}
+
+/// The lines without date and time.
+fn texts(lines: &str) -> Vec<&str> {
+    lines
+        .lines()
+        .map(|line| line.split_once("  ").map_or(line, |(_, text)| text))
+        .collect()
+}
+
+#[test]
+fn what_is_sent_is_in_the_history_and_is_found() {
+    let chatd = chatd();
+    done(&chatd, "send", &["#ops", "build", "done"]);
+    let ended = run(
+        &mut command(&chatd, "send", &["--nick", "bob", "#ops"]),
+        "one\n\ntwo é\r\n".as_bytes(),
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let history = done(&chatd, "history", &["ops"]);
+    assert_eq!(
+        texts(&history),
+        ["<ann> build done", "<bob> one", "<bob> two é"]
+    );
+    assert_eq!(
+        texts(&done(&chatd, "history", &["ops", "--count", "1"])),
+        ["<bob> two é"]
+    );
+    let json = done(&chatd, "history", &["#ops", "--json", "--count", "1"]);
+    let id = json
+        .split("\"id\":")
+        .nth(1)
+        .and_then(|rest| rest.split(',').next())
+        .expect("an id")
+        .to_owned();
+    assert!(
+        json.contains("\"nick\":\"bob\"") && json.contains("\"text\":\"two é\""),
+        "{json}"
+    );
+    assert_eq!(
+        texts(&done(&chatd, "history", &["ops", "--before", &id])),
+        ["<ann> build done", "<bob> one"]
+    );
+    assert_eq!(done(&chatd, "history", &["ops", "--after", &id]), "");
+    assert_eq!(
+        texts(&done(
+            &chatd,
+            "history",
+            &["ops", "--after", "0", "--count", "2"]
+        ))
+        .len(),
+        2
+    );
+    assert_eq!(
+        texts(&done(&chatd, "search", &["--room", "ops", "BUILD"])),
+        ["<ann> build done"]
+    );
+    let none = run(
+        &mut command(&chatd, "search", &["--room", "ops", "nothing"]),
+        b"",
+    );
+    assert_eq!((none.code, &none.stdout[..]), (Some(1), ""));
+    assert!(done(&chatd, "rooms", &[]).contains("#ops  0"));
+    let refused = run(&mut command(&chatd, "send", &["nobody", "psst"]), b"");
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.stderr.ends_with("(no-such-nick)\n"), "{refused:?}");
+}
+
+#[test]
+fn history_is_as_long_as_one_wants() {
+    let chatd = chatd();
+    let lines: String = (0..2500).map(|n| format!("m{n}\n")).collect();
+    let said = run(
+        &mut chatc(&[&chatd.address.to_string(), "--room", "ops"]),
+        lines.as_bytes(),
+    );
+    assert_eq!(said.code, Some(0));
+    for part in [
+        &["--count", "2500"][..],
+        &["--count", "9999"],
+        &["--after", "0", "--count", "9999"],
+    ] {
+        let args: Vec<&str> = [&["ops"], part].concat();
+        let history = done(&chatd, "history", &args);
+        let expected: Vec<String> = (0..2500).map(|n| format!("<ann> m{n}")).collect();
+        assert_eq!(texts(&history), expected, "{part:?}");
+    }
+}
+
+#[test]
+fn tail_prints_what_was_and_what_comes() {
+    let chatd = chatd();
+    done(&chatd, "send", &["#ops", "before"]);
+    let mut now = Running::start(&mut command(&chatd, "tail", &["ops"]));
+    let mut hour = Running::start(&mut command(
+        &chatd,
+        "tail",
+        &["ops", "lobby", "--since", "1h", "--json"],
+    ));
+    assert!(hour.line().contains("\"text\":\"before\""));
+    let mut all = Running::start(&mut command(&chatd, "tail", &["#ops", "--since", "0"]));
+    assert!(all.line().ends_with("<ann> before\n"));
+    // Once a later one has it, the first, which began before, listens too.
+    done(&chatd, "send", &["#lobby", "hello"]);
+    let line = hour.line();
+    assert!(
+        line.contains("\"room\":\"#lobby\"") && line.contains("\"type\":\"msg\""),
+        "{line}"
+    );
+    let (mut tries, end) = (0, Instant::now() + DEADLINE);
+    // It prints nothing when it is ready, so it is told things until it has heard one.
+    let first = loop {
+        tries += 1;
+        done(&chatd, "send", &["#ops", &format!("live {tries}")]);
+        if now.has_output() {
+            break now.line();
+        }
+        assert!(Instant::now() < end, "nothing after {tries} messages");
+    };
+    assert!(first.contains("<ann> live "), "{first}");
+    assert!(all.line().ends_with("<ann> live 1\n"));
+    // Nobody sees those who only listen.
+    assert_eq!(done(&chatd, "who", &["ops"]), "");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it() {
+    let chatd = chatd();
+    let lines: String = (0..100).map(|n| format!("m{n}\n")).collect();
+    run(
+        &mut chatc(&[&chatd.address.to_string(), "--room", "ops"]),
+        lines.as_bytes(),
+    );
+    let script = format!(
+        "set -o pipefail; {} tail ops --since 0 --host {} | head -3",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    );
+    // Though nothing more is said, it finds out that nobody reads.
+    let ended = run(
+        Command::new("bash")
+            .args(["-c", &script])
+            .env("HOME", "/dev/null"),
+        b"",
+    );
+    assert_eq!(
+        (ended.code, ended.stdout.lines().count()),
+        (Some(0), 3),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_hundred_thousand_lines_are_said_in_order() {
+    let chatd = chatd();
+    let mut watcher = Running::start(&mut command(
+        &chatd,
+        "tail",
+        &["ops", "--since", "0", "--json"],
+    ));
+    let script = format!(
+        "seq 100000 | {} --nick n --room ops {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    );
+    let said = Running::start(
+        Command::new("bash")
+            .args(["-c", &script])
+            .env("HOME", "/dev/null"),
+    );
+    for n in 1..=100_000 {
+        let line = watcher.line();
+        assert!(line.contains(&format!("\"text\":\"{n}\"")), "{n}: {line}");
+    }
+    assert_eq!(said.finish().code, Some(0));
+}
+
+#[test]
+fn a_tail_outlives_its_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let data = folder.path().to_str().expect("UTF-8");
+    let flags: Vec<String> = ["--data", data, "--listen", &address]
+        .map(str::to_owned)
+        .into();
+    let start = || Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd");
+    let first = start();
+    let mut tail = Running::start(&mut chatc(&[
+        "tail", "ops", "--since", "0", "--host", &address,
+    ]));
+    done(&first, "send", &["#ops", "one"]);
+    assert!(tail.line().ends_with("<ann> one\n"));
+    drop(first);
+    let second = start();
+    done(&second, "send", &["#ops", "two"]);
+    assert!(tail.line().ends_with("<ann> two\n"));
+}
+
+#[test]
+fn a_command_is_run_in_front_of_a_room() {
+    let chatd = chatd();
+    let ended = run(
+        &mut command(
+            &chatd,
+            "run",
+            &[
+                "--room",
+                "ops",
+                "--",
+                "sh",
+                "-c",
+                "echo out; echo err >&2; exit 7",
+            ],
+        ),
+        b"",
+    );
+    assert_eq!(
+        (ended.code, &ended.stdout[..]),
+        (Some(7), "out\nerr\n"),
+        "{ended:?}"
+    );
+    let history = done(&chatd, "history", &["ops"]);
+    let said = texts(&history);
+    assert!(
+        said.iter()
+            .any(|line| line.starts_with("<ann> started: sh -c echo out")),
+        "{said:?}"
+    );
+    let last = said.last().expect("it ended");
+    assert!(
+        last.contains(" failed with code 7 after 0.") && last.contains("/download "),
+        "{last}"
+    );
+    let id = last.rsplit(' ').next().expect("the file");
+    assert_eq!(done(&chatd, "download", &[id, "--out", "-"]), "out\nerr\n");
+    let missing = run(
+        &mut command(&chatd, "run", &["--", "/no/such/program"]),
+        b"",
+    );
+    assert_eq!(missing.code, Some(127), "{missing:?}");
+    assert!(
+        missing.stderr.contains("cannot start /no/such/program"),
+        "{missing:?}"
+    );
+}
+
+#[test]
+fn a_bot_answers_and_is_started_again_when_it_dies() {
+    let chatd = chatd();
+    let bot = "while read -r verb room nick text; do case $text in die) exit 3;; ping*) echo \"TELL $room pong ${text#ping }\";; esac; done";
+    let bot = Running::start(&mut command(
+        &chatd,
+        "bot",
+        &["--nick", "robot", "--room", "ops", "--", "sh", "-c", bot],
+    ));
+    let mut ann = Running::start(&mut chatc(&[&chatd.address.to_string(), "--room", "ops"]));
+    let mut tries = 0;
+    // The room is not there before one of them is.
+    let here = || run(&mut command(&chatd, "who", &["ops"]), b"").stdout;
+    while here().lines().count() < 2 {
+        tries += 1;
+        assert!(tries < 1000, "the bot does not come");
+    }
+    ann.write(b"ping 1\n");
+    assert!(ann.line().contains("<robot> pong 1"));
+    // What is said while it is dead is read by the next one.
+    ann.write(b"die\nping 2\n");
+    assert!(ann.line().contains("<robot> pong 2"));
+    assert_eq!(ann.finish().code, Some(0));
+    drop(bot);
+}
+
+#[test]
+fn settings_name_servers_and_passwords_come_from_files() {
+    let chatd = chatd();
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join(".config/chatc");
+    fs::create_dir_all(&folder).expect("it can be made");
+    fs::write(folder.join("password"), "my secret\nanother line\n").expect("it can be written");
+    let settings = format!(
+        "server = 'work'\nnick = 'zoe'\n[servers.work]\naddress = '{}'\npassword-file = '~/.config/chatc/password'\n",
+        chatd.address
+    );
+    fs::write(folder.join("settings.toml"), settings).expect("it can be written");
+    let ended = run(
+        chatc(&["send", "#ops", "hello"]).env("HOME", home.path()),
+        b"",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let history = done(&chatd, "history", &["ops"]);
+    assert_eq!(texts(&history), ["<zoe> hello"]);
+    // One holds the nick with that password, so that only who has it can share it.
+    let host = chatd.address.to_string();
+    let mut held = Running::start(chatc(&[&host, "--raw"]).env("HOME", home.path()));
+    held.write(b"NICK zoe my secret\n");
+    assert!(held.line().starts_with("OK NICK zoe"));
+    let send = |password: &str| {
+        run(
+            chatc(&["send", "--host", &host, "--nick", "zoe", "#ops", "x"])
+                .env("CHATC_PASSWORD", password),
+            b"",
+        )
+        .code
+    };
+    assert_eq!((send("my secret"), send("a guess")), (Some(0), Some(1)));
+    fs::write(folder.join("settings.toml"), "bel = true\n").expect("it can be written");
+    let wrong = run(chatc(&["rooms"]).env("HOME", home.path()), b"");
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(
+        wrong
+            .stderr
+            .contains("settings.toml:1: unknown field `bel`"),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn a_server_with_a_password_is_opened_from_the_environment_or_the_settings() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join(".config/chatc");
+    fs::create_dir_all(&folder).expect("it can be made");
+    fs::write(folder.join("door"), "open sesame\n").expect("it can be written");
+    let door = folder.join("door").display().to_string();
+    let flags = ["--password-file", &door].map(str::to_owned);
+    let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd");
+    let with = |word: &str, args: &[&str], password: &str| {
+        let mut command = command(&chatd, word, args);
+        run(command.env("CHATC_SERVER_PASSWORD", password), b"")
+    };
+    let shut = with("rooms", &[], "");
+    assert_eq!(shut.code, Some(1), "{shut:?}");
+    assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
+    // Nicks are not tried one after the other against a closed door.
+    let shut = run(&mut chatc(&[&chatd.address.to_string()]), b"hello\n");
+    assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
+    assert_eq!(with("rooms", &[], "a guess").code, Some(1));
+    for (word, args) in [
+        ("send", &["#ops", "hello"][..]),
+        ("upload", &["--room", "ops", &door]),
+        ("run", &["--room", "ops", "--", "true"]),
+    ] {
+        let ended = with(word, args, "open sesame");
+        assert_eq!(ended.code, Some(0), "{word}: {ended:?}");
+    }
+    let settings = format!(
+        "server = 'work'\n[servers.work]\naddress = '{}'\nserver-password-file = '~/.config/chatc/door'\n",
+        chatd.address
+    );
+    fs::write(folder.join("settings.toml"), settings).expect("it can be written");
+    let mut tail = Running::start(chatc(&["tail", "ops", "--since", "0"]).env("HOME", home.path()));
+    assert!(tail.line().contains("> hello"));
+    let said = run(
+        chatc(&["--room", "ops"]).env("HOME", home.path()),
+        b"piped\n",
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+#[test]
+fn several_files_are_fetched_at_once() {
+    let chatd = chatd();
+    let (from, to) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let names: Vec<String> = (0..9).map(|n| format!("f{n}")).collect();
+    for name in &names {
+        fs::write(from.path().join(name), name.repeat(100_000)).expect("it can be written");
+    }
+    let mut upload = vec!["--room", "ops"];
+    upload.extend(names.iter().map(String::as_str));
+    let sent = run(
+        command(&chatd, "upload", &upload).current_dir(from.path()),
+        b"",
+    );
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let mut ids: Vec<&str> = sent
+        .stdout
+        .lines()
+        .filter_map(|line| line.split(' ').next())
+        .collect();
+    ids.push("1");
+    let got: Ended = run(
+        command(&chatd, "download", &ids).current_dir(to.path()),
+        b"",
+    );
+    assert_eq!(
+        (got.code, got.stdout.lines().count()),
+        (Some(1), 9),
+        "{got:?}"
+    );
+    assert!(
+        got.stderr.starts_with("chatc: 1: ") && got.stderr.contains("there is no such file"),
+        "{got:?}"
+    );
+    for name in &names {
+        assert_eq!(
+            fs::read(to.path().join(name)).expect("it is there"),
+            name.repeat(100_000).as_bytes()
+        );
+    }
+}
+
+#[test]
+fn completions_and_the_manual_are_understood_by_those_who_read_them() {
+    for (shell, check) in [
+        ("bash", "bash -n"),
+        ("zsh", "cat"),
+        ("fish", "cat"),
+        ("nushell", "cat"),
+    ] {
+        let printed = run(&mut chatc(&["completions", shell]), b"");
+        assert_eq!(printed.code, Some(0));
+        for word in ["tail", "--since", "upload", "--password-file"] {
+            assert!(
+                printed.stdout.contains(word.trim_start_matches('-')),
+                "{shell} knows no {word}"
+            );
+        }
+        let read = run(
+            Command::new("sh").args(["-c", check]),
+            printed.stdout.as_bytes(),
+        );
+        assert_eq!(read.code, Some(0), "{shell}: {read:?}");
+    }
+    assert_eq!(run(&mut chatc(&["completions", "tcsh"]), b"").code, Some(2));
+    // What bash makes of it.
+    let script = format!(
+        "source <({} completions bash); COMP_WORDS=(chatc tail --s); COMP_CWORD=2; _chatc; echo \"${{COMPREPLY[@]}}\"",
+        env!("CARGO_BIN_EXE_chatc")
+    );
+    let found = run(Command::new("bash").args(["-c", &script]), b"");
+    assert_eq!(found.stdout.trim(), "--since", "{found:?}");
+    assert!(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/cli/golden/chatc-manual.txt")
+            .exists()
+    );
+}
+
+/// An example that `cargo test` has built beside the programs.
+fn example(name: &str) -> Command {
+    let path = Path::new(env!("CARGO_BIN_EXE_chatc"))
+        .with_file_name("examples")
+        .join(name);
+    assert!(
+        path.exists(),
+        "for one test alone, `cargo build --example {name}`"
+    );
+    Command::new(path)
+}
+
+#[test]
+fn the_watching_bot_tells_another_room() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let bot = Running::start(example("watch").args([&host, "ops", "alerts", "disk", "fire"]));
+    let mut tries = 0;
+    while !done(&chatd, "who", &["lobby"]).is_empty()
+        || !run(&mut command(&chatd, "who", &["ops"]), b"")
+            .stdout
+            .contains("watch")
+    {
+        tries += 1;
+        assert!(tries < 1000, "the bot does not come");
+    }
+    let mut alerts = Running::start(&mut command(&chatd, "tail", &["alerts", "--since", "0"]));
+    done(&chatd, "send", &["#ops", "all is well"]);
+    done(&chatd, "send", &["#ops", "the Disk is full"]);
+    assert!(
+        alerts
+            .line()
+            .ends_with("<watch> #ops ann: the Disk is full\n")
+    );
+    drop(bot);
+}
+
+#[test]
+fn the_archiving_bot_fetches_what_it_has_missed() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let (from, to) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    fs::write(from.path().join("a b.txt"), "hello\n").expect("it can be written");
+    let sent = run(
+        command(&chatd, "upload", &["--room", "ops", "a b.txt"]).current_dir(from.path()),
+        b"",
+    );
+    let id = sent
+        .stdout
+        .split(' ')
+        .next()
+        .expect("its number")
+        .to_owned();
+    let archive = || {
+        let mut archive = example("archive");
+        archive.args([&host, "ops"]).arg(to.path());
+        Running::start(&mut archive)
+    };
+    let mut bot = archive();
+    assert_eq!(bot.line(), format!("{id} 6 a b.txt\n"));
+    assert_eq!(
+        fs::read(to.path().join(format!("{id}-a b.txt"))).expect("it is there"),
+        b"hello\n"
+    );
+    drop(bot);
+    let sent = run(
+        &mut command(&chatd, "upload", &["--room", "ops", "--name", "c", "-"]),
+        b"piped",
+    );
+    let id = sent
+        .stdout
+        .split(' ')
+        .next()
+        .expect("its number")
+        .to_owned();
+    assert_eq!(archive().line(), format!("{id} 5 c\n"));
+}

@@ -1,0 +1,277 @@
+//! protocol.md 10.2: each script of `examples/`, run against a real `chatd` as its first lines say.
+
+use std::fs;
+use std::time::Instant;
+
+use crate::support::inbox::DEADLINE;
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, Program};
+
+/// A member who hears whatever is said in the room.
+fn in_room(chatd: &Chatd, nick: &str, room: &str) -> Peer {
+    let mut peer = chatd.peer();
+    peer.ask(&format!("JOIN {room}"), &format!("OK JOIN {room} <id>"));
+    peer.ask(
+        &format!("NICK {nick}"),
+        &format!("OK NICK {nick} {room} <id>"),
+    );
+    peer
+}
+
+fn next_message(peer: &mut Peer) -> String {
+    peer.inbox.find(|line| line.starts_with("MSG "))
+}
+
+/// Waits until all `nicks` are in `room`, as `peer` is told.
+fn wait_for(peer: &mut Peer, room: &str, nicks: &[&str]) {
+    let mut missing: Vec<String> = nicks.iter().map(|n| format!("JOIN {room} {n}")).collect();
+    while !missing.is_empty() {
+        let line = peer.inbox.line();
+        missing.retain(|joined| *joined != line);
+    }
+}
+
+/// Announces who enters at once, so that a test knows when a bot is there.
+const AT_ONCE: [&str; 2] = ["--announce-after", "1ms"];
+
+fn a_dice_bot_rolls(start: &str) {
+    let chatd = Chatd::with(&AT_ONCE);
+    let mut alice = in_room(&chatd, "alice", "#games");
+    let bot = chatd.client(&format!("ROOM=games {start}"));
+    wait_for(&mut alice, "#games", &["dice"]);
+
+    alice.ask("MSG roll", "OK MSG <id> <time>");
+    let said = next_message(&mut alice);
+    let n = said
+        .strip_prefix("MSG #games dice alice: ")
+        .expect("a roll");
+    assert!((1..=6).contains(&n.parse().unwrap()), "{said}");
+
+    alice.ask("MSG roll 3d6", "OK MSG <id> <time>");
+    let said = next_message(&mut alice);
+    let sum = said
+        .strip_prefix("MSG #games dice alice: ")
+        .expect("a roll");
+    let (parts, sum) = sum.split_once(" = ").expect("a sum");
+    let parts: Vec<u32> = parts.split(" + ").map(|n| n.parse().unwrap()).collect();
+    assert_eq!(parts.len(), 3, "{said}");
+    assert_eq!(
+        parts.iter().sum::<u32>(),
+        sum.parse::<u32>().unwrap(),
+        "{said}"
+    );
+
+    alice.ask("TELL dice roll 1d1", "OK TELL - <time>");
+    assert_eq!(next_message(&mut alice), "MSG alice dice 1");
+
+    // The shell calculates with what a stranger wrote: that must be numbers before.
+    for hostile in [
+        "roll x[$(id)]d6",
+        "roll 08",
+        "roll -1",
+        "roll 1d0",
+        "roll 99999999999",
+    ] {
+        alice.ask(&format!("MSG {hostile}"), "OK MSG <id> <time>");
+        assert_eq!(
+            next_message(&mut alice),
+            "MSG #games dice alice: try \"roll 3d6\", at most 20d999"
+        );
+    }
+    drop(bot);
+}
+
+#[test]
+fn dice_rolls_on_socat() {
+    a_dice_bot_rolls("socat TCP:$HOST:$PORT EXEC:examples/dice.sh");
+}
+
+#[test]
+fn dice_rolls_on_nc_with_a_fifo() {
+    a_dice_bot_rolls("examples/dice-nc.sh");
+}
+
+#[test]
+fn dice_ends_when_its_nick_is_taken() {
+    let chatd = Chatd::start();
+    let _other = chatd.member("dice");
+    for start in [
+        "socat TCP:$HOST:$PORT EXEC:examples/dice.sh",
+        "examples/dice-nc.sh",
+    ] {
+        let ended = chatd.client(start).finish();
+        assert!(ended.errors.contains("nick-taken"), "{ended:?}");
+    }
+}
+
+#[test]
+fn watch_prints_what_holds_its_word_and_is_seen_by_nobody() {
+    let chatd = Chatd::start();
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    let mut watch = chatd.client("examples/watch.sh 'Deploy -e' ops");
+    watch.end_input();
+    // Nothing tells when it listens, since nobody sees it; what it must print comes again until it does.
+    let end = Instant::now() + DEADLINE;
+    while !watch.inbox.has_more() {
+        assert!(Instant::now() < end, "it never printed anything");
+        alice.ask("MSG deploy -e", "OK MSG <id> <time>");
+    }
+    alice.ask("MSG nothing of that", "OK MSG <id> <time>");
+    alice.ask(r"MSG the DEPLOY -E  ended \n", "OK MSG <id> <time>");
+    let line = watch.inbox.find(|line| !line.ends_with(" deploy -e"));
+    assert_eq!(line, r"MSG #ops alice the DEPLOY -E  ended \n");
+    alice.ask("WHO", "USER #ops alice");
+    alice.expect("OK WHO 1");
+}
+
+#[test]
+fn tail_log_says_every_line_and_runs_none() {
+    let chatd = Chatd::start();
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    let log = tempfile::NamedTempFile::new().expect("a writable /tmp");
+    let long = "ö".repeat(2500);
+    let mut lines = b"BYE\n\n  indented \\n line\nb\xffad \xc3\xa9\n\x1b[31m\n".to_vec();
+    lines.extend_from_slice(format!("{long}\n").as_bytes());
+    fs::write(log.path(), &lines).unwrap();
+    let command = format!(
+        "LINES_BEFORE=+1 NICK=web1 examples/tail-log.sh {} ops",
+        log.path().display()
+    );
+    let mut tail = chatd.client(&command);
+    for text in ["BYE", r"  indented \n line", "b?ad ??"] {
+        assert_eq!(next_message(&mut alice), format!("MSG #ops web1 {text}"));
+    }
+    for length in [1000, 1000, 500] {
+        let piece = "ö".repeat(length);
+        assert_eq!(next_message(&mut alice), format!("MSG #ops web1 {piece}"));
+    }
+    // It follows the file from here on.
+    for n in 0..500 {
+        let mut line = fs::OpenOptions::new()
+            .append(true)
+            .open(log.path())
+            .unwrap();
+        std::io::Write::write_all(&mut line, format!("line {n}\n").as_bytes()).unwrap();
+    }
+    for n in 0..500 {
+        assert_eq!(next_message(&mut alice), format!("MSG #ops web1 line {n}"));
+    }
+    assert!(tail.is_running());
+}
+
+#[test]
+fn post_tells_by_its_exit_code_whether_it_was_kept() {
+    let chatd = Chatd::start();
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    let ended = chatd
+        .client(r"NICK=ci examples/post.sh ops 'two  spaces \n' $'\nBYE'")
+        .finish();
+    assert_eq!(
+        (ended.code, &ended.output[..]),
+        (Some(0), &b""[..]),
+        "{ended:?}"
+    );
+    assert_eq!(next_message(&mut alice), r"MSG #ops ci two  spaces \n  BYE");
+
+    for refused in [
+        "NICK=alice examples/post.sh ops hi",
+        "NICK=ci examples/post.sh ops ''",
+    ] {
+        let ended = chatd.client(refused).finish();
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.errors.contains("not kept: ERR "), "{ended:?}");
+    }
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = closed.local_addr().unwrap();
+    drop(closed);
+    let ended = Program::start("NICK=ci examples/post.sh ops hi", address).finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(chatd.client("examples/post.sh ops").finish().code, Some(2));
+}
+
+#[test]
+fn upload_and_download_keep_every_byte_and_the_name() {
+    let chatd = Chatd::start();
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    let folder = tempfile::tempdir().expect("a writable /tmp");
+    let path = folder.path().join("-my *notes.bin");
+    let bytes: Vec<u8> = (0..300_000_u32)
+        .map(|n| (n.wrapping_mul(n) >> 7) as u8)
+        .collect();
+    fs::write(&path, &bytes).unwrap();
+
+    let ended = chatd
+        .client(&format!(
+            "NICK=up examples/upload.sh '{}' ops",
+            path.display()
+        ))
+        .finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let number = String::from_utf8(ended.output).unwrap().trim().to_owned();
+    let said = alice.inbox.find(|line| line.starts_with("FILE "));
+    assert_eq!(said, format!("FILE #ops up {number} 300000 -my *notes.bin"));
+
+    fs::remove_file(&path).unwrap();
+    let examples = std::env::current_dir().unwrap().join("examples");
+    let fetch = |arguments: &str| {
+        let (folder, examples) = (folder.path().display(), examples.display());
+        let command = format!("cd {folder} && '{examples}/download.sh' {arguments}");
+        chatd.client(&command).finish()
+    };
+    let ended = fetch(&number);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.lines(), ["./-my *notes.bin"]);
+    assert!(fs::read(&path).unwrap() == bytes);
+
+    let ended = fetch(&number);
+    assert_eq!(ended.code, Some(1), "it is there already: {ended:?}");
+    let ended = fetch(&format!("{number} other"));
+    assert_eq!(ended.lines(), ["other"], "{ended:?}");
+    assert!(fs::read(folder.path().join("other")).unwrap() == bytes);
+    let ended = fetch("1 none");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("no-such-file"), "{ended:?}");
+    assert_eq!(
+        fs::read_dir(folder.path()).unwrap().count(),
+        2,
+        "nothing half is left"
+    );
+
+    let ended = chatd
+        .client("NICK=alice examples/upload.sh Cargo.toml ops")
+        .finish();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("nick-taken"), "{ended:?}");
+}
+
+#[test]
+fn bridges_carry_both_ways_and_never_in_a_circle() {
+    let chatd = Chatd::with(&AT_ONCE);
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    let mut bob = in_room(&chatd, "bob", "#dev");
+    let start = "socat TCP:$HOST:$PORT EXEC:examples/bridge.sh";
+    // Rooms are named as their makers wrote them, whatever the bridge was told.
+    let _one = chatd.client(&format!("NICK=bridge1 A=OPS B='#dev' {start}"));
+    let _two = chatd.client(&format!("NICK=bridge2 A=dev B=ops {start}"));
+    wait_for(&mut alice, "#ops", &["bridge1", "bridge2"]);
+    wait_for(&mut bob, "#dev", &["bridge1", "bridge2"]);
+    alice.ask(r"MSG <a>  $(id) \n  b ", "OK MSG <id> <time>");
+    // Two bridges, so it comes twice, and no third time before the next message.
+    for _ in 0..2 {
+        let said = next_message(&mut bob);
+        let (_, text) = said.split_once(" <alice> ").expect("who said it");
+        assert_eq!(text, r"<a>  $(id) \n  b ");
+    }
+    bob.ask("MSG back", "OK MSG <id> <time>");
+    for _ in 0..2 {
+        let said = next_message(&mut alice);
+        assert!(said.ends_with(" <bob> back"), "{said}");
+    }
+    for peer in [&mut alice, &mut bob] {
+        peer.send("PING end\n");
+        let line = peer
+            .inbox
+            .find(|line| line.starts_with("MSG ") || line == "OK PING end");
+        assert_eq!(line, "OK PING end", "it went round");
+    }
+}

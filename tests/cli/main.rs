@@ -1,0 +1,13 @@
+//! The command line: `chatc`, `chatd`, and the scripts that use them.
+
+mod chatc;
+mod chatc_live;
+mod commands;
+mod console;
+mod discover;
+mod examples;
+mod help;
+mod screen;
+mod service;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,727 @@
+//! protocol.md 10.3: the screen of `chatc` in a terminal (tmux), on a real `chatd`.
+//!
+//! The expected screens are in `tests/cli/golden/screen`; with `BLESS=1` set they are written anew; review the difference.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::support::script::{DEADLINE, Running};
+use crate::support::server::Chatd;
+
+/// How long nothing moves on a screen that is done.
+const SETTLED: Duration = Duration::from_secs(1);
+
+fn chatd(flags: &[&str]) -> Chatd {
+    // Who comes and goes depends on time, and would be in every picture.
+    let mut all = vec!["--announce-after".to_owned(), "1h".to_owned()];
+    all.extend(flags.iter().map(|flag| flag.to_string()));
+    Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &all).expect("chatd")
+}
+
+/// A terminal of its own, with a shell in it.
+struct Terminal {
+    socket: String,
+    home: tempfile::TempDir,
+}
+
+impl Terminal {
+    fn new(columns: u16, rows: u16) -> Self {
+        let home = tempfile::tempdir().expect("a folder");
+        Self::with(columns, rows, home, "")
+    }
+
+    /// The same, with a home and variables of one's own.
+    fn with(columns: u16, rows: u16, home: tempfile::TempDir, variables: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let socket = format!(
+            "chatc-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::SeqCst)
+        );
+        let terminal = Self { socket, home };
+        let home = terminal.home.path().to_str().expect("UTF-8");
+        let shell = format!(
+            "cd {home} && exec env -i HOME={home} PATH=\"$PATH\" LANG=C.UTF-8 LOGNAME=ann TZ=UTC TERM=tmux-256color {variables} PS1='shell> ' bash --norc --noprofile"
+        );
+        terminal.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-s",
+            "s",
+            "-x",
+            &columns.to_string(),
+            "-y",
+            &rows.to_string(),
+            &shell,
+        ]);
+        terminal.tmux(&["set", "-g", "status", "off"]);
+        terminal.sees("shell>");
+        terminal
+    }
+
+    /// One in which `chatc` runs, in the lobby of `address`.
+    fn chatc(address: SocketAddr, columns: u16, rows: u16) -> Self {
+        let terminal = Self::new(columns, rows);
+        terminal.run(&format!("{} {address}", env!("CARGO_BIN_EXE_chatc")));
+        terminal.sees("ann ›");
+        terminal
+    }
+
+    fn tmux(&self, args: &[&str]) -> String {
+        let output = Command::new("tmux")
+            .args(["-u", "-L", &self.socket])
+            .args(args)
+            .env_remove("TMUX")
+            .output()
+            .expect("tmux is there");
+        assert!(
+            output.status.success(),
+            "tmux {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// Types a command into the shell.
+    fn run(&self, command: &str) {
+        self.text(command);
+        self.key("Enter");
+    }
+
+    fn text(&self, text: &str) {
+        self.tmux(&["send-keys", "-t", "s", "-l", "--", text]);
+    }
+
+    fn key(&self, key: &str) {
+        self.tmux(&["send-keys", "-t", "s", key]);
+    }
+
+    fn say(&self, line: &str) {
+        self.text(line);
+        self.key("Enter");
+    }
+
+    /// What is to be seen, without the spaces at the ends of the lines.
+    fn seen(&self) -> String {
+        let seen = self.tmux(&["capture-pane", "-p", "-t", "s"]);
+        seen.lines()
+            .map(|line| format!("{}\n", line.trim_end()))
+            .collect()
+    }
+
+    /// What is to be seen, with its colours as the terminal was told them.
+    fn colors(&self) -> String {
+        self.tmux(&["capture-pane", "-e", "-p", "-t", "s"])
+    }
+
+    /// The process of `chatc`, the shell's only child.
+    fn child(&self) -> rustix::process::Pid {
+        let shell = self.tmux(&["list-panes", "-t", "s", "-F", "#{pane_pid}"]);
+        let child = Command::new("pgrep")
+            .args(["-P", shell.trim()])
+            .output()
+            .expect("pgrep is there");
+        let child = String::from_utf8_lossy(&child.stdout).trim().parse();
+        rustix::process::Pid::from_raw(child.expect("one child")).expect("not 0")
+    }
+
+    /// Waits until `fits` what is to be seen.
+    #[track_caller]
+    fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            // Asking takes as long as a pause would.
+            let seen = self.seen();
+            if fits(&seen) {
+                return seen;
+            }
+            assert!(Instant::now() < end, "{what} is not to be seen:\n{seen}");
+        }
+    }
+
+    #[track_caller]
+    fn sees(&self, text: &str) -> String {
+        self.until(text, |seen| seen.contains(text))
+    }
+
+    #[track_caller]
+    fn sees_not(&self, text: &str) -> String {
+        self.until(&format!("the end of {text}"), |seen| !seen.contains(text))
+    }
+
+    /// What is to be seen must be that of the file, but for times and the port.
+    #[track_caller]
+    fn looks_like(&self, golden: &str, address: SocketAddr) {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/cli/golden/screen")
+            .join(golden);
+        let blank = |seen: String| {
+            redact(&seen.replace(&address.to_string(), &"H".repeat(address.to_string().len())))
+        };
+        if std::env::var_os("BLESS").is_some() {
+            fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+            // As it is once nothing has moved for a while: tmux holds resizes back.
+            let (mut seen, mut since) = (self.seen(), Instant::now());
+            while since.elapsed() < SETTLED {
+                let next = self.seen();
+                if next != seen {
+                    (seen, since) = (next, Instant::now());
+                }
+            }
+            fs::write(&path, blank(seen)).expect("the file can be written");
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        let end = Instant::now() + DEADLINE;
+        loop {
+            let found = blank(self.seen());
+            if found.replace('H', "") == expected.replace('H', "") {
+                return;
+            }
+            assert!(
+                Instant::now() < end,
+                "{golden}\n--- expected\n{expected}--- found\n{found}---"
+            );
+        }
+    }
+
+    /// How the terminal is set: the lines of `stty`, and what tmux knows of its modes.
+    fn modes(&self) -> (String, String) {
+        self.run("clear; stty -a | tr ';' '\\n' | grep -e icanon -e ' echo '; echo \"done\"");
+        let stty = self.until("stty", |seen| seen.contains("\ndone"));
+        let flags = self.tmux(&[
+            "display", "-p", "-t", "s",
+            "#{alternate_on} #{mouse_any_flag} #{mouse_button_flag} #{mouse_standard_flag} #{cursor_flag}",
+        ]);
+        (stty, flags.trim().to_owned())
+    }
+
+    #[track_caller]
+    fn is_sane(&self) {
+        let (stty, flags) = self.modes();
+        assert!(
+            stty.contains(" icanon") && !stty.contains("-icanon"),
+            "{stty}"
+        );
+        assert!(
+            stty.contains(" echo ") && !stty.contains("-echo "),
+            "{stty}"
+        );
+        assert_eq!(flags, "0 0 0 0 1");
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = Command::new("tmux")
+            .args(["-L", &self.socket, "kill-server"])
+            .output();
+    }
+}
+
+/// Times of day as `HH:MM`.
+fn redact(seen: &str) -> String {
+    let mut out: Vec<char> = seen.chars().collect();
+    for at in 0..out.len().saturating_sub(4) {
+        let is_digit = |n: usize| out[at + n].is_ascii_digit();
+        if is_digit(0) && is_digit(1) && out[at + 2] == ':' && is_digit(3) && is_digit(4) {
+            for (n, c) in "HH:MM".chars().enumerate() {
+                out[at + n] = c;
+            }
+        }
+    }
+    out.into_iter().collect()
+}
+
+/// Somebody with the protocol itself.
+struct Peer {
+    input: BufReader<TcpStream>,
+}
+
+impl Peer {
+    fn new(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
+        Self {
+            input: BufReader::new(stream),
+        }
+    }
+
+    fn named(address: SocketAddr, nick: &str) -> Self {
+        let mut peer = Self::new(address);
+        peer.ask(&format!("NICK {nick}"));
+        peer
+    }
+
+    fn send(&mut self, text: &str) {
+        self.input
+            .get_mut()
+            .write_all(text.as_bytes())
+            .expect("it reads");
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.input.read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// Sends a line, and gives what comes up to its reply.
+    #[track_caller]
+    fn ask(&mut self, line: &str) -> Vec<String> {
+        self.send(&format!("{line}\n"));
+        let mut lines = Vec::new();
+        loop {
+            let line = self.line();
+            assert!(!line.starts_with("ERR ") && !line.is_empty(), "{line}");
+            let is_reply = line.starts_with("OK ");
+            lines.push(line.trim_end().to_owned());
+            if is_reply {
+                return lines;
+            }
+        }
+    }
+
+    /// The texts of the log of a room.
+    fn log(&mut self, room: &str) -> Vec<String> {
+        let mut lines = self.ask(&format!("HISTORY {room} 1000"));
+        lines.pop();
+        let text = |line: &String| line.splitn(7, ' ').nth(6).map(str::to_owned);
+        lines.iter().filter_map(text).collect()
+    }
+}
+
+#[test]
+fn two_talk_and_it_looks_right() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    bob.ask("TOPIC all about tea");
+    let ann = Terminal::chatc(chatd.address, 100, 18);
+    ann.sees("all about tea");
+    bob.ask("MSG good morning, ann");
+    bob.ask("MSG has anybody seen https://ci.example.org/builds/4711/log?from=night today? It is very long and goes on");
+    bob.ask("ME makes tea for 李雷 and Zoë 👍");
+    ann.sees("makes tea");
+    ann.text("b");
+    ann.key("Tab");
+    ann.sees("ann › bob:");
+    ann.say("it is fine");
+    assert!(bob.line().ends_with(" ann bob: it is fine\n"));
+    ann.text("/jo");
+    ann.key("Tab");
+    ann.text("#op");
+    ann.say("s");
+    ann.sees("there are no messages in #ops yet");
+    bob.ask("TELL #ops hello there");
+    bob.ask("MSG ann, are you still here?");
+    bob.ask("TELL ann psst");
+    ann.sees("hello there");
+    ann.sees("bob     1!");
+    ann.looks_like("rooms.txt", chatd.address);
+    ann.key("M-1");
+    ann.sees("are you still here");
+    ann.text("half a line");
+    ann.looks_like("lobby.txt", chatd.address);
+    ann.key("C-n");
+    ann.sees_not("half a line");
+    ann.key("C-p");
+    ann.sees("half a line");
+    ann.tmux(&["resize-window", "-t", "s", "-x", "56", "-y", "14"]);
+    ann.looks_like("narrow.txt", chatd.address);
+    ann.tmux(&["resize-window", "-t", "s", "-x", "30", "-y", "9"]);
+    ann.looks_like("tiny.txt", chatd.address);
+    ann.tmux(&["resize-window", "-t", "s", "-x", "100", "-y", "18"]);
+    ann.looks_like("back.txt", chatd.address);
+    ann.key("C-u");
+    ann.say("/search tea");
+    ann.sees("\"tea\" in #lobby");
+    ann.looks_like("search.txt", chatd.address);
+    ann.key("Escape");
+    ann.key("F1");
+    ann.looks_like("help.txt", chatd.address);
+}
+
+#[test]
+fn ten_thousand_messages_are_scrolled_back_through() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    for thousand in 0..10 {
+        let lines: String = (0..1000)
+            .map(|n| format!("MSG number {}\n", thousand * 1000 + n))
+            .collect();
+        bob.send(&lines);
+        for _ in 0..1000 {
+            assert!(bob.line().starts_with("OK MSG"));
+        }
+    }
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    ann.sees("number 9999");
+    let end = Instant::now() + DEADLINE * 3;
+    // Each goes to the first line that is there, and what is older is fetched meanwhile.
+    while !ann.seen().contains("number 0\n") {
+        assert!(
+            Instant::now() < end,
+            "it did not come to the beginning:\n{}",
+            ann.seen()
+        );
+        ann.key("C-Home");
+    }
+    bob.ask("MSG the newest");
+    ann.sees("1 new below");
+    ann.key("Escape");
+    ann.sees("the newest");
+    ann.sees("number 9999");
+    ann.key("PageUp");
+    ann.sees("older messages");
+}
+
+#[test]
+fn fifty_thousand_messages_at_once_do_not_keep_keys_from_being_seen() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    let sender = std::thread::spawn(move || {
+        let mut out = bob.input.get_ref().try_clone().expect("a free descriptor");
+        let reader = std::thread::spawn(move || {
+            let mut answered = 0;
+            while answered < 50_000 {
+                answered += usize::from(bob.line().starts_with("OK MSG"));
+            }
+        });
+        let lines: String = (0..50_000).map(|n| format!("MSG number {n}\n")).collect();
+        out.write_all(lines.as_bytes()).expect("it reads");
+        reader.join().expect("no panic");
+    });
+    ann.sees("number ");
+    // What is typed is seen while they come, and nothing of it is lost.
+    for letter in "abcdefghij".chars() {
+        ann.text(&letter.to_string());
+        ann.until("what is typed", |seen| {
+            seen.lines()
+                .last()
+                .is_some_and(|line| line.contains(letter))
+        });
+    }
+    ann.sees("› abcdefghij");
+    sender.join().expect("no panic");
+    ann.sees("number 49999");
+}
+
+#[test]
+fn a_server_that_is_killed_and_comes_back_costs_nothing_that_was_typed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("UTF-8");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let flags = ["--data", data, "--listen", &address.to_string()];
+    let first = chatd(&flags);
+    let ann = Terminal::chatc(address, 90, 30);
+    let mut expected = Vec::new();
+    for n in 0..5 {
+        ann.say(&format!("before {n}"));
+        expected.push(format!("before {n}"));
+    }
+    drop(first); // killed, whatever it was doing
+    for n in 0..5 {
+        ann.say(&format!("meanwhile {n}"));
+        expected.push(format!("meanwhile {n}"));
+    }
+    ann.sees("○ offline");
+    ann.text("half a");
+    let _second = chatd(&flags);
+    ann.sees("● 127.0.0.1");
+    ann.say(" line");
+    expected.push("half a line".into());
+    ann.until("the last line, answered", |seen| {
+        seen.contains("half a line\n") && !seen.contains("… │") && seen.ends_with("ann ›\n")
+    });
+    let mut bob = Peer::new(address);
+    assert_eq!(bob.log("#lobby"), expected);
+    let seen = ann.seen();
+    for line in &expected {
+        assert_eq!(
+            seen.matches(&format!("│ {line}\n")).count(),
+            1,
+            "{line}\n{seen}"
+        );
+    }
+}
+
+#[test]
+fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 100, 20);
+    let large = fs::File::create(ann.home.path().join("large image.iso")).expect("a file");
+    // Nothing is on the disk of it, and it is hashed and sent all the same.
+    large.set_len(400_000_000).expect("a sparse file");
+    fs::write(ann.home.path().join("small.txt"), "hello\n").expect("a file");
+    ann.text("/upload lar");
+    ann.key("Tab");
+    ann.sees("/upload large image.iso");
+    ann.key("Enter");
+    ann.until("a bar", |seen| {
+        seen.contains("↑ large image.iso ▕") && seen.contains(" %")
+    });
+    ann.say("I can talk meanwhile");
+    assert!(bob.line().contains("I can talk meanwhile"));
+    ann.say("/cancel");
+    ann.sees("the upload of large image.iso is cancelled");
+    ann.say("/upload small.txt");
+    ann.sees("uploaded small.txt to #lobby (6 B)");
+    let line = bob.line();
+    let id = line.split(' ').nth(3).expect("the file's number");
+    ann.say(&format!("/download {id}"));
+    ann.sees("small.txt already exists");
+    fs::remove_file(ann.home.path().join("small.txt")).expect("it is there");
+    ann.say("/files");
+    ann.sees("files in #lobby");
+    ann.key("Enter");
+    ann.sees("downloaded small.txt (6 B)");
+    assert_eq!(
+        fs::read(ann.home.path().join("small.txt")).expect("it is there"),
+        b"hello\n"
+    );
+}
+
+#[test]
+fn pasted_lines_are_asked_about() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 90, 20);
+    ann.tmux(&["set-buffer", "one\n\ttwo\nthree\n"]);
+    ann.tmux(&["paste-buffer", "-p", "-t", "s"]);
+    ann.sees("you pasted 3 lines");
+    ann.looks_like("paste.txt", chatd.address);
+    ann.key("f");
+    ann.sees("to #lobby (15 B)");
+    assert!(bob.line().starts_with("FILE #lobby ann "));
+    ann.tmux(&["paste-buffer", "-p", "-t", "s"]);
+    ann.sees("you pasted 3 lines");
+    ann.key("Enter");
+    for text in ["one", "\ttwo", "three"] {
+        assert!(bob.line().ends_with(&format!(" ann {text}\n")));
+    }
+}
+
+#[test]
+fn the_terminal_is_as_it_was_however_it_ends() {
+    let chatd = chatd(&[]);
+    let ann = Terminal::new(80, 24);
+    let start = |then: &str| {
+        ann.run(&format!(
+            "clear; {} {}; echo \"{then} $?\"",
+            env!("CARGO_BIN_EXE_chatc"),
+            chatd.address
+        ));
+        ann.sees("ann ›");
+        ann.sees("● 127.0.0.1");
+    };
+    start("code");
+    ann.text("half a line");
+    ann.key("C-c");
+    ann.sees("press Ctrl-C again to leave");
+    ann.key("C-c");
+    ann.sees("code 0");
+    ann.is_sane();
+    start("code");
+    ann.key("C-d");
+    ann.sees("code 0");
+    ann.is_sane();
+    start("code");
+    ann.text("kept");
+    ann.sees("› kept");
+    rustix::process::kill_process(ann.child(), rustix::process::Signal::TERM).expect("it runs");
+    ann.sees("code 0");
+    ann.is_sane();
+    // What was typed and not said is there in the next run.
+    start("code");
+    ann.sees("› kept");
+    ann.key("C-z");
+    ann.sees("Stopped");
+    ann.is_sane();
+    ann.run("fg");
+    ann.sees("› kept");
+    ann.sees("● 127.0.0.1");
+    ann.key("C-c");
+    ann.key("C-c");
+    ann.sees("shell> fg");
+    ann.is_sane();
+    // A server that is not there is one line, on a terminal that is one.
+    let nobody = "127.0.0.1:9";
+    ann.run(&format!(
+        "clear; {} {nobody}; echo \"code $?\"",
+        env!("CARGO_BIN_EXE_chatc")
+    ));
+    let seen = ann.sees("code 3");
+    assert!(
+        seen.contains("chatc: cannot connect to 127.0.0.1:9"),
+        "{seen}"
+    );
+    ann.is_sane();
+}
+
+#[test]
+fn a_terminal_that_goes_away_ends_it_and_costs_nothing_that_was_typed() {
+    let chatd = chatd(&[]);
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    ann.sees("● 127.0.0.1");
+    ann.text("half a line");
+    ann.sees("› half a line");
+    let (child, state) = (
+        ann.child(),
+        ann.home.path().join(".local/state/chatc/state.toml"),
+    );
+    ann.tmux(&["kill-server"]);
+    let end = Instant::now() + DEADLINE;
+    while rustix::process::test_kill_process(child).is_ok() {
+        assert!(Instant::now() < end, "it is still there");
+        std::thread::yield_now();
+    }
+    let state = fs::read_to_string(state).expect("it is written");
+    assert!(state.contains("half a line"), "{state}");
+}
+
+#[test]
+fn colours_fit_what_stands_behind_them_or_are_left_out() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    bob.ask("MSG good morning, ann: https://example.org");
+    let home = || tempfile::tempdir().expect("a folder");
+    let start = |terminal: &Terminal| {
+        terminal.run(&format!(
+            "{} {}",
+            env!("CARGO_BIN_EXE_chatc"),
+            chatd.address
+        ));
+        terminal.sees("● 127.0.0.1");
+        terminal.sees("good morning");
+        terminal.colors()
+    };
+    // The bars are a little lighter than black, or a little darker than white.
+    let (on_dark, on_light) = ("48;5;236", "48;5;254");
+    let seen = start(&Terminal::new(80, 12));
+    assert!(seen.contains(on_dark) && !seen.contains(on_light), "{seen}");
+    let light = Terminal::new(80, 12);
+    light.tmux(&["set", "-g", "window-style", "bg=#fdf6e3,fg=#002b36"]);
+    let seen = start(&light);
+    assert!(seen.contains(on_light) && !seen.contains(on_dark), "{seen}");
+    let seen = start(&Terminal::with(80, 12, home(), "COLORFGBG='0;15'"));
+    assert!(seen.contains(on_light), "{seen}");
+    let seen = start(&Terminal::with(80, 12, home(), "NO_COLOR=1"));
+    let styles = seen.split('\u{1b}').skip(1);
+    let codes =
+        styles.flat_map(|style| style[1..].split('m').next().unwrap_or_default().split(';'));
+    let colors: Vec<&str> = codes
+        .filter(|code| code.parse::<u8>().is_ok_and(|code| code >= 30))
+        .filter(|code| !["39", "49"].contains(code))
+        .collect();
+    assert!(colors.is_empty(), "{colors:?}\n{seen}");
+}
+
+#[test]
+fn a_server_with_a_password_asks_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let door = folder.path().join("door");
+    fs::write(&door, "open sesame\n").expect("a file");
+    let chatd = chatd(&["--password-file", door.to_str().expect("UTF-8")]);
+    let ann = Terminal::new(80, 24);
+    ann.run(&format!(
+        "{} {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    ));
+    ann.sees(&format!("Password of {}:", chatd.address));
+    ann.say("open sesame");
+    ann.sees("● 127.0.0.1");
+    ann.say("I am in");
+    ann.sees("ann │ I am in");
+    fs::write(ann.home.path().join("small.txt"), "hello\n").expect("a file");
+    ann.say("/upload small.txt");
+    ann.sees("uploaded small.txt to #lobby (6 B)");
+    ann.key("C-d");
+    let seen = ann.sees("shell>");
+    assert!(!seen.contains("sesame"), "{seen}");
+    ann.is_sane();
+}
+
+#[test]
+fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let home = tempfile::tempdir().expect("a folder");
+    let ann = Terminal::with(80, 24, home, "TERM=dumb");
+    let written = ann.home.path().join("written");
+    ann.tmux(&[
+        "pipe-pane",
+        "-t",
+        "s",
+        &format!("cat > {}", written.display()),
+    ]);
+    let program = env!("CARGO_BIN_EXE_chatc");
+    ann.run(&format!("{program} {}; echo \"code $?\"", chatd.address));
+    ann.sees(&format!("-- you are ann in #lobby on {}", chatd.address));
+    bob.ask("MSG good morning");
+    ann.sees("<bob> good morning");
+    ann.say("hello bob");
+    assert!(bob.line().ends_with(" ann hello bob\n"));
+    ann.say("/quit");
+    ann.sees("code 0");
+    // tmux hands over what came before it shows it.
+    let written = fs::read(&written).expect("it was written");
+    let text = String::from_utf8_lossy(&written);
+    assert!(text.contains("<bob> good morning"), "{text:?}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+/// A terminal that does not tell how large it is, as a serial console or `docker run -t`: `script` makes one when it
+/// has none itself.
+#[test]
+fn a_terminal_of_no_size_gets_the_line_client() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let command = format!(
+        "stty size; exec {} {}",
+        env!("CARGO_BIN_EXE_chatc"),
+        chatd.address
+    );
+    let mut script = Command::new("script");
+    script
+        .args(["-qefc", &command, "/dev/null"])
+        .env("TERM", "xterm")
+        .env("LOGNAME", "ann")
+        .env("HOME", "/dev/null");
+    let mut ann = Running::start(&mut script);
+    assert_eq!(ann.line(), "0 0\r\n");
+    let seen = ann.until("you are ann in #lobby");
+    assert!(!seen.contains("\u{1b}[?1049h"), "{seen:?}");
+    bob.ask("MSG good morning");
+    ann.until("<bob> good morning");
+    ann.write(b"hello bob\n");
+    assert!(bob.line().ends_with(" ann hello bob\n"));
+    ann.write(b"/quit\n");
+    assert_eq!(ann.wait().code, Some(0));
+}
+
+#[test]
+fn a_line_feed_is_enter_as_well() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 80, 24);
+    ann.sees("● 127.0.0.1");
+    ann.text("one");
+    ann.key("C-j");
+    assert!(bob.line().ends_with(" ann one\n"));
+    // Line feeds as they are, not marked as pasted.
+    ann.tmux(&["set-buffer", "two\nthree\n"]);
+    ann.tmux(&["paste-buffer", "-r", "-t", "s"]);
+    assert!(bob.line().ends_with(" ann two\n"));
+    assert!(bob.line().ends_with(" ann three\n"));
+}

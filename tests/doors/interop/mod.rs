@@ -1,0 +1,6 @@
+//! protocol.md 10.1: real clients, as Debian 12 packages them, started as from a shell.
+//!
+//! Each row of the table "What real clients do" of the document.
+
+mod talk;
+mod web;

@@ -1,0 +1,661 @@
+//! protocol.md 10.3, 10.4: staying connected.
+//!
+//! What [`ClientState`] does is a function of what it hears and of the time that it is given, so a server that is a
+//! vector and a network that breaks anywhere are enough to try it.
+
+use std::time::Duration;
+
+use plainchat::client::{ClientState, Error, Line, Login, Options, Update};
+use plainchat::protocol::{Event, Time};
+
+const NOW: Duration = Duration::from_secs(1000);
+
+fn options(rooms: &[(&str, Option<u64>)]) -> Options {
+    Options {
+        rooms: rooms.iter().map(|(r, id)| (r.to_string(), *id)).collect(),
+        ..Options::new(Login::new("ann").password("secret"))
+    }
+}
+
+fn cut() -> Error {
+    Error::Lost(std::io::ErrorKind::ConnectionReset.into())
+}
+
+/// What the state has sent since it was last looked at.
+fn sent(state: &mut ClientState) -> Vec<String> {
+    let bytes = std::mem::take(state.output());
+    let text = String::from_utf8(bytes).expect("UTF-8");
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Lets it hear `lines`, and gives what it tells, one word or two each.
+fn hear(state: &mut ClientState, lines: &[&str]) -> Vec<String> {
+    for line in lines {
+        state
+            .receive(Line::from(line.to_string()))
+            .expect("it is the protocol");
+    }
+    told(state)
+}
+
+fn told(state: &mut ClientState) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(update) = state.next_update() {
+        told.push(match update {
+            Update::Connected { nick, is_reconnect } => {
+                format!("here {} {is_reconnect}", nick.unwrap_or_default())
+            }
+            Update::Disconnected { .. } => "away".into(),
+            Update::Ended(error) => format!("over {error}"),
+            Update::Joined { room, last_id, .. } => format!("entered {room} {last_id}"),
+            Update::JoinFailed {
+                room, is_permanent, ..
+            } => {
+                let how = if is_permanent { " for good" } else { "" };
+                format!("kept out of {room}{how}")
+            }
+            Update::Left { room } => format!("left {room}"),
+            Update::Renamed { nick } => format!("renamed {nick}"),
+            Update::Event { event, .. } => event.to_string(),
+            Update::Gap { place } => format!("gap {place}"),
+            Update::Sent { event, sent, .. } => {
+                let id = sent.id.map_or(0, |id| id.get());
+                format!(
+                    "sent {id} {}",
+                    event.map_or(String::new(), |e| e.to_string())
+                )
+            }
+            Update::Answer { result, .. } => match result {
+                Ok(reply) => format!("answer {} {}", reply.lines.len(), reply.rest),
+                Err(error) => format!("refused {error}"),
+            },
+            _ => unreachable!("a new kind of update"),
+        });
+    }
+    told
+}
+
+/// One who is in `#a`, up to 5.
+fn in_a() -> ClientState {
+    let mut state = ClientState::new(options(&[("#a", None)]), 1);
+    state.connected();
+    assert_eq!(sent(&mut state), ["STAMPS on", "NICK ann secret"]);
+    let told = hear(&mut state, &["OK STAMPS on", "OK NICK ann #lobby 9"]);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(sent(&mut state), ["JOIN #a"]);
+    let told = hear(&mut state, &[LOBBY, "OK JOIN #a 5", LOBBY]);
+    assert_eq!(told, ["entered #a 5", "here ann false"]);
+    assert_eq!(sent(&mut state), ["PART #lobby"]);
+    let told = hear(&mut state, &[LOBBY, "OK PART #lobby"]);
+    assert!(
+        told.is_empty(),
+        "the lobby is of no concern to who wants #a: {told:?}"
+    );
+    state
+}
+
+#[test]
+fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
+    let options = || Options {
+        server_password: Some("open sesame".into()),
+        ..options(&[("#a", None)])
+    };
+    let way_in = ["PASS open sesame", "STAMPS on", "NICK ann secret"];
+    let mut state = ClientState::new(options(), 1);
+    state.connected();
+    assert_eq!(sent(&mut state), way_in);
+    let lines = [
+        "OK PASS",
+        "OK STAMPS on",
+        "OK NICK ann #lobby 5",
+        "OK JOIN #a 5",
+    ];
+    assert_eq!(hear(&mut state, &lines), ["entered #a 5", "here ann false"]);
+    state.disconnected(cut(), NOW);
+    told(&mut state);
+    state.connected();
+    assert_eq!(sent(&mut state)[0], "PASS open sesame");
+
+    // Without it the nick's own password may do, and is not guessed with.
+    let mut state = ClientState::new(self::options(&[]), 1);
+    state.connected();
+    let lines = ["ERR STAMPS need-password shut", "ERR NICK bad-password no"];
+    assert_eq!(hear(&mut state, &lines), ["over shut (need-password)"]);
+
+    // A registered nick's password does: then all is asked for that was refused before it.
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    state.connected();
+    told(&mut state);
+    assert_eq!(
+        sent(&mut state),
+        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+    );
+    let lines = [
+        "ERR STAMPS need-password shut",
+        "ERR JOIN need-password shut",
+        "OK NICK ann #lobby 9",
+    ];
+    assert!(hear(&mut state, &lines).is_empty());
+    assert_eq!(sent(&mut state), ["STAMPS on", "JOIN #a 5"]);
+    let lines = ["OK STAMPS on", "OK JOIN #a 5"];
+    assert_eq!(hear(&mut state, &lines), ["entered #a 5", "here ann true"]);
+
+    let mut state = ClientState::new(options(), 1);
+    state.connected();
+    let told = hear(&mut state, &["ERR PASS bad-password no"]);
+    assert_eq!(told, ["over no (bad-password)"]);
+    assert!(state.is_ended());
+}
+
+/// Somebody says something in the lobby.
+const LOBBY: &str = "LIVE 9 2026-11-24T00:00:00.000Z MSG #lobby eve hi";
+
+const T: &str = "2026-11-24T00:00:00.000Z";
+
+#[test]
+fn a_line_whose_reply_was_lost_is_not_sent_again_when_the_server_has_it() {
+    let mut state = in_a();
+    state.say("#a", "one").unwrap();
+    state.say("#a", "two").unwrap();
+    assert_eq!(sent(&mut state), ["TELL #a one", "TELL #a two"]);
+    state.disconnected(cut(), NOW);
+    state.say("#a", "three").unwrap();
+    assert_eq!(told(&mut state), ["away"]);
+    state.connected();
+    assert_eq!(
+        sent(&mut state),
+        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+    );
+    let told = hear(
+        &mut state,
+        &[
+            "OK STAMPS on",
+            &format!("PAST 6 {T} MSG #a bob meanwhile"),
+            &format!("PAST 7 {T} MSG #a ann one"),
+            "OK JOIN #a 7",
+            "OK NICK ann #a 7",
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "MSG #a bob meanwhile",
+            "sent 7 MSG #a ann one",
+            "entered #a 7",
+            "here ann true"
+        ]
+    );
+    assert_eq!(sent(&mut state), ["TELL #a two", "TELL #a three"]);
+    let told = hear(
+        &mut state,
+        &[&format!("OK TELL 8 {T}"), &format!("OK TELL 9 {T}")],
+    );
+    assert_eq!(told, ["sent 8 MSG #a ann two", "sent 9 MSG #a ann three"]);
+    assert_eq!(state.pending(), 0);
+}
+
+#[test]
+fn what_was_typed_while_away_is_not_taken_for_an_older_line_of_the_same_words() {
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    state.say("#a", "yes").unwrap();
+    state.connected();
+    sent(&mut state);
+    let lines = [
+        "OK STAMPS on",
+        &format!("PAST 6 {T} MSG #a ann yes"),
+        "OK JOIN #a 6",
+        "OK NICK ann #a 6",
+    ];
+    // From one's other connection: nothing doubtful has these words.
+    assert_eq!(told_first(&mut state, &lines), "MSG #a ann yes");
+    assert_eq!(sent(&mut state), ["TELL #a yes"]);
+}
+
+fn told_first(state: &mut ClientState, lines: &[&str]) -> String {
+    told(state);
+    hear(state, lines).swap_remove(0)
+}
+
+#[test]
+fn every_room_is_entered_after_the_last_id_seen_there() {
+    let mut state = in_a();
+    state.join("b").unwrap();
+    let lines = [
+        "OK JOIN #b 0",
+        &format!("LIVE 6 {T} MSG #b bob x"),
+        &format!("LIVE - {T} JOIN #a eve"),
+    ];
+    assert_eq!(
+        hear(&mut state, &lines),
+        [
+            "entered #b 0",
+            "answer 0 #b 0",
+            "MSG #b bob x",
+            "JOIN #a eve"
+        ]
+    );
+    state.say("#a", "mine").unwrap();
+    hear(&mut state, &[&format!("OK TELL 7 {T}")]);
+    sent(&mut state);
+    state.disconnected(cut(), NOW);
+    state.connected();
+    assert_eq!(
+        sent(&mut state),
+        ["STAMPS on", "JOIN #a 7", "JOIN #b 6", "NICK ann secret"]
+    );
+    state.disconnected(cut(), NOW);
+    state.connected();
+    sent(&mut state);
+    hear(
+        &mut state,
+        &[
+            "OK STAMPS on",
+            "OK JOIN #a 7",
+            "ERR JOIN bad-name no",
+            "OK NICK ann #a 7",
+            "ERR JOIN bad-name no",
+        ],
+    );
+    assert_eq!(state.rooms().collect::<Vec<_>>(), [("#a", Some(7))]);
+}
+
+/// The rooms of a state that is back, after a connection on which its `JOIN`s were answered with `replies`.
+fn rooms_after(replies: &[&str]) -> (ClientState, Vec<String>) {
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    state.connected();
+    told(&mut state);
+    sent(&mut state);
+    let told = hear(&mut state, replies);
+    (state, told)
+}
+
+#[test]
+fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
+    let replies = [
+        "OK STAMPS on",
+        "ERR JOIN not-allowed closed",
+        "OK NICK ann #lobby 9",
+    ];
+    let (mut state, told) = rooms_after(&replies);
+    assert!(told.is_empty(), "{told:?}");
+    assert_eq!(sent(&mut state), ["JOIN #a 5"]);
+    let past = format!("PAST 6 {T} MSG #a bob meanwhile");
+    let told = hear(&mut state, &[LOBBY, &past, "OK JOIN #a 6"]);
+    assert_eq!(
+        told,
+        ["MSG #a bob meanwhile", "entered #a 6", "here ann true"]
+    );
+    assert_eq!(sent(&mut state), ["PART #lobby"]);
+}
+
+#[test]
+fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was() {
+    let begin = [
+        "OK STAMPS on",
+        "ERR JOIN not-allowed closed",
+        "OK NICK ann #lobby 9",
+    ];
+    let (mut state, _) = rooms_after(&begin);
+    let told = hear(&mut state, &["ERR JOIN not-allowed closed"]);
+    assert_eq!(
+        told,
+        [
+            "kept out of #a for good",
+            "entered #lobby 9",
+            "here ann true"
+        ]
+    );
+
+    let (mut state, _) = rooms_after(&begin);
+    let told = hear(&mut state, &["ERR JOIN internal the disk"]);
+    assert_eq!(told[0], "kept out of #a");
+    assert_eq!(
+        state.rooms().collect::<Vec<_>>(),
+        [("#a", Some(5)), ("#lobby", Some(9))]
+    );
+    sent(&mut state);
+    state.join("#a").unwrap();
+    assert_eq!(sent(&mut state), ["JOIN #a 5"]);
+    let past = format!("PAST 6 {T} MSG #a bob meanwhile");
+    let told = hear(&mut state, &[&past, "OK JOIN #a 6"]);
+    assert_eq!(
+        told,
+        ["MSG #a bob meanwhile", "entered #a 6", "answer 0 #a 6"]
+    );
+}
+
+/// In the lobby, which the nick enters by itself when the first `JOIN` was refused: what is live before it is entered
+/// after the last id comes again with that.
+#[test]
+fn what_is_live_before_a_room_is_entered_with_its_id_comes_once() {
+    let mut state = ClientState::new(options(&[]), 1);
+    state.connected();
+    let lines = ["OK STAMPS on", "OK NICK ann #lobby 5"];
+    assert_eq!(
+        hear(&mut state, &lines),
+        ["entered #lobby 5", "here ann false"]
+    );
+    state.disconnected(cut(), NOW);
+    state.connected();
+    told(&mut state);
+    let told = hear(
+        &mut state,
+        &[
+            "OK STAMPS on",
+            "ERR JOIN busy later",
+            "OK NICK ann #lobby 8",
+            LOBBY,
+            &format!("PAST 6 {T} MSG #lobby bob six"),
+            &format!("PAST 9 {T} MSG #lobby eve hi"),
+            "OK JOIN #lobby 9",
+        ],
+    );
+    assert_eq!(
+        told,
+        [
+            "MSG #lobby bob six",
+            "MSG #lobby eve hi",
+            "entered #lobby 9",
+            "here ann true"
+        ]
+    );
+}
+
+#[test]
+fn a_server_that_began_anew_is_followed_from_where_it_is() {
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    state.connected();
+    hear(
+        &mut state,
+        &["OK STAMPS on", "OK JOIN #a 2", "OK NICK ann #a 2"],
+    );
+    assert_eq!(
+        hear(&mut state, &[&format!("LIVE 3 {T} MSG #a bob new")]),
+        ["MSG #a bob new"]
+    );
+}
+
+#[test]
+fn an_action_goes_to_its_room_and_is_not_doubled_either() {
+    let mut state = in_a();
+    assert!(state.act("#b", "waves").is_err());
+    state.act("#a", "waves").unwrap();
+    assert_eq!(sent(&mut state), ["JOIN #a", "ME waves"]);
+    state.disconnected(cut(), NOW);
+    state.connected();
+    sent(&mut state);
+    let past = format!("PAST 6 {T} ME #a ann waves");
+    hear(
+        &mut state,
+        &["OK STAMPS on", &past, "OK JOIN #a 6", "OK NICK ann #a 6"],
+    );
+    assert_eq!((sent(&mut state), state.pending()), (vec![], 0));
+}
+
+#[test]
+fn a_list_belongs_to_who_asked_though_events_stand_between() {
+    let mut state = in_a();
+    state.request("WHO #a".into()).unwrap();
+    state.request("PING x".into()).unwrap();
+    let lines = [
+        "USER #a ann",
+        &format!("LIVE 6 {T} MSG #a bob hi"),
+        "USER #a bob",
+        "OK WHO 2",
+        "OK PING x",
+    ];
+    assert_eq!(
+        hear(&mut state, &lines),
+        ["MSG #a bob hi", "answer 2 2", "answer 0 x"]
+    );
+    state.request("WHO #a".into()).unwrap();
+    hear(&mut state, &["USER #a ann"]);
+    state.disconnected(cut(), NOW);
+    state.connected();
+    sent(&mut state);
+    hear(
+        &mut state,
+        &["OK STAMPS on", "OK JOIN #a 6", "OK NICK ann #a 6"],
+    );
+    assert_eq!(sent(&mut state), ["WHO #a"]);
+    assert_eq!(
+        hear(&mut state, &["USER #a ann", "OK WHO 1"]),
+        ["answer 1 1"]
+    );
+}
+
+#[test]
+fn pauses_grow_to_half_a_minute_and_begin_anew() {
+    let mut state = in_a();
+    let mut pauses = Vec::new();
+    for _ in 0..12 {
+        state.disconnected(cut(), NOW);
+        let until = state.retry_at().expect("away");
+        pauses.push(until - NOW);
+        state.connected();
+    }
+    assert!(pauses[0] >= Duration::from_millis(125) && pauses[0] <= Duration::from_millis(250));
+    assert!(pauses[11] >= Duration::from_secs(15) && pauses[11] <= Duration::from_secs(30));
+    assert!(pauses[3] > pauses[0]);
+    hear(
+        &mut state,
+        &["OK STAMPS on", "OK JOIN #a 5", "OK NICK ann #a 5"],
+    );
+    state.disconnected(cut(), NOW);
+    assert!(state.retry_at().expect("away") - NOW <= Duration::from_millis(250));
+}
+
+#[test]
+fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
+    let mut state = ClientState::new(options(&[]), 1);
+    state.connected();
+    let told = hear(
+        &mut state,
+        &["OK STAMPS on", "ERR NICK nick-taken \"ann\" is taken"],
+    );
+    assert_eq!(told, ["over \"ann\" is taken (nick-taken)"]);
+    assert!(state.is_ended());
+
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    state.connected();
+    sent(&mut state);
+    hear(
+        &mut state,
+        &[
+            "OK STAMPS on",
+            "OK JOIN #a 5",
+            "ERR NICK bad-password guarded",
+        ],
+    );
+    assert_eq!(sent(&mut state), ["NICK ann2 secret"]);
+    assert_eq!(hear(&mut state, &["OK NICK ann2 #a 5"]), ["here ann2 true"]);
+}
+
+#[test]
+fn who_leaves_gets_every_answer_first() {
+    let mut state = in_a();
+    sent(&mut state);
+    state.say("#a", "last words").unwrap();
+    state.leave("see you");
+    assert_eq!(sent(&mut state), ["TELL #a last words"]);
+    hear(&mut state, &[&format!("OK TELL 6 {T}")]);
+    assert_eq!(sent(&mut state), ["BYE see you"]);
+    assert!(!state.is_ended());
+    hear(&mut state, &["OK BYE"]);
+    assert!(state.is_ended());
+}
+
+#[test]
+fn a_first_connection_that_fails_is_the_end_and_so_is_a_ban() {
+    let mut state = ClientState::new(options(&[]), 1);
+    state.disconnected(cut(), NOW);
+    assert!(state.is_ended());
+    let mut state = in_a();
+    hear(&mut state, &["CLOSED banned go away"]);
+    state.disconnected(cut(), NOW);
+    assert_eq!(
+        told(&mut state),
+        ["over the server closed the connection: go away"]
+    );
+}
+
+#[test]
+fn what_is_no_reply_to_anything_ends_the_connection() {
+    let mut state = in_a();
+    let is_wrong =
+        |state: &mut ClientState, line: &str| state.receive(Line::from(line.to_owned())).is_err();
+    assert!(is_wrong(&mut state, "OK MSG 1 x"));
+    assert!(is_wrong(&mut state, "DATA 1 5 - x"));
+    assert!(!is_wrong(&mut state, "FUTURE thing"));
+}
+
+#[test]
+fn no_more_than_1024_requests_wait() {
+    let mut state = in_a();
+    state.disconnected(cut(), NOW);
+    while !state.is_full() {
+        state.say("#a", "x").unwrap();
+    }
+    assert_eq!(state.pending(), 1024);
+    assert!(state.say("#a", "x").is_err());
+}
+
+/// A server with one room, for the one state: takes lines, answers, and keeps a log.
+#[derive(Default)]
+struct Server {
+    log: Vec<String>,
+    /// The connection has entered the room.
+    is_in: bool,
+    /// The room lets in only those who have a nick.
+    is_closed: bool,
+    is_named: bool,
+}
+
+impl Server {
+    /// The lines that answer `line`; somebody else says something now and then.
+    fn hear(&mut self, line: &str, chance: &mut fastrand::Rng) -> Vec<String> {
+        let time = Time(1_800_000_000_000);
+        let mut out = Vec::new();
+        if chance.u8(..4) == 0 {
+            self.log.push(format!("MSG #a bob {}", self.log.len()));
+            // Only one who is in already gets it live; the others find it in the log.
+            if self.is_in {
+                out.push(format!(
+                    "LIVE {} {time} {}",
+                    self.log.len(),
+                    self.log[self.log.len() - 1]
+                ));
+            }
+        }
+        let (verb, rest) = line.split_once(' ').expect("two words");
+        match verb {
+            "JOIN" if self.is_closed && !self.is_named => {
+                out.push("ERR JOIN not-allowed closed".into());
+            }
+            "JOIN" => {
+                self.is_in = true;
+                let after = rest
+                    .split_once(' ')
+                    .map_or(self.log.len(), |(_, id)| id.parse().expect("an id"));
+                for (n, event) in self.log.iter().enumerate().skip(after) {
+                    out.push(format!("PAST {} {time} {event}", n + 1));
+                }
+                out.push(format!("OK JOIN #a {}", self.log.len()));
+            }
+            "TELL" => {
+                let text = rest.strip_prefix("#a ").expect("the room");
+                self.log.push(format!("MSG #a ann {text}"));
+                out.push(format!("OK TELL {} {time}", self.log.len()));
+            }
+            "NICK" => {
+                self.is_named = true;
+                let room = if self.is_in { "#a" } else { "#lobby" };
+                out.push(format!("OK NICK ann {room} {}", self.log.len()));
+            }
+            _ => out.push(format!("OK {line}")),
+        }
+        out
+    }
+}
+
+/// However connections break, in the middle of anything: the server has each line once and in order, and whoever
+/// reads what the state tells has read the server's log, once and in order.
+#[test]
+fn nothing_is_lost_or_doubled_wherever_connections_break() {
+    for seed in 0..2000 {
+        let mut chance = fastrand::Rng::with_seed(seed);
+        let (mut server, mut state) = (
+            Server {
+                is_closed: seed % 2 == 1,
+                ..Server::default()
+            },
+            ClientState::new(options(&[("#a", Some(0))]), seed),
+        );
+        let (mut said, mut read) = (0, Vec::new());
+        state.connected();
+        let mut is_known = false;
+        for step in 0..200 {
+            let is_last = step > 150;
+            if is_known && said < 20 && chance.bool() {
+                // Some say the same twice.
+                state
+                    .say("#a", &format!("{}", said / 2))
+                    .expect("room for it");
+                said += 1;
+            }
+            // A cut loses a part of what is on the way out and of what is on the way in.
+            let is_cut = is_known && !is_last && chance.u8(..6) == 0;
+            let out = sent(&mut state);
+            let heard = if is_cut {
+                chance.usize(..=out.len())
+            } else {
+                out.len()
+            };
+            let replies: Vec<String> = out[..heard]
+                .iter()
+                .flat_map(|line| server.hear(line, &mut chance))
+                .collect();
+            let arrive = if is_cut {
+                chance.usize(..=replies.len())
+            } else {
+                replies.len()
+            };
+            for line in &replies[..arrive] {
+                state
+                    .receive(Line::from(line.clone()))
+                    .expect("the protocol");
+            }
+            while let Some(update) = state.next_update() {
+                match update {
+                    Update::Event { event, .. } => read.push(event.to_string()),
+                    Update::Sent {
+                        event: Some(event), ..
+                    } => read.push(event.to_string()),
+                    Update::Connected { .. } => is_known = true,
+                    Update::Ended(error) => panic!("seed {seed}: {error}"),
+                    _ => {}
+                }
+            }
+            if is_cut {
+                state.disconnected(cut(), NOW);
+                state.connected();
+                (server.is_in, server.is_named) = (false, false);
+            }
+        }
+        assert_eq!(read, server.log, "seed {seed}");
+        let mine = server
+            .log
+            .iter()
+            .filter_map(|event| match Event::parse(event) {
+                Some(Event::Msg { nick, text, .. }) if nick == "ann" => Some(text.into_owned()),
+                _ => None,
+            });
+        let expected: Vec<String> = (0..said).map(|n| (n / 2).to_string()).collect();
+        assert_eq!(mine.collect::<Vec<_>>(), expected, "seed {seed}");
+    }
+}

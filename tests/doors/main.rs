@@ -1,0 +1,11 @@
+//! Every way in: real clients, TLS, HTTP, WebSocket, and the client library.
+
+mod client;
+mod interop;
+mod link;
+mod split;
+mod stay;
+#[path = "../support/mod.rs"]
+mod support;
+mod web;
+mod websocket;

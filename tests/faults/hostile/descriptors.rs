@@ -1,0 +1,40 @@
+//! protocol.md 15.5: with too few open files a server does not start.
+
+use std::process::Command;
+
+use super::target::{Target, program};
+
+/// The server once started, logged that "only 0 connections fit", and served nobody.
+#[test]
+fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let start = |files: u64| {
+        let mut command = Command::new("timeout");
+        let limit = format!("--nofile={files}:{files}");
+        command.args([
+            "30",
+            "prlimit",
+            &limit,
+            &program(),
+            "--listen",
+            "127.0.0.1:0",
+            "--data",
+        ]);
+        command.arg(folder.path()).output().expect("timeout runs")
+    };
+    let mut needed = 0;
+    for files in [32, 64, 128] {
+        let output = start(files);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{files}: {said}");
+        let number = said
+            .split("ulimit -n ")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        needed = number
+            .and_then(|number| number.parse().ok())
+            .unwrap_or_else(|| panic!("no number: {said}"));
+    }
+    let limit = format!("--nofile={needed}:{needed}");
+    Target::start_under(&["prlimit", &limit], &[]).serves_everybody();
+}

@@ -1,0 +1,120 @@
+//! protocol.md 2: floods of requests do not delay others.
+//!
+//! Eight connections from one address send requests as fast as they can and read the replies. Another client is answered
+//! before the flood has received many more replies. (`cargo bench --bench hostile` measures the time.)
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+
+use super::target::{Target, ask, count, pipeline};
+
+const FLOODERS: usize = 8;
+
+/// How many requests the other client sends meanwhile.
+const ASKED: usize = 41;
+
+/// How many lines the flood may receive while the other client waits for one reply, in half of the cases: some turns of its
+/// connections, and what it receives while this process waits for a processor.
+const MIDDLE_MAX: u64 = 2 * FLOODERS as u64 * 1024;
+
+/// A flood, and how far it has got.
+struct Flood {
+    /// Lines that it has received.
+    lines: AtomicU64,
+    is_over: AtomicBool,
+}
+
+/// Sends `request` again and again on a connection.
+fn ask_again(mut stream: &TcpStream, request: &str, flood: &Flood) {
+    while !flood.is_over.load(Ordering::Relaxed) {
+        let some = request.repeat(1 + (8 << 10) / request.len());
+        if stream.write_all(some.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+fn read_on(mut stream: &TcpStream, flood: &Flood) {
+    let mut buffer = vec![0; 256 << 10];
+    while let Ok(read @ 1..) = stream.read(&mut buffer) {
+        let lines = buffer[..read].iter().filter(|byte| **byte == b'\n').count();
+        flood.lines.fetch_add(lines as u64, Ordering::Relaxed);
+    }
+}
+
+/// Floods a server with `request`; returns how many lines the flood received while each request of another client waited,
+/// the fewest first.
+fn beside(target: &Target, number: usize, request: &str) -> Vec<u64> {
+    let flood = Flood {
+        lines: AtomicU64::new(0),
+        is_over: AtomicBool::new(false),
+    };
+    let streams: Vec<TcpStream> = (0..FLOODERS)
+        .map(|n| {
+            let mallory = target.named_stranger(&format!("mallory{number}{n}"));
+            mallory.writer().expect("a descriptor")
+        })
+        .collect();
+    let mut ann = target.member(&format!("ann{number}"));
+    ask(&mut ann, "JOIN #ann", "OK JOIN");
+    let mut got = Vec::new();
+    thread::scope(|scope| {
+        for (n, stream) in streams.iter().enumerate() {
+            let request = request.replace("<n>", &format!("{number}{n}"));
+            let flood = &flood;
+            scope.spawn(move || ask_again(stream, &request, flood));
+            scope.spawn(move || read_on(stream, flood));
+        }
+        // It has begun.
+        while flood.lines.load(Ordering::Relaxed) < 10 * FLOODERS as u64 {
+            ask(&mut ann, "PING", "OK PING");
+        }
+        for _ in 0..ASKED {
+            ask(&mut ann, "MSG hello", "OK MSG");
+            let before = flood.lines.load(Ordering::Relaxed);
+            ask(&mut ann, "PING", "OK PING");
+            got.push(flood.lines.load(Ordering::Relaxed) - before);
+        }
+        let before = flood.lines.load(Ordering::Relaxed);
+        target.until("the flood still goes on", |_| {
+            flood.lines.load(Ordering::Relaxed) > before
+        });
+        flood.is_over.store(true, Ordering::Relaxed);
+        for stream in &streams {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    });
+    ask(&mut ann, "BYE", "OK BYE");
+    got.sort_unstable();
+    got
+}
+
+#[test]
+fn a_client_that_asks_little_is_answered_beside_a_flood_of_any_request() {
+    let target = Target::start(&[]);
+    let mut filler = target.member("filler");
+    let lines: Vec<String> = (0..1000).map(|n| format!("MSG pear {n}")).collect();
+    assert_eq!(count(&pipeline(&mut filler, &lines), "OK MSG "), 1000);
+    ask(&mut filler, "BYE", "OK BYE");
+    let rooms =
+        |verb: &str| -> String { (0..32).map(|room| format!("{verb} #f{room}\n")).collect() };
+    let floods = [
+        "PING\n".to_owned(),
+        "WHO\n".to_owned(),
+        "HELP\n".to_owned(),
+        "NICK a<n>\nNICK b<n>\n".to_owned(),
+        rooms("JOIN") + &rooms("PART"),
+        "HISTORY #lobby 1000\n".to_owned(),
+        "SEARCH #lobby pear\n".to_owned(),
+    ];
+    for (number, request) in floods.iter().enumerate() {
+        let got = beside(&target, number, request);
+        let (middle, most) = (got[ASKED / 2], got[ASKED - 1]);
+        println!("{request:.12?}: {middle} lines in the middle, {most} at most");
+        assert!(middle <= MIDDLE_MAX, "{request:.12?}: {got:?}");
+    }
+    let mut ann = target.member("after");
+    ask(&mut ann, "MSG hello", "OK MSG");
+}

@@ -1,0 +1,9 @@
+//! Files: uploads, downloads, and who may have them.
+
+mod clients;
+mod closed;
+mod display;
+mod followers;
+mod quota;
+#[path = "../support/mod.rs"]
+mod support;

@@ -1,0 +1,468 @@
+//! protocol.md 3.8, 4.35, 5.7: the document fits the code.
+//!
+//! Plays every transcript and every vector against the core of the server in memory: no socket, no clock, no process.
+//! `conformance` plays the same over TCP. And compares the tables and the grammar of the document with each other, with
+//! the transcripts and with the code.
+//!
+//! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.35 anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::document::{self, root};
+use crate::support::grammar::Grammar;
+use crate::support::memory::Memory;
+use crate::support::run::{Cut, play};
+use crate::support::transcript::{Action, Transcript};
+use plainchat::protocol::{Code, Request, Verb};
+
+fn all() -> Vec<Transcript> {
+    let document = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
+    let mut all = document::vectors(&document).unwrap_or_else(|why| panic!("{why}"));
+    all.extend(document.transcripts);
+    assert!(all.len() > 100, "only {} transcripts were found", all.len());
+    all
+}
+
+/// Plays everything in every cut, with a network that takes so many bytes at once at first, and a log that
+/// is so late.
+fn check(takes: usize, late: usize) {
+    let mut failures = Vec::new();
+    for transcript in all() {
+        for cut in Cut::ALL {
+            let server = Memory::new(&transcript.settings, takes, late);
+            failures.extend(
+                server
+                    .and_then(|mut server| play(&transcript, cut, &mut server))
+                    .err(),
+            );
+        }
+    }
+    let failures: Vec<String> = failures
+        .iter()
+        .map(|why| format!("{}\n{why}", "-".repeat(72)))
+        .collect();
+    assert!(
+        failures.is_empty(),
+        "{} plays failed\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+}
+
+#[test]
+fn every_transcript_holds_for_the_core() {
+    check(usize::MAX, 0);
+}
+
+#[test]
+fn every_transcript_holds_when_the_network_takes_a_few_bytes_at_once() {
+    check(7, 0);
+}
+
+#[test]
+fn every_transcript_holds_when_the_log_keeps_late_as_on_disk() {
+    check(usize::MAX, 3);
+    check(7, 2);
+}
+
+fn text() -> String {
+    std::fs::read_to_string(root().join("protocol.md")).expect("the document")
+}
+
+/// The grammar's block of the document.
+fn abnf() -> String {
+    let text = text();
+    let (_, after) = text.split_once("```abnf\n").expect("a grammar");
+    after.split_once("```").expect("its end").0.to_owned()
+}
+
+/// Something that stands for a placeholder in angle brackets.
+fn sample(placeholder: &str) -> Option<&'static str> {
+    let kind = placeholder.split(':').next().unwrap_or_default();
+    Some(match kind {
+        "id" | "file" | "length" | "count" | "members" | "last id" | "id, nick or room" => "7",
+        "id or -" | "sha256 or -" | "VERB or -" => "-",
+        "length or *" | "room, own nick or *" => "*",
+        "time" | "end or -" => "2026-11-22T11:22:05.007Z",
+        "sha256" => "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "nick" | "recipient" | "by" | "old" | "new" | "nick or server" | "nick or *" => "bob",
+        "room" => "#ops",
+        "text" | "topic" | "name" => "some text",
+        "label" | "token" | "word" | "server" => "word",
+        "on or off" => "on",
+        "open or invite" => "open",
+        "maker, keeper or guest" => "guest",
+        "nick, address or network" => "192.0.2.0/24",
+        "code" => "busy",
+        "event" => "JOIN #ops bob",
+        _ => return None,
+    })
+}
+
+/// `form` with something in place of each placeholder that is known.
+fn filled(form: &str) -> String {
+    let mut line = String::new();
+    let mut rest = form;
+    while let Some((before, after)) = rest.split_once('<') {
+        // Text of a conversation may have such a sign too.
+        let Some((inner, after)) = after.split_once('>') else {
+            break;
+        };
+        line += before;
+        match sample(inner) {
+            Some(sample) => line += sample,
+            None => line += &format!("<{inner}>"),
+        }
+        rest = after;
+    }
+    line + rest
+}
+
+/// `form` with each of its parts in square brackets and without it.
+fn variants(form: &str) -> Vec<String> {
+    let Some((before, after)) = form.split_once(" [") else {
+        return vec![form.to_owned()];
+    };
+    let (inner, after) = after.split_once(']').expect("its end");
+    let with = format!("{before} {inner}{after}");
+    let without = format!("{before}{after}");
+    [variants(&with), variants(&without)].concat()
+}
+
+/// What the grammar says of a line that a client sends, its verb written in capitals.
+fn is_derived(grammar: &Grammar, line: &str) -> bool {
+    let start = line.len() - line.trim_start_matches(' ').len();
+    let (spaces, line) = line.split_at(start);
+    let (word, rest) = line.split_at(line.find(' ').unwrap_or(line.len()));
+    let word = Verb::parse(word.as_bytes()).map_or(word, |verb| verb.word());
+    grammar.matches("client-line", &format!("{spaces}{word}{rest}"))
+}
+
+/// Whether parser and grammar agree on a line. What neither can say, such as whether a name is good, counts for both.
+fn agree(grammar: &Grammar, line: &str) -> Result<(), String> {
+    let is_right = match Request::parse(line.as_bytes()) {
+        Ok(_) => true,
+        Err(refusal) if refusal.verb.is_none() || refusal.code == Code::BadSyntax => false,
+        Err(_) => return Ok(()),
+    };
+    // Two things that the grammar cannot say: how large a number is, and that a nick is not one of two words.
+    let is_large = |word: &str| word.len() > 15 && word.bytes().all(|b| b.is_ascii_digit());
+    let words: Vec<String> = line.split_whitespace().map(str::to_lowercase).collect();
+    let is_side = matches!(&words[..], [verb, side, ..] if verb == "history" && matches!(side.as_str(), "before" | "after"));
+    if is_derived(grammar, line) == is_right || is_side || words.iter().any(|word| is_large(word)) {
+        return Ok(());
+    }
+    let but = ["but not by the parser", "but not by the grammar"][usize::from(is_right)];
+    Err(format!("{line:?} is understood, {but}"))
+}
+
+#[test]
+fn every_line_of_the_transcripts_fits_the_grammar() {
+    let grammar = Grammar::parse(&abnf());
+    let (mut sent, mut received) = (0, 0);
+    for transcript in all() {
+        let mut talkers = BTreeSet::new();
+        for step in &transcript.steps {
+            let place = format!("{}:{}", transcript.file, step.line);
+            let is_talk = talkers.contains(&step.peer);
+            match &step.action {
+                Action::Send(pattern) if !is_talk => {
+                    let line = filled(&pattern.to_string());
+                    agree(&grammar, &line).unwrap_or_else(|why| panic!("{place}: {why}"));
+                    sent += 1;
+                }
+                Action::Expect(pattern) => {
+                    let line = pattern.to_string();
+                    // The rest of a line whose beginning is given in bytes.
+                    if line == "<id>" {
+                        continue;
+                    }
+                    if line == "OK RAW" {
+                        talkers.remove(&step.peer);
+                    } else if is_talk {
+                        continue;
+                    }
+                    if line == "OK CHAT" {
+                        talkers.insert(step.peer.clone());
+                    }
+                    let line = filled(&line);
+                    assert!(
+                        grammar.matches("server-line", &line),
+                        "{place}: no rule has {line:?}"
+                    );
+                    received += 1;
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(
+        sent > 500 && received > 800,
+        "{sent} lines sent, {received} received"
+    );
+}
+
+#[test]
+fn the_grammar_and_the_parser_agree() {
+    let grammar = Grammar::parse(&abnf());
+    let digest = sample("sha256").expect("it is known");
+    let fields = [
+        "#a",
+        "a",
+        "#",
+        "5",
+        "0",
+        "-",
+        "*",
+        "on",
+        "ON",
+        "On",
+        "AS",
+        "as",
+        "before",
+        "After",
+        "open",
+        "invite",
+        "keeper",
+        "7D",
+        "5m",
+        "10.0.0.0/8",
+        "::1",
+        "é",
+        "x:y",
+        "",
+        "",
+        digest,
+    ];
+    // Numbers that look like chance, and are the same in each run (Knuth, TAOCP 3.3.4).
+    let mut state = 1_u64;
+    let mut next = |below: usize| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).expect("31 bits") % below
+    };
+    for verb in Verb::ALL {
+        for _ in 0..150 {
+            let mut line = verb.word().to_owned();
+            for _ in 0..next(5) {
+                line += " ";
+                line += fields[next(fields.len())];
+            }
+            agree(&grammar, &line).unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+    for (rule, wrong) in [
+        ("client-line", "Me too"),
+        ("client-line", "MSG"),
+        ("server-line", "OK NICK bob #ops"),
+        ("server-line", "OK MSG 7"),
+        ("server-line", "REMOVE #ops 7"),
+        (
+            "server-line",
+            "PAST - 2026-11-22T11:22:05.007Z JOIN #ops bob",
+        ),
+    ] {
+        assert!(!grammar.matches(rule, wrong), "{wrong} is derived");
+    }
+}
+
+/// The rows of a table whose head begins so, without their formatting.
+fn table(text: &str, head: &str) -> Vec<Vec<String>> {
+    let lines = text.lines().skip_while(|line| !line.starts_with(head));
+    let rows = lines.skip(2).take_while(|line| line.starts_with('|'));
+    let cells = |row: &str| {
+        row.trim_matches('|')
+            .split('|')
+            .map(|cell| cell.trim().replace('`', ""))
+            .collect()
+    };
+    rows.map(cells).collect()
+}
+
+const COMMANDS: &str = "| command | lines before the reply | reply | codes of its own |";
+
+#[test]
+fn the_table_of_commands_is_that_of_the_code() {
+    let quoted = |words: &mut dyn Iterator<Item = &'static str>| {
+        words
+            .map(|word| format!("`{word}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let row = |verb: &Verb| {
+        let usage = verb.usage().replace(" | ", " or ");
+        let lists = quoted(&mut verb.lists().iter().copied());
+        let replies = quoted(&mut verb.replies().iter().copied());
+        let codes = quoted(&mut verb.refuses().iter().map(|code| code.word()));
+        format!("| `{usage}` | {lists} | {replies} | {codes} |")
+            .replace("|  |", "| |")
+            .replace("|  |", "| |")
+    };
+    let rows: Vec<String> = Verb::ALL.iter().map(row).collect();
+    let text = text();
+    let (before, after) = text.split_once(COMMANDS).expect("the table");
+    let old = after
+        .lines()
+        .skip(2)
+        .take_while(|line| line.starts_with('|'));
+    let old: Vec<&str> = old.collect();
+    if std::env::var_os("BLESS").is_some() {
+        let rest: Vec<&str> = after.lines().skip(2 + old.len()).collect();
+        let table = rows.join("\n");
+        let text = format!(
+            "{before}{COMMANDS}\n|---|---|---|---|\n{table}\n{}\n",
+            rest.join("\n")
+        );
+        std::fs::write(root().join("protocol.md"), text).expect("it can be written");
+        return;
+    }
+    assert_eq!(old, rows);
+}
+
+#[test]
+fn every_form_of_ok_is_in_the_grammar_and_every_ok_and_err_is_in_the_table() {
+    let grammar = Grammar::parse(&abnf());
+    let mut forms = BTreeMap::new();
+    for verb in Verb::ALL {
+        let all: Vec<String> = verb
+            .replies()
+            .iter()
+            .flat_map(|form| variants(form))
+            .collect();
+        for form in &all {
+            let line = filled(form);
+            assert!(grammar.matches("ok", &line), "no rule has {line:?}");
+        }
+        forms.insert(verb.word(), all);
+    }
+    let anywhere = text();
+    let (_, anywhere) = anywhere.split_once("### 4.1 ").expect("section 4.1");
+    let (anywhere, _) = anywhere.split_once("### 4.2 ").expect("section 4.2");
+    for transcript in all() {
+        for step in &transcript.steps {
+            let Action::Expect(pattern) = &step.action else {
+                continue;
+            };
+            let place = format!("{}:{}", transcript.file, step.line);
+            let line = pattern.to_string();
+            if !line.starts_with("OK ") && !line.starts_with("ERR ") {
+                continue;
+            }
+            let line = filled(&line);
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["OK", verb, ..] => {
+                    let all = forms
+                        .get(verb)
+                        .unwrap_or_else(|| panic!("{place}: no verb {verb}"));
+                    assert!(
+                        all.iter().any(|form| fits(form, &line)),
+                        "{place}: {line} has no form"
+                    );
+                }
+                ["ERR", verb, code, ..] if verb != "-" => {
+                    let verb = Verb::parse(verb.as_bytes()).expect("a verb");
+                    let is_listed = verb.refuses().iter().any(|known| known.word() == code);
+                    let is_general = anywhere.contains(&format!("ERR VERB {code} "));
+                    assert!(
+                        is_listed || is_general,
+                        "{place}: {verb} does not list {code}"
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Whether `line` is of that form, word by word; a text is all that is left.
+fn fits(form: &str, line: &str) -> bool {
+    let (mut form, mut line) = (form, line);
+    loop {
+        let (placeholder, rest) = match form.strip_prefix('<').and_then(|form| form.split_once('>'))
+        {
+            Some((inner, rest)) => (Some(inner), rest),
+            None => (None, form.find(' ').map_or("", |at| &form[at..])),
+        };
+        let word = &form[..form.len() - rest.len()];
+        if placeholder == Some("text") {
+            return rest.is_empty() && !line.is_empty();
+        }
+        let (there, after) = line
+            .split_once(' ')
+            .map_or((line, None), |(there, after)| (there, Some(after)));
+        if there.is_empty() || (placeholder.is_none() && there != word) {
+            return false;
+        }
+        match (rest.strip_prefix(' '), after) {
+            (None, None) => return true,
+            (Some(next), Some(after)) => (form, line) = (next, after),
+            _ => return false,
+        }
+    }
+}
+
+#[test]
+fn the_table_of_first_words_is_that_of_the_grammar() {
+    let abnf = abnf();
+    let grammar = Grammar::parse(&abnf);
+    let rows = table(&text(), "| first word | kind |");
+    let mut listed = BTreeSet::new();
+    for row in &rows {
+        let [word, _, fields, _] = &row[..] else {
+            panic!("a row of other cells: {row:?}");
+        };
+        listed.insert(word.as_str());
+        if word == "OK" {
+            continue;
+        }
+        for form in variants(&format!("{word} {fields}")) {
+            let line = filled(&form);
+            assert!(
+                grammar.matches("server-line", &line),
+                "no rule has {line:?}"
+            );
+        }
+    }
+    let (_, server) = abnf.split_once("from-server").expect("its rule");
+    let (ok, rest) = server.split_once("ok-form       =").expect("its rule");
+    let (_, rest) = rest.split_once("\nerr ").expect("its rule");
+    // Besides them only the letters of times and small words are literal there.
+    let literals = [ok, rest].map(|rules| rules.split("%s\"").skip(1));
+    let words = literals.into_iter().flatten();
+    let words = words.filter_map(|literal| literal.split('"').next());
+    let is_first = |word: &&str| word.len() > 1 && word.bytes().all(|b| b.is_ascii_uppercase());
+    let firsts: BTreeSet<&str> = words.filter(is_first).collect();
+    assert_eq!(listed, firsts);
+}
+
+#[test]
+fn the_contents_lead_to_every_section() {
+    let text = text();
+    let mut fenced = false;
+    let mut anchors = Vec::new();
+    for line in text.lines() {
+        fenced ^= line.starts_with("```");
+        let title = line.strip_prefix("### ").or(line.strip_prefix("## "));
+        if let Some(title) = title.filter(|_| !fenced) {
+            let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-');
+            let anchor: String = title.to_lowercase().chars().filter(kept).collect();
+            anchors.push(format!("[{title}](#{})", anchor.replace(' ', "-")));
+        }
+    }
+    let (_, contents) = text.split_once("**Contents**").expect("contents");
+    let (contents, _) = contents.split_once("\n## ").expect("their end");
+    let mut at = 0;
+    for anchor in &anchors {
+        let found = contents[at..].find(anchor.as_str());
+        at += found.unwrap_or_else(|| panic!("the contents have no {anchor} in its place"));
+    }
+    for link in text.split("](#").skip(1) {
+        let (link, _) = link.split_once(')').expect("its end");
+        let is_there = anchors
+            .iter()
+            .any(|anchor| anchor.ends_with(&format!("(#{link})")));
+        assert!(is_there, "#{link} leads nowhere");
+    }
+}

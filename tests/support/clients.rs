@@ -1,0 +1,28 @@
+//! The clients that everybody has, as commands of a shell.
+
+/// Clients that never tell the server that their input has ended.
+pub const NEVER_HALF_CLOSING: [&str; 6] = [
+    "nc.openbsd $HOST $PORT",
+    "nc.traditional $HOST $PORT",
+    "ncat --no-shutdown $HOST $PORT",
+    "socat -,ignoreeof TCP:$HOST:$PORT",
+    "curl -sN telnet://$HOST:$PORT",
+    "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
+];
+
+/// Clients that do. They wait longer for the rest than a busy machine needs; the first of those with `-q` waits that
+/// long each time.
+pub const HALF_CLOSING: [&str; 6] = [
+    "nc.openbsd -N $HOST $PORT",
+    "nc.openbsd -q 5 $HOST $PORT",
+    "nc.traditional -q 20 $HOST $PORT",
+    "ncat $HOST $PORT",
+    "socat -t 20 - TCP:$HOST:$PORT",
+    "busybox nc $HOST $PORT",
+];
+
+/// Returns all of both, each with a nick of its own.
+pub fn every_client() -> impl Iterator<Item = (String, &'static str)> {
+    let all = NEVER_HALF_CLOSING.into_iter().chain(HALF_CLOSING);
+    all.enumerate().map(|(n, client)| (format!("c{n}"), client))
+}
