@@ -1,6 +1,9 @@
 //! What a dialect writes.
 
-use super::Delivery;
+use std::sync::Arc;
+
+use super::{Delivery, EventRecord};
+use crate::protocol::EventId;
 
 /// Output of a connection, as its dialect writes it: lines as bytes, or values for a client inside this process.
 #[derive(Debug, Default)]
@@ -9,7 +12,16 @@ pub struct Output {
     pub bytes: Vec<u8>,
     values: Vec<Delivery>,
     value_bytes: usize,
+    recent: Option<Box<Recent>>,
 }
+
+/// Live events that were written a moment ago. All readers of a room are written the same ones in turn, so these are
+/// made once and shared.
+#[derive(Debug, Default)]
+struct Recent([Option<Arc<EventRecord>>; RECENT_MAX]);
+
+/// How many recent events are kept.
+const RECENT_MAX: usize = 16;
 
 impl Output {
     /// Returns how many bytes it has, or about how many the values take.
@@ -27,7 +39,7 @@ impl Output {
         self.value_bytes
     }
 
-    /// Removes everything, and keeps the space for more.
+    /// Removes everything, and keeps the space for more, and the recent events.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.values.clear();
@@ -38,6 +50,21 @@ impl Output {
     pub fn push(&mut self, value: Delivery) {
         self.value_bytes += value.bytes();
         self.values.push(value);
+    }
+
+    /// Returns the live event with that id if it `is_same` and was written a moment ago, or else makes it.
+    pub(super) fn recent(
+        &mut self,
+        id: EventId,
+        is_same: impl FnOnce(&EventRecord) -> bool,
+        make: impl FnOnce() -> Option<Arc<EventRecord>>,
+    ) -> Option<Arc<EventRecord>> {
+        let slot = usize::try_from(id.get()).unwrap_or_default() % RECENT_MAX;
+        let slot = self.recent.get_or_insert_default().0.get_mut(slot)?;
+        if !slot.as_deref().is_some_and(is_same) {
+            *slot = make();
+        }
+        slot.clone()
     }
 
     /// Appends a copy of `other`.

@@ -101,6 +101,11 @@ impl EventRecord {
             line_bytes: line.len(),
         }))
     }
+
+    /// Returns whether it was read from this event.
+    fn is_of(&self, event: &Live<'_>) -> bool {
+        (self.id, self.time, self.line_bytes) == (event.id, event.time, event.line.len())
+    }
 }
 
 impl Reply {
@@ -239,7 +244,12 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
 }
 
 pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
-    if let Some(record) = EventRecord::of(event.id, event.time, event.line) {
+    let make = || EventRecord::of(event.id, event.time, event.line);
+    let record = match event.id {
+        Some(id) => out.recent(id, |known| known.is_of(event), make),
+        None => make(),
+    };
+    if let Some(record) = record {
         out.push(Delivery::Live(record));
     }
 }

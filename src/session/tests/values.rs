@@ -1,10 +1,12 @@
 //! A client inside this process passes the same gate as every other, and is sent the same in the same order.
 
+use std::sync::Arc;
+
 use super::{Config, Now, Table};
 use crate::dialect::{Delivery, Dialect};
 use crate::model::Secret;
-use crate::protocol::Request;
-use crate::protocol::request::Refusal;
+use crate::protocol::request::{JoinFrom, Refusal};
+use crate::protocol::{Request, RoomName};
 use crate::session::batch::Batch;
 
 /// Connects such a client; returns its number.
@@ -77,6 +79,38 @@ fn replies_stand_among_the_events_and_each_request_is_answered_in_its_turn() {
     ];
     assert_eq!(plain(&read(&mut table, ann)), expected);
     assert!(table.sessions[ann].is_over());
+}
+
+#[test]
+fn an_event_is_made_once_for_all_such_readers_of_a_room() {
+    let mut table = Table::new(1);
+    table.say(0, "NICK bob");
+    let readers = [connect(&mut table), connect(&mut table)];
+    for reader in readers {
+        let join = Request::Join {
+            room: RoomName::parse("#lobby").unwrap(),
+            from: JoinFrom::Now,
+        };
+        ask(&mut table, reader, Ok(join));
+        read(&mut table, reader);
+    }
+    table.say(0, "MSG one");
+    table.say(0, "MSG two");
+    let mut batch = Batch::default();
+    let records = readers.map(|reader| {
+        let (session, chat) = (&mut table.sessions[reader], &mut table.chat);
+        assert!(session.fill(chat, &mut batch));
+        let records = batch.take_values().map(|value| match value {
+            Delivery::Live(record) => record,
+            other => panic!("{other:?}"),
+        });
+        records.collect::<Vec<_>>()
+    });
+    let [ours, theirs] = &records;
+    assert_eq!((ours.len(), theirs.len()), (2, 2));
+    assert!(ours.iter().zip(theirs).all(|(a, b)| Arc::ptr_eq(a, b)));
+    assert_eq!(ours[0].event.to_string(), "MSG #lobby bob one");
+    assert_eq!(ours[1].event.to_string(), "MSG #lobby bob two");
 }
 
 #[test]
