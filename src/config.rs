@@ -10,10 +10,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use crate::model::Secret;
-use crate::protocol::whom::Network;
+use crate::protocol::ban_target::Network;
 use crate::protocol::{Nick, RoomName};
 use limits::bytes;
-pub use limits::{BELIEVED_AFTER, LimitRow, Limits, Rate, SEARCHES_MAX};
+pub use limits::{CLOCK_TRUSTED_AFTER, LimitRow, Limits, Rate, SEARCHES_MAX};
 
 /// All settings that `chatd` is started with.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub struct Config {
     /// The addresses to listen on; port 0 takes any free port.
     pub listen: Vec<Listen>,
     /// The protocols accepted on inherited sockets.
-    pub speaks: Speaks,
+    pub protocols: Protocols,
     /// Names under which clients reach the server, besides its addresses and the machine's name.
     pub hosts: Vec<String>,
     /// The files of the certificate and its key; `None` for a self-signed one.
@@ -53,7 +53,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
-            speaks: Speaks::ALL,
+            protocols: Protocols::ALL,
             hosts: Vec::new(),
             certificate: None,
             password: None,
@@ -94,12 +94,12 @@ pub struct Listen {
     /// The address.
     pub addr: SocketAddr,
     /// The protocols.
-    pub speaks: Speaks,
+    pub protocols: Protocols,
 }
 
 /// A set of protocols that clients may speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Speaks {
+pub struct Protocols {
     /// Without TLS.
     pub plain: bool,
     /// Inside TLS.
@@ -110,7 +110,7 @@ pub struct Speaks {
     pub web: bool,
 }
 
-impl Speaks {
+impl Protocols {
     /// Every protocol.
     pub const ALL: Self = Self {
         plain: true,

@@ -31,18 +31,43 @@ From the bottom up; each uses only what stands above it here, and `tests/project
 | [`dialect`] | how requests are read and answers are written, for programs, for people and as values | `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
 | [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
-| [`roster`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
+| [`accounts`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
 | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
-| [`session`] | one connection's state, replies in order; asks the log and the roster through effects | `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `roster`, `tail` |
+| [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
 | [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say. Inside the process, values | `dialect`, `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
-| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `roster`, `session`, `transport`, `web` |
+| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 
 `protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
-they are told (`tests/project/tidy.rs` checks it).
+is passed to them (`tests/project/tidy.rs` checks it).
+
+# Glossary
+
+| word | what it means here |
+|---|---|
+| peer | a connection of this server (`model::PeerId`) |
+| user | a nick that is in use or reserved, with its connections and its inbox (`chat::nick::User`) |
+| reservation | the password that protects an unregistered nick, for two minutes after its last connection has broken too |
+| account | a registered nick with its password and tokens; its owner's alone (`accounts`) |
+| directory | what each server holds in memory of accounts, bans and access lists, without secrets |
+| reader | a connection that reads a room, with a nick or without; a *named reader* has its position stored |
+| member | a nick in a room, as others see it |
+| access list | who owns a room, moderates it and may join it (`model::RoomAcl`) |
+| casefolded | the form of a name in which two spellings of it are equal |
+| look-alike | a nick that a person could mistake for another |
+| entry | something that is proposed to the log (`model::Entry`); once it is applied, it is an event |
+| ticket | leads the outcome of an entry to the request that waits for it |
+| event | what readers see: a message, a file, a change of topic, a join … (`protocol::Event`) |
+| inbox | the direct messages of a nick; logged between registered nicks, otherwise in memory only |
+| tail | the newest events of a room or an inbox in memory; each reader has a cursor in it |
+| backlog | what a reader has missed, read from the log |
+| effect | slow work that a session asks its driver to do: store, query, move a file |
+| dialect | how a connection is read and written: plain, stamped, talker, or values inside the process |
+| carrier | what moves a connection's bytes: TCP, TLS, WebSocket or a pipe in the process |
+| live file | a file that can be followed while it is still being uploaded |
 "##
 )]
 #![cfg_attr(
@@ -75,6 +100,8 @@ compile_error!(
 );
 
 #[cfg(feature = "server")]
+pub mod accounts;
+#[cfg(feature = "server")]
 pub mod chat;
 #[cfg(feature = "client")]
 pub mod client;
@@ -91,8 +118,6 @@ pub mod model;
 #[cfg(feature = "server")]
 pub mod offline;
 pub mod protocol;
-#[cfg(feature = "server")]
-pub mod roster;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "server")]

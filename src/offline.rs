@@ -88,7 +88,7 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
         })
     };
     if let Some(room) = room {
-        rooms.retain(|row| row.name.form() == room.form());
+        rooms.retain(|row| row.name.casefolded() == room.casefolded());
         if rooms.is_empty() {
             return Err(Error::NoSuchRoom(room.clone()));
         }
@@ -111,7 +111,7 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
     }
     let mut told = 0;
     while room.is_none() {
-        let records = log.all_told(told, PIECE_EVENTS).map_err(failed)?;
+        let records = log.all_inboxes(told, PIECE_EVENTS).map_err(failed)?;
         let Some(last) = records.last() else {
             break;
         };
@@ -155,7 +155,7 @@ fn imported(line: &str) -> Option<Imported> {
         {
             // Both nicks must be names that can be registered, or nobody could ever read or export the
             // message.
-            ImportedTo::Told(DirectMessage {
+            ImportedTo::Inbox(DirectMessage {
                 by: Nick::parse(event.nick()).ok()?,
                 to: Nick::parse(place).ok()?,
             })
@@ -247,11 +247,11 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
         .collect();
     let kept = folder.join("files");
     let mut known = HashSet::new();
-    for (id, name, whole) in log.all_files().map_err(failed)? {
-        let path = kept.join(whole.sha256.to_string());
-        known.insert(whole.sha256);
+    for (id, name, contents) in log.all_files().map_err(failed)? {
+        let path = kept.join(contents.sha256.to_string());
+        known.insert(contents.sha256);
         let fault = match sum(&path) {
-            Ok(found) if found == whole => continue,
+            Ok(found) if found == contents => continue,
             Ok(_) => Fault::Damaged(id, name),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Fault::Missing(id, name),
             Err(e) => return Err(Error::Io(path, e)),
@@ -261,7 +261,7 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
             if path.exists() {
                 let aside = folder.join("damaged");
                 let moved = fs::create_dir_all(&aside)
-                    .and_then(|()| fs::rename(&path, aside.join(whole.sha256.to_string())));
+                    .and_then(|()| fs::rename(&path, aside.join(contents.sha256.to_string())));
                 moved.map_err(|e| Error::Io(path, e))?;
             }
         }
@@ -341,8 +341,8 @@ fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     let copied = SqliteLog::open_beside(to).map_err(broken)?;
     let files = copied.all_files().map_err(broken)?;
     drop(copied);
-    for (_, _, whole) in files {
-        let name = whole.sha256.to_string();
+    for (_, _, contents) in files {
+        let name = contents.sha256.to_string();
         let (from, to) = (folder.join("files").join(&name), kept.join(&name));
         match fs::copy(&from, &to).and_then(|_| sync(&to)) {
             Ok(()) => {}

@@ -110,7 +110,7 @@ impl Tail {
     }
 
     /// Drops the older half, and frees its memory.
-    pub fn shed(&mut self) {
+    pub fn shrink(&mut self) {
         let most = self.size() / 2;
         while self.size() > most && self.entries.len() > 1 {
             self.drop_first();
@@ -324,7 +324,7 @@ mod tests {
             .collect();
         assert_eq!(all, expected);
         tail.copy(3, &mut Vec::new(), 9, |_, _| panic!("it has fallen out"));
-        tail.shed();
+        tail.shrink();
         assert!(
             tail.size() <= 500 && tail.memory() <= 700,
             "{}",

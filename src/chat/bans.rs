@@ -1,93 +1,92 @@
-//! Actions of operators: orders to connections, and bans.
+//! Actions of operators: commands to connections, and bans.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::closed::Until;
+use super::acl::Cutoff;
 use super::{Chat, NickId, Place, RoomId};
 use crate::model::{Ban, Now, PeerId};
+use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
-use crate::protocol::whom::Whom;
 use crate::protocol::{Code, Nick, Time};
 
-/// An order to a connection from other connections.
+/// A command to a connection from another connection.
 #[derive(Clone, Debug)]
-pub enum Order {
+pub enum ConnectionCommand {
     /// Close with this last line.
     Close(Code, String),
     /// Leave a room that the connection may no longer read, with this line.
-    Leave(RoomId, Until, String),
+    Leave(RoomId, Cutoff, String),
 }
 
 impl Chat {
     /// Returns whether a nick is an operator's: listed in the configuration, and registered, so that nobody else can
     /// use it.
     pub fn is_operator(&self, nick: NickId) -> bool {
-        self.holder(nick).is_some_and(|holder| {
-            self.is_operators(&holder.nick) && self.is_registered(&holder.nick)
-        })
+        self.user(nick)
+            .is_some_and(|user| self.is_operators(&user.nick) && self.is_registered(&user.nick))
     }
 
     /// Returns whether a nick is listed as an operator's, online or not.
     pub fn is_operators(&self, nick: &Nick) -> bool {
         let mut operators = self.config.operators.iter();
-        operators.any(|operator| operator.form() == nick.form())
+        operators.any(|operator| operator.casefolded() == nick.casefolded())
     }
 
     /// Closes every connection of `nick`; returns how many there are.
     pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
-        let peers = self.holder(nick).map(|holder| holder.connections.clone());
+        let peers = self.user(nick).map(|user| user.connections.clone());
         let peers = peers.unwrap_or_default();
         for peer in &peers {
-            self.order(*peer, Order::Close(code, text.to_owned()));
+            self.send_command(*peer, ConnectionCommand::Close(code, text.to_owned()));
         }
         peers.len()
     }
 
-    pub(super) fn order(&mut self, to: PeerId, order: Order) {
+    pub(super) fn send_command(&mut self, to: PeerId, command: ConnectionCommand) {
         if self.peers.get(to).is_some() {
-            self.orders.entry(to).or_default().push(order);
-            self.ordered.push(to);
+            self.commands.entry(to).or_default().push(command);
+            self.commanded.push(to);
         }
     }
 
-    /// Returns whether there are orders for `peer`.
-    pub fn has_orders(&self, peer: PeerId) -> bool {
-        self.orders.contains_key(&peer)
+    /// Returns whether there are commands for `peer`.
+    pub fn has_commands(&self, peer: PeerId) -> bool {
+        self.commands.contains_key(&peer)
     }
 
-    /// Returns whether `peer` has been ordered to close.
+    /// Returns whether `peer` has been told to close.
     pub fn is_ended(&self, peer: PeerId) -> bool {
-        let mut orders = self.orders.get(&peer).into_iter().flatten();
-        orders.any(|order| matches!(order, Order::Close(..)))
+        let mut commands = self.commands.get(&peer).into_iter().flatten();
+        commands.any(|command| matches!(command, ConnectionCommand::Close(..)))
     }
 
-    /// Takes the orders for `peer`.
-    pub fn take_orders(&mut self, peer: PeerId) -> Vec<Order> {
-        self.orders.remove(&peer).unwrap_or_default()
+    /// Takes the commands for `peer`.
+    pub fn take_commands(&mut self, peer: PeerId) -> Vec<ConnectionCommand> {
+        self.commands.remove(&peer).unwrap_or_default()
     }
 
     /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
         // There is none in the usual case, so not each ban is looked at.
         self.banned.candidates(nick).next()?;
-        self.ban(now, |whom| match whom {
-            Whom::Nick(banned) => banned.looks_like(nick),
-            Whom::Network(_) => false,
+        self.ban(now, |target| match target {
+            BanTarget::Nick(banned) => banned.looks_like(nick),
+            BanTarget::Network(_) => false,
         })
     }
 
     /// Returns why an address is banned; `None` if it is not.
     pub fn ban_of_address(&self, address: IpAddr, now: Time) -> Option<String> {
-        self.ban(now, |whom| match whom {
-            Whom::Nick(_) => false,
-            Whom::Network(network) => network.holds(address),
+        self.ban(now, |target| match target {
+            BanTarget::Nick(_) => false,
+            BanTarget::Network(network) => network.contains(address),
         })
     }
 
-    fn ban(&self, now: Time, is_meant: impl Fn(&Whom) -> bool) -> Option<String> {
+    fn ban(&self, now: Time, is_meant: impl Fn(&BanTarget) -> bool) -> Option<String> {
         let mut bans = self.bans(now);
-        bans.find(|ban| is_meant(&ban.whom)).map(Ban::sentence)
+        bans.find(|ban| is_meant(&ban.target)).map(Ban::sentence)
     }
 
     /// Returns the bans that are in force, in the order in which they were made.
@@ -101,39 +100,39 @@ impl Chat {
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
         self.directory
             .bans
-            .retain(|known| known.whom.key() != ban.whom.key() && !is_over(known));
+            .retain(|known| known.target.key() != ban.target.key() && !is_over(known));
         let text = ban.sentence();
         let mut ended: Vec<PeerId> = Vec::new();
-        match &ban.whom {
-            Whom::Network(network) => {
+        match &ban.target {
+            BanTarget::Network(network) => {
                 let mut slot = 0;
                 while let Some((id, peer)) = self.peers.from_slot(slot) {
                     slot = id.slot() + 1;
-                    if network.holds(peer.address) {
+                    if network.contains(peer.address) {
                         ended.push(id);
                     }
                 }
             }
-            Whom::Nick(nick) => {
+            BanTarget::Nick(nick) => {
                 let held = self.nick_ids.candidates(nick);
                 let held: BTreeSet<NickId> = held.copied().collect();
-                let holders = held.into_iter().filter_map(|id| self.holder(id));
-                let holders = holders.filter(|holder| holder.nick.looks_like(nick));
-                ended.extend(holders.flat_map(|holder| &holder.connections));
+                let users = held.into_iter().filter_map(|id| self.user(id));
+                let users = users.filter(|user| user.nick.looks_like(nick));
+                ended.extend(users.flat_map(|user| &user.connections));
             }
         }
         self.directory.bans.push(ban);
         self.index_bans();
         for peer in ended {
-            self.order(peer, Order::Close(Code::Banned, text.clone()));
+            self.send_command(peer, ConnectionCommand::Close(Code::Banned, text.clone()));
         }
     }
 
     /// Removes a ban.
-    pub fn remove_ban(&mut self, whom: &Whom) {
+    pub fn remove_ban(&mut self, target: &BanTarget) {
         self.directory
             .bans
-            .retain(|known| known.whom.key() != whom.key());
+            .retain(|known| known.target.key() != target.key());
         self.index_bans();
     }
 
@@ -143,9 +142,9 @@ impl Chat {
             .directory
             .bans
             .iter()
-            .filter_map(|ban| match &ban.whom {
-                Whom::Nick(nick) => Some(nick),
-                Whom::Network(_) => None,
+            .filter_map(|ban| match &ban.target {
+                BanTarget::Nick(nick) => Some(nick),
+                BanTarget::Network(_) => None,
             });
         let mut banned = ByLook::default();
         nicks.for_each(|nick| banned.insert(nick, ()));
@@ -153,18 +152,18 @@ impl Chat {
     }
 
     /// Sends everyone a notice from `who`.
-    pub fn note(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
+    pub fn send_notice(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
         let line = format!("NOTE * {who} {text}");
         self.append(Place::Everyone, None, now.time, author, line.as_bytes());
     }
 
     /// Records an operator's action for the server's audit log.
-    pub fn act(&mut self, act: String) {
-        self.acts.push(act);
+    pub fn record_audit(&mut self, act: String) {
+        self.audit_log.push(act);
     }
 
     /// Takes the recorded actions of operators.
-    pub fn take_acts(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.acts)
+    pub fn take_audit_log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.audit_log)
     }
 }

@@ -5,10 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use super::bans::Order;
-use super::closed::Until;
+use super::acl::Cutoff;
+use super::bans::ConnectionCommand;
 use super::room::Room;
-use super::{Chat, Kept, RoomId};
+use super::{Chat, Committed, RoomId};
 use crate::model::{DeletedFile, Outcome, PeerId};
 use crate::protocol::{Code, EventId, RoomName};
 
@@ -18,32 +18,32 @@ impl Chat {
         let Some(mut room) = self.take_room(id) else {
             return;
         };
-        let until = Until {
+        let cutoff = Cutoff {
             seq: room.tail.end(),
             id: room.last_id.map_or(0, EventId::get),
         };
-        let holders = room.members.keys().filter_map(|nick| self.holder(*nick));
-        let nicks = holders.flat_map(|holder| {
-            let peers = holder.connections.iter();
-            peers.map(|peer| (*peer, holder.nick.to_string()))
+        let users = room.members.keys().filter_map(|nick| self.user(*nick));
+        let nicks = users.flat_map(|user| {
+            let peers = user.connections.iter();
+            peers.map(|peer| (*peer, user.nick.to_string()))
         });
         let nicks: BTreeMap<PeerId, String> = nicks.collect();
         for peer in std::mem::take(&mut room.readers) {
             let nick = nicks.get(&peer).map_or("*", String::as_str);
             let line = format!("PART {} {nick} this room was deleted", room.name);
-            self.order(peer, Order::Leave(id, until, line));
+            self.send_command(peer, ConnectionCommand::Leave(id, cutoff, line));
         }
         room.members.clear();
         self.removed_live.append(&mut room.live);
-        self.made
-            .retain(|(name, _)| name.form() != room.name.form());
-        self.has_new_rights = true;
-        self.deleting.insert(room.name.form().into(), room);
+        self.new_owners
+            .retain(|(name, _)| name.casefolded() != room.name.casefolded());
+        self.has_acl_changes = true;
+        self.deleting.insert(room.name.casefolded().into(), room);
     }
 
     /// Returns whether the log is still to delete a room of that name.
     pub(super) fn is_being_deleted(&self, name: &RoomName) -> bool {
-        self.deleting.contains_key(name.form())
+        self.deleting.contains_key(name.casefolded())
     }
 
     /// The log has deleted a room, with these files, or it has not.
@@ -52,12 +52,12 @@ impl Chat {
         name: &RoomName,
         files: &[DeletedFile],
         outcome: Outcome,
-    ) -> Result<Kept, Code> {
+    ) -> Result<Committed, Code> {
         // Another server may have asked for it.
         if let (Ok(_), Some(id)) = (&outcome, self.find_room(name)) {
             self.delete_room(id);
         }
-        let room = self.deleting.remove(name.form());
+        let room = self.deleting.remove(name.casefolded());
         match outcome {
             Ok((id, time)) => {
                 self.files_went(files);
@@ -65,7 +65,7 @@ impl Chat {
                 self.released
                     .extend(released.map(|contents| contents.sha256));
                 self.has_deleted = true;
-                Ok(Kept { id, time, seq: 0 })
+                Ok(Committed { id, time, seq: 0 })
             }
             Err(code) => {
                 if let Some(room) = room {

@@ -4,10 +4,10 @@
 //! receive is appended to a [`Tail`]; nothing is sent from here. Pure: knows no socket, task or file. The state of a
 //! single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
 
+pub mod acl;
 pub mod bans;
-pub mod closed;
 mod deletion;
-mod held;
+mod memory_budget;
 pub mod nick;
 mod pace;
 mod quota;
@@ -28,9 +28,9 @@ use crate::protocol::name::{ByLook, NAME_CHARS_MAX};
 use crate::protocol::{Code, Digest, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
-use bans::Order;
-use held::Held;
-use nick::{Holder, Reserved};
+use bans::ConnectionCommand;
+use memory_budget::MemoryUse;
+use nick::{Reserved, User};
 use pace::Pace;
 use quota::FileShares;
 use room::Room;
@@ -46,7 +46,7 @@ pub struct Peer {
     /// Whether a proxy says that it forwards the connection.
     is_passed_on: bool,
     /// The outcomes of this connection's entries, by the numbers of their tickets, until its session takes them.
-    kept: Vec<(u32, Result<Kept, Code>)>,
+    outcomes: Vec<(u32, Result<Committed, Code>)>,
 }
 
 impl Peer {
@@ -56,7 +56,7 @@ impl Peer {
             address: address.to_canonical(),
             is_request: false,
             is_passed_on: false,
-            kept: Vec::new(),
+            outcomes: Vec::new(),
         }
     }
 }
@@ -64,7 +64,7 @@ impl Peer {
 /// Identifies a room.
 pub type RoomId = Id<Room>;
 /// Identifies a nick that is in use or reserved.
-pub type NickId = Id<Holder>;
+pub type NickId = Id<User>;
 
 /// Why a request is rejected: a code, and a sentence for the user.
 pub type Refused = (Code, String);
@@ -85,7 +85,7 @@ pub enum Place {
 
 /// The outcome of an entry that was stored: its id, its time and its position in the tail.
 #[derive(Clone, Copy, Debug)]
-pub struct Kept {
+pub struct Committed {
     /// The event's id, if it is logged.
     pub id: Option<EventId>,
     /// When it was stored.
@@ -109,11 +109,11 @@ pub struct Chat {
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
     /// The rooms in the order of their creation.
-    room_order: BTreeMap<RoomId, ()>,
+    room_order: BTreeSet<RoomId>,
     lobby: RoomId,
     /// The id of the newest event in the log.
     newest_id: u64,
-    holders: Arena<Holder>,
+    users: Arena<User>,
     /// Nicks by their looks, so that look-alikes collide.
     nick_ids: ByLook<NickId>,
     /// The accounts and bans.
@@ -128,33 +128,33 @@ pub struct Chat {
     new_readers: Pace,
     uploads: Pace,
     /// Uploads under unregistered nicks, which also count in `uploads`.
-    nobodys_uploads: Pace,
+    unowned_uploads: Pace,
     /// How often a nick was registered or had its password changed since the start.
     account_changes: u64,
     /// The value of `account_changes` at the last such change of each nick, by its casefolded form; 0 if missing.
     account_versions: HashMap<Box<str>, u64>,
-    /// Orders to connections that they have not carried out yet; nearly always empty.
-    orders: BTreeMap<PeerId, Vec<Order>>,
-    /// Connections that have not been woken for their orders yet.
-    ordered: Vec<PeerId>,
+    /// Commands to connections that they have not carried out yet; nearly always empty.
+    commands: BTreeMap<PeerId, Vec<ConnectionCommand>>,
+    /// Connections that have not been woken for their commands yet.
+    commanded: Vec<PeerId>,
     /// Live files that have been removed.
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
-    has_new_rights: bool,
+    has_acl_changes: bool,
     /// Rooms that the log is asked to delete, by their forms, without anybody in them.
     deleting: BTreeMap<Box<str>, Room>,
     /// The log has deleted rooms, whose events are still to be removed.
     has_deleted: bool,
     /// Rooms that have been spoken in for the first time, and who made them.
-    made: Vec<(RoomName, String)>,
+    new_owners: Vec<(RoomName, String)>,
     /// Actions of operators, for the server's audit log.
-    acts: Vec<String>,
+    audit_log: Vec<String>,
     /// Why the server stops, if the operator has given a reason.
     pub farewell: Option<String>,
     /// The events for everyone.
     notes: Tail,
     /// How much memory the tails take.
-    held: Held,
+    memory_use: MemoryUse,
     /// How many files can be downloaded.
     files: usize,
     /// How many of them each nick and address has, their bytes, and those that are coming in.
@@ -164,7 +164,7 @@ pub struct Chat {
     /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
     /// How many bytes of lines these events have.
-    fresh_bytes: usize,
+    undelivered_bytes: usize,
     /// Buffer in which a line is formatted, reused so that a message allocates nothing.
     line: Vec<u8>,
     /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
@@ -188,11 +188,11 @@ impl Chat {
             requests: 0,
             origins: Tally::default(),
             rooms,
-            room_ids: HashMap::from([(config.lobby.form().into(), lobby)]),
-            room_order: BTreeMap::from([(lobby, ())]),
+            room_ids: HashMap::from([(config.lobby.casefolded().into(), lobby)]),
+            room_order: BTreeSet::from([lobby]),
             lobby,
             newest_id: 0,
-            holders: Arena::default(),
+            users: Arena::default(),
             nick_ids: ByLook::default(),
             directory: Directory::default(),
             banned: ByLook::default(),
@@ -201,25 +201,25 @@ impl Chat {
             registrations: Pace::default(),
             new_readers: Pace::default(),
             uploads: Pace::default(),
-            nobodys_uploads: Pace::default(),
+            unowned_uploads: Pace::default(),
             account_changes: 0,
             account_versions: HashMap::new(),
-            orders: BTreeMap::new(),
-            ordered: Vec::new(),
+            commands: BTreeMap::new(),
+            commanded: Vec::new(),
             removed_live: Vec::new(),
-            has_new_rights: false,
+            has_acl_changes: false,
             deleting: BTreeMap::new(),
             has_deleted: false,
-            made: Vec::new(),
-            acts: Vec::new(),
+            new_owners: Vec::new(),
+            audit_log: Vec::new(),
             farewell: None,
-            notes: Tail::new(config.limits.told_bytes_max),
-            held: Held::default(),
+            notes: Tail::new(config.limits.inbox_bytes_max),
+            memory_use: MemoryUse::default(),
             files: 0,
             file_shares: FileShares::default(),
             released: Vec::new(),
             news: Vec::new(),
-            fresh_bytes: 0,
+            undelivered_bytes: 0,
             line: Vec::new(),
             answered: Vec::new(),
             announcing: BTreeSet::new(),
@@ -236,21 +236,21 @@ impl Chat {
 
     /// Registers a new connection.
     pub fn connect(&mut self, address: IpAddr) -> PeerId {
-        self.sit_down(Peer::new(address))
+        self.add_peer(Peer::new(address))
     }
 
     /// Registers an HTTP request from `address`, as a connection that does not count towards the limit on connections:
     /// its HTTP connection counts already.
     pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
         self.requests += 1;
-        self.sit_down(Peer {
+        self.add_peer(Peer {
             is_request: true,
             is_passed_on,
             ..Peer::new(address)
         })
     }
 
-    fn sit_down(&mut self, peer: Peer) -> PeerId {
+    fn add_peer(&mut self, peer: Peer) -> PeerId {
         if let Some(origin) = self.counted_at(&peer) {
             self.origins.add(origin);
         }
@@ -269,7 +269,7 @@ impl Chat {
     /// Returns whether `address` is a trusted proxy's, which is believed about its client's address.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         let mut proxies = self.config.proxies.iter();
-        proxies.any(|proxy| proxy.holds(address))
+        proxies.any(|proxy| proxy.contains(address))
     }
 
     /// Replaces a connection's address: a proxy forwards it for a client at `address`.
@@ -305,7 +305,7 @@ impl Chat {
     }
 
     /// Returns whether the client runs on the server's own machine, as far as is known.
-    pub fn is_here(&self, peer: PeerId) -> bool {
+    pub fn is_local(&self, peer: PeerId) -> bool {
         let peer = self.peers.get(peer);
         peer.is_some_and(|peer| peer.address.is_loopback() && !peer.is_passed_on)
     }
@@ -318,8 +318,8 @@ impl Chat {
                 self.origins.remove(origin);
             }
         }
-        self.orders.remove(&peer);
-        self.file_came(peer);
+        self.commands.remove(&peer);
+        self.end_upload(peer);
     }
 
     /// Returns how many connections there are.
@@ -350,7 +350,7 @@ impl Chat {
     }
 
     /// Restores what the account store contains at the start.
-    pub fn restore_roster(&mut self, mut directory: Directory) {
+    pub fn restore_accounts(&mut self, mut directory: Directory) {
         for (name, acl) in std::mem::take(&mut directory.rooms) {
             let id = match self.find_room(&name) {
                 Some(id) => id,
@@ -361,7 +361,7 @@ impl Chat {
         }
         self.directory = directory;
         self.index_bans();
-        self.recount_nobodys();
+        self.recount_unowned();
     }
 
     /// Returns the id of the newest event in the log; 0 before the first.
@@ -407,7 +407,7 @@ impl Chat {
             self.newest_id = self.newest_id.max(id.get());
         }
         if let (Some(ticket), true) = (ticket, entry.completes_upload()) {
-            self.file_came(ticket.peer);
+            self.end_upload(ticket.peer);
         }
         let sent_from = match (ticket, &entry.kind) {
             (Some(ticket), EventKind::File(_)) => self.file_sent(ticket.peer),
@@ -451,12 +451,12 @@ impl Chat {
         self.tell_author(Some(ticket), kept);
     }
 
-    fn tell_author(&mut self, ticket: Option<Ticket>, kept: Result<Kept, Code>) {
+    fn tell_author(&mut self, ticket: Option<Ticket>, kept: Result<Committed, Code>) {
         let Some(ticket) = ticket else {
             return;
         };
         if let Some(peer) = self.peers.get_mut(ticket.peer) {
-            peer.kept.push((ticket.number, kept));
+            peer.outcomes.push((ticket.number, kept));
             if self.answered.last() != Some(&ticket.peer) {
                 self.answered.push(ticket.peer);
             }
@@ -485,7 +485,7 @@ impl Chat {
         // The message is not logged, so it is delivered to its reader or not at all. Space was checked when it was
         // requested, but more messages may have been sent to the nick since.
         let bytes = entry.bytes() + DIRECT_LINE_BYTES;
-        if !is_logged && !self.has_space_for_told(here, bytes) {
+        if !is_logged && !self.has_inbox_space(here, bytes) {
             return Err(Code::Busy);
         }
         Ok(Some(Place::Nick(here)))
@@ -498,9 +498,9 @@ impl Chat {
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
-    ) -> Kept {
+    ) -> Committed {
         let Some(place) = place else {
-            return Kept { id, time, seq: 0 };
+            return Committed { id, time, seq: 0 };
         };
         if let (Place::Room(room), Some(id)) = (place, id) {
             self.change_room(room, entry, id);
@@ -510,13 +510,13 @@ impl Chat {
         let name = match place {
             Place::Everyone => "*",
             Place::Room(room) => self.rooms.get(room).map_or("?", |room| room.name.as_str()),
-            Place::Nick(nick) => self.nick_str(nick),
+            Place::Nick(nick) => self.nick_text(nick),
         };
         entry.event(name, id).encode(&mut line);
         let seq = self.append(place, id, time, author, &line);
         self.line = line;
         let seq = seq.unwrap_or_default();
-        Kept { id, time, seq }
+        Committed { id, time, seq }
     }
 
     /// Updates the room's topic, files and owner after a logged event.
@@ -527,7 +527,7 @@ impl Chat {
         if room.last_id.is_none()
             && let Some(owner) = room.acl.as_ref().and_then(|acl| acl.owner.clone())
         {
-            self.made.push((RoomName::clone(&room.name), owner));
+            self.new_owners.push((RoomName::clone(&room.name), owner));
         }
         room.last_id = Some(id);
         match &entry.kind {
@@ -569,27 +569,27 @@ impl Chat {
         line: &[u8],
     ) -> Option<Seq> {
         // A stored message is delivered even to a reader whose inbox is full, and may have to make space for itself.
-        let is_short = matches!(place, Place::Nick(_)) && self.is_full_of_told();
+        let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
         let seq = tail.push(id, time, author, line);
         if is_short && id.is_some() {
-            tail.shed();
+            tail.shrink();
         }
         let to = tail.memory();
         if !std::mem::replace(&mut tail.is_news, true) {
             self.news.push(place);
         }
         self.count_tail(place, from, to);
-        self.fresh_bytes += line.len() + 1;
+        self.undelivered_bytes += line.len() + 1;
         Some(seq)
     }
 
     /// Takes the outcomes of the entries of `peer` since the last call, by the numbers of their tickets.
-    pub fn take_kept(&mut self, peer: PeerId) -> Vec<(u32, Result<Kept, Code>)> {
+    pub fn take_outcomes(&mut self, peer: PeerId) -> Vec<(u32, Result<Committed, Code>)> {
         self.peers
             .get_mut(peer)
-            .map(|peer| std::mem::take(&mut peer.kept))
+            .map(|peer| std::mem::take(&mut peer.outcomes))
             .unwrap_or_default()
     }
 
@@ -610,29 +610,29 @@ impl Chat {
 
     /// Takes whether someone may have lost a right since the last call: then running transfers check their rights
     /// again.
-    pub fn take_new_rights(&mut self) -> bool {
-        std::mem::take(&mut self.has_new_rights)
+    pub fn take_acl_changes(&mut self) -> bool {
+        std::mem::take(&mut self.has_acl_changes)
     }
 
     /// Returns whether [`Self::take_news`] would name any connection.
     pub fn has_news(&self) -> bool {
-        !self.news.is_empty() || !self.answered.is_empty() || !self.ordered.is_empty()
+        !self.news.is_empty() || !self.answered.is_empty() || !self.commanded.is_empty()
     }
 
-    /// Takes the connections that have received orders since the last call: they are woken whatever they wait for.
-    pub fn take_ordered(&mut self) -> Vec<PeerId> {
-        std::mem::take(&mut self.ordered)
+    /// Takes the connections that have received commands since the last call: they are woken whatever they wait for.
+    pub fn take_commanded(&mut self) -> Vec<PeerId> {
+        std::mem::take(&mut self.commanded)
     }
 
     /// Returns how many bytes of lines await their readers' wake-up.
-    pub fn fresh_bytes(&self) -> usize {
-        self.fresh_bytes
+    pub fn undelivered_bytes(&self) -> usize {
+        self.undelivered_bytes
     }
 
     /// Calls `wake` for every connection that has something to read or an outcome since the last call; a connection in
     /// several places may be named more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
-        self.fresh_bytes = 0;
+        self.undelivered_bytes = 0;
         self.answered.drain(..).for_each(&mut wake);
         while let Some(place) = self.news.pop() {
             if let Some(tail) = self.tail_mut(place) {
@@ -654,8 +654,8 @@ impl Chat {
                         .for_each(&mut wake);
                 }
                 Place::Nick(nick) => {
-                    let holder = self.holders.get(nick);
-                    let peers = holder.into_iter().flat_map(|holder| &holder.connections);
+                    let user = self.users.get(nick);
+                    let peers = user.into_iter().flat_map(|user| &user.connections);
                     peers.copied().for_each(&mut wake);
                 }
             }
@@ -667,18 +667,18 @@ impl Chat {
         match place {
             Place::Everyone => Some(&self.notes),
             Place::Room(room) => self.rooms.get(room).map(|room| &room.tail),
-            Place::Nick(nick) => self.holders.get(nick)?.told.as_deref(),
+            Place::Nick(nick) => self.users.get(nick)?.inbox.as_deref(),
         }
     }
 
     fn tail_mut(&mut self, place: Place) -> Option<&mut Tail> {
-        let told_bytes_max = self.config.limits.told_bytes_max;
+        let inbox_bytes_max = self.config.limits.inbox_bytes_max;
         match place {
             Place::Everyone => Some(&mut self.notes),
             Place::Room(room) => self.rooms.get_mut(room).map(|room| &mut room.tail),
             Place::Nick(nick) => {
-                let told = &mut self.holders.get_mut(nick)?.told;
-                Some(told.get_or_insert_with(|| Box::new(Tail::new(told_bytes_max))))
+                let inbox = &mut self.users.get_mut(nick)?.inbox;
+                Some(inbox.get_or_insert_with(|| Box::new(Tail::new(inbox_bytes_max))))
             }
         }
     }
@@ -697,7 +697,7 @@ impl Chat {
             self.announce_due(room, nick, now);
         }
         while let Some(nick) = self.reserved.pop_due(millis(now.uptime)) {
-            self.free(nick);
+            self.release_nick(nick);
         }
     }
 

@@ -15,16 +15,16 @@ use crate::tail::{Seq, Tail};
 
 /// A nick that is in use, or reserved until its owner returns.
 #[derive(Debug)]
-pub struct Holder {
+pub struct User {
     /// The nick in its chosen spelling.
     pub nick: Nick,
     /// The SHA-256 of the password that reserves it.
-    guard: Option<Box<[u8; 32]>>,
+    reservation: Option<Box<[u8; 32]>>,
     pub(super) connections: SmallVec<[PeerId; 1]>,
     /// Its direct messages; allocated with the first one.
-    pub(super) told: Option<Box<Tail>>,
+    pub(super) inbox: Option<Box<Tail>>,
     /// How far its most advanced connection has read them.
-    told_to: Seq,
+    inbox_read_to: Seq,
     /// When it is released, while nobody uses it; in milliseconds of uptime, which takes half the space of a
     /// `Duration`.
     free_at_ms: u64,
@@ -73,11 +73,11 @@ impl Reserved {
 
 /// What a connection must pass to take a nick.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum NickAccess {
     /// Nothing that the account store knows of.
     Open,
     /// The account store must check the password.
-    Guarded,
+    NeedsPassword,
 }
 
 impl Chat {
@@ -85,12 +85,12 @@ impl Chat {
     ///
     /// # Errors
     /// `need-password` and `nick-taken`, for a registered nick.
-    pub fn door(
+    pub fn nick_access(
         &self,
         nick: &Nick,
         current: Option<NickId>,
         has_password: bool,
-    ) -> Result<Door, Refused> {
+    ) -> Result<NickAccess, Refused> {
         let is_own = self.is_registered(nick);
         if self.directory.looks_like_another(nick) {
             let own = self.directory.accounts.get(nick).filter(|_| is_own);
@@ -103,13 +103,13 @@ impl Chat {
             return Err((Code::NickTaken, text));
         }
         if !is_own {
-            return Ok(Door::Open);
+            return Ok(NickAccess::Open);
         }
-        let own = current.and_then(|current| self.holder(current));
+        let own = current.and_then(|current| self.user(current));
         if has_password {
-            Ok(Door::Guarded)
-        } else if own.is_some_and(|own| own.nick.form() == nick.form()) {
-            Ok(Door::Open)
+            Ok(NickAccess::NeedsPassword)
+        } else if own.is_some_and(|own| own.nick.casefolded() == nick.casefolded()) {
+            Ok(NickAccess::Open)
         } else {
             let text = format!("{nick} is registered: NICK {nick} <password>");
             Err((Code::NeedPassword, text))
@@ -119,22 +119,22 @@ impl Chat {
     /// Returns whether a nick is registered.
     pub fn is_registered(&self, nick: &Nick) -> bool {
         let account = self.directory.accounts.get(nick);
-        account.is_some_and(|account| account.form() == nick.form())
+        account.is_some_and(|account| account.casefolded() == nick.casefolded())
     }
 
     /// Returns a version that changes with each registration and each change of password of that nick; `None` while it
     /// is not registered. The result of a check of its account is valid while this stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
-        let version = self.account_versions.get(nick.form()).copied();
+        let version = self.account_versions.get(nick.casefolded()).copied();
         self.is_registered(nick)
             .then_some(version.unwrap_or_default())
     }
 
     /// Returns whether a nick, or one that looks like it, is reserved with a password.
-    pub fn is_guarded(&self, nick: &Nick) -> bool {
+    pub fn is_reserved(&self, nick: &Nick) -> bool {
         let held = self.nick_ids.get(nick);
-        held.and_then(|held| self.holder(*held))
-            .is_some_and(|holder| holder.guard.is_some())
+        held.and_then(|held| self.user(*held))
+            .is_some_and(|user| user.reservation.is_some())
     }
 
     /// Returns how many nicks are registered.
@@ -145,52 +145,51 @@ impl Chat {
     /// Records that a nick is registered: from now on its account protects it, and no other password.
     pub fn registered(&mut self, nick: &Nick) {
         if let Some(id) = self.nick_ids.get(nick)
-            && let Some(holder) = self.holders.get_mut(*id)
+            && let Some(user) = self.users.get_mut(*id)
         {
-            holder.guard = None;
+            user.reservation = None;
         }
         self.directory.add_account(nick);
         self.account_changes += 1;
         let version = self.account_changes;
-        self.account_versions.insert(nick.form().into(), version);
-        self.recount_nobodys();
+        self.account_versions
+            .insert(nick.casefolded().into(), version);
+        self.recount_unowned();
     }
 
     /// Records that a nick is no longer registered.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.directory.remove_account(nick);
-        self.account_versions.remove(nick.form());
-        self.recount_nobodys();
+        self.account_versions.remove(nick.casefolded());
+        self.recount_unowned();
         self.forget_in_rooms(nick, now);
     }
 
     /// Returns the entry of a nick.
-    pub fn holder(&self, nick: NickId) -> Option<&Holder> {
-        self.holders.get(nick)
+    pub fn user(&self, nick: NickId) -> Option<&User> {
+        self.users.get(nick)
     }
 
-    pub(super) fn nick_str(&self, nick: NickId) -> &str {
-        self.holders
-            .get(nick)
-            .map_or("?", |holder| holder.nick.as_str())
+    pub(super) fn nick_text(&self, nick: NickId) -> &str {
+        self.users.get(nick).map_or("?", |user| user.nick.as_str())
     }
 
     /// Returns the entry of a nick that at least one connection uses.
     pub fn find_nick(&self, nick: &Nick) -> Option<NickId> {
         let id = *self.nick_ids.get(nick)?;
-        let holder = self.holders.get(id)?;
-        let is_here = !holder.connections.is_empty() && holder.nick.form() == nick.form();
+        let user = self.users.get(id)?;
+        let is_here = !user.connections.is_empty() && user.nick.casefolded() == nick.casefolded();
         is_here.then_some(id)
     }
 
     /// Returns between whom a message from `by` to `to` (online or not) is stored; only messages between registered
     /// nicks are.
-    pub fn told(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
-        let by = &self.holder(by)?.nick;
+    pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
+        let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
             return None;
         }
-        let here = self.find_nick(to).and_then(|here| self.holder(here));
+        let here = self.find_nick(to).and_then(|here| self.user(here));
         Some(DirectMessage {
             by: by.clone(),
             to: here.map_or(to, |here| &here.nick).clone(),
@@ -198,7 +197,7 @@ impl Chat {
     }
 
     /// Gives `nick` to a connection that uses `current` and reads `rooms`, and announces the change. A registered nick
-    /// belongs to its owner, whose password was checked as [`Self::door`] requires, however many connections use it.
+    /// belongs to its owner, whose password was checked as [`Self::nick_access`] requires, however many connections use it.
     ///
     /// # Errors
     /// `nick-taken` or `bad-password`; then nothing has changed.
@@ -213,47 +212,51 @@ impl Chat {
     ) -> Result<NickId, Refused> {
         let is_own = self.is_registered(&nick);
         let password = password.filter(|_| !is_own);
-        let guard = password.map(|password| Box::new(Sha256::digest(password).into()));
-        let new = match self.held_as(&nick, current)? {
-            None => self.hold(nick, guard),
+        let reservation = password.map(|password| Box::new(Sha256::digest(password).into()));
+        let new = match self.find_same_nick(&nick, current)? {
+            None => self.add_user(nick, reservation),
             Some(held) if Some(held) == current => {
-                return self.keep_nick(held, peer, rooms, nick, guard, now);
+                return self.change_own_nick(held, peer, rooms, nick, reservation, now);
             }
             Some(held) => {
-                if !is_own && !self.may_share_request(peer, held, &nick, guard.is_some()) {
-                    self.share(held, &nick, guard)?;
+                if !is_own && !self.may_share_request(peer, held, &nick, reservation.is_some()) {
+                    self.check_reservation(held, &nick, reservation)?;
                 }
                 held
             }
         };
-        if let Some(holder) = self.holders.get_mut(new) {
-            holder.connections.push(peer);
-            self.reserved.remove(holder.free_at_ms, new);
+        if let Some(user) = self.users.get_mut(new) {
+            user.connections.push(peer);
+            self.reserved.remove(user.free_at_ms, new);
         }
         for room in rooms {
             match current {
-                None => self.appear(*room, peer, new, now),
+                None => self.add_member(*room, peer, new, now),
                 Some(old) => self.rename_in(*room, peer, old, new, now),
             }
         }
         if let Some(old) = current {
             // The owner has deliberately changed nicks, so the old one is not reserved for a return.
-            self.drop_guard(old);
+            self.drop_reservation(old);
             self.drop_nick(old, peer, now);
         }
         Ok(new)
     }
 
     /// Returns the entry that uses that nick in any spelling, or `current` if it changes to a look-alike of itself.
-    fn held_as(&self, nick: &Nick, current: Option<NickId>) -> Result<Option<NickId>, Refused> {
+    fn find_same_nick(
+        &self,
+        nick: &Nick,
+        current: Option<NickId>,
+    ) -> Result<Option<NickId>, Refused> {
         let mut held = None;
         for id in self.nick_ids.candidates(nick).copied() {
-            let Some(holder) = self.holder(id) else {
+            let Some(user) = self.user(id) else {
                 continue;
             };
-            if holder.nick.form() == nick.form() {
+            if user.nick.casefolded() == nick.casefolded() {
                 held = held.or(Some(id));
-            } else if holder.nick.looks_like(nick) {
+            } else if user.nick.looks_like(nick) {
                 if Some(id) != current {
                     return Err(taken(nick));
                 }
@@ -263,31 +266,37 @@ impl Chat {
         Ok(held)
     }
 
-    fn hold(&mut self, nick: Nick, guard: Option<Box<[u8; 32]>>) -> NickId {
-        let id = self.holders.insert(Holder {
+    fn add_user(&mut self, nick: Nick, reservation: Option<Box<[u8; 32]>>) -> NickId {
+        let id = self.users.insert(User {
             nick,
-            guard,
+            reservation,
             connections: SmallVec::new(),
-            told: None,
-            told_to: 0,
+            inbox: None,
+            inbox_read_to: 0,
             free_at_ms: 0,
         });
-        if let Some(holder) = self.holders.get(id) {
-            self.nick_ids.insert(&holder.nick, id);
+        if let Some(user) = self.users.get(id) {
+            self.nick_ids.insert(&user.nick, id);
         }
         id
     }
 
     /// Returns whether an HTTP request may share a nick that requests from the same address use, all without a
     /// password: for example two jobs that send under one name at once.
-    fn may_share_request(&self, peer: PeerId, held: NickId, nick: &Nick, has_guard: bool) -> bool {
+    fn may_share_request(
+        &self,
+        peer: PeerId,
+        held: NickId,
+        nick: &Nick,
+        has_password: bool,
+    ) -> bool {
         let from = self.request_origin(peer);
         from.is_some()
-            && !has_guard
-            && self.holders.get(held).is_some_and(|holder| {
-                let mut connections = holder.connections.iter();
-                holder.guard.is_none()
-                    && holder.nick.form() == nick.form()
+            && !has_password
+            && self.users.get(held).is_some_and(|user| {
+                let mut connections = user.connections.iter();
+                user.reservation.is_none()
+                    && user.nick.casefolded() == nick.casefolded()
                     && connections.all(|other| self.request_origin(*other) == from)
             })
     }
@@ -299,28 +308,28 @@ impl Chat {
 
     /// Returns whether only HTTP requests, which end soon, use that nick.
     pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
-        let held = self.held_as(nick, None).ok().flatten();
-        let holder = held.and_then(|held| self.holders.get(held));
-        holder.is_some_and(|holder| {
-            let mut connections = holder.connections.iter();
-            holder.guard.is_none()
-                && !holder.connections.is_empty()
+        let held = self.find_same_nick(nick, None).ok().flatten();
+        let user = held.and_then(|held| self.users.get(held));
+        user.is_some_and(|user| {
+            let mut connections = user.connections.iter();
+            user.reservation.is_none()
+                && !user.connections.is_empty()
                 && connections.all(|peer| self.request_origin(*peer).is_some())
         })
     }
 
     /// Checks whether a further connection may share a nick that is in use or reserved.
-    fn share(
+    fn check_reservation(
         &mut self,
         held: NickId,
         nick: &Nick,
-        guard: Option<Box<[u8; 32]>>,
+        reservation: Option<Box<[u8; 32]>>,
     ) -> Result<(), Refused> {
-        let holder = self.holders.get(held).ok_or_else(|| taken(nick))?;
-        let (Some(known), Some(given)) = (&holder.guard, &guard) else {
+        let user = self.users.get(held).ok_or_else(|| taken(nick))?;
+        let (Some(known), Some(given)) = (&user.reservation, &reservation) else {
             return Err(taken(nick));
         };
-        if holder.nick.form() != nick.form() {
+        if user.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));
         }
         // Digests are compared, so timing reveals nothing of the password.
@@ -335,51 +344,53 @@ impl Chat {
     }
 
     /// Handles `NICK` with the connection's own nick: sets a first password, or changes the spelling.
-    fn keep_nick(
+    fn change_own_nick(
         &mut self,
         held: NickId,
         peer: PeerId,
         rooms: &[RoomId],
         nick: Nick,
-        guard: Option<Box<[u8; 32]>>,
+        reservation: Option<Box<[u8; 32]>>,
         now: Now,
     ) -> Result<NickId, Refused> {
-        let Some(holder) = self.holders.get_mut(held) else {
+        let Some(user) = self.users.get_mut(held) else {
             return Ok(held);
         };
-        match (&holder.guard, guard) {
+        match (&user.reservation, reservation) {
             (Some(known), Some(given)) if *known != given => {
                 return Err((
                     Code::BadPassword,
                     format!("{nick} is held with another password"),
                 ));
             }
-            (None, given) => holder.guard = given,
+            (None, given) => user.reservation = given,
             _ => {}
         }
-        if holder.nick.as_str() == nick.as_str() {
+        if user.nick.as_str() == nick.as_str() {
             return Ok(held);
         }
-        if holder.connections.len() > 1 {
+        if user.connections.len() > 1 {
             return Err((
                 Code::NickTaken,
-                format!("{} is in use by another connection", holder.nick),
+                format!("{} is in use by another connection", user.nick),
             ));
         }
         // A new spelling of the same nick: members see the old one replaced by the new one.
-        let old = holder.nick.clone();
-        let guard = holder.guard.take();
+        let old = user.nick.clone();
+        let reservation = user.reservation.take();
         self.nick_ids.remove(&old, &held);
-        let new = self.hold(nick, guard);
-        if let Some(holder) = self.holders.get_mut(new) {
-            holder.connections.push(peer);
+        let new = self.add_user(nick, reservation);
+        if let Some(user) = self.users.get_mut(new) {
+            user.connections.push(peer);
         }
         for room in rooms {
             self.rename_in(*room, peer, held, new, now);
         }
-        let old = self.holders.remove(held);
-        let told = old.and_then(|old| old.told).map_or(0, |told| told.memory());
-        self.count_tail(Place::Nick(held), told, 0);
+        let old = self.users.remove(held);
+        let inbox = old
+            .and_then(|old| old.inbox)
+            .map_or(0, |inbox| inbox.memory());
+        self.count_tail(Place::Nick(held), inbox, 0);
         Ok(new)
     }
 
@@ -390,87 +401,87 @@ impl Chat {
         let origin = self.address(peer).map(address_prefix);
         let limits = &self.config.limits;
         let origin = origin.filter(|origin| self.reserved.has_space(*origin, limits));
-        let Some(holder) = self.holders.get_mut(nick) else {
+        let Some(user) = self.users.get_mut(nick) else {
             return;
         };
-        holder.connections.retain(|connection| *connection != peer);
-        if !holder.connections.is_empty() {
+        user.connections.retain(|connection| *connection != peer);
+        if !user.connections.is_empty() {
             return;
         }
-        let told = holder.told.take().map_or(0, |told| told.memory());
-        holder.told_to = 0;
-        match origin.filter(|_| holder.guard.is_some()) {
-            None => self.free(nick),
+        let inbox = user.inbox.take().map_or(0, |inbox| inbox.memory());
+        user.inbox_read_to = 0;
+        match origin.filter(|_| user.reservation.is_some()) {
+            None => self.release_nick(nick),
             Some(origin) => {
-                holder.free_at_ms = free_at;
+                user.free_at_ms = free_at;
                 self.reserved.insert(free_at, nick, origin);
             }
         }
-        self.count_tail(Place::Nick(nick), told, 0);
+        self.count_tail(Place::Nick(nick), inbox, 0);
     }
 
     /// Drops the reservation of a nick: its owner leaves deliberately, so after its last connection it is released at
     /// once.
-    pub fn drop_guard(&mut self, nick: NickId) {
-        if let Some(holder) = self.holders.get_mut(nick)
-            && holder.connections.len() == 1
+    pub fn drop_reservation(&mut self, nick: NickId) {
+        if let Some(user) = self.users.get_mut(nick)
+            && user.connections.len() == 1
         {
-            holder.guard = None;
+            user.reservation = None;
         }
     }
 
     /// Releases a nick that nobody uses.
-    pub(super) fn free(&mut self, nick: NickId) {
-        if let Some(holder) = self.holders.remove(nick) {
-            self.nick_ids.remove(&holder.nick, &nick);
+    pub(super) fn release_nick(&mut self, nick: NickId) {
+        if let Some(user) = self.users.remove(nick) {
+            self.nick_ids.remove(&user.nick, &nick);
         }
     }
 
     /// Returns whether `nick` leaves its messages unread.
     pub fn is_busy(&self, nick: NickId) -> bool {
         let unread = self
-            .holders
+            .users
             .get(nick)
-            .and_then(|holder| Some(holder.told.as_ref()?.bytes_from(holder.told_to)));
-        let most = if self.is_full_of_told() {
+            .and_then(|user| Some(user.inbox.as_ref()?.bytes_from(user.inbox_read_to)));
+        let most = if self.are_inboxes_full() {
             0
         } else {
-            self.limits().told_bytes_max / 2
+            self.limits().inbox_bytes_max / 2
         };
         unread.is_some_and(|unread| unread > most)
     }
 
     /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` without dropping unread
     /// messages.
-    pub(super) fn has_space_for_told(&self, nick: NickId, line_bytes: usize) -> bool {
-        let Some(holder) = self.holders.get(nick) else {
+    pub(super) fn has_inbox_space(&self, nick: NickId, line_bytes: usize) -> bool {
+        let Some(user) = self.users.get(nick) else {
             return false;
         };
-        let is_unread = |told: &Tail| told.bytes_from(holder.told_to) > 0;
-        match &holder.told {
-            None => !self.is_full_of_told(),
-            Some(told) if self.is_full_of_told() && is_unread(told) => false,
-            Some(told) => told.has_space(holder.told_to, line_bytes),
+        let is_unread = |inbox: &Tail| inbox.bytes_from(user.inbox_read_to) > 0;
+        match &user.inbox {
+            None => !self.are_inboxes_full(),
+            Some(inbox) if self.are_inboxes_full() && is_unread(inbox) => false,
+            Some(inbox) => inbox.has_space(user.inbox_read_to, line_bytes),
         }
     }
 
     /// Records that a connection of `nick` has been sent its messages before `seq`.
-    pub fn has_told(&mut self, nick: NickId, seq: Seq) {
-        let Some(holder) = self.holders.get_mut(nick) else {
+    pub fn mark_inbox_read(&mut self, nick: NickId, seq: Seq) {
+        let Some(user) = self.users.get_mut(nick) else {
             return;
         };
-        holder.told_to = holder.told_to.max(seq);
+        user.inbox_read_to = user.inbox_read_to.max(seq);
         // With a single reader, messages that were sent are no longer needed.
-        if let (Some(told), [_]) = (&mut holder.told, &holder.connections[..]) {
-            let from = told.memory();
-            told.drop_before(seq);
-            let to = told.memory();
+        if let (Some(inbox), [_]) = (&mut user.inbox, &user.connections[..]) {
+            let from = inbox.memory();
+            inbox.drop_before(seq);
+            let to = inbox.memory();
             self.count_tail(Place::Nick(nick), from, to);
         }
     }
 
     /// Returns where a connection that takes `nick` now begins to read its messages.
-    pub fn told_end(&self, nick: NickId) -> Seq {
+    pub fn inbox_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }
 }

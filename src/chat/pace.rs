@@ -72,13 +72,13 @@ impl Chat {
         let is_own = nick.is_some_and(|nick| self.is_own(nick));
         let limits = &self.config.limits;
         let (each, without) = (limits.files_per_address, limits.files_without_account);
-        (is_own || self.nobodys_uploads.take(from, without, None, now.uptime))
+        (is_own || self.unowned_uploads.take(from, without, None, now.uptime))
             && self.uploads.take(from, each, None, now.uptime)
     }
 
     /// Returns whether a nick that is in use is registered.
     pub fn is_own(&self, nick: NickId) -> bool {
-        self.own_form(Some(nick)).is_some()
+        self.account_of(Some(nick)).is_some()
     }
 }
 

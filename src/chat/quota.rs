@@ -19,7 +19,7 @@ pub(super) struct FileShares {
     /// The stored files by the forms of the nicks that sent them.
     by_nick: HashMap<Box<str>, FileSum>,
     /// The stored files of unregistered nicks.
-    of_nobody: FileSum,
+    unowned: FileSum,
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
@@ -39,7 +39,7 @@ impl FileShares {
     fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
-            change(&mut self.of_nobody);
+            change(&mut self.unowned);
         }
         let sum = self.by_nick.entry(form.into()).or_default();
         change(sum);
@@ -52,7 +52,7 @@ impl FileShares {
     fn of(&self, owner: Option<&str>) -> FileSum {
         match owner {
             Some(form) => self.by_nick.get(form).copied().unwrap_or_default(),
-            None => self.of_nobody,
+            None => self.unowned,
         }
     }
 }
@@ -65,27 +65,31 @@ impl Chat {
         shares.by_nick.clear();
         for (nick, sum) in by_nick {
             add(&mut shares.kept, sum);
-            add(shares.by_nick.entry(form(&nick)).or_default(), sum);
+            add(
+                shares.by_nick.entry(casefolded_nick(&nick)).or_default(),
+                sum,
+            );
         }
-        self.recount_nobodys();
+        self.recount_unowned();
     }
 
     /// Counts the bytes of unregistered nicks again after the accounts have changed.
-    pub(super) fn recount_nobodys(&mut self) {
+    pub(super) fn recount_unowned(&mut self) {
         let shares = &mut self.file_shares;
         let accounts = self.directory.accounts.values();
-        let mut of_nobody = shares.kept;
-        for owned in accounts.filter_map(|nick| shares.by_nick.get(nick.form())) {
-            subtract(&mut of_nobody, *owned);
+        let mut unowned = shares.kept;
+        for owned in accounts.filter_map(|nick| shares.by_nick.get(nick.casefolded())) {
+            subtract(&mut unowned, *owned);
         }
-        shares.of_nobody = of_nobody;
+        shares.unowned = unowned;
     }
 
     /// Adds to the counts of `nick`, as it is spelt in the events of its files.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);
-        self.file_shares.change(&form(nick), is_registered, change);
+        self.file_shares
+            .change(&casefolded_nick(nick), is_registered, change);
     }
 
     /// Subtracts a deleted file of `nick`.
@@ -95,7 +99,7 @@ impl Chat {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| subtract(known, sum);
         let shares = &mut self.file_shares;
-        shares.change(&form(nick), is_registered, change);
+        shares.change(&casefolded_nick(nick), is_registered, change);
         if let Some(origin) = shares.origins.remove(&id) {
             shares.by_origin.remove(origin);
         }
@@ -135,13 +139,13 @@ impl Chat {
         if self.files() >= limits.files_max {
             return Err("there are too many files; REMOVE some".into());
         }
-        let owner = self.own_form(nick);
+        let owner = self.account_of(nick);
         let count = shares.of(owner).count;
         match owner {
             Some(_) if count >= limits.files_per_nick_max() => {
                 return Err(format!("you have {count} files here; REMOVE some"));
             }
-            None if count >= limits.nobodys_files_max() => {
+            None if count >= limits.unowned_files_max() => {
                 return Err(
                     "there are too many files of those without an account; REGISTER, or REMOVE some"
                         .into(),
@@ -157,17 +161,17 @@ impl Chat {
         Ok(())
     }
 
-    /// Counts the bytes of the upload in progress over a connection, until [`Self::file_came`] ends it.
+    /// Counts the bytes of the upload in progress over a connection, until [`Self::end_upload`] ends it.
     ///
     /// # Errors
     /// When the quota of all files, or of the nick, would be exceeded.
-    pub fn file_comes(
+    pub fn begin_upload(
         &mut self,
         peer: PeerId,
         nick: Option<NickId>,
         bytes: u64,
     ) -> Result<(), &'static str> {
-        let owner: Option<Box<str>> = self.own_form(nick).map(Into::into);
+        let owner: Option<Box<str>> = self.account_of(nick).map(Into::into);
         let (quota, per_nick) = (
             self.limits().quota_bytes,
             self.limits().quota_per_nick_bytes,
@@ -200,7 +204,7 @@ impl Chat {
     }
 
     /// Ends the upload in progress over a connection, stored or not.
-    pub fn file_came(&mut self, peer: PeerId) {
+    pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }
 }
@@ -216,9 +220,9 @@ fn subtract(known: &mut FileSum, sum: FileSum) {
 }
 
 /// How nicks are compared; of what is none, as it stands.
-fn form(nick: &str) -> Box<str> {
+fn casefolded_nick(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
-        Ok(nick) => nick.form().into(),
+        Ok(nick) => nick.casefolded().into(),
         Err(_) => nick.into(),
     }
 }

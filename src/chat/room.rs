@@ -20,7 +20,7 @@ pub struct Room {
     pub topic: Box<str>,
     /// The owner and the access rights, if a registered nick created the room.
     pub acl: Option<Box<RoomAcl>>,
-    /// The version of these rights, see [`crate::roster::VersionedAcl`].
+    /// The version of these rights, see [`crate::accounts::VersionedAcl`].
     pub(super) acl_version: u64,
     /// The address that it was created from, if that was since the server started.
     origin: Option<IpAddr>,
@@ -47,7 +47,7 @@ pub struct Totals {
     /// Bytes of the rooms' tails in memory.
     pub tail_bytes: usize,
     /// Bytes of direct messages in memory.
-    pub told_bytes: usize,
+    pub inbox_bytes: usize,
     /// Files.
     pub files: usize,
     /// The bytes of these files.
@@ -105,7 +105,7 @@ impl Room {
 impl Chat {
     /// Returns the room with that name, if it exists.
     pub fn find_room(&self, name: &RoomName) -> Option<RoomId> {
-        self.room_ids.get(name.form()).copied()
+        self.room_ids.get(name.casefolded()).copied()
     }
 
     /// Returns a room, if it still exists.
@@ -122,13 +122,13 @@ impl Chat {
     pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
-        let (id, ()) = self.room_order.range((from, Unbounded)).next()?;
+        let id = self.room_order.range((from, Unbounded)).next()?;
         Some((*id, self.rooms.get(*id)?))
     }
 
     /// Returns all rooms in the order of their creation.
     pub(super) fn rooms_in_order(&self) -> impl Iterator<Item = &Room> {
-        self.room_order.keys().filter_map(|id| self.rooms.get(*id))
+        self.room_order.iter().filter_map(|id| self.rooms.get(*id))
     }
 
     /// Returns the room with that name for `nick` to join or send to, and creates it if necessary.
@@ -136,7 +136,7 @@ impl Chat {
     /// # Errors
     /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it, or that is
     /// being deleted: the log still has its messages.
-    pub fn need_room(
+    pub fn find_or_create_room(
         &mut self,
         name: &RoomName,
         peer: PeerId,
@@ -172,7 +172,7 @@ impl Chat {
             return Err((Code::Quota, text));
         }
         let owned = self
-            .own_form(nick)
+            .account_of(nick)
             .map_or(0, |owner| self.rooms_by_owner.count(owner));
         let most = self.limits().rooms_per_nick_max();
         if owned >= most {
@@ -186,17 +186,17 @@ impl Chat {
         if let Some(room) = self.rooms.get_mut(room) {
             room.origin = origin;
         }
-        self.note_maker(room, nick);
+        self.record_owner(room, nick);
         Ok(room)
     }
 
     pub(super) fn insert_room(&mut self, name: RoomName) -> RoomId {
-        let form = name.form().into();
+        let form = name.casefolded().into();
         let id = self
             .rooms
             .insert(Room::new(name, self.limits().tail_bytes_max));
         self.room_ids.insert(form, id);
-        self.room_order.insert(id, ());
+        self.room_order.insert(id);
         id
     }
 
@@ -206,12 +206,12 @@ impl Chat {
             room.readers.push(peer);
         }
         if let Some(nick) = nick {
-            self.appear(room_id, peer, nick, now);
+            self.add_member(room_id, peer, nick, now);
         }
     }
 
     /// Adds a nick that one of its connections has brought to a room, and schedules the announcement.
-    pub(super) fn appear(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
+    pub(super) fn add_member(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
         let at = now.uptime + self.limits().announce_after;
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
@@ -244,7 +244,7 @@ impl Chat {
         now: Now,
     ) {
         if let Some(nick) = nick {
-            self.vanish(room_id, peer, nick, text, now);
+            self.remove_member(room_id, peer, nick, text, now);
         }
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
@@ -255,7 +255,7 @@ impl Chat {
         self.close_if_unused(room_id);
     }
 
-    fn vanish(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, text: &str, now: Now) {
+    fn remove_member(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, text: &str, now: Now) {
         let announce_up_to = self.limits().announce_up_to;
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
@@ -273,10 +273,10 @@ impl Chat {
             .remove(&(member.announce_at_ms, room_id, nick));
         room.members.remove(&nick);
         if is_known && is_small {
-            self.tell_presence(
+            self.announce_presence(
                 "PART",
                 room_id,
-                &[self.nick_str(nick), text].map(str::to_owned),
+                &[self.nick_text(nick), text].map(str::to_owned),
                 Some(peer),
                 now,
             );
@@ -310,7 +310,7 @@ impl Chat {
     /// Takes a room out of all that knows of it.
     pub(super) fn take_room(&mut self, room_id: RoomId) -> Option<Room> {
         let room = self.rooms.remove(room_id)?;
-        self.room_ids.remove(room.name.form());
+        self.room_ids.remove(room.name.casefolded());
         self.room_order.remove(&room_id);
         self.count_tail(Place::Room(room_id), room.tail.memory(), 0);
         if let Some(origin) = room.origin {
@@ -361,10 +361,10 @@ impl Chat {
         };
         if !std::mem::replace(&mut member.is_announced, true) {
             let by = member.by;
-            self.tell_presence(
+            self.announce_presence(
                 "JOIN",
                 room_id,
-                &[self.nick_str(nick).to_owned()],
+                &[self.nick_text(nick).to_owned()],
                 Some(by),
                 now,
             );
@@ -391,7 +391,7 @@ impl Chat {
         match (stays, is_there) {
             (false, false) => {
                 self.announce(room_id, old, now);
-                let names = [self.nick_str(old), self.nick_str(new)].map(str::to_owned);
+                let names = [self.nick_text(old), self.nick_text(new)].map(str::to_owned);
                 let Some(room) = self.rooms.get_mut(room_id) else {
                     return;
                 };
@@ -400,16 +400,16 @@ impl Chat {
                         .remove(&(member.announce_at_ms, room_id, old));
                     room.members.insert(new, Member { by: peer, ..member });
                 }
-                self.tell_presence("NICK", room_id, &names, Some(peer), now);
+                self.announce_presence("NICK", room_id, &names, Some(peer), now);
             }
             (true, false) | (false, true) | (true, true) => {
-                self.vanish(room_id, peer, old, "", now);
-                self.appear(room_id, peer, new, now);
+                self.remove_member(room_id, peer, old, "", now);
+                self.add_member(room_id, peer, new, now);
             }
         }
     }
 
-    fn tell_presence(
+    fn announce_presence(
         &mut self,
         verb: &str,
         room_id: RoomId,
@@ -440,13 +440,13 @@ impl Chat {
     /// Returns the totals; looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
-            nicks: self.holders.count(),
+            nicks: self.users.count(),
             files: self.files,
-            told_bytes: self.told_bytes(),
+            inbox_bytes: self.inbox_bytes(),
             file_bytes: self.file_shares.bytes(),
             ..Totals::default()
         };
-        for room in self.room_order.keys().filter_map(|id| self.rooms.get(*id)) {
+        for room in self.room_order.iter().filter_map(|id| self.rooms.get(*id)) {
             totals.rooms += 1;
             totals.members += room.members();
             totals.tail_bytes += room.tail.size();

@@ -26,7 +26,7 @@ pub(super) async fn open(address: &Address) -> Result<(Sender, Receiver), Error>
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for found in resolve(address).await.map_err(failed)? {
         let trust = if tls::is_tried(address, found.ip()) {
-            Some(tls::known(address).await?)
+            Some(tls::trusted_keys(address).await?)
         } else {
             None
         };
@@ -64,7 +64,7 @@ fn plain(stream: Tcp) -> (Sender, Receiver) {
     (Sender::new(stream.clone()), Receiver::new(stream))
 }
 
-async fn secure(stream: Tcp, address: &Address, trust: tls::Known) -> Result<Secured, Error> {
+async fn secure(stream: Tcp, address: &Address, trust: tls::TrustedKeys) -> Result<Secured, Error> {
     let late = async {
         async_io::Timer::after(CONNECT_WITHIN).await;
         let source = io::Error::new(io::ErrorKind::TimedOut, "no answer to TLS");

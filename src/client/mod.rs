@@ -75,4 +75,4 @@ pub use reply::{
 pub use simple::Client;
 pub use state::ClientState;
 pub use transfer::{Download, FileDigest, Stored};
-pub use update::{Ticket, Update};
+pub use update::{RequestId, Update};

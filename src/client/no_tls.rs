@@ -17,21 +17,21 @@ pub(super) enum Secured {
 }
 
 /// Stands for whom one trusts: nobody is asked.
-pub(super) struct Known;
+pub(super) struct TrustedKeys;
 
 /// Gives what [`secure`] wants.
 ///
 /// # Errors
 /// None.
-pub(super) async fn known(_: &Address) -> Result<Known, Error> {
-    Ok(Known)
+pub(super) async fn trusted_keys(_: &Address) -> Result<TrustedKeys, Error> {
+    Ok(TrustedKeys)
 }
 
 /// Refuses: this build has no TLS.
 ///
 /// # Errors
 /// [`Error::Connect`], always.
-pub(super) async fn secure(_: Tcp, address: &Address, _: Known) -> Result<Secured, Error> {
+pub(super) async fn secure(_: Tcp, address: &Address, _: TrustedKeys) -> Result<Secured, Error> {
     Err(Error::Connect {
         address: address.clone(),
         source: io::Error::new(

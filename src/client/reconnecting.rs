@@ -15,7 +15,7 @@ use super::dial;
 use super::error::Error;
 use super::options::Options;
 use super::state::ClientState;
-use super::update::{Ticket, Update};
+use super::update::{RequestId, Update};
 
 type Halves = (Sender, Receiver);
 type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
@@ -139,7 +139,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is empty, too long or more than one line, or if [`ReconnectingClient::is_full`].
-    pub fn say(&mut self, to: &str, text: impl Display) -> Result<Ticket, Error> {
+    pub fn say(&mut self, to: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.say(to, &text.to_string())
     }
 
@@ -147,7 +147,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`]; also if the room is not joined.
-    pub fn act(&mut self, room: &str, text: impl Display) -> Result<Ticket, Error> {
+    pub fn act(&mut self, room: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.act(room, &text.to_string())
     }
 
@@ -155,7 +155,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
-    pub fn join(&mut self, room: &str) -> Result<Ticket, Error> {
+    pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
         self.state.join(room)
     }
 
@@ -163,7 +163,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
-    pub fn part(&mut self, room: &str) -> Result<Ticket, Error> {
+    pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
         self.state.part(room)
     }
 
@@ -171,7 +171,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
-    pub fn rename(&mut self, nick: &str) -> Result<Ticket, Error> {
+    pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
         self.state.rename(nick)
     }
 
@@ -180,7 +180,7 @@ impl ReconnectingClient {
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].
-    pub fn request(&mut self, request: impl Display) -> Result<Ticket, Error> {
+    pub fn request(&mut self, request: impl Display) -> Result<RequestId, Error> {
         self.state.request(request.to_string())
     }
 

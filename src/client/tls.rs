@@ -44,7 +44,7 @@ pub(super) enum Secured {
 }
 
 /// What is trusted at an address.
-pub(super) struct Known {
+pub(super) struct TrustedKeys {
     known_hosts: KnownHosts,
     /// The address as `known_hosts` writes it.
     key: String,
@@ -57,7 +57,7 @@ pub(super) struct Known {
 ///
 /// # Errors
 /// [`Error::Connect`], when `known_hosts` cannot be read.
-pub(super) async fn known(address: &Address) -> Result<Known, Error> {
+pub(super) async fn trusted_keys(address: &Address) -> Result<TrustedKeys, Error> {
     let known_hosts = KnownHosts::find();
     let key = format!("{}:{}", address.host(), address.port());
     let load = {
@@ -68,7 +68,7 @@ pub(super) async fn known(address: &Address) -> Result<Known, Error> {
         address: address.clone(),
         source,
     })?;
-    Ok(Known {
+    Ok(TrustedKeys {
         known_hosts,
         key,
         known,
@@ -80,17 +80,21 @@ pub(super) async fn known(address: &Address) -> Result<Known, Error> {
 ///
 /// # Errors
 /// [`Error::Untrusted`] when its certificate has changed; [`Error::Connect`].
-pub(super) async fn secure(stream: Tcp, address: &Address, whom: Known) -> Result<Secured, Error> {
+pub(super) async fn secure(
+    stream: Tcp,
+    address: &Address,
+    trusted: TrustedKeys,
+) -> Result<Secured, Error> {
     let failed = |source| Error::Connect {
         address: address.clone(),
         source,
     };
-    let Known {
+    let TrustedKeys {
         known_hosts,
         key,
         known,
         roots,
-    } = whom;
+    } = trusted;
     let was_known = known.is_some();
     let trust = Arc::new(Trust::new(known, roots));
     let name = ServerName::try_from(
@@ -117,7 +121,7 @@ pub(super) async fn secure(stream: Tcp, address: &Address, whom: Known) -> Resul
     let stream = match connector.connect(name, stream).await {
         Ok(stream) => stream,
         Err(e) => {
-            if let Some(Met::Other(fingerprint)) = trust.met() {
+            if let Some(CertificateCheck::Other(fingerprint)) = trust.check() {
                 return Err(Error::Untrusted {
                     address: address.clone(),
                     fingerprint,
@@ -139,9 +143,9 @@ pub(super) async fn secure(stream: Tcp, address: &Address, whom: Known) -> Resul
             return Err(failed(io::Error::other(why)));
         }
     };
-    let first = match trust.met() {
-        Some(Met::First(fingerprint)) => Some(fingerprint),
-        Some(Met::Vouched) if !was_known => Some(BY_AUTHORITY.to_owned()),
+    let first = match trust.check() {
+        Some(CertificateCheck::First(fingerprint)) => Some(fingerprint),
+        Some(CertificateCheck::Vouched) if !was_known => Some(BY_AUTHORITY.to_owned()),
         _ => None,
     };
     if let Some(first) = first {
@@ -222,7 +226,7 @@ impl KnownHosts {
 
 /// Which certificate the server has shown.
 #[derive(Clone, Debug)]
-enum Met {
+enum CertificateCheck {
     /// One that an authority confirms.
     Vouched,
     /// One at an address that was unknown.
@@ -239,7 +243,7 @@ struct Trust {
     /// `None` where the system has no authorities.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     provider: Arc<CryptoProvider>,
-    met: Mutex<Option<Met>>,
+    check: Mutex<Option<CertificateCheck>>,
 }
 
 impl fmt::Debug for Trust {
@@ -259,12 +263,12 @@ impl Trust {
             known,
             authorities: authorities.build().ok(),
             provider,
-            met: Mutex::new(None),
+            check: Mutex::new(None),
         }
     }
 
-    fn met(&self) -> Option<Met> {
-        self.met.lock().ok().and_then(|met| met.clone())
+    fn check(&self) -> Option<CertificateCheck> {
+        self.check.lock().ok().and_then(|check| check.clone())
     }
 }
 
@@ -281,20 +285,20 @@ impl ServerCertVerifier for Trust {
             authorities.verify_server_cert(cert, intermediates, name, ocsp, now)
         });
         if let Some(Ok(vouched)) = vouched {
-            if let Ok(mut met) = self.met.lock() {
-                *met = Some(Met::Vouched);
+            if let Ok(mut check) = self.check.lock() {
+                *check = Some(CertificateCheck::Vouched);
             }
             return Ok(vouched);
         }
         let fingerprint = fingerprint(cert);
-        let met = match &self.known {
-            None => Met::First(fingerprint),
-            Some(known) if *known == fingerprint => Met::Same,
-            Some(_) => Met::Other(fingerprint),
+        let check = match &self.known {
+            None => CertificateCheck::First(fingerprint),
+            Some(known) if *known == fingerprint => CertificateCheck::Same,
+            Some(_) => CertificateCheck::Other(fingerprint),
         };
-        let is_good = !matches!(met, Met::Other(_));
-        if let Ok(mut known) = self.met.lock() {
-            *known = Some(met);
+        let is_good = !matches!(check, CertificateCheck::Other(_));
+        if let Ok(mut known) = self.check.lock() {
+            *known = Some(check);
         }
         if is_good {
             Ok(ServerCertVerified::assertion())

@@ -8,7 +8,7 @@ use crate::protocol::{Event, EventId, Time};
 
 /// Identifies a request, to recognise its answer among the [`Update`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub(super) u64);
+pub struct RequestId(pub(super) u64);
 
 /// One thing that a [`super::ReconnectingClient`] reports.
 ///
@@ -94,7 +94,7 @@ pub enum Update {
     /// An own message or action was accepted. This is its place among the events of its room.
     Sent {
         /// The request that this answers.
-        ticket: Ticket,
+        request_id: RequestId,
         /// Its id and time.
         sent: Sent,
         /// The event as the others receive it.
@@ -103,7 +103,7 @@ pub enum Update {
     /// The answer to any other request, or a refusal.
     Answer {
         /// The request that this answers.
-        ticket: Ticket,
+        request_id: RequestId,
         /// The reply; [`Error::Refused`] if the server refused.
         result: Result<Reply, Error>,
     },

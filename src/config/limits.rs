@@ -10,7 +10,7 @@ use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 
 /// How long a clock that was set forward must stay so before it is trusted to expire events.
-pub const BELIEVED_AFTER: Duration = Duration::from_secs(3600);
+pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Searches at once: most take a millisecond.
 pub const SEARCHES_MAX: usize = 2;
@@ -22,7 +22,7 @@ pub struct Limits {
     pub connections_max: usize,
     /// Bytes of data in memory that waits for clients, for all rooms and connections together:
     /// [`Self::tails_bytes_max`],
-    /// [`Self::waiting_bytes_max`], [`Self::told_in_all_bytes_max`], [`Self::pieces_bytes_max`].
+    /// [`Self::waiting_bytes_max`], [`Self::inboxes_bytes_max`], [`Self::pieces_bytes_max`].
     pub memory_bytes_max: usize,
     /// Connections at once from one address; an IPv6 network of 64 bits counts as one.
     pub connections_per_address_max: usize,
@@ -47,7 +47,7 @@ pub struct Limits {
     /// Bytes of all events in the log of a server without a data folder.
     pub memory_log_bytes_max: usize,
     /// Bytes of one nick's unread direct messages; a nick with more than half of that unread is `busy`.
-    pub told_bytes_max: usize,
+    pub inbox_bytes_max: usize,
     /// Requests of one connection that are read before it has received the replies.
     pub replies_max: usize,
     /// Bytes of one file.
@@ -140,7 +140,7 @@ impl Default for Limits {
             rooms_per_connection_max: 64,
             tail_bytes_max: 1 << 20,
             memory_log_bytes_max: 64 << 20,
-            told_bytes_max: 64 << 10,
+            inbox_bytes_max: 64 << 10,
             replies_max: 1024,
             upload_bytes_max: 4 << 30,
             files_max: 100_000,
@@ -190,7 +190,7 @@ impl Limits {
     }
 
     /// Bytes of direct messages that their recipients have not received.
-    pub fn told_in_all_bytes_max(&self) -> usize {
+    pub fn inboxes_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
 
@@ -215,7 +215,7 @@ impl Limits {
     }
 
     /// Files of all nicks together that nobody has registered: the other three quarters.
-    pub fn nobodys_files_max(&self) -> usize {
+    pub fn unowned_files_max(&self) -> usize {
         (self.files_max - self.files_max / 4).max(64)
     }
 
@@ -397,7 +397,7 @@ impl Limits {
             ),
             row(
                 "direct messages waiting for one nick",
-                bytes(self.told_bytes_max as u64),
+                bytes(self.inbox_bytes_max as u64),
                 "",
                 "a nick with more than half of it unread is busy",
             ),
@@ -455,7 +455,7 @@ impl Limits {
             ),
             row(
                 "how long a clock that was set forward must stay so before anything expires by it",
-                time(BELIEVED_AFTER),
+                time(CLOCK_TRUSTED_AFTER),
                 "",
                 "a clock that is wrong for a moment deletes nothing",
             ),
@@ -476,7 +476,7 @@ impl Limits {
                 format!(
                     "{}; {}",
                     self.files_per_nick_max(),
-                    self.nobodys_files_max()
+                    self.unowned_files_max()
                 ),
                 "",
                 "a quarter of all files and three quarters, 64 at least: the others have the rest",

@@ -44,7 +44,7 @@ pub enum Line<'a> {
         verb: Verb,
         id: Option<EventId>,
         time: Time,
-        shown: &'a Shown,
+        body: &'a ReplyBody,
     },
     /// The final reply to a search: how many matches were sent, and whether older ones may be missing.
     Found { count: usize, is_cut: bool },
@@ -74,7 +74,7 @@ pub enum Line<'a> {
 
 /// What the reply to a request that proposed an event shows of it.
 #[derive(Debug)]
-pub enum Shown {
+pub enum ReplyBody {
     /// Its id and time.
     IdAndTime,
     /// A file: the id that it was announced with, or else the event's own, and its contents.

@@ -1,6 +1,6 @@
 //! The protocol as the document has it.
 
-use super::{Line, Live, Shown};
+use super::{Line, Live, ReplyBody};
 use crate::protocol::event::words;
 use crate::protocol::{EventId, Time, Verb};
 
@@ -12,15 +12,15 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             verb,
             id,
             time,
-            shown,
+            body,
         } => {
             out.extend_from_slice(b"OK ");
             out.extend_from_slice(verb.word().as_bytes());
             out.push(b' ');
-            match shown {
-                Shown::Nothing => {}
-                Shown::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Shown::File {
+            match body {
+                ReplyBody::Nothing => {}
+                ReplyBody::Text(text) => out.extend_from_slice(text.as_bytes()),
+                ReplyBody::File {
                     announced,
                     length,
                     sha256,
@@ -29,7 +29,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                     let (length, sha256) = (length.to_string(), sha256.to_string());
                     words(out, &["", &length, &sha256]);
                 }
-                Shown::IdAndTime => {
+                ReplyBody::IdAndTime => {
                     write_id(id, out);
                     out.push(b' ');
                     time.encode(out);

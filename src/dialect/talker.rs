@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use super::{Line, Live, Shown};
-use crate::protocol::people::describe;
+use super::{Line, Live, ReplyBody};
+use crate::protocol::human::describe;
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, Request, Time, Verb};
@@ -54,15 +54,15 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     let text = match line {
         Line::Ok { sentence: "", .. } => return,
         Line::Ok { sentence, .. } => format!("-- {sentence}"),
-        Line::Decided { verb, shown, .. } => match (verb, shown) {
-            (Verb::Topic, Shown::Text(shown)) => match shown.split_once(' ') {
+        Line::Decided { verb, body, .. } => match (verb, body) {
+            (Verb::Topic, ReplyBody::Text(body)) => match body.split_once(' ') {
                 Some((room, topic)) => format!("-- topic of {room}: {topic}"),
-                None => format!("-- {shown} has no topic now"),
+                None => format!("-- {body} has no topic now"),
             },
-            (Verb::Remove, Shown::Text(room)) if room.starts_with('#') => {
+            (Verb::Remove, ReplyBody::Text(room)) if room.starts_with('#') => {
                 format!("-- {room} is deleted")
             }
-            (Verb::Remove, Shown::Text(id)) => format!("-- {id} is deleted"),
+            (Verb::Remove, ReplyBody::Text(id)) => format!("-- {id} is deleted"),
             _ => return, // a person sees the own line
         },
         Line::Found {

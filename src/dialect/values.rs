@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Line, Live, Output, Shown, plain};
+use super::{Line, Live, Output, ReplyBody, plain};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
 
@@ -112,11 +112,11 @@ impl Reply {
     /// Appends the reply as its line in the protocol, without its end.
     fn write(&self, out: &mut Vec<u8>) {
         let verb = self.verb;
-        let decided = |id, time, shown| Line::Decided {
+        let decided = |id, time, body| Line::Decided {
             verb,
             id,
             time,
-            shown,
+            body,
         };
         let line = match &self.fields {
             ReplyFields::Text(fields) => Line::Ok {
@@ -124,14 +124,14 @@ impl Reply {
                 fields,
                 sentence: "",
             },
-            ReplyFields::Message(id, time) => decided(*id, *time, &Shown::IdAndTime),
+            ReplyFields::Message(id, time) => decided(*id, *time, &ReplyBody::IdAndTime),
             ReplyFields::File { id, length, sha256 } => {
-                let shown = Shown::File {
+                let body = ReplyBody::File {
                     announced: *id,
                     length: *length,
                     sha256: *sha256,
                 };
-                return plain::write(decided(None, Time(0), &shown), out);
+                return plain::write(decided(None, Time(0), &body), out);
             }
             ReplyFields::Found { count, is_cut } => Line::Found {
                 count: *count,
@@ -204,10 +204,10 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
             verb,
             id,
             time,
-            shown,
-        } => match shown {
-            Shown::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
-            Shown::File {
+            body,
+        } => match body {
+            ReplyBody::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
+            ReplyBody::File {
                 announced,
                 length,
                 sha256,
@@ -219,8 +219,8 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
                 };
                 reply(verb, fields)
             }
-            Shown::Text(text) => reply(verb, ReplyFields::Text(text.clone())),
-            Shown::Nothing => return,
+            ReplyBody::Text(text) => reply(verb, ReplyFields::Text(text.clone())),
+            ReplyBody::Nothing => return,
         },
         Line::Found { count, is_cut } => reply(Verb::Search, ReplyFields::Found { count, is_cut }),
         Line::Refused(refusal) => Delivery::Refused(refusal.clone()),
@@ -288,16 +288,16 @@ mod tests {
     fn a_value_has_all_that_its_line_has() {
         let refusal = Refusal::new(Verb::Join, Code::NotAllowed, "no");
         let id = EventId::new(7);
-        let file = |announced| Shown::File {
+        let file = |announced| ReplyBody::File {
             announced,
             length: 5,
             sha256: Digest([7; 32]),
         };
-        let decided = |verb, shown| Line::Decided {
+        let decided = |verb, body| Line::Decided {
             verb,
             id,
             time: Time(1_795_346_525_007),
-            shown,
+            body,
         };
         for line in [
             Line::Ok {
@@ -310,10 +310,10 @@ mod tests {
                 fields: "",
                 sentence: "bye",
             },
-            decided(Verb::Msg, &Shown::IdAndTime),
+            decided(Verb::Msg, &ReplyBody::IdAndTime),
             decided(Verb::Upload, &file(None)),
             decided(Verb::Upload, &file(EventId::new(6))),
-            decided(Verb::Topic, &Shown::Text("#lobby on time".into())),
+            decided(Verb::Topic, &ReplyBody::Text("#lobby on time".into())),
             Line::Found {
                 count: 3,
                 is_cut: false,

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Age, Found, Home, Log, Origin, Past, Reader, Record, Span, Trimmed, text::Query, work::Work,
+    Age, Authorship, Found, HistoryPage, Location, Log, Reader, Record, Span, Trimmed, text::Query,
+    work::Work,
 };
 use crate::config::fixed::{READERS_IN_ALL, READERS_PER_OWNER};
 use crate::model::{
@@ -21,19 +22,19 @@ pub struct MemoryLog {
 
 struct State {
     /// The newest events, in the order of their ids.
-    events: VecDeque<Kept>,
+    events: VecDeque<StoredEvent>,
     bytes: usize,
     bytes_max: usize,
     next_id: u64,
     rooms: Vec<Room>,
     room_ids: HashMap<Box<str>, usize>,
     /// The direct messages still in memory, by the comparison form of each nick that may read them.
-    told: HashMap<Box<str>, Talks>,
+    inboxes: HashMap<Box<str>, Inbox>,
     /// Owner and position of each named reader.
     readers: HashMap<Reader, (Box<str>, u64)>,
     readers_of: HashMap<Box<str>, usize>,
     /// The files that can be fetched. They are kept until the server ends, since their bytes are on disk.
-    files: BTreeMap<EventId, KeptFile>,
+    files: BTreeMap<EventId, StoredFile>,
 }
 
 struct Room {
@@ -49,36 +50,36 @@ struct Room {
 }
 
 #[derive(Default)]
-struct Talks {
+struct Inbox {
     /// The spelling of the nick in the first message that it received.
     name: Option<Box<str>>,
     /// Oldest first.
     ids: VecDeque<EventId>,
 }
 
-struct Kept {
+struct StoredEvent {
     id: EventId,
     time: Time,
     /// Without its text or file name once it is removed.
     entry: Entry,
     is_removed: bool,
-    stands: Stands,
+    scope: StoredScope,
 }
 
 /// Where an event belongs.
-enum Stands {
+enum StoredScope {
     Room(usize),
-    Told(Box<DirectMessage>),
+    Inbox(Box<DirectMessage>),
 }
 
-struct KeptFile {
+struct StoredFile {
     time: Time,
     /// With the file's length, once it is known.
     entry: Entry,
     room: usize,
 }
 
-impl KeptFile {
+impl StoredFile {
     fn file(&self) -> Option<&NewFile> {
         match &self.entry.kind {
             EventKind::File(file) => Some(file),
@@ -87,21 +88,21 @@ impl KeptFile {
     }
 }
 
-impl Kept {
+impl StoredEvent {
     fn bytes(&self) -> usize {
-        let told = match &self.stands {
-            Stands::Room(_) => 0,
-            Stands::Told(_) => TOLD_BYTES,
+        let message = match &self.scope {
+            StoredScope::Room(_) => 0,
+            StoredScope::Inbox(_) => DIRECT_BYTES,
         };
-        self.entry.bytes() + EVENT_BYTES + told
+        self.entry.bytes() + EVENT_BYTES + message
     }
 }
 
 /// Memory that an event takes besides its text.
-const EVENT_BYTES: usize = size_of::<Kept>() + size_of::<EventId>() + 16;
+const EVENT_BYTES: usize = size_of::<StoredEvent>() + size_of::<EventId>() + 16;
 
 /// Memory that a direct message takes in addition: its two nicks, and perhaps an inbox for each.
-const TOLD_BYTES: usize = size_of::<DirectMessage>() + 512;
+const DIRECT_BYTES: usize = size_of::<DirectMessage>() + 512;
 
 impl MemoryLog {
     /// Returns an empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
@@ -114,7 +115,7 @@ impl MemoryLog {
                 next_id: first_id,
                 rooms: Vec::new(),
                 room_ids: HashMap::new(),
-                told: HashMap::new(),
+                inboxes: HashMap::new(),
                 readers: HashMap::new(),
                 readers_of: HashMap::new(),
                 files: BTreeMap::new(),
@@ -137,7 +138,7 @@ impl State {
         }
         self.next_id += 1;
         let id = EventId::new(self.next_id)?;
-        let stands = match &entry.scope {
+        let scope = match &entry.scope {
             Scope::Unsaved(_) => return None,
             Scope::Room(name) => {
                 let room = self.room(name, id);
@@ -147,21 +148,24 @@ impl State {
                 if matches!(entry.kind, EventKind::Topic) {
                     of.topic = entry.text().to_owned();
                 }
-                Stands::Room(room)
+                StoredScope::Room(room)
             }
             Scope::Inbox(message) => {
-                let talks = self.told.entry(message.to.form().into()).or_default();
-                talks.name.get_or_insert_with(|| message.to.as_str().into());
+                let inbox = self
+                    .inboxes
+                    .entry(message.to.casefolded().into())
+                    .or_default();
+                inbox.name.get_or_insert_with(|| message.to.as_str().into());
                 for form in forms(message) {
-                    let ids = &mut self.told.entry(form.into()).or_default().ids;
+                    let ids = &mut self.inboxes.entry(form.into()).or_default().ids;
                     if ids.back() != Some(&id) {
                         ids.push_back(id);
                     }
                 }
-                Stands::Told(message.clone())
+                StoredScope::Inbox(message.clone())
             }
         };
-        match (&entry.kind, &stands) {
+        match (&entry.kind, &scope) {
             (EventKind::Stored(file, contents), _) => {
                 if let Some(kept) = self.files.get_mut(file)
                     && let EventKind::File(file) = &mut kept.entry.kind
@@ -170,9 +174,9 @@ impl State {
                 }
             }
             (EventKind::Remove(removed, _), _) => self.remove(*removed),
-            (EventKind::File(_), Stands::Room(room)) => {
+            (EventKind::File(_), StoredScope::Room(room)) => {
                 let (entry, room) = (entry.clone(), *room);
-                self.files.insert(id, KeptFile { time, entry, room });
+                self.files.insert(id, StoredFile { time, entry, room });
             }
             // A deletion is no event, and is done before this.
             (
@@ -184,12 +188,12 @@ impl State {
                 _,
             ) => {}
         }
-        let kept = Kept {
+        let kept = StoredEvent {
             id,
             time,
             entry,
             is_removed: false,
-            stands,
+            scope,
         };
         self.bytes += kept.bytes();
         self.events.push_back(kept);
@@ -199,26 +203,26 @@ impl State {
         Some(id)
     }
 
-    fn record(&self, kept: &Kept) -> Record {
-        let place = match &kept.stands {
-            Stands::Room(room) => self.rooms.get(*room).map(|room| room.name.as_str()),
-            Stands::Told(message) => {
-                let talks = self.told.get(message.to.form());
-                let name = talks.and_then(|talks| talks.name.as_deref());
+    fn record(&self, kept: &StoredEvent) -> Record {
+        let place = match &kept.scope {
+            StoredScope::Room(room) => self.rooms.get(*room).map(|room| room.name.as_str()),
+            StoredScope::Inbox(message) => {
+                let inbox = self.inboxes.get(message.to.casefolded());
+                let name = inbox.and_then(|inbox| inbox.name.as_deref());
                 Some(name.unwrap_or(message.to.as_str()))
             }
         };
         record(kept.id, kept.time, &kept.entry, place.unwrap_or_default())
     }
 
-    fn file_record(&self, id: EventId, file: &KeptFile) -> Record {
+    fn file_record(&self, id: EventId, file: &StoredFile) -> Record {
         let room = self.rooms.get(file.room);
         let room = room.map_or("", |room| room.name.as_str());
         record(id, file.time, &file.entry, room)
     }
 
     fn room(&mut self, name: &RoomName, last_id: EventId) -> usize {
-        if let Some(room) = self.room_ids.get(name.form()) {
+        if let Some(room) = self.room_ids.get(name.casefolded()) {
             return *room;
         }
         let room = self.rooms.len();
@@ -230,7 +234,7 @@ impl State {
             forgotten: 0,
             deleted: 0,
         });
-        self.room_ids.insert(name.form().into(), room);
+        self.room_ids.insert(name.casefolded().into(), room);
         room
     }
 
@@ -239,8 +243,8 @@ impl State {
             return;
         };
         self.bytes = self.bytes.saturating_sub(kept.bytes());
-        match kept.stands {
-            Stands::Room(room) => {
+        match kept.scope {
+            StoredScope::Room(room) => {
                 if let Some(room) = self.rooms.get_mut(room) {
                     room.ids.pop_front();
                     room.forgotten = kept.id.get();
@@ -249,15 +253,15 @@ impl State {
                     }
                 }
             }
-            Stands::Told(told) => {
-                for form in forms(&told) {
+            StoredScope::Inbox(message) => {
+                for form in forms(&message) {
                     // A user who released the nick has no inbox any more.
-                    let Some(Talks { ids, .. }) = self.told.get_mut(form) else {
+                    let Some(Inbox { ids, .. }) = self.inboxes.get_mut(form) else {
                         continue;
                     };
                     ids.pop_front_if(|id| *id == kept.id);
                     if ids.is_empty() {
-                        self.told.remove(form);
+                        self.inboxes.remove(form);
                     }
                 }
             }
@@ -294,7 +298,7 @@ impl State {
         self.events.binary_search_by_key(&id, |kept| kept.id).ok()
     }
 
-    fn get(&self, id: EventId) -> Option<&Kept> {
+    fn get(&self, id: EventId) -> Option<&StoredEvent> {
         self.events.get(self.index(id)?)
     }
 
@@ -311,10 +315,10 @@ impl State {
 
     /// Deletes a room with everything in it; returns its files.
     fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
-        let form = name.form();
+        let form = name.casefolded();
         let readers_of = &mut self.readers_of;
         self.readers.retain(|reader, (owner, _)| {
-            let stays = reader.room.form() != form;
+            let stays = reader.room.casefolded() != form;
             if !stays && let Some(count) = readers_of.get_mut(owner) {
                 *count = count.saturating_sub(1);
             }
@@ -333,7 +337,7 @@ impl State {
         }
         let bytes = &mut self.bytes;
         self.events.retain(|kept| {
-            let stays = !matches!(kept.stands, Stands::Room(room) if room == id);
+            let stays = !matches!(kept.scope, StoredScope::Room(room) if room == id);
             if !stays {
                 *bytes = bytes.saturating_sub(kept.bytes());
             }
@@ -355,27 +359,28 @@ impl State {
 
     /// Returns whether there is no message or file of that id to be removed.
     fn is_removed(&self, id: EventId) -> bool {
-        let is_message = |kept: &Kept| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
+        let is_message =
+            |kept: &StoredEvent| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
         match self.get(id).filter(|kept| is_message(kept)) {
             Some(message) => message.is_removed,
             None => !self.files.contains_key(&id),
         }
     }
 
-    fn home(&self, id: EventId, told: &DirectMessage) -> Home {
+    fn location(&self, id: EventId, message: &DirectMessage) -> Location {
         let can_read = |form: &&str| {
-            let talks = self.told.get(*form);
-            talks.is_some_and(|talks| talks.ids.binary_search(&id).is_ok())
+            let inbox = self.inboxes.get(*form);
+            inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
         };
-        let readers = forms(told).into_iter().filter(can_read);
-        Home::Told {
-            told: told.clone(),
+        let readers = forms(message).into_iter().filter(can_read);
+        Location::Inbox {
+            message: message.clone(),
             readers: readers.map(Into::into).collect(),
         }
     }
 
     fn of(&self, room: &RoomName) -> Option<&Room> {
-        self.rooms.get(*self.room_ids.get(room.form())?)
+        self.rooms.get(*self.room_ids.get(room.casefolded())?)
     }
 }
 
@@ -422,15 +427,15 @@ impl Log for MemoryLog {
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError> {
+    ) -> Result<HistoryPage, StorageError> {
         let state = self.state();
         let Some(room) = state.of(room) else {
-            return Ok(Past::default());
+            return Ok(HistoryPage::default());
         };
         let after = span.after;
         let has_hole = room.forgotten > after || (after > 0 && room.deleted > after);
         let records = state.records(&room.ids, span, count, bytes);
-        Ok(Past { records, has_hole })
+        Ok(HistoryPage { records, has_hole })
     }
 
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError> {
@@ -439,27 +444,32 @@ impl Log for MemoryLog {
         Ok(newest(ids, before, count))
     }
 
-    fn read_told(
+    fn read_inbox(
         &self,
         nick: &Nick,
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError> {
+    ) -> Result<HistoryPage, StorageError> {
         let state = self.state();
-        let talks = state.told.get(nick.form());
-        let records = talks.map(|talks| state.records(&talks.ids, span, count, bytes));
-        Ok(Past::whole(records.unwrap_or_default()))
+        let inbox = state.inboxes.get(nick.casefolded());
+        let records = inbox.map(|inbox| state.records(&inbox.ids, span, count, bytes));
+        Ok(HistoryPage::complete(records.unwrap_or_default()))
     }
 
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError> {
+    fn newest_in_inbox(
+        &self,
+        nick: &Nick,
+        before: u64,
+        count: usize,
+    ) -> Result<Span, StorageError> {
         let state = self.state();
-        let talks = state.told.get(nick.form());
-        Ok(newest(talks.map(|talks| &talks.ids), before, count))
+        let inbox = state.inboxes.get(nick.casefolded());
+        Ok(newest(inbox.map(|inbox| &inbox.ids), before, count))
     }
 
-    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError> {
-        self.state().told.remove(nick.form());
+    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
+        self.state().inboxes.remove(nick.casefolded());
         Ok(())
     }
 
@@ -512,7 +522,7 @@ impl Log for MemoryLog {
         count: usize,
     ) -> Result<Vec<Record>, StorageError> {
         let state = self.state();
-        let room = state.room_ids.get(room.form()).copied();
+        let room = state.room_ids.get(room.casefolded()).copied();
         let mut files = Vec::new();
         for (id, file) in &state.files {
             if Some(file.room) == room && id.get() > after && files.len() < count {
@@ -564,14 +574,14 @@ impl Log for MemoryLog {
         Ok(digests)
     }
 
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError> {
+    fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {
         let state = self.state();
         let file = state.files.get(&id);
         let of_room = |room: usize| {
             let room = state.rooms.get(room)?;
-            Some(Home::Room(room.name.clone()))
+            Some(Location::Room(room.name.clone()))
         };
-        let (entry, home, removable) = match (file, state.get(id)) {
+        let (entry, location, removable) = match (file, state.get(id)) {
             (Some(file), _) => {
                 let removable = Removed::File {
                     owner: file.entry.author().into(),
@@ -580,18 +590,18 @@ impl Log for MemoryLog {
                 (&file.entry, of_room(file.room), Some(removable))
             }
             (None, Some(kept)) => {
-                let home = match &kept.stands {
-                    Stands::Room(room) => of_room(*room),
-                    Stands::Told(told) => Some(state.home(id, told)),
+                let location = match &kept.scope {
+                    StoredScope::Room(room) => of_room(*room),
+                    StoredScope::Inbox(message) => Some(state.location(id, message)),
                 };
                 let is_message = matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
                 let removable = (is_message && !kept.is_removed).then_some(Removed::Message);
-                (&kept.entry, home, removable)
+                (&kept.entry, location, removable)
             }
             (None, None) => return Ok(None),
         };
-        Ok(home.map(|home| Origin {
-            home,
+        Ok(location.map(|location| Authorship {
+            location,
             nick: entry.author().to_owned(),
             removable,
         }))
@@ -622,8 +632,8 @@ impl Log for MemoryLog {
 }
 
 /// Returns the comparison forms of the two nicks that may read a direct message.
-fn forms(told: &DirectMessage) -> [&str; 2] {
-    [told.by.form(), told.to.form()]
+fn forms(message: &DirectMessage) -> [&str; 2] {
+    [message.by.casefolded(), message.to.casefolded()]
 }
 
 /// Returns the span of the newest `count` events before the id `before`.

@@ -42,15 +42,15 @@ pub struct Record {
 
 /// A page of events read back from the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Past {
+pub struct HistoryPage {
     /// Oldest first.
     pub records: Vec<Record>,
     /// Whether some older events of the span are no longer stored.
     pub has_hole: bool,
 }
 
-impl Past {
-    fn whole(records: Vec<Record>) -> Self {
+impl HistoryPage {
+    fn complete(records: Vec<Record>) -> Self {
         Self {
             records,
             has_hole: false,
@@ -101,31 +101,31 @@ pub struct Found {
 
 /// Whose history is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum HistorySource {
     /// The history of a room.
     Room(Arc<RoomName>),
     /// The inbox of a nick: direct messages that it sent or received.
-    Nick(Arc<Nick>),
+    Inbox(Arc<Nick>),
 }
 
-impl fmt::Display for Whose {
+impl fmt::Display for HistorySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Room(room) => write!(f, "{room}"),
-            Self::Nick(nick) => write!(f, "{nick}"),
+            Self::Inbox(nick) => write!(f, "{nick}"),
         }
     }
 }
 
 /// Where an event belongs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Home {
+pub enum Location {
     /// In a room.
     Room(RoomName),
     /// In the inboxes of two nicks.
-    Told {
+    Inbox {
         /// The two nicks.
-        told: DirectMessage,
+        message: DirectMessage,
         /// The comparison forms of the nicks that may still read it: a user who releases a nick leaves its
         /// inbox behind.
         readers: Vec<Box<str>>,
@@ -134,9 +134,9 @@ pub enum Home {
 
 /// Who sent an event, and where.
 #[derive(Clone, Debug)]
-pub struct Origin {
+pub struct Authorship {
     /// The event's room or inboxes.
-    pub home: Home,
+    pub location: Location,
     /// The author's nick.
     pub nick: String,
     /// What a removal would remove; `None` if the event cannot be removed or already is.
@@ -192,7 +192,7 @@ pub trait Log: Send + Sync {
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError>;
+    ) -> Result<HistoryPage, StorageError>;
 
     /// Returns the span that covers the newest `count` events before the id `before`.
     #[allow(clippy::missing_errors_doc)]
@@ -200,22 +200,23 @@ pub trait Log: Send + Sync {
 
     /// Reads the inbox of a nick as [`Log::read`] reads a room. Only that nick may see it.
     #[allow(clippy::missing_errors_doc)]
-    fn read_told(
+    fn read_inbox(
         &self,
         nick: &Nick,
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError>;
+    ) -> Result<HistoryPage, StorageError>;
 
     /// Returns the span that covers the newest `count` events of an inbox, as [`Log::newest`] does for a
     /// room.
     #[allow(clippy::missing_errors_doc)]
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError>;
+    fn newest_in_inbox(&self, nick: &Nick, before: u64, count: usize)
+    -> Result<Span, StorageError>;
 
     /// Empties the inbox of a nick; the other end of each conversation keeps its own.
     #[allow(clippy::missing_errors_doc)]
-    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError>;
+    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError>;
 
     /// Searches for the newest `count` events whose text contains every phrase of the query.
     #[allow(clippy::missing_errors_doc)]
@@ -246,7 +247,7 @@ pub trait Log: Send + Sync {
 
     /// Returns who sent the event with that id, and where.
     #[allow(clippy::missing_errors_doc)]
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError>;
+    fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError>;
 
     /// Returns the files whose upload had not ended when the server last stopped, with their rooms and
     /// authors.
@@ -278,18 +279,18 @@ pub trait Log: Send + Sync {
 /// A query that a session sends to the log.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // each variant is named after its method
-pub enum Question {
+pub enum LogQuery {
     Read {
-        whose: Whose,
+        source: HistorySource,
         span: Span,
         count: usize,
     },
     Newest {
-        whose: Whose,
+        source: HistorySource,
         before: u64,
         count: usize,
     },
-    ForgetTold(Nick),
+    ClearInbox(Nick),
     Search {
         room: Arc<RoomName>,
         query: Query,
@@ -299,7 +300,7 @@ pub enum Question {
         after: u64,
     },
     File(EventId),
-    Origin(EventId),
+    Authorship(EventId),
     Reader(Reader),
     SetReader {
         reader: Reader,
@@ -308,11 +309,11 @@ pub enum Question {
     },
 }
 
-impl Question {
+impl LogQuery {
     /// Returns whether the query changes nothing and leads to no change, so that only its answer matters.
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::ForgetTold(_) | Self::SetReader { .. } | Self::Origin(_) => false,
+            Self::ClearInbox(_) | Self::SetReader { .. } | Self::Authorship(_) => false,
             Self::Read { .. }
             | Self::Newest { .. }
             | Self::Search { .. }
@@ -323,15 +324,15 @@ impl Question {
     }
 }
 
-/// The result of a [`Question`].
+/// The result of a [`LogQuery`].
 #[derive(Debug)]
 #[allow(missing_docs)]
-pub enum Answer {
-    Records(Past),
+pub enum LogResult {
+    Records(HistoryPage),
     Found(Found),
     Span(Span),
     File(Option<(RoomName, NewFile)>),
-    Origin(Option<Origin>),
+    Authorship(Option<Authorship>),
     Reader(Option<u64>),
     Done,
 }
@@ -347,40 +348,44 @@ const PIECE_BYTES: usize = 32 << 10;
 ///
 /// # Errors
 /// When the log cannot be read.
-pub fn answer(log: &dyn Log, question: &Question) -> Result<Answer, StorageError> {
-    Ok(match question {
-        Question::Read { whose, span, count } => Answer::Records(match whose {
-            Whose::Room(room) => log.read(room, *span, *count, PIECE_BYTES)?,
-            Whose::Nick(nick) => log.read_told(nick, *span, *count, PIECE_BYTES)?,
+pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageError> {
+    Ok(match query {
+        LogQuery::Read {
+            source,
+            span,
+            count,
+        } => LogResult::Records(match source {
+            HistorySource::Room(room) => log.read(room, *span, *count, PIECE_BYTES)?,
+            HistorySource::Inbox(nick) => log.read_inbox(nick, *span, *count, PIECE_BYTES)?,
         }),
-        Question::Newest {
-            whose,
+        LogQuery::Newest {
+            source,
             before,
             count,
-        } => Answer::Span(match whose {
-            Whose::Room(room) => log.newest(room, *before, *count)?,
-            Whose::Nick(nick) => log.newest_told(nick, *before, *count)?,
+        } => LogResult::Span(match source {
+            HistorySource::Room(room) => log.newest(room, *before, *count)?,
+            HistorySource::Inbox(nick) => log.newest_in_inbox(nick, *before, *count)?,
         }),
-        Question::ForgetTold(nick) => {
-            log.forget_told(nick)?;
-            Answer::Done
+        LogQuery::ClearInbox(nick) => {
+            log.clear_inbox(nick)?;
+            LogResult::Done
         }
-        Question::Search { room, query } => {
-            Answer::Found(log.search(room, query, SEARCH_MAX, &Work::begin())?)
+        LogQuery::Search { room, query } => {
+            LogResult::Found(log.search(room, query, SEARCH_MAX, &Work::begin())?)
         }
-        Question::Files { room, after } => {
-            Answer::Records(Past::whole(log.files(room, *after, SEARCH_MAX)?))
+        LogQuery::Files { room, after } => {
+            LogResult::Records(HistoryPage::complete(log.files(room, *after, SEARCH_MAX)?))
         }
-        Question::File(id) => Answer::File(log.file(*id)?),
-        Question::Origin(id) => Answer::Origin(log.origin(*id)?),
-        Question::Reader(reader) => Answer::Reader(log.reader(reader)?),
-        Question::SetReader {
+        LogQuery::File(id) => LogResult::File(log.file(*id)?),
+        LogQuery::Authorship(id) => LogResult::Authorship(log.authorship(*id)?),
+        LogQuery::Reader(reader) => LogResult::Reader(log.reader(reader)?),
+        LogQuery::SetReader {
             reader,
             owner,
             seen,
         } => {
             log.set_reader(reader, owner, *seen)?;
-            Answer::Done
+            LogResult::Done
         }
     })
 }

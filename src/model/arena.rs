@@ -23,7 +23,7 @@ pub struct Arena<T, K = T> {
 
 impl<T> Id<T> {
     /// An id that no thing ever has.
-    pub const NOBODY: Self = Self {
+    pub const NONE: Self = Self {
         slot: u32::MAX,
         serial: 0,
         of: PhantomData,

@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::RoomAcl;
+use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
-use crate::protocol::whom::Whom;
 use crate::protocol::{Nick, RoomName, Time};
 
 /// Accounts, rooms and bans as every server holds them in memory, without secrets.
@@ -29,7 +29,7 @@ impl Directory {
     /// Removes a nick that was unregistered.
     pub fn remove_account(&mut self, nick: &Nick) {
         let own = self.accounts.get(nick).cloned();
-        if let Some(own) = own.filter(|own| own.form() == nick.form()) {
+        if let Some(own) = own.filter(|own| own.casefolded() == nick.casefolded()) {
             self.accounts.remove(&own, &own);
         }
     }
@@ -41,7 +41,7 @@ impl Directory {
             return false;
         }
         let mut others = self.accounts.candidates(nick);
-        others.any(|other| other.form() != nick.form() && nick.looks_like(other))
+        others.any(|other| other.casefolded() != nick.casefolded() && nick.looks_like(other))
     }
 }
 
@@ -49,7 +49,7 @@ impl Directory {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ban {
     /// The target of the ban.
-    pub whom: Whom,
+    pub target: BanTarget,
     /// The operator who made it.
     pub by: String,
     /// The reason; may be empty.
@@ -65,7 +65,7 @@ impl Ban {
             .until
             .map_or_else(String::new, |until| format!(" until {until}"));
         let text = if self.text.is_empty() { "" } else { ": " };
-        format!("{} is banned{until}{text}{}", self.whom, self.text)
+        format!("{} is banned{until}{text}{}", self.target, self.text)
     }
 }
 

@@ -4,20 +4,20 @@
 //! Pure: no sockets, files, clock or executor. `session` and `chat` execute the requests.
 //! Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
 
+pub mod ban_target;
 pub mod code;
 pub mod commands;
 mod compose;
 mod digest;
 pub mod event;
+pub mod human;
 #[cfg(any(feature = "server", feature = "chatc"))]
 pub mod json;
 pub mod line;
 pub mod name;
-pub mod people;
 pub mod request;
 pub mod text;
 mod time;
-pub mod whom;
 
 pub use code::Code;
 pub use commands::Verb;

@@ -57,7 +57,7 @@ struct Name {
     shown: Box<str>,
     /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`: it usually does,
     /// and thousands of nicks are held.
-    form: Option<Box<str>>,
+    casefolded: Option<Box<str>>,
 }
 
 impl Nick {
@@ -79,14 +79,14 @@ impl Nick {
 
     /// Returns the comparison form, which is equal for two spellings of one nick (RFC 8265
     /// UsernameCaseMapped).
-    pub fn form(&self) -> &str {
-        self.0.form.as_deref().unwrap_or(&self.0.shown)
+    pub fn casefolded(&self) -> &str {
+        self.0.casefolded.as_deref().unwrap_or(&self.0.shown)
     }
 
     /// Returns how all spellings of the nick look in small letters: the UTS 39 skeleton of the comparison
     /// form.
     pub fn skeleton(&self) -> Box<str> {
-        look(self.form())
+        look(self.casefolded())
     }
 
     /// Returns how the spelling reads in small letters, if that differs: `AIice` reads `alice`.
@@ -248,9 +248,9 @@ impl RoomName {
     }
 
     /// Returns the comparison form, which is equal for two spellings of one room.
-    pub fn form(&self) -> &str {
+    pub fn casefolded(&self) -> &str {
         let shown = self.0.shown.strip_prefix('#').unwrap_or_default();
-        self.0.form.as_deref().unwrap_or(shown)
+        self.0.casefolded.as_deref().unwrap_or(shown)
     }
 }
 
@@ -271,7 +271,7 @@ impl Name {
             let form = text.to_ascii_lowercase();
             return Ok(Self {
                 shown: format!("{sigil}{text}").into(),
-                form: (form != text).then(|| form.into()),
+                casefolded: (form != text).then(|| form.into()),
             });
         }
         let name: String = text.nfc().collect();
@@ -289,7 +289,7 @@ impl Name {
         let form: Cow<'_, str> = UsernameCaseMapped::enforce(name.as_str())
             .map_err(|_| BadName("a name holds characters that names may not (RFC 8265)"))?;
         Ok(Self {
-            form: (form != name).then(|| form.clone().into()),
+            casefolded: (form != name).then(|| form.clone().into()),
             shown: format!("{sigil}{name}").into(),
         })
     }
@@ -411,8 +411,8 @@ mod tests {
 
     #[test]
     fn spellings_and_look_alikes_of_a_nick_are_found() {
-        assert_eq!(nick("Alice").form(), nick("aLICE").form());
-        assert_eq!(nick("Straße").form(), nick("straße").form());
+        assert_eq!(nick("Alice").casefolded(), nick("aLICE").casefolded());
+        assert_eq!(nick("Straße").casefolded(), nick("straße").casefolded());
         assert_eq!(nick("paul").skeleton(), nick("pau1").skeleton());
         assert_eq!(nick("сосо").skeleton(), nick("coco").skeleton(), "Cyrillic");
         assert_ne!(nick("alice").skeleton(), nick("bob").skeleton());
@@ -478,7 +478,7 @@ mod tests {
     fn rooms_have_a_mark_and_may_begin_with_a_digit() {
         assert_eq!(RoomName::parse("#3b").unwrap().as_str(), "#3b");
         assert_eq!(RoomName::parse_loose("Ops").unwrap().as_str(), "#Ops");
-        assert_eq!(RoomName::parse("#Ops").unwrap().form(), "ops");
+        assert_eq!(RoomName::parse("#Ops").unwrap().casefolded(), "ops");
         for bad in ["ops", "#", "##a", "#-a", "#a b", "#a#"] {
             assert!(RoomName::parse(bad).is_err(), "{bad:?}");
         }

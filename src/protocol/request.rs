@@ -6,16 +6,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use super::ban_target::BanTarget;
 use super::commands::Verb;
 use super::event::words;
 use super::name::BadName;
 use super::text::{clean, is_clean};
-use super::whom::Whom;
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
 /// Returns whether `line` may be a request after the bytes of an upload: it begins with a verb in capitals, or
 /// with a slash, as the middle of a file seldom does.
-pub fn is_in_step(line: &[u8]) -> bool {
+pub fn looks_like_command(line: &[u8]) -> bool {
     let word = line.split(|b| *b == b' ').find(|word| !word.is_empty());
     match word {
         None => true,
@@ -51,13 +51,13 @@ pub enum Request<'a> {
         text: Cow<'a, str>,
     },
     Ban {
-        whom: Whom,
+        target: BanTarget,
         /// In seconds.
         lasts: Option<u64>,
         text: Cow<'a, str>,
     },
     Unban {
-        whom: Whom,
+        target: BanTarget,
     },
     Bans,
     Note {
@@ -81,7 +81,7 @@ pub enum Request<'a> {
     Invite {
         room: Option<RoomName>,
         nick: Nick,
-        is_keeper: bool,
+        is_moderator: bool,
     },
     Uninvite {
         room: Option<RoomName>,
@@ -427,7 +427,7 @@ impl<'a> Fields<'a> {
                 Request::Kick { nick, text }
             }
             Verb::Ban => {
-                let whom = self.whom()?;
+                let target = self.target()?;
                 let rest = self.rest;
                 let word = self.word().unwrap_or_default();
                 let lasts = parse_lasts(word);
@@ -445,9 +445,15 @@ impl<'a> Fields<'a> {
                     self.rest = rest;
                 }
                 let text = self.rest_as_text();
-                Request::Ban { whom, lasts, text }
+                Request::Ban {
+                    target,
+                    lasts,
+                    text,
+                }
             }
-            Verb::Unban => Request::Unban { whom: self.whom()? },
+            Verb::Unban => Request::Unban {
+                target: self.target()?,
+            },
             Verb::Bans => Request::Bans,
             Verb::Note => Request::Note { text: self.text()? },
             Verb::Shutdown => Request::Shutdown {
@@ -474,7 +480,7 @@ impl<'a> Fields<'a> {
             Verb::Invite => {
                 let room = self.room_if_marked()?;
                 let nick = Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))?;
-                let is_keeper = match self.word() {
+                let is_moderator = match self.word() {
                     None => false,
                     Some("keeper") => true,
                     Some(_) => return Err(self.bad()),
@@ -482,7 +488,7 @@ impl<'a> Fields<'a> {
                 Request::Invite {
                     room,
                     nick,
-                    is_keeper,
+                    is_moderator,
                 }
             }
             Verb::Uninvite => {
@@ -720,8 +726,8 @@ impl<'a> Fields<'a> {
         Nick::parse(self.need_word()?).map_err(|e| self.bad_name(e))
     }
 
-    fn whom(&mut self) -> Result<Whom, Refusal> {
-        Whom::parse(self.need_word()?).map_err(|e| self.bad_name(e))
+    fn target(&mut self) -> Result<BanTarget, Refusal> {
+        BanTarget::parse(self.need_word()?).map_err(|e| self.bad_name(e))
     }
 
     fn id(&mut self) -> Result<EventId, Refusal> {
@@ -806,18 +812,22 @@ impl fmt::Display for Request<'_> {
             Self::Token { label } | Self::Revoke { label } => write(&[verb, label.as_str()]),
             Self::Pass { password } => write(&[verb, password]),
             Self::Kick { nick, text } => write(&[verb, nick.as_str(), text]),
-            Self::Ban { whom, lasts, text } => {
+            Self::Ban {
+                target,
+                lasts,
+                text,
+            } => {
                 let needs_mark = text.starts_with(|c: char| c.is_ascii_digit() || c == '-');
                 let lasts = match lasts {
                     Some(seconds) => format!("{seconds}s"),
                     None if needs_mark => "-".to_owned(),
                     None => String::new(),
                 };
-                let fields = [verb, &whom.to_string(), &lasts, text];
+                let fields = [verb, &target.to_string(), &lasts, text];
                 let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
                 write(&fields);
             }
-            Self::Unban { whom } => write(&[verb, &whom.to_string()]),
+            Self::Unban { target } => write(&[verb, &target.to_string()]),
             Self::Note { text } | Self::Shutdown { text } => write(&[verb, text]),
             Self::Ignore { nick } => write(&[verb, nick.as_ref().map_or("", Nick::as_str)]),
             Self::Unignore { nick } => write(&[verb, nick.as_str()]),
@@ -834,9 +844,9 @@ impl fmt::Display for Request<'_> {
             Self::Invite {
                 room,
                 nick,
-                is_keeper,
+                is_moderator,
             } => {
-                let keeper = if *is_keeper { "keeper" } else { "" };
+                let keeper = if *is_moderator { "keeper" } else { "" };
                 let fields = [verb, &name(room), nick.as_str(), keeper];
                 let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
                 write(&fields);
@@ -1176,10 +1186,10 @@ mod tests {
     #[test]
     fn the_middle_of_a_file_is_out_of_step() {
         for good in ["MSG hi", "/x", "", "  ", "BYE"] {
-            assert!(is_in_step(good.as_bytes()), "{good:?}");
+            assert!(looks_like_command(good.as_bytes()), "{good:?}");
         }
         for bad in ["msg hi", "hello", "<html>", "MSGS hi", "{\"a\":1}"] {
-            assert!(!is_in_step(bad.as_bytes()), "{bad:?}");
+            assert!(!looks_like_command(bad.as_bytes()), "{bad:?}");
         }
     }
 }

@@ -7,7 +7,7 @@ use smol::unblock;
 use tracing::warn;
 
 use super::Server;
-use super::world::World;
+use super::shared_state::SharedState;
 use crate::protocol::{Digest, EventId};
 
 /// What a change has released.
@@ -18,43 +18,46 @@ pub(super) struct Released {
     /// Live files that have been removed.
     pub live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
-    pub has_new_rights: bool,
+    pub has_acl_changes: bool,
     /// The log has rooms to delete.
     pub has_deleted_rooms: bool,
 }
 
-/// The lock on the [`World`], held for a change. Dropping it wakes the connections that have something to read and
+/// The lock on the [`SharedState`], held for a change. Dropping it wakes the connections that have something to read and
 /// deletes unreferenced files, so the code that makes a change need not do so.
 pub(super) struct Changes<'a> {
     /// `Some` until this is dropped.
-    world: Option<MutexGuard<'a, World>>,
+    state: Option<MutexGuard<'a, SharedState>>,
     server: &'a Arc<Server>,
 }
 
 impl<'a> Changes<'a> {
-    pub fn of(server: &'a Arc<Server>, world: MutexGuard<'a, World>) -> Self {
-        let world = Some(world);
-        Self { world, server }
+    pub fn of(server: &'a Arc<Server>, state: MutexGuard<'a, SharedState>) -> Self {
+        let state = Some(state);
+        Self { state, server }
     }
 }
 
 impl Deref for Changes<'_> {
-    type Target = World;
+    type Target = SharedState;
 
-    fn deref(&self) -> &World {
-        self.world.as_ref().expect("it is there until the drop")
+    fn deref(&self) -> &SharedState {
+        self.state.as_ref().expect("it is there until the drop")
     }
 }
 
 impl DerefMut for Changes<'_> {
-    fn deref_mut(&mut self) -> &mut World {
-        self.world.as_mut().expect("it is there until the drop")
+    fn deref_mut(&mut self) -> &mut SharedState {
+        self.state.as_mut().expect("it is there until the drop")
     }
 }
 
 impl Drop for Changes<'_> {
     fn drop(&mut self) {
-        let released = self.world.take().map(|mut world| world.settle());
+        let released = self
+            .state
+            .take()
+            .map(|mut state| state.flush_side_effects());
         release(self.server, released.unwrap_or_default());
     }
 }
@@ -67,8 +70,8 @@ pub(super) fn release(server: &Arc<Server>, released: Released) {
             live.end(None);
         }
     }
-    if released.has_new_rights {
-        server.new_rights.notify(usize::MAX);
+    if released.has_acl_changes {
+        server.acl_changes.notify(usize::MAX);
     }
     if released.has_deleted_rooms {
         server.deleted_rooms.notify(usize::MAX);

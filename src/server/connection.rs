@@ -19,10 +19,10 @@ use tracing::debug;
 
 use super::Server;
 use super::memory::TIGHT_READ_BYTES;
-use super::metrics::{Met, Way};
-use super::world::{Arrival, World};
+use super::metrics::{ConnectionKind, LimitKind};
+use super::shared_state::{ConnectionSource, SharedState};
 use crate::chat::NickId;
-use crate::config::Speaks;
+use crate::config::Protocols;
 use crate::dialect::Dialect;
 use crate::model::Now;
 use crate::protocol::line::{Item, LineDecoder, LineEnd};
@@ -52,15 +52,15 @@ pub(super) struct Connection {
     decoder: LineDecoder,
     /// Input that was read and cannot be handled yet; normally empty and without memory.
     pub(super) input: Vec<u8>,
-    pub(super) alarm: Option<Duration>,
+    pub(super) deadline: Option<Duration>,
     /// The protocols that the client may use.
-    pub(super) speaks: Speaks,
+    pub(super) protocols: Protocols,
     /// Whether a trusted proxy may still send its PROXY header.
     pub(super) awaits_proxied: bool,
     /// How much of the memory for waiting data ([`Server::waiting`]) it uses.
-    held: usize,
+    buffered: usize,
     /// The kind of connection that it counts as in the metrics.
-    pub(super) way: Way,
+    pub(super) kind: ConnectionKind,
     /// Whether the socket may have something to read.
     pub(super) is_readable: bool,
     /// Whether it was read since it was last written to.
@@ -72,9 +72,9 @@ pub(super) struct Connection {
     /// Whether its turn is over and it has more to do.
     is_busy: bool,
     /// Whether this turn follows on one that was used up.
-    is_called: bool,
+    had_turn: bool,
     /// Whether the client no longer reads.
-    pub(super) is_deaf: bool,
+    pub(super) is_write_closed: bool,
     /// Whether the client's input has ended.
     pub(super) has_ended: bool,
     /// Whether the client aborted rather than ended, as far as is known.
@@ -82,9 +82,9 @@ pub(super) struct Connection {
     /// Whether the upload of unknown length has ended while the input goes on.
     pub(super) is_file_over: bool,
     /// Whether the session has been told that the input has ended.
-    is_end_told: bool,
+    has_reported_end: bool,
     /// Whether a transfer was aborted: the connection closes without a reply.
-    pub(super) is_cut: bool,
+    pub(super) is_aborted: bool,
 }
 
 /// The next step of a connection.
@@ -100,25 +100,25 @@ impl Connection {
     pub fn open(
         server: Arc<Server>,
         carrier: Carrier,
-        from: Arrival,
+        from: ConnectionSource,
         local: SocketAddr,
-        speaks: Speaks,
+        protocols: Protocols,
     ) -> Box<Self> {
         let now = server.clock.now();
         let peer = from.address();
-        let mut world = server.world();
-        let id = world.sit_down(from);
-        let mut session = Session::new(id, local, &world.chat, now);
+        let mut state = server.state();
+        let id = state.register(from);
+        let mut session = Session::new(id, local, &state.chat, now);
         if carrier.is_local() {
             session = session.in_dialect(Dialect::Values);
         }
-        session.admit(&mut world.chat, now);
-        drop(world);
-        let way = match carrier {
-            Carrier::Local(_) => Way::Request,
-            _ => Way::New,
+        session.admit(&mut state.chat, now);
+        drop(state);
+        let kind = match carrier {
+            Carrier::Local(_) => ConnectionKind::Request,
+            _ => ConnectionKind::New,
         };
-        server.metrics.goes(None, way);
+        server.metrics.set_kind(None, kind);
         debug!(?id, %peer, "connected");
         // Boxed, because a future stores its argument twice.
         Box::new(Self {
@@ -127,37 +127,37 @@ impl Connection {
             session,
             decoder: LineDecoder::default(),
             input: Vec::new(),
-            alarm: None,
-            speaks,
+            deadline: None,
+            protocols,
             awaits_proxied: false,
-            held: 0,
-            way,
+            buffered: 0,
+            kind,
             is_readable: true, // a script has often sent its input before it is accepted
             has_read: false,
             is_blocked: false,
             has_more: false,
             is_busy: false,
-            is_called: false,
-            is_deaf: false,
+            had_turn: false,
+            is_write_closed: false,
             has_ended: false,
             is_reset: false,
             is_file_over: false,
-            is_end_told: false,
-            is_cut: false,
+            has_reported_end: false,
+            is_aborted: false,
         })
     }
 
     /// Serves the client until the connection ends.
     pub async fn run(mut self: Box<Self>) {
         // Boxed, as every rare future, so that the task of an ordinary connection is small.
-        if !Box::pin(self.arrive()).await {
-            self.is_cut = true;
+        if !Box::pin(self.detect_protocol()).await {
+            self.is_aborted = true;
         }
-        self.goes(Way::of(&self.carrier));
+        self.set_kind(ConnectionKind::of(&self.carrier));
         if self.carrier.plain_socket().is_none() {
             self.decoder = LineDecoder::without_telnet();
         }
-        while !self.is_cut {
+        while !self.is_aborted {
             if let Some(transfer) = self.begin_transfer() {
                 transfer.await;
                 continue;
@@ -175,21 +175,21 @@ impl Connection {
             }
         }
         self.leave();
-        self.server.waiting.change(self.held, 0);
-        if !self.is_deaf && !self.is_cut {
+        self.server.waiting.change(self.buffered, 0);
+        if !self.is_write_closed && !self.is_aborted {
             Box::pin(self.hang_up()).await;
         }
         let id = self.session.peer();
-        self.server.world().stand_up(id, self.alarm);
-        self.server.metrics.gone(self.way);
+        self.server.state().unregister(id, self.deadline);
+        self.server.metrics.closed(self.kind);
         debug!(?id, "ended");
     }
 
     /// Counts the connection as of this kind in the metrics.
-    pub(super) fn goes(&mut self, way: Way) {
-        if way != self.way {
-            self.way = self.server.metrics.goes(Some(self.way), way);
-            debug!(id = ?self.session.peer(), way = way.word(), "speaks");
+    pub(super) fn set_kind(&mut self, kind: ConnectionKind) {
+        if kind != self.kind {
+            self.kind = self.server.metrics.set_kind(Some(self.kind), kind);
+            debug!(id = ?self.session.peer(), way = kind.word(), "speaks");
         }
     }
 
@@ -203,9 +203,9 @@ impl Connection {
     /// Writes what can be written without waiting, and returns the next step.
     fn write_out(&mut self) -> Next {
         let was_stopping = {
-            let mut world = self.server.world();
-            world.looks(self.session.peer());
-            world.is_stopping
+            let mut state = self.server.state();
+            state.clear_wakeup(self.session.peer());
+            state.is_stopping
         };
         self.flush();
         if self.has_more {
@@ -213,15 +213,15 @@ impl Connection {
         }
         let is_answered = self.input.is_empty() && self.session.is_settled();
         let owes_shutdown = was_stopping && is_answered && !self.session.is_ending();
-        if self.session.owes_held() || owes_shutdown {
+        if self.session.owes_deferred() || owes_shutdown {
             // An event was stored since the input was last looked at, or the server stops.
             return Next::Again;
         }
-        if !self.is_blocked && self.wants_past() {
+        if !self.is_blocked && self.wants_catch_up() {
             return Next::CatchUp;
         }
-        let is_gone = self.is_deaf && self.is_end_told;
-        if self.session.is_over() || self.is_cut || is_gone {
+        let is_gone = self.is_write_closed && self.has_reported_end;
+        if self.session.is_over() || self.is_aborted || is_gone {
             return Next::HangUp;
         }
         let takes_lines = self.takes_lines();
@@ -239,14 +239,14 @@ impl Connection {
     fn take_input(&mut self) -> Option<Effect> {
         let now = self.server.clock.now();
         let server = self.server.clone();
-        let nick = self.session.called();
+        let nick = self.session.nick_id();
         let carried = std::mem::take(&mut self.input);
         let takes_lines = self.takes_lines();
         SCRATCH.with_borrow_mut(|(buffer, _)| {
             let mut read = 0;
             let is_local = self.carrier.is_local();
             let may_read = carried.is_empty() && self.is_readable && takes_lines && !is_local;
-            if may_read && !self.has_ended && !server.world().is_full() {
+            if may_read && !self.has_ended && !server.state().is_full() {
                 let most = if server.waiting.is_full() {
                     TIGHT_READ_BYTES.min(buffer.len())
                 } else {
@@ -260,53 +260,53 @@ impl Connection {
             } else {
                 &carried
             };
-            let mut world = server.changes();
-            self.on_time(&mut world, now);
-            if world.chat.has_orders(self.session.peer()) {
-                self.session.obey(&mut world.chat, now);
+            let mut state = server.changes();
+            self.on_time(&mut state, now);
+            if state.chat.has_commands(self.session.peer()) {
+                self.session.run_commands(&mut state.chat, now);
             }
             let (rest, effect) = if is_local {
-                (&[][..], self.take_requests(&mut world, now))
+                (&[][..], self.take_requests(&mut state, now))
             } else {
-                self.take_lines(bytes, &mut world, now)
+                self.take_lines(bytes, &mut state, now)
             };
             if !self.session.is_ending() {
                 self.input = rest.to_vec();
             }
-            self.session.take_kept(&mut world.chat);
+            self.session.take_outcomes(&mut state.chat);
             let is_last = effect.is_none() && self.owes_end() && self.session.is_settled();
             let effect = if is_last && self.takes_lines() {
-                self.tell_end(&mut world, now)
+                self.tell_end(&mut state, now)
             } else {
                 effect
             };
             // Everything that has been read is answered before the end.
             let is_answered = self.input.is_empty() && self.session.is_settled();
-            if world.is_stopping && is_answered && effect.is_none() {
-                self.session.shut_down(&mut world.chat, now);
+            if state.is_stopping && is_answered && effect.is_none() {
+                self.session.shut_down(&mut state.chat, now);
             }
-            let due = if self.is_end_told && !self.session.is_ending() {
-                Some(self.alarm.unwrap_or(now.uptime + LIVENESS_EVERY))
+            let due = if self.has_reported_end && !self.session.is_ending() {
+                Some(self.deadline.unwrap_or(now.uptime + LIVENESS_EVERY))
             } else {
                 self.session.due(&server.config.limits)
             };
             let due = [due, self.carrier.due()].into_iter().flatten().min();
-            world.set_alarm(self.session.peer(), self.alarm, due);
-            self.alarm = due;
-            self.log_nick(nick, &world);
-            drop(world);
-            self.hold();
+            state.set_deadline(self.session.peer(), self.deadline, due);
+            self.deadline = due;
+            self.log_nick(nick, &state);
+            drop(state);
+            self.count_buffered();
             effect
         })
     }
 
     /// Logs the present nick if it differs from `had`.
-    pub(super) fn log_nick(&self, had: Option<NickId>, world: &World) {
-        let nick = self.session.called();
+    pub(super) fn log_nick(&self, had: Option<NickId>, state: &SharedState) {
+        let nick = self.session.nick_id();
         if nick != had
-            && let Some(holder) = nick.and_then(|nick| world.chat.holder(nick))
+            && let Some(user) = nick.and_then(|nick| state.chat.user(nick))
         {
-            debug!(id = ?self.session.peer(), nick = holder.nick.as_str(), "is called");
+            debug!(id = ?self.session.peer(), nick = user.nick.as_str(), "is called");
         }
     }
 
@@ -314,25 +314,25 @@ impl Connection {
     fn take_lines<'a>(
         &mut self,
         mut bytes: &'a [u8],
-        world: &mut World,
+        state: &mut SharedState,
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
-        let effect = self.session.apply_held(&mut world.chat, now);
-        if let Some(effect) = append(effect, world, now) {
+        let effect = self.session.apply_held(&mut state.chat, now);
+        if let Some(effect) = append(effect, state, now) {
             return (bytes, Some(effect));
         }
-        let mut turn = Slice::of(self.is_called);
+        let mut turn = Slice::of(self.had_turn);
         while self.takes_lines()
             && !turn.is_over()
             && let Some(item) = self.decoder.next(&mut bytes)
         {
             match item {
                 Item::Line { bytes: line, end } => {
-                    if let Some(effect) = apply(&mut self.session, line, end, world, now) {
+                    if let Some(effect) = apply(&mut self.session, line, end, state, now) {
                         return (bytes, Some(effect));
                     }
                 }
-                Item::TooLong { head } => self.session.skipped(head, &mut world.chat, now),
+                Item::TooLong { head } => self.session.skipped(head, &mut state.chat, now),
                 Item::Telnet(answer) => self.session.answer_telnet(answer),
             }
         }
@@ -341,13 +341,13 @@ impl Connection {
     }
 
     /// Passes the requests of a client inside this process to the session until it accepts no more.
-    fn take_requests(&mut self, world: &mut World, now: Now) -> Option<Effect> {
-        let effect = self.session.apply_held(&mut world.chat, now);
-        if let Some(effect) = append(effect, world, now) {
+    fn take_requests(&mut self, state: &mut SharedState, now: Now) -> Option<Effect> {
+        let effect = self.session.apply_held(&mut state.chat, now);
+        if let Some(effect) = append(effect, state, now) {
             return Some(effect);
         }
-        let mut turn = Slice::of(self.is_called);
-        while self.is_readable && !world.is_full() && self.takes_lines() {
+        let mut turn = Slice::of(self.had_turn);
+        while self.is_readable && !state.is_full() && self.takes_lines() {
             if turn.is_over() {
                 self.is_busy = true;
                 break;
@@ -358,8 +358,8 @@ impl Connection {
             match local.next_request() {
                 Some(request) => {
                     self.has_read = true;
-                    let effect = self.session.apply_request(request, &mut world.chat, now);
-                    if let Some(effect) = append(effect, world, now) {
+                    let effect = self.session.apply_request(request, &mut state.chat, now);
+                    if let Some(effect) = append(effect, state, now) {
                         return Some(effect);
                     }
                 }
@@ -379,44 +379,46 @@ impl Connection {
     }
 
     /// Updates how much memory waits for this client.
-    fn hold(&mut self) {
-        let held = self.session.held_bytes() + self.input.capacity();
-        let had = std::mem::replace(&mut self.held, held);
+    fn count_buffered(&mut self) {
+        let held = self.session.buffered_bytes() + self.input.capacity();
+        let had = std::mem::replace(&mut self.buffered, held);
         let waiting = &self.server.waiting;
         waiting.change(had, held);
         if held > had && waiting.is_full() {
             let text = "clients leave unread what takes all the memory for that (--max-memory)";
             let uptime = self.server.clock.now().uptime;
-            self.server.metrics.met(Met::Memory, uptime, text);
+            self.server
+                .metrics
+                .limit_hit(LimitKind::Memory, uptime, text);
         }
     }
 
     /// Passes the client's last line, which needs no line end, to the session, and then the end of input: at once or,
     /// when the line starts a transfer, after that.
-    fn tell_end(&mut self, world: &mut World, now: Now) -> Option<Effect> {
+    fn tell_end(&mut self, state: &mut SharedState, now: Now) -> Option<Effect> {
         match self.decoder.finish() {
             None | Some(Item::Telnet(_)) => {}
-            Some(Item::TooLong { head }) => self.session.skipped(head, &mut world.chat, now),
+            Some(Item::TooLong { head }) => self.session.skipped(head, &mut state.chat, now),
             Some(Item::Line { bytes, end }) => {
-                let effect = apply(&mut self.session, bytes, end, world, now);
+                let effect = apply(&mut self.session, bytes, end, state, now);
                 if effect.is_some() {
                     return effect;
                 }
             }
         }
-        self.is_end_told = true;
-        self.session.end_of_input(&mut world.chat, now);
+        self.has_reported_end = true;
+        self.session.end_of_input(&mut state.chat, now);
         None
     }
 
-    fn on_time(&mut self, world: &mut World, now: Now) {
-        if self.alarm.is_some_and(|alarm| alarm <= now.uptime) {
-            self.alarm = None;
-            self.session.on_time(&mut world.chat, now);
-            let is_gone = self.is_end_told && self.carrier.is_broken();
+    fn on_time(&mut self, state: &mut SharedState, now: Now) {
+        if self.deadline.is_some_and(|deadline| deadline <= now.uptime) {
+            self.deadline = None;
+            self.session.on_time(&mut state.chat, now);
+            let is_gone = self.has_reported_end && self.carrier.is_broken();
             if is_gone || !self.carrier.is_alive(now.uptime) {
-                self.is_deaf = true;
-                self.session.lost(&mut world.chat, now);
+                self.is_write_closed = true;
+                self.session.lost(&mut state.chat, now);
             }
         }
     }
@@ -433,7 +435,7 @@ impl Connection {
             Ok(Input::Refused(wrong)) => {
                 self.is_readable = true;
                 let now = self.server.clock.now();
-                let chat = &mut self.server.world().chat;
+                let chat = &mut self.server.state().chat;
                 let Wrong { code, text, closes } = wrong;
                 self.session.refuse_input(code, text, closes, chat, now);
                 0
@@ -465,7 +467,7 @@ impl Connection {
             Err(_) => {
                 // Everything before the reset has been read. A partial line may have been truncated, so it is dropped.
                 self.decoder = LineDecoder::default();
-                self.is_deaf = true;
+                self.is_write_closed = true;
                 self.is_reset = true;
                 self.end_input();
                 0
@@ -482,27 +484,28 @@ impl Connection {
     /// Writes what is pending, as far as the socket accepts it.
     pub(super) fn flush(&mut self) {
         self.write_a_turn();
-        self.hold();
+        self.count_buffered();
     }
 
     /// Writes until nothing is left, the socket accepts no more, or other connections must have their turn.
     fn write_a_turn(&mut self) {
         let server = self.server.clone();
         let mut written = 0;
-        let mut turn = Slice::of(self.is_called);
+        let mut turn = Slice::of(self.had_turn);
         self.has_more = false;
         SCRATCH.with_borrow_mut(|(_, batch)| {
             while !self.is_blocked {
-                let mut world = server.world();
-                self.session.take_kept(&mut world.chat);
-                if world.chat.has_orders(self.session.peer()) {
-                    self.session.obey(&mut world.chat, server.clock.now());
+                let mut state = server.state();
+                self.session.take_outcomes(&mut state.chat);
+                if state.chat.has_commands(self.session.peer()) {
+                    self.session
+                        .run_commands(&mut state.chat, server.clock.now());
                 }
-                if self.is_deaf {
-                    return self.session.drop_output(&mut world.chat, batch);
+                if self.is_write_closed {
+                    return self.session.drop_output(&mut state.chat, batch);
                 }
-                let is_filled = self.session.fill(&mut world.chat, batch);
-                drop(world);
+                let is_filled = self.session.fill(&mut state.chat, batch);
+                drop(state);
                 if !is_filled {
                     return self.flush_carrier();
                 }
@@ -510,7 +513,7 @@ impl Connection {
                 written += taken;
                 let is_over = written >= ROUND_BYTES || turn.is_late();
                 self.has_more = {
-                    let chat = &mut server.world().chat;
+                    let chat = &mut server.state().chat;
                     self.session.sent(chat, batch, taken);
                     is_over && !self.is_blocked && self.session.has_news(chat)
                 };
@@ -558,18 +561,22 @@ impl Connection {
         match e.kind() {
             io::ErrorKind::WouldBlock => self.is_blocked = true,
             // The client reads no more, but its requests still count.
-            _ => self.is_deaf = true,
+            _ => self.is_write_closed = true,
         }
     }
 
     /// Returns whether the client reads so slowly that the log must be read for it.
-    pub(super) fn wants_past(&self) -> bool {
-        !self.is_deaf && self.session.catch_up(&self.server.world().chat).is_some()
+    pub(super) fn wants_catch_up(&self) -> bool {
+        !self.is_write_closed
+            && self
+                .session
+                .backlog_query(&self.server.state().chat)
+                .is_some()
     }
 
     /// Returns whether the input has ended and the session has not been told.
     fn owes_end(&self) -> bool {
-        self.has_ended && !self.is_end_told && self.input.is_empty()
+        self.has_ended && !self.has_reported_end && self.input.is_empty()
     }
 
     /// Yields to the other connections that are ready. If this one keeps the server busy, it also waits for its turn among
@@ -578,11 +585,11 @@ impl Connection {
         if !std::mem::take(&mut self.is_busy) {
             return future::yield_now().await;
         }
-        let address = self.server.world().chat.address(self.session.peer());
+        let address = self.server.state().chat.address(self.session.peer());
         if let Some(address) = address {
-            self.server.busy.turn(address).await;
+            self.server.scheduler.turn(address).await;
         }
-        self.is_called = true;
+        self.had_turn = true;
     }
 
     /// Waits for input (if `reads`), for space to write, or for news.
@@ -590,7 +597,7 @@ impl Connection {
         if self.has_more {
             return self.give_way().await;
         }
-        self.is_called = false;
+        self.had_turn = false;
         poll_fn(|cx| {
             let mut is_ready = false;
             if self.is_blocked {
@@ -605,17 +612,17 @@ impl Connection {
                 is_ready = true;
             }
             // While input is read, a read finds that the client has gone.
-            if !reads && !self.is_deaf && self.carrier.poll_gone(cx).is_ready() {
-                self.is_deaf = true;
+            if !reads && !self.is_write_closed && self.carrier.poll_gone(cx).is_ready() {
+                self.is_write_closed = true;
                 is_ready = true;
             }
-            let mut world = self.server.world();
+            let mut state = self.server.state();
             let peer = self.session.peer();
-            let takes_news = !self.is_blocked || world.is_stopping || self.session.is_dismissed();
+            let takes_news = !self.is_blocked || state.is_stopping || self.session.is_dismissed();
             is_ready |= if takes_news {
-                world.poll_news(peer, cx.waker()).is_ready()
+                state.poll_news(peer, cx.waker()).is_ready()
             } else {
-                world.poll_end(peer, cx.waker()).is_ready()
+                state.poll_end(peer, cx.waker()).is_ready()
             };
             if is_ready {
                 Poll::Ready(())
@@ -634,15 +641,15 @@ impl Connection {
     /// Removes this connection from the chat.
     fn leave(&mut self) {
         let now = self.server.clock.now();
-        let mut world = self.server.changes();
-        self.session.lost(&mut world.chat, now);
+        let mut state = self.server.changes();
+        self.session.lost(&mut state.chat, now);
     }
 
     /// Ends the server's output, then reads and drops further input: closing at once would reset the connection, and
     /// the client would lose the last line.
     pub(super) async fn hang_up(&mut self) {
         let limits = &self.server.config.limits;
-        let patience = if self.server.world().is_stopping {
+        let patience = if self.server.state().is_stopping {
             limits.stop_within / 4
         } else {
             limits.drain_for
@@ -684,9 +691,9 @@ struct Slice {
 }
 
 impl Slice {
-    fn of(is_called: bool) -> Self {
+    fn of(had_turn: bool) -> Self {
         Self {
-            lasts: if is_called { SLICE } else { FIRST_SLICE },
+            lasts: if had_turn { SLICE } else { FIRST_SLICE },
             since: Instant::now(),
             looked: Duration::ZERO,
             left: 0,
@@ -723,17 +730,17 @@ fn apply(
     session: &mut Session,
     line: &[u8],
     end: LineEnd,
-    world: &mut World,
+    state: &mut SharedState,
     now: Now,
 ) -> Option<Effect> {
-    append(session.apply(line, end, &mut world.chat, now), world, now)
+    append(session.apply(line, end, &mut state.chat, now), state, now)
 }
 
 /// Passes an entry to the log and returns any other effect.
-fn append(effect: Option<Effect>, world: &mut World, now: Now) -> Option<Effect> {
+fn append(effect: Option<Effect>, state: &mut SharedState, now: Now) -> Option<Effect> {
     match effect {
         Some(Effect::Append(entry, ticket)) => {
-            world.append(entry, Some(ticket), now);
+            state.append(entry, Some(ticket), now);
             None
         }
         effect => effect,

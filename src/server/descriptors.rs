@@ -64,7 +64,7 @@ struct Taken {
 
 /// Reserved descriptors; dropping them releases them.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Reservation {
     of: Arc<Descriptors>,
     origin: IpAddr,
     count: usize,
@@ -74,13 +74,16 @@ pub(super) struct Held {
 #[derive(Debug)]
 pub(super) struct OpenFile {
     pub file: File,
-    _held: Held, // released after the file is closed
+    _reservation: Reservation, // released after the file is closed
 }
 
 impl OpenFile {
     /// Creates one from a file that was opened under a reservation.
-    pub fn new(file: File, held: Held) -> Self {
-        Self { file, _held: held }
+    pub fn new(file: File, reservation: Reservation) -> Self {
+        Self {
+            file,
+            _reservation: reservation,
+        }
     }
 }
 
@@ -105,7 +108,7 @@ impl Descriptors {
     }
 
     /// Takes `count` of them for `address`, if so many are left for it.
-    pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Held> {
+    pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Reservation> {
         let origin = address_prefix(address);
         let mut taken = self.taken();
         let own = taken.by_origin.get(&origin).copied().unwrap_or_default();
@@ -114,7 +117,7 @@ impl Descriptors {
         }
         taken.all += count;
         taken.by_origin.insert(origin, own + count);
-        Some(Held {
+        Some(Reservation {
             of: self.clone(),
             origin,
             count,
@@ -122,7 +125,7 @@ impl Descriptors {
     }
 }
 
-impl Drop for Held {
+impl Drop for Reservation {
     fn drop(&mut self) {
         let mut taken = self.of.taken();
         taken.all -= self.count;

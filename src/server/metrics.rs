@@ -15,7 +15,7 @@ use super::{Server, log_lines};
 use crate::transport::Carrier;
 
 /// How often a limit that is hit again and again is logged, each time with the number of hits.
-const SAID_EVERY: Duration = Duration::from_secs(60);
+const LOGGED_EVERY: Duration = Duration::from_secs(60);
 
 /// A counter or a gauge.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Count {
 
 /// The kind of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
+pub(super) enum ConnectionKind {
     /// The protocol is not known yet.
     New,
     Lines,
@@ -48,7 +48,7 @@ pub(super) enum Way {
     Request,
 }
 
-impl Way {
+impl ConnectionKind {
     const ALL: [Self; 6] = [
         Self::New,
         Self::Lines,
@@ -83,14 +83,14 @@ impl Way {
 
 /// A limit that can be hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Met {
+pub(super) enum LimitKind {
     Connections,
     Passwords,
     OpenFiles,
     Memory,
 }
 
-impl Met {
+impl LimitKind {
     const ALL: [Self; 4] = [
         Self::Connections,
         Self::Passwords,
@@ -111,7 +111,7 @@ impl Met {
 /// All counters of the server.
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
-    ways: [Count; Way::ALL.len()],
+    by_kind: [Count; ConnectionKind::ALL.len()],
     pub accepted: Count,
     pub bytes_in: Count,
     pub bytes_out: Count,
@@ -122,10 +122,10 @@ pub(super) struct Metrics {
     pub not_kept: Count,
     /// How often the log was read for a client that has fallen behind a room's tail.
     pub catch_ups: Count,
-    met: [Count; Met::ALL.len()],
+    hits: [Count; LimitKind::ALL.len()],
     /// For each limit, the server's uptime in seconds when it was last logged, and the hits since.
-    said_at: [AtomicU64; Met::ALL.len()],
-    unsaid: [Count; Met::ALL.len()],
+    logged_at: [AtomicU64; LimitKind::ALL.len()],
+    unlogged: [Count; LimitKind::ALL.len()],
 }
 
 impl Metrics {
@@ -138,33 +138,33 @@ impl Metrics {
     }
 
     /// Counts a connection as of kind `to` and no longer as of kind `from`; returns `to`.
-    pub fn goes(&self, from: Option<Way>, to: Way) -> Way {
+    pub fn set_kind(&self, from: Option<ConnectionKind>, to: ConnectionKind) -> ConnectionKind {
         if let Some(from) = from {
-            self.gone(from);
+            self.closed(from);
         }
-        self.way(to).add(1);
+        self.kind(to).add(1);
         to
     }
 
     /// Counts a connection of this kind as ended.
-    pub fn gone(&self, way: Way) {
-        self.way(way).less_one();
+    pub fn closed(&self, kind: ConnectionKind) {
+        self.kind(kind).less_one();
     }
 
-    fn way(&self, way: Way) -> &Count {
-        &self.ways[way as usize]
+    fn kind(&self, kind: ConnectionKind) -> &Count {
+        &self.by_kind[kind as usize]
     }
 
     /// Counts a hit of a limit, and logs it unless one was logged recently.
-    pub fn met(&self, limit: Met, uptime: Duration, text: &str) {
+    pub fn limit_hit(&self, limit: LimitKind, uptime: Duration, text: &str) {
         let at = limit as usize;
-        self.met[at].add(1);
-        self.unsaid[at].add(1);
+        self.hits[at].add(1);
+        self.unlogged[at].add(1);
         let now = uptime.as_secs().max(1);
-        let said_at = self.said_at[at].load(Ordering::Relaxed);
-        if said_at == 0 || now >= said_at + SAID_EVERY.as_secs() {
-            self.said_at[at].store(now, Ordering::Relaxed);
-            let times = self.unsaid[at].0.swap(0, Ordering::Relaxed);
+        let logged_at = self.logged_at[at].load(Ordering::Relaxed);
+        if logged_at == 0 || now >= logged_at + LOGGED_EVERY.as_secs() {
+            self.logged_at[at].store(now, Ordering::Relaxed);
+            let times = self.unlogged[at].0.swap(0, Ordering::Relaxed);
             warn!(limit = limit.word(), times, "{text}");
         }
     }
@@ -200,12 +200,12 @@ impl Page {
         )?;
 
         self.head("connections", "gauge", "connections by what they speak")?;
-        for way in Way::ALL {
-            let count = metrics.way(way).get();
+        for kind in ConnectionKind::ALL {
+            let count = metrics.kind(kind).get();
             writeln!(
                 self.0,
                 "chatd_connections{{carrier=\"{}\"}} {count}",
-                way.word()
+                kind.word()
             )?;
         }
         let max = server.config.limits.connections_max as u64;
@@ -223,8 +223,8 @@ impl Page {
             accepted,
         )?;
         self.head("refused_total", "counter", "how often a limit was met")?;
-        for limit in Met::ALL {
-            let count = metrics.met[limit as usize].get();
+        for limit in LimitKind::ALL {
+            let count = metrics.hits[limit as usize].get();
             writeln!(
                 self.0,
                 "chatd_refused_total{{limit=\"{}\"}} {count}",
@@ -232,7 +232,7 @@ impl Page {
             )?;
         }
 
-        let totals = server.world().chat.totals();
+        let totals = server.state().chat.totals();
         self.one("nicks", "gauge", "nicks that are here", totals.nicks as u64)?;
         self.one(
             "rooms",
@@ -247,7 +247,7 @@ impl Page {
         let help = "bytes of replies that clients have not taken, and of requests behind them";
         self.one("waiting_bytes", "gauge", help, server.waiting.used() as u64)?;
         let help = "bytes of private messages that wait for their readers";
-        self.one("told_bytes", "gauge", help, totals.told_bytes as u64)?;
+        self.one("told_bytes", "gauge", help, totals.inbox_bytes as u64)?;
         let help = "bytes of memory for files on their way";
         self.one("piece_bytes", "gauge", help, server.pieces.used() as u64)?;
         self.one(
@@ -323,7 +323,7 @@ impl Page {
     }
 
     fn write_commits(&mut self, server: &Server) -> fmt::Result {
-        let log = server.world().log.clone();
+        let log = server.state().log.clone();
         let commits = log.commits();
         self.head(
             "log_commit_seconds",

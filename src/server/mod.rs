@@ -1,27 +1,27 @@
 //! The server: joins the sans-IO parts to sockets, threads and clocks, on smol.
 //!
-//! One small task for each connection (`connection`), one lock around the state that all connections share (`world`),
+//! One small task for each connection (`connection`), one lock around the state that all connections share (`shared_state`),
 //! one task for all timers. Only `chatd` uses this module.
 
 mod announce;
-mod arrival;
-pub mod believed;
 pub mod certificate;
 mod changes;
 mod connection;
 mod descriptors;
-mod elsewhere;
+mod detection;
+mod drop_on_pool;
 mod http;
 pub mod listen;
 pub mod log_lines;
 mod memory;
 mod metrics;
+mod scheduler;
 mod send;
 pub mod service;
+mod shared_state;
 mod transfer;
+pub mod trusted_clock;
 mod turns;
-mod usher;
-mod world;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -39,28 +39,28 @@ use smol::lock::Semaphore;
 use smol::{Executor, Task};
 use tracing::{info, warn};
 
+use crate::accounts::Accounts;
+use crate::accounts::buckets::{Buckets, MemoryBuckets};
+use crate::accounts::sqlite::SqliteBuckets;
 use crate::config::fixed::LOG_CONNECTIONS_MAX;
-use crate::config::{Config, Listen, SEARCHES_MAX, Speaks};
+use crate::config::{Config, Listen, Protocols, SEARCHES_MAX};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
 use crate::log::sqlite::SqliteLog;
 use crate::log::{Age, Log, Trimmed};
 use crate::model::{Applied, Budget, Now, StorageError};
 use crate::protocol::{EventId, Time};
-use crate::roster::Roster;
-use crate::roster::buckets::{Buckets, MemoryBuckets};
-use crate::roster::sqlite::SqliteBuckets;
 use crate::transport::{Carrier, Sockets, Stream};
-use believed::Believed;
 use certificate::{Certificate, Source};
 use changes::Changes;
 use connection::Connection;
 use descriptors::{Descriptors, Division};
-use metrics::{Met, Metrics};
+use metrics::{LimitKind, Metrics};
+use scheduler::FairScheduler;
+use shared_state::{AppliedQueue, ConnectionSource, SharedState};
 use transfer::SharedLive;
+use trusted_clock::TrustedClock;
 use turns::Turns;
-use usher::Busy;
-use world::{Arrival, Published, World};
 
 /// Questions to the log of one address that are worked on at once.
 const QUESTIONS_PER_ADDRESS_MAX: usize = 2;
@@ -131,9 +131,9 @@ impl fmt::Display for Plain<'_> {
 /// The state that all connections share.
 struct Server {
     config: Arc<Config>,
-    world: Mutex<World>,
+    state: Mutex<SharedState>,
     store: Arc<Store>,
-    roster: Arc<Roster>,
+    accounts: Arc<Accounts>,
     metrics: Arc<Metrics>,
     /// Memory for replies that clients have not received, and for input that waits for that.
     waiting: Arc<Budget>,
@@ -145,18 +145,18 @@ struct Server {
     pieces: Arc<Budget>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// Who asks the log and the roster; passwords have turns of their own.
+    /// Who queries the log and the accounts; passwords have turns of their own.
     questions: Turns,
     /// Who searches.
     searches: Turns,
     /// Connections that have more to do than fits into one turn.
-    busy: Busy,
+    scheduler: FairScheduler,
     /// What the log has kept, or could not, and is not published yet.
-    kept: Mutex<Published>,
+    applied: Mutex<AppliedQueue>,
     /// The files that are still coming in.
     live: Mutex<HashMap<EventId, SharedLive>>,
     /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
-    new_rights: Event,
+    acl_changes: Event,
     /// Notified when rooms have been deleted, of which the log has to let go.
     deleted_rooms: Event,
     clock: Clock,
@@ -206,21 +206,21 @@ impl Server {
             .map(|certificate| certificate.config())
     }
 
-    fn kept(&self) -> MutexGuard<'_, Published> {
-        self.kept
+    fn applied(&self) -> MutexGuard<'_, AppliedQueue> {
+        self.applied
             .lock()
             .expect("no thread panics while it holds this")
     }
 
     /// Locks what all share, for a change of it.
     fn changes(self: &Arc<Self>) -> Changes<'_> {
-        Changes::of(self, self.world())
+        Changes::of(self, self.state())
     }
 
     /// Locks the shared state to read it.
-    fn world(&self) -> MutexGuard<'_, World> {
+    fn state(&self) -> MutexGuard<'_, SharedState> {
         // No code under this lock waits or panics; it is held for microseconds.
-        self.world
+        self.state
             .lock()
             .expect("no thread panics while it holds this")
     }
@@ -248,12 +248,12 @@ pub fn run(
     for socket in &sockets {
         listen::open(socket).map_err(|e| Error::System("use a socket that was handed over", e))?;
     }
-    let sockets = sockets.into_iter().map(|socket| (socket, config.speaks));
+    let sockets = sockets.into_iter().map(|socket| (socket, config.protocols));
     let mut listeners: Vec<_> = sockets.collect();
     for addr in &config.listen {
-        let Listen { addr, speaks } = *addr;
+        let Listen { addr, protocols } = *addr;
         let bound = listen::bind(addr).map_err(|e| Error::Listen(addr, e))?;
-        listeners.push((bound, speaks));
+        listeners.push((bound, protocols));
     }
     let had_terminal = has_terminal();
     let signals = Signals::new([Signal::Int, Signal::Term, Signal::Hup]);
@@ -268,24 +268,24 @@ pub fn run(
     // After the log, whose lock proves that no other server uses the folder: opening the store deletes partial files.
     let store = Store::open(config.data.as_deref());
     let store = store.map_err(|e| Error::Data(data_path(&config), e))?;
-    let roster = Arc::new(Roster::new(buckets, config.password.clone()));
-    let belonging = roster.known();
+    let accounts = Arc::new(Accounts::new(buckets, config.password.clone()));
+    let belonging = accounts.directory();
     let belonging = belonging.map_err(|e| Error::Log(data_path(&config), e))?;
-    let mut world = World::new(config.clone(), log.clone(), roster.clone());
+    let mut state = SharedState::new(config.clone(), log.clone(), accounts.clone());
     let known = log
         .rooms()
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
-    world.chat.restore(rooms, files);
+    state.chat.restore(rooms, files);
     // Before anything is logged by the clock as it is now.
     let newest = log.newest_time();
     let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
-    world.chat.restore_roster(belonging);
+    state.chat.restore_accounts(belonging);
     let digests = log.digests();
     store.restore(digests.map_err(|e| Error::Log(data_path(&config), e))?);
     let executor = Arc::new(Executor::new());
     let names = http::Names::new(&config.hosts);
-    let speaks_tls = listeners.iter().any(|(_, speaks)| speaks.tls);
+    let speaks_tls = listeners.iter().any(|(_, protocols)| protocols.tls);
     let certificate = if speaks_tls {
         let source = match &config.certificate {
             Some((cert, key)) => Source::Files(cert.clone(), key.clone()),
@@ -299,8 +299,8 @@ pub fn run(
     let sockets = Sockets::new().map_err(|e| Error::System("watch sockets", e))?;
     let sockets = Arc::new(sockets);
     let server = Arc::new(Server {
-        metrics: world.metrics.clone(),
-        world: Mutex::new(world),
+        metrics: state.metrics.clone(),
+        state: Mutex::new(state),
         names,
         certificate,
         waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
@@ -309,14 +309,14 @@ pub fn run(
         pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),
-        roster,
+        accounts,
         passwords: Semaphore::new(PASSWORDS_MAX),
         questions: Turns::new(LOG_CONNECTIONS_MAX, QUESTIONS_PER_ADDRESS_MAX),
         searches: Turns::new(SEARCHES_MAX, 1),
-        busy: Busy::default(),
-        kept: Mutex::default(),
+        scheduler: FairScheduler::default(),
+        applied: Mutex::default(),
         live: Mutex::default(),
-        new_rights: Event::new(),
+        acl_changes: Event::new(),
         deleted_rooms: Event::new(),
         clock,
         stopping: Event::new(),
@@ -338,27 +338,27 @@ pub fn run(
     }
     let places: Vec<_> = listeners
         .iter()
-        .flat_map(|(listener, speaks)| {
+        .flat_map(|(listener, protocols)| {
             let addresses = listen::addresses(listener).into_iter();
             addresses.map(|addr| Listen {
                 addr,
-                speaks: *speaks,
+                protocols: *protocols,
             })
         })
         .collect();
     let serving = async {
         let mut accepting = Vec::new();
-        for (listener, speaks) in listeners {
+        for (listener, protocols) in listeners {
             let listener = Async::new(listener).map_err(|e| Error::System("watch a socket", e))?;
-            let accept = accept(server.clone(), listener, speaks);
+            let accept = accept(server.clone(), listener, protocols);
             accepting.push(executor.spawn(accept));
         }
-        let timing = executor.spawn(world::keep_time(server.clone()));
+        let timing = executor.spawn(shared_state::run_timers(server.clone()));
         let trimming = executor.spawn(trim(server.clone(), newest));
-        let pulse = executor.spawn(world::pulse(server.clone()));
-        let ushering = {
+        let fanning_out = executor.spawn(shared_state::fan_out(server.clone()));
+        let scheduling = {
             let server = server.clone();
-            executor.spawn(async move { server.busy.usher(|| server.sockets.look()).await })
+            executor.spawn(async move { server.scheduler.run(|| server.sockets.look()).await })
         };
         let watching = executor.spawn(async move { sockets.watch().await });
         let certificate = server.certificate.clone();
@@ -397,14 +397,14 @@ pub fn run(
             Some(signals) => next_signal(&executor, signals),
             None => first, // after an operator's command, the first signal ends the process at once
         };
-        let connections = server.world().chat.connections();
+        let connections = server.state().chat.connections();
         info!(connections, "stopping");
         service::notify("STOPPING=1");
         drop(accepting);
         // Runs on its own thread; only the end of the process waits for it.
         drop(announcement);
         future::or(stop(&server), async { drop(again.await) }).await;
-        drop((timing, trimming, pulse, ushering, refreshing));
+        drop((timing, trimming, fanning_out, scheduling, refreshing));
         Ok(())
     };
     // One thread: nearly all work is done under the world's lock. A second thread made a delivery in a busy room cost
@@ -454,12 +454,12 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
 /// of the newest event that was there at the start.
 async fn trim(server: Arc<Server>, newest: Option<Time>) {
     let limits = &server.config.limits;
-    let mut clock = Believed::since(newest);
+    let mut clock = TrustedClock::since(newest);
     loop {
         let more = server.deleted_rooms.listen();
         let now = server.clock.now();
         let now = clock.now(now.time, now.uptime);
-        let log = server.world().log.clone();
+        let log = server.state().log.clone();
         match smol::unblock(move || log.sweep(now)).await {
             Ok(0) => {}
             Ok(events) => info!(events, "took out what deleted rooms had"),
@@ -471,7 +471,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
             Age { before, now }
         });
         let bytes_max = limits.keep_bytes;
-        let log = server.world().log.clone();
+        let log = server.state().log.clone();
         let trimmed = if age.is_some() || bytes_max.is_some() {
             smol::unblock(move || log.trim(age, bytes_max)).await
         } else {
@@ -495,7 +495,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
                 let released = files.iter().filter_map(|file| file.contents);
                 let released: Vec<_> = released.map(|whole| whole.sha256).collect();
                 {
-                    let chat = &mut server.world().chat;
+                    let chat = &mut server.state().chat;
                     chat.files_went(&files);
                     chat.forget_rooms(&rooms);
                 }
@@ -515,7 +515,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
 }
 
 /// The log, and the store of accounts and room rights.
-type Kept = (Arc<dyn Log>, Arc<dyn Buckets>);
+type Storage = (Arc<dyn Log>, Arc<dyn Buckets>);
 
 /// Opens the log in the data folder, which publishes committed entries to the server, or a log in memory. Returns it
 /// with the store of accounts and room rights.
@@ -523,7 +523,7 @@ fn open_log(
     config: &Config,
     clock: &Clock,
     publisher: Arc<OnceLock<Weak<Server>>>,
-) -> Result<Kept, Error> {
+) -> Result<Storage, Error> {
     let Some(folder) = &config.data else {
         let bytes_max = config.limits.memory_log_bytes_max;
         let log = MemoryLog::new(clock.first_id(), bytes_max);
@@ -533,7 +533,7 @@ fn open_log(
         let Some(server) = publisher.get().and_then(Weak::upgrade) else {
             return;
         };
-        server.kept().add(batch);
+        server.applied().add(batch);
     };
     let log = SqliteLog::open(folder, Box::new(sink));
     let log = Arc::new(log.map_err(|e| Error::Log(folder.clone(), e))?);
@@ -547,9 +547,9 @@ fn data_path(config: &Config) -> PathBuf {
 
 /// Ends every connection; returns when all have ended or the deadline has passed.
 async fn stop(server: &Arc<Server>) {
-    server.world().stop();
+    server.state().stop();
     let ended = async {
-        while !server.world().chat.is_deserted() {
+        while !server.state().chat.is_deserted() {
             Timer::after(Duration::from_millis(10)).await;
         }
     };
@@ -559,28 +559,32 @@ async fn stop(server: &Arc<Server>) {
     future::or(ended, late).await;
 }
 
-async fn accept(server: Arc<Server>, listener: Async<TcpListener>, speaks: Speaks) {
+async fn accept(server: Arc<Server>, listener: Async<TcpListener>, protocols: Protocols) {
     loop {
         match listener.read_with(listen::accept).await {
-            Ok((stream, peer)) => welcome(&server, stream, peer, speaks),
+            Ok((stream, peer)) => welcome(&server, stream, peer, protocols),
             Err(e) => {
                 // Most likely out of descriptors: existing connections continue, and some of them will end.
                 let text = format!("cannot accept a connection: {e}");
                 let uptime = server.clock.now().uptime;
-                server.metrics.met(Met::OpenFiles, uptime, &text);
+                server
+                    .metrics
+                    .limit_hit(LimitKind::OpenFiles, uptime, &text);
                 Timer::after(Duration::from_millis(50)).await;
             }
         }
     }
 }
 
-fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks) {
-    let connections = server.world().chat.connections();
+fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, protocols: Protocols) {
+    let connections = server.state().chat.connections();
     server.metrics.accepted.add(1);
     if connections >= server.config.limits.connections_max {
         let text = format!("turned away: {connections} connections are here (--max-connections)");
         let uptime = server.clock.now().uptime;
-        server.metrics.met(Met::Connections, uptime, &text);
+        server
+            .metrics
+            .limit_hit(LimitKind::Connections, uptime, &text);
     }
     if connections >= server.config.limits.connections_max + server.turned_away_max {
         return;
@@ -591,8 +595,8 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, speaks: Speaks
     // A dual-stack socket, as a service manager opens it, reports IPv4 addresses as IPv6.
     let local = SocketAddr::new(local.ip().to_canonical(), local.port());
     let carrier = Carrier::Stream(Stream::Tcp(socket));
-    let from = Arrival::Socket(peer);
-    let connection = Connection::open(server.clone(), carrier, from, local, speaks);
+    let from = ConnectionSource::Socket(peer);
+    let connection = Connection::open(server.clone(), carrier, from, local, protocols);
     server.executor.spawn(connection.run()).detach();
 }
 

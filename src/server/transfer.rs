@@ -16,19 +16,19 @@ use tracing::{error, warn};
 
 use super::Server;
 use super::connection::Connection;
-use super::descriptors::{self, Held};
-use super::elsewhere::Elsewhere;
+use super::descriptors::{self, Reservation};
+use super::drop_on_pool::DropOnPool;
 use super::memory::Pieces;
-use super::metrics::Met;
+use super::metrics::LimitKind;
 use super::send::{self, Failed};
+use crate::accounts::guesses::Attempt;
+use crate::accounts::{AccountQuery, AccountResult};
 use crate::chat::{NickId, RoomId};
 use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
 use crate::model::{Entry, EventKind, FileContents, PeerId, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, FileName, Verb};
-use crate::roster::guesses::Try;
-use crate::roster::{Answer, Ask};
 use crate::session::{Begun, Effect, Upload, UploadError};
 
 /// How often an incomplete file is looked up among the live files: it is added a moment after it is announced, and one
@@ -36,12 +36,12 @@ use crate::session::{Begun, Effect, Upload, UploadError};
 const LOOKS_MAX: usize = 100;
 
 /// A live file, shared with the tasks that send it to its followers.
-pub(super) type SharedLive = Arc<Elsewhere<Live>>;
+pub(super) type SharedLive = Arc<DropOnPool<Live>>;
 
 /// An upload: idle between two pieces, or on the thread that hashes and writes one.
-enum Coming {
-    Here(Elsewhere<Incoming>),
-    Written(Task<(Elsewhere<Incoming>, Vec<u8>, io::Result<()>)>),
+enum IncomingFile {
+    Here(DropOnPool<Incoming>),
+    Written(Task<(DropOnPool<Incoming>, Vec<u8>, io::Result<()>)>),
 }
 
 /// The result of receiving an upload.
@@ -73,8 +73,8 @@ impl Connection {
     async fn do_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::Append(entry, ticket) => self.append(entry, ticket),
-            Effect::Ask(question) => return self.ask(question).await,
-            Effect::Consult(ask) => return self.consult(ask).await,
+            Effect::QueryLog(query) => return self.query_log(query).await,
+            Effect::QueryAccounts(query) => return self.query_accounts(query).await,
             Effect::Stop => {
                 self.server.stopping.notify(usize::MAX);
             }
@@ -84,7 +84,7 @@ impl Connection {
                     return None;
                 }
                 let now = self.server.clock.now();
-                return self.session.flushed(&mut self.server.world().chat, now);
+                return self.session.flushed(&mut self.server.state().chat, now);
             }
 
             Effect::Receive(upload) => {
@@ -99,11 +99,11 @@ impl Connection {
             Effect::Send {
                 id,
                 name,
-                whole,
+                contents,
                 offset,
                 room,
             } => {
-                self.send_file(id, &name, whole, offset, room).await;
+                self.send_file(id, &name, contents, offset, room).await;
             }
             Effect::Follow { id, offset, room } => return self.follow(id, room, offset).await,
         }
@@ -112,55 +112,60 @@ impl Connection {
 
     /// Sends the log a query once the client has received all pending replies, so that a long answer costs the memory
     /// of one piece.
-    async fn ask(&mut self, question: log::Question) -> Option<Effect> {
+    async fn query_log(&mut self, query: log::LogQuery) -> Option<Effect> {
         if !self.flush_replies().await {
             self.session.break_off();
             return None;
         }
-        let answer = self.read_log(question).await;
+        let result = self.read_log(query).await;
         let now = self.server.clock.now();
-        let mut world = self.server.changes();
-        self.session.answered(answer, &mut world.chat, now)
+        let mut state = self.server.changes();
+        self.session.on_log_result(result, &mut state.chat, now)
     }
 
     /// Sends the accounts a query, on a thread of its own. A password waits until few others are being hashed, and is
     /// delayed further after many wrong ones.
-    async fn consult(&mut self, ask: Ask) -> Option<Effect> {
-        let shared = match &ask {
-            Ask::Share { nick, .. } => Some(nick.clone()),
+    async fn query_accounts(&mut self, query: AccountQuery) -> Option<Effect> {
+        let shared = match &query {
+            AccountQuery::ShareNick { nick, .. } => Some(nick.clone()),
             _ => None,
         };
-        let (answer, tried) = self.advice(ask).await;
-        let is_right = matches!(answer, Ok(Answer::Password | Answer::Token));
+        let (result, tried) = self.run_account_query(query).await;
+        let is_right = matches!(result, Ok(AccountResult::Password | AccountResult::Token));
         let now = self.server.clock.now();
-        let mut world = self.server.changes();
-        let nick = self.session.called();
-        let next = self.session.advised(answer, &mut world.chat, now);
-        let holds = self.session.called();
-        let holds = holds.and_then(|holds| world.chat.holder(holds));
-        let is_shared = shared.is_some_and(|nick| holds.is_some_and(|holder| holder.nick == nick));
+        let mut state = self.server.changes();
+        let nick = self.session.nick_id();
+        let next = self.session.on_account_result(result, &mut state.chat, now);
+        let holds = self.session.nick_id();
+        let holds = holds.and_then(|holds| state.chat.user(holds));
+        let is_shared = shared.is_some_and(|nick| holds.is_some_and(|user| user.nick == nick));
         if let Some(tried) = tried.filter(|_| is_right || is_shared) {
-            world.guesses.was_right(tried);
+            state.guesses.succeeded(tried);
         }
-        self.log_nick(nick, &world);
+        self.log_nick(nick, &state);
         next
     }
 
     /// Runs an account query; returns its result and, for a password, the attempt that it counts as.
-    async fn advice(&self, ask: Ask) -> (Result<Answer, Code>, Option<Try>) {
+    async fn run_account_query(
+        &self,
+        query: AccountQuery,
+    ) -> (Result<AccountResult, Code>, Option<Attempt>) {
         let server = self.server.clone();
         let mut tried = None;
-        let guessed = match &ask {
-            Ask::Enter { nick, .. } | Ask::Share { nick, .. } => Some(Some(nick.form())),
-            Ask::Pass(_) => Some(None),
+        let guessed = match &query {
+            AccountQuery::Login { nick, .. } | AccountQuery::ShareNick { nick, .. } => {
+                Some(Some(nick.casefolded()))
+            }
+            AccountQuery::ServerPassword(_) => Some(None),
             _ => None,
         };
         if let Some(nick) = guessed {
-            let Some(address) = server.world().chat.address(self.session.peer()) else {
+            let Some(address) = server.state().chat.address(self.session.peer()) else {
                 return (Err(Code::Internal), None);
             };
             let now = server.clock.now().uptime;
-            let begun = server.world().guesses.begin(address, nick, now);
+            let begun = server.state().guesses.start(address, nick, now);
             let Some(begun) = begun else {
                 let text = match nick {
                     Some(nick) => {
@@ -168,35 +173,35 @@ impl Connection {
                     }
                     None => format!("too many wrong passwords, now the server's from {address}"),
                 };
-                server.metrics.met(Met::Passwords, now, &text);
-                return (Ok(Answer::TooMany), None);
+                server.metrics.limit_hit(LimitKind::Passwords, now, &text);
+                return (Ok(AccountResult::TooMany), None);
             };
             if !begun.wait.is_zero() {
                 Timer::after(begun.wait).await;
             }
             tried = Some(begun);
         }
-        let few = match &ask {
-            Ask::Enter { .. } | Ask::Register { .. } => {
+        let few = match &query {
+            AccountQuery::Login { .. } | AccountQuery::Register { .. } => {
                 (Some(server.passwords.acquire().await), None)
             }
             _ => {
-                let address = server.world().chat.address(self.session.peer());
+                let address = server.state().chat.address(self.session.peer());
                 let Some(address) = address else {
                     return (Err(Code::Internal), None);
                 };
                 (None, Some(server.questions.take(address).await))
             }
         };
-        let roster = server.roster.clone();
+        let accounts = server.accounts.clone();
         let time = server.clock.now().time;
-        let answer = unblock(move || roster.answer(&ask, time)).await;
+        let result = unblock(move || accounts.run(&query, time)).await;
         drop(few);
-        let answer = answer.map_err(|e| {
-            error!("the roster cannot be read or kept: {e}");
+        let result = result.map_err(|e| {
+            error!("accounts, bans and permissions cannot be read or stored: {e}");
             e.code()
         });
-        (answer, tried)
+        (result, tried)
     }
 
     /// Waits until every reply has been sent or the client no longer reads; returns false when an operator closes the
@@ -205,17 +210,17 @@ impl Connection {
         loop {
             {
                 let peer = self.session.peer();
-                let mut world = self.server.world();
-                world.looks(peer);
-                if world.chat.is_ended(peer) {
+                let mut state = self.server.state();
+                state.clear_wakeup(peer);
+                if state.chat.is_ended(peer) {
                     return false;
                 }
             }
             self.flush();
-            if self.is_deaf || !self.session.owes_replies() {
+            if self.is_write_closed || !self.session.owes_replies() {
                 return true;
             }
-            if self.wants_past() {
+            if self.wants_catch_up() {
                 self.catch_up().await
             } else {
                 self.wait(false).await
@@ -225,35 +230,35 @@ impl Connection {
 
     /// Reads from the log the events that a slow reader has missed.
     pub(super) async fn catch_up(&mut self) {
-        let question = self.session.catch_up(&self.server.world().chat);
-        let Some((room, question)) = question else {
+        let query = self.session.backlog_query(&self.server.state().chat);
+        let Some((room, query)) = query else {
             return;
         };
         self.server.metrics.catch_ups.add(1);
-        let answer = self.read_log(question).await;
+        let result = self.read_log(query).await;
         let now = self.server.clock.now();
         self.session
-            .caught_up(room, answer.ok(), &mut self.server.world().chat, now);
+            .on_backlog(room, result.ok(), &mut self.server.state().chat, now);
     }
 
-    async fn read_log(&mut self, question: log::Question) -> Result<log::Answer, Code> {
+    async fn read_log(&mut self, query: log::LogQuery) -> Result<log::LogResult, Code> {
         let server = self.server.clone();
-        let log = server.world().log.clone();
-        let address = server.world().chat.address(self.session.peer());
+        let log = server.state().log.clone();
+        let address = server.state().chat.address(self.session.peer());
         let address = address.ok_or(Code::Internal)?;
-        let turns = match &question {
-            log::Question::Search { .. } => &server.searches,
+        let turns = match &query {
+            log::LogQuery::Search { .. } => &server.searches,
             _ => &server.questions,
         };
         let turn = turns.take(address).await;
         // What only reads is not done for somebody who has gone.
-        self.is_deaf |= self.carrier.is_broken();
-        if self.is_deaf && question.only_reads() {
+        self.is_write_closed |= self.carrier.is_broken();
+        if self.is_write_closed && query.only_reads() {
             return Err(Code::Internal);
         }
-        let answer = unblock(move || log::answer(&*log, &question)).await;
+        let result = unblock(move || log::run_query(&*log, &query)).await;
         drop(turn);
-        answer.map_err(|e| {
+        result.map_err(|e| {
             if !matches!(e, StorageError::TooMany) {
                 warn!("cannot read the log, or keep a place in it: {e}");
             }
@@ -274,8 +279,8 @@ impl Connection {
             Some(_) => unblock(move || {
                 let incoming = store.begin()?;
                 let reader = is_live.then(|| incoming.reader());
-                let reader = reader.transpose()?.map(Elsewhere::new);
-                io::Result::Ok((Elsewhere::new(incoming), reader))
+                let reader = reader.transpose()?.map(DropOnPool::new);
+                io::Result::Ok((DropOnPool::new(incoming), reader))
             })
             .await
             .map_err(|e| disk_error(&e)),
@@ -293,23 +298,23 @@ impl Connection {
         let (outcome, rest) = match received {
             Received::Cut => {
                 // A client whose connection an operator closes is sent the reason after this.
-                self.is_cut = self.server.world().is_stopping;
+                self.is_aborted = self.server.state().is_stopping;
                 let text = "the connection is being ended".into();
                 let error = UploadError {
                     code: Code::ShuttingDown,
                     text,
-                    closes: self.is_cut,
+                    closes: self.is_aborted,
                 };
                 (Err(error), Some(0))
             }
-            Received::Whole(whole) => (Ok(whole), Some(0)),
+            Received::Whole(contents) => (Ok(contents), Some(0)),
             Received::Refused(error, rest) => (Err(error), rest),
         };
         let closes = outcome.as_ref().is_err_and(|error| error.closes);
         let room = upload.room;
         let effect = {
             let now = self.server.clock.now();
-            let chat = &mut self.server.world().chat;
+            let chat = &mut self.server.state().chat;
             let begun = match &live {
                 None => Begun::Unannounced,
                 Some(live) if live.progress().1.is_some() => Begun::Removed,
@@ -333,15 +338,15 @@ impl Connection {
     }
 
     /// Announces a live file; returns `None` when that could not be stored.
-    async fn go_live(&mut self, upload: &Upload, file: Elsewhere<File>) -> Option<SharedLive> {
-        let effect = self.session.announce(upload, &mut self.server.world().chat);
+    async fn go_live(&mut self, upload: &Upload, file: DropOnPool<File>) -> Option<SharedLive> {
+        let effect = self.session.announce(upload, &mut self.server.state().chat);
         if let Some(Effect::Append(entry, ticket)) = effect {
             self.append(entry, ticket);
         }
-        self.settle().await;
-        let id = self.session.announced(&mut self.server.world().chat)??;
+        self.wait_until_committed().await;
+        let id = self.session.announced(&mut self.server.state().chat)??;
         let live = Live::new(id, upload.name.clone(), file.into_inner());
-        let live = Arc::new(Elsewhere::new(live));
+        let live = Arc::new(DropOnPool::new(live));
         self.server.live().insert(id, live.clone());
         self.flush();
         Some(live)
@@ -349,17 +354,17 @@ impl Connection {
 
     /// Reports the end of a live file to its followers, once the end is stored.
     async fn end_live(&mut self, live: &Live, end: Option<FileContents>, room: RoomId) {
-        let mut is_kept = self.settle().await;
+        let mut is_kept = self.wait_until_committed().await;
         let mut end = end;
         if !is_kept && end.take().is_some() {
             // The upload is complete, but the log cannot store that: the file is removed.
             let effect = self
                 .session
-                .give_up(live.id, room, &mut self.server.world().chat);
+                .give_up(live.id, room, &mut self.server.state().chat);
             if let Some(Effect::Append(entry, ticket)) = effect {
                 self.append(entry, ticket);
             }
-            is_kept = self.settle().await;
+            is_kept = self.wait_until_committed().await;
         }
         live.end(end);
         // If even the removal could not be stored, new followers learn the end from this entry.
@@ -374,12 +379,12 @@ impl Connection {
     }
 
     /// Waits until all pending entries are stored or rejected; returns whether the last one was stored.
-    async fn settle(&mut self) -> bool {
+    async fn wait_until_committed(&mut self) -> bool {
         loop {
             {
-                let mut world = self.server.world();
-                world.looks(self.session.peer());
-                let last = self.session.announced(&mut world.chat);
+                let mut state = self.server.state();
+                state.clear_wakeup(self.session.peer());
+                let last = self.session.announced(&mut state.chat);
                 if self.session.is_settled() {
                     return last.flatten().is_some();
                 }
@@ -399,14 +404,14 @@ impl Connection {
         self.carrier.watch_closely();
         loop {
             let grown = live.grown();
-            let new_rights = self.server.new_rights.listen();
+            let acl_changes = self.server.acl_changes.listen();
             // Between two pieces the line can be sent that says why the transfer ends.
-            if !self.flush_replies().await || self.server.world().is_stopping {
+            if !self.flush_replies().await || self.server.state().is_stopping {
                 self.session.break_off();
                 return None;
             }
             let (length, end) = live.progress();
-            if self.is_deaf {
+            if self.is_write_closed {
                 break;
             }
             if !self.may_still_read(room) {
@@ -450,10 +455,10 @@ impl Connection {
                     None
                 });
                 match written.await {
-                    Some(written) => self.is_deaf |= written.is_err(),
+                    Some(written) => self.is_write_closed |= written.is_err(),
                     // A part of the piece has been sent: the transfer can only be aborted by closing the connection.
                     None => {
-                        self.is_cut = true;
+                        self.is_aborted = true;
                         return None;
                     }
                 }
@@ -466,7 +471,7 @@ impl Connection {
                     self.session.lost_file(id);
                     return None;
                 }
-                None => self.wait_for(future::or(grown, new_rights)).await,
+                None => self.wait_for(future::or(grown, acl_changes)).await,
             }
         }
         self.session.sent_file(id);
@@ -475,13 +480,13 @@ impl Connection {
 
     /// Returns whether the connection may still read the files of `room`.
     fn may_still_read(&self, room: RoomId) -> bool {
-        self.session.may_still_read(room, &self.server.world().chat)
+        self.session.may_still_read(room, &self.server.state().chat)
     }
 
     async fn receive(
         &mut self,
         upload: &Upload,
-        incoming: Elsewhere<Incoming>,
+        incoming: DropOnPool<Incoming>,
         live: Option<&SharedLive>,
     ) -> Received {
         let most = self.server.config.limits.upload_bytes_max;
@@ -490,14 +495,14 @@ impl Connection {
         let pieces = Pieces::reserve(&self.server.pieces);
         let mut piece = vec![0; pieces.size(left)];
         // The next piece is read while this one is hashed and written.
-        let mut file = Coming::Here(incoming);
+        let mut file = IncomingFile::Here(incoming);
         let incoming = loop {
             let Ok(taken) = self.next_bytes(&mut piece, left).await else {
                 return Received::Cut;
             };
             let (mut incoming, mut spare) = match file {
-                Coming::Here(incoming) => (incoming, Vec::new()),
-                Coming::Written(task) => match task.await {
+                IncomingFile::Here(incoming) => (incoming, Vec::new()),
+                IncomingFile::Written(task) => match task.await {
                     (incoming, spare, Ok(())) => (incoming, spare),
                     (_, _, Err(e)) => {
                         let rest = left.map(|left| left.saturating_sub(taken as u64));
@@ -525,8 +530,8 @@ impl Connection {
             let comes = match upload.length {
                 Some(_) => Ok(()),
                 None => {
-                    let (peer, nick) = (self.session.peer(), self.session.called());
-                    self.server.world().chat.file_comes(peer, nick, length)
+                    let (peer, nick) = (self.session.peer(), self.session.nick_id());
+                    self.server.state().chat.begin_upload(peer, nick, length)
                 }
             };
             if let Err(text) = comes {
@@ -542,7 +547,7 @@ impl Connection {
             spare.resize(pieces.size(left), 0);
             let full = std::mem::replace(&mut piece, spare);
             let live = live.cloned();
-            file = Coming::Written(unblock(move || {
+            file = IncomingFile::Written(unblock(move || {
                 let result = incoming.write(full.get(..taken).unwrap_or_default());
                 if let (Some(live), Ok(())) = (live, &result) {
                     live.grow(incoming.length());
@@ -562,7 +567,7 @@ impl Connection {
         self.keep(incoming, upload.sha256).await
     }
 
-    async fn keep(&mut self, incoming: Elsewhere<Incoming>, expected: Option<Digest>) -> Received {
+    async fn keep(&mut self, incoming: DropOnPool<Incoming>, expected: Option<Digest>) -> Received {
         let (length, digest) = incoming.sum();
         if expected.is_some_and(|expected| expected != digest) {
             let text = "the bytes do not have that sha256: they were altered on the way, or the length is wrong";
@@ -590,7 +595,7 @@ impl Connection {
         loop {
             match self.next_bytes(&mut piece, left).await {
                 Err(Stopping) => {
-                    self.is_cut = self.server.world().is_stopping;
+                    self.is_aborted = self.server.state().is_stopping;
                     return;
                 }
                 Ok(0) => return,
@@ -623,7 +628,7 @@ impl Connection {
             if self.is_dismissed() {
                 return Err(Stopping);
             }
-            self.server.world().looks(self.session.peer());
+            self.server.state().clear_wakeup(self.session.peer());
             self.flush();
             if self.has_ended {
                 return Ok(0);
@@ -644,28 +649,30 @@ impl Connection {
     }
 
     /// Takes descriptors for a file on its way, if there are some for where this connection comes from.
-    fn take_descriptors(&self, count: usize) -> Option<Held> {
-        let address = self.server.world().chat.address(self.session.peer())?;
+    fn take_descriptors(&self, count: usize) -> Option<Reservation> {
+        let address = self.server.state().chat.address(self.session.peer())?;
         let held = self.server.descriptors.take(address, count);
         if held.is_none() {
             let text = "files on their way take all the open files that there are for them, or for one address";
             let uptime = self.server.clock.now().uptime;
-            self.server.metrics.met(Met::OpenFiles, uptime, text);
+            self.server
+                .metrics
+                .limit_hit(LimitKind::OpenFiles, uptime, text);
         }
         held
     }
 
     /// Returns whether transfers must stop, because the server stops or an operator closes this connection.
     fn is_dismissed(&self) -> bool {
-        let world = self.server.world();
-        world.is_dismissed(self.session.peer())
+        let state = self.server.state();
+        state.is_dismissed(self.session.peer())
     }
 
     async fn send_file(
         &mut self,
         id: EventId,
         name: &FileName,
-        whole: FileContents,
+        contents: FileContents,
         offset: u64,
         room: RoomId,
     ) {
@@ -676,13 +683,13 @@ impl Connection {
         let FileContents {
             length,
             sha256: digest,
-        } = whole;
+        } = contents;
         let held = self.take_descriptors(descriptors::DOWNLOAD);
         if held.is_none() {
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
         let store = self.server.store.clone();
-        let file = match unblock(move || store.get(digest).map(Elsewhere::new)).await {
+        let file = match unblock(move || store.get(digest).map(DropOnPool::new)).await {
             Ok(file) => file,
             Err(e) => {
                 warn!("cannot read file {id}: {e}");
@@ -704,7 +711,7 @@ impl Connection {
         self.carrier.bytes_follow(left);
         let pieces = Pieces::reserve(&self.server.pieces);
         let server = self.server.clone();
-        let nick = self.session.called();
+        let nick = self.session.nick_id();
         let dismissed = future::or(
             dismissed(&server, self.session.peer()),
             closed_to(&server, room, nick),
@@ -721,15 +728,15 @@ impl Connection {
         });
         match sent.await {
             None => {
-                self.is_cut = true;
+                self.is_aborted = true;
                 return;
             }
             Some(Ok(())) => {}
-            Some(Err(Failed::Gone)) => self.is_deaf = true,
+            Some(Err(Failed::Gone)) => self.is_write_closed = true,
             Some(Err(Failed::File(e))) => {
                 // The length has been announced: only the end of the connection tells the client that the file is cut.
                 warn!("cannot read file {id}: {e}");
-                self.is_cut = true;
+                self.is_aborted = true;
                 return;
             }
         }
@@ -747,12 +754,12 @@ struct Stopping;
 /// Completes when the server stops or an operator closes the connection of `peer`.
 async fn dismissed(server: &Server, peer: PeerId) {
     poll_fn(|cx| {
-        let mut world = server.world();
-        world.looks(peer);
-        if world.is_dismissed(peer) {
+        let mut state = server.state();
+        state.clear_wakeup(peer);
+        if state.is_dismissed(peer) {
             return Poll::Ready(());
         }
-        world.poll_news(peer, cx.waker())
+        state.poll_news(peer, cx.waker())
     })
     .await;
 }
@@ -760,11 +767,11 @@ async fn dismissed(server: &Server, peer: PeerId) {
 /// Completes when `nick`, or a connection without a nick, may no longer read `room`.
 pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId>) {
     loop {
-        let new_rights = server.new_rights.listen();
-        if !server.world().chat.may_read(room, nick) {
+        let acl_changes = server.acl_changes.listen();
+        if !server.state().chat.may_read(room, nick) {
             return;
         }
-        new_rights.await;
+        acl_changes.await;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::list::List;
+use super::lazy_list::LazyList;
 use crate::chat::RoomId;
 use crate::dialect::{Delivery, Output};
 use crate::model::PeerId;
@@ -16,21 +16,21 @@ pub struct Batch {
     /// What is for this session alone.
     pub(super) own: Output,
     /// The parts of the shared round that are sent between those bytes.
-    lent: Vec<Lent>,
-    lent_bytes: usize,
-    round: Round,
-    pub(super) runs: Vec<Run>,
+    borrowed: Vec<BorrowedRange>,
+    borrowed_bytes: usize,
+    shared: SharedLines,
+    pub(super) segments: Vec<Segment>,
     /// The position in each of the session's rooms after this batch; `None` once the room is left.
     pub(super) cursors: Vec<Option<Seq>>,
     /// The position in the session's page after this batch.
     pub(super) page_next: Option<usize>,
     /// The only content of the batch, if it is nothing but this span.
-    span: Option<Span>,
+    span: Option<SeqRange>,
 }
 
 /// Entries of a room's tail, from `from` up to but not including `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(super) struct SeqRange {
     pub room: RoomId,
     pub from: Seq,
     pub to: Seq,
@@ -38,7 +38,7 @@ pub(super) struct Span {
 
 /// A part of the round that is sent without being copied.
 #[derive(Debug)]
-struct Lent {
+struct BorrowedRange {
     /// How many of the batch's own bytes come before it.
     at: usize,
     range: Range<usize>,
@@ -60,44 +60,44 @@ const VALUE_BYTES_MAX: usize = 32 << 10;
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// A shorter part is copied: the system handles each slice separately, which costs as much.
-const LENT_BYTES_MIN: usize = 2 << 10;
+const BORROWED_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
-pub(super) struct Run {
+pub(super) struct Segment {
     /// Where it ends in the batch.
     pub end: usize,
-    pub step: Step,
+    pub step: Advance,
 }
 
-/// The progress of a session once a run has been sent.
+/// The progress of a session once a segment has been sent.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Step {
+pub(super) enum Advance {
     /// The rest of a split line has been sent.
     Unsent,
     /// The first pending reply has been sent.
     Reply,
     /// Lines of the list that is the first pending reply have been sent.
-    Listed(List),
-    /// A room has been read up to this entry; with the newest logged event of the run, if there is one. By the time the
-    /// run has been sent, the tail may no longer contain it.
+    Listed(LazyList),
+    /// A room has been read up to this entry; with the newest logged event of the segment, if there is one. By the time the
+    /// segment has been sent, the tail may no longer contain it.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
     /// The page has been read up to this record.
     Paged(usize),
-    Notes(Seq),
-    Told(Seq),
+    Notices(Seq),
+    Inbox(Seq),
 }
 
 impl Batch {
-    /// Returns whether the batch has no runs. (A batch that only skips entries has no bytes and is not empty.)
+    /// Returns whether the batch has no segments. (A batch that only skips entries has no bytes and is not empty.)
     pub fn is_empty(&self) -> bool {
-        self.runs.is_empty()
+        self.segments.is_empty()
     }
 
     /// Returns how many bytes it has.
     pub fn len(&self) -> usize {
-        self.own.len() + self.lent_bytes
+        self.own.len() + self.borrowed_bytes
     }
 
     /// Takes the values out, for a client inside this process: all of them are sent, and the batch is as long as before.
@@ -108,14 +108,14 @@ impl Batch {
     /// Returns the bytes from `from` on, as slices.
     pub fn stretches(&self, from: usize) -> impl Iterator<Item = &[u8]> {
         let mut own = 0;
-        let between = self.lent.iter().flat_map(move |lent| {
-            let begin = std::mem::replace(&mut own, lent.at);
+        let between = self.borrowed.iter().flat_map(move |borrowed| {
+            let begin = std::mem::replace(&mut own, borrowed.at);
             [
-                self.own.bytes.get(begin..lent.at),
-                self.round.bytes.get(lent.range.clone()),
+                self.own.bytes.get(begin..borrowed.at),
+                self.shared.bytes.get(borrowed.range.clone()),
             ]
         });
-        let last = self.lent.last().map_or(0, |lent| lent.at);
+        let last = self.borrowed.last().map_or(0, |borrowed| borrowed.at);
         let mut skip = from;
         between
             .chain([self.own.bytes.get(last..)])
@@ -139,9 +139,9 @@ impl Batch {
 
     pub(super) fn clear(&mut self) {
         self.own.clear();
-        self.lent.clear();
-        self.lent_bytes = 0;
-        self.runs.clear();
+        self.borrowed.clear();
+        self.borrowed_bytes = 0;
+        self.segments.clear();
         self.cursors.clear();
         self.page_next = None;
         self.span = None;
@@ -149,10 +149,10 @@ impl Batch {
 
     /// Records that the batch contains exactly as much of `span` as fits, without gaps: no entry of it is by `reader`,
     /// for which it was filled.
-    pub(super) fn note(&mut self, span: Span, reader: PeerId) {
-        if let [only] = &self.runs[..]
-            && matches!(only.step, Step::Room(..))
-            && !self.round.has_own(span, reader)
+    pub(super) fn note(&mut self, span: SeqRange, reader: PeerId) {
+        if let [only] = &self.segments[..]
+            && matches!(only.step, Advance::Room(..))
+            && !self.shared.has_own(span, reader)
         {
             self.span = Some(span);
         }
@@ -160,16 +160,16 @@ impl Batch {
 
     /// Returns whether it contains exactly that span, and no line of it is by `reader`: then it need not be filled
     /// again.
-    pub(super) fn is_just(&self, span: Span, reader: PeerId) -> bool {
-        self.span == Some(span) && !self.round.has_own(span, reader)
+    pub(super) fn is_just(&self, span: SeqRange, reader: PeerId) -> bool {
+        self.span == Some(span) && !self.shared.has_own(span, reader)
     }
 
     pub(super) fn is_full(&self) -> bool {
         self.len() >= BATCH_BYTES_MAX || self.own.value_bytes() >= VALUE_BYTES_MAX
     }
 
-    pub(super) fn run(&mut self, step: Step) {
-        self.runs.push(Run {
+    pub(super) fn run(&mut self, step: Advance) {
+        self.segments.push(Segment {
             end: self.len(),
             step,
         });
@@ -187,28 +187,28 @@ impl Batch {
         reader: PeerId,
     ) -> Option<Seq> {
         // A round of which a part is being sent must not change.
-        if self.lent.is_empty() {
-            if !self.round.reaches(room, from) {
-                self.round.restart(room, from);
+        if self.borrowed.is_empty() {
+            if !self.shared.reaches(room, from) {
+                self.shared.restart(room, from);
             }
-            self.round.let_go();
+            self.shared.drop_older_half();
         }
-        if !self.round.reaches(room, from) {
+        if !self.shared.reaches(room, from) {
             return None;
         }
-        self.round.extend(tail);
-        if from == self.round.to() {
+        self.shared.extend(tail);
+        if from == self.shared.to() {
             return None;
         }
         let space = BATCH_BYTES_MAX.saturating_sub(self.len());
-        let (range, next) = self.round.lines(from, to, reader, space);
-        if range.len() < LENT_BYTES_MIN {
-            let lines = self.round.bytes.get(range);
+        let (range, next) = self.shared.lines(from, to, reader, space);
+        if range.len() < BORROWED_BYTES_MIN {
+            let lines = self.shared.bytes.get(range);
             self.own.bytes.extend_from_slice(lines.unwrap_or_default());
         } else {
-            self.lent_bytes += range.len();
+            self.borrowed_bytes += range.len();
             let at = self.own.bytes.len();
-            self.lent.push(Lent { at, range });
+            self.borrowed.push(BorrowedRange { at, range });
         }
         Some(next)
     }
@@ -218,7 +218,7 @@ impl Batch {
 /// these are copied out of the tail once. A copy for each of 1000 readers took 14 of 100 samples of the server; for
 /// each of 100 clients that all talk, 11.
 #[derive(Debug, Default)]
-struct Round {
+struct SharedLines {
     room: Option<RoomId>,
     from: Seq,
     bytes: Vec<u8>,
@@ -228,7 +228,7 @@ struct Round {
     authors: Vec<PeerId>,
 }
 
-impl Round {
+impl SharedLines {
     fn to(&self) -> Seq {
         self.from + self.ends.len() as Seq
     }
@@ -247,7 +247,7 @@ impl Round {
     }
 
     /// Drops the older half when there is no space.
-    fn let_go(&mut self) {
+    fn drop_older_half(&mut self) {
         if self.bytes.len() < KEPT_BYTES_MAX {
             return;
         }
@@ -270,7 +270,7 @@ impl Round {
         let Self { ends, authors, .. } = self;
         tail.copy(from, &mut self.bytes, KEPT_BYTES_MAX, |author, end| {
             ends.push(end);
-            authors.push(author.unwrap_or(PeerId::NOBODY));
+            authors.push(author.unwrap_or(PeerId::NONE));
         });
     }
 
@@ -287,7 +287,7 @@ impl Round {
         index.min(self.ends.len())
     }
 
-    fn has_own(&self, span: Span, reader: PeerId) -> bool {
+    fn has_own(&self, span: SeqRange, reader: PeerId) -> bool {
         let (first, last) = (self.index(span.from), self.index(span.to));
         self.before_own(reader, first, last) < last - first
     }
@@ -389,7 +389,7 @@ mod tests {
             }
         }
         assert!(
-            batch.round.bytes.capacity() <= 2 * KEPT_BYTES_MAX,
+            batch.shared.bytes.capacity() <= 2 * KEPT_BYTES_MAX,
             "it is bounded"
         );
     }
@@ -405,12 +405,12 @@ mod tests {
         let mut tail = Tail::new(1000);
         tail.push(None, Time(0), Some(ann), b"JOIN #tea ann");
         let (from, to) = (0, 1);
-        let span = Span { room, from, to };
+        let span = SeqRange { room, from, to };
         let mut batch = Batch::default();
         let fill = |batch: &mut Batch, reader| {
             batch.clear();
             let next = batch.add_lines(room, &tail, from, to, reader);
-            batch.run(Step::Room(room, to, None));
+            batch.run(Advance::Room(room, to, None));
             batch.note(span, reader);
             next
         };

@@ -1,8 +1,8 @@
 //! The nicks that a connection ignores.
 
 use super::Session;
+use super::output::AfterReply;
 use super::output::Entries;
-use super::output::Then;
 use super::request::Done;
 use crate::config::fixed::IGNORED_MAX;
 use crate::protocol::request::Refusal;
@@ -20,18 +20,18 @@ impl Session {
                 verb,
                 &count.to_string(),
                 &format!("{count} ignored"),
-                Then::Nothing,
+                AfterReply::Nothing,
             );
             return Ok(None);
         };
         let ignored = self.ignored.get_or_insert_default();
-        if ignored.len() >= IGNORED_MAX && !ignored.contains(nick.form()) {
+        if ignored.len() >= IGNORED_MAX && !ignored.contains(nick.casefolded()) {
             let text = format!("{IGNORED_MAX} are ignored already; UNIGNORE one");
             return Err(Refusal::new(verb, Code::Quota, text));
         }
-        ignored.insert(nick.form().into());
+        ignored.insert(nick.casefolded().into());
         let talk = format!("you hear {nick} no more");
-        self.ok(verb, nick.as_str(), &talk, Then::Nothing);
+        self.ok(verb, nick.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
     }
 
@@ -40,7 +40,7 @@ impl Session {
         let was_there = self
             .ignored
             .as_mut()
-            .is_some_and(|ignored| ignored.remove(nick.form()));
+            .is_some_and(|ignored| ignored.remove(nick.casefolded()));
         // With nothing to compare, events are sent unfiltered again.
         self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
         if !was_there {
@@ -51,7 +51,7 @@ impl Session {
             verb,
             nick.as_str(),
             &format!("you hear {nick} again"),
-            Then::Nothing,
+            AfterReply::Nothing,
         );
         Ok(None)
     }
@@ -65,6 +65,6 @@ impl Session {
         let is_shown = |event: &Event<'_>| matches!(event, Event::Note { .. } | Event::Nick { .. });
         let event = Event::parse(line).filter(|event| !is_shown(event));
         let nick = event.and_then(|event| Nick::parse(event.nick()).ok());
-        nick.is_some_and(|nick| ignored.contains(nick.form()))
+        nick.is_some_and(|nick| ignored.contains(nick.casefolded()))
     }
 }

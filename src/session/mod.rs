@@ -6,19 +6,19 @@
 //! together ([`output`]). Slow work (storing a message, moving a file's bytes) is an [`Effect`] for the driver, which
 //! reports the result to the session.
 
-mod ask;
+mod account;
 pub mod batch;
+mod gate;
 pub mod ignore;
-mod keeper;
-mod list;
+mod lazy_list;
+mod log_queries;
+mod moderation;
 mod operator;
 pub mod output;
 mod request;
-mod rights;
-mod roster;
-mod secret;
 #[cfg(test)]
 mod tests;
+mod tls_policy;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
@@ -27,20 +27,20 @@ use std::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::chat::{Chat, Kept, NickId, Place, RoomId};
+use crate::accounts::AccountQuery;
+use crate::chat::{Chat, Committed, NickId, Place, RoomId};
 use crate::config::Limits;
-use crate::dialect::{Dialect, Line, Output, Shown};
-use crate::log::{Question, Reader};
+use crate::dialect::{Dialect, Line, Output, ReplyBody};
+use crate::log::{LogQuery, Reader};
 use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
 };
 use crate::protocol::line::LineEnd;
-use crate::protocol::request::{Refusal, is_in_step};
+use crate::protocol::request::{Refusal, looks_like_command};
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
-use crate::roster::Ask;
 use crate::tail::Seq;
 
-use output::{Entries, KeptReply, Pending, Then};
+use output::{AfterReply, Entries, EntryReply, Pending};
 
 /// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
 /// session accepts no further line.
@@ -60,7 +60,7 @@ pub enum Effect {
         /// The file's name.
         name: FileName,
         /// Its length and digest.
-        whole: FileContents,
+        contents: FileContents,
         /// How many of its bytes the client already has.
         offset: u64,
         /// The file's room: sending continues only while [`Session::may_still_read`] holds.
@@ -76,12 +76,12 @@ pub enum Effect {
         /// The file's room, as for [`Self::Send`].
         room: RoomId,
     },
-    /// Once the client has received all pending output, send the log this query and report with [`Session::answered`].
-    Ask(Question),
+    /// Once the client has received all pending output, send the log this query and report with [`Session::on_log_result`].
+    QueryLog(LogQuery),
     /// Once all replies have been sent, call [`Session::flushed`].
     Flush,
-    /// Send the accounts this query and report with [`Session::advised`]. The driver counts wrong passwords.
-    Consult(Ask),
+    /// Send the accounts this query and report with [`Session::on_account_result`]. The driver counts wrong passwords.
+    QueryAccounts(AccountQuery),
     /// Stop the server, as an operator has ordered.
     Stop,
 }
@@ -141,14 +141,14 @@ struct Replies {
     pending: VecDeque<Pending>,
     /// How many bytes of text `pending` holds.
     bytes: usize,
-    /// The outcomes of the [`Pending::Kept`] replies in `pending`, in order, as far as they are known.
-    kept: VecDeque<Option<Result<Kept, Code>>>,
+    /// The outcomes of the [`Pending::Entry`] replies in `pending`, in order, as far as they are known.
+    outcomes: VecDeque<Option<Result<Committed, Code>>>,
     /// The ticket number of the first of them.
     first_ticket: u32,
     /// How many outcomes are not known yet.
-    unkept: usize,
+    undecided: usize,
     /// What is deferred until the entries are stored, since it must see their effect.
-    held: Option<Held>,
+    deferred: Option<Held>,
 }
 
 /// Input that waits until earlier entries are stored.
@@ -173,33 +173,33 @@ impl Replies {
     const NONE: Self = Self {
         pending: VecDeque::new(),
         bytes: 0,
-        kept: VecDeque::new(),
+        outcomes: VecDeque::new(),
         first_ticket: 0,
-        unkept: 0,
-        held: None,
+        undecided: 0,
+        deferred: None,
     };
 
     /// Adds a reply that waits for an outcome; returns the number of its ticket.
-    fn expect_outcome(&mut self, reply: KeptReply) -> u32 {
-        let number = self.first_ticket.wrapping_add(self.kept.len() as u32);
-        self.unkept += 1;
-        self.kept.push_back(None);
-        self.pending.push_back(Pending::Kept(reply));
+    fn expect_outcome(&mut self, reply: EntryReply) -> u32 {
+        let number = self.first_ticket.wrapping_add(self.outcomes.len() as u32);
+        self.undecided += 1;
+        self.outcomes.push_back(None);
+        self.pending.push_back(Pending::Entry(reply));
         number
     }
 
     /// Sets the outcome of the entry with that ticket.
-    fn learn(&mut self, number: u32, outcome: Result<Kept, Code>) {
+    fn learn(&mut self, number: u32, outcome: Result<Committed, Code>) {
         let at = number.wrapping_sub(self.first_ticket) as usize;
-        if let Some(unknown @ None) = self.kept.get_mut(at) {
+        if let Some(unknown @ None) = self.outcomes.get_mut(at) {
             *unknown = Some(outcome);
-            self.unkept -= 1;
+            self.undecided -= 1;
         }
     }
 
     /// Removes the first outcome: its reply has been sent.
     fn forget_first(&mut self) {
-        if self.kept.pop_front().is_some() {
+        if self.outcomes.pop_front().is_some() {
             self.first_ticket = self.first_ticket.wrapping_add(1);
         }
     }
@@ -223,7 +223,7 @@ struct Membership {
     /// Whether `PART` was requested; the events before it are still sent.
     is_leaving: bool,
     /// Whether live events wait for the reply to `JOIN`, because the backlog is sent first.
-    is_held: bool,
+    waits_for_backlog: bool,
 }
 
 impl Membership {
@@ -235,7 +235,7 @@ impl Membership {
             gap_to: 0,
             reader: None,
             is_leaving: false,
-            is_held: false,
+            waits_for_backlog: false,
         }
     }
 
@@ -243,7 +243,9 @@ impl Membership {
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
-            !self.is_held && self.cursor < tail.first() && tail.seq_after(self.seen).is_none()
+            !self.waits_for_backlog
+                && self.cursor < tail.first()
+                && tail.seq_after(self.seen).is_none()
         })
     }
 }
@@ -258,18 +260,18 @@ pub struct Session {
     /// How far the events for everyone have been read.
     notes: Seq,
     /// How far the direct messages to the nick have been read.
-    told: Seq,
+    inbox: Seq,
     /// Replies that wait to be sent or for an outcome; `None` if there are none, as nearly always.
     replies: Option<Box<Replies>>,
     /// The pending query to the log.
-    asked_log: Option<Box<ask::Asked>>,
+    log_query: Option<Box<log_queries::PendingQuery>>,
     /// The casefolded nicks that are ignored; `None` if there are none, as nearly always.
     #[allow(clippy::box_collection)] // 16 bytes less in each connection
     ignored: Option<Box<BTreeSet<Box<str>>>>,
     /// The pending query to the accounts.
-    consulted: Option<Box<roster::Consulted>>,
+    account_query: Option<Box<account::PendingAccountQuery>>,
     /// Events that a slow reader has missed, read from the log.
-    page: Option<Box<output::Page>>,
+    page: Option<Box<output::BacklogPage>>,
     /// The rest of a line of which a part has been sent.
     unsent: Box<[u8]>,
     /// The format in which further requests are read and answered.
@@ -285,7 +287,7 @@ pub struct Session {
     /// Whether that port serves browsers as well.
     has_web: bool,
     /// Which room is read first; another one each time.
-    turn: u8,
+    next_room: u8,
     /// Whether no line has been received: if the first one is empty or not a command, a person has typed it.
     is_new: bool,
     stays: bool,
@@ -294,12 +296,12 @@ pub struct Session {
     /// Whether the connection is encrypted.
     is_under_tls: bool,
     /// Whether the client has been told that TLS is available.
-    is_told_of_tls: bool,
+    tls_hint_sent: bool,
     /// Whether the nick was taken with a token rather than the password.
     has_token: bool,
     /// Whether the connection was removed from its current room and has joined none since: messages meant for that room
     /// must not go to another.
-    is_astray: bool,
+    lost_current_room: bool,
     /// Whether an upload's bytes have just ended: the next line must look like a command.
     is_after_upload: bool,
     /// Whether a transfer or a query is in progress.
@@ -319,11 +321,11 @@ impl Session {
             nick: None,
             rooms: SmallVec::new(),
             notes: chat.end(Place::Everyone),
-            told: 0,
+            inbox: 0,
             replies: None,
-            asked_log: None,
+            log_query: None,
             ignored: None,
-            consulted: None,
+            account_query: None,
             page: None,
             unsent: Box::default(),
             input: Dialect::Plain,
@@ -332,14 +334,14 @@ impl Session {
             local: (local.ip(), local.port()),
             is_tls: false,
             has_web: false,
-            turn: 0,
+            next_room: 0,
             is_new: true,
             stays: false,
             is_open: chat.config.password.is_none(),
             is_under_tls: false,
-            is_told_of_tls: false,
+            tls_hint_sent: false,
             has_token: false,
-            is_astray: false,
+            lost_current_room: false,
             is_after_upload: false,
             is_busy: false,
             is_ending: false,
@@ -364,7 +366,7 @@ impl Session {
     }
 
     /// Returns the connection's nick.
-    pub fn called(&self) -> Option<NickId> {
+    pub fn nick_id(&self) -> Option<NickId> {
         self.nick
     }
 
@@ -381,7 +383,7 @@ impl Session {
 
     /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command
     /// that `command` makes from the start of a client's command line.
-    fn elsewhere(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
+    fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = if self.is_tls {
             ("https", "ncat --ssl")
@@ -406,14 +408,14 @@ impl Session {
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
             replies.pending.len() < limits.replies_max && replies.bytes < REPLY_BYTES_MAX;
-        !self.is_busy && !self.is_ending && !is_listing && has_space && replies.held.is_none()
+        !self.is_busy && !self.is_ending && !is_listing && has_space && replies.deferred.is_none()
     }
 
     /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
-    pub fn held_bytes(&self) -> usize {
+    pub fn buffered_bytes(&self) -> usize {
         let replies = self.replies();
-        let held = replies.held.as_ref().map_or(0, Held::bytes);
-        let page = self.page.as_deref().map_or(0, output::Page::bytes);
+        let held = replies.deferred.as_ref().map_or(0, Held::bytes);
+        let page = self.page.as_deref().map_or(0, output::BacklogPage::bytes);
         let entries = replies.pending.len() * size_of::<Pending>();
         replies.bytes + entries + held + page + self.unsent.len()
     }
@@ -448,12 +450,12 @@ impl Session {
             }
             return None;
         }
-        if self.is_after_upload && !is_in_step(line) {
+        if self.is_after_upload && !looks_like_command(line) {
             // The room must receive the file before it learns that its sender has left.
-            self.take_kept(chat);
+            self.take_outcomes(chat);
             let replies = self.replies_mut();
-            if replies.unkept > 0 {
-                replies.held = Some(Held::Line(line.to_vec(), end));
+            if replies.undecided > 0 {
+                replies.deferred = Some(Held::Line(line.to_vec(), end));
                 return None;
             }
             let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
@@ -464,9 +466,9 @@ impl Session {
         self.asked_ms = millis(now.uptime);
         let read = self.input.parse(line, self.nick.is_some());
         if let Ok(Some(request)) = &read
-            && !self.may_go_ahead(request, chat)
+            && !self.may_run_now(request, chat)
         {
-            self.replies_mut().held = Some(Held::Line(line.to_vec(), end));
+            self.replies_mut().deferred = Some(Held::Line(line.to_vec(), end));
             return None;
         }
         let done = match read {
@@ -497,8 +499,8 @@ impl Session {
         self.is_after_upload = false;
         self.asked_ms = millis(now.uptime);
         match read {
-            Ok(request) if !self.may_go_ahead(&request, chat) => {
-                self.replies_mut().held = Some(Held::Request(Box::new(request)));
+            Ok(request) if !self.may_run_now(&request, chat) => {
+                self.replies_mut().deferred = Some(Held::Request(Box::new(request)));
                 None
             }
             read => {
@@ -526,7 +528,7 @@ impl Session {
                 verb: Some(Verb::Upload),
                 ..
             }) if self.input.is_for_people() => {
-                self.tell_how_to_upload(chat);
+                self.explain_upload(chat);
                 Ok(None)
             }
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
@@ -540,35 +542,35 @@ impl Session {
 
     /// Returns whether a request may be handled before all earlier entries are stored: only messages may, since the log
     /// keeps them in order.
-    fn may_go_ahead(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
+    fn may_run_now(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
         if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
             return true;
         }
-        self.take_kept(chat);
-        self.replies().unkept == 0
+        self.take_outcomes(chat);
+        self.replies().undecided == 0
     }
 
     /// Handles what is deferred, once the entries before it are stored.
     pub fn apply_held(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
-        self.replies().held.as_ref()?;
-        self.take_kept(chat);
-        if !self.owes_held() {
+        self.replies().deferred.as_ref()?;
+        self.take_outcomes(chat);
+        if !self.owes_deferred() {
             return None;
         }
-        match self.replies_mut().held.take()? {
+        match self.replies_mut().deferred.take()? {
             Held::Line(line, end) => self.apply(&line, end, chat, now),
             Held::Request(request) => self.apply_request(Ok(*request), chat, now),
         }
     }
 
     /// Returns whether something was deferred and need no longer wait.
-    pub fn owes_held(&self) -> bool {
-        self.replies().unkept == 0 && self.replies().held.is_some()
+    pub fn owes_deferred(&self) -> bool {
+        self.replies().undecided == 0 && self.replies().deferred.is_some()
     }
 
     /// Returns whether all entries are stored and no line is deferred.
     pub fn is_settled(&self) -> bool {
-        self.replies().unkept == 0 && self.replies().held.is_none()
+        self.replies().undecided == 0 && self.replies().deferred.is_none()
     }
 
     /// Reports a line that was too long and has been skipped; `head` is its beginning.
@@ -585,14 +587,14 @@ impl Session {
 
     /// Queues the answer to a telnet negotiation of the client.
     pub fn answer_telnet(&mut self, answer: [u8; 3]) {
-        self.push(answer.to_vec().into(), Then::Nothing);
+        self.push(answer.to_vec().into(), AfterReply::Nothing);
     }
 
     /// Handles the end of the client's input: ends once everything is answered, unless the client has asked to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending {
-            self.go("", chat, now);
-            self.push(Output::default(), Then::Close);
+            self.depart_after_unread("", chat, now);
+            self.push(Output::default(), AfterReply::Close);
         }
     }
 
@@ -624,7 +626,7 @@ impl Session {
     }
 
     /// Closes a connection that uses a protocol which is not allowed here.
-    pub fn shut_out(&mut self, text: &str, chat: &mut Chat, now: Now) {
+    pub fn reject(&mut self, text: &str, chat: &mut Chat, now: Now) {
         self.close(Code::NotAllowed, text, chat, now);
     }
 
@@ -689,7 +691,7 @@ impl Session {
     /// Greets a person with how to begin.
     fn greet(&mut self, chat: &Chat) {
         let greeting = format!("HELLO {}\n", self.hello(chat));
-        self.push(greeting.into_bytes().into(), Then::Nothing);
+        self.push(greeting.into_bytes().into(), AfterReply::Nothing);
     }
 
     /// Returns the text of `HELLO`: the protocol, the server and how to begin.
@@ -714,7 +716,14 @@ impl Session {
             contents: None,
         };
         let kind = EventKind::File(Box::new(file));
-        let effect = self.propose_in(Verb::Upload, upload.room, kind, "", Shown::Nothing, chat)?;
+        let effect = self.propose_in(
+            Verb::Upload,
+            upload.room,
+            kind,
+            "",
+            ReplyBody::Nothing,
+            chat,
+        )?;
         chat.expect_file(self.peer);
         Some(effect)
     }
@@ -722,9 +731,9 @@ impl Session {
     /// Returns the id of the entry that was appended last (a file's announcement or its end) once it is stored,
     /// `Some(None)` if it could not be stored, and `None` before that.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
-        self.take_kept(chat);
+        self.take_outcomes(chat);
         let replies = self.replies();
-        let last = replies.kept.back().filter(|_| replies.unkept == 0);
+        let last = replies.outcomes.back().filter(|_| replies.undecided == 0);
         let last = last.and_then(Option::as_ref);
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
@@ -741,10 +750,10 @@ impl Session {
         self.is_busy = false;
         self.is_after_upload = true;
         let room = upload.room;
-        let whole = outcome.as_ref().ok().copied();
-        let outcome = outcome.and_then(|whole| {
+        let contents = outcome.as_ref().ok().copied();
+        let outcome = outcome.and_then(|contents| {
             if chat.may_read(room, self.nick) {
-                Ok(whole)
+                Ok(contents)
             } else {
                 Err(UploadError {
                     code: Code::NotAllowed,
@@ -754,28 +763,28 @@ impl Session {
             }
         });
         let error = match (outcome, begun) {
-            (Ok(whole), Begun::Unannounced) => {
+            (Ok(contents), Begun::Unannounced) => {
                 let file = NewFile {
                     name: upload.name,
-                    contents: Some(whole),
+                    contents: Some(contents),
                 };
                 let kind = EventKind::File(Box::new(file));
-                let shown = shown_file(None, whole);
-                let effect = self.propose_in(Verb::Upload, room, kind, "", shown, chat)?;
+                let body = shown_file(None, contents);
+                let effect = self.propose_in(Verb::Upload, room, kind, "", body, chat)?;
                 chat.expect_file(self.peer);
                 return Some(effect);
             }
-            (Ok(whole), Begun::Live(id)) => {
-                let shown = shown_file(Some(id), whole);
-                let kind = EventKind::Stored(id, whole);
-                return self.propose_in(Verb::Upload, room, kind, "", shown, chat);
+            (Ok(contents), Begun::Live(id)) => {
+                let body = shown_file(Some(id), contents);
+                let kind = EventKind::Stored(id, contents);
+                return self.propose_in(Verb::Upload, room, kind, "", body, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
             (Err(error), _) => error,
         };
-        chat.file_came(self.peer);
-        if let Some(whole) = whole {
-            chat.release(whole.sha256);
+        chat.end_upload(self.peer);
+        if let Some(contents) = contents {
+            chat.release(contents.sha256);
         }
         let refusal = Refusal::new(Verb::Upload, error.code, error.text);
         let effect = match begun {
@@ -792,19 +801,19 @@ impl Session {
 
     /// Removes an announced file that will not be completed.
     pub fn give_up(&mut self, id: EventId, room: RoomId, chat: &mut Chat) -> Option<Effect> {
-        let nick = self.nick.and_then(|nick| chat.holder(nick));
-        let owner = nick.map_or("?", |holder| holder.nick.as_str()).into();
+        let nick = self.nick.and_then(|nick| chat.user(nick));
+        let owner = nick.map_or("?", |user| user.nick.as_str()).into();
         let removed = Removed::File {
             owner,
             contents: None,
         };
         let kind = EventKind::Remove(id, removed);
-        self.propose_in(Verb::Upload, room, kind, "", Shown::Nothing, chat)
+        self.propose_in(Verb::Upload, room, kind, "", ReplyBody::Nothing, chat)
     }
 
     /// Asks again for a file that was live a moment ago.
     pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
-        self.ask_file(id, offset)
+        self.query_file(id, offset)
     }
 
     /// A file that was being followed is not to be: its sender broke off, or it was removed.
@@ -822,14 +831,14 @@ impl Session {
     /// Reports that the connection has lost the right to read the room of the file that is being sent.
     pub fn hide_file(&mut self, id: EventId) {
         self.is_busy = false;
-        self.refuse(&ask::no_such_file(id));
+        self.refuse(&log_queries::no_such_file(id));
     }
 
     /// Cancels the request in progress, without a reply, since the connection is to close.
     pub fn break_off(&mut self) {
         self.is_busy = false;
-        self.asked_log = None;
-        self.consulted = None;
+        self.log_query = None;
+        self.account_query = None;
     }
 
     /// Reports that the bytes of a rejected upload have been dropped.
@@ -841,7 +850,7 @@ impl Session {
     /// Reports that a file has been sent completely.
     pub fn sent_file(&mut self, id: EventId) {
         self.is_busy = false;
-        self.ok(Verb::Download, &id.to_string(), "", Then::Nothing);
+        self.ok(Verb::Download, &id.to_string(), "", AfterReply::Nothing);
     }
 
     /// Reports an internal error: the request fails through no fault of the client.
@@ -857,9 +866,9 @@ impl Session {
     }
 
     /// Takes the outcomes of the entries that this session has appended.
-    pub fn take_kept(&mut self, chat: &mut Chat) {
-        if self.replies().unkept > 0 {
-            let kept = chat.take_kept(self.peer);
+    pub fn take_outcomes(&mut self, chat: &mut Chat) {
+        if self.replies().undecided > 0 {
+            let kept = chat.take_outcomes(self.peer);
             let replies = self.replies_mut();
             for (number, outcome) in kept {
                 replies.learn(number, outcome);
@@ -877,7 +886,7 @@ impl Session {
 
     /// Returns the room that messages go to.
     fn current(&self) -> Option<RoomId> {
-        if self.is_astray {
+        if self.lost_current_room {
             return None;
         }
         let mut rooms = self.rooms.iter().rev();
@@ -899,11 +908,11 @@ impl Session {
     ///
     /// Direct messages that no log has, and notices, were acknowledged to their senders, so they are sent before the
     /// last reply. A connection that an operator closes gets nothing but its last line.
-    fn go(&mut self, text: &str, chat: &mut Chat, now: Now) {
+    fn depart_after_unread(&mut self, text: &str, chat: &mut Chat, now: Now) {
         if !self.is_ending && !self.is_dismissed {
             let unread = self.unread(chat);
             if !unread.is_empty() {
-                self.push(unread, Then::Nothing);
+                self.push(unread, AfterReply::Nothing);
             }
         }
         self.depart(text, chat, now);
@@ -925,8 +934,8 @@ impl Session {
     /// Reports an error and closes the connection.
     fn end(&mut self, refusal: Refusal, chat: &mut Chat, now: Now) {
         self.refuse(&refusal);
-        self.go("", chat, now);
-        self.push(Output::default(), Then::Close);
+        self.depart_after_unread("", chat, now);
+        self.push(Output::default(), AfterReply::Close);
     }
 
     /// Closes the connection with a last line.
@@ -941,8 +950,8 @@ impl Session {
             _ => text,
         };
         let line = self.input.line(Line::Closed { code, text });
-        self.go("", chat, now);
-        self.push(line, Then::Close);
+        self.depart_after_unread("", chat, now);
+        self.push(line, AfterReply::Close);
     }
 
     /// Closes the connection with a last line that precedes all other pending output.
@@ -950,12 +959,12 @@ impl Session {
         let replies = self.replies_mut();
         replies.pending.clear();
         replies.bytes = 0;
-        replies.held = None;
+        replies.deferred = None;
         self.page = None;
         self.asked_ms = millis(now.uptime);
         self.is_dismissed = true;
         if self.is_ending {
-            self.push(Output::default(), Then::Close);
+            self.push(Output::default(), AfterReply::Close);
         } else {
             self.close(code, text, chat, now);
         }
@@ -966,7 +975,7 @@ impl Session {
     }
 
     /// Queues the reply `OK VERB fields`, or a sentence for people.
-    fn ok(&mut self, verb: Verb, fields: &str, sentence: &str, then: Then) {
+    fn ok(&mut self, verb: Verb, fields: &str, sentence: &str, then: AfterReply) {
         let line = self.input.line(Line::Ok {
             verb,
             fields,
@@ -978,16 +987,16 @@ impl Session {
     /// Queues a line.
     fn send(&mut self, line: Line<'_>) {
         let line = self.input.line(line);
-        self.push(line, Then::Nothing);
+        self.push(line, AfterReply::Nothing);
     }
 
     /// Queues the entries of a list; returns how many they are.
     fn send_entries(&mut self, entries: Entries<'_>) -> usize {
-        self.push(entries.lines, Then::Nothing);
+        self.push(entries.lines, AfterReply::Nothing);
         entries.count
     }
 
-    fn push(&mut self, text: Output, then: Then) {
+    fn push(&mut self, text: Output, then: AfterReply) {
         let replies = self.replies_mut();
         replies.bytes += text.len();
         replies.pending.push_back(Pending::Text {
@@ -1004,17 +1013,17 @@ impl Session {
         room: RoomId,
         kind: EventKind,
         text: &str,
-        shown: Shown,
+        body: ReplyBody,
         chat: &mut Chat,
     ) -> Option<Effect> {
         let Some(name) = chat.room(room).map(|room| room.name.clone()) else {
-            if !matches!(shown, Shown::Nothing) {
+            if !matches!(body, ReplyBody::Nothing) {
                 self.refuse(&Refusal::new(verb, Code::NoSuchRoom, "that room is gone"));
             }
             return None;
         };
         let (place, scope) = (Place::Room(room), Scope::Room(name));
-        Some(self.propose(verb, place, scope, kind, text, shown, chat))
+        Some(self.propose(verb, place, scope, kind, text, body, chat))
     }
 
     /// Proposes an event; its reply is sent at its position among the events of `place`.
@@ -1026,25 +1035,25 @@ impl Session {
         scope: Scope,
         kind: EventKind,
         text: &str,
-        shown: Shown,
+        body: ReplyBody,
         chat: &mut Chat,
     ) -> Effect {
         chat.expect(place);
-        let author = self.nick.and_then(|nick| chat.holder(nick));
-        let author = author.map_or("?", |holder| holder.nick.as_str());
+        let author = self.nick.and_then(|nick| chat.user(nick));
+        let author = author.map_or("?", |user| user.nick.as_str());
         let entry = Entry::new(scope, kind, author, text);
         let peer = self.peer;
-        let reply = KeptReply { verb, place, shown };
+        let reply = EntryReply { verb, place, body };
         let number = self.replies_mut().expect_outcome(reply);
         Effect::Append(entry, Ticket { peer, number })
     }
 }
 
 /// Returns what the reply to an upload shows of the file; `announced` is the id that it already has.
-fn shown_file(announced: Option<EventId>, whole: FileContents) -> Shown {
-    Shown::File {
+fn shown_file(announced: Option<EventId>, contents: FileContents) -> ReplyBody {
+    ReplyBody::File {
         announced,
-        length: whole.length,
-        sha256: whole.sha256,
+        length: contents.length,
+        sha256: contents.sha256,
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! [`Session::fill`] writes into a batch without changing the session; once the network has accepted some of the bytes,
 //! [`Session::sent`] advances by them. So the only thing that is buffered for a slow reader is its position and at most
-//! the rest of one line. A batch is a sequence of runs, each with the step by which it advances the session.
+//! the rest of one line. A batch is a sequence of segments, each with the step by which it advances the session.
 
 use memchr::{memchr, memchr_iter};
 
 use super::Session;
-use super::batch::{Batch, Run, Span, Step};
-use super::list::List;
-use crate::chat::{Chat, Kept, Place, RoomId};
-use crate::dialect::{Dialect, Line, Live, Output, Shown};
+use super::batch::{Advance, Batch, Segment, SeqRange};
+use super::lazy_list::LazyList;
+use crate::chat::{Chat, Committed, Place, RoomId};
+use crate::dialect::{Dialect, Line, Live, Output, ReplyBody};
 use crate::log::Record;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, RoomName, Time, Verb};
@@ -23,12 +23,12 @@ pub(super) enum Pending {
     Text {
         text: Output,
         after: Option<UpTo>,
-        then: Then,
+        then: AfterReply,
     },
     /// The reply to an entry that is being stored.
-    Kept(KeptReply),
+    Entry(EntryReply),
     /// A list, each line of which is formatted when it is sent.
-    List(Box<List>),
+    List(Box<LazyList>),
 }
 
 /// A position in a room, in its tail and in its log.
@@ -43,10 +43,10 @@ pub(super) struct UpTo {
 
 /// The reply to an entry that is being stored: it is sent at the entry's position in its room.
 #[derive(Debug)]
-pub(super) struct KeptReply {
+pub(super) struct EntryReply {
     pub verb: Verb,
     pub place: Place,
-    pub shown: Shown,
+    pub body: ReplyBody,
 }
 
 /// The entries of a list, as they are sent.
@@ -87,7 +87,7 @@ impl<'a> Entries<'a> {
 /// Events that a reader has missed because it fell behind a room's tail, read from the log. Reading continues in the
 /// tail after the page.
 #[derive(Debug)]
-pub(super) struct Page {
+pub(super) struct BacklogPage {
     pub room: RoomId,
     pub records: Vec<Record>,
     /// The first record that has not been sent.
@@ -98,7 +98,7 @@ pub(super) struct Page {
     pub gap_to: Seq,
 }
 
-impl Page {
+impl BacklogPage {
     pub fn bytes(&self) -> usize {
         self.records.iter().map(|record| record.line.len()).sum()
     }
@@ -106,7 +106,7 @@ impl Page {
 
 /// What happens once a reply has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum AfterReply {
     Nothing,
     /// The room is no longer read.
     Leave(RoomId),
@@ -128,7 +128,7 @@ struct Gone;
 enum News {
     Nothing,
     /// Entries of one room, unchanged.
-    Span(Span),
+    SeqRange(SeqRange),
     /// Something else, or several things.
     More,
 }
@@ -139,8 +139,8 @@ impl Session {
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
         match self.news(chat) {
             News::Nothing => return false,
-            News::Span(span) if batch.is_just(span, self.peer) => {}
-            News::Span(span) => {
+            News::SeqRange(span) if batch.is_just(span, self.peer) => {}
+            News::SeqRange(span) => {
                 self.fill_all(chat, batch);
                 batch.note(span, self.peer);
             }
@@ -158,7 +158,7 @@ impl Session {
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
-        if is_busy || self.notes < chat.end(Place::Everyone) || self.told < told {
+        if is_busy || self.notes < chat.end(Place::Everyone) || self.inbox < told {
             return News::More;
         }
         let mut news = News::Nothing;
@@ -167,7 +167,7 @@ impl Session {
                 continue;
             };
             let (from, to) = (membership.cursor, tail.end());
-            if from >= to || membership.is_held {
+            if from >= to || membership.waits_for_backlog {
                 continue;
             }
             if !matches!(news, News::Nothing)
@@ -179,7 +179,7 @@ impl Session {
                 return News::More;
             }
             let room = membership.room;
-            news = News::Span(Span { room, from, to });
+            news = News::SeqRange(SeqRange { room, from, to });
         }
         news
     }
@@ -188,14 +188,14 @@ impl Session {
         batch.clear();
         if !self.unsent.is_empty() {
             batch.own.bytes.extend_from_slice(&self.unsent);
-            batch.run(Step::Unsent);
+            batch.run(Advance::Unsent);
         }
         batch
             .cursors
             .extend(self.rooms.iter().map(|membership| Some(membership.cursor)));
         let mut dialect = self.output;
         let replies = self.replies();
-        let mut kept = replies.kept.iter();
+        let mut kept = replies.outcomes.iter();
         for pending in &replies.pending {
             if batch.is_full() {
                 return;
@@ -208,26 +208,28 @@ impl Session {
                         return;
                     }
                     batch.own.extend(text);
-                    batch.run(Step::Reply);
+                    batch.run(Advance::Reply);
                     match then {
-                        Then::Nothing => {}
-                        Then::Leave(room) => {
+                        AfterReply::Nothing => {}
+                        AfterReply::Leave(room) => {
                             if let Some(at) = self.reading(*room, batch) {
                                 batch.cursors[at] = None;
                             }
                         }
-                        Then::Dialect(next) => dialect = *next,
-                        Then::Hold(_) | Then::Close => return,
+                        AfterReply::Dialect(next) => dialect = *next,
+                        AfterReply::Hold(_) | AfterReply::Close => return,
                     }
                 }
-                Pending::Kept(reply) => match kept.next().and_then(Option::as_ref) {
+                Pending::Entry(reply) => match kept.next().and_then(Option::as_ref) {
                     None => return,
                     Some(Ok(kept)) => {
                         if !self.fill_own(reply, *kept, dialect, chat, batch) {
                             return;
                         }
                     }
-                    Some(Err(_)) if matches!(reply.shown, Shown::Nothing) => batch.run(Step::Reply),
+                    Some(Err(_)) if matches!(reply.body, ReplyBody::Nothing) => {
+                        batch.run(Advance::Reply)
+                    }
                     Some(Err(code)) => {
                         let text = match code {
                             Code::Busy => {
@@ -241,20 +243,20 @@ impl Session {
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
                         dialect.write(Line::Refused(&refusal), &mut batch.own);
-                        batch.run(Step::Reply);
+                        batch.run(Advance::Reply);
                     }
                 },
                 Pending::List(list) => {
-                    let mut list = List::clone(list);
+                    let mut list = LazyList::clone(list);
                     let full = batch.len() + LIST_BYTES_MAX;
                     while list.write_next(chat, &mut batch.own) {
-                        batch.run(Step::Listed(list));
+                        batch.run(Advance::Listed(list));
                         if batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }
                     list.write_end(chat, &mut batch.own);
-                    batch.run(Step::Reply);
+                    batch.run(Advance::Reply);
                 }
             }
         }
@@ -265,12 +267,12 @@ impl Session {
             self.fill_tail(Place::Everyone, self.notes, dialect, chat, batch);
         }
         if let Some(nick) = self.nick {
-            self.fill_tail(Place::Nick(nick), self.told, dialect, chat, batch);
+            self.fill_tail(Place::Nick(nick), self.inbox, dialect, chat, batch);
         }
         // Another room comes first each time, so that a busy one does not starve the others.
         let count = self.rooms.len();
         for n in 0..count {
-            let at = (usize::from(self.turn) + n) % count;
+            let at = (usize::from(self.next_room) + n) % count;
             if let Some(membership) = self.rooms.get(at) {
                 self.fill_room(membership.room, Seq::MAX, u64::MAX, dialect, chat, batch);
             }
@@ -279,19 +281,19 @@ impl Session {
 
     /// Advances by the first `taken` bytes of `batch`, which this session has filled.
     pub fn sent(&mut self, chat: &mut Chat, batch: &Batch, taken: usize) {
-        self.turn = self.turn.wrapping_add(1);
+        self.next_room = self.next_room.wrapping_add(1);
         let mut start = 0;
-        let mut runs = batch.runs.iter().peekable();
-        while let Some(run) = runs.next_if(|run| run.end <= taken) {
+        let mut segments = batch.segments.iter().peekable();
+        while let Some(run) = segments.next_if(|run| run.end <= taken) {
             self.advance(run.step, chat);
             start = run.end;
         }
         if taken > start
-            && let Some(run) = runs.next()
+            && let Some(run) = segments.next()
         {
             let is_whole = self.cut(chat, batch, run, taken);
-            // Runs that end at the same byte have been sent too, unless a part of this run remains.
-            while let Some(same) = runs.next_if(|same| is_whole && same.end == run.end) {
+            // Segments that end at the same byte have been sent too, unless a part of this one remains.
+            while let Some(same) = segments.next_if(|same| is_whole && same.end == run.end) {
                 self.advance(same.step, chat);
             }
         }
@@ -309,8 +311,8 @@ impl Session {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
 
-    /// Advances by a run of which a part has been sent, and keeps the rest of the line that was split.
-    fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Run, taken: usize) -> bool {
+    /// Advances by a segment of which a part has been sent, and keeps the rest of the line that was split.
+    fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Segment, taken: usize) -> bool {
         let before = taken.saturating_sub(1);
         let rest = batch.copy(before, run.end);
         let (last, rest) = rest.split_at_checked(taken - before).unwrap_or_default();
@@ -319,24 +321,26 @@ impl Session {
             (false, Some(at)) => at + 1,
             (false, None) => rest.len(),
         };
-        // In a run of events each line is one event, so the lines after the split are the entries after it.
+        // In a segment of events each line is one event, so the lines after the split are the entries after it.
         let after = rest
             .get(line..)
             .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
         let (kept, step) = match run.step {
-            Step::Room(room, seq, last) => {
+            Advance::Room(room, seq, last) => {
                 let seq = seq.saturating_sub(after);
                 match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
-                    Ok(last) => (line, Step::Room(room, seq, last)),
-                    // The tail no longer contains the line: the rest of the run is kept, so that no line is sent twice.
+                    Ok(last) => (line, Advance::Room(room, seq, last)),
+                    // The tail no longer contains the line: the rest of the segment is kept, so that no line is sent twice.
                     Err(Gone) => (rest.len(), run.step),
                 }
             }
-            Step::Notes(seq) => (line, Step::Notes(seq.saturating_sub(after))),
-            Step::Told(seq) => (line, Step::Told(seq.saturating_sub(after))),
-            step @ (Step::Unsent | Step::Reply | Step::Listed(_) | Step::Gap | Step::Paged(_)) => {
-                (rest.len(), step)
-            }
+            Advance::Notices(seq) => (line, Advance::Notices(seq.saturating_sub(after))),
+            Advance::Inbox(seq) => (line, Advance::Inbox(seq.saturating_sub(after))),
+            step @ (Advance::Unsent
+            | Advance::Reply
+            | Advance::Listed(_)
+            | Advance::Gap
+            | Advance::Paged(_)) => (rest.len(), step),
         };
         let is_whole = kept == rest.len();
         let kept = rest.get(..kept).unwrap_or_default().to_vec();
@@ -365,24 +369,24 @@ impl Session {
         }
     }
 
-    fn advance(&mut self, step: Step, chat: &mut Chat) {
+    fn advance(&mut self, step: Advance, chat: &mut Chat) {
         match step {
-            Step::Unsent => self.unsent = Box::default(),
-            Step::Notes(seq) => self.notes = seq,
-            Step::Told(seq) => {
-                self.told = seq;
+            Advance::Unsent => self.unsent = Box::default(),
+            Advance::Notices(seq) => self.notes = seq,
+            Advance::Inbox(seq) => {
+                self.inbox = seq;
                 if let Some(nick) = self.nick {
-                    chat.has_told(nick, seq);
+                    chat.mark_inbox_read(nick, seq);
                 }
             }
-            Step::Room(room, seq, last) => {
+            Advance::Room(room, seq, last) => {
                 // When a room was left and joined again, the older membership comes first.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
                 }
             }
-            Step::Gap => {
+            Advance::Gap => {
                 if let Some(page) = &mut self.page {
                     page.has_gap = false;
                     let mut rooms = self.rooms.iter_mut();
@@ -392,29 +396,29 @@ impl Session {
                 }
                 self.turn_page(chat);
             }
-            Step::Paged(next) => {
+            Advance::Paged(next) => {
                 if let Some(page) = &mut self.page {
                     page.next = next;
                 }
                 self.turn_page(chat);
             }
-            Step::Listed(progress) => {
+            Advance::Listed(progress) => {
                 if let Some(Pending::List(list)) = self.replies_mut().pending.front_mut() {
                     **list = progress;
                 }
             }
-            Step::Reply => {
+            Advance::Reply => {
                 let replies = self.replies_mut();
                 match replies.pending.pop_front() {
                     Some(Pending::Text { text, then, .. }) => {
                         replies.bytes = replies.bytes.saturating_sub(text.len());
                         self.after_reply(then);
                     }
-                    Some(Pending::Kept(_)) => replies.forget_first(),
+                    Some(Pending::Entry(_)) => replies.forget_first(),
                     Some(Pending::List(_)) | None => {}
                 }
                 let replies = self.replies();
-                if replies.pending.is_empty() && replies.held.is_none() {
+                if replies.pending.is_empty() && replies.deferred.is_none() {
                     self.replies = None;
                 }
             }
@@ -454,24 +458,24 @@ impl Session {
         }
     }
 
-    fn after_reply(&mut self, then: Then) {
+    fn after_reply(&mut self, then: AfterReply) {
         match then {
-            Then::Nothing => {}
-            Then::Leave(room) => {
+            AfterReply::Nothing => {}
+            AfterReply::Leave(room) => {
                 if let Some(at) = self.rooms.iter().position(|m| m.room == room) {
                     self.rooms.remove(at);
                 }
                 // It belonged to the membership that has ended.
                 self.page = self.page.take().filter(|page| page.room != room);
             }
-            Then::Hold(room) => {
+            AfterReply::Hold(room) => {
                 let mut rooms = self.rooms.iter_mut();
                 if let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) {
-                    membership.is_held = true;
+                    membership.waits_for_backlog = true;
                 }
             }
-            Then::Dialect(dialect) => self.output = dialect,
-            Then::Close => self.is_over = true,
+            AfterReply::Dialect(dialect) => self.output = dialect,
+            AfterReply::Close => self.is_over = true,
         }
     }
 
@@ -499,7 +503,7 @@ impl Session {
         }) else {
             return true;
         };
-        if membership.is_held {
+        if membership.waits_for_backlog {
             return true;
         }
         if let Some(page) = self.page_of(at) {
@@ -524,21 +528,21 @@ impl Session {
             self.fill_tail(Place::Everyone, self.notes, self.input, chat, &mut batch);
         }
         let mut unread = batch.own;
-        unread.append(self.unread_told(chat));
+        unread.append(self.unread_inbox(chat));
         unread
     }
 
     /// Returns the direct messages to the nick that have not been sent, for a connection that gives the nick up.
-    pub(super) fn unread_told(&self, chat: &Chat) -> Output {
+    pub(super) fn unread_inbox(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
-            self.fill_tail(Place::Nick(nick), self.told, self.input, chat, &mut batch);
+            self.fill_tail(Place::Nick(nick), self.inbox, self.input, chat, &mut batch);
         }
         batch.own
     }
 
     /// Returns the page of the membership at that index. Of two memberships of one room, the older one has it.
-    fn page_of(&self, at: usize) -> Option<&Page> {
+    fn page_of(&self, at: usize) -> Option<&BacklogPage> {
         let page = self.page.as_deref()?;
         let owner = self.rooms.iter().position(|m| m.room == page.room);
         (owner == Some(at)).then_some(page)
@@ -547,7 +551,7 @@ impl Session {
     /// Writes the records of the page with ids below `before`; returns false when the page ends before that.
     fn fill_page(
         &self,
-        page: &Page,
+        page: &BacklogPage,
         before: u64,
         dialect: Dialect,
         chat: &Chat,
@@ -556,7 +560,7 @@ impl Session {
         let place = Place::Room(page.room);
         if page.has_gap && batch.page_next.is_none() {
             self.write_gap(place, dialect, chat, &mut batch.own);
-            batch.run(Step::Gap);
+            batch.run(Advance::Gap);
         }
         let mut next = batch.page_next.unwrap_or(page.next);
         batch.page_next = Some(next);
@@ -580,7 +584,7 @@ impl Session {
             }
             next += 1;
             batch.page_next = Some(next);
-            batch.run(Step::Paged(next));
+            batch.run(Advance::Paged(next));
         }
         false
     }
@@ -604,9 +608,9 @@ impl Session {
             return from;
         };
         let step = |start, seq| match place {
-            Place::Everyone => Step::Notes(seq),
-            Place::Nick(_) => Step::Told(seq),
-            Place::Room(room) => Step::Room(room, seq, tail.last_id(start, seq)),
+            Place::Everyone => Advance::Notices(seq),
+            Place::Nick(_) => Advance::Inbox(seq),
+            Place::Room(room) => Advance::Room(room, seq, tail.last_id(start, seq)),
         };
         if from < tail.first() && from < to {
             // The entries that it has not read are no longer in the tail.
@@ -675,7 +679,7 @@ impl Session {
         let name = match place {
             Place::Everyone => "*",
             Place::Room(room) => chat.room(room).map_or("?", |room| room.name.as_str()),
-            Place::Nick(nick) => chat.holder(nick).map_or("?", |holder| holder.nick.as_str()),
+            Place::Nick(nick) => chat.user(nick).map_or("?", |user| user.nick.as_str()),
         };
         let was_slow = true;
         dialect.write(Line::Gap { of: name, was_slow }, out);
@@ -685,8 +689,8 @@ impl Session {
     /// before that.
     fn fill_own(
         &self,
-        reply: &KeptReply,
-        kept: Kept,
+        reply: &EntryReply,
+        kept: Committed,
         dialect: Dialect,
         chat: &Chat,
         batch: &mut Batch,
@@ -705,41 +709,41 @@ impl Session {
                         .records
                         .get(next)
                         .is_some_and(|record| Some(record.id) == kept.id);
-                    is_own.then_some(Step::Paged(next + 1))
+                    is_own.then_some(Advance::Paged(next + 1))
                 }
                 (None, _, Some(Some(cursor))) if *cursor == kept.seq => {
                     *cursor += 1;
-                    Some(Step::Room(room, kept.seq + 1, kept.id))
+                    Some(Advance::Room(room, kept.seq + 1, kept.id))
                 }
                 _ => None,
             };
             if let Some(step) = passes {
                 // The reply also passes the entry: both end at the same byte.
                 reply.write(kept, dialect, &mut batch.own);
-                if let Step::Paged(next) = step {
+                if let Advance::Paged(next) = step {
                     batch.page_next = Some(next);
                 }
                 batch.run(step);
-                batch.run(Step::Reply);
+                batch.run(Advance::Reply);
                 return true;
             }
         }
         reply.write(kept, dialect, &mut batch.own);
-        batch.run(Step::Reply);
+        batch.run(Advance::Reply);
         true
     }
 }
 
-impl KeptReply {
-    fn write(&self, kept: Kept, dialect: Dialect, out: &mut Output) {
-        if matches!(self.shown, Shown::Nothing) {
+impl EntryReply {
+    fn write(&self, kept: Committed, dialect: Dialect, out: &mut Output) {
+        if matches!(self.body, ReplyBody::Nothing) {
             return;
         }
         let decided = Line::Decided {
             verb: self.verb,
             id: kept.id,
             time: kept.time,
-            shown: &self.shown,
+            body: &self.body,
         };
         dialect.write(decided, out);
     }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::list::List;
-use super::output::{Pending, Then, UpTo};
+use super::lazy_list::LazyList;
+use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
-use crate::dialect::{Dialect, Output, Shown};
-use crate::log::{Reader, Whose};
+use crate::dialect::{Dialect, Output, ReplyBody};
+use crate::log::{HistorySource, Reader};
 use crate::model::{EventKind, Now, Scope};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
@@ -44,11 +44,15 @@ impl Session {
             Request::Token { label } => self.token(label, chat),
             Request::Pass { password } => self.pass(&password, chat),
             Request::Kick { nick, text } => self.kick(&nick, &text, chat),
-            Request::Ban { whom, lasts, text } => {
+            Request::Ban {
+                target,
+                lasts,
+                text,
+            } => {
                 let lasts = lasts.map(Duration::from_secs);
-                self.ban(whom, lasts, &text, chat, now)
+                self.ban(target, lasts, &text, chat, now)
             }
-            Request::Unban { whom } => self.unban(whom, chat, now),
+            Request::Unban { target } => self.unban(target, chat, now),
             Request::Bans => self.bans(chat, now),
             Request::Note { text } => self.note(&text, chat, now),
             Request::Shutdown { text } => self.shutdown(&text, chat),
@@ -61,8 +65,8 @@ impl Session {
             Request::Invite {
                 room,
                 nick,
-                is_keeper,
-            } => self.invite(room.as_ref(), &nick, is_keeper, chat),
+                is_moderator,
+            } => self.invite(room.as_ref(), &nick, is_moderator, chat),
             Request::Uninvite { room, nick } => self.uninvite(room.as_ref(), &nick, chat),
             Request::Invites { room } => self.invites(room.as_ref(), chat),
             Request::Tokens => self.tokens(chat),
@@ -76,11 +80,11 @@ impl Session {
                     HistoryOf::Nick(nick) => return self.private_history(nick, count, side, chat),
                 };
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                Ok(self.ask_history(Whose::Room(name_of(room, chat)?), count, side))
+                Ok(self.query_history(HistorySource::Room(name_of(room, chat)?), count, side))
             }
             Request::Search { room, words } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                self.ask_search(name_of(room, chat)?, &words)
+                self.query_search(name_of(room, chat)?, &words)
             }
             Request::Part { room } => self.part(room, chat, now),
             Request::Topic { room, text: None } => self.show_topic(room, chat),
@@ -90,23 +94,23 @@ impl Session {
             } => self.set_topic(room, &text, chat),
             Request::Rooms { is_all } => {
                 if is_all {
-                    self.need_operator(verb, chat)?;
+                    self.require_operator(verb, chat)?;
                 }
-                self.list(List::rooms(self.nick, is_all), chat)
+                self.list(LazyList::rooms(self.nick, is_all), chat)
             }
             Request::Who { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                self.list(List::members(room), chat)
+                self.list(LazyList::members(room), chat)
             }
             Request::Files { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                Ok(self.ask_files(name_of(room, chat)?))
+                Ok(self.query_files(name_of(room, chat)?))
             }
-            Request::Help { verb } => self.list(List::help(verb), chat),
-            Request::Download { file: id, offset } => Ok(self.ask_file(id, offset)),
+            Request::Help { verb } => self.list(LazyList::help(verb), chat),
+            Request::Download { file: id, offset } => Ok(self.query_file(id, offset)),
             Request::Remove { id } => {
-                self.need_nick(verb)?;
-                Ok(self.ask_origin(id))
+                self.require_nick(verb)?;
+                Ok(self.query_authorship(id))
             }
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::RemoveRoom { room } => self.remove_room(&room, chat, now),
@@ -121,7 +125,7 @@ impl Session {
                     verb,
                     if on { "on" } else { "off" },
                     "",
-                    Then::Dialect(dialect),
+                    AfterReply::Dialect(dialect),
                 );
                 Ok(None)
             }
@@ -130,7 +134,7 @@ impl Session {
                     verb,
                     "",
                     "you are in talker mode already",
-                    Then::Dialect(Dialect::Talker),
+                    AfterReply::Dialect(Dialect::Talker),
                 );
                 self.input = Dialect::Talker;
                 Ok(None)
@@ -138,16 +142,16 @@ impl Session {
             Request::Raw => {
                 let dialect = self.input.without_talk();
                 self.input = dialect;
-                self.ok(verb, "", "", Then::Dialect(dialect));
+                self.ok(verb, "", "", AfterReply::Dialect(dialect));
                 Ok(None)
             }
             Request::Stay => {
                 self.stays = true;
-                self.ok(verb, "", "", Then::Nothing);
+                self.ok(verb, "", "", AfterReply::Nothing);
                 Ok(None)
             }
             Request::Ping { word } => {
-                self.ok(verb, &word, "pong", Then::Nothing);
+                self.ok(verb, &word, "pong", AfterReply::Nothing);
                 Ok(None)
             }
             Request::Hello => {
@@ -156,7 +160,7 @@ impl Session {
                     "this is {}, plainchat's protocol {VERSION}",
                     chat.config.name
                 );
-                self.ok(verb, &hello, &talk, Then::Nothing);
+                self.ok(verb, &hello, &talk, AfterReply::Nothing);
                 Ok(None)
             }
             Request::Bye { text } | Request::Quit { text } => {
@@ -165,7 +169,7 @@ impl Session {
                     .iter()
                     .any(|membership| membership.reader.is_some())
                 {
-                    return Ok(self.ask_bye(verb, &text));
+                    return Ok(self.flush_before_bye(verb, &text));
                 }
                 self.say_goodbye(verb, &text, chat, now);
                 Ok(None)
@@ -176,34 +180,34 @@ impl Session {
 
     pub(super) fn say_goodbye(&mut self, verb: Verb, text: &str, chat: &mut Chat, now: Now) {
         if let Some(nick) = self.nick {
-            chat.drop_guard(nick);
+            chat.drop_reservation(nick);
         }
-        self.go(text, chat, now);
-        self.ok(verb, "", "bye", Then::Close);
+        self.depart_after_unread(text, chat, now);
+        self.ok(verb, "", "bye", AfterReply::Close);
     }
 
     fn say(&mut self, verb: Verb, kind: EventKind, text: &str, chat: &mut Chat) -> Done {
-        self.need_nick(verb)?;
-        let room = self.need_current(verb)?;
-        Ok(self.propose_in(verb, room, kind, text, Shown::IdAndTime, chat))
+        self.require_nick(verb)?;
+        let room = self.require_current_room(verb)?;
+        Ok(self.propose_in(verb, room, kind, text, ReplyBody::IdAndTime, chat))
     }
 
     fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
         let verb = Verb::Tell;
-        let own = self.need_nick(verb)?;
+        let own = self.require_nick(verb)?;
         let to = match to {
             Target::Room(room) => {
-                let room = chat.need_room(&room, self.peer, self.nick);
+                let room = chat.find_or_create_room(&room, self.peer, self.nick);
                 let room = room.map_err(refused(verb))?;
-                let shown = Shown::IdAndTime;
-                return Ok(self.propose_in(verb, room, EventKind::Msg, text, shown, chat));
+                let body = ReplyBody::IdAndTime;
+                return Ok(self.propose_in(verb, room, EventKind::Msg, text, body, chat));
             }
             Target::Nick(nick) => nick,
         };
         let here = chat.find_nick(&to);
-        let (place, scope) = match (chat.told(own, &to), here) {
+        let (place, scope) = match (chat.direct_message(own, &to), here) {
             (Some(message), here) => {
-                let here = here.unwrap_or(NickId::NOBODY);
+                let here = here.unwrap_or(NickId::NONE);
                 (here, Scope::Inbox(Box::new(message)))
             }
             (None, Some(here)) if chat.is_busy(here) => {
@@ -216,8 +220,8 @@ impl Session {
                 return Err(Refusal::new(verb, Code::NoSuchNick, text));
             }
         };
-        let (place, shown) = (Place::Nick(place), Shown::IdAndTime);
-        let effect = self.propose(verb, place, scope, EventKind::Msg, text, shown, chat);
+        let (place, body) = (Place::Nick(place), ReplyBody::IdAndTime);
+        let effect = self.propose(verb, place, scope, EventKind::Msg, text, body, chat);
         Ok(Some(effect))
     }
 
@@ -230,22 +234,22 @@ impl Session {
     ) -> Done {
         let verb = Verb::Nick;
         // The connection may have been closed, or removed from a room, while its password was checked.
-        self.obey(chat, now);
+        self.run_commands(chat, now);
         if self.is_ending {
             return Ok(None);
         }
         let rooms = self.room_ids();
-        let unread = self.unread_told(chat);
+        let unread = self.unread_inbox(chat);
         let id = chat.take_nick(self.peer, self.nick, &rooms, nick, password, now);
         let id = id.map_err(refused(verb))?;
         let is_first = self.nick.is_none();
-        chat.put_out_renamed(self.peer, id, &rooms, now);
-        self.obey(chat, now);
+        chat.remove_renamed(self.peer, id, &rooms, now);
+        self.run_commands(chat, now);
         if self.nick.replace(id) != Some(id) {
             self.has_token = false;
-            self.told = chat.told_end(id);
+            self.inbox = chat.inbox_end(id);
             if !unread.is_empty() {
-                self.push(unread, Then::Nothing);
+                self.push(unread, AfterReply::Nothing);
             }
         }
         if rooms.is_empty() && is_first {
@@ -256,8 +260,8 @@ impl Session {
             .current()
             .and_then(|room| Some((room, chat.room(room)?)));
         let nick = chat
-            .holder(id)
-            .map_or_else(String::new, |holder| holder.nick.to_string());
+            .user(id)
+            .map_or_else(String::new, |user| user.nick.to_string());
         let (rest, talk) = match room {
             Some((_, room)) => (
                 format!("{nick} {} {}", room.name, room.last_id()),
@@ -270,11 +274,11 @@ impl Session {
             room.map(|(id, _)| id),
             &rest,
             &talk,
-            Then::Nothing,
+            AfterReply::Nothing,
             chat,
         );
         if password.is_some() {
-            self.tell_of_tls(chat);
+            self.send_tls_hint(chat);
         }
         Ok(None)
     }
@@ -282,7 +286,7 @@ impl Session {
     fn join(&mut self, name: &RoomName, from: &JoinFrom, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Join;
         let owner = match from {
-            JoinFrom::Reader(_) => Some(self.need_nick(verb)?),
+            JoinFrom::Reader(_) => Some(self.require_nick(verb)?),
             JoinFrom::Now | JoinFrom::After(_) => None,
         };
         let known = chat.find_room(name);
@@ -290,7 +294,7 @@ impl Session {
             .rooms
             .iter()
             .position(|m| Some(m.room) == known && !m.is_leaving);
-        let was_astray = std::mem::take(&mut self.is_astray);
+        let had_lost_room = std::mem::take(&mut self.lost_current_room);
         let room_id = match at {
             // A room that is joined again becomes the current one.
             Some(at) => {
@@ -299,7 +303,7 @@ impl Session {
                 self.rooms.push(membership);
                 if *from != JoinFrom::Now {
                     // The live events so far are still sent, then the history again.
-                    self.push(Output::default(), Then::Hold(room));
+                    self.push(Output::default(), AfterReply::Hold(room));
                     self.place_last(room, chat);
                 }
                 room
@@ -307,17 +311,19 @@ impl Session {
             None => {
                 let most = chat.limits().rooms_per_connection_max;
                 if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
-                    self.is_astray = was_astray;
+                    self.lost_current_room = had_lost_room;
                     let text = format!("one connection is in {most} rooms at most; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
-                let room = chat.need_room(name, self.peer, self.nick).map_err(|why| {
-                    self.is_astray = was_astray;
-                    refused(verb)(why)
-                })?;
+                let room = chat
+                    .find_or_create_room(name, self.peer, self.nick)
+                    .map_err(|why| {
+                        self.lost_current_room = had_lost_room;
+                        refused(verb)(why)
+                    })?;
                 self.enter(room, chat, now);
                 if let Some(membership) = self.rooms.last_mut() {
-                    membership.is_held = *from != JoinFrom::Now;
+                    membership.waits_for_backlog = *from != JoinFrom::Now;
                 }
                 room
             }
@@ -329,16 +335,16 @@ impl Session {
             }
             JoinFrom::After(id) => {
                 let up_to = chat.room(room_id).map_or(0, |room| room.last_id());
-                Ok(self.ask_past(room_id, *id, up_to, chat))
+                Ok(self.query_backlog(room_id, *id, up_to, chat))
             }
             JoinFrom::Reader(name) => {
-                let nick = owner.and_then(|nick| chat.holder(nick));
+                let nick = owner.and_then(|nick| chat.user(nick));
                 let reader = Reader {
                     room: RoomName::clone(&*name_of(room_id, chat)?),
-                    nick: nick.map_or("", |holder| holder.nick.form()).to_owned(),
-                    name: name.form().to_owned(),
+                    nick: nick.map_or("", |user| user.nick.casefolded()).to_owned(),
+                    name: name.casefolded().to_owned(),
                 };
-                Ok(self.ask_reader(room_id, reader))
+                Ok(self.query_reader(room_id, reader))
             }
         }
     }
@@ -351,8 +357,8 @@ impl Session {
             let text = "you were removed from that room while its past was read";
             return self.refuse(&Refusal::new(Verb::Join, Code::NotAllowed, text));
         };
-        let was_held = std::mem::take(&mut membership.is_held);
-        let last_id = if was_held {
+        let had_waited = std::mem::take(&mut membership.waits_for_backlog);
+        let last_id = if had_waited {
             membership.seen
         } else {
             room.last_id()
@@ -366,10 +372,17 @@ impl Session {
             .members()
             .saturating_sub(usize::from(self.nick.is_some()));
         let talk = format!("you are in {} with {others} others{topic}", room.name);
-        if was_held {
-            self.ok(Verb::Join, &rest, &talk, Then::Nothing)
+        if had_waited {
+            self.ok(Verb::Join, &rest, &talk, AfterReply::Nothing)
         } else {
-            self.ok_in(Verb::Join, Some(room_id), &rest, &talk, Then::Nothing, chat)
+            self.ok_in(
+                Verb::Join,
+                Some(room_id),
+                &rest,
+                &talk,
+                AfterReply::Nothing,
+                chat,
+            )
         }
     }
 
@@ -393,7 +406,7 @@ impl Session {
             return Err(Refusal::new(verb, Code::BadSyntax, text));
         }
         let reader = reader.clone();
-        Ok(self.ask_seen(name_of(room, chat)?, reader, id, chat))
+        Ok(self.set_reader(name_of(room, chat)?, reader, id, chat))
     }
 
     /// Handles `HISTORY` of direct messages, which are stored only between registered nicks.
@@ -405,8 +418,8 @@ impl Session {
         chat: &Chat,
     ) -> Done {
         let verb = Verb::History;
-        let own = chat.holder(self.need_nick(verb)?);
-        if own.is_none_or(|holder| holder.nick.form() != nick.form()) {
+        let own = chat.user(self.require_nick(verb)?);
+        if own.is_none_or(|user| user.nick.casefolded() != nick.casefolded()) {
             return Err(Refusal::new(
                 verb,
                 Code::NotAllowed,
@@ -414,10 +427,10 @@ impl Session {
             ));
         }
         if chat.is_registered(&nick) {
-            return Ok(self.ask_history(Whose::Nick(nick.into()), count, side));
+            return Ok(self.query_history(HistorySource::Inbox(nick.into()), count, side));
         }
         let talk = "what you tell and are told is kept once your nick is registered";
-        self.ok(verb, "0", talk, Then::Nothing);
+        self.ok(verb, "0", talk, AfterReply::Nothing);
         Ok(None)
     }
 
@@ -447,7 +460,7 @@ impl Session {
             Some(room_id),
             &room,
             &talk,
-            Then::Leave(room_id),
+            AfterReply::Leave(room_id),
             chat,
         );
         chat.leave(room_id, self.peer, self.nick, "", now);
@@ -467,15 +480,15 @@ impl Session {
                 format!("topic of {}: {topic}", room.name),
             ),
         };
-        self.ok(verb, &rest, &talk, Then::Nothing);
+        self.ok(verb, &rest, &talk, AfterReply::Nothing);
         Ok(None)
     }
 
     fn set_topic(&mut self, name: Option<RoomName>, text: &str, chat: &mut Chat) -> Done {
         let verb = Verb::Topic;
-        self.need_nick(verb)?;
+        self.require_nick(verb)?;
         let room = match name {
-            None => self.need_current(verb)?,
+            None => self.require_current_room(verb)?,
             Some(name) => {
                 let room = self.room_to_read(verb, Some(&name), chat)?;
                 if !self.room_ids().contains(&room) {
@@ -489,27 +502,27 @@ impl Session {
         let name = chat
             .room(room)
             .map_or_else(String::new, |room| room.name.to_string());
-        let shown = if text.is_empty() {
+        let body = if text.is_empty() {
             name
         } else {
             format!("{name} {text}")
         };
-        let shown = Shown::Text(shown.into());
-        Ok(self.propose_in(verb, room, EventKind::Topic, text, shown, chat))
+        let body = ReplyBody::Text(body.into());
+        Ok(self.propose_in(verb, room, EventKind::Topic, text, body, chat))
     }
 
     /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
-    fn list(&mut self, list: List, chat: &mut Chat) -> Done {
+    fn list(&mut self, list: LazyList, chat: &mut Chat) -> Done {
         let mut list = list.in_dialect(self.input);
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
             if !list.write_next(chat, &mut text) {
                 list.write_end(chat, &mut text);
-                self.push(text, Then::Nothing);
+                self.push(text, AfterReply::Nothing);
                 return Ok(None);
             }
         }
-        self.push(text, Then::Nothing);
+        self.push(text, AfterReply::Nothing);
         let list = Pending::List(Box::new(list));
         self.replies_mut().pending.push_back(list);
         Ok(None)
@@ -540,16 +553,16 @@ impl Session {
             return Ok(None);
         }
         let allowed = || {
-            self.need_open(verb)?;
-            self.need_nick(verb)?;
-            let room = self.need_current(verb)?;
+            self.require_open(verb)?;
+            self.require_nick(verb)?;
+            let room = self.require_current_room(verb)?;
             chat.has_space_for_file(self.peer, self.nick)
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
             let name = name?;
-            chat.file_comes(self.peer, self.nick, length.unwrap_or_default())
+            chat.begin_upload(self.peer, self.nick, length.unwrap_or_default())
                 .map_err(|text| Refusal::new(verb, Code::Quota, text))?;
             if !chat.may_upload(self.peer, self.nick, now) {
-                chat.file_came(self.peer);
+                chat.end_upload(self.peer);
                 let text = if self.nick.is_some_and(|nick| chat.is_own(nick)) {
                     "too many files came from your address; try again later"
                 } else {
@@ -578,23 +591,23 @@ impl Session {
     }
 
     /// Explains uploads to a person in talker mode, where a file's bytes cannot be sent between messages.
-    pub(super) fn tell_how_to_upload(&mut self, chat: &Chat) {
-        let nick = self.nick.and_then(|nick| chat.holder(nick));
-        let nick = nick.map_or("me", |holder| holder.nick.as_str());
+    pub(super) fn explain_upload(&mut self, chat: &Chat) {
+        let nick = self.nick.and_then(|nick| chat.user(nick));
+        let nick = nick.map_or("me", |user| user.nick.as_str());
         let room = self.current().unwrap_or_else(|| chat.lobby());
         let room = chat.room(room).map_or("#lobby", |room| room.name.as_str());
-        let talk = self.elsewhere(&format!("/{room}"), |nc| {
+        let talk = self.transfer_hint(&format!("/{room}"), |nc| {
             format!("(printf 'JOIN {room}\\nNICK {nick}-file\\nUPLOAD FILE *\\n'; cat FILE) | {nc}")
         });
-        self.ok(Verb::Upload, "", &talk, Then::Nothing);
+        self.ok(Verb::Upload, "", &talk, AfterReply::Nothing);
     }
 
-    pub(super) fn need_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
+    pub(super) fn require_nick(&self, verb: Verb) -> Result<NickId, Refusal> {
         self.nick
             .ok_or_else(|| Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>"))
     }
 
-    fn need_current(&self, verb: Verb) -> Result<RoomId, Refusal> {
+    fn require_current_room(&self, verb: Verb) -> Result<RoomId, Refusal> {
         let none = || Refusal::new(verb, Code::NotInRoom, "you are in no room; JOIN one");
         self.current().ok_or_else(none)
     }
@@ -628,7 +641,7 @@ impl Session {
         room: Option<RoomId>,
         rest: &str,
         talk: &str,
-        then: Then,
+        then: AfterReply,
         chat: &Chat,
     ) {
         self.ok(verb, rest, talk, then);

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use super::batch::Batch;
 use super::{Begun, Effect, Session, Upload};
+use crate::accounts::buckets::MemoryBuckets;
+use crate::accounts::{AccountQuery, AccountResult, Accounts};
 use crate::chat::Chat;
 use crate::config::{Config, Limits};
 use crate::log::memory::MemoryLog;
@@ -18,8 +20,6 @@ use crate::log::{self, Log};
 use crate::model::{Applied, Entry, FileContents, Now, Ticket};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
-use crate::roster::buckets::MemoryBuckets;
-use crate::roster::{Answer, Ask, Roster};
 
 /// A log that several servers share: each receives all its decisions, in one order, with the tickets of its own
 /// entries.
@@ -54,7 +54,7 @@ impl SharedLog {
 /// The sessions of one chat, and the log and accounts that they use.
 struct Table {
     chat: Chat,
-    roster: Roster,
+    accounts: Accounts,
     log: Rc<SharedLog>,
     /// Which of the servers on the log this is.
     server: usize,
@@ -80,7 +80,7 @@ impl Table {
         log.feeds.borrow_mut().push(VecDeque::new());
         let mut table = Self {
             sessions: Vec::new(),
-            roster: Roster::new(Arc::new(MemoryBuckets::default()), None),
+            accounts: Accounts::new(Arc::new(MemoryBuckets::default()), None),
             log,
             server,
             chat: Chat::new(Arc::new(config)),
@@ -109,7 +109,7 @@ impl Table {
     }
 
     /// Passes a line to a session; returns its query to the accounts.
-    fn ask(&mut self, who: usize, line: &str) -> Option<Ask> {
+    fn ask(&mut self, who: usize, line: &str) -> Option<AccountQuery> {
         let session = &mut self.sessions[who];
         let chat = &mut self.chat;
         let effect = session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default());
@@ -117,14 +117,14 @@ impl Table {
     }
 
     /// Answers the queries to the log, and returns the query to the accounts.
-    fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<Ask> {
+    fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<AccountQuery> {
         loop {
             match effect? {
-                Effect::Consult(ask) => return Some(ask),
-                Effect::Ask(question) => {
-                    let answer = log::answer(&self.log.log, &question).map_err(|e| e.code());
+                Effect::QueryAccounts(ask) => return Some(ask),
+                Effect::QueryLog(question) => {
+                    let answer = log::run_query(&self.log.log, &question).map_err(|e| e.code());
                     let session = &mut self.sessions[who];
-                    effect = session.answered(answer, &mut self.chat, Now::default());
+                    effect = session.on_log_result(answer, &mut self.chat, Now::default());
                 }
                 Effect::Append(entry, ticket) => {
                     self.log.append(entry, ticket, self.server);
@@ -147,16 +147,16 @@ impl Table {
     }
 
     /// Executes a query to the accounts; the session does not have the result yet.
-    fn done(&self, ask: &Ask) -> Answer {
-        self.roster
-            .answer(ask, Now::default().time)
+    fn done(&self, ask: &AccountQuery) -> AccountResult {
+        self.accounts
+            .run(ask, Now::default().time)
             .expect("it is in memory")
     }
 
     /// Passes the result to the session; returns its next query.
-    fn told(&mut self, who: usize, answer: Answer) -> Option<Ask> {
+    fn direct_message(&mut self, who: usize, answer: AccountResult) -> Option<AccountQuery> {
         let session = &mut self.sessions[who];
-        let effect = session.advised(Ok(answer), &mut self.chat, Now::default());
+        let effect = session.on_account_result(Ok(answer), &mut self.chat, Now::default());
         self.asked(who, effect)
     }
 
@@ -165,7 +165,7 @@ impl Table {
         let mut ask = self.ask(who, line);
         while let Some(asked) = ask {
             let answer = self.done(&asked);
-            ask = self.told(who, answer);
+            ask = self.direct_message(who, answer);
         }
         self.read(who)
     }
@@ -175,8 +175,8 @@ impl Table {
         let mut out = Vec::new();
         let mut batch = Batch::default();
         let session = &mut self.sessions[who];
-        session.take_kept(&mut self.chat);
-        session.obey(&mut self.chat, Now::default());
+        session.take_outcomes(&mut self.chat);
+        session.run_commands(&mut self.chat, Now::default());
         while session.fill(&mut self.chat, &mut batch) {
             out.extend(batch.stretches(0).flatten());
             session.sent(&mut self.chat, &batch, batch.len());
@@ -192,10 +192,12 @@ fn a_nick_registered_while_a_guess_waits_belongs_to_its_owner() {
     let guess = table.ask(1, "NICK ann wrong").expect("it waits");
     assert_eq!(table.say(0, "REGISTER new secret"), "OK REGISTER ann\n");
     let answer = table.done(&guess);
-    let again = table.told(1, answer).expect("it is an account's by now");
-    assert!(matches!(again, Ask::Enter { .. }));
+    let again = table
+        .direct_message(1, answer)
+        .expect("it is an account's by now");
+    assert!(matches!(again, AccountQuery::Login { .. }));
     let answer = table.done(&again);
-    assert!(table.told(1, answer).is_none());
+    assert!(table.direct_message(1, answer).is_none());
     assert!(table.read(1).starts_with("ERR NICK bad-password "));
     // The right password still opens it, given either way.
     assert!(
@@ -212,11 +214,13 @@ fn a_result_for_an_outdated_account_is_queried_again() {
     table.say(0, "REGISTER old secret");
     let enters = table.ask(1, "NICK ann old secret").expect("it waits");
     let answer = table.done(&enters);
-    assert!(matches!(answer, Answer::Password));
+    assert!(matches!(answer, AccountResult::Password));
     table.say(0, "REGISTER new secret");
-    let again = table.told(1, answer).expect("the answer is of before");
+    let again = table
+        .direct_message(1, answer)
+        .expect("the answer is of before");
     let answer = table.done(&again);
-    table.told(1, answer);
+    table.direct_message(1, answer);
     assert!(table.read(1).starts_with("ERR NICK bad-password "));
 }
 
@@ -230,7 +234,7 @@ fn a_nick_banned_while_its_password_is_checked_is_refused() {
     let enters = table.ask(2, "NICK eve eve's secret").expect("it waits");
     let answer = table.done(&enters);
     assert_eq!(table.say(0, "BAN eve 1h enough"), "OK BAN eve\n");
-    table.told(2, answer);
+    table.direct_message(2, answer);
     assert!(table.read(2).starts_with("ERR NICK banned "));
     assert!(table.say(2, "NICK mallory").starts_with("OK NICK mallory "));
 }
@@ -250,13 +254,13 @@ fn a_former_moderator_changes_nothing_and_a_released_nick_is_not_invited() {
     let invite = table.ask(1, "INVITE eve").expect("it waits");
     assert_eq!(table.say(0, "UNINVITE bob"), "OK UNINVITE #plan bob\n");
     let answer = table.done(&invite);
-    table.told(1, answer);
+    table.direct_message(1, answer);
     assert!(table.read(1).contains("ERR INVITE not-allowed "));
     // Eve has an account when she is invited, and none when the invitation is carried out.
     let invite = table.ask(0, "INVITE eve").expect("it waits");
     table.say(2, "REGISTER -");
     let answer = table.done(&invite);
-    table.told(0, answer);
+    table.direct_message(0, answer);
     assert!(table.read(0).starts_with("ERR INVITE "));
     table.say(2, "REGISTER my secret");
     assert!(
@@ -286,12 +290,12 @@ fn two_changes_of_a_room_apply_as_stored_in_whichever_order_they_arrive() {
     assert!(second.is_none(), "she is not invited yet");
     table.read(1);
     let answer = table.done(&first);
-    table.told(0, answer);
+    table.direct_message(0, answer);
     let invite = table.ask(0, "INVITE eve keeper").expect("it waits");
     let uninvite = table.ask(1, "UNINVITE eve").expect("it waits");
     let (invited, uninvited) = (table.done(&invite), table.done(&uninvite));
-    table.told(1, uninvited);
-    table.told(0, invited);
+    table.direct_message(1, uninvited);
+    table.direct_message(0, invited);
     assert!(
         table
             .say(2, "JOIN #plan")
@@ -301,7 +305,7 @@ fn two_changes_of_a_room_apply_as_stored_in_whichever_order_they_arrive() {
 
 #[test]
 fn a_live_file_that_is_removed_while_its_end_is_stored_is_not_announced_again() {
-    let whole = FileContents {
+    let contents = FileContents {
         length: 5,
         sha256: Digest([7; 32]),
     };
@@ -329,11 +333,11 @@ fn a_live_file_that_is_removed_while_its_end_is_stored_is_not_announced_again() 
             Begun::Live(id)
         };
         let session = &mut table.sessions[0];
-        let effect = session.received(upload, begun, Ok(whole), &mut table.chat, Now::default());
+        let effect = session.received(upload, begun, Ok(contents), &mut table.chat, Now::default());
         table.asked(0, effect);
         let read = table.read(0);
         assert!(read.contains("ERR UPLOAD no-such-file "), "{read}");
-        assert_eq!(table.chat.take_released(), [whole.sha256]);
+        assert_eq!(table.chat.take_released(), [contents.sha256]);
         assert_eq!(table.say(1, "FILES"), "OK FILES 0\n");
     }
 }
@@ -347,7 +351,7 @@ fn no_token_is_created_for_a_nick_that_was_unregistered_meanwhile() {
     let token = table.ask(0, "TOKEN ci").expect("it waits");
     assert_eq!(table.say(1, "REGISTER -"), "OK REGISTER ann\n");
     let answer = table.done(&token);
-    table.told(0, answer);
+    table.direct_message(0, answer);
     assert!(table.read(0).contains("ERR TOKEN not-allowed "));
     table.say(1, "REGISTER my secret");
     assert_eq!(table.say(1, "TOKENS"), "OK TOKENS 0\n");
@@ -428,19 +432,25 @@ fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
     });
     assert_eq!(table.read(1), "JOIN #lobby ann\n");
     let upload = table.upload(0, "UPLOAD z 0");
-    let whole = FileContents {
+    let contents = FileContents {
         length: 0,
         sha256: Digest([0; 32]),
     };
     let (session, chat) = (&mut table.sessions[0], &mut table.chat);
-    let effect = session.received(upload, Begun::Unannounced, Ok(whole), chat, Now::default());
+    let effect = session.received(
+        upload,
+        Begun::Unannounced,
+        Ok(contents),
+        chat,
+        Now::default(),
+    );
     // The log has not kept the file yet.
     let none = session.apply(b"nope", LineEnd::Lf, chat, Now::default());
     assert!(none.is_none());
     table.asked(0, effect);
     let (session, chat) = (&mut table.sessions[0], &mut table.chat);
-    session.take_kept(chat);
-    assert!(session.owes_held());
+    session.take_outcomes(chat);
+    assert!(session.owes_deferred());
     session.apply_held(chat, Now::default());
     let got = table.read(1);
     let verbs: Vec<_> = got
@@ -601,7 +611,7 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
         let asks = table.ask(0, "REGISTER my secret");
         match asks {
             // The cost of the hash does not matter here.
-            Some(_) => drop(table.told(0, Answer::Done)),
+            Some(_) => drop(table.direct_message(0, AccountResult::Done)),
             None => refused += 1,
         }
         let said = table.read(0);

@@ -2,7 +2,7 @@
 
 /// The protocol that the first bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spoken {
+pub enum Protocol {
     /// Too few bytes to tell; they do not contain a whole line.
     Unclear,
     /// Lines of the chat protocol, or an attempt at them.
@@ -27,15 +27,15 @@ const METHODS: [&[u8]; 9] = [
 /// An empty line is a person who pressed Enter and waits for a greeting.
 ///
 /// ```
-/// use plainchat::transport::sniff::{Spoken, tell};
-/// assert_eq!(tell(b"GET /rooms/ops HTTP/1.1\r\n"), Spoken::Http);
-/// assert_eq!(tell(b"GET lunch\n"), Spoken::Lines);
-/// assert_eq!(tell(b"GET lun"), Spoken::Unclear);
+/// use plainchat::transport::sniff::{Protocol, detect};
+/// assert_eq!(detect(b"GET /rooms/ops HTTP/1.1\r\n"), Protocol::Http);
+/// assert_eq!(detect(b"GET lunch\n"), Protocol::Lines);
+/// assert_eq!(detect(b"GET lun"), Protocol::Unclear);
 /// ```
-pub fn tell(bytes: &[u8]) -> Spoken {
+pub fn detect(bytes: &[u8]) -> Protocol {
     match bytes {
-        [] | [0x16] => return Spoken::Unclear,
-        [0x16, 3, ..] => return Spoken::Tls,
+        [] | [0x16] => return Protocol::Unclear,
+        [0x16, 3, ..] => return Protocol::Tls,
         _ => {}
     }
     let is_long = bytes.len() >= REQUEST_LINE_BYTES_MAX;
@@ -50,9 +50,9 @@ pub fn tell(bytes: &[u8]) -> Spoken {
     };
     let may_be_http = METHODS.iter().any(is_method);
     match line_end {
-        None if may_be_http && !is_long => Spoken::Unclear,
-        Some(_) if may_be_http && ends_in_version(line) => Spoken::Http,
-        _ => Spoken::Lines,
+        None if may_be_http && !is_long => Protocol::Unclear,
+        Some(_) if may_be_http && ends_in_version(line) => Protocol::Http,
+        _ => Protocol::Lines,
     }
 }
 
@@ -65,25 +65,25 @@ fn ends_in_version(line: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn check(bytes: impl AsRef<[u8]>, expected: Spoken) {
+    fn check(bytes: impl AsRef<[u8]>, expected: Protocol) {
         let bytes = bytes.as_ref();
-        assert_eq!(tell(bytes), expected, "{}", bytes.escape_ascii());
+        assert_eq!(detect(bytes), expected, "{}", bytes.escape_ascii());
     }
 
     #[test]
     fn a_client_hello_is_tls() {
-        check(b"\x16\x03\x01\x02\x00\x01", Spoken::Tls);
-        check(b"\x16\x03", Spoken::Tls);
-        check(b"\x16\x02\x01", Spoken::Lines);
+        check(b"\x16\x03\x01\x02\x00\x01", Protocol::Tls);
+        check(b"\x16\x03", Protocol::Tls);
+        check(b"\x16\x02\x01", Protocol::Lines);
     }
 
     #[test]
     fn a_request_line_is_http() {
-        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Spoken::Http);
-        check("GET / HTTP/1.0\n", Spoken::Http);
-        check("OPTIONS * HTTP/1.1\r\n", Spoken::Http);
-        check("CONNECT a:80 HTTP/1.1\r\n", Spoken::Http);
-        check("PATCH /a b c HTTP/1.1\r\n", Spoken::Http);
+        check("GET / HTTP/1.1\r\nHost: a\r\n\r\n", Protocol::Http);
+        check("GET / HTTP/1.0\n", Protocol::Http);
+        check("OPTIONS * HTTP/1.1\r\n", Protocol::Http);
+        check("CONNECT a:80 HTTP/1.1\r\n", Protocol::Http);
+        check("PATCH /a b c HTTP/1.1\r\n", Protocol::Http);
     }
 
     #[test]
@@ -103,9 +103,9 @@ mod tests {
             "HELLO\n",
         ] {
             let expected = if line == "H" {
-                Spoken::Unclear
+                Protocol::Unclear
             } else {
-                Spoken::Lines
+                Protocol::Lines
             };
             check(line, expected);
         }
@@ -115,11 +115,11 @@ mod tests {
     fn every_beginning_of_a_request_line_is_unclear() {
         let line = b"DELETE /rooms/ops HTTP/1.1\r";
         for n in 0..=line.len() {
-            check(&line[..n], Spoken::Unclear);
+            check(&line[..n], Protocol::Unclear);
         }
-        check(b"\x16", Spoken::Unclear);
+        check(b"\x16", Protocol::Unclear);
         let long = [b"GET /".as_slice(), &vec![b'a'; REQUEST_LINE_BYTES_MAX]].concat();
-        check(long, Spoken::Lines);
-        check(vec![b'\n'; REQUEST_LINE_BYTES_MAX], Spoken::Lines);
+        check(long, Protocol::Lines);
+        check(vec![b'\n'; REQUEST_LINE_BYTES_MAX], Protocol::Lines);
     }
 }

@@ -36,7 +36,7 @@ const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 
 /// A readiness state of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Readiness {
     Read = 1,
     Write = 2,
     /// Closed both ways: the other side neither reads nor writes any more.
@@ -59,7 +59,7 @@ struct Waiting {
     /// Distinguishes it from earlier sockets in the same place.
     serial: u32,
     waker: Option<Waker>,
-    /// The states (bits of [`Way`]) that `waker` is woken for.
+    /// The states (bits of [`Readiness`]) that `waker` is woken for.
     wanted: u8,
     /// The states that may have become ready since they were last polled.
     open: u8,
@@ -179,16 +179,16 @@ impl Waiting {
         let ended = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
         if flags.intersects(ended) {
             self.has_ended = true;
-            self.open |= Way::Ended as u8;
+            self.open |= Readiness::Ended as u8;
         }
         if flags.intersects(EventFlags::IN | ended) {
-            self.open |= Way::Read as u8;
+            self.open |= Readiness::Read as u8;
         }
         if flags.intersects(EventFlags::OUT | EventFlags::HUP | EventFlags::ERR) {
-            self.open |= Way::Write as u8;
+            self.open |= Readiness::Write as u8;
         }
         if flags.intersects(EventFlags::HUP | EventFlags::ERR) {
-            self.open |= Way::Gone as u8;
+            self.open |= Readiness::Gone as u8;
         }
         if self.wanted & self.open != 0 {
             self.wanted = 0;
@@ -198,15 +198,15 @@ impl Waiting {
         }
     }
 
-    fn poll(&mut self, way: Way, cx: &mut Context<'_>) -> Poll<()> {
-        let is_ended = way == Way::Read && self.has_ended;
-        if self.open & way as u8 != 0 || is_ended {
-            if matches!(way, Way::Read | Way::Write) {
-                self.open &= !(way as u8);
+    fn poll(&mut self, readiness: Readiness, cx: &mut Context<'_>) -> Poll<()> {
+        let is_ended = readiness == Readiness::Read && self.has_ended;
+        if self.open & readiness as u8 != 0 || is_ended {
+            if matches!(readiness, Readiness::Read | Readiness::Write) {
+                self.open &= !(readiness as u8);
             }
             return Poll::Ready(());
         }
-        self.wanted |= way as u8;
+        self.wanted |= readiness as u8;
         // Only one task waits for a socket, so one waker is enough; cloning a waker costs as much as waking.
         if !self
             .waker
@@ -257,7 +257,7 @@ impl Socket {
     /// # Errors
     /// None; the signature is that of the other carriers.
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(Way::Read, cx)
+        self.poll(Readiness::Read, cx)
     }
 
     /// Becomes ready when a write may succeed since the last call that was ready. Wakes only the task that polled last.
@@ -265,12 +265,12 @@ impl Socket {
     /// # Errors
     /// None.
     pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(Way::Write, cx)
+        self.poll(Readiness::Write, cx)
     }
 
     /// Becomes ready once the connection is broken: the client has gone, and has not merely ended its input.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll(Way::Gone, cx).map(|_| ())
+        self.poll(Readiness::Gone, cx).map(|_| ())
     }
 
     /// Returns a handle that reports the same while other code owns the socket.
@@ -301,11 +301,11 @@ impl Socket {
         poll_fn(|cx| self.poll_writable(cx)).await
     }
 
-    fn poll(&self, way: Way, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll(&self, readiness: Readiness, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut waiting = self.sockets.waiting();
         let waiting = waiting.get_mut(self.place as usize);
         let waiting = waiting.ok_or(io::ErrorKind::NotConnected)?;
-        ready!(waiting.poll(way, cx));
+        ready!(waiting.poll(readiness, cx));
         Poll::Ready(Ok(()))
     }
 }
@@ -313,19 +313,19 @@ impl Socket {
 impl Gone {
     /// Works as [`Socket::poll_gone`]; also ready when the socket has been dropped.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_way(Way::Gone, cx)
+        self.poll_readiness(Readiness::Gone, cx)
     }
 
     /// Ready once the client sends no more: it has gone, or it has ended what it sends and reads on. What is written to it
     /// then tells which.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_way(Way::Ended, cx)
+        self.poll_readiness(Readiness::Ended, cx)
     }
 
-    fn poll_way(&self, way: Way, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_readiness(&self, readiness: Readiness, cx: &mut Context<'_>) -> Poll<()> {
         let mut waiting = self.sockets.waiting();
         match waiting.get_mut(self.place as usize) {
-            Some(waiting) if waiting.serial == self.serial => waiting.poll(way, cx),
+            Some(waiting) if waiting.serial == self.serial => waiting.poll(readiness, cx),
             _ => Poll::Ready(()),
         }
     }

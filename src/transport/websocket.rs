@@ -126,7 +126,7 @@ impl WebSocket {
             }
             if !self.held.is_empty() {
                 let mut held = std::mem::take(&mut self.held);
-                if let Some(input) = self.unwrap(&mut held, buffer) {
+                if let Some(input) = self.decode_frames(&mut held, buffer) {
                     return Ok(input);
                 }
                 continue;
@@ -137,7 +137,9 @@ impl WebSocket {
                     count => count,
                 };
                 self.has_news = true;
-                Ok::<_, io::Error>(self.unwrap(raw.get_mut(..count).unwrap_or_default(), buffer))
+                Ok::<_, io::Error>(
+                    self.decode_frames(raw.get_mut(..count).unwrap_or_default(), buffer),
+                )
             });
             if let Some(input) = input? {
                 return Ok(input);
@@ -147,7 +149,7 @@ impl WebSocket {
 
     /// Decodes `raw` into `buffer` until the kind of input changes, and keeps the rest. Returns `None` when it yielded
     /// nothing.
-    fn unwrap(&mut self, mut raw: &mut [u8], buffer: &mut [u8]) -> Option<Input> {
+    fn decode_frames(&mut self, mut raw: &mut [u8], buffer: &mut [u8]) -> Option<Input> {
         let mut filled = 0;
         let other = loop {
             let coming = match self.decoder.coming(&mut raw) {

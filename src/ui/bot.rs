@@ -106,14 +106,14 @@ enum Next {
 
 /// A pipe to the child's standard input. The reading end is held here too, to get back what a child that has ended did
 /// not read.
-struct Feed {
+struct ChildInput {
     pipe: Async<File>,
     unread: PipeReader,
     /// The last bytes written: at least as many as the pipe can hold.
     written: Vec<u8>,
 }
 
-impl Feed {
+impl ChildInput {
     /// Creates a pipe, and returns the end for the child too.
     fn new() -> io::Result<(Self, PipeReader)> {
         let (reader, writer) = io::pipe()?;
@@ -170,7 +170,7 @@ async fn serve(
     let (program, args) = command.split_first().ok_or(Failure::Impossible(
         "which command? usage: chatc bot -- COMMAND",
     ))?;
-    let (mut feed, input) = Feed::new().map_err(Failure::Input)?;
+    let (mut feed, input) = ChildInput::new().map_err(Failure::Input)?;
     let mut child: Child = Command::new(program)
         .args(args)
         .stdin(input)

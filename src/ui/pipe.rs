@@ -41,7 +41,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(60);
 /// [`Failure::Input`], [`Failure::Output`].
 pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> {
     let rooms = room.map(|room| (room_name(room), None));
-    let mut talk = Talk {
+    let mut talk = PipeClient {
         client: ReconnectingClient::new(
             server.address.clone(),
             server.options(rooms.into_iter().collect()),
@@ -105,7 +105,7 @@ enum Next {
 }
 
 /// The state of `chatc` in a pipe.
-struct Talk {
+struct PipeClient {
     client: ReconnectingClient,
     /// The room for the lines, once it is joined.
     room: Option<String>,
@@ -119,7 +119,7 @@ struct Talk {
     output: Output,
 }
 
-impl Talk {
+impl PipeClient {
     /// Hands waiting lines to the client, as many as it accepts; leaves after the last.
     fn send(&mut self) -> Result<(), Failure> {
         let Some(room) = &self.room else {

@@ -50,7 +50,7 @@ const SHOWN_BYTES: usize = 16 * 1024;
 pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<Exit, Failure> {
     let (sender, receiver) = client.split();
     let mut editor = LineEditor::new().map_err(|e| Failure::Input(io::Error::other(e)))?;
-    let turn = Arc::new(Turn::default());
+    let turn = Arc::new(TypingFlag::default());
     editor.set_helper(Some(Watch(turn.clone())));
     // Restored when this function returns, while the editor's thread may still be in the middle of a line.
     let _mode = TerminalMode::remember();
@@ -62,11 +62,11 @@ pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<
         turn.set(true);
     });
 
-    let talk = Talk {
+    let talk = LineClient {
         printer,
         state: RefCell::new(State {
             renderer,
-            asked: VecDeque::new(),
+            reply_actions: VecDeque::new(),
             password: server.password.clone(),
             leaving: false,
         }),
@@ -85,7 +85,7 @@ pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<
 }
 
 /// Reads lines until the person leaves.
-fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &Turn) {
+fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
     let mut interrupted = false;
     loop {
         let read = editor.readline("> ");
@@ -122,7 +122,7 @@ struct Printer {
 }
 
 impl Printer {
-    fn new(editor: &mut LineEditor, turn: Arc<Turn>) -> Self {
+    fn new(editor: &mut LineEditor, turn: Arc<TypingFlag>) -> Self {
         // A slow terminal makes the sender wait.
         let (lines, shown) = smol::channel::bounded::<String>(4);
         match editor.create_external_printer() {
@@ -166,12 +166,12 @@ impl Printer {
 
 /// Says whether a line is being typed, so that something can be printed above it.
 #[derive(Debug, Default)]
-struct Turn {
+struct TypingFlag {
     is_typing: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Turn {
+impl TypingFlag {
     fn set(&self, is_typing: bool) {
         if let Ok(mut now) = self.is_typing.lock() {
             *now = is_typing;
@@ -186,7 +186,7 @@ impl Turn {
 }
 
 /// Notices inside the editor when a line starts and ends.
-struct Watch(Arc<Turn>);
+struct Watch(Arc<TypingFlag>);
 
 impl Hinter for Watch {
     type Hint = String;
@@ -217,7 +217,7 @@ impl Helper for Watch {}
 
 type LineEditor = Editor<Watch, DefaultHistory>;
 
-struct Talk {
+struct LineClient {
     server: Server,
     printer: Printer,
     state: RefCell<State>,
@@ -226,21 +226,21 @@ struct Talk {
 struct State {
     renderer: Renderer,
     /// The requests that wait for a reply, oldest first.
-    asked: VecDeque<Asked>,
+    reply_actions: VecDeque<ReplyAction>,
     /// The password of the nick, if there is one.
     password: Option<String>,
     leaving: bool,
 }
 
 /// Says what to do with a reply.
-enum Asked {
+enum ReplyAction {
     /// Show it.
     Show,
     /// The nick has a password now, so a second connection can share it: upload the file.
     Upload(PathBuf),
 }
 
-impl Talk {
+impl LineClient {
     async fn greet(&self) {
         let (nick, room) = {
             let state = self.state.borrow();
@@ -285,15 +285,15 @@ impl Talk {
     async fn execute(&self, typed: InputLine, sender: &mut Sender) -> Result<(), Error> {
         match typed {
             InputLine::Say(lines, count) => {
-                let asked = (0..count).map(|_| Asked::Show);
-                self.state.borrow_mut().asked.extend(asked);
+                let action = (0..count).map(|_| ReplyAction::Show);
+                self.state.borrow_mut().reply_actions.extend(action);
                 sender.write(&lines).await
             }
             InputLine::Command(line) => {
                 if let Some((_, password)) = nick_and_password(&line) {
                     self.state.borrow_mut().password = Some(password.to_owned());
                 }
-                self.ask(&line, Asked::Show, sender).await
+                self.ask(&line, ReplyAction::Show, sender).await
             }
             InputLine::Upload(path) => {
                 let nick = {
@@ -301,7 +301,7 @@ impl Talk {
                     let password = state.password.get_or_insert_with(random_password).clone();
                     format!("NICK {} {password}", state.renderer.nick())
                 };
-                self.ask(&nick, Asked::Upload(path), sender).await
+                self.ask(&nick, ReplyAction::Upload(path), sender).await
             }
             InputLine::Download(id) => {
                 self.download(id, &self.state.borrow());
@@ -319,11 +319,11 @@ impl Talk {
         }
     }
 
-    async fn ask(&self, line: &str, asked: Asked, sender: &mut Sender) -> Result<(), Error> {
-        self.state.borrow_mut().asked.push_back(asked);
+    async fn ask(&self, line: &str, action: ReplyAction, sender: &mut Sender) -> Result<(), Error> {
+        self.state.borrow_mut().reply_actions.push_back(action);
         let sent = sender.send(line).await;
         if let Err(Error::Invalid(_)) = sent {
-            self.state.borrow_mut().asked.pop_back();
+            self.state.borrow_mut().reply_actions.pop_back();
         }
         sent
     }
@@ -367,17 +367,17 @@ impl Talk {
     fn process(&self, line: &ServerLine<'_>) -> Option<String> {
         let mut state = self.state.borrow_mut();
         let is_reply = matches!(line, ServerLine::Ok { .. } | ServerLine::Err { .. });
-        let asked = if is_reply {
-            state.asked.pop_front()
+        let action = if is_reply {
+            state.reply_actions.pop_front()
         } else {
             None
         };
-        match (asked, line) {
-            (Some(Asked::Upload(path)), ServerLine::Ok { .. }) => {
+        match (action, line) {
+            (Some(ReplyAction::Upload(path)), ServerLine::Ok { .. }) => {
                 self.upload(path, &state);
                 None
             }
-            (Some(Asked::Upload(_)), ServerLine::Err { text, .. }) => {
+            (Some(ReplyAction::Upload(_)), ServerLine::Err { text, .. }) => {
                 Some(format!("! not uploaded: {text}"))
             }
             _ => state.renderer.show(line, Timestamp::now()),

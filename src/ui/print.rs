@@ -13,7 +13,7 @@ use smol::Unblock;
 
 use super::failure::Failure;
 use super::stdio::write_all;
-use crate::protocol::people::describe;
+use crate::protocol::human::describe;
 use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
 

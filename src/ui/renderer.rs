@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::protocol::people::{describe, many};
+use crate::protocol::human::{describe, plural};
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
@@ -184,7 +184,7 @@ pub(super) fn done(verb: &str, rest: &str) -> String {
 
 fn count(number: &str, one: &str, more: &str) -> String {
     match number.parse() {
-        Ok(number) => many(number, one, more),
+        Ok(number) => plural(number, one, more),
         Err(_) => format!("{number} {more}"),
     }
 }

@@ -147,9 +147,9 @@ impl AsyncRead for Follow {
 
 /// Says for how long to try to reach the server: as long as the command runs, and a while longer.
 #[derive(Default)]
-struct Patience(Cell<Option<Instant>>);
+struct RetryDeadline(Cell<Option<Instant>>);
 
-impl Patience {
+impl RetryDeadline {
     fn is_over(&self) -> bool {
         self.0.get().is_some_and(|end| Instant::now() >= end)
     }
@@ -183,7 +183,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
     let started = start(program, args, end);
     let spool = Spool::fill(pipe).map_err(Failure::Input)?;
     let shown: String = clean(&command.join(" ")).chars().take(200).collect();
-    let patience = Patience::default();
+    let patience = RetryDeadline::default();
     let (say, texts) = unbounded();
     let (give_up, given_up) = bounded(1);
     let executor = LocalExecutor::new();
@@ -305,7 +305,7 @@ async fn keep(
     room: Option<&str>,
     name: String,
     follow: impl Fn() -> Follow,
-    patience: &Patience,
+    patience: &RetryDeadline,
 ) -> Option<u64> {
     let mut pause = PAUSE_FIRST;
     loop {
@@ -339,7 +339,12 @@ async fn keep(
 }
 
 /// Posts each of `texts` to the room, over as many connections as it takes, until there are no more.
-async fn report(server: &Server, room: Option<&str>, texts: Receiver<String>, patience: &Patience) {
+async fn report(
+    server: &Server,
+    room: Option<&str>,
+    texts: Receiver<String>,
+    patience: &RetryDeadline,
+) {
     let mut waiting = Vec::new();
     let mut pause = PAUSE_FIRST;
     let mut is_told = false;

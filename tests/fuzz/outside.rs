@@ -10,7 +10,7 @@ use argh::{FlagInfo, FlagInfoKind, Optionality};
 use plainchat::config::{Config, Limits, file};
 use plainchat::offline;
 use plainchat::transport::frame::{CONTROL_BYTES_MAX, Decoder, Item};
-use plainchat::transport::sniff::{Spoken, tell};
+use plainchat::transport::sniff::{Protocol, detect};
 
 /// Frames give the same messages however they are cut, and end with the same code; what was decided of a
 /// connection's beginning is not decided otherwise when more of it is there.
@@ -22,9 +22,9 @@ pub fn frame(data: &[u8]) {
     assert_eq!(messages(bytes.chunks(1)), whole, "byte by byte");
     let (head, tail) = bytes.split_at(usize::from(cut) % (bytes.len() + 1));
     assert_eq!(messages([head, tail]), whole, "cut at {}", head.len());
-    let early = tell(head);
+    let early = detect(head);
     assert!(
-        early == Spoken::Unclear || early == tell(bytes),
+        early == Protocol::Unclear || early == detect(bytes),
         "{early:?}"
     );
 }

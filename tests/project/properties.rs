@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::support::memory::Memory;
 use crate::support::run::{Server, Taken};
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LineDecoder};
-use plainchat::protocol::request::is_in_step;
+use plainchat::protocol::request::looks_like_command;
 use plainchat::protocol::text::{clean, is_clean, is_unsafe};
 use plainchat::protocol::{Event, FileName, Nick, Request, RoomName, ServerLine, Verb};
 use proptest::collection::vec;
@@ -177,7 +177,7 @@ proptest! {
     fn junk_harms_nobody(bytes in vec(any::<u8>(), 0..200), text in any::<String>()) {
         let _ = Request::parse(&bytes);
         let _ = Request::parse(text.as_bytes());
-        let _ = is_in_step(&bytes);
+        let _ = looks_like_command(&bytes);
         let _ = ServerLine::parse(&text);
         let _ = Event::parse(&text);
     }

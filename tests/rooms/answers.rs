@@ -63,7 +63,7 @@ const REQUESTS: &[(&str, &str)] = &[
 /// The next action.
 #[derive(Clone, Debug)]
 enum Act {
-    Ask(usize),
+    AccountQuery(usize),
     TooLong,
     Empty,
     Stall(bool),
@@ -72,7 +72,7 @@ enum Act {
 
 fn act() -> impl Strategy<Value = (usize, Act)> {
     let act = prop_oneof![
-        24 => (0..REQUESTS.len()).prop_map(Act::Ask),
+        24 => (0..REQUESTS.len()).prop_map(Act::AccountQuery),
         1 => Just(Act::TooLong),
         1 => Just(Act::Empty),
         2 => any::<bool>().prop_map(Act::Stall),
@@ -115,7 +115,7 @@ fn take(server: &mut Memory, number: usize, peer: &mut Peer, patience: Duration)
 fn check(acts: &[(usize, Act)], takes: usize, late: usize) {
     let limits = Limits {
         tail_bytes_max: 2000,
-        told_bytes_max: 2000,
+        inbox_bytes_max: 2000,
         ..Limits::default()
     };
     let rooms = 3; // the lobby, #a and #b
@@ -129,7 +129,7 @@ fn check(acts: &[(usize, Act)], takes: usize, late: usize) {
     for (n, act) in acts {
         let peer = &mut peers[*n];
         match act {
-            Act::Ask(which) => {
+            Act::AccountQuery(which) => {
                 let (line, verb) = REQUESTS[*which];
                 peer.asked.extend(verb.split(' '));
                 server.push(*n, line.as_bytes()).expect("it is open");

@@ -6,15 +6,15 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use plainchat::accounts::buckets::MemoryBuckets;
+use plainchat::accounts::{AccountQuery, Accounts};
 use plainchat::chat::{Chat, RoomId};
 use plainchat::config::{Config, Limits};
 use plainchat::log::memory::MemoryLog;
-use plainchat::log::{self, Log, Question, Record, Span};
+use plainchat::log::{self, Log, LogQuery, Record, Span};
 use plainchat::model::{Entry, FileContents, Now, Secret, Ticket};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
-use plainchat::roster::buckets::MemoryBuckets;
-use plainchat::roster::{Ask, Roster};
 use plainchat::session::batch::Batch;
 use plainchat::session::{Begun, Effect, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
@@ -30,7 +30,7 @@ pub struct Memory {
     chat: Chat,
     uptime: Duration,
     log: MemoryLog,
-    roster: Roster,
+    accounts: Accounts,
     /// Entries that were submitted to the log and are not stored yet, as with a disk.
     waiting: VecDeque<(Entry, Ticket)>,
     /// Number of calls, such as pushes, until everything that waits is stored at once; 0 for immediately.
@@ -86,9 +86,9 @@ enum Moving {
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
     /// The log is queried, once the earlier replies are sent.
-    Ask(Question),
-    /// The roster is queried, and answers with the next call, as its threads do.
-    Consult(Ask, usize),
+    QueryLog(LogQuery),
+    /// The accounts are queried, and answer with the next call, as its threads do.
+    QueryAccounts(AccountQuery, usize),
     Flush,
 }
 
@@ -112,12 +112,12 @@ impl Memory {
 
     fn with_config(config: Config, takes: usize, late: usize) -> Self {
         let log = MemoryLog::new(STARTED_MS * 1000, config.limits.memory_log_bytes_max);
-        let roster = Roster::new(Arc::new(MemoryBuckets::default()), config.password.clone());
+        let accounts = Accounts::new(Arc::new(MemoryBuckets::default()), config.password.clone());
         Self {
             chat: Chat::new(Arc::new(config)),
             uptime: Duration::ZERO,
             log,
-            roster,
+            accounts,
             waiting: VecDeque::new(),
             batch: Batch::default(),
             late,
@@ -166,10 +166,10 @@ impl Memory {
         any
     }
 
-    /// Lets the roster answer its query; returns whether there was one.
+    /// Lets the accounts answer their query; returns whether there was one.
     fn think(&mut self) -> bool {
         let is_asked =
-            |peer: &Peer| matches!(peer.moving, Moving::Consult(_, at) if at >= self.calls);
+            |peer: &Peer| matches!(peer.moving, Moving::QueryAccounts(_, at) if at >= self.calls);
         let any = self.peers.iter().any(is_asked);
         self.calls += usize::from(any);
         any
@@ -229,7 +229,7 @@ impl Memory {
         let has_sent = !waits && self.send(n, &mut session);
         let has_taken = match std::mem::replace(&mut self.peers[n].moving, Moving::Nothing) {
             Moving::Nothing => {
-                self.take_held(n, &mut session) || {
+                self.take_deferred(n, &mut session) || {
                     session.takes_lines(self.chat.limits()) && self.take_line(n, &mut session)
                 }
             }
@@ -246,7 +246,7 @@ impl Memory {
                 id.is_some()
             }
             Moving::Ended(id, is_whole) => {
-                session.take_kept(&mut self.chat);
+                session.take_outcomes(&mut self.chat);
                 let is_told = session.is_settled();
                 if let (true, Some(live)) = (is_told, self.lives.get_mut(&id)) {
                     live.end = Some(is_whole);
@@ -255,7 +255,7 @@ impl Memory {
                 }
                 is_told
             }
-            Moving::Follow(..) | Moving::Ask(_) | Moving::Flush
+            Moving::Follow(..) | Moving::QueryLog(_) | Moving::Flush
                 if self.chat.is_ended(session.peer()) =>
             {
                 session.break_off();
@@ -282,15 +282,15 @@ impl Memory {
             }
             Moving::Follow(id, offset, room) => self.follow(n, &mut session, id, offset, room),
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
-            Moving::Ask(question) if !session.owes_replies() => {
-                let answer = log::answer(&self.log, &question).map_err(|e| e.code());
-                let effect = session.answered(answer, &mut self.chat, now);
+            Moving::QueryLog(query) if !session.owes_replies() => {
+                let answer = log::run_query(&self.log, &query).map_err(|e| e.code());
+                let effect = session.on_log_result(answer, &mut self.chat, now);
                 self.go_on(n, &mut session, effect);
                 true
             }
-            Moving::Consult(ask, at) if self.calls > at || self.late == 0 => {
-                let answer = self.roster.answer(&ask, now.time).map_err(|e| e.code());
-                let effect = session.advised(answer, &mut self.chat, now);
+            Moving::QueryAccounts(query, at) if self.calls > at || self.late == 0 => {
+                let answer = self.accounts.run(&query, now.time).map_err(|e| e.code());
+                let effect = session.on_account_result(answer, &mut self.chat, now);
                 self.go_on(n, &mut session, effect);
                 true
             }
@@ -299,7 +299,7 @@ impl Memory {
                 self.go_on(n, &mut session, effect);
                 true
             }
-            waits @ (Moving::Ask(_) | Moving::Consult(..) | Moving::Flush) => {
+            waits @ (Moving::QueryLog(_) | Moving::QueryAccounts(..) | Moving::Flush) => {
                 self.peers[n].moving = waits;
                 false
             }
@@ -327,12 +327,12 @@ impl Memory {
 
     fn send(&mut self, n: usize, session: &mut Session) -> bool {
         let mut batch = std::mem::take(&mut self.batch);
-        session.take_kept(&mut self.chat);
+        session.take_outcomes(&mut self.chat);
         let now = self.now();
-        session.obey(&mut self.chat, now);
-        if let Some((room, question)) = session.catch_up(&self.chat) {
-            let answer = log::answer(&self.log, &question).ok();
-            session.caught_up(room, answer, &mut self.chat, now);
+        session.run_commands(&mut self.chat, now);
+        if let Some((room, query)) = session.backlog_query(&self.chat) {
+            let answer = log::run_query(&self.log, &query).ok();
+            session.on_backlog(room, answer, &mut self.chat, now);
         }
         let is_filled = session.fill(&mut self.chat, &mut batch);
         // The log's own thread publishes at any time: here between writing the output and learning what was
@@ -356,9 +356,9 @@ impl Memory {
     }
 
     /// Processes the line that waited for earlier requests.
-    fn take_held(&mut self, n: usize, session: &mut Session) -> bool {
-        session.take_kept(&mut self.chat);
-        if !session.owes_held() {
+    fn take_deferred(&mut self, n: usize, session: &mut Session) -> bool {
+        session.take_outcomes(&mut self.chat);
+        if !session.owes_deferred() {
             return false;
         }
         let now = self.now();
@@ -475,7 +475,7 @@ impl Memory {
                 }
             }
             Some(Effect::Discard(left)) => Moving::Away(left),
-            Some(Effect::Ask(question)) => Moving::Ask(question),
+            Some(Effect::QueryLog(query)) => Moving::QueryLog(query),
             Some(Effect::Flush) => Moving::Flush,
             Some(Effect::Stop) => {
                 let now = self.now();
@@ -487,16 +487,16 @@ impl Memory {
                 }
                 return;
             }
-            Some(Effect::Consult(ask)) => Moving::Consult(ask, self.calls),
+            Some(Effect::QueryAccounts(query)) => Moving::QueryAccounts(query, self.calls),
             Some(Effect::Send {
                 id,
                 name,
-                whole,
+                contents,
                 offset,
                 ..
             }) => {
-                let bytes = &self.files[&whole.sha256][offset as usize..];
-                let (length, digest) = (bytes.len(), whole.sha256);
+                let bytes = &self.files[&contents.sha256][offset as usize..];
+                let (length, digest) = (bytes.len(), contents.sha256);
                 let mut out = format!("DATA {id} {length} {digest} {name}\n").into_bytes();
                 out.extend_from_slice(bytes);
                 Moving::Out(id, out)

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::{ArgsInfo, FromArgs};
-use plainchat::config::{self, Config, Limits, Speaks};
-use plainchat::protocol::whom::Network;
+use plainchat::config::{self, Config, Limits, Protocols};
+use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 use tracing::level_filters::LevelFilter;
 
@@ -275,28 +275,31 @@ impl Flags {
     /// If the password cannot be read.
     pub fn into_config(self, is_open: bool) -> Result<Config, String> {
         let password = self.password_file.as_deref().map(read_password);
-        let speaks = Speaks {
+        let protocols = Protocols {
             plain: self.plain.0,
             tls: self.tls.0,
             lines: true,
             web: self.web.0,
         };
         let given = self.listen.into_iter().flat_map(|listen| {
-            let Listen { addresses, speaks } = listen;
-            addresses.into_iter().map(move |addr| (addr, speaks))
+            let Listen {
+                addresses,
+                protocols,
+            } = listen;
+            addresses.into_iter().map(move |addr| (addr, protocols))
         });
         let mut listen: Vec<_> = given.collect();
         if listen.is_empty() && !is_open {
             let everywhere = everywhere(PORT).into_iter();
-            listen = everywhere.map(|addr| (addr, Speaks::ALL)).collect();
+            listen = everywhere.map(|addr| (addr, Protocols::ALL)).collect();
         }
         let listen = listen.into_iter().map(|(addr, there)| config::Listen {
             addr,
-            speaks: there.and(speaks),
+            protocols: there.and(protocols),
         });
         Ok(Config {
             listen: listen.collect(),
-            speaks,
+            protocols,
             hosts: self.host,
             certificate: self.cert.zip(self.key),
             password: password.transpose()?,

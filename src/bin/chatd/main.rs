@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use argh::FromArgs;
-use plainchat::config::{self, Speaks, file};
+use plainchat::config::{self, Protocols, file};
 use plainchat::server::log_lines::LogLines;
 use plainchat::server::{self, Plain, listen, service};
 
@@ -164,28 +164,28 @@ fn tell_listening(places: &[config::Listen], fingerprint: Option<&str>, has_host
     for place in places {
         for ip in listen::reachable(place.addr) {
             let there = SocketAddr::new(ip, place.addr.port());
-            let ways = ways_in(there, place.speaks);
+            let ways = ways_in(there, place.protocols);
             if !ways.is_empty() {
                 text += &format!("  {}\n", ways.join("   "));
             }
         }
     }
-    if !has_host && places.iter().any(|place| place.speaks.web) {
+    if !has_host && places.iter().any(|place| place.protocols.web) {
         text += "To open it in a browser by a host name, start chatd with --host NAME.\n";
     }
     show(&text);
 }
 
 /// Returns what to type or open to connect to `there`.
-fn ways_in(there: SocketAddr, speaks: Speaks) -> Vec<String> {
-    let (nc, http) = if speaks.plain {
+fn ways_in(there: SocketAddr, protocols: Protocols) -> Vec<String> {
+    let (nc, http) = if protocols.plain {
         ("nc", "http")
     } else {
         ("ncat --ssl", "https")
     };
     let lines = format!("{nc} {} {}", there.ip(), there.port());
     let page = format!("{http}://{there}/");
-    let ways = [(speaks.lines, lines), (speaks.web, page)];
+    let ways = [(protocols.lines, lines), (protocols.web, page)];
     let ways = ways.into_iter().filter(|(is_spoken, _)| *is_spoken);
     ways.map(|(_, way)| way).collect()
 }

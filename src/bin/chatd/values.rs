@@ -5,9 +5,9 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use plainchat::config::Speaks;
+use plainchat::config::Protocols;
 use plainchat::model::Secret;
-use plainchat::protocol::whom::Network;
+use plainchat::protocol::ban_target::Network;
 use plainchat::protocol::{Nick, PORT, RoomName};
 
 /// Returns the addresses that stand for all: IPv6 only if the machine has it.
@@ -21,25 +21,25 @@ pub fn everywhere(port: u16) -> Vec<SocketAddr> {
 /// The value of one `--listen`.
 pub struct Listen {
     pub addresses: Vec<SocketAddr>,
-    pub speaks: Speaks,
+    pub protocols: Protocols,
 }
 
 impl FromStr for Listen {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = Speaks::ALL;
-        let (speaks, place) = match text.split_once("://") {
+        let all = Protocols::ALL;
+        let (protocols, place) = match text.split_once("://") {
             None => (all, text),
             Some(("tls", place)) => (
-                Speaks {
+                Protocols {
                     plain: false,
                     ..all
                 },
                 place,
             ),
             Some(("http", place)) => {
-                let http = Speaks {
+                let http = Protocols {
                     tls: false,
                     lines: false,
                     ..all
@@ -52,7 +52,7 @@ impl FromStr for Listen {
         };
         Ok(Self {
             addresses: addresses(place)?,
-            speaks,
+            protocols,
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use super::super::error::Error;
 use super::super::nick::nick_candidates;
-use super::super::update::{Ticket, Update};
+use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Lobby, PendingRequest, Phase, RoomPosition};
 use crate::protocol::Code;
@@ -44,14 +44,14 @@ impl ClientState {
 
     /// Returns whether `PAST` lines are now the replay of a room that is being joined.
     pub(super) fn is_replaying(&self) -> bool {
-        let is_join = |ticket: &Ticket| {
+        let is_join = |request_id: &RequestId| {
             let mut pending = self.pending.iter();
-            let found = pending.find(|pending| pending.ticket == *ticket);
+            let found = pending.find(|pending| pending.request_id == *request_id);
             found.is_some_and(|pending| matches!(pending.request, PendingRequest::Join(_)))
         };
         match self.awaited.front() {
             Some(Awaited::Join { .. }) => true,
-            Some(Awaited::Pending(ticket)) => is_join(ticket),
+            Some(Awaited::Pending(request_id)) => is_join(request_id),
             _ => false,
         }
     }

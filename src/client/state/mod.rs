@@ -20,7 +20,7 @@ use super::connection::{Line, one_line};
 use super::error::{Error, InvalidRequest, closed, refused};
 use super::options::{Login, Options};
 use super::reply::Sent;
-use super::update::{Ticket, Update};
+use super::update::{RequestId, Update};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Event, EventId, ServerLine, Time};
 use types::{Awaited, Lobby, PENDING_MAX, Pending, PendingRequest, Phase, RoomPosition};
@@ -85,7 +85,7 @@ pub struct ClientState {
     close_reason: Option<Error>,
     /// The client is to leave with this text once nothing is pending.
     goodbye: Option<String>,
-    last_ticket: u64,
+    last_request_id: u64,
     rng: fastrand::Rng,
 }
 
@@ -117,7 +117,7 @@ impl ClientState {
             password_error: None,
             close_reason: None,
             goodbye: None,
-            last_ticket: 0,
+            last_request_id: 0,
             rng: fastrand::Rng::with_seed(seed),
         }
     }
@@ -186,7 +186,7 @@ impl ClientState {
     ///
     /// # Errors
     /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
-    pub fn say(&mut self, to: &str, text: &str) -> Result<Ticket, Error> {
+    pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
         let (room, text) = (to.to_owned(), clean(text).into_owned());
         one_line(format!("TELL {room} {text}"))?;
         if room.starts_with('#') {
@@ -200,7 +200,7 @@ impl ClientState {
     ///
     /// # Errors
     /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
-    pub fn act(&mut self, room: &str, text: &str) -> Result<Ticket, Error> {
+    pub fn act(&mut self, room: &str, text: &str) -> Result<RequestId, Error> {
         let (room, text) = (room.to_owned(), clean(text).into_owned());
         one_line(format!("ME {text}"))?;
         if !self.rooms.iter().any(|known| known.name == room) {
@@ -213,7 +213,7 @@ impl ClientState {
     ///
     /// # Errors
     /// As [`ClientState::say`].
-    pub fn join(&mut self, room: &str) -> Result<Ticket, Error> {
+    pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
         one_line(format!("JOIN {room}"))?;
         self.enqueue(PendingRequest::Join(room.to_owned()))
     }
@@ -222,7 +222,7 @@ impl ClientState {
     ///
     /// # Errors
     /// As [`ClientState::say`].
-    pub fn part(&mut self, room: &str) -> Result<Ticket, Error> {
+    pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
         one_line(format!("PART {room}"))?;
         self.enqueue(PendingRequest::Part(room.to_owned()))
     }
@@ -231,7 +231,7 @@ impl ClientState {
     ///
     /// # Errors
     /// As [`ClientState::say`].
-    pub fn rename(&mut self, nick: &str) -> Result<Ticket, Error> {
+    pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
         one_line(format!("NICK {nick}"))?;
         self.enqueue(PendingRequest::Rename(nick.to_owned()))
     }
@@ -241,7 +241,7 @@ impl ClientState {
     ///
     /// # Errors
     /// As [`ClientState::say`].
-    pub fn request(&mut self, line: String) -> Result<Ticket, Error> {
+    pub fn request(&mut self, line: String) -> Result<RequestId, Error> {
         one_line(line.clone())?;
         self.enqueue(PendingRequest::Line(line))
     }
@@ -354,10 +354,10 @@ impl ClientState {
             // During a login, an own message can only be one that the broken connection carried.
             if self.phase == Phase::LoggingIn
                 && let Some(time) = time
-                && let Some(ticket) = self.take_arrived(&event)
+                && let Some(request_id) = self.take_arrived(&event)
             {
                 self.updates.push_back(Update::Sent {
-                    ticket,
+                    request_id,
                     sent: Sent { id: Some(id), time },
                     event: Some(event),
                 });
@@ -377,7 +377,7 @@ impl ClientState {
         let lines = self.take_list();
         let awaited = self.awaited.pop_front();
         match awaited.ok_or(Error::Protocol("a reply without a request"))? {
-            Awaited::Pending(ticket) => self.resolve(ticket, result, lines),
+            Awaited::Pending(request_id) => self.resolve(request_id, result, lines),
             Awaited::Goodbye => {
                 self.phase = Phase::Ended;
                 Ok(())

@@ -5,45 +5,45 @@ use std::borrow::Cow;
 use super::super::connection::Line;
 use super::super::error::{Error, InvalidRequest};
 use super::super::reply::{Reply, Sent};
-use super::super::update::{Ticket, Update};
+use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Pending, PendingRequest, Phase, RoomPosition};
 use crate::protocol::Event;
 
 impl ClientState {
-    pub(super) fn enqueue(&mut self, request: PendingRequest) -> Result<Ticket, Error> {
+    pub(super) fn enqueue(&mut self, request: PendingRequest) -> Result<RequestId, Error> {
         if self.is_full() {
             return Err(InvalidRequest::QueueFull.into());
         }
         if self.goodbye.is_some() || self.phase == Phase::Ended {
             return Err(InvalidRequest::HasLeft.into());
         }
-        self.last_ticket += 1;
-        let ticket = Ticket(self.last_ticket);
+        self.last_request_id += 1;
+        let request_id = RequestId(self.last_request_id);
         if self.phase == Phase::Connected {
-            self.write(ticket, &request);
+            self.write(request_id, &request);
         }
         self.pending.push_back(Pending {
-            ticket,
+            request_id,
             request,
             may_have_arrived: false,
         });
-        Ok(ticket)
+        Ok(request_id)
     }
 
     /// Sends everything that is pending, after a login.
     pub(super) fn send_pending(&mut self) {
         let pending = self.pending.iter();
-        let requests: Vec<(Ticket, PendingRequest)> = pending
-            .map(|pending| (pending.ticket, pending.request.clone()))
+        let requests: Vec<(RequestId, PendingRequest)> = pending
+            .map(|pending| (pending.request_id, pending.request.clone()))
             .collect();
-        for (ticket, request) in requests {
-            self.write(ticket, &request);
+        for (request_id, request) in requests {
+            self.write(request_id, &request);
         }
     }
 
     /// Writes the lines of a request.
-    fn write(&mut self, ticket: Ticket, request: &PendingRequest) {
+    fn write(&mut self, request_id: RequestId, request: &PendingRequest) {
         let line = match request {
             PendingRequest::Say { room, text } => format!("TELL {room} {text}"),
             PendingRequest::Act { room, text } => {
@@ -61,25 +61,25 @@ impl ClientState {
             PendingRequest::Rename(nick) => self.nick_line(nick),
             PendingRequest::Line(line) => line.clone(),
         };
-        self.send(&line, Awaited::Pending(ticket));
+        self.send(&line, Awaited::Pending(request_id));
     }
 
     /// Notes which requests were sent on the connection that broke.
     pub(super) fn mark_sent_requests(&mut self) {
         let awaited = self.awaited.iter();
-        let sent: std::collections::HashSet<Ticket> = awaited
+        let sent: std::collections::HashSet<RequestId> = awaited
             .filter_map(|awaited| match awaited {
-                Awaited::Pending(ticket) => Some(*ticket),
+                Awaited::Pending(request_id) => Some(*request_id),
                 _ => None,
             })
             .collect();
         for pending in &mut self.pending {
-            pending.may_have_arrived |= sent.contains(&pending.ticket);
+            pending.may_have_arrived |= sent.contains(&pending.request_id);
         }
     }
 
     /// Removes the oldest request that `event` proves to have arrived, and returns its ticket.
-    pub(super) fn take_arrived(&mut self, event: &Event<'_>) -> Option<Ticket> {
+    pub(super) fn take_arrived(&mut self, event: &Event<'_>) -> Option<RequestId> {
         if Some(event.nick()) != self.nick.as_deref() {
             return None;
         }
@@ -91,18 +91,18 @@ impl ClientState {
             _ => false,
         };
         let at = self.pending.iter().position(is_it)?;
-        self.pending.remove(at).map(|pending| pending.ticket)
+        self.pending.remove(at).map(|pending| pending.request_id)
     }
 
     /// Handles the reply to a pending request.
     pub(super) fn resolve(
         &mut self,
-        ticket: Ticket,
+        request_id: RequestId,
         result: Result<String, Error>,
         lines: Vec<Line>,
     ) -> Result<(), Error> {
         let mut pending = self.pending.iter();
-        let at = pending.position(|pending| pending.ticket == ticket);
+        let at = pending.position(|pending| pending.request_id == request_id);
         let Some(pending) = at.and_then(|at| self.pending.remove(at)) else {
             return Err(Error::Protocol("a reply without a request"));
         };
@@ -113,7 +113,7 @@ impl ClientState {
                     nick: self.own_nick(),
                     text: text.into(),
                 };
-                self.sent(ticket, Sent::parse(&rest)?, event)
+                self.sent(request_id, Sent::parse(&rest)?, event)
             }
             (PendingRequest::Act { room, text }, Ok(rest)) => {
                 let event = Event::Me {
@@ -121,13 +121,13 @@ impl ClientState {
                     nick: self.own_nick(),
                     text: text.into(),
                 };
-                self.sent(ticket, Sent::parse(&rest)?, event)
+                self.sent(request_id, Sent::parse(&rest)?, event)
             }
             (PendingRequest::Join(_), Ok(rest)) => {
                 let room = rest.split(' ').next().unwrap_or_default().to_owned();
                 self.room_joined(&room, &rest)?;
                 let result = Ok(Reply { rest, lines });
-                Update::Answer { ticket, result }
+                Update::Answer { request_id, result }
             }
             (PendingRequest::Part(_), Ok(room)) => {
                 self.rooms.retain(|known| known.name != room);
@@ -143,11 +143,11 @@ impl ClientState {
             }
             (PendingRequest::Line(_), Ok(rest)) => {
                 let result = Ok(Reply { rest, lines });
-                Update::Answer { ticket, result }
+                Update::Answer { request_id, result }
             }
             (_, Err(error)) => {
                 let result = Err(error);
-                Update::Answer { ticket, result }
+                Update::Answer { request_id, result }
             }
         };
         self.updates.push_back(update);
@@ -171,7 +171,7 @@ impl ClientState {
     }
 
     /// Notes the place of an own message in its room.
-    fn sent(&mut self, ticket: Ticket, sent: Sent, event: Event<'static>) -> Update {
+    fn sent(&mut self, request_id: RequestId, sent: Sent, event: Event<'static>) -> Update {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.name == event.place());
         if let (Some(room), Some(id)) = (room, sent.id) {
@@ -179,7 +179,7 @@ impl ClientState {
         }
         let event = Some(event);
         Update::Sent {
-            ticket,
+            request_id,
             sent,
             event,
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::update::Ticket;
+use super::super::update::RequestId;
 
 /// How many requests may wait for their replies: as many as a server reads ahead.
 pub(super) const PENDING_MAX: usize = 1024;
@@ -48,7 +48,7 @@ pub(super) enum Awaited {
     /// The last request of a login without a nick.
     Ready,
     /// One of `pending`.
-    Pending(Ticket),
+    Pending(RequestId),
     Goodbye,
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Lobby {
 /// A request without an answer.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) ticket: Ticket,
+    pub(super) request_id: RequestId,
     pub(super) request: PendingRequest,
     /// It was sent on a connection that broke, so the server may have received it.
     pub(super) may_have_arrived: bool,

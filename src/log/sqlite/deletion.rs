@@ -18,7 +18,7 @@ pub(super) fn delete(
     step: &Transaction<'_>,
     room: &RoomName,
 ) -> rusqlite::Result<Vec<DeletedFile>> {
-    let form = room.form();
+    let form = room.casefolded();
     step.prepare_cached("DELETE FROM readers WHERE room = ?1")?
         .execute([form])?;
     step.prepare_cached("DELETE FROM roster WHERE bucket = 'rooms' AND key = ?1")?

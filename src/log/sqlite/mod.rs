@@ -6,15 +6,15 @@
 //! which WAL never blocks.
 
 mod deletion;
+mod inbox;
+mod maintenance;
 mod pool;
 mod read;
 mod readers;
 mod rows;
 mod schema;
 mod search;
-mod told;
-mod upkeep;
-mod words;
+mod search_index;
 mod writer;
 
 use std::collections::HashMap;
@@ -28,16 +28,16 @@ use std::thread::{self, JoinHandle};
 use rusqlite::{Connection, Transaction};
 use tracing::warn;
 
+pub use self::maintenance::{Imported, ImportedTo};
 pub use self::schema::lock;
-pub use self::upkeep::{Imported, ImportedTo};
 
 use self::pool::Pool;
-use self::words::Words;
+use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Age, Commits, Found, Log, Origin, Past, Reader, Record, Sink, Span, Trimmed, text::Query,
-    work::Work,
+    Age, Authorship, Commits, Found, HistoryPage, Log, Reader, Record, Sink, Span, Trimmed,
+    text::Query, work::Work,
 };
 use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
@@ -48,7 +48,7 @@ pub struct SqliteLog {
     /// The writer's queue; `None` once the writer is to end.
     queue: Mutex<Option<Sender<Waiting>>>,
     /// The search index; `None` where another process maintains it.
-    words: Option<Arc<Words>>,
+    index: Option<Arc<SearchIndex>>,
     /// The writer's thread and the thread of the search index.
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Pool,
@@ -78,18 +78,18 @@ impl SqliteLog {
             }
             opened => opened?,
         };
-        if let Err(e) = upkeep::forget_empty_at_start(&mut db) {
+        if let Err(e) = maintenance::forget_empty_at_start(&mut db) {
             warn!("cannot remove the empty rooms: {e}");
         }
         let last = "SELECT coalesce(max(id), 0) FROM events";
-        let words = Arc::new(Words::new(
+        let index = Arc::new(SearchIndex::new(
             folder,
             db.query_row(last, [], |row| row.get(0))?,
         ));
         let (queue, waiting) = channel();
         let commits = Arc::<Commits>::default();
-        let writer = Writer::new(db, folder, words.clone(), commits.clone());
-        let follower = words.clone();
+        let writer = Writer::new(db, folder, index.clone(), commits.clone());
+        let follower = index.clone();
         let threads = vec![
             thread("log", move || writer.run(&waiting, &sink))?,
             thread("words", move || follower.follow(&log))?,
@@ -97,7 +97,7 @@ impl SqliteLog {
         Ok(Self {
             folder: folder.to_owned(),
             queue: Mutex::new(Some(queue)),
-            words: Some(words),
+            index: Some(index),
             threads: Mutex::new(threads),
             readers: Pool::new(&path(folder)),
             commits,
@@ -125,7 +125,7 @@ impl SqliteLog {
         Ok(Self {
             folder: folder.to_owned(),
             queue: Mutex::new(None),
-            words: None,
+            index: None,
             threads: Mutex::default(),
             readers: Pool::new(&path),
             commits: Arc::default(),
@@ -195,8 +195,8 @@ impl Drop for SqliteLog {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
         }
-        if let Some(words) = &self.words {
-            words.end();
+        if let Some(index) = &self.index {
+            index.end();
         }
         let threads = self.threads.lock().map(|mut threads| take(&mut *threads));
         for thread in threads.unwrap_or_default() {
@@ -246,7 +246,7 @@ impl Log for SqliteLog {
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError> {
+    ) -> Result<HistoryPage, StorageError> {
         self.ask(|db| read::read(db, room, span, count, bytes))
     }
 
@@ -261,32 +261,37 @@ impl Log for SqliteLog {
         count: usize,
         work: &Work,
     ) -> Result<Found, StorageError> {
-        if let Some(words) = &self.words {
-            words.catch_up();
+        if let Some(index) = &self.index {
+            index.catch_up();
         }
         self.ask(|db| {
-            words::attach(db, &self.folder)?;
+            search_index::attach(db, &self.folder)?;
             search::search(db, room, query, count, work)
         })
     }
 
-    fn read_told(
+    fn read_inbox(
         &self,
         nick: &Nick,
         span: Span,
         count: usize,
         bytes: usize,
-    ) -> Result<Past, StorageError> {
-        self.ask(|db| told::read(db, nick, span, count, bytes))
+    ) -> Result<HistoryPage, StorageError> {
+        self.ask(|db| inbox::read(db, nick, span, count, bytes))
     }
 
-    fn newest_told(&self, nick: &Nick, before: u64, count: usize) -> Result<Span, StorageError> {
-        self.ask(|db| told::newest(db, nick, before, count))
+    fn newest_in_inbox(
+        &self,
+        nick: &Nick,
+        before: u64,
+        count: usize,
+    ) -> Result<Span, StorageError> {
+        self.ask(|db| inbox::newest(db, nick, before, count))
     }
 
-    fn forget_told(&self, nick: &Nick) -> Result<(), StorageError> {
-        let form = nick.form().to_owned();
-        self.change(true, move |step, _| told::forget(step, &form))
+    fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError> {
+        let form = nick.casefolded().to_owned();
+        self.change(true, move |step, _| inbox::forget(step, &form))
     }
 
     fn files(
@@ -310,8 +315,8 @@ impl Log for SqliteLog {
         self.ask(read::digests)
     }
 
-    fn origin(&self, id: EventId) -> Result<Option<Origin>, StorageError> {
-        self.ask(|db| read::origin(db, id))
+    fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {
+        self.ask(|db| read::authorship(db, id))
     }
 
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError> {
@@ -362,7 +367,7 @@ impl Log for SqliteLog {
             events += some as u64;
         }
         // The words of their messages are in the index too. Until they are not, the rows stay, so that this is done again.
-        if self.words.as_ref().is_some_and(|words| words.trim_now()) {
+        if self.index.as_ref().is_some_and(|index| index.trim_now()) {
             self.change(true, |step, _| Ok(deletion::forget(step)?))?;
         }
         Ok(events)
@@ -370,23 +375,23 @@ impl Log for SqliteLog {
 
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError> {
         let over = match bytes_max {
-            Some(most) => self.ask(upkeep::bytes)?.saturating_sub(most),
+            Some(most) => self.ask(maintenance::bytes)?.saturating_sub(most),
             None => 0,
         };
         let mut trimmed = Trimmed::default();
         loop {
             let left = over.saturating_sub(trimmed.bytes);
-            let some = self.change(true, move |step, _| upkeep::trim_some(step, age, left))?;
+            let some = self.change(true, move |step, _| maintenance::trim_some(step, age, left))?;
             if some.events == 0 {
                 break;
             }
             trimmed.add(some);
         }
-        trimmed.add(self.change(true, upkeep::forget_empty)?);
+        trimmed.add(self.change(true, maintenance::forget_empty)?);
         if trimmed.events > 0
-            && let Some(words) = &self.words
+            && let Some(index) = &self.index
         {
-            words.trimmed();
+            index.trimmed();
         }
         Ok(trimmed)
     }

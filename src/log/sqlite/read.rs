@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::inbox;
 use super::rows::{collect, contents, event_id, number, record, span_from};
-use super::told;
-use crate::log::{Home, Origin, Past, Reader, Record, Span};
+use crate::log::{Authorship, HistoryPage, Location, Reader, Record, Span};
 use crate::model::{FileSum, FileTotals, NewFile, Removed, RoomRow, StorageError};
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
 
@@ -42,13 +42,13 @@ pub(super) fn read(
     span: Span,
     count: usize,
     bytes: usize,
-) -> Result<Past, StorageError> {
+) -> Result<HistoryPage, StorageError> {
     // For a room that was removed and created again this is negative: all events of the earlier room of
     // that name are gone. A reader at position 0 has seen none of them and misses nothing.
     let mut forgotten = db.prepare_cached(
         "SELECT coalesce((SELECT forgotten FROM rooms WHERE form = ?1), (SELECT -id FROM gone))",
     )?;
-    let forgotten: i64 = forgotten.query_row([room.form()], |row| row.get(0))?;
+    let forgotten: i64 = forgotten.query_row([room.casefolded()], |row| row.get(0))?;
     let after = number(span.after);
     let has_hole = forgotten > after || (after > 0 && -forgotten > after);
     let mut events = db.prepare_cached(
@@ -57,7 +57,7 @@ pub(super) fn read(
     )?;
     let found = events.query_map(
         params![
-            room.form(),
+            room.casefolded(),
             number(span.after),
             number(span.up_to),
             count as i64
@@ -65,7 +65,7 @@ pub(super) fn read(
         record,
     )?;
     let records = collect(found, bytes)?;
-    Ok(Past { records, has_hole })
+    Ok(HistoryPage { records, has_hole })
 }
 
 pub(super) fn newest(
@@ -79,10 +79,10 @@ pub(super) fn newest(
         "SELECT min(id) FROM (SELECT e.id FROM rooms r JOIN events e ON e.room = r.id
          WHERE r.form = ?1 AND e.id <= ?2 ORDER BY e.id DESC LIMIT ?3)",
     )?;
-    let first: Option<i64> = first
-        .query_row(params![room.form(), number(up_to), count as i64], |row| {
-            row.get(0)
-        })?;
+    let first: Option<i64> = first.query_row(
+        params![room.casefolded(), number(up_to), count as i64],
+        |row| row.get(0),
+    )?;
     Ok(span_from(first, up_to))
 }
 
@@ -96,7 +96,10 @@ pub(super) fn files(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name FROM rooms r JOIN files f ON f.room = r.id
          JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
     )?;
-    let found = files.query_map(params![room.form(), number(after), count as i64], record)?;
+    let found = files.query_map(
+        params![room.casefolded(), number(after), count as i64],
+        record,
+    )?;
     Ok(found.collect::<Result<_, _>>()?)
 }
 
@@ -161,7 +164,7 @@ pub(super) fn digests(db: &Connection) -> Result<HashMap<Digest, usize>, Storage
     Ok(found)
 }
 
-pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, StorageError> {
+pub(super) fn authorship(db: &Connection, id: EventId) -> Result<Option<Authorship>, StorageError> {
     let mut event = db.prepare_cached(
         "SELECT r.name, e.nick, e.verb, e.text, f.id, f.length, f.sha256 FROM events e JOIN rooms r ON r.id = e.room
          LEFT JOIN files f ON f.id = e.id WHERE e.id = ?1",
@@ -189,12 +192,12 @@ pub(super) fn origin(db: &Connection, id: EventId) -> Result<Option<Origin>, Sto
     let Some((name, nick, removable)) = row.optional()? else {
         return Ok(None);
     };
-    let home = match RoomName::parse(&name) {
-        Ok(room) => Some(Home::Room(room)),
-        Err(_) => told::home(db, id, &nick, &name)?,
+    let location = match RoomName::parse(&name) {
+        Ok(room) => Some(Location::Room(room)),
+        Err(_) => inbox::location(db, id, &nick, &name)?,
     };
-    Ok(home.map(|home| Origin {
-        home,
+    Ok(location.map(|location| Authorship {
+        location,
         nick,
         removable,
     }))
@@ -229,7 +232,7 @@ pub(super) fn reader(
         "SELECT seen, used < (unixepoch() - 86400) * 1000 FROM readers
          WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
-    let key = params![reader.room.form(), reader.nick, reader.name];
+    let key = params![reader.room.casefolded(), reader.nick, reader.name];
     let seen = seen.query_row(key, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?)));
     let seen = seen.optional()?;
     Ok(seen.and_then(|(seen, is_old)| Some((u64::try_from(seen).ok()?, is_old))))

@@ -15,7 +15,7 @@ pub(super) fn set(
     owner: &str,
     seen: u64,
 ) -> Result<(), StorageError> {
-    let key = [reader.room.form(), &reader.nick, &reader.name];
+    let key = [reader.room.casefolded(), &reader.nick, &reader.name];
     let mut set = step.prepare_cached(
         "UPDATE readers SET seen = ?4, used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
@@ -46,7 +46,7 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     let mut touch = step.prepare_cached(
         "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
     )?;
-    touch.execute([reader.room.form(), &reader.nick, &reader.name])?;
+    touch.execute([reader.room.casefolded(), &reader.nick, &reader.name])?;
     Ok(())
 }
 

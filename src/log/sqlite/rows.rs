@@ -28,7 +28,7 @@ impl<'a> RoomKey<'a> {
 
     pub fn of_room(room: &'a RoomName) -> Self {
         Self {
-            form: room.form().into(),
+            form: room.casefolded().into(),
             name: room.as_str(),
         }
     }
@@ -36,7 +36,7 @@ impl<'a> RoomKey<'a> {
     /// Returns the row of a nick's inbox, whose form no room has.
     pub fn of_nick(nick: &'a Nick) -> Self {
         Self {
-            form: format!("{NICK_MARK}{}", nick.form()).into(),
+            form: format!("{NICK_MARK}{}", nick.casefolded()).into(),
             name: nick.as_str(),
         }
     }

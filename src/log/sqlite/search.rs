@@ -47,14 +47,14 @@ pub(super) fn search(
 ) -> Result<Found, StorageError> {
     let id = db
         .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
-        .query_row([room.form()], |row| row.get(0))
+        .query_row([room.casefolded()], |row| row.get(0))
         .optional()?;
     let Some(room) = id.filter(|_| !query.is_empty()) else {
         return Ok(Found::default());
     };
     // Read the index and the log in one snapshot.
     let step = db.unchecked_transaction()?;
-    let indexed = if super::words::is_attached(&step)? {
+    let indexed = if super::search_index::is_attached(&step)? {
         step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?
     } else {
         0

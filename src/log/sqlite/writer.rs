@@ -13,8 +13,8 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use tracing::error;
 
 use super::rows::{RoomKey, event_id, number};
-use super::words::Words;
-use super::{deletion, told};
+use super::search_index::SearchIndex;
+use super::{deletion, inbox};
 use crate::files::private;
 use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
@@ -50,12 +50,17 @@ pub(super) struct Writer {
     db: Connection,
     rooms: Rooms,
     reserve: Reserve,
-    words: Arc<Words>,
+    index: Arc<SearchIndex>,
     commits: Arc<Commits>,
 }
 
 impl Writer {
-    pub fn new(db: Connection, folder: &Path, words: Arc<Words>, commits: Arc<Commits>) -> Self {
+    pub fn new(
+        db: Connection,
+        folder: &Path,
+        index: Arc<SearchIndex>,
+        commits: Arc<Commits>,
+    ) -> Self {
         let mut reserve = Reserve {
             path: reserve(folder),
             is_made: false,
@@ -65,7 +70,7 @@ impl Writer {
             db,
             rooms: Rooms::default(),
             reserve,
-            words,
+            index,
             commits,
         }
     }
@@ -84,7 +89,7 @@ impl Writer {
             if let Some(last) = last {
                 // Tell the index before anybody learns that the event is stored, since they may search for
                 // it.
-                self.words.kept(number(last.get()));
+                self.index.kept(number(last.get()));
             }
             let mut applied = Vec::with_capacity(batch.len());
             for (waiting, kept) in batch.into_iter().zip(kept) {
@@ -100,12 +105,12 @@ impl Writer {
             if !applied.is_empty() {
                 sink(applied);
             }
-            self.words.keep_up();
+            self.index.keep_up();
         }
     }
 
     /// Stores a batch in one transaction; returns its ids, in order.
-    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Kept>, StorageError> {
+    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Stored>, StorageError> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -113,7 +118,7 @@ impl Writer {
         let mut rest = batch;
         loop {
             if let Some(piece) = rest.get(..PIECE_ROWS)
-                && are_only_said(piece)
+                && are_only_messages(piece)
             {
                 insert_piece(&step, rooms, piece, &mut ids)?;
                 rest = rest.get_mut(PIECE_ROWS..).unwrap_or_default();
@@ -158,7 +163,7 @@ impl Writer {
 
     /// Refuses a batch that could not be stored. When the disk is full, entries that free space are stored
     /// all the same, in the reserved space.
-    fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Kept> {
+    fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Stored> {
         error!("cannot store messages: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
         let mut kept = Vec::with_capacity(batch.len());
@@ -189,7 +194,7 @@ fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     change: &mut Change,
-) -> Result<Kept, StorageError> {
+) -> Result<Stored, StorageError> {
     step.execute_batch("SAVEPOINT change")?;
     let made = (change.make)(step, rooms);
     let Err(e) = made else {
@@ -206,7 +211,7 @@ fn try_change(
 }
 
 /// The id of a stored entry, if it has one, or the reason why it was refused.
-type Kept = Result<Option<EventId>, StorageError>;
+type Stored = Result<Option<EventId>, StorageError>;
 
 /// Disk space in reserve, so that a removal can be stored when no other space is left.
 struct Reserve {
@@ -259,7 +264,7 @@ fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
 }
 
 /// A row of `events`, with a given id or the next one.
-pub(super) struct Said<'a> {
+pub(super) struct EventRow<'a> {
     pub id: Option<i64>,
     pub time: Time,
     pub verb: &'static str,
@@ -275,16 +280,16 @@ fn insert(
     time: Time,
 ) -> rusqlite::Result<EventId> {
     let (verb, nick, text) = columns(entry);
-    let said = Said {
+    let event_row = EventRow {
         id: None,
         time,
         verb,
         nick,
         text: &text,
     };
-    let (id, room) = insert_event(step, rooms, row, &said)?;
+    let (id, room) = insert_event(step, rooms, row, &event_row)?;
     if let Scope::Inbox(message) = &entry.scope {
-        told::insert(step, id, message)?;
+        inbox::insert(step, id, message)?;
     }
     match &entry.kind {
         EventKind::Msg | EventKind::Me => {}
@@ -300,12 +305,12 @@ fn insert(
                 file.name.as_str()
             ])?;
         }
-        EventKind::Stored(file, whole) => {
+        EventKind::Stored(file, contents) => {
             step.prepare_cached("UPDATE files SET length = ?2, sha256 = ?3 WHERE id = ?1")?
                 .execute(params![
                     number(file.get()),
-                    number(whole.length),
-                    whole.sha256.0
+                    number(contents.length),
+                    contents.sha256.0
                 ])?;
         }
         EventKind::Remove(removed, _) => remove(step, *removed)?,
@@ -383,7 +388,7 @@ fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
 }
 
 /// Returns whether every element is an entry that needs nothing but its row of `events`.
-fn are_only_said(piece: &[Waiting]) -> bool {
+fn are_only_messages(piece: &[Waiting]) -> bool {
     piece.iter().all(|waiting| match waiting {
         Waiting::Entry(entry, ..) => {
             let is_message = matches!(entry.kind, EventKind::Msg | EventKind::Me);
@@ -398,7 +403,7 @@ fn insert_piece(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     piece: &[Waiting],
-    ids: &mut Vec<Kept>,
+    ids: &mut Vec<Stored>,
 ) -> rusqlite::Result<()> {
     let mut numbers = [0; PIECE_ROWS];
     let entries = || {
@@ -439,18 +444,18 @@ pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     row: &RoomKey<'_>,
-    said: &Said<'_>,
+    event_row: &EventRow<'_>,
 ) -> rusqlite::Result<(i64, i64)> {
     let room = rooms.number(step, row)?;
     let sql =
         "INSERT INTO events (id, room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
     step.prepare_cached(sql)?.execute(params![
-        said.id,
+        event_row.id,
         room,
-        number(said.time.0),
-        said.verb,
-        said.nick,
-        said.text
+        number(event_row.time.0),
+        event_row.verb,
+        event_row.nick,
+        event_row.text
     ])?;
     let id = step.last_insert_rowid();
     rooms.last_ids.insert(room, id);

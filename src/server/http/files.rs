@@ -27,7 +27,7 @@ use crate::dialect::{Delivery, ReplyFields};
 use crate::model::{FileContents, NewFile};
 use crate::protocol::{Code, Digest, EventId, Request};
 use crate::server::descriptors::{self, OpenFile};
-use crate::server::elsewhere::Elsewhere;
+use crate::server::drop_on_pool::DropOnPool;
 use crate::server::memory::Pieces;
 use crate::server::transfer;
 
@@ -128,12 +128,12 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
     let id = EventId::parse(number).ok_or_else(none)?;
     let has_password = client.server.config.password.is_some();
     // While every room is open to everyone, no rights need to be checked.
-    let to = if !has_password && client.server.world().chat.is_all_open() {
+    let to = if !has_password && client.server.state().chat.is_all_open() {
         None
     } else {
         Some(login::reader(client, headers).await?)
     };
-    let log = client.server.world().log.clone();
+    let log = client.server.state().log.clone();
     let file = unblock(move || log.file(id)).await;
     let file = file.map_err(|e| broken(id, &e))?;
     if let Some(to) = &to {
@@ -246,7 +246,7 @@ async fn follow(to: InternalClient, id: EventId, file: &NewFile) -> Result<Reply
 
 /// Reads the bytes from `from` up to `to` of an open file, on threads that may block.
 fn file_body(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
-    let state = (Elsewhere::new(opened), from, space);
+    let state = (DropOnPool::new(opened), from, space);
     let pieces = stream::try_unfold(state, move |(opened, from, space)| async move {
         let wanted = space.size(Some(to - from));
         if wanted == 0 {

@@ -7,12 +7,12 @@ use bytes::Bytes;
 
 use super::Client;
 use super::reply::Problem;
-use crate::config::Speaks;
+use crate::config::Protocols;
 use crate::dialect::{Delivery, Reply};
 use crate::protocol::Request;
 use crate::protocol::request::Refusal;
 use crate::server::connection::Connection;
-use crate::server::world::Arrival;
+use crate::server::shared_state::ConnectionSource;
 use crate::transport::Carrier;
 use crate::transport::local::{self, ClientEnd, Command};
 
@@ -25,12 +25,12 @@ impl InternalClient {
         let server = &client.server;
         let (ours, theirs) = local::connect(server.waiting.clone());
         let carrier = Carrier::Local(Box::new(theirs));
-        let from = Arrival::Request {
+        let from = ConnectionSource::Request {
             address: client.address,
             is_passed_on: client.is_passed_on,
         };
         let mut connection =
-            Connection::open(server.clone(), carrier, from, client.local, Speaks::ALL);
+            Connection::open(server.clone(), carrier, from, client.local, Protocols::ALL);
         if client.is_secure {
             connection.session.under_tls();
         }

@@ -80,7 +80,7 @@ pub async fn reader(client: &Client, headers: &HeaderMap) -> Result<InternalClie
         return Ok(to);
     }
     let nick = Nick::parse(&credentials.nick);
-    let is_own = nick.is_ok_and(|nick| client.server.world().chat.is_registered(&nick));
+    let is_own = nick.is_ok_and(|nick| client.server.state().chat.is_registered(&nick));
     let is_closed = client.server.config.password.is_some();
     if is_own || is_closed {
         let nick = Request::nick(&credentials.nick, &credentials.password);
@@ -113,7 +113,7 @@ pub async fn sender(
         };
         // Concurrent requests that send under the same nick do not block each other.
         let is_short = Nick::parse(&credentials.nick)
-            .is_ok_and(|nick| client.server.world().chat.is_used_by_requests(&nick));
+            .is_ok_and(|nick| client.server.state().chat.is_used_by_requests(&nick));
         let is_late = client.server.clock.now().uptime >= end;
         if taken.status != StatusCode::CONFLICT || !is_short || is_late {
             return Err(taken);

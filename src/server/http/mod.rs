@@ -39,7 +39,7 @@ use tracing::debug;
 
 use super::Server;
 use super::metrics;
-use crate::config::Speaks;
+use crate::config::Protocols;
 use crate::model::PeerId;
 use crate::protocol::{self, Code};
 use crate::transport::stream::Replayed;
@@ -69,7 +69,7 @@ pub struct Client {
     pub local: SocketAddr,
     /// The connection's slot, through which it is notified when the server stops.
     pub peer: PeerId,
-    pub speaks: Speaks,
+    pub protocols: Protocols,
     /// Whether the connection itself uses TLS.
     pub is_tls: bool,
     /// Whether the request is encrypted on its whole way, as far as is known.
@@ -87,7 +87,7 @@ impl Client {
     fn behind_proxy(&self, headers: &HeaderMap) -> Result<Self, Problem> {
         let mut known = self.clone();
         known.is_passed_on = forwarded::is_passed_on(headers);
-        let is_proxy = |address| self.server.world().chat.is_proxy(address);
+        let is_proxy = |address| self.server.state().chat.is_proxy(address);
         if known.is_passed_on && is_proxy(self.address) {
             if let Some(address) = forwarded::client(headers, is_proxy)? {
                 known.address = address;
@@ -103,7 +103,7 @@ impl Client {
             return Ok(self);
         }
         let time = self.server.clock.now().time;
-        let ban = self.server.world().chat.ban_of_address(self.address, time);
+        let ban = self.server.state().chat.ban_of_address(self.address, time);
         match ban {
             None => Ok(self),
             Some(told) => Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, told)),
@@ -202,12 +202,12 @@ enum Order {
 
 /// Returns the present order to a connection; its task is woken when that changes.
 fn order(client: &Client, waker: &std::task::Waker) -> Order {
-    let mut world = client.server.world();
-    world.looks(client.peer);
-    let _: Poll<()> = world.poll_news(client.peer, waker);
-    if world.chat.is_ended(client.peer) {
+    let mut state = client.server.state();
+    state.clear_wakeup(client.peer);
+    let _: Poll<()> = state.poll_news(client.peer, waker);
+    if state.chat.is_ended(client.peer) {
         Order::Close
-    } else if world.is_stopping {
+    } else if state.is_stopping {
         Order::Stop
     } else {
         Order::Continue
@@ -235,11 +235,11 @@ async fn answer(
         };
     }
     guard::check_understood(head)?;
-    if !client.speaks.web {
+    if !client.protocols.web {
         let text = "HTTP is not spoken here; nc is enough";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
-    if !client.speaks.plain && !client.is_tls {
+    if !client.protocols.plain && !client.is_tls {
         let text = "only TLS is spoken here: https://";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
@@ -325,7 +325,7 @@ async fn route(
             let time = client.server.clock.now().time;
             let ban = client
                 .server
-                .world()
+                .state()
                 .chat
                 .ban_of_address(client.address, time);
             if let Some(told) = ban {
@@ -371,7 +371,7 @@ async fn route(
 async fn metrics(client: &Client) -> Result<Reply, Problem> {
     let is_here = client.address.is_loopback() && !client.is_passed_on;
     let from = &client.server.config.metrics_from;
-    if !is_here && !from.iter().any(|from| from.holds(client.address)) {
+    if !is_here && !from.iter().any(|from| from.contains(client.address)) {
         let text = "only this machine reads the metrics; chatd --metrics-from names others";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }

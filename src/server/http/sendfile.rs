@@ -23,7 +23,7 @@ use tracing::{error, warn};
 
 use super::reply::Body;
 use crate::server::descriptors::OpenFile;
-use crate::server::elsewhere::Elsewhere;
+use crate::server::drop_on_pool::DropOnPool;
 use crate::server::send::{self, Failed};
 use crate::transport::Stream;
 use crate::transport::stream::Replayed;
@@ -49,7 +49,7 @@ fn is_copied(has_part: bool, pieces: &[IoSlice<'_>]) -> bool {
 pub struct PendingParts(Arc<Mutex<VecDeque<Part>>>);
 
 struct Part {
-    file: Arc<Elsewhere<OpenFile>>,
+    file: Arc<DropOnPool<OpenFile>>,
     offset: u64,
     left: u64,
 }
@@ -58,7 +58,7 @@ impl PendingParts {
     /// Returns a body of `length` bytes of a file from `offset` on, for a reply on this connection.
     pub fn body(&self, file: OpenFile, offset: u64, length: u64) -> Body {
         let pending_parts = self.clone();
-        let file = Arc::new(Elsewhere::new(file));
+        let file = Arc::new(DropOnPool::new(file));
         let pieces = stream::unfold((offset, length), move |(offset, length)| {
             let sentinel = FILE_SENTINEL.as_slice();
             let count = usize::try_from(length).unwrap_or(usize::MAX);
@@ -81,7 +81,7 @@ impl PendingParts {
     }
 
     /// Returns the next part to send, at most `most` bytes of it.
-    fn next(&self, most: usize) -> Option<(Arc<Elsewhere<OpenFile>>, u64, u64)> {
+    fn next(&self, most: usize) -> Option<(Arc<DropOnPool<OpenFile>>, u64, u64)> {
         let parts = self.parts();
         let Part { file, offset, left } = parts.front()?;
         let end = offset + (*left).min(most as u64);

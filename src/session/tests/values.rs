@@ -29,7 +29,7 @@ fn read(table: &mut Table, who: usize) -> Vec<String> {
     let session = &mut table.sessions[who];
     let mut batch = Batch::default();
     let mut lines = Vec::new();
-    session.take_kept(&mut table.chat);
+    session.take_outcomes(&mut table.chat);
     while session.fill(&mut table.chat, &mut batch) {
         for value in batch.take_values() {
             let mut line = Vec::new();

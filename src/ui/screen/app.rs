@@ -21,9 +21,9 @@ use jiff::tz::TimeZone;
 use super::super::profile::{SavedRoom, SavedServer};
 use super::complete::Completion;
 use super::list::List;
-use super::room::{Room, What};
+use super::room::{EntryKind, Room};
 use super::theme::Palette;
-use crate::client::{ClientState, Error, Ticket};
+use crate::client::{ClientState, Error, RequestId};
 use crate::protocol::text::clean;
 
 /// The preferences of the person.
@@ -108,7 +108,7 @@ pub struct Transfer {
 
 /// A request, to know what its answer is for.
 #[derive(Clone, Debug)]
-enum Ask {
+enum PendingRequest {
     Members(String),
     Topic(String),
     Newest(String),
@@ -171,7 +171,7 @@ pub struct App {
     /// The room to show once it is joined.
     first: Option<String>,
     server_rooms: Vec<String>,
-    asked: HashMap<Ticket, Ask>,
+    pending_requests: HashMap<RequestId, PendingRequest>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
     /// When the person was warned that leaving would lose something.
@@ -202,7 +202,7 @@ impl App {
             seen: HashMap::new(),
             first: None,
             server_rooms: Vec::new(),
-            asked: HashMap::new(),
+            pending_requests: HashMap::new(),
             effects: VecDeque::new(),
             interrupted: None,
             warned: None,
@@ -216,8 +216,9 @@ impl App {
         let at = self.open(&place.name);
         self.at = 0;
         for text in &place.unsaid {
-            let what = What::Trouble(format!("· not confirmed when you left: {}", clean(text)));
-            let entry = self.entry(None, None, what);
+            let kind =
+                EntryKind::Trouble(format!("· not confirmed when you left: {}", clean(text)));
+            let entry = self.entry(None, None, kind);
             if let Some(room) = self.rooms.get_mut(at) {
                 room.push(entry);
                 room.editor.remember(text);
@@ -310,14 +311,14 @@ impl App {
         self.is_leaving
     }
 
-    fn ask(&mut self, state: &mut ClientState, line: String, ask: Ask) {
-        let ticket = state.request(line);
-        self.note_ticket(ticket, ask);
+    fn ask(&mut self, state: &mut ClientState, line: String, ask: PendingRequest) {
+        let request_id = state.request(line);
+        self.note_request(request_id, ask);
     }
 
-    fn note_ticket(&mut self, ticket: Result<Ticket, Error>, ask: Ask) {
-        match ticket {
-            Ok(ticket) => drop(self.asked.insert(ticket, ask)),
+    fn note_request(&mut self, request_id: Result<RequestId, Error>, ask: PendingRequest) {
+        match request_id {
+            Ok(request_id) => drop(self.pending_requests.insert(request_id, ask)),
             Err(error) => self.complain(error.to_string()),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::super::shorthand::expand_home;
-use super::command::{COMMANDS, Takes};
+use super::command::{ArgumentKind, COMMANDS};
 
 /// The most completions that are held.
 const FOUND_MAX: usize = 200;
@@ -35,7 +35,7 @@ impl Completion {
 }
 
 /// The known nicks and rooms.
-pub struct Known<'a> {
+pub struct KnownNames<'a> {
     /// The members of the room; those who spoke last come first.
     pub nicks: Vec<&'a str>,
     /// The rooms.
@@ -44,7 +44,7 @@ pub struct Known<'a> {
 
 /// Returns the completions of the word at the end of `before`; `None` if nothing fits. They end in a space, or in `: ` for
 /// a nick at the start of the line.
-pub fn complete(before: &str, known: &Known<'_>) -> Option<Completion> {
+pub fn complete(before: &str, known: &KnownNames<'_>) -> Option<Completion> {
     if let Some(name) = before.strip_prefix('/')
         && !name.contains(' ')
     {
@@ -65,9 +65,13 @@ pub fn complete(before: &str, known: &Known<'_>) -> Option<Completion> {
     let word_start = before.rfind(' ').map_or(0, |at| at + 1);
     let word = before.get(word_start..).unwrap_or_default();
     match takes {
-        Some((Takes::Path, start)) => some(start, paths(before.get(start..).unwrap_or_default())),
-        Some((Takes::Room, start)) if word_start == start => some(start, rooms(word, known, "")),
-        Some((Takes::Who, start)) if word_start == start => {
+        Some((ArgumentKind::Path, start)) => {
+            some(start, paths(before.get(start..).unwrap_or_default()))
+        }
+        Some((ArgumentKind::Room, start)) if word_start == start => {
+            some(start, rooms(word, known, ""))
+        }
+        Some((ArgumentKind::Who, start)) if word_start == start => {
             let mut found = nicks(word, known, " ");
             found.extend(rooms(word, known, " "));
             some(start, found)
@@ -93,7 +97,7 @@ fn some(start: usize, mut found: Vec<String>) -> Option<Completion> {
     })
 }
 
-fn nicks(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
+fn nicks(word: &str, known: &KnownNames<'_>, end: &str) -> Vec<String> {
     let word = word.strip_prefix('@').unwrap_or(word).to_lowercase();
     let fits = known
         .nicks
@@ -102,7 +106,7 @@ fn nicks(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
     fits.map(|nick| format!("{nick}{end}")).collect()
 }
 
-fn rooms(word: &str, known: &Known<'_>, end: &str) -> Vec<String> {
+fn rooms(word: &str, known: &KnownNames<'_>, end: &str) -> Vec<String> {
     let word = word.trim_start_matches('#').to_lowercase();
     let fits = known.rooms.iter().filter(|room| {
         room.trim_start_matches('#')
@@ -146,7 +150,7 @@ mod tests {
     use super::*;
 
     fn check(before: &str, expected: &[&str]) {
-        let known = Known {
+        let known = KnownNames {
             nicks: vec!["bob", "Bert", "ann"],
             rooms: vec!["#lobby", "#ops"],
         };
@@ -181,7 +185,7 @@ mod tests {
         std::fs::create_dir(folder.path().join("notes")).unwrap();
         std::fs::write(folder.path().join("notes 1.txt"), "").unwrap();
         std::fs::write(folder.path().join(".hidden"), "").unwrap();
-        let known = Known {
+        let known = KnownNames {
             nicks: vec![],
             rooms: vec![],
         };

@@ -8,7 +8,7 @@ use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthChar;
 
 use super::app::{App, mentions, size};
-use super::room::{Entry, Room, View, What};
+use super::room::{Entry, EntryKind, Room, View};
 use super::theme::Palette;
 use super::wrap::{cut, links, width, wrap};
 
@@ -62,7 +62,7 @@ fn nick_columns(app: &App, columns: usize) -> usize {
         .room()
         .into_iter()
         .flat_map(|room| room.entries().rev().take(200));
-    let nicks = lately.filter_map(|entry| entry.what.nick());
+    let nicks = lately.filter_map(|entry| entry.kind.nick());
     let longest = nicks
         .map(width)
         .chain([width(&app.nick)])
@@ -82,11 +82,11 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
         return Vec::new();
     };
     let mut lines = Vec::new();
-    if entry.what == What::Hidden {
+    if entry.kind == EntryKind::Hidden {
         return lines;
     }
     let mut earlier = (0..index).rev().filter_map(|at| room.get(at));
-    let before = earlier.find(|entry| entry.what != What::Hidden);
+    let before = earlier.find(|entry| entry.kind != EntryKind::Hidden);
     let day = date(entry.at, &look.zone);
     let is_new_day = before.is_none_or(|before| date(before.at, &look.zone) != day);
     if is_new_day && (before.is_some() || room.at_start || day != look.today) {
@@ -122,7 +122,7 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
         return false;
     }
     let mut before = (0..index).rev().filter_map(|at| room.get(at));
-    let is_seen = |entry: &&Entry| entry.id.is_some() && entry.what != What::Hidden;
+    let is_seen = |entry: &&Entry| entry.id.is_some() && entry.kind != EntryKind::Hidden;
     match before.find(|entry| is_seen(entry) && !entry.is_mine) {
         Some(before) => before.id.is_some_and(|id| id <= after),
         None => room.at_start && after > 0,
@@ -158,21 +158,25 @@ fn said(
             .strftime("%H:%M")
             .to_string()
     });
-    let is_together = matches!(&entry.what, What::Msg { .. })
+    let is_together = matches!(&entry.kind, EntryKind::Msg { .. })
         && before.is_some_and(|before| {
-            matches!(&before.what, What::Msg { .. } | What::Removed { .. })
-                && before.what.nick() == entry.what.nick()
+            matches!(
+                &before.kind,
+                EntryKind::Msg { .. } | EntryKind::Removed { .. }
+            ) && before.kind.nick() == entry.kind.nick()
                 && entry.at.duration_since(before.at) < TOGETHER
         });
-    let (mark, mark_style, text, style) = match &entry.what {
-        What::Msg { nick, text } => (nick.clone(), palette.nick(nick), text.clone(), Style::new()),
-        What::Me { nick, text } => (
+    let (mark, mark_style, text, style) = match &entry.kind {
+        EntryKind::Msg { nick, text } => {
+            (nick.clone(), palette.nick(nick), text.clone(), Style::new())
+        }
+        EntryKind::Me { nick, text } => (
             "*".to_owned(),
             palette.nick(nick),
             format!("{nick} {text}"),
             Style::new().add_modifier(Modifier::ITALIC),
         ),
-        What::File {
+        EntryKind::File {
             nick,
             file,
             length,
@@ -182,7 +186,7 @@ fn said(
             let text = format!("▤ {name}  {length}  /download {file}");
             (nick.clone(), palette.nick(nick), text, palette.good())
         }
-        What::Note(text) => {
+        EntryKind::Note(text) => {
             let (mark, text) = text.split_once(' ').unwrap_or(("·", text));
             (
                 mark.to_owned(),
@@ -191,7 +195,7 @@ fn said(
                 palette.dim(),
             )
         }
-        What::Trouble(text) => {
+        EntryKind::Trouble(text) => {
             let (mark, text) = text.split_once(' ').unwrap_or(("!", text));
             (
                 mark.to_owned(),
@@ -200,8 +204,8 @@ fn said(
                 palette.error(),
             )
         }
-        What::Hidden => return,
-        What::Removed { nick } => (
+        EntryKind::Hidden => return,
+        EntryKind::Removed { nick } => (
             nick.clone(),
             palette.nick(nick),
             "(deleted)".to_owned(),

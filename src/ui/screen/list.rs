@@ -19,12 +19,12 @@ pub struct Row {
     /// The text.
     pub text: String,
     /// What Enter does.
-    pub then: Then,
+    pub action: RowAction,
 }
 
 /// What choosing a row does.
 #[derive(Clone, Debug)]
-pub enum Then {
+pub enum RowAction {
     /// Closes the list.
     Close,
     /// Goes to a message.

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::editor::Editor;
-use crate::client::Ticket;
+use crate::client::RequestId;
 
 /// The most messages of a room that are held: more than anybody scrolls through, and a few MiB at most.
 pub const ENTRIES_MAX: usize = 4000;
@@ -24,7 +24,7 @@ pub struct Entry {
     /// Its time.
     pub at: Timestamp,
     /// Its content.
-    pub what: What,
+    pub kind: EntryKind,
     /// It is by the own nick.
     pub is_mine: bool,
     /// It mentions the own nick.
@@ -34,7 +34,7 @@ pub struct Entry {
 /// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // named as in the protocol
-pub enum What {
+pub enum EntryKind {
     Msg {
         nick: String,
         text: String,
@@ -61,7 +61,7 @@ pub enum What {
     Hidden,
 }
 
-impl What {
+impl EntryKind {
     /// Returns the nick of the author.
     pub fn nick(&self) -> Option<&str> {
         match self {
@@ -78,7 +78,7 @@ impl What {
 #[derive(Clone, Debug)]
 pub struct Pending {
     /// Identifies its answer.
-    pub ticket: Ticket,
+    pub request_id: RequestId,
     /// It is an action.
     pub is_act: bool,
     /// The text.
@@ -288,17 +288,17 @@ impl Room {
             .entries
             .iter_mut()
             .rev()
-            .find(|entry| entry.id == Some(id) && entry.what != What::Hidden)
+            .find(|entry| entry.id == Some(id) && entry.kind != EntryKind::Hidden)
         {
-            let nick = entry.what.nick().unwrap_or_default().to_owned();
-            entry.what = What::Removed { nick };
+            let nick = entry.kind.nick().unwrap_or_default().to_owned();
+            entry.kind = EntryKind::Removed { nick };
         }
     }
 
     /// Returns the id of the last own message.
     pub fn last_of_mine(&self) -> Option<u64> {
         let mut mine = self.entries.iter().rev().filter(|entry| entry.is_mine);
-        mine.find(|e| !matches!(e.what, What::Removed { .. } | What::Note(_)))?
+        mine.find(|e| !matches!(e.kind, EntryKind::Removed { .. } | EntryKind::Note(_)))?
             .id
     }
 
@@ -368,7 +368,7 @@ mod tests {
         Entry {
             id: Some(id),
             at: Timestamp::UNIX_EPOCH,
-            what: What::Msg { nick, text },
+            kind: EntryKind::Msg { nick, text },
             is_mine: false,
             is_mention: false,
         }

@@ -22,12 +22,12 @@ use crate::client::{ClientState, Error, Line, Login, Options};
 const NOW: &str = "2026-11-24T06:47:00Z";
 
 /// A screen, and the client state behind it; the test is the server.
-struct Play {
+struct TestScreen {
     app: App,
     state: ClientState,
 }
 
-impl Play {
+impl TestScreen {
     /// Somebody called ann who has come to `#lobby`, where bob is.
     fn new(columns: u16, rows: u16) -> Self {
         let preferences = Preferences {

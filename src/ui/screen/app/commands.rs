@@ -4,8 +4,8 @@ use jiff::Timestamp;
 
 use super::super::command::Command;
 use super::super::room::{Pending, Room};
-use super::{App, Ask, ConnectionStatus, Effect};
-use crate::client::{ClientState, Ticket};
+use super::{App, ConnectionStatus, Effect, PendingRequest};
+use crate::client::{ClientState, RequestId};
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 
@@ -27,7 +27,7 @@ impl App {
         }
         self.has_spoken = true;
         self.command(Command::parse(&line), state);
-        self.settle(state);
+        self.fetch_missing(state);
     }
 
     /// Executes a command.
@@ -62,29 +62,29 @@ impl App {
                 match known {
                     Some(at) => self.go(at),
                     None => {
-                        let ticket = state.join(&room);
-                        self.note_ticket(ticket, Ask::Join);
+                        let request_id = state.join(&room);
+                        self.note_request(request_id, PendingRequest::Join);
                     }
                 }
             }
             Command::Part(room) => {
                 let room = room.unwrap_or(here);
                 if room.starts_with('#') || self.find(&room).is_none() {
-                    let ticket = state.part(&room);
-                    self.note_ticket(ticket, Ask::Other("PART".into()));
+                    let request_id = state.part(&room);
+                    self.note_request(request_id, PendingRequest::Other("PART".into()));
                 } else {
                     self.forget(&room)
                 }
             }
             Command::Nick(nick) => {
-                let ticket = state.rename(&nick);
-                self.note_ticket(ticket, Ask::Other("NICK".into()));
+                let request_id = state.rename(&nick);
+                self.note_request(request_id, PendingRequest::Other("NICK".into()));
             }
             Command::Search(words) if is_room => {
                 self.ask(
                     state,
                     format!("SEARCH {here} {words}"),
-                    Ask::Search(here, words),
+                    PendingRequest::Search(here, words),
                 );
             }
             Command::Topic(text) if is_room => match &text[..] {
@@ -101,11 +101,15 @@ impl App {
                 }
                 text => {
                     let line = format!("TOPIC {here} {text}");
-                    self.ask(state, line, Ask::Topic(here));
+                    self.ask(state, line, PendingRequest::Topic(here));
                 }
             },
-            Command::Who if is_room => self.ask(state, format!("WHO {here}"), Ask::Who(here)),
-            Command::Files if is_room => self.ask(state, format!("FILES {here}"), Ask::Files(here)),
+            Command::Who if is_room => {
+                self.ask(state, format!("WHO {here}"), PendingRequest::Who(here))
+            }
+            Command::Files if is_room => {
+                self.ask(state, format!("FILES {here}"), PendingRequest::Files(here))
+            }
             Command::Upload(path) if is_room => {
                 self.request_effect(Effect::Upload { path, room: here });
             }
@@ -116,7 +120,11 @@ impl App {
             | Command::Topic(_) => {
                 self.complain("that does not work in a private chat; switch to a room first")
             }
-            Command::Rooms => self.ask(state, "ROOMS".into(), Ask::Rooms { is_shown: true }),
+            Command::Rooms => self.ask(
+                state,
+                "ROOMS".into(),
+                PendingRequest::Rooms { is_shown: true },
+            ),
             Command::Links => self.links(),
             Command::Download(id, to) => self.request_effect(Effect::Download { id, to }),
             Command::Cancel => match self.transfers.last() {
@@ -124,7 +132,11 @@ impl App {
                 None => self.notify("there is no transfer to cancel"),
             },
             Command::Remove(id) => match id.or_else(|| self.room().and_then(Room::last_of_mine)) {
-                Some(id) => self.ask(state, format!("REMOVE {id}"), Ask::Removed(here, id)),
+                Some(id) => self.ask(
+                    state,
+                    format!("REMOVE {id}"),
+                    PendingRequest::Removed(here, id),
+                ),
                 None => self.complain("there is no message of yours here; give an ID: /remove ID"),
             },
             Command::Ignore(None) => self.ignored(),
@@ -132,12 +144,18 @@ impl App {
             Command::Unignore(nick) => self.unignore(&nick),
             Command::Register => match state.password().map(str::to_owned) {
                 Some(password) => {
-                    self.ask(state, format!("REGISTER {password}"), Ask::Registered);
+                    self.ask(
+                        state,
+                        format!("REGISTER {password}"),
+                        PendingRequest::Registered,
+                    );
                 }
                 None => self
                     .complain("chatc has no password for your nick; start it with --ask-password"),
             },
-            Command::Token(label) => self.ask(state, format!("TOKEN {label}"), Ask::Token),
+            Command::Token(label) => {
+                self.ask(state, format!("TOKEN {label}"), PendingRequest::Token)
+            }
             Command::Here(verb, rest) => {
                 let room = if rest.starts_with('#') || !is_room {
                     String::new()
@@ -145,14 +163,18 @@ impl App {
                     format!(" {here}")
                 };
                 let line = format!("{verb}{room} {rest}");
-                self.ask(state, line.trim_end().to_owned(), Ask::Other(verb));
+                self.ask(
+                    state,
+                    line.trim_end().to_owned(),
+                    PendingRequest::Other(verb),
+                );
             }
             Command::Reconnect => state.retry_now(),
             Command::Help => self.help(),
             Command::Quit(text) => self.leave(&text, state),
             Command::Other(line) => {
                 let verb = line.split(' ').next().unwrap_or_default().to_owned();
-                self.ask(state, line, Ask::Other(verb));
+                self.ask(state, line, PendingRequest::Other(verb));
             }
             Command::Wrong(why) => self.complain(why),
         }
@@ -182,13 +204,13 @@ impl App {
         let mut rest = &clean(text)[..];
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
-            let ticket = if is_act {
+            let request_id = if is_act {
                 state.act(to, piece)
             } else {
                 state.say(to, piece)
             };
-            match ticket {
-                Ok(ticket) => self.wait_for(ticket, to, piece, is_act),
+            match request_id {
+                Ok(request_id) => self.wait_for(request_id, to, piece, is_act),
                 Err(error) => {
                     self.complain(error.to_string());
                     self.give_back(to, rest, is_act);
@@ -201,19 +223,19 @@ impl App {
     }
 
     /// Shows a message at once, as one that has no answer yet.
-    fn wait_for(&mut self, ticket: Ticket, to: &str, text: &str, is_act: bool) {
+    fn wait_for(&mut self, request_id: RequestId, to: &str, text: &str, is_act: bool) {
         let (place, text) = (to.to_owned(), text.to_owned());
         let ask = if to.starts_with('#') {
-            Ask::Said(place, text.clone())
+            PendingRequest::Said(place, text.clone())
         } else {
-            Ask::Tell(place, text.clone())
+            PendingRequest::Tell(place, text.clone())
         };
-        self.asked.insert(ticket, ask);
+        self.pending_requests.insert(request_id, ask);
         if let Some(at) = self.find(to)
             && let Some(room) = self.rooms.get_mut(at)
         {
             room.pending.push_back(Pending {
-                ticket,
+                request_id,
                 is_act,
                 text,
             });

@@ -1,6 +1,6 @@
 //! Typing: completion, and pasted text of several lines.
 
-use super::super::complete::{Known, complete};
+use super::super::complete::{KnownNames, complete};
 use super::{App, Effect};
 use crate::client::ClientState;
 
@@ -15,7 +15,7 @@ impl App {
                 .entries()
                 .rev()
                 .take(200)
-                .filter_map(|entry| entry.what.nick());
+                .filter_map(|entry| entry.kind.nick());
             for nick in spoke.chain(room.members.iter().map(String::as_str)) {
                 if nick != self.nick && !nicks.contains(&nick) && nicks.len() < 1000 {
                     nicks.push(nick);
@@ -32,7 +32,7 @@ impl App {
                     rooms.push(room);
                 }
             }
-            self.completion = complete(room.editor.before(), &Known { nicks, rooms });
+            self.completion = complete(room.editor.before(), &KnownNames { nicks, rooms });
         }
         let Some(completion) = &mut self.completion else {
             return;

@@ -1,10 +1,10 @@
 //! The lists that a command opens in front of the room.
 
 use super::super::command::{COMMANDS, Command};
-use super::super::list::{List, Row, Then};
-use super::super::room::{PAGE, Room, View, What};
+use super::super::list::{List, Row, RowAction};
+use super::super::room::{EntryKind, PAGE, Room, View};
 use super::super::wrap;
-use super::{App, Ask, Effect};
+use super::{App, Effect, PendingRequest};
 use crate::client::ClientState;
 
 impl App {
@@ -13,9 +13,9 @@ impl App {
         if rows.is_empty() {
             return self.notify(none);
         }
-        let at = match rows.first().map(|row| &row.then) {
+        let at = match rows.first().map(|row| &row.action) {
             // The newest is at the end.
-            Some(Then::Jump(..) | Then::Download(_)) => rows.len() - 1,
+            Some(RowAction::Jump(..) | RowAction::Download(_)) => rows.len() - 1,
             _ => 0,
         };
         self.list = Some(List { title, rows, at });
@@ -24,26 +24,26 @@ impl App {
     /// Executes the selected row.
     pub fn choose(&mut self, state: &mut ClientState) {
         let Some(list) = self.list.take() else { return };
-        let Some(then) = list.rows.get(list.at).map(|row| row.then.clone()) else {
+        let Some(action) = list.rows.get(list.at).map(|row| row.action.clone()) else {
             return;
         };
-        match then {
-            Then::Close => {}
-            Then::Jump(room, id) => self.jump(&room, id, state),
-            Then::Join(room) => self.command(Command::Join(room), state),
-            Then::Download(id) => self.request_effect(Effect::Download { id, to: None }),
-            Then::Query(nick) => self.query(&nick),
-            Then::Copy(text) => {
+        match action {
+            RowAction::Close => {}
+            RowAction::Jump(room, id) => self.jump(&room, id, state),
+            RowAction::Join(room) => self.command(Command::Join(room), state),
+            RowAction::Download(id) => self.request_effect(Effect::Download { id, to: None }),
+            RowAction::Query(nick) => self.query(&nick),
+            RowAction::Copy(text) => {
                 self.notify(format!("copied {text}"));
                 self.request_effect(Effect::Copy(text));
             }
-            Then::Type(text) => {
+            RowAction::Type(text) => {
                 if let Some(room) = self.room_mut() {
                     room.editor.replace(text);
                 }
             }
         }
-        self.settle(state);
+        self.fetch_missing(state);
     }
 
     /// Scrolls to a message, which is fetched if it is not there.
@@ -63,7 +63,7 @@ impl App {
             None => {
                 room.is_loading = true;
                 let ask = format!("HISTORY {name} {PAGE} before {}", id + 1);
-                self.ask(state, ask, Ask::Around(name.into(), id));
+                self.ask(state, ask, PendingRequest::Around(name.into(), id));
             }
         }
     }
@@ -73,7 +73,7 @@ impl App {
         let row = |nick: &String| Row {
             head: String::new(),
             text: nick.clone(),
-            then: Then::Type(format!("/unignore {nick}")),
+            action: RowAction::Type(format!("/unignore {nick}")),
         };
         let rows = self.ignored.iter().map(row).collect();
         let title = "ignored: Enter types the command that ends it";
@@ -84,7 +84,7 @@ impl App {
     pub(super) fn links(&mut self) {
         let mut rows = Vec::new();
         for entry in self.room().into_iter().flat_map(Room::entries) {
-            let (What::Msg { text, nick } | What::Me { text, nick }) = &entry.what else {
+            let (EntryKind::Msg { text, nick } | EntryKind::Me { text, nick }) = &entry.kind else {
                 continue;
             };
             for range in wrap::links(text) {
@@ -92,7 +92,7 @@ impl App {
                 rows.push(Row {
                     head: format!("{nick}  "),
                     text: link.clone(),
-                    then: Then::Copy(link),
+                    action: RowAction::Copy(link),
                 });
             }
         }
@@ -128,13 +128,13 @@ impl App {
         let command = |(name, takes, _, does): &(&str, &str, _, &str)| Row {
             head: format!("{:<23}", format!("/{name} {takes}")),
             text: (*does).to_owned(),
-            then: Then::Type(format!("/{name} ")),
+            action: RowAction::Type(format!("/{name} ")),
         };
         let mut rows: Vec<Row> = COMMANDS.iter().map(command).collect();
         rows.extend(keys.map(|(key, does)| Row {
             head: format!("{key:<23}"),
             text: does.to_owned(),
-            then: Then::Close,
+            action: RowAction::Close,
         }));
         self.list = Some(List {
             title: "help: Enter types a command, Esc closes this".into(),

@@ -2,11 +2,11 @@
 
 use super::super::super::ask::FOUND_MAX;
 use super::super::super::renderer::{SEARCH_CUT, done};
-use super::super::list::{Row, Then};
-use super::super::room::{Entry, PAGE, Room, View, What};
-use super::{App, Ask, size};
-use crate::client::{ClientState, Error, LoggedEvent, Reply, RoomInfo, Ticket};
-use crate::protocol::people::{describe, many};
+use super::super::list::{Row, RowAction};
+use super::super::room::{Entry, EntryKind, PAGE, Room, View};
+use super::{App, PendingRequest, size};
+use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
+use crate::protocol::human::{describe, plural};
 use crate::protocol::text::clean;
 use crate::protocol::{Event, Time};
 
@@ -14,25 +14,25 @@ impl App {
     /// Processes the reply to a request.
     pub(super) fn answer(
         &mut self,
-        ticket: Ticket,
+        request_id: RequestId,
         result: Result<Reply, Error>,
         state: &mut ClientState,
     ) {
-        let Some(ask) = self.asked.remove(&ticket) else {
+        let Some(ask) = self.pending_requests.remove(&request_id) else {
             return;
         };
         let reply = match result {
             Ok(reply) => reply,
-            Err(error) => return self.refused(ask, ticket, &error),
+            Err(error) => return self.refused(ask, request_id, &error),
         };
         match ask {
-            Ask::Members(room) => {
+            PendingRequest::Members(room) => {
                 let nicks = users(&reply);
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {
                     room.set_members(nicks);
                 }
             }
-            Ask::Topic(room) => {
+            PendingRequest::Topic(room) => {
                 let topic = clean(reply.topic().unwrap_or_default()).into_owned();
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
@@ -40,7 +40,7 @@ impl App {
                     room.topic = topic;
                 }
             }
-            Ask::Newest(room) | Ask::Older(room) => {
+            PendingRequest::Newest(room) | PendingRequest::Older(room) => {
                 let (page, removed) = self.page(&reply);
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
@@ -56,7 +56,7 @@ impl App {
                     room.count_new(at == self.at);
                 }
             }
-            Ask::Newer(room) => {
+            PendingRequest::Newer(room) => {
                 let (page, removed) = self.page(&reply);
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
@@ -66,7 +66,7 @@ impl App {
                     removed.into_iter().for_each(|id| room.remove(id));
                 }
             }
-            Ask::Around(name, id) => {
+            PendingRequest::Around(name, id) => {
                 let (page, removed) = self.page(&reply);
                 if let Some(at) = self.find(&name)
                     && let Some(room) = self.rooms.get_mut(at)
@@ -85,11 +85,11 @@ impl App {
                     self.go(at);
                 }
             }
-            Ask::Search(room, words) => {
-                let rows = self.found(&reply, |id| Then::Jump(room.clone(), id));
+            PendingRequest::Search(room, words) => {
+                let rows = self.found(&reply, |id| RowAction::Jump(room.clone(), id));
                 let count = match rows.len() {
                     FOUND_MAX.. => format!("the newest {FOUND_MAX} messages"),
-                    count => many(count, "message", "messages"),
+                    count => plural(count, "message", "messages"),
                 };
                 let title = format!("{words:?} in {room}: {count}");
                 let is_cut = reply.is_cut();
@@ -98,8 +98,8 @@ impl App {
                     self.complain(SEARCH_CUT);
                 }
             }
-            Ask::Files(room) => {
-                let rows = self.found(&reply, Then::Download);
+            PendingRequest::Files(room) => {
+                let rows = self.found(&reply, RowAction::Download);
                 let title = format!("files in {room}: Enter downloads one");
                 self.show(
                     title,
@@ -107,101 +107,103 @@ impl App {
                     "there are no files here; upload one with /upload PATH",
                 );
             }
-            Ask::Rooms { is_shown } => {
+            PendingRequest::Rooms { is_shown } => {
                 let rooms = reply.rooms();
                 self.server_rooms = rooms.iter().map(|room| room.name.clone()).collect();
                 let row = |room: &RoomInfo| Row {
                     head: format!("{:>5} ", room.members),
                     text: clean(format!("{}  {}", room.name, room.topic).trim_end()).into_owned(),
-                    then: Then::Join(room.name.clone()),
+                    action: RowAction::Join(room.name.clone()),
                 };
                 let rows = rooms.iter().map(row).collect();
                 if is_shown {
                     self.show("rooms: Enter joins one".into(), rows, "there are no rooms");
                 }
             }
-            Ask::Who(room) => {
+            PendingRequest::Who(room) => {
                 let row = |nick: String| Row {
                     head: String::new(),
                     text: nick.clone(),
-                    then: Then::Query(nick),
+                    action: RowAction::Query(nick),
                 };
                 let mut nicks = users(&reply);
                 nicks.sort_by_key(|nick| nick.to_lowercase());
                 let title = format!(
                     "{} in {room}: Enter opens a private chat",
-                    many(nicks.len(), "person", "people")
+                    plural(nicks.len(), "person", "people")
                 );
                 let rows = nicks.into_iter().map(row).collect();
                 self.show(title, rows, "nobody is here");
             }
-            Ask::Tell(nick, text) => {
+            PendingRequest::Tell(nick, text) => {
                 let time = reply
                     .rest
                     .split_once(' ')
                     .and_then(|(_, time)| Time::parse(time));
                 let at = self.open(&nick);
                 let me = self.nick.clone();
-                let entry = self.entry(None, time, What::Msg { nick: me, text });
+                let entry = self.entry(None, time, EntryKind::Msg { nick: me, text });
                 if let Some(room) = self.rooms.get_mut(at) {
-                    room.pending.retain(|pending| pending.ticket != ticket);
+                    room.pending
+                        .retain(|pending| pending.request_id != request_id);
                     room.push(entry);
                 }
             }
-            Ask::Join => {
+            PendingRequest::Join => {
                 let name = reply.rest.split(' ').next().unwrap_or_default().to_owned();
                 if let Some(at) = self.find(&name) {
                     self.go(at);
                 }
             }
-            Ask::Said(..) => {}
-            Ask::Registered => self.notify(format!(
+            PendingRequest::Said(..) => {}
+            PendingRequest::Registered => self.notify(format!(
                 "{} is registered to you now; on other machines, log in with a token: /token LABEL",
                 reply.rest
             )),
-            Ask::Token => {
+            PendingRequest::Token => {
                 let (label, token) = reply.rest.split_once(' ').unwrap_or(("", &reply.rest));
                 let title =
                     format!("the token {label} for your nick, shown only once: Enter copies it");
                 let row = Row {
                     head: String::new(),
                     text: token.to_owned(),
-                    then: Then::Copy(token.to_owned()),
+                    action: RowAction::Copy(token.to_owned()),
                 };
                 self.show(clean(&title).into_owned(), vec![row], "");
             }
-            Ask::Removed(room, id) => {
+            PendingRequest::Removed(room, id) => {
                 if let Some(room) = self.find(&room).and_then(|at| self.rooms.get_mut(at)) {
                     room.remove(id);
                 }
             }
-            Ask::Other(verb) => {
+            PendingRequest::Other(verb) => {
                 for line in &reply.lines {
                     self.note_here(format!("· {}", clean(line.as_str())));
                 }
                 self.notify(done(&verb, &reply.rest));
             }
         }
-        self.settle(state);
+        self.fetch_missing(state);
     }
 
     /// Processes a refusal.
-    fn refused(&mut self, ask: Ask, ticket: Ticket, error: &Error) {
+    fn refused(&mut self, ask: PendingRequest, request_id: RequestId, error: &Error) {
         let why = match error {
             Error::Refused { text, .. } => clean(text).into_owned(),
             other => other.to_string(),
         };
         for room in &mut self.rooms {
-            room.pending.retain(|pending| pending.ticket != ticket);
+            room.pending
+                .retain(|pending| pending.request_id != request_id);
         }
-        let trouble = |what: &str| What::Trouble(format!("· not sent: {what} ({why})"));
+        let trouble = |what: &str| EntryKind::Trouble(format!("· not sent: {what} ({why})"));
         match ask {
-            Ask::Members(room)
-            | Ask::Topic(room)
-            | Ask::Newest(room)
-            | Ask::Older(room)
-            | Ask::Newer(room)
-            | Ask::Around(room, _) => {
+            PendingRequest::Members(room)
+            | PendingRequest::Topic(room)
+            | PendingRequest::Newest(room)
+            | PendingRequest::Older(room)
+            | PendingRequest::Newer(room)
+            | PendingRequest::Around(room, _) => {
                 if let Some(at) = self.find(&room)
                     && let Some(room) = self.rooms.get_mut(at)
                 {
@@ -209,7 +211,7 @@ impl App {
                     room.at_start = true;
                 }
             }
-            Ask::Tell(place, text) | Ask::Said(place, text) => {
+            PendingRequest::Tell(place, text) | PendingRequest::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
                 // A room that is not joined is not on the screen, so the error goes to the current one.
                 let at = if place.starts_with('#') {
@@ -241,10 +243,10 @@ impl App {
     }
 
     /// Returns the rows for a list of events.
-    fn found(&self, reply: &Reply, then: impl Fn(u64) -> Then) -> Vec<Row> {
+    fn found(&self, reply: &Reply, action: impl Fn(u64) -> RowAction) -> Vec<Row> {
         let row = |LoggedEvent { id, time, event }| {
             let at = self
-                .entry(Some(id), Some(time), What::Note(String::new()))
+                .entry(Some(id), Some(time), EntryKind::Note(String::new()))
                 .at;
             let text = match &event {
                 Event::File {
@@ -265,7 +267,7 @@ impl App {
             Row {
                 head: self.date_and_time(at),
                 text: clean(&text).into_owned(),
-                then: then(id.get()),
+                action: action(id.get()),
             }
         };
         reply.events().into_iter().map(row).collect()
@@ -280,7 +282,7 @@ impl Room {
             return;
         }
         let is_new = |entry: &&Entry| {
-            entry.id.is_some_and(|id| id > after) && !entry.is_mine && entry.what.nick().is_some()
+            entry.id.is_some_and(|id| id > after) && !entry.is_mine && entry.kind.nick().is_some()
         };
         self.unread = self.entries().filter(is_new).count();
         self.mentions = self

@@ -2,8 +2,8 @@
 
 use super::super::layout::Areas;
 use super::super::lines::{self, Look};
-use super::super::room::{Entry, PAGE, Room, View, What};
-use super::{App, Ask, ConnectionStatus};
+use super::super::room::{Entry, EntryKind, PAGE, Room, View};
+use super::{App, ConnectionStatus, PendingRequest};
 use crate::client::ClientState;
 
 impl App {
@@ -110,7 +110,7 @@ impl App {
             lines::scroll(room, lines, usize::from(areas.body.height), &look);
         }
         self.seen_current();
-        self.settle(state);
+        self.fetch_missing(state);
     }
 
     /// Scrolls to the first new message, at the top.
@@ -125,7 +125,7 @@ impl App {
         // Messages before the window have to be fetched.
         let is_held = room.at_start || room.first_id().is_some_and(|first| first <= after);
         let is_new = |entry: &Entry| {
-            entry.id.is_some_and(|id| id > after) && entry.what.nick().is_some() && !entry.is_mine
+            entry.id.is_some_and(|id| id > after) && entry.kind.nick().is_some() && !entry.is_mine
         };
         let first = room.entries().position(is_new);
         match first.filter(|_| is_held) {
@@ -150,13 +150,17 @@ impl App {
             room.clear();
             room.is_loading = true;
             let name = room.name.clone();
-            self.ask(state, format!("HISTORY {name} {PAGE}"), Ask::Newest(name));
+            self.ask(
+                state,
+                format!("HISTORY {name} {PAGE}"),
+                PendingRequest::Newest(name),
+            );
         }
         self.seen_current();
     }
 
     /// Fetches the messages that are about to come into view.
-    pub(super) fn settle(&mut self, state: &mut ClientState) {
+    pub(super) fn fetch_missing(&mut self, state: &mut ClientState) {
         let height = usize::from(self.size.1);
         let Some(room) = self.rooms.get_mut(self.at) else {
             return;
@@ -171,7 +175,7 @@ impl App {
         let name = room.name.clone();
         // More than fits on the screen, so that they are there in time.
         let wanted = height + 20;
-        let is_seen = |at: &usize| room.get(*at).is_some_and(|e| e.what != What::Hidden);
+        let is_seen = |at: &usize| room.get(*at).is_some_and(|e| e.kind != EntryKind::Hidden);
         let above = (0..index).rev().filter(is_seen).take(wanted).count();
         if !room.at_start
             && above < wanted
@@ -179,7 +183,7 @@ impl App {
         {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} before {first}");
-            return self.ask(state, ask, Ask::Older(name));
+            return self.ask(state, ask, PendingRequest::Older(name));
         }
         let below = room.len().saturating_sub(index);
         if !room.at_end
@@ -188,7 +192,7 @@ impl App {
         {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} after {newest}");
-            self.ask(state, ask, Ask::Newer(name));
+            self.ask(state, ask, PendingRequest::Newer(name));
         }
     }
 }

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 
-use super::super::room::{Entry, PAGE, View, What};
-use super::{App, Ask, ConnectionStatus, Effect, mentions, size};
+use super::super::room::{Entry, EntryKind, PAGE, View};
+use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, size};
 use crate::client::{ClientState, Update};
-use crate::protocol::people::describe;
+use crate::protocol::human::describe;
 use crate::protocol::text::clean;
 use crate::protocol::{Event, EventId, Time};
 
@@ -23,7 +23,11 @@ impl App {
                         self.note_here(format!("· your nick was taken; you are {nick} now"));
                     }
                 }
-                self.ask(state, "ROOMS".into(), Ask::Rooms { is_shown: false });
+                self.ask(
+                    state,
+                    "ROOMS".into(),
+                    PendingRequest::Rooms { is_shown: false },
+                );
             }
             Update::Disconnected { error, retry_in } => {
                 let why = error.to_string();
@@ -66,25 +70,30 @@ impl App {
             Update::Gap { place } => {
                 if let Some(at) = self.find(&place) {
                     self.note_in(at, "· some messages are missing here".into());
-                    self.ask(state, format!("WHO {place}"), Ask::Members(place));
+                    self.ask(
+                        state,
+                        format!("WHO {place}"),
+                        PendingRequest::Members(place),
+                    );
                 }
             }
             Update::Sent {
-                ticket,
+                request_id,
                 sent,
                 event,
             } => {
-                self.asked.remove(&ticket);
+                self.pending_requests.remove(&request_id);
                 for room in &mut self.rooms {
-                    room.pending.retain(|pending| pending.ticket != ticket);
+                    room.pending
+                        .retain(|pending| pending.request_id != request_id);
                 }
                 if let Some(event) = event {
                     self.event(sent.id, Some(sent.time), &event);
                 }
             }
-            Update::Answer { ticket, result } => self.answer(ticket, result, state),
+            Update::Answer { request_id, result } => self.answer(request_id, result, state),
         }
-        self.settle(state);
+        self.fetch_missing(state);
     }
 
     /// Processes a joined room.
@@ -110,10 +119,18 @@ impl App {
         if room.first_id().is_none() {
             room.is_loading = true;
             let ask = format!("HISTORY {name} {PAGE} before {}", last_id + 1);
-            self.ask(state, ask, Ask::Older(name.into()));
+            self.ask(state, ask, PendingRequest::Older(name.into()));
         }
-        self.ask(state, format!("WHO {name}"), Ask::Members(name.into()));
-        self.ask(state, format!("TOPIC {name}"), Ask::Topic(name.into()));
+        self.ask(
+            state,
+            format!("WHO {name}"),
+            PendingRequest::Members(name.into()),
+        );
+        self.ask(
+            state,
+            format!("TOPIC {name}"),
+            PendingRequest::Topic(name.into()),
+        );
     }
 
     /// Processes an event.
@@ -149,7 +166,7 @@ impl App {
             Some(self.open(&clean(&place)))
         };
         let Some(at) = at else { return };
-        let what = self.seen_as(event).map(|what| self.entry(id, time, what));
+        let kind = self.seen_as(event).map(|kind| self.entry(id, time, kind));
         let is_here = at == self.at && self.is_focused;
         let Some(room) = self.rooms.get_mut(at) else {
             return;
@@ -167,8 +184,8 @@ impl App {
             Event::Remove { id, .. } => room.remove(*id),
             _ => {}
         }
-        let Some(entry) = what else { return };
-        let counts = entry.what.nick().is_some() && !entry.is_mine;
+        let Some(entry) = kind else { return };
+        let counts = entry.kind.nick().is_some() && !entry.is_mine;
         let is_for_me = entry.is_mention || !room.is_room();
         let is_news = match (entry.id, room.is_room()) {
             (None, _) => true,
@@ -189,17 +206,17 @@ impl App {
     }
 
     /// Returns how an event is shown; `None` if it is not.
-    pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<What> {
+    pub(super) fn seen_as(&self, event: &Event<'_>) -> Option<EntryKind> {
         if self.is_ignored(event.nick()) {
-            return Some(What::Hidden);
+            return Some(EntryKind::Hidden);
         }
         let own = |text: &str| clean(text).into_owned();
         Some(match event {
-            Event::Msg { nick, text, .. } => What::Msg {
+            Event::Msg { nick, text, .. } => EntryKind::Msg {
                 nick: own(nick),
                 text: own(text),
             },
-            Event::Me { nick, text, .. } => What::Me {
+            Event::Me { nick, text, .. } => EntryKind::Me {
                 nick: own(nick),
                 text: own(text),
             },
@@ -209,43 +226,45 @@ impl App {
                 length,
                 name,
                 ..
-            } => What::File {
+            } => EntryKind::File {
                 nick: own(nick),
                 file: *file,
                 length: *length,
                 name: own(name),
             },
-            Event::Remove { .. } => What::Hidden,
+            Event::Remove { .. } => EntryKind::Hidden,
             Event::Join { .. } | Event::Part { .. } if !self.preferences.presence => return None,
-            Event::Join { nick, .. } => What::Note(format!("→ {} joined", own(nick))),
+            Event::Join { nick, .. } => EntryKind::Note(format!("→ {} joined", own(nick))),
             Event::Part { nick, text, .. } if text.is_empty() => {
-                What::Note(format!("← {} left", own(nick)))
+                EntryKind::Note(format!("← {} left", own(nick)))
             }
             Event::Part { nick, text, .. } => {
-                What::Note(format!("← {} left ({})", own(nick), own(text)))
+                EntryKind::Note(format!("← {} left ({})", own(nick), own(text)))
             }
             other => {
                 let text = describe(other, size);
                 let text = text.strip_prefix("-- ").unwrap_or(&text);
-                What::Note(format!("· {}", own(text)))
+                EntryKind::Note(format!("· {}", own(text)))
             }
         })
     }
 
     /// Makes an entry for the current room or another.
-    pub(super) fn entry(&self, id: Option<EventId>, time: Option<Time>, what: What) -> Entry {
+    pub(super) fn entry(&self, id: Option<EventId>, time: Option<Time>, kind: EntryKind) -> Entry {
         let at = time.and_then(|time| i64::try_from(time.0).ok());
         let at = at.and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let is_mine = what.nick() == Some(&self.nick[..]);
+        let is_mine = kind.nick() == Some(&self.nick[..]);
         let is_mention = !is_mine
-            && match &what {
-                What::Msg { text, .. } | What::Me { text, .. } => mentions(text, &self.nick),
+            && match &kind {
+                EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => {
+                    mentions(text, &self.nick)
+                }
                 _ => false,
             };
         Entry {
             id: id.map(EventId::get),
             at: at.unwrap_or(self.now),
-            what,
+            kind,
             is_mine,
             is_mention,
         }
@@ -258,7 +277,7 @@ impl App {
 
     /// Adds a note to a room.
     fn note_in(&mut self, at: usize, text: String) {
-        let entry = self.entry(None, None, What::Note(text));
+        let entry = self.entry(None, None, EntryKind::Note(text));
         if let Some(room) = self.rooms.get_mut(at) {
             room.push(entry);
         }

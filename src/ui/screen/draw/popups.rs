@@ -8,7 +8,7 @@ use ratatui::widgets::{Clear, Paragraph};
 
 use super::super::app::App;
 use super::super::layout::Areas;
-use super::super::list::{List, Then};
+use super::super::list::{List, RowAction};
 use super::super::wrap::{cut, width};
 
 /// From this width on, a list does not cover the rooms at the side.
@@ -64,8 +64,8 @@ fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
             ("  ", Style::new())
         };
         // A time is in the background; a command is what people look for.
-        let head = match &row.then {
-            Then::Type(_) => palette.accent().remove_modifier(Modifier::BOLD),
+        let head = match &row.action {
+            RowAction::Type(_) => palette.accent().remove_modifier(Modifier::BOLD),
             _ => palette.dim(),
         };
         lines.push(

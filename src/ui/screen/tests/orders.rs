@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn tab_completes_nicks_rooms_and_commands() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("b");
     play.key(KeyCode::Tab);
     assert_eq!(play.line(), "bob: ");
@@ -23,7 +23,7 @@ fn tab_completes_nicks_rooms_and_commands() {
 
 #[test]
 fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.said(101, "before");
     play.type_in("/ignore Bob");
     play.key(KeyCode::Enter);
@@ -49,7 +49,7 @@ fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
 
 #[test]
 fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.hear(&["LIVE 1000 2026-11-24T06:46:00.000Z MSG #lobby bob newest"]);
     play.app.rooms[0].at_start = false;
     play.key(KeyCode::PageUp);
@@ -65,7 +65,7 @@ fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
 
 #[test]
 fn a_nick_is_made_ones_own_and_rooms_are_kept() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.state = ClientState::new(Options::new(Login::new("ann").password("a long secret")), 1);
     play.state.connected();
     play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
@@ -122,9 +122,9 @@ fn a_nick_is_made_ones_own_and_rooms_are_kept() {
 
 #[test]
 fn a_search_that_was_stopped_or_is_full_says_so() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     let found = "PAST 7 2026-11-24T06:00:00.000Z MSG #lobby bob tea";
-    let search = |play: &mut Play, lines: &[&str]| {
+    let search = |play: &mut TestScreen, lines: &[&str]| {
         play.type_in("/search tea");
         play.key(KeyCode::Enter);
         assert_eq!(play.sent(), ["SEARCH #lobby tea"]);

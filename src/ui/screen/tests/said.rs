@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
-    let mut play = Play::new(80, 10);
+    let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL #lobby hello"]);
@@ -20,7 +20,7 @@ fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
 
 #[test]
 fn what_is_refused_is_told_and_can_be_typed_again() {
-    let mut play = Play::new(80, 10);
+    let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
     play.hear(&["ERR TELL quota the disk is full"]);
@@ -31,7 +31,7 @@ fn what_is_refused_is_told_and_can_be_typed_again() {
 
 #[test]
 fn what_is_refused_comes_back_to_where_it_was_said() {
-    let mut play = Play::new(80, 10);
+    let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
     play.type_in("/query bob");
@@ -44,7 +44,7 @@ fn what_is_refused_comes_back_to_where_it_was_said() {
 
 #[test]
 fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
-    let mut play = Play::new(80, 10);
+    let mut play = TestScreen::new(80, 10);
     play.lost();
     play.type_in("kept");
     play.key(KeyCode::Enter);
@@ -56,7 +56,7 @@ fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
     let saved = play.app.saved().expect("it was there");
     assert_eq!(saved.rooms[0].unsaid, ["kept"]);
 
-    let mut play = Play::new(80, 10);
+    let mut play = TestScreen::new(80, 10);
     play.app.restore(&saved.rooms[0]);
     play.sees("not confirmed when you left: kept");
     play.key(KeyCode::Up);
@@ -65,7 +65,7 @@ fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
 
 #[test]
 fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
-    let mut play = Play::new(80, 24);
+    let mut play = TestScreen::new(80, 24);
     play.lost();
     let text: String = (1..=1500).map(|n| format!("line {n}\n")).collect();
     play.paste(&text);
@@ -83,7 +83,7 @@ fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
 
 #[test]
 fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once() {
-    let mut play = Play::new(90, 12);
+    let mut play = TestScreen::new(90, 12);
     play.type_in("one");
     play.key(KeyCode::Enter);
     play.lost();
@@ -114,7 +114,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
 
 #[test]
 fn many_pasted_lines_are_asked_about() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.paste("one\ntwo\n\nthree\n");
     play.sees("Enter send 3 messages");
     play.sees("Esc discard it");
@@ -137,7 +137,7 @@ fn many_pasted_lines_are_asked_about() {
 
 #[test]
 fn what_is_taken_back_is_gone() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.said(101, "a secret");
     play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
     play.sees("(deleted)");
@@ -155,7 +155,7 @@ fn what_is_taken_back_is_gone() {
 
 #[test]
 fn private_talk_stands_with_the_other() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("/msg bob psst");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL bob psst"]);
@@ -174,7 +174,7 @@ fn private_talk_stands_with_the_other() {
 /// later, and neither is lost.
 #[test]
 fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("/msg bob psst");
     play.key(KeyCode::Enter);
     play.hear(&["LIVE 8 2026-11-24T06:47:01.000Z MSG ann bob what?"]);
@@ -194,7 +194,7 @@ fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
 
 #[test]
 fn leaving_waits_for_what_was_said_and_once_more_does_not() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.ctrl('c');
     play.sees("press Ctrl-C again to leave");
     play.ctrl('c');
@@ -203,7 +203,7 @@ fn leaving_waits_for_what_was_said_and_once_more_does_not() {
     play.ctrl('c');
     assert!(matches!(play.effects()[..], [Effect::End(None)]));
 
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("text");
     play.ctrl('d');
     assert_eq!(play.sent(), [""; 0]);

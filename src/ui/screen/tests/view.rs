@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn it_looks_like_this() {
-    let mut play = Play::new(100, 14);
+    let mut play = TestScreen::new(100, 14);
     play.said(101, "good morning, all");
     play.said(102, "ann: has the build of https://ci.example.org/builds/4711/log?from=night gone well? It had not at six");
     play.hear(&["LIVE 103 2026-11-24T06:46:30.000Z ME #lobby bob makes tea"]);
@@ -43,7 +43,7 @@ fn it_looks_like_this() {
 
 #[test]
 fn the_first_line_that_is_seen_tells_when_and_who() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     for id in 101..=130 {
         play.said(id, &format!("m{id}"));
     }
@@ -59,14 +59,14 @@ fn the_first_line_that_is_seen_tells_when_and_who() {
 
 #[test]
 fn joined_emoji_take_no_more_columns_than_are_counted() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d} 🇩🇪");
     play.sees("👨👩👧 و\u{200d} DE");
 }
 
 #[test]
 fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
-    let mut play = Play::new(80, 24);
+    let mut play = TestScreen::new(80, 24);
     for id in 101..=300 {
         play.said(id, &format!("m{id}"));
     }
@@ -87,7 +87,7 @@ fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
 
 #[test]
 fn ten_thousand_messages_are_scrolled_through_page_by_page() {
-    let mut play = Play::new(80, 24);
+    let mut play = TestScreen::new(80, 24);
     // As if it had been entered with a log.
     play.hear(&["OK JOIN #ops 0"].map(|_| "HELLO 1 box hi"));
     play.type_in("/join #ops");
@@ -129,7 +129,7 @@ fn ten_thousand_messages_are_scrolled_through_page_by_page() {
 
 #[test]
 fn a_burst_is_taken_in_and_the_newest_are_seen() {
-    let mut play = Play::new(80, 24);
+    let mut play = TestScreen::new(80, 24);
     for id in 101..=50_100 {
         play.said(id, "x");
     }
@@ -145,7 +145,7 @@ fn a_burst_is_taken_in_and_the_newest_are_seen() {
 
 #[test]
 fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("half");
     play.app
         .command(super::super::Command::Join("#ops".into()), &mut play.state);
@@ -165,7 +165,7 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
 
 #[test]
 fn a_search_goes_to_what_it_found() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     play.type_in("/search disk");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["SEARCH #lobby disk"]);
@@ -186,7 +186,7 @@ fn a_search_goes_to_what_it_found() {
 
 #[test]
 fn no_size_is_too_small_and_no_text_too_strange() {
-    let mut play = Play::new(80, 24);
+    let mut play = TestScreen::new(80, 24);
     play.said(101, &"wide 日本語 👩‍👩‍👧 e\u{301} ".repeat(40));
     play.said(102, "\u{1b}]0;owned\u{7}\u{202e}evil\ttab");
     play.type_in(&"日本 ".repeat(60));
@@ -216,7 +216,7 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
     };
     let now: Timestamp = NOW.parse().unwrap();
     let app = App::new("box:5002".into(), preferences, (80, 20), now);
-    let mut play = Play {
+    let mut play = TestScreen {
         app,
         state: ClientState::new(Options::new("ann").room("#lobby"), 1),
     };
@@ -248,7 +248,7 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
 
 #[test]
 fn what_is_new_is_read_from_its_beginning() {
-    let mut play = Play::new(80, 12);
+    let mut play = TestScreen::new(80, 12);
     for id in 101..=110 {
         play.said(id, &format!("m{id}"));
     }

@@ -7,8 +7,8 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
 use super::deletion::IS_DELETED;
 use super::rows::{RoomKey, contents, event_id, number};
-use super::writer::{Rooms, Said, insert_event, remove, set_topic};
-use super::{SqliteLog, schema, told, words};
+use super::writer::{EventRow, Rooms, insert_event, remove, set_topic};
+use super::{SqliteLog, inbox, schema, search_index};
 use crate::files::private;
 use crate::log::{Age, Record, Trimmed};
 use crate::model::{DeletedFile, DirectMessage, FileContents, StorageError};
@@ -31,7 +31,7 @@ pub struct Imported {
 #[allow(missing_docs)] // a room, or the inboxes of two nicks: sender and recipient
 pub enum ImportedTo {
     Room(RoomName),
-    Told(DirectMessage),
+    Inbox(DirectMessage),
 }
 
 impl SqliteLog {
@@ -66,7 +66,7 @@ impl SqliteLog {
                 _ => event.text,
             };
             let id = keeps_ids.then(|| number(event.id.get()));
-            let said = Said {
+            let event_row = EventRow {
                 id,
                 time: event.time,
                 verb: event.verb,
@@ -75,14 +75,14 @@ impl SqliteLog {
             };
             let row = match &event.place {
                 ImportedTo::Room(room) => RoomKey::of_room(room),
-                ImportedTo::Told(told) => RoomKey::of_nick(&told.to),
+                ImportedTo::Inbox(message) => RoomKey::of_nick(&message.to),
             };
-            let (id, room) = insert_event(&step, &mut rooms, &row, &said)?;
-            if let ImportedTo::Told(DirectMessage { by, to }) = event.place {
+            let (id, room) = insert_event(&step, &mut rooms, &row, &event_row)?;
+            if let ImportedTo::Inbox(DirectMessage { by, to }) = event.place {
                 let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
                 let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
                 let by = teller.unwrap_or(by);
-                told::insert(&step, id, &DirectMessage { by: by.clone(), to })?;
+                inbox::insert(&step, id, &DirectMessage { by: by.clone(), to })?;
                 tellers.insert(id, by);
             }
             moved.insert(event.id, id);
@@ -107,8 +107,8 @@ impl SqliteLog {
             })?;
             let mut found = Vec::new();
             for row in rows {
-                if let (id, name, Some(whole)) = row? {
-                    found.extend(event_id(id).map(|id| (id, name, whole)));
+                if let (id, name, Some(contents)) = row? {
+                    found.extend(event_id(id).map(|id| (id, name, contents)));
                 }
             }
             Ok(found)
@@ -117,8 +117,8 @@ impl SqliteLog {
 
     /// Reads the direct messages of everybody after an event, at most `count`, oldest first.
     #[allow(clippy::missing_errors_doc)]
-    pub fn all_told(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
-        self.ask(|db| told::all(db, after, count))
+    pub fn all_inboxes(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
+        self.ask(|db| inbox::all(db, after, count))
     }
 
     /// Returns the faults that SQLite finds in the database.
@@ -145,7 +145,7 @@ impl SqliteLog {
     /// Makes the next server rebuild the search index.
     #[allow(clippy::missing_errors_doc)]
     pub fn forget_words(&self) -> Result<(), StorageError> {
-        words::forget(&self.folder)
+        search_index::forget(&self.folder)
     }
 
     /// Copies a snapshot of the database into a new file, and syncs that file.

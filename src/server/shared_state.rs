@@ -15,32 +15,32 @@ use tracing::info;
 use super::Server;
 use super::changes::Released;
 use super::metrics::Metrics;
+use crate::accounts::Accounts;
+use crate::accounts::guesses::Guesses;
 use crate::chat::Chat;
 use crate::config::Config;
 use crate::log::Log;
 use crate::model::{Applied, Entry, EventKind, Now, PeerId, Removed, Scope, Ticket};
 use crate::protocol::{EventId, RoomName};
-use crate::roster::Roster;
-use crate::roster::guesses::Guesses;
 use crate::session::batch::ROUND_BYTES;
 
 /// The chat, and the connections that wait for it.
 ///
 /// One lock, because nearly every operation touches a room, its members and their nicks together, takes less than a
 /// microsecond, and runs on one thread.
-pub(super) struct World {
+pub(super) struct SharedState {
     pub chat: Chat,
     /// Indexed by the connection's slot.
-    seats: Vec<Seat>,
+    wake_slots: Vec<WakeSlot>,
     /// When each connection wants to be woken.
-    alarms: BTreeSet<(Duration, PeerId)>,
+    deadlines: BTreeSet<(Duration, PeerId)>,
     /// The deadline that the timer task waits for, and its waker for an earlier one.
-    next_alarm: Option<Duration>,
-    timekeeper: Option<Waker>,
+    next_deadline: Option<Duration>,
+    timer_task: Option<Waker>,
     /// The waker of the task that wakes readers; `None` while that task is already scheduled.
-    pulse: Option<Waker>,
+    fan_out_task: Option<Waker>,
     pub log: Arc<dyn Log>,
-    pub roster: Arc<Roster>,
+    pub accounts: Arc<Accounts>,
     pub metrics: Arc<Metrics>,
     /// Counts failed password attempts.
     pub guesses: Guesses,
@@ -50,7 +50,7 @@ pub(super) struct World {
 
 /// The source of a connection.
 #[derive(Clone, Copy)]
-pub(super) enum Arrival {
+pub(super) enum ConnectionSource {
     Socket(IpAddr),
     /// One HTTP request.
     Request {
@@ -60,7 +60,7 @@ pub(super) enum Arrival {
     },
 }
 
-impl Arrival {
+impl ConnectionSource {
     pub fn address(self) -> IpAddr {
         let (Self::Socket(address) | Self::Request { address, .. }) = self;
         address
@@ -69,23 +69,23 @@ impl Arrival {
 
 /// The wake-up state of a connection's task.
 #[derive(Default)]
-struct Seat {
+struct WakeSlot {
     waker: Option<Waker>,
     /// Whether there may be news since the connection last looked.
     has_news: bool,
 }
 
-impl World {
-    pub fn new(config: Arc<Config>, log: Arc<dyn Log>, roster: Arc<Roster>) -> Self {
+impl SharedState {
+    pub fn new(config: Arc<Config>, log: Arc<dyn Log>, accounts: Arc<Accounts>) -> Self {
         Self {
             chat: Chat::new(config),
-            seats: Vec::new(),
-            alarms: BTreeSet::new(),
-            next_alarm: None,
-            timekeeper: None,
-            pulse: None,
+            wake_slots: Vec::new(),
+            deadlines: BTreeSet::new(),
+            next_deadline: None,
+            timer_task: None,
+            fan_out_task: None,
             log,
-            roster,
+            accounts,
             metrics: Arc::default(),
             guesses: Guesses::default(),
             is_stopping: false,
@@ -93,29 +93,30 @@ impl World {
     }
 
     /// Registers a connection.
-    pub fn sit_down(&mut self, from: Arrival) -> PeerId {
+    pub fn register(&mut self, from: ConnectionSource) -> PeerId {
         let peer = match from {
-            Arrival::Socket(address) => self.chat.connect(address),
-            Arrival::Request {
+            ConnectionSource::Socket(address) => self.chat.connect(address),
+            ConnectionSource::Request {
                 address,
                 is_passed_on,
             } => self.chat.connect_request(address, is_passed_on),
         };
-        if self.seats.len() <= peer.slot() {
-            self.seats.resize_with(peer.slot() + 1, Seat::default);
+        if self.wake_slots.len() <= peer.slot() {
+            self.wake_slots
+                .resize_with(peer.slot() + 1, WakeSlot::default);
         }
-        if let Some(seat) = self.seats.get_mut(peer.slot()) {
-            *seat = Seat::default();
+        if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+            *slot = WakeSlot::default();
         }
         peer
     }
 
     /// Unregisters a connection whose session has ended.
-    pub fn stand_up(&mut self, peer: PeerId, alarm: Option<Duration>) {
-        self.set_alarm(peer, alarm, None);
+    pub fn unregister(&mut self, peer: PeerId, deadline: Option<Duration>) {
+        self.set_deadline(peer, deadline, None);
         self.chat.disconnect(peer);
-        if let Some(seat) = self.seats.get_mut(peer.slot()) {
-            *seat = Seat::default();
+        if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+            *slot = WakeSlot::default();
         }
     }
 
@@ -123,7 +124,7 @@ impl World {
     pub fn append(&mut self, entry: Entry, ticket: Option<Ticket>, now: Now) {
         if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
             // A log on disk deletes its access list with the room; this is for one in memory.
-            self.roster.forget_room(room);
+            self.accounts.forget_room(room);
         }
         self.metrics.appended.add(1);
         if let Some(applied) = self.log.append(entry, ticket, now.time) {
@@ -148,44 +149,46 @@ impl World {
 
     /// Wakes the tasks that now have something to read or to do. [`super::changes::Changes`] calls it at the end of
     /// each change; returns what remains to be done without the lock.
-    pub fn settle(&mut self) -> Released {
+    pub fn flush_side_effects(&mut self) -> Released {
         if self.chat.has_news()
-            && let Some(pulse) = self.pulse.take()
+            && let Some(fan_out_task) = self.fan_out_task.take()
         {
-            pulse.wake();
+            fan_out_task.wake();
         }
-        for act in self.chat.take_acts() {
+        for act in self.chat.take_audit_log() {
             info!("{act}");
         }
-        for (room, maker) in self.chat.take_made() {
-            self.roster.keep_maker(room, maker);
+        for (room, owner) in self.chat.take_new_owners() {
+            self.accounts.store_owner(room, owner);
         }
-        let next = self.first_alarm();
-        if next.is_some_and(|next| self.next_alarm.is_none_or(|known| next < known))
-            && let Some(timekeeper) = &self.timekeeper
+        let next = self.first_deadline();
+        if next.is_some_and(|next| self.next_deadline.is_none_or(|known| next < known))
+            && let Some(timer_task) = &self.timer_task
         {
-            timekeeper.wake_by_ref();
+            timer_task.wake_by_ref();
         }
         Released {
             digests: self.chat.take_released(),
             live: self.chat.take_removed_live(),
-            has_new_rights: self.chat.take_new_rights(),
+            has_acl_changes: self.chat.take_acl_changes(),
             has_deleted_rooms: self.chat.take_deleted(),
         }
     }
 
-    /// Wakes every connection that has something to read; later changes wake [`pulse`].
-    fn beat(&mut self, pulse: &Waker) {
-        self.pulse = Some(pulse.clone());
-        let Self { chat, seats, .. } = self;
-        for peer in chat.take_ordered() {
-            if let Some(seat) = seats.get_mut(peer.slot()) {
-                seat.summon();
+    /// Wakes every connection that has something to read; later changes wake [`fan_out`].
+    fn wake_readers(&mut self, fan_out_task: &Waker) {
+        self.fan_out_task = Some(fan_out_task.clone());
+        let Self {
+            chat, wake_slots, ..
+        } = self;
+        for peer in chat.take_commanded() {
+            if let Some(slot) = wake_slots.get_mut(peer.slot()) {
+                slot.summon();
             }
         }
         chat.take_news(|peer| {
-            if let Some(seat) = seats.get_mut(peer.slot()) {
-                seat.wake();
+            if let Some(slot) = wake_slots.get_mut(peer.slot()) {
+                slot.wake();
             }
         });
     }
@@ -193,25 +196,25 @@ impl World {
     /// Returns whether enough unread events have gathered: they are delivered before more input is read, or the readers
     /// would fall out of the tail through no fault of their own.
     pub fn is_full(&self) -> bool {
-        self.chat.fresh_bytes() >= ROUND_BYTES
+        self.chat.undelivered_bytes() >= ROUND_BYTES
     }
 
     /// Clears the wake-up flag of `peer`, which looks at its news now.
-    pub fn looks(&mut self, peer: PeerId) {
-        if let Some(seat) = self.seats.get_mut(peer.slot()) {
-            seat.has_news = false;
+    pub fn clear_wakeup(&mut self, peer: PeerId) {
+        if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+            slot.has_news = false;
         }
     }
 
     /// Becomes ready if there may be news for `peer`; otherwise `waker` is woken when there is.
     pub fn poll_news(&mut self, peer: PeerId, waker: &Waker) -> Poll<()> {
-        let Some(seat) = self.seats.get_mut(peer.slot()) else {
+        let Some(slot) = self.wake_slots.get_mut(peer.slot()) else {
             return Poll::Ready(());
         };
-        if seat.has_news {
+        if slot.has_news {
             return Poll::Ready(());
         }
-        seat.register(waker);
+        slot.set_waker(waker);
         Poll::Pending
     }
 
@@ -221,22 +224,22 @@ impl World {
         if self.chat.is_ended(peer) {
             return Poll::Ready(());
         }
-        if let Some(seat) = self.seats.get_mut(peer.slot()) {
-            seat.register(waker);
+        if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+            slot.set_waker(waker);
         }
         Poll::Pending
     }
 
     /// Moves the deadline of `peer` from `from` to `to`.
-    pub fn set_alarm(&mut self, peer: PeerId, from: Option<Duration>, to: Option<Duration>) {
+    pub fn set_deadline(&mut self, peer: PeerId, from: Option<Duration>, to: Option<Duration>) {
         if from == to {
             return;
         }
         if let Some(from) = from {
-            self.alarms.remove(&(from, peer));
+            self.deadlines.remove(&(from, peer));
         }
         if let Some(to) = to {
-            self.alarms.insert((to, peer));
+            self.deadlines.insert((to, peer));
         }
     }
 
@@ -248,33 +251,33 @@ impl World {
     /// Starts to stop the server: every connection ends.
     pub fn stop(&mut self) {
         self.is_stopping = true;
-        self.seats.iter_mut().for_each(Seat::wake);
+        self.wake_slots.iter_mut().for_each(WakeSlot::wake);
     }
 
-    fn first_alarm(&self) -> Option<Duration> {
-        let alarm = self.alarms.first().map(|(at, _)| *at);
-        [alarm, self.chat.next_due()].into_iter().flatten().min()
+    fn first_deadline(&self) -> Option<Duration> {
+        let deadline = self.deadlines.first().map(|(at, _)| *at);
+        [deadline, self.chat.next_due()].into_iter().flatten().min()
     }
 
     /// Runs the timers that are due and returns when to run the next.
-    fn ring(&mut self, now: Now) -> Option<Duration> {
+    fn fire_timers(&mut self, now: Now) -> Option<Duration> {
         self.chat.tick(now);
-        while let Some(&(at, peer)) = self.alarms.first()
+        while let Some(&(at, peer)) = self.deadlines.first()
             && at <= now.uptime
         {
-            self.alarms.pop_first();
-            if let Some(seat) = self.seats.get_mut(peer.slot()) {
-                seat.wake();
+            self.deadlines.pop_first();
+            if let Some(slot) = self.wake_slots.get_mut(peer.slot()) {
+                slot.wake();
             }
         }
-        self.next_alarm = self.first_alarm();
-        self.next_alarm
+        self.next_deadline = self.first_deadline();
+        self.next_deadline
     }
 }
 
-impl Seat {
+impl WakeSlot {
     /// Stores the waker of the connection's task.
-    fn register(&mut self, waker: &Waker) {
+    fn set_waker(&mut self, waker: &Waker) {
         // Cloning a waker costs as much as waking; it rarely changes.
         let known = self.waker.as_ref();
         if !known.is_some_and(|known| known.will_wake(waker)) {
@@ -303,20 +306,20 @@ impl Seat {
 const ZONE_EVERY: Duration = Duration::from_secs(600);
 
 /// Runs all timers; never returns. One timer for the whole server, so that a connection needs none.
-pub(super) async fn keep_time(server: Arc<Server>) {
+pub(super) async fn run_timers(server: Arc<Server>) {
     let mut timer = Timer::never();
     let mut zone_at = Duration::ZERO;
     poll_fn(|cx| {
         loop {
             let now = server.clock.now();
-            let mut world = server.changes();
+            let mut state = server.changes();
             if now.uptime >= zone_at {
                 zone_at = now.uptime + ZONE_EVERY;
-                world.chat.utc_offset_s = jiff::Zoned::now().offset().seconds();
+                state.chat.utc_offset_s = jiff::Zoned::now().offset().seconds();
             }
-            world.timekeeper = Some(cx.waker().clone());
-            let next = world.ring(now).unwrap_or(zone_at).min(zone_at);
-            drop(world);
+            state.timer_task = Some(cx.waker().clone());
+            let next = state.fire_timers(now).unwrap_or(zone_at).min(zone_at);
+            drop(state);
             timer.set_at(server.clock.start + next);
             if timer.poll(cx).is_pending() {
                 return Poll::<()>::Pending;
@@ -326,23 +329,23 @@ pub(super) async fn keep_time(server: Arc<Server>) {
     .await;
 }
 
-/// Entries that the log has decided on, until [`pulse`] applies them. The log's thread leaves them here and does not wait
+/// Entries that the log has decided on, until [`fan_out`] applies them. The log's thread leaves them here and does not wait
 /// for the lock of the world: on a busy server another thread seldom gets it.
 #[derive(Default)]
-pub(super) struct Published {
+pub(super) struct AppliedQueue {
     batch: Vec<Applied>,
-    pulse: Option<Waker>,
+    fan_out_task: Option<Waker>,
 }
 
-impl Published {
+impl AppliedQueue {
     pub fn add(&mut self, mut batch: Vec<Applied>) {
         if self.batch.is_empty() {
             self.batch = batch;
         } else {
             self.batch.append(&mut batch);
         }
-        if let Some(pulse) = self.pulse.take() {
-            pulse.wake();
+        if let Some(fan_out_task) = self.fan_out_task.take() {
+            fan_out_task.wake();
         }
     }
 }
@@ -350,22 +353,22 @@ impl Published {
 /// Applies what the log has decided on and wakes the readers of new events; never returns. It wakes all of them once for
 /// everything that has arrived. As a task it runs after the connections that were readable when it was woken, so every
 /// client is read before any is written to, and each write carries the events of all of them.
-pub(super) async fn pulse(server: Arc<Server>) {
+pub(super) async fn fan_out(server: Arc<Server>) {
     poll_fn(|cx| {
         let batch = {
-            let mut kept = server.kept();
-            kept.pulse = Some(cx.waker().clone());
+            let mut kept = server.applied();
+            kept.fan_out_task = Some(cx.waker().clone());
             std::mem::take(&mut kept.batch)
         };
         if batch.is_empty() {
-            server.world().beat(cx.waker());
+            server.state().wake_readers(cx.waker());
         } else {
-            let mut world = server.changes();
+            let mut state = server.changes();
             for applied in batch {
                 server.metrics.outcome(&applied.outcome);
-                world.chat.apply(applied);
+                state.chat.apply(applied);
             }
-            world.beat(cx.waker());
+            state.wake_readers(cx.waker());
         }
         Poll::<()>::Pending
     })

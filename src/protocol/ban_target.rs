@@ -9,7 +9,7 @@ use super::name::BadName;
 /// A nick, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Whom {
+pub enum BanTarget {
     Nick(Nick),
     Network(Network),
 }
@@ -22,7 +22,7 @@ pub struct Network {
     bits: u8,
 }
 
-impl Whom {
+impl BanTarget {
     /// Parses a nick, or an address such as `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. A nick is never
     /// an address.
     ///
@@ -38,7 +38,7 @@ impl Whom {
     /// Returns the key that is equal for two bans of the same target.
     pub fn key(&self) -> String {
         match self {
-            Self::Nick(nick) => nick.form().to_owned(),
+            Self::Nick(nick) => nick.casefolded().to_owned(),
             Self::Network(network) => network.to_string(),
         }
     }
@@ -66,7 +66,7 @@ impl Network {
     }
 
     /// Returns whether the network contains `address`.
-    pub fn holds(self, address: IpAddr) -> bool {
+    pub fn contains(self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.first.is_ipv4() && masked(address, self.bits) == self.first
     }
@@ -97,7 +97,7 @@ impl fmt::Display for Network {
     }
 }
 
-impl fmt::Display for Whom {
+impl fmt::Display for BanTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nick(nick) => write!(f, "{nick}"),
@@ -113,7 +113,7 @@ mod tests {
     fn check(text: &str, shown: &str, inside: &[&str], outside: &[&str]) {
         let network = Network::parse(text).expect("it is a network");
         assert_eq!(network.to_string(), shown);
-        let holds = |ip: &&str| network.holds(ip.parse().expect("it is an address"));
+        let holds = |ip: &&str| network.contains(ip.parse().expect("it is an address"));
         assert!(inside.iter().all(holds), "{text}");
         assert!(!outside.iter().any(holds), "{text}");
     }
@@ -147,7 +147,10 @@ mod tests {
     #[test]
     fn a_nick_is_not_a_network() {
         for text in ["bob", "fe80", "a.b.c"] {
-            assert!(matches!(Whom::parse(text), Ok(Whom::Nick(_))), "{text}");
+            assert!(
+                matches!(BanTarget::parse(text), Ok(BanTarget::Nick(_))),
+                "{text}"
+            );
         }
         for text in [
             "192.0.2",
@@ -158,7 +161,7 @@ mod tests {
             "bob/8",
             "",
         ] {
-            assert!(Whom::parse(text).is_err(), "{text}");
+            assert!(BanTarget::parse(text).is_err(), "{text}");
         }
     }
 }

@@ -6,19 +6,19 @@
 
 use std::time::Duration;
 
-use crate::config::BELIEVED_AFTER;
+use crate::config::CLOCK_TRUSTED_AFTER;
 use crate::protocol::Time;
 
 /// The wall clock, and the time that was last trusted.
 #[derive(Debug, Default)]
-pub struct Believed {
+pub struct TrustedClock {
     /// The time that was last returned, and the uptime then.
     last: Option<(u64, Duration)>,
     /// Since when the clock is ahead of that, and the least by which it was ahead.
     ahead: Option<(Duration, u64)>,
 }
 
-impl Believed {
+impl TrustedClock {
     /// Creates a clock for a log whose newest event has the time `newest`. If the wall clock is ahead of that at the
     /// start, either time has passed or the clock is wrong, and which of the two cannot be known.
     pub fn since(newest: Option<Time>) -> Self {
@@ -40,7 +40,7 @@ impl Believed {
         } else {
             let (since, least) = self.ahead.get_or_insert((uptime, u64::MAX));
             *least = (*least).min(wall.0 - now);
-            if uptime.saturating_sub(*since) >= BELIEVED_AFTER {
+            if uptime.saturating_sub(*since) >= CLOCK_TRUSTED_AFTER {
                 now += *least;
                 self.ahead = None;
             }
@@ -59,7 +59,7 @@ mod tests {
 
     /// Returns the trusted time at each of these uptimes (in ms), each given with how far the clock is ahead of the
     /// start plus the uptime.
-    fn told(clock: &mut Believed, of: &[(u64, i64)]) -> Vec<i64> {
+    fn told(clock: &mut TrustedClock, of: &[(u64, i64)]) -> Vec<i64> {
         let tell = |(uptime, ahead): &(u64, i64)| {
             let wall = (YEAR * 50 + uptime).saturating_add_signed(*ahead);
             let now = clock.now(Time(wall), Duration::from_millis(*uptime));
@@ -71,11 +71,11 @@ mod tests {
     #[test]
     fn a_clock_that_jumps_expires_nothing() {
         let year = YEAR as i64;
-        let mut clock = Believed::default();
+        let mut clock = TrustedClock::default();
         let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
         assert_eq!(told(&mut clock, &moment), [0; 5]);
         // Looked at once an hour, the clock was ahead at one look.
-        let mut clock = Believed::default();
+        let mut clock = TrustedClock::default();
         let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
         assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);
     }
@@ -83,21 +83,21 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_at_the_start_makes_nothing_old_until_it_has_stood() {
         let ahead = YEAR as i64;
-        let mut clock = Believed::since(Some(Time(YEAR * 50)));
+        let mut clock = TrustedClock::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (1000, ahead), (2000, 0), (HOUR, 0)];
         assert_eq!(told(&mut clock, &looks), [0; 4]);
         // The clock was right, and the server had been down for a year.
-        let mut clock = Believed::since(Some(Time(YEAR * 50)));
+        let mut clock = TrustedClock::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (HOUR, ahead)];
         assert_eq!(told(&mut clock, &looks), [0, ahead]);
         // The events have times in the future.
-        let mut clock = Believed::since(Some(Time(YEAR * 60)));
+        let mut clock = TrustedClock::since(Some(Time(YEAR * 60)));
         assert_eq!(told(&mut clock, &[(0, 0)]), [0]);
     }
 
     #[test]
     fn a_clock_set_forward_is_trusted_eventually_and_one_set_back_at_once() {
-        let mut clock = Believed::default();
+        let mut clock = TrustedClock::default();
         let ahead = 1_000_000;
         let looks = [(0, 0), (1000, ahead), (HOUR, ahead), (HOUR + 1000, ahead)];
         assert_eq!(told(&mut clock, &looks), [0, 0, 0, ahead]);

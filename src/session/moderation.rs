@@ -2,29 +2,29 @@
 
 use super::Session;
 use super::output::Entries;
-use super::output::{Pending, Then, UpTo};
+use super::output::{AfterReply, Pending, UpTo};
 use super::request::{Done, name_of};
-use crate::chat::closed::Until;
+use crate::accounts::{AccountQuery, AccountResult};
+use crate::chat::acl::Cutoff;
 use crate::chat::{Chat, RoomId};
 use crate::dialect::Line;
 use crate::model::{AclChange, Now, RoomAcl};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
-use crate::roster::{Answer, Ask};
 
 impl Session {
     /// Returns the room of the request, which this connection must be allowed to moderate, and the connection's nick.
-    fn need_keeper(
+    fn require_moderator(
         &self,
         verb: Verb,
         room: Option<&RoomName>,
         chat: &Chat,
     ) -> Result<(RoomId, String), Refusal> {
-        let nick = self.need_nick(verb)?;
+        let nick = self.require_nick(verb)?;
         let room = self.room_to_read(verb, room, chat)?;
-        match chat.holder(nick).filter(|_| chat.may_keep(room, nick)) {
-            Some(holder) => Ok((room, holder.nick.form().to_owned())),
-            None => Err(not_a_keeper(verb)),
+        match chat.user(nick).filter(|_| chat.may_moderate(room, nick)) {
+            Some(user) => Ok((room, user.nick.casefolded().to_owned())),
+            None => Err(not_a_moderator(verb)),
         }
     }
 
@@ -38,7 +38,7 @@ impl Session {
             verb,
             &format!("{name} {mode}"),
             &format!("{name} is {mode}"),
-            Then::Nothing,
+            AfterReply::Nothing,
         );
         Ok(None)
     }
@@ -50,7 +50,7 @@ impl Session {
         chat: &Chat,
     ) -> Done {
         let verb = Verb::Mode;
-        let (room, own) = self.need_keeper(verb, room, chat)?;
+        let (room, own) = self.require_moderator(verb, room, chat)?;
         if room == chat.lobby() {
             let text = "this room is where everybody comes in";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
@@ -62,55 +62,60 @@ impl Session {
         &mut self,
         room: Option<&RoomName>,
         nick: &Nick,
-        is_keeper: bool,
+        is_moderator: bool,
         chat: &Chat,
     ) -> Done {
         let verb = Verb::Invite;
-        let (room, own) = self.need_keeper(verb, room, chat)?;
+        let (room, own) = self.require_moderator(verb, room, chat)?;
         if !chat.is_registered(nick) {
             let text = format!("{nick} is not registered, so anybody could be that");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
-        if acl.is_some_and(|acl| !acl.has_space_for(nick.form())) {
+        if acl.is_some_and(|acl| !acl.has_space_for(nick.casefolded())) {
             return Err(no_space_to_invite());
         }
-        if acl.is_some_and(|acl| acl.owner.as_deref() == Some(nick.form())) {
+        if acl.is_some_and(|acl| acl.owner.as_deref() == Some(nick.casefolded())) {
             let text = format!("{nick} made this room");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
-        let who = nick.form().to_owned();
-        self.change(room, AclChange::Invite(who, is_keeper), own, chat)
+        let who = nick.casefolded().to_owned();
+        self.change(room, AclChange::Invite(who, is_moderator), own, chat)
     }
 
     pub(super) fn uninvite(&mut self, room: Option<&RoomName>, nick: &Nick, chat: &Chat) -> Done {
         let verb = Verb::Uninvite;
-        let (room, own) = self.need_keeper(verb, room, chat)?;
+        let (room, own) = self.require_moderator(verb, room, chat)?;
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
-        let is_maker = |acl: &RoomAcl| acl.owner.as_deref() == Some(nick.form());
-        if !acl.is_some_and(|acl| acl.admits(nick.form()) && !is_maker(acl)) {
+        let is_owner = |acl: &RoomAcl| acl.owner.as_deref() == Some(nick.casefolded());
+        if !acl.is_some_and(|acl| acl.admits(nick.casefolded()) && !is_owner(acl)) {
             let text = format!("{nick} was not asked in; INVITES lists who was");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
-        self.change(room, AclChange::Uninvite(nick.form().to_owned()), own, chat)
+        self.change(
+            room,
+            AclChange::Uninvite(nick.casefolded().to_owned()),
+            own,
+            chat,
+        )
     }
 
     /// Asks the accounts to change a room on behalf of the nick with the form `by`.
     fn change(&mut self, id: RoomId, change: AclChange, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
         let acl = chat.room(id).and_then(|room| room.acl.as_deref());
-        let maker = acl.and_then(|acl| acl.owner.clone());
+        let owner = acl.and_then(|acl| acl.owner.clone());
         let change = Some((change, by));
-        self.consult(Ask::Room {
+        self.query_accounts(AccountQuery::Room {
             room,
-            maker,
+            owner,
             change,
         })
     }
 
     pub(super) fn invites(&mut self, room: Option<&RoomName>, chat: &Chat) -> Done {
         let verb = Verb::Invites;
-        self.need_nick(verb)?;
+        self.require_nick(verb)?;
         let room = self.room_to_read(verb, room, chat)?;
         let name = name_of(room, chat)?;
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
@@ -122,31 +127,31 @@ impl Session {
             verb,
             &count.to_string(),
             &format!("{count} in {name}"),
-            Then::Nothing,
+            AfterReply::Nothing,
         );
         Ok(None)
     }
 
     /// Continues after a change of a room; the right to make it may have been lost since it was requested.
-    pub(super) fn settle_change(
+    pub(super) fn finish_change(
         &mut self,
         room: &RoomName,
         change: &AclChange,
-        answer: Answer,
+        result: AccountResult,
         chat: &mut Chat,
         now: Now,
     ) -> Done {
-        match (change, answer) {
-            (_, Answer::Rooms(rooms)) => {
-                chat.set_rights(rooms, now);
+        match (change, result) {
+            (_, AccountResult::Rooms(rooms)) => {
+                chat.set_acls(rooms, now);
                 if let (AclChange::Invite(who, _), Some(by)) = (change, self.nick) {
-                    chat.tell_invited(who, room, by, now);
+                    chat.notify_invited(who, room, by, now);
                 }
             }
-            (_, Answer::No) => return Err(no_space_to_invite()),
-            (AclChange::Close(..), _) => return Err(not_a_keeper(Verb::Mode)),
-            (AclChange::Invite(..), _) => return Err(not_a_keeper(Verb::Invite)),
-            (AclChange::Uninvite(_), _) => return Err(not_a_keeper(Verb::Uninvite)),
+            (_, AccountResult::No) => return Err(no_space_to_invite()),
+            (AclChange::Close(..), _) => return Err(not_a_moderator(Verb::Mode)),
+            (AclChange::Invite(..), _) => return Err(not_a_moderator(Verb::Invite)),
+            (AclChange::Uninvite(_), _) => return Err(not_a_moderator(Verb::Uninvite)),
         }
         let (verb, what) = match change {
             AclChange::Close(is_closed, _) => (Verb::Mode, mode_word(*is_closed)),
@@ -164,35 +169,35 @@ impl Session {
             AclChange::Invite(who, false) => format!("{who} may come into {room}"),
             AclChange::Uninvite(who) => format!("{who} is no longer invited to {room}"),
         };
-        self.ok(verb, &format!("{room} {what}"), &talk, Then::Nothing);
+        self.ok(verb, &format!("{room} {what}"), &talk, AfterReply::Nothing);
         Ok(None)
     }
 
     /// Removes this connection from a room: it may still read what came before that, and nothing after it.
-    pub(super) fn put_out(&mut self, room: RoomId, until: Until, line: &str) {
+    pub(super) fn remove_from_room(&mut self, room: RoomId, cutoff: Cutoff, line: &str) {
         let was_current = self.current() == Some(room);
         let mut rooms = self.rooms.iter_mut();
         let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) else {
             return;
         };
         membership.is_leaving = true;
-        self.is_astray |= was_current;
+        self.lost_current_room |= was_current;
         let line = self.input.line(Line::Removed {
             part: line,
             is_current: was_current,
         });
-        self.push(line, Then::Leave(room));
+        self.push(line, AfterReply::Leave(room));
         if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
             *after = Some(UpTo {
                 room,
-                seq: until.seq,
-                id: until.id,
+                seq: cutoff.seq,
+                id: cutoff.id,
             });
         }
     }
 }
 
-fn not_a_keeper(verb: Verb) -> Refusal {
+fn not_a_moderator(verb: Verb) -> Refusal {
     let text = "only the owner of this room and its moderators can do that";
     Refusal::new(verb, Code::NotAllowed, text)
 }

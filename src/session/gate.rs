@@ -59,12 +59,12 @@ impl Session {
         if is_open_to_all(request.verb()) {
             Ok(())
         } else {
-            self.need_open(request.verb())
+            self.require_open(request.verb())
         }
     }
 
     /// Returns an error for a connection that has not given the server's password.
-    pub(super) fn need_open(&self, verb: Verb) -> Result<(), Refusal> {
+    pub(super) fn require_open(&self, verb: Verb) -> Result<(), Refusal> {
         let text = "this server needs a password first: PASS <password>";
         if self.is_open {
             Ok(())

@@ -17,27 +17,27 @@ use crate::model::address_prefix;
 
 /// The connections that wait for their next turn.
 #[derive(Debug, Default)]
-pub(super) struct Busy {
+pub(super) struct FairScheduler {
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     /// The waiting connections by address, in order; an address without any has no entry.
-    by_origin: HashMap<IpAddr, VecDeque<Arc<Ticket>>>,
+    by_origin: HashMap<IpAddr, VecDeque<Arc<WaitingTurn>>>,
     /// The addresses, in the order of their turns.
     origins: VecDeque<IpAddr>,
-    /// Wakes [`Busy::usher`] when a connection begins to wait.
-    usher: Option<Waker>,
+    /// Wakes [`FairScheduler::runner`] when a connection begins to wait.
+    runner: Option<Waker>,
 }
 
 #[derive(Debug)]
-struct Ticket {
+struct WaitingTurn {
     is_called: AtomicBool,
     waker: Waker,
 }
 
-impl Busy {
+impl FairScheduler {
     fn queue(&self) -> MutexGuard<'_, Queue> {
         self.queue
             .lock()
@@ -46,12 +46,12 @@ impl Busy {
 
     /// Waits for the next turn of a connection from `address`.
     pub async fn turn(&self, address: IpAddr) {
-        let mut ticket: Option<Arc<Ticket>> = None;
+        let mut ticket: Option<Arc<WaitingTurn>> = None;
         poll_fn(|cx| match &ticket {
             Some(ticket) if ticket.is_called.load(Ordering::Acquire) => Poll::Ready(()),
             Some(_) => Poll::Pending, // woken for another reason
             None => {
-                let own = Arc::new(Ticket {
+                let own = Arc::new(WaitingTurn {
                     is_called: AtomicBool::new(false),
                     waker: cx.waker().clone(),
                 });
@@ -65,7 +65,7 @@ impl Busy {
 
     /// Calls one connection after the other; never returns. Before each call, `look` finds the sockets that have become
     /// ready.
-    pub async fn usher(&self, look: impl Fn()) {
+    pub async fn run(&self, look: impl Fn()) {
         loop {
             poll_fn(|cx| self.queue().poll_any(cx)).await;
             look();
@@ -81,18 +81,18 @@ impl Busy {
 }
 
 impl Queue {
-    fn add(&mut self, origin: IpAddr, ticket: Arc<Ticket>) {
+    fn add(&mut self, origin: IpAddr, ticket: Arc<WaitingTurn>) {
         let own = self.by_origin.entry(origin).or_default();
         if own.is_empty() {
             self.origins.push_back(origin);
         }
         own.push_back(ticket);
-        if let Some(usher) = self.usher.take() {
-            usher.wake();
+        if let Some(runner) = self.runner.take() {
+            runner.wake();
         }
     }
 
-    fn next(&mut self) -> Option<Arc<Ticket>> {
+    fn next(&mut self) -> Option<Arc<WaitingTurn>> {
         let origin = self.origins.pop_front()?;
         let own = self.by_origin.get_mut(&origin)?;
         let next = own.pop_front();
@@ -108,7 +108,7 @@ impl Queue {
         if !self.origins.is_empty() {
             return Poll::Ready(());
         }
-        self.usher = Some(cx.waker().clone());
+        self.runner = Some(cx.waker().clone());
         Poll::Pending
     }
 }
@@ -130,18 +130,18 @@ mod tests {
         from: &[IpAddr],
         act: impl FnOnce(Arc<Vec<AtomicUsize>>) -> F,
     ) {
-        let (busy, executor) = (Arc::new(Busy::default()), Executor::new());
+        let (scheduler, executor) = (Arc::new(FairScheduler::default()), Executor::new());
         let turns: Arc<Vec<_>> = Arc::new(from.iter().map(|_| AtomicUsize::new(0)).collect());
-        let usher = busy.clone();
+        let runner = scheduler.clone();
         executor
-            .spawn(async move { usher.usher(|| {}).await })
+            .spawn(async move { runner.run(|| {}).await })
             .detach();
         for (n, address) in from.iter().copied().enumerate() {
-            let (busy, turns) = (busy.clone(), turns.clone());
+            let (scheduler, turns) = (scheduler.clone(), turns.clone());
             let goes_on = async move {
                 loop {
                     turns[n].fetch_add(1, Ordering::Relaxed);
-                    busy.turn(address).await;
+                    scheduler.turn(address).await;
                 }
             };
             executor.spawn(goes_on).detach();

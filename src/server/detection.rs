@@ -9,41 +9,41 @@ use std::time::Duration;
 
 use super::connection::{Connection, with_scratch};
 use super::http;
-use super::metrics::Way;
+use super::metrics::ConnectionKind;
 use crate::transport::proxied::{self, Header};
-use crate::transport::sniff::{Spoken, tell};
+use crate::transport::sniff::{Protocol, detect};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
 
 impl Connection {
     /// Detects the client's protocol and serves an HTTP client to its end; returns whether a session follows.
-    pub(super) async fn arrive(&mut self) -> bool {
+    pub(super) async fn detect_protocol(&mut self) -> bool {
         // A rejected client is sent the reason at once, whatever it speaks.
         if self.carrier.is_local() || self.session.is_ending() {
             return true;
         }
         self.awaits_proxied = self.comes_from_proxy();
         loop {
-            let spoken = self.hear().await;
+            let spoken = self.detect().await;
             if self.session.is_ending() {
                 return true; // the proxy's client is banned
             }
-            let speaks = self.speaks;
+            let protocols = self.protocols;
             let is_tls = matches!(&self.carrier, Carrier::Stream(stream) if stream.is_tls());
             match spoken {
-                Spoken::Tls if !is_tls && speaks.tls && self.begin_tls() => {}
-                Spoken::Tls if !is_tls => {
+                Protocol::Tls if !is_tls && protocols.tls && self.begin_tls() => {}
+                Protocol::Tls if !is_tls => {
                     // The client can understand nothing but an alert: handshake_failure (RFC 5246, 7.2.2).
                     let _ = self.carrier.write(&[0x15, 3, 1, 0, 2, 2, 40]);
                     self.hang_up().await;
                     return false;
                 }
-                Spoken::Http => return self.serve_http(is_tls).await,
-                Spoken::Tls | Spoken::Lines | Spoken::Unclear => {
-                    self.session.reached_by(is_tls, speaks.web);
-                    if !speaks.plain && !is_tls {
-                        self.shut_out("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
-                    } else if !speaks.lines {
-                        self.shut_out("only HTTP is spoken here, as by curl or a browser");
+                Protocol::Http => return self.serve_http(is_tls).await,
+                Protocol::Tls | Protocol::Lines | Protocol::Unclear => {
+                    self.session.reached_by(is_tls, protocols.web);
+                    if !protocols.plain && !is_tls {
+                        self.reject("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
+                    } else if !protocols.lines {
+                        self.reject("only HTTP is spoken here, as by curl or a browser");
                     }
                     return true;
                 }
@@ -52,19 +52,19 @@ impl Connection {
     }
 
     fn comes_from_proxy(&self) -> bool {
-        let chat = &self.server.world().chat;
+        let chat = &self.server.state().chat;
         let address = chat.address(self.session.peer());
         address.is_some_and(|address| chat.is_proxy(address))
     }
 
-    fn shut_out(&mut self, text: &str) {
+    fn reject(&mut self, text: &str) {
         let now = self.server.clock.now();
-        let chat = &mut self.server.world().chat;
-        self.session.shut_out(text, chat, now);
+        let chat = &mut self.server.state().chat;
+        self.session.reject(text, chat, now);
     }
 
     /// Reads until the protocol is clear, the input ends or the deadline has passed.
-    async fn hear(&mut self) -> Spoken {
+    async fn detect(&mut self) -> Protocol {
         let handshake_within = self.server.config.limits.handshake_within;
         let mut late: Option<Duration> = None;
         loop {
@@ -82,14 +82,14 @@ impl Connection {
                 self.awaits_proxied = self.take_proxied();
             }
             let spoken = if self.awaits_proxied {
-                Spoken::Unclear
+                Protocol::Unclear
             } else {
-                tell(&self.input)
+                detect(&self.input)
             };
             if self.session.is_ending() {
                 return spoken;
             }
-            if spoken != Spoken::Unclear || self.has_ended {
+            if spoken != Protocol::Unclear || self.has_ended {
                 return spoken;
             }
             let now = self.server.clock.now();
@@ -104,18 +104,18 @@ impl Connection {
             };
             if due.is_some_and(|due| due <= now.uptime) {
                 // The client may yet speak any protocol, so the connection closes without a message in any of them.
-                self.is_cut = true;
+                self.is_aborted = true;
                 return spoken;
             }
             {
-                let mut world = self.server.changes();
-                if world.is_stopping {
-                    self.is_cut = is_handshaking;
+                let mut state = self.server.changes();
+                if state.is_stopping {
+                    self.is_aborted = is_handshaking;
                     return spoken;
                 }
-                world.looks(self.session.peer());
-                world.set_alarm(self.session.peer(), self.alarm, due);
-                self.alarm = due;
+                state.clear_wakeup(self.session.peer());
+                state.set_deadline(self.session.peer(), self.deadline, due);
+                self.deadline = due;
             }
             if !self.is_readable {
                 self.wait(true).await;
@@ -137,7 +137,7 @@ impl Connection {
                 Ok(tls) => Carrier::Stream(Stream::Tls(Box::new(tls))),
                 Err(e) => {
                     tracing::warn!("cannot begin TLS: {e}");
-                    self.is_cut = true;
+                    self.is_aborted = true;
                     return true;
                 }
             },
@@ -154,11 +154,11 @@ impl Connection {
     async fn serve_http(&mut self, is_tls: bool) -> bool {
         let peer = self.session.peer();
         let address = {
-            let mut world = self.server.world();
-            world.set_alarm(peer, self.alarm.take(), None);
-            world.chat.address(peer)
+            let mut state = self.server.state();
+            state.set_deadline(peer, self.deadline.take(), None);
+            state.chat.address(peer)
         };
-        self.goes(Way::Http);
+        self.set_kind(ConnectionKind::Http);
         let Carrier::Stream(stream) = self.carrier.take() else {
             return false;
         };
@@ -167,7 +167,7 @@ impl Connection {
             address: address.unwrap_or(self.session.local().ip()),
             local: self.session.local(),
             peer,
-            speaks: self.speaks,
+            protocols: self.protocols,
             is_tls,
             is_secure: is_tls,
             is_passed_on: false,
@@ -184,7 +184,8 @@ impl Connection {
             client,
         } = upgraded;
         let now = self.server.clock.now();
-        self.session.reached_by(client.is_secure, self.speaks.web);
+        self.session
+            .reached_by(client.is_secure, self.protocols.web);
         if client.is_secure {
             self.session.under_tls();
         }
@@ -201,7 +202,7 @@ impl Connection {
     fn passed_on(&mut self, address: IpAddr) {
         let now = self.server.clock.now();
         let peer = self.session.peer();
-        let chat = &mut self.server.world().chat;
+        let chat = &mut self.server.state().chat;
         chat.passes_on(peer, address);
         self.session.admit(chat, now);
     }
@@ -213,7 +214,7 @@ impl Connection {
             Header::Absent => {}
             Header::Wrong => {
                 self.input.clear();
-                self.shut_out("that is no header of the PROXY protocol");
+                self.reject("that is no header of the PROXY protocol");
             }
             Header::Whole(count, address) => {
                 self.input.drain(..count);

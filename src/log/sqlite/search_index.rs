@@ -63,7 +63,7 @@ const VERSION: i64 = 2;
 
 /// State shared between the threads of the log and the one that indexes.
 #[derive(Debug)]
-pub(super) struct Words {
+pub(super) struct SearchIndex {
     path: PathBuf,
     state: Mutex<State>,
     /// Signals that the index thread has more to do.
@@ -105,7 +105,7 @@ impl State {
     }
 }
 
-impl Words {
+impl SearchIndex {
     /// Returns the index of the log in `folder`, whose last event is `kept`.
     pub fn new(folder: &Path, kept: i64) -> Self {
         Self {
@@ -192,7 +192,7 @@ impl Words {
         while self.wait() {
             let done = match &mut index {
                 Some(index) => self.do_some(index),
-                None => Index::open(&self.path, log).map(|opened| {
+                None => OpenIndex::open(&self.path, log).map(|opened| {
                     self.state().indexed = opened.seen;
                     index = Some(opened);
                 }),
@@ -231,7 +231,7 @@ impl Words {
             .is_ending
     }
 
-    fn do_some(&self, index: &mut Index) -> Result<(), StorageError> {
+    fn do_some(&self, index: &mut OpenIndex) -> Result<(), StorageError> {
         let (trims, is_trimmed) = {
             let state = self.state();
             (state.trims, !state.is_behind_in_trims())
@@ -262,13 +262,13 @@ fn let_others_go_first() {
 }
 
 /// The open index of the thread that follows the log.
-struct Index {
+struct OpenIndex {
     db: Connection,
     log: Connection,
     seen: i64,
 }
 
-impl Index {
+impl OpenIndex {
     /// Opens the index, or rebuilds it if it is not this log's.
     fn open(path: &Path, log: &Path) -> Result<Self, StorageError> {
         let log = schema::open_to_read(log)?;
@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(log.found("tea").len(), 10);
         drop(log); // the thread may not have trimmed yet, so every start checks
         let chat = folder.path().join("chat.db");
-        let mut index = Index::open(&path(folder.path()), &chat).unwrap();
+        let mut index = OpenIndex::open(&path(folder.path()), &chat).unwrap();
         index.trim().unwrap();
         let left = "SELECT count(*) FROM words_docsize";
         let left: i64 = index.db.query_row(left, [], |row| row.get(0)).unwrap();
@@ -616,7 +616,7 @@ mod tests {
                 return Ok(());
             };
             if rooms.get() % 2 == 0 {
-                disk.0.words.as_ref().unwrap().catch_up(); // otherwise the search reads some events from the log itself
+                disk.0.index.as_ref().unwrap().catch_up(); // otherwise the search reads some events from the log itself
             }
             let find = |log: &dyn Log| {
                 let found = log.search(&room, &query, 100, &Work::begin()).unwrap();

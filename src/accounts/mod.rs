@@ -2,7 +2,7 @@
 //! log.
 //!
 //! [`Buckets`] is the seam: string values under keys, which is all that a database, a map in memory and the
-//! key-value store of a cluster have in common. [`Roster`] is what is stored in them; [`Directory`] is the
+//! key-value store of a cluster have in common. [`Accounts`] is what is stored in them; [`Directory`] is the
 //! part that every server holds in memory, without secrets. This module knows neither sockets nor sessions.
 //! Passwords are hashed here, so everything except [`Directory`] may block for tens of milliseconds.
 
@@ -23,7 +23,7 @@ use tracing::error;
 
 use crate::config::fixed::TOKENS_MAX;
 use crate::model::{AclChange, Ban, Directory, RoomAcl, Secret, StorageError, VersionedAcl};
-use crate::protocol::whom::Whom;
+use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets, Values};
 
@@ -33,15 +33,15 @@ pub const PASSWORD_CHARS_MIN: usize = 8;
 /// The prefix of every token, by which a person or a secret scanner recognizes one.
 const TOKEN_PREFIX: &str = "pct_";
 
-/// A query or change that a session sends to the roster.
+/// A query or change that a session sends to the accounts.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
-pub enum Ask {
+pub enum AccountQuery {
     /// Check a secret against the password and the tokens of a nick.
-    Enter { nick: Nick, secret: Secret },
+    Login { nick: Nick, secret: Secret },
     /// Attempt the password of a reserved but unregistered nick: the chat compares it, once this attempt
     /// may go ahead.
-    Share { nick: Nick, secret: Secret },
+    ShareNick { nick: Nick, secret: Secret },
     /// Register a nick, or change its password.
     Register { nick: Nick, password: Secret },
     /// Unregister a nick and revoke all its tokens.
@@ -55,22 +55,22 @@ pub enum Ask {
     /// Revoke a token.
     Revoke { nick: Nick, label: Nick },
     /// Check a secret against the server's own password.
-    Pass(Secret),
+    ServerPassword(Secret),
     /// Add a ban.
     Ban(Ban),
     /// Lift a ban.
-    Unban(Whom),
+    Unban(BanTarget),
     /// Record the owner of a room, and change its permissions; `by` requested the change.
     Room {
         room: RoomName,
-        maker: Option<String>,
+        owner: Option<String>,
         change: Option<(AclChange, String)>,
     },
 }
 
-/// The result of an [`Ask`].
+/// The result of an [`AccountQuery`].
 #[derive(Debug)]
-pub enum Answer {
+pub enum AccountResult {
     /// The secret is the password.
     Password,
     /// The secret is a token.
@@ -123,7 +123,7 @@ struct Token {
 
 /// The permissions of a room, stored under its comparison form.
 #[derive(Debug, Serialize, Deserialize)]
-struct KeptRoom {
+struct StoredRoom {
     room: String,
     #[serde(flatten)]
     acl: RoomAcl,
@@ -131,15 +131,16 @@ struct KeptRoom {
 
 /// A ban, stored under its key.
 #[derive(Debug, Serialize, Deserialize)]
-struct KeptBan {
-    whom: String,
+struct StoredBan {
+    #[serde(rename = "whom")]
+    target: String,
     by: String,
     text: String,
     until: Option<u64>,
 }
 
 /// The stored accounts, bans and room permissions.
-pub struct Roster {
+pub struct Accounts {
     buckets: Arc<dyn Buckets>,
     /// The server's own password, if it has one.
     pass: Option<Secret>,
@@ -150,14 +151,14 @@ pub struct Roster {
     changes: Arc<AtomicU64>,
 }
 
-impl fmt::Debug for Roster {
+impl fmt::Debug for Accounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Roster")
     }
 }
 
-impl Roster {
-    /// Returns the roster stored in `buckets`, of a server with or without a password.
+impl Accounts {
+    /// Returns the accounts stored in `buckets`, of a server with or without a password.
     pub fn new(buckets: Arc<dyn Buckets>, pass: Option<Secret>) -> Self {
         Self {
             buckets,
@@ -171,7 +172,7 @@ impl Roster {
     ///
     /// # Errors
     /// When it cannot be read.
-    pub fn known(&self) -> Result<Directory, StorageError> {
+    pub fn directory(&self) -> Result<Directory, StorageError> {
         self.nobody(); // now, or the first wrong password would take twice as long
         let mut known = Directory::default();
         for (_, account) in self.all::<Account>(Bucket::Accounts, "")? {
@@ -179,19 +180,19 @@ impl Roster {
                 known.add_account(&nick);
             }
         }
-        for (key, kept) in self.all::<KeptRoom>(Bucket::Rooms, "")? {
+        for (key, kept) in self.all::<StoredRoom>(Bucket::Rooms, "")? {
             match RoomName::parse(&kept.room) {
                 Ok(room) => known.rooms.push((room, kept.acl)),
                 Err(e) => error!("ignoring room {key}: its name is not valid: {e}"),
             }
         }
-        for (key, ban) in self.all::<KeptBan>(Bucket::Bans, "")? {
-            let Ok(whom) = Whom::parse(&ban.whom) else {
+        for (key, ban) in self.all::<StoredBan>(Bucket::Bans, "")? {
+            let Ok(target) = BanTarget::parse(&ban.target) else {
                 error!("ignoring a ban: {key} is not a nick, address or network");
                 continue;
             };
             known.bans.push(Ban {
-                whom,
+                target,
                 by: ban.by,
                 text: ban.text,
                 until: ban.until.map(Time),
@@ -203,76 +204,78 @@ impl Roster {
     /// Runs a query or change; blocks while the disk is used and the password is hashed.
     ///
     /// # Errors
-    /// When the roster cannot be read or written.
-    pub fn answer(&self, ask: &Ask, now: Time) -> Result<Answer, StorageError> {
-        match ask {
-            Ask::Enter { nick, secret } => self.enter(nick, secret),
-            Ask::Share { .. } => Ok(Answer::Done),
-            Ask::Register { nick, password } => {
+    /// When they cannot be read or written.
+    pub fn run(&self, query: &AccountQuery, now: Time) -> Result<AccountResult, StorageError> {
+        match query {
+            AccountQuery::Login { nick, secret } => self.check_login(nick, secret),
+            AccountQuery::ShareNick { .. } => Ok(AccountResult::Done),
+            AccountQuery::Register { nick, password } => {
                 let account = Account {
                     nick: nick.as_str().into(),
                     password: password::hash(password),
                     made: now.0,
                 };
-                self.put(Bucket::Accounts, nick.form(), Some(&account))?;
-                Ok(Answer::Done)
+                self.put(Bucket::Accounts, nick.casefolded(), Some(&account))?;
+                Ok(AccountResult::Done)
             }
-            Ask::Unregister { nick } | Ask::RemoveAccount { nick } => self.unregister(nick),
-            Ask::Pass(secret) => {
+            AccountQuery::Unregister { nick } | AccountQuery::RemoveAccount { nick } => {
+                self.unregister(nick)
+            }
+            AccountQuery::ServerPassword(secret) => {
                 // Compares digests, so that the time taken reveals nothing about the password.
                 let known = self.pass.as_ref().map(digest);
                 Ok(if known.is_none_or(|known| known == digest(secret)) {
-                    Answer::Password
+                    AccountResult::Password
                 } else {
-                    Answer::Wrong
+                    AccountResult::Wrong
                 })
             }
-            Ask::Ban(ban) => {
-                let kept = KeptBan {
-                    whom: ban.whom.to_string(),
+            AccountQuery::Ban(ban) => {
+                let kept = StoredBan {
+                    target: ban.target.to_string(),
                     by: ban.by.clone(),
                     text: ban.text.clone(),
                     until: ban.until.map(|until| until.0),
                 };
-                let key = ban.whom.key();
+                let key = ban.target.key();
                 self.edit(move |values| {
                     // Expired bans would only accumulate, so they are removed here.
                     for (key, text) in values.all(Bucket::Bans, "")? {
-                        let other = read::<KeptBan>(Bucket::Bans, &key, &text);
+                        let other = read::<StoredBan>(Bucket::Bans, &key, &text);
                         let until = other.and_then(|other| other.until);
                         if until.is_some_and(|until| until <= now.0) {
                             values.put(Bucket::Bans, &key, None)?;
                         }
                     }
                     values.put(Bucket::Bans, &key, Some(&json(&kept)))?;
-                    Ok(Answer::Done)
+                    Ok(AccountResult::Done)
                 })
             }
-            Ask::Room {
+            AccountQuery::Room {
                 room,
-                maker,
+                owner,
                 change,
-            } => self.change_room(room, maker.as_deref(), change.as_ref()),
-            Ask::Unban(whom) => {
-                self.put::<KeptBan>(Bucket::Bans, &whom.key(), None)?;
-                Ok(Answer::Done)
+            } => self.change_room(room, owner.as_deref(), change.as_ref()),
+            AccountQuery::Unban(target) => {
+                self.put::<StoredBan>(Bucket::Bans, &target.key(), None)?;
+                Ok(AccountResult::Done)
             }
-            Ask::NewToken { nick, label } => self.new_token(nick, label, now),
-            Ask::Tokens { nick } => {
+            AccountQuery::NewToken { nick, label } => self.new_token(nick, label, now),
+            AccountQuery::Tokens { nick } => {
                 let tokens = self.tokens(nick)?.into_iter();
                 let rows = tokens.map(|(_, token)| TokenRow {
                     label: token.label,
                     made: Time(token.made),
                 });
-                Ok(Answer::Tokens(rows.collect()))
+                Ok(AccountResult::Tokens(rows.collect()))
             }
-            Ask::Revoke { nick, label } => {
+            AccountQuery::Revoke { nick, label } => {
                 let key = token_key(nick, label);
                 if self.get::<Token>(Bucket::Tokens, &key)?.is_none() {
-                    return Ok(Answer::No);
+                    return Ok(AccountResult::No);
                 }
                 self.put::<Token>(Bucket::Tokens, &key, None)?;
-                Ok(Answer::Done)
+                Ok(AccountResult::Done)
             }
         }
     }
@@ -282,8 +285,8 @@ impl Roster {
             .get_or_init(|| password::hash(&Secret::new("nobody's password")))
     }
 
-    fn enter(&self, nick: &Nick, secret: &Secret) -> Result<Answer, StorageError> {
-        let account = self.get::<Account>(Bucket::Accounts, nick.form())?;
+    fn check_login(&self, nick: &Nick, secret: &Secret) -> Result<AccountResult, StorageError> {
+        let account = self.get::<Account>(Bucket::Accounts, nick.casefolded())?;
         // A secret that looks like a token but is none may still be a password.
         if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
             let sha256 = digest(secret);
@@ -293,7 +296,7 @@ impl Roster {
                 .iter()
                 .any(|(_, token)| token.sha256 == sha256)
             {
-                return Ok(Answer::Token);
+                return Ok(AccountResult::Token);
             }
         }
         let known = account
@@ -301,36 +304,41 @@ impl Roster {
             .map_or_else(|| self.nobody(), |account| &account.password);
         let is_right = password::is_right(known, secret);
         Ok(if account.is_some() && is_right {
-            Answer::Password
+            AccountResult::Password
         } else {
-            Answer::Wrong
+            AccountResult::Wrong
         })
     }
 
-    fn unregister(&self, nick: &Nick) -> Result<Answer, StorageError> {
-        let (form, changes) = (nick.form().to_owned(), self.changes.clone());
+    fn unregister(&self, nick: &Nick) -> Result<AccountResult, StorageError> {
+        let (form, changes) = (nick.casefolded().to_owned(), self.changes.clone());
         self.edit(move |values| forget(values, &form, &changes))
     }
 
     /// Creates a token, unless its nick was unregistered after the request was made.
-    fn new_token(&self, nick: &Nick, label: &Nick, now: Time) -> Result<Answer, StorageError> {
+    fn new_token(
+        &self,
+        nick: &Nick,
+        label: &Nick,
+        now: Time,
+    ) -> Result<AccountResult, StorageError> {
         let secret = Secret::new(&format!("{TOKEN_PREFIX}{}", password::random_word()?));
         let token = Token {
             label: label.as_str().into(),
             sha256: digest(&secret),
             made: now.0,
         };
-        let (form, key) = (nick.form().to_owned(), token_key(nick, label));
+        let (form, key) = (nick.casefolded().to_owned(), token_key(nick, label));
         self.edit(move |values| {
             if values.get(Bucket::Accounts, &form)?.is_none() {
-                return Ok(Answer::Wrong);
+                return Ok(AccountResult::Wrong);
             }
             let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
             if tokens.len() >= TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
-                return Ok(Answer::No);
+                return Ok(AccountResult::No);
             }
             values.put(Bucket::Tokens, &key, Some(&json(&token)))?;
-            Ok(Answer::NewToken(secret.clone()))
+            Ok(AccountResult::NewToken(secret.clone()))
         })
     }
 
@@ -339,28 +347,28 @@ impl Roster {
     fn change_room(
         &self,
         room: &RoomName,
-        maker: Option<&str>,
+        owner: Option<&str>,
         change: Option<&(AclChange, String)>,
-    ) -> Result<Answer, StorageError> {
-        let (room, maker, change) = (room.clone(), maker.map(str::to_owned), change.cloned());
+    ) -> Result<AccountResult, StorageError> {
+        let (room, owner, change) = (room.clone(), owner.map(str::to_owned), change.cloned());
         let changes = self.changes.clone();
         self.edit(move |values| {
-            change_room(values, &room, maker.as_deref(), change.as_ref(), &changes)
+            change_room(values, &room, owner.as_deref(), change.as_ref(), &changes)
         })
     }
 
     /// Stores the owner of a room without waiting: before any later change of that room, and before the
     /// server ends.
-    pub fn keep_maker(&self, room: RoomName, maker: String) {
+    pub fn store_owner(&self, room: RoomName, owner: String) {
         let changes = self.changes.clone();
         self.buckets.change_later(Box::new(move |values| {
-            change_room(values, &room, Some(&maker), None, &changes).map(drop)
+            change_room(values, &room, Some(&owner), None, &changes).map(drop)
         }));
     }
 
     /// Forgets the rights of a deleted room, without waiting for that.
     pub fn forget_room(&self, room: &RoomName) {
-        let form = room.form().to_owned();
+        let form = room.casefolded().to_owned();
         self.buckets.change_later(Box::new(move |values| {
             values.put(Bucket::Rooms, &form, None)
         }));
@@ -381,7 +389,7 @@ impl Roster {
     }
 
     fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, StorageError> {
-        self.all(Bucket::Tokens, &format!("{} ", nick.form()))
+        self.all(Bucket::Tokens, &format!("{} ", nick.casefolded()))
     }
 
     fn get<T: DeserializeOwned>(
@@ -422,39 +430,39 @@ fn json<T: Serialize>(value: &T) -> String {
 fn change_room(
     values: &mut dyn Values,
     room: &RoomName,
-    maker: Option<&str>,
+    owner: Option<&str>,
     change: Option<&(AclChange, String)>,
     changes: &AtomicU64,
-) -> Result<Answer, StorageError> {
-    let kept = values.get(Bucket::Rooms, room.form())?;
-    let kept = kept.and_then(|text| read::<KeptRoom>(Bucket::Rooms, room.form(), &text));
+) -> Result<AccountResult, StorageError> {
+    let kept = values.get(Bucket::Rooms, room.casefolded())?;
+    let kept = kept.and_then(|text| read::<StoredRoom>(Bucket::Rooms, room.casefolded(), &text));
     let mut acl = kept.map(|kept| kept.acl).unwrap_or_default();
     if acl.owner.is_none()
-        && let Some(maker) = maker
-        && values.get(Bucket::Accounts, maker)?.is_some()
+        && let Some(owner) = owner
+        && values.get(Bucket::Accounts, owner)?.is_some()
     {
-        acl.owner = Some(maker.to_owned());
+        acl.owner = Some(owner.to_owned());
     }
     if let Some((change, by)) = change {
         if acl.owner.is_some() && !acl.is_moderator(by) {
-            return Ok(Answer::Wrong);
+            return Ok(AccountResult::Wrong);
         }
         if let AclChange::Invite(who, _) = change {
             if values.get(Bucket::Accounts, who)?.is_none() {
-                return Ok(Answer::Wrong);
+                return Ok(AccountResult::Wrong);
             }
             if !acl.has_space_for(who) {
-                return Ok(Answer::No);
+                return Ok(AccountResult::No);
             }
         }
         acl.apply(change);
     }
-    let kept = KeptRoom {
+    let kept = StoredRoom {
         room: room.as_str().into(),
         acl,
     };
-    values.put(Bucket::Rooms, room.form(), Some(&json(&kept)))?;
-    Ok(Answer::Rooms(vec![VersionedAcl {
+    values.put(Bucket::Rooms, room.casefolded(), Some(&json(&kept)))?;
+    Ok(AccountResult::Rooms(vec![VersionedAcl {
         room: room.clone(),
         acl: kept.acl,
         version: changes.fetch_add(1, Ordering::Relaxed) + 1,
@@ -466,7 +474,7 @@ fn forget(
     values: &mut dyn Values,
     form: &str,
     changes: &AtomicU64,
-) -> Result<Answer, StorageError> {
+) -> Result<AccountResult, StorageError> {
     for (key, _) in values.all(Bucket::Tokens, &format!("{form} "))? {
         values.put(Bucket::Tokens, &key, None)?;
     }
@@ -474,7 +482,7 @@ fn forget(
     let version = changes.fetch_add(1, Ordering::Relaxed) + 1;
     let mut rooms = Vec::new();
     for (key, text) in values.all(Bucket::Rooms, "")? {
-        let Some(mut kept) = read::<KeptRoom>(Bucket::Rooms, &key, &text) else {
+        let Some(mut kept) = read::<StoredRoom>(Bucket::Rooms, &key, &text) else {
             continue;
         };
         if kept.acl.forget(form) {
@@ -486,7 +494,7 @@ fn forget(
             }));
         }
     }
-    Ok(Answer::Rooms(rooms))
+    Ok(AccountResult::Rooms(rooms))
 }
 
 /// Parses a value. An unreadable value counts as missing, and is logged for the operator.
@@ -497,7 +505,7 @@ fn read<T: DeserializeOwned>(bucket: Bucket, key: &str, text: &str) -> Option<T>
 }
 
 fn token_key(nick: &Nick, label: &Nick) -> String {
-    format!("{} {}", nick.form(), label.form())
+    format!("{} {}", nick.casefolded(), label.casefolded())
 }
 
 fn digest(secret: &Secret) -> String {
@@ -513,51 +521,57 @@ mod tests {
         Nick::parse(text).expect("it is a nick")
     }
 
-    fn roster() -> Roster {
-        Roster::new(Arc::new(MemoryBuckets::default()), None)
+    fn accounts() -> Accounts {
+        Accounts::new(Arc::new(MemoryBuckets::default()), None)
     }
 
-    fn ask(roster: &Roster, ask: Ask) -> Answer {
-        roster.answer(&ask, Time(1)).expect("it is in memory")
+    fn ask(accounts: &Accounts, ask: AccountQuery) -> AccountResult {
+        accounts.run(&ask, Time(1)).expect("it is in memory")
     }
 
-    fn enter(roster: &Roster, who: &str, secret: &str) -> Answer {
+    fn enter(accounts: &Accounts, who: &str, secret: &str) -> AccountResult {
         let (nick, secret) = (nick(who), Secret::new(secret));
-        ask(roster, Ask::Enter { nick, secret })
+        ask(accounts, AccountQuery::Login { nick, secret })
     }
 
-    fn register(roster: &Roster, who: &str, password: &str) {
+    fn register(accounts: &Accounts, who: &str, password: &str) {
         let (nick, password) = (nick(who), Secret::new(password));
         assert!(matches!(
-            ask(roster, Ask::Register { nick, password }),
-            Answer::Done
+            ask(accounts, AccountQuery::Register { nick, password }),
+            AccountResult::Done
         ));
     }
 
     #[test]
     fn a_password_opens_its_nick_in_any_spelling_and_no_other() {
-        let roster = roster();
-        register(&roster, "Alice", "my secret");
+        let accounts = accounts();
+        register(&accounts, "Alice", "my secret");
         assert!(matches!(
-            enter(&roster, "alice", "my secret"),
-            Answer::Password
+            enter(&accounts, "alice", "my secret"),
+            AccountResult::Password
         ));
         assert!(matches!(
-            enter(&roster, "alice", "my secret "),
-            Answer::Wrong
-        ));
-        assert!(matches!(enter(&roster, "alice", ""), Answer::Wrong));
-        assert!(matches!(enter(&roster, "bob", "my secret"), Answer::Wrong));
-        register(&roster, "alice", "another one");
-        assert!(matches!(
-            enter(&roster, "Alice", "my secret"),
-            Answer::Wrong
+            enter(&accounts, "alice", "my secret "),
+            AccountResult::Wrong
         ));
         assert!(matches!(
-            enter(&roster, "Alice", "another one"),
-            Answer::Password
+            enter(&accounts, "alice", ""),
+            AccountResult::Wrong
         ));
-        let known = roster.known().expect("it is in memory");
+        assert!(matches!(
+            enter(&accounts, "bob", "my secret"),
+            AccountResult::Wrong
+        ));
+        register(&accounts, "alice", "another one");
+        assert!(matches!(
+            enter(&accounts, "Alice", "my secret"),
+            AccountResult::Wrong
+        ));
+        assert!(matches!(
+            enter(&accounts, "Alice", "another one"),
+            AccountResult::Password
+        ));
+        let known = accounts.directory().expect("it is in memory");
         assert_eq!(known.accounts.len(), 1);
         let known = known.accounts.get(&nick("alice"));
         assert_eq!(known, Some(&nick("alice")), "as it was spelt last");
@@ -566,22 +580,25 @@ mod tests {
     /// The hash for unregistered nicks matches no password, and takes as long to check as a real one.
     #[test]
     fn the_hash_for_unregistered_nicks_matches_no_password() {
-        let roster = roster();
+        let accounts = accounts();
         assert!(matches!(
-            enter(&roster, "bob", "nobody's password"),
-            Answer::Wrong
+            enter(&accounts, "bob", "nobody's password"),
+            AccountResult::Wrong
         ));
     }
 
     /// Otherwise the time that a wrong password takes would reveal which nicks are registered.
     #[test]
     fn a_guess_costs_the_same_whether_or_not_the_nick_is_registered() {
-        let roster = roster();
-        register(&roster, "alice", "my secret");
-        assert!(roster.nobody.get().is_none(), "nothing was compared yet");
-        assert!(matches!(enter(&roster, "bob", "a guess"), Answer::Wrong));
-        let nobody = roster.nobody.get().expect("it was compared with this");
-        let account = roster.get::<Account>(Bucket::Accounts, "alice");
+        let accounts = accounts();
+        register(&accounts, "alice", "my secret");
+        assert!(accounts.nobody.get().is_none(), "nothing was compared yet");
+        assert!(matches!(
+            enter(&accounts, "bob", "a guess"),
+            AccountResult::Wrong
+        ));
+        let nobody = accounts.nobody.get().expect("it was compared with this");
+        let account = accounts.get::<Account>(Bucket::Accounts, "alice");
         let account = account.expect("it is in memory").expect("it is there");
         // In a PHC string the salt and the hash come last, after the cost parameters.
         let cost = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
@@ -592,27 +609,27 @@ mod tests {
 
     #[test]
     fn tokens_are_shown_once_and_can_be_revoked() {
-        let roster = roster();
-        register(&roster, "alice", "my secret");
-        let make = |label| Ask::NewToken {
+        let accounts = accounts();
+        register(&accounts, "alice", "my secret");
+        let make = |label| AccountQuery::NewToken {
             nick: nick("alice"),
             label: nick(label),
         };
-        let Answer::NewToken(token) = ask(&roster, make("ci")) else {
+        let AccountResult::NewToken(token) = ask(&accounts, make("ci")) else {
             panic!("there is space for a token");
         };
-        assert!(matches!(ask(&roster, make("CI")), Answer::No));
+        assert!(matches!(ask(&accounts, make("CI")), AccountResult::No));
         assert!(matches!(
-            enter(&roster, "alice", token.expose()),
-            Answer::Token
+            enter(&accounts, "alice", token.expose()),
+            AccountResult::Token
         ));
         assert!(matches!(
-            enter(&roster, "bob", token.expose()),
-            Answer::Wrong
+            enter(&accounts, "bob", token.expose()),
+            AccountResult::Wrong
         ));
-        let Answer::Tokens(rows) = ask(
-            &roster,
-            Ask::Tokens {
+        let AccountResult::Tokens(rows) = ask(
+            &accounts,
+            AccountQuery::Tokens {
                 nick: nick("alice"),
             },
         ) else {
@@ -625,7 +642,7 @@ mod tests {
                 made: Time(1)
             }]
         );
-        let kept = roster
+        let kept = accounts
             .buckets
             .all(Bucket::Tokens, "")
             .expect("it is in memory");
@@ -633,87 +650,90 @@ mod tests {
             !kept[0].1.contains(&token.expose()[4..]),
             "it is kept as a digest"
         );
-        let revoke = || Ask::Revoke {
+        let revoke = || AccountQuery::Revoke {
             nick: nick("alice"),
             label: nick("ci"),
         };
-        assert!(matches!(ask(&roster, revoke()), Answer::Done));
-        assert!(matches!(ask(&roster, revoke()), Answer::No));
+        assert!(matches!(ask(&accounts, revoke()), AccountResult::Done));
+        assert!(matches!(ask(&accounts, revoke()), AccountResult::No));
         assert!(matches!(
-            enter(&roster, "alice", token.expose()),
-            Answer::Wrong
+            enter(&accounts, "alice", token.expose()),
+            AccountResult::Wrong
         ));
     }
 
     /// Otherwise the previous owner's bots could log in to the new account.
     #[test]
     fn an_unregistered_nick_loses_its_tokens() {
-        let roster = roster();
-        register(&roster, "al", "my secret");
-        register(&roster, "alice", "my secret");
+        let accounts = accounts();
+        register(&accounts, "al", "my secret");
+        register(&accounts, "alice", "my secret");
         let token = |who| match ask(
-            &roster,
-            Ask::NewToken {
+            &accounts,
+            AccountQuery::NewToken {
                 nick: nick(who),
                 label: nick("ci"),
             },
         ) {
-            Answer::NewToken(token) => token,
+            AccountResult::NewToken(token) => token,
             answer => panic!("{answer:?}"),
         };
         let (al, alice) = (token("al"), token("alice"));
-        ask(&roster, Ask::Unregister { nick: nick("al") });
-        register(&roster, "al", "my secret");
-        assert!(matches!(enter(&roster, "al", al.expose()), Answer::Wrong));
+        ask(&accounts, AccountQuery::Unregister { nick: nick("al") });
+        register(&accounts, "al", "my secret");
         assert!(matches!(
-            enter(&roster, "alice", alice.expose()),
-            Answer::Token
+            enter(&accounts, "al", al.expose()),
+            AccountResult::Wrong
+        ));
+        assert!(matches!(
+            enter(&accounts, "alice", alice.expose()),
+            AccountResult::Token
         ));
     }
 
     #[test]
     fn the_tokens_of_a_nick_are_limited() {
-        let roster = roster();
-        register(&roster, "alice", "my secret");
+        let accounts = accounts();
+        register(&accounts, "alice", "my secret");
         for n in 0..=TOKENS_MAX {
             let label = nick(&format!("bot{n}"));
             let answer = ask(
-                &roster,
-                Ask::NewToken {
+                &accounts,
+                AccountQuery::NewToken {
                     nick: nick("alice"),
                     label,
                 },
             );
-            let is_made = matches!(answer, Answer::NewToken(_));
+            let is_made = matches!(answer, AccountResult::NewToken(_));
             assert_eq!(is_made, n < TOKENS_MAX);
         }
     }
 
     #[test]
     fn expired_bans_are_removed() {
-        let roster = roster();
+        let accounts = accounts();
         for n in 0..20 {
-            let whom = Whom::parse(&format!("bob{n}")).expect("it is a nick");
+            let target = BanTarget::parse(&format!("bob{n}")).expect("it is a nick");
             let ban = Ban {
-                whom,
+                target,
                 by: "ann".into(),
                 text: String::new(),
                 until: Some(Time(100 + n)),
             };
-            let answer = roster.answer(&Ask::Ban(ban), Time(90 + n));
-            assert!(matches!(answer, Ok(Answer::Done)));
+            let answer = accounts.run(&AccountQuery::Ban(ban), Time(90 + n));
+            assert!(matches!(answer, Ok(AccountResult::Done)));
         }
-        let kept = roster.buckets.all(Bucket::Bans, "").expect("in memory");
+        let kept = accounts.buckets.all(Bucket::Bans, "").expect("in memory");
         assert_eq!(kept.len(), 10);
     }
 
     #[test]
     fn nothing_secret_is_printed() {
         let secret = Secret::new("my secret");
-        let ask = Ask::Enter {
+        let ask = AccountQuery::Login {
             nick: nick("alice"),
             secret: secret.clone(),
         };
-        assert!(!format!("{ask:?} {:?}", Answer::NewToken(secret)).contains("my secret"));
+        assert!(!format!("{ask:?} {:?}", AccountResult::NewToken(secret)).contains("my secret"));
     }
 }

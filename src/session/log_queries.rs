@@ -5,19 +5,22 @@
 
 use std::sync::Arc;
 
-use super::output::{KeptReply, Page, Pending, Then};
+use super::output::{AfterReply, BacklogPage, EntryReply, Pending};
 use super::{Effect, Session};
+use crate::accounts::AccountQuery;
 use crate::chat::{Chat, NickId, Place, RoomId};
 use crate::config::fixed::SEARCH_WORDS_MAX;
-use crate::dialect::{Line, Output, Shown};
+use crate::dialect::{Line, Output, ReplyBody};
 use crate::log::text::Query;
-use crate::log::{Answer, Found, Home, Origin, Past, Question, Reader, Record, Span, Whose};
+use crate::log::{
+    Authorship, Found, HistoryPage, HistorySource, Location, LogQuery, LogResult, Reader, Record,
+    Span,
+};
 use crate::model::address_prefix;
 use crate::model::{EventKind, NewFile, Now, Scope};
-use crate::protocol::people::many;
+use crate::protocol::human::plural;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
-use crate::roster::Ask;
 
 /// How many events `HISTORY` returns by default.
 const HISTORY_COUNT: usize = 50;
@@ -27,11 +30,11 @@ const HISTORY_COUNT_MAX: usize = 1000;
 
 /// A pending query, and how it continues.
 #[derive(Debug)]
-pub(super) enum Asked {
+pub(super) enum PendingQuery {
     /// Pieces of the history of a room or a nick.
     Replay(Replay),
     /// Where the newest `count` events begin.
-    Newest { whose: Whose, count: usize },
+    Newest { source: HistorySource, count: usize },
     /// The results of a search.
     Search,
     /// Pieces of the list of files.
@@ -39,9 +42,9 @@ pub(super) enum Asked {
     /// A file to send.
     File { id: EventId, offset: u64 },
     /// The author of an event that is to be removed.
-    Origin(EventId),
+    Authorship(EventId),
     /// Deletes the messages that a nick received before it is registered.
-    Forget(Ask),
+    Forget(AccountQuery),
     /// The position of a named reader, which joins that room.
     Reader(RoomId, Reader),
     /// The creation of a new reader.
@@ -54,19 +57,19 @@ pub(super) enum Asked {
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
-impl Asked {
+impl PendingQuery {
     /// Returns the room whose history is being read, except for a `JOIN`: a member that is removed from a room is still
     /// sent everything up to that point.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {
             Self::Replay(Replay {
                 verb,
-                whose: Whose::Room(room),
+                source: HistorySource::Room(room),
                 enters: None,
                 ..
             }) => Some((*verb, room)),
             Self::Newest {
-                whose: Whose::Room(room),
+                source: HistorySource::Room(room),
                 ..
             } => Some((Verb::History, room)),
             Self::Files { room, .. } => Some((Verb::Files, room)),
@@ -85,7 +88,7 @@ pub(super) fn no_such_file(id: EventId) -> Refusal {
 #[derive(Debug)]
 pub(super) struct Replay {
     verb: Verb,
-    whose: Whose,
+    source: HistorySource,
     /// The part that has still to be read.
     span: Span,
     left: usize,
@@ -96,10 +99,10 @@ pub(super) struct Replay {
 
 impl Replay {
     /// Creates a replay for `HISTORY`: at most `left` events of a span.
-    fn history(whose: Whose, span: Span, left: usize) -> Self {
+    fn history(source: HistorySource, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
-            whose,
+            source,
             span,
             left,
             count: 0,
@@ -109,16 +112,16 @@ impl Replay {
 }
 
 impl Session {
-    /// Starts a query; no line is accepted until [`Self::answered`].
-    fn ask(&mut self, asked: Asked, question: Question) -> Option<Effect> {
+    /// Starts a query; no line is accepted until [`Self::on_log_result`].
+    fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
         self.is_busy = true;
-        self.asked_log = Some(Box::new(asked));
-        Some(Effect::Ask(question))
+        self.log_query = Some(Box::new(pending));
+        Some(Effect::QueryLog(query))
     }
 
-    pub(super) fn ask_history(
+    pub(super) fn query_history(
         &mut self,
-        whose: Whose,
+        source: HistorySource,
         count: Option<usize>,
         side: Side,
     ) -> Option<Effect> {
@@ -131,17 +134,17 @@ impl Session {
                     after: id,
                     up_to: EventId::MAX.get(),
                 };
-                return self.replay(Replay::history(whose, span, count));
+                return self.replay(Replay::history(source, span, count));
             }
         };
-        let asked = Asked::Newest {
-            whose: whose.clone(),
+        let pending = PendingQuery::Newest {
+            source: source.clone(),
             count,
         };
-        self.ask(
-            asked,
-            Question::Newest {
-                whose,
+        self.query_log(
+            pending,
+            LogQuery::Newest {
+                source,
                 before,
                 count,
             },
@@ -149,7 +152,7 @@ impl Session {
     }
 
     /// Queries the backlog of a room that is being joined: from after an id up to where its live events begin.
-    pub(super) fn ask_past(
+    pub(super) fn query_backlog(
         &mut self,
         room_id: RoomId,
         after: u64,
@@ -161,7 +164,7 @@ impl Session {
         let enters = Some(room_id);
         self.replay(Replay {
             verb: Verb::Join,
-            whose: Whose::Room(room.name.clone()),
+            source: HistorySource::Room(room.name.clone()),
             span,
             left: usize::MAX,
             count: 0,
@@ -169,7 +172,7 @@ impl Session {
         })
     }
 
-    pub(super) fn ask_search(
+    pub(super) fn query_search(
         &mut self,
         room: Arc<RoomName>,
         words: &str,
@@ -178,37 +181,37 @@ impl Session {
             let text = format!("a search has at most {SEARCH_WORDS_MAX} words; use fewer");
             Refusal::new(Verb::Search, Code::BadSyntax, text)
         })?;
-        Ok(self.ask(Asked::Search, Question::Search { room, query }))
+        Ok(self.query_log(PendingQuery::Search, LogQuery::Search { room, query }))
     }
 
-    pub(super) fn ask_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
-        let asked = Asked::Files {
+    pub(super) fn query_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
+        let pending = PendingQuery::Files {
             room: room.clone(),
             count: 0,
         };
-        self.ask(asked, Question::Files { room, after: 0 })
+        self.query_log(pending, LogQuery::Files { room, after: 0 })
     }
 
-    pub(super) fn ask_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
-        self.ask(Asked::File { id, offset }, Question::File(id))
+    pub(super) fn query_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
+        self.query_log(PendingQuery::File { id, offset }, LogQuery::File(id))
     }
 
-    pub(super) fn ask_origin(&mut self, id: EventId) -> Option<Effect> {
-        self.ask(Asked::Origin(id), Question::Origin(id))
+    pub(super) fn query_authorship(&mut self, id: EventId) -> Option<Effect> {
+        self.query_log(PendingQuery::Authorship(id), LogQuery::Authorship(id))
     }
 
     /// Starts the registration of an unregistered nick: first the log deletes the messages to it, which may have been
     /// for someone else.
-    pub(super) fn ask_forget(&mut self, nick: Nick, register: Ask) -> Option<Effect> {
-        self.ask(Asked::Forget(register), Question::ForgetTold(nick))
+    pub(super) fn clear_inbox(&mut self, nick: Nick, register: AccountQuery) -> Option<Effect> {
+        self.query_log(PendingQuery::Forget(register), LogQuery::ClearInbox(nick))
     }
 
-    pub(super) fn ask_reader(&mut self, room: RoomId, reader: Reader) -> Option<Effect> {
-        let question = Question::Reader(reader.clone());
-        self.ask(Asked::Reader(room, reader), question)
+    pub(super) fn query_reader(&mut self, room: RoomId, reader: Reader) -> Option<Effect> {
+        let query = LogQuery::Reader(reader.clone());
+        self.query_log(PendingQuery::Reader(room, reader), query)
     }
 
-    pub(super) fn ask_seen(
+    pub(super) fn set_reader(
         &mut self,
         room: Arc<RoomName>,
         reader: Reader,
@@ -216,20 +219,20 @@ impl Session {
         chat: &Chat,
     ) -> Option<Effect> {
         let owner = self.reader_owner(chat);
-        let question = Question::SetReader {
+        let query = LogQuery::SetReader {
             reader,
             owner,
             seen: id,
         };
-        self.ask(Asked::Seen { room, id }, question)
+        self.query_log(PendingQuery::Seen { room, id }, query)
     }
 
     /// Returns the owner of this connection's readers: a registered nick or, since unregistered nicks cost nothing, the
     /// client's address.
     fn reader_owner(&self, chat: &Chat) -> String {
-        let holder = self.nick.and_then(|nick| chat.holder(nick));
-        match holder.filter(|holder| chat.is_registered(&holder.nick)) {
-            Some(holder) => holder.nick.form().to_owned(),
+        let user = self.nick.and_then(|nick| chat.user(nick));
+        match user.filter(|user| chat.is_registered(&user.nick)) {
+            Some(user) => user.nick.casefolded().to_owned(),
             None => match chat.address(self.peer) {
                 Some(address) => format!("@{}", address_prefix(address)),
                 None => "@".to_owned(),
@@ -238,15 +241,16 @@ impl Session {
     }
 
     /// Handles `BYE` of a connection with named readers: how far they have read is known once all output has been sent.
-    pub(super) fn ask_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
+    pub(super) fn flush_before_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
         self.is_busy = true;
-        self.asked_log = Some(Box::new(Asked::Flush(verb, text.into())));
+        self.log_query = Some(Box::new(PendingQuery::Flush(verb, text.into())));
         Some(Effect::Flush)
     }
 
     /// Continues after [`Effect::Flush`]: all replies have been sent.
     pub fn flushed(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
-        let Some(Asked::Flush(verb, text)) = self.asked_log.take().map(|asked| *asked) else {
+        let Some(PendingQuery::Flush(verb, text)) = self.log_query.take().map(|pending| *pending)
+        else {
             return None;
         };
         let rooms = self
@@ -272,24 +276,24 @@ impl Session {
             return None;
         };
         let owner = self.reader_owner(chat);
-        let question = Question::SetReader {
+        let query = LogQuery::SetReader {
             reader,
             owner,
             seen,
         };
-        self.ask(Asked::Bye(verb, text, readers), question)
+        self.query_log(PendingQuery::Bye(verb, text, readers), query)
     }
 
     /// Returns the query for what a slow reader has missed, if it has fallen behind a room's tail and has received all
-    /// earlier output; the result goes to [`Self::caught_up`].
-    pub fn catch_up(&self, chat: &Chat) -> Option<(RoomId, Question)> {
+    /// earlier output; the result goes to [`Self::on_backlog`].
+    pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
         // A room for which a reply waits comes first, or neither the reply nor the reading would make progress.
         let awaited = match self.replies().pending.front() {
             Some(Pending::Text { after, .. }) => after.map(|after| after.room),
-            Some(Pending::Kept(KeptReply {
+            Some(Pending::Entry(EntryReply {
                 place: Place::Room(room),
                 ..
-            })) if matches!(self.replies().kept.front(), Some(Some(_))) => Some(*room),
+            })) if matches!(self.replies().outcomes.front(), Some(Some(_))) => Some(*room),
             _ => None,
         };
         let paged = self.page.as_deref().map(|page| page.room);
@@ -310,32 +314,32 @@ impl Session {
             after: behind.seen,
             up_to: room.last_id(),
         };
-        let question = Question::Read {
-            whose: Whose::Room(room.name.clone()),
+        let query = LogQuery::Read {
+            source: HistorySource::Room(room.name.clone()),
             span,
             count: usize::MAX >> 1,
         };
-        Some((behind.room, question))
+        Some((behind.room, query))
     }
 
     /// Continues with the result of a query, or with its failure.
-    pub fn answered(
+    pub fn on_log_result(
         &mut self,
-        answer: Result<Answer, Code>,
+        result: Result<LogResult, Code>,
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        let asked = *self.asked_log.take()?;
+        let pending = *self.log_query.take()?;
         self.is_busy = false;
-        let answer = match answer {
-            Ok(answer) => answer,
+        let result = match result {
+            Ok(result) => result,
             Err(code) => {
-                self.cannot_answer(&asked, code, chat, now);
+                self.on_log_error(&pending, code, chat, now);
                 return None;
             }
         };
         // The room may have been closed to this connection since the last piece.
-        if let Some((verb, room)) = asked.reads()
+        if let Some((verb, room)) = pending.reads()
             && !chat
                 .find_room(room)
                 .is_some_and(|room| chat.may_read(room, self.nick))
@@ -344,53 +348,55 @@ impl Session {
             self.refuse(&Refusal::new(verb, Code::NoSuchRoom, text));
             return None;
         }
-        match (asked, answer) {
-            (Asked::Replay(replay), Answer::Records(records)) => {
+        match (pending, result) {
+            (PendingQuery::Replay(replay), LogResult::Records(records)) => {
                 return self.replayed(replay, &records, chat);
             }
-            (Asked::Newest { whose, count }, Answer::Span(span)) => {
-                return self.replay(Replay::history(whose, span, count));
+            (PendingQuery::Newest { source, count }, LogResult::Span(span)) => {
+                return self.replay(Replay::history(source, span, count));
             }
-            (Asked::Search, Answer::Found(Found { records, is_cut })) => {
-                self.push_past(&records, chat);
+            (PendingQuery::Search, LogResult::Found(Found { records, is_cut })) => {
+                self.push_history(&records, chat);
                 let count = records.len();
                 self.send(Line::Found { count, is_cut });
             }
-            (Asked::Files { room, count }, Answer::Records(records)) => {
-                self.push_past(&records.records, chat);
+            (PendingQuery::Files { room, count }, LogResult::Records(records)) => {
+                self.push_history(&records.records, chat);
                 let count = count + records.records.len();
                 if let Some(last) = records.records.last() {
-                    let question = Question::Files {
+                    let query = LogQuery::Files {
                         room: room.clone(),
                         after: last.id.get(),
                     };
-                    return self.ask(Asked::Files { room, count }, question);
+                    return self.query_log(PendingQuery::Files { room, count }, query);
                 }
                 self.ok(
                     Verb::Files,
                     &count.to_string(),
-                    &format!("{} in {room}", many(count, "file", "files")),
-                    Then::Nothing,
+                    &format!("{} in {room}", plural(count, "file", "files")),
+                    AfterReply::Nothing,
                 );
             }
-            (Asked::File { id, offset }, Answer::File(file)) => {
+            (PendingQuery::File { id, offset }, LogResult::File(file)) => {
                 return self.send_file(id, file, offset, chat);
             }
-            (Asked::Origin(id), Answer::Origin(origin)) => return self.take_back(id, origin, chat),
-            (Asked::Forget(register), Answer::Done) => {
-                return self.consult(register).unwrap_or_else(|refusal| {
+            (PendingQuery::Authorship(id), LogResult::Authorship(authorship)) => {
+                return self.remove_event(id, authorship, chat);
+            }
+            (PendingQuery::Forget(register), LogResult::Done) => {
+                return self.query_accounts(register).unwrap_or_else(|refusal| {
                     self.refuse(&refusal);
                     None
                 });
             }
-            (Asked::Reader(room, reader), Answer::Reader(seen)) => {
+            (PendingQuery::Reader(room, reader), LogResult::Reader(seen)) => {
                 return self.read_as(room, reader, seen, chat, now);
             }
-            (Asked::NewReader(room), Answer::Done) => self.joined(room, chat),
-            (Asked::Seen { room, id }, Answer::Done) => {
-                self.ok(Verb::Seen, &format!("{room} {id}"), "", Then::Nothing);
+            (PendingQuery::NewReader(room), LogResult::Done) => self.joined(room, chat),
+            (PendingQuery::Seen { room, id }, LogResult::Done) => {
+                self.ok(Verb::Seen, &format!("{room} {id}"), "", AfterReply::Nothing);
             }
-            (Asked::Bye(verb, text, readers), Answer::Done) => {
+            (PendingQuery::Bye(verb, text, readers), LogResult::Done) => {
                 return self.move_readers(verb, text, readers, chat, now);
             }
             _ => {}
@@ -398,24 +404,24 @@ impl Session {
         None
     }
 
-    fn cannot_answer(&mut self, asked: &Asked, code: Code, chat: &mut Chat, now: Now) {
-        let verb = match asked {
-            Asked::Replay(replay) => replay.verb,
-            Asked::Newest { .. } => Verb::History,
-            Asked::Search => Verb::Search,
-            Asked::Files { .. } => Verb::Files,
-            Asked::File { .. } => Verb::Download,
-            Asked::Origin(_) => Verb::Remove,
-            Asked::Forget(_) => Verb::Register,
-            Asked::Reader(..) | Asked::NewReader(_) => Verb::Join,
-            Asked::Seen { .. } => Verb::Seen,
-            Asked::Flush(verb, _) | Asked::Bye(verb, ..) => *verb,
+    fn on_log_error(&mut self, pending: &PendingQuery, code: Code, chat: &mut Chat, now: Now) {
+        let verb = match pending {
+            PendingQuery::Replay(replay) => replay.verb,
+            PendingQuery::Newest { .. } => Verb::History,
+            PendingQuery::Search => Verb::Search,
+            PendingQuery::Files { .. } => Verb::Files,
+            PendingQuery::File { .. } => Verb::Download,
+            PendingQuery::Authorship(_) => Verb::Remove,
+            PendingQuery::Forget(_) => Verb::Register,
+            PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
+            PendingQuery::Seen { .. } => Verb::Seen,
+            PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
         };
-        let room = match asked {
-            Asked::Replay(Replay {
+        let room = match pending {
+            PendingQuery::Replay(Replay {
                 enters: Some(room), ..
             }) => Some(*room),
-            Asked::Reader(room, _) | Asked::NewReader(room) => Some(*room),
+            PendingQuery::Reader(room, _) | PendingQuery::NewReader(room) => Some(*room),
             _ => None,
         };
         if let Some(at) = self
@@ -426,7 +432,7 @@ impl Session {
             let membership = self.rooms.remove(at);
             chat.leave(membership.room, self.peer, self.nick, "", now);
         }
-        let makes_reader = matches!(asked, Asked::NewReader(_));
+        let makes_reader = matches!(pending, PendingQuery::NewReader(_));
         let text = match code {
             Code::Quota if makes_reader => {
                 "there are too many readers of this nick or address, or no space on the disk; use one again"
@@ -440,28 +446,28 @@ impl Session {
 
     /// Queries the next piece.
     fn replay(&mut self, replay: Replay) -> Option<Effect> {
-        let (whose, span, count) = (replay.whose.clone(), replay.span, replay.left);
-        self.ask(
-            Asked::Replay(replay),
-            Question::Read {
-                whose,
+        let (source, span, count) = (replay.source.clone(), replay.span, replay.left);
+        self.query_log(
+            PendingQuery::Replay(replay),
+            LogQuery::Read {
+                source,
                 span,
                 count: count.min(usize::MAX >> 1),
             },
         )
     }
 
-    fn replayed(&mut self, mut replay: Replay, past: &Past, chat: &Chat) -> Option<Effect> {
+    fn replayed(&mut self, mut replay: Replay, past: &HistoryPage, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
         // Reported once, and not when history is requested by count: the hole is then before its beginning.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
-            let of = replay.whose.to_string();
+            let of = replay.source.to_string();
             self.send(Line::Gap {
                 of: &of,
                 was_slow: false,
             });
         }
-        self.push_past(records, chat);
+        self.push_history(records, chat);
         replay.count += records.len();
         replay.left = replay.left.saturating_sub(records.len());
         if let Some(last) = records.last()
@@ -478,8 +484,8 @@ impl Session {
                 self.ok(
                     replay.verb,
                     &count.to_string(),
-                    &format!("{count} of {}", replay.whose),
-                    Then::Nothing,
+                    &format!("{count} of {}", replay.source),
+                    AfterReply::Nothing,
                 );
             }
         }
@@ -500,22 +506,22 @@ impl Session {
         // Live events begin there, whatever has been stored since the request.
         let up_to = membership.seen;
         match seen {
-            Some(seen) => self.ask_past(room, seen, up_to, chat),
+            Some(seen) => self.query_backlog(room, seen, up_to, chat),
             // A new reader begins with the live events; its position is stored from now on. In an empty room that
             // position is the newest event in the whole log: an event that is stored and expires before the reader
             // returns is then reported as missed.
             None => {
                 if !chat.may_make_reader(self.peer, now) {
-                    self.cannot_answer(&Asked::NewReader(room), Code::Quota, chat, now);
+                    self.on_log_error(&PendingQuery::NewReader(room), Code::Quota, chat, now);
                     return None;
                 }
                 let (owner, seen) = (self.reader_owner(chat), up_to.max(chat.newest_id()));
-                let question = Question::SetReader {
+                let query = LogQuery::SetReader {
                     reader,
                     owner,
                     seen,
                 };
-                self.ask(Asked::NewReader(room), question)
+                self.query_log(PendingQuery::NewReader(room), query)
             }
         }
     }
@@ -538,23 +544,23 @@ impl Session {
             return None;
         };
         if self.input.is_for_people() {
-            let how = self.elsewhere(&format!("/files/{id}"), |nc| match file.contents {
-                Some(whole) => format!(
+            let how = self.transfer_hint(&format!("/files/{id}"), |nc| match file.contents {
+                Some(contents) => format!(
                     "printf 'DOWNLOAD {id}\\nBYE\\n' | {nc} | sed 1d | head -c {} > file",
-                    whole.length
+                    contents.length
                 ),
                 None => format!("printf 'DOWNLOAD {id}\\nBYE\\n' | {nc}"),
             });
             let talk = format!("{}: {how}", file.described());
-            self.ok(verb, "", &talk, Then::Nothing);
+            self.ok(verb, "", &talk, AfterReply::Nothing);
             return None;
         }
-        let Some(whole) = file.contents else {
+        let Some(contents) = file.contents else {
             self.is_busy = true;
             return Some(Effect::Follow { id, offset, room });
         };
-        if offset > whole.length {
-            let text = format!("file {id} has {} bytes only", whole.length);
+        if offset > contents.length {
+            let text = format!("file {id} has {} bytes only", contents.length);
             self.refuse(&Refusal::new(verb, Code::BadSyntax, text));
             return None;
         }
@@ -562,41 +568,47 @@ impl Session {
         Some(Effect::Send {
             id,
             name: file.name,
-            whole,
+            contents,
             offset,
             room,
         })
     }
 
-    fn take_back(
+    fn remove_event(
         &mut self,
         id: EventId,
-        origin: Option<Origin>,
+        authorship: Option<Authorship>,
         chat: &mut Chat,
     ) -> Option<Effect> {
         let verb = Verb::Remove;
-        let own = self.nick.and_then(|nick| chat.holder(nick));
+        let own = self.nick.and_then(|nick| chat.user(nick));
         let own = own.map(|own| own.nick.clone());
         let is = |nick: &str| own.as_ref().is_some_and(|own| own.as_str() == nick);
-        let found = origin.and_then(|origin| {
-            let removed = origin.removable?;
-            let (place, scope, is_own, may_read) = match origin.home {
-                Home::Room(room) => {
+        let found = authorship.and_then(|authorship| {
+            let removed = authorship.removable?;
+            let (place, scope, is_own, may_read) = match authorship.location {
+                Location::Room(room) => {
                     let id = chat.find_room(&room)?;
                     let may_read = chat.may_read(id, self.nick);
                     let scope = Scope::Room(room.into());
-                    (Place::Room(id), scope, is(&origin.nick), may_read)
+                    (Place::Room(id), scope, is(&authorship.nick), may_read)
                 }
-                Home::Told { told, readers } => {
+                Location::Inbox { message, readers } => {
                     let own = own.as_ref().filter(|own| chat.is_registered(own));
-                    let own = own.filter(|own| readers.iter().any(|form| **form == *own.form()));
-                    let is_own = own.is_some_and(|own| own.form() == told.by.form());
-                    let place = Place::Nick(NickId::NOBODY);
-                    (place, Scope::Inbox(Box::new(told)), is_own, own.is_some())
+                    let own =
+                        own.filter(|own| readers.iter().any(|form| **form == *own.casefolded()));
+                    let is_own = own.is_some_and(|own| own.casefolded() == message.by.casefolded());
+                    let place = Place::Nick(NickId::NONE);
+                    (
+                        place,
+                        Scope::Inbox(Box::new(message)),
+                        is_own,
+                        own.is_some(),
+                    )
                 }
             };
             let is_known = may_read || is_own || self.is_operator(chat);
-            is_known.then_some((place, scope, removed, origin.nick, is_own))
+            is_known.then_some((place, scope, removed, authorship.nick, is_own))
         });
         let Some((place, scope, removed, author, is_own)) = found else {
             let text = format!("there is no message or file {id} to take back");
@@ -606,7 +618,7 @@ impl Session {
         let operator = own.filter(|_| self.is_operator(chat));
         if let Some(operator) = operator.filter(|_| !is_own) {
             let act = format!("{operator} takes back {id}, which was {author}'s");
-            chat.act(act);
+            chat.record_audit(act);
         } else if !is_own {
             self.refuse(&Refusal::new(
                 verb,
@@ -616,20 +628,20 @@ impl Session {
             return None;
         }
         let kind = EventKind::Remove(id, removed);
-        let shown = Shown::Text(id.to_string().into());
-        Some(self.propose(verb, place, scope, kind, "", shown, chat))
+        let body = ReplyBody::Text(id.to_string().into());
+        Some(self.propose(verb, place, scope, kind, "", body, chat))
     }
 
     /// Continues with what a slow reader has missed. If the log no longer has it, a gap is reported. If the query
     /// failed, the connection closes, since it must not go on with a hole.
-    pub fn caught_up(
+    pub fn on_backlog(
         &mut self,
         room_id: RoomId,
-        answer: Option<Answer>,
+        result: Option<LogResult>,
         chat: &mut Chat,
         now: Now,
     ) {
-        let Some(Answer::Records(Past { records, has_hole })) = answer else {
+        let Some(LogResult::Records(HistoryPage { records, has_hole })) = result else {
             return self.close(Code::Internal, "the log cannot be read", chat, now);
         };
         self.close_page(chat);
@@ -645,7 +657,7 @@ impl Session {
             membership.cursor = tail.first();
             has_gap = true;
         }
-        self.page = Some(Box::new(Page {
+        self.page = Some(Box::new(BacklogPage {
             room: room_id,
             records,
             next: 0,
@@ -655,7 +667,7 @@ impl Session {
     }
 
     /// Queues records in the format of the client.
-    fn push_past(&mut self, records: &[Record], chat: &Chat) {
+    fn push_history(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Output::default();
         for record in records {
             let Record { id, time, line } = record;
@@ -663,7 +675,7 @@ impl Session {
             self.input.write_past(*id, *time, line, offset_s, &mut text);
         }
         if !text.is_empty() {
-            self.push(text, Then::Nothing);
+            self.push(text, AfterReply::Nothing);
         }
     }
 }

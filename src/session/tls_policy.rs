@@ -18,7 +18,7 @@ impl Session {
     }
 
     /// Rejects a request that contains a secret, or returns one, where the operator requires TLS for it.
-    pub(super) fn need_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
+    pub(super) fn require_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
         if !chat.config.require_tls || !self.is_overheard(chat) {
             return Ok(());
         }
@@ -28,10 +28,10 @@ impl Session {
     }
 
     /// Points out once that TLS is available, after a secret was sent or returned in plain text and accepted.
-    pub(super) fn tell_of_tls(&mut self, chat: &Chat) {
-        if !chat.config.speaks.tls
+    pub(super) fn send_tls_hint(&mut self, chat: &Chat) {
+        if !chat.config.protocols.tls
             || !self.is_overheard(chat)
-            || std::mem::replace(&mut self.is_told_of_tls, true)
+            || std::mem::replace(&mut self.tls_hint_sent, true)
         {
             return;
         }

@@ -56,7 +56,7 @@ pub struct Guesses {
 
 /// One attempt at a password.
 #[derive(Debug)]
-pub struct Try {
+pub struct Attempt {
     keys: Vec<Key>,
     origin: IpAddr,
     nick: Option<Box<str>>,
@@ -66,8 +66,8 @@ pub struct Try {
 
 impl Guesses {
     /// Starts an attempt from `address` at the password of `nick`, or at the server's own for `None`. It
-    /// counts as wrong until [`Self::was_right`]. Returns `None` after too many wrong ones.
-    pub fn begin(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Try> {
+    /// counts as wrong until [`Self::succeeded`]. Returns `None` after too many wrong ones.
+    pub fn start(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Attempt> {
         let origin = address_prefix(address);
         let owner = nick.filter(|nick| {
             let mut owners = self.owners.iter();
@@ -97,7 +97,7 @@ impl Guesses {
             let used_up = self.keys.entry(key.clone()).or_default();
             *used_up = rate(key).once_more(*used_up, now);
         }
-        Some(Try {
+        Some(Attempt {
             keys,
             origin,
             nick: nick.map(Into::into),
@@ -106,7 +106,7 @@ impl Guesses {
     }
 
     /// Records that the password was right, so that the attempt does not count as a guess.
-    pub fn was_right(&mut self, right: Try) {
+    pub fn succeeded(&mut self, right: Attempt) {
         for key in right.keys {
             if let Some(used_up) = self.keys.get_mut(&key) {
                 *used_up = used_up.saturating_sub(rate(&key).every);
@@ -155,7 +155,7 @@ mod tests {
 
     /// Returns how many of `count` wrong passwords are checked.
     fn guess(guesses: &mut Guesses, from: impl Fn(u32) -> IpAddr, nick: &str, count: u32) -> u32 {
-        let tries = (0..count).filter_map(|n| guesses.begin(from(n), Some(nick), START));
+        let tries = (0..count).filter_map(|n| guesses.start(from(n), Some(nick), START));
         u32::try_from(tries.count()).expect("it is small")
     }
 
@@ -171,9 +171,9 @@ mod tests {
         );
         assert_eq!(guess(&mut guesses, |_| ip("192.0.2.2"), "ann", 1), 1);
         let later = START + ADDRESS.every - WAIT_MAX;
-        let one = guesses.begin(home, Some("ann"), later).expect("one more");
+        let one = guesses.start(home, Some("ann"), later).expect("one more");
         assert_eq!(one.wait, WAIT_MAX);
-        assert!(guesses.begin(home, Some("ann"), later).is_none());
+        assert!(guesses.start(home, Some("ann"), later).is_none());
     }
 
     #[test]
@@ -189,13 +189,13 @@ mod tests {
     fn a_nick_is_slowed_from_everywhere_but_its_owners_earlier_address() {
         let mut guesses = Guesses::default();
         let home = ip("192.0.2.1");
-        let right = guesses.begin(home, Some("ann"), START).expect("the first");
-        guesses.was_right(right);
+        let right = guesses.start(home, Some("ann"), START).expect("the first");
+        guesses.succeeded(right);
         let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         assert_eq!(guess(&mut guesses, world, "ann", 1000), NICK.burst);
         assert_eq!(guess(&mut guesses, world, "bob", 1), 1);
         let owner = guesses
-            .begin(home, Some("ann"), START)
+            .start(home, Some("ann"), START)
             .expect("he is known there");
         assert_eq!(owner.wait, Duration::ZERO);
     }
@@ -204,15 +204,15 @@ mod tests {
     fn an_owner_is_not_locked_out_by_guesses_at_an_address_used_before() {
         let mut guesses = Guesses::default();
         let office = ip("192.0.2.1");
-        let right = guesses.begin(office, Some("ann"), START);
-        guesses.was_right(right.expect("the first"));
+        let right = guesses.start(office, Some("ann"), START);
+        guesses.succeeded(right.expect("the first"));
         assert_eq!(guess(&mut guesses, |_| office, "bob", 100), ADDRESS.burst);
         let world = |n: u32| IpAddr::from((0x0a00_0000 + n).to_be_bytes());
         guess(&mut guesses, world, "ann", KEYS_MAX as u32);
-        let owner = guesses.begin(office, Some("ann"), START);
+        let owner = guesses.start(office, Some("ann"), START);
         let owner = owner.expect("others have guessed, and not at this");
         assert_eq!(owner.wait, Duration::ZERO);
-        guesses.was_right(owner);
+        guesses.succeeded(owner);
         // Guesses at ann's own nick from there are bounded all the same.
         assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK.burst);
     }
@@ -221,12 +221,12 @@ mod tests {
     fn one_nick_does_not_make_the_server_forget_the_addresses_of_others() {
         let mut guesses = Guesses::default();
         let home = ip("192.0.2.1");
-        let right = guesses.begin(home, Some("ann"), START).expect("the first");
-        guesses.was_right(right);
+        let right = guesses.start(home, Some("ann"), START).expect("the first");
+        guesses.succeeded(right);
         for n in 0..OWNERS_MAX as u32 {
             let from = IpAddr::from((0x0a00_0000 + n).to_be_bytes());
-            let right = guesses.begin(from, Some("eve"), START).expect("its first");
-            guesses.was_right(right);
+            let right = guesses.start(from, Some("eve"), START).expect("its first");
+            guesses.succeeded(right);
         }
         assert_eq!(guesses.owners.len(), 1 + ADDRESSES_OF_OWNER_MAX);
         assert_eq!(guesses.owners[0].1, home);
@@ -237,9 +237,9 @@ mod tests {
         let mut guesses = Guesses::default();
         for _ in 0..1000 {
             let right = guesses
-                .begin(ip("192.0.2.1"), Some("ann"), START)
+                .start(ip("192.0.2.1"), Some("ann"), START)
                 .expect("each");
-            guesses.was_right(right);
+            guesses.succeeded(right);
         }
         assert_eq!(guesses.owners.len(), 1);
     }
@@ -248,10 +248,10 @@ mod tests {
     fn the_number_of_keys_is_bounded() {
         let mut guesses = Guesses::default();
         for n in 0..KEYS_MAX as u32 + 100 {
-            let _ = guesses.begin(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), None, START);
+            let _ = guesses.start(IpAddr::from((0x0a00_0000 + n).to_be_bytes()), None, START);
         }
         assert_eq!(guesses.keys.len(), KEYS_MAX + 1);
-        let _ = guesses.begin(ip("192.0.2.1"), None, START + ADDRESS.every * 1000);
+        let _ = guesses.start(ip("192.0.2.1"), None, START + ADDRESS.every * 1000);
         assert_eq!(guesses.keys.len(), 1);
     }
 }

@@ -6,9 +6,9 @@ use smol::unblock;
 
 /// A value that is dropped on a thread that may block, wherever its owner is dropped.
 #[derive(Debug)]
-pub(super) struct Elsewhere<T: Send + 'static>(Option<T>);
+pub(super) struct DropOnPool<T: Send + 'static>(Option<T>);
 
-impl<T: Send> Elsewhere<T> {
+impl<T: Send> DropOnPool<T> {
     pub fn new(value: T) -> Self {
         Self(Some(value))
     }
@@ -19,7 +19,7 @@ impl<T: Send> Elsewhere<T> {
     }
 }
 
-impl<T: Send> Drop for Elsewhere<T> {
+impl<T: Send> Drop for DropOnPool<T> {
     fn drop(&mut self) {
         if let Some(value) = self.0.take() {
             unblock(move || drop(value)).detach();
@@ -27,7 +27,7 @@ impl<T: Send> Drop for Elsewhere<T> {
     }
 }
 
-impl<T: Send> Deref for Elsewhere<T> {
+impl<T: Send> Deref for DropOnPool<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -35,7 +35,7 @@ impl<T: Send> Deref for Elsewhere<T> {
     }
 }
 
-impl<T: Send> DerefMut for Elsewhere<T> {
+impl<T: Send> DerefMut for DropOnPool<T> {
     fn deref_mut(&mut self) -> &mut T {
         self.0.as_mut().expect("it is only taken at its end")
     }

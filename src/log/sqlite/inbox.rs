@@ -5,7 +5,7 @@
 use rusqlite::{Connection, Transaction, params};
 
 use super::rows::{collect, number, record, span_from};
-use crate::log::{Home, Past, Record, Span};
+use crate::log::{HistoryPage, Location, Record, Span};
 use crate::model::{DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
 
@@ -13,12 +13,12 @@ use crate::protocol::{EventId, Nick};
 pub(super) fn insert(
     step: &Transaction<'_>,
     id: i64,
-    told: &DirectMessage,
+    message: &DirectMessage,
 ) -> rusqlite::Result<()> {
     let mut insert =
         step.prepare_cached("INSERT OR IGNORE INTO told (nick, id) VALUES (?1, ?2)")?;
-    for nick in [&told.by, &told.to] {
-        insert.execute(params![nick.form(), id])?;
+    for nick in [&message.by, &message.to] {
+        insert.execute(params![nick.casefolded(), id])?;
     }
     Ok(())
 }
@@ -29,15 +29,18 @@ pub(super) fn read(
     span: Span,
     count: usize,
     bytes: usize,
-) -> Result<Past, StorageError> {
+) -> Result<HistoryPage, StorageError> {
     let mut events = db.prepare_cached(
         "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM told t
          CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room
          WHERE t.nick = ?1 AND t.id > ?2 AND t.id <= ?3 ORDER BY t.id LIMIT ?4",
     )?;
     let (after, up_to) = (number(span.after), number(span.up_to));
-    let found = events.query_map(params![nick.form(), after, up_to, count as i64], record)?;
-    Ok(Past::whole(collect(found, bytes)?))
+    let found = events.query_map(
+        params![nick.casefolded(), after, up_to, count as i64],
+        record,
+    )?;
+    Ok(HistoryPage::complete(collect(found, bytes)?))
 }
 
 pub(super) fn newest(
@@ -51,7 +54,7 @@ pub(super) fn newest(
         "SELECT min(id) FROM
            (SELECT id FROM told WHERE nick = ?1 AND id <= ?2 ORDER BY id DESC LIMIT ?3)",
     )?;
-    let key = params![nick.form(), number(up_to), count as i64];
+    let key = params![nick.casefolded(), number(up_to), count as i64];
     Ok(span_from(first.query_row(key, |row| row.get(0))?, up_to))
 }
 
@@ -62,12 +65,12 @@ pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
 }
 
 /// Returns where a direct message from `by` belongs; `to` is the name of its row of `rooms`.
-pub(super) fn home(
+pub(super) fn location(
     db: &Connection,
     id: EventId,
     by: &str,
     to: &str,
-) -> Result<Option<Home>, StorageError> {
+) -> Result<Option<Location>, StorageError> {
     let (Ok(by), Ok(to)) = (Nick::parse(by), Nick::parse(to)) else {
         return Ok(None);
     };
@@ -76,8 +79,8 @@ pub(super) fn home(
         row.get::<_, String>(0).map(Into::into)
     })?;
     let readers = readers.collect::<Result<_, _>>()?;
-    let told = DirectMessage { by, to };
-    Ok(Some(Home::Told { told, readers }))
+    let message = DirectMessage { by, to };
+    Ok(Some(Location::Inbox { message, readers }))
 }
 
 /// Reads the direct messages of everybody after an event, at most `count`, oldest first.
@@ -99,7 +102,7 @@ mod tests {
     use crate::log::sqlite::SqliteLog;
     use crate::log::text::Query;
     use crate::log::work::Work;
-    use crate::log::{Home, Log, Span};
+    use crate::log::{Location, Log, Span};
     use crate::model::{Applied, DirectMessage, Entry, EventKind, Outcome, Removed, Scope};
     use crate::protocol::{EventId, Nick, RoomName, Time};
 
@@ -160,7 +163,7 @@ mod tests {
         /// Returns the inbox of a nick, after checking that both logs give the same answer.
         fn past(&self, of: &str, span: Span, count: usize) -> Vec<String> {
             let past = self.logs.each_ref().map(|log| {
-                let past = log.read_told(&nick(of), span, count, usize::MAX).unwrap();
+                let past = log.read_inbox(&nick(of), span, count, usize::MAX).unwrap();
                 assert!(!past.has_hole);
                 past.records
             });
@@ -172,7 +175,7 @@ mod tests {
             let spans = self
                 .logs
                 .each_ref()
-                .map(|log| log.newest_told(&nick(of), before, count).unwrap());
+                .map(|log| log.newest_in_inbox(&nick(of), before, count).unwrap());
             assert_eq!(spans[0], spans[1]);
             spans[0]
         }
@@ -183,11 +186,11 @@ mod tests {
         let both = Both::new();
         both.tell("Ann", "ben", "one");
         let room = RoomName::parse("#ben").unwrap();
-        let said = || {
+        let sent = || {
             let scope = Scope::Room(room.clone().into());
             Entry::new(scope, EventKind::Msg, "eve", "in a room of that name")
         };
-        both.append(7, said).unwrap();
+        both.append(7, sent).unwrap();
         both.tell("ben", "ann", "two");
         both.tell("eve", "ben", "three");
         both.tell("ann", "ann", "four");
@@ -206,14 +209,18 @@ mod tests {
             let one = Query::parse("one").unwrap();
             let found = log.search(&room, &one, 9, &Work::begin()).unwrap();
             assert!(found.records.is_empty());
-            let origin = log.origin(EventId::new(1).unwrap()).unwrap().unwrap();
-            let Home::Told { told, mut readers } = origin.home else {
+            let authorship = log.authorship(EventId::new(1).unwrap()).unwrap().unwrap();
+            let Location::Inbox {
+                message,
+                mut readers,
+            } = authorship.location
+            else {
                 panic!("it is in no room");
             };
             readers.sort();
-            assert_eq!((told.by.as_str(), told.to.as_str()), ("Ann", "ben"));
+            assert_eq!((message.by.as_str(), message.to.as_str()), ("Ann", "ben"));
             assert_eq!(readers, ["ann".into(), "ben".into()]);
-            assert_eq!(origin.removable, Some(Removed::Message));
+            assert_eq!(authorship.removable, Some(Removed::Message));
         }
 
         let id = EventId::new(1).unwrap();
@@ -229,8 +236,9 @@ mod tests {
         assert_eq!(both.past("ben", ALL, 9), taken_back);
 
         for log in &both.logs {
-            log.forget_told(&nick("Ben")).unwrap();
-            let Home::Told { readers, .. } = log.origin(id).unwrap().unwrap().home else {
+            log.clear_inbox(&nick("Ben")).unwrap();
+            let Location::Inbox { readers, .. } = log.authorship(id).unwrap().unwrap().location
+            else {
                 panic!("it is in no room");
             };
             assert_eq!(readers, ["ann".into()]);
@@ -251,7 +259,7 @@ mod tests {
             log.append(entry, None, Time(n as u64));
         }
         let ids = names.map(|name| {
-            let past = log.read_told(&nick(name), ALL, usize::MAX, usize::MAX);
+            let past = log.read_inbox(&nick(name), ALL, usize::MAX, usize::MAX);
             past.unwrap().records.len()
         });
         assert!(ids.iter().all(|count| (10..200).contains(count)), "{ids:?}");

@@ -3,19 +3,19 @@
 use crate::chat::{Chat, NickId, RoomId};
 use crate::dialect::{Dialect, Line, Output};
 use crate::protocol::Verb;
-use crate::protocol::people::many;
+use crate::protocol::human::plural;
 
 /// A list, and the position in it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct List {
-    what: What,
+pub(super) struct LazyList {
+    kind: ListKind,
     /// Lines written so far.
     count: usize,
     dialect: Dialect,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum What {
+enum ListKind {
     Rooms {
         /// The last that was listed.
         after: Option<RoomId>,
@@ -44,10 +44,10 @@ const FIRST: [Verb; 9] = [
 /// How many verbs one line of the full list has.
 const VERBS_A_LINE: usize = 12;
 
-impl List {
-    fn new(what: What) -> Self {
+impl LazyList {
+    fn new(kind: ListKind) -> Self {
         Self {
-            what,
+            kind,
             count: 0,
             dialect: Dialect::Plain,
         }
@@ -55,7 +55,7 @@ impl List {
 
     /// The rooms that `reader` may read, or all of them.
     pub fn rooms(reader: Option<NickId>, is_all: bool) -> Self {
-        Self::new(What::Rooms {
+        Self::new(ListKind::Rooms {
             after: None,
             reader,
             is_all,
@@ -63,11 +63,11 @@ impl List {
     }
 
     pub fn members(room: RoomId) -> Self {
-        Self::new(What::Members(room, None))
+        Self::new(ListKind::Members(room, None))
     }
 
     pub fn help(verb: Option<Verb>) -> Self {
-        Self::new(What::Help(verb, 0))
+        Self::new(ListKind::Help(verb, 0))
     }
 
     /// The list in another dialect than the plain one.
@@ -78,8 +78,8 @@ impl List {
     /// Appends the next line; returns false when there is none.
     pub fn write_next(&mut self, chat: &mut Chat, out: &mut Output) -> bool {
         let dialect = self.dialect;
-        match &mut self.what {
-            What::Rooms {
+        match &mut self.kind {
+            ListKind::Rooms {
                 after,
                 reader,
                 is_all,
@@ -103,13 +103,13 @@ impl List {
                 };
                 dialect.write(entry, out);
             }
-            What::Members(room, after) => {
+            ListKind::Members(room, after) => {
                 let Some(nick) = chat.show_member(*room, *after) else {
                     return false;
                 };
                 *after = Some(nick);
                 let room = chat.room(*room).map_or("?", |room| room.name.as_str());
-                let nick = chat.holder(nick).map_or("?", |holder| holder.nick.as_str());
+                let nick = chat.user(nick).map_or("?", |user| user.nick.as_str());
                 let entry = Line::Entry {
                     word: "USER",
                     room: Some(room),
@@ -117,7 +117,7 @@ impl List {
                 };
                 dialect.write(entry, out);
             }
-            What::Help(verb, next) => {
+            ListKind::Help(verb, next) => {
                 let Some(text) = help_line(*verb, *next, dialect.is_for_people(), chat) else {
                     return false;
                 };
@@ -137,18 +137,18 @@ impl List {
     /// Appends the reply that ends the list.
     pub fn write_end(&self, chat: &Chat, out: &mut Output) {
         let count = self.count;
-        let (verb, fields, sentence) = match self.what {
-            What::Rooms { .. } => {
-                let rooms = many(count, "room", "rooms");
+        let (verb, fields, sentence) = match self.kind {
+            ListKind::Rooms { .. } => {
+                let rooms = plural(count, "room", "rooms");
                 let sentence = format!("{rooms}, and how many are in each");
                 (Verb::Rooms, count.to_string(), sentence)
             }
-            What::Members(room, _) => {
+            ListKind::Members(room, _) => {
                 let room = chat.room(room).map_or("?", |room| room.name.as_str());
-                let sentence = format!("{} in {room}", many(count, "person", "people"));
+                let sentence = format!("{} in {room}", plural(count, "person", "people"));
                 (Verb::Who, count.to_string(), sentence)
             }
-            What::Help(..) => {
+            ListKind::Help(..) => {
                 let sentence =
                     "anything else that you type is said; // says a line that begins with a slash";
                 (Verb::Help, String::new(), sentence.to_owned())

@@ -7,7 +7,7 @@ use super::Event;
 /// Describes an event for a person; `size` formats a number of bytes.
 ///
 /// ```
-/// use plainchat::protocol::{Event, people::describe};
+/// use plainchat::protocol::{Event, human::describe};
 /// let event = Event::parse("ME #lobby bob waves").unwrap();
 /// assert_eq!(describe(&event, |bytes| bytes.to_string()), "* bob waves");
 /// ```
@@ -50,11 +50,11 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
 /// Formats a count with the noun in the right number.
 ///
 /// ```
-/// use plainchat::protocol::people::many;
-/// let read = [0, 1, 2].map(|count| many(count, "room", "rooms"));
+/// use plainchat::protocol::human::plural;
+/// let read = [0, 1, 2].map(|count| plural(count, "room", "rooms"));
 /// assert_eq!(read, ["no rooms", "1 room", "2 rooms"]);
 /// ```
-pub fn many(count: usize, one: &str, more: &str) -> String {
+pub fn plural(count: usize, one: &str, more: &str) -> String {
     match count {
         0 => format!("no {more}"),
         1 => format!("1 {one}"),

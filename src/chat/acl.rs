@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::bans::Order;
+use super::bans::ConnectionCommand;
 use super::{Chat, NickId, Place, RoomId};
 use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{EventId, Nick, RoomName};
@@ -10,7 +10,7 @@ use crate::tail::Seq;
 
 /// How far a connection that is removed from a room may still read it.
 #[derive(Clone, Copy, Debug)]
-pub struct Until {
+pub struct Cutoff {
     /// The entry after the last one.
     pub seq: Seq,
     /// The newest logged event before it; 0 for none.
@@ -25,18 +25,20 @@ impl Chat {
             return false;
         };
         match room.acl.as_deref() {
-            Some(acl) if acl.is_closed => self.own_form(nick).is_some_and(|form| acl.admits(form)),
+            Some(acl) if acl.is_closed => {
+                self.account_of(nick).is_some_and(|form| acl.admits(form))
+            }
             _ => true,
         }
     }
 
     /// Returns whether `nick` may moderate a room: its owner, its moderators or, where a room has no owner, an
     /// operator.
-    pub fn may_keep(&self, room: RoomId, nick: NickId) -> bool {
+    pub fn may_moderate(&self, room: RoomId, nick: NickId) -> bool {
         let acl = self.room(room).and_then(|room| room.acl.as_deref());
         match acl {
             Some(acl) if acl.owner.is_some() => {
-                let form = self.own_form(Some(nick));
+                let form = self.account_of(Some(nick));
                 form.is_some_and(|form| acl.is_moderator(form))
             }
             _ => self.is_operator(nick),
@@ -52,14 +54,15 @@ impl Chat {
     }
 
     /// Returns the casefolded form of a nick if it is registered, so that it stands for one person.
-    pub(super) fn own_form(&self, nick: Option<NickId>) -> Option<&str> {
-        let holder = self.holder(nick?)?;
-        self.is_registered(&holder.nick).then(|| holder.nick.form())
+    pub(super) fn account_of(&self, nick: Option<NickId>) -> Option<&str> {
+        let user = self.user(nick?)?;
+        self.is_registered(&user.nick)
+            .then(|| user.nick.casefolded())
     }
 
     /// Sets the access rights of rooms from the account store, unless newer ones are known, and removes the members
     /// that may no longer read them.
-    pub fn set_rights(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
+    pub fn set_acls(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
         for VersionedAcl {
             room: name,
             acl,
@@ -76,48 +79,48 @@ impl Chat {
             if room.acl_version < version {
                 room.acl_version = version;
                 self.set_acl(id, Some(Box::new(acl)));
-                self.put_out_strangers(id, now);
+                self.enforce_acl(id, now);
             }
             self.close_if_unused(id);
         }
     }
 
     /// Notifies the nick with the form `who`, if it is online, of an invitation to a room.
-    pub fn tell_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
+    pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {
-            let line = format!("INVITE {room} {}", self.nick_str(by));
+            let line = format!("INVITE {room} {}", self.nick_text(by));
             self.append(Place::Nick(invited), None, now.time, None, line.as_bytes());
         }
     }
 
     /// Removes a nick that is no longer registered from the rights of rooms: its next owner must not inherit its
-    /// invitations. Rooms that are in the account store are updated by [`Self::set_rights`].
+    /// invitations. Rooms that are in the account store are updated by [`Self::set_acls`].
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
             after = Some(id);
             let acl = self.room(id).and_then(|room| room.acl.as_ref());
-            let naming = acl.filter(|acl| acl.admits(nick.form()));
+            let naming = acl.filter(|acl| acl.admits(nick.casefolded()));
             if let Some(mut acl) = naming.cloned() {
-                acl.forget(nick.form());
+                acl.forget(nick.casefolded());
                 self.set_acl(id, Some(acl));
-                self.put_out_strangers(id, now);
+                self.enforce_acl(id, now);
             }
         }
     }
 
     /// Removes a connection that has changed its nick from the rooms that the new nick may not read.
-    pub fn put_out_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
+    pub fn remove_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
-                self.put_out(*room, peer, Some(nick), now);
+                self.remove_reader(*room, peer, Some(nick), now);
             }
         }
     }
 
-    fn put_out_strangers(&mut self, id: RoomId, now: Now) {
-        self.has_new_rights = true;
+    fn enforce_acl(&mut self, id: RoomId, now: Now) {
+        self.has_acl_changes = true;
         let Some(room) = self.room(id) else {
             return;
         };
@@ -125,9 +128,9 @@ impl Chat {
             return; // everyone may read the room
         }
         let members = room.members.keys();
-        let holders = members.filter_map(|nick| Some((*nick, self.holder(*nick)?)));
-        let nicks: BTreeMap<PeerId, NickId> = holders
-            .flat_map(|(nick, holder)| holder.connections.iter().map(move |peer| (*peer, nick)))
+        let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
+        let nicks: BTreeMap<PeerId, NickId> = users
+            .flat_map(|(nick, user)| user.connections.iter().map(move |peer| (*peer, nick)))
             .collect();
         let readers = room.readers.iter();
         let readers = readers.map(|peer| (*peer, nicks.get(peer).copied()));
@@ -135,37 +138,37 @@ impl Chat {
             .filter(|(_, nick)| !self.may_read(id, *nick))
             .collect();
         for (peer, nick) in strangers {
-            self.put_out(id, peer, nick, now);
+            self.remove_reader(id, peer, nick, now);
         }
     }
 
-    fn put_out(&mut self, id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
+    fn remove_reader(&mut self, id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
         let Some(room) = self.room(id) else {
             return;
         };
-        let nick_shown = nick.map_or("*", |nick| self.nick_str(nick));
+        let nick_shown = nick.map_or("*", |nick| self.nick_text(nick));
         let line = format!(
             "PART {} {nick_shown} this room is closed to you now",
             room.name
         );
-        let until = Until {
+        let cutoff = Cutoff {
             seq: self.end(Place::Room(id)),
             id: room.last_id.map_or(0, EventId::get),
         };
         self.leave(id, peer, nick, "", now);
-        self.order(peer, Order::Leave(id, until, line));
+        self.send_command(peer, ConnectionCommand::Leave(id, cutoff, line));
     }
 
     /// Records the owner of a new room, if its creator's nick is registered.
-    pub(super) fn note_maker(&mut self, id: RoomId, nick: Option<NickId>) {
-        let Some(maker) = self.own_form(nick).map(str::to_owned) else {
+    pub(super) fn record_owner(&mut self, id: RoomId, nick: Option<NickId>) {
+        let Some(owner) = self.account_of(nick).map(str::to_owned) else {
             return;
         };
-        self.set_acl(id, Some(Box::new(RoomAcl::owned_by(&maker))));
+        self.set_acl(id, Some(Box::new(RoomAcl::owned_by(&owner))));
     }
 
     /// Takes the rooms that have received their first message, and their owners, to be stored.
-    pub fn take_made(&mut self) -> Vec<(RoomName, String)> {
-        std::mem::take(&mut self.made)
+    pub fn take_new_owners(&mut self) -> Vec<(RoomName, String)> {
+        std::mem::take(&mut self.new_owners)
     }
 }

@@ -8,13 +8,13 @@ use super::{Chat, Place, RoomId};
 
 /// The bytes in use.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct MemoryUse {
     /// By all rooms' tails.
     rooms: usize,
     /// By all direct messages.
-    told: usize,
+    inboxes: usize,
     /// The room after which shrinking continues.
-    shed_to: Option<RoomId>,
+    shrunk_to: Option<RoomId>,
 }
 
 impl Chat {
@@ -22,44 +22,47 @@ impl Chat {
     pub(super) fn count_tail(&mut self, place: Place, from: usize, to: usize) {
         match place {
             Place::Everyone => {}
-            Place::Nick(_) => self.held.told = (self.held.told + to).saturating_sub(from),
+            Place::Nick(_) => {
+                self.memory_use.inboxes = (self.memory_use.inboxes + to).saturating_sub(from)
+            }
             Place::Room(_) => {
-                self.held.rooms = (self.held.rooms + to).saturating_sub(from);
+                self.memory_use.rooms = (self.memory_use.rooms + to).saturating_sub(from);
                 if to > from {
-                    self.shed();
+                    self.shrink();
                 }
             }
         }
     }
 
     /// Returns how many bytes direct messages take.
-    pub(super) fn told_bytes(&self) -> usize {
-        self.held.told
+    pub(super) fn inbox_bytes(&self) -> usize {
+        self.memory_use.inboxes
     }
 
     /// Returns whether direct messages together have reached their bound.
-    pub(super) fn is_full_of_told(&self) -> bool {
-        self.held.told > self.limits().told_in_all_bytes_max()
+    pub(super) fn are_inboxes_full(&self) -> bool {
+        self.memory_use.inboxes > self.limits().inboxes_bytes_max()
     }
 
     /// Shrinks the rooms' tails in turn to a quarter below their bound, so that this is rarely needed.
-    fn shed(&mut self) {
+    fn shrink(&mut self) {
         let most = self.limits().tails_bytes_max();
-        if self.held.rooms <= most {
+        if self.memory_use.rooms <= most {
             return;
         }
         // Each turn halves a tail, except for its last line.
         let turns = 2 * self.room_order.len();
         for _ in 0..turns {
-            if self.held.rooms <= most / 4 * 3 {
+            if self.memory_use.rooms <= most / 4 * 3 {
                 return;
             }
-            let next = self.room_after(self.held.shed_to).map(|(id, _)| id);
-            self.held.shed_to = next;
+            let next = self.room_after(self.memory_use.shrunk_to).map(|(id, _)| id);
+            self.memory_use.shrunk_to = next;
             if let Some(room) = next.and_then(|id| self.rooms.get_mut(id)) {
                 let from = room.tail.memory();
-                room.tail.shed();
-                self.held.rooms = (self.held.rooms + room.tail.memory()).saturating_sub(from);
+                room.tail.shrink();
+                self.memory_use.rooms =
+                    (self.memory_use.rooms + room.tail.memory()).saturating_sub(from);
             }
         }
     }
@@ -107,14 +110,22 @@ mod tests {
             });
             let tail = chat.tail(Place::Room(room)).expect("it is there");
             assert_eq!(tail.last_id(0, tail.end()), EventId::new(id));
-            assert!(chat.held.rooms <= most, "{} bytes", chat.held.rooms);
+            assert!(
+                chat.memory_use.rooms <= most,
+                "{} bytes",
+                chat.memory_use.rooms
+            );
         }
         let all = |chat: &Chat| {
             chat.rooms_in_order()
                 .map(|room| room.tail.memory())
                 .sum::<usize>()
         };
-        assert_eq!(all(&chat), chat.held.rooms);
-        assert!(chat.held.rooms > most / 3, "{} bytes", chat.held.rooms);
+        assert_eq!(all(&chat), chat.memory_use.rooms);
+        assert!(
+            chat.memory_use.rooms > most / 3,
+            "{} bytes",
+            chat.memory_use.rooms
+        );
     }
 }
