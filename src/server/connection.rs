@@ -317,7 +317,7 @@ impl Connection {
         state: &mut SharedState,
         now: Now,
     ) -> (&'a [u8], Option<Effect>) {
-        let effect = self.session.apply_held(&mut state.chat, now);
+        let effect = self.session.apply_deferred(&mut state.chat, now);
         if let Some(effect) = append(effect, state, now) {
             return (bytes, Some(effect));
         }
@@ -342,7 +342,7 @@ impl Connection {
 
     /// Passes the requests of a client inside this process to the session until it accepts no more.
     fn take_requests(&mut self, state: &mut SharedState, now: Now) -> Option<Effect> {
-        let effect = self.session.apply_held(&mut state.chat, now);
+        let effect = self.session.apply_deferred(&mut state.chat, now);
         if let Some(effect) = append(effect, state, now) {
             return Some(effect);
         }

@@ -148,19 +148,19 @@ struct Replies {
     /// How many outcomes are not known yet.
     undecided: usize,
     /// What is deferred until the entries are stored, since it must see their effect.
-    deferred: Option<Held>,
+    deferred: Option<Deferred>,
 }
 
 /// Input that waits until earlier entries are stored.
 #[derive(Debug)]
-enum Held {
+enum Deferred {
     /// A line and how it ended.
     Line(Vec<u8>, LineEnd),
     /// A request of a client inside this process.
     Request(Box<Request<'static>>),
 }
 
-impl Held {
+impl Deferred {
     fn bytes(&self) -> usize {
         match self {
             Self::Line(line, _) => line.len(),
@@ -414,7 +414,7 @@ impl Session {
     /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
     pub fn buffered_bytes(&self) -> usize {
         let replies = self.replies();
-        let held = replies.deferred.as_ref().map_or(0, Held::bytes);
+        let held = replies.deferred.as_ref().map_or(0, Deferred::bytes);
         let page = self.page.as_deref().map_or(0, output::BacklogPage::bytes);
         let entries = replies.pending.len() * size_of::<Pending>();
         replies.bytes + entries + held + page + self.unsent.len()
@@ -455,7 +455,7 @@ impl Session {
             self.take_outcomes(chat);
             let replies = self.replies_mut();
             if replies.undecided > 0 {
-                replies.deferred = Some(Held::Line(line.to_vec(), end));
+                replies.deferred = Some(Deferred::Line(line.to_vec(), end));
                 return None;
             }
             let text = "the bytes after the upload are no command; was its length right? (nc -C alters files)";
@@ -468,7 +468,7 @@ impl Session {
         if let Ok(Some(request)) = &read
             && !self.may_run_now(request, chat)
         {
-            self.replies_mut().deferred = Some(Held::Line(line.to_vec(), end));
+            self.replies_mut().deferred = Some(Deferred::Line(line.to_vec(), end));
             return None;
         }
         let done = match read {
@@ -500,7 +500,7 @@ impl Session {
         self.asked_ms = millis(now.uptime);
         match read {
             Ok(request) if !self.may_run_now(&request, chat) => {
-                self.replies_mut().deferred = Some(Held::Request(Box::new(request)));
+                self.replies_mut().deferred = Some(Deferred::Request(Box::new(request)));
                 None
             }
             read => {
@@ -551,15 +551,15 @@ impl Session {
     }
 
     /// Handles what is deferred, once the entries before it are stored.
-    pub fn apply_held(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
+    pub fn apply_deferred(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
         self.replies().deferred.as_ref()?;
         self.take_outcomes(chat);
         if !self.owes_deferred() {
             return None;
         }
         match self.replies_mut().deferred.take()? {
-            Held::Line(line, end) => self.apply(&line, end, chat, now),
-            Held::Request(request) => self.apply_request(Ok(*request), chat, now),
+            Deferred::Line(line, end) => self.apply(&line, end, chat, now),
+            Deferred::Request(request) => self.apply_request(Ok(*request), chat, now),
         }
     }
 

@@ -451,7 +451,7 @@ fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
     let (session, chat) = (&mut table.sessions[0], &mut table.chat);
     session.take_outcomes(chat);
     assert!(session.owes_deferred());
-    session.apply_held(chat, Now::default());
+    session.apply_deferred(chat, Now::default());
     let got = table.read(1);
     let verbs: Vec<_> = got
         .lines()

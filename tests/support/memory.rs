@@ -362,7 +362,7 @@ impl Memory {
             return false;
         }
         let now = self.now();
-        let effect = session.apply_held(&mut self.chat, now);
+        let effect = session.apply_deferred(&mut self.chat, now);
         self.go_on(n, session, effect);
         true
     }
