@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 
 use crate::model::PeerId;
+use crate::protocol::event::EventLayout;
 use crate::protocol::{EventId, Time};
 
 /// The number of an entry in its tail, counted from 0; the position of a reader is the next entry that it
@@ -23,6 +24,8 @@ pub struct Entry {
     pub time: Time,
     /// The connection that caused the event and does not receive it.
     pub author: Option<PeerId>,
+    /// Where the parts of its line are.
+    pub layout: EventLayout,
     /// Where the line ends, counted from the first byte that the tail ever held.
     end: u64,
 }
@@ -72,6 +75,7 @@ impl Tail {
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
+        layout: EventLayout,
         line: &[u8],
     ) -> Seq {
         self.bytes.extend_from_slice(line);
@@ -81,6 +85,7 @@ impl Tail {
             id,
             time,
             author,
+            layout,
             end,
         });
         while self.size() > self.bytes_max && self.entries.len() > 1 {
@@ -268,7 +273,13 @@ mod tests {
     }
 
     fn push(tail: &mut Tail, author: PeerId, line: &str) -> Seq {
-        tail.push(None, Time(0), Some(author), line.as_bytes())
+        tail.push(
+            None,
+            Time(0),
+            Some(author),
+            EventLayout::default(),
+            line.as_bytes(),
+        )
     }
 
     /// Returns the lines from `from` on, in pieces of at most `most` bytes, each line with its author.

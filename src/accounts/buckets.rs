@@ -1,11 +1,12 @@
 //! String values under keys, in a few buckets: a store that asks for nothing that a cluster's key-value
 //! store could not do.
 
-use crate::model::StorageError;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
 
 use tracing::error;
+
+use crate::model::StorageError;
 
 /// A group of values of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

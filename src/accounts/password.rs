@@ -1,9 +1,10 @@
 //! Hashes passwords with argon2id; never prints them.
 
-use crate::model::{Secret, StorageError};
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
+
+use crate::model::{Secret, StorageError};
 
 /// Returns argon2id with the parameters of OWASP's cheat sheet, which are also the crate's defaults: 19
 /// MiB, two passes, one lane; about 20 ms. More memory would help an attacker to use up the server's.

@@ -2,20 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::bans::ConnectionCommand;
-use super::{Chat, NickId, Place, RoomId};
+use super::bans::{ConnectionCommand, Cutoff, Departure};
+use super::room::Room;
+use super::{Chat, NickId, Place, RoomId, write};
 use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
-use crate::protocol::{EventId, Nick, RoomName};
-use crate::tail::Seq;
-
-/// How far a connection that is removed from a room may still read it.
-#[derive(Clone, Copy, Debug)]
-pub struct Cutoff {
-    /// The entry after the last one.
-    pub seq: Seq,
-    /// The newest logged event before it; 0 for none.
-    pub id: u64,
-}
+use crate::protocol::{Event, EventId, Nick, RoomName};
 
 impl Chat {
     /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
@@ -89,8 +80,10 @@ impl Chat {
     pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {
-            let line = format!("INVITE {room} {}", self.nick_text(by));
-            self.append(Place::Nick(invited), None, now.time, None, line.as_bytes());
+            self.append(Place::Nick(invited), None, now.time, None, |chat, line| {
+                let (room, by) = (room.as_str().into(), chat.nick_text(by).into());
+                write(&Event::Invite { room, by }, line)
+            });
         }
     }
 
@@ -127,36 +120,53 @@ impl Chat {
         if !room.acl.as_ref().is_some_and(|acl| acl.is_closed) {
             return; // everyone may read the room
         }
+        let mut strangers = self.readers_with_nicks(room);
+        strangers.retain(|(_, nick)| !self.may_read(id, *nick));
+        for (peer, nick) in strangers {
+            self.remove_reader(id, peer, nick, now);
+        }
+    }
+
+    /// Returns the readers of a room, each with the nick under which it is there.
+    pub(super) fn readers_with_nicks(&self, room: &Room) -> Vec<(PeerId, Option<NickId>)> {
         let members = room.members.keys();
         let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
         let nicks: BTreeMap<PeerId, NickId> = users
             .flat_map(|(nick, user)| user.connections.iter().map(move |peer| (*peer, nick)))
             .collect();
         let readers = room.readers.iter();
-        let readers = readers.map(|peer| (*peer, nicks.get(peer).copied()));
-        let strangers: Vec<_> = readers
-            .filter(|(_, nick)| !self.may_read(id, *nick))
-            .collect();
-        for (peer, nick) in strangers {
-            self.remove_reader(id, peer, nick, now);
-        }
+        readers
+            .map(|peer| (*peer, nicks.get(peer).copied()))
+            .collect()
     }
 
     fn remove_reader(&mut self, id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
         let Some(room) = self.room(id) else {
             return;
         };
-        let nick_shown = nick.map_or("*", |nick| self.nick_text(nick));
-        let line = format!(
-            "PART {} {nick_shown} this room is closed to you now",
-            room.name
-        );
-        let cutoff = Cutoff {
-            seq: self.end(Place::Room(id)),
-            id: room.last_id.map_or(0, EventId::get),
-        };
+        let departure = self.departure(id, room, nick, "this room is closed to you now");
         self.leave(id, peer, nick, "", now);
-        self.send_command(peer, ConnectionCommand::Leave(id, cutoff, line));
+        self.send_command(peer, ConnectionCommand::Leave(departure));
+    }
+
+    /// Returns the removal of a reader of a room with that nick.
+    pub(super) fn departure(
+        &self,
+        id: RoomId,
+        room: &Room,
+        nick: Option<NickId>,
+        reason: &'static str,
+    ) -> Departure {
+        Departure {
+            room: id,
+            cutoff: Cutoff {
+                seq: room.tail.end(),
+                id: room.last_id.map_or(0, EventId::get),
+            },
+            name: room.name.clone(),
+            nick: nick.map_or("*", |nick| self.nick_text(nick)).to_owned(),
+            reason,
+        }
     }
 
     /// Records the owner of a new room, if its creator's nick is registered.

@@ -2,21 +2,46 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::acl::Cutoff;
-use super::{Chat, NickId, Place, RoomId};
+use super::{Chat, NickId, Place, RoomId, write};
 use crate::model::{Ban, Now, PeerId};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
-use crate::protocol::{Code, Nick, Time};
+use crate::protocol::{Code, Event, Nick, RoomName, Time};
+use crate::tail::Seq;
 
 /// A command to a connection from another connection.
 #[derive(Clone, Debug)]
 pub enum ConnectionCommand {
     /// Close with this last line.
     Close(Code, String),
-    /// Leave a room that the connection may no longer read, with this line.
-    Leave(RoomId, Cutoff, String),
+    /// Leave a room that the connection may no longer read.
+    Leave(Departure),
+}
+
+/// How far a connection that is removed from a room may still read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Cutoff {
+    /// The entry after the last one.
+    pub seq: Seq,
+    /// The newest logged event before it; 0 for none.
+    pub id: u64,
+}
+
+/// The removal of a connection from a room.
+#[derive(Clone, Debug)]
+pub struct Departure {
+    /// The room.
+    pub room: RoomId,
+    /// How far the connection may still read it.
+    pub cutoff: Cutoff,
+    /// The name of the room.
+    pub name: Arc<RoomName>,
+    /// The nick of the connection; `*` without one.
+    pub nick: String,
+    /// Why it is removed.
+    pub reason: &'static str,
 }
 
 impl Chat {
@@ -153,8 +178,10 @@ impl Chat {
 
     /// Sends everyone a notice from `who`.
     pub fn send_notice(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
-        let line = format!("NOTE * {who} {text}");
-        self.append(Place::Everyone, None, now.time, author, line.as_bytes());
+        self.append(Place::Everyone, None, now.time, author, |_, line| {
+            let (from, text) = (who.into(), text.into());
+            write(&Event::Note { from, text }, line)
+        });
     }
 
     /// Records an operator's action for the server's audit log.

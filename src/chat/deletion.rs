@@ -3,14 +3,11 @@
 //! All connections leave such a room when its deletion is passed to the log, and until the log has done it no room of that
 //! name can be created. If the log fails, the room is there again.
 
-use std::collections::BTreeMap;
-
-use super::acl::Cutoff;
 use super::bans::ConnectionCommand;
 use super::room::Room;
 use super::{Chat, Committed, RoomId};
-use crate::model::{DeletedFile, Outcome, PeerId};
-use crate::protocol::{Code, EventId, RoomName};
+use crate::model::{DeletedFile, Outcome};
+use crate::protocol::{Code, RoomName};
 
 impl Chat {
     /// Takes a room out of the chat, to be deleted from the log: its connections leave it.
@@ -18,21 +15,11 @@ impl Chat {
         let Some(mut room) = self.take_room(id) else {
             return;
         };
-        let cutoff = Cutoff {
-            seq: room.tail.end(),
-            id: room.last_id.map_or(0, EventId::get),
-        };
-        let users = room.members.keys().filter_map(|nick| self.user(*nick));
-        let nicks = users.flat_map(|user| {
-            let peers = user.connections.iter();
-            peers.map(|peer| (*peer, user.nick.to_string()))
-        });
-        let nicks: BTreeMap<PeerId, String> = nicks.collect();
-        for peer in std::mem::take(&mut room.readers) {
-            let nick = nicks.get(&peer).map_or("*", String::as_str);
-            let line = format!("PART {} {nick} this room was deleted", room.name);
-            self.send_command(peer, ConnectionCommand::Leave(id, cutoff, line));
+        for (peer, nick) in self.readers_with_nicks(&room) {
+            let departure = self.departure(id, &room, nick, "this room was deleted");
+            self.send_command(peer, ConnectionCommand::Leave(departure));
         }
+        room.readers.clear();
         room.members.clear();
         self.removed_live.append(&mut room.live);
         self.new_owners

@@ -24,8 +24,9 @@ use crate::model::{
     Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
     Now, PeerId, Removed, RoomRow, Scope, Ticket, address_prefix, millis,
 };
+use crate::protocol::event::EventLayout;
 use crate::protocol::name::{ByLook, NAME_CHARS_MAX};
-use crate::protocol::{Code, Digest, EventId, RoomName, Time};
+use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
 use bans::ConnectionCommand;
@@ -505,16 +506,9 @@ impl Chat {
         if let (Place::Room(room), Some(id)) = (place, id) {
             self.change_room(room, entry, id);
         }
-        let mut line = std::mem::take(&mut self.line);
-        line.clear();
-        let name = match place {
-            Place::Everyone => "*",
-            Place::Room(room) => self.rooms.get(room).map_or("?", |room| room.name.as_str()),
-            Place::Nick(nick) => self.nick_text(nick),
-        };
-        entry.event(name, id).encode(&mut line);
-        let seq = self.append(place, id, time, author, &line);
-        self.line = line;
+        let seq = self.append(place, id, time, author, |chat, line| {
+            write(&entry.event(chat.place_text(place), id), line)
+        });
         let seq = seq.unwrap_or_default();
         Committed { id, time, seq }
     }
@@ -560,19 +554,46 @@ impl Chat {
         }
     }
 
+    /// Returns the name of a place as its events have it.
+    fn place_text(&self, place: Place) -> &str {
+        match place {
+            Place::Everyone => "*",
+            Place::Room(room) => self.rooms.get(room).map_or("?", |room| room.name.as_str()),
+            Place::Nick(nick) => self.nick_text(nick),
+        }
+    }
+
+    /// Appends an event to the tail of its place, as `write` writes it: once for all readers.
     fn append(
         &mut self,
         place: Place,
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
+        write: impl FnOnce(&Self, &mut Vec<u8>) -> EventLayout,
+    ) -> Option<Seq> {
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        let layout = write(self, &mut line);
+        let seq = self.append_line(place, id, time, author, layout, &line);
+        self.line = line;
+        seq
+    }
+
+    fn append_line(
+        &mut self,
+        place: Place,
+        id: Option<EventId>,
+        time: Time,
+        author: Option<PeerId>,
+        layout: EventLayout,
         line: &[u8],
     ) -> Option<Seq> {
         // A stored message is delivered even to a reader whose inbox is full, and may have to make space for itself.
         let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
-        let seq = tail.push(id, time, author, line);
+        let seq = tail.push(id, time, author, layout, line);
         if is_short && id.is_some() {
             tail.shrink();
         }
@@ -707,6 +728,12 @@ impl Chat {
         let due_ms = announcing.into_iter().chain(self.reserved.next_ms()).min();
         due_ms.map(Duration::from_millis)
     }
+}
+
+/// Appends the line of an event; returns where its parts are.
+fn write(event: &Event<'_>, line: &mut Vec<u8>) -> EventLayout {
+    event.encode(line);
+    event.layout()
 }
 
 #[cfg(test)]

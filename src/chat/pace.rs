@@ -1,13 +1,13 @@
 //! Limits how often something may be done from one address and in all, where the total number is bounded: so that no
 //! client uses it up in a moment.
 
-use crate::model::{Now, PeerId, address_prefix};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
 use super::{Chat, NickId};
 use crate::config::Rate;
+use crate::model::{Now, PeerId, address_prefix};
 
 /// Most addresses that are tracked at once; beyond, new addresses are bounded only by the limit for all.
 const ADDRESSES_MAX: usize = 16 << 10;

@@ -2,13 +2,14 @@
 //!
 //! Members are nicks and visible to all; readers are connections, with or without a nick, which are woken.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Chat, NickId, Place, Refused, RoomId};
+use super::{Chat, NickId, Place, Refused, RoomId, write};
 use crate::model::{Now, PeerId, RoomAcl, address_prefix, millis};
-use crate::protocol::{Code, EventId, RoomName};
+use crate::protocol::{Code, Event, EventId, RoomName};
 use crate::tail::Tail;
 
 /// A room.
@@ -273,12 +274,16 @@ impl Chat {
             .remove(&(member.announce_at_ms, room_id, nick));
         room.members.remove(&nick);
         if is_known && is_small {
-            self.announce_presence(
-                "PART",
-                room_id,
-                &[self.nick_text(nick), text].map(str::to_owned),
+            self.append(
+                Place::Room(room_id),
+                None,
+                now.time,
                 Some(peer),
-                now,
+                |chat, line| {
+                    let (room, nick) = chat.room_and_nick(room_id, nick);
+                    let text = text.into();
+                    write(&Event::Part { room, nick, text }, line)
+                },
             );
         }
     }
@@ -361,12 +366,15 @@ impl Chat {
         };
         if !std::mem::replace(&mut member.is_announced, true) {
             let by = member.by;
-            self.announce_presence(
-                "JOIN",
-                room_id,
-                &[self.nick_text(nick).to_owned()],
+            self.append(
+                Place::Room(room_id),
+                None,
+                now.time,
                 Some(by),
-                now,
+                |chat, line| {
+                    let (room, nick) = chat.room_and_nick(room_id, nick);
+                    write(&Event::Join { room, nick }, line)
+                },
             );
         }
     }
@@ -391,7 +399,6 @@ impl Chat {
         match (stays, is_there) {
             (false, false) => {
                 self.announce(room_id, old, now);
-                let names = [self.nick_text(old), self.nick_text(new)].map(str::to_owned);
                 let Some(room) = self.rooms.get_mut(room_id) else {
                     return;
                 };
@@ -400,7 +407,17 @@ impl Chat {
                         .remove(&(member.announce_at_ms, room_id, old));
                     room.members.insert(new, Member { by: peer, ..member });
                 }
-                self.announce_presence("NICK", room_id, &names, Some(peer), now);
+                self.append(
+                    Place::Room(room_id),
+                    None,
+                    now.time,
+                    Some(peer),
+                    |chat, line| {
+                        let (room, old) = chat.room_and_nick(room_id, old);
+                        let new = chat.nick_text(new).into();
+                        write(&Event::Nick { room, old, new }, line)
+                    },
+                );
             }
             (true, false) | (false, true) | (true, true) => {
                 self.remove_member(room_id, peer, old, "", now);
@@ -409,22 +426,10 @@ impl Chat {
         }
     }
 
-    fn announce_presence(
-        &mut self,
-        verb: &str,
-        room_id: RoomId,
-        fields: &[String],
-        author: Option<PeerId>,
-        now: Now,
-    ) {
-        let Some(room) = self.rooms.get(room_id) else {
-            return;
-        };
-        let mut words = vec![verb, room.name.as_str()];
-        words.extend(fields.iter().map(String::as_str));
-        let mut line = Vec::new();
-        crate::protocol::event::words(&mut line, &words);
-        self.append(Place::Room(room_id), None, now.time, author, &line);
+    /// Returns the names of a room and of a nick as their events have them.
+    fn room_and_nick(&self, room: RoomId, nick: NickId) -> (Cow<'_, str>, Cow<'_, str>) {
+        let room = self.place_text(Place::Room(room));
+        (room.into(), self.nick_text(nick).into())
     }
 
     /// Returns the first member that connected after `after`, and marks it as listed.

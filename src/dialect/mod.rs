@@ -13,6 +13,7 @@ mod values;
 pub use output::Output;
 pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
+use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
 
@@ -68,8 +69,13 @@ pub enum Line<'a> {
     Gap { of: &'a str, was_slow: bool },
     /// A notice of the server to this connection alone.
     Notice { server: &'a str, text: &'a str },
-    /// The connection has been removed from a room: its `PART`, and whether it was the current room.
-    Removed { part: &'a str, is_current: bool },
+    /// The connection has been removed from a room, under that nick (`*` without one).
+    Removed {
+        room: &'a str,
+        nick: &'a str,
+        reason: &'a str,
+        is_current: bool,
+    },
 }
 
 /// What the reply to a request that proposed an event shows of it.
@@ -160,22 +166,32 @@ impl Dialect {
     }
 
     /// Appends an event of the past, from its line in the protocol.
-    pub fn write_past(
-        self,
-        id: EventId,
-        time: Time,
-        line: &str,
-        utc_offset_s: i32,
-        out: &mut Output,
-    ) {
+    pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match self {
-            Self::Talker => talker::write_past(line, time, utc_offset_s, bytes),
-            Self::Plain | Self::Stamped => plain::write_past(id, time, line, bytes),
-            Self::Values => return values::write_past(id, time, line, out),
+            Self::Talker => talker::write_past(&event, bytes),
+            Self::Plain | Self::Stamped => {
+                plain::write_past(event.id, event.time, event.line, bytes);
+            }
+            Self::Values => return values::write_past(&event, out),
         }
         bytes.push(b'\n');
     }
+}
+
+/// An event of the past on its way to a reader.
+#[derive(Clone, Copy, Debug)]
+pub struct Past<'a> {
+    /// Its id.
+    pub id: EventId,
+    /// When it happened.
+    pub time: Time,
+    /// Its line in the protocol, without the end.
+    pub line: &'a str,
+    /// Where the parts of the line are.
+    pub layout: EventLayout,
+    /// How far the server's local time is from UTC, in seconds.
+    pub utc_offset_s: i32,
 }
 
 /// A live event on its way to a reader.
@@ -183,6 +199,8 @@ impl Dialect {
 pub struct Live<'a> {
     /// Its line in the protocol, without the end.
     pub line: &'a str,
+    /// Where the parts of the line are.
+    pub layout: EventLayout,
     /// Its id, if it is logged.
     pub id: Option<EventId>,
     /// When it happened.

@@ -2,7 +2,7 @@
 
 use super::{Line, Live, ReplyBody};
 use crate::protocol::event::words;
-use crate::protocol::{EventId, Time, Verb};
+use crate::protocol::{Event, EventId, Time, Verb};
 
 /// Appends a line without its end.
 pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
@@ -55,8 +55,16 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             topic,
         } => words(out, &["ROOM", name, &members.to_string(), topic]),
         Line::Gap { of, .. } => words(out, &["GAP", of]),
-        Line::Notice { server, text } => words(out, &["NOTE", "*", server, text]),
-        Line::Removed { part, .. } => out.extend_from_slice(part.as_bytes()),
+        Line::Notice { server, text } => {
+            let (from, text) = (server.into(), text.into());
+            Event::Note { from, text }.encode(out);
+        }
+        Line::Removed {
+            room, nick, reason, ..
+        } => {
+            let (room, nick, text) = (room.into(), nick.into(), reason.into());
+            Event::Part { room, nick, text }.encode(out);
+        }
     }
 }
 

@@ -4,11 +4,11 @@
 
 use std::fmt::Write as _;
 
-use super::{Line, Live, ReplyBody};
+use super::{Line, Live, Past, ReplyBody};
 use crate::protocol::human::describe;
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::text::clean;
-use crate::protocol::{Code, Event, Request, Time, Verb};
+use crate::protocol::{Code, Request, Time, Verb};
 
 /// Reads a line that a person typed: a command after a slash, or a message.
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
@@ -97,16 +97,18 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
         }
         Line::Gap { of, .. } => format!("-- some of {of} is no longer kept here"),
         Line::Notice { text, .. } => format!("-- {text}"),
-        Line::Removed { part, is_current } => {
-            let mut words = part.splitn(4, ' ').skip(1);
-            let room = words.next().unwrap_or("that room");
-            let why = words.nth(1).unwrap_or("this room is closed to you now");
+        Line::Removed {
+            room,
+            reason,
+            is_current,
+            ..
+        } => {
             let next = if is_current {
                 "; /join another to go on"
             } else {
                 ""
             };
-            format!("-- you have left {room}: {why}{next}")
+            format!("-- you have left {room}: {reason}{next}")
         }
     };
     out.extend_from_slice(text.as_bytes());
@@ -116,7 +118,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
 /// Appends an event without its end. One that is not of the room that the reader sends to begins with where it
 /// is from.
 pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
-    let Some(event) = Event::parse(live.line) else {
+    let Some(event) = live.layout.event(live.line) else {
         return out.extend_from_slice(live.line.as_bytes());
     };
     let mut text = String::with_capacity(live.line.len() + 16);
@@ -134,15 +136,15 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
 }
 
 /// Appends an event of the past with its day, without its end.
-pub(super) fn write_past(line: &str, time: Time, utc_offset_s: i32, out: &mut Vec<u8>) {
-    let Some(event) = Event::parse(line) else {
-        return out.extend_from_slice(line.as_bytes());
+pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
+    let Some(event) = past.layout.event(past.line) else {
+        return out.extend_from_slice(past.line.as_bytes());
     };
     let mut text = match event.place() {
         place if place.starts_with('#') => String::new(),
         told => format!("(private to {told}) "),
     };
-    let at = local(time, utc_offset_s).strftime("%Y-%m-%d %H:%M");
+    let at = local(past.time, past.utc_offset_s).strftime("%Y-%m-%d %H:%M");
     let _ = write!(text, "[{at}] ");
     text.push_str(&describe(&event, size));
     out.extend_from_slice(text.as_bytes());
@@ -178,11 +180,13 @@ fn size(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::Event;
 
     fn check(line: &str, here: bool, expected: &str) {
         let mut out = Vec::new();
         let live = Live {
             line,
+            layout: Event::parse(line).unwrap().layout(),
             id: None,
             time: Time(1_795_346_525_007),
             is_here: here,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Line, Live, Output, ReplyBody, plain};
+use super::{Line, Live, Output, Past, ReplyBody, plain};
+use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
 
@@ -92,12 +93,12 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
-    /// Reads an event from the line in which it is kept; `None` for a line that no event has.
-    fn of(id: Option<EventId>, time: Time, line: &str) -> Option<Arc<Self>> {
+    /// Cuts an event out of the line in which it is kept; `None` for a line that no event has.
+    fn of(id: Option<EventId>, time: Time, layout: EventLayout, line: &str) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             id,
             time,
-            event: Event::parse(line)?.into_owned(),
+            event: layout.event(line)?.into_owned(),
             line_bytes: line.len(),
         }))
     }
@@ -244,7 +245,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
 }
 
 pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
-    let make = || EventRecord::of(event.id, event.time, event.line);
+    let make = || EventRecord::of(event.id, event.time, event.layout, event.line);
     let record = match event.id {
         Some(id) => out.recent(id, |known| known.is_of(event), make),
         None => make(),
@@ -254,8 +255,8 @@ pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
     }
 }
 
-pub(super) fn write_past(id: EventId, time: Time, line: &str, out: &mut Output) {
-    if let Some(record) = EventRecord::of(Some(id), time, line) {
+pub(super) fn write_past(past: &Past<'_>, out: &mut Output) {
+    if let Some(record) = EventRecord::of(Some(past.id), past.time, past.layout, past.line) {
         out.push(Delivery::Past(record));
     }
 }
@@ -351,10 +352,19 @@ mod tests {
             "NOTE * chatd back soon",
         ] {
             let past = format!("PAST 7 {time} {line}\n");
-            let values = |out: &mut Output| Dialect::Values.write_past(id, time, line, 0, out);
+            let layout = Event::parse(line).unwrap().layout();
+            let record = Past {
+                id,
+                time,
+                line,
+                layout,
+                utc_offset_s: 0,
+            };
+            let values = |out: &mut Output| Dialect::Values.write_past(record, out);
             assert_eq!(lines(values), past);
             let live = Live {
                 line,
+                layout,
                 id: Some(id),
                 time,
                 is_here: true,

@@ -651,8 +651,7 @@ fn newest(ids: Option<&VecDeque<EventId>>, before: u64, count: usize) -> Span {
 }
 
 fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
-    let line = entry.event(place, Some(id)).to_string();
-    Record { id, time, line }
+    Record::of(id, time, &entry.event(place, Some(id)))
 }
 
 /// Number of events that a search looks at before it releases the lock.

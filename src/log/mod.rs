@@ -20,8 +20,8 @@ use crate::model::{
     Applied, DeletedFile, DirectMessage, Entry, FileTotals, NewFile, Removed, RoomRow,
     StorageError, Ticket,
 };
-use crate::protocol::event::words;
-use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
+use crate::protocol::event::EventLayout;
+use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 pub use commits::Commits;
 use text::Query;
 use work::Work;
@@ -38,6 +38,21 @@ pub struct Record {
     pub time: Time,
     /// The event's line without its line ending; `-` replaces the text or file name of what was removed.
     pub line: String,
+    /// Where the parts of the line are.
+    pub layout: EventLayout,
+}
+
+impl Record {
+    /// Returns the record of an event.
+    fn of(id: EventId, time: Time, event: &Event<'_>) -> Self {
+        let (line, layout) = (event.to_string(), event.layout());
+        Self {
+            id,
+            time,
+            line,
+            layout,
+        }
+    }
 }
 
 /// A page of events read back from the log.
@@ -399,15 +414,4 @@ pub struct Reader {
     pub nick: String,
     /// Comparison form of the reader's name.
     pub name: String,
-}
-
-/// Returns the line of an event stored as these parts.
-fn line(verb: &str, room: &str, nick: &str, id: EventId, text: &str) -> String {
-    let mut line = Vec::with_capacity(verb.len() + room.len() + nick.len() + text.len() + 24);
-    if verb == "FILE" {
-        words(&mut line, &[verb, room, nick, &id.to_string(), text]);
-    } else {
-        words(&mut line, &[verb, room, nick, text]);
-    }
-    String::from_utf8(line).unwrap_or_default()
 }

@@ -81,7 +81,108 @@ pub enum Event<'a> {
     },
 }
 
+/// The kinds of [`Event`], each with the first word of its line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // they are those of the events
+pub enum EventVerb {
+    Msg,
+    Me,
+    File,
+    Stored,
+    Topic,
+    Remove,
+    Join,
+    Part,
+    Nick,
+    Note,
+    Invite,
+}
+
+impl EventVerb {
+    /// Returns the first word of the event's line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Msg => "MSG",
+            Self::Me => "ME",
+            Self::File => "FILE",
+            Self::Stored => "STORED",
+            Self::Topic => "TOPIC",
+            Self::Remove => "REMOVE",
+            Self::Join => "JOIN",
+            Self::Part => "PART",
+            Self::Nick => "NICK",
+            Self::Note => "NOTE",
+            Self::Invite => "INVITE",
+        }
+    }
+}
+
+/// Where the parts of an event's line are: a server that has encoded an event keeps this beside its line, and need not
+/// parse it again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventLayout {
+    /// The kind; `None` if a name is too long to be one.
+    verb: Option<EventVerb>,
+    place_bytes: u8,
+    nick_bytes: u8,
+}
+
+impl EventLayout {
+    /// Returns the kind of the event, if it is known.
+    pub fn verb(self) -> Option<EventVerb> {
+        self.verb
+    }
+
+    /// Returns the nick that caused the event of this line.
+    pub fn nick(self, line: &str) -> Option<&str> {
+        Some(self.parts(line)?.1)
+    }
+
+    /// Returns the event of this line.
+    pub fn event(self, line: &str) -> Option<Event<'_>> {
+        let (place, nick, rest) = self.parts(line)?;
+        Event::of_parts(self.verb?.word(), place, nick, Fields(rest))
+    }
+
+    fn parts(self, line: &str) -> Option<(&str, &str, &str)> {
+        let rest = line.get(self.verb?.word().len() + 1..)?;
+        let (place, rest) = rest.split_at_checked(self.place_bytes.into())?;
+        let (nick, rest) = rest.get(1..)?.split_at_checked(self.nick_bytes.into())?;
+        Some((place, nick, rest.get(1..).unwrap_or_default()))
+    }
+}
+
 impl<'a> Event<'a> {
+    /// Returns the kind of the event.
+    pub fn verb(&self) -> EventVerb {
+        match self {
+            Self::Msg { .. } => EventVerb::Msg,
+            Self::Me { .. } => EventVerb::Me,
+            Self::File { .. } => EventVerb::File,
+            Self::Stored { .. } => EventVerb::Stored,
+            Self::Topic { .. } => EventVerb::Topic,
+            Self::Remove { .. } => EventVerb::Remove,
+            Self::Join { .. } => EventVerb::Join,
+            Self::Part { .. } => EventVerb::Part,
+            Self::Nick { .. } => EventVerb::Nick,
+            Self::Note { .. } => EventVerb::Note,
+            Self::Invite { .. } => EventVerb::Invite,
+        }
+    }
+
+    /// Returns where the parts of the event's line are.
+    pub fn layout(&self) -> EventLayout {
+        let bytes = |name: &str| u8::try_from(name.len());
+        match (bytes(self.place()), bytes(self.nick())) {
+            (Ok(place_bytes), Ok(nick_bytes)) => EventLayout {
+                verb: Some(self.verb()),
+                place_bytes,
+                nick_bytes,
+            },
+            _ => EventLayout::default(),
+        }
+    }
+
     /// Appends the event as its line, without the line ending.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
@@ -129,8 +230,12 @@ impl<'a> Event<'a> {
     pub fn parse(line: &'a str) -> Option<Self> {
         let mut rest = Fields(line);
         let verb = rest.word()?;
-        let room = Cow::Borrowed(rest.word()?);
-        let nick = Cow::Borrowed(rest.word()?);
+        let (place, nick) = (rest.word()?, rest.word()?);
+        Self::of_parts(verb, place, nick, rest)
+    }
+
+    fn of_parts(verb: &str, place: &'a str, nick: &'a str, mut rest: Fields<'a>) -> Option<Self> {
+        let (room, nick) = (Cow::Borrowed(place), Cow::Borrowed(nick));
         let number = |rest: &mut Fields<'a>| rest.word().and_then(parse_number);
         Some(match verb {
             "MSG" => Self::Msg {
@@ -490,6 +595,8 @@ mod tests {
         ] {
             let event = Event::parse(line).unwrap_or_else(|| panic!("{line}"));
             assert_eq!(event.to_string(), line);
+            assert_eq!(event.layout().event(line).as_ref(), Some(&event));
+            assert_eq!(event.layout().nick(line), Some(event.nick()));
             assert_eq!(event.clone().into_owned(), event);
         }
     }

@@ -75,16 +75,24 @@ pub(super) struct Connection {
     had_turn: bool,
     /// Whether the client no longer reads.
     pub(super) is_write_closed: bool,
-    /// Whether the client's input has ended.
-    pub(super) has_ended: bool,
-    /// Whether the client aborted rather than ended, as far as is known.
-    pub(super) is_reset: bool,
+    pub(super) input_end: InputEnd,
     /// Whether the upload of unknown length has ended while the input goes on.
     pub(super) is_file_over: bool,
-    /// Whether the session has been told that the input has ended.
-    has_reported_end: bool,
     /// Whether a transfer was aborted: the connection closes without a reply.
     pub(super) is_aborted: bool,
+}
+
+/// Whether the client still sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InputEnd {
+    /// It does, as far as is known.
+    Open,
+    /// Its input has ended.
+    Ended,
+    /// Its input was aborted.
+    Aborted,
+    /// Its input has ended, and the session has handled that.
+    Handled,
 }
 
 /// The next step of a connection.
@@ -139,10 +147,8 @@ impl Connection {
             is_busy: false,
             had_turn: false,
             is_write_closed: false,
-            has_ended: false,
-            is_reset: false,
+            input_end: InputEnd::Open,
             is_file_over: false,
-            has_reported_end: false,
             is_aborted: false,
         })
     }
@@ -220,7 +226,7 @@ impl Connection {
         if !self.is_blocked && self.wants_catch_up() {
             return Next::CatchUp;
         }
-        let is_gone = self.is_write_closed && self.has_reported_end;
+        let is_gone = self.is_write_closed && self.input_end == InputEnd::Handled;
         if self.session.is_over() || self.is_aborted || is_gone {
             return Next::HangUp;
         }
@@ -230,7 +236,7 @@ impl Connection {
             Next::Again
         } else {
             Next::Wait {
-                reads: takes_lines && !self.has_ended,
+                reads: takes_lines && !self.has_ended(),
             }
         }
     }
@@ -246,7 +252,7 @@ impl Connection {
             let mut read = 0;
             let is_local = self.carrier.is_local();
             let may_read = carried.is_empty() && self.is_readable && takes_lines && !is_local;
-            if may_read && !self.has_ended && !server.state().is_full() {
+            if may_read && !self.has_ended() && !server.state().is_full() {
                 let most = if server.waiting.is_full() {
                     TIGHT_READ_BYTES.min(buffer.len())
                 } else {
@@ -285,7 +291,7 @@ impl Connection {
             if state.is_stopping && is_answered && effect.is_none() {
                 self.session.shut_down(&mut state.chat, now);
             }
-            let due = if self.has_reported_end && !self.session.is_ending() {
+            let due = if self.input_end == InputEnd::Handled && !self.session.is_ending() {
                 Some(self.deadline.unwrap_or(now.uptime + LIVENESS_EVERY))
             } else {
                 self.session.due(&server.config.limits)
@@ -406,7 +412,7 @@ impl Connection {
                 }
             }
         }
-        self.has_reported_end = true;
+        self.input_end = InputEnd::Handled;
         self.session.end_of_input(&mut state.chat, now);
         None
     }
@@ -415,7 +421,7 @@ impl Connection {
         if self.deadline.is_some_and(|deadline| deadline <= now.uptime) {
             self.deadline = None;
             self.session.on_time(&mut state.chat, now);
-            let is_gone = self.has_reported_end && self.carrier.is_broken();
+            let is_gone = self.input_end == InputEnd::Handled && self.carrier.is_broken();
             if is_gone || !self.carrier.is_alive(now.uptime) {
                 self.is_write_closed = true;
                 self.session.lost(&mut state.chat, now);
@@ -441,15 +447,14 @@ impl Connection {
                 0
             }
             Ok(Input::End) => {
-                self.end_input();
+                self.end_input(InputEnd::Ended);
                 0
             }
             Ok(Input::Cut { reads_on }) => {
-                self.is_reset = true;
                 if !reads_on {
                     self.session.stay_no_longer();
                 }
-                self.end_input();
+                self.end_input(InputEnd::Aborted);
                 0
             }
             Ok(Input::Bytes {
@@ -468,16 +473,17 @@ impl Connection {
                 // Everything before the reset has been read. A partial line may have been truncated, so it is dropped.
                 self.decoder = LineDecoder::default();
                 self.is_write_closed = true;
-                self.is_reset = true;
-                self.end_input();
+                self.end_input(InputEnd::Aborted);
                 0
             }
         }
     }
 
-    fn end_input(&mut self) {
+    fn end_input(&mut self, how: InputEnd) {
         self.carrier.watch_closely();
-        self.has_ended = true;
+        if self.input_end == InputEnd::Open {
+            self.input_end = how;
+        }
         self.is_readable = false;
     }
 
@@ -574,9 +580,15 @@ impl Connection {
                 .is_some()
     }
 
+    /// Returns whether the client's input has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.input_end != InputEnd::Open
+    }
+
     /// Returns whether the input has ended and the session has not been told.
     fn owes_end(&self) -> bool {
-        self.has_ended && !self.has_reported_end && self.input.is_empty()
+        let is_owed = matches!(self.input_end, InputEnd::Ended | InputEnd::Aborted);
+        is_owed && self.input.is_empty()
     }
 
     /// Yields to the other connections that are ready. If this one keeps the server busy, it also waits for its turn among
@@ -654,8 +666,8 @@ impl Connection {
         } else {
             limits.drain_for
         };
+        let has_ended = self.has_ended();
         let carrier = &mut self.carrier;
-        let has_ended = self.has_ended;
         let drained = async {
             let _ = carrier.close(has_ended).await;
         };

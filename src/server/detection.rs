@@ -39,7 +39,7 @@ impl Connection {
                 }
                 Protocol::Http => return self.serve_http(is_tls).await,
                 Protocol::Tls | Protocol::Lines | Protocol::Unclear => {
-                    self.session.reached_by(is_tls, protocols.web);
+                    self.session.reached_by(protocols.web);
                     if !protocols.plain && !is_tls {
                         self.reject("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
                     } else if !protocols.lines {
@@ -69,7 +69,7 @@ impl Connection {
         let mut late: Option<Duration> = None;
         loop {
             let was_handshaking = self.is_handshaking();
-            if self.is_readable && !self.has_ended {
+            if self.is_readable && !self.has_ended() {
                 let mut input = std::mem::take(&mut self.input);
                 with_scratch(|buffer| {
                     let count = self.read(buffer);
@@ -89,7 +89,7 @@ impl Connection {
             if self.session.is_ending() {
                 return spoken;
             }
-            if spoken != Protocol::Unclear || self.has_ended {
+            if spoken != Protocol::Unclear || self.has_ended() {
                 return spoken;
             }
             let now = self.server.clock.now();
@@ -184,8 +184,7 @@ impl Connection {
             client,
         } = upgraded;
         let now = self.server.clock.now();
-        self.session
-            .reached_by(client.is_secure, self.protocols.web);
+        self.session.reached_by(self.protocols.web);
         if client.is_secure {
             self.session.under_tls();
         }

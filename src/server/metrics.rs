@@ -4,7 +4,6 @@
 //! delivery. The text is written by hand, since the format is one line for each number, and a registry would be more
 //! code than that.
 
-use crate::model::Outcome;
 use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,6 +11,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::{Server, log_lines};
+use crate::model::Outcome;
 use crate::transport::Carrier;
 
 /// How often a limit that is hit again and again is logged, each time with the number of hits.

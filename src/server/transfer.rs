@@ -15,7 +15,7 @@ use smol::{Task, unblock};
 use tracing::{error, warn};
 
 use super::Server;
-use super::connection::Connection;
+use super::connection::{Connection, InputEnd};
 use super::descriptors::{self, Reservation};
 use super::drop_on_pool::DropOnPool;
 use super::memory::Pieces;
@@ -555,7 +555,9 @@ impl Connection {
                 (incoming, full, result)
             }));
         };
-        if left.is_some_and(|left| left > 0) || (left.is_none() && self.is_reset) {
+        if left.is_some_and(|left| left > 0)
+            || (left.is_none() && self.input_end == InputEnd::Aborted)
+        {
             let text = "the input ended before the file did".into();
             let error = UploadError {
                 code: Code::Incomplete,
@@ -630,7 +632,7 @@ impl Connection {
             }
             self.server.state().clear_wakeup(self.session.peer());
             self.flush();
-            if self.has_ended {
+            if self.has_ended() {
                 return Ok(0);
             }
             let taken = self.read(piece);
@@ -642,7 +644,7 @@ impl Connection {
                 self.is_readable = true;
                 return Ok(taken);
             }
-            if !self.has_ended {
+            if !self.has_ended() {
                 self.wait(true).await;
             }
         }

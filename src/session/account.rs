@@ -6,7 +6,7 @@
 use super::output::AfterReply;
 use super::output::Entries;
 use super::request::Done;
-use super::{Effect, Session};
+use super::{Effect, Expects, Session};
 use crate::accounts::{AccountQuery, AccountResult, PASSWORD_CHARS_MIN};
 use crate::chat::Chat;
 use crate::chat::nick::NickAccess;
@@ -31,7 +31,7 @@ impl Session {
     }
 
     fn query_accounts_about(&mut self, query: AccountQuery, account: Option<u64>) -> Done {
-        self.is_busy = true;
+        self.expects = Expects::Nothing;
         let pending = PendingAccountQuery {
             query: query.clone(),
             account,
@@ -190,7 +190,7 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         let PendingAccountQuery { query, account } = *self.account_query.take()?;
-        self.is_busy = false;
+        self.expects = Expects::Line;
         let verb = match &query {
             AccountQuery::Login { .. } | AccountQuery::ShareNick { .. } => Verb::Nick,
             AccountQuery::Register { .. } | AccountQuery::Unregister { .. } => Verb::Register,

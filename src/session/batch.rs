@@ -318,6 +318,7 @@ mod tests {
     use crate::chat::Peer;
     use crate::chat::room::Room;
     use crate::model::Arena;
+    use crate::protocol::event::EventLayout;
     use crate::protocol::{RoomName, Time};
 
     /// Returns everything that `reader` is sent of the entries from `from` on, batch after batch.
@@ -359,14 +360,20 @@ mod tests {
         let name = |name| RoomName::parse(name).unwrap();
         let [tea, milk] = ["#tea", "#milk"].map(|room| rooms.insert(Room::new(name(room), 1)));
         let (mut tail, mut other) = (Tail::new(8 << 20), Tail::new(8 << 20));
-        other.push(None, Time(0), Some(ann), b"milk");
+        other.push(None, Time(0), Some(ann), EventLayout::default(), b"milk");
         let mut batch = Batch::default();
         let mut all = Vec::new();
         let text = "x".repeat(100);
         for n in 0..20_000_u64 {
             let author = if n / 40 % 3 == 0 { ann } else { bob };
             let line = format!("{n} {text}");
-            tail.push(None, Time(0), Some(author), line.as_bytes());
+            tail.push(
+                None,
+                Time(0),
+                Some(author),
+                EventLayout::default(),
+                line.as_bytes(),
+            );
             all.push((author, format!("{line}\n")));
             if n % 4567 != 4566 {
                 continue;
@@ -403,7 +410,13 @@ mod tests {
         let mut rooms = Arena::default();
         let room = rooms.insert(Room::new(RoomName::parse("#tea").unwrap(), 1));
         let mut tail = Tail::new(1000);
-        tail.push(None, Time(0), Some(ann), b"JOIN #tea ann");
+        tail.push(
+            None,
+            Time(0),
+            Some(ann),
+            EventLayout::default(),
+            b"JOIN #tea ann",
+        );
         let (from, to) = (0, 1);
         let span = SeqRange { room, from, to };
         let mut batch = Batch::default();

@@ -5,8 +5,9 @@ use super::output::AfterReply;
 use super::output::Entries;
 use super::request::Done;
 use crate::config::fixed::IGNORED_MAX;
+use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, Event, Nick, Verb};
+use crate::protocol::{Code, Nick, Verb};
 
 impl Session {
     pub(super) fn ignore(&mut self, nick: Option<&Nick>) -> Done {
@@ -57,14 +58,15 @@ impl Session {
     }
 
     /// Returns whether a live event is hidden from this connection. An operator's notice to everyone is not.
-    pub(super) fn ignores(&self, line: &str) -> bool {
+    pub(super) fn ignores(&self, layout: EventLayout, line: &str) -> bool {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;
         };
         // Nor is a change of nick: otherwise an ignored user would appear under the new nick as a stranger.
-        let is_shown = |event: &Event<'_>| matches!(event, Event::Note { .. } | Event::Nick { .. });
-        let event = Event::parse(line).filter(|event| !is_shown(event));
-        let nick = event.and_then(|event| Nick::parse(event.nick()).ok());
+        if matches!(layout.verb(), Some(EventVerb::Note | EventVerb::Nick)) {
+            return false;
+        }
+        let nick = layout.nick(line).and_then(|nick| Nick::parse(nick).ok());
         nick.is_some_and(|nick| ignored.contains(nick.casefolded()))
     }
 }

@@ -6,11 +6,11 @@
 use std::sync::Arc;
 
 use super::output::{AfterReply, BacklogPage, EntryReply, Pending};
-use super::{Effect, Session};
+use super::{Effect, Expects, Session};
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, NickId, Place, RoomId};
 use crate::config::fixed::SEARCH_WORDS_MAX;
-use crate::dialect::{Line, Output, ReplyBody};
+use crate::dialect::{Line, Output, Past, ReplyBody};
 use crate::log::text::Query;
 use crate::log::{
     Authorship, Found, HistoryPage, HistorySource, Location, LogQuery, LogResult, Reader, Record,
@@ -114,7 +114,7 @@ impl Replay {
 impl Session {
     /// Starts a query; no line is accepted until [`Self::on_log_result`].
     fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
-        self.is_busy = true;
+        self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(pending));
         Some(Effect::QueryLog(query))
     }
@@ -242,7 +242,7 @@ impl Session {
 
     /// Handles `BYE` of a connection with named readers: how far they have read is known once all output has been sent.
     pub(super) fn flush_before_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
-        self.is_busy = true;
+        self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(PendingQuery::Flush(verb, text.into())));
         Some(Effect::Flush)
     }
@@ -271,7 +271,7 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         let Some((reader, seen)) = readers.pop() else {
-            self.is_busy = false;
+            self.expects = Expects::Line;
             self.say_goodbye(verb, &text, chat, now);
             return None;
         };
@@ -306,7 +306,7 @@ impl Session {
         };
         let behind = match (behind, paged) {
             (Some(behind), _) => behind,
-            (None, None) if !self.is_ending => self.rooms.iter().find(|m| m.is_behind(chat))?,
+            (None, None) if !self.is_ending() => self.rooms.iter().find(|m| m.is_behind(chat))?,
             (None, _) => return None,
         };
         let room = chat.room(behind.room)?;
@@ -330,7 +330,7 @@ impl Session {
         now: Now,
     ) -> Option<Effect> {
         let pending = *self.log_query.take()?;
-        self.is_busy = false;
+        self.expects = Expects::Line;
         let result = match result {
             Ok(result) => result,
             Err(code) => {
@@ -556,7 +556,7 @@ impl Session {
             return None;
         }
         let Some(contents) = file.contents else {
-            self.is_busy = true;
+            self.expects = Expects::Nothing;
             return Some(Effect::Follow { id, offset, room });
         };
         if offset > contents.length {
@@ -564,7 +564,7 @@ impl Session {
             self.refuse(&Refusal::new(verb, Code::BadSyntax, text));
             return None;
         }
-        self.is_busy = true;
+        self.expects = Expects::Nothing;
         Some(Effect::Send {
             id,
             name: file.name,
@@ -611,19 +611,19 @@ impl Session {
             is_known.then_some((place, scope, removed, authorship.nick, is_own))
         });
         let Some((place, scope, removed, author, is_own)) = found else {
-            let text = format!("there is no message or file {id} to take back");
+            let text = format!("there is no message or file {id}");
             self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
             return None;
         };
         let operator = own.filter(|_| self.is_operator(chat));
         if let Some(operator) = operator.filter(|_| !is_own) {
-            let act = format!("{operator} takes back {id}, which was {author}'s");
+            let act = format!("{operator} deletes {id}, which was {author}'s");
             chat.record_audit(act);
         } else if !is_own {
             self.refuse(&Refusal::new(
                 verb,
                 Code::NotAllowed,
-                format!("{id} is not yours to take back"),
+                format!("{id} is not yours to delete"),
             ));
             return None;
         }
@@ -670,9 +670,14 @@ impl Session {
     fn push_history(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Output::default();
         for record in records {
-            let Record { id, time, line } = record;
-            let offset_s = chat.utc_offset_s;
-            self.input.write_past(*id, *time, line, offset_s, &mut text);
+            let event = Past {
+                id: record.id,
+                time: record.time,
+                line: &record.line,
+                layout: record.layout,
+                utc_offset_s: chat.utc_offset_s,
+            };
+            self.input.write_past(event, &mut text);
         }
         if !text.is_empty() {
             self.push(text, AfterReply::Nothing);

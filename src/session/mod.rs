@@ -250,6 +250,39 @@ impl Membership {
     }
 }
 
+/// Whether others can read along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Security {
+    /// The connection is not encrypted.
+    Plain,
+    /// The connection is encrypted.
+    Tls,
+}
+
+/// What a session accepts next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Expects {
+    /// The first line: if it is empty or not a command, a person has typed it.
+    FirstLine,
+    /// A line.
+    Line,
+    /// A line after the bytes of an upload: it must look like a command.
+    LineAfterUpload,
+    /// Nothing, while a transfer or a query is in progress.
+    Nothing,
+}
+
+/// How far a session has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Lines are accepted.
+    Active,
+    /// No further line is accepted; the session is over once all replies have been sent.
+    Ending,
+    /// All replies have been sent, except perhaps the rest of a line.
+    Over,
+}
+
 /// The state of one connection.
 #[derive(Debug)]
 pub struct Session {
@@ -282,19 +315,17 @@ pub struct Session {
     asked_ms: u64,
     /// The address that the client has connected to, for hints on what to type.
     local: (IpAddr, u16),
-    /// Whether the client has connected with TLS, so that others may need it too.
-    is_tls: bool,
+    security: Security,
     /// Whether that port serves browsers as well.
     has_web: bool,
     /// Which room is read first; another one each time.
     next_room: u8,
-    /// Whether no line has been received: if the first one is empty or not a command, a person has typed it.
-    is_new: bool,
+    expects: Expects,
+    phase: Phase,
+    /// Whether the client has asked to stay when its input ends.
     stays: bool,
     /// Whether the server has no password, or the client has given it.
     is_open: bool,
-    /// Whether the connection is encrypted.
-    is_under_tls: bool,
     /// Whether the client has been told that TLS is available.
     tls_hint_sent: bool,
     /// Whether the nick was taken with a token rather than the password.
@@ -302,15 +333,8 @@ pub struct Session {
     /// Whether the connection was removed from its current room and has joined none since: messages meant for that room
     /// must not go to another.
     lost_current_room: bool,
-    /// Whether an upload's bytes have just ended: the next line must look like a command.
-    is_after_upload: bool,
-    /// Whether a transfer or a query is in progress.
-    is_busy: bool,
-    /// Whether no further line is accepted; the session is over once all replies have been sent.
-    is_ending: bool,
     /// Whether an operator has closed the connection: it is over soon, whether the client reads or not.
     is_dismissed: bool,
-    is_over: bool,
 }
 
 impl Session {
@@ -332,21 +356,17 @@ impl Session {
             output: Dialect::Plain,
             asked_ms: millis(now.uptime),
             local: (local.ip(), local.port()),
-            is_tls: false,
+            security: Security::Plain,
             has_web: false,
             next_room: 0,
-            is_new: true,
+            expects: Expects::FirstLine,
+            phase: Phase::Active,
             stays: false,
             is_open: chat.config.password.is_none(),
-            is_under_tls: false,
             tls_hint_sent: false,
             has_token: false,
             lost_current_room: false,
-            is_after_upload: false,
-            is_busy: false,
-            is_ending: false,
             is_dismissed: false,
-            is_over: false,
         }
     }
 
@@ -375,9 +395,8 @@ impl Session {
         self.local.into()
     }
 
-    /// Sets how the client has connected: with TLS or not, and whether the port serves browsers.
-    pub fn reached_by(&mut self, is_tls: bool, has_web: bool) {
-        self.is_tls = is_tls;
+    /// Sets whether the port that the client has connected to serves browsers.
+    pub fn reached_by(&mut self, has_web: bool) {
         self.has_web = has_web;
     }
 
@@ -385,10 +404,9 @@ impl Session {
     /// that `command` makes from the start of a client's command line.
     fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
-        let (scheme, client) = if self.is_tls {
-            ("https", "ncat --ssl")
-        } else {
-            ("http", "nc -N")
+        let (scheme, client) = match self.security {
+            Security::Tls => ("https", "ncat --ssl"),
+            Security::Plain => ("http", "nc -N"),
         };
         let typed = command(&format!("{client} {host} {port}"));
         if self.has_web {
@@ -408,7 +426,11 @@ impl Session {
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
             replies.pending.len() < limits.replies_max && replies.bytes < REPLY_BYTES_MAX;
-        !self.is_busy && !self.is_ending && !is_listing && has_space && replies.deferred.is_none()
+        self.expects != Expects::Nothing
+            && !self.is_ending()
+            && !is_listing
+            && has_space
+            && replies.deferred.is_none()
     }
 
     /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
@@ -422,7 +444,7 @@ impl Session {
 
     /// Returns whether the session has ended and all output has been sent: the server now closes its side.
     pub fn is_over(&self) -> bool {
-        self.is_over && self.unsent.is_empty()
+        self.phase == Phase::Over && self.unsent.is_empty()
     }
 
     /// Returns whether an operator has closed the connection: it is over soon, whether the client reads or not.
@@ -432,7 +454,7 @@ impl Session {
 
     /// Returns whether the session ends once its replies have been sent.
     pub fn is_ending(&self) -> bool {
-        self.is_ending
+        self.phase != Phase::Active
     }
 
     /// Applies one line of input, without its line end.
@@ -443,14 +465,17 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        let is_first = std::mem::take(&mut self.is_new);
+        let is_first = self.expects == Expects::FirstLine;
+        if is_first {
+            self.expects = Expects::Line;
+        }
         if line.iter().all(|b| *b == b' ') {
             if is_first {
                 self.greet(chat);
             }
             return None;
         }
-        if self.is_after_upload && !looks_like_command(line) {
+        if self.expects == Expects::LineAfterUpload && !looks_like_command(line) {
             // The room must receive the file before it learns that its sender has left.
             self.take_outcomes(chat);
             let replies = self.replies_mut();
@@ -462,7 +487,7 @@ impl Session {
             self.end(Refusal::of_line(Code::OutOfStep, text), chat, now);
             return None;
         }
-        self.is_after_upload = false;
+        self.expects = Expects::Line;
         self.asked_ms = millis(now.uptime);
         let read = self.input.parse(line, self.nick.is_some());
         if let Ok(Some(request)) = &read
@@ -495,8 +520,7 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        self.is_new = false;
-        self.is_after_upload = false;
+        self.expects = Expects::Line;
         self.asked_ms = millis(now.uptime);
         match read {
             Ok(request) if !self.may_run_now(&request, chat) => {
@@ -579,7 +603,7 @@ impl Session {
         self.asked_ms = millis(now.uptime);
         let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
         let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
-        if !self.input.is_for_people() && (is_upload || self.is_after_upload) {
+        if !self.input.is_for_people() && (is_upload || self.expects == Expects::LineAfterUpload) {
             return self.end(refusal, chat, now);
         }
         self.refuse(&refusal);
@@ -592,7 +616,7 @@ impl Session {
 
     /// Handles the end of the client's input: ends once everything is answered, unless the client has asked to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
-        if !self.stays && !self.is_ending {
+        if !self.stays && !self.is_ending() {
             self.depart_after_unread("", chat, now);
             self.push(Output::default(), AfterReply::Close);
         }
@@ -656,7 +680,7 @@ impl Session {
     /// Handles the loss of the connection: leaves without a farewell.
     pub fn lost(&mut self, chat: &mut Chat, now: Now) {
         self.depart("", chat, now);
-        self.is_over = true;
+        self.phase = Phase::Over;
     }
 
     /// Returns when [`Self::on_time`] must be called if nothing happens before.
@@ -664,9 +688,9 @@ impl Session {
         let asked = Duration::from_millis(self.asked_ms);
         if self.is_dismissed {
             Some(asked + limits.drain_for)
-        } else if self.is_ending {
+        } else if self.is_ending() {
             None
-        } else if self.nick.is_none() && self.rooms.is_empty() && !self.is_busy {
+        } else if self.nick.is_none() && self.rooms.is_empty() && self.expects != Expects::Nothing {
             Some(asked + limits.idle_after)
         } else {
             None
@@ -681,7 +705,7 @@ impl Session {
         if self.is_dismissed {
             // The client has not read its last line within the time for it.
             self.unsent = Box::default();
-            self.is_over = true;
+            self.phase = Phase::Over;
             return;
         }
         let text = "nothing was asked for a long time, without a nick or a room";
@@ -747,8 +771,7 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        self.is_busy = false;
-        self.is_after_upload = true;
+        self.expects = Expects::LineAfterUpload;
         let room = upload.room;
         let contents = outcome.as_ref().ok().copied();
         let outcome = outcome.and_then(|contents| {
@@ -818,7 +841,7 @@ impl Session {
 
     /// A file that was being followed is not to be: its sender broke off, or it was removed.
     pub fn lost_file(&mut self, id: EventId) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         let text = format!("file {id} was removed, or its sender broke off");
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
@@ -830,38 +853,37 @@ impl Session {
 
     /// Reports that the connection has lost the right to read the room of the file that is being sent.
     pub fn hide_file(&mut self, id: EventId) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         self.refuse(&log_queries::no_such_file(id));
     }
 
     /// Cancels the request in progress, without a reply, since the connection is to close.
     pub fn break_off(&mut self) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         self.log_query = None;
         self.account_query = None;
     }
 
     /// Reports that the bytes of a rejected upload have been dropped.
     pub fn discarded(&mut self) {
-        self.is_busy = false;
-        self.is_after_upload = true;
+        self.expects = Expects::LineAfterUpload;
     }
 
     /// Reports that a file has been sent completely.
     pub fn sent_file(&mut self, id: EventId) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         self.ok(Verb::Download, &id.to_string(), "", AfterReply::Nothing);
     }
 
     /// Reports an internal error: the request fails through no fault of the client.
     pub fn failed(&mut self, verb: Verb, text: &'static str) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
     /// Reports that the resources for the request are in use by others.
     pub fn is_too_busy(&mut self, verb: Verb, text: &'static str) {
-        self.is_busy = false;
+        self.expects = Expects::Line;
         self.refuse(&Refusal::new(verb, Code::Busy, text));
     }
 
@@ -909,7 +931,7 @@ impl Session {
     /// Direct messages that no log has, and notices, were acknowledged to their senders, so they are sent before the
     /// last reply. A connection that an operator closes gets nothing but its last line.
     fn depart_after_unread(&mut self, text: &str, chat: &mut Chat, now: Now) {
-        if !self.is_ending && !self.is_dismissed {
+        if !self.is_ending() && !self.is_dismissed {
             let unread = self.unread(chat);
             if !unread.is_empty() {
                 self.push(unread, AfterReply::Nothing);
@@ -928,7 +950,7 @@ impl Session {
         if let Some(nick) = self.nick.take() {
             chat.drop_nick(nick, self.peer, now);
         }
-        self.is_ending = true;
+        self.phase = self.phase.max(Phase::Ending);
     }
 
     /// Reports an error and closes the connection.
@@ -940,7 +962,7 @@ impl Session {
 
     /// Closes the connection with a last line.
     fn close(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
-        if self.is_ending {
+        if self.is_ending() {
             return;
         }
         // The operator's text is not shown to a connection that has not given the server's password.
@@ -963,7 +985,7 @@ impl Session {
         self.page = None;
         self.asked_ms = millis(now.uptime);
         self.is_dismissed = true;
-        if self.is_ending {
+        if self.is_ending() {
             self.push(Output::default(), AfterReply::Close);
         } else {
             self.close(code, text, chat, now);

@@ -5,7 +5,7 @@ use super::output::Entries;
 use super::output::{AfterReply, Pending, UpTo};
 use super::request::{Done, name_of};
 use crate::accounts::{AccountQuery, AccountResult};
-use crate::chat::acl::Cutoff;
+use crate::chat::bans::Departure;
 use crate::chat::{Chat, RoomId};
 use crate::dialect::Line;
 use crate::model::{AclChange, Now, RoomAcl};
@@ -174,7 +174,8 @@ impl Session {
     }
 
     /// Removes this connection from a room: it may still read what came before that, and nothing after it.
-    pub(super) fn remove_from_room(&mut self, room: RoomId, cutoff: Cutoff, line: &str) {
+    pub(super) fn remove_from_room(&mut self, departure: &Departure) {
+        let Departure { room, cutoff, .. } = *departure;
         let was_current = self.current() == Some(room);
         let mut rooms = self.rooms.iter_mut();
         let Some(membership) = rooms.find(|m| m.room == room && !m.is_leaving) else {
@@ -183,7 +184,9 @@ impl Session {
         membership.is_leaving = true;
         self.lost_current_room |= was_current;
         let line = self.input.line(Line::Removed {
-            part: line,
+            room: departure.name.as_str(),
+            nick: &departure.nick,
+            reason: departure.reason,
             is_current: was_current,
         });
         self.push(line, AfterReply::Leave(room));

@@ -1,8 +1,10 @@
 //! Requests of operators: close connections, ban, send notices to everyone, stop the server.
 
+use std::time::Duration;
+
 use super::output::{AfterReply, Entries};
 use super::request::{Done, name_of};
-use super::{Effect, Session};
+use super::{Effect, Expects, Session};
 use crate::accounts::{AccountQuery, AccountResult};
 use crate::chat::bans::ConnectionCommand;
 use crate::chat::{Chat, NickId, Place};
@@ -13,7 +15,6 @@ use crate::protocol::ban_target::BanTarget;
 use crate::protocol::human::plural;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Time, Verb};
-use std::time::Duration;
 
 impl Session {
     /// The nick of the operator that this connection is.
@@ -240,14 +241,13 @@ impl Session {
 
     /// Carries out the commands of other connections. A command to close waits until the request in progress has ended.
     pub fn run_commands(&mut self, chat: &mut Chat, now: Now) {
-        if !chat.has_commands(self.peer) || self.is_busy && chat.is_ended(self.peer) {
+        let is_busy = self.expects == Expects::Nothing;
+        if !chat.has_commands(self.peer) || is_busy && chat.is_ended(self.peer) {
             return;
         }
         for command in chat.take_commands(self.peer) {
             match command {
-                ConnectionCommand::Leave(room, cutoff, line) => {
-                    self.remove_from_room(room, cutoff, &line)
-                }
+                ConnectionCommand::Leave(departure) => self.remove_from_room(&departure),
                 ConnectionCommand::Close(code, text) => self.dismiss(code, &text, chat, now),
             }
         }

@@ -6,12 +6,13 @@
 
 use memchr::{memchr, memchr_iter};
 
-use super::Session;
 use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::LazyList;
+use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
 use crate::dialect::{Dialect, Line, Live, Output, ReplyBody};
 use crate::log::Record;
+use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, RoomName, Time, Verb};
 use crate::tail::{Seq, Tail};
@@ -171,7 +172,7 @@ impl Session {
                 continue;
             }
             if !matches!(news, News::Nothing)
-                || self.is_ending
+                || self.is_ending()
                 || from < tail.first()
                 || !self.output.shares_lines()
                 || self.ignored.is_some()
@@ -260,7 +261,7 @@ impl Session {
                 }
             }
         }
-        if self.is_ending {
+        if self.is_ending() {
             return;
         }
         if self.is_open {
@@ -475,7 +476,7 @@ impl Session {
                 }
             }
             AfterReply::Dialect(dialect) => self.output = dialect,
-            AfterReply::Close => self.is_over = true,
+            AfterReply::Close => self.phase = Phase::Over,
         }
     }
 
@@ -571,11 +572,12 @@ impl Session {
             if batch.is_full() {
                 return false;
             }
-            if !self.ignores(&record.line) {
+            if !self.ignores(record.layout, &record.line) {
                 self.write_event(
                     place,
                     Some(record.id),
                     record.time,
+                    record.layout,
                     &record.line,
                     dialect,
                     chat,
@@ -634,12 +636,13 @@ impl Session {
                 // Either an entry that must be formatted for this reader, or the reader's own, which is skipped.
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
-                    && !self.ignores(line)
+                    && !self.ignores(entry.layout, line)
                 {
                     self.write_event(
                         place,
                         entry.id,
                         entry.time,
+                        entry.layout,
                         line,
                         dialect,
                         chat,
@@ -659,6 +662,7 @@ impl Session {
         place: Place,
         id: Option<EventId>,
         time: Time,
+        layout: EventLayout,
         line: &str,
         dialect: Dialect,
         chat: &Chat,
@@ -666,6 +670,7 @@ impl Session {
     ) {
         let live = Live {
             line,
+            layout,
             id,
             time,
             is_here: self.current().map(Place::Room) == Some(place),

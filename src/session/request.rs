@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lazy_list::LazyList;
 use super::output::{AfterReply, Pending, UpTo};
-use super::{Effect, Membership, Session, Upload};
+use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
 use crate::dialect::{Dialect, Output, ReplyBody};
 use crate::log::{HistorySource, Reader};
@@ -235,7 +235,7 @@ impl Session {
         let verb = Verb::Nick;
         // The connection may have been closed, or removed from a room, while its password was checked.
         self.run_commands(chat, now);
-        if self.is_ending {
+        if self.is_ending() {
             return Ok(None);
         }
         let rooms = self.room_ids();
@@ -574,7 +574,7 @@ impl Session {
         };
         match allowed() {
             Ok((room, name)) => {
-                self.is_busy = true;
+                self.expects = Expects::Nothing;
                 Ok(Some(Effect::Receive(Upload {
                     name,
                     length,
@@ -583,7 +583,7 @@ impl Session {
                 })))
             }
             Err(refusal) => {
-                self.is_busy = true;
+                self.expects = Expects::Nothing;
                 self.refuse(&refusal);
                 Ok(Some(Effect::Discard(length)))
             }

@@ -1,6 +1,6 @@
 //! Passwords that may be overheard: sent without TLS from another machine.
 
-use super::Session;
+use super::{Security, Session};
 use crate::chat::Chat;
 use crate::dialect::Line;
 use crate::protocol::request::Refusal;
@@ -9,12 +9,12 @@ use crate::protocol::{Code, Verb};
 impl Session {
     /// Records that the connection is encrypted.
     pub fn under_tls(&mut self) {
-        self.is_under_tls = true;
+        self.security = Security::Tls;
     }
 
     fn is_overheard(&self, chat: &Chat) -> bool {
         let address = chat.address(self.peer);
-        !self.is_under_tls && !address.is_some_and(|address| address.is_loopback())
+        self.security == Security::Plain && !address.is_some_and(|address| address.is_loopback())
     }
 
     /// Rejects a request that contains a secret, or returns one, where the operator requires TLS for it.

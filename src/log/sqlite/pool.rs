@@ -1,6 +1,5 @@
 //! A pool of connections for reading: few, with small caches, and closed when they are not used.
 
-use crate::model::StorageError;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
 
@@ -8,6 +7,7 @@ use rusqlite::Connection;
 
 use super::schema;
 use crate::config::fixed::LOG_CONNECTIONS_MAX;
+use crate::model::StorageError;
 
 /// Number of idle connections that stay open.
 const IDLE_MAX: usize = 4;

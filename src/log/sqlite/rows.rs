@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use rusqlite::Row;
 
 use super::schema::NICK_MARK;
-use crate::log::{Record, Span, line};
+use crate::log::{Record, Span};
 use crate::model::{Entry, FileContents, Scope, StorageError};
-use crate::protocol::{Digest, EventId, Nick, RoomName, Time};
+use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 
 /// The key of a row of `rooms`: a room, or the inbox of a nick.
 pub(super) struct RoomKey<'a> {
@@ -90,11 +90,56 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
         row.get_ref(5)?,
     ];
     let [verb, room, nick, text] = texts.map(|text| text.as_str());
-    let line = line(verb?, room?, nick?, id, text?);
-    Ok(Record {
-        id,
-        time: Time(u64::try_from(time).unwrap_or_default()),
-        line,
+    let event = event(verb?, room?, nick?, id, text?).ok_or(rusqlite::Error::InvalidQuery)?;
+    let time = Time(u64::try_from(time).unwrap_or_default());
+    Ok(Record::of(id, time, &event))
+}
+
+/// Returns the event that is stored as these columns.
+fn event<'a>(
+    verb: &str,
+    place: &'a str,
+    nick: &'a str,
+    id: EventId,
+    text: &'a str,
+) -> Option<Event<'a>> {
+    let (to, room, nick) = (place.into(), place.into(), nick.into());
+    let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+    Some(match verb {
+        "MSG" => {
+            let text = text.into();
+            Event::Msg { to, nick, text }
+        }
+        "ME" => {
+            let text = text.into();
+            Event::Me { to, nick, text }
+        }
+        "TOPIC" => {
+            let text = text.into();
+            Event::Topic { room, nick, text }
+        }
+        "REMOVE" => {
+            let id = first.parse().ok()?;
+            Event::Remove { room, nick, id }
+        }
+        "FILE" => Event::File {
+            room,
+            nick,
+            file: id.get(),
+            length: first.parse().ok(),
+            name: rest.into(),
+        },
+        "STORED" => {
+            let (length, sha256) = rest.split_once(' ')?;
+            Event::Stored {
+                room,
+                nick,
+                file: first.parse().ok()?,
+                length: length.parse().ok()?,
+                sha256: sha256.into(),
+            }
+        }
+        _ => return None,
     })
 }
 

@@ -1,6 +1,5 @@
 //! The tables of the log, the migration of older databases, and the lock of the data folder.
 
-use crate::model::StorageError;
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::files::private;
+use crate::model::StorageError;
 
 /// How long one writer waits for another. That is another process, since within a server one thread writes
 /// everything.
