@@ -132,8 +132,9 @@ impl Chat {
 
     /// Returns whether a nick, or one that looks like it, is reserved with a password.
     pub fn is_reserved(&self, nick: &Nick) -> bool {
-        let held = self.nick_ids.get(nick);
-        held.and_then(|held| self.user(*held))
+        let existing = self.nick_ids.get(nick);
+        existing
+            .and_then(|existing| self.user(*existing))
             .is_some_and(|user| user.reservation.is_some())
     }
 
@@ -215,14 +216,15 @@ impl Chat {
         let reservation = password.map(|password| Box::new(Sha256::digest(password).into()));
         let new = match self.find_same_nick(&nick, current)? {
             None => self.add_user(nick, reservation),
-            Some(held) if Some(held) == current => {
-                return self.change_own_nick(held, peer, rooms, nick, reservation, now);
+            Some(existing) if Some(existing) == current => {
+                return self.change_own_nick(existing, peer, rooms, nick, reservation, now);
             }
-            Some(held) => {
-                if !is_own && !self.may_share_request(peer, held, &nick, reservation.is_some()) {
-                    self.check_reservation(held, &nick, reservation)?;
+            Some(existing) => {
+                if !is_own && !self.may_share_request(peer, existing, &nick, reservation.is_some())
+                {
+                    self.check_reservation(existing, &nick, reservation)?;
                 }
-                held
+                existing
             }
         };
         if let Some(user) = self.users.get_mut(new) {
@@ -249,21 +251,21 @@ impl Chat {
         nick: &Nick,
         current: Option<NickId>,
     ) -> Result<Option<NickId>, Refused> {
-        let mut held = None;
+        let mut existing = None;
         for id in self.nick_ids.candidates(nick).copied() {
             let Some(user) = self.user(id) else {
                 continue;
             };
             if user.nick.casefolded() == nick.casefolded() {
-                held = held.or(Some(id));
+                existing = existing.or(Some(id));
             } else if user.nick.looks_like(nick) {
                 if Some(id) != current {
                     return Err(taken(nick));
                 }
-                held = held.or(Some(id));
+                existing = existing.or(Some(id));
             }
         }
-        Ok(held)
+        Ok(existing)
     }
 
     fn add_user(&mut self, nick: Nick, reservation: Option<Box<[u8; 32]>>) -> NickId {
@@ -286,14 +288,14 @@ impl Chat {
     fn may_share_request(
         &self,
         peer: PeerId,
-        held: NickId,
+        existing: NickId,
         nick: &Nick,
         has_password: bool,
     ) -> bool {
         let from = self.request_origin(peer);
         from.is_some()
             && !has_password
-            && self.users.get(held).is_some_and(|user| {
+            && self.users.get(existing).is_some_and(|user| {
                 let mut connections = user.connections.iter();
                 user.reservation.is_none()
                     && user.nick.casefolded() == nick.casefolded()
@@ -308,8 +310,8 @@ impl Chat {
 
     /// Returns whether only HTTP requests, which end soon, use that nick.
     pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
-        let held = self.find_same_nick(nick, None).ok().flatten();
-        let user = held.and_then(|held| self.users.get(held));
+        let existing = self.find_same_nick(nick, None).ok().flatten();
+        let user = existing.and_then(|existing| self.users.get(existing));
         user.is_some_and(|user| {
             let mut connections = user.connections.iter();
             user.reservation.is_none()
@@ -321,11 +323,11 @@ impl Chat {
     /// Checks whether a further connection may share a nick that is in use or reserved.
     fn check_reservation(
         &mut self,
-        held: NickId,
+        existing: NickId,
         nick: &Nick,
         reservation: Option<Box<[u8; 32]>>,
     ) -> Result<(), Refused> {
-        let user = self.users.get(held).ok_or_else(|| taken(nick))?;
+        let user = self.users.get(existing).ok_or_else(|| taken(nick))?;
         let (Some(known), Some(given)) = (&user.reservation, &reservation) else {
             return Err(taken(nick));
         };
@@ -346,15 +348,15 @@ impl Chat {
     /// Handles `NICK` with the connection's own nick: sets a first password, or changes the spelling.
     fn change_own_nick(
         &mut self,
-        held: NickId,
+        existing: NickId,
         peer: PeerId,
         rooms: &[RoomId],
         nick: Nick,
         reservation: Option<Box<[u8; 32]>>,
         now: Now,
     ) -> Result<NickId, Refused> {
-        let Some(user) = self.users.get_mut(held) else {
-            return Ok(held);
+        let Some(user) = self.users.get_mut(existing) else {
+            return Ok(existing);
         };
         match (&user.reservation, reservation) {
             (Some(known), Some(given)) if *known != given => {
@@ -367,7 +369,7 @@ impl Chat {
             _ => {}
         }
         if user.nick.as_str() == nick.as_str() {
-            return Ok(held);
+            return Ok(existing);
         }
         if user.connections.len() > 1 {
             return Err((
@@ -378,19 +380,19 @@ impl Chat {
         // A new spelling of the same nick: members see the old one replaced by the new one.
         let old = user.nick.clone();
         let reservation = user.reservation.take();
-        self.nick_ids.remove(&old, &held);
+        self.nick_ids.remove(&old, &existing);
         let new = self.add_user(nick, reservation);
         if let Some(user) = self.users.get_mut(new) {
             user.connections.push(peer);
         }
         for room in rooms {
-            self.rename_in(*room, peer, held, new, now);
+            self.rename_in(*room, peer, existing, new, now);
         }
-        let old = self.users.remove(held);
+        let old = self.users.remove(existing);
         let inbox = old
             .and_then(|old| old.inbox)
             .map_or(0, |inbox| inbox.memory());
-        self.count_tail(Place::Nick(held), inbox, 0);
+        self.count_tail(Place::Nick(existing), inbox, 0);
         Ok(new)
     }
 

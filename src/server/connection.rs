@@ -386,11 +386,11 @@ impl Connection {
 
     /// Updates how much memory waits for this client.
     fn count_buffered(&mut self) {
-        let held = self.session.buffered_bytes() + self.input.capacity();
-        let had = std::mem::replace(&mut self.buffered, held);
+        let buffered = self.session.buffered_bytes() + self.input.capacity();
+        let had = std::mem::replace(&mut self.buffered, buffered);
         let waiting = &self.server.waiting;
-        waiting.change(had, held);
-        if held > had && waiting.is_full() {
+        waiting.change(had, buffered);
+        if buffered > had && waiting.is_full() {
             let text = "clients leave unread what takes all the memory for that (--max-memory)";
             let uptime = self.server.clock.now().uptime;
             self.server

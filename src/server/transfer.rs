@@ -269,8 +269,8 @@ impl Connection {
     async fn receive_upload(&mut self, upload: Upload) {
         let store = self.server.store.clone();
         let is_live = upload.length.is_none();
-        let held = self.take_descriptors(descriptors::UPLOAD);
-        let begun = match &held {
+        let reservation = self.take_descriptors(descriptors::UPLOAD);
+        let begun = match &reservation {
             None => Err(UploadError {
                 code: Code::Busy,
                 text: BUSY.into(),
@@ -653,15 +653,15 @@ impl Connection {
     /// Takes descriptors for a file on its way, if there are some for where this connection comes from.
     fn take_descriptors(&self, count: usize) -> Option<Reservation> {
         let address = self.server.state().chat.address(self.session.peer())?;
-        let held = self.server.descriptors.take(address, count);
-        if held.is_none() {
+        let reservation = self.server.descriptors.take(address, count);
+        if reservation.is_none() {
             let text = "files on their way take all the open files that there are for them, or for one address";
             let uptime = self.server.clock.now().uptime;
             self.server
                 .metrics
                 .limit_hit(LimitKind::OpenFiles, uptime, text);
         }
-        held
+        reservation
     }
 
     /// Returns whether transfers must stop, because the server stops or an operator closes this connection.
@@ -686,8 +686,8 @@ impl Connection {
             length,
             sha256: digest,
         } = contents;
-        let held = self.take_descriptors(descriptors::DOWNLOAD);
-        if held.is_none() {
+        let reservation = self.take_descriptors(descriptors::DOWNLOAD);
+        if reservation.is_none() {
             return self.session.is_too_busy(Verb::Download, BUSY);
         }
         let store = self.server.store.clone();

@@ -459,19 +459,19 @@ mod tests {
     use crate::model::{Applied, Entry, EventKind, Outcome, Removed, Scope};
     use crate::protocol::{EventId, RoomName, Time};
 
-    struct Told(SqliteLog, Receiver<Outcome>);
+    struct TestLog(SqliteLog, Receiver<Outcome>);
 
-    fn log(folder: &Path) -> Told {
+    fn log(folder: &Path) -> TestLog {
         let (tell, told) = channel();
         let sink = move |batch: Vec<Applied>| {
             for applied in batch {
                 tell.send(applied.outcome).unwrap();
             }
         };
-        Told(SqliteLog::open(folder, Box::new(sink)).unwrap(), told)
+        TestLog(SqliteLog::open(folder, Box::new(sink)).unwrap(), told)
     }
 
-    impl Told {
+    impl TestLog {
         fn say(&self, time: u64, kind: EventKind, text: &str) -> EventId {
             let room = RoomName::parse("#tea").unwrap();
             let entry = Entry::new(Scope::Room(room.into()), kind, "ann", text);
