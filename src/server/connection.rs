@@ -517,11 +517,13 @@ impl Connection {
                 }
                 let taken = self.write(batch);
                 written += taken;
-                let is_over = written >= ROUND_BYTES || turn.is_late();
                 self.has_more = {
                     let chat = &mut server.state().chat;
                     self.session.sent(chat, batch, taken);
-                    is_over && !self.is_blocked && self.session.has_news(chat)
+                    let is_late = self.session.is_listing() && turn.is_late();
+                    (is_late || written >= WRITTEN_MAX)
+                        && !self.is_blocked
+                        && self.session.has_news(chat)
                 };
                 if self.has_more {
                     self.is_busy = true;
@@ -597,11 +599,34 @@ impl Connection {
         if !std::mem::take(&mut self.is_busy) {
             return future::yield_now().await;
         }
-        let address = self.server.state().chat.address(self.session.peer());
-        if let Some(address) = address {
-            self.server.scheduler.turn(address).await;
-        }
+        Box::pin(self.wait_for_turn()).await;
         self.had_turn = true;
+    }
+
+    /// Waits for the next turn, and sends the events that arrive until then: only the client's own requests wait.
+    async fn wait_for_turn(&mut self) {
+        let (server, peer) = (self.server.clone(), self.session.peer());
+        let Some(address) = server.state().chat.address(peer) else {
+            return;
+        };
+        let mut turn = std::pin::pin!(server.scheduler.turn(address));
+        loop {
+            let takes_news = !self.is_blocked && !self.has_more;
+            let has_news = poll_fn(|cx| {
+                if turn.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(false);
+                }
+                if takes_news {
+                    return server.state().poll_news(peer, cx.waker()).map(|()| true);
+                }
+                Poll::Pending
+            });
+            if !has_news.await {
+                return;
+            }
+            server.state().clear_wakeup(peer);
+            self.flush();
+        }
     }
 
     /// Waits for input (if `reads`), for space to write, or for news.
@@ -677,6 +702,10 @@ impl Connection {
         future::or(drained, late).await;
     }
 }
+
+/// How much is written in a turn: several rounds of messages. A reader that waited for its next turn after each round fell
+/// behind those who talk, and was sent the rest from the log.
+const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 
 /// How long a connection that has just become ready is served before the others are: enough for the requests of a client
 /// that waits for its answers.

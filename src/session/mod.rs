@@ -419,6 +419,11 @@ impl Session {
         }
     }
 
+    /// Returns whether a list is sent next: each of its lines is looked up, so it takes time.
+    pub fn is_listing(&self) -> bool {
+        matches!(self.replies().pending.front(), Some(Pending::List(_)))
+    }
+
     /// Returns whether another line is accepted now: no transfer is in progress, and the client reads its replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
         // Later requests must not change what a list shows that is still being sent.
