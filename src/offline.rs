@@ -83,8 +83,12 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
     let mut rooms = log.rooms().map_err(failed)?;
     let mut write = |records: &[Record]| {
         records.iter().try_for_each(|record| {
-            writeln!(out, "PAST {} {} {}", record.id, record.time, record.line)
-                .map_err(Error::Stream)
+            let Record { id, time, line, .. } = record;
+            let tags = match &*record.tags {
+                "" => String::new(),
+                tags => format!("@{tags} "),
+            };
+            writeln!(out, "PAST {id} {time} {tags}{line}").map_err(Error::Stream)
         })
     };
     if let Some(room) = room {
@@ -146,11 +150,21 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
 }
 
 fn imported(line: &str) -> Option<Imported> {
-    let ServerLine::Past { id, time, event } = ServerLine::parse(line) else {
+    let ServerLine::Past {
+        id,
+        time,
+        tags,
+        event,
+    } = ServerLine::parse(line)
+    else {
         return None;
     };
     let place = match &event {
-        Event::Msg { to: place, .. } | Event::Remove { room: place, .. }
+        Event::Msg { to: place, .. }
+        | Event::Edit { to: place, .. }
+        | Event::React { to: place, .. }
+        | Event::Unreact { to: place, .. }
+        | Event::Remove { room: place, .. }
             if !place.starts_with('#') =>
         {
             // Both nicks must be names that can be registered, or nobody could ever read or export the
@@ -168,6 +182,9 @@ fn imported(line: &str) -> Option<Imported> {
         Event::Me { text, .. } => ("ME", text.to_string()),
         Event::Topic { text, .. } => ("TOPIC", text.to_string()),
         Event::Remove { id, .. } => ("REMOVE", id.to_string()),
+        Event::Edit { id, text, .. } => ("EDIT", format!("{id} {text}")),
+        Event::React { id, emoji, .. } => ("REACT", format!("{id} {emoji}")),
+        Event::Unreact { id, emoji, .. } => ("UNREACT", format!("{id} {emoji}")),
         Event::File { length, name, .. } => {
             let length = length.map_or_else(|| "*".into(), |length| length.to_string());
             ("FILE", format!("{length} {name}"))
@@ -191,6 +208,7 @@ fn imported(line: &str) -> Option<Imported> {
         verb,
         nick,
         text,
+        tags: tags.to_owned(),
     })
 }
 

@@ -39,6 +39,9 @@ pub struct Tail {
     /// Number of bytes ever dropped before `start`.
     gone: u64,
     entries: VecDeque<Entry>,
+    /// The tags of the few entries that have some, oldest first.
+    tags: VecDeque<(Seq, Box<str>)>,
+    tags_bytes: usize,
     /// The number of the oldest entry that is still held.
     first: Seq,
     bytes_max: usize,
@@ -53,6 +56,9 @@ pub struct Tail {
 /// Memory of an entry besides its line.
 const ENTRY_BYTES: usize = size_of::<Entry>();
 
+/// Memory of an entry's tags besides their text.
+const TAGS_BYTES: usize = size_of::<(Seq, Box<str>)>();
+
 impl Tail {
     /// Returns an empty tail that holds at most about `bytes_max` bytes, lines and index together.
     pub fn new(bytes_max: usize) -> Self {
@@ -61,6 +67,8 @@ impl Tail {
             start: 0,
             gone: 0,
             entries: VecDeque::new(),
+            tags: VecDeque::new(),
+            tags_bytes: 0,
             first: 0,
             bytes_max,
             gone_id: 0,
@@ -69,15 +77,20 @@ impl Tail {
         }
     }
 
-    /// Appends a line, given without its line ending, and returns its number.
+    /// Appends a line, given without its line ending and its tags, and returns its number.
     pub fn push(
         &mut self,
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
         layout: EventLayout,
+        tags: &str,
         line: &[u8],
     ) -> Seq {
+        if !tags.is_empty() {
+            self.tags.push_back((self.end(), tags.into()));
+            self.tags_bytes += tags.len() + TAGS_BYTES;
+        }
         self.bytes.extend_from_slice(line);
         self.bytes.push(b'\n');
         let end = self.gone + (self.bytes.len() - self.start) as u64;
@@ -104,14 +117,14 @@ impl Tail {
         self.first + self.entries.len() as u64
     }
 
-    /// Returns how many bytes the lines and the index take.
+    /// Returns how many bytes the lines, the index and the tags take.
     pub fn size(&self) -> usize {
-        self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES
+        self.bytes.len() - self.start + self.entries.len() * ENTRY_BYTES + self.tags_bytes
     }
 
     /// Returns how much memory is allocated, including free space for the next lines.
     pub fn memory(&self) -> usize {
-        self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES
+        self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES + self.tags_bytes
     }
 
     /// Drops the older half, and frees its memory.
@@ -124,6 +137,14 @@ impl Tail {
         self.start = 0;
         self.bytes.shrink_to_fit();
         self.entries.shrink_to_fit();
+        self.tags.shrink_to_fit();
+    }
+
+    /// Returns the tags of an entry as they are sent, without the `@`; empty for none.
+    pub fn tags(&self, seq: Seq) -> &str {
+        let at = self.tags.binary_search_by_key(&seq, |(of, _)| *of).ok();
+        at.and_then(|at| self.tags.get(at))
+            .map_or("", |(_, tags)| tags)
     }
 
     /// Returns an entry and its line, without the line ending.
@@ -213,6 +234,7 @@ impl Tail {
         if self.entries.is_empty() {
             self.bytes = Vec::new();
             self.entries = VecDeque::new();
+            self.tags = VecDeque::new();
             self.start = 0;
         }
     }
@@ -221,6 +243,11 @@ impl Tail {
         let Some(entry) = self.entries.pop_front() else {
             return;
         };
+        if self.tags.front().is_some_and(|(of, _)| *of == self.first)
+            && let Some((_, tags)) = self.tags.pop_front()
+        {
+            self.tags_bytes -= tags.len() + TAGS_BYTES;
+        }
         self.first += 1;
         match entry.id {
             Some(id) => self.gone_id = id.get(),
@@ -278,6 +305,7 @@ mod tests {
             Time(0),
             Some(author),
             EventLayout::default(),
+            "",
             line.as_bytes(),
         )
     }
@@ -315,6 +343,34 @@ mod tests {
         assert_eq!(read(&tail, 3, 1), [last]);
         assert_eq!(tail.get(2).unwrap().1, "c");
         assert_eq!(tail.bytes_from(2), 5);
+    }
+
+    #[test]
+    fn tags_are_dropped_with_their_entries_and_count() {
+        let mut tail = Tail::new(1000);
+        for n in 0..10_000 {
+            let tags = if n % 3 == 0 {
+                format!("x-n={n}")
+            } else {
+                String::new()
+            };
+            assert_eq!(
+                tail.push(None, Time(0), None, EventLayout::default(), &tags, b"line"),
+                n
+            );
+            assert!(tail.size() <= 1000);
+        }
+        for n in tail.first()..tail.end() {
+            let tags = if n % 3 == 0 {
+                format!("x-n={n}")
+            } else {
+                String::new()
+            };
+            assert_eq!(tail.tags(n), tags);
+        }
+        assert_eq!(tail.tags(0), "");
+        tail.drop_before(tail.end());
+        assert_eq!(tail.size(), 0);
     }
 
     #[test]

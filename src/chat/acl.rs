@@ -80,10 +80,17 @@ impl Chat {
     pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {
-            self.append(Place::Nick(invited), None, now.time, None, |chat, line| {
-                let (room, by) = (room.as_str().into(), chat.nick_text(by).into());
-                write(&Event::Invite { room, by }, line)
-            });
+            self.append(
+                Place::Nick(invited),
+                None,
+                now.time,
+                None,
+                "",
+                |chat, line| {
+                    let (room, by) = (room.as_str().into(), chat.nick_text(by).into());
+                    write(&Event::Invite { room, by }, line)
+                },
+            );
         }
     }
 

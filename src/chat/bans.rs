@@ -178,7 +178,7 @@ impl Chat {
 
     /// Sends everyone a notice from `who`.
     pub fn send_notice(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
-        self.append(Place::Everyone, None, now.time, author, |_, line| {
+        self.append(Place::Everyone, None, now.time, author, "", |_, line| {
             let (from, text) = (who.into(), text.into());
             write(&Event::Note { from, text }, line)
         });

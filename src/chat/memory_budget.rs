@@ -101,6 +101,7 @@ mod tests {
             let text = "x".repeat(500);
             chat.expect(Place::Room(room));
             chat.apply(Applied {
+                is_repeat: false,
                 entry: Entry::new(scope, EventKind::Msg, "alice", &text),
                 outcome: Ok((EventId::new(id), Time(0))),
                 ticket: Some(Ticket {

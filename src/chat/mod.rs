@@ -91,8 +91,16 @@ pub struct Committed {
     pub id: Option<EventId>,
     /// When it was stored.
     pub time: Time,
-    /// Its entry in the tail of its place.
+    /// Its entry in the tail of its place; [`Seq::MAX`] if it is not there.
     pub seq: Seq,
+}
+
+impl Committed {
+    /// Returns the outcome of an entry that is in no tail now: nobody is there, or it was shown before.
+    fn shown_before(id: Option<EventId>, time: Time) -> Self {
+        let seq = Seq::MAX;
+        Self { id, time, seq }
+    }
 }
 
 /// The whole state of the chat.
@@ -402,6 +410,7 @@ impl Chat {
         let Applied {
             entry,
             outcome,
+            is_repeat,
             ticket,
         } = applied;
         if let Ok((Some(id), _)) = outcome {
@@ -414,8 +423,8 @@ impl Chat {
             (Some(ticket), EventKind::File(_)) => self.file_sent(ticket.peer),
             _ => None,
         };
-        if outcome.is_err() {
-            // The bytes of a file are stored before its event; when the event is rejected, nothing refers to them.
+        if outcome.is_err() || is_repeat {
+            // The bytes of a file are stored before its event; when there is no event, nothing refers to them.
             let contents = match &entry.kind {
                 EventKind::File(file) => file.contents,
                 EventKind::Stored(_, contents) => Some(*contents),
@@ -434,6 +443,9 @@ impl Chat {
             known.or_else(|| is_new.then(|| self.insert_room(RoomName::clone(name))))
         });
         let kept = outcome.and_then(|(id, time)| {
+            if is_repeat {
+                return Ok(Committed::shown_before(id, time));
+            }
             let place = self.place_of(&entry, room, id.is_some())?;
             if let (EventKind::File(_), Some(id), Some(from)) = (&entry.kind, id, sent_from) {
                 self.file_is_from(id, from);
@@ -501,15 +513,16 @@ impl Chat {
         author: Option<PeerId>,
     ) -> Committed {
         let Some(place) = place else {
-            return Committed { id, time, seq: 0 };
+            return Committed::shown_before(id, time);
         };
         if let (Place::Room(room), Some(id)) = (place, id) {
             self.change_room(room, entry, id);
         }
-        let seq = self.append(place, id, time, author, |chat, line| {
+        let tags = entry.tags.kept();
+        let seq = self.append(place, id, time, author, tags, |chat, line| {
             write(&entry.event(chat.place_text(place), id), line)
         });
-        let seq = seq.unwrap_or_default();
+        let seq = seq.unwrap_or(Seq::MAX);
         Committed { id, time, seq }
     }
 
@@ -525,7 +538,11 @@ impl Chat {
         }
         room.last_id = Some(id);
         match &entry.kind {
-            EventKind::Msg | EventKind::Me | EventKind::DeleteRoom(_) => {}
+            EventKind::Msg
+            | EventKind::Me
+            | EventKind::Edit(_)
+            | EventKind::React(_)
+            | EventKind::DeleteRoom(_) => {}
             EventKind::Topic => room.topic = entry.text().into(),
             EventKind::Stored(file, contents) => {
                 room.live.retain(|live| live != file);
@@ -570,16 +587,18 @@ impl Chat {
         id: Option<EventId>,
         time: Time,
         author: Option<PeerId>,
+        tags: &str,
         write: impl FnOnce(&Self, &mut Vec<u8>) -> EventLayout,
     ) -> Option<Seq> {
         let mut line = std::mem::take(&mut self.line);
         line.clear();
         let layout = write(self, &mut line);
-        let seq = self.append_line(place, id, time, author, layout, &line);
+        let seq = self.append_line(place, id, time, author, layout, tags, &line);
         self.line = line;
         seq
     }
 
+    #[allow(clippy::too_many_arguments)] // each is a part of one event
     fn append_line(
         &mut self,
         place: Place,
@@ -587,13 +606,14 @@ impl Chat {
         time: Time,
         author: Option<PeerId>,
         layout: EventLayout,
+        tags: &str,
         line: &[u8],
     ) -> Option<Seq> {
         // A stored message is delivered even to a reader whose inbox is full, and may have to make space for itself.
         let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
-        let seq = tail.push(id, time, author, layout, line);
+        let seq = tail.push(id, time, author, layout, tags, line);
         if is_short && id.is_some() {
             tail.shrink();
         }
@@ -766,6 +786,7 @@ mod tests {
             chat.apply(Applied {
                 entry: entry.clone(),
                 outcome,
+                is_repeat: false,
                 ticket: Some(Ticket {
                     peer: author,
                     number: 0,

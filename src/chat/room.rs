@@ -279,6 +279,7 @@ impl Chat {
                 None,
                 now.time,
                 Some(peer),
+                "",
                 |chat, line| {
                     let (room, nick) = chat.room_and_nick(room_id, nick);
                     let text = text.into();
@@ -371,6 +372,7 @@ impl Chat {
                 None,
                 now.time,
                 Some(by),
+                "",
                 |chat, line| {
                     let (room, nick) = chat.room_and_nick(room_id, nick);
                     write(&Event::Join { room, nick }, line)
@@ -412,6 +414,7 @@ impl Chat {
                     None,
                     now.time,
                     Some(peer),
+                    "",
                     |chat, line| {
                         let (room, old) = chat.room_and_nick(room_id, old);
                         let new = chat.nick_text(new).into();

@@ -194,7 +194,7 @@ impl Receiver {
     /// protocol does not allow, become U+FFFD.
     ///
     /// # Errors
-    /// [`Error::Lost`]; [`Error::Protocol`] for a line of more than 5000 bytes.
+    /// [`Error::Lost`]; [`Error::Protocol`] for a line of more than 6144 bytes.
     pub async fn line(&mut self) -> Result<Option<Line>, Error> {
         match self.kept.pop_front() {
             Some(line) => {
@@ -242,12 +242,12 @@ impl Receiver {
                 let line = Line(line.into_owned());
                 self.start += length + 1;
                 if length >= LINE_OUT_BYTES_MAX {
-                    return Poll::Ready(Err(Error::Protocol("a line has more than 5000 bytes")));
+                    return Poll::Ready(Err(Error::Protocol("a line has more than 6144 bytes")));
                 }
                 return Poll::Ready(Ok(Some(line)));
             }
             if waiting.len() >= LINE_OUT_BYTES_MAX {
-                return Poll::Ready(Err(Error::Protocol("a line has more than 5000 bytes")));
+                return Poll::Ready(Err(Error::Protocol("a line has more than 6144 bytes")));
             }
             if ready!(self.poll_fill(cx))? == 0 {
                 return Poll::Ready(if self.start == self.end {

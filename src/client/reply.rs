@@ -27,7 +27,9 @@ impl Reply {
     /// Returns the logged events of a `HISTORY`, `SEARCH` or `FILES`, oldest first.
     pub fn events(&self) -> Vec<LoggedEvent> {
         let event = |line: &Line| match line.read() {
-            ServerLine::Past { id, time, event } => {
+            ServerLine::Past {
+                id, time, event, ..
+            } => {
                 let event = event.into_owned();
                 Some(LoggedEvent { id, time, event })
             }

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use super::fixed::{
-    BANS_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL,
-    READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TOKENS_MAX,
+    BANS_MAX, EMOJI_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY,
+    READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX,
+    SEARCH_WORK, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -243,7 +244,7 @@ impl Limits {
                 "line from the server, with its line ending",
                 format!("{LINE_OUT_BYTES_MAX} bytes"),
                 "",
-                "the longest text, names, id and time",
+                "the longest text, names, id, time and tags",
             ),
             row(
                 "nick, and room after its #",
@@ -318,6 +319,12 @@ impl Limits {
                 "each event for it is compared with them",
             ),
             row(
+                "different emoji that people react with to one message",
+                EMOJI_MAX.to_string(),
+                "",
+                "more would be longer than most messages",
+            ),
+            row(
                 "words of one search",
                 SEARCH_WORDS_MAX.to_string(),
                 "",
@@ -364,6 +371,18 @@ impl Limits {
                 format!("{} days", READER_UNUSED_FOR.as_secs() / 86_400),
                 "",
                 "a script that runs once a month finds its position",
+            ),
+            row(
+                "time that a nonce is remembered",
+                format!("{} min", NONCE_MS / 60_000),
+                "",
+                "longer than a client goes on sending a message again",
+            ),
+            row(
+                "nonces that a server with --memory remembers",
+                NONCES_IN_MEMORY.to_string(),
+                "",
+                "about 2 MiB; the oldest are forgotten first",
             ),
             row(
                 "rooms, each with its topic",

@@ -20,14 +20,21 @@ use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
 /// How a connection is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// As `protocol.md` has it.
-    Plain,
-    /// The same, with the id and time of each live event (`STAMPS on`).
-    Stamped,
+    /// For programs, as `protocol.md` has it.
+    Program(Marks),
     /// For people (`CHAT`).
     Talker,
     /// As values, for a client inside this process.
     Values,
+}
+
+/// What is added to the events that a program receives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Marks {
+    /// The id and time of each live event (`STAMPS on`).
+    pub stamps: bool,
+    /// The tags of each event (`TAGS on`).
+    pub tags: bool,
 }
 
 /// A line that is sent, but for events.
@@ -99,18 +106,23 @@ pub enum ReplyBody {
 }
 
 impl Dialect {
-    /// Returns the dialect for programs, with stamps or without.
-    pub fn for_programs(has_stamps: bool) -> Self {
-        if has_stamps {
-            Self::Stamped
-        } else {
-            Self::Plain
+    /// The dialect in which a connection begins.
+    pub const FIRST: Self = Self::Program(Marks {
+        stamps: false,
+        tags: false,
+    });
+
+    /// Returns what is added to the events; nothing in talker mode.
+    pub fn marks(self) -> Marks {
+        match self {
+            Self::Program(marks) => marks,
+            Self::Talker | Self::Values => Marks::default(),
         }
     }
 
     /// Returns the dialect for programs that this is, or that follows on talker mode.
     pub fn without_talk(self) -> Self {
-        Self::for_programs(self == Self::Stamped)
+        Self::Program(self.marks())
     }
 
     /// Returns whether this is for people, who are shown what to type in place of raw bytes.
@@ -120,7 +132,7 @@ impl Dialect {
 
     /// Returns whether events are written as the room's tail has them, so that readers can share the bytes.
     pub fn shares_lines(self) -> bool {
-        self == Self::Plain
+        self == Self::FIRST
     }
 
     /// Reads a line without its end; `None` for an empty one.
@@ -129,7 +141,7 @@ impl Dialect {
     /// Why it cannot be read.
     pub fn parse<'a>(self, line: &'a [u8], has_nick: bool) -> Result<Option<Request<'a>>, Refusal> {
         match self {
-            Self::Plain | Self::Stamped | Self::Values => Request::parse(line),
+            Self::Program(_) | Self::Values => Request::parse(line),
             Self::Talker => talker::parse(line, has_nick),
         }
     }
@@ -137,7 +149,7 @@ impl Dialect {
     /// Appends a line with its end, or a value; nothing where the dialect has no words for it.
     pub fn write(self, line: Line<'_>, out: &mut Output) {
         match self {
-            Self::Plain | Self::Stamped => {
+            Self::Program(_) => {
                 plain::write(line, &mut out.bytes);
                 out.bytes.push(b'\n');
             }
@@ -158,8 +170,7 @@ impl Dialect {
         let bytes = &mut out.bytes;
         match self {
             Self::Talker => talker::write_event(&event, bytes),
-            Self::Stamped if !event.is_for_everyone => plain::write_stamped(&event, bytes),
-            Self::Plain | Self::Stamped => bytes.extend_from_slice(event.line.as_bytes()),
+            Self::Program(marks) => plain::write_event(&event, marks, bytes),
             Self::Values => return values::write_event(&event, out),
         }
         bytes.push(b'\n');
@@ -170,9 +181,7 @@ impl Dialect {
         let bytes = &mut out.bytes;
         match self {
             Self::Talker => talker::write_past(&event, bytes),
-            Self::Plain | Self::Stamped => {
-                plain::write_past(event.id, event.time, event.line, bytes);
-            }
+            Self::Program(marks) => plain::write_past(&event, marks, bytes),
             Self::Values => return values::write_past(&event, out),
         }
         bytes.push(b'\n');
@@ -186,6 +195,8 @@ pub struct Past<'a> {
     pub id: EventId,
     /// When it happened.
     pub time: Time,
+    /// Its tags as they are sent, without the `@`; empty for none.
+    pub tags: &'a str,
     /// Its line in the protocol, without the end.
     pub line: &'a str,
     /// Where the parts of the line are.
@@ -201,6 +212,8 @@ pub struct Live<'a> {
     pub line: &'a str,
     /// Where the parts of the line are.
     pub layout: EventLayout,
+    /// Its tags as they are sent, without the `@`; empty for none.
+    pub tags: &'a str,
     /// Its id, if it is logged.
     pub id: Option<EventId>,
     /// When it happened.

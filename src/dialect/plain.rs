@@ -1,6 +1,6 @@
 //! The protocol as the document has it.
 
-use super::{Line, Live, ReplyBody};
+use super::{Line, Live, Marks, Past, ReplyBody};
 use crate::protocol::event::words;
 use crate::protocol::{Event, EventId, Time, Verb};
 
@@ -68,21 +68,37 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     }
 }
 
-pub(super) fn write_stamped(event: &Live<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"LIVE ");
-    write_id(event.id, out);
-    out.push(b' ');
-    event.time.encode(out);
-    out.push(b' ');
-    out.extend_from_slice(event.line.as_bytes());
+pub(super) fn write_event(event: &Live<'_>, marks: Marks, out: &mut Vec<u8>) {
+    if marks.stamps && !event.is_for_everyone {
+        out.extend_from_slice(b"LIVE ");
+        write_id(event.id, out);
+        out.push(b' ');
+        event.time.encode(out);
+        out.push(b' ');
+    }
+    write_tagged(event.tags, event.line, marks, out);
 }
 
-pub(super) fn write_past(id: EventId, time: Time, line: &str, out: &mut Vec<u8>) {
+pub(super) fn write_past(event: &Past<'_>, marks: Marks, out: &mut Vec<u8>) {
+    write_past_head(event.id, event.time, out);
+    write_tagged(event.tags, event.line, marks, out);
+}
+
+/// Appends what precedes an event of the past.
+pub(super) fn write_past_head(id: EventId, time: Time, out: &mut Vec<u8>) {
     out.extend_from_slice(b"PAST ");
     id.encode(out);
     out.push(b' ');
     time.encode(out);
     out.push(b' ');
+}
+
+fn write_tagged(tags: &str, line: &str, marks: Marks, out: &mut Vec<u8>) {
+    if marks.tags && !tags.is_empty() {
+        out.push(b'@');
+        out.extend_from_slice(tags.as_bytes());
+        out.push(b' ');
+    }
     out.extend_from_slice(line.as_bytes());
 }
 

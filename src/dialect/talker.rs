@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use super::{Line, Live, Past, ReplyBody};
 use crate::protocol::human::describe;
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
+use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Request, Time, Verb};
 
@@ -28,7 +29,10 @@ pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, 
     let text =
         text.map_err(|_| Refusal::new(Verb::Msg, Code::NotUtf8, "that line is not UTF-8"))?;
     let text = clean(text);
-    Ok((!text.is_empty()).then_some(Request::Msg { text }))
+    Ok((!text.is_empty()).then(|| Request::Msg {
+        text,
+        tags: SentTags::default(),
+    }))
 }
 
 /// Says in the words of this dialect how a command is written.
@@ -187,6 +191,7 @@ mod tests {
         let live = Live {
             line,
             layout: Event::parse(line).unwrap().layout(),
+            tags: "",
             id: None,
             time: Time(1_795_346_525_007),
             is_here: here,

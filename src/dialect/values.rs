@@ -86,6 +86,8 @@ pub struct EventRecord {
     pub id: Option<EventId>,
     /// When it happened.
     pub time: Time,
+    /// Its tags as they are sent, without the `@`; empty for none.
+    pub tags: Box<str>,
     /// The event.
     pub event: Event<'static>,
     /// How many bytes its line has.
@@ -94,10 +96,17 @@ pub struct EventRecord {
 
 impl EventRecord {
     /// Cuts an event out of the line in which it is kept; `None` for a line that no event has.
-    fn of(id: Option<EventId>, time: Time, layout: EventLayout, line: &str) -> Option<Arc<Self>> {
+    fn of(
+        id: Option<EventId>,
+        time: Time,
+        tags: &str,
+        layout: EventLayout,
+        line: &str,
+    ) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
             id,
             time,
+            tags: tags.into(),
             event: layout.event(line)?.into_owned(),
             line_bytes: line.len(),
         }))
@@ -150,7 +159,7 @@ impl Delivery {
         let line = match self {
             Self::Past(record) | Self::Live(record) => {
                 if let Some(id) = record.id {
-                    plain::write_past(id, record.time, "", out);
+                    plain::write_past_head(id, record.time, out);
                     record.event.encode(out);
                 }
                 return;
@@ -187,7 +196,9 @@ impl Delivery {
             | Self::Gap(text) => text.len(),
             Self::Reply(_) | Self::Removed => 0,
             Self::Refused(refusal) => refusal.text.len(),
-            Self::Past(record) | Self::Live(record) => size_of::<EventRecord>() + record.line_bytes,
+            Self::Past(record) | Self::Live(record) => {
+                size_of::<EventRecord>() + record.tags.len() + record.line_bytes
+            }
             Self::Room { name, topic, .. } => name.len() + topic.len(),
             Self::Bytes(bytes) => bytes.len(),
         };
@@ -245,7 +256,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
 }
 
 pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
-    let make = || EventRecord::of(event.id, event.time, event.layout, event.line);
+    let make = || EventRecord::of(event.id, event.time, event.tags, event.layout, event.line);
     let record = match event.id {
         Some(id) => out.recent(id, |known| known.is_of(event), make),
         None => make(),
@@ -256,7 +267,9 @@ pub(super) fn write_event(event: &Live<'_>, out: &mut Output) {
 }
 
 pub(super) fn write_past(past: &Past<'_>, out: &mut Output) {
-    if let Some(record) = EventRecord::of(Some(past.id), past.time, past.layout, past.line) {
+    if let Some(record) =
+        EventRecord::of(Some(past.id), past.time, past.tags, past.layout, past.line)
+    {
         out.push(Delivery::Past(record));
     }
 }
@@ -281,7 +294,7 @@ mod tests {
 
     #[track_caller]
     fn check(line: Line<'_>) {
-        let plain = String::from_utf8(Dialect::Plain.line(line).bytes).unwrap();
+        let plain = String::from_utf8(Dialect::FIRST.line(line).bytes).unwrap();
         assert_eq!(lines(|out| Dialect::Values.write(line, out)), plain);
     }
 
@@ -356,6 +369,7 @@ mod tests {
             let record = Past {
                 id,
                 time,
+                tags: "",
                 line,
                 layout,
                 utc_offset_s: 0,
@@ -365,6 +379,7 @@ mod tests {
             let live = Live {
                 line,
                 layout,
+                tags: "",
                 id: Some(id),
                 time,
                 is_here: true,

@@ -1,17 +1,19 @@
 //! The log in memory, for a throw-away chat: it gives the same answers as the log on disk, but holds only
 //! the newest events, up to a number of bytes, and is lost when the server ends.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
-    Age, Authorship, Found, HistoryPage, Location, Log, Reader, Record, Span, Trimmed, text::Query,
-    work::Work,
+    Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, Span, Trimmed,
+    text::Query, with_marks, work::Work,
 };
-use crate::config::fixed::{READERS_IN_ALL, READERS_PER_OWNER};
+use crate::config::fixed::{
+    EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, READERS_IN_ALL, READERS_PER_OWNER,
+};
 use crate::model::{
-    Applied, DeletedFile, DirectMessage, Entry, EventKind, FileSum, FileTotals, NewFile, Removed,
-    RoomRow, Scope, StorageError, Ticket,
+    Applied, DeletedFile, DirectMessage, Entry, EventKind, FileSum, FileTotals, NewFile, Reaction,
+    Removed, RoomRow, Scope, StorageError, Ticket,
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
@@ -33,8 +35,41 @@ struct State {
     /// Owner and position of each named reader.
     readers: HashMap<Reader, (Box<str>, u64)>,
     readers_of: HashMap<Box<str>, usize>,
+    nonces: Nonces,
     /// The files that can be fetched. They are kept until the server ends, since their bytes are on disk.
     files: BTreeMap<EventId, StoredFile>,
+}
+
+/// The newest events that were sent with a nonce, by the comparison form of their author's nick and the nonce.
+#[derive(Default)]
+struct Nonces {
+    events: HashMap<(Box<str>, Box<str>), (EventId, Time)>,
+    /// Oldest first.
+    order: VecDeque<(Box<str>, Box<str>)>,
+}
+
+impl Nonces {
+    fn key(entry: &Entry) -> Option<(Box<str>, Box<str>)> {
+        let nonce = entry.tags.nonce()?;
+        let nick = Nick::parse(entry.author()).ok()?;
+        Some((nick.casefolded().into(), nonce.into()))
+    }
+
+    fn find(&self, key: &(Box<str>, Box<str>), now: Time) -> Option<(EventId, Time)> {
+        let (id, time) = self.events.get(key).copied()?;
+        (time.0.abs_diff(now.0) <= NONCE_MS).then_some((id, time))
+    }
+
+    fn add(&mut self, key: (Box<str>, Box<str>), id: EventId, time: Time) {
+        if self.events.insert(key.clone(), (id, time)).is_none() {
+            self.order.push_back(key);
+        }
+        while self.order.len() > NONCES_IN_MEMORY {
+            if let Some(oldest) = self.order.pop_front() {
+                self.events.remove(&oldest);
+            }
+        }
+    }
 }
 
 struct Room {
@@ -63,7 +98,44 @@ struct StoredEvent {
     /// Without its text or file name once it is removed.
     entry: Entry,
     is_removed: bool,
+    /// What has changed it since; `None` for most.
+    marks: Option<Box<Marks>>,
     scope: StoredScope,
+}
+
+/// What people have done to an event.
+#[derive(Default)]
+struct Marks {
+    edited: Option<Time>,
+    /// The events that have announced the edits.
+    edits: Vec<EventId>,
+    /// Oldest first, with the comparison form of the nick.
+    reactions: Vec<(String, Reacted)>,
+}
+
+impl Marks {
+    fn bytes(&self) -> usize {
+        let reaction = |(form, reacted): &(String, Reacted)| {
+            size_of::<(String, Reacted)>() + form.len() + reacted.nick.len() + reacted.emoji.len()
+        };
+        let reactions: usize = self.reactions.iter().map(reaction).sum();
+        size_of::<Self>() + self.edits.len() * size_of::<EventId>() + reactions
+    }
+
+    /// Returns how often each emoji was used, as it is sent.
+    fn reacts(&self) -> String {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for (_, Reacted { emoji, .. }) in &self.reactions {
+            match counts.iter_mut().find(|(known, _)| known == emoji) {
+                Some((_, count)) => *count += 1,
+                None => counts.push((emoji, 1)),
+            }
+        }
+        let counts = counts
+            .iter()
+            .map(|(emoji, count)| format!("{emoji}*{count}"));
+        counts.collect::<Vec<_>>().join(",")
+    }
 }
 
 /// Where an event belongs.
@@ -94,7 +166,8 @@ impl StoredEvent {
             StoredScope::Room(_) => 0,
             StoredScope::Inbox(_) => DIRECT_BYTES,
         };
-        self.entry.bytes() + EVENT_BYTES + message
+        let marks = self.marks.as_ref().map_or(0, |marks| marks.bytes());
+        self.entry.bytes() + EVENT_BYTES + message + marks
     }
 }
 
@@ -118,6 +191,7 @@ impl MemoryLog {
                 inboxes: HashMap::new(),
                 readers: HashMap::new(),
                 readers_of: HashMap::new(),
+                nonces: Nonces::default(),
                 files: BTreeMap::new(),
             }),
         }
@@ -174,6 +248,19 @@ impl State {
                 }
             }
             (EventKind::Remove(removed, _), _) => self.remove(*removed),
+            (EventKind::Edit(edited), _) => {
+                let text = entry.text();
+                self.change(*edited, |kept| {
+                    let Entry {
+                        scope, kind, tags, ..
+                    } = &kept.entry;
+                    let entry = Entry::new(scope.clone(), kind.clone(), kept.entry.author(), text);
+                    kept.entry = entry.with_tags(tags.clone());
+                    let marks = kept.marks.get_or_insert_default();
+                    marks.edited = Some(time);
+                    marks.edits.push(id);
+                });
+            }
             (EventKind::File(_), StoredScope::Room(room)) => {
                 let (entry, room) = (entry.clone(), *room);
                 self.files.insert(id, StoredFile { time, entry, room });
@@ -184,6 +271,7 @@ impl State {
                 | EventKind::Me
                 | EventKind::Topic
                 | EventKind::File(_)
+                | EventKind::React(_)
                 | EventKind::DeleteRoom(_),
                 _,
             ) => {}
@@ -193,6 +281,7 @@ impl State {
             time,
             entry,
             is_removed: false,
+            marks: None,
             scope,
         };
         self.bytes += kept.bytes();
@@ -212,7 +301,11 @@ impl State {
                 Some(name.unwrap_or(message.to.as_str()))
             }
         };
-        record(kept.id, kept.time, &kept.entry, place.unwrap_or_default())
+        let mut record = record(kept.id, kept.time, &kept.entry, place.unwrap_or_default());
+        if let Some(marks) = &kept.marks {
+            record.tags = with_marks(&record.tags, marks.edited, &marks.reacts());
+        }
+        record
     }
 
     fn file_record(&self, id: EventId, file: &StoredFile) -> Record {
@@ -285,7 +378,7 @@ impl State {
                 break;
             };
             let record = self.record(kept);
-            size += record.line.len();
+            size += record.bytes();
             if size > bytes && !records.is_empty() {
                 break;
             }
@@ -307,10 +400,75 @@ impl State {
         let Some(kept) = self.index(id).and_then(|index| self.events.get_mut(index)) else {
             return;
         };
+        let edits = kept.marks.take().map_or_else(Vec::new, |marks| marks.edits);
+        self.change(id, |kept| {
+            kept.is_removed = true;
+            kept.entry.redact();
+        });
+        for edit in edits {
+            self.change(edit, |kept| kept.entry.redact());
+        }
+    }
+
+    /// Changes a stored event, and updates how much memory is used.
+    fn change(&mut self, id: EventId, change: impl FnOnce(&mut StoredEvent)) {
+        let Some(kept) = self.index(id).and_then(|index| self.events.get_mut(index)) else {
+            return;
+        };
         let had = kept.bytes();
-        kept.is_removed = true;
-        kept.entry.redact();
-        self.bytes = self.bytes.saturating_sub(had - kept.bytes().min(had));
+        change(kept);
+        self.bytes = (self.bytes + kept.bytes()).saturating_sub(had);
+    }
+
+    /// Stores a reaction, or withdraws it; returns whether that changes anything.
+    fn react(&mut self, author: &str, reaction: &Reaction) -> Result<bool, Code> {
+        let form = Nick::parse(author)
+            .map_or_else(|_| author.to_owned(), |nick| nick.casefolded().to_owned());
+        let mut has_changed = Ok(false);
+        self.change(reaction.to, |kept| {
+            let marks = kept.marks.get_or_insert_default();
+            let is_it = |(by, of): &(String, Reacted)| *by == form && *of.emoji == *reaction.emoji;
+            let at = marks.reactions.iter().position(is_it);
+            let others: HashSet<&str> = marks.reactions.iter().map(|(_, of)| &*of.emoji).collect();
+            let is_other = !others.contains(&*reaction.emoji);
+            has_changed = match (at, reaction.is_withdrawn) {
+                (Some(_), false) | (None, true) => Ok(false),
+                (None, false) if is_other && others.len() >= EMOJI_MAX => Err(Code::Quota),
+                (Some(at), true) => {
+                    marks.reactions.remove(at);
+                    Ok(true)
+                }
+                (None, false) => {
+                    let (nick, emoji) = (author.to_owned(), reaction.emoji.to_string());
+                    marks
+                        .reactions
+                        .push((form.clone(), Reacted { nick, emoji }));
+                    Ok(true)
+                }
+            };
+        });
+        has_changed
+    }
+
+    /// Returns whether the author of `entry` sent the message `id`, in the same place, and it was not removed.
+    fn is_own(&self, id: EventId, entry: &Entry) -> bool {
+        let form = |author: &str| Nick::parse(author).map(|nick| nick.casefolded().to_owned());
+        self.get(id).is_some_and(|kept| {
+            let is_here = match (&entry.scope, &kept.scope) {
+                (Scope::Room(room), StoredScope::Room(of)) => {
+                    self.room_ids.get(room.casefolded()) == Some(of)
+                }
+                (Scope::Inbox(message), StoredScope::Inbox(of)) => {
+                    message.to.casefolded() == of.to.casefolded()
+                }
+                _ => false,
+            };
+            let is_message = matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
+            is_here
+                && is_message
+                && !kept.is_removed
+                && form(kept.entry.author()) == form(entry.author())
+        })
     }
 
     /// Deletes a room with everything in it; returns its files.
@@ -367,6 +525,32 @@ impl State {
         }
     }
 
+    /// Returns whether a message or file of that id is in the same room, or between the same two nicks, as `scope`.
+    fn is_readable(&self, id: EventId, scope: &Scope) -> bool {
+        let Some(kept) = self.get(id) else {
+            return false;
+        };
+        let kind = &kept.entry.kind;
+        if !matches!(kind, EventKind::Msg | EventKind::Me | EventKind::File(_)) {
+            return false;
+        }
+        match (scope, &kept.scope) {
+            (Scope::Room(room), StoredScope::Room(of)) => {
+                self.room_ids.get(room.casefolded()) == Some(of)
+            }
+            (Scope::Inbox(message), StoredScope::Inbox(of)) => {
+                let mut pairs = [forms(message), forms(of)];
+                pairs.iter_mut().for_each(|pair| pair.sort_unstable());
+                let can_read = |form: &&str| {
+                    let inbox = self.inboxes.get(*form);
+                    inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
+                };
+                pairs[0] == pairs[1] && forms(message).iter().all(can_read)
+            }
+            _ => false,
+        }
+    }
+
     fn location(&self, id: EventId, message: &DirectMessage) -> Location {
         let can_read = |form: &&str| {
             let inbox = self.inboxes.get(*form);
@@ -392,6 +576,7 @@ impl Log for MemoryLog {
             return Some(Applied {
                 entry,
                 outcome: Ok((None, time)),
+                is_repeat: false,
                 ticket,
             });
         }
@@ -400,14 +585,48 @@ impl Log for MemoryLog {
             EventKind::Remove(id, _) | EventKind::Stored(id, _) => state.is_removed(*id),
             _ => false,
         };
-        let outcome = if is_gone {
+        let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
+        let nonce = Nonces::key(&entry).filter(|_| is_logged);
+        let before = nonce.as_ref().and_then(|key| state.nonces.find(key, time));
+        let reply = entry.tags.reply();
+        let mut is_repeat = before.is_some();
+        let outcome = if let Some((id, time)) = before {
+            Ok((Some(id), time))
+        } else if is_gone {
             Err(Code::NoSuchFile)
+        } else if reply.is_some_and(|id| !state.is_readable(id, &entry.scope)) {
+            Err(Code::NoSuchId)
         } else {
-            Ok((state.append(entry.clone(), time), time))
+            let change = match &entry.kind {
+                EventKind::Edit(id) if !state.is_own(*id, &entry) => Err(Code::NoSuchId),
+                EventKind::React(reaction)
+                    if state.is_removed(reaction.to)
+                        || !state.is_readable(reaction.to, &entry.scope) =>
+                {
+                    Err(Code::NoSuchId)
+                }
+                EventKind::React(reaction) => state.react(entry.author(), reaction),
+                _ => Ok(true),
+            };
+            match change {
+                Err(code) => Err(code),
+                Ok(false) => {
+                    is_repeat = true;
+                    Ok((None, time))
+                }
+                Ok(true) => {
+                    let id = state.append(entry.clone(), time);
+                    if let (Some(key), Some(id)) = (nonce, id) {
+                        state.nonces.add(key, id, time);
+                    }
+                    Ok((id, time))
+                }
+            }
         };
         Some(Applied {
             entry,
             outcome,
+            is_repeat,
             ticket,
         })
     }
@@ -574,6 +793,16 @@ impl Log for MemoryLog {
         Ok(digests)
     }
 
+    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError> {
+        let state = self.state();
+        let marks = state.get(id).and_then(|kept| kept.marks.as_deref());
+        let reactions = marks.into_iter().flat_map(|marks| &marks.reactions);
+        Ok(reactions
+            .take(count)
+            .map(|(_, reacted)| reacted.clone())
+            .collect())
+    }
+
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {
         let state = self.state();
         let file = state.files.get(&id);
@@ -651,7 +880,8 @@ fn newest(ids: Option<&VecDeque<EventId>>, before: u64, count: usize) -> Span {
 }
 
 fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
-    Record::of(id, time, &entry.event(place, Some(id)))
+    let tags = entry.tags.kept().into();
+    Record::of(id, time, tags, &entry.event(place, Some(id)))
 }
 
 /// Number of events that a search looks at before it releases the lock.
@@ -662,7 +892,11 @@ fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
     match &entry.kind {
         EventKind::Msg | EventKind::Me | EventKind::Topic => query.is_in(entry.text(), scratch),
         EventKind::File(file) => query.is_in(file.name.as_str(), scratch),
-        EventKind::Remove(..) | EventKind::Stored(..) | EventKind::DeleteRoom(_) => false,
+        EventKind::Remove(..)
+        | EventKind::Edit(_)
+        | EventKind::React(_)
+        | EventKind::Stored(..)
+        | EventKind::DeleteRoom(_) => false,
     }
 }
 

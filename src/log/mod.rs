@@ -21,7 +21,7 @@ use crate::model::{
     StorageError, Ticket,
 };
 use crate::protocol::event::EventLayout;
-use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
+use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, tags};
 pub use commits::Commits;
 use text::Query;
 use work::Work;
@@ -36,6 +36,8 @@ pub struct Record {
     pub id: EventId,
     /// When the event was stored.
     pub time: Time,
+    /// The event's tags as they are sent, without the `@`; empty for none.
+    pub tags: Box<str>,
     /// The event's line without its line ending; `-` replaces the text or file name of what was removed.
     pub line: String,
     /// Where the parts of the line are.
@@ -44,14 +46,20 @@ pub struct Record {
 
 impl Record {
     /// Returns the record of an event.
-    fn of(id: EventId, time: Time, event: &Event<'_>) -> Self {
+    fn of(id: EventId, time: Time, tags: Box<str>, event: &Event<'_>) -> Self {
         let (line, layout) = (event.to_string(), event.layout());
         Self {
             id,
             time,
+            tags,
             line,
             layout,
         }
+    }
+
+    /// Returns how many bytes its text takes.
+    pub fn bytes(&self) -> usize {
+        self.tags.len() + self.line.len()
     }
 }
 
@@ -260,6 +268,10 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError>;
 
+    /// Lists at most `count` reactions to an event, oldest first.
+    #[allow(clippy::missing_errors_doc)]
+    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError>;
+
     /// Returns who sent the event with that id, and where.
     #[allow(clippy::missing_errors_doc)]
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError>;
@@ -316,6 +328,8 @@ pub enum LogQuery {
     },
     File(EventId),
     Authorship(EventId),
+    /// What [`Self::Authorship`] asks, and the reactions.
+    Reactions(EventId),
     Reader(Reader),
     SetReader {
         reader: Reader,
@@ -334,6 +348,7 @@ impl LogQuery {
             | Self::Search { .. }
             | Self::Files { .. }
             | Self::File(_)
+            | Self::Reactions(_)
             | Self::Reader(_) => true,
         }
     }
@@ -348,12 +363,16 @@ pub enum LogResult {
     Span(Span),
     File(Option<(RoomName, NewFile)>),
     Authorship(Option<Authorship>),
+    Reactions(Option<Authorship>, Vec<Reacted>),
     Reader(Option<u64>),
     Done,
 }
 
 /// The most matches of a search, and the most files in one piece of a list.
 pub const SEARCH_MAX: usize = 100;
+
+/// The most reactions that are listed.
+const REACTIONS_LISTED: usize = 1000;
 
 /// About how many bytes of records are read at once; a client that stops reading its replies holds that
 /// much.
@@ -393,6 +412,9 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
         }
         LogQuery::File(id) => LogResult::File(log.file(*id)?),
         LogQuery::Authorship(id) => LogResult::Authorship(log.authorship(*id)?),
+        LogQuery::Reactions(id) => {
+            LogResult::Reactions(log.authorship(*id)?, log.reactions(*id, REACTIONS_LISTED)?)
+        }
         LogQuery::Reader(reader) => LogResult::Reader(log.reader(reader)?),
         LogQuery::SetReader {
             reader,
@@ -414,4 +436,24 @@ pub struct Reader {
     pub nick: String,
     /// Comparison form of the reader's name.
     pub name: String,
+}
+
+/// A reaction as it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Reacted {
+    pub nick: String,
+    pub emoji: String,
+}
+
+/// Returns the tags of an event: those that its author gave it, when it was edited, and the reactions to it.
+fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
+    let mut tags = sent.to_owned();
+    if let Some(time) = edited {
+        tags::push(&mut tags, "edited", &time.to_string());
+    }
+    if !reacts.is_empty() {
+        tags::push(&mut tags, "reacts", reacts);
+    }
+    tags.into()
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Id;
+use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, Event, EventId, FileName, Nick, RoomName, Time};
 
 /// Distinguishes the ids of connections.
@@ -23,6 +24,8 @@ pub struct Entry {
     pub scope: Scope,
     /// The kind of event, with its data.
     pub kind: EventKind,
+    /// The tags that the author gave it.
+    pub tags: SentTags,
     /// The author's nick followed by the text, in one allocation, since there is one entry for each
     /// message.
     words: Box<str>,
@@ -57,11 +60,26 @@ pub enum EventKind {
     Me,
     Topic,
     Remove(EventId, Removed),
+    /// Replaces the text of a message of the same author.
+    Edit(EventId),
+    /// The author reacts to a message or file, or withdraws the reaction.
+    React(Box<Reaction>),
     File(Box<NewFile>),
     /// A live file is now complete.
     Stored(EventId, FileContents),
     /// Deletes the room, and is no event itself. The log adds the files that the room had.
     DeleteRoom(Vec<DeletedFile>),
+}
+
+/// A reaction to a message or file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// The message or file.
+    pub to: EventId,
+    /// One character as people see it.
+    pub emoji: Box<str>,
+    /// Whether it is withdrawn.
+    pub is_withdrawn: bool,
 }
 
 /// A file that could be fetched and has been deleted with its room, or because it was too old.
@@ -136,6 +154,9 @@ pub struct Applied {
     pub entry: Entry,
     /// The outcome of the entry.
     pub outcome: Outcome,
+    /// Whether the entry changes nothing: one of the same nonce, whose outcome this is, came before it, or the
+    /// reaction is there already.
+    pub is_repeat: bool,
     /// The request on this server that waits for the outcome; `None` for an entry of another server, or one
     /// that nobody waits for.
     pub ticket: Option<Ticket>,
@@ -150,9 +171,16 @@ impl Entry {
         Self {
             scope,
             kind,
+            tags: SentTags::default(),
             words: words.into(),
             author_bytes: u16::try_from(author.len()).expect("a nick has 32 characters at most"),
         }
+    }
+
+    /// Returns the entry with these tags.
+    #[must_use]
+    pub fn with_tags(self, tags: SentTags) -> Self {
+        Self { tags, ..self }
     }
 
     /// Returns the author's nick as it is shown.
@@ -181,21 +209,25 @@ impl Entry {
             | EventKind::Me
             | EventKind::Topic
             | EventKind::Remove(..)
+            | EventKind::Edit(_)
+            | EventKind::React(_)
             | EventKind::DeleteRoom(_) => false,
         }
     }
 
-    /// Returns how many bytes the names and the text take.
+    /// Returns how many bytes the names, the text and the tags take.
     pub fn bytes(&self) -> usize {
         let name = match &self.kind {
             EventKind::File(file) => file.name.as_str().len(),
+            EventKind::React(reaction) => size_of::<Reaction>() + reaction.emoji.len(),
             _ => 0,
         };
-        self.words.len() + name
+        self.words.len() + name + self.tags.kept().len()
     }
 
-    /// Replaces the text of a message, or the name of a file, with `-` after its removal.
+    /// Replaces the text of a message, or the name of a file, with `-` after its removal; its tags go too.
     pub fn redact(&mut self) {
+        self.tags = SentTags::default();
         if let EventKind::File(file) = &mut self.kind {
             file.name = FileName::redacted();
         } else {
@@ -225,6 +257,30 @@ impl Entry {
                 nick,
                 id: removed.get(),
             },
+            EventKind::Edit(edited) => Event::Edit {
+                to,
+                nick,
+                id: edited.get(),
+                text,
+            },
+            EventKind::React(reaction) => {
+                let (id, emoji) = (reaction.to.get(), (&*reaction.emoji).into());
+                if reaction.is_withdrawn {
+                    Event::Unreact {
+                        to,
+                        nick,
+                        id,
+                        emoji,
+                    }
+                } else {
+                    Event::React {
+                        to,
+                        nick,
+                        id,
+                        emoji,
+                    }
+                }
+            }
             EventKind::File(file) => Event::File {
                 room,
                 nick,

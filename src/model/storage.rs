@@ -55,6 +55,8 @@ pub enum StorageError {
     Ended,
     /// The message or file to be removed does not exist.
     NoSuchFile,
+    /// The message that is referred to does not exist, or not where its reader may read it.
+    NoSuchId,
     /// There is no space for another reader.
     TooMany,
 }
@@ -77,6 +79,8 @@ impl StorageError {
         match self {
             Self::Ended => Code::ShuttingDown,
             Self::TooMany => Code::Quota,
+            Self::NoSuchFile => Code::NoSuchFile,
+            Self::NoSuchId => Code::NoSuchId,
             e if e.is_full() => Code::Quota,
             _ => Code::Internal,
         }
@@ -90,6 +94,7 @@ impl StorageError {
             }
             Self::Ended => Self::Ended,
             Self::NoSuchFile => Self::NoSuchFile,
+            Self::NoSuchId => Self::NoSuchId,
             Self::TooMany => Self::TooMany,
             e => Self::Io(io::Error::other(e.to_string())),
         }
@@ -113,6 +118,7 @@ impl fmt::Display for StorageError {
             ),
             Self::Ended => f.write_str("the server is stopping"),
             Self::NoSuchFile => f.write_str("there is nothing to remove"),
+            Self::NoSuchId => f.write_str("there is no such message"),
             Self::TooMany => f.write_str("there are too many readers"),
         }
     }
@@ -130,6 +136,7 @@ impl std::error::Error for StorageError {
             | Self::Lost
             | Self::Ended
             | Self::NoSuchFile
+            | Self::NoSuchId
             | Self::TooMany => None,
         }
     }

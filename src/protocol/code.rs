@@ -21,6 +21,7 @@ pub enum Code {
     NoSuchRoom,
     NotInRoom,
     NoSuchFile,
+    NoSuchId,
     TooLarge,
     Quota,
     Incomplete,
@@ -38,7 +39,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the table.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::UnknownVerb,
         Self::BadSyntax,
         Self::TooLong,
@@ -52,6 +53,7 @@ impl Code {
         Self::NoSuchRoom,
         Self::NotInRoom,
         Self::NoSuchFile,
+        Self::NoSuchId,
         Self::TooLarge,
         Self::Quota,
         Self::Incomplete,
@@ -83,6 +85,7 @@ impl Code {
             Self::NoSuchRoom => "no-such-room",
             Self::NotInRoom => "not-in-room",
             Self::NoSuchFile => "no-such-file",
+            Self::NoSuchId => "no-such-id",
             Self::TooLarge => "too-large",
             Self::Quota => "quota",
             Self::Incomplete => "incomplete",

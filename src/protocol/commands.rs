@@ -1,4 +1,4 @@
-//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.35 of
+//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.38 of
 //! `protocol.md` are made.
 
 use std::fmt;
@@ -55,12 +55,12 @@ macro_rules! commands {
 
 commands! {
     Msg "MSG" " <text>" "send a message to the current room"
-        lists [] replies ["OK MSG <id> <time>"] refuses [NeedNick NotInRoom],
+        lists [] replies ["OK MSG <id> <time>"] refuses [NeedNick NotInRoom NoSuchId],
     Me "ME" " <text>" "send an action, shown as * alice waves"
-        lists [] replies ["OK ME <id> <time>"] refuses [NeedNick NotInRoom],
+        lists [] replies ["OK ME <id> <time>"] refuses [NeedNick NotInRoom NoSuchId],
     Tell "TELL" " <room or nick> <text>" "send a message to a room without joining it, or to one person"
         lists [] replies ["OK TELL <id or -> <time>"]
-        refuses [NeedNick BadName NoSuchNick Busy NotAllowed Quota],
+        refuses [NeedNick BadName NoSuchNick NoSuchId Busy NotAllowed Quota],
     Nick "NICK" " <nick> [<password>]" "choose your nick; joins the lobby if you are in no room"
         lists [] replies ["OK NICK <nick> [<room> <last id>]"]
         refuses [BadName NickTaken NeedPassword Banned BadPassword Busy NotAllowed],
@@ -84,7 +84,7 @@ commands! {
         lists [] replies ["OK TOPIC <room> [<text>]"] refuses [NeedNick NotInRoom NoSuchRoom BadName],
     Upload "UPLOAD" " <name> <length or *> [<sha256>]" "send a file to the current room; its bytes follow"
         lists [] replies ["OK UPLOAD <file> <length> <sha256>"]
-        refuses [NeedNick NotInRoom NotAllowed BadName Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile],
+        refuses [NeedNick NotInRoom NotAllowed BadName Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile NoSuchId],
     Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number"
         lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
     Files "FILES" " [<room>]" "list the files of a room"
@@ -92,8 +92,18 @@ commands! {
     Remove "REMOVE" " <id, nick or room>" "delete a message or file of your own; operators: anybody's, the account of a nick, or a room"
         lists [] replies ["OK REMOVE <id, nick or room>"]
         refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed],
+    Edit "EDIT" " <id> <text>" "replace the text of your own message"
+        lists [] replies ["OK EDIT <id> <time>"] refuses [NeedNick NoSuchId NotAllowed],
+    React "REACT" " <id> <emoji>" "react to a message or file with an emoji"
+        lists [] replies ["OK REACT <id or -> <time>"] refuses [NeedNick NoSuchId Quota],
+    Unreact "UNREACT" " <id> <emoji>" "withdraw a reaction"
+        lists [] replies ["OK UNREACT <id or -> <time>"] refuses [NeedNick NoSuchId],
+    Reacts "REACTS" " <id>" "list the reactions to a message or file"
+        lists ["REACT"] replies ["OK REACTS <count>"] refuses [NoSuchId],
     Stamps "STAMPS" " on | off" "show the id and time of each event"
         lists [] replies ["OK STAMPS <on or off>"] refuses [NotAllowed],
+    Tags "TAGS" " on | off" "show the tags of each event"
+        lists [] replies ["OK TAGS <on or off>"] refuses [NotAllowed],
     Stay "STAY" "" "keep receiving events after the end of your input"
         lists [] replies ["OK STAY"] refuses [],
     Chat "CHAT" "" "talker mode: each line is a message, and commands begin with /"
@@ -138,8 +148,8 @@ commands! {
         lists [] replies ["OK SHUTDOWN"] refuses [NeedNick NotAllowed],
     Ping "PING" " [<word>]" "answers"
         lists [] replies ["OK PING [<word>]"] refuses [],
-    Hello "HELLO" " [<text>]" "show the version of the protocol and the server's name"
-        lists [] replies ["OK HELLO 1 <server> <text>"] refuses [],
+    Hello "HELLO" " [<text>]" "show the version of the protocol, the server's name and what it is capable of"
+        lists [] replies ["OK HELLO 1 <server> [<capabilities>]"] refuses [],
     Help "HELP" " [<verb>]" "how to begin, or how one command is written"
         lists ["HELP"] replies ["OK HELP"] refuses [UnknownVerb],
     Bye "BYE" " [<text>]" "close the connection once everything before it is answered"
@@ -149,6 +159,11 @@ commands! {
 }
 
 impl Verb {
+    /// Returns whether a command may begin with tags.
+    pub fn takes_tags(self) -> bool {
+        matches!(self, Self::Msg | Self::Me | Self::Tell | Self::Upload)
+    }
+
     /// Parses the first word of a line: all in capitals, all in small letters, or in any letters after a
     /// slash, so that prose like `Me too` is not a command.
     pub fn parse(word: &[u8]) -> Option<Self> {

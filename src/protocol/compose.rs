@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::line::LINE_BYTES_MAX;
 use super::request::{HAS_NUL, Refusal, Request, UploadRequest, bad_syntax, has_nul, password};
+use super::tags::SentTags;
 use super::text::clean;
 use super::{Code, Digest, FileName, Nick, RoomName, Verb};
 
@@ -29,7 +30,10 @@ impl Request<'static> {
             return Err(bad_syntax(verb));
         }
         let text = Cow::Owned(text.into_owned());
-        Ok(Self::Msg { text })
+        Ok(Self::Msg {
+            text,
+            tags: SentTags::default(),
+        })
     }
 
     /// Returns the request to take a nick; an empty password is none.
@@ -71,6 +75,7 @@ impl Request<'static> {
             name,
             length,
             sha256,
+            tags: SentTags::default(),
         })
     }
 }

@@ -52,6 +52,27 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         id: u64,
     },
+    /// The text of a message was replaced.
+    Edit {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        id: u64,
+        text: Cow<'a, str>,
+    },
+    /// A nick reacts to a message with an emoji.
+    React {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        id: u64,
+        emoji: Cow<'a, str>,
+    },
+    /// A nick has withdrawn a reaction.
+    Unreact {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        id: u64,
+        emoji: Cow<'a, str>,
+    },
     /// A nick joined.
     Join {
         room: Cow<'a, str>,
@@ -91,6 +112,9 @@ pub enum EventVerb {
     Stored,
     Topic,
     Remove,
+    Edit,
+    React,
+    Unreact,
     Join,
     Part,
     Nick,
@@ -108,6 +132,9 @@ impl EventVerb {
             Self::Stored => "STORED",
             Self::Topic => "TOPIC",
             Self::Remove => "REMOVE",
+            Self::Edit => "EDIT",
+            Self::React => "REACT",
+            Self::Unreact => "UNREACT",
             Self::Join => "JOIN",
             Self::Part => "PART",
             Self::Nick => "NICK",
@@ -162,6 +189,9 @@ impl<'a> Event<'a> {
             Self::Stored { .. } => EventVerb::Stored,
             Self::Topic { .. } => EventVerb::Topic,
             Self::Remove { .. } => EventVerb::Remove,
+            Self::Edit { .. } => EventVerb::Edit,
+            Self::React { .. } => EventVerb::React,
+            Self::Unreact { .. } => EventVerb::Unreact,
             Self::Join { .. } => EventVerb::Join,
             Self::Part { .. } => EventVerb::Part,
             Self::Nick { .. } => EventVerb::Nick,
@@ -212,6 +242,21 @@ impl<'a> Event<'a> {
             Self::Remove { room, nick, id } => {
                 words(out, &["REMOVE", room, nick, &id.to_string()]);
             }
+            Self::Edit { to, nick, id, text } => {
+                words(out, &["EDIT", to, nick, &id.to_string(), text]);
+            }
+            Self::React {
+                to,
+                nick,
+                id,
+                emoji,
+            } => words(out, &["REACT", to, nick, &id.to_string(), emoji]),
+            Self::Unreact {
+                to,
+                nick,
+                id,
+                emoji,
+            } => words(out, &["UNREACT", to, nick, &id.to_string(), emoji]),
             Self::Join { room, nick } => words(out, &["JOIN", room, nick]),
             Self::Part { room, nick, text } => words(out, &["PART", room, nick, text]),
             Self::Nick { room, old, new } => words(out, &["NICK", room, old, new]),
@@ -279,6 +324,24 @@ impl<'a> Event<'a> {
                 nick,
                 id: number(&mut rest)?,
             },
+            "EDIT" => Self::Edit {
+                to: room,
+                nick,
+                id: number(&mut rest)?,
+                text: rest.text(),
+            },
+            "REACT" => Self::React {
+                to: room,
+                nick,
+                id: number(&mut rest)?,
+                emoji: Cow::Borrowed(rest.word()?),
+            },
+            "UNREACT" => Self::Unreact {
+                to: room,
+                nick,
+                id: number(&mut rest)?,
+                emoji: Cow::Borrowed(rest.word()?),
+            },
             "JOIN" => Self::Join { room, nick },
             "PART" => Self::Part {
                 room,
@@ -303,7 +366,11 @@ impl<'a> Event<'a> {
     /// Returns the event's room or nick; `*` for everybody.
     pub fn place(&self) -> &str {
         match self {
-            Self::Msg { to, .. } | Self::Me { to, .. } => to,
+            Self::Msg { to, .. }
+            | Self::Me { to, .. }
+            | Self::Edit { to, .. }
+            | Self::React { to, .. }
+            | Self::Unreact { to, .. } => to,
             Self::File { room, .. }
             | Self::Stored { room, .. }
             | Self::Topic { room, .. }
@@ -325,6 +392,9 @@ impl<'a> Event<'a> {
             | Self::Stored { nick, .. }
             | Self::Topic { nick, .. }
             | Self::Remove { nick, .. }
+            | Self::Edit { nick, .. }
+            | Self::React { nick, .. }
+            | Self::Unreact { nick, .. }
             | Self::Join { nick, .. }
             | Self::Part { nick, .. }
             | Self::Nick { old: nick, .. }
@@ -383,6 +453,34 @@ impl<'a> Event<'a> {
                 nick: own(nick),
                 id,
             },
+            Self::Edit { to, nick, id, text } => Event::Edit {
+                to: own(to),
+                nick: own(nick),
+                id,
+                text: own(text),
+            },
+            Self::React {
+                to,
+                nick,
+                id,
+                emoji,
+            } => Event::React {
+                to: own(to),
+                nick: own(nick),
+                id,
+                emoji: own(emoji),
+            },
+            Self::Unreact {
+                to,
+                nick,
+                id,
+                emoji,
+            } => Event::Unreact {
+                to: own(to),
+                nick: own(nick),
+                id,
+                emoji: own(emoji),
+            },
             Self::Join { room, nick } => Event::Join {
                 room: own(room),
                 nick: own(nick),
@@ -434,12 +532,16 @@ pub enum ServerLine<'a> {
     Live {
         id: Option<EventId>,
         time: Option<Time>,
+        /// The tags with `TAGS on`, as they are sent, without the `@`; empty for none (see [`super::tags::find`]).
+        tags: &'a str,
         event: Event<'a>,
     },
     /// A replayed or listed event.
     Past {
         id: EventId,
         time: Time,
+        /// As in a live event.
+        tags: &'a str,
         event: Event<'a>,
     },
     /// The greeting.
@@ -481,6 +583,10 @@ impl<'a> ServerLine<'a> {
 
     fn parse_known(line: &'a str) -> Option<Self> {
         let mut rest = Fields(line);
+        let tagged = |line: &'a str| {
+            let (tags, event) = super::tags::split(line);
+            Some((tags, Event::parse(event)?))
+        };
         Some(match rest.word()? {
             "OK" => Self::Ok {
                 verb: rest.word()?,
@@ -491,19 +597,31 @@ impl<'a> ServerLine<'a> {
                 code: Code::parse(rest.word()?),
                 text: rest.0,
             },
-            "PAST" => Self::Past {
-                id: EventId::parse(rest.word()?)?,
-                time: Time::parse(rest.word()?)?,
-                event: Event::parse(rest.0)?,
-            },
-            "LIVE" => Self::Live {
-                id: match rest.word()? {
+            "PAST" => {
+                let id = EventId::parse(rest.word()?)?;
+                let time = Time::parse(rest.word()?)?;
+                let (tags, event) = tagged(rest.0)?;
+                Self::Past {
+                    id,
+                    time,
+                    tags,
+                    event,
+                }
+            }
+            "LIVE" => {
+                let id = match rest.word()? {
                     "-" => None,
                     digits => Some(EventId::parse(digits)?),
-                },
-                time: Some(Time::parse(rest.word()?)?),
-                event: Event::parse(rest.0)?,
-            },
+                };
+                let time = Some(Time::parse(rest.word()?)?);
+                let (tags, event) = tagged(rest.0)?;
+                Self::Live {
+                    id,
+                    time,
+                    tags,
+                    event,
+                }
+            }
             "HELLO" => Self::Hello {
                 version: rest.word()?,
                 server: rest.word()?,
@@ -532,11 +650,15 @@ impl<'a> ServerLine<'a> {
                 code: Code::parse(rest.word()?),
                 text: rest.0,
             },
-            _ => Self::Live {
-                id: None,
-                time: None,
-                event: Event::parse(line)?,
-            },
+            _ => {
+                let (tags, event) = tagged(line)?;
+                Self::Live {
+                    id: None,
+                    time: None,
+                    tags,
+                    event,
+                }
+            }
         })
     }
 }
@@ -586,6 +708,11 @@ mod tests {
             "TOPIC #lobby bob on time",
             "TOPIC #lobby bob",
             "REMOVE #lobby bob 17",
+            "EDIT #lobby bob 17 better  words",
+            "EDIT bob ann 17 -",
+            "REACT #lobby bob 17 👍",
+            "UNREACT bob ann 17 👍",
+            "MSG #lobby bob",
             "JOIN #lobby bob",
             "PART #lobby bob",
             "PART #lobby bob see you",
@@ -612,9 +739,19 @@ mod tests {
             "REMOVE #a b c",
             "USER #a",
             "INVITE #plan bob guest",
+            "REACT 17 bob 👍",
         ] {
             assert_eq!(ServerLine::parse(line), ServerLine::Unknown, "{line:?}");
         }
+        assert_eq!(
+            ServerLine::parse("LIVE - 1970-01-01T00:00:00.000Z @notice;x-a=b MSG #a bob hi"),
+            ServerLine::Live {
+                id: None,
+                time: Some(Time(0)),
+                tags: "notice;x-a=b",
+                event: Event::parse("MSG #a bob hi").unwrap(),
+            }
+        );
         assert_eq!(
             ServerLine::parse("ERR MSG from-the-future no"),
             ServerLine::Err {

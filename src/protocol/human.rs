@@ -38,6 +38,13 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         }
         Event::Topic { nick, text, .. } => format!("-- {nick} set the topic: {text}"),
         Event::Remove { nick, id, .. } => format!("-- {nick} deleted {id}"),
+        Event::Edit { nick, text, .. } => format!("<{nick}> (edited) {text}"),
+        Event::React {
+            nick, id, emoji, ..
+        } => format!("-- {nick} reacts to {id} with {emoji}"),
+        Event::Unreact {
+            nick, id, emoji, ..
+        } => format!("-- {nick} withdraws {emoji} from {id}"),
         Event::Join { room, nick } => format!("-- {nick} joined {room}"),
         Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),

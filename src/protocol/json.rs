@@ -14,13 +14,25 @@ use super::{EventId, Time};
 /// let expected = r##"{"id":7,"nick":"bob","room":"#lobby","text":"hi","time":null,"verb":"MSG"}"##;
 /// assert_eq!(object.to_string(), expected);
 /// ```
-pub fn event_object(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Value {
+pub fn event_object(
+    id: Option<EventId>,
+    time: Option<Time>,
+    tags: &str,
+    event: &Event<'_>,
+) -> Value {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);
     put("id", json!(id.map(EventId::get)));
     put("time", json!(time.map(|time| time.to_string())));
     put("room", json!(event.place()));
     put("nick", json!(event.nick()));
+    if !tags.is_empty() {
+        let names = tags
+            .split(';')
+            .map(|tag| tag.split('=').next().unwrap_or(tag));
+        let values = names.map(|name| (name.to_owned(), json!(super::tags::find(tags, name))));
+        put("tags", Value::Object(values.collect()));
+    }
     let verb = match event {
         Event::Msg { text, .. } => {
             put("text", json!(text));
@@ -41,6 +53,21 @@ pub fn event_object(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) 
         Event::Part { text, .. } => {
             put("text", json!(text));
             "PART"
+        }
+        Event::Edit { id, text, .. } => {
+            put("edited", json!(id));
+            put("text", json!(text));
+            "EDIT"
+        }
+        Event::React { id, emoji, .. } => {
+            put("reacts_to", json!(id));
+            put("emoji", json!(emoji));
+            "REACT"
+        }
+        Event::Unreact { id, emoji, .. } => {
+            put("reacts_to", json!(id));
+            put("emoji", json!(emoji));
+            "UNREACT"
         }
         Event::Join { .. } => "JOIN",
         Event::Invite { .. } => "INVITE",

@@ -12,8 +12,8 @@ use memchr::{memchr, memchr2};
 pub const LINE_BYTES_MAX: usize = 4096;
 
 /// The most bytes in a line that the server sends, with its line ending: the longest text, both names at
-/// their longest, id and time.
-pub const LINE_OUT_BYTES_MAX: usize = 5000;
+/// their longest, id, time and tags.
+pub const LINE_OUT_BYTES_MAX: usize = 6144;
 
 const IAC: u8 = 0xff;
 /// The lowest byte that is a telnet command after `IAC` (EOF, RFC 1184).

@@ -16,6 +16,7 @@ pub mod json;
 pub mod line;
 pub mod name;
 pub mod request;
+pub mod tags;
 pub mod text;
 mod time;
 
@@ -32,6 +33,11 @@ pub const PORT: u16 = 5002;
 
 /// The service type under which a server is announced on the local network (DNS-SD, RFC 6763).
 pub const SERVICE: &str = "_plainchat._tcp.local.";
+
+/// The optional parts of the protocol that this server has, for `OK HELLO`, in alphabetical order.
+pub const CAPABILITIES: &[&str] = &[
+    "accounts", "edit", "files", "history", "nonce", "react", "reply", "search", "tags",
+];
 
 /// The protocol version in `HELLO`.
 pub const VERSION: u32 = 1;

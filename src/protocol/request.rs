@@ -10,18 +10,28 @@ use super::ban_target::BanTarget;
 use super::commands::Verb;
 use super::event::words;
 use super::name::BadName;
+use super::tags::{BadTags, SentTags};
 use super::text::{clean, is_clean};
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
 /// Returns whether `line` may be a request after the bytes of an upload: it begins with a verb in capitals, or
 /// with a slash, as the middle of a file seldom does.
 pub fn looks_like_command(line: &[u8]) -> bool {
-    let word = line.split(|b| *b == b' ').find(|word| !word.is_empty());
+    let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    let mut word = words.next();
+    if word.is_some_and(|word| word.starts_with(b"@")) {
+        word = words.next();
+        return word.is_some_and(is_capital_verb);
+    }
     match word {
         None => true,
         Some([b'/', ..]) => true,
-        Some(word) => word.iter().all(u8::is_ascii_uppercase) && Verb::parse(word).is_some(),
+        Some(word) => is_capital_verb(word),
     }
+}
+
+fn is_capital_verb(word: &[u8]) -> bool {
+    word.iter().all(u8::is_ascii_uppercase) && Verb::parse(word).is_some()
 }
 
 /// One request of a client. Its text is already cleaned (see [`super::text`]).
@@ -92,13 +102,16 @@ pub enum Request<'a> {
     },
     Msg {
         text: Cow<'a, str>,
+        tags: SentTags,
     },
     Me {
         text: Cow<'a, str>,
+        tags: SentTags,
     },
     Tell {
         to: Target,
         text: Cow<'a, str>,
+        tags: SentTags,
     },
     Join {
         room: RoomName,
@@ -142,6 +155,20 @@ pub enum Request<'a> {
     Remove {
         id: EventId,
     },
+    /// Replaces the text of a message.
+    Edit {
+        id: EventId,
+        text: Cow<'a, str>,
+    },
+    /// Adds a reaction to a message, or withdraws it.
+    React {
+        id: EventId,
+        emoji: Cow<'a, str>,
+        is_on: bool,
+    },
+    Reacts {
+        id: EventId,
+    },
     /// Deletes the account of a nick.
     RemoveAccount {
         nick: Nick,
@@ -151,6 +178,9 @@ pub enum Request<'a> {
         room: RoomName,
     },
     Stamps {
+        on: bool,
+    },
+    Tags {
         on: bool,
     },
     Stay,
@@ -222,6 +252,8 @@ pub struct UploadRequest {
     pub length: Option<u64>,
     /// The digest that the contents must have.
     pub sha256: Option<Digest>,
+    /// The tags of the file's event.
+    pub tags: SentTags,
 }
 
 /// Why a request was refused: the content of its `ERR` line.
@@ -282,6 +314,7 @@ impl<'a> Request<'a> {
         let Some(line) = start.and_then(|at| line.get(at..)) else {
             return Ok(None);
         };
+        let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
             // The error names the verb all the same: after an UPLOAD nobody knows how many of the following
@@ -303,11 +336,34 @@ impl<'a> Request<'a> {
         if verb != Verb::Upload && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }
+        let tags = match tags.map(|tags| parse_tags(verb, tags)) {
+            None => SentTags::default(),
+            Some(Ok(tags)) => tags,
+            // The bytes of the file follow all the same.
+            Some(Err(refusal)) if verb == Verb::Upload => {
+                let lossy = String::from_utf8_lossy(rest);
+                let tags = SentTags::default();
+                let mut upload = Fields {
+                    verb,
+                    tags,
+                    rest: &lossy,
+                }
+                .upload()?;
+                upload.name = Err(refusal);
+                return Ok(Some(Self::Upload(upload)));
+            }
+            Some(Err(refusal)) => return Err(refusal),
+        };
         let request = match std::str::from_utf8(rest) {
-            Ok(rest) => Fields { verb, rest }.request()?,
+            Ok(rest) => Fields { verb, tags, rest }.request()?,
             Err(_) if verb == Verb::Upload => {
                 let lossy = String::from_utf8_lossy(rest);
-                let mut upload = Fields { verb, rest: &lossy }.upload()?;
+                let mut upload = Fields {
+                    verb,
+                    tags,
+                    rest: &lossy,
+                }
+                .upload()?;
                 upload.name = Err(Refusal::new(
                     verb,
                     Code::NotUtf8,
@@ -358,7 +414,12 @@ impl<'a> Request<'a> {
             Self::Remove { .. } | Self::RemoveAccount { .. } | Self::RemoveRoom { .. } => {
                 Verb::Remove
             }
+            Self::Edit { .. } => Verb::Edit,
+            Self::React { is_on: true, .. } => Verb::React,
+            Self::React { is_on: false, .. } => Verb::Unreact,
+            Self::Reacts { .. } => Verb::Reacts,
             Self::Stamps { .. } => Verb::Stamps,
+            Self::Tags { .. } => Verb::Tags,
             Self::Stay => Verb::Stay,
             Self::Chat => Verb::Chat,
             Self::Raw => Verb::Raw,
@@ -388,9 +449,33 @@ fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
     (word, rest.get(1..).unwrap_or_default())
 }
 
+/// Splits a line that begins with tags into these, without the `@`, and the rest.
+fn split_tags(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
+    let Some(tagged) = line.strip_prefix(b"@") else {
+        return (None, line);
+    };
+    let (tags, mut rest) = split_word(tagged);
+    while let Some(after) = rest.strip_prefix(b" ") {
+        rest = after;
+    }
+    (Some(tags), rest)
+}
+
+fn parse_tags(verb: Verb, tags: &[u8]) -> Result<SentTags, Refusal> {
+    if !verb.takes_tags() {
+        let text = "tags are for messages and files";
+        return Err(Refusal::new(verb, Code::BadSyntax, text));
+    }
+    let tags = std::str::from_utf8(tags)
+        .map_err(|_| Refusal::new(verb, Code::NotUtf8, "the tags are not UTF-8"))?;
+    let bad = |e: BadTags| Refusal::new(verb, Code::BadSyntax, e.to_string());
+    SentTags::parse(tags).map_err(bad)
+}
+
 /// The fields of a line: words separated by spaces, then text.
 struct Fields<'a> {
     verb: Verb,
+    tags: SentTags,
     rest: &'a str,
 }
 
@@ -497,8 +582,14 @@ impl<'a> Fields<'a> {
                 Request::Uninvite { room, nick }
             }
             Verb::Invites => Request::Invites { room: self.room()? },
-            Verb::Msg => Request::Msg { text: self.text()? },
-            Verb::Me => Request::Me { text: self.text()? },
+            Verb::Msg => Request::Msg {
+                text: self.text()?,
+                tags: std::mem::take(&mut self.tags),
+            },
+            Verb::Me => Request::Me {
+                text: self.text()?,
+                tags: std::mem::take(&mut self.tags),
+            },
             Verb::Tell => {
                 let to = self.need_word()?;
                 let to = if to.starts_with('#') {
@@ -510,6 +601,7 @@ impl<'a> Fields<'a> {
                 Request::Tell {
                     to,
                     text: self.text()?,
+                    tags: std::mem::take(&mut self.tags),
                 }
             }
             Verb::Join => {
@@ -574,11 +666,18 @@ impl<'a> Fields<'a> {
                     Request::RemoveAccount { nick }
                 }
             }
-            Verb::Stamps => match self.word() {
-                Some("on" | "ON") => Request::Stamps { on: true },
-                Some("off" | "OFF") => Request::Stamps { on: false },
-                _ => return Err(self.bad()),
+            Verb::Edit => Request::Edit {
+                id: self.id()?,
+                text: self.text()?,
             },
+            Verb::React | Verb::Unreact => Request::React {
+                id: self.id()?,
+                emoji: clean(self.need_word()?),
+                is_on: self.verb == Verb::React,
+            },
+            Verb::Reacts => Request::Reacts { id: self.id()? },
+            Verb::Stamps => Request::Stamps { on: self.on()? },
+            Verb::Tags => Request::Tags { on: self.on()? },
             Verb::Ping => Request::Ping {
                 word: clean(self.word().unwrap_or_default()),
             },
@@ -645,12 +744,26 @@ impl<'a> Fields<'a> {
                 )
             })?),
         };
-        let name = FileName::parse(before).map_err(|e| self.bad_name(e));
+        let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
+        if length.is_none() && self.tags.nonce().is_some() {
+            // It is announced before its end is known, so a second one could not be told from the first.
+            let text = "a nonce needs the length of the file: UPLOAD <name> <length>";
+            name = Err(Refusal::new(self.verb, Code::BadSyntax, text));
+        }
         Ok(UploadRequest {
             name,
             length,
             sha256,
+            tags: std::mem::take(&mut self.tags),
         })
+    }
+
+    fn on(&mut self) -> Result<bool, Refusal> {
+        match self.word() {
+            Some("on" | "ON") => Ok(true),
+            Some("off" | "OFF") => Ok(false),
+            _ => Err(self.bad()),
+        }
     }
 
     /// Parses a room before a text, if the first word is a room.
@@ -856,14 +969,16 @@ impl fmt::Display for Request<'_> {
                 let fields: Vec<&str> = fields.into_iter().filter(|f| !f.is_empty()).collect();
                 write(&fields);
             }
-            Self::Msg { text } | Self::Me { text } => write(&[verb, text]),
+            Self::Msg { text, .. } | Self::Me { text, .. } => write(&[verb, text]),
             Self::Tell {
                 to: Target::Room(room),
                 text,
+                ..
             } => write(&[verb, room.as_str(), text]),
             Self::Tell {
                 to: Target::Nick(nick),
                 text,
+                ..
             } => write(&[verb, nick.as_str(), text]),
             Self::Join { room, from } => match from {
                 JoinFrom::Now => write(&[verb, room.as_str()]),
@@ -914,17 +1029,32 @@ impl fmt::Display for Request<'_> {
             Self::Download { file, offset } => {
                 write(&[verb, &file.to_string(), &offset.to_string()])
             }
-            Self::Remove { id } => write(&[verb, &id.to_string()]),
+            Self::Remove { id } | Self::Reacts { id } => write(&[verb, &id.to_string()]),
+            Self::Edit { id, text } => write(&[verb, &id.to_string(), text]),
+            Self::React { id, emoji, .. } => write(&[verb, &id.to_string(), emoji]),
             Self::RemoveAccount { nick } => write(&[verb, nick.as_str()]),
             Self::RemoveRoom { room } => write(&[verb, room.as_str()]),
             Self::Rooms { is_all } => write(&[verb, if *is_all { "all" } else { "" }]),
-            Self::Stamps { on } => write(&[verb, if *on { "on" } else { "off" }]),
+            Self::Stamps { on } | Self::Tags { on } => {
+                write(&[verb, if *on { "on" } else { "off" }])
+            }
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
             Self::Bans | Self::Tokens | Self::Stay | Self::Chat | Self::Raw | Self::Hello => {
                 write(&[verb])
             }
+        }
+        match self {
+            Self::Msg { tags, .. }
+            | Self::Me { tags, .. }
+            | Self::Tell { tags, .. }
+            | Self::Upload(UploadRequest { tags, .. })
+                if !tags.is_empty() =>
+            {
+                write!(f, "@{tags} ")?;
+            }
+            _ => {}
         }
         f.write_str(&String::from_utf8_lossy(&line))
     }
@@ -1025,6 +1155,15 @@ mod tests {
             "REMOVE #ops",
             "STAMPS on",
             "STAMPS off",
+            "EDIT 17 better words",
+            "REACT 17 👍",
+            "UNREACT 17 👍",
+            "REACTS 17",
+            "TAGS on",
+            "@reply=17;x-severity=very%20high MSG disk full",
+            "@notice ME waves",
+            "@x-a;nonce=a.b TELL bob psst",
+            "@reply=1 UPLOAD a 5",
             "STAY",
             "CHAT",
             "RAW",
@@ -1123,6 +1262,14 @@ mod tests {
             "STAY x",
             "PING a b",
             "MSG \x1b[0m",
+            "TAGS",
+            "TAGS maybe",
+            "EDIT",
+            "EDIT 17",
+            "EDIT x y",
+            "REACT 17",
+            "REACT 17 👍 x",
+            "REACTS",
         ] {
             let verb = bad.split(' ').next().unwrap();
             check(bad, &format!("{verb} bad-syntax"));
@@ -1137,6 +1284,11 @@ mod tests {
         check("BAN bob 7D", "BAN bad-syntax");
         check("BAN bob d7", "BAN bob d7");
         check("BAN 1.2.3", "BAN bad-name");
+        check("@reply=x MSG hi", "MSG bad-syntax");
+        check("@ MSG hi", "MSG bad-syntax");
+        check("@notice JOIN #a", "JOIN bad-syntax");
+        check("@bob hi", "- unknown-verb");
+        check("@reply=1   MSG hi", "@reply=1 MSG hi");
         check("NICK 1", "NICK bad-name");
         check("NICK a\u{202e}b", "NICK bad-name");
         check("NICK a b\u{7}", "NICK bad-password");
@@ -1185,10 +1337,18 @@ mod tests {
 
     #[test]
     fn the_middle_of_a_file_is_out_of_step() {
-        for good in ["MSG hi", "/x", "", "  ", "BYE"] {
+        for good in ["MSG hi", "/x", "", "  ", "BYE", "@x-a MSG hi"] {
             assert!(looks_like_command(good.as_bytes()), "{good:?}");
         }
-        for bad in ["msg hi", "hello", "<html>", "MSGS hi", "{\"a\":1}"] {
+        for bad in [
+            "msg hi",
+            "hello",
+            "<html>",
+            "MSGS hi",
+            "{\"a\":1}",
+            "@",
+            "@media x",
+        ] {
             assert!(!looks_like_command(bad.as_bytes()), "{bad:?}");
         }
     }

@@ -360,7 +360,14 @@ mod tests {
         let name = |name| RoomName::parse(name).unwrap();
         let [tea, milk] = ["#tea", "#milk"].map(|room| rooms.insert(Room::new(name(room), 1)));
         let (mut tail, mut other) = (Tail::new(8 << 20), Tail::new(8 << 20));
-        other.push(None, Time(0), Some(ann), EventLayout::default(), b"milk");
+        other.push(
+            None,
+            Time(0),
+            Some(ann),
+            EventLayout::default(),
+            "",
+            b"milk",
+        );
         let mut batch = Batch::default();
         let mut all = Vec::new();
         let text = "x".repeat(100);
@@ -372,6 +379,7 @@ mod tests {
                 Time(0),
                 Some(author),
                 EventLayout::default(),
+                "",
                 line.as_bytes(),
             );
             all.push((author, format!("{line}\n")));
@@ -415,6 +423,7 @@ mod tests {
             Time(0),
             Some(ann),
             EventLayout::default(),
+            "",
             b"JOIN #tea ann",
         );
         let (from, to) = (0, 1);

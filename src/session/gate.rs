@@ -30,7 +30,12 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Download
         | Verb::Files
         | Verb::Remove
+        | Verb::Edit
+        | Verb::React
+        | Verb::Unreact
+        | Verb::Reacts
         | Verb::Stamps
+        | Verb::Tags
         | Verb::Stay
         | Verb::Chat
         | Verb::Raw

@@ -49,7 +49,7 @@ impl LazyList {
         Self {
             kind,
             count: 0,
-            dialect: Dialect::Plain,
+            dialect: Dialect::FIRST,
         }
     }
 

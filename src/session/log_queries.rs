@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::output::{AfterReply, BacklogPage, EntryReply, Pending};
+use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
 use super::{Effect, Expects, Session};
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, NickId, Place, RoomId};
@@ -13,11 +13,11 @@ use crate::config::fixed::SEARCH_WORDS_MAX;
 use crate::dialect::{Line, Output, Past, ReplyBody};
 use crate::log::text::Query;
 use crate::log::{
-    Authorship, Found, HistoryPage, HistorySource, Location, LogQuery, LogResult, Reader, Record,
-    Span,
+    Authorship, Found, HistoryPage, HistorySource, Location, LogQuery, LogResult, Reacted, Reader,
+    Record, Span,
 };
 use crate::model::address_prefix;
-use crate::model::{EventKind, NewFile, Now, Scope};
+use crate::model::{DirectMessage, EventKind, NewFile, Now, Reaction, Removed, Scope};
 use crate::protocol::human::plural;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
@@ -41,8 +41,10 @@ pub(super) enum PendingQuery {
     Files { room: Arc<RoomName>, count: usize },
     /// A file to send.
     File { id: EventId, offset: u64 },
-    /// The author of an event that is to be removed.
-    Authorship(EventId),
+    /// The author of an event, and what is to be done with it.
+    Authorship(EventId, OnEvent),
+    /// The reactions to an event.
+    Reactions(EventId),
     /// Deletes the messages that a nick received before it is registered.
     Forget(AccountQuery),
     /// The position of a named reader, which joins that room.
@@ -109,6 +111,36 @@ impl Replay {
             enters: None,
         }
     }
+}
+
+/// What is done with an event once it is known whose it is.
+#[derive(Debug)]
+pub(super) enum OnEvent {
+    Remove,
+    /// Its text is replaced with this.
+    Edit(Box<str>),
+    React(Reaction),
+}
+
+impl OnEvent {
+    fn verb(&self) -> Verb {
+        match self {
+            Self::Remove => Verb::Remove,
+            Self::Edit(_) => Verb::Edit,
+            Self::React(reaction) if reaction.is_withdrawn => Verb::Unreact,
+            Self::React(_) => Verb::React,
+        }
+    }
+}
+
+/// A message or file, as far as a connection may know of it.
+struct FoundEvent {
+    place: Place,
+    scope: Scope,
+    removed: Removed,
+    author: String,
+    is_own: bool,
+    may_read: bool,
 }
 
 impl Session {
@@ -196,8 +228,15 @@ impl Session {
         self.query_log(PendingQuery::File { id, offset }, LogQuery::File(id))
     }
 
-    pub(super) fn query_authorship(&mut self, id: EventId) -> Option<Effect> {
-        self.query_log(PendingQuery::Authorship(id), LogQuery::Authorship(id))
+    pub(super) fn query_authorship(&mut self, id: EventId, on_event: OnEvent) -> Option<Effect> {
+        self.query_log(
+            PendingQuery::Authorship(id, on_event),
+            LogQuery::Authorship(id),
+        )
+    }
+
+    pub(super) fn ask_reactions(&mut self, id: EventId) -> Option<Effect> {
+        self.query_log(PendingQuery::Reactions(id), LogQuery::Reactions(id))
     }
 
     /// Starts the registration of an unregistered nick: first the log deletes the messages to it, which may have been
@@ -380,8 +419,25 @@ impl Session {
             (PendingQuery::File { id, offset }, LogResult::File(file)) => {
                 return self.send_file(id, file, offset, chat);
             }
-            (PendingQuery::Authorship(id), LogResult::Authorship(authorship)) => {
-                return self.remove_event(id, authorship, chat);
+            (PendingQuery::Authorship(id, on_event), LogResult::Authorship(authorship)) => {
+                return self.on_event(id, on_event, authorship, chat);
+            }
+            (PendingQuery::Reactions(id), LogResult::Reactions(authorship, reactions)) => {
+                let is_known = self
+                    .find_event(authorship, chat)
+                    .is_some_and(|found| found.may_read);
+                if !is_known {
+                    let text = format!("there is no message or file {id}");
+                    self.refuse(&Refusal::new(Verb::Reacts, Code::NoSuchId, text));
+                    return None;
+                }
+                let mut entries = Entries::new("REACT", self.input);
+                for Reacted { nick, emoji } in &reactions {
+                    entries.add(&[&id.to_string(), nick, emoji]);
+                }
+                let count = self.send_entries(entries);
+                let talk = plural(count, "reaction", "reactions");
+                self.ok(Verb::Reacts, &count.to_string(), &talk, AfterReply::Nothing);
             }
             (PendingQuery::Forget(register), LogResult::Done) => {
                 return self.query_accounts(register).unwrap_or_else(|refusal| {
@@ -411,7 +467,8 @@ impl Session {
             PendingQuery::Search => Verb::Search,
             PendingQuery::Files { .. } => Verb::Files,
             PendingQuery::File { .. } => Verb::Download,
-            PendingQuery::Authorship(_) => Verb::Remove,
+            PendingQuery::Authorship(_, on_event) => on_event.verb(),
+            PendingQuery::Reactions(_) => Verb::Reacts,
             PendingQuery::Forget(_) => Verb::Register,
             PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
             PendingQuery::Seen { .. } => Verb::Seen,
@@ -574,62 +631,113 @@ impl Session {
         })
     }
 
-    fn remove_event(
+    /// Returns what this connection may know of an event that is still there.
+    fn find_event(&self, authorship: Option<Authorship>, chat: &Chat) -> Option<FoundEvent> {
+        let Authorship {
+            location,
+            nick: author,
+            removable,
+        } = authorship?;
+        let removed = removable?;
+        let own = self.nick.and_then(|nick| chat.user(nick));
+        match location {
+            Location::Room(room) => {
+                let id = chat.find_room(&room)?;
+                Some(FoundEvent {
+                    place: Place::Room(id),
+                    scope: Scope::Room(room.into()),
+                    is_own: own.is_some_and(|own| own.nick.as_str() == author),
+                    may_read: chat.may_read(id, self.nick),
+                    removed,
+                    author,
+                })
+            }
+            Location::Inbox { message, readers } => {
+                let own = own.map(|own| &own.nick);
+                let own = own.filter(|own| chat.is_registered(own));
+                let own = own.filter(|own| readers.iter().any(|form| **form == *own.casefolded()));
+                Some(FoundEvent {
+                    place: Place::Nick(NickId::NONE),
+                    is_own: own.is_some_and(|own| own.casefolded() == message.by.casefolded()),
+                    may_read: own.is_some(),
+                    scope: Scope::Inbox(Box::new(message)),
+                    removed,
+                    author,
+                })
+            }
+        }
+    }
+
+    fn on_event(
         &mut self,
         id: EventId,
+        on_event: OnEvent,
         authorship: Option<Authorship>,
         chat: &mut Chat,
     ) -> Option<Effect> {
-        let verb = Verb::Remove;
-        let own = self.nick.and_then(|nick| chat.user(nick));
-        let own = own.map(|own| own.nick.clone());
-        let is = |nick: &str| own.as_ref().is_some_and(|own| own.as_str() == nick);
-        let found = authorship.and_then(|authorship| {
-            let removed = authorship.removable?;
-            let (place, scope, is_own, may_read) = match authorship.location {
-                Location::Room(room) => {
-                    let id = chat.find_room(&room)?;
-                    let may_read = chat.may_read(id, self.nick);
-                    let scope = Scope::Room(room.into());
-                    (Place::Room(id), scope, is(&authorship.nick), may_read)
-                }
-                Location::Inbox { message, readers } => {
-                    let own = own.as_ref().filter(|own| chat.is_registered(own));
-                    let own =
-                        own.filter(|own| readers.iter().any(|form| **form == *own.casefolded()));
-                    let is_own = own.is_some_and(|own| own.casefolded() == message.by.casefolded());
-                    let place = Place::Nick(NickId::NONE);
-                    (
-                        place,
-                        Scope::Inbox(Box::new(message)),
-                        is_own,
-                        own.is_some(),
-                    )
-                }
+        let verb = on_event.verb();
+        let is_operator = self.is_operator(chat);
+        let is_remove = matches!(on_event, OnEvent::Remove);
+        let found = self
+            .find_event(authorship, chat)
+            .filter(|found| found.may_read || is_remove && (found.is_own || is_operator));
+        let Some(found) = found else {
+            let code = if is_remove {
+                Code::NoSuchFile
+            } else {
+                Code::NoSuchId
             };
-            let is_known = may_read || is_own || self.is_operator(chat);
-            is_known.then_some((place, scope, removed, authorship.nick, is_own))
-        });
-        let Some((place, scope, removed, author, is_own)) = found else {
             let text = format!("there is no message or file {id}");
-            self.refuse(&Refusal::new(verb, Code::NoSuchFile, text));
+            self.refuse(&Refusal::new(verb, code, text));
             return None;
         };
-        let operator = own.filter(|_| self.is_operator(chat));
-        if let Some(operator) = operator.filter(|_| !is_own) {
-            let act = format!("{operator} deletes {id}, which was {author}'s");
-            chat.record_audit(act);
-        } else if !is_own {
-            self.refuse(&Refusal::new(
-                verb,
-                Code::NotAllowed,
-                format!("{id} is not yours to delete"),
-            ));
-            return None;
+        match on_event {
+            OnEvent::Remove => self.remove(id, found, chat),
+            OnEvent::Edit(text) => {
+                let is_message = matches!(found.removed, Removed::Message);
+                if !is_message || !found.is_own {
+                    let text = format!("{id} is no message of yours; only its author can edit it");
+                    self.refuse(&Refusal::new(verb, Code::NotAllowed, text));
+                    return None;
+                }
+                let (kind, body) = (EventKind::Edit(id), ReplyBody::IdAndTime);
+                Some(self.propose(verb, found.place, found.scope, kind, &text, body, chat))
+            }
+            OnEvent::React(reaction) => {
+                let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
+                    // Either of the two may react, and the other is told.
+                    (Scope::Inbox(message), Some(own))
+                        if own.nick.casefolded() == message.to.casefolded() =>
+                    {
+                        Scope::Inbox(Box::new(DirectMessage {
+                            by: message.to,
+                            to: message.by,
+                        }))
+                    }
+                    (scope, _) => scope,
+                };
+                let (kind, body) = (EventKind::React(Box::new(reaction)), ReplyBody::IdAndTime);
+                Some(self.propose(verb, found.place, scope, kind, "", body, chat))
+            }
         }
-        let kind = EventKind::Remove(id, removed);
+    }
+
+    fn remove(&mut self, id: EventId, found: FoundEvent, chat: &mut Chat) -> Option<Effect> {
+        let verb = Verb::Remove;
+        if !found.is_own {
+            let own = self.nick.and_then(|nick| chat.user(nick));
+            let operator = own.filter(|_| self.is_operator(chat));
+            let Some(operator) = operator.map(|own| own.nick.clone()) else {
+                let text =
+                    format!("{id} is not yours; only its author or an operator can delete it");
+                self.refuse(&Refusal::new(verb, Code::NotAllowed, text));
+                return None;
+            };
+            chat.record_audit(format!("{operator} deletes {id} of {}", found.author));
+        }
+        let kind = EventKind::Remove(id, found.removed);
         let body = ReplyBody::Text(id.to_string().into());
-        Some(self.propose(verb, place, scope, kind, "", body, chat))
+        Some(self.propose(verb, found.place, found.scope, kind, "", body, chat))
     }
 
     /// Continues with what a slow reader has missed. If the log no longer has it, a gap is reported. If the query
@@ -673,6 +781,7 @@ impl Session {
             let event = Past {
                 id: record.id,
                 time: record.time,
+                tags: &record.tags,
                 line: &record.line,
                 layout: record.layout,
                 utc_offset_s: chat.utc_offset_s,

@@ -37,6 +37,7 @@ use crate::model::{
 };
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{Refusal, looks_like_command};
+use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
 
@@ -86,6 +87,16 @@ pub enum Effect {
     Stop,
 }
 
+impl Effect {
+    /// Gives these tags to the entry, if it stores one.
+    pub(crate) fn with_tags(self, tags: SentTags) -> Self {
+        match self {
+            Self::Append(entry, ticket) => Self::Append(entry.with_tags(tags), ticket),
+            other => other,
+        }
+    }
+}
+
 /// An upload that a client is about to send.
 #[derive(Debug)]
 pub struct Upload {
@@ -95,6 +106,8 @@ pub struct Upload {
     pub length: Option<u64>,
     /// The digest that the client expects.
     pub sha256: Option<Digest>,
+    /// The tags of the file's event.
+    pub tags: SentTags,
     /// The room in which the file is announced.
     pub room: RoomId,
 }
@@ -352,8 +365,8 @@ impl Session {
             account_query: None,
             page: None,
             unsent: Box::default(),
-            input: Dialect::Plain,
-            output: Dialect::Plain,
+            input: Dialect::FIRST,
+            output: Dialect::FIRST,
             asked_ms: millis(now.uptime),
             local: (local.ip(), local.port()),
             security: Security::Plain,
@@ -754,7 +767,7 @@ impl Session {
             chat,
         )?;
         chat.expect_file(self.peer);
-        Some(effect)
+        Some(effect.with_tags(upload.tags.clone()))
     }
 
     /// Returns the id of the entry that was appended last (a file's announcement or its end) once it is stored,
@@ -797,10 +810,11 @@ impl Session {
                     contents: Some(contents),
                 };
                 let kind = EventKind::File(Box::new(file));
+                let tags = upload.tags;
                 let body = shown_file(None, contents);
                 let effect = self.propose_in(Verb::Upload, room, kind, "", body, chat)?;
                 chat.expect_file(self.peer);
-                return Some(effect);
+                return Some(effect.with_tags(tags));
             }
             (Ok(contents), Begun::Live(id)) => {
                 let body = shown_file(Some(id), contents);

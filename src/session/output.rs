@@ -101,7 +101,7 @@ pub(super) struct BacklogPage {
 
 impl BacklogPage {
     pub fn bytes(&self) -> usize {
-        self.records.iter().map(|record| record.line.len()).sum()
+        self.records.iter().map(Record::bytes).sum()
     }
 }
 
@@ -239,6 +239,7 @@ impl Session {
                             Code::NoSuchNick => "nobody is here under that nick any more",
                             Code::Quota => "there is no space left to keep it",
                             Code::NoSuchFile => "it has been deleted already",
+                            Code::NoSuchId => "there is no such message where you send this",
                             Code::NoSuchRoom => "that room was deleted meanwhile",
                             _ => "it could not be kept; the server's log tells why",
                         };
@@ -573,16 +574,15 @@ impl Session {
                 return false;
             }
             if !self.ignores(record.layout, &record.line) {
-                self.write_event(
-                    place,
-                    Some(record.id),
-                    record.time,
-                    record.layout,
-                    &record.line,
-                    dialect,
-                    chat,
-                    &mut batch.own,
-                );
+                let event = Live {
+                    line: &record.line,
+                    layout: record.layout,
+                    tags: &record.tags,
+                    id: Some(record.id),
+                    time: record.time,
+                    ..self.live(place, chat)
+                };
+                dialect.write_event(event, &mut batch.own);
             }
             next += 1;
             batch.page_next = Some(next);
@@ -638,16 +638,15 @@ impl Session {
                     && entry.author != Some(self.peer)
                     && !self.ignores(entry.layout, line)
                 {
-                    self.write_event(
-                        place,
-                        entry.id,
-                        entry.time,
-                        entry.layout,
+                    let event = Live {
                         line,
-                        dialect,
-                        chat,
-                        &mut batch.own,
-                    );
+                        layout: entry.layout,
+                        tags: tail.tags(from),
+                        id: entry.id,
+                        time: entry.time,
+                        ..self.live(place, chat)
+                    };
+                    dialect.write_event(event, &mut batch.own);
                 }
                 from += 1;
             }
@@ -656,28 +655,18 @@ impl Session {
         from
     }
 
-    #[allow(clippy::too_many_arguments)] // each is a part of one line
-    fn write_event(
-        &self,
-        place: Place,
-        id: Option<EventId>,
-        time: Time,
-        layout: EventLayout,
-        line: &str,
-        dialect: Dialect,
-        chat: &Chat,
-        out: &mut Output,
-    ) {
-        let live = Live {
-            line,
-            layout,
-            id,
-            time,
+    /// Returns what all events of `place` have in common for this reader.
+    fn live(&self, place: Place, chat: &Chat) -> Live<'static> {
+        Live {
+            line: "",
+            layout: EventLayout::default(),
+            tags: "",
+            id: None,
+            time: Time(0),
             is_here: self.current().map(Place::Room) == Some(place),
             is_for_everyone: place == Place::Everyone,
             utc_offset_s: chat.utc_offset_s,
-        };
-        dialect.write_event(live, out);
+        }
     }
 
     fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Output) {

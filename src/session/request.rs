@@ -3,19 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use unicode_segmentation::UnicodeSegmentation;
+
 use super::lazy_list::LazyList;
+use super::log_queries::OnEvent;
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};
-use crate::dialect::{Dialect, Output, ReplyBody};
+use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::{HistorySource, Reader};
-use crate::model::{EventKind, Now, Scope};
+use crate::model::{EventKind, Now, Reaction, Scope};
 use crate::protocol::line::LineEnd;
 use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
+use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
 /// How many bytes of a list are formatted when it is requested.
 const LIST_BYTES_MAX: usize = 8 << 10;
+
+/// The most bytes of a reaction.
+const EMOJI_BYTES_MAX: usize = 32;
+
+/// Returns whether `text` is one character as people see it (UAX 29).
+fn is_emoji(text: &str) -> bool {
+    text.len() <= EMOJI_BYTES_MAX
+        && text.graphemes(true).count() == 1
+        && !text.contains([',', '*'])
+        && text.chars().all(|c| !c.is_control() && !c.is_whitespace())
+}
 
 pub(super) type Done = Result<Option<Effect>, Refusal>;
 
@@ -36,9 +51,12 @@ impl Session {
     pub(super) fn request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         let verb = request.verb();
         match request {
-            Request::Msg { text } => self.say(verb, EventKind::Msg, &text, chat),
-            Request::Me { text } => self.say(verb, EventKind::Me, &text, chat),
-            Request::Tell { to, text } => self.tell(to, &text, chat),
+            Request::Msg { text, tags } => self.say(verb, EventKind::Msg, &text, tags, chat),
+            Request::Me { text, tags } => self.say(verb, EventKind::Me, &text, tags, chat),
+            Request::Tell { to, text, tags } => {
+                let told = self.tell(to, &text, chat)?;
+                Ok(told.map(|effect| effect.with_tags(tags)))
+            }
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat, now),
             Request::Token { label } => self.token(label, chat),
@@ -110,24 +128,37 @@ impl Session {
             Request::Download { file: id, offset } => Ok(self.query_file(id, offset)),
             Request::Remove { id } => {
                 self.require_nick(verb)?;
-                Ok(self.query_authorship(id))
+                Ok(self.query_authorship(id, OnEvent::Remove))
             }
+            Request::Edit { id, text } => {
+                self.require_nick(verb)?;
+                Ok(self.query_authorship(id, OnEvent::Edit(text.into())))
+            }
+            Request::React { id, emoji, is_on } => {
+                self.require_nick(verb)?;
+                if !is_emoji(&emoji) {
+                    let text = "a reaction is one emoji or other character, without spaces";
+                    return Err(Refusal::new(verb, Code::BadSyntax, text));
+                }
+                let emoji = emoji.into();
+                let is_withdrawn = !is_on;
+                let reaction = Reaction {
+                    to: id,
+                    emoji,
+                    is_withdrawn,
+                };
+                Ok(self.query_authorship(id, OnEvent::React(reaction)))
+            }
+            Request::Reacts { id } => Ok(self.ask_reactions(id)),
             Request::RemoveAccount { nick } => self.remove_account(nick, chat),
             Request::RemoveRoom { room } => self.remove_room(&room, chat, now),
             Request::Stamps { on } => {
-                if self.input.is_for_people() {
-                    let text = "stamps are for programs; /raw first";
-                    return Err(Refusal::new(verb, Code::NotAllowed, text));
-                }
-                let dialect = Dialect::for_programs(on);
-                self.input = dialect;
-                self.ok(
-                    verb,
-                    if on { "on" } else { "off" },
-                    "",
-                    AfterReply::Dialect(dialect),
-                );
-                Ok(None)
+                let stamps = on;
+                self.set_marks(verb, on, |marks| Marks { stamps, ..marks })
+            }
+            Request::Tags { on } => {
+                let tags = on;
+                self.set_marks(verb, on, |marks| Marks { tags, ..marks })
             }
             Request::Chat => {
                 self.ok(
@@ -155,7 +186,11 @@ impl Session {
                 Ok(None)
             }
             Request::Hello => {
-                let hello = self.hello(chat);
+                let hello = format!(
+                    "{VERSION} {} {}",
+                    chat.config.name,
+                    crate::protocol::CAPABILITIES.join(" ")
+                );
                 let talk = format!(
                     "this is {}, plainchat's protocol {VERSION}",
                     chat.config.name
@@ -186,10 +221,31 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    fn say(&mut self, verb: Verb, kind: EventKind, text: &str, chat: &mut Chat) -> Done {
+    /// Changes what is added to the events that a program receives.
+    fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
+        if self.input.is_for_people() {
+            let text = "that is for programs; /raw first";
+            return Err(Refusal::new(verb, Code::NotAllowed, text));
+        }
+        let dialect = Dialect::Program(change(self.input.marks()));
+        self.input = dialect;
+        let fields = if on { "on" } else { "off" };
+        self.ok(verb, fields, "", AfterReply::Dialect(dialect));
+        Ok(None)
+    }
+
+    fn say(
+        &mut self,
+        verb: Verb,
+        kind: EventKind,
+        text: &str,
+        tags: SentTags,
+        chat: &mut Chat,
+    ) -> Done {
         self.require_nick(verb)?;
         let room = self.require_current_room(verb)?;
-        Ok(self.propose_in(verb, room, kind, text, ReplyBody::IdAndTime, chat))
+        let said = self.propose_in(verb, room, kind, text, ReplyBody::IdAndTime, chat);
+        Ok(said.map(|effect| effect.with_tags(tags)))
     }
 
     fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
@@ -540,6 +596,7 @@ impl Session {
             name,
             length,
             sha256,
+            tags,
         } = upload;
         let most = chat.limits().upload_bytes_max;
         if length.is_some_and(|length| length > most) {
@@ -579,6 +636,7 @@ impl Session {
                     name,
                     length,
                     sha256,
+                    tags,
                     room,
                 })))
             }

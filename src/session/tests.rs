@@ -43,6 +43,7 @@ impl SharedLog {
         let applied = applied.expect("it is known at once");
         for (n, feed) in self.feeds.borrow_mut().iter_mut().enumerate() {
             feed.push_back(Applied {
+                is_repeat: false,
                 entry: applied.entry.clone(),
                 outcome: applied.outcome,
                 ticket: applied.ticket.filter(|_| n == server),

@@ -180,7 +180,16 @@ impl PipeClient {
             }
             Some(Update::Event {
                 id, time, event, ..
-            }) => self.show(&ServerLine::Live { id, time, event }).await?,
+            }) => {
+                let tags = "";
+                let line = ServerLine::Live {
+                    id,
+                    time,
+                    tags,
+                    event,
+                };
+                self.show(&line).await?;
+            }
             Some(Update::Gap { place }) => self.show(&ServerLine::Gap { place: &place }).await?,
             Some(_) => {}
         }

@@ -172,13 +172,13 @@ fn nobody_there_is_one_clear_line() {
 
 #[test]
 fn another_protocol_on_the_port_is_no_chat() {
-    let mut junk = vec![b'x'; 6000];
+    let mut junk = vec![b'x'; 7000];
     junk.push(b'\n');
     let server = Server::play(vec![vec![Step::Hear("STAMPS on".into()), Step::Give(junk)]]);
     run(&mut chatc(&[&server.address.to_string()]), b"").check(
         3,
         "",
-        "chatc: the server does not speak this protocol: a line has more than 5000 bytes\n",
+        "chatc: the server does not speak this protocol: a line has more than 6144 bytes\n",
     );
     server.finish();
 }

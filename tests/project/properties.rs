@@ -145,7 +145,7 @@ proptest! {
             let written = event.to_string();
             prop_assert_eq!(Event::parse(&written), Some(event.clone()), "{}", written);
             let live = ServerLine::parse(&written);
-            prop_assert_eq!(live, ServerLine::Live { id: None, time: None, event });
+            prop_assert_eq!(live, ServerLine::Live { id: None, time: None, tags: "", event });
         }
     }
 

@@ -4,7 +4,7 @@
 //! `conformance` plays the same over TCP. And compares the tables and the grammar of the document with each other, with
 //! the transcripts and with the code.
 //!
-//! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.35 anew.
+//! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.38 anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,11 +85,15 @@ fn sample(placeholder: &str) -> Option<&'static str> {
         "length or *" | "room, own nick or *" => "*",
         "time" | "end or -" => "2026-11-22T11:22:05.007Z",
         "sha256" => "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "id of the edit" => "8",
+        "emoji" => "👍",
+        "room or recipient" => "#ops",
         "nick" | "recipient" | "by" | "old" | "new" | "nick or server" | "nick or *" => "bob",
         "room" => "#ops",
         "text" | "topic" | "name" => "some text",
         "label" | "token" | "word" | "server" => "word",
         "on or off" => "on",
+        "capabilities" => "some text",
         "open or invite" => "open",
         "maker, keeper or guest" => "guest",
         "nick, address or network" => "192.0.2.0/24",
@@ -386,7 +390,7 @@ fn fits(form: &str, line: &str) -> bool {
             None => (None, form.find(' ').map_or("", |at| &form[at..])),
         };
         let word = &form[..form.len() - rest.len()];
-        if placeholder == Some("text") {
+        if matches!(placeholder, Some("text" | "capabilities")) {
             return rest.is_empty() && !line.is_empty();
         }
         let (there, after) = line

@@ -14,7 +14,7 @@ use super::transcript::{Action, Captured, Step, Transcript, shown};
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The longest line that a server sends, with its line ending.
-const LINE_OUT_BYTES_MAX: usize = 5000;
+const LINE_OUT_BYTES_MAX: usize = 6144;
 
 /// A server as its clients see it. Clients are numbered in the order in which they connect.
 pub trait Server {

@@ -292,11 +292,15 @@ impl ClientState {
     /// [`Error::Protocol`]: the other side does not speak this protocol, and the connection is to be dropped.
     pub fn receive(&mut self, line: Line) -> Result<(), Error> {
         match line.read() {
-            ServerLine::Live { id, time, event } => {
+            ServerLine::Live {
+                id, time, event, ..
+            } => {
                 let event = event.into_owned();
                 self.event(id, time, event, false);
             }
-            ServerLine::Past { id, time, event } if self.is_replaying() => {
+            ServerLine::Past {
+                id, time, event, ..
+            } if self.is_replaying() => {
                 let event = event.into_owned();
                 self.event(Some(id), Some(time), event, true);
             }

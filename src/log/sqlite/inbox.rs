@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, Transaction, params};
 
-use super::rows::{collect, number, record, span_from};
+use super::rows::{RECORD, collect, number, record, span_from};
 use crate::log::{HistoryPage, Location, Record, Span};
 use crate::model::{DirectMessage, StorageError};
 use crate::protocol::{EventId, Nick};
@@ -30,11 +30,11 @@ pub(super) fn read(
     count: usize,
     bytes: usize,
 ) -> Result<HistoryPage, StorageError> {
-    let mut events = db.prepare_cached(
-        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM told t
+    let mut events = db.prepare_cached(&format!(
+        "SELECT {RECORD} FROM told t
          CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room
          WHERE t.nick = ?1 AND t.id > ?2 AND t.id <= ?3 ORDER BY t.id LIMIT ?4",
-    )?;
+    ))?;
     let (after, up_to) = (number(span.after), number(span.up_to));
     let found = events.query_map(
         params![nick.casefolded(), after, up_to, count as i64],
@@ -85,11 +85,11 @@ pub(super) fn location(
 
 /// Reads the direct messages of everybody after an event, at most `count`, oldest first.
 pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
-    let mut events = db.prepare_cached(
-        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+    let mut events = db.prepare_cached(&format!(
+        "SELECT {RECORD} FROM
            (SELECT DISTINCT id FROM told WHERE id > ?1 ORDER BY id LIMIT ?2) t
          CROSS JOIN events e ON e.id = t.id CROSS JOIN rooms r ON r.id = e.room ORDER BY e.id",
-    )?;
+    ))?;
     let found = events.query_map(params![number(after), count as i64], record)?;
     Ok(found.collect::<Result<_, _>>()?)
 }

@@ -8,11 +8,11 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 use super::deletion::IS_DELETED;
 use super::rows::{RoomKey, contents, event_id, number};
 use super::writer::{EventRow, Rooms, insert_event, remove, set_topic};
-use super::{SqliteLog, inbox, schema, search_index};
+use super::{SqliteLog, amend, inbox, schema, search_index};
 use crate::files::private;
 use crate::log::{Age, Record, Trimmed};
-use crate::model::{DeletedFile, DirectMessage, FileContents, StorageError};
-use crate::protocol::{EventId, Nick, RoomName, Time};
+use crate::model::{DeletedFile, DirectMessage, FileContents, Reaction, StorageError};
+use crate::protocol::{EventId, Nick, RoomName, Time, tags};
 
 /// An event from another server's log.
 #[derive(Clone, Debug)]
@@ -24,6 +24,7 @@ pub struct Imported {
     pub verb: &'static str,
     pub nick: String,
     pub text: String,
+    pub tags: String,
 }
 
 /// Where an imported event belongs.
@@ -57,28 +58,30 @@ impl SqliteLog {
         let mut tellers: HashMap<i64, Nick> = HashMap::new();
         for event in events {
             let text = match event.verb {
-                "REMOVE" | "STORED" => {
+                "REMOVE" | "STORED" | "EDIT" | "REACT" | "UNREACT" => {
                     let (old, rest) = event.text.split_once(' ').unwrap_or((&event.text, ""));
                     let new = EventId::parse(old).and_then(|old| moved.get(&old));
                     let new = new.map_or_else(|| old.to_owned(), i64::to_string);
                     format!("{new} {rest}").trim_end().to_owned()
                 }
-                _ => event.text,
+                _ => event.text.clone(),
             };
             let id = keeps_ids.then(|| number(event.id.get()));
+            let tags = imported_tags(&event.tags, &moved);
             let event_row = EventRow {
                 id,
                 time: event.time,
                 verb: event.verb,
                 nick: &event.nick,
                 text: &text,
+                tags: &tags,
             };
             let row = match &event.place {
                 ImportedTo::Room(room) => RoomKey::of_room(room),
                 ImportedTo::Inbox(message) => RoomKey::of_nick(&message.to),
             };
             let (id, room) = insert_event(&step, &mut rooms, &row, &event_row)?;
-            if let ImportedTo::Inbox(DirectMessage { by, to }) = event.place {
+            if let ImportedTo::Inbox(DirectMessage { by, to }) = event.place.clone() {
                 let removed = text.parse().ok().filter(|_| event.verb == "REMOVE");
                 let teller = removed.and_then(|removed: i64| tellers.get(&removed).cloned());
                 let by = teller.unwrap_or(by);
@@ -86,6 +89,7 @@ impl SqliteLog {
                 tellers.insert(id, by);
             }
             moved.insert(event.id, id);
+            amend(&step, &event, id, &moved)?;
             if event.verb == "TOPIC" {
                 set_topic(&step, room, &text)?;
             }
@@ -159,9 +163,58 @@ impl SqliteLog {
     }
 }
 
+/// Changes the message that an imported event edits or reacts to, if that was imported too.
+fn amend(
+    step: &Transaction<'_>,
+    event: &Imported,
+    id: i64,
+    moved: &HashMap<EventId, i64>,
+) -> rusqlite::Result<()> {
+    let (old, rest) = event.text.split_once(' ').unwrap_or((&event.text, ""));
+    let to = EventId::parse(old).and_then(|old| moved.get(&old).copied());
+    let Some(to) = to.and_then(event_id) else {
+        return Ok(());
+    };
+    match event.verb {
+        "EDIT" if rest != "-" => amend::edit(step, to, id, rest, event.time),
+        "REACT" | "UNREACT" => {
+            let reaction = Reaction {
+                to,
+                emoji: rest.into(),
+                is_withdrawn: event.verb == "UNREACT",
+            };
+            amend::react(step, &event.nick, &reaction).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the tags of an imported event, in which other events are referred to by their new ids.
+fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
+    let mut tags = String::new();
+    for tag in sent.split(';').filter(|tag| !tag.is_empty()) {
+        let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
+        // Their events tell as much.
+        if matches!(name, "edited" | "reacts") {
+            continue;
+        }
+        let refers = matches!(name, "reply" | "of");
+        let new = EventId::parse(value)
+            .filter(|_| refers)
+            .and_then(|old| moved.get(&old));
+        match new {
+            Some(new) => tags::push(&mut tags, name, &new.to_string()),
+            // An event that is not in the log cannot be replied to.
+            None if refers => {}
+            None => tags::push(&mut tags, name, &tags::find(sent, name).unwrap_or_default()),
+        }
+    }
+    tags
+}
+
 /// The size of an event: its row and its entries in two indexes, its nick, and its text, which is also in
 /// the search index.
-const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text))";
+const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text) + octet_length(e.tags) + octet_length(e.reacts))";
 
 /// Returns the size of all events and files. Nothing else in the database counts, since removing events
 /// would not make it smaller.

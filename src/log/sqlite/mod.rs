@@ -5,9 +5,11 @@
 //! survives a crash, and the order of a room is the order of its ids. Readers use connections of their own,
 //! which WAL never blocks.
 
+mod amend;
 mod deletion;
 mod inbox;
 mod maintenance;
+mod nonces;
 mod pool;
 mod read;
 mod readers;
@@ -36,8 +38,8 @@ use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Age, Authorship, Commits, Found, HistoryPage, Log, Reader, Record, Sink, Span, Trimmed,
-    text::Query, work::Work,
+    Age, Authorship, Commits, Found, HistoryPage, Log, Reacted, Reader, Record, Sink, Span,
+    Trimmed, text::Query, work::Work,
 };
 use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
@@ -218,6 +220,7 @@ impl Log for SqliteLog {
             Some(Waiting::Entry(entry, ticket, _)) => Some(Applied {
                 entry,
                 outcome: Err(Code::ShuttingDown),
+                is_repeat: false,
                 ticket,
             }),
             Some(Waiting::Change(_)) | None => None,
@@ -313,6 +316,10 @@ impl Log for SqliteLog {
 
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError> {
         self.ask(read::digests)
+    }
+
+    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError> {
+        self.ask(|db| amend::reactions(db, id, count))
     }
 
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::inbox;
-use super::rows::{collect, contents, event_id, number, record, span_from};
+use super::rows::{RECORD, collect, contents, event_id, number, record, span_from};
 use crate::log::{Authorship, HistoryPage, Location, Reader, Record, Span};
 use crate::model::{FileSum, FileTotals, NewFile, Removed, RoomRow, StorageError};
 use crate::protocol::{Digest, EventId, FileName, RoomName, Time};
@@ -51,10 +51,10 @@ pub(super) fn read(
     let forgotten: i64 = forgotten.query_row([room.casefolded()], |row| row.get(0))?;
     let after = number(span.after);
     let has_hole = forgotten > after || (after > 0 && -forgotten > after);
-    let mut events = db.prepare_cached(
-        "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM rooms r JOIN events e ON e.room = r.id
+    let mut events = db.prepare_cached(&format!(
+        "SELECT {RECORD} FROM rooms r JOIN events e ON e.room = r.id
          WHERE r.form = ?1 AND e.id > ?2 AND e.id <= ?3 ORDER BY e.id LIMIT ?4",
-    )?;
+    ))?;
     let found = events.query_map(
         params![
             room.casefolded(),
@@ -93,8 +93,9 @@ pub(super) fn files(
     count: usize,
 ) -> Result<Vec<Record>, StorageError> {
     let mut files = db.prepare_cached(
-        "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name FROM rooms r JOIN files f ON f.room = r.id
-         JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
+        "SELECT e.id, e.time, e.verb, r.name, e.nick, coalesce(f.length, '*') || ' ' || f.name, e.tags,
+           e.edited, e.reacts
+         FROM rooms r JOIN files f ON f.room = r.id JOIN events e ON e.id = f.id WHERE r.form = ?1 AND f.id > ?2 ORDER BY f.id LIMIT ?3",
     )?;
     let found = files.query_map(
         params![room.casefolded(), number(after), count as i64],

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use rusqlite::Row;
 
 use super::schema::NICK_MARK;
-use crate::log::{Record, Span};
+use crate::log::{Record, Span, with_marks};
 use crate::model::{Entry, FileContents, Scope, StorageError};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 
@@ -51,7 +51,7 @@ pub(super) fn collect(
     let mut size = 0;
     for record in found {
         let record = record?;
-        size += record.line.len();
+        size += record.bytes();
         if size > bytes && !records.is_empty() {
             break;
         }
@@ -79,7 +79,11 @@ pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<File
     }))
 }
 
-/// Reads a row of id, time, verb, room, nick, text.
+/// The columns that [`record`] reads, of the events `e` and their rooms `r`.
+pub(super) const RECORD: &str =
+    "e.id, e.time, e.verb, r.name, e.nick, e.text, e.tags, e.edited, e.reacts";
+
+/// Reads a row that begins with the columns of [`RECORD`].
 pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let (id, time): (i64, i64) = (row.get(0)?, row.get(1)?);
     let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
@@ -92,7 +96,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     let [verb, room, nick, text] = texts.map(|text| text.as_str());
     let event = event(verb?, room?, nick?, id, text?).ok_or(rusqlite::Error::InvalidQuery)?;
     let time = Time(u64::try_from(time).unwrap_or_default());
-    Ok(Record::of(id, time, &event))
+    Ok(Record::of(id, time, tags(row)?, &event))
 }
 
 /// Returns the event that is stored as these columns.
@@ -118,6 +122,24 @@ fn event<'a>(
             let text = text.into();
             Event::Topic { room, nick, text }
         }
+        "EDIT" => Event::Edit {
+            to,
+            nick,
+            id: first.parse().ok()?,
+            text: rest.into(),
+        },
+        "REACT" => Event::React {
+            to,
+            nick,
+            id: first.parse().ok()?,
+            emoji: rest.into(),
+        },
+        "UNREACT" => Event::Unreact {
+            to,
+            nick,
+            id: first.parse().ok()?,
+            emoji: rest.into(),
+        },
         "REMOVE" => {
             let id = first.parse().ok()?;
             Event::Remove { room, nick, id }
@@ -141,6 +163,17 @@ fn event<'a>(
         }
         _ => return None,
     })
+}
+
+/// Reads the tags of an event from the last columns of [`RECORD`], with those that the server adds.
+fn tags(row: &Row<'_>) -> rusqlite::Result<Box<str>> {
+    let (sent, reacts) = (row.get_ref(6)?.as_str()?, row.get_ref(8)?.as_str()?);
+    let edited: Option<i64> = row.get(7)?;
+    if edited.is_none() && reacts.is_empty() {
+        return Ok(sent.into());
+    }
+    let edited = edited.and_then(|time| u64::try_from(time).ok()).map(Time);
+    Ok(with_marks(sent, edited, reacts))
 }
 
 pub(super) fn event_id(number: i64) -> Option<EventId> {

@@ -85,6 +85,36 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO gone VALUES (0);
 ",
+    // From here on events have tags, edits and reactions, and a nonce keeps a message from being stored twice.
+    "
+    ALTER TABLE events ADD COLUMN tags TEXT NOT NULL DEFAULT ''; -- as they are sent, without the @
+    CREATE TABLE nonces (
+        nick TEXT NOT NULL, -- as nicks are compared
+        nonce TEXT NOT NULL,
+        id INTEGER NOT NULL, -- of the event
+        time INTEGER NOT NULL, -- of the event
+        UNIQUE (nick, nonce)
+    ) STRICT;
+    CREATE INDEX nonces_of_time ON nonces (time);
+    ALTER TABLE events ADD COLUMN edited INTEGER; -- when, as in time; none if it was not
+    ALTER TABLE events ADD COLUMN reacts TEXT NOT NULL DEFAULT ''; -- as it is sent: 👍*3,🎉*1
+    CREATE TABLE edits (
+        event INTEGER NOT NULL,
+        edit INTEGER NOT NULL, -- the id of the event EDIT
+        PRIMARY KEY (event, edit)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE reactions (
+        event INTEGER NOT NULL,
+        emoji TEXT NOT NULL,
+        form TEXT NOT NULL, -- of the nick, as nicks are compared
+        nick TEXT NOT NULL,
+        UNIQUE (event, emoji, form)
+    ) STRICT;
+    CREATE TRIGGER event_is_deleted AFTER DELETE ON events WHEN OLD.edited NOTNULL OR OLD.reacts <> '' BEGIN
+        DELETE FROM edits WHERE event = OLD.id;
+        DELETE FROM reactions WHERE event = OLD.id;
+    END;
+",
 ];
 
 /// The first character of the form of an inbox in `rooms`; no room's form begins with it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows::{number, record};
+use super::rows::{RECORD, number, record};
 use crate::log::text::Query;
 use crate::log::work::Work;
 use crate::log::{Found, Record};
@@ -81,7 +81,7 @@ impl Search<'_> {
     /// Reads the events after the last indexed one; returns whether it read them all.
     fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
-            "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM events e JOIN rooms r ON r.id = e.room
+            "SELECT {RECORD} FROM events e JOIN rooms r ON r.id = e.room
              WHERE e.room = ?1 AND e.id > ?2 AND {IS_THERE} ORDER BY e.id DESC",
         ))?;
         let mut rows = newer.query([self.room, indexed])?;
@@ -121,7 +121,7 @@ impl Search<'_> {
             .prepare_cached(oldest)?
             .query_row([self.room], |row| row.get(0))?;
         let mut piece = self.db.prepare_cached(&format!(
-            "SELECT e.id, e.time, e.verb, r.name, e.nick, e.text FROM
+            "SELECT {RECORD} FROM
                (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3
                 ORDER BY rowid DESC) w
              CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room

@@ -312,6 +312,18 @@ impl OpenIndex {
                         let name = text.split_once(' ').map_or("", |(_, name)| name);
                         add.execute(params![id, room.to_string(), text::spaced(name)])?;
                     }
+                    "EDIT" => {
+                        let (edited, new) = text.split_once(' ').unwrap_or((text, ""));
+                        let edited: i64 = edited.parse().unwrap_or_default();
+                        let is_indexed = step
+                            .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
+                            .execute([edited])?
+                            > 0;
+                        // Of a removed message there is nothing more to find.
+                        if is_indexed && new != "-" {
+                            add.execute(params![edited, room.to_string(), text::spaced(new)])?;
+                        }
+                    }
                     "REMOVE" => {
                         let id = text.split(' ').next().and_then(|id| id.parse().ok());
                         step.prepare_cached("DELETE FROM words WHERE rowid = ?1")?

@@ -14,11 +14,11 @@ use tracing::error;
 
 use super::rows::{RoomKey, event_id, number};
 use super::search_index::SearchIndex;
-use super::{deletion, inbox};
+use super::{amend, deletion, inbox, nonces};
 use crate::files::private;
 use crate::log::{Commits, Sink};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
-use crate::protocol::{Code, EventId, Time};
+use crate::protocol::{EventId, Time};
 
 /// The most entries in one transaction: a commit of this many takes some milliseconds, and more would gain
 /// nothing.
@@ -84,8 +84,10 @@ impl Writer {
                 Ok(kept) => kept,
                 Err(e) => self.refuse(&mut batch, &e),
             };
-            let ids = kept.iter().rev();
-            let last = ids.filter_map(|kept| kept.as_ref().ok()).flatten().next();
+            let last = kept.iter().rev().find_map(|kept| match kept {
+                Ok(Stored::New(id)) => Some(id),
+                _ => None,
+            });
             if let Some(last) = last {
                 // Tell the index before anybody learns that the event is stored, since they may search for
                 // it.
@@ -96,7 +98,14 @@ impl Writer {
                 match waiting {
                     Waiting::Entry(entry, ticket, time) => applied.push(Applied {
                         entry,
-                        outcome: kept.map(|id| (id, time)).map_err(|e| refusal(&e)),
+                        is_repeat: matches!(kept, Ok(Stored::Before(..) | Stored::Unchanged)),
+                        outcome: match kept {
+                            Ok(Stored::Nothing) => Ok((None, time)),
+                            Ok(Stored::New(id)) => Ok((Some(id), time)),
+                            Ok(Stored::Before(id, time)) => Ok((Some(id), time)),
+                            Ok(Stored::Unchanged) => Ok((None, time)),
+                            Err(e) => Err(e.code()),
+                        },
                         ticket,
                     }),
                     Waiting::Change(change) => (change.done)(kept.map(drop)),
@@ -110,7 +119,7 @@ impl Writer {
     }
 
     /// Stores a batch in one transaction; returns its ids, in order.
-    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Stored>, StorageError> {
+    fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Decided>, StorageError> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
         let step = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -135,12 +144,13 @@ impl Writer {
                     {
                         *files = deletion::delete(&step, room)?;
                         rooms.forget_numbers();
-                        ids.push(Ok(None));
+                        ids.push(Ok(Stored::Nothing));
                         rest = others;
                         continue;
                     }
                     ids.push(match (RoomKey::of(entry), &entry.kind) {
-                        (None, _) => Ok(None),
+                        (None, _) if entry.tags.reply().is_some() => Err(StorageError::NoSuchId),
+                        (None, _) => Ok(Stored::Nothing),
                         // Two users may ask for the same removal at the same time, but the bytes of a file
                         // are released only once; a removed live file does not become complete.
                         (Some(_), EventKind::Remove(id, _) | EventKind::Stored(id, _))
@@ -148,7 +158,7 @@ impl Writer {
                         {
                             Err(StorageError::NoSuchFile)
                         }
-                        (Some(row), _) => Ok(Some(insert(&step, rooms, &row, entry, *time)?)),
+                        (Some(row), _) => insert_once(&step, rooms, &row, entry, *time)?,
                     })
                 }
             }
@@ -163,7 +173,7 @@ impl Writer {
 
     /// Refuses a batch that could not be stored. When the disk is full, entries that free space are stored
     /// all the same, in the reserved space.
-    fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Stored> {
+    fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Decided> {
         error!("cannot store messages: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
         let mut kept = Vec::with_capacity(batch.len());
@@ -194,12 +204,12 @@ fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     change: &mut Change,
-) -> Result<Stored, StorageError> {
+) -> Result<Decided, StorageError> {
     step.execute_batch("SAVEPOINT change")?;
     let made = (change.make)(step, rooms);
     let Err(e) = made else {
         step.execute_batch("RELEASE change")?;
-        return Ok(Ok(None));
+        return Ok(Ok(Stored::Nothing));
     };
     rooms.forget_numbers();
     // On a full disk SQLite may have undone all of it.
@@ -210,8 +220,20 @@ fn try_change(
     Ok(Err(e))
 }
 
-/// The id of a stored entry, if it has one, or the reason why it was refused.
-type Stored = Result<Option<EventId>, StorageError>;
+/// What became of an entry or a change, or the reason why it was refused.
+type Decided = Result<Stored, StorageError>;
+
+#[derive(Clone, Copy, Debug)]
+enum Stored {
+    /// It has no id: it is a change, or of a kind that is not logged.
+    Nothing,
+    /// It is stored under this id.
+    New(EventId),
+    /// An earlier entry of its author with the same nonce has this id and time; it is not stored again.
+    Before(EventId, Time),
+    /// It would change nothing, and is not stored.
+    Unchanged,
+}
 
 /// Disk space in reserve, so that a removal can be stored when no other space is left.
 struct Reserve {
@@ -270,6 +292,83 @@ pub(super) struct EventRow<'a> {
     pub verb: &'static str,
     pub nick: &'a str,
     pub text: &'a str,
+    pub tags: &'a str,
+}
+
+/// Stores an entry, unless one of its author with the same nonce is stored already, or what it replies to does not
+/// exist.
+fn insert_once(
+    step: &Transaction<'_>,
+    rooms: &mut Rooms,
+    row: &RoomKey<'_>,
+    entry: &Entry,
+    time: Time,
+) -> rusqlite::Result<Decided> {
+    let nonce = entry
+        .tags
+        .nonce()
+        .map(|nonce| nonces::Key::new(entry.author(), nonce));
+    if let Some(key) = &nonce
+        && let Some((id, time)) = nonces::find(step, key, time)?
+    {
+        return Ok(Ok(Stored::Before(id, time)));
+    }
+    if let Some(id) = entry.tags.reply()
+        && !is_readable(step, row, &entry.scope, id)?
+    {
+        return Ok(Err(StorageError::NoSuchId));
+    }
+    match &entry.kind {
+        EventKind::Edit(id) if !amend::is_own(step, row, entry, *id)? => {
+            return Ok(Err(StorageError::NoSuchId));
+        }
+        EventKind::React(reaction) => {
+            if is_removed(step, reaction.to)? || !is_readable(step, row, &entry.scope, reaction.to)?
+            {
+                return Ok(Err(StorageError::NoSuchId));
+            }
+            match amend::react(step, entry.author(), reaction)? {
+                Ok(true) => {}
+                Ok(false) => return Ok(Ok(Stored::Unchanged)),
+                Err(e) => return Ok(Err(e)),
+            }
+        }
+        _ => {}
+    }
+    let id = insert(step, rooms, row, entry, time)?;
+    if let Some(key) = &nonce {
+        nonces::add(step, key, id, time)?;
+    }
+    Ok(Ok(Stored::New(id)))
+}
+
+/// Returns whether there is a message or file of that id in the room, or between the two nicks.
+fn is_readable(
+    step: &Transaction<'_>,
+    row: &RoomKey<'_>,
+    scope: &Scope,
+    id: EventId,
+) -> rusqlite::Result<bool> {
+    let id = number(id.get());
+    match scope {
+        Scope::Room(_) => step
+            .prepare_cached(
+                "SELECT 1 FROM events e JOIN rooms r ON r.id = e.room
+                 WHERE e.id = ?1 AND r.form = ?2 AND e.verb IN ('MSG', 'ME', 'FILE')",
+            )?
+            .exists(params![id, row.form]),
+        Scope::Inbox(message) => step
+            .prepare_cached(
+                "SELECT 1 FROM told a JOIN told b ON b.id = a.id JOIN events e ON e.id = a.id
+                 WHERE a.id = ?1 AND a.nick = ?2 AND b.nick = ?3 AND e.verb IN ('MSG', 'ME')",
+            )?
+            .exists(params![
+                id,
+                message.by.casefolded(),
+                message.to.casefolded()
+            ]),
+        Scope::Unsaved(_) => Ok(false),
+    }
 }
 
 fn insert(
@@ -286,6 +385,7 @@ fn insert(
         verb,
         nick,
         text: &text,
+        tags: entry.tags.kept(),
     };
     let (id, room) = insert_event(step, rooms, row, &event_row)?;
     if let Scope::Inbox(message) = &entry.scope {
@@ -314,6 +414,8 @@ fn insert(
                 ])?;
         }
         EventKind::Remove(removed, _) => remove(step, *removed)?,
+        EventKind::Edit(edited) => amend::edit(step, *edited, id, entry.text(), time)?,
+        EventKind::React(_) => {}      // it is stored already
         EventKind::DeleteRoom(_) => {} // it is no event
     }
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
@@ -378,6 +480,19 @@ fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
         EventKind::Me => ("ME", author, entry.text().into()),
         EventKind::Topic => ("TOPIC", author, entry.text().into()),
         EventKind::Remove(id, _) => ("REMOVE", author, id.to_string().into()),
+        EventKind::Edit(id) => ("EDIT", author, format!("{id} {}", entry.text()).into()),
+        EventKind::React(reaction) => {
+            let verb = if reaction.is_withdrawn {
+                "UNREACT"
+            } else {
+                "REACT"
+            };
+            (
+                verb,
+                author,
+                format!("{} {}", reaction.to, reaction.emoji).into(),
+            )
+        }
         EventKind::File(file) => ("FILE", author, file.described().into()),
         EventKind::Stored(id, contents) => {
             let text = format!("{id} {} {}", contents.length, contents.sha256);
@@ -392,7 +507,7 @@ fn are_only_messages(piece: &[Waiting]) -> bool {
     piece.iter().all(|waiting| match waiting {
         Waiting::Entry(entry, ..) => {
             let is_message = matches!(entry.kind, EventKind::Msg | EventKind::Me);
-            is_message && entry.room().is_some()
+            is_message && entry.room().is_some() && entry.tags.is_empty()
         }
         Waiting::Change(_) => false,
     })
@@ -403,7 +518,7 @@ fn insert_piece(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     piece: &[Waiting],
-    ids: &mut Vec<Stored>,
+    ids: &mut Vec<Decided>,
 ) -> rusqlite::Result<()> {
     let mut numbers = [0; PIECE_ROWS];
     let entries = || {
@@ -434,7 +549,7 @@ fn insert_piece(
     for (id, room) in (first..).zip(numbers) {
         rooms.last_ids.insert(room, id);
         let id = event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))?;
-        ids.push(Ok(Some(id)));
+        ids.push(Ok(Stored::New(id)));
     }
     Ok(())
 }
@@ -447,15 +562,15 @@ pub(super) fn insert_event(
     event_row: &EventRow<'_>,
 ) -> rusqlite::Result<(i64, i64)> {
     let room = rooms.number(step, row)?;
-    let sql =
-        "INSERT INTO events (id, room, time, verb, nick, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+    let sql = "INSERT INTO events (id, room, time, verb, nick, text, tags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
     step.prepare_cached(sql)?.execute(params![
         event_row.id,
         room,
         number(event_row.time.0),
         event_row.verb,
         event_row.nick,
-        event_row.text
+        event_row.text,
+        event_row.tags
     ])?;
     let id = step.last_insert_rowid();
     rooms.last_ids.insert(room, id);
@@ -468,25 +583,18 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file: its row stays, with `-` instead of its text.
+/// Removes a message or file: its row stays, with `-` instead of its text and without tags.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let id = number(removed.get());
+    amend::forget(step, id)?;
     step.prepare_cached("DELETE FROM files WHERE id = ?1")?
         .execute([id])?;
     step.prepare_cached(
-        "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END
-         WHERE id = ?1",
+        "UPDATE events SET text = CASE verb WHEN 'FILE' THEN substr(text, 1, instr(text, ' ')) || '-' ELSE '-' END,
+         tags = '', edited = NULL, reacts = '' WHERE id = ?1",
     )?
     .execute([id])?;
     Ok(())
-}
-
-/// Returns the error code for an entry that could not be stored.
-fn refusal(e: &StorageError) -> Code {
-    match e {
-        StorageError::NoSuchFile => Code::NoSuchFile,
-        e => e.code(),
-    }
 }
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ impl Format {
 pub fn object(delivery: &Delivery) -> Option<Value> {
     Some(match delivery {
         Delivery::Past(record) | Delivery::Live(record) => {
-            event_object(record.id, Some(record.time), &record.event)
+            event_object(record.id, Some(record.time), &record.tags, &record.event)
         }
         Delivery::Room {
             name,

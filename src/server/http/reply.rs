@@ -120,7 +120,9 @@ pub fn status(code: Code) -> StatusCode {
         Code::TooLong | Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::NeedNick | Code::NeedPassword | Code::BadPassword => StatusCode::UNAUTHORIZED,
         Code::NickTaken | Code::NotInRoom => StatusCode::CONFLICT,
-        Code::NoSuchNick | Code::NoSuchRoom | Code::NoSuchFile => StatusCode::NOT_FOUND,
+        Code::NoSuchNick | Code::NoSuchRoom | Code::NoSuchFile | Code::NoSuchId => {
+            StatusCode::NOT_FOUND
+        }
         Code::Quota => StatusCode::INSUFFICIENT_STORAGE,
         Code::NotAllowed | Code::Banned | Code::Kicked => StatusCode::FORBIDDEN,
         Code::Busy | Code::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,

@@ -1,0 +1,303 @@
+//! The tags that may precede a message: `@reply=1290;x-severity=critical MSG …`. `protocol.md`, "Tags".
+//!
+//! Names are in small letters; values are percent-encoded (RFC 3986) where they contain a space, `;`, `%` or a
+//! control character.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::EventId;
+
+/// The most bytes of the tags of one line, without the `@`.
+pub const TAGS_BYTES_MAX: usize = 1024;
+
+/// The most tags of one line.
+pub const TAGS_MAX: usize = 16;
+
+/// The most bytes of a tag's name.
+const NAME_BYTES_MAX: usize = 32;
+
+/// The most bytes of a tag's value, decoded.
+const VALUE_BYTES_MAX: usize = 256;
+
+/// The most characters of a nonce.
+const NONCE_CHARS_MAX: usize = 64;
+
+/// What a client sends before a message: the tags that are kept with it, and the ones that only the server needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SentTags(Option<Box<Sent>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Sent {
+    reply: Option<EventId>,
+    nonce: Option<Box<str>>,
+    kept: Box<str>,
+}
+
+/// Why tags cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadTags(&'static str);
+
+impl fmt::Display for BadTags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl SentTags {
+    /// Parses the tags of a line, without the `@`. Names that are not known are left out, unless they begin with
+    /// `x-`.
+    ///
+    /// # Errors
+    /// When a tag is malformed or occurs twice, or there are too many.
+    ///
+    /// ```
+    /// use plainchat::protocol::tags::SentTags;
+    /// let tags = SentTags::parse("reply=17;x-severity=very%20high;later=1").unwrap();
+    /// assert_eq!(tags.reply().unwrap().get(), 17);
+    /// assert_eq!(tags.kept(), "reply=17;x-severity=very%20high");
+    /// ```
+    pub fn parse(text: &str) -> Result<Self, BadTags> {
+        if text.len() > TAGS_BYTES_MAX || text.split(';').count() > TAGS_MAX {
+            return Err(BadTags("a line has at most 16 tags of 1024 bytes in all"));
+        }
+        let mut sent = Sent::default();
+        let mut kept = String::new();
+        let mut names: Vec<&str> = Vec::new();
+        for tag in text.split(';') {
+            let (name, value) = match tag.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (tag, None),
+            };
+            if !is_name(name) {
+                return Err(BadTags(
+                    "a tag is <name> or <name>=<value>; its name has 1 to 32 of a-z, 0-9 and -",
+                ));
+            }
+            if names.contains(&name) {
+                return Err(BadTags("a tag occurs twice"));
+            }
+            names.push(name);
+            let value = decode(value.unwrap_or_default())?;
+            match name {
+                "reply" => {
+                    let id = EventId::parse(&value);
+                    sent.reply = Some(id.ok_or(BadTags("reply=<id> needs the id of an event"))?);
+                }
+                "nonce" if is_nonce(&value) => sent.nonce = Some(value.as_ref().into()),
+                "nonce" => {
+                    return Err(BadTags("a nonce has 1 to 64 of A-Z a-z 0-9 - _ and ."));
+                }
+                "notice" => {}
+                name if name.starts_with("x-") => {}
+                _ => continue,
+            }
+            if name != "nonce" {
+                push(&mut kept, name, &value);
+            }
+        }
+        sent.kept = kept.into();
+        let is_empty = sent == Sent::default();
+        Ok(Self((!is_empty).then(|| Box::new(sent))))
+    }
+
+    /// Returns the tags that mark a text as a program's.
+    pub fn notice() -> Self {
+        Self::parse("notice").unwrap_or_default()
+    }
+
+    /// Returns these tags with a nonce, which must be valid.
+    #[must_use]
+    pub fn with_nonce(mut self, nonce: &str) -> Self {
+        debug_assert!(is_nonce(nonce));
+        self.0.get_or_insert_default().nonce = Some(nonce.into());
+        self
+    }
+
+    /// Returns whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+
+    /// Returns the event that is replied to.
+    pub fn reply(&self) -> Option<EventId> {
+        self.0.as_ref()?.reply
+    }
+
+    /// Returns the nonce, under which a second request of the same nick is not carried out again.
+    pub fn nonce(&self) -> Option<&str> {
+        self.0.as_ref()?.nonce.as_deref()
+    }
+
+    /// Returns the tags that are kept with the event, as they are sent; empty for none.
+    pub fn kept(&self) -> &str {
+        self.0.as_ref().map_or("", |sent| &sent.kept)
+    }
+}
+
+impl fmt::Display for SentTags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tags = self.kept().to_owned();
+        if let Some(nonce) = self.nonce() {
+            push(&mut tags, "nonce", nonce);
+        }
+        f.write_str(&tags)
+    }
+}
+
+/// Returns the value of a tag among `tags`, in the form in which they are sent; empty for a tag without a value.
+///
+/// ```
+/// use plainchat::protocol::tags::find;
+/// assert_eq!(find("reply=17;notice", "reply").as_deref(), Some("17"));
+/// assert_eq!(find("reply=17;notice", "notice").as_deref(), Some(""));
+/// assert_eq!(find("reply=17;notice", "edited"), None);
+/// ```
+pub fn find<'a>(tags: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    tags.split(';').find_map(|tag| {
+        let (found, value) = tag.split_once('=').unwrap_or((tag, ""));
+        (found == name).then(|| decode(value).unwrap_or_default())
+    })
+}
+
+/// Appends a tag to `tags`, separated and encoded as they are sent.
+pub fn push(tags: &mut String, name: &str, value: &str) {
+    if !tags.is_empty() {
+        tags.push(';');
+    }
+    tags.push_str(name);
+    if value.is_empty() {
+        return;
+    }
+    tags.push('=');
+    for c in value.chars() {
+        if matches!(c, ' ' | ';' | '%') || super::text::is_unsafe(c) || c == '\t' {
+            let mut bytes = [0; 4];
+            for byte in c.encode_utf8(&mut bytes).bytes() {
+                tags.push_str(&format!("%{byte:02X}"));
+            }
+        } else {
+            tags.push(c);
+        }
+    }
+}
+
+/// Splits a line into its tags, without the `@`, and the rest; a line without tags has empty ones.
+pub fn split(line: &str) -> (&str, &str) {
+    match line.strip_prefix('@') {
+        Some(rest) => rest.split_once(' ').unwrap_or((rest, "")),
+        None => ("", line),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let is_part = |b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
+}
+
+/// Returns whether `text` may be a nonce.
+pub fn is_nonce(text: &str) -> bool {
+    let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    (1..=NONCE_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_part)
+}
+
+fn decode(value: &str) -> Result<Cow<'_, str>, BadTags> {
+    let decoded = if value.contains('%') {
+        let mut bytes = Vec::with_capacity(value.len());
+        let mut rest = value.as_bytes();
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            if byte != b'%' {
+                bytes.push(byte);
+                continue;
+            }
+            let digits = rest.get(..2).and_then(|two| std::str::from_utf8(two).ok());
+            let is_hex = |digits: &&str| digits.bytes().all(|b| b.is_ascii_hexdigit());
+            let code = digits
+                .filter(is_hex)
+                .and_then(|two| u8::from_str_radix(two, 16).ok());
+            bytes.push(code.ok_or(BadTags("% in a tag's value needs two hexadecimal digits"))?);
+            rest = rest.get(2..).unwrap_or_default();
+        }
+        let text = String::from_utf8(bytes);
+        Cow::Owned(text.map_err(|_| BadTags("a tag's value is not UTF-8"))?)
+    } else {
+        Cow::Borrowed(value)
+    };
+    if decoded.len() > VALUE_BYTES_MAX {
+        return Err(BadTags("a tag's value has at most 256 bytes"));
+    }
+    if !value.chars().all(|c| !super::text::is_unsafe(c)) {
+        return Err(BadTags(
+            "control characters in a tag's value are percent-encoded",
+        ));
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_kept_as_they_are_sent_and_unknown_ones_left_out() {
+        for (text, kept) in [
+            ("reply=17", "reply=17"),
+            ("notice", "notice"),
+            ("notice=", "notice"),
+            ("x-a=b%20c;x-b", "x-a=b%20c;x-b"),
+            ("x-a=%C3%A9", "x-a=é"),
+            ("x-a=%3b%25", "x-a=%3B%25"),
+            ("x-a=%0A", "x-a=%0A"),
+            ("later=1;reply=2", "reply=2"),
+            ("edited=1", ""),
+            ("nonce=a", ""),
+        ] {
+            let tags = SentTags::parse(text).unwrap_or_else(|e| panic!("{text}: {e}"));
+            assert_eq!(tags.kept(), kept, "of {text}");
+        }
+        let tags = SentTags::parse("nonce=a-B_9.;notice").unwrap();
+        assert_eq!((tags.nonce(), tags.kept()), (Some("a-B_9."), "notice"));
+        assert_eq!(SentTags::parse(&tags.to_string()), Ok(tags));
+        assert!(SentTags::parse("later=1").unwrap().is_empty());
+    }
+
+    #[test]
+    fn malformed_tags_are_errors() {
+        let long = format!("x-a={}", "y".repeat(257));
+        let plural = ["x"; 17].join(";");
+        for bad in [
+            "",
+            ";",
+            "a;",
+            "A=1",
+            "é",
+            "=1",
+            "a b",
+            "reply",
+            "reply=",
+            "reply=0",
+            "reply=x",
+            "nonce",
+            "nonce=a%20b",
+            "x-a=1;x-a=2",
+            "x-a=%4",
+            "x-a=%g0",
+            "x-a=%+1",
+            "x-a=%ff",
+            "x-a=\u{1}",
+            "x-a=\u{202e}",
+            &long,
+            &plural,
+        ] {
+            assert!(SentTags::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_is_split_after_its_tags() {
+        assert_eq!(split("@a=1;b MSG x y"), ("a=1;b", "MSG x y"));
+        assert_eq!(split("MSG @x"), ("", "MSG @x"));
+        assert_eq!(split("@a"), ("a", ""));
+    }
+}
