@@ -615,9 +615,9 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Returns the conversation that a private event belongs to. An operator may have deleted a message in it. */
+	/** Returns the conversation that a private event belongs to. What changes a message is found by that: it may be an operator's. */
 	#conversationOf(event) {
-		if (event.verb === 'REMOVE') return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
+		if (event.target) return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
 		return this.#add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 

@@ -73,6 +73,7 @@ const SENTENCES = {
 	'bad-password': () => 'That password is wrong.',
 	'nick-taken': ({ nick }) => `The name ${nick ?? ''} is taken. Choose another one.`,
 	'no-such-file': () => 'That file is no longer there.',
+	'no-such-id': () => 'That message is no longer there.',
 	'need-digest': () => 'The upload failed. Try again.',
 	'out-of-step': () => 'The upload failed. Try again.',
 	'incomplete': () => 'The upload was interrupted. Try again.',

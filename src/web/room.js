@@ -66,7 +66,16 @@ export class Room {
 		if (event.verb === 'REMOVE') this.removed.add(event.target);
 		if (['FILE', 'STORED', 'REMOVE'].includes(event.verb)) this.files += 1;
 		if (event.verb === 'STORED') this.stored.set(event.file, event.size);
+		if (event.verb === 'EDIT') this.#edit(event);
 		return SHOWN.has(event.verb);
+	}
+
+	/** Shows the new text of a message. One that comes from the log has its newest text already. */
+	#edit({ kind, target, text }) {
+		const at = this.items.findIndex(({ id }) => id === target);
+		if (at < 0) return;
+		const item = this.items[at];
+		this.items[at] = { ...item, text: kind === 'live' ? text : item.text, isEdited: true };
 	}
 
 	/** Returns whether an event is known. A room's events come in the order of their ids, a conversation's may not: the

@@ -41,6 +41,15 @@ function parseEvent(line) {
 			return { ...event, to: rest };
 		case 'REMOVE':
 			return { ...event, target: Number(rest) };
+		case 'EDIT': {
+			const [target, text] = words(rest, 1);
+			return { ...event, target: Number(target), text };
+		}
+		case 'REACT':
+		case 'UNREACT': {
+			const [target, emoji] = words(rest, 1);
+			return { ...event, target: Number(target), emoji };
+		}
 		case 'FILE': {
 			const [file, size, name] = words(rest, 2);
 			return { ...event, file: Number(file), size: size === '*' ? null : Number(size), name };

@@ -234,7 +234,7 @@ export function messages(chat, ui) {
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			isGone ? el('div.text.gone', {}, 'message deleted')
 				: verb === 'FILE' ? file({ ...item, size })
-					: el('div.text', { dir: 'auto' }, ...content));
+					: el('div.text', { dir: 'auto' }, ...content, item.isEdited && el('span.edited', {}, ' (edited)')));
 	}
 
 	/** Creates a nick that opens a conversation with that user. */

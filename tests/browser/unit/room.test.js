@@ -162,3 +162,22 @@ test('a join is not announced after the first message of the same user', () => {
 	joins('bob', 60_000);
 	assert.equal(a.items.at(-1).events.at(-1).nick, 'bob');
 });
+
+test('an edit replaces the text of its message, and takes no row', () => {
+	const a = room();
+	a.push(msg(1));
+	a.push({ ...msg(2), kind: 'live', verb: 'EDIT', target: 1, text: 'better' });
+	assert.deepEqual(a.items.map(({ id, text, isEdited }) => ({ id, text, isEdited })), [{ id: 1, text: 'better', isEdited: true }]);
+	// The log shows the newest text already, whatever an earlier edit said.
+	a.push({ ...msg(3), kind: 'past', verb: 'EDIT', target: 1, text: 'good' });
+	assert.equal(a.items[0].text, 'better');
+	assert.equal(a.lastId, 3);
+});
+
+test('a page of history with edits and reactions is not taken for the first one', () => {
+	const a = room(PAGE + 10);
+	const page = before(PAGE + 11).map((event, i) => (i % 2 ? { ...event, verb: 'REACT', target: 1, emoji: '👍' } : event));
+	a.prepend(page, page.length < PAGE);
+	assert.equal(a.atStart, false);
+	assert.deepEqual([a.lo, a.items.length], [page[0].id, PAGE / 2]);
+});

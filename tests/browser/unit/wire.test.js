@@ -27,6 +27,12 @@ check(`PAST 8 ${TIME} FILE #ops ci 8 * build.log`, {
 	kind: 'past', id: 8, time: Date.parse(TIME), verb: 'FILE', room: '#ops', nick: 'ci', file: 8, size: null, name: 'build.log',
 });
 check(`LIVE 9 ${TIME} REMOVE #ops ci 8`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'REMOVE', room: '#ops', nick: 'ci', target: 8 });
+check(`LIVE 9 ${TIME} EDIT #ops ci 8 better  words`, {
+	kind: 'live', id: 9, time: Date.parse(TIME), verb: 'EDIT', room: '#ops', nick: 'ci', target: 8, text: 'better  words',
+});
+check(`PAST 9 ${TIME} REACT #ops ci 8 👍`, {
+	kind: 'past', id: 9, time: Date.parse(TIME), verb: 'REACT', room: '#ops', nick: 'ci', target: 8, emoji: '👍',
+});
 check(`LIVE 9 ${TIME} TOPIC #ops ci`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'TOPIC', room: '#ops', nick: 'ci', text: '' });
 check('ROOM #ops 2', { kind: 'room', room: '#ops', members: 2, topic: '' });
 check('USER #ops ann', { kind: 'user', room: '#ops', nick: 'ann' });
