@@ -10,7 +10,7 @@ use super::{EventId, Time};
 /// ```
 /// use plainchat::protocol::{Event, EventId, json};
 /// let event = Event::parse("MSG #lobby bob hi").unwrap();
-/// let object = json::event_object(EventId::new(7), None, &event);
+/// let object = json::event_object(EventId::new(7), None, "", &event);
 /// let expected = r##"{"id":7,"nick":"bob","room":"#lobby","text":"hi","time":null,"verb":"MSG"}"##;
 /// assert_eq!(object.to_string(), expected);
 /// ```

@@ -42,6 +42,8 @@ const CUT: &[&[u8]] = &[
     b"FILES lobby\n",
     b"REMOVE <file>\n",
     b"STAMPS on\nSTAMPS off\n",
+    b"@notice;x-a=b MSG tagged\nTAGS on\nTAGS off\n",
+    b"EDIT 9007199254740991 new\nREACT 9007199254740991 \xf0\x9f\x91\x8d\nUNREACT 9007199254740991 x\nREACTS <file>\n",
     b"STAY\n",
     b"CHAT\nsaid\n//said\n/me waves\n/who cut\n/raw\n",
     b"RAW\n",
