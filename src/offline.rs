@@ -137,10 +137,12 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
     let mut events = Vec::new();
     for (n, line) in BufReader::new(input).lines().enumerate() {
         let line = line.map_err(Error::Stream)?;
+        // The end of the input may be that of a line which Windows has ended.
+        let line = line.trim_end_matches('\r');
         if line.is_empty() {
             continue;
         }
-        events.push(imported(&line).ok_or(Error::Line(n + 1))?);
+        events.push(imported(line).ok_or(Error::Line(n + 1))?);
     }
     // The rooms follow one another in an export; ids order their events as they were sent.
     events.sort_by_key(|event| event.id);
