@@ -39,5 +39,8 @@ pub const NONCE_MS: u64 = 600_000;
 /// The most nonces that a log in memory remembers; a log on disk remembers all of the last ten minutes.
 pub const NONCES_IN_MEMORY: usize = 20_000;
 
+/// The most reactions to one message: all are counted when one is added, and `REACTS` lists them all.
+pub const REACTIONS_MAX: usize = 1000;
+
 /// The most different emoji that people react with to one message.
 pub const EMOJI_MAX: usize = 20;

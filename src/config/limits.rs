@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::fixed::{
     BANS_MAX, EMOJI_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY,
-    READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX,
-    SEARCH_WORK, TOKENS_MAX,
+    REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
+    SEARCH_WORDS_MAX, SEARCH_WORK, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -317,6 +317,12 @@ impl Limits {
                 IGNORED_MAX.to_string(),
                 "",
                 "each event for it is compared with them",
+            ),
+            row(
+                "reactions to one message",
+                REACTIONS_MAX.to_string(),
+                "",
+                "all are counted when one is added",
             ),
             row(
                 "different emoji that people react with to one message",

@@ -67,6 +67,9 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                 format!("-- {room} is deleted")
             }
             (Verb::Remove, ReplyBody::Text(id)) => format!("-- {id} is deleted"),
+            (Verb::Edit, _) => "-- the message has its new text".to_owned(),
+            (Verb::React, _) => "-- your reaction is added".to_owned(),
+            (Verb::Unreact, _) => "-- your reaction is withdrawn".to_owned(),
             _ => return, // a person sees the own line
         },
         Line::Found {

@@ -9,11 +9,11 @@ use super::{
     text::Query, with_marks, work::Work,
 };
 use crate::config::fixed::{
-    EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, READERS_IN_ALL, READERS_PER_OWNER,
+    EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READERS_IN_ALL, READERS_PER_OWNER,
 };
 use crate::model::{
     Applied, DeletedFile, DirectMessage, Entry, EventKind, FileSum, FileTotals, NewFile, Reaction,
-    Removed, RoomRow, Scope, StorageError, Ticket,
+    Removed, RoomRow, Scope, StorageError, Ticket, casefolded,
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
@@ -51,8 +51,7 @@ struct Nonces {
 impl Nonces {
     fn key(entry: &Entry) -> Option<(Box<str>, Box<str>)> {
         let nonce = entry.tags.nonce()?;
-        let nick = Nick::parse(entry.author()).ok()?;
-        Some((nick.casefolded().into(), nonce.into()))
+        Some((entry.author_casefolded().into(), nonce.into()))
     }
 
     fn find(&self, key: &(Box<str>, Box<str>), now: Time) -> Option<(EventId, Time)> {
@@ -101,6 +100,16 @@ struct StoredEvent {
     /// What has changed it since; `None` for most.
     marks: Option<Box<Marks>>,
     scope: StoredScope,
+}
+
+/// What became of an entry.
+enum Decided {
+    /// It is stored under this id, unless it is of a kind that is not logged.
+    New(Option<EventId>),
+    /// An earlier entry of its author with the same nonce has this id and time.
+    Before(EventId, Time),
+    /// It would change nothing.
+    Unchanged,
 }
 
 /// What people have done to an event.
@@ -251,11 +260,7 @@ impl State {
             (EventKind::Edit(edited), _) => {
                 let text = entry.text();
                 self.change(*edited, |kept| {
-                    let Entry {
-                        scope, kind, tags, ..
-                    } = &kept.entry;
-                    let entry = Entry::new(scope.clone(), kind.clone(), kept.entry.author(), text);
-                    kept.entry = entry.with_tags(tags.clone());
+                    kept.entry.replace_text(text);
                     let marks = kept.marks.get_or_insert_default();
                     marks.edited = Some(time);
                     marks.edits.push(id);
@@ -290,6 +295,42 @@ impl State {
             self.forget_first();
         }
         Some(id)
+    }
+
+    /// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
+    fn decide(&mut self, entry: &Entry, time: Time) -> Result<Decided, Code> {
+        let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
+        let nonce = Nonces::key(entry).filter(|_| is_logged);
+        if let Some((id, time)) = nonce.as_ref().and_then(|key| self.nonces.find(key, time)) {
+            return Ok(Decided::Before(id, time));
+        }
+        if let Some(id) = entry.tags.reply()
+            && !self.is_readable(id, &entry.scope)
+        {
+            return Err(Code::NoSuchId);
+        }
+        let is_here = |id| self.is_readable(id, &entry.scope);
+        match &entry.kind {
+            // Two may have asked at the same time, and the bytes of a file are released once.
+            EventKind::Remove(id, _) | EventKind::Stored(id, _) if self.is_removed(*id) => {
+                return Err(Code::NoSuchFile);
+            }
+            EventKind::Edit(id) if !is_here(*id) || !self.is_own(*id, entry) => {
+                return Err(Code::NoSuchId);
+            }
+            EventKind::React(reaction) if !is_here(reaction.to) || self.is_removed(reaction.to) => {
+                return Err(Code::NoSuchId);
+            }
+            EventKind::React(reaction) if !self.react(entry.author(), reaction)? => {
+                return Ok(Decided::Unchanged);
+            }
+            _ => {}
+        }
+        let id = self.append(entry.clone(), time);
+        if let (Some(key), Some(id)) = (nonce, id) {
+            self.nonces.add(key, id, time);
+        }
+        Ok(Decided::New(id))
     }
 
     fn record(&self, kept: &StoredEvent) -> Record {
@@ -422,52 +463,41 @@ impl State {
 
     /// Stores a reaction, or withdraws it; returns whether that changes anything.
     fn react(&mut self, author: &str, reaction: &Reaction) -> Result<bool, Code> {
-        let form = Nick::parse(author)
-            .map_or_else(|_| author.to_owned(), |nick| nick.casefolded().to_owned());
+        let form = casefolded(author);
         let mut has_changed = Ok(false);
         self.change(reaction.to, |kept| {
-            let marks = kept.marks.get_or_insert_default();
+            let reactions = &mut kept.marks.get_or_insert_default().reactions;
             let is_it = |(by, of): &(String, Reacted)| *by == form && *of.emoji == *reaction.emoji;
-            let at = marks.reactions.iter().position(is_it);
-            let others: HashSet<&str> = marks.reactions.iter().map(|(_, of)| &*of.emoji).collect();
-            let is_other = !others.contains(&*reaction.emoji);
-            has_changed = match (at, reaction.is_withdrawn) {
-                (Some(_), false) | (None, true) => Ok(false),
-                (None, false) if is_other && others.len() >= EMOJI_MAX => Err(Code::Quota),
+            match (reactions.iter().position(is_it), reaction.is_withdrawn) {
+                (Some(_), false) | (None, true) => {}
                 (Some(at), true) => {
-                    marks.reactions.remove(at);
-                    Ok(true)
+                    reactions.remove(at);
+                    has_changed = Ok(true);
                 }
                 (None, false) => {
+                    let emoji = reactions.iter().map(|(_, of)| &*of.emoji);
+                    let others = emoji.filter(|other| **other != *reaction.emoji);
+                    let others: HashSet<&str> = others.collect();
+                    if reactions.len() >= REACTIONS_MAX || others.len() >= EMOJI_MAX {
+                        has_changed = Err(Code::Quota);
+                        return;
+                    }
                     let (nick, emoji) = (author.to_owned(), reaction.emoji.to_string());
-                    marks
-                        .reactions
-                        .push((form.clone(), Reacted { nick, emoji }));
-                    Ok(true)
+                    reactions.push((form, Reacted { nick, emoji }));
+                    has_changed = Ok(true);
                 }
-            };
+            }
         });
         has_changed
     }
 
-    /// Returns whether the author of `entry` sent the message `id`, in the same place, and it was not removed.
+    /// Returns whether the author of `entry` sent the message `id`, and it was not removed.
     fn is_own(&self, id: EventId, entry: &Entry) -> bool {
-        let form = |author: &str| Nick::parse(author).map(|nick| nick.casefolded().to_owned());
         self.get(id).is_some_and(|kept| {
-            let is_here = match (&entry.scope, &kept.scope) {
-                (Scope::Room(room), StoredScope::Room(of)) => {
-                    self.room_ids.get(room.casefolded()) == Some(of)
-                }
-                (Scope::Inbox(message), StoredScope::Inbox(of)) => {
-                    message.to.casefolded() == of.to.casefolded()
-                }
-                _ => false,
-            };
             let is_message = matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
-            is_here
-                && is_message
+            is_message
                 && !kept.is_removed
-                && form(kept.entry.author()) == form(entry.author())
+                && kept.entry.author_casefolded() == entry.author_casefolded()
         })
     }
 
@@ -541,22 +571,22 @@ impl State {
             (Scope::Inbox(message), StoredScope::Inbox(of)) => {
                 let mut pairs = [forms(message), forms(of)];
                 pairs.iter_mut().for_each(|pair| pair.sort_unstable());
-                let can_read = |form: &&str| {
-                    let inbox = self.inboxes.get(*form);
-                    inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
-                };
-                pairs[0] == pairs[1] && forms(message).iter().all(can_read)
+                let mut both = forms(message).into_iter();
+                pairs[0] == pairs[1] && both.all(|form| self.has_in_inbox(form, id))
             }
             _ => false,
         }
     }
 
+    /// Returns whether the nick with that comparison form may read a direct message.
+    fn has_in_inbox(&self, form: &str, id: EventId) -> bool {
+        let inbox = self.inboxes.get(form);
+        inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
+    }
+
     fn location(&self, id: EventId, message: &DirectMessage) -> Location {
-        let can_read = |form: &&str| {
-            let inbox = self.inboxes.get(*form);
-            inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
-        };
-        let readers = forms(message).into_iter().filter(can_read);
+        let readers = forms(message).into_iter();
+        let readers = readers.filter(|form| self.has_in_inbox(form, id));
         Location::Inbox {
             message: message.clone(),
             readers: readers.map(Into::into).collect(),
@@ -580,53 +610,16 @@ impl Log for MemoryLog {
                 ticket,
             });
         }
-        // Two may have asked at the same time, and the bytes of a file are released once.
-        let is_gone = match &entry.kind {
-            EventKind::Remove(id, _) | EventKind::Stored(id, _) => state.is_removed(*id),
-            _ => false,
-        };
-        let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
-        let nonce = Nonces::key(&entry).filter(|_| is_logged);
-        let before = nonce.as_ref().and_then(|key| state.nonces.find(key, time));
-        let reply = entry.tags.reply();
-        let mut is_repeat = before.is_some();
-        let outcome = if let Some((id, time)) = before {
-            Ok((Some(id), time))
-        } else if is_gone {
-            Err(Code::NoSuchFile)
-        } else if reply.is_some_and(|id| !state.is_readable(id, &entry.scope)) {
-            Err(Code::NoSuchId)
-        } else {
-            let change = match &entry.kind {
-                EventKind::Edit(id) if !state.is_own(*id, &entry) => Err(Code::NoSuchId),
-                EventKind::React(reaction)
-                    if state.is_removed(reaction.to)
-                        || !state.is_readable(reaction.to, &entry.scope) =>
-                {
-                    Err(Code::NoSuchId)
-                }
-                EventKind::React(reaction) => state.react(entry.author(), reaction),
-                _ => Ok(true),
-            };
-            match change {
-                Err(code) => Err(code),
-                Ok(false) => {
-                    is_repeat = true;
-                    Ok((None, time))
-                }
-                Ok(true) => {
-                    let id = state.append(entry.clone(), time);
-                    if let (Some(key), Some(id)) = (nonce, id) {
-                        state.nonces.add(key, id, time);
-                    }
-                    Ok((id, time))
-                }
-            }
-        };
+        let decided = state.decide(&entry, time);
         Some(Applied {
+            is_repeat: matches!(decided, Ok(Decided::Before(..) | Decided::Unchanged)),
+            outcome: match decided {
+                Ok(Decided::New(id)) => Ok((id, time)),
+                Ok(Decided::Before(id, time)) => Ok((Some(id), time)),
+                Ok(Decided::Unchanged) => Ok((None, time)),
+                Err(code) => Err(code),
+            },
             entry,
-            outcome,
-            is_repeat,
             ticket,
         })
     }
@@ -793,14 +786,11 @@ impl Log for MemoryLog {
         Ok(digests)
     }
 
-    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError> {
+    fn reactions(&self, id: EventId) -> Result<Vec<Reacted>, StorageError> {
         let state = self.state();
         let marks = state.get(id).and_then(|kept| kept.marks.as_deref());
         let reactions = marks.into_iter().flat_map(|marks| &marks.reactions);
-        Ok(reactions
-            .take(count)
-            .map(|(_, reacted)| reacted.clone())
-            .collect())
+        Ok(reactions.map(|(_, reacted)| reacted.clone()).collect())
     }
 
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {

@@ -268,9 +268,9 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError>;
 
-    /// Lists at most `count` reactions to an event, oldest first.
+    /// Lists the reactions to an event, oldest first.
     #[allow(clippy::missing_errors_doc)]
-    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError>;
+    fn reactions(&self, id: EventId) -> Result<Vec<Reacted>, StorageError>;
 
     /// Returns who sent the event with that id, and where.
     #[allow(clippy::missing_errors_doc)]
@@ -371,9 +371,6 @@ pub enum LogResult {
 /// The most matches of a search, and the most files in one piece of a list.
 pub const SEARCH_MAX: usize = 100;
 
-/// The most reactions that are listed.
-const REACTIONS_LISTED: usize = 1000;
-
 /// About how many bytes of records are read at once; a client that stops reading its replies holds that
 /// much.
 const PIECE_BYTES: usize = 32 << 10;
@@ -412,9 +409,7 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
         }
         LogQuery::File(id) => LogResult::File(log.file(*id)?),
         LogQuery::Authorship(id) => LogResult::Authorship(log.authorship(*id)?),
-        LogQuery::Reactions(id) => {
-            LogResult::Reactions(log.authorship(*id)?, log.reactions(*id, REACTIONS_LISTED)?)
-        }
+        LogQuery::Reactions(id) => LogResult::Reactions(log.authorship(*id)?, log.reactions(*id)?),
         LogQuery::Reader(reader) => LogResult::Reader(log.reader(reader)?),
         LogQuery::SetReader {
             reader,

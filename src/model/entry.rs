@@ -162,17 +162,22 @@ pub struct Applied {
     pub ticket: Option<Ticket>,
 }
 
+/// Returns the comparison form of a nick as it is shown.
+pub fn casefolded(nick: &str) -> String {
+    match Nick::parse(nick) {
+        Ok(nick) => nick.casefolded().to_owned(),
+        Err(_) => nick.to_owned(), // it was stored under older rules
+    }
+}
+
 impl Entry {
     /// Returns an entry of `author`, a nick as it is shown. Only messages, actions and topics have a text.
     pub fn new(scope: Scope, kind: EventKind, author: &str, text: &str) -> Self {
-        let mut words = String::with_capacity(author.len() + text.len());
-        words.push_str(author);
-        words.push_str(text);
         Self {
             scope,
             kind,
             tags: SentTags::default(),
-            words: words.into(),
+            words: [author, text].concat().into(),
             author_bytes: u16::try_from(author.len()).expect("a nick has 32 characters at most"),
         }
     }
@@ -186,6 +191,11 @@ impl Entry {
     /// Returns the author's nick as it is shown.
     pub fn author(&self) -> &str {
         self.words().0
+    }
+
+    /// Returns the comparison form of the author's nick.
+    pub fn author_casefolded(&self) -> String {
+        casefolded(self.author())
     }
 
     /// Returns the text; empty for an entry without one.
@@ -225,13 +235,18 @@ impl Entry {
         self.words.len() + name + self.tags.kept().len()
     }
 
+    /// Replaces the text.
+    pub fn replace_text(&mut self, text: &str) {
+        self.words = [self.author(), text].concat().into();
+    }
+
     /// Replaces the text of a message, or the name of a file, with `-` after its removal; its tags go too.
     pub fn redact(&mut self) {
         self.tags = SentTags::default();
         if let EventKind::File(file) = &mut self.kind {
             file.name = FileName::redacted();
         } else {
-            *self = Self::new(self.scope.clone(), self.kind.clone(), self.author(), "-");
+            self.replace_text("-");
         }
     }
 

@@ -18,7 +18,7 @@ pub use budget::Budget;
 pub use directory::{Ban, Directory, Secret, address_prefix};
 pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,
-    Outcome, PeerId, Reaction, Removed, Scope, Ticket,
+    Outcome, PeerId, Reaction, Removed, Scope, Ticket, casefolded,
 };
 pub use storage::{FileSum, FileTotals, RoomRow, StorageError};
 pub use time::{Now, millis};

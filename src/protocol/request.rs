@@ -17,21 +17,25 @@ use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 /// Returns whether `line` may be a request after the bytes of an upload: it begins with a verb in capitals, or
 /// with a slash, as the middle of a file seldom does.
 pub fn looks_like_command(line: &[u8]) -> bool {
-    let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
-    let mut word = words.next();
-    if word.is_some_and(|word| word.starts_with(b"@")) {
-        word = words.next();
-        return word.is_some_and(is_capital_verb);
-    }
-    match word {
-        None => true,
+    match first_word(line) {
+        None => line.iter().all(|b| *b == b' '),
         Some([b'/', ..]) => true,
-        Some(word) => is_capital_verb(word),
+        Some(word) => word.iter().all(u8::is_ascii_uppercase) && Verb::parse(word).is_some(),
     }
 }
 
-fn is_capital_verb(word: &[u8]) -> bool {
-    word.iter().all(u8::is_ascii_uppercase) && Verb::parse(word).is_some()
+/// Returns the verb of a line, of which there may be only the beginning.
+pub fn verb_of(line: &[u8]) -> Option<Verb> {
+    first_word(line).and_then(Verb::parse)
+}
+
+/// Returns the first word of a line, or the one after its tags.
+fn first_word(line: &[u8]) -> Option<&[u8]> {
+    let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
+    match words.next() {
+        Some([b'@', ..]) => words.next(),
+        word => word,
+    }
 }
 
 /// One request of a client. Its text is already cleaned (see [`super::text`]).

@@ -7,6 +7,7 @@
 //! reports the result to the session.
 
 mod account;
+mod amend;
 pub mod batch;
 mod gate;
 pub mod ignore;
@@ -36,7 +37,7 @@ use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
 };
 use crate::protocol::line::LineEnd;
-use crate::protocol::request::{Refusal, looks_like_command};
+use crate::protocol::request::{Refusal, looks_like_command, verb_of};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
@@ -619,8 +620,7 @@ impl Session {
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
-        let word = head.split(|b| *b == b' ').find(|word| !word.is_empty());
-        let is_upload = word.and_then(Verb::parse) == Some(Verb::Upload);
+        let is_upload = verb_of(head) == Some(Verb::Upload);
         if !self.input.is_for_people() && (is_upload || self.expects == Expects::LineAfterUpload) {
             return self.end(refusal, chat, now);
         }

@@ -231,7 +231,7 @@ impl Session {
                 self.ok(
                     Verb::Unban,
                     &target,
-                    &format!("{target} may come in again"),
+                    &format!("{target} can connect again"),
                     AfterReply::Nothing,
                 );
             }

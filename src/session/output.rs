@@ -237,6 +237,9 @@ impl Session {
                                 "they have not read what they were sent before; try again later"
                             }
                             Code::NoSuchNick => "nobody is here under that nick any more",
+                            Code::Quota if reply.verb == Verb::React => {
+                                "that message has too many reactions already"
+                            }
                             Code::Quota => "there is no space left to keep it",
                             Code::NoSuchFile => "it has been deleted already",
                             Code::NoSuchId => "there is no such message where you send this",

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use unicode_segmentation::UnicodeSegmentation;
 
+use super::amend::OnEvent;
 use super::lazy_list::LazyList;
-use super::log_queries::OnEvent;
 use super::output::{AfterReply, Pending, UpTo};
 use super::{Effect, Expects, Membership, Session, Upload};
 use crate::chat::{Chat, NickId, Place, Refused, RoomId};

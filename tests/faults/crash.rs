@@ -1,7 +1,7 @@
 //! protocol.md 2, 3.9: nothing that was acknowledged is lost, whenever the server dies.
 //!
 //! `chatd` is killed with SIGKILL at random moments while clients send messages and files, started again on the same
-//! folder, and asked for everything.
+//! folder, and must still have everything that it acknowledged.
 //!
 //! `CRASH_ROUNDS=100 cargo test --release --test faults crash -- --nocapture` runs that many rounds; `CRASH_SEED` repeats
 //! the moments of an earlier run, as far as the machine does.

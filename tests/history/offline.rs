@@ -131,6 +131,68 @@ fn an_export_can_be_imported_elsewhere() {
 /// Direct messages can be read only by the two nicks that were registered, and in another folder by those
 /// that are registered there: nobody gets them by registering one of the nicks later.
 #[test]
+fn replies_edits_and_reactions_are_exported_and_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, other) = (folder.path().join("data"), folder.path().join("other"));
+    let server = start(&data, &[]);
+    let mut ann = Peer::named(server.address, "ann").unwrap();
+    ann.expect("MSG the build is red", "OK MSG 1 ").unwrap();
+    ann.expect("@reply=1;x-run=a%20b MSG I look", "OK MSG 2 ")
+        .unwrap();
+    ann.expect("EDIT 1 the build is green", "OK EDIT 3 ")
+        .unwrap();
+    ann.expect("REACT 1 👍", "OK REACT 4 ").unwrap();
+    ann.expect("REACT 2 🎉", "OK REACT 5 ").unwrap();
+    ann.expect("UNREACT 2 🎉", "OK UNREACT 6 ").unwrap();
+    ann.expect("MSG a secret", "OK MSG 7 ").unwrap();
+    ann.expect("EDIT 7 another secret", "OK EDIT 8 ").unwrap();
+    ann.expect("REMOVE 7", "OK REMOVE 7").unwrap();
+    drop(server);
+    let all = chatd("export", &data, &[], b"").stdout;
+    let lines = text(&all);
+    assert!(!lines.contains("secret"), "{lines}");
+    let first = lines.lines().next().unwrap();
+    let (_, event) = first.split_once("Z @edited=").expect("it was edited");
+    assert!(
+        event.ends_with("Z;reacts=👍*1 MSG #lobby ann the build is green"),
+        "{first}"
+    );
+    assert!(
+        lines.contains(" @reply=1;x-run=a%20b MSG #lobby ann I look\n"),
+        "{lines}"
+    );
+
+    let taken = chatd("import", &other, &[], &all);
+    assert_eq!(
+        text(&taken.stdout),
+        "9 events imported\n",
+        "{}",
+        text(&taken.stderr)
+    );
+    assert_eq!(text(&chatd("export", &other, &[], b"").stdout), lines);
+    // With new ids they refer to one another all the same.
+    chatd("import", &other, &[], &all);
+    let server = start(&other, &[]);
+    let mut bob = Peer::named(server.address, "bob").unwrap();
+    bob.expect("SEARCH red", "OK SEARCH 0").unwrap();
+    bob.expect("TAGS on", "OK TAGS on").unwrap();
+    let again = bob
+        .list("HISTORY #lobby 1000 after 9")
+        .unwrap()
+        .0
+        .join("\n");
+    assert!(
+        again.contains("@reply=10;x-run=a%20b MSG #lobby ann I look"),
+        "{again}"
+    );
+    assert!(
+        again.contains("EDIT #lobby ann 10 the build is green"),
+        "{again}"
+    );
+    assert_eq!(bob.list("REACTS 10").unwrap().0, ["REACT 10 ann 👍"]);
+}
+
+#[test]
 fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let folder = tempfile::tempdir().unwrap();
     let (data, copy) = (folder.path().join("data"), folder.path().join("copy"));

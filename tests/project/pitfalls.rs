@@ -182,7 +182,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
         ],
     ),
     (
-        "30: whoever reads a program's output has seen enough",
+        "30: the reader of a program's output closes the pipe early",
         &["cli/chatc.rs a_reader_that_has_seen_enough_ends_it_quietly"],
     ),
     (

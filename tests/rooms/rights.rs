@@ -291,6 +291,9 @@ fn tried(row: &str) -> &'static str {
         "UNINVITE" => "UNINVITE #vault writer",
         "DOWNLOAD" => "DOWNLOAD %FILE",
         "REMOVE" => "REMOVE %ID",
+        "EDIT" => "EDIT %ID mine",
+        "REACT" => "REACT %ID 👍",
+        "REACTS" => "REACTS %ID",
         _ => panic!("a row of the document that is not tried: {row}"),
     }
 }
@@ -600,7 +603,9 @@ fn only_the_two_parties_can_read_private_messages() {
                 }
             }
             let line = match line.split(' ').next() {
-                Some("DOWNLOAD" | "REMOVE") => line.replace("ID", &id).replace("FILE", &id),
+                Some("DOWNLOAD" | "REMOVE" | "EDIT" | "REACT" | "UNREACT" | "REACTS") => {
+                    line.replace("ID", &id).replace("FILE", &id)
+                }
                 _ => line.clone(),
             };
             let answer = ask(&mut server, peer, &line);
@@ -612,6 +617,12 @@ fn only_the_two_parties_can_read_private_messages() {
             );
             if line.starts_with("REMOVE") && nick.is_some() {
                 assert!(answer.starts_with("ERR REMOVE no-such-file"), "{answer}");
+            }
+            let is_about_an_id = ["EDIT", "REACT", "UNREACT"]
+                .iter()
+                .any(|verb| line.starts_with(verb));
+            if is_about_an_id && nick.is_some() {
+                assert!(answer.contains(" no-such-id "), "{line}: {answer}");
             }
             ask(&mut server, peer, "BYE");
         }

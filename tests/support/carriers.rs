@@ -376,7 +376,8 @@ impl Server for WebSocket {
 /// Returns how many bytes follow a line; the inner `None` means everything up to the end.
 fn announced(line: &str) -> Option<Option<usize>> {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
-    let verb = words.first()?.trim_start_matches('/');
+    let is_tagged = words.first()?.starts_with('@');
+    let verb = words.get(usize::from(is_tagged))?.trim_start_matches('/');
     if !verb.eq_ignore_ascii_case("upload") {
         return None;
     }

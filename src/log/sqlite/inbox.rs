@@ -98,13 +98,16 @@ pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Recor
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
 
+    use crate::config::fixed::REACTIONS_MAX;
     use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
     use crate::log::text::Query;
     use crate::log::work::Work;
     use crate::log::{Location, Log, Span};
-    use crate::model::{Applied, DirectMessage, Entry, EventKind, Outcome, Removed, Scope};
-    use crate::protocol::{EventId, Nick, RoomName, Time};
+    use crate::model::{
+        Applied, DirectMessage, Entry, EventKind, Outcome, Reaction, Removed, Scope,
+    };
+    use crate::protocol::{Code, EventId, Nick, RoomName, Time};
 
     const ALL: Span = Span {
         after: 0,
@@ -247,6 +250,37 @@ mod tests {
         assert_eq!(both.past("eve", ALL, 9), ["MSG ben eve three"]);
         both.tell("ann", "ben", "anew");
         assert_eq!(both.past("ben", ALL, 9), ["MSG ben ann anew"]);
+    }
+
+    #[test]
+    fn both_logs_bound_the_reactions_to_a_message() {
+        let both = Both::new();
+        let room = Scope::Room(RoomName::parse("#tea").unwrap().into());
+        let react = |nick: &str, is_withdrawn| {
+            let kind = EventKind::React(Box::new(Reaction {
+                to: EventId::new(1).unwrap(),
+                emoji: "x".into(),
+                is_withdrawn,
+            }));
+            both.append(7, || Entry::new(room.clone(), kind.clone(), nick, ""))
+        };
+        both.append(7, || Entry::new(room.clone(), EventKind::Msg, "ann", "hm"))
+            .unwrap();
+        for n in 0..REACTIONS_MAX {
+            react(&format!("ann{n}"), false)
+                .unwrap()
+                .0
+                .expect("it is an event");
+        }
+        assert_eq!(react("bob", false), Err(Code::Quota));
+        assert_eq!(react("ANN7", false).unwrap().0, None, "it is there already");
+        assert!(react("ann7", true).unwrap().0.is_some());
+        assert!(react("bob", false).unwrap().0.is_some());
+        for log in &both.logs {
+            let reactions = log.reactions(EventId::new(1).unwrap()).unwrap();
+            assert_eq!(reactions.len(), REACTIONS_MAX);
+            assert_eq!(reactions.last().unwrap().nick, "bob");
+        }
     }
 
     #[test]

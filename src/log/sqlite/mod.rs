@@ -59,6 +59,9 @@ pub struct SqliteLog {
     _lock: Option<File>,
 }
 
+/// How many expired nonces one transaction deletes: few enough to delay messages by little.
+const NONCES_A_STEP: usize = 1000;
+
 fn path(folder: &Path) -> PathBuf {
     folder.join("chat.db")
 }
@@ -318,8 +321,8 @@ impl Log for SqliteLog {
         self.ask(read::digests)
     }
 
-    fn reactions(&self, id: EventId, count: usize) -> Result<Vec<Reacted>, StorageError> {
-        self.ask(|db| amend::reactions(db, id, count))
+    fn reactions(&self, id: EventId) -> Result<Vec<Reacted>, StorageError> {
+        self.ask(|db| amend::reactions(db, id))
     }
 
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError> {
@@ -362,6 +365,10 @@ impl Log for SqliteLog {
         if has_unused {
             self.change(true, move |step, _| readers::forget_unused(step, now))?;
         }
+        while self.change(true, move |step, _| {
+            Ok(nonces::forget_expired(step, now, NONCES_A_STEP)?)
+        })? == NONCES_A_STEP
+        {}
         let mut events = 0;
         if !has_deleted {
             return Ok(events);

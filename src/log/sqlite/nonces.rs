@@ -1,11 +1,13 @@
 //! The nonces of the messages of the last minutes: a message that is sent again with the same nonce is not stored again.
-//! Each insertion deletes up to two that have expired, so their number follows the number of recent messages.
+//! Each insertion deletes up to two that have expired, so their number follows the number of recent messages; the regular
+//! maintenance deletes the rest.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::rows::{event_id, number};
 use crate::config::fixed::NONCE_MS;
-use crate::protocol::{EventId, Nick, Time};
+use crate::model::Entry;
+use crate::protocol::{EventId, Time};
 
 /// A nonce and the comparison form of the nick that used it.
 pub(super) struct Key<'a> {
@@ -14,12 +16,12 @@ pub(super) struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    pub fn new(author: &str, nonce: &'a str) -> Self {
-        let nick = Nick::parse(author);
-        Self {
-            nick: nick.map_or_else(|_| author.to_owned(), |nick| nick.casefolded().to_owned()),
-            nonce,
-        }
+    /// Returns the key of an entry; `None` for one without a nonce.
+    pub fn of(entry: &'a Entry) -> Option<Self> {
+        Some(Self {
+            nonce: entry.tags.nonce()?,
+            nick: entry.author_casefolded(),
+        })
     }
 }
 
@@ -42,17 +44,14 @@ pub(super) fn find(
     }))
 }
 
-/// Records the nonce of an event, and deletes some that have expired.
+/// Records the nonce of an event.
 pub(super) fn add(
     step: &Transaction<'_>,
     key: &Key<'_>,
     id: EventId,
     time: Time,
 ) -> rusqlite::Result<()> {
-    let expired =
-        "DELETE FROM nonces WHERE rowid IN (SELECT rowid FROM nonces WHERE time < ?1 LIMIT 2)";
-    step.prepare_cached(expired)?
-        .execute([number(time.0.saturating_sub(NONCE_MS))])?;
+    forget_expired(step, time, 2)?;
     step.prepare_cached(
         "INSERT OR REPLACE INTO nonces (nick, nonce, id, time) VALUES (?1, ?2, ?3, ?4)",
     )?
@@ -63,4 +62,87 @@ pub(super) fn add(
         number(time.0)
     ])?;
     Ok(())
+}
+
+/// Deletes at most `count` nonces that have expired; returns how many those were.
+pub(super) fn forget_expired(
+    step: &Transaction<'_>,
+    now: Time,
+    count: usize,
+) -> rusqlite::Result<usize> {
+    step.prepare_cached(
+        "DELETE FROM nonces WHERE rowid IN (SELECT rowid FROM nonces WHERE time < ?1 LIMIT ?2)",
+    )?
+    .execute(params![
+        number(now.0.saturating_sub(NONCE_MS)),
+        count as i64
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::mpsc::channel;
+
+    use super::NONCE_MS;
+    use crate::log::Log;
+    use crate::log::sqlite::SqliteLog;
+    use crate::model::{Applied, Entry, EventKind, Outcome, Scope};
+    use crate::protocol::tags::SentTags;
+    use crate::protocol::{RoomName, Time};
+
+    /// Opens the log, sends a message of `author` with a nonce at `time` and then `after`; returns what became of the message.
+    fn send(
+        folder: &Path,
+        author: &str,
+        time: u64,
+        after: impl FnOnce(&SqliteLog),
+    ) -> (Outcome, bool) {
+        let (tell, told) = channel();
+        let sink = move |batch: Vec<Applied>| {
+            for applied in batch {
+                let _ = tell.send((applied.outcome, applied.is_repeat));
+            }
+        };
+        let log = SqliteLog::open(folder, Box::new(sink)).unwrap();
+        let scope = Scope::Room(RoomName::parse("#tea").unwrap().into());
+        let tags = SentTags::default().with_nonce("n1");
+        let entry = Entry::new(scope, EventKind::Msg, author, "hello").with_tags(tags);
+        assert!(log.append(entry, None, Time(time)).is_none());
+        let outcome = told.recv().unwrap();
+        after(&log);
+        outcome
+    }
+
+    fn id((outcome, is_repeat): (Outcome, bool)) -> (u64, u64, bool) {
+        let (id, time) = outcome.unwrap();
+        (id.unwrap().get(), time.0, is_repeat)
+    }
+
+    #[test]
+    fn a_nonce_outlives_a_restart_and_is_forgotten_after_its_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let send = |author, time| id(send(folder.path(), author, time, |_| {}));
+        assert_eq!(send("ann", 1000), (1, 1000, false));
+        assert_eq!(send("Ann", 2000), (1, 1000, true));
+        assert_eq!(send("bob", 2000), (2, 2000, false));
+        assert_eq!(send("ann", 1001 + NONCE_MS), (3, 1001 + NONCE_MS, false));
+        assert_eq!(send("ann", 1002 + NONCE_MS), (3, 1001 + NONCE_MS, true));
+    }
+
+    #[test]
+    fn expired_nonces_are_deleted_though_no_more_come() {
+        let folder = tempfile::tempdir().unwrap();
+        let left = |log: &SqliteLog| {
+            let count = "SELECT count(*) FROM nonces";
+            log.ask(|db| Ok(db.query_row(count, [], |row| row.get::<_, i64>(0))?))
+                .unwrap()
+        };
+        let _ = send(folder.path(), "ann", 1000, |log| {
+            log.sweep(Time(NONCE_MS)).unwrap();
+            assert_eq!(left(log), 1);
+            log.sweep(Time(1001 + NONCE_MS)).unwrap();
+            assert_eq!(left(log), 0);
+        });
+    }
 }

@@ -100,10 +100,9 @@ impl Writer {
                         entry,
                         is_repeat: matches!(kept, Ok(Stored::Before(..) | Stored::Unchanged)),
                         outcome: match kept {
-                            Ok(Stored::Nothing) => Ok((None, time)),
+                            Ok(Stored::Nothing | Stored::Unchanged) => Ok((None, time)),
                             Ok(Stored::New(id)) => Ok((Some(id), time)),
                             Ok(Stored::Before(id, time)) => Ok((Some(id), time)),
-                            Ok(Stored::Unchanged) => Ok((None, time)),
                             Err(e) => Err(e.code()),
                         },
                         ticket,
@@ -148,17 +147,10 @@ impl Writer {
                         rest = others;
                         continue;
                     }
-                    ids.push(match (RoomKey::of(entry), &entry.kind) {
-                        (None, _) if entry.tags.reply().is_some() => Err(StorageError::NoSuchId),
-                        (None, _) => Ok(Stored::Nothing),
-                        // Two users may ask for the same removal at the same time, but the bytes of a file
-                        // are released only once; a removed live file does not become complete.
-                        (Some(_), EventKind::Remove(id, _) | EventKind::Stored(id, _))
-                            if is_removed(&step, *id)? =>
-                        {
-                            Err(StorageError::NoSuchFile)
-                        }
-                        (Some(row), _) => insert_once(&step, rooms, &row, entry, *time)?,
+                    ids.push(match RoomKey::of(entry) {
+                        None if entry.tags.reply().is_some() => Err(StorageError::NoSuchId),
+                        None => Ok(Stored::Nothing),
+                        Some(row) => decide(&step, rooms, &row, entry, *time)?,
                     })
                 }
             }
@@ -295,44 +287,43 @@ pub(super) struct EventRow<'a> {
     pub tags: &'a str,
 }
 
-/// Stores an entry, unless one of its author with the same nonce is stored already, or what it replies to does not
-/// exist.
-fn insert_once(
+/// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
+fn decide(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
     row: &RoomKey<'_>,
     entry: &Entry,
     time: Time,
 ) -> rusqlite::Result<Decided> {
-    let nonce = entry
-        .tags
-        .nonce()
-        .map(|nonce| nonces::Key::new(entry.author(), nonce));
+    let nonce = nonces::Key::of(entry);
     if let Some(key) = &nonce
         && let Some((id, time)) = nonces::find(step, key, time)?
     {
         return Ok(Ok(Stored::Before(id, time)));
     }
+    let is_here = |id| is_readable(step, row, &entry.scope, id);
     if let Some(id) = entry.tags.reply()
-        && !is_readable(step, row, &entry.scope, id)?
+        && !is_here(id)?
     {
         return Ok(Err(StorageError::NoSuchId));
     }
     match &entry.kind {
-        EventKind::Edit(id) if !amend::is_own(step, row, entry, *id)? => {
+        // Two users may ask for the same removal at the same time, but the bytes of a file are released only once; a
+        // removed live file does not become complete.
+        EventKind::Remove(id, _) | EventKind::Stored(id, _) if is_removed(step, *id)? => {
+            return Ok(Err(StorageError::NoSuchFile));
+        }
+        EventKind::Edit(id) if !is_here(*id)? || !amend::is_own(step, entry, *id)? => {
             return Ok(Err(StorageError::NoSuchId));
         }
-        EventKind::React(reaction) => {
-            if is_removed(step, reaction.to)? || !is_readable(step, row, &entry.scope, reaction.to)?
-            {
-                return Ok(Err(StorageError::NoSuchId));
-            }
-            match amend::react(step, entry.author(), reaction)? {
-                Ok(true) => {}
-                Ok(false) => return Ok(Ok(Stored::Unchanged)),
-                Err(e) => return Ok(Err(e)),
-            }
+        EventKind::React(reaction) if !is_here(reaction.to)? || is_removed(step, reaction.to)? => {
+            return Ok(Err(StorageError::NoSuchId));
         }
+        EventKind::React(reaction) => match amend::react(step, entry.author(), reaction)? {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(Stored::Unchanged)),
+            Err(e) => return Ok(Err(e)),
+        },
         _ => {}
     }
     let id = insert(step, rooms, row, entry, time)?;

@@ -1,0 +1,156 @@
+//! What a connection does with an event that is stored: it deletes it, edits it or reacts to it.
+//!
+//! Whose event it is and where is asked of the log first; the log decides once more when the change is stored.
+
+use super::{Effect, Session};
+use crate::chat::{Chat, NickId, Place};
+use crate::dialect::ReplyBody;
+use crate::log::{Authorship, Location};
+use crate::model::{DirectMessage, EventKind, Reaction, Removed, Scope};
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, EventId, Verb};
+
+/// What is done with an event once it is known whose it is.
+#[derive(Debug)]
+pub(super) enum OnEvent {
+    Remove,
+    /// Its text is replaced with this.
+    Edit(Box<str>),
+    React(Reaction),
+}
+
+impl OnEvent {
+    pub fn verb(&self) -> Verb {
+        match self {
+            Self::Remove => Verb::Remove,
+            Self::Edit(_) => Verb::Edit,
+            Self::React(reaction) if reaction.is_withdrawn => Verb::Unreact,
+            Self::React(_) => Verb::React,
+        }
+    }
+}
+
+/// A message or file, as far as a connection may know of it.
+pub(super) struct FoundEvent {
+    place: Place,
+    scope: Scope,
+    removed: Removed,
+    author: String,
+    is_own: bool,
+    pub may_read: bool,
+}
+
+impl Session {
+    /// Returns what this connection may know of an event that is still there.
+    pub(super) fn find_event(
+        &self,
+        authorship: Option<Authorship>,
+        chat: &Chat,
+    ) -> Option<FoundEvent> {
+        let Authorship {
+            location,
+            nick: author,
+            removable,
+        } = authorship?;
+        let removed = removable?;
+        let own = self.nick.and_then(|nick| chat.user(nick));
+        match location {
+            Location::Room(room) => {
+                let id = chat.find_room(&room)?;
+                Some(FoundEvent {
+                    place: Place::Room(id),
+                    scope: Scope::Room(room.into()),
+                    is_own: own.is_some_and(|own| own.nick.as_str() == author),
+                    may_read: chat.may_read(id, self.nick),
+                    removed,
+                    author,
+                })
+            }
+            Location::Inbox { message, readers } => {
+                let own = own.map(|own| &own.nick);
+                let own = own.filter(|own| chat.is_registered(own));
+                let own = own.filter(|own| readers.iter().any(|form| **form == *own.casefolded()));
+                Some(FoundEvent {
+                    place: Place::Nick(NickId::NONE),
+                    is_own: own.is_some_and(|own| own.casefolded() == message.by.casefolded()),
+                    may_read: own.is_some(),
+                    scope: Scope::Inbox(Box::new(message)),
+                    removed,
+                    author,
+                })
+            }
+        }
+    }
+
+    pub(super) fn on_event(
+        &mut self,
+        id: EventId,
+        on_event: OnEvent,
+        authorship: Option<Authorship>,
+        chat: &mut Chat,
+    ) -> Option<Effect> {
+        let verb = on_event.verb();
+        let is_operator = self.is_operator(chat);
+        let is_remove = matches!(on_event, OnEvent::Remove);
+        let found = self
+            .find_event(authorship, chat)
+            .filter(|found| found.may_read || is_remove && (found.is_own || is_operator));
+        let Some(found) = found else {
+            let code = if is_remove {
+                Code::NoSuchFile
+            } else {
+                Code::NoSuchId
+            };
+            let text = format!("there is no message or file {id}");
+            self.refuse(&Refusal::new(verb, code, text));
+            return None;
+        };
+        match on_event {
+            OnEvent::Remove => self.remove(id, found, chat),
+            OnEvent::Edit(text) => {
+                let is_message = matches!(found.removed, Removed::Message);
+                if !is_message || !found.is_own {
+                    let text = format!("{id} is no message of yours; only its author can edit it");
+                    self.refuse(&Refusal::new(verb, Code::NotAllowed, text));
+                    return None;
+                }
+                let (kind, body) = (EventKind::Edit(id), ReplyBody::IdAndTime);
+                Some(self.propose(verb, found.place, found.scope, kind, &text, body, chat))
+            }
+            OnEvent::React(reaction) => {
+                let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
+                    // Either of the two may react, and the other is told.
+                    (Scope::Inbox(message), Some(own))
+                        if own.nick.casefolded() == message.to.casefolded() =>
+                    {
+                        Scope::Inbox(Box::new(DirectMessage {
+                            by: message.to,
+                            to: message.by,
+                        }))
+                    }
+                    (scope, _) => scope,
+                };
+                let (kind, body) = (EventKind::React(Box::new(reaction)), ReplyBody::IdAndTime);
+                Some(self.propose(verb, found.place, scope, kind, "", body, chat))
+            }
+        }
+    }
+
+    fn remove(&mut self, id: EventId, found: FoundEvent, chat: &mut Chat) -> Option<Effect> {
+        let verb = Verb::Remove;
+        if !found.is_own {
+            let own = self.nick.and_then(|nick| chat.user(nick));
+            let operator = own.filter(|_| self.is_operator(chat));
+            let Some(operator) = operator.map(|own| own.nick.clone()) else {
+                let text =
+                    format!("{id} is not yours; only its author or an operator can delete it");
+                self.refuse(&Refusal::new(verb, Code::NotAllowed, text));
+                return None;
+            };
+            chat.record_audit(format!("{operator} deletes {id} of {}", found.author));
+        }
+        let kind = EventKind::Remove(id, found.removed);
+        let body = ReplyBody::Text(id.to_string().into());
+        Some(self.propose(verb, found.place, found.scope, kind, "", body, chat))
+    }
+}
