@@ -204,18 +204,12 @@ impl ClientEnd {
         let mut command = Some(command);
         poll_fn(|cx| {
             let commands = &mut self.0.lanes().commands;
-            match commands.check() {
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    commands.poll_free(cx).map(|()| Ok(()))
-                }
-                Err(e) => Poll::Ready(Err(e)),
-                Ok(()) => {
-                    if let Some(command) = command.take() {
-                        commands.push(command, &self.0.budget);
-                    }
-                    Poll::Ready(Ok(()))
-                }
+            ready!(commands.poll_free(cx));
+            commands.check()?;
+            if let Some(command) = command.take() {
+                commands.push(command, &self.0.budget);
             }
+            Poll::Ready(Ok(()))
         })
         .await
     }
