@@ -43,6 +43,7 @@ export class Room {
 		this.mentions = 0;
 		this.newAfter = null; // the "New" line is after this id
 		this.removed = new Set();
+		this.edited = new Set();
 		this.stored = new Map(); // file → length, of files that were uploaded live
 		this.loading = null;
 		this.files = 0; // how often its files have changed since it was joined
@@ -72,10 +73,9 @@ export class Room {
 
 	/** Shows the new text of a message. One that comes from the log has its newest text already. */
 	#edit({ kind, target, text }) {
+		this.edited.add(target);
 		const at = this.items.findIndex(({ id }) => id === target);
-		if (at < 0) return;
-		const item = this.items[at];
-		this.items[at] = { ...item, text: kind === 'live' ? text : item.text, isEdited: true };
+		if (at >= 0 && kind === 'live') this.items[at] = { ...this.items[at], text };
 	}
 
 	/** Returns whether an event is known. A room's events come in the order of their ids, a conversation's may not: the

@@ -28,6 +28,23 @@ test('two browsers and nc talk', async (t) => {
 	for (const page of [ann, bob]) await until(async () => (await texts(page)).slice(0, 5), said);
 });
 
+test('an edited message shows its new text, also to a page that is opened later', async (t) => {
+	const server = await chatd(t);
+	const ann = await visitor(t);
+	const carol = await Nc.named(t, server, 'carol');
+	await enter(ann, server, 'ann');
+	carol.say('MSG the meeting is at ten');
+	const [, id] = await carol.expect(/^OK MSG (\d+)/m);
+	await message(ann, 'the meeting is at ten').waitFor();
+	carol.say(`REACT ${id} 👍`);
+	carol.say(`EDIT ${id} the meeting is at eleven`);
+	await message(ann, 'the meeting is at eleven (edited)').waitFor();
+	const bob = await visitor(t);
+	await enter(bob, server, 'bob');
+	await message(bob, 'the meeting is at eleven (edited)').waitFor();
+	for (const page of [ann, bob]) assert.equal(await message(page, 'the meeting is at ten').count(), 0);
+});
+
 test('a new user chooses a name, and sees why one is refused', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);

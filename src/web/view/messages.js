@@ -203,8 +203,9 @@ export function messages(chat, ui) {
 			if (isHead) head = item;
 			const isCode = code.has(item);
 			const isFence = code.get(item) === 'fence';
-			const how = { isHead, isCode, isFence, isGone: room.isRemoved(item), size: room.stored.get(item.file) ?? item.size };
-			const sign = [isHead, how.isGone, isCode, isFence, how.size, item.events?.length, item.events?.at(-1).time].join();
+			const isEdited = room.edited.has(item.id);
+			const how = { isHead, isCode, isFence, isEdited, isGone: room.isRemoved(item), size: room.stored.get(item.file) ?? item.size };
+			const sign = [isHead, how.isGone, isCode, isFence, how.size, isEdited && item.text, item.events?.length, item.events?.at(-1).time].join();
 			rows.push({ key: item.key, sign, build: () => row(item, how) });
 			last = isTalk ? item : null;
 		}
@@ -217,7 +218,7 @@ export function messages(chat, ui) {
 		return rows;
 	}
 
-	function row(item, { isHead, isCode, isFence, isGone, size }) {
+	function row(item, { isHead, isCode, isFence, isEdited, isGone, size }) {
 		const { verb, nick, text } = item;
 		if (verb === 'PRESENCE') return el('div.quiet', {}, presenceText(item.events));
 		if (verb === 'NOTE') return el('div.quiet.notice', {}, text);
@@ -234,7 +235,7 @@ export function messages(chat, ui) {
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			isGone ? el('div.text.gone', {}, 'message deleted')
 				: verb === 'FILE' ? file({ ...item, size })
-					: el('div.text', { dir: 'auto' }, ...content, item.isEdited && el('span.edited', {}, ' (edited)')));
+					: el('div.text', { dir: 'auto' }, ...content, isEdited && el('span.edited', {}, ' (edited)')));
 	}
 
 	/** Creates a nick that opens a conversation with that user. */
