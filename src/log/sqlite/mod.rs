@@ -354,21 +354,21 @@ impl Log for SqliteLog {
     }
 
     fn sweep(&self, now: Time) -> Result<u64, StorageError> {
-        let (has_deleted, has_unused) = self.ask(|db| {
+        let (has_deleted, has_unused, has_expired) = self.ask(|db| {
             let there = format!(
                 "SELECT EXISTS (SELECT 1 FROM rooms WHERE {})",
                 deletion::IS_DELETED
             );
             let has_deleted: bool = db.prepare_cached(&there)?.query_row([], |row| row.get(0))?;
-            Ok((has_deleted, readers::are_unused(db, now)?))
+            let has_unused = readers::are_unused(db, now)?;
+            Ok((has_deleted, has_unused, nonces::are_expired(db, now)?))
         })?;
         if has_unused {
             self.change(true, move |step, _| readers::forget_unused(step, now))?;
         }
-        while self.change(true, move |step, _| {
-            Ok(nonces::forget_expired(step, now, NONCES_A_STEP)?)
-        })? == NONCES_A_STEP
-        {}
+        let forget =
+            move |step: &Transaction<'_>| Ok(nonces::forget_expired(step, now, NONCES_A_STEP)?);
+        while has_expired && self.change(true, move |step, _| forget(step))? == NONCES_A_STEP {}
         let mut events = 0;
         if !has_deleted {
             return Ok(events);

@@ -2,7 +2,7 @@
 //! Each insertion deletes up to two that have expired, so their number follows the number of recent messages; the regular
 //! maintenance deletes the rest.
 
-use rusqlite::{OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::rows::{event_id, number};
 use crate::config::fixed::NONCE_MS;
@@ -62,6 +62,12 @@ pub(super) fn add(
         number(time.0)
     ])?;
     Ok(())
+}
+
+/// Returns whether any nonce has expired.
+pub(super) fn are_expired(db: &Connection, now: Time) -> rusqlite::Result<bool> {
+    db.prepare_cached("SELECT 1 FROM nonces WHERE time < ?1")?
+        .exists([number(now.0.saturating_sub(NONCE_MS))])
 }
 
 /// Deletes at most `count` nonces that have expired; returns how many those were.
