@@ -405,10 +405,8 @@ fn no_password_goes_out_in_plain_text_to_who_hangs_up_on_tls() {
     // Who never spoke TLS is spoken to without, when there is nothing to keep to oneself.
     fs::write(&known, "").unwrap();
     send(port, None);
-    assert!(
-        told.try_recv()
-            .is_ok_and(|said| said.starts_with(b"NICK ann"))
-    );
+    let said = told.recv_timeout(crate::support::inbox::DEADLINE);
+    assert!(said.is_ok_and(|said| said.starts_with(b"NICK ann")));
 }
 
 /// Lines of the protocol from somebody on a connection of its own; each has to be answered with `OK`.
