@@ -550,6 +550,16 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     ann.run("fg");
     ann.sees("› kept");
     ann.sees("● 127.0.0.1");
+    // A stop that it cannot see comes from outside. It is continued by the signal alone.
+    rustix::process::kill_process(ann.child(), rustix::process::Signal::STOP).expect("it runs");
+    ann.sees("Stopped");
+    ann.run("clear; echo \"cleared\"");
+    ann.until("an empty screen", |seen| {
+        seen.starts_with("cleared\n") && !seen.contains("kept")
+    });
+    ann.run("fg");
+    ann.sees("› kept");
+    ann.sees("● 127.0.0.1");
     ann.key("C-c");
     ann.key("C-c");
     ann.sees("shell> fg");

@@ -226,7 +226,7 @@ impl Runner<'_> {
                         app.update(update, client.state());
                     }
                 }
-                Wake::Signal(Signal::Cont) => self.tty.again().map_err(Failure::Output)?,
+                Wake::Signal(Signal::Cont) => self.repaint()?,
                 Wake::Signal(_) => return Ok(Exit::Success),
                 Wake::Ended(key, result) => {
                     self.transfers.remove(&key);
@@ -253,6 +253,12 @@ impl Runner<'_> {
                 }
             }
         }
+    }
+
+    /// Takes the terminal over again, which clears it, and has the next frame drawn.
+    fn repaint(&mut self) -> Result<(), Failure> {
+        self.is_changed = true;
+        self.tty.again().map_err(Failure::Output)
     }
 
     fn is_due(&self) -> bool {
@@ -304,8 +310,11 @@ impl Runner<'_> {
         match effect {
             Effect::Bell => self.tty.ring().map_err(Failure::Output)?,
             Effect::Copy(text) => self.tty.copy(&text).map_err(Failure::Output)?,
-            Effect::Redraw => self.tty.again().map_err(Failure::Output)?,
-            Effect::Suspend => self.tty.suspend().map_err(Failure::Output)?,
+            Effect::Redraw => self.repaint()?,
+            Effect::Suspend => {
+                self.tty.suspend().map_err(Failure::Output)?;
+                self.repaint()?;
+            }
             Effect::End(None) => return Ok(Some(Ok(Exit::Success))),
             Effect::End(Some(error)) => return Ok(Some(Err(error.into()))),
             Effect::Upload { path, room } => self.upload(path, room, None, app),

@@ -54,17 +54,18 @@ impl Tty {
         self.terminal.draw(|frame| draw(app, frame)).map(drop)
     }
 
-    /// Takes it over again, after another program had it, and redraws everything.
+    /// Takes it over again, after another program had it, and clears it: the next frame is drawn whole.
     pub fn again(&mut self) -> io::Result<()> {
         take(self.mouse)?;
-        self.terminal.clear()
+        // `Terminal::clear` would ask the terminal for its cursor: that blocks, and fails when the answer is late or is read as a key.
+        let size = self.terminal.size()?;
+        self.terminal.resize(size.into())
     }
 
-    /// Stops this program, with the terminal restored, until the shell continues it.
+    /// Stops this program, with the terminal restored, until the shell continues it; [`Self::again`] follows.
     pub fn suspend(&mut self) -> io::Result<()> {
         give_back();
-        kill_process(getpid(), Signal::TSTP)?;
-        self.again()
+        Ok(kill_process(getpid(), Signal::TSTP)?)
     }
 
     /// Rings the bell.
