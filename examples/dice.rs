@@ -10,7 +10,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use plainchat::client::{Client, Error};
+use plainchat::client::{Client, Error, Message};
 use plainchat::protocol::Event;
 
 fn main() -> Result<(), Error> {
@@ -24,20 +24,23 @@ fn main() -> Result<(), Error> {
 /// Answers `!roll`, `!roll 20` and `!roll 2d6` until the server ends.
 async fn run(host: &str, room: &str) -> Result<(), Error> {
     let mut client = Client::connect(host).await?;
+    client.turn_tags_on().await?;
     let here = client.enter("dice", room).await?;
     let room = here.room.unwrap_or_default();
     eprintln!("{} rolls in {room}", here.nick);
 
     while let Some(line) = client.next_event().await? {
+        // What a program says is a notice, and no program answers one.
         if let Some(Event::Msg { to, nick, text }) = line.event()
             && to == room
+            && !line.tags().is_notice()
             && let Some(asked) = text.strip_prefix("!roll")
         {
             let answer = match parse(asked) {
                 Some((count, sides)) => format!("{nick} rolled {}", roll(count, sides)),
                 None => format!("{nick}: say !roll, !roll 20 or !roll 2d6"),
             };
-            client.say(answer).await?;
+            client.send(Message::new(answer).notice()).await?;
         }
     }
     Ok(())

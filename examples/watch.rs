@@ -7,7 +7,7 @@
 //! ```
 //!
 //! `#alerts` then reads `#ops me: the disk is full`. It stays: a server that is restarted finds it back, and what was
-//! said meanwhile is watched too.
+//! said meanwhile is watched too. What other bots say is not watched.
 
 use futures_lite::StreamExt;
 use plainchat::client::{Error, Login, Options, ReconnectingClient, Update};
@@ -29,7 +29,8 @@ async fn run(host: &str, from: &str, to: &str, words: &[String]) -> Result<(), E
     let password = format!("{:032x}", fastrand::u128(..));
     let options = Options::new(Login::new("watch").password(password))
         .add_number()
-        .room(from);
+        .room(from)
+        .bot();
     let mut client = ReconnectingClient::new(host.parse()?, options);
     while let Some(update) = client.next().await {
         match update {

@@ -2,9 +2,13 @@
 
 use std::fmt::Display;
 
+use super::capabilities::ServerInfo;
 use super::error::{Error, InvalidRequest};
+use super::message::Message;
 use super::options::Login;
-use super::reply::{HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, RoomInfo, SearchResult, Sent};
+use super::reply::{
+    HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, Reaction, RoomInfo, SearchResult, Sent,
+};
 use super::simple::Client;
 
 impl Client {
@@ -129,6 +133,97 @@ impl Client {
         Sent::parse(&self.request(line).await?.rest)
     }
 
+    /// Asks which optional parts of the protocol the server has.
+    ///
+    /// # Errors
+    /// Those of [`Client::request`].
+    pub async fn hello(&mut self) -> Result<ServerInfo, Error> {
+        Ok(ServerInfo::parse(&self.request("HELLO").await?.rest))
+    }
+
+    /// Asks the server to send the tags of events from now on: [`Line::tags`](super::Line::tags).
+    ///
+    /// # Errors
+    /// [`Error::Refused`] by a server without tags; those of [`Client::request`].
+    pub async fn turn_tags_on(&mut self) -> Result<(), Error> {
+        self.request("TAGS on").await.map(drop)
+    }
+
+    /// Sends a message or action with its tags to the current room.
+    ///
+    /// ```no_run
+    /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
+    /// use plainchat::client::Message;
+    ///
+    /// let sent = client.send(Message::new("the build is red").notice().tag("x-run", "17")).await?;
+    /// if let Some(id) = sent.id {
+    ///     client.send(Message::new("green again").notice().reply_to(id.get())).await?;
+    ///     client.react(id.get(), "✅").await?;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there.
+    pub async fn send(&mut self, message: impl Into<Message>) -> Result<Sent, Error> {
+        let message = message.into();
+        message.check()?;
+        let verb = if message.is_action { "ME" } else { "MSG" };
+        let line = format!("{}{verb} {}", message.prefix(true), message.text);
+        Sent::parse(&self.request(line).await?.rest)
+    }
+
+    /// Sends a message with its tags to a room, joined or not, or to one person.
+    ///
+    /// # Errors
+    /// As [`Client::send`] and [`Client::tell`]; [`Error::Invalid`] for an action, which goes to the current room only.
+    pub async fn send_to(&mut self, to: &str, message: impl Into<Message>) -> Result<Sent, Error> {
+        let message = message.into();
+        message.check()?;
+        if message.is_action {
+            return Err(InvalidRequest::NotInRoom.into());
+        }
+        let (tags, to) = (message.prefix(true), one_word(to)?);
+        let line = format!("{tags}TELL {to} {}", message.text);
+        Sent::parse(&self.request(line).await?.rest)
+    }
+
+    /// Replaces the text of an own message or action. Returns the id and time of the edit.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-id` or `not-allowed`; those of [`Client::request`].
+    pub async fn edit(&mut self, id: u64, text: impl Display) -> Result<Sent, Error> {
+        Sent::parse(&self.request(format!("EDIT {id} {text}")).await?.rest)
+    }
+
+    /// Reacts to a message, action or file with an emoji. The id is `None` if the reaction was there already.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-id`, `quota`, or `bad-syntax` for what is no emoji; those of
+    /// [`Client::request`].
+    pub async fn react(&mut self, id: u64, emoji: &str) -> Result<Sent, Error> {
+        let line = format!("REACT {id} {}", one_word(emoji)?);
+        Sent::parse(&self.request(line).await?.rest)
+    }
+
+    /// Withdraws a reaction. The id is `None` if it was not there.
+    ///
+    /// # Errors
+    /// As [`Client::react`].
+    pub async fn unreact(&mut self, id: u64, emoji: &str) -> Result<Sent, Error> {
+        let line = format!("UNREACT {id} {}", one_word(emoji)?);
+        Sent::parse(&self.request(line).await?.rest)
+    }
+
+    /// Lists who reacts to a message, action or file, and how.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with `no-such-id`; those of [`Client::request`].
+    pub async fn reactions(&mut self, id: u64) -> Result<Vec<Reaction>, Error> {
+        Ok(self.request(format!("REACTS {id}")).await?.reactions())
+    }
+
     /// Lists the rooms; the lobby is the first.
     ///
     /// # Errors
@@ -227,7 +322,7 @@ impl Client {
     }
 }
 
-/// Checks a nick or a room: a space in it would make one field two.
+/// Checks a nick, a room or an emoji: a space in it would make one field two.
 fn one_word(name: &str) -> Result<&str, Error> {
     if name.is_empty() || name.contains(' ') {
         return Err(InvalidRequest::NotOneWord.into());

@@ -15,6 +15,7 @@ use futures_lite::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use memchr::memchr;
 
 use super::error::{Error, InvalidRequest};
+use super::message::Tags;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::{Event, ServerLine};
 
@@ -46,6 +47,14 @@ impl Line {
     /// Parses the line.
     pub fn read(&self) -> ServerLine<'_> {
         ServerLine::parse(&self.0)
+    }
+
+    /// Returns the tags of the event in the line; none for any other line.
+    pub fn tags(&self) -> Tags {
+        match self.read() {
+            ServerLine::Live { tags, .. } | ServerLine::Past { tags, .. } => Tags::of(tags),
+            _ => Tags::default(),
+        }
     }
 
     /// Returns the live event in the line; `None` for any other line, such as a `GAP`.

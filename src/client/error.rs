@@ -84,10 +84,12 @@ pub enum InvalidRequest {
     TooLong,
     /// The line contains a line break.
     LineBreak,
-    /// A nick or a room is empty or contains a space.
+    /// A nick, a room or an emoji is empty or contains a space.
     NotOneWord,
     /// `UPLOAD`, `DOWNLOAD` and `CHAT` are not answered with lines.
     NotALineRequest,
+    /// A tag cannot be sent: `x-` names, and at most 16 tags with values of at most 256 bytes.
+    BadTag,
     /// An action goes to a joined room only.
     NotInRoom,
     /// Too many requests are pending.
@@ -177,8 +179,9 @@ impl fmt::Display for InvalidRequest {
             Self::Empty => "an empty line cannot be sent",
             Self::TooLong => "the line is too long: a line has at most 4095 bytes",
             Self::LineBreak => "a line break cannot be sent: send each line on its own",
-            Self::NotOneWord => "a nick or a room is one word",
+            Self::NotOneWord => "a nick, a room or an emoji is one word",
             Self::NotALineRequest => "UPLOAD, DOWNLOAD and CHAT cannot be sent this way",
+            Self::BadTag => "a tag cannot be sent: its name is x- and small letters, digits and -; its value has at most 256 bytes, and a message at most 16 tags of 1024 bytes in all",
             Self::NotInRoom => "join the room first: an action needs a joined room",
             Self::QueueFull => "too many lines are waiting to be sent; try again in a moment",
             Self::HasLeft => "you have left",

@@ -11,21 +11,27 @@
 //!
 //! ```no_run
 //! # async fn bot() -> Result<(), plainchat::client::Error> {
-//! use plainchat::client::Client;
+//! use plainchat::client::{Client, Message};
 //! use plainchat::protocol::Event;
 //!
 //! let mut client = Client::connect("localhost:5002").await?;
+//! client.turn_tags_on().await?;
 //! client.enter("dice", "#games").await?;
 //! while let Some(line) = client.next_event().await? {
 //!     if let Some(Event::Msg { nick, text, .. }) = line.event()
 //!         && text == "roll"
+//!         && !line.tags().is_notice()
 //!     {
-//!         client.say(format!("{nick} has a 4, chosen by fair dice roll")).await?;
+//!         let answer = format!("{nick} has a 4, chosen by fair dice roll");
+//!         client.send(Message::new(answer).notice()).await?;
 //!     }
 //! }
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! What a program says is a notice ([`Message::notice`]), and a program does not answer notices: so two bots never talk to
+//! each other endlessly. [`Options::bot`] does both for a [`ReconnectingClient`].
 //!
 //! [`Client`] ends with its connection. [`ReconnectingClient`] reconnects, sees every event once and sends every message
 //! once; `chatc` is built on it.
@@ -42,10 +48,12 @@
 
 mod address;
 mod background;
+mod capabilities;
 mod commands;
 mod connection;
 mod dial;
 mod error;
+mod message;
 mod nick;
 mod options;
 mod reconnecting;
@@ -62,15 +70,17 @@ mod transfer;
 mod update;
 
 pub use address::{Address, InvalidAddress, Security};
+pub use capabilities::ServerInfo;
 pub use connection::{Line, Receiver, Sender};
 #[cfg(feature = "chatc")]
 pub(crate) use error::plainly;
 pub use error::{Error, InvalidRequest};
+pub use message::{Message, Tags};
 pub use nick::{login_name, nick_candidates};
 pub use options::{Login, Options};
 pub use reconnecting::ReconnectingClient;
 pub use reply::{
-    HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, Reply, RoomInfo, SearchResult, Sent,
+    HistoryRange, JoinedRoom, LoggedEvent, LoggedIn, Reaction, Reply, RoomInfo, SearchResult, Sent,
 };
 pub use simple::Client;
 pub use state::ClientState;

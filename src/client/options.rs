@@ -97,6 +97,11 @@ pub struct Options {
     /// The rooms to join, each with the id of the last event that is known of it; without an id, from now on. The last
     /// room is the current one. Without any room, a client with a nick joins the lobby.
     pub rooms: Vec<(String, Option<u64>)>,
+    /// This is a program that answers messages: what it sends is marked as a notice, and it does not get the notices of
+    /// other programs, so two bots never answer each other endlessly.
+    pub is_bot: bool,
+    /// A bot that gets notices too.
+    pub reads_notices: bool,
 }
 
 impl Options {
@@ -131,6 +136,24 @@ impl Options {
         }
     }
 
+    /// Makes it a bot: it sends notices, and does not get those of others.
+    #[must_use]
+    pub fn bot(self) -> Self {
+        Self {
+            is_bot: true,
+            ..self
+        }
+    }
+
+    /// Lets a bot get notices too. It must not answer them.
+    #[must_use]
+    pub fn read_notices(self) -> Self {
+        Self {
+            reads_notices: true,
+            ..self
+        }
+    }
+
     /// Sets the password of the server.
     #[must_use]
     pub fn server_password(self, password: impl Into<String>) -> Self {
@@ -151,6 +174,8 @@ impl fmt::Debug for Options {
                 &self.server_password.as_ref().map(|_| "…"),
             )
             .field("rooms", &self.rooms)
+            .field("is_bot", &self.is_bot)
+            .field("reads_notices", &self.reads_notices)
             .finish()
     }
 }

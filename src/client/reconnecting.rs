@@ -10,9 +10,11 @@ use async_io::Timer;
 use futures_lite::Stream;
 
 use super::address::Address;
+use super::capabilities::ServerInfo;
 use super::connection::{Receiver, Sender};
 use super::dial;
 use super::error::Error;
+use super::message::Message;
 use super::options::Options;
 use super::state::ClientState;
 use super::update::{RequestId, Update};
@@ -24,7 +26,7 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
 /// A client that stays: when the connection breaks it makes a new one, and no event is missed and no message is lost or
-/// sent twice.
+/// sent twice (see [`ReconnectingClient::say`]).
 ///
 /// It is a [`Stream`] of [`Update`]s and works while that is polled, on any executor, without a task of its own. A
 /// message is kept until the stream reports its answer, and is sent on the next poll. The stream ends after
@@ -39,7 +41,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 /// use plainchat::client::{Options, ReconnectingClient, Update};
 /// use plainchat::protocol::Event;
 ///
-/// let options = Options::new("echo").room("#games");
+/// let options = Options::new("echo").room("#games").bot();
 /// let mut client = ReconnectingClient::new("localhost".parse()?, options);
 /// while let Some(update) = client.next().await {
 ///     match update {
@@ -122,6 +124,11 @@ impl ReconnectingClient {
         self.state.rooms()
     }
 
+    /// Returns what the server has; nothing before the first [`Update::Connected`].
+    pub fn server(&self) -> &ServerInfo {
+        self.state.server()
+    }
+
     /// Returns how many requests have no answer yet.
     pub fn pending(&self) -> usize {
         self.state.pending()
@@ -133,14 +140,65 @@ impl ReconnectingClient {
     }
 
     /// Sends a line of text to `to`, a room (joined or not) or a nick. [`Update::Sent`] or [`Update::Answer`] reports the
-    /// outcome. When the connection breaks, it is sent again only if nothing shows that it had arrived. (The client does
-    /// not see its messages to a nick, or to a room that it has not joined, so after a broken connection those may arrive
-    /// twice.)
+    /// outcome. When the connection breaks before that, the message is sent again, with the same nonce, so the server logs
+    /// it once. It may arrive twice if the server has no nonces, if the break lasts more than ten minutes, if the nick is
+    /// another one afterwards (give it a password to prevent that), and if it is private and not logged.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is empty, too long or more than one line, or if [`ReconnectingClient::is_full`].
     pub fn say(&mut self, to: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.say(to, &text.to_string())
+    }
+
+    /// Sends a message with its tags to a room (joined or not) or a nick, or an action to a joined room. For the rest as
+    /// [`ReconnectingClient::say`].
+    ///
+    /// ```no_run
+    /// # fn f(mut client: plainchat::client::ReconnectingClient) -> Result<(), plainchat::client::Error> {
+    /// use plainchat::client::Message;
+    ///
+    /// client.send("#ops", Message::new("the disk is full").notice().tag("x-severity", "critical"))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`]; also for a tag that cannot be sent.
+    pub fn send(&mut self, to: &str, message: impl Into<Message>) -> Result<RequestId, Error> {
+        self.state.send_message(to, message)
+    }
+
+    /// Replaces the text of an own message or action: [`Update::Answer`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn edit(&mut self, id: u64, text: impl Display) -> Result<RequestId, Error> {
+        self.state.edit(id, &text.to_string())
+    }
+
+    /// Reacts to a message, action or file with an emoji: [`Update::Answer`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.state.react(id, emoji)
+    }
+
+    /// Withdraws a reaction: [`Update::Answer`].
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.state.unreact(id, emoji)
+    }
+
+    /// Asks who reacts to a message, action or file: [`Update::Answer`], whose reply has them
+    /// ([`Reply::reactions`](super::Reply::reactions)).
+    ///
+    /// # Errors
+    /// As [`ReconnectingClient::say`].
+    pub fn reactions(&mut self, id: u64) -> Result<RequestId, Error> {
+        self.state.request(format!("REACTS {id}"))
     }
 
     /// Sends an action (`/me`) to a joined room.

@@ -2,6 +2,7 @@
 
 use super::connection::Line;
 use super::error::Error;
+use super::message::Tags;
 use crate::protocol::{Event, EventId, ServerLine, Time};
 
 /// The reply to a request that succeeded.
@@ -28,11 +29,16 @@ impl Reply {
     pub fn events(&self) -> Vec<LoggedEvent> {
         let event = |line: &Line| match line.read() {
             ServerLine::Past {
-                id, time, event, ..
-            } => {
-                let event = event.into_owned();
-                Some(LoggedEvent { id, time, event })
-            }
+                id,
+                time,
+                tags,
+                event,
+            } => Some(LoggedEvent {
+                id,
+                time,
+                tags: Tags::of(tags),
+                event: event.into_owned(),
+            }),
             _ => None,
         };
         self.lines.iter().filter_map(event).collect()
@@ -64,6 +70,18 @@ impl Reply {
         self.lines.iter().filter_map(room).collect()
     }
 
+    /// Returns the reactions of a `REACTS`.
+    pub fn reactions(&self) -> Vec<Reaction> {
+        let reaction = |line: &Line| match line.read() {
+            ServerLine::Reaction { nick, emoji, .. } => Some(Reaction {
+                nick: nick.to_owned(),
+                emoji: emoji.to_owned(),
+            }),
+            _ => None,
+        };
+        self.lines.iter().filter_map(reaction).collect()
+    }
+
     /// Returns the topic that a `TOPIC` shows; `None` if the room has none.
     pub fn topic(&self) -> Option<&str> {
         self.rest.split_once(' ').map(|(_, topic)| topic)
@@ -82,8 +100,19 @@ pub struct LoggedEvent {
     pub id: EventId,
     /// When the server received it.
     pub time: Time,
+    /// Its tags; none without `TAGS on`.
+    pub tags: Tags,
     /// What happened.
     pub event: Event<'static>,
+}
+
+/// A reaction to a message, as [`Client::reactions`](super::Client::reactions) lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// Who reacts.
+    pub nick: String,
+    /// The emoji.
+    pub emoji: String,
 }
 
 /// A room, as [`Client::rooms`](super::Client::rooms) lists it.

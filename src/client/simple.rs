@@ -95,7 +95,8 @@ impl Client {
     /// connection is unusable.
     pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
         let line = one_line(request.to_string())?;
-        let word = line.trim_start_matches(' ').trim_end();
+        let (_, word) = crate::protocol::tags::split(line.trim_start_matches(' '));
+        let word = word.trim_start_matches(' ').trim_end();
         let word = word.split(' ').next().unwrap_or_default();
         if let Some(Verb::Upload | Verb::Download | Verb::Chat) = Verb::parse(word.as_bytes()) {
             return Err(InvalidRequest::NotALineRequest.into());
@@ -204,6 +205,7 @@ pub(super) async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
             ServerLine::Past { .. }
             | ServerLine::Room { .. }
             | ServerLine::User { .. }
+            | ServerLine::Reaction { .. }
             | ServerLine::Help { .. } => {
                 let too_long = Error::Protocol("a list has more than 16 MiB");
                 space = space.checked_sub(line.as_str().len()).ok_or(too_long)?;

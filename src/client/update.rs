@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::error::Error;
+use super::message::Tags;
 use super::reply::{Reply, Sent};
 use crate::protocol::{Event, EventId, Time};
 
@@ -81,6 +82,8 @@ pub enum Update {
         id: Option<EventId>,
         /// When the server received it.
         time: Option<Time>,
+        /// Its tags.
+        tags: Tags,
         /// What happened.
         event: Event<'static>,
         /// The server replayed it: it was missed during a break, or asked for with an id.
@@ -97,7 +100,10 @@ pub enum Update {
         request_id: RequestId,
         /// Its id and time.
         sent: Sent,
-        /// The event as the others receive it.
+        /// Its tags.
+        tags: Tags,
+        /// The event as the others receive it; `None` if it was an [`Update::Event`] before: the message had arrived on a
+        /// connection that broke, and the server has replayed it.
         event: Option<Event<'static>>,
     },
     /// The answer to any other request, or a refusal.

@@ -558,6 +558,12 @@ pub enum ServerLine<'a> {
     },
     /// A line of `WHO`.
     User { room: &'a str, nick: &'a str },
+    /// A line of `REACTS`.
+    Reaction {
+        id: u64,
+        nick: &'a str,
+        emoji: &'a str,
+    },
     /// A line of `HELP`.
     Help { text: &'a str },
     /// The head of a file's content: this many raw bytes follow.
@@ -635,6 +641,12 @@ impl<'a> ServerLine<'a> {
             "USER" => Self::User {
                 room: rest.word()?,
                 nick: rest.word()?,
+            },
+            // An event has a room or a nick where this has a number.
+            "REACT" if rest.0.starts_with(|c: char| c.is_ascii_digit()) => Self::Reaction {
+                id: parse_number(rest.word()?)?,
+                nick: rest.word()?,
+                emoji: rest.word()?,
             },
             "HELP" => Self::Help { text: rest.0 },
             "DATA" => Self::Data {
@@ -739,7 +751,8 @@ mod tests {
             "REMOVE #a b c",
             "USER #a",
             "INVITE #plan bob guest",
-            "REACT 17 bob 👍",
+            "REACT 17 bob",
+            "REACT 17x bob 👍",
         ] {
             assert_eq!(ServerLine::parse(line), ServerLine::Unknown, "{line:?}");
         }

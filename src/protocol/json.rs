@@ -5,6 +5,15 @@ use serde_json::{Map, Value, json};
 use super::event::Event;
 use super::{EventId, Time};
 
+/// Returns tags, as they are sent, as an object of their names and decoded values.
+pub fn tags_object(tags: &str) -> Value {
+    let names = tags
+        .split(';')
+        .map(|tag| tag.split('=').next().unwrap_or(tag));
+    let values = names.map(|name| (name.to_owned(), json!(super::tags::find(tags, name))));
+    Value::Object(values.collect())
+}
+
 /// Returns an event as an object.
 ///
 /// ```
@@ -27,11 +36,7 @@ pub fn event_object(
     put("room", json!(event.place()));
     put("nick", json!(event.nick()));
     if !tags.is_empty() {
-        let names = tags
-            .split(';')
-            .map(|tag| tag.split('=').next().unwrap_or(tag));
-        let values = names.map(|name| (name.to_owned(), json!(super::tags::find(tags, name))));
-        put("tags", Value::Object(values.collect()));
+        put("tags", tags_object(tags));
     }
     let verb = match event {
         Event::Msg { text, .. } => {

@@ -92,6 +92,7 @@ pub async fn history(
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
+    ask_for_tags(&mut client, is_json).await?;
     let room = room_or_lobby(&mut client, room).await?;
     let (print, mut output) = (Print::new(is_json, false), Output::new());
     let mut left = part.count.unwrap_or(50);
@@ -162,6 +163,7 @@ pub async fn search(
     is_json: bool,
 ) -> Result<Exit, Failure> {
     let mut client = server.connect_to_read().await?;
+    ask_for_tags(&mut client, is_json).await?;
     let room = room_or_lobby(&mut client, room).await?;
     let request = format!("SEARCH {room} {words}");
     let reply = request_as_invited(&mut client, server, &request).await?;
@@ -241,11 +243,22 @@ pub async fn room_or_lobby(client: &mut Client, room: Option<&str>) -> Result<St
     lobby.ok_or(Failure::Impossible("the server has no rooms"))
 }
 
+/// Asks for the tags of events, which only JSON shows. An older server has none.
+async fn ask_for_tags(client: &mut Client, is_json: bool) -> Result<(), Error> {
+    if is_json {
+        match client.turn_tags_on().await {
+            Err(Error::Refused { .. }) | Ok(()) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 async fn show(events: &[&LoggedEvent], print: &Print, output: &mut Output) -> Result<(), Failure> {
-    for LoggedEvent { id, time, event } in events {
-        output
-            .write(&print.event(Some(*id), Some(*time), event))
-            .await?;
+    for logged in events {
+        let (id, time) = (Some(logged.id), Some(logged.time));
+        let line = print.event(id, time, &logged.tags, &logged.event);
+        output.write(&line).await?;
     }
     Ok(())
 }

@@ -18,7 +18,8 @@ use super::failure::{Exit, Failure, complain};
 use super::profile::random_password;
 use super::server::Server;
 use super::shorthand::room_name;
-use crate::client::{Error, Login, Options, ReconnectingClient, Update};
+use crate::client::{Error, Login, Message, Options, ReconnectingClient, Update};
+use crate::protocol::tags;
 use crate::protocol::text::clean;
 
 /// The most bytes of events that wait for the bot to read them; beyond that they stay on the server.
@@ -52,12 +53,18 @@ pub(super) fn took(time: Duration) -> String {
 }
 
 /// Runs a bot: a child process that reads events on its input and writes requests to its output, a line each. It is
-/// restarted when it ends, and chatc reconnects without a gap when the connection breaks. Runs until the server refuses
+/// What it says is marked as a notice, and it does not read the notices of other programs unless
+/// `reads_notices`. It is restarted when it ends, and chatc reconnects without a gap when the connection breaks. Runs until the server refuses
 /// the bot.
 ///
 /// # Errors
 /// If the first connection fails or the bot cannot be started.
-pub async fn bot(server: &Server, rooms: &[String], command: &[String]) -> Result<Exit, Failure> {
+pub async fn bot(
+    server: &Server,
+    rooms: &[String],
+    reads_notices: bool,
+    command: &[String],
+) -> Result<Exit, Failure> {
     let rooms = rooms.iter().map(|room| (room_name(room), None));
     let options = server.options(rooms.collect());
     let options = Options {
@@ -65,6 +72,8 @@ pub async fn bot(server: &Server, rooms: &[String], command: &[String]) -> Resul
             password: Some(login.password.unwrap_or_else(random_password)),
             ..login
         }),
+        is_bot: true,
+        reads_notices,
         ..options
     };
     let mut client = ReconnectingClient::new(server.address.clone(), options);
@@ -259,25 +268,27 @@ fn lines_of(update: &Update) -> Option<String> {
 
 /// Sends a request of the bot: a line of the protocol. `MSG` and `ME` go to the room that it joined last.
 fn send(client: &mut ReconnectingClient, line: &str) -> Result<(), Failure> {
-    let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let (tags, command) = tags::split(line);
+    let (verb, rest) = command.split_once(' ').unwrap_or((command, ""));
+    let message = |text: &str, is_action: bool| Message::with_tags(tags, text, is_action);
     let current = || {
         let room = client.rooms().last().map(|(room, _)| room.to_owned());
         room.ok_or(Failure::Impossible("the bot is in no room"))
     };
     match verb.to_ascii_uppercase().as_str() {
         "" => return Ok(()),
-        "MSG" => drop(client.say(&current()?, rest)?),
-        "ME" => drop(client.act(&current()?, rest)?),
+        "MSG" => drop(client.send(&current()?, message(rest, false)?)?),
+        "ME" => drop(client.send(&current()?, message(rest, true)?)?),
         "TELL" => {
             let usage = Failure::Impossible("usage: TELL ROOM-OR-NICK TEXT");
             let (to, text) = rest.split_once(' ').ok_or(usage)?;
-            client.say(to, text)?;
+            client.send(to, message(text, false)?)?;
         }
         "JOIN" => drop(client.join(rest)?),
         "PART" => drop(client.part(rest)?),
         "NICK" => drop(client.rename(rest)?),
         "BYE" | "QUIT" => client.leave(rest),
-        "UPLOAD" | "DOWNLOAD" | "CHAT" | "RAW" | "STAMPS" | "STAY" => {
+        "UPLOAD" | "DOWNLOAD" | "CHAT" | "RAW" | "STAMPS" | "TAGS" | "STAY" => {
             return Err(Failure::Impossible(
                 "chatc bot does not support this command",
             ));

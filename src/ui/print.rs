@@ -13,7 +13,9 @@ use smol::Unblock;
 
 use super::failure::Failure;
 use super::stdio::write_all;
+use crate::client::Tags;
 use crate::protocol::human::describe;
+use crate::protocol::json::tags_object;
 use crate::protocol::text::{clean, is_unsafe};
 use crate::protocol::{Event, EventId, Time};
 
@@ -24,7 +26,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Returns an event as a JSON object.
-pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Value {
+pub fn to_json(id: Option<EventId>, time: Option<Time>, tags: &Tags, event: &Event<'_>) -> Value {
     let (kind, more) = match event {
         Event::Msg { text, .. } => ("msg", json!({ "text": text })),
         Event::Me { text, .. } => ("me", json!({ "text": text })),
@@ -60,6 +62,9 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> Va
     object.insert("time".into(), time.map(|time| time.to_string()).into());
     object.insert("room".into(), event.place().into());
     object.insert("nick".into(), event.nick().into());
+    if !tags.as_str().is_empty() {
+        object.insert("tags".into(), tags_object(tags.as_str()));
+    }
     if let Value::Object(more) = more {
         object.extend(more);
     }
@@ -100,9 +105,15 @@ impl Print {
     }
 
     /// Formats one event as a line, with its line end.
-    pub fn event(&self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) -> String {
+    pub fn event(
+        &self,
+        id: Option<EventId>,
+        time: Option<Time>,
+        tags: &Tags,
+        event: &Event<'_>,
+    ) -> String {
         if self.is_json {
-            return format!("{}\n", json_text(&to_json(id, time, event)));
+            return format!("{}\n", json_text(&to_json(id, time, tags, event)));
         }
         let at = time.and_then(|time| i64::try_from(time.0).ok());
         let at = at
@@ -188,6 +199,7 @@ impl Default for Output {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::Line;
 
     #[test]
     fn events_are_objects_with_what_the_schema_says() {
@@ -207,11 +219,17 @@ mod tests {
             ),
         ] {
             let event = Event::parse(line).unwrap();
-            assert_eq!(to_json(EventId::new(7), time, &event).to_string(), expected);
+            let object = to_json(EventId::new(7), time, &Tags::default(), &event);
+            assert_eq!(object.to_string(), expected);
         }
         let line = "MSG #a bob \u{9b}31m\u{202e}txt\u{7f}\u{2028}\u{1b}";
         let event = Event::parse(line).unwrap();
-        let text = json_text(&to_json(None, None, &event));
+        let tags = Line::from(format!("@notice;x-a=%1B%5B31m {line}")).tags();
+        let text = json_text(&to_json(None, None, &tags, &event));
+        assert!(
+            text.contains(r#""tags":{"notice":"","x-a":"\u001b[31m"}"#),
+            "{text}"
+        );
         assert!(
             text.contains(r#""text":"\u009b31m\u202etxt\u007f\u2028\u001b""#),
             "{text}"

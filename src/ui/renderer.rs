@@ -70,6 +70,7 @@ impl Renderer {
                 topic => format!("   {room} ({members}): {topic}"),
             },
             ServerLine::User { nick, .. } => format!("   {nick}"),
+            ServerLine::Reaction { nick, emoji, .. } => format!("   {emoji} {nick}"),
             ServerLine::Help { text } => format!("   {text}"),
             ServerLine::Gap { place } => format!("-- some messages are missing here, of {place}"),
             ServerLine::Closed { text, .. } => {
@@ -157,6 +158,7 @@ pub(super) fn done(verb: &str, rest: &str) -> String {
         ("TOPIC", topic) => format!("the topic of {first}: {topic}"),
         ("WHO", _) => count(first, "person", "people"),
         ("ROOMS", _) => count(first, "room", "rooms"),
+        ("REACTS", _) => count(first, "reaction", "reactions"),
         ("FILES", _) => count(first, "file", "files"),
         ("HISTORY", _) => found(),
         ("SEARCH", "cut") => format!("{} found; {SEARCH_CUT}", found()),

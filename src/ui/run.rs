@@ -32,7 +32,7 @@ use super::login::enter;
 use super::profile::random_password;
 use super::server::Server;
 use super::shorthand::room_name;
-use crate::client::{Error, ReconnectingClient, Update, plainly};
+use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
 /// For how long it tries to reach the server once the command has ended: a restart of the server takes less.
@@ -393,7 +393,7 @@ async fn say_all(
             let to = client.rooms().last().map(|(room, _)| room.to_owned());
             let to = to.ok_or(Error::Protocol("the client is in no room"))?;
             for text in waiting.drain(..) {
-                client.say(&to, text)?;
+                client.send(&to, Message::new(text).notice())?;
             }
             if is_all {
                 client.leave("");

@@ -102,6 +102,7 @@ impl Server {
             add_number: self.nick.is_none(),
             server_password: self.server_password.clone(),
             rooms,
+            ..Options::default()
         }
     }
 

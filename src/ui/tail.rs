@@ -119,9 +119,13 @@ pub async fn run(
                 return Ok(Exit::Refused);
             }
             Some(Update::Event {
-                id, time, event, ..
+                id,
+                time,
+                tags,
+                event,
+                ..
             }) => {
-                output.write(&print.event(id, time, &event)).await?;
+                output.write(&print.event(id, time, &tags, &event)).await?;
             }
             Some(Update::Gap { place }) => output.write(&print.gap(&place)).await?,
             Some(Update::Disconnected { error, .. }) => {

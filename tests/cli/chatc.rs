@@ -30,9 +30,13 @@ fn without_time(lines: &str) -> String {
 }
 
 /// What a pipe says on its way in, and is answered, in the lobby.
-const IN: &str = "> STAMPS on
+const IN: &str = "> HELLO
+    > STAMPS on
+    > TAGS on
     > NICK ann
+    < OK HELLO 1 chat
     < OK STAMPS on
+    < OK TAGS on
     < OK NICK ann #lobby 4
     ";
 
@@ -75,8 +79,12 @@ fn a_refused_line_is_told_and_ends_in_code_1() {
 #[test]
 fn a_login_name_that_is_taken_gets_a_number() {
     let script = format!(
-        "> STAMPS on
+        "> HELLO
+           > STAMPS on
+           > TAGS on
+           < OK HELLO 1 chat
            < OK STAMPS on
+           < OK TAGS on
            > NICK ann
            < ERR NICK nick-taken taken
            > NICK ann2
@@ -90,8 +98,12 @@ fn a_login_name_that_is_taken_gets_a_number() {
 #[test]
 fn a_nick_that_was_asked_for_and_is_taken_is_an_error() {
     play(
-        &["> STAMPS on
+        &["> HELLO
+           > STAMPS on
+           > TAGS on
+           < OK HELLO 1 chat
            < OK STAMPS on
+           < OK TAGS on
            > NICK bob
            < ERR NICK nick-taken \"bob\" is taken"],
         &["--nick", "bob"],
@@ -132,24 +144,31 @@ fn a_server_that_sends_one_away_ends_it_while_the_input_is_open() {
 }
 
 #[test]
-fn a_connection_that_breaks_is_made_again_and_each_line_is_said_once() {
+fn a_connection_that_breaks_is_made_again_and_what_was_not_answered_is_sent_with_its_nonce() {
+    let has = "< OK HELLO 1 chat nonce tags";
+    let first = IN.replace("< OK HELLO 1 chat", has);
     let first = format!(
-        "{IN}> TELL #lobby one
-           > TELL #lobby two
-           > TELL #lobby three
+        "{first}> @nonce=<one> TELL #lobby one
+           > @nonce=<two> TELL #lobby two
+           > @nonce=<three> TELL #lobby three
            < OK TELL 5 2026-11-22T06:47:00.000Z
            < CLOSED shutting-down back in a minute"
     );
     let second = format!(
-        "> STAMPS on
+        "> HELLO
+           > STAMPS on
+           > TAGS on
            > JOIN #lobby 5
            > NICK ann
+           {has}
            < OK STAMPS on
-           < PAST 6 2026-11-22T06:47:00.000Z MSG #lobby ann two
+           < OK TAGS on
            < PAST 7 2026-11-22T06:47:00.000Z MSG #lobby bob meanwhile
            < OK JOIN #lobby 7
            < OK NICK ann #lobby 7
-           > TELL #lobby three
+           > @nonce=<two> TELL #lobby two
+           > @nonce=<three> TELL #lobby three
+           < OK TELL 6 2026-11-22T06:47:00.000Z
            < OK TELL 8 2026-11-22T06:47:00.000Z{OUT}"
     );
     let ended = play(&[&first, &second], &[], b"one\ntwo\nthree\n");
@@ -174,7 +193,7 @@ fn nobody_there_is_one_clear_line() {
 fn another_protocol_on_the_port_is_no_chat() {
     let mut junk = vec![b'x'; 7000];
     junk.push(b'\n');
-    let server = Server::play(vec![vec![Step::Hear("STAMPS on".into()), Step::Give(junk)]]);
+    let server = Server::play(vec![vec![Step::Hear("HELLO".into()), Step::Give(junk)]]);
     run(&mut chatc(&[&server.address.to_string()]), b"").check(
         3,
         "",

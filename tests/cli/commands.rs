@@ -67,6 +67,27 @@ fn what_is_sent_is_in_the_history_and_is_found() {
         .and_then(|rest| rest.split(',').next())
         .expect("an id")
         .to_owned();
+    assert!(!json.contains("tags"), "{json}");
+    let reply = format!(
+        "NICK eve\nJOIN #ops\n@reply={id};x-a=%1B%5B31m MSG yes\nREACT {id} \u{1f44d}\nBYE\n"
+    );
+    let raw = run(
+        &mut chatc(&[&chatd.address.to_string(), "--raw"]),
+        reply.as_bytes(),
+    );
+    assert_eq!(raw.code, Some(0), "{raw:?}");
+    let tagged = done(&chatd, "search", &["two", "--room", "ops", "--json"]);
+    assert!(
+        tagged.contains("\"tags\":{\"reacts\":\"\u{1f44d}*1\"}"),
+        "{tagged}"
+    );
+    let tagged = done(
+        &chatd,
+        "history",
+        &["ops", "--json", "--after", &id, "--count", "1"],
+    );
+    let expected = format!(r#""tags":{{"reply":"{id}","x-a":"\u001b[31m"}}"#);
+    assert!(tagged.contains(&expected), "{tagged}");
     assert!(
         json.contains("\"nick\":\"bob\"") && json.contains("\"text\":\"two é\""),
         "{json}"
@@ -75,7 +96,14 @@ fn what_is_sent_is_in_the_history_and_is_found() {
         texts(&done(&chatd, "history", &["ops", "--before", &id])),
         ["<ann> build done", "<bob> one"]
     );
-    assert_eq!(done(&chatd, "history", &["ops", "--after", &id]), "");
+    let last = [
+        "<eve> yes",
+        &format!("-- eve reacts to {id} with \u{1f44d}"),
+    ];
+    assert_eq!(
+        texts(&done(&chatd, "history", &["ops", "--after", &id])),
+        last
+    );
     assert_eq!(
         texts(&done(
             &chatd,
@@ -304,6 +332,75 @@ fn a_bot_answers_and_is_started_again_when_it_dies() {
     assert!(ann.line().contains("<robot> pong 2"));
     assert_eq!(ann.finish().code, Some(0));
     drop(bot);
+}
+
+/// Protocol.md 4.35: a program does not answer a notice, and what bots say is one.
+#[test]
+fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
+    let chatd = chatd();
+    let answer = "while read -r verb room nick text; do case $text in ping*) echo \"MSG ping by $0\";; end) echo \"@x-a=1 TELL $room done $0\";; esac; done";
+    let bot = |nick: &'static str, more: &[&str], program: &str| {
+        let args = [
+            &["--nick", nick, "--room", "ops"],
+            more,
+            &["--", "sh", "-c", program, nick],
+        ];
+        Running::start(&mut command(&chatd, "bot", &args.concat()))
+    };
+    let reader = "while read -r verb room nick text; do [ \"$text\" = \"done b\" ] && echo \"TELL #ops read $nick\"; done";
+    let _bots = [
+        bot("a", &[], answer),
+        bot("b", &[], answer),
+        bot("c", &["--notices"], reader),
+    ];
+    let end = Instant::now() + DEADLINE;
+    while run(&mut command(&chatd, "who", &["ops"]), b"")
+        .stdout
+        .lines()
+        .count()
+        < 3
+    {
+        assert!(Instant::now() < end, "the bots do not come");
+    }
+    let mut tail = Running::start(&mut command(
+        &chatd,
+        "tail",
+        &["ops", "--since", "0", "--json"],
+    ));
+    let mut said = Vec::new();
+    let mut until = |texts: &[&str]| {
+        let mut missing = texts.to_vec();
+        while !missing.is_empty() {
+            let line = tail.line();
+            let text = line
+                .split("\"text\":\"")
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            missing.retain(|wanted| Some(*wanted) != text);
+            said.push(line);
+        }
+    };
+    done(&chatd, "send", &["#ops", "ping"]);
+    until(&["ping by a", "ping by b"]);
+    done(&chatd, "send", &["#ops", "end"]);
+    until(&["done a", "done b", "read b"]);
+    let of_bots: Vec<&String> = said
+        .iter()
+        .filter(|line| line.contains("\"type\":\"msg\"") && !line.contains("\"nick\":\"ann\""))
+        .collect();
+    assert_eq!(of_bots.len(), 5, "{said:#?}");
+    assert!(
+        of_bots.iter().all(|line| line.contains("\"notice\":\"\"")),
+        "{of_bots:#?}"
+    );
+    assert_eq!(
+        of_bots
+            .iter()
+            .filter(|line| line.contains("\"x-a\":\"1\""))
+            .count(),
+        2,
+        "{of_bots:#?}"
+    );
 }
 
 #[test]

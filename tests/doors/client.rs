@@ -7,7 +7,9 @@ use std::future::Future;
 use crate::support::script::{DEADLINE, Server, Step, steps};
 use crate::support::server::Chatd;
 use futures_lite::future;
-use plainchat::client::{Client, Error, FileDigest, HistoryRange, InvalidRequest, Login, Stored};
+use plainchat::client::{
+    Client, Error, FileDigest, HistoryRange, InvalidRequest, Login, Message, Reaction, Stored,
+};
 use plainchat::protocol::{Code, Event, Request};
 
 /// Runs `test` with a deadline.
@@ -233,6 +235,97 @@ fn the_common_requests_are_methods() {
         ann.part("#ops").await.unwrap();
         let refused = ann.who("#none").await.unwrap_err();
         assert_eq!(refused.refusal(), Some(Code::NoSuchRoom));
+    });
+}
+
+#[test]
+fn messages_have_tags_and_are_edited_and_reacted_to() {
+    let chatd = chatd(&[]);
+    within(async {
+        let (mut ann, mut bob) = (connect(&chatd).await, connect(&chatd).await);
+        let server = ann.hello().await.unwrap();
+        assert_eq!(server.version, 1);
+        assert!(
+            ["edit", "nonce", "react", "reply", "tags"]
+                .iter()
+                .all(|part| server.has(part))
+        );
+        assert!(!server.has("time-travel"));
+        ann.nick("ann").await.unwrap();
+        bob.turn_tags_on().await.unwrap();
+        bob.nick("bob").await.unwrap();
+        let red = Message::new("the build is red")
+            .notice()
+            .tag("x-run", "17; of 20");
+        let red = ann.send(red.nonce("n1")).await.unwrap();
+        let again = ann
+            .send(Message::new("the build is red").nonce("n1"))
+            .await
+            .unwrap();
+        assert_eq!(again, red, "sent once");
+        let red = red.id.unwrap();
+        let line = bob.next_event().await.unwrap().unwrap();
+        assert!(line.tags().is_notice());
+        assert_eq!(line.tags().get("x-run").as_deref(), Some("17; of 20"));
+        let reply = Message::action("looks").reply_to(red.get());
+        bob.send(reply).await.unwrap();
+        let tell = Message::new("to all").tag("x-a", "");
+        bob.send_to("#lobby", tell).await.unwrap();
+        let wrong = bob.send(Message::new("x").reply_to(1)).await.unwrap_err();
+        assert_eq!(wrong.refusal(), Some(Code::NoSuchId));
+        for bad in [
+            Message::new("x").tag("run", "17"),
+            Message::new("x").nonce("a b"),
+        ] {
+            let error = bob.send(bad).await.unwrap_err();
+            assert!(matches!(error, Error::Invalid(InvalidRequest::BadTag)));
+        }
+        let elsewhere = bob
+            .send_to("#lobby", Message::action("waves"))
+            .await
+            .unwrap_err();
+        assert!(matches!(
+            elsewhere,
+            Error::Invalid(InvalidRequest::NotInRoom)
+        ));
+
+        assert!(bob.react(red.get(), "👍").await.unwrap().id.is_some());
+        assert_eq!(bob.react(red.get(), "👍").await.unwrap().id, None, "once");
+        bob.react(red.get(), "👀").await.unwrap();
+        bob.unreact(red.get(), "👀").await.unwrap();
+        assert!(matches!(
+            bob.react(red.get(), "two words").await,
+            Err(Error::Invalid(_))
+        ));
+        let no_emoji = bob.react(red.get(), "ab").await.unwrap_err();
+        assert_eq!(no_emoji.refusal(), Some(Code::BadSyntax));
+        let who = ann.reactions(red.get()).await.unwrap();
+        assert_eq!(
+            who,
+            [Reaction {
+                nick: "bob".into(),
+                emoji: "👍".into()
+            }]
+        );
+        let edit = ann.edit(red.get(), "the build is green").await.unwrap();
+        let not_mine = bob.edit(red.get(), "x").await.unwrap_err();
+        assert_eq!(not_mine.refusal(), Some(Code::NotAllowed));
+
+        let log = bob
+            .history("#lobby", 20, HistoryRange::Newest)
+            .await
+            .unwrap();
+        let first = &log[0];
+        assert_eq!(first.event.to_string(), "MSG #lobby ann the build is green");
+        assert_eq!(first.tags.edited(), Some(edit.time));
+        assert_eq!(first.tags.reactions(), [("👍".to_owned(), 1)]);
+        assert_eq!(log[1].tags.reply(), Some(red));
+        assert_eq!(log[2].tags.as_str(), "x-a");
+        let plain = ann
+            .history("#lobby", 1, HistoryRange::Newest)
+            .await
+            .unwrap();
+        assert_eq!(plain[0].tags.as_str(), "", "not asked for");
     });
 }
 

@@ -3,10 +3,13 @@
 //! What [`ClientState`] does is a function of what it hears and of the time that it is given, so a server that is a
 //! vector and a network that breaks anywhere are enough to try it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
-use plainchat::client::{ClientState, Error, Line, Login, Options, Update};
-use plainchat::protocol::{Event, Time};
+use plainchat::client::{
+    ClientState, Error, InvalidRequest, Line, Login, Message, Options, Update,
+};
+use plainchat::protocol::{Event, Time, tags};
 
 const NOW: Duration = Duration::from_secs(1000);
 
@@ -79,8 +82,14 @@ fn told(state: &mut ClientState) -> Vec<String> {
 fn in_a() -> ClientState {
     let mut state = ClientState::new(options(&[("#a", None)]), 1);
     state.connected();
-    assert_eq!(sent(&mut state), ["STAMPS on", "NICK ann secret"]);
-    let told = hear(&mut state, &["OK STAMPS on", "OK NICK ann #lobby 9"]);
+    assert_eq!(
+        sent(&mut state),
+        ["HELLO", "STAMPS on", "TAGS on", "NICK ann secret"]
+    );
+    let told = hear(
+        &mut state,
+        &[HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 9"],
+    );
     assert!(told.is_empty(), "{told:?}");
     assert_eq!(sent(&mut state), ["JOIN #a"]);
     let told = hear(&mut state, &[LOBBY, "OK JOIN #a 5", LOBBY]);
@@ -100,13 +109,21 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
         server_password: Some("open sesame".into()),
         ..options(&[("#a", None)])
     };
-    let way_in = ["PASS open sesame", "STAMPS on", "NICK ann secret"];
+    let way_in = [
+        "PASS open sesame",
+        "HELLO",
+        "STAMPS on",
+        "TAGS on",
+        "NICK ann secret",
+    ];
     let mut state = ClientState::new(options(), 1);
     state.connected();
     assert_eq!(sent(&mut state), way_in);
     let lines = [
         "OK PASS",
+        HELLO,
         "OK STAMPS on",
+        "OK TAGS on",
         "OK NICK ann #lobby 5",
         "OK JOIN #a 5",
     ];
@@ -119,7 +136,12 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     // Without it the nick's own password may do, and is not guessed with.
     let mut state = ClientState::new(self::options(&[]), 1);
     state.connected();
-    let lines = ["ERR STAMPS need-password shut", "ERR NICK bad-password no"];
+    let lines = [
+        HELLO,
+        "ERR STAMPS need-password shut",
+        "ERR TAGS need-password shut",
+        "ERR NICK bad-password no",
+    ];
     assert_eq!(hear(&mut state, &lines), ["over shut (need-password)"]);
 
     // A registered nick's password does: then all is asked for that was refused before it.
@@ -129,16 +151,24 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     told(&mut state);
     assert_eq!(
         sent(&mut state),
-        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+        [
+            "HELLO",
+            "STAMPS on",
+            "TAGS on",
+            "JOIN #a 5",
+            "NICK ann secret"
+        ]
     );
     let lines = [
+        HELLO,
         "ERR STAMPS need-password shut",
+        "ERR TAGS need-password shut",
         "ERR JOIN need-password shut",
         "OK NICK ann #lobby 9",
     ];
     assert!(hear(&mut state, &lines).is_empty());
-    assert_eq!(sent(&mut state), ["STAMPS on", "JOIN #a 5"]);
-    let lines = ["OK STAMPS on", "OK JOIN #a 5"];
+    assert_eq!(sent(&mut state), ["STAMPS on", "TAGS on", "JOIN #a 5"]);
+    let lines = ["OK STAMPS on", "OK TAGS on", "OK JOIN #a 5"];
     assert_eq!(hear(&mut state, &lines), ["entered #a 5", "here ann true"]);
 
     let mut state = ClientState::new(options(), 1);
@@ -148,74 +178,204 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     assert!(state.is_ended());
 }
 
+/// What the server has.
+const HELLO: &str = "OK HELLO 1 chat edit nonce reply tags";
+
 /// Somebody says something in the lobby.
 const LOBBY: &str = "LIVE 9 2026-11-24T00:00:00.000Z MSG #lobby eve hi";
 
 const T: &str = "2026-11-24T00:00:00.000Z";
 
+/// Returns the nonce of a line, and the line without it.
+fn nonce(line: &str) -> (String, String) {
+    let rest = line
+        .strip_prefix("@nonce=")
+        .unwrap_or_else(|| panic!("a nonce in {line:?}"));
+    let (nonce, line) = rest.split_once(' ').expect("a request");
+    (nonce.to_owned(), line.to_owned())
+}
+
 #[test]
-fn a_line_whose_reply_was_lost_is_not_sent_again_when_the_server_has_it() {
+fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
     let mut state = in_a();
-    state.say("#a", "one").unwrap();
-    state.say("#a", "two").unwrap();
-    assert_eq!(sent(&mut state), ["TELL #a one", "TELL #a two"]);
+    state.say("#a", "same").unwrap();
+    state.say("#a", "same").unwrap();
+    let first: Vec<_> = sent(&mut state).iter().map(|line| nonce(line)).collect();
+    assert_eq!(first[0].1, "TELL #a same");
+    assert_ne!(
+        first[0].0, first[1].0,
+        "two messages of the same words are two messages"
+    );
     state.disconnected(cut(), NOW);
     state.say("#a", "three").unwrap();
     assert_eq!(told(&mut state), ["away"]);
     state.connected();
     assert_eq!(
         sent(&mut state),
-        ["STAMPS on", "JOIN #a 5", "NICK ann secret"]
+        [
+            "HELLO",
+            "STAMPS on",
+            "TAGS on",
+            "JOIN #a 5",
+            "NICK ann secret"
+        ]
     );
-    let told = hear(
+    let heard = hear(
         &mut state,
         &[
+            HELLO,
             "OK STAMPS on",
+            "OK TAGS on",
             &format!("PAST 6 {T} MSG #a bob meanwhile"),
-            &format!("PAST 7 {T} MSG #a ann one"),
+            &format!("PAST 7 {T} MSG #a ann same"),
             "OK JOIN #a 7",
             "OK NICK ann #a 7",
         ],
     );
+    let expected = [
+        "MSG #a bob meanwhile",
+        "MSG #a ann same",
+        "entered #a 7",
+        "here ann true",
+    ];
+    assert_eq!(heard, expected);
+    let again: Vec<_> = sent(&mut state).iter().map(|line| nonce(line)).collect();
+    assert_eq!(again[..2], first[..]);
+    assert_eq!(again[2].1, "TELL #a three");
+    let answers = [7, 8, 9].map(|id| format!("OK TELL {id} {T}"));
+    let heard = hear(&mut state, &[&answers[0], &answers[1], &answers[2]]);
+    // The first one was replayed above, so it has no place here.
     assert_eq!(
-        told,
+        heard,
         [
-            "MSG #a bob meanwhile",
-            "sent 7 MSG #a ann one",
-            "entered #a 7",
-            "here ann true"
+            "sent 7 ",
+            "sent 8 MSG #a ann same",
+            "sent 9 MSG #a ann three"
         ]
     );
-    assert_eq!(sent(&mut state), ["TELL #a two", "TELL #a three"]);
-    let told = hear(
-        &mut state,
-        &[&format!("OK TELL 8 {T}"), &format!("OK TELL 9 {T}")],
-    );
-    assert_eq!(told, ["sent 8 MSG #a ann two", "sent 9 MSG #a ann three"]);
     assert_eq!(state.pending(), 0);
 }
 
 #[test]
-fn what_was_typed_while_away_is_not_taken_for_an_older_line_of_the_same_words() {
-    let mut state = in_a();
-    state.disconnected(cut(), NOW);
-    state.say("#a", "yes").unwrap();
-    state.connected();
-    sent(&mut state);
-    let lines = [
-        "OK STAMPS on",
-        &format!("PAST 6 {T} MSG #a ann yes"),
-        "OK JOIN #a 6",
-        "OK NICK ann #a 6",
-    ];
-    // From one's other connection: nothing doubtful has these words.
-    assert_eq!(told_first(&mut state, &lines), "MSG #a ann yes");
-    assert_eq!(sent(&mut state), ["TELL #a yes"]);
+fn a_server_without_nonces_or_tags_gets_neither() {
+    for (hello, expected) in [
+        ("OK HELLO 1 chat edit nonce reply tags", "@reply=3;nonce="),
+        ("OK HELLO 1 chat reply tags", "@reply=3 TELL"),
+        ("OK HELLO 1 chat", "TELL #a yes"),
+        ("ERR HELLO unknown-verb what?", "TELL #a yes"),
+    ] {
+        let mut state = ClientState::new(options(&[("#a", Some(5))]), 1);
+        state.connected();
+        sent(&mut state);
+        let lines = [
+            hello,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 5",
+            "OK NICK ann #a 5",
+        ];
+        hear(&mut state, &lines);
+        assert_eq!(state.server().has("tags"), hello.contains("tags"));
+        state
+            .send_message("#a", Message::new("yes").reply_to(3))
+            .unwrap();
+        let line = sent(&mut state).remove(0);
+        assert!(
+            line.starts_with(expected) && line.ends_with("TELL #a yes"),
+            "{line}"
+        );
+    }
 }
 
-fn told_first(state: &mut ClientState, lines: &[&str]) -> String {
-    told(state);
-    hear(state, lines).swap_remove(0)
+#[test]
+fn a_line_that_is_nearly_full_is_sent_without_a_nonce() {
+    let mut state = in_a();
+    let text = "x".repeat(4095 - "TELL #a ".len());
+    state.say("#a", &text).unwrap();
+    assert_eq!(sent(&mut state), [format!("TELL #a {text}")]);
+    let text = &text[..4000];
+    state.say("#a", text).unwrap();
+    let (_, line) = nonce(&sent(&mut state)[0]);
+    assert_eq!(line, format!("TELL #a {text}"));
+}
+
+#[test]
+fn what_cannot_be_a_tag_is_not_sent() {
+    let mut state = in_a();
+    let bad = Message::new("x").tag("severity", "high");
+    let error = state.send_message("#a", bad).unwrap_err();
+    assert!(matches!(error, Error::Invalid(InvalidRequest::BadTag)));
+    assert_eq!((sent(&mut state), state.pending()), (vec![], 0));
+    let good = Message::new("x").tag("x-severity", "very high");
+    state.send_message("#a", good).unwrap();
+    let line = sent(&mut state).remove(0);
+    assert!(line.starts_with("@x-severity=very%20high;nonce="), "{line}");
+}
+
+#[test]
+fn tags_come_with_events_and_answers() {
+    let mut state = in_a();
+    state
+        .send_message("#a", Message::new("on it").reply_to(3))
+        .unwrap();
+    let lines = [
+        format!("LIVE 6 {T} @reply=5;x-run=1%202 MSG #a bob hi"),
+        format!("OK TELL 7 {T}"),
+    ];
+    for line in lines {
+        state.receive(Line::from(line)).unwrap();
+    }
+    let Some(Update::Event { tags, .. }) = state.next_update() else {
+        panic!("an event")
+    };
+    assert_eq!(tags.reply().map(|id| id.get()), Some(5));
+    assert_eq!(tags.get("x-run").as_deref(), Some("1 2"));
+    let Some(Update::Sent { tags, .. }) = state.next_update() else {
+        panic!("an answer")
+    };
+    assert_eq!((tags.as_str(), tags.get("nonce")), ("reply=3", None));
+}
+
+#[test]
+fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
+    let notice = format!("LIVE 6 {T} @notice MSG #a other hi");
+    let said = format!("LIVE 7 {T} MSG #a bob hi");
+    for (options, expected) in [
+        (options(&[("#a", Some(5))]).bot(), &["MSG #a bob hi"][..]),
+        (
+            options(&[("#a", Some(5))]).bot().read_notices(),
+            &["MSG #a other hi", "MSG #a bob hi"],
+        ),
+        (
+            options(&[("#a", Some(5))]),
+            &["MSG #a other hi", "MSG #a bob hi"],
+        ),
+    ] {
+        let is_bot = options.is_bot;
+        let mut state = ClientState::new(options, 1);
+        state.connected();
+        sent(&mut state);
+        let lines = [
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 5",
+            "OK NICK ann #a 5",
+        ];
+        hear(&mut state, &lines);
+        assert_eq!(hear(&mut state, &[&notice, &said]), expected);
+        state.say("#a", "hi").unwrap();
+        state.act("#a", "waves").unwrap();
+        let marked = sent(&mut state)
+            .into_iter()
+            .filter(|line| line.starts_with("@notice;"));
+        assert_eq!(marked.count(), if is_bot { 2 } else { 0 });
+        assert_eq!(
+            state.rooms().next(),
+            Some(("#a", Some(7))),
+            "notices are not missing later"
+        );
+    }
 }
 
 #[test]
@@ -243,7 +403,14 @@ fn every_room_is_entered_after_the_last_id_seen_there() {
     state.connected();
     assert_eq!(
         sent(&mut state),
-        ["STAMPS on", "JOIN #a 7", "JOIN #b 6", "NICK ann secret"]
+        [
+            "HELLO",
+            "STAMPS on",
+            "TAGS on",
+            "JOIN #a 7",
+            "JOIN #b 6",
+            "NICK ann secret"
+        ]
     );
     state.disconnected(cut(), NOW);
     state.connected();
@@ -251,7 +418,9 @@ fn every_room_is_entered_after_the_last_id_seen_there() {
     hear(
         &mut state,
         &[
+            HELLO,
             "OK STAMPS on",
+            "OK TAGS on",
             "OK JOIN #a 7",
             "ERR JOIN bad-name no",
             "OK NICK ann #a 7",
@@ -275,7 +444,9 @@ fn rooms_after(replies: &[&str]) -> (ClientState, Vec<String>) {
 #[test]
 fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
     let replies = [
+        HELLO,
         "OK STAMPS on",
+        "OK TAGS on",
         "ERR JOIN not-allowed closed",
         "OK NICK ann #lobby 9",
     ];
@@ -294,7 +465,9 @@ fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
 #[test]
 fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was() {
     let begin = [
+        HELLO,
         "OK STAMPS on",
+        "OK TAGS on",
         "ERR JOIN not-allowed closed",
         "OK NICK ann #lobby 9",
     ];
@@ -333,7 +506,7 @@ fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was
 fn what_is_live_before_a_room_is_entered_with_its_id_comes_once() {
     let mut state = ClientState::new(options(&[]), 1);
     state.connected();
-    let lines = ["OK STAMPS on", "OK NICK ann #lobby 5"];
+    let lines = [HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 5"];
     assert_eq!(
         hear(&mut state, &lines),
         ["entered #lobby 5", "here ann false"]
@@ -344,7 +517,9 @@ fn what_is_live_before_a_room_is_entered_with_its_id_comes_once() {
     let told = hear(
         &mut state,
         &[
+            HELLO,
             "OK STAMPS on",
+            "OK TAGS on",
             "ERR JOIN busy later",
             "OK NICK ann #lobby 8",
             LOBBY,
@@ -371,7 +546,13 @@ fn a_server_that_began_anew_is_followed_from_where_it_is() {
     state.connected();
     hear(
         &mut state,
-        &["OK STAMPS on", "OK JOIN #a 2", "OK NICK ann #a 2"],
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 2",
+            "OK NICK ann #a 2",
+        ],
     );
     assert_eq!(
         hear(&mut state, &[&format!("LIVE 3 {T} MSG #a bob new")]),
@@ -384,16 +565,27 @@ fn an_action_goes_to_its_room_and_is_not_doubled_either() {
     let mut state = in_a();
     assert!(state.act("#b", "waves").is_err());
     state.act("#a", "waves").unwrap();
-    assert_eq!(sent(&mut state), ["JOIN #a", "ME waves"]);
+    let first = sent(&mut state);
+    assert_eq!(first[0], "JOIN #a");
+    assert_eq!(nonce(&first[1]).1, "ME waves");
     state.disconnected(cut(), NOW);
     state.connected();
     sent(&mut state);
     let past = format!("PAST 6 {T} ME #a ann waves");
     hear(
         &mut state,
-        &["OK STAMPS on", &past, "OK JOIN #a 6", "OK NICK ann #a 6"],
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            &past,
+            "OK JOIN #a 6",
+            "OK NICK ann #a 6",
+        ],
     );
-    assert_eq!((sent(&mut state), state.pending()), (vec![], 0));
+    assert_eq!(sent(&mut state), first);
+    let told = hear(&mut state, &["OK JOIN #a 6", &format!("OK ME 6 {T}")]);
+    assert_eq!((&told[0][..], state.pending()), ("sent 6 ", 0));
 }
 
 #[test]
@@ -419,7 +611,13 @@ fn a_list_belongs_to_who_asked_though_events_stand_between() {
     sent(&mut state);
     hear(
         &mut state,
-        &["OK STAMPS on", "OK JOIN #a 6", "OK NICK ann #a 6"],
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 6",
+            "OK NICK ann #a 6",
+        ],
     );
     assert_eq!(sent(&mut state), ["WHO #a"]);
     assert_eq!(
@@ -443,7 +641,13 @@ fn pauses_grow_to_half_a_minute_and_begin_anew() {
     assert!(pauses[3] > pauses[0]);
     hear(
         &mut state,
-        &["OK STAMPS on", "OK JOIN #a 5", "OK NICK ann #a 5"],
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 5",
+            "OK NICK ann #a 5",
+        ],
     );
     state.disconnected(cut(), NOW);
     assert!(state.retry_at().expect("away") - NOW <= Duration::from_millis(250));
@@ -455,7 +659,12 @@ fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
     state.connected();
     let told = hear(
         &mut state,
-        &["OK STAMPS on", "ERR NICK nick-taken \"ann\" is taken"],
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "ERR NICK nick-taken \"ann\" is taken",
+        ],
     );
     assert_eq!(told, ["over \"ann\" is taken (nick-taken)"]);
     assert!(state.is_ended());
@@ -467,7 +676,9 @@ fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
     hear(
         &mut state,
         &[
+            HELLO,
             "OK STAMPS on",
+            "OK TAGS on",
             "OK JOIN #a 5",
             "ERR NICK bad-password guarded",
         ],
@@ -482,7 +693,7 @@ fn who_leaves_gets_every_answer_first() {
     sent(&mut state);
     state.say("#a", "last words").unwrap();
     state.leave("see you");
-    assert_eq!(sent(&mut state), ["TELL #a last words"]);
+    assert_eq!(nonce(&sent(&mut state)[0]).1, "TELL #a last words");
     hear(&mut state, &[&format!("OK TELL 6 {T}")]);
     assert_eq!(sent(&mut state), ["BYE see you"]);
     assert!(!state.is_ended());
@@ -529,6 +740,8 @@ fn no_more_than_1024_requests_wait() {
 #[derive(Default)]
 struct Server {
     log: Vec<String>,
+    /// The index in the log of what came with each nonce.
+    nonces: HashMap<String, usize>,
     /// The connection has entered the room.
     is_in: bool,
     /// The room lets in only those who have a nick.
@@ -552,8 +765,10 @@ impl Server {
                 ));
             }
         }
-        let (verb, rest) = line.split_once(' ').expect("two words");
+        let (tags, line) = tags::split(line);
+        let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         match verb {
+            "HELLO" => out.push(HELLO.into()),
             "JOIN" if self.is_closed && !self.is_named => {
                 out.push("ERR JOIN not-allowed closed".into());
             }
@@ -569,8 +784,12 @@ impl Server {
             }
             "TELL" => {
                 let text = rest.strip_prefix("#a ").expect("the room");
-                self.log.push(format!("MSG #a ann {text}"));
-                out.push(format!("OK TELL {} {time}", self.log.len()));
+                let nonce = tags::find(tags, "nonce").expect("a nonce").into_owned();
+                let id = *self.nonces.entry(nonce).or_insert_with(|| {
+                    self.log.push(format!("MSG #a ann {text}"));
+                    self.log.len()
+                });
+                out.push(format!("OK TELL {id} {time}"));
             }
             "NICK" => {
                 self.is_named = true;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crate::support::server::Chatd;
 use futures_lite::{FutureExt, StreamExt, future};
 use plainchat::client::{
-    Address, Client, Error, HistoryRange, Login, Options, Receiver, ReconnectingClient, Sender,
-    Update,
+    Address, Client, Error, HistoryRange, LoggedEvent, Login, Options, Receiver,
+    ReconnectingClient, Sender, Update,
 };
 use plainchat::protocol::Event;
 
@@ -42,16 +42,28 @@ async fn until(chat: &mut ReconnectingClient, what: impl Fn(&Update) -> bool) ->
     panic!("it ended")
 }
 
+/// Returns the texts of the messages in a room's log.
+async fn log(client: &mut Client, room: &str) -> Vec<String> {
+    let log = client.history(room, 1000, HistoryRange::Newest).await;
+    let text = |logged: LoggedEvent| match logged.event {
+        Event::Msg { text, .. } => Some(text.into_owned()),
+        _ => None,
+    };
+    log.unwrap().into_iter().filter_map(text).collect()
+}
+
+/// In a room that the client is in, and in one that it only sends to, whose events it does not see.
 #[test]
 fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let first = chatd(folder.path());
-    // The second server listens on another port, so that no port has to become free again.
-    let address: Arc<Mutex<Address>> =
-        Arc::new(Mutex::new(first.address.to_string().parse().unwrap()));
+    let mut server = Some(chatd(folder.path()));
+    // Each server listens on another port, so that no port has to become free again.
+    let first = server.as_ref().unwrap().address.to_string();
+    let address: Arc<Mutex<Address>> = Arc::new(Mutex::new(first.parse().unwrap()));
     let now = address.clone();
     let begin = now.lock().unwrap().clone();
-    let mut chat = ReconnectingClient::with_dialer(begin, ann("#ops"), move |_| {
+    let options = ann("#other").room("#ops");
+    let mut chat = ReconnectingClient::with_dialer(begin, options, move |_| {
         let address = now.lock().unwrap().clone();
         Box::pin(async move { Ok(Client::connect_to(address).await?.split()) })
     });
@@ -60,63 +72,56 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
             matches!(update, Update::Connected { .. })
         })
         .await;
-        let mut read = Vec::new();
-        let mut second = None;
-        let mut first = Some(first);
-        for n in 0..300 {
-            chat.say("#ops", n).unwrap();
-            match n {
-                // Some of the requests are answered by now, some are in transit, some are not sent.
-                100 => {
-                    while read.len() < 40 {
-                        match chat.next().await.expect("it stays") {
-                            Update::Sent {
-                                event: Some(Event::Msg { text, .. }),
-                                ..
-                            } => read.push(text.into_owned()),
-                            Update::Ended(error) => panic!("{error}"),
-                            _ => {}
-                        }
-                    }
-                }
-                150 => drop(first.take()),
-                200 => {
-                    let chatd = chatd(folder.path());
-                    *address.lock().unwrap() = chatd.address.to_string().parse().unwrap();
-                    second = Some(chatd);
-                }
-                _ => {}
+        assert!(chat.server().has("nonce"), "{:?}", chat.server());
+        chat.part("#other").unwrap();
+        until(&mut chat, |update| matches!(update, Update::Left { .. })).await;
+        let (mut answers, mut total) = (0, 0);
+        for _ in 0..4 {
+            for _ in 0..60 {
+                // Each text three times, so that what was said can only be known by its nonce.
+                chat.say("#ops", total / 3).unwrap();
+                chat.say("#other", total / 3).unwrap();
+                total += 1;
             }
-        }
-        while read.len() < 300 {
-            match chat.next().await.expect("it stays") {
-                Update::Sent {
-                    event: Some(Event::Msg { text, .. }),
-                    ..
-                } => read.push(text.into_owned()),
-                Update::Ended(error) => panic!("{error}"),
-                _ => {}
+            // Some of them are answered by now, some are in transit, some are not sent.
+            let enough = answers + 40;
+            while answers < enough {
+                answers += usize::from(is_sent(&chat.next().await.expect("it stays")));
             }
+            // A part of the rest reaches the server, and its answers nobody.
+            let _ = future::poll_once(chat.next()).await.map(|update| {
+                answers += usize::from(is_sent(&update.expect("it stays")));
+            });
+            drop(server.take());
+            server = Some(chatd(folder.path()));
+            let again = server.as_ref().unwrap().address.to_string();
+            *address.lock().unwrap() = again.parse().unwrap();
         }
-        let expected: Vec<String> = (0..300).map(|n| n.to_string()).collect();
-        assert_eq!(read, expected);
-        let second = second.expect("it was started");
-        let mut other = Client::connect(&second.address.to_string()).await.unwrap();
-        let log = other.history("#ops", 1000, HistoryRange::Newest).await;
-        let log: Vec<String> = log
-            .unwrap()
-            .into_iter()
-            .filter_map(|logged| match logged.event {
-                Event::Msg { text, .. } => Some(text.into_owned()),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(log, expected);
+        while answers < 2 * total {
+            answers += usize::from(is_sent(&chat.next().await.expect("it stays")));
+        }
+        let expected: Vec<String> = (0..total).map(|n| (n / 3).to_string()).collect();
+        let last = address.lock().unwrap().clone();
+        let mut other = Client::connect_to(last).await.unwrap();
+        assert_eq!(log(&mut other, "#ops").await, expected);
+        assert_eq!(log(&mut other, "#other").await, expected);
         chat.leave("");
         while chat.next().await.is_some() {}
         // Its `BYE` was answered, so the reserved nick is free.
         other.nick("ann").await.unwrap();
     });
+}
+
+/// Returns whether a message was accepted.
+fn is_sent(update: &Update) -> bool {
+    match update {
+        Update::Sent { .. } => true,
+        Update::Ended(error)
+        | Update::Answer {
+            result: Err(error), ..
+        } => panic!("{error}"),
+        _ => false,
+    }
 }
 
 #[test]
@@ -145,9 +150,9 @@ fn any_stream_of_bytes_carries_it() {
     let peer = std::thread::spawn(move || {
         use std::io::{Read, Write};
         let mut far = far;
-        far.write_all(b"OK STAMPS on\nOK NICK ann #lobby 1\nOK JOIN #a 1\nMSG #a bob hi\n")
+        far.write_all(b"OK HELLO 1 chat\nOK STAMPS on\nOK TAGS on\nOK NICK ann #lobby 1\nOK JOIN #a 1\nMSG #a bob hi\n")
             .unwrap();
-        let mut heard = vec![0; "STAMPS on\nNICK ann secret\nJOIN #a\n".len()];
+        let mut heard = vec![0; "HELLO\nSTAMPS on\nTAGS on\nNICK ann secret\nJOIN #a\n".len()];
         far.read_exact(&mut heard).unwrap();
         String::from_utf8(heard).unwrap()
     });
@@ -171,6 +176,6 @@ fn any_stream_of_bytes_carries_it() {
     });
     assert_eq!(
         peer.join().unwrap(),
-        "STAMPS on\nNICK ann secret\nJOIN #a\n"
+        "HELLO\nSTAMPS on\nTAGS on\nNICK ann secret\nJOIN #a\n"
     );
 }

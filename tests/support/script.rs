@@ -1,6 +1,7 @@
 //! A server that plays a script, for what a real server does only when something goes wrong, and the real
 //! `chatc` as its client. Both have deadlines.
 
+use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -14,7 +15,8 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 /// What a scripted server does with one connection, in order.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Expect this line, given without its line ending.
+    /// Expect this line, given without its line ending. `<name>` in it is a word of any characters but spaces and `;`, the
+    /// same one wherever the name stands.
     Hear(String),
     /// Expect these bytes.
     Take(Vec<u8>),
@@ -54,9 +56,11 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let thread = thread::spawn(move || {
+            let mut names = HashMap::new();
             for (n, steps) in connections.into_iter().enumerate() {
                 let (stream, _) = listener.accept().map_err(|e| e.to_string())?;
-                play(stream, steps).map_err(|e| format!("connection {}: {e}", n + 1))?;
+                play(stream, steps, &mut names)
+                    .map_err(|e| format!("connection {}: {e}", n + 1))?;
             }
             Ok(())
         });
@@ -77,7 +81,32 @@ impl Server {
     }
 }
 
-fn play(stream: TcpStream, steps: Vec<Step>) -> Result<(), String> {
+/// Returns whether a line is the expected one, and notes what its names stand for.
+fn matches(mut line: &str, mut expected: &str, names: &mut HashMap<String, String>) -> bool {
+    while let Some((before, rest)) = expected.split_once('<')
+        && let Some((name, after)) = rest.split_once('>')
+    {
+        let Some(found) = line.strip_prefix(before) else {
+            return false;
+        };
+        let (word, left) = found.split_at(found.find([' ', ';', '\n']).unwrap_or(found.len()));
+        if names
+            .entry(name.to_owned())
+            .or_insert_with(|| word.to_owned())
+            != word
+        {
+            return false;
+        }
+        (line, expected) = (left, after);
+    }
+    line == expected
+}
+
+fn play(
+    stream: TcpStream,
+    steps: Vec<Step>,
+    names: &mut HashMap<String, String>,
+) -> Result<(), String> {
     let failed = |e: io::Error| e.to_string();
     stream.set_read_timeout(Some(DEADLINE)).map_err(failed)?;
     stream.set_write_timeout(Some(DEADLINE)).map_err(failed)?;
@@ -90,7 +119,7 @@ fn play(stream: TcpStream, steps: Vec<Step>) -> Result<(), String> {
                 input
                     .read_line(&mut line)
                     .map_err(|e| format!("waiting for {expected:?}: {e}"))?;
-                if line != format!("{expected}\n") {
+                if !matches(&line, &format!("{expected}\n"), names) {
                     return Err(format!("heard {line:?}, expected {expected:?}"));
                 }
             }

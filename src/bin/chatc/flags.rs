@@ -108,14 +108,16 @@ pub struct Chat {
     help_triggers("-h", "--help", "help"),
     note = "\
 --json prints a JSON object a line. Each has:
-  type  msg, me, file, stored, topic, remove, join, part, nick, note or gap
+  type  msg, me, file, stored, topic, remove, edit, react, unreact, join, part,
+        nick, note, invite or gap
   id    the event's ID, null if it is not logged
   time  RFC 3339, UTC; null if the server sent none
   room  the room, the nick that a private message is for, or * for a note
   nick  who did it; not in gap
+  tags  its tags, such as reply, edited or x-..., if it has any
 and, by type: text (msg, me, topic, part, note); file, length (null while the
 upload runs) and name (file); file, length and sha256 (stored); removed (remove);
-new (nick)",
+edited and text (edit); reacts_to and emoji (react, unreact); new (nick)",
     example = "The last hour of #ops, and everything from now on:\n  $ {command_name} ops --since 1h",
     example = "The messages of bob, for another program:\n  $ {command_name} ops --json | jq --unbuffered -r 'select(.nick == \"bob\").text'"
 )]
@@ -433,7 +435,9 @@ Runs a bot: a command that reads events from its standard input, one per line
 output, one per line (TELL #ops hello, bob; MSG goes to the room that it joined
 last). It has to read its input, or chatc stops reading from the server. If the
 bot ends, chatc restarts it and repeats the events that it had not read. If the
-connection breaks, chatc reconnects without a gap.",
+connection breaks, chatc reconnects without a gap. What the bot says is marked
+as a notice, and it does not read the notices of other bots, so two bots never
+answer each other.",
     help_triggers("-h", "--help", "help"),
     example = "Answer ping with pong:\n  $ {command_name} --nick echo --room ops -- sh -c \\\n      'while read -r verb room nick text; do [ \"$text\" != ping ] || echo \"TELL $room pong\"; done'"
 )]
@@ -453,6 +457,10 @@ pub struct Bot {
     /// a file whose first line is the password of the bot's nick
     #[argh(option, arg_name = "file")]
     pub password_file: Option<PathBuf>,
+
+    /// let the bot read the notices of other bots too; it must not answer them
+    #[argh(switch)]
+    pub notices: bool,
 
     /// the command and its arguments
     #[argh(positional)]

@@ -214,6 +214,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 room,
                 nick,
                 password_file,
+                notices,
                 command,
             } = read(&["chatc", "bot"], rest);
             if command.is_empty() {
@@ -221,7 +222,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 return Ok(Exit::Usage);
             }
             let server = find(server_flags(host, nick, password_file), &settings()?)?;
-            bot::bot(&server, &room, &command).await
+            bot::bot(&server, &room, notices, &command).await
         }
         "servers" => {
             let flags::Servers {} = read(&["chatc", "servers"], rest);

@@ -1,8 +1,9 @@
 //! From a new connection to one on which requests can be sent: password, nick and rooms.
 //!
-//! The order of `PASS`, `STAMPS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.4: rooms with an id come
+//! The order of `PASS`, `STAMPS`, `TAGS`, `JOIN` and `NICK` is that of `protocol.md`, section 10.4: rooms with an id come
 //! before the nick; rooms that are joined for the first time, and those that refused, come after it.
 
+use super::super::capabilities::ServerInfo;
 use super::super::error::Error;
 use super::super::nick::nick_candidates;
 use super::super::update::{RequestId, Update};
@@ -24,7 +25,8 @@ impl ClientState {
         if let Some(password) = self.options.server_password.clone() {
             self.send(&format!("PASS {password}"), Awaited::ServerPassword);
         }
-        self.send("STAMPS on", Awaited::Ignored);
+        self.send("HELLO", Awaited::Hello);
+        self.turn_modes_on();
         (self.lobby, self.current) = (None, None);
         for room in &mut self.rooms {
             room.is_joined = false;
@@ -40,6 +42,12 @@ impl ClientState {
                 self.send("PING", Awaited::Ready);
             }
         }
+    }
+
+    /// Asks for ids, times and tags of events. A server without tags refuses, and has none.
+    fn turn_modes_on(&mut self) {
+        self.send("STAMPS on", Awaited::Ignored);
+        self.send("TAGS on", Awaited::Ignored);
     }
 
     /// Returns whether `PAST` lines are now the replay of a room that is being joined.
@@ -74,6 +82,11 @@ impl ClientState {
                 {
                     self.password_error = Some(error);
                 }
+            }
+            // An older server refuses, or names no capabilities.
+            Awaited::Hello => {
+                self.server =
+                    result.map_or_else(|_| ServerInfo::default(), |rest| ServerInfo::parse(&rest));
             }
             Awaited::ServerPassword => {
                 if let Err(error) = result {
@@ -220,7 +233,7 @@ impl ClientState {
         self.nick = Some(nick.to_owned());
         if self.password_error.take().is_some() {
             // The nick's own password has opened the server.
-            self.send("STAMPS on", Awaited::Ignored);
+            self.turn_modes_on();
         }
         let current = joined.split(' ').next().unwrap_or_default();
         let is_lobby = !current.is_empty() && !self.rooms.iter().any(|room| room.is_joined);

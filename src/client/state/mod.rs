@@ -6,8 +6,8 @@
 //! brings a new connection to the point where requests can be sent, `queue` holds the requests.
 //!
 //! After a broken connection comes the next one, after a pause. On it each room is joined with the last event id seen
-//! there, so that nothing is missed and nothing comes twice. A request without an answer is sent again, unless an
-//! event that the server replays shows that the request had arrived.
+//! there, so that nothing is missed and nothing comes twice. A request without an answer is sent again. Each message has a
+//! nonce, so that the server logs once what it gets twice.
 
 mod login;
 mod queue;
@@ -16,13 +16,14 @@ mod types;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::capabilities::ServerInfo;
 use super::connection::{Line, one_line};
 use super::error::{Error, InvalidRequest, closed, refused};
+use super::message::{Message, Tags};
 use super::options::{Login, Options};
-use super::reply::Sent;
 use super::update::{RequestId, Update};
 use crate::protocol::text::clean;
-use crate::protocol::{Code, Event, EventId, ServerLine, Time};
+use crate::protocol::{Code, ServerLine};
 use types::{Awaited, Lobby, PENDING_MAX, Pending, PendingRequest, Phase, RoomPosition};
 
 /// The most bytes of the lines that answer one request.
@@ -45,8 +46,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 ///
 /// let mut state = ClientState::new(Options::new("ann"), 1);
 /// state.connected();
-/// assert_eq!(state.output().split_off(0), b"STAMPS on\nNICK ann\n");
-/// for line in ["OK STAMPS on", "OK NICK ann #lobby 7"] {
+/// assert_eq!(state.output().split_off(0), b"HELLO\nSTAMPS on\nTAGS on\nNICK ann\n");
+/// for line in ["OK HELLO 1 chat tags", "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 7"] {
 ///     state.receive(Line::from(line.to_owned()))?;
 /// }
 /// assert!(matches!(state.next_update(), Some(Update::Joined { room, .. }) if room == "#lobby"));
@@ -58,6 +59,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct ClientState {
     options: Options,
+    /// What the server of this connection has.
+    server: ServerInfo,
+    /// What the nonces of this client begin with.
+    nonce_prefix: String,
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
     rooms: Vec<RoomPosition>,
@@ -90,14 +95,18 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses.
+    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses, and must be
+    /// another one for each client of a nick, since its nonces begin with it.
     pub fn new(options: Options, seed: u64) -> Self {
         let rooms = options.rooms.iter().map(|(name, last_id)| RoomPosition {
             name: name.clone(),
             last_id: *last_id,
             is_joined: false,
         });
+        let mut rng = fastrand::Rng::with_seed(seed);
         Self {
+            server: ServerInfo::default(),
+            nonce_prefix: format!("{:x}", rng.u64(..) >> 16),
             nick: None,
             lobby: None,
             current: None,
@@ -118,7 +127,7 @@ impl ClientState {
             close_reason: None,
             goodbye: None,
             last_request_id: 0,
-            rng: fastrand::Rng::with_seed(seed),
+            rng,
         }
     }
 
@@ -167,6 +176,11 @@ impl ClientState {
         self.nick.as_deref()
     }
 
+    /// Returns what the server has; nothing before the first connection.
+    pub fn server(&self) -> &ServerInfo {
+        &self.server
+    }
+
     /// Returns the rooms, each with the last event id seen in it.
     pub fn rooms(&self) -> impl Iterator<Item = (&str, Option<u64>)> {
         self.rooms.iter().map(|room| (&room.name[..], room.last_id))
@@ -187,13 +201,7 @@ impl ClientState {
     /// # Errors
     /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
     pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
-        let (room, text) = (to.to_owned(), clean(text).into_owned());
-        one_line(format!("TELL {room} {text}"))?;
-        if room.starts_with('#') {
-            self.enqueue(PendingRequest::Say { room, text })
-        } else {
-            self.enqueue(PendingRequest::Line(format!("TELL {room} {text}")))
-        }
+        self.send_message(to, Message::new(text))
     }
 
     /// Sends an action (`/me`) to a joined room.
@@ -201,12 +209,60 @@ impl ClientState {
     /// # Errors
     /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
     pub fn act(&mut self, room: &str, text: &str) -> Result<RequestId, Error> {
-        let (room, text) = (room.to_owned(), clean(text).into_owned());
-        one_line(format!("ME {text}"))?;
-        if !self.rooms.iter().any(|known| known.name == room) {
-            return Err(InvalidRequest::NotInRoom.into());
+        self.send_message(room, Message::action(text))
+    }
+
+    /// Sends a message with its tags to a room, joined or not, or to a nick; or an action to a joined room.
+    ///
+    /// # Errors
+    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`].
+    pub fn send_message(
+        &mut self,
+        to: &str,
+        message: impl Into<Message>,
+    ) -> Result<RequestId, Error> {
+        let mut message = message.into();
+        message.text = clean(&message.text).into_owned();
+        if self.options.is_bot {
+            message = message.notice();
         }
-        self.enqueue(PendingRequest::Act { room, text })
+        message.check()?;
+        // The nonce of the client itself is left out where it does not fit.
+        let tags = message.prefix(true);
+        if message.is_action {
+            one_line(format!("{tags}ME {}", message.text))?;
+            if !self.rooms.iter().any(|known| known.name == to) {
+                return Err(InvalidRequest::NotInRoom.into());
+            }
+        } else {
+            one_line(format!("{tags}TELL {to} {}", message.text))?;
+        }
+        let to = to.to_owned();
+        self.enqueue(PendingRequest::Send { to, message })
+    }
+
+    /// Replaces the text of an own message or action.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn edit(&mut self, id: u64, text: &str) -> Result<RequestId, Error> {
+        self.request(format!("EDIT {id} {}", clean(text)))
+    }
+
+    /// Reacts to a message with an emoji.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.request(format!("REACT {id} {emoji}"))
+    }
+
+    /// Withdraws a reaction.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.request(format!("UNREACT {id} {emoji}"))
     }
 
     /// Joins a room.
@@ -264,7 +320,6 @@ impl ClientState {
         let error = self.close_reason.take().unwrap_or(error);
         self.output.clear();
         self.take_list();
-        self.mark_sent_requests();
         self.awaited.clear();
         let is_done = self.goodbye.is_some() && self.pending.is_empty();
         if is_done || !self.was_connected || is_final(&error) {
@@ -293,20 +348,33 @@ impl ClientState {
     pub fn receive(&mut self, line: Line) -> Result<(), Error> {
         match line.read() {
             ServerLine::Live {
-                id, time, event, ..
-            } => {
-                let event = event.into_owned();
-                self.event(id, time, event, false);
-            }
+                id,
+                time,
+                tags,
+                event,
+            } => self.event(Update::Event {
+                id,
+                time,
+                tags: Tags::of(tags),
+                event: event.into_owned(),
+                is_replayed: false,
+            }),
             ServerLine::Past {
-                id, time, event, ..
-            } if self.is_replaying() => {
-                let event = event.into_owned();
-                self.event(Some(id), Some(time), event, true);
-            }
+                id,
+                time,
+                tags,
+                event,
+            } if self.is_replaying() => self.event(Update::Event {
+                id: Some(id),
+                time: Some(time),
+                tags: Tags::of(tags),
+                event: event.into_owned(),
+                is_replayed: true,
+            }),
             ServerLine::Past { .. }
             | ServerLine::Room { .. }
             | ServerLine::User { .. }
+            | ServerLine::Reaction { .. }
             | ServerLine::Help { .. } => {
                 self.list_bytes += line.as_str().len();
                 if self.list_bytes > REPLY_BYTES_MAX {
@@ -334,13 +402,18 @@ impl ClientState {
         Ok(())
     }
 
-    fn event(
-        &mut self,
-        id: Option<EventId>,
-        time: Option<Time>,
-        event: Event<'static>,
-        is_replayed: bool,
-    ) {
+    /// Reports an event, unless it is not wanted or was reported before.
+    fn event(&mut self, update: Update) {
+        let Update::Event {
+            id,
+            tags,
+            event,
+            is_replayed,
+            ..
+        } = &update
+        else {
+            return;
+        };
         // What happens in the lobby before the client leaves it is not wanted. What happens in a room that is to be
         // joined with an id comes again with the replay.
         let is_not_joined = |room: &RoomPosition| room.name == event.place() && !room.is_joined;
@@ -355,25 +428,11 @@ impl ClientState {
                 }
                 room.last_id = Some(id.get());
             }
-            // During a login, an own message can only be one that the broken connection carried.
-            if self.phase == Phase::LoggingIn
-                && let Some(time) = time
-                && let Some(request_id) = self.take_arrived(&event)
-            {
-                self.updates.push_back(Update::Sent {
-                    request_id,
-                    sent: Sent { id: Some(id), time },
-                    event: Some(event),
-                });
-                return;
-            }
         }
-        self.updates.push_back(Update::Event {
-            id,
-            time,
-            event,
-            is_replayed,
-        });
+        if tags.is_notice() && self.options.is_bot && !self.options.reads_notices {
+            return;
+        }
+        self.updates.push_back(update);
     }
 
     /// Handles the reply to the oldest of `awaited`.

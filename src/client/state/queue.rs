@@ -4,14 +4,16 @@ use std::borrow::Cow;
 
 use super::super::connection::Line;
 use super::super::error::{Error, InvalidRequest};
+use super::super::message::{Message, Tags};
 use super::super::reply::{Reply, Sent};
 use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Pending, PendingRequest, Phase, RoomPosition};
 use crate::protocol::Event;
+use crate::protocol::line::LINE_BYTES_MAX;
 
 impl ClientState {
-    pub(super) fn enqueue(&mut self, request: PendingRequest) -> Result<RequestId, Error> {
+    pub(super) fn enqueue(&mut self, mut request: PendingRequest) -> Result<RequestId, Error> {
         if self.is_full() {
             return Err(InvalidRequest::QueueFull.into());
         }
@@ -20,13 +22,22 @@ impl ClientState {
         }
         self.last_request_id += 1;
         let request_id = RequestId(self.last_request_id);
+        if let PendingRequest::Send { to, message } = &mut request
+            && message.nonce.is_none()
+        {
+            let nonce = format!("{}.{:x}", self.nonce_prefix, self.last_request_id);
+            let bytes = "@nonce= TELL  ".len() + nonce.len() + to.len() + message.text.len();
+            // A line that is nearly full has no room for it, and is sent all the same.
+            if message.prefix(false).len() + bytes < LINE_BYTES_MAX {
+                message.nonce = Some(nonce);
+            }
+        }
         if self.phase == Phase::Connected {
             self.write(request_id, &request);
         }
         self.pending.push_back(Pending {
             request_id,
             request,
-            may_have_arrived: false,
         });
         Ok(request_id)
     }
@@ -45,11 +56,19 @@ impl ClientState {
     /// Writes the lines of a request.
     fn write(&mut self, request_id: RequestId, request: &PendingRequest) {
         let line = match request {
-            PendingRequest::Say { room, text } => format!("TELL {room} {text}"),
-            PendingRequest::Act { room, text } => {
-                // `ME` goes to the current room only.
-                self.send(&format!("JOIN {room}"), Awaited::Ignored);
-                format!("ME {text}")
+            PendingRequest::Send { to, message } => {
+                let tags = if self.server.has("tags") {
+                    message.prefix(self.server.has("nonce"))
+                } else {
+                    String::new()
+                };
+                if message.is_action {
+                    // `ME` goes to the current room only.
+                    self.send(&format!("JOIN {to}"), Awaited::Ignored);
+                    format!("{tags}ME {}", message.text)
+                } else {
+                    format!("{tags}TELL {to} {}", message.text)
+                }
             }
             PendingRequest::Join(name) => {
                 // A room that could not be joined again is joined with the last id seen there.
@@ -62,36 +81,6 @@ impl ClientState {
             PendingRequest::Line(line) => line.clone(),
         };
         self.send(&line, Awaited::Pending(request_id));
-    }
-
-    /// Notes which requests were sent on the connection that broke.
-    pub(super) fn mark_sent_requests(&mut self) {
-        let awaited = self.awaited.iter();
-        let sent: std::collections::HashSet<RequestId> = awaited
-            .filter_map(|awaited| match awaited {
-                Awaited::Pending(request_id) => Some(*request_id),
-                _ => None,
-            })
-            .collect();
-        for pending in &mut self.pending {
-            pending.may_have_arrived |= sent.contains(&pending.request_id);
-        }
-    }
-
-    /// Removes the oldest request that `event` proves to have arrived, and returns its ticket.
-    pub(super) fn take_arrived(&mut self, event: &Event<'_>) -> Option<RequestId> {
-        if Some(event.nick()) != self.nick.as_deref() {
-            return None;
-        }
-        let is_it = |pending: &Pending| match (&pending.request, event) {
-            (PendingRequest::Say { room, text }, Event::Msg { to, text: said, .. })
-            | (PendingRequest::Act { room, text }, Event::Me { to, text: said, .. }) => {
-                pending.may_have_arrived && room == to && text == said
-            }
-            _ => false,
-        };
-        let at = self.pending.iter().position(is_it)?;
-        self.pending.remove(at).map(|pending| pending.request_id)
     }
 
     /// Handles the reply to a pending request.
@@ -107,21 +96,8 @@ impl ClientState {
             return Err(Error::Protocol("a reply without a request"));
         };
         let update = match (pending.request, result) {
-            (PendingRequest::Say { room, text }, Ok(rest)) => {
-                let event = Event::Msg {
-                    to: room.into(),
-                    nick: self.own_nick(),
-                    text: text.into(),
-                };
-                self.sent(request_id, Sent::parse(&rest)?, event)
-            }
-            (PendingRequest::Act { room, text }, Ok(rest)) => {
-                let event = Event::Me {
-                    to: room.into(),
-                    nick: self.own_nick(),
-                    text: text.into(),
-                };
-                self.sent(request_id, Sent::parse(&rest)?, event)
+            (PendingRequest::Send { to, message }, Ok(rest)) if to.starts_with('#') => {
+                self.sent(request_id, Sent::parse(&rest)?, to, &message)
             }
             (PendingRequest::Join(_), Ok(rest)) => {
                 let room = rest.split(' ').next().unwrap_or_default().to_owned();
@@ -141,7 +117,7 @@ impl ClientState {
                 }
                 Update::Renamed { nick }
             }
-            (PendingRequest::Line(_), Ok(rest)) => {
+            (PendingRequest::Send { .. } | PendingRequest::Line(_), Ok(rest)) => {
                 let result = Ok(Reply { rest, lines });
                 Update::Answer { request_id, result }
             }
@@ -166,22 +142,28 @@ impl ClientState {
         }
     }
 
-    fn own_nick(&self) -> Cow<'static, str> {
-        Cow::Owned(self.nick.clone().unwrap_or_default())
-    }
-
     /// Notes the place of an own message in its room.
-    fn sent(&mut self, request_id: RequestId, sent: Sent, event: Event<'static>) -> Update {
+    fn sent(&mut self, request_id: RequestId, sent: Sent, to: String, message: &Message) -> Update {
         let mut rooms = self.rooms.iter_mut();
-        let room = rooms.find(|room| room.name == event.place());
+        let room = rooms.find(|room| room.name == to);
+        let mut is_known = false;
         if let (Some(room), Some(id)) = (room, sent.id) {
+            // The connection that carried it broke, and the server has replayed it since.
+            is_known = room.last_id.is_some_and(|last| id.get() <= last);
             room.last_id = room.last_id.max(Some(id.get()));
         }
-        let event = Some(event);
+        let (to, text) = (Cow::Owned(to), Cow::Owned(message.text.clone()));
+        let nick = Cow::Owned(self.nick.clone().unwrap_or_default());
+        let event = if message.is_action {
+            Event::Me { to, nick, text }
+        } else {
+            Event::Msg { to, nick, text }
+        };
         Update::Sent {
             request_id,
             sent,
-            event,
+            tags: Tags::of(message.prefix(false).trim_start_matches('@').trim_end()),
+            event: (!is_known).then_some(event),
         }
     }
 }

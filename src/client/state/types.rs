@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::message::Message;
 use super::super::update::RequestId;
 
 /// How many requests may wait for their replies: as many as a server reads ahead.
@@ -34,6 +35,8 @@ pub(super) struct RoomPosition {
 pub(super) enum Awaited {
     /// Its reply does not matter.
     Ignored,
+    /// What the server has.
+    Hello,
     /// The server's password; without it nothing else works.
     ServerPassword,
     /// A room to join. When `is_before_nick`, a refusal is followed by a second attempt after the nick.
@@ -65,21 +68,14 @@ pub(super) struct Lobby {
 pub(super) struct Pending {
     pub(super) request_id: RequestId,
     pub(super) request: PendingRequest,
-    /// It was sent on a connection that broke, so the server may have received it.
-    pub(super) may_have_arrived: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(super) enum PendingRequest {
-    /// A message in a room.
-    Say {
-        room: String,
-        text: String,
-    },
-    /// An action in a room.
-    Act {
-        room: String,
-        text: String,
+    /// A message to a room or a nick, or an action in a room, with its nonce.
+    Send {
+        to: String,
+        message: Message,
     },
     Join(String),
     Part(String),

@@ -19,6 +19,9 @@ use super::theme::Palette;
 use super::{draw, keys};
 use crate::client::{ClientState, Error, Line, Login, Options};
 
+/// What a server has, for most of the tests: without nonces, so that a line is sent as it is written here.
+const HELLO: &str = "OK HELLO 1 chat edit react reply tags";
+
 const NOW: &str = "2026-11-24T06:47:00Z";
 
 /// A screen, and the client state behind it; the test is the server.
@@ -48,7 +51,12 @@ impl TestScreen {
         };
         play.state.connected();
         play.sent();
-        play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
+        play.hear(&[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK NICK ann #lobby 100",
+        ]);
         assert_eq!(
             play.sent(),
             [

@@ -231,7 +231,10 @@ impl App {
     /// Returns the entries of a page of the log, and the ids that it says were deleted.
     fn page(&self, reply: &Reply) -> (Vec<Entry>, Vec<u64>) {
         let (mut page, mut removed) = (Vec::new(), Vec::new());
-        for LoggedEvent { id, time, event } in reply.events() {
+        for LoggedEvent {
+            id, time, event, ..
+        } in reply.events()
+        {
             if let Event::Remove { id, .. } = event {
                 removed.push(id);
             }
@@ -244,7 +247,9 @@ impl App {
 
     /// Returns the rows for a list of events.
     fn found(&self, reply: &Reply, action: impl Fn(u64) -> RowAction) -> Vec<Row> {
-        let row = |LoggedEvent { id, time, event }| {
+        let row = |LoggedEvent {
+                       id, time, event, ..
+                   }| {
             let at = self
                 .entry(Some(id), Some(time), EntryKind::Note(String::new()))
                 .at;

@@ -81,6 +81,7 @@ impl App {
                 request_id,
                 sent,
                 event,
+                ..
             } => {
                 self.pending_requests.remove(&request_id);
                 for room in &mut self.rooms {

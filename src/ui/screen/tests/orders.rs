@@ -68,7 +68,12 @@ fn a_nick_is_made_ones_own_and_rooms_are_kept() {
     let mut play = TestScreen::new(80, 12);
     play.state = ClientState::new(Options::new(Login::new("ann").password("a long secret")), 1);
     play.state.connected();
-    play.hear(&["OK STAMPS on", "OK NICK ann #lobby 100"]);
+    play.hear(&[
+        HELLO,
+        "OK STAMPS on",
+        "OK TAGS on",
+        "OK NICK ann #lobby 100",
+    ]);
     play.sent();
     play.hear(&["OK HISTORY 0", "OK WHO 0", "OK TOPIC #lobby", "OK ROOMS 0"]);
     play.sent();

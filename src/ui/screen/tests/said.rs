@@ -94,7 +94,9 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     play.state.connected();
     play.sent();
     play.hear(&[
+        HELLO,
         "OK STAMPS on",
+        "OK TAGS on",
         "PAST 101 2026-11-24T06:47:00.000Z MSG #lobby ann one",
         "PAST 102 2026-11-24T06:47:01.000Z MSG #lobby bob missed",
         "OK JOIN #lobby 102",
@@ -105,11 +107,19 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
             .iter()
             .filter(|line| line.starts_with("TELL"))
             .collect::<Vec<_>>(),
-        ["TELL #lobby two"]
+        ["TELL #lobby one", "TELL #lobby two"]
     );
-    play.sees("ann │ one");
     play.sees("bob │ missed");
-    play.sees("sending 1");
+    play.sees("sending 2");
+    // The server has had the first one before.
+    play.hear(&[
+        "OK TELL 101 2026-11-24T06:47:00.000Z",
+        "OK TELL 103 2026-11-24T06:47:02.000Z",
+    ]);
+    play.sees("ann │ one");
+    play.sees("ann │ two");
+    let seen = play.seen();
+    assert_eq!(seen.matches("one").count(), 1, "{seen}");
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
         unsaid: vec!["not answered".into()],
     });
     play.state.connected();
-    play.hear(&["OK STAMPS on", "OK NICK ann #lobby 7"]);
+    play.hear(&[HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 7"]);
     play.page(1..=7);
     let seen = play.seen();
     let at = |text: &str| {
