@@ -169,13 +169,13 @@ const ui = {
 			case 'msg': {
 				if (!first || isRoom(first)) return usage();
 				const to = await ui.open(first.replace(/^@/, ''));
-				if (more) chat.send(to, more);
+				if (more) chat.sender.send(to, more);
 				return true;
 			}
 			case 'me':
 				if (!rest) return usage();
-				if (room.isPrivate) chat.send(room, `* ${rest}`);
-				else chat.send(room, rest, 'ME');
+				if (room.isPrivate) chat.sender.send(room, `* ${rest}`);
+				else chat.sender.send(room, rest, 'ME');
 				return true;
 			case 'nick': {
 				if (!first) return usage();
@@ -371,8 +371,8 @@ for (const type of ['focus', 'visibilitychange']) {
 	});
 }
 addEventListener('online', () => chat.connection.retryNow());
-addEventListener('pagehide', () => chat.release());
-addEventListener('pageshow', ({ persisted }) => persisted && chat.reclaim());
+addEventListener('pagehide', () => chat.sender.release());
+addEventListener('pageshow', ({ persisted }) => persisted && chat.sender.reclaim());
 
 document.addEventListener('keydown', (event) => {
 	if (chat.phase !== 'in') return;

@@ -2,12 +2,12 @@
 // user interface: the page reads this state and calls nothing else; `changed` says when to draw.
 
 import { Connection } from './connection.js';
-import { Outbox } from './outbox.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
 import { keeping, refusal } from './refusals.js';
+import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
 import { mentions } from './text.js';
-import { fold, isRoom, pieces, words } from './wire.js';
+import { fold, isRoom, words } from './wire.js';
 
 /** Direct messages that this tab remembers from one conversation. */
 const PRIVATE_MAX = 200;
@@ -34,7 +34,11 @@ export class Chat {
 	/** Protects the nick. Uploads send it too, and the user needs it to use the name on another device. */
 	password = '';
 
-	#ready = false; // named, and in all rooms: messages can be sent
+	/** The optional parts of the protocol that the server has: `nonce`, `tags`. */
+	can = new Set();
+	/** Whether the user has a name and is in all rooms, so that messages can be sent. */
+	isReady = false;
+
 	#keeping = null;
 
 	/**
@@ -45,7 +49,7 @@ export class Chat {
 		this.store = store;
 		this.tabs = tabs;
 		this.page = page;
-		this.outbox = new Outbox(this.#claim((owner) => owner === null));
+		this.sender = new Sender(this);
 		store.watch((name, value, old) => this.#otherTab(name, value, old));
 		this.connection = new Connection({
 			url,
@@ -55,8 +59,8 @@ export class Chat {
 			onevent: (value) => this.#event(value),
 			onchange: () => page.changed(),
 		});
-		for (const [name, lastRead] of Object.entries(store.rooms)) Object.assign(this.#add(name), { lastRead, isKept: true });
-		for (const [name, items] of Object.entries(store.private)) this.#add(name).restore(items);
+		for (const [name, lastRead] of Object.entries(store.rooms)) Object.assign(this.add(name), { lastRead, isKept: true });
+		for (const [name, items] of Object.entries(store.private)) this.add(name).restore(items);
 		this.ignored = store.ignored;
 		const me = store.me;
 		if (me) {
@@ -69,11 +73,11 @@ export class Chat {
 	/** Connects, and shows the room or conversation `name` first. */
 	start(name) {
 		if (name && this.phase === 'in') {
-			if (isRoom(name) && !this.room(name)) this.#add(name).lastRead = undefined;
+			if (isRoom(name) && !this.room(name)) this.add(name).lastRead = undefined;
 			this.active = this.room(name) ?? null;
 		}
 		this.connection.start();
-		this.#adoptLost();
+		this.sender.adoptLost();
 	}
 
 	get isUp() {
@@ -97,24 +101,33 @@ export class Chat {
 	async #up() {
 		const { connection } = this;
 		if (this.store.pass) connection.request(`PASS ${this.store.pass}`);
-		connection.request('STAMPS on');
+		this.#modes();
 		for (const nick of this.ignored) connection.request(`IGNORE ${nick}`);
 		connection.request('HELLO').then((reply) => {
-			if (reply?.ok) this.server = words(reply.text, 2)[1];
+			if (!reply?.ok) return;
+			const [, server, parts] = words(reply.text, 2);
+			this.server = server;
+			this.can = new Set(parts.split(' '));
 		});
 		if (!this.keeps) connection.request('HELP', ({ text }) => (this.keeps = keeping(text))).then(() => this.page.changed());
 		if (this.phase === 'in') await this.#resume();
 		else await this.listRooms();
 	}
 
+	/** Requests ids, times and tags with each event. A server without tags refuses them, which does no harm. */
+	#modes() {
+		this.connection.request('STAMPS on');
+		this.connection.request('TAGS on');
+	}
+
 	#down() {
-		this.#ready = false;
-		this.outbox.lost();
+		this.isReady = false;
+		this.sender.lost();
 		for (const room of this.rooms.values()) {
 			room.joined = false;
 			room.loading = null;
 		}
-		this.#keep();
+		this.keep();
 	}
 
 	/**
@@ -137,21 +150,21 @@ export class Chat {
 		this.store.me = { nick, password: this.password };
 		const rooms = this.all.filter((room) => !room.isPrivate);
 		if (!rooms.length && current) {
-			rooms.push(this.#add(current));
+			rooms.push(this.add(current));
 			rooms[0].lastRead = undefined;
 		}
 		rooms.sort((a, b) => (b === this.active) - (a === this.active));
-		const joins = rooms.map((room) => this.#join(room));
+		const joins = rooms.map((room) => this.join(room));
 		// The server puts every name into the lobby, also one that has left it.
 		if (current && !this.room(current)) connection.request(`PART ${current}`);
 		this.active ??= this.all[0] ?? null;
 		await Promise.all(joins);
 		if (!this.isUp) return;
-		this.#ready = true;
+		this.isReady = true;
 		this.#loadConversations();
 		this.#look(this.active);
-		this.#flush();
-		this.#keep();
+		this.sender.resume();
+		this.keep();
 		this.page.entered();
 	}
 
@@ -178,24 +191,15 @@ export class Chat {
 		});
 		if (!fresh.length) return;
 		this.store.told = Math.max(told ?? 0, fresh.at(-1).id);
-		this.#keep();
+		this.keep();
 		this.page.changed();
 	}
 
 	/** Joins a room; one that `isWanted` stays in the list when it is refused. Returns the reply, or `null` without one. */
-	async #join(room, isWanted = true) {
+	async join(room, isWanted = true) {
 		const isFresh = !room.isLoaded;
-		const unsure = this.outbox.unsureAfter(room.name);
-		const after = isFresh ? unsure : Math.min(room.lastId, unsure ?? room.lastId);
-		if (isFresh && after !== undefined) room.reset(after);
-		const own = [];
-		const reply = await this.connection.request(
-			after === undefined ? `JOIN ${room.name}` : `JOIN ${room.name} ${after}`,
-			(event) => {
-				if (this.isMe(event.nick)) own.push(event);
-				this.#event(event);
-			},
-		);
+		const line = isFresh ? `JOIN ${room.name}` : `JOIN ${room.name} ${room.lastId}`;
+		const reply = await this.connection.request(line, (event) => this.#event(event));
 		if (!reply) return null;
 		if (!reply.ok) {
 			// The room stays in the list with its draft and unsent messages: the user may be invited again.
@@ -208,8 +212,7 @@ export class Chat {
 		if (name !== room.name) this.#rename(room, name);
 		room.joined = true;
 		if (room !== this.active) this.setMode(room); // the active one is looked at anyway
-		for (const entry of this.outbox.settle(room.name, own)) this.store.dropLine(entry.id);
-		if (isFresh && after === undefined) room.reset(Number(last));
+		if (isFresh) room.reset(Number(last));
 		if (Number(last) < room.lastId) {
 			// The server has started a new log.
 			room.reset(Number(last));
@@ -255,12 +258,12 @@ export class Chat {
 				return void this.page.changed();
 			}
 			this.store.pass = pass;
-			this.connection.request('STAMPS on');
+			this.#modes();
 		}
 		this.nick = nick;
 		this.password = password || this.store.password;
 		if (room) {
-			this.active = this.#add(room);
+			this.active = this.add(room);
 			if (!this.active.isLoaded) this.active.lastRead = undefined;
 		}
 		await this.#resume();
@@ -291,7 +294,8 @@ export class Chat {
 
 	// ---- rooms
 
-	#add(name) {
+	/** Returns the room or conversation of this name, which it creates if necessary. */
+	add(name) {
 		const known = this.room(name);
 		if (known) return known;
 		const room = new Room(name);
@@ -303,13 +307,13 @@ export class Chat {
 		this.rooms.delete(fold(room.name));
 		if (!room.isPrivate) this.store.dropRoom(room.name);
 		if (this.active === room) this.active = this.all[0] ?? null;
-		this.#keep();
+		this.keep();
 		this.page.changed();
 	}
 
 	#rename(room, name) {
 		const { all } = this;
-		this.outbox.rename(room.name, name);
+		this.sender.outbox.rename(room.name, name);
 		if (!room.isPrivate) this.store.dropRoom(room.name);
 		room.isKept = false;
 		room.name = name;
@@ -320,18 +324,18 @@ export class Chat {
 	async open(name) {
 		let room = this.room(name);
 		if (!room) {
-			if (isRoom(name) && !this.#ready) return this.#refuse(null);
-			room = this.#add(name);
+			if (isRoom(name) && !this.isReady) return this.#refuse(null);
+			room = this.add(name);
 			if (!room.isPrivate) {
 				room.lastRead = undefined;
-				const reply = await this.#join(room, false);
+				const reply = await this.join(room, false);
 				if (!room.joined) {
 					this.#drop(room);
 					return this.#refuse(reply, { room: name });
 				}
-				this.#keep();
+				this.keep();
 			}
-		} else if (room.shut && this.#ready) this.#join(room);
+		} else if (room.shut && this.isReady) this.join(room);
 		if (this.active !== room) {
 			if (this.active && !this.active.unread) this.active.newAfter = null;
 			this.active = room;
@@ -489,64 +493,7 @@ export class Chat {
 	seen() {
 		const room = this.active;
 		if (!room?.read()) return;
-		this.#keep();
-		this.page.changed();
-	}
-
-	// ---- sending
-
-	send(room, text, verb = 'MSG') {
-		const now = Date.now();
-		for (const piece of pieces(text, `TELL ${room.name} `)) this.outbox.add(room.name, verb, piece, room.lastId, now);
-		room.newAfter = null;
-		this.keepNow();
-		this.#flush();
-		this.page.changed();
-	}
-
-	retry(entry) {
-		entry.state = 'waiting';
-		this.#flush();
-		this.page.changed();
-	}
-
-	discard(entry) {
-		this.#done(entry);
-		this.#keep();
-		this.page.changed();
-	}
-
-	#flush() {
-		if (!this.#ready) return;
-		for (const entry of this.outbox.waiting()) this.#transmit(entry);
-	}
-
-	/** Removes a message that was sent or deleted. */
-	#done(entry) {
-		this.outbox.remove(entry);
-		this.store.dropLine(entry.id);
-	}
-
-	async #transmit(entry) {
-		// Another tab has taken the message over, since this tab did not answer it in time. That tab sends it.
-		if (this.store.line(entry.id)?.owner !== this.tabs.id) return this.outbox.remove(entry);
-		entry.state = 'sent';
-		this.#keepLine(entry);
-		const { to, verb, text } = entry;
-		if (verb === 'ME') this.connection.request(`JOIN ${to}`); // ME goes to the current room
-		const reply = await this.connection.request(verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`);
-		if (!reply) return; // `lost` has handled it
-		if (reply.ok) {
-			const [id, time] = words(reply.text, 1);
-			this.#done(entry);
-			const room = this.#add(to);
-			room.push({ verb, room: to, nick: this.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time) });
-			this.#trim(room);
-		} else {
-			entry.state = 'failed';
-			entry.error = refusal(reply, { room: to });
-		}
-		this.#keep();
+		this.keep();
 		this.page.changed();
 	}
 
@@ -600,10 +547,10 @@ export class Chat {
 			}
 			this.page.announce(room, event);
 		}
-		this.#trim(room);
+		this.trim(room);
 		if (!room.isPrivate) return;
 		if (event.id) this.store.told = Math.max(this.store.told ?? 0, event.id);
-		this.#keep();
+		this.keep();
 	}
 
 	/** Handles the loss of a room: it was made invite-only, or the invitation was withdrawn. */
@@ -618,14 +565,14 @@ export class Chat {
 	/** Returns the conversation that a private event belongs to. What changes a message is found by that: it may be an operator's. */
 	#conversationOf(event) {
 		if (event.target) return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
-		return this.#add(this.isMe(event.nick) ? event.room : event.nick);
+		return this.add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 
 	#isMention(event) {
 		return !isRoom(event.room) || mentions(event.text ?? event.name ?? '', this.nick);
 	}
 
-	#trim(room) {
+	trim(room) {
 		if (room.isPrivate) room.trimTop(PRIVATE_MAX);
 		else if (this.page.isLooking(room)) room.trimTop(this.page.rowsWanted());
 		else if (room.atEnd && (room !== this.active || this.page.isFollowing())) room.trimTop(ITEMS_KEPT);
@@ -643,7 +590,7 @@ export class Chat {
 	// ---- saving
 
 	/** Saves soon, once for everything until then: saving at each of a thousand messages would take longer than they do. */
-	#keep() {
+	keep() {
 		this.#keeping ??= setTimeout(() => this.keepNow(), 200);
 	}
 
@@ -652,7 +599,7 @@ export class Chat {
 		this.#keeping = null;
 		if (this.phase !== 'in') return;
 		const { store } = this;
-		for (const entry of this.outbox.entries) this.#keepLine(entry);
+		this.sender.keep();
 		for (const room of this.all.filter((room) => !room.isPrivate)) {
 			if (room.isKept && !store.hasRoom(room.name)) continue; // another tab has just left it
 			store.keepRoom(room.name, room.lastRead ?? room.lastId);
@@ -663,58 +610,6 @@ export class Chat {
 
 	// ---- other tabs of this browser
 
-	/** Takes over the saved messages whose owner passes `isFree`. Returns them. */
-	#claim(isFree) {
-		const lines = this.store.lines.filter(({ owner }) => isFree(owner ?? null));
-		for (const { id, ...line } of lines) this.store.keepLine(id, { ...line, owner: this.tabs.id });
-		return lines;
-	}
-
-	#keepLine(entry) {
-		const { id, key, isKept, ...line } = entry;
-		if (isKept && this.store.line(id)?.owner !== this.tabs.id) return;
-		entry.isKept = true;
-		this.store.keepLine(id, { ...line, owner: this.tabs.id });
-	}
-
-	/** Sends the messages of tabs that are gone. */
-	async #adoptLost() {
-		const owners = new Set(this.store.lines.map(({ owner }) => owner).filter((owner) => owner !== this.tabs.id));
-		const gone = await this.tabs.gone([...owners].filter(Boolean));
-		this.#adopt((owner) => owner === null || gone.has(owner));
-	}
-
-	#adopt(isFree) {
-		if (this.phase !== 'in') return;
-		const lines = this.#claim(isFree);
-		if (!lines.length) return;
-		this.outbox.adopt(lines);
-		const names = new Set(lines.map(({ to }) => to));
-		for (const name of names) {
-			const isNew = !this.room(name);
-			const room = this.#add(name);
-			const isUnsure = this.outbox.unsureAfter(name) !== undefined;
-			if (this.#ready && !room.isPrivate && (isNew || isUnsure)) this.#join(room).then(() => this.#flush());
-		}
-		this.#flush();
-		this.page.changed();
-	}
-
-	/** Frees this page's unsent messages for the next page or another tab, as the user leaves. */
-	release() {
-		this.keepNow();
-		for (const { id, owner, ...line } of this.store.lines) {
-			if (owner === this.tabs.id) this.store.keepLine(id, { ...line, owner: null });
-		}
-	}
-
-	/** Takes the freed messages again that no other tab has taken, as the user comes back to a cached page. */
-	reclaim() {
-		const mine = new Set(this.#claim((owner) => owner === null).map(({ id }) => id));
-		for (const entry of this.outbox.entries) if (!mine.has(entry.id)) this.outbox.remove(entry);
-		this.page.changed();
-	}
-
 	/** Follows what another tab has saved or removed. */
 	#otherTab(name, value, old) {
 		const [, kind, rest] = /^(\w+)\.?(.*)$/s.exec(name) ?? [];
@@ -723,8 +618,7 @@ export class Chat {
 				if (this.phase === 'in') this.#roomElsewhere(rest, value);
 				break;
 			case 'out':
-				if (value && !value.owner) setTimeout(() => this.#adopt((owner) => owner === null), 1000);
-				else if (value?.owner !== this.tabs.id) this.outbox.entries = this.outbox.entries.filter(({ id }) => id !== rest);
+				this.sender.elsewhere(rest, value);
 				break;
 			case 'draft':
 				this.page.draft(rest, value ?? '', old ?? '');
@@ -756,9 +650,9 @@ export class Chat {
 			if (this.isUp) this.connection.request(`PART ${room.name}`);
 			this.#drop(room);
 		} else if (!room) {
-			const added = this.#add(name);
+			const added = this.add(name);
 			Object.assign(added, { lastRead: value.read, isKept: true });
-			if (this.#ready) this.#join(added);
+			if (this.isReady) this.join(added);
 		} else if (value.read > room.lastRead) {
 			room.lastRead = value.read;
 			if (value.read >= room.lastId) room.read();

@@ -36,6 +36,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "outbox.js",
     "room.js",
     "connection.js",
+    "sender.js",
     "chat.js",
     "files.js",
     "view/dom.js",

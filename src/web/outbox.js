@@ -1,19 +1,29 @@
-// The user's messages that the server has not acknowledged yet. They survive a broken connection and a reload, and are
-// sent once: one that may have arrived is sent again only if it is not among the user's own replayed messages. Pure.
+// The user's messages that the server has not acknowledged yet. They survive a broken connection and a reload. Each has a
+// nonce, its `id`, under which the server accepts it once, however often it is sent. Pure.
 
 import { randomId } from './store.js';
 
+/** A server remembers a nonce for ten minutes (protocol.md §4.35). What was sent longer ago might be accepted twice. */
+const NONCE_MS = 9 * 60_000;
+
+const UNSURE = 'The connection broke. This message may not have arrived.';
+
 let serial = 0;
+
+/** The server logs what is sent to a room, and between two registered users: then the newest id is known. */
+const isLogged = ({ to, after }) => to.startsWith('#') || after > 0;
+
+const fail = (entry) => Object.assign(entry, { state: 'failed', error: UNSURE });
 
 function settleLost(entries) {
 	for (const entry of entries) {
 		if (entry.state !== 'sent') continue;
-		entry.state = entry.to.startsWith('#') ? 'unsure' : 'failed';
-		if (entry.state === 'failed') entry.error = 'The connection broke. This message may not have arrived.';
+		if (isLogged(entry)) entry.state = 'unsure';
+		else fail(entry);
 	}
 }
 
-/** `state`: waiting (never sent) → sent → gone; or unsure (sent, then the connection broke), or failed. */
+/** `state`: waiting → sent → gone; or unsure (sent, then the connection broke), then waiting again or failed. */
 export class Outbox {
 	entries = [];
 
@@ -30,9 +40,9 @@ export class Outbox {
 		this.entries.sort((a, b) => a.time - b.time);
 	}
 
-	/** `after` is the newest known id of the room: the message gets a later one. */
-	add(to, verb, text, after, time) {
-		const entry = { id: randomId(), key: `o${++serial}`, to, verb, text, after, time, state: 'waiting' };
+	/** `after` is the newest known id of the conversation; `extra` is what else belongs to the message, as `{reply}`. */
+	add(to, verb, text, after, time, extra = {}) {
+		const entry = { id: randomId(), key: `o${++serial}`, to, verb, text, after, time, state: 'waiting', ...extra };
 		this.entries.push(entry);
 		return entry;
 	}
@@ -49,32 +59,29 @@ export class Outbox {
 		return this.entries.filter((entry) => entry.state === 'waiting');
 	}
 
-	/** Notes that the connection broke. A direct message is in no room's log, so nothing shows whether it arrived. */
+	/** Notes that an entry is sent by `nick`; a nonce is remembered for that nick, from the first time on. */
+	sent(entry, nick, now) {
+		entry.state = 'sent';
+		entry.by ??= nick;
+		entry.sentAt ??= now;
+	}
+
+	/** Prepares an entry to be sent once more because the user wants that. */
+	retry(entry) {
+		Object.assign(entry, { state: 'waiting', by: undefined, sentAt: undefined });
+	}
+
+	/** Notes that the connection broke. */
 	lost() {
 		settleLost(this.entries);
 	}
 
-	/** Returns the id after which a room must be replayed to settle its unsure messages, or `undefined`. */
-	unsureAfter(to) {
-		const ids = this.of(to).filter((entry) => entry.state === 'unsure').map((entry) => entry.after);
-		return ids.length ? Math.min(...ids) : undefined;
-	}
-
-	/** Settles the unsure messages of a replayed room: those among `own`, the user's events in it, have arrived. Returns these. */
-	settle(to, own) {
-		const left = [...own];
-		const arrived = [];
-		for (const entry of this.of(to).filter((entry) => entry.state === 'unsure')) {
-			const at = left.findIndex((e) => e.id > entry.after && e.verb === entry.verb && e.text === entry.text);
-			if (at < 0) {
-				entry.state = 'waiting';
-			} else {
-				left.splice(at, 1);
-				this.remove(entry);
-				arrived.push(entry);
-			}
+	/** Decides about the unsure messages on a new connection: those that the server would recognise are sent again. */
+	resume(nick, now, hasNonces) {
+		for (const entry of this.entries.filter(({ state }) => state === 'unsure')) {
+			if (hasNonces && entry.by === nick && now - entry.sentAt < NONCE_MS) entry.state = 'waiting';
+			else fail(entry);
 		}
-		return arrived;
 	}
 
 	/** Follows a user or room that has a new name. */

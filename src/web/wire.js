@@ -23,8 +23,37 @@ export function words(line, count) {
 	return [...found, line.slice(from)];
 }
 
-/** Parses an event without its stamp: `MSG #lobby ann hello`. Returns `null` for an unknown verb (§2.4: skip it). */
+/** Returns the value of a tag, or '' if it is malformed. */
+function decoded(value) {
+	try {
+		return decodeURIComponent(value);
+	} catch {
+		return '';
+	}
+}
+
+/** Returns what the page uses of an event's tags (§4.35): `reply=8;edited=2026-11-22T11:22:05.007Z;reacts=👍*3`. */
+function parseTags(tags) {
+	const found = {};
+	for (const tag of tags.split(';')) {
+		const [name] = tag.split('=', 1);
+		const value = decoded(tag.slice(name.length + 1));
+		if (name === 'reply') found.reply = Number(value);
+		else if (name === 'edited') found.edited = Date.parse(value);
+	}
+	return found;
+}
+
+/**
+ * Parses an event without its stamp: `MSG #lobby ann hello`, with its tags before it, if any. Returns `null` for an unknown
+ * verb (§2.4: skip it).
+ */
 function parseEvent(line) {
+	if (line.startsWith('@')) {
+		const [tags, event] = words(line, 1);
+		const parsed = parseEvent(event);
+		return parsed && { ...parsed, ...parseTags(tags.slice(1)) };
+	}
 	const [verb, room, nick, rest] = words(line, 3);
 	if (!nick) return null;
 	const event = { verb, room, nick };

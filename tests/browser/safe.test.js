@@ -118,5 +118,5 @@ test('the page is small on the network', async (t) => {
 	const bytes = await page.evaluate(() => [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
 		.reduce((sum, { transferSize }) => sum + transferSize, 0));
 	t.diagnostic(`${bytes} bytes with their headers`);
-	assert.ok(bytes > 10_000 && bytes < 100_000, `${bytes} bytes`);
+	assert.ok(bytes > 10_000 && bytes < 80_000, `${bytes} bytes`);
 });

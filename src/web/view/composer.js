@@ -150,7 +150,7 @@ export function composer(chat, ui) {
 		if (unknown) return ui.toast(HABITS[unknown] ?? `Unknown command /${unknown}. Type /help for a list, or //${unknown} to send it as text.`);
 		write('');
 		if (text !== undefined) {
-			chat.send(room, text);
+			chat.sender.send(room, text);
 			ui.toEnd();
 		} else if (!(await ui.command(name, rest)) && room === inRoom && !input.value) {
 			write(line); // refused: the user can correct it

@@ -210,7 +210,7 @@ export function messages(chat, ui) {
 			last = isTalk ? item : null;
 		}
 		if (!room.atEnd) return [...rows, loading('newer')];
-		for (const entry of chat.outbox.of(room.name)) {
+		for (const entry of chat.sender.outbox.of(room.name)) {
 			const isHead = !(last && chat.isMe(last.nick) && entry.time - last.time < GROUP_MS);
 			rows.push({ key: entry.key, sign: entry.state + isHead, build: () => waiting(entry, isHead) });
 			last = { nick: chat.nick, time: entry.time };
@@ -271,7 +271,7 @@ export function messages(chat, ui) {
 	function waiting(entry, isHead) {
 		const { nick } = chat;
 		const isFailed = entry.state === 'failed';
-		const again = (act, text) => el('button.plain', { onclick: () => chat[act](entry) }, text);
+		const again = (act, text) => el('button.plain', { onclick: () => chat.sender[act](entry) }, text);
 		return frame({ nick }, `div.row.${isFailed ? 'failed' : 'waiting'}${isHead ? '.head' : ''}`, isHead,
 			isHead && el('div.by', {}, button(nick)),
 			el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${entry.text}` : entry.text),

@@ -145,9 +145,9 @@ class Tab {
 		return this.room.items.map(({ id }) => id);
 	}
 
-	/** The messages that the page has sent on the newest socket. */
+	/** The messages that the page has sent on the newest socket, without their tags. */
 	get told() {
-		return this.socket.sent.filter((line) => line.startsWith('TELL'));
+		return this.socket.sent.map((line) => line.replace(/^@\S+ /, '')).filter((line) => line.startsWith('TELL'));
 	}
 
 	/** Connects, and answers the requests of the page. */
@@ -161,15 +161,16 @@ class Tab {
 	}
 
 	/** Answers requests, with the events `past` for `JOIN`. Leaves those that the test answers itself. */
-	async answer({ last, past = [], history = [], refused = null, current = '#a' }) {
+	async answer({ last, past = [], history = [], refused = null, current = '#a', can = 'nonce reply tags' }) {
 		const { socket } = this;
 		let asked = 0;
+		this.can = can;
 		for (let turn = 0; turn < 20; turn++) {
 			await settled();
 			while (asked < socket.sent.length) {
 				const [verb, arg] = socket.sent[asked++].split(' ');
-				if (verb === 'STAMPS') socket.gets('OK STAMPS on');
-				else if (verb === 'HELLO') socket.gets('OK HELLO 1 box');
+				if (verb === 'STAMPS' || verb === 'TAGS') socket.gets(`OK ${verb} on`);
+				else if (verb === 'HELLO') socket.gets(`OK HELLO 1 box ${this.can}`);
 				else if (verb === 'HELP') socket.gets('HELP kept', 'OK HELP');
 				else if (verb === 'JOIN') socket.gets(...past, refused ?? `OK JOIN ${arg} ${last}`);
 				else if (verb === 'NICK') socket.gets(`OK NICK ${arg} ${current} ${last}`);
@@ -184,40 +185,61 @@ class Tab {
 	}
 }
 
-test('after a break the page asks for what it missed, and sends only what was lost', async (t) => {
+test('after a break the page asks for what it missed, and sends again what was not answered, with the same nonces', async (t) => {
 	const tab = new Tab(t);
 	await tab.connect({ last: 10, history: before });
 	assert.deepEqual(tab.ids, [10]);
 	tab.socket.gets(live(11, 'bob', 'eleven'));
-	tab.chat.send(tab.room, 'arrived');
-	tab.chat.send(tab.room, 'lost');
+	tab.chat.sender.send(tab.room, 'arrived');
+	tab.chat.sender.send(tab.room, 'lost');
 	await settled();
-	assert.deepEqual(tab.told, ['TELL #a arrived', 'TELL #a lost']);
+	const nonces = () => tab.socket.sent.map((line) => /^@nonce=([\w.-]{1,64}) TELL/.exec(line)?.[1]).filter(Boolean);
+	const first = nonces();
+	assert.equal(new Set(first).size, 2);
 	tab.socket.onclose();
-	tab.chat.send(tab.room, 'typed offline');
+	tab.chat.sender.send(tab.room, 'typed offline');
 	await tab.connect({ last: 13, past: [past(12, 'ann', 'arrived'), past(13, 'bob', 'thirteen')] });
 	const { sent } = tab.socket;
 	assert.ok(sent.includes('JOIN #a 11'));
 	assert.ok(sent.indexOf('JOIN #a 11') > sent.indexOf('NICK ann secret'));
-	assert.deepEqual(tab.told, ['TELL #a lost', 'TELL #a typed offline']);
-	tab.socket.gets(`OK TELL 14 ${TIME}`, `OK TELL 15 ${TIME}`);
+	assert.deepEqual(tab.told, ['TELL #a arrived', 'TELL #a lost', 'TELL #a typed offline']);
+	assert.deepEqual(nonces().slice(0, 2), first);
+	tab.socket.gets(`OK TELL 12 ${TIME}`, `OK TELL 14 ${TIME}`, `OK TELL 15 ${TIME}`);
 	await settled();
 	assert.deepEqual(tab.ids, [10, 11, 12, 13, 14, 15]);
-	assert.deepEqual(tab.chat.outbox.entries, []);
+	assert.deepEqual(tab.chat.sender.outbox.entries, []);
 });
 
-test('a reload with an unacknowledged message asks for what came after it', async (t) => {
+test('a reload sends an unacknowledged message again with its nonce', async (t) => {
 	const tab = new Tab(t);
 	await tab.connect({ last: 10 });
-	tab.chat.send(tab.room, 'hello');
+	tab.chat.sender.send(tab.room, 'hello');
 	await settled();
-	tab.chat.release();
+	const line = tab.socket.sent.at(-1);
+	assert.match(line, /^@nonce=\S+ TELL #a hello$/);
+	tab.chat.sender.release();
 	tab.chat.connection.stop();
 	const again = new Tab(t, tab.store);
-	await again.connect({ last: 11, past: [past(11, 'ann', 'hello')] });
-	assert.ok(again.socket.sent.includes('JOIN #a 10'));
-	assert.deepEqual(again.told, []);
-	assert.deepEqual(again.chat.outbox.entries, []);
+	await again.connect({ last: 11, history: [past(11, 'ann', 'hello')] });
+	assert.ok(again.socket.sent.includes(line));
+	again.socket.gets(`OK TELL 11 ${TIME}`);
+	await settled();
+	assert.deepEqual(again.ids, [11]);
+	assert.deepEqual(again.chat.sender.outbox.entries, []);
+});
+
+test('a server without nonces is sent nothing twice: the user decides', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, can: 'history' });
+	tab.chat.sender.send(tab.room, 'hello');
+	await settled();
+	assert.equal(tab.socket.sent.at(-1), 'TELL #a hello');
+	await tab.connect({ last: 10, can: 'history' });
+	assert.deepEqual(tab.told, []);
+	const [entry] = tab.chat.sender.outbox.entries;
+	assert.match(entry.error, /may not have arrived/);
+	tab.chat.sender.retry(entry);
+	assert.deepEqual(tab.told, ['TELL #a hello']);
 });
 
 test('a server with a new log is shown from its beginning', async (t) => {
@@ -229,7 +251,7 @@ test('a server with a new log is shown from its beginning', async (t) => {
 
 test('the page asks again for a name that is taken, and keeps unsent messages', async (t) => {
 	const tab = new Tab(t);
-	tab.chat.send(tab.room, 'early');
+	tab.chat.sender.send(tab.room, 'early');
 	tab.chat.start('#a');
 	const { socket } = tab;
 	socket.onopen();
@@ -243,7 +265,7 @@ test('the page asks again for a name that is taken, and keeps unsent messages', 
 	await settled();
 	assert.equal(tab.chat.phase, 'welcome');
 	assert.match(tab.chat.refused, /^The name ann is taken\./);
-	assert.deepEqual(tab.chat.outbox.waiting().map(({ text }) => text), ['early']);
+	assert.deepEqual(tab.chat.sender.outbox.waiting().map(({ text }) => text), ['early']);
 });
 
 test('a message between NICK and JOIN is in its place among those that were missed', async (t) => {
@@ -256,7 +278,7 @@ test('a message between NICK and JOIN is in its place among those that were miss
 	await settled();
 	assert.ok(!socket.sent.some((line) => line.startsWith('JOIN')));
 	// The server puts the name into the lobby, and sends its messages before the page asks for those that it missed.
-	socket.gets('OK STAMPS on', 'OK HELLO 1 box', 'OK NICK ann #a 11', live(12, 'bob', 'twelve'));
+	socket.gets('OK STAMPS on', 'OK TAGS on', 'OK HELLO 1 box', 'OK NICK ann #a 11', live(12, 'bob', 'twelve'));
 	await settled();
 	assert.ok(socket.sent.includes('JOIN #a 10'));
 	socket.gets(past(11, 'bob', 'eleven'), past(12, 'bob', 'twelve'), 'OK JOIN #a 12');
@@ -293,15 +315,15 @@ test('a room that is refused for a while stays in the list, with its draft and u
 test('a duplicated tab does not send the messages of the first; those of a closed tab are sent once', async (t) => {
 	const tab = new Tab(t);
 	const { store } = tab;
-	tab.chat.send(tab.room, 'sent once');
+	tab.chat.sender.send(tab.room, 'sent once');
 	// The copy has the same storage while the first is open.
-	assert.deepEqual(new Tab(t, store).chat.outbox.entries, []);
-	tab.chat.release();
+	assert.deepEqual(new Tab(t, store).chat.sender.outbox.entries, []);
+	tab.chat.sender.release();
 	const next = new Tab(t, store);
-	assert.deepEqual(next.chat.outbox.waiting().map(({ text }) => text), ['sent once']);
+	assert.deepEqual(next.chat.sender.outbox.waiting().map(({ text }) => text), ['sent once']);
 	// The user goes back to the first, which was only cached: it no longer has the message.
-	tab.chat.reclaim();
-	assert.deepEqual(tab.chat.outbox.entries, []);
+	tab.chat.sender.reclaim();
+	assert.deepEqual(tab.chat.sender.outbox.entries, []);
 	await tab.connect({ last: 10 });
 	assert.deepEqual(tab.told, []);
 	await next.connect({ last: 10 });

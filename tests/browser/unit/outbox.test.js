@@ -4,11 +4,12 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 import { Outbox } from '../../../src/web/outbox.js';
 
-const texts = (entries) => entries.map(({ text }) => text);
+const MINUTE = 60_000;
+const states = ({ entries }) => entries.map(({ state }) => state);
 
 function said(...lines) {
 	const outbox = new Outbox();
-	for (const [to, text, after] of lines) outbox.add(to, 'MSG', text, after, 0).state = 'sent';
+	for (const [to, text, after] of lines) outbox.sent(outbox.add(to, 'MSG', text, after, 0), 'ann', 0);
 	return outbox;
 }
 
@@ -16,44 +17,46 @@ test('a message that was never sent waits', () => {
 	const outbox = new Outbox();
 	outbox.add('#a', 'MSG', 'hello', 3, 0);
 	outbox.lost();
-	assert.deepEqual(texts(outbox.waiting()), ['hello']);
-	assert.equal(outbox.unsureAfter('#a'), undefined);
+	outbox.resume('ann', 60 * MINUTE, false);
+	assert.deepEqual(states(outbox), ['waiting']);
 });
 
-test('an unacknowledged message that is replayed has arrived', () => {
-	const outbox = said(['#a', 'one', 3], ['#a', 'two', 3]);
-	outbox.lost();
-	assert.deepEqual(outbox.waiting(), []);
-	assert.equal(outbox.unsureAfter('#a'), 3);
-	outbox.settle('#a', [{ id: 4, verb: 'MSG', text: 'one' }]);
-	assert.deepEqual(texts(outbox.waiting()), ['two']);
+test('an unacknowledged message is sent again while the server would recognise it', () => {
+	for (const [nick, now, hasNonces, state] of [
+		['ann', 8 * MINUTE, true, 'waiting'],
+		['ann', 10 * MINUTE, true, 'failed'],
+		['bob', 0, true, 'failed'], // a nonce belongs to a nick
+		['ann', 0, false, 'failed'],
+	]) {
+		const outbox = said(['#a', 'yes', 3]);
+		outbox.lost();
+		assert.deepEqual(states(outbox), ['unsure']);
+		outbox.resume(nick, now, hasNonces);
+		assert.deepEqual(states(outbox), [state], `${nick} ${now} ${hasNonces}`);
+	}
 });
 
-test('a message that was sent twice is replayed twice', () => {
-	const outbox = said(['#a', 'yes', 3], ['#a', 'yes', 3]);
-	outbox.lost();
-	outbox.settle('#a', [{ id: 4, verb: 'MSG', text: 'yes' }]);
-	assert.deepEqual(texts(outbox.entries), ['yes']);
+test('the time is counted from when a message was first sent, until the user sends it once more', () => {
+	const outbox = said(['#a', 'yes', 3]);
+	const [entry] = outbox.entries;
+	const breaks = (at) => {
+		outbox.lost();
+		outbox.resume('ann', at, true);
+		if (entry.state === 'waiting') outbox.sent(entry, 'ann', at);
+	};
+	breaks(8 * MINUTE);
+	breaks(16 * MINUTE);
+	assert.equal(entry.state, 'failed');
+	outbox.retry(entry);
+	outbox.sent(entry, 'ann', 20 * MINUTE);
+	breaks(21 * MINUTE);
+	assert.equal(entry.state, 'sent');
 });
 
-test('an older message with the same text settles nothing', () => {
-	const outbox = said(['#a', 'yes', 5]);
+test('a direct message that the server does not log is not sent again automatically', () => {
+	const outbox = said(['bob', 'psst', 0], ['bob', 'logged', 7]);
 	outbox.lost();
-	outbox.settle('#a', [{ id: 5, verb: 'MSG', text: 'yes' }, { id: 6, verb: 'ME', text: 'yes' }]);
-	assert.deepEqual(texts(outbox.waiting()), ['yes']);
-});
-
-test('another room settles nothing', () => {
-	const outbox = said(['#a', 'yes', 5], ['#b', 'no', 7]);
-	outbox.lost();
-	outbox.settle('#b', [{ id: 8, verb: 'MSG', text: 'yes' }]);
-	assert.deepEqual(outbox.entries.map(({ state }) => state), ['unsure', 'waiting']);
-});
-
-test('a direct message is not sent again automatically', () => {
-	const outbox = said(['bob', 'psst', 0]);
-	outbox.lost();
-	assert.equal(outbox.entries[0].state, 'failed');
+	assert.deepEqual(states(outbox), ['failed', 'unsure']);
 	assert.deepEqual(outbox.waiting(), []);
 });
 
@@ -61,5 +64,6 @@ test('a reload is like a broken connection', () => {
 	const outbox = said(['#a', 'sent', 3]);
 	outbox.add('#a', 'MSG', 'not yet', 3, 0);
 	const again = new Outbox(JSON.parse(JSON.stringify(outbox.entries)));
-	assert.deepEqual(again.entries.map(({ state }) => state), ['unsure', 'waiting']);
+	assert.deepEqual(states(again), ['unsure', 'waiting']);
+	assert.deepEqual(again.entries.map(({ id }) => id), outbox.entries.map(({ id }) => id));
 });

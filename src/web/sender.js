@@ -1,0 +1,160 @@
+// Sends the user's messages. Each is saved until the server has acknowledged it, and is sent by one tab of this browser:
+// the one whose id is its `owner`. A tab that is gone leaves its messages to the others.
+
+import { Outbox } from './outbox.js';
+import { refusal } from './refusals.js';
+import { pieces, words } from './wire.js';
+
+/** The bytes of a line that are left for `@nonce=…;reply=… `. */
+const TAGS_BYTES = 80;
+
+export class Sender {
+	constructor(chat) {
+		this.chat = chat;
+		this.outbox = new Outbox(this.#claim((owner) => owner === null));
+	}
+
+	/** Sends a text to a room or user; `extra` is `{reply}`, the id of the message that it answers. */
+	send(room, text, verb = 'MSG', extra = {}) {
+		const now = Date.now();
+		const prefix = `TELL ${room.name} ${' '.repeat(TAGS_BYTES)}`;
+		for (const piece of pieces(text, prefix)) this.outbox.add(room.name, verb, piece, room.lastId, now, extra);
+		room.newAfter = null;
+		this.chat.keepNow();
+		this.flush();
+		this.chat.page.changed();
+	}
+
+	retry(entry) {
+		this.outbox.retry(entry);
+		this.flush();
+		this.chat.page.changed();
+	}
+
+	discard(entry) {
+		this.#done(entry);
+		this.chat.keep();
+		this.chat.page.changed();
+	}
+
+	lost() {
+		this.outbox.lost();
+	}
+
+	/** Sends what waits on a new connection, and again what the last one may not have delivered. */
+	resume() {
+		const { nick, can } = this.chat;
+		this.outbox.resume(nick, Date.now(), can.has('nonce'));
+		this.flush();
+	}
+
+	flush() {
+		if (!this.chat.isReady) return;
+		for (const entry of this.outbox.waiting()) this.#transmit(entry);
+	}
+
+	/** Removes a message that was sent or deleted. */
+	#done(entry) {
+		this.outbox.remove(entry);
+		this.chat.store.dropLine(entry.id);
+	}
+
+	/** Returns the tags of a message, with a space after them. */
+	#tags({ id, reply }) {
+		const { can } = this.chat;
+		const tags = [can.has('nonce') && `nonce=${id}`, reply && can.has('reply') && `reply=${reply}`].filter(Boolean);
+		return tags.length ? `@${tags.join(';')} ` : '';
+	}
+
+	async #transmit(entry) {
+		const { chat } = this;
+		// Another tab has taken the message over, since this tab did not answer it in time. That tab sends it.
+		if (chat.store.line(entry.id)?.owner !== chat.tabs.id) return this.outbox.remove(entry);
+		this.outbox.sent(entry, chat.nick, Date.now());
+		this.#keepLine(entry);
+		const { to, verb, text, reply: answered } = entry;
+		if (verb === 'ME') chat.connection.request(`JOIN ${to}`); // ME goes to the current room
+		const reply = await chat.connection.request(this.#tags(entry) + (verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`));
+		if (!reply) return; // `lost` has handled it
+		if (reply.ok) {
+			const [id, time] = words(reply.text, 1);
+			this.#done(entry);
+			const room = chat.add(to);
+			room.push({ verb, room: to, nick: chat.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time), reply: answered });
+			chat.trim(room);
+		} else {
+			entry.state = 'failed';
+			entry.error = refusal(reply, { room: to });
+		}
+		chat.keep();
+		chat.page.changed();
+	}
+
+	// ---- the tabs of this browser
+
+	/** Takes over the saved messages whose owner passes `isFree`. Returns them. */
+	#claim(isFree) {
+		const { store, tabs } = this.chat;
+		const lines = store.lines.filter(({ owner }) => isFree(owner ?? null));
+		for (const { id, ...line } of lines) store.keepLine(id, { ...line, owner: tabs.id });
+		return lines;
+	}
+
+	#keepLine(entry) {
+		const { store, tabs } = this.chat;
+		const { id, key, isKept, ...line } = entry;
+		if (isKept && store.line(id)?.owner !== tabs.id) return;
+		entry.isKept = true;
+		store.keepLine(id, { ...line, owner: tabs.id });
+	}
+
+	/** Saves all unsent messages. */
+	keep() {
+		for (const entry of this.outbox.entries) this.#keepLine(entry);
+	}
+
+	/** Sends the messages of tabs that are gone. */
+	async adoptLost() {
+		const { store, tabs } = this.chat;
+		const owners = new Set(store.lines.map(({ owner }) => owner).filter((owner) => owner !== tabs.id));
+		const gone = await tabs.gone([...owners].filter(Boolean));
+		this.#adopt((owner) => owner === null || gone.has(owner));
+	}
+
+	#adopt(isFree) {
+		const { chat } = this;
+		if (chat.phase !== 'in') return;
+		const lines = this.#claim(isFree);
+		if (!lines.length) return;
+		this.outbox.adopt(lines);
+		for (const name of new Set(lines.map(({ to }) => to))) {
+			const isNew = !chat.room(name);
+			const room = chat.add(name);
+			if (chat.isReady && !room.isPrivate && isNew) chat.join(room);
+		}
+		if (chat.isReady) this.resume();
+		chat.page.changed();
+	}
+
+	/** Follows a saved message that another tab has changed; `value` is `null` when it was sent. */
+	elsewhere(id, value) {
+		if (value && !value.owner) setTimeout(() => this.#adopt((owner) => owner === null), 1000);
+		else if (value?.owner !== this.chat.tabs.id) this.outbox.entries = this.outbox.entries.filter((entry) => entry.id !== id);
+	}
+
+	/** Frees this page's unsent messages for the next page or another tab, as the user leaves. */
+	release() {
+		const { chat } = this;
+		chat.keepNow();
+		for (const { id, owner, ...line } of chat.store.lines) {
+			if (owner === chat.tabs.id) chat.store.keepLine(id, { ...line, owner: null });
+		}
+	}
+
+	/** Takes the freed messages again that no other tab has taken, as the user comes back to a cached page. */
+	reclaim() {
+		const mine = new Set(this.#claim((owner) => owner === null).map(({ id }) => id));
+		for (const entry of this.outbox.entries) if (!mine.has(entry.id)) this.outbox.remove(entry);
+		this.chat.page.changed();
+	}
+}
