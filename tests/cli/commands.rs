@@ -76,6 +76,21 @@ fn what_is_sent_is_in_the_history_and_is_found() {
         reply.as_bytes(),
     );
     assert_eq!(raw.code, Some(0), "{raw:?}");
+    done(
+        &chatd,
+        "send",
+        &["--nick", "eve", "--reply", &id, "ops", "me", "too"],
+    );
+    let reply = done(&chatd, "history", &["ops", "--json", "--count", "1"]);
+    assert!(
+        reply.contains(&format!("\"tags\":{{\"reply\":\"{id}\"}}")),
+        "{reply}"
+    );
+    let wrong = run(
+        &mut command(&chatd, "send", &["--reply", "1", "ops", "x"]),
+        b"",
+    );
+    assert_eq!(wrong.code, Some(1), "{wrong:?}");
     let tagged = done(&chatd, "search", &["two", "--room", "ops", "--json"]);
     assert!(
         tagged.contains("\"tags\":{\"reacts\":\"\u{1f44d}*1\"}"),
@@ -99,6 +114,7 @@ fn what_is_sent_is_in_the_history_and_is_found() {
     let last = [
         "<eve> yes",
         &format!("-- eve reacts to {id} with \u{1f44d}"),
+        "<eve> me too",
     ];
     assert_eq!(
         texts(&done(&chatd, "history", &["ops", "--after", &id])),

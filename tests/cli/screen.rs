@@ -298,6 +298,46 @@ impl Peer {
 }
 
 #[test]
+fn replies_edits_and_reactions_look_right() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    bob.ask("STAMPS on");
+    let text = "shall we deploy db1 today? It has been waiting since Tuesday, and the disk is new";
+    let sent = bob.ask(&format!("MSG {text}"));
+    let question = sent.last().unwrap().split(' ').nth(2).unwrap().to_owned();
+    let ann = Terminal::chatc(chatd.address, 80, 14);
+    ann.sees("shall we deploy");
+    ann.key("C-r");
+    ann.sees("Enter reply");
+    ann.looks_like("selected.txt", chatd.address);
+    ann.key("Enter");
+    ann.sees("ann reply ›");
+    ann.say("yes, in a minute");
+    let heard = bob.line();
+    assert!(
+        heard.ends_with("MSG #lobby ann yes, in a minute\n"),
+        "{heard}"
+    );
+    let answer = heard.split(' ').nth(1).unwrap();
+    bob.ask(&format!("REACT {answer} 👍"));
+    bob.ask(&format!("@reply={answer} MSG good, I am here"));
+    bob.ask(&format!(
+        "EDIT {question} shall we deploy db1 today? The disk is new"
+    ));
+    ann.sees("good, I am here");
+    ann.key("Up");
+    ann.sees("ann edit › yes, in a minute");
+    ann.say(" or two");
+    ann.sees("or two (edited)");
+    ann.say("/react tada");
+    ann.sees("🎉 1");
+    ann.sees("👍 1");
+    ann.looks_like("conversation.txt", chatd.address);
+    ann.tmux(&["resize-window", "-t", "s", "-x", "40", "-y", "18"]);
+    ann.looks_like("conversation-narrow.txt", chatd.address);
+}
+
+#[test]
 fn two_talk_and_it_looks_right() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");

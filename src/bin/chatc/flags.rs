@@ -172,6 +172,11 @@ pub struct Send {
     #[argh(option)]
     pub room: Option<String>,
 
+    /// the ID of the message that this answers (tail --json and history --json show
+    /// IDs)
+    #[argh(option, arg_name = "id")]
+    pub reply: Option<u64>,
+
     /// a nick or a room, then the text; without a text, each line of standard input
     /// is a message. The # of a room may be left out if nobody has that nick (a shell
     /// takes an unquoted # for a comment)

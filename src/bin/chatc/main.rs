@@ -70,6 +70,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 nick,
                 password_file,
                 room,
+                reply,
                 words,
             } = read(&["chatc", "send"], rest);
             let mut text = words;
@@ -86,7 +87,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             };
             let server = find(server_flags(host, nick, password_file), &settings()?)?;
             let text = (!text.is_empty()).then(|| text.join(" "));
-            ask::send(&server, &to, text.as_deref()).await
+            ask::send(&server, &to, text.as_deref(), reply).await
         }
         "history" => {
             let flags::History {

@@ -2,13 +2,16 @@
 //! which is pure too, and leaves [`Effect`]s to the code that runs it. [`super::draw`] draws it.
 //!
 //! The files of the folder: `input` is what a person types, `commands` what it does, `updates` and `replies` what the
-//! server sends, `panels` the lists in front of the room, `rooms` the choice of room and the scroll position.
+//! server sends, `conversation` replies, edits and reactions, `panels` the lists in front of the room, `rooms` the choice
+//! of room and the scroll position, `select` the marker on a message.
 
 mod commands;
+mod conversation;
 mod input;
 mod panels;
 mod replies;
 mod rooms;
+mod select;
 mod updates;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -121,12 +124,21 @@ enum PendingRequest {
         is_shown: bool,
     },
     Who(String),
-    Tell(String, String),
+    /// A private message, with the id of the one that it answers.
+    Tell(String, String, Option<u64>),
     Join,
     /// A message deleted by this client, which gets no event for it.
     Removed(String, u64),
     /// A message or action in a room: when it is refused, its text is put back there.
     Said(String, String),
+    /// The new text of a message.
+    Edited(String, u64, String),
+    /// A reaction; `true` if it was added, `false` if it was withdrawn.
+    Reacted(String, u64, String, bool),
+    /// Who reacts to a message.
+    Reactions,
+    /// A message that another one answers.
+    Quoted(String, u64),
     Registered,
     Token,
     /// Any other command, by its verb.
@@ -178,6 +190,8 @@ pub struct App {
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,
+    /// How many connections have broken.
+    breaks: u32,
 }
 
 impl App {
@@ -208,6 +222,7 @@ impl App {
             warned: None,
             is_leaving: false,
             has_spoken: false,
+            breaks: 0,
         }
     }
 

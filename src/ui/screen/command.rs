@@ -31,6 +31,36 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         ArgumentKind::Who,
         "send a message to one person, or to another room",
     ),
+    (
+        "reply",
+        "[ID] [TEXT]",
+        ArgumentKind::Text,
+        "answer the newest message, or the one with that ID",
+    ),
+    (
+        "edit",
+        "[ID] [TEXT]",
+        ArgumentKind::Text,
+        "replace the text of your last message here, or of another",
+    ),
+    (
+        "react",
+        "[ID] [EMOJI]",
+        ArgumentKind::Text,
+        "react to the newest message, or another: /react +1",
+    ),
+    (
+        "unreact",
+        "[ID] EMOJI",
+        ArgumentKind::Text,
+        "withdraw a reaction",
+    ),
+    (
+        "reactions",
+        "[ID]",
+        ArgumentKind::Text,
+        "list who reacts to a message",
+    ),
     ("query", "NICK", ArgumentKind::Who, "open a private chat"),
     ("join", "ROOM", ArgumentKind::Room, "join a room"),
     (
@@ -178,6 +208,11 @@ pub enum Command {
     Say(String),
     Me(String),
     Msg(String, String),
+    Reply(String),
+    Edit(String),
+    React(String),
+    Unreact(String),
+    Reactions(String),
     Query(String),
     Join(String),
     Part(Option<String>),
@@ -231,6 +266,11 @@ impl Command {
                 }
                 _ => Self::usage("msg"),
             },
+            "reply" | "re" => Self::Reply(text.to_owned()),
+            "edit" => Self::Edit(text.to_owned()),
+            "react" => Self::React(text.to_owned()),
+            "unreact" => needed(Self::Unreact),
+            "reactions" | "reacts" => Self::Reactions(text.to_owned()),
             "query" | "q" => needed(Self::Query),
             "join" | "j" => needed(Self::Join),
             "part" | "leave" => Self::Part((!text.is_empty()).then(|| text.to_owned())),
@@ -273,7 +313,7 @@ impl Command {
             "help" | "?" => Self::Help,
             "quit" | "bye" | "exit" => Self::Quit(text.to_owned()),
             // These change what the server sends, and chatc would not understand it any more.
-            "chat" | "raw" | "stamps" | "stay" => Self::Wrong(
+            "chat" | "raw" | "stamps" | "tags" | "stay" => Self::Wrong(
                 "chatc does not need that; to type the protocol yourself, use chatc --raw".into(),
             ),
             "ping" | "hello" | "history" | "seen" | "tokens" | "revoke" | "kick" | "ban"

@@ -23,6 +23,11 @@ impl Editor {
         &self.text
     }
 
+    /// Returns the newest line of the history.
+    pub fn last(&self) -> Option<&str> {
+        self.history.last().map(String::as_str)
+    }
+
     /// Returns the position of the cursor in bytes.
     pub fn at(&self) -> usize {
         self.at

@@ -6,6 +6,7 @@ use crossterm::event::{
 
 use super::app::{App, Effect};
 use super::layout::Areas;
+use super::room::Target;
 use crate::client::ClientState;
 
 /// How many lines a notch of the wheel scrolls.
@@ -56,6 +57,9 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     if app.list.is_some() {
         return choose(app, key, state);
     }
+    if app.is_selecting() {
+        return with_selected(app, key, state);
+    }
     let is_tab = matches!(key.code, KeyCode::Tab | KeyCode::BackTab);
     if !is_tab && key.code == KeyCode::Esc && app.completion.take().is_some() {
         return;
@@ -72,6 +76,9 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::BackTab => return app.complete(true),
         KeyCode::Esc => {
             app.message = None;
+            if app.drop_target() {
+                return;
+            }
             return app.to_bottom(state);
         }
         KeyCode::PageUp => return app.scroll(page, state),
@@ -88,7 +95,8 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::Char('p') if ctrl => return app.go_by(-1),
         KeyCode::Char('l') if ctrl => return app.request_effect(Effect::Redraw),
         KeyCode::Char('z') if ctrl => return app.request_effect(Effect::Suspend),
-        KeyCode::Char('r') if ctrl => return state.retry_now(),
+        KeyCode::Char('r') if ctrl => return app.select(true, state),
+        KeyCode::Up if app.edit_last(state) => return,
         KeyCode::Char('a') if alt => return app.go_unread(),
         KeyCode::Char('u') if alt => return app.to_first_new(state),
         KeyCode::Char(digit @ '1'..='9') if alt => {
@@ -116,7 +124,13 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::End => editor.end(),
         KeyCode::Char('a') if ctrl => editor.home(),
         KeyCode::Char('e') if ctrl => editor.end(),
-        KeyCode::Up => editor.older(),
+        KeyCode::Up => {
+            editor.older();
+            // An older line is a line of its own, and no edit.
+            if let Some(Target::Edit(_)) = room.target {
+                room.target = None;
+            }
+        }
         KeyCode::Down => editor.newer(),
         KeyCode::Backspace if ctrl || alt => editor.cut_word(),
         KeyCode::Backspace => editor.backspace(),
@@ -159,6 +173,27 @@ fn answer(app: &mut App, key: KeyEvent, state: &mut ClientState) {
             }
         }
         KeyCode::Esc | KeyCode::Char('c') => app.paste = None,
+        _ => {}
+    }
+}
+
+/// Processes a key while a message is selected.
+fn with_selected(app: &mut App, key: KeyEvent, state: &mut ClientState) {
+    let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Esc | KeyCode::Char('q') => app.unselect(state),
+        KeyCode::Char('c') if ctrl => app.unselect(state),
+        KeyCode::Up | KeyCode::Char('k') => app.select(true, state),
+        KeyCode::Char('r' | 'p') if ctrl => app.select(true, state),
+        KeyCode::Down | KeyCode::Char('j') => app.select(false, state),
+        KeyCode::Char('n') if ctrl => app.select(false, state),
+        KeyCode::Char(_) if ctrl => {}
+        KeyCode::Enter => app.reply_to_selected(state),
+        KeyCode::Char('e') => app.edit_selected(state),
+        KeyCode::Char('r' | '+') => app.react_to_selected(state),
+        KeyCode::Char('c' | 'y') => app.copy_selected(state),
+        KeyCode::Char('d') | KeyCode::Delete => app.remove_selected(state),
+        KeyCode::Char('g') => app.go_to_original(state),
         _ => {}
     }
 }

@@ -3,6 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::app::App;
+use super::room::Target;
 use super::wrap::width;
 
 /// On a narrower screen there is no list of rooms; the status bar shows what is unread.
@@ -80,10 +81,15 @@ fn side_width(app: &App) -> u16 {
 
 /// Returns the prompt.
 pub fn prompt(app: &App) -> String {
+    let word = match app.room().and_then(|room| room.target) {
+        Some(Target::Reply(_)) => " reply",
+        Some(Target::Edit(_)) => " edit",
+        None => "",
+    };
     if app.nick.is_empty() {
         "› ".to_owned()
     } else {
-        format!("{} › ", app.nick)
+        format!("{}{word} › ", app.nick)
     }
 }
 

@@ -1,29 +1,26 @@
 //! The lines of a room, and which of them are visible. Pure.
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
-use unicode_width::UnicodeWidthChar;
 
-use super::app::{App, mentions, size};
+use super::app::App;
 use super::room::{Entry, EntryKind, Room, View};
+use super::said::{plain, said};
 use super::theme::Palette;
-use super::wrap::{cut, links, width, wrap};
-
-/// Within this time, further messages of the same person are shown without the nick.
-const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
+use super::wrap::{width, wrap};
 
 /// What the look of the lines depends on.
 #[derive(Clone, Debug)]
 pub struct Look {
-    columns: usize,
-    nick_columns: usize,
-    palette: Palette,
-    zone: TimeZone,
+    pub(super) columns: usize,
+    pub(super) nick_columns: usize,
+    pub(super) palette: Palette,
+    pub(super) zone: TimeZone,
     today: Date,
-    me: String,
+    pub(super) me: String,
 }
 
 impl Look {
@@ -41,11 +38,11 @@ impl Look {
     }
 
     /// Returns the width of the times, which are left out when there is little space.
-    fn time_columns(&self) -> usize {
+    pub(super) fn time_columns(&self) -> usize {
         if self.columns >= 50 { 7 } else { 1 }
     }
 
-    fn text_columns(&self) -> usize {
+    pub(super) fn text_columns(&self) -> usize {
         let taken = self.time_columns() + self.nick_columns + 3;
         self.columns.saturating_sub(taken + 1).max(4)
     }
@@ -109,7 +106,10 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     }
     let is_alone = is_new_day || is_first_new;
     let before = before.filter(|_| !is_alone);
-    said(entry, before, is_first, look, &mut lines);
+    let is_marked = room.marked == Some(room.seq(index));
+    let said = said(room, entry, before, is_first, look);
+    let mark = |line: Line<'static>| if is_marked { marked(line, look) } else { line };
+    lines.extend(said.into_iter().map(mark));
     lines
 }
 
@@ -129,6 +129,13 @@ fn is_first_new(room: &Room, index: usize, entry: &Entry) -> bool {
     }
 }
 
+/// Draws a line of the selected message, over all columns.
+fn marked(mut line: Line<'static>, look: &Look) -> Line<'static> {
+    let pad = look.columns.saturating_sub(line.width());
+    line.spans.push(Span::raw(" ".repeat(pad)));
+    line.style(look.palette.chosen())
+}
+
 /// Draws a word in the middle of a thin line.
 fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
     let space = look.columns.saturating_sub(width(word) + 3);
@@ -138,193 +145,6 @@ fn rule(word: &str, look: &Look, line: Style, style: Style) -> Line<'static> {
         Span::styled(format!(" {word} "), style),
         Span::styled("─".repeat(space.saturating_sub(left)), line),
     ])
-}
-
-fn said(
-    entry: &Entry,
-    before: Option<&Entry>,
-    is_first: bool,
-    look: &Look,
-    lines: &mut Vec<Line<'static>>,
-) {
-    let palette = look.palette;
-    let time = entry
-        .at
-        .to_zoned(look.zone.clone())
-        .strftime("%H:%M")
-        .to_string();
-    let before_time = before.map(|e| {
-        e.at.to_zoned(look.zone.clone())
-            .strftime("%H:%M")
-            .to_string()
-    });
-    let is_together = matches!(&entry.kind, EntryKind::Msg { .. })
-        && before.is_some_and(|before| {
-            matches!(
-                &before.kind,
-                EntryKind::Msg { .. } | EntryKind::Removed { .. }
-            ) && before.kind.nick() == entry.kind.nick()
-                && entry.at.duration_since(before.at) < TOGETHER
-        });
-    let (mark, mark_style, text, style) = match &entry.kind {
-        EntryKind::Msg { nick, text } => {
-            (nick.clone(), palette.nick(nick), text.clone(), Style::new())
-        }
-        EntryKind::Me { nick, text } => (
-            "*".to_owned(),
-            palette.nick(nick),
-            format!("{nick} {text}"),
-            Style::new().add_modifier(Modifier::ITALIC),
-        ),
-        EntryKind::File {
-            nick,
-            file,
-            length,
-            name,
-        } => {
-            let length = length.map_or("still coming".to_owned(), size);
-            let text = format!("▤ {name}  {length}  /download {file}");
-            (nick.clone(), palette.nick(nick), text, palette.good())
-        }
-        EntryKind::Note(text) => {
-            let (mark, text) = text.split_once(' ').unwrap_or(("·", text));
-            (
-                mark.to_owned(),
-                palette.dim(),
-                text.to_owned(),
-                palette.dim(),
-            )
-        }
-        EntryKind::Trouble(text) => {
-            let (mark, text) = text.split_once(' ').unwrap_or(("!", text));
-            (
-                mark.to_owned(),
-                palette.error(),
-                text.to_owned(),
-                palette.error(),
-            )
-        }
-        EntryKind::Hidden => return,
-        EntryKind::Removed { nick } => (
-            nick.clone(),
-            palette.nick(nick),
-            "(deleted)".to_owned(),
-            palette.dim(),
-        ),
-    };
-    let mark = if is_together && !is_first {
-        String::new()
-    } else {
-        cut(&mark, look.nick_columns)
-    };
-    let time = if before_time == Some(time.clone()) && !is_first {
-        String::new()
-    } else {
-        time
-    };
-    let bar = if entry.is_mention {
-        Span::styled(" ┃ ", palette.mention())
-    } else {
-        Span::styled(" │ ", palette.line())
-    };
-    let text = plain(&text);
-    let pieces = pieces(&text, style, entry.is_mention, look);
-    for (n, range) in wrap(&text, look.text_columns()).into_iter().enumerate() {
-        let mut spans = Vec::new();
-        let (time, mark) = if n == 0 {
-            (&time[..], &mark[..])
-        } else {
-            ("", "")
-        };
-        // Without enough space, only the margin remains.
-        let space = look.time_columns() - 1;
-        let time = if space > 0 { time } else { "" };
-        spans.push(Span::styled(format!(" {time:<space$}"), palette.dim()));
-        let pad = look.nick_columns.saturating_sub(width(mark));
-        spans.push(Span::raw(" ".repeat(pad)));
-        spans.push(Span::styled(mark.to_owned(), mark_style));
-        spans.push(bar.clone());
-        for (piece, style) in &pieces {
-            let (start, end) = (piece.start.max(range.start), piece.end.min(range.end));
-            if start < end {
-                spans.push(Span::styled(
-                    text.get(start..end).unwrap_or_default().to_owned(),
-                    *style,
-                ));
-            }
-        }
-        lines.push(Line::from(spans));
-    }
-}
-
-/// Returns `text` in a form that every terminal shows with the width computed here: tabs become spaces, and joined emoji
-/// (a family, a flag) are separated, since terminals disagree about their width.
-fn plain(text: &str) -> String {
-    const JOINER: char = '\u{200d}';
-    let mut plain = String::with_capacity(text.len());
-    let mut before = ' ';
-    for c in text.chars() {
-        match c {
-            '\t' => plain.push_str("    "),
-            // A flag is two of these: as letters they have the same width everywhere.
-            '🇦'..='🇿' => {
-                let letter = u32::from(c) - u32::from('🇦') + u32::from('A');
-                plain.push(char::from_u32(letter).unwrap_or('?'));
-            }
-            // Between letters it changes their shape, and has no width.
-            JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
-            c => plain.push(c),
-        }
-        before = c;
-    }
-    plain
-}
-
-/// Returns the parts of `text` with a style of their own: links, and the own nick.
-fn pieces(
-    text: &str,
-    style: Style,
-    is_mention: bool,
-    look: &Look,
-) -> Vec<(std::ops::Range<usize>, Style)> {
-    let mut marks: Vec<(std::ops::Range<usize>, Style)> = links(text)
-        .into_iter()
-        .map(|range| (range, style.patch(look.palette.link())))
-        .collect();
-    if is_mention {
-        // Lower case may have a different length; then the nick is not highlighted.
-        let small = text.to_lowercase();
-        if small.len() == text.len() {
-            let me = look.me.to_lowercase();
-            let found = small.match_indices(&me).filter(|(at, _)| {
-                let end = at + me.len();
-                let start = text.get(..*at).map_or(0, |t| {
-                    t.len() - t.chars().next_back().map_or(0, char::len_utf8)
-                });
-                let stop = end
-                    + text
-                        .get(end..)
-                        .and_then(|t| t.chars().next())
-                        .map_or(0, char::len_utf8);
-                text.get(start..stop)
-                    .is_some_and(|around| mentions(around, &look.me))
-            });
-            let is_free = |at: usize| !marks.iter().any(|(range, _)| range.contains(&at));
-            let found: Vec<_> = found.filter(|(at, _)| is_free(*at)).collect();
-            for (at, found) in found {
-                marks.push((at..at + found.len(), style.patch(look.palette.mention())));
-            }
-        }
-    }
-    marks.sort_by_key(|(range, _)| range.start);
-    let (mut all, mut at) = (Vec::new(), 0);
-    for (range, mark) in marks {
-        all.push((at..range.start, style));
-        at = range.end;
-        all.push((range, mark));
-    }
-    all.push((at..text.len(), style));
-    all
 }
 
 /// Returns the lines of the messages without an answer.
@@ -383,6 +203,40 @@ pub fn rows(room: &Room, height: usize, look: &Look) -> Vec<Line<'static>> {
     rows.truncate(height);
     rows.reverse();
     rows
+}
+
+/// Returns the index of the last entry that is shown.
+pub fn last_shown(room: &Room) -> usize {
+    let last = room.len().saturating_sub(1);
+    match room.view {
+        View::Bottom => last,
+        View::At { seq, .. } => room.index(seq).unwrap_or(last),
+    }
+}
+
+/// Scrolls `room` as far as it takes to show the entry at `index`, from its first line on.
+pub fn reveal(room: &mut Room, index: usize, height: usize, look: &Look) {
+    let tall = |room: &Room, index: usize| lines_of(room, index, false, look).len();
+    let (bottom, hidden) = match room.view {
+        View::At { hidden, .. } => (last_shown(room), hidden),
+        View::Bottom => (last_shown(room), 0),
+    };
+    if index > bottom || (index == bottom && hidden > 0) {
+        let (seq, hidden) = (room.seq(index), 0);
+        room.view = View::At { seq, hidden };
+        // At the newest message this is the bottom.
+        return scroll(room, 0, height, look);
+    }
+    let mut above = 0;
+    for at in index..=bottom {
+        above += tall(room, at);
+        if above > height + hidden {
+            let (seq, hidden) = (room.seq(index), 0);
+            room.view = View::At { seq, hidden };
+            let rest = height.saturating_sub(tall(room, index));
+            return scroll(room, -isize::try_from(rest).unwrap_or(0), height, look);
+        }
+    }
 }
 
 /// Scrolls `room` up by `lines` (down if negative), as far as there are any.

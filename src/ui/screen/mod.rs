@@ -9,11 +9,14 @@ mod command;
 mod complete;
 pub mod draw;
 mod editor;
+mod emoji;
+mod extras;
 pub mod keys;
 mod layout;
 mod lines;
 mod list;
 mod room;
+mod said;
 #[cfg(test)]
 mod tests;
 mod theme;

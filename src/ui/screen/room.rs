@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use jiff::Timestamp;
 
 use super::editor::Editor;
+use super::extras::Extras;
 use crate::client::RequestId;
 
 /// The most messages of a room that are held: more than anybody scrolls through, and a few MiB at most.
@@ -29,6 +30,28 @@ pub struct Entry {
     pub is_mine: bool,
     /// It mentions the own nick.
     pub is_mention: bool,
+    /// What it answers, and the reactions to it.
+    pub extras: Extras,
+}
+
+impl Entry {
+    /// Returns whether it is a message, an action or a file that can be answered.
+    pub fn can_be_selected(&self) -> bool {
+        let is_said = matches!(
+            self.kind,
+            EntryKind::Msg { .. } | EntryKind::Me { .. } | EntryKind::File { .. }
+        );
+        is_said && self.id.is_some()
+    }
+}
+
+/// What the input line is for, if it is not for a new message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The answer to the message with that id.
+    Reply(u64),
+    /// The new text of the message with that id.
+    Edit(u64),
 }
 
 /// The content of an entry.
@@ -133,6 +156,12 @@ pub struct Room {
     pub is_loading: bool,
     /// The input line.
     pub editor: Editor,
+    /// What it is for.
+    pub target: Option<Target>,
+    /// The sequence number of the message that is selected.
+    pub marked: Option<i64>,
+    /// Messages outside of the window that are quoted in it, by their ids.
+    pub(super) quotes: VecDeque<(u64, String)>,
 }
 
 impl Room {
@@ -282,16 +311,18 @@ impl Room {
         self.view = View::Bottom;
     }
 
+    /// Returns the event `id`, to change it.
+    pub(super) fn entry_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        let mut entries = self.entries.iter_mut().rev();
+        entries.find(|entry| entry.id == Some(id) && entry.kind != EntryKind::Hidden)
+    }
+
     /// Deletes the event `id`.
     pub fn remove(&mut self, id: u64) {
-        if let Some(entry) = self
-            .entries
-            .iter_mut()
-            .rev()
-            .find(|entry| entry.id == Some(id) && entry.kind != EntryKind::Hidden)
-        {
+        if let Some(entry) = self.entry_mut(id) {
             let nick = entry.kind.nick().unwrap_or_default().to_owned();
             entry.kind = EntryKind::Removed { nick };
+            entry.extras = Extras::default();
         }
     }
 
@@ -371,6 +402,7 @@ mod tests {
             kind: EntryKind::Msg { nick, text },
             is_mine: false,
             is_mention: false,
+            extras: Extras::default(),
         }
     }
 

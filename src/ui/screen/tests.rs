@@ -1,6 +1,7 @@
 //! The screen without a terminal: what a server says and what is pressed goes in, and what is seen comes out, as the
 //! text that stands on it.
 
+mod conversation;
 mod orders;
 mod said;
 mod view;

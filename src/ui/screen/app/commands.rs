@@ -3,11 +3,14 @@
 use jiff::Timestamp;
 
 use super::super::command::Command;
-use super::super::room::{Pending, Room};
+use super::super::room::{Pending, Room, Target};
 use super::{App, ConnectionStatus, Effect, PendingRequest};
-use crate::client::{ClientState, RequestId};
+use crate::client::{ClientState, Message, RequestId};
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
+
+/// The bytes that are left for the tags of a message: the nonce, and the id of the message that it answers.
+const TAGS_BYTES: usize = 64;
 
 /// Within how many seconds a second Ctrl-C leaves.
 const AGAIN_WITHIN_S: i64 = 3;
@@ -38,23 +41,38 @@ impl App {
             .unwrap_or_default();
         let is_room = here.starts_with('#');
         match command {
-            Command::Say(text) => {
-                self.send(&here, &text, false, state);
-            }
+            Command::Say(text) => match self.room().and_then(|room| room.target) {
+                Some(Target::Edit(id)) => {
+                    if let Some(room) = self.room_mut() {
+                        room.target = None;
+                    }
+                    self.send_edit(id, &text, state);
+                }
+                _ => {
+                    let reply = self.room_mut().and_then(Room::take_reply);
+                    self.send(&here, &text, false, reply, state);
+                }
+            },
+            Command::Reply(text) => self.reply(&text, state),
+            Command::Edit(text) => self.edit(&text, state),
+            Command::React(text) => self.react(&text, true, state),
+            Command::Unreact(text) => self.react(&text, false, state),
+            Command::Reactions(text) => self.reactions(&text, state),
             Command::Me(text) => {
                 if is_room {
-                    self.send(&here, &text, true, state);
+                    let reply = self.room_mut().and_then(Room::take_reply);
+                    self.send(&here, &text, true, reply, state);
                 } else {
                     self.complain("actions work in rooms only")
                 }
             }
             Command::Msg(to, text) if to.starts_with('#') => {
-                self.send(&to, &text, false, state);
+                self.send(&to, &text, false, None, state);
             }
             Command::Msg(to, text) => {
                 let at = self.open(&to);
                 self.go(at);
-                self.send(&to, &text, false, state);
+                self.send(&to, &text, false, None, state);
             }
             Command::Query(nick) => self.query(&nick),
             Command::Join(room) => {
@@ -186,6 +204,7 @@ impl App {
         to: &str,
         text: &str,
         is_act: bool,
+        reply: Option<u64>,
         state: &mut ClientState,
     ) -> bool {
         if to.is_empty() {
@@ -200,35 +219,51 @@ impl App {
                 self.to_bottom(state);
             }
         }
-        let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + to.len());
+        let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + TAGS_BYTES + to.len());
         let mut rest = &clean(text)[..];
+        let mut reply = reply;
         while !rest.is_empty() {
             let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
-            let request_id = if is_act {
-                state.act(to, piece)
+            let message = if is_act {
+                Message::action(piece)
             } else {
-                state.say(to, piece)
+                Message::new(piece)
             };
-            match request_id {
-                Ok(request_id) => self.wait_for(request_id, to, piece, is_act),
+            let message = match reply {
+                Some(id) => message.reply_to(id),
+                None => message,
+            };
+            match state.send_message(to, message) {
+                Ok(request_id) => self.wait_for(request_id, to, piece, is_act, reply),
                 Err(error) => {
                     self.complain(error.to_string());
                     self.give_back(to, rest, is_act);
+                    if let Some(room) = self.room_mut().filter(|room| room.name == to) {
+                        room.target = reply.map(Target::Reply);
+                    }
                     return false;
                 }
             }
-            rest = after;
+            // The rest of a long text follows the answer.
+            (rest, reply) = (after, None);
         }
         true
     }
 
     /// Shows a message at once, as one that has no answer yet.
-    fn wait_for(&mut self, request_id: RequestId, to: &str, text: &str, is_act: bool) {
+    fn wait_for(
+        &mut self,
+        request_id: RequestId,
+        to: &str,
+        text: &str,
+        is_act: bool,
+        reply: Option<u64>,
+    ) {
         let (place, text) = (to.to_owned(), text.to_owned());
         let ask = if to.starts_with('#') {
             PendingRequest::Said(place, text.clone())
         } else {
-            PendingRequest::Tell(place, text.clone())
+            PendingRequest::Tell(place, text.clone(), reply)
         };
         self.pending_requests.insert(request_id, ask);
         if let Some(at) = self.find(to)

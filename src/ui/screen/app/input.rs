@@ -81,7 +81,7 @@ impl App {
                 return self.complain("too many messages are waiting to be sent; this is the rest");
             }
             let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-            if !line.trim().is_empty() && !self.send(&here, line, false, state) {
+            if !line.trim().is_empty() && !self.send(&here, line, false, None, state) {
                 self.paste = Some(rest.to_owned());
                 return;
             }

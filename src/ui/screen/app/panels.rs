@@ -37,6 +37,13 @@ impl App {
                 self.notify(format!("copied {text}"));
                 self.request_effect(Effect::Copy(text));
             }
+            RowAction::React(id, emoji) => {
+                let is_on = !self.has_reacted(id, &emoji);
+                self.send_reaction(id, &emoji, is_on, state);
+                if self.is_selecting() {
+                    self.unselect(state);
+                }
+            }
             RowAction::Type(text) => {
                 if let Some(room) = self.room_mut() {
                     room.editor.replace(text);
@@ -47,7 +54,7 @@ impl App {
     }
 
     /// Scrolls to a message, which is fetched if it is not there.
-    pub(super) fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
+    pub fn jump(&mut self, name: &str, id: u64, state: &mut ClientState) {
         let Some(at) = self.find(name) else { return };
         self.go(at);
         let Some(room) = self.rooms.get_mut(at) else {
@@ -115,7 +122,11 @@ impl App {
                 "the room with that number; Alt-A: the next unread room",
             ),
             ("Alt-U", "the first new message"),
-            ("↑ ↓", "lines that you typed before"),
+            (
+                "Ctrl-R",
+                "select a message: Enter replies, e edits, r reacts, c copies",
+            ),
+            ("↑ ↓", "edit your last message; lines that you typed before"),
             (
                 "Ctrl-W Ctrl-U Ctrl-K",
                 "cut a word, to the start, to the end; Ctrl-Y puts it back",

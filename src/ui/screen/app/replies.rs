@@ -2,13 +2,14 @@
 
 use super::super::super::ask::FOUND_MAX;
 use super::super::super::renderer::{SEARCH_CUT, done};
+use super::super::extras::Extras;
 use super::super::list::{Row, RowAction};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
 use super::{App, PendingRequest, size};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
 use crate::protocol::human::{describe, plural};
 use crate::protocol::text::clean;
-use crate::protocol::{Event, Time};
+use crate::protocol::{Event, EventId, Time};
 
 impl App {
     /// Processes the reply to a request.
@@ -135,14 +136,13 @@ impl App {
                 let rows = nicks.into_iter().map(row).collect();
                 self.show(title, rows, "nobody is here");
             }
-            PendingRequest::Tell(nick, text) => {
-                let time = reply
-                    .rest
-                    .split_once(' ')
-                    .and_then(|(_, time)| Time::parse(time));
+            PendingRequest::Tell(nick, text, answers) => {
+                let (id, time) = reply.rest.split_once(' ').unwrap_or_default();
+                let (id, time) = (EventId::parse(id), Time::parse(time));
                 let at = self.open(&nick);
                 let me = self.nick.clone();
-                let entry = self.entry(None, time, EntryKind::Msg { nick: me, text });
+                let mut entry = self.entry(id, time, EntryKind::Msg { nick: me, text });
+                entry.extras.reply = answers;
                 if let Some(room) = self.rooms.get_mut(at) {
                     room.pending
                         .retain(|pending| pending.request_id != request_id);
@@ -156,6 +156,20 @@ impl App {
                 }
             }
             PendingRequest::Said(..) => {}
+            PendingRequest::Edited(name, id, text) => {
+                let me = self.nick.clone();
+                if let Some(room) = self.find(&name).and_then(|at| self.rooms.get_mut(at)) {
+                    room.edit(id, &me, &text);
+                }
+            }
+            PendingRequest::Reacted(name, id, emoji, is_on) => {
+                let me = self.nick.clone();
+                if let Some(room) = self.find(&name).and_then(|at| self.rooms.get_mut(at)) {
+                    room.react(id, &me, &emoji, is_on, None);
+                }
+            }
+            PendingRequest::Reactions => self.show_reactions(&reply),
+            PendingRequest::Quoted(name, id) => self.quoted(&name, id, &reply),
             PendingRequest::Registered => self.notify(format!(
                 "{} is registered to you now; on other machines, log in with a token: /token LABEL",
                 reply.rest
@@ -211,7 +225,8 @@ impl App {
                     room.at_start = true;
                 }
             }
-            PendingRequest::Tell(place, text) | PendingRequest::Said(place, text) => {
+            PendingRequest::Quoted(..) => {}
+            PendingRequest::Tell(place, text, _) | PendingRequest::Said(place, text) => {
                 let entry = self.entry(None, None, trouble(&text));
                 // A room that is not joined is not on the screen, so the error goes to the current one.
                 let at = if place.starts_with('#') {
@@ -232,14 +247,20 @@ impl App {
     fn page(&self, reply: &Reply) -> (Vec<Entry>, Vec<u64>) {
         let (mut page, mut removed) = (Vec::new(), Vec::new());
         for LoggedEvent {
-            id, time, event, ..
+            id,
+            time,
+            tags,
+            event,
         } in reply.events()
         {
             if let Event::Remove { id, .. } = event {
                 removed.push(id);
             }
             if let Some(what) = self.seen_as(&event) {
-                page.push(self.entry(Some(id), Some(time), what));
+                page.push(Entry {
+                    extras: Extras::of(&tags),
+                    ..self.entry(Some(id), Some(time), what)
+                });
             }
         }
         (page, removed)

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 
+use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
 use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, size};
 use crate::client::{ClientState, Update};
@@ -30,6 +31,7 @@ impl App {
                 );
             }
             Update::Disconnected { error, retry_in } => {
+                self.breaks = self.breaks.wrapping_add(1);
                 let why = error.to_string();
                 if self.status == ConnectionStatus::Connected {
                     self.note_here(format!("· {why}"));
@@ -65,8 +67,19 @@ impl App {
                 self.note_here(note);
             }
             Update::Event {
-                id, time, event, ..
-            } => self.event(id, time, &event),
+                id,
+                time,
+                tags,
+                event,
+                is_replayed,
+            } => {
+                let replay = is_replayed.then_some(self.breaks);
+                let extras = Extras {
+                    replay,
+                    ..Extras::of(&tags)
+                };
+                self.event(id, time, extras, &event, state);
+            }
             Update::Gap { place } => {
                 if let Some(at) = self.find(&place) {
                     self.note_in(at, "· some messages are missing here".into());
@@ -80,8 +93,8 @@ impl App {
             Update::Sent {
                 request_id,
                 sent,
+                tags,
                 event,
-                ..
             } => {
                 self.pending_requests.remove(&request_id);
                 for room in &mut self.rooms {
@@ -89,7 +102,7 @@ impl App {
                         .retain(|pending| pending.request_id != request_id);
                 }
                 if let Some(event) = event {
-                    self.event(sent.id, Some(sent.time), &event);
+                    self.event(sent.id, Some(sent.time), Extras::of(&tags), &event, state);
                 }
             }
             Update::Answer { request_id, result } => self.answer(request_id, result, state),
@@ -135,7 +148,21 @@ impl App {
     }
 
     /// Processes an event.
-    fn event(&mut self, id: Option<EventId>, time: Option<Time>, event: &Event<'_>) {
+    fn event(
+        &mut self,
+        id: Option<EventId>,
+        time: Option<Time>,
+        extras: Extras,
+        event: &Event<'_>,
+        state: &mut ClientState,
+    ) {
+        if let Some(at) = self.changed(event, extras.replay) {
+            let entry = self.entry(id, time, EntryKind::Hidden);
+            if let Some(room) = self.rooms.get_mut(at) {
+                room.push(entry);
+            }
+            return;
+        }
         let place = match event {
             Event::Note { from, text } => {
                 let note = format!("· {from}: {text}");
@@ -168,6 +195,7 @@ impl App {
         };
         let Some(at) = at else { return };
         let kind = self.seen_as(event).map(|kind| self.entry(id, time, kind));
+        self.fetch_quote(at, &extras, state);
         let is_here = at == self.at && self.is_focused;
         let Some(room) = self.rooms.get_mut(at) else {
             return;
@@ -185,7 +213,10 @@ impl App {
             Event::Remove { id, .. } => room.remove(*id),
             _ => {}
         }
-        let Some(entry) = kind else { return };
+        let Some(mut entry) = kind else { return };
+        let answered = extras.reply.and_then(|id| room.get(room.find(id)?));
+        entry.is_mention |= !entry.is_mine && answered.is_some_and(|answered| answered.is_mine);
+        entry.extras = extras;
         let counts = entry.kind.nick().is_some() && !entry.is_mine;
         let is_for_me = entry.is_mention || !room.is_room();
         let is_news = match (entry.id, room.is_room()) {
@@ -233,7 +264,11 @@ impl App {
                 length: *length,
                 name: own(name),
             },
-            Event::Remove { .. } => EntryKind::Hidden,
+            // An edit and a reaction are shown at their message.
+            Event::Remove { .. }
+            | Event::Edit { .. }
+            | Event::React { .. }
+            | Event::Unreact { .. } => EntryKind::Hidden,
             Event::Join { .. } | Event::Part { .. } if !self.preferences.presence => return None,
             Event::Join { nick, .. } => EntryKind::Note(format!("→ {} joined", own(nick))),
             Event::Part { nick, text, .. } if text.is_empty() => {
@@ -268,6 +303,7 @@ impl App {
             kind,
             is_mine,
             is_mention,
+            extras: Extras::default(),
         }
     }
 

@@ -114,6 +114,13 @@ fn left_of_bar(app: &App) -> (String, Style) {
         };
         return (word.clone(), style);
     }
+    if app.is_selecting() {
+        let keys = "Enter reply · e edit · r react · c copy · g original · d delete · Esc";
+        return (keys.to_owned(), palette.accent());
+    }
+    if let Some(purpose) = app.purpose() {
+        return (purpose, palette.accent());
+    }
     let is_scrolled = app.room().is_some_and(|room| room.view != View::Bottom);
     if is_scrolled {
         let below = app.room().map_or(0, |room| room.unread);

@@ -1,0 +1,303 @@
+//! Replies, edits and reactions: what is typed, and what the others do.
+
+use super::super::emoji::{OFFERED, named};
+use super::super::extras::Extras;
+use super::super::list::{List, Row, RowAction};
+use super::super::room::{EntryKind, Room, Target};
+use super::{App, PendingRequest};
+use crate::client::{ClientState, Reply};
+use crate::protocol::Event;
+use crate::protocol::text::clean;
+
+/// The most digits of a number that is text and no id.
+const ID_DIGITS_MIN: usize = 12;
+
+impl App {
+    /// Processes an edit or a reaction of somebody. Returns `None` for any other event.
+    pub(super) fn changed(&mut self, event: &Event<'_>, replay: Option<u32>) -> Option<usize> {
+        let (Event::Edit { to, nick, id, .. }
+        | Event::React { to, nick, id, .. }
+        | Event::Unreact { to, nick, id, .. }) = event
+        else {
+            return None;
+        };
+        // A private message belongs to the chat with the other one.
+        let place = if **to == self.nick[..] { nick } else { to };
+        let at = self.find(place).unwrap_or(usize::MAX);
+        let is_ignored = self.is_ignored(nick);
+        let me = self.nick.clone();
+        let Some(room) = self.rooms.get_mut(at).filter(|_| !is_ignored) else {
+            return Some(at);
+        };
+        match event {
+            Event::Edit { text, .. } => {
+                if room.edit(*id, nick, text)
+                    && let Some(entry) = room.entry_mut(*id)
+                {
+                    entry.is_mention = !entry.is_mine && super::mentions(text, &me);
+                }
+            }
+            Event::React { emoji, .. } => room.react(*id, nick, emoji, true, replay),
+            Event::Unreact { emoji, .. } => room.react(*id, nick, emoji, false, replay),
+            _ => {}
+        }
+        Some(at)
+    }
+
+    /// Asks for a quoted message that is not in the window.
+    pub(super) fn fetch_quote(&mut self, at: usize, extras: &Extras, state: &mut ClientState) {
+        let Some(room) = self.rooms.get(at).filter(|room| room.is_room()) else {
+            return;
+        };
+        if let Some(id) = extras.reply
+            && room.quote(id).is_none()
+        {
+            let name = room.name.clone();
+            let ask = format!("HISTORY {name} 1 before {}", id.saturating_add(1));
+            self.ask(state, ask, PendingRequest::Quoted(name, id));
+        }
+    }
+
+    /// Remembers a quoted message.
+    pub(super) fn quoted(&mut self, name: &str, id: u64, reply: &Reply) {
+        let events = reply.events();
+        let found = events.iter().find(|logged| logged.id.get() == id);
+        let kind = found.and_then(|logged| self.seen_as(&logged.event));
+        if let Some(room) = self.find(name).and_then(|at| self.rooms.get_mut(at)) {
+            // What is not there any more is not asked for again.
+            room.remember_quote(id, &kind.unwrap_or(EntryKind::Hidden));
+        }
+    }
+
+    /// Splits an id of a message from the text of a command. A number is an id if there is such a message, or if it has as
+    /// many digits as an id.
+    fn id_and_rest<'a>(&self, text: &'a str) -> (Option<u64>, &'a str) {
+        let (first, rest) = text.split_once(' ').unwrap_or((text, ""));
+        let id = crate::protocol::parse_number(first);
+        let is_known = |id: &u64| {
+            first.len() >= ID_DIGITS_MIN || self.room().is_some_and(|room| room.find(*id).is_some())
+        };
+        match id.filter(is_known) {
+            Some(id) => (Some(id), rest.trim_start()),
+            None => (None, text),
+        }
+    }
+
+    /// Returns whether the server has a part of the protocol, and complains if not.
+    pub(super) fn needs(&mut self, capability: &str, what: &str, state: &ClientState) -> bool {
+        let has = state.server().has(capability);
+        if !has {
+            self.complain(format!("this server has no {what}"));
+        }
+        has
+    }
+
+    /// `/reply [ID] TEXT`, to the newest message of somebody else without an id.
+    pub(super) fn reply(&mut self, text: &str, state: &mut ClientState) {
+        if !self.needs("reply", "replies", state) {
+            return;
+        }
+        let (id, text) = self.id_and_rest(text);
+        let id = id.or_else(|| self.room().and_then(Room::newest_to_answer));
+        let here = self.room().map(|room| room.name.clone());
+        match (id, here) {
+            (Some(id), Some(_)) if text.is_empty() => self.set_target(Target::Reply(id)),
+            (Some(id), Some(here)) => drop(self.send(&here, text, false, Some(id), state)),
+            _ => self.complain("there is no message to answer here"),
+        }
+    }
+
+    /// `/edit [ID] [TEXT]`, of the newest own message without an id; without a text, it is put into the input line.
+    pub(super) fn edit(&mut self, text: &str, state: &mut ClientState) {
+        if !self.needs("edit", "edits", state) {
+            return;
+        }
+        let (id, text) = self.id_and_rest(text);
+        let id = id.or_else(|| Some(self.room()?.editable()?.0));
+        match id {
+            None => self.complain("there is no message of yours here"),
+            Some(id) if text.is_empty() => self.start_edit(id),
+            Some(id) => self.send_edit(id, text, state),
+        }
+    }
+
+    /// Puts a message into the input line, to be edited.
+    pub(super) fn start_edit(&mut self, id: u64) {
+        let entry = self.room().and_then(|room| room.get(room.find(id)?));
+        let text = entry
+            .filter(|entry| entry.is_mine)
+            .and_then(|entry| match &entry.kind {
+                EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => Some(text.clone()),
+                _ => None,
+            });
+        let Some(text) = text else {
+            return self.complain("only a message of yours can be edited");
+        };
+        let text = typed(&text);
+        if let Some(room) = self.room_mut() {
+            if room.editor.last() == Some(&text) {
+                // From there, Up goes on to what was typed before it.
+                room.editor.replace(String::new());
+                room.editor.older();
+            } else {
+                room.editor.replace(text);
+            }
+        }
+        self.set_target(Target::Edit(id));
+    }
+
+    /// Sends the new text of a message.
+    pub(super) fn send_edit(&mut self, id: u64, text: &str, state: &mut ClientState) {
+        let Some(here) = self.room().map(|room| room.name.clone()) else {
+            return;
+        };
+        let text = clean(text).into_owned();
+        let request_id = state.edit(id, &text);
+        self.note_request(request_id, PendingRequest::Edited(here, id, text));
+    }
+
+    /// Edits the newest own message if it was the last thing that was typed here. Returns `false` otherwise.
+    pub fn edit_last(&mut self, state: &ClientState) -> bool {
+        let Some(room) = self.room() else {
+            return false;
+        };
+        let Some((id, text)) = room.editable() else {
+            return false;
+        };
+        let is_last = room.editor.last().is_none_or(|last| last == typed(&text));
+        if !room.editor.text().is_empty()
+            || room.target.is_some()
+            || !is_last
+            || !state.server().has("edit")
+        {
+            return false;
+        }
+        self.start_edit(id);
+        true
+    }
+
+    /// `/react [ID] EMOJI` and `/unreact [ID] EMOJI`, to the newest message of somebody else without an id.
+    pub(super) fn react(&mut self, text: &str, is_on: bool, state: &mut ClientState) {
+        let (id, word) = self.id_and_rest(text);
+        let id = id.or_else(|| self.room().and_then(Room::newest_to_answer));
+        match id {
+            None => self.complain("there is no message to react to here"),
+            Some(id) if word.is_empty() => self.offer_reactions(id, state),
+            Some(_) if word.contains(' ') => self.complain("a reaction is one emoji"),
+            Some(id) => self.send_reaction(id, word, is_on, state),
+        }
+    }
+
+    /// Sends a reaction, or withdraws it.
+    pub(super) fn send_reaction(
+        &mut self,
+        id: u64,
+        word: &str,
+        is_on: bool,
+        state: &mut ClientState,
+    ) {
+        if !self.needs("react", "reactions", state) {
+            return;
+        }
+        let Some(here) = self.room().map(|room| room.name.clone()) else {
+            return;
+        };
+        let emoji = named(word).to_owned();
+        let request_id = if is_on {
+            state.react(id, &emoji)
+        } else {
+            state.unreact(id, &emoji)
+        };
+        let ask = PendingRequest::Reacted(here, id, emoji, is_on);
+        self.note_request(request_id, ask);
+    }
+
+    /// Offers the usual reactions. One that is there already is withdrawn.
+    pub(super) fn offer_reactions(&mut self, id: u64, state: &ClientState) {
+        if !self.needs("react", "reactions", state) {
+            return;
+        }
+        let row = |(emoji, name): &(&str, &str)| Row {
+            head: format!("{emoji}  "),
+            text: (*name).to_owned(),
+            action: RowAction::React(id, (*emoji).to_owned()),
+        };
+        self.list = Some(List {
+            title: "react: Enter sends one; any other: /react EMOJI".into(),
+            rows: OFFERED.iter().map(row).collect(),
+            at: 0,
+        });
+    }
+
+    /// Returns whether the own nick is known to have reacted to a message in this way.
+    pub(super) fn has_reacted(&self, id: u64, emoji: &str) -> bool {
+        let entry = self.room().and_then(|room| room.get(room.find(id)?));
+        entry.is_some_and(|entry| {
+            let mut reactions = entry.extras.reactions.iter();
+            reactions.any(|known| known.emoji == emoji && known.nicks.contains(&self.nick))
+        })
+    }
+
+    /// `/reactions [ID]`: lists who reacts.
+    pub(super) fn reactions(&mut self, text: &str, state: &mut ClientState) {
+        let (id, _) = self.id_and_rest(text);
+        let newest = |room: &Room| {
+            let mut entries = room.entries().rev();
+            entries
+                .find(|entry| !entry.extras.reactions.is_empty())
+                .and_then(|entry| entry.id)
+        };
+        match id.or_else(|| self.room().and_then(newest)) {
+            Some(id) => self.ask(state, format!("REACTS {id}"), PendingRequest::Reactions),
+            None => self.notify("nobody has reacted to a message here"),
+        }
+    }
+
+    /// Shows who reacts.
+    pub(super) fn show_reactions(&mut self, reply: &Reply) {
+        let row = |reaction: crate::client::Reaction| Row {
+            head: format!("{}  ", clean(&reaction.emoji)),
+            text: clean(&reaction.nick).into_owned(),
+            action: RowAction::Close,
+        };
+        let rows = reply.reactions().into_iter().map(row).collect();
+        self.show(
+            "reactions".to_owned(),
+            rows,
+            "nobody has reacted to that message",
+        );
+    }
+
+    /// Says what the input line is for.
+    pub(super) fn set_target(&mut self, target: Target) {
+        if let Some(room) = self.room_mut() {
+            room.target = Some(target);
+            room.marked = None;
+        }
+        self.message = None;
+    }
+
+    /// Ends a reply or an edit. Returns `false` if there was none.
+    pub fn drop_target(&mut self) -> bool {
+        let Some(room) = self.room_mut() else {
+            return false;
+        };
+        match room.target.take() {
+            Some(Target::Edit(_)) => {
+                room.editor.replace(String::new());
+                true
+            }
+            Some(Target::Reply(_)) => true,
+            None => false,
+        }
+    }
+}
+
+/// Returns how a message is typed: without a second slash at the beginning it would be a command.
+fn typed(text: &str) -> String {
+    if text.starts_with('/') {
+        format!("/{text}")
+    } else {
+        text.to_owned()
+    }
+}

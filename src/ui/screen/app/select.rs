@@ -1,0 +1,148 @@
+//! Selecting a message: a marker that moves over the messages, and what can be done with the marked one.
+
+use super::super::layout::Areas;
+use super::super::lines::{self, Look};
+use super::super::room::{Entry, EntryKind, Room, Target};
+use super::{App, Effect};
+use crate::client::ClientState;
+
+impl App {
+    /// Returns whether a message is marked.
+    pub fn is_selecting(&self) -> bool {
+        self.selected().is_some()
+    }
+
+    /// Returns the marked message.
+    fn selected(&self) -> Option<&Entry> {
+        let room = self.room()?;
+        room.get(room.index(room.marked?)?)
+    }
+
+    /// Moves the marker to the next older message, or the next newer one; the first time, to the newest that is shown.
+    pub fn select(&mut self, is_older: bool, state: &mut ClientState) {
+        let areas = Areas::of(self);
+        let (look, height) = (
+            Look::of(self, areas.body.width),
+            usize::from(areas.body.height),
+        );
+        let Some(room) = self.room_mut() else { return };
+        let can = |index: &usize| room.get(*index).is_some_and(Entry::can_be_selected);
+        let marked = room.marked.and_then(|seq| room.index(seq));
+        let next = match marked {
+            None => (0..=lines::last_shown(room)).rev().find(can),
+            Some(at) if is_older => (0..at).rev().find(can),
+            Some(at) => (at + 1..room.len()).find(can),
+        };
+        match next {
+            Some(index) => {
+                room.marked = Some(room.seq(index));
+                lines::reveal(room, index, height, &look);
+            }
+            None if marked.is_none() => self.notify("there are no messages to select here"),
+            None => {}
+        }
+        self.message = self.message.take().filter(|_| next.is_none());
+        self.fetch_missing(state);
+    }
+
+    /// Ends the selection.
+    pub fn unselect(&mut self, state: &mut ClientState) {
+        if let Some(room) = self.room_mut() {
+            room.marked = None;
+        }
+        self.to_bottom(state);
+    }
+
+    fn selected_id(&self) -> Option<u64> {
+        self.selected()?.id
+    }
+
+    /// Answers the marked message.
+    pub fn reply_to_selected(&mut self, state: &mut ClientState) {
+        if let Some(id) = self.selected_id()
+            && self.needs("reply", "replies", state)
+        {
+            self.unselect(state);
+            self.set_target(Target::Reply(id));
+        }
+    }
+
+    /// Edits the marked message.
+    pub fn edit_selected(&mut self, state: &mut ClientState) {
+        if let Some(id) = self.selected_id()
+            && self.needs("edit", "edits", state)
+        {
+            self.start_edit(id);
+            if self.room().is_some_and(|room| room.target.is_some()) {
+                self.unselect(state);
+            }
+        }
+    }
+
+    /// Offers reactions to the marked message.
+    pub fn react_to_selected(&mut self, state: &ClientState) {
+        if let Some(id) = self.selected_id() {
+            self.offer_reactions(id, state);
+        }
+    }
+
+    /// Copies the text of the marked message.
+    pub fn copy_selected(&mut self, state: &mut ClientState) {
+        let Some(entry) = self.selected() else { return };
+        let text = match &entry.kind {
+            EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => text.clone(),
+            EntryKind::File { name, .. } => name.clone(),
+            _ => return,
+        };
+        self.unselect(state);
+        self.notify("copied the message");
+        self.request_effect(Effect::Copy(text));
+    }
+
+    /// Puts the command that deletes the marked message into the input line.
+    pub fn remove_selected(&mut self, state: &mut ClientState) {
+        let Some(id) = self.selected_id() else { return };
+        self.unselect(state);
+        if let Some(room) = self.room_mut() {
+            room.editor.replace(format!("/remove {id}"));
+        }
+    }
+
+    /// Goes to what the marked message answers.
+    pub fn go_to_original(&mut self, state: &mut ClientState) {
+        let Some(entry) = self.selected() else { return };
+        let Some(original) = entry.extras.reply else {
+            return self.notify("that message answers no other");
+        };
+        let Some(name) = self.room().map(|room| room.name.clone()) else {
+            return;
+        };
+        self.jump(&name, original, state);
+        if let Some(room) = self.room_mut() {
+            room.marked = room.find(original).map(|index| room.seq(index));
+        }
+    }
+
+    /// Describes what the input line is for, if it is not for a new message.
+    pub fn purpose(&self) -> Option<String> {
+        let room = self.room()?;
+        let quote = |id: u64| room.quote(id).unwrap_or_else(|| "a message".to_owned());
+        Some(match room.target? {
+            Target::Reply(id) => format!("Esc cancels · replying to {}", quote(id)),
+            Target::Edit(_) => "Esc cancels · Enter replaces your message".to_owned(),
+        })
+    }
+}
+
+impl Room {
+    /// Returns the target of what was typed, which is for this line only.
+    pub(super) fn take_reply(&mut self) -> Option<u64> {
+        match self.target.take() {
+            Some(Target::Reply(id)) => Some(id),
+            other => {
+                self.target = other;
+                None
+            }
+        }
+    }
+}

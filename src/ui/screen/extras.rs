@@ -1,0 +1,234 @@
+//! What a message has besides its text: what it answers, that it was edited, and the reactions to it. Pure.
+
+use super::room::{EntryKind, Room};
+use crate::client::Tags;
+use crate::protocol::text::clean;
+
+/// The most different reactions of a message that are shown: as many as a server accepts.
+const REACTIONS_MAX: usize = 20;
+
+/// The most bytes of an emoji.
+const EMOJI_BYTES_MAX: usize = 32;
+
+/// The most people that are remembered for one reaction, so that nobody is counted twice.
+const NICKS_MAX: usize = 50;
+
+/// The most quoted messages outside of the window that a room remembers.
+const QUOTES_MAX: usize = 200;
+
+/// The most bytes of a quoted message: more than a line shows.
+const QUOTE_BYTES_MAX: usize = 400;
+
+/// What a message has besides its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extras {
+    /// The id of the message that it answers.
+    pub reply: Option<u64>,
+    /// Its text was replaced.
+    pub is_edited: bool,
+    /// The reactions, the oldest first.
+    pub reactions: Vec<Reaction>,
+    /// The replay after a broken connection that brought it, together with all reactions up to then.
+    pub replay: Option<u32>,
+}
+
+/// The people who react in the same way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reaction {
+    /// The emoji, safe for a terminal.
+    pub emoji: String,
+    /// How many people react with it.
+    pub count: u64,
+    /// Those of them who are known.
+    pub nicks: Vec<String>,
+}
+
+impl Extras {
+    /// Reads the tags of an event.
+    pub fn of(tags: &Tags) -> Self {
+        let reaction = |(emoji, count): (String, u64)| {
+            let emoji = safe_emoji(&emoji)?;
+            let nicks = Vec::new();
+            Some(Reaction {
+                emoji,
+                count,
+                nicks,
+            })
+        };
+        let reactions = tags.reactions().into_iter().filter_map(reaction);
+        Self {
+            reply: tags.reply().map(|id| id.get()),
+            is_edited: tags.edited().is_some(),
+            reactions: reactions.take(REACTIONS_MAX).collect(),
+            replay: None,
+        }
+    }
+
+    /// Adds a reaction.
+    pub fn react(&mut self, nick: &str, emoji: &str) {
+        let Some(emoji) = safe_emoji(emoji) else {
+            return;
+        };
+        if let Some(known) = self.reactions.iter_mut().find(|known| known.emoji == emoji) {
+            if known.nicks.iter().any(|known| known == nick) {
+                return;
+            }
+            known.count = known.count.saturating_add(1);
+            if known.nicks.len() < NICKS_MAX {
+                known.nicks.push(nick.to_owned());
+            }
+        } else if self.reactions.len() < REACTIONS_MAX {
+            self.reactions.push(Reaction {
+                emoji,
+                count: 1,
+                nicks: vec![nick.to_owned()],
+            });
+        }
+    }
+
+    /// Removes a reaction.
+    pub fn unreact(&mut self, nick: &str, emoji: &str) {
+        let emoji = clean(emoji);
+        for known in &mut self.reactions {
+            if known.emoji == emoji {
+                known.count = known.count.saturating_sub(1);
+                known.nicks.retain(|known| known != nick);
+            }
+        }
+        self.reactions.retain(|known| known.count > 0);
+    }
+}
+
+/// Returns an emoji as it can be shown; `None` for what is none.
+fn safe_emoji(emoji: &str) -> Option<String> {
+    let emoji = clean(emoji);
+    let is_one = !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.contains(' ');
+    is_one.then(|| emoji.into_owned())
+}
+
+impl Room {
+    /// Replaces the text of a message of `nick`. Returns whether it is in the window.
+    pub fn edit(&mut self, id: u64, nick: &str, new: &str) -> bool {
+        let Some(entry) = self.entry_mut(id) else {
+            return false;
+        };
+        match &mut entry.kind {
+            EntryKind::Msg { nick: by, text } | EntryKind::Me { nick: by, text } if by == nick => {
+                *text = clean(new).into_owned();
+                entry.extras.is_edited = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds or removes a reaction to a message of the window. `replay` is the replay that the event belongs to: a message
+    /// of the same one has the reaction already.
+    pub fn react(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool, replay: Option<u32>) {
+        let Some(entry) = self.entry_mut(id) else {
+            return;
+        };
+        let is_counted = replay.is_some() && entry.extras.replay == replay;
+        if entry.kind.nick().is_none() || is_counted {
+            return;
+        }
+        if is_on {
+            entry.extras.react(nick, emoji);
+        } else {
+            entry.extras.unreact(nick, emoji);
+        }
+    }
+
+    /// Returns a message as a quotation; `None` if it is not known.
+    pub fn quote(&self, id: u64) -> Option<String> {
+        if let Some(index) = self.find(id) {
+            return self.get(index).map(|entry| quoted(&entry.kind));
+        }
+        let mut quotes = self.quotes.iter();
+        quotes
+            .find(|(known, _)| *known == id)
+            .map(|(_, text)| text.clone())
+    }
+
+    /// Remembers a message outside of the window.
+    pub fn remember_quote(&mut self, id: u64, kind: &EntryKind) {
+        if self.quotes.len() >= QUOTES_MAX {
+            self.quotes.pop_front();
+        }
+        self.quotes.push_back((id, quoted(kind)));
+    }
+
+    /// Returns the newest own message that can be edited: its id and text.
+    pub fn editable(&self) -> Option<(u64, String)> {
+        let mut entries = self.entries().rev();
+        entries.find_map(|entry| match &entry.kind {
+            EntryKind::Msg { text, .. } if entry.is_mine => Some((entry.id?, text.clone())),
+            _ => None,
+        })
+    }
+
+    /// Returns the newest message of somebody else, or else of anybody.
+    pub fn newest_to_answer(&self) -> Option<u64> {
+        let can = |entry: &&super::room::Entry| entry.can_be_selected();
+        let all = || self.entries().rev().filter(can);
+        let found = all().find(|entry| !entry.is_mine).or_else(|| all().next());
+        found.and_then(|entry| entry.id)
+    }
+}
+
+fn quoted(kind: &EntryKind) -> String {
+    let mut text = match kind {
+        EntryKind::Msg { nick, text } => format!("{nick}: {text}"),
+        EntryKind::Me { nick, text } => format!("* {nick} {text}"),
+        EntryKind::File { nick, name, .. } => format!("{nick}: ▤ {name}"),
+        EntryKind::Removed { nick } => format!("{nick}: (deleted)"),
+        EntryKind::Note(_) | EntryKind::Trouble(_) | EntryKind::Hidden => "(hidden)".to_owned(),
+    };
+    text.truncate(text.floor_char_boundary(QUOTE_BYTES_MAX));
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::Line;
+
+    fn tags(text: &str) -> Tags {
+        Line::from(format!("@{text} MSG #a bob x")).tags()
+    }
+
+    #[test]
+    fn reactions_are_counted_once_and_bounded() {
+        let mut extras = Extras::of(&tags("reply=7;reacts=👍*2;edited=2026-11-24T06:47:00.000Z"));
+        assert_eq!((extras.reply, extras.is_edited), (Some(7), true));
+        extras.react("ann", "👍");
+        extras.react("ann", "👍");
+        extras.react("ann", "🎉");
+        let counts = |extras: &Extras| -> Vec<(String, u64)> {
+            let all = extras.reactions.iter();
+            all.map(|one| (one.emoji.clone(), one.count)).collect()
+        };
+        assert_eq!(counts(&extras), [("👍".into(), 3), ("🎉".into(), 1)]);
+        extras.unreact("ann", "🎉");
+        extras.unreact("ann", "🎉");
+        extras.unreact("bob", "👍");
+        assert_eq!(counts(&extras), [("👍".into(), 2)]);
+        for n in 0..100 {
+            extras.react("ann", &format!("x{n}"));
+            extras.react(&format!("nick{n}"), "👍");
+        }
+        assert_eq!(extras.reactions.len(), REACTIONS_MAX);
+        assert_eq!(extras.reactions[0].count, 102);
+        assert_eq!(extras.reactions[0].nicks.len(), NICKS_MAX);
+    }
+
+    #[test]
+    fn what_is_no_emoji_is_not_shown() {
+        let mut extras = Extras::of(&tags("reacts=%C2%9B31m*1,*3,👍*0"));
+        for bad in ["", "\u{1b}[31m", "two words", &"x".repeat(33), "\u{202e}"] {
+            extras.react("ann", bad);
+        }
+        assert_eq!(extras.reactions.len(), 1, "{extras:?}");
+        assert_eq!(extras.reactions[0].emoji, "31m");
+    }
+}

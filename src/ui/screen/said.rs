@@ -1,0 +1,253 @@
+//! The lines of one entry of a room. Pure.
+
+use jiff::SignedDuration;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthChar;
+
+use super::app::{mentions, size};
+use super::lines::Look;
+use super::room::{Entry, EntryKind, Room};
+use super::wrap::{cut, links, width, wrap};
+
+/// Within this time, further messages of the same person are shown without the nick.
+const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
+
+/// Returns the lines of an entry: what it answers, its text, and the reactions to it. The nick is left out after a message
+/// of the same person, and the time if it is that of the entry `before`, unless the entry `is_first` on the screen.
+pub(super) fn said(
+    room: &Room,
+    entry: &Entry,
+    before: Option<&Entry>,
+    is_first: bool,
+    look: &Look,
+) -> Vec<Line<'static>> {
+    let palette = look.palette;
+    let time = entry
+        .at
+        .to_zoned(look.zone.clone())
+        .strftime("%H:%M")
+        .to_string();
+    let before_time = before.map(|e| {
+        e.at.to_zoned(look.zone.clone())
+            .strftime("%H:%M")
+            .to_string()
+    });
+    let is_together = matches!(&entry.kind, EntryKind::Msg { .. })
+        && entry.extras.reply.is_none()
+        && before.is_some_and(|before| {
+            matches!(
+                &before.kind,
+                EntryKind::Msg { .. } | EntryKind::Removed { .. }
+            ) && before.kind.nick() == entry.kind.nick()
+                && entry.at.duration_since(before.at) < TOGETHER
+        });
+    let (mark, mark_style, text, style) = match &entry.kind {
+        EntryKind::Msg { nick, text } => {
+            (nick.clone(), palette.nick(nick), text.clone(), Style::new())
+        }
+        EntryKind::Me { nick, text } => (
+            "*".to_owned(),
+            palette.nick(nick),
+            format!("{nick} {text}"),
+            Style::new().add_modifier(Modifier::ITALIC),
+        ),
+        EntryKind::File {
+            nick,
+            file,
+            length,
+            name,
+        } => {
+            let length = length.map_or("still coming".to_owned(), size);
+            let text = format!("▤ {name}  {length}  /download {file}");
+            (nick.clone(), palette.nick(nick), text, palette.good())
+        }
+        EntryKind::Note(text) => {
+            let (mark, text) = text.split_once(' ').unwrap_or(("·", text));
+            (
+                mark.to_owned(),
+                palette.dim(),
+                text.to_owned(),
+                palette.dim(),
+            )
+        }
+        EntryKind::Trouble(text) => {
+            let (mark, text) = text.split_once(' ').unwrap_or(("!", text));
+            (
+                mark.to_owned(),
+                palette.error(),
+                text.to_owned(),
+                palette.error(),
+            )
+        }
+        EntryKind::Hidden => return Vec::new(),
+        EntryKind::Removed { nick } => (
+            nick.clone(),
+            palette.nick(nick),
+            "(deleted)".to_owned(),
+            palette.dim(),
+        ),
+    };
+    let mark = if is_together && !is_first {
+        String::new()
+    } else {
+        cut(&mark, look.nick_columns)
+    };
+    let time = if before_time == Some(time.clone()) && !is_first {
+        String::new()
+    } else {
+        time
+    };
+    let bar = if entry.is_mention {
+        Span::styled(" ┃ ", palette.mention())
+    } else {
+        Span::styled(" │ ", palette.line())
+    };
+    let mut text = plain(&text);
+    let mut pieces = pieces(&text, style, entry.is_mention, look);
+    if entry.extras.is_edited {
+        let start = text.len();
+        text.push_str(" (edited)");
+        pieces.push((start..text.len(), palette.dim()));
+    }
+    let mut lines = Vec::new();
+    let mut line = |content: Vec<Span<'static>>| {
+        let (time, mark) = if lines.is_empty() {
+            (&time[..], &mark[..])
+        } else {
+            ("", "")
+        };
+        // Without enough space, only the margin remains.
+        let space = look.time_columns() - 1;
+        let time = if space > 0 { time } else { "" };
+        let pad = look.nick_columns.saturating_sub(width(mark));
+        let mut spans = vec![
+            Span::styled(format!(" {time:<space$}"), palette.dim()),
+            Span::raw(" ".repeat(pad)),
+            Span::styled(mark.to_owned(), mark_style),
+            bar.clone(),
+        ];
+        spans.extend(content);
+        lines.push(Line::from(spans));
+    };
+    if let Some(id) = entry.extras.reply {
+        let quote = room.quote(id);
+        let quote = plain(quote.as_deref().unwrap_or("an older message"));
+        let quote = cut(&format!("╭ {quote}"), look.text_columns());
+        line(vec![Span::styled(quote, palette.dim())]);
+    }
+    for range in wrap(&text, look.text_columns()) {
+        let mut spans = Vec::new();
+        for (piece, style) in &pieces {
+            let (start, end) = (piece.start.max(range.start), piece.end.min(range.end));
+            if start < end {
+                spans.push(Span::styled(
+                    text.get(start..end).unwrap_or_default().to_owned(),
+                    *style,
+                ));
+            }
+        }
+        line(spans);
+    }
+    for row in reactions(entry, look) {
+        line(row);
+    }
+    lines
+}
+
+/// Returns the reactions to an entry, in as many rows as they take.
+fn reactions(entry: &Entry, look: &Look) -> Vec<Vec<Span<'static>>> {
+    let palette = look.palette;
+    let (mut rows, mut used) = (Vec::new(), usize::MAX);
+    for reaction in &entry.extras.reactions {
+        let emoji = plain(&reaction.emoji);
+        let text = cut(&format!("{emoji} {}", reaction.count), look.text_columns());
+        // Two spaces keep them apart.
+        let columns = width(&text) + 2;
+        if used.saturating_add(columns) > look.text_columns() + 2 {
+            rows.push(Vec::new());
+            used = 0;
+        }
+        used += columns;
+        let style = if reaction.nicks.contains(&look.me) {
+            palette.accent()
+        } else {
+            palette.dim()
+        };
+        if let Some(row) = rows.last_mut() {
+            row.push(Span::styled(text, style));
+            row.push(Span::raw("  "));
+        }
+    }
+    rows
+}
+
+/// Returns `text` in a form that every terminal shows with the width computed here: tabs become spaces, and joined emoji
+/// (a family, a flag) are separated, since terminals disagree about their width.
+pub(super) fn plain(text: &str) -> String {
+    const JOINER: char = '\u{200d}';
+    let mut plain = String::with_capacity(text.len());
+    let mut before = ' ';
+    for c in text.chars() {
+        match c {
+            '\t' => plain.push_str("    "),
+            // A flag is two of these: as letters they have the same width everywhere.
+            '🇦'..='🇿' => {
+                let letter = u32::from(c) - u32::from('🇦') + u32::from('A');
+                plain.push(char::from_u32(letter).unwrap_or('?'));
+            }
+            // Between letters it changes their shape, and has no width.
+            JOINER if before == '\u{fe0f}' || before.width() == Some(2) => {}
+            c => plain.push(c),
+        }
+        before = c;
+    }
+    plain
+}
+
+/// Returns the parts of `text` with a style of their own: links, and the own nick.
+fn pieces(
+    text: &str,
+    style: Style,
+    is_mention: bool,
+    look: &Look,
+) -> Vec<(std::ops::Range<usize>, Style)> {
+    let mut marks: Vec<(std::ops::Range<usize>, Style)> = links(text)
+        .into_iter()
+        .map(|range| (range, style.patch(look.palette.link())))
+        .collect();
+    if is_mention {
+        // Lower case may have a different length; then the nick is not highlighted.
+        let small = text.to_lowercase();
+        if small.len() == text.len() {
+            let me = look.me.to_lowercase();
+            let found = small.match_indices(&me).filter(|(at, _)| {
+                let end = at + me.len();
+                let start = text.get(..*at).map_or(0, |t| {
+                    t.len() - t.chars().next_back().map_or(0, char::len_utf8)
+                });
+                let stop = end
+                    + text
+                        .get(end..)
+                        .and_then(|t| t.chars().next())
+                        .map_or(0, char::len_utf8);
+                text.get(start..stop)
+                    .is_some_and(|around| mentions(around, &look.me))
+            });
+            let is_free = |at: usize| !marks.iter().any(|(range, _)| range.contains(&at));
+            let found: Vec<_> = found.filter(|(at, _)| is_free(*at)).collect();
+            for (at, found) in found {
+                marks.push((at..at + found.len(), style.patch(look.palette.mention())));
+            }
+        }
+    }
+    marks.sort_by_key(|(range, _)| range.start);
+    let (mut all, mut at) = (Vec::new(), 0);
+    for (range, mark) in marks {
+        all.push((at..range.start, style));
+        at = range.end;
+        all.push((range, mark));
+    }
+    all.push((at..text.len(), style));
+    all
+}

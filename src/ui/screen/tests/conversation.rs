@@ -1,0 +1,342 @@
+//! Replies, edits and reactions, and the message that is selected.
+
+use super::*;
+
+/// A screen on which bob and ann have said something.
+fn talk(columns: u16, rows: u16) -> TestScreen {
+    let mut play = TestScreen::new(columns, rows);
+    play.said(101, "shall we deploy?");
+    play.type_in("in a minute");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby in a minute"]);
+    play.hear(&["OK TELL 102 2026-11-24T06:46:10.000Z"]);
+    play.said(103, "good");
+    play
+}
+
+#[test]
+fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
+    let mut play = talk(90, 16);
+    play.ctrl('r');
+    play.sees("Enter reply");
+    play.key(KeyCode::Up);
+    play.key(KeyCode::Up);
+    // There is none above it.
+    play.key(KeyCode::Up);
+    play.key(KeyCode::Enter);
+    play.sees("replying to bob: shall we deploy?");
+    play.sees("ann reply ›");
+    play.type_in("yes");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["@reply=101 TELL #lobby yes"]);
+    play.hear(&["OK TELL 104 2026-11-24T06:46:30.000Z"]);
+    let seen = play.seen();
+    let quote = seen
+        .find("╭ bob: shall we deploy?")
+        .expect("the quoted line");
+    assert!(seen.find("│ yes").expect("the answer") > quote, "{seen}");
+    // The next line is an ordinary one again.
+    play.sees("ann ›");
+    play.type_in("and you?");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby and you?"]);
+}
+
+#[test]
+fn escape_ends_a_reply_and_a_selection_and_what_was_typed_stays() {
+    let mut play = talk(90, 16);
+    play.type_in("half");
+    play.ctrl('r');
+    play.key(KeyCode::Enter);
+    play.sees("ann reply › half");
+    play.key(KeyCode::Esc);
+    play.sees("ann › half");
+    play.ctrl('r');
+    play.key(KeyCode::Esc);
+    play.sees_not("Enter reply");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby half"]);
+    // An empty room has nothing to select.
+    let mut play = TestScreen::new(80, 12);
+    play.ctrl('r');
+    play.sees("there are no messages to select here");
+}
+
+#[test]
+fn an_answer_to_an_older_message_fetches_what_it_quotes() {
+    let mut play = talk(90, 16);
+    play.hear(&["LIVE 104 2026-11-24T06:46:30.000Z @reply=7 MSG #lobby bob that one"]);
+    play.sees("╭ an older message");
+    assert_eq!(play.sent(), ["HISTORY #lobby 1 before 8"]);
+    play.hear(&[
+        "PAST 7 2026-11-20T06:46:30.000Z MSG #lobby eve\u{1b}[31m release\u{202e} notes",
+        "OK HISTORY 1",
+    ]);
+    play.sees("╭ eve: release notes");
+    // It is asked for once, and what has gone not again.
+    play.hear(&[
+        "LIVE 105 2026-11-24T06:46:30.000Z @reply=7 MSG #lobby bob still",
+        "LIVE 106 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone",
+    ]);
+    assert_eq!(play.sent(), ["HISTORY #lobby 1 before 9"]);
+    play.hear(&["OK HISTORY 0"]);
+    play.hear(&["LIVE 107 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone too"]);
+    assert_eq!(play.sent(), [""; 0]);
+}
+
+#[test]
+fn an_answer_to_ones_message_counts_as_a_mention() {
+    let mut play = talk(90, 16);
+    play.app.focus(false);
+    play.effects();
+    play.hear(&["LIVE 104 2026-11-24T06:46:30.000Z @reply=102 MSG #lobby bob hurry"]);
+    assert!(matches!(play.effects()[..], [Effect::Bell]));
+    play.hear(&["LIVE 105 2026-11-24T06:46:30.000Z @reply=103 MSG #lobby eve why?"]);
+    assert!(play.effects().is_empty());
+}
+
+#[test]
+fn up_edits_the_last_message_and_its_text_is_replaced_in_place() {
+    let mut play = talk(90, 16);
+    play.key(KeyCode::Up);
+    play.sees("ann edit › in a minute");
+    play.type_in(" or two");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["EDIT 102 in a minute or two"]);
+    play.hear(&["OK EDIT 104 2026-11-24T06:46:40.000Z"]);
+    play.sees("in a minute or two (edited)");
+    assert_eq!(play.seen().matches("in a minute").count(), 1);
+    // An edit of somebody else.
+    play.hear(&["LIVE 105 2026-11-24T06:46:50.000Z EDIT #lobby bob 103 very\u{1b}[31m good, ann"]);
+    play.sees("very good, ann (edited)");
+    play.sees_not("│ good");
+    // Nobody edits what others said, whatever a server says.
+    play.hear(&["LIVE 106 2026-11-24T06:46:50.000Z EDIT #lobby eve 103 nonsense"]);
+    play.sees_not("nonsense");
+    // A second Up goes on to what was typed before, and Escape leaves the message as it is.
+    play.key(KeyCode::Up);
+    play.sees("ann edit › in a minute or two");
+    play.key(KeyCode::Up);
+    play.sees("ann › in a minute");
+    assert_eq!(play.line(), "in a minute");
+    play.key(KeyCode::Down);
+    play.key(KeyCode::Down);
+    play.key(KeyCode::Up);
+    play.sees("ann edit ›");
+    play.key(KeyCode::Esc);
+    play.sees("ann ›");
+    assert_eq!(play.line(), "");
+    assert_eq!(play.sent(), [""; 0]);
+}
+
+#[test]
+fn up_recalls_what_was_typed_if_that_was_no_message() {
+    let mut play = talk(90, 16);
+    play.type_in("/topic");
+    play.key(KeyCode::Enter);
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "/topic");
+    play.sees("ann › /topic");
+    play.key(KeyCode::Up);
+    assert_eq!(play.line(), "in a minute");
+    play.sees_not("edit ›");
+}
+
+#[test]
+fn only_own_messages_are_edited() {
+    let mut play = talk(90, 16);
+    play.ctrl('r');
+    play.type_in("e");
+    play.sees("only a message of yours can be edited");
+    play.key(KeyCode::Up);
+    play.type_in("e");
+    play.sees("ann edit › in a minute");
+    play.key(KeyCode::Esc);
+    assert_eq!(play.line(), "");
+    play.type_in("/edit soon");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["EDIT 102 soon"]);
+    play.hear(&["ERR EDIT no-such-id there is no such message"]);
+    play.sees("there is no such message");
+    play.sees("│ in a minute");
+    // A message that begins with a slash stays a message.
+    play.type_in("//etc");
+    play.key(KeyCode::Enter);
+    play.sent();
+    play.hear(&["OK TELL 105 2026-11-24T06:46:10.000Z"]);
+    play.type_in("/edit");
+    play.key(KeyCode::Enter);
+    play.type_in("/hosts");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["EDIT 105 /etc/hosts"]);
+}
+
+#[test]
+fn reactions_are_counted_under_a_message() {
+    let mut play = talk(90, 16);
+    play.ctrl('r');
+    play.type_in("r");
+    play.sees("👍  +1");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["REACT 103 👍"]);
+    play.hear(&["OK REACT 104 2026-11-24T06:46:40.000Z"]);
+    play.sees("│ 👍 1");
+    play.hear(&[
+        "LIVE 105 2026-11-24T06:46:40.000Z REACT #lobby eve 103 👍",
+        "LIVE 106 2026-11-24T06:46:40.000Z REACT #lobby eve 103 🎉",
+        "LIVE 107 2026-11-24T06:46:40.000Z REACT #lobby eve 103 \u{9b}31m\u{202e}",
+    ]);
+    play.sees("│ 👍 2  🎉 1");
+    play.hear(&["LIVE 108 2026-11-24T06:46:40.000Z UNREACT #lobby eve 103 🎉"]);
+    play.sees_not("🎉");
+    // Once more withdraws it.
+    play.ctrl('r');
+    play.type_in("r");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["UNREACT 103 👍"]);
+    play.hear(&["OK UNREACT 109 2026-11-24T06:46:40.000Z"]);
+    play.sees("│ 👍 1");
+    play.type_in("/react tada");
+    play.key(KeyCode::Enter);
+    play.type_in("/react 101 👀");
+    play.key(KeyCode::Enter);
+    play.type_in("/reactions 103");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["REACT 103 🎉", "REACT 101 👀", "REACTS 103"]);
+    play.hear(&[
+        "ERR REACT quota too many",
+        "OK REACT 111 2026-11-24T06:46:40.000Z",
+        "REACT 103 eve\u{1b}[1m 👍",
+        "OK REACTS 1",
+    ]);
+    play.sees("👍  eve");
+    play.key(KeyCode::Esc);
+    play.sees("👀 1");
+}
+
+#[test]
+fn reactions_and_edits_of_a_page_and_of_a_replay_are_shown_once() {
+    let mut play = talk(90, 20);
+    play.lost();
+    play.state.connected();
+    play.sent();
+    play.hear(&[
+        HELLO,
+        "OK STAMPS on",
+        "OK TAGS on",
+        "PAST 104 2026-11-24T06:47:00.000Z @reacts=👍*1 MSG #lobby bob missed",
+        "PAST 105 2026-11-24T06:47:01.000Z REACT #lobby eve 104 👍",
+        "PAST 106 2026-11-24T06:47:01.000Z REACT #lobby eve 103 👀",
+        "PAST 107 2026-11-24T06:47:01.000Z EDIT #lobby bob 103 fine",
+        "OK JOIN #lobby 107",
+        "OK NICK ann #lobby 107",
+    ]);
+    play.sees("│ 👍 1");
+    play.sees("│ 👀 1");
+    play.sees("fine (edited)");
+    play.hear(&["LIVE 108 2026-11-24T06:47:01.000Z REACT #lobby zoe 104 👍"]);
+    play.sees("│ 👍 2");
+
+    let mut play = TestScreen::new(90, 20);
+    let page = [
+        "PAST 90 2026-11-24T06:40:00.000Z @edited=2026-11-24T06:41:00.000Z;reacts=👍*3 MSG #lobby bob newest words",
+        "PAST 91 2026-11-24T06:41:00.000Z EDIT #lobby bob 90 newest words",
+        "PAST 92 2026-11-24T06:41:00.000Z REACT #lobby eve 90 👍",
+    ];
+    play.app.jump("#lobby", 90, &mut play.state);
+    play.sent();
+    play.hear(&page);
+    play.hear(&["OK HISTORY 3"]);
+    play.sees("newest words (edited)");
+    play.sees("│ 👍 3");
+    assert_eq!(play.seen().matches("newest words").count(), 1);
+}
+
+#[test]
+fn a_message_is_copied_and_its_original_is_found() {
+    let mut play = talk(90, 16);
+    play.hear(&["LIVE 104 2026-11-24T06:46:30.000Z @reply=101 MSG #lobby bob well?"]);
+    play.ctrl('r');
+    play.type_in("g");
+    play.type_in("c");
+    let copied = play.effects().into_iter().find_map(|effect| match effect {
+        Effect::Copy(text) => Some(text),
+        _ => None,
+    });
+    assert_eq!(copied.as_deref(), Some("shall we deploy?"));
+    play.sees("copied the message");
+    play.ctrl('r');
+    play.type_in("d");
+    assert_eq!(play.line(), "/remove 104");
+}
+
+#[test]
+fn the_marker_stays_in_sight_however_far_it_moves() {
+    let mut play = TestScreen::new(60, 10);
+    for id in 101..=160 {
+        play.said(id, &format!("number {id} {}", "x".repeat(id as usize % 90)));
+    }
+    play.ctrl('r');
+    for id in (101..160).rev() {
+        play.key(KeyCode::Up);
+        play.sees(&format!("number {id}"));
+    }
+    for id in 102..=160 {
+        play.key(KeyCode::Down);
+        play.sees(&format!("number {id}"));
+    }
+    play.key(KeyCode::Esc);
+    play.sees("number 160");
+}
+
+#[test]
+fn a_server_without_replies_edits_and_reactions_is_told_nothing() {
+    let mut play = talk(90, 16);
+    play.lost();
+    play.state.connected();
+    play.hear(&[
+        "OK HELLO 1 chat",
+        "ERR STAMPS x no",
+        "ERR TAGS x no",
+        "OK JOIN #lobby 103",
+        "OK NICK ann #lobby 103",
+    ]);
+    play.sent();
+    for (typed, why) in [
+        ("/reply yes", "this server has no replies"),
+        ("/edit no", "this server has no edits"),
+        ("/react +1", "this server has no reactions"),
+    ] {
+        play.type_in(typed);
+        play.key(KeyCode::Enter);
+        play.sees(why);
+    }
+    play.key(KeyCode::Up);
+    play.sees("ann › /react +1");
+    assert_eq!(play.sent(), [""; 0]);
+}
+
+#[test]
+fn private_messages_are_answered_and_edited_too() {
+    let mut play = TestScreen::new(90, 16);
+    play.hear(&["LIVE 101 2026-11-24T06:46:30.000Z MSG ann bob psst"]);
+    play.type_in("/query bob");
+    play.key(KeyCode::Enter);
+    play.type_in("/reply what?");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["@reply=101 TELL bob what?"]);
+    play.hear(&["OK TELL 102 2026-11-24T06:46:40.000Z"]);
+    play.sees("╭ bob: psst");
+    play.type_in("/edit what is it?");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["EDIT 102 what is it?"]);
+    play.hear(&[
+        "OK EDIT 103 2026-11-24T06:46:40.000Z",
+        "LIVE 104 2026-11-24T06:46:40.000Z REACT ann bob 102 👍",
+    ]);
+    play.sees("what is it? (edited)");
+    play.sees("│ 👍 1");
+    // A reaction opens no chat that is not open.
+    play.hear(&["LIVE 105 2026-11-24T06:46:40.000Z REACT ann zoe 17 👍"]);
+    play.sees_not("zoe");
+}
