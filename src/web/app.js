@@ -10,8 +10,9 @@ import { size } from './text.js';
 import { isRoom } from './wire.js';
 import { composer as makeComposer } from './view/composer.js';
 import { byId, el, icon, setText, sync } from './view/dom.js';
-import { addressIn, messages as makeMessages } from './view/messages.js';
+import { messages as makeMessages } from './view/messages.js';
 import { panel as makePanel } from './view/panel.js';
+import { addressIn } from './view/row.js';
 import { sidebar as makeSidebar } from './view/sidebar.js';
 import { welcome as makeWelcome } from './view/welcome.js';
 
@@ -137,6 +138,8 @@ const ui = {
 		panel.open(kind);
 	},
 	mention: (nick) => composer.mention(nick),
+	reply: (item) => composer.about('reply', item),
+	edit: (item) => composer.about('edit', item),
 	// On a phone, focus would open the keyboard.
 	focusInput: () => isTouched() || composer.focus(),
 	focusMessages: () => messages.focusLast(),

@@ -231,7 +231,7 @@ export class Chat {
 		room.isLoaded = true;
 		await this.older(room);
 		if (room.lastRead === undefined) room.lastRead = room.lastId;
-		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isMention(item));
+		room.recount((item) => this.isMe(item.nick) || this.isIgnored(item.nick), (item) => this.#isMention(item, room));
 		if (room === this.active) this.#look(room);
 		this.page.changed();
 	}
@@ -485,7 +485,28 @@ export class Chat {
 	async remove(room, id) {
 		const reply = await this.connection.request(`REMOVE ${id}`);
 		if (!reply?.ok) return void this.#refuse(reply);
-		room.removed.add(id);
+		room.remove(id);
+		this.page.changed();
+	}
+
+	/** Gives a message of the user's own another text. Returns why that was refused, or ''. */
+	async edit(room, id, text) {
+		const reply = await this.connection.request(`EDIT ${id} ${text}`);
+		if (!reply?.ok) return refusal(reply);
+		const [event, time] = words(reply.text, 1);
+		room.push({ kind: 'live', verb: 'EDIT', room: room.name, nick: this.nick, target: id, text, id: Number(event), time: Date.parse(time) });
+		this.page.changed();
+		return '';
+	}
+
+	/** Requests a message that another one answers. */
+	async quote(room, id) {
+		if (room.message(id) !== undefined) return;
+		const found = [];
+		const reply = await this.connection.request(`HISTORY ${room.isPrivate ? this.nick : room.name} 1 before ${id + 1}`, (event) => found.push(event));
+		if (!reply?.ok) return;
+		const [event] = found;
+		room.quotes.set(id, event?.id === id ? event : null);
 		this.page.changed();
 	}
 
@@ -539,7 +560,7 @@ export class Chat {
 		}
 		const isSaid = event.verb === 'MSG' || event.verb === 'ME' || event.verb === 'FILE';
 		if (isSaid && !this.isMe(event.nick) && !this.isIgnored(event.nick)) {
-			const isMention = this.#isMention(event);
+			const isMention = this.#isMention(event, room);
 			if (this.page.isLooking(room)) this.seen();
 			else {
 				room.count(event, isMention);
@@ -568,8 +589,9 @@ export class Chat {
 		return this.add(this.isMe(event.nick) ? event.room : event.nick);
 	}
 
-	#isMention(event) {
-		return !isRoom(event.room) || mentions(event.text ?? event.name ?? '', this.nick);
+	/** Whether a message is for this user: it is private, contains the name, or answers what the user wrote. */
+	#isMention(event, room) {
+		return room.isPrivate || this.isMe(room.message(event.reply)?.nick ?? '') || mentions(event.text ?? event.name ?? '', this.nick);
 	}
 
 	trim(room) {

@@ -5,6 +5,8 @@
 // were dropped; scrolling down, or one click, loads them again. So the page holds a bounded number of messages, however
 // long the room is and however much arrives.
 
+import { Quotes, edited } from './quotes.js';
+
 /** Items kept while the user is elsewhere or at the end, unless the page wants fewer; and at most, while the user reads
  * further up. */
 export const ITEMS_KEPT = 300;
@@ -18,6 +20,9 @@ const TAIL_MAX = 500;
 
 /** The server announces a join up to this late: a user who has written since needs no announcement. */
 const JOINED_MS = 5000;
+
+/** Ids of deleted messages that are remembered. */
+const REMOVED_MAX = 10_000;
 
 const SHOWN = new Set(['MSG', 'ME', 'FILE', 'TOPIC']);
 const COUNTED = new Set(['MSG', 'ME', 'FILE']);
@@ -43,7 +48,7 @@ export class Room {
 		this.mentions = 0;
 		this.newAfter = null; // the "New" line is after this id
 		this.removed = new Set();
-		this.edited = new Set();
+		this.quotes = new Quotes();
 		this.stored = new Map(); // file → length, of files that were uploaded live
 		this.loading = null;
 		this.files = 0; // how often its files have changed since it was joined
@@ -64,18 +69,32 @@ export class Room {
 
 	/** Notes what an event changes in others. Returns whether it is shown itself. */
 	#note(event) {
-		if (event.verb === 'REMOVE') this.removed.add(event.target);
+		if (event.verb === 'REMOVE') this.remove(event.target);
 		if (['FILE', 'STORED', 'REMOVE'].includes(event.verb)) this.files += 1;
 		if (event.verb === 'STORED') this.stored.set(event.file, event.size);
 		if (event.verb === 'EDIT') this.#edit(event);
 		return SHOWN.has(event.verb);
 	}
 
-	/** Shows the new text of a message. One that comes from the log has its newest text already. */
-	#edit({ kind, target, text }) {
-		this.edited.add(target);
-		const at = this.items.findIndex(({ id }) => id === target);
-		if (at >= 0 && kind === 'live') this.items[at] = { ...this.items[at], text };
+	#edit({ target, text, time }) {
+		this.#change(target, (item) => edited(item, text, time));
+		this.quotes.edit(target, text, time);
+	}
+
+	#change(id, change) {
+		const at = this.items.findIndex((item) => item.id === id);
+		if (at >= 0) this.items[at] = change(this.items[at]);
+	}
+
+	/** Notes that a message was deleted. */
+	remove(id) {
+		this.removed.add(id);
+		if (this.removed.size > REMOVED_MAX) this.removed.delete(this.removed.keys().next().value);
+	}
+
+	/** Returns a loaded message, or one that was requested because another answers it; `null` if there is none. */
+	message(id) {
+		return this.items.find((item) => item.id === id) ?? this.quotes.get(id);
 	}
 
 	/** Returns whether an event is known. A room's events come in the order of their ids, a conversation's may not: the

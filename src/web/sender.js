@@ -18,7 +18,9 @@ export class Sender {
 	send(room, text, verb = 'MSG', extra = {}) {
 		const now = Date.now();
 		const prefix = `TELL ${room.name} ${' '.repeat(TAGS_BYTES)}`;
-		for (const piece of pieces(text, prefix)) this.outbox.add(room.name, verb, piece, room.lastId, now, extra);
+		const [first, ...more] = pieces(text, prefix);
+		this.outbox.add(room.name, verb, first, room.lastId, now, extra);
+		for (const piece of more) this.outbox.add(room.name, verb, piece, room.lastId, now);
 		room.newAfter = null;
 		this.chat.keepNow();
 		this.flush();

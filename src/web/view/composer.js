@@ -1,6 +1,8 @@
 // The composer: a draft for each room, completion, files by button and paste.
 
 import { HABITS, complete, understand } from '../commands.js';
+import { clean, pieces } from '../wire.js';
+import { contexts } from './context.js';
 import { byId, el, sync } from './dom.js';
 
 /** For a paste of more lines than this, the user chooses how to send it. */
@@ -10,6 +12,7 @@ export function composer(chat, ui) {
 	const input = byId('input');
 	const list = byId('options');
 	const pick = byId('pick');
+	const context = contexts(chat);
 	let room = null;
 	let isComposing = false;
 	let completion = null;
@@ -19,14 +22,18 @@ export function composer(chat, ui) {
 	function update() {
 		input.disabled = !chat.active || Boolean(chat.active.shut);
 		byId('composer').classList.toggle('shut', input.disabled);
+		context.draw(chat.active);
 		if (room === chat.active) return;
 		room = chat.active;
-		input.value = room ? chat.store.draft(room.name) : '';
+		input.value = room ? draft() : '';
 		input.placeholder = room ? `Write to ${room.name}` : '';
 		byId('attach').hidden = !room || room.isPrivate;
 		grow();
 		close();
 	}
+
+	const editing = () => (context.of(room)?.kind === 'edit' ? context.of(room) : null);
+	const draft = () => editing()?.text ?? chat.store.draft(room.name);
 
 	/** Sets the text, for the user to edit. */
 	function write(text, caret = text.length) {
@@ -37,7 +44,8 @@ export function composer(chat, ui) {
 	}
 
 	function typed() {
-		if (room) chat.store.keepDraft(room.name, input.value);
+		if (editing()) editing().text = input.value;
+		else if (room) chat.store.keepDraft(room.name, input.value);
 		grow();
 		suggest(false);
 	}
@@ -50,9 +58,56 @@ export function composer(chat, ui) {
 
 	/** Follows a draft that another tab has changed, unless something else is written here. */
 	function drafted(name, text, old) {
-		if (room?.name !== name || input.value !== old || isComposing) return;
+		if (room?.name !== name || input.value !== old || isComposing || editing()) return;
 		input.value = text;
 		grow();
+	}
+
+	// ---- replies and edits
+
+	/** Answers a message, or edits one of the user's own, with what is written next. */
+	function about(kind, item) {
+		if (kind === 'edit' && item.text.includes('\n')) return ui.toast('A message of several lines cannot be edited. Delete it and send it again.');
+		context.set(room, { kind, id: item.id, text: item.text });
+		show();
+	}
+
+	/** Goes back to a new message, with the draft that was there before an edit. */
+	function cancel() {
+		context.set(room, null);
+		show();
+	}
+
+	function show() {
+		input.value = draft();
+		input.focus();
+		grow();
+		close();
+	}
+
+	/** Edits the newest message of the user's own. Returns whether there is one. */
+	function editLast() {
+		if (!chat.can.has('edit')) return false;
+		const item = room?.items.findLast(({ id, verb, nick, ...rest }) => id && (verb === 'MSG' || verb === 'ME') && chat.isMe(nick) && !room.isRemoved({ id, verb, ...rest }));
+		if (item) about('edit', item);
+		return Boolean(item);
+	}
+
+	async function saveEdit(edit) {
+		const inRoom = room;
+		const text = clean(edit.text).trimEnd();
+		if (edit.isSaving) return;
+		if (!text) return ui.toast('A message needs a text. To remove it, delete it.');
+		if (text.includes('\n') || pieces(text, `EDIT ${edit.id} `).length > 1) return ui.toast('An edited message has one line, of at most 4,000 letters.');
+		edit.isSaving = true;
+		const isSame = text === room.message(edit.id)?.text;
+		const why = isSame ? '' : await chat.edit(room, edit.id, text);
+		edit.isSaving = false;
+		if (why) return ui.toast(why);
+		if (context.of(inRoom) !== edit) return; // cancelled meanwhile
+		context.set(inRoom, null);
+		if (room === inRoom) show();
+		else context.draw(room);
 	}
 
 	// ---- completion
@@ -112,7 +167,9 @@ export function composer(chat, ui) {
 		} else if (options.length && (key === 'Tab' || (key === 'Enter' && (hasMoved || isPartOfCommand())))) take(chosen);
 		else if (options.length && key === 'Escape') close();
 		else if (key === 'Enter') submit();
-		else if (key === 'ArrowUp' && !input.value) ui.focusMessages();
+		else if (key === 'Escape' && context.of(room)) cancel();
+		else if (key === 'ArrowUp' && !input.value && !context.of(room)) editLast() || ui.focusMessages();
+		else if (key === 'PageUp' && !input.value) ui.focusMessages();
 		else if (key === 'Tab' && input.value) {
 			suggest(true);
 			if (!completion) return; // nothing to complete: Tab moves the focus
@@ -145,12 +202,16 @@ export function composer(chat, ui) {
 	async function submit() {
 		const inRoom = room;
 		const line = input.value;
-		if (!room || !line.trim()) return;
+		if (!room) return;
+		if (editing()) return saveEdit(editing());
+		if (!line.trim()) return;
 		const { text, name, rest, unknown } = understand(line);
 		if (unknown) return ui.toast(HABITS[unknown] ?? `Unknown command /${unknown}. Type /help for a list, or //${unknown} to send it as text.`);
 		write('');
 		if (text !== undefined) {
-			chat.sender.send(room, text);
+			const { id: reply } = context.of(room) ?? {};
+			context.set(room, null);
+			chat.sender.send(room, text, 'MSG', reply && { reply });
 			ui.toEnd();
 		} else if (!(await ui.command(name, rest)) && room === inRoom && !input.value) {
 			write(line); // refused: the user can correct it
@@ -167,6 +228,7 @@ export function composer(chat, ui) {
 		event.preventDefault();
 		submit();
 	});
+	byId('context').lastElementChild.addEventListener('click', cancel);
 	byId('attach').addEventListener('click', () => pick.click());
 	pick.addEventListener('change', () => {
 		ui.upload(pick.files);
@@ -177,6 +239,7 @@ export function composer(chat, ui) {
 		update,
 		drafted,
 		write,
+		about,
 		attach: () => pick.click(),
 		focus: () => input.focus(),
 		mention: (nick) => write(`${input.value} @${nick} `.trimStart()),

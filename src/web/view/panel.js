@@ -18,7 +18,10 @@ const KEYS = [
 	['Tab', 'Complete a name, a room or a command'],
 	['Ctrl K', 'Find or create a room, find a person'],
 	['Alt ↑, Alt ↓', 'Previous room, next room'],
-	['↑ in an empty line', 'Go through the messages; Esc goes back'],
+	['↑ in an empty line', 'Edit your last message; Esc cancels'],
+	['Page Up in an empty line', 'Go through the messages with ↑ and ↓; Esc goes back'],
+	['R, E, L, Delete on a message', 'Reply, edit, copy the link, delete'],
+	['Enter on a reply', 'Show the message that it answers'],
 ];
 
 const TITLES = { people: 'Who is here', search: 'Search', files: 'Files', help: 'Help', you: 'You' };

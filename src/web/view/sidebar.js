@@ -2,7 +2,7 @@
 
 import { fold, isRoom } from '../wire.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
-import { addressIn } from './messages.js';
+import { addressIn } from './row.js';
 
 const FOUND_MAX = 40;
 

@@ -165,14 +165,32 @@ test('a join is not announced after the first message of the same user', () => {
 
 test('an edit replaces the text of its message, and takes no row', () => {
 	const a = room();
+	const edits = (id, text, kind) => a.push({ ...msg(id), kind, verb: 'EDIT', target: 1, text });
 	a.push(msg(1));
-	a.push({ ...msg(2), kind: 'live', verb: 'EDIT', target: 1, text: 'better' });
+	edits(2, 'better', 'live');
 	assert.deepEqual(a.items.map(({ id, text }) => ({ id, text })), [{ id: 1, text: 'better' }]);
-	assert.ok(a.edited.has(1));
-	// The log shows the newest text already, whatever an earlier edit said.
-	a.push({ ...msg(3), kind: 'past', verb: 'EDIT', target: 1, text: 'good' });
-	assert.equal(a.items[0].text, 'better');
+	assert.equal(a.items[0].edited, 2000);
+	// One that was missed while the connection was broken comes from the log.
+	edits(3, 'best', 'past');
+	assert.equal(a.items[0].text, 'best');
+	// An older page of the log shows the newest text already, and an edit that is older.
+	a.lo = 1;
+	a.prepend([{ ...msg(0), id: 0.5, verb: 'EDIT', target: 1, text: 'good' }], true);
+	assert.equal(a.items[0].text, 'best');
 	assert.equal(a.lastId, 3);
+});
+
+test('a message that another one answers is found when it is loaded, or was requested; an edit changes it there too', () => {
+	const a = room(500);
+	a.push(msg(501));
+	assert.equal(a.message(501).text, '501');
+	assert.equal(a.message(7), undefined);
+	a.quotes.set(7, msg(7));
+	a.push({ ...msg(502), kind: 'live', verb: 'EDIT', target: 7, text: 'seven' });
+	assert.equal(a.message(7).text, 'seven');
+	for (let id = 1000; id < 2000; id++) a.quotes.set(id, null);
+	assert.equal(a.message(7), undefined);
+	assert.equal(a.message(1999), null);
 });
 
 test('a page of history with edits and reactions is not taken for the first one', () => {

@@ -1,0 +1,159 @@
+// Creates the rows of the log: messages, what they answer, joins and leaves, notices.
+
+import { addressOf, isPicture } from '../files.js';
+import { parts, size as sizeText } from '../text.js';
+import { fold, isRoom } from '../wire.js';
+import { avatar, el, icon } from './dom.js';
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
+/** Formats a time without AM and PM, for the narrow column beside a message. */
+const short = (time) => clock.formatToParts(time).filter(({ type }) => type !== 'dayPeriod').map(({ value }) => value).join('').trim();
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'medium' });
+const date = new Intl.DateTimeFormat(undefined, { dateStyle: 'full' });
+
+export const dayOf = (time) => new Date(time).setHours(0, 0, 0, 0);
+export const dayText = (day) => (day === dayOf(Date.now()) ? 'Today' : date.format(day));
+
+/** `#lobby`, `#lobby/1234`, `#@bob` */
+export const addressIn = (name, id) =>
+	`#${encodeURIComponent(isRoom(name) ? name.slice(1) : `@${name}`)}${id ? `/${id}` : ''}`;
+
+/** Returns "ann, bob joined · carl left", with the last event of each user. */
+function presenceText(events) {
+	const last = new Map(events.map(({ verb, nick, to }) => [nick, { JOIN: 'joined', PART: 'left' }[verb] ?? `is now ${to}`]));
+	const groups = new Map();
+	for (const [nick, how] of last) groups.set(how, [...(groups.get(how) ?? []), nick]);
+	const some = (nicks) => nicks.slice(0, 5).join(', ') + (nicks.length > 5 ? ` and ${nicks.length - 5} more` : '');
+	return [...groups].map(([how, nicks]) => `${some(nicks)} ${how}`).join(' · ');
+}
+
+export const loading = (key) => ({ key, build: () => el('div.loading', {}, 'Loading…') });
+export const line = (kind, text) => el(`div.line.${kind}`, { role: 'separator', 'aria-label': text }, el('span', {}, text));
+
+function time({ time }, kind) {
+	return el(`time.${kind}`, { dateTime: new Date(time).toISOString(), title: whole.format(time) }, kind === 'beside' ? short(time) : clock.format(time));
+}
+
+/** Creates the row of an item, with its id for links. */
+function frame(item, tag, isHead, ...children) {
+	const side = isHead ? avatar(item.nick) : item.time && time(item, 'beside');
+	const row = el(tag, { tabIndex: -1, role: 'article', 'data-id': item.id ?? '' }, side, ...children);
+	row.item = item;
+	return row;
+}
+
+/** Creates what is above the first message of a room or conversation. */
+export function start({ name, isPrivate, topic }, ui) {
+	const act = (name, onclick, text) => el('button.plain', { onclick }, icon(name), text);
+	return el('div.start', {}, el('h2', {}, isPrivate ? `You and ${name}` : `This is where ${name} begins`),
+		el('p', {}, isPrivate
+			? 'These messages disappear when you close the tab, unless both of you have registered.'
+			: 'Write a message, or drop a file here. People who join later can read it.'),
+		!isPrivate && el('div.acts', {},
+			act('link', () => ui.copy(`${location.origin}/${addressIn(name)}`), 'Copy invite link'),
+			!topic && act('reply', () => ui.editTopic(), 'Add a topic'),
+			act('plus', () => ui.command('upload'), 'Send a file')));
+}
+
+function file(item) {
+	const href = addressOf(item);
+	const name = el('a.name', { href, download: item.name, dir: 'auto' }, item.name);
+	const about = el('span.size', {}, sizeText(item.size));
+	const plain = () => el('div.file', {}, icon('clip'), el('div', {}, name, about));
+	if (!isPicture(item.name, item.size)) return plain();
+	const onerror = () => figure.replaceWith(plain());
+	const figure = el('figure', {},
+		el('a.thumb', { href, target: '_blank', 'aria-label': `Show ${item.name}` }, el('img', { src: href, alt: '', loading: 'lazy', onerror })),
+		el('figcaption', {}, name, ' ', about));
+	return figure;
+}
+
+/** Characters of a quoted message. */
+const QUOTE_MAX = 200;
+
+/** Returns what a row shows of the message that it answers: `{nick, text}`, with `isGone` if it is not there. */
+export function quoteOf(room, id) {
+	const item = room.message(id);
+	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true };
+	if (item === null) return { nick: '', text: 'a message that is no longer there', isGone: true };
+	const { nick, verb, text } = item;
+	if (room.isRemoved(item) || (verb !== 'FILE' && text === '-')) return { nick, text: 'message deleted', isGone: true };
+	return { nick, text: (verb === 'FILE' ? item.name : text).slice(0, QUOTE_MAX) };
+}
+
+export function rowMaker(chat, ui) {
+	/** Creates the row of an item; `quote` is `{nick, text}`, what it answers. */
+	function row(room, item, { isHead, isCode, isFence, isGone, size, quote }) {
+		const { verb, nick, text } = item;
+		if (verb === 'PRESENCE') return el('div.quiet', {}, presenceText(item.events));
+		if (verb === 'NOTE') return el('div.quiet.notice', {}, text);
+		if (verb === 'TOPIC') {
+			const what = text ? [' changed the topic to ', el('em', { dir: 'auto' }, text)] : [' removed the topic'];
+			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
+		}
+		const found = verb === 'FILE' || isCode ? [] : split(room, text, chat.isMe(nick) ? '' : chat.nick);
+		const isMention = !chat.isMe(nick) && (found.some(({ type }) => type === 'me') || chat.isMe(quote?.nick ?? ''));
+		const kinds = [verb === 'ME' && 'act', isHead && 'head', isMention && 'call', isCode && 'code', isFence && 'fence'];
+		const content = isCode ? [text] : found.map(inline);
+		if (verb === 'ME') content.unshift(button(nick), ' ');
+		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
+			isHead && el('div.by', {}, button(nick), time(item, 'at')),
+			quote && !isGone && quoted(room, item.reply, quote),
+			isGone ? el('div.text.gone', {}, 'message deleted')
+				: verb === 'FILE' ? file({ ...item, size })
+					: el('div.text', { dir: 'auto' }, ...content, item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)')));
+	}
+
+	/** Creates the line that a message answers. It leads there. */
+	function quoted(room, id, { nick, text, isGone }) {
+		const said = el(`span.said${isGone ? '.gone' : ''}`, { dir: 'auto' }, text);
+		return el('button.quote', { tabIndex: -1, title: 'Show the message', onclick: () => ui.show(room.name, id) },
+			icon('reply'), el('span.hidden', {}, 'In reply to '), nick && el('bdi.nick', { hue: nick }, nick), said);
+	}
+
+	/** Creates a nick that opens a conversation with that user. */
+	function button(nick) {
+		const isMe = chat.isMe(nick);
+		const title = isMe ? 'You' : `Send a direct message to ${nick}`;
+		return el('button.nick', { hue: nick, tabIndex: -1, dir: 'auto', title, onclick: () => isMe || ui.open(nick) }, nick);
+	}
+
+	const split = (room, text, me) => parts(text, {
+		me,
+		isNick: (nick) => room.members.has(fold(nick)),
+		isRoom: (name) => Boolean(chat.room(name)),
+	});
+
+	function inline({ type, text }) {
+		switch (type) {
+			case 'link':
+				return el('a', { href: text, target: '_blank', rel: 'noopener noreferrer' }, text);
+			case 'code':
+				return el('code', {}, text.replace(/^`+|`+$/g, ''));
+			case 'me':
+				return el('mark', {}, text);
+			case 'nick':
+				return el('span.nick', { hue: text.slice(1) }, text);
+			case 'room':
+				return el('a', { href: addressIn(text) }, text);
+			default:
+				return text;
+		}
+	}
+
+	/** Creates the row of a message that is not acknowledged yet. */
+	function waiting(entry, isHead, quote) {
+		const { nick } = chat;
+		const isFailed = entry.state === 'failed';
+		const again = (act, text) => el('button.plain', { onclick: () => chat.sender[act](entry) }, text);
+		return frame({ nick }, `div.row.${isFailed ? 'failed' : 'waiting'}${isHead ? '.head' : ''}`, isHead,
+			isHead && el('div.by', {}, button(nick)),
+			quote && quoted(chat.room(entry.to), entry.reply, quote),
+			el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${entry.text}` : entry.text),
+			isFailed
+				? el('div.error', {}, `${entry.error} `, again('retry', 'Retry'), again('discard', 'Delete'))
+				: el('span.hidden', {}, 'not sent yet'));
+	}
+
+	return { row, waiting };
+}

@@ -1,0 +1,43 @@
+// What a user can do with a message: buttons that a row shows while it has the pointer or the focus, and keys.
+
+import { el, icon } from './dom.js';
+import { addressIn } from './row.js';
+
+export function toolsOf(chat, ui) {
+	let shown = null;
+
+	/** Returns the actions on a message: `{name, key, label, act}`. */
+	function actions(room, item) {
+		const isMine = chat.isMe(item.nick);
+		const isThere = !room.isRemoved(item);
+		const remove = async () => (await ui.choose('Delete this message for everyone?', { remove: 'Delete' })) && chat.remove(room, item.id);
+		const found = [];
+		if (isThere && chat.can.has('reply')) found.push({ name: 'reply', key: 'r', label: 'Reply', act: () => ui.reply(item) });
+		else if (!isMine) found.push({ name: 'reply', key: 'r', label: `Mention ${item.nick}`, act: () => ui.mention(item.nick) });
+		if (isThere && isMine && item.verb !== 'FILE' && chat.can.has('edit')) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
+		found.push({ name: 'link', key: 'l', label: 'Copy link', act: () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`) });
+		if (isThere && isMine) found.push({ name: 'bin', key: 'Delete', label: 'Delete', act: remove });
+		return found;
+	}
+
+	const canAct = (item) => item?.id && item.verb !== 'TOPIC';
+
+	/** Shows the buttons in a row. */
+	function offer(room, row) {
+		const item = row?.item;
+		if (!canAct(item) || row.contains(shown)) return;
+		shown?.remove();
+		shown = el('div.row-tools', { role: 'group', 'aria-label': 'Message' }, ...actions(room, item).map(({ name, label, act }) =>
+			el('button.tool', { 'aria-label': label, title: label, onclick: act }, icon(name))));
+		row.append(shown);
+	}
+
+	/** Does what a key means on a message. Returns whether it means something. */
+	function pressed(room, item, key) {
+		const action = canAct(item) && actions(room, item).find((action) => action.key === key);
+		action?.act();
+		return Boolean(action);
+	}
+
+	return { offer, pressed };
+}
