@@ -625,6 +625,57 @@ fn the_watching_bot_tells_another_room() {
 }
 
 #[test]
+fn the_alert_bot_prints_who_takes_an_alert() {
+    let chatd = chatd();
+    let host = chatd.address.to_string();
+    let mut bot = Running::start(example("alert").args([&host, "ops"]));
+    let mut tail = Running::start(&mut command(
+        &chatd,
+        "tail",
+        &["ops", "--since", "0", "--json"],
+    ));
+    bot.write(b"critical db1 the disk is full\nnonsense\nwarning web;2 slow  answers\n");
+    let mut ids = Vec::new();
+    for (severity, source, text) in [
+        ("critical", "db1", "critical: db1: the disk is full"),
+        ("warning", "web;2", "warning: web;2: slow  answers"),
+    ] {
+        let line = loop {
+            let line = tail.line();
+            if line.contains("\"type\":\"msg\"") {
+                break line;
+            }
+        };
+        let tags =
+            format!(r#""tags":{{"notice":"","x-severity":"{severity}","x-source":"{source}"}}"#);
+        assert!(line.contains(&tags) && line.contains(text), "{line}");
+        let id = line
+            .split("\"id\":")
+            .nth(1)
+            .and_then(|rest| rest.split(',').next());
+        ids.push(id.expect("an id").to_owned());
+    }
+    let react = |nick: &str, lines: &str| {
+        let lines = format!("NICK {nick}\nPART\nJOIN ops\n{lines}\nBYE\n");
+        let raw = run(&mut chatc(&[&host, "--raw"]), lines.as_bytes());
+        assert_eq!(raw.code, Some(0), "{raw:?}");
+    };
+    let (first, second) = (&ids[0], &ids[1]);
+    // Another reaction takes nothing.
+    react("ann", &format!("REACT {first} 👀\nREACT {first} 👍"));
+    assert_eq!(bot.line(), "ann takes db1: the disk is full\n");
+    react("ann", &format!("UNREACT {first} 👍"));
+    assert_eq!(bot.line(), "ann gives back db1: the disk is full\n");
+    react("bob", &format!("REACT {second} 👍\nREACT {first} 👍"));
+    assert_eq!(bot.line(), "bob takes web;2: slow  answers\n");
+    assert_eq!(bot.line(), "bob takes db1: the disk is full\n");
+    // The input has ended and everything is taken.
+    let ended = bot.finish();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.stderr.contains("not \"nonsense\""), "{ended:?}");
+}
+
+#[test]
 fn the_archiving_bot_fetches_what_it_has_missed() {
     let chatd = chatd();
     let host = chatd.address.to_string();
