@@ -15,6 +15,7 @@ pub mod room;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -414,7 +415,7 @@ impl Chat {
             ticket,
         } = applied;
         if let Ok((Some(id), _)) = outcome {
-            self.newest_id = self.newest_id.max(id.get());
+            self.newest_id = self.newest_id.max(id.get() + entry.events() as u64 - 1);
         }
         if let (Some(ticket), true) = (ticket, entry.completes_upload()) {
             self.end_upload(ticket.peer);
@@ -497,7 +498,7 @@ impl Chat {
         };
         // The message is not logged, so it is delivered to its reader or not at all. Space was checked when it was
         // requested, but more messages may have been sent to the nick since.
-        let bytes = entry.bytes() + DIRECT_LINE_BYTES;
+        let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && !self.has_inbox_space(here, bytes) {
             return Err(Code::Busy);
         }
@@ -515,6 +516,9 @@ impl Chat {
         let Some(place) = place else {
             return Committed::shown_before(id, time);
         };
+        if matches!(entry.kind, EventKind::Text) {
+            return self.append_lines(entry, place, id, time, author);
+        }
         if let (Place::Room(room), Some(id)) = (place, id) {
             self.change_room(room, entry, id);
         }
@@ -524,6 +528,26 @@ impl Chat {
         });
         let seq = seq.unwrap_or(Seq::MAX);
         Committed { id, time, seq }
+    }
+
+    /// Appends each line of a text; returns what became of the first.
+    fn append_lines(
+        &mut self,
+        entry: &Entry,
+        place: Place,
+        first: Option<EventId>,
+        time: Time,
+        author: Option<PeerId>,
+    ) -> Committed {
+        let mut committed = Committed::shown_before(first, time);
+        let mut next = first;
+        let _ = entry.each_line(|line| {
+            let appended = self.append_event(&line, Some(place), next, time, author);
+            committed.seq = committed.seq.min(appended.seq);
+            next = next.and_then(|id| EventId::new(id.get() + 1));
+            Ok::<_, Infallible>(appended.id)
+        });
+        committed
     }
 
     /// Updates the room's topic, files and owner after a logged event.
@@ -540,6 +564,7 @@ impl Chat {
         match &entry.kind {
             EventKind::Msg
             | EventKind::Me
+            | EventKind::Text
             | EventKind::Edit(_)
             | EventKind::React(_)
             | EventKind::DeleteRoom(_) => {}

@@ -44,3 +44,6 @@ pub const REACTIONS_MAX: usize = 1000;
 
 /// The most different emoji that people react with to one message.
 pub const EMOJI_MAX: usize = 20;
+
+/// The most texts of several lines that arrive at once: each is in memory until it is complete.
+pub const TEXTS_ARRIVING_MAX: usize = 128;

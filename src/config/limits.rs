@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::fixed::{
     BANS_MAX, EMOJI_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY,
     REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
-    SEARCH_WORDS_MAX, SEARCH_WORK, TOKENS_MAX,
+    SEARCH_WORDS_MAX, SEARCH_WORK, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
+use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 
 /// How long a clock that was set forward must stay so before it is trusted to expire events.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
@@ -317,6 +318,21 @@ impl Limits {
                 IGNORED_MAX.to_string(),
                 "",
                 "each event for it is compared with them",
+            ),
+            row(
+                "text of several lines (TEXT), with its line endings",
+                format!(
+                    "{} in {TEXT_LINES_MAX} lines of {TEXT_LINE_BYTES_MAX} bytes",
+                    bytes(TEXT_BYTES_MAX)
+                ),
+                "",
+                "a long traceback; more is a file",
+            ),
+            row(
+                "texts of several lines that are arriving",
+                TEXTS_ARRIVING_MAX.to_string(),
+                "",
+                "each is in memory until it is complete; one address may have half of them",
             ),
             row(
                 "reactions to one message",

@@ -90,6 +90,8 @@ pub enum Line<'a> {
 pub enum ReplyBody {
     /// Its id and time.
     IdAndTime,
+    /// The id of its first line, its time, and how many lines it has.
+    Lines(usize),
     /// A file: the id that it was announced with, or else the event's own, and its contents.
     File {
         /// The id, if the file was announced before.

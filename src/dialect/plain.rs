@@ -34,6 +34,12 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                     out.push(b' ');
                     time.encode(out);
                 }
+                ReplyBody::Lines(lines) => {
+                    write_id(id, out);
+                    out.push(b' ');
+                    time.encode(out);
+                    words(out, &["", &lines.to_string()]);
+                }
             }
         }
         Line::Found { count, is_cut } => {

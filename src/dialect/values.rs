@@ -61,6 +61,8 @@ pub enum ReplyFields {
     Text(Box<str>),
     /// The id, if it is logged, and the time of a message.
     Message(Option<EventId>, Time),
+    /// The same of the first line of a text, and how many lines it has.
+    Lines(Option<EventId>, Time, usize),
     /// A file that was stored.
     File {
         /// The file's id.
@@ -135,6 +137,9 @@ impl Reply {
                 sentence: "",
             },
             ReplyFields::Message(id, time) => decided(*id, *time, &ReplyBody::IdAndTime),
+            ReplyFields::Lines(id, time, lines) => {
+                return plain::write(decided(*id, *time, &ReplyBody::Lines(*lines)), out);
+            }
             ReplyFields::File { id, length, sha256 } => {
                 let body = ReplyBody::File {
                     announced: *id,
@@ -219,6 +224,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
             body,
         } => match body {
             ReplyBody::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
+            ReplyBody::Lines(lines) => reply(verb, ReplyFields::Lines(id, time, *lines)),
             ReplyBody::File {
                 announced,
                 length,

@@ -2,11 +2,12 @@
 //! the newest events, up to a number of bytes, and is lost when the server ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard};
 
 use super::{
     Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, Span, Trimmed,
-    text::Query, with_marks, work::Work,
+    is_line_of, lines_of, text::Query, with_marks, work::Work,
 };
 use crate::config::fixed::{
     EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READERS_IN_ALL, READERS_PER_OWNER,
@@ -219,6 +220,10 @@ impl State {
         if matches!(entry.scope, Scope::Unsaved(_)) {
             return None;
         }
+        if matches!(entry.kind, EventKind::Text) {
+            let first = entry.each_line(|line| Ok::<_, Infallible>(self.append(line, time)));
+            return first.unwrap_or_default();
+        }
         self.next_id += 1;
         let id = EventId::new(self.next_id)?;
         let scope = match &entry.scope {
@@ -274,6 +279,7 @@ impl State {
             (
                 EventKind::Msg
                 | EventKind::Me
+                | EventKind::Text
                 | EventKind::Topic
                 | EventKind::File(_)
                 | EventKind::React(_)
@@ -436,7 +442,21 @@ impl State {
         self.events.get(self.index(id)?)
     }
 
+    /// Removes a message or file; with the first line of a text, the others.
     fn remove(&mut self, id: EventId) {
+        let tags = |id| self.get(id).map_or("", |kept| kept.entry.tags.kept());
+        let lines = (id.get() + 1..).take(lines_of(tags(id)) as usize - 1);
+        let lines: Vec<EventId> = lines
+            .filter_map(EventId::new)
+            .filter(|line| is_line_of(tags(*line), id))
+            .collect();
+        self.remove_one(id);
+        for line in lines {
+            self.remove_one(line);
+        }
+    }
+
+    fn remove_one(&mut self, id: EventId) {
         self.files.remove(&id);
         let Some(kept) = self.index(id).and_then(|index| self.events.get_mut(index)) else {
             return;
@@ -880,7 +900,9 @@ const SEARCH_PIECE: usize = 200;
 /// Returns whether the text of an event, or the name of a file, matches.
 fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
     match &entry.kind {
-        EventKind::Msg | EventKind::Me | EventKind::Topic => query.is_in(entry.text(), scratch),
+        EventKind::Msg | EventKind::Me | EventKind::Text | EventKind::Topic => {
+            query.is_in(entry.text(), scratch)
+        }
         EventKind::File(file) => query.is_in(file.name.as_str(), scratch),
         EventKind::Remove(..)
         | EventKind::Edit(_)

@@ -21,6 +21,7 @@ use crate::model::{
     StorageError, Ticket,
 };
 use crate::protocol::event::EventLayout;
+use crate::protocol::multiline::TEXT_LINES_MAX;
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time, tags};
 pub use commits::Commits;
 use text::Query;
@@ -451,4 +452,15 @@ fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
         tags::push(&mut tags, "reacts", reacts);
     }
     tags.into()
+}
+
+/// Returns how many lines the text has that begins with the event of these tags; 1 for an event of its own.
+fn lines_of(tags: &str) -> u64 {
+    let lines = tags::find(tags, "lines").and_then(|lines| lines.parse().ok());
+    lines.unwrap_or(1).clamp(1, TEXT_LINES_MAX as u64)
+}
+
+/// Returns whether the event of these tags is a further line of the text that begins with `first`.
+fn is_line_of(tags: &str, first: EventId) -> bool {
+    tags::find(tags, "of").is_some_and(|of| EventId::parse(&of) == Some(first))
 }

@@ -58,6 +58,8 @@ pub struct DirectMessage {
 pub enum EventKind {
     Msg,
     Me,
+    /// Several lines, with LF between them, of which each becomes a message of its own.
+    Text,
     Topic,
     Remove(EventId, Removed),
     /// Replaces the text of a message of the same author.
@@ -203,6 +205,33 @@ impl Entry {
         self.words().1
     }
 
+    /// Returns how many events it becomes, with consecutive ids.
+    pub fn events(&self) -> usize {
+        match self.kind {
+            EventKind::Text => self.text().split('\n').count(),
+            _ => 1,
+        }
+    }
+
+    /// Passes each line of a text to `store` as an entry of its own; returns the id of the first, as `store` gives it.
+    ///
+    /// # Errors
+    /// When `store` fails.
+    pub fn each_line<E>(
+        &self,
+        mut store: impl FnMut(Self) -> Result<Option<EventId>, E>,
+    ) -> Result<Option<EventId>, E> {
+        let lines = self.events();
+        let mut first = None;
+        for (n, line) in self.text().split('\n').enumerate() {
+            let tags = self.tags.of_line(n, lines, first);
+            let entry = Self::new(self.scope.clone(), EventKind::Msg, self.author(), line);
+            let id = store(entry.with_tags(tags))?;
+            first = first.or(id);
+        }
+        Ok(first)
+    }
+
     fn words(&self) -> (&str, &str) {
         let author_bytes = usize::from(self.author_bytes);
         self.words
@@ -217,6 +246,7 @@ impl Entry {
             EventKind::Stored(..) => true,
             EventKind::Msg
             | EventKind::Me
+            | EventKind::Text
             | EventKind::Topic
             | EventKind::Remove(..)
             | EventKind::Edit(_)
@@ -264,7 +294,8 @@ impl Entry {
         let (nick, text) = self.words();
         let (nick, text) = (nick.into(), text.into());
         match &self.kind {
-            EventKind::Msg => Event::Msg { to, nick, text },
+            // The lines of a text are messages of their own.
+            EventKind::Msg | EventKind::Text => Event::Msg { to, nick, text },
             EventKind::Me => Event::Me { to, nick, text },
             EventKind::Topic => Event::Topic { room, nick, text },
             EventKind::Remove(removed, _) => Event::Remove {

@@ -1,4 +1,4 @@
-//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.38 of
+//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.39 of
 //! `protocol.md` are made.
 
 use std::fmt;
@@ -85,6 +85,9 @@ commands! {
     Upload "UPLOAD" " <name> <length or *> [<sha256>]" "send a file to the current room; its bytes follow"
         lists [] replies ["OK UPLOAD <file> <length> <sha256>"]
         refuses [NeedNick NotInRoom NotAllowed BadName Quota TooLarge Busy NeedDigest Corrupt Incomplete NoSuchFile NoSuchId],
+    Text "TEXT" " <bytes> [<room or nick>]" "send several lines as one message; their bytes follow"
+        lists [] replies ["OK TEXT <id or -> <time> <count>"]
+        refuses [NeedNick NotInRoom NotAllowed BadName NoSuchNick NoSuchId TooLarge TooLong NotUtf8 Incomplete Quota Busy],
     Download "DOWNLOAD" " <file> [<offset>]" "fetch a file by its number"
         lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
     Files "FILES" " [<room>]" "list the files of a room"
@@ -161,7 +164,15 @@ commands! {
 impl Verb {
     /// Returns whether a command may begin with tags.
     pub fn takes_tags(self) -> bool {
-        matches!(self, Self::Msg | Self::Me | Self::Tell | Self::Upload)
+        matches!(
+            self,
+            Self::Msg | Self::Me | Self::Tell | Self::Text | Self::Upload
+        )
+    }
+
+    /// Returns whether bytes that are no lines follow a command.
+    pub fn has_bytes(self) -> bool {
+        matches!(self, Self::Text | Self::Upload)
     }
 
     /// Parses the first word of a line: all in capitals, all in small letters, or in any letters after a

@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 
 use super::line::LINE_BYTES_MAX;
-use super::request::{HAS_NUL, Refusal, Request, UploadRequest, bad_syntax, has_nul, password};
+use super::request::{
+    HAS_NUL, Refusal, Request, Target, TextRequest, UploadRequest, bad_syntax, has_nul, password,
+};
 use super::tags::SentTags;
 use super::text::clean;
 use super::{Code, Digest, FileName, Nick, RoomName, Verb};
@@ -63,6 +65,15 @@ impl Request<'static> {
         let room = Some(room);
         let words = Cow::Owned(words.into_owned());
         Ok(Self::Search { room, words })
+    }
+
+    /// Returns the request to send `length` bytes of text to a room.
+    pub fn text(room: Option<RoomName>, length: u64) -> Self {
+        Self::Text(TextRequest {
+            to: Ok(room.map(Target::Room)),
+            length,
+            tags: SentTags::default(),
+        })
     }
 
     /// Returns the request to send a file; as on a line, a bad name is refused once the file's bytes have been dropped.

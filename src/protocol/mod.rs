@@ -14,6 +14,7 @@ pub mod human;
 #[cfg(any(feature = "server", feature = "chatc"))]
 pub mod json;
 pub mod line;
+pub mod multiline;
 pub mod name;
 pub mod request;
 pub mod tags;
@@ -36,7 +37,16 @@ pub const SERVICE: &str = "_plainchat._tcp.local.";
 
 /// The optional parts of the protocol that this server has, for `OK HELLO`, in alphabetical order.
 pub const CAPABILITIES: &[&str] = &[
-    "accounts", "edit", "files", "history", "nonce", "react", "reply", "search", "tags",
+    "accounts",
+    "edit",
+    "files",
+    "history",
+    "multiline",
+    "nonce",
+    "react",
+    "reply",
+    "search",
+    "tags",
 ];
 
 /// The protocol version in `HELLO`.

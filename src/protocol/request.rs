@@ -148,6 +148,7 @@ pub enum Request<'a> {
         room: Option<RoomName>,
         text: Option<Cow<'a, str>>,
     },
+    Text(TextRequest),
     Upload(UploadRequest),
     Download {
         file: EventId,
@@ -213,6 +214,16 @@ pub enum Target {
     Nick(Nick),
 }
 
+impl Target {
+    /// Returns the name, a room's with its `#`.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Room(room) => room.as_str(),
+            Self::Nick(nick) => nick.as_str(),
+        }
+    }
+}
+
 /// The history that is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -257,6 +268,18 @@ pub struct UploadRequest {
     /// The digest that the contents must have.
     pub sha256: Option<Digest>,
     /// The tags of the file's event.
+    pub tags: SentTags,
+}
+
+/// A text of several lines as it was announced. A receiver that cannot be read is not a syntax error, since the bytes of
+/// the text still follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextRequest {
+    /// Where it is sent, `None` for the current room; or why that cannot be read.
+    pub to: Result<Option<Target>, Refusal>,
+    /// How many bytes follow.
+    pub length: u64,
+    /// The tags of the text.
     pub tags: SentTags,
 }
 
@@ -321,8 +344,8 @@ impl<'a> Request<'a> {
         let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The error names the verb all the same: after an UPLOAD nobody knows how many of the following
-            // bytes are not lines.
+            // The error names the verb all the same: after an UPLOAD or TEXT nobody knows how many of the
+            // following bytes are not lines.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
                 verb: Verb::parse(&word),
@@ -336,46 +359,21 @@ impl<'a> Request<'a> {
                 "that is no command; HELP lists them, and CHAT lets you just type",
             ));
         };
-        // The length of an upload must be known, whatever its name contains.
-        if verb != Verb::Upload && has_nul(rest) {
+        // The number of bytes that follow must be known, whatever else the line contains.
+        if !verb.has_bytes() && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }
         let tags = match tags.map(|tags| parse_tags(verb, tags)) {
             None => SentTags::default(),
             Some(Ok(tags)) => tags,
-            // The bytes of the file follow all the same.
-            Some(Err(refusal)) if verb == Verb::Upload => {
-                let lossy = String::from_utf8_lossy(rest);
-                let tags = SentTags::default();
-                let mut upload = Fields {
-                    verb,
-                    tags,
-                    rest: &lossy,
-                }
-                .upload()?;
-                upload.name = Err(refusal);
-                return Ok(Some(Self::Upload(upload)));
-            }
-            Some(Err(refusal)) => return Err(refusal),
+            Some(Err(refusal)) => return Fields::refused(verb, rest, refusal).map(Some),
         };
         let request = match std::str::from_utf8(rest) {
             Ok(rest) => Fields { verb, tags, rest }.request()?,
-            Err(_) if verb == Verb::Upload => {
-                let lossy = String::from_utf8_lossy(rest);
-                let mut upload = Fields {
-                    verb,
-                    tags,
-                    rest: &lossy,
-                }
-                .upload()?;
-                upload.name = Err(Refusal::new(
-                    verb,
-                    Code::NotUtf8,
-                    "the file's name is not UTF-8",
-                ));
-                Self::Upload(upload)
+            Err(_) => {
+                let refusal = Refusal::new(verb, Code::NotUtf8, "that line is not UTF-8");
+                Fields::refused(verb, rest, refusal)?
             }
-            Err(_) => return Err(Refusal::new(verb, Code::NotUtf8, "that line is not UTF-8")),
         };
         Ok(Some(request))
     }
@@ -412,6 +410,7 @@ impl<'a> Request<'a> {
             Self::Rooms { .. } => Verb::Rooms,
             Self::Who { .. } => Verb::Who,
             Self::Topic { .. } => Verb::Topic,
+            Self::Text(_) => Verb::Text,
             Self::Upload(_) => Verb::Upload,
             Self::Download { .. } => Verb::Download,
             Self::Files { .. } => Verb::Files,
@@ -484,6 +483,27 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Returns the refusal of a line; or, when bytes follow it, the request that carries the refusal and says how many.
+    fn refused(verb: Verb, rest: &[u8], refusal: Refusal) -> Result<Request<'static>, Refusal> {
+        let lossy = String::from_utf8_lossy(rest);
+        let mut fields = Fields {
+            verb,
+            tags: SentTags::default(),
+            rest: &lossy,
+        };
+        match verb {
+            Verb::Upload => Ok(Request::Upload(UploadRequest {
+                name: Err(refusal),
+                ..fields.upload()?
+            })),
+            Verb::Text => Ok(Request::Text(TextRequest {
+                to: Err(refusal),
+                ..fields.multiline()?
+            })),
+            _ => Err(refusal),
+        }
+    }
+
     fn request(&mut self) -> Result<Request<'a>, Refusal> {
         let request = match self.verb {
             Verb::Nick => {
@@ -596,14 +616,8 @@ impl<'a> Fields<'a> {
             },
             Verb::Tell => {
                 let to = self.need_word()?;
-                let to = if to.starts_with('#') {
-                    RoomName::parse(to).map(Target::Room)
-                } else {
-                    Nick::parse(to).map(Target::Nick)
-                };
-                let to = to.map_err(|e| self.bad_name(e))?;
                 Request::Tell {
-                    to,
+                    to: self.receiver(to)?,
                     text: self.text()?,
                     tags: std::mem::take(&mut self.tags),
                 }
@@ -648,6 +662,7 @@ impl<'a> Fields<'a> {
                 }
             }
             Verb::Upload => Request::Upload(self.upload()?),
+            Verb::Text => Request::Text(self.multiline()?),
             Verb::Download => {
                 let file = self.id()?;
                 let offset = match self.word() {
@@ -760,6 +775,40 @@ impl<'a> Fields<'a> {
             sha256,
             tags: std::mem::take(&mut self.tags),
         })
+    }
+
+    /// Parses `<bytes> [<room or nick>]`.
+    fn multiline(&mut self) -> Result<TextRequest, Refusal> {
+        let length = self.word().and_then(parse_number).ok_or_else(|| {
+            Refusal::new(
+                self.verb,
+                Code::BadSyntax,
+                "the number of bytes must come first, so nobody knows where the text ends: TEXT <bytes> [<room or nick>]",
+            )
+        })?;
+        let to = match (self.word(), self.word()) {
+            (None, _) => Ok(None),
+            (Some(to), None) => self.receiver(to).map(Some),
+            (Some(_), Some(_)) => {
+                self.rest = "";
+                Err(self.bad())
+            }
+        };
+        Ok(TextRequest {
+            to,
+            length,
+            tags: std::mem::take(&mut self.tags),
+        })
+    }
+
+    /// Parses a room or nick that something is sent to.
+    fn receiver(&self, to: &str) -> Result<Target, Refusal> {
+        let to = if to.starts_with('#') {
+            RoomName::parse(to).map(Target::Room)
+        } else {
+            Nick::parse(to).map(Target::Nick)
+        };
+        to.map_err(|e| self.bad_name(e))
     }
 
     fn on(&mut self) -> Result<bool, Refusal> {
@@ -974,16 +1023,7 @@ impl fmt::Display for Request<'_> {
                 write(&fields);
             }
             Self::Msg { text, .. } | Self::Me { text, .. } => write(&[verb, text]),
-            Self::Tell {
-                to: Target::Room(room),
-                text,
-                ..
-            } => write(&[verb, room.as_str(), text]),
-            Self::Tell {
-                to: Target::Nick(nick),
-                text,
-                ..
-            } => write(&[verb, nick.as_str(), text]),
+            Self::Tell { to, text, .. } => write(&[verb, to.as_str(), text]),
             Self::Join { room, from } => match from {
                 JoinFrom::Now => write(&[verb, room.as_str()]),
                 JoinFrom::After(id) => write(&[verb, room.as_str(), &id.to_string()]),
@@ -1021,6 +1061,11 @@ impl fmt::Display for Request<'_> {
                 write(&[verb, room.as_str(), text.as_deref().unwrap_or_default()]);
             }
             Self::Topic { room: None, text } => write(&[verb, text.as_deref().unwrap_or_default()]),
+            Self::Text(text) => {
+                let to = text.to.as_ref();
+                let to = to.map_or("?", |to| to.as_ref().map_or("", Target::as_str));
+                write(&[verb, &text.length.to_string(), to]);
+            }
             Self::Upload(upload) => {
                 let name = upload.name.as_ref().map_or("?", FileName::as_str);
                 let length = upload.length.map_or_else(|| "*".into(), |n| n.to_string());
@@ -1053,6 +1098,7 @@ impl fmt::Display for Request<'_> {
             Self::Msg { tags, .. }
             | Self::Me { tags, .. }
             | Self::Tell { tags, .. }
+            | Self::Text(TextRequest { tags, .. })
             | Self::Upload(UploadRequest { tags, .. })
                 if !tags.is_empty() =>
             {
@@ -1255,6 +1301,10 @@ mod tests {
             "UPLOAD x y",
             "UPLOAD x -1",
             "UPLOAD x 9007199254740992",
+            "TEXT",
+            "TEXT x",
+            "TEXT *",
+            "TEXT 9007199254740992",
             "DOWNLOAD",
             "DOWNLOAD x",
             "DOWNLOAD 0",
@@ -1278,6 +1328,13 @@ mod tests {
             let verb = bad.split(' ').next().unwrap();
             check(bad, &format!("{verb} bad-syntax"));
         }
+        // The bytes of these follow and are dropped.
+        check("TEXT 5", "TEXT 5");
+        check("@reply=7 TEXT 5 #ops", "@reply=7 TEXT 5 #ops");
+        check("TEXT 5  bob ", "TEXT 5 bob");
+        check("TEXT 5 bob ann eve", "TEXT 5 ?");
+        check("TEXT 5 #", "TEXT 5 ?");
+        check("@A TEXT 5", "TEXT 5 ?");
         check("BAN bob 2d x", "BAN bob 172800s x");
         check("BAN bob 2 days", "BAN bad-syntax");
         check("BAN bob - 2 warnings", "BAN bob - 2 warnings");

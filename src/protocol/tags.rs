@@ -114,6 +114,28 @@ impl SentTags {
         self
     }
 
+    /// Returns the tags of one line of a text of `lines` lines whose first line has the id `first`, once that is known.
+    #[must_use]
+    pub fn of_line(&self, line: usize, lines: usize, first: Option<EventId>) -> Self {
+        let mut sent = Sent::default();
+        let mut kept = String::new();
+        if line == 0 {
+            sent.reply = self.reply();
+            kept.push_str(self.kept());
+            push(&mut kept, "lines", &lines.to_string());
+        } else {
+            if let Some(first) = first {
+                push(&mut kept, "of", &first.to_string());
+            }
+            if find(self.kept(), "notice").is_some() {
+                push(&mut kept, "notice", "");
+            }
+        }
+        sent.kept = kept.into();
+        let is_empty = sent == Sent::default();
+        Self((!is_empty).then(|| Box::new(sent)))
+    }
+
     /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

@@ -87,14 +87,17 @@ pub(super) enum LimitKind {
     Connections,
     Passwords,
     OpenFiles,
+    /// Texts of several lines that arrive.
+    Texts,
     Memory,
 }
 
 impl LimitKind {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::Connections,
         Self::Passwords,
         Self::OpenFiles,
+        Self::Texts,
         Self::Memory,
     ];
 
@@ -103,6 +106,7 @@ impl LimitKind {
             Self::Connections => "connections",
             Self::Passwords => "passwords",
             Self::OpenFiles => "open_files",
+            Self::Texts => "texts",
             Self::Memory => "memory",
         }
     }

@@ -19,6 +19,8 @@ mod scheduler;
 mod send;
 pub mod service;
 mod shared_state;
+mod shares;
+mod texts;
 mod transfer;
 pub mod trusted_clock;
 mod turns;
@@ -42,7 +44,7 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::accounts::buckets::{Buckets, MemoryBuckets};
 use crate::accounts::sqlite::SqliteBuckets;
-use crate::config::fixed::LOG_CONNECTIONS_MAX;
+use crate::config::fixed::{LOG_CONNECTIONS_MAX, TEXTS_ARRIVING_MAX};
 use crate::config::{Config, Listen, Protocols, SEARCHES_MAX};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
@@ -54,10 +56,11 @@ use crate::transport::{Carrier, Sockets, Stream};
 use certificate::{Certificate, Source};
 use changes::Changes;
 use connection::Connection;
-use descriptors::{Descriptors, Division};
+use descriptors::Division;
 use metrics::{LimitKind, Metrics};
 use scheduler::FairScheduler;
 use shared_state::{AppliedQueue, ConnectionSource, SharedState};
+use shares::Shares;
 use transfer::SharedLive;
 use trusted_clock::TrustedClock;
 use turns::Turns;
@@ -140,7 +143,9 @@ struct Server {
     /// How many connections beyond the limit are sent an error before they are closed.
     turned_away_max: usize,
     /// Descriptors for file transfers.
-    descriptors: Arc<Descriptors>,
+    descriptors: Arc<Shares>,
+    /// Texts of several lines that are arriving.
+    texts: Arc<Shares>,
     /// Memory for pieces of files in transfer.
     pieces: Arc<Budget>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
@@ -305,7 +310,8 @@ pub fn run(
         certificate,
         waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
         turned_away_max: division.turned_away,
-        descriptors: Arc::new(Descriptors::new(division.transfers)),
+        descriptors: Arc::new(Shares::new(division.transfers, descriptors::UPLOAD)),
+        texts: Arc::new(Shares::new(TEXTS_ARRIVING_MAX, 1)),
         pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),

@@ -16,11 +16,12 @@ use tracing::{error, warn};
 
 use super::Server;
 use super::connection::{Connection, InputEnd};
-use super::descriptors::{self, Reservation};
+use super::descriptors;
 use super::drop_on_pool::DropOnPool;
 use super::memory::Pieces;
 use super::metrics::LimitKind;
 use super::send::{self, Failed};
+use super::shares::Reservation;
 use crate::accounts::guesses::Attempt;
 use crate::accounts::{AccountQuery, AccountResult};
 use crate::chat::{NickId, RoomId};
@@ -90,6 +91,10 @@ impl Connection {
             Effect::Receive(upload) => {
                 self.carrier.expect_bytes(upload.length);
                 self.receive_upload(upload).await;
+            }
+            Effect::ReceiveText(text) => {
+                self.carrier.expect_bytes(Some(text.length as u64));
+                self.receive_text(text).await;
             }
             Effect::Discard(length) => {
                 self.carrier.expect_bytes(length);
@@ -373,7 +378,7 @@ impl Connection {
         }
     }
 
-    fn append(&mut self, entry: Entry, ticket: Ticket) {
+    pub(super) fn append(&mut self, entry: Entry, ticket: Ticket) {
         let now = self.server.clock.now();
         self.server.changes().append(entry, Some(ticket), now);
     }
@@ -591,7 +596,7 @@ impl Connection {
     }
 
     /// Reads and drops `left` bytes, or everything up to the end of input.
-    async fn discard(&mut self, mut left: Option<u64>) {
+    pub(super) async fn discard(&mut self, mut left: Option<u64>) {
         let pieces = Pieces::reserve(&self.server.pieces);
         let mut piece = vec![0; pieces.size(left)];
         loop {
@@ -607,7 +612,11 @@ impl Connection {
     }
 
     /// Reads the next bytes of the input, at most `left`; returns 0 at its end. Sends the client its events meanwhile.
-    async fn next_bytes(&mut self, piece: &mut [u8], left: Option<u64>) -> Result<usize, Stopping> {
+    pub(super) async fn next_bytes(
+        &mut self,
+        piece: &mut [u8],
+        left: Option<u64>,
+    ) -> Result<usize, Stopping> {
         let most = left.map_or(usize::MAX, |left| {
             usize::try_from(left).unwrap_or(usize::MAX)
         });
@@ -751,7 +760,7 @@ pub(super) const BUSY: &str =
     "too many files are on their way, in all or at your address; try again later";
 
 /// Transfers are aborted, because the server stops or the connection must end.
-struct Stopping;
+pub(super) struct Stopping;
 
 /// Completes when the server stops or an operator closes the connection of `peer`.
 async fn dismissed(server: &Server, peer: PeerId) {

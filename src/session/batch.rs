@@ -83,8 +83,8 @@ pub(super) enum Advance {
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
-    /// The page has been read up to this record.
-    Paged(usize),
+    /// The page has been read up to this record, and its room up to that event.
+    Paged(usize, EventId),
     Notices(Seq),
     Inbox(Seq),
 }

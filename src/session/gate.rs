@@ -14,8 +14,8 @@ fn is_open_to_all(verb: Verb) -> bool {
         // The password of a registered nick also opens the server; without one, `NICK` is rejected.
         Verb::Pass | Verb::Nick => true,
         Verb::Ping | Verb::Hello | Verb::Help | Verb::Bye | Verb::Quit => true,
-        // The upload's bytes follow, and are dropped when it is rejected.
-        Verb::Upload => true,
+        // Bytes follow, and are dropped when it is rejected.
+        Verb::Text | Verb::Upload => true,
         Verb::Msg
         | Verb::Me
         | Verb::Tell

@@ -14,6 +14,7 @@ pub mod ignore;
 mod lazy_list;
 mod log_queries;
 mod moderation;
+mod multiline;
 mod operator;
 pub mod output;
 mod request;
@@ -42,6 +43,7 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
 
+pub use multiline::IncomingText;
 use output::{AfterReply, Entries, EntryReply, Pending};
 
 /// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
@@ -52,6 +54,8 @@ pub enum Effect {
     Append(Entry, Ticket),
     /// Receive this upload (with no length: all bytes up to the end of input) and report with [`Session::received`].
     Receive(Upload),
+    /// Receive this text and report with [`Session::received_text`].
+    ReceiveText(IncomingText),
     /// Read and drop this many bytes (all up to the end of input for `None`) and report with [`Session::discarded`].
     Discard(Option<u64>),
     /// Once all replies have been sent, send this file from the offset on, preceded by its `DATA` line, and report with
@@ -516,8 +520,10 @@ impl Session {
             return None;
         }
         let done = match read {
-            // The bytes of a file follow, and their number is unknown.
-            Err(refusal) if refusal.verb == Some(Verb::Upload) && !self.input.is_for_people() => {
+            // Bytes follow that are no lines, and their number is unknown.
+            Err(refusal)
+                if refusal.verb.is_some_and(Verb::has_bytes) && !self.input.is_for_people() =>
+            {
                 self.end(refusal, chat, now);
                 return None;
             }
@@ -574,7 +580,16 @@ impl Session {
                 self.explain_upload(chat);
                 Ok(None)
             }
+            Ok(Some(Request::Text(_)))
+            | Err(Refusal {
+                verb: Some(Verb::Text),
+                ..
+            }) if self.input.is_for_people() => {
+                let text = "that is for programs; just type or paste your lines";
+                Err(Refusal::new(Verb::Text, Code::NotAllowed, text))
+            }
             Ok(Some(Request::Upload(upload))) => self.upload(upload, end, chat, now),
+            Ok(Some(Request::Text(text))) => self.text(text, end, chat, now),
             Ok(Some(request)) => match self.check_open(&request) {
                 Ok(()) => self.request(request, chat, now),
                 Err(refusal) => Err(refusal),
@@ -620,8 +635,9 @@ impl Session {
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
-        let is_upload = verb_of(head) == Some(Verb::Upload);
-        if !self.input.is_for_people() && (is_upload || self.expects == Expects::LineAfterUpload) {
+        let bytes_follow = verb_of(head).is_some_and(Verb::has_bytes);
+        if !self.input.is_for_people() && (bytes_follow || self.expects == Expects::LineAfterUpload)
+        {
             return self.end(refusal, chat, now);
         }
         self.refuse(&refusal);

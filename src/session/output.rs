@@ -345,7 +345,7 @@ impl Session {
             | Advance::Reply
             | Advance::Listed(_)
             | Advance::Gap
-            | Advance::Paged(_)) => (rest.len(), step),
+            | Advance::Paged(..)) => (rest.len(), step),
         };
         let is_whole = kept == rest.len();
         let kept = rest.get(..kept).unwrap_or_default().to_vec();
@@ -399,13 +399,13 @@ impl Session {
                         membership.gap_to = page.gap_to;
                     }
                 }
-                self.turn_page(chat);
+                self.turn_page(None, chat);
             }
-            Advance::Paged(next) => {
+            Advance::Paged(next, seen) => {
                 if let Some(page) = &mut self.page {
                     page.next = next;
                 }
-                self.turn_page(chat);
+                self.turn_page(Some(seen), chat);
             }
             Advance::Listed(progress) => {
                 if let Some(Pending::List(list)) = self.replies_mut().pending.front_mut() {
@@ -430,9 +430,9 @@ impl Session {
         }
     }
 
-    /// Marks the page's records as seen as far as it has been sent; at its end, reading continues in the tail if the
-    /// tail still contains what follows.
-    fn turn_page(&mut self, chat: &Chat) {
+    /// Marks the page's records as seen up to `seen`; at its end, reading continues in the tail if the tail still contains
+    /// what follows.
+    fn turn_page(&mut self, seen: Option<EventId>, chat: &Chat) {
         let Some(page) = &self.page else {
             return;
         };
@@ -440,11 +440,7 @@ impl Session {
             self.page = None;
             return;
         };
-        let last = page
-            .next
-            .checked_sub(1)
-            .and_then(|last| page.records.get(last));
-        membership.seen = last.map_or(membership.seen, |record| record.id.get());
+        membership.seen = seen.map_or(membership.seen, EventId::get);
         if page.next >= page.records.len() && !page.has_gap {
             self.close_page(chat);
         }
@@ -589,7 +585,7 @@ impl Session {
             }
             next += 1;
             batch.page_next = Some(next);
-            batch.run(Advance::Paged(next));
+            batch.run(Advance::Paged(next, record.id));
         }
         false
     }
@@ -700,24 +696,30 @@ impl Session {
                 return false;
             }
             let in_page = self.page_of(at);
+            let events = reply.events();
+            let last = kept
+                .id
+                .and_then(|first| EventId::new(first.get() + events - 1));
             let passes = match (in_page, batch.page_next, batch.cursors.get_mut(at)) {
                 (Some(page), Some(next), _) => {
-                    let is_own = page
-                        .records
-                        .get(next)
-                        .is_some_and(|record| Some(record.id) == kept.id);
-                    is_own.then_some(Advance::Paged(next + 1))
+                    let record = page.records.get(next);
+                    let is_own = record.is_some_and(|record| Some(record.id) == kept.id);
+                    last.filter(|_| is_own).map(|last| {
+                        let rest = page.records.get(next..).unwrap_or_default();
+                        let own = rest.iter().take_while(|record| record.id <= last);
+                        Advance::Paged(next + own.count(), last)
+                    })
                 }
                 (None, _, Some(Some(cursor))) if *cursor == kept.seq => {
-                    *cursor += 1;
-                    Some(Advance::Room(room, kept.seq + 1, kept.id))
+                    *cursor += events;
+                    Some(Advance::Room(room, *cursor, last))
                 }
                 _ => None,
             };
             if let Some(step) = passes {
                 // The reply also passes the entry: both end at the same byte.
                 reply.write(kept, dialect, &mut batch.own);
-                if let Advance::Paged(next) = step {
+                if let Advance::Paged(next, _) = step {
                     batch.page_next = Some(next);
                 }
                 batch.run(step);
@@ -732,6 +734,14 @@ impl Session {
 }
 
 impl EntryReply {
+    /// Returns how many events the entry has become.
+    fn events(&self) -> u64 {
+        match self.body {
+            ReplyBody::Lines(lines) => lines as u64,
+            _ => 1,
+        }
+    }
+
     fn write(&self, kept: Committed, dialect: Dialect, out: &mut Output) {
         if matches!(self.body, ReplyBody::Nothing) {
             return;

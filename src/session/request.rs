@@ -47,15 +47,42 @@ pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
 
+/// Returns where a message to a nick is seen, and who can read it.
+fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, Scope), Refusal> {
+    let here = chat.find_nick(&to);
+    let (place, scope) = match (chat.direct_message(own, &to), here) {
+        (Some(message), here) => {
+            let here = here.unwrap_or(NickId::NONE);
+            (here, Scope::Inbox(Box::new(message)))
+        }
+        (None, Some(here)) if chat.is_busy(here) => {
+            let text = format!("{to} does not read what is told; try later");
+            return Err(Refusal::new(verb, Code::Busy, text));
+        }
+        (None, Some(here)) => (here, Scope::Unsaved(to)),
+        (None, None) => {
+            let text = format!("nobody is called {to} here");
+            return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        }
+    };
+    Ok((Place::Nick(place), scope))
+}
+
 impl Session {
     pub(super) fn request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         let verb = request.verb();
         match request {
-            Request::Msg { text, tags } => self.say(verb, EventKind::Msg, &text, tags, chat),
-            Request::Me { text, tags } => self.say(verb, EventKind::Me, &text, tags, chat),
+            Request::Msg { text, tags } => {
+                let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
+                self.send_message(verb, None, kind, &text, body, tags, chat)
+            }
+            Request::Me { text, tags } => {
+                let (kind, body) = (EventKind::Me, ReplyBody::IdAndTime);
+                self.send_message(verb, None, kind, &text, body, tags, chat)
+            }
             Request::Tell { to, text, tags } => {
-                let told = self.tell(to, &text, chat)?;
-                Ok(told.map(|effect| effect.with_tags(tags)))
+                let (kind, body) = (EventKind::Msg, ReplyBody::IdAndTime);
+                self.send_message(verb, Some(to), kind, &text, body, tags, chat)
             }
             Request::Nick { nick, password } => self.nick(nick, password.as_deref(), chat, now),
             Request::Register { password } => self.register(password.as_deref(), chat, now),
@@ -210,6 +237,7 @@ impl Session {
                 Ok(None)
             }
             Request::Upload(upload) => self.upload(upload, LineEnd::Lf, chat, now),
+            Request::Text(text) => self.text(text, LineEnd::Lf, chat, now),
         }
     }
 
@@ -234,51 +262,32 @@ impl Session {
         Ok(None)
     }
 
-    fn say(
+    /// Sends a message to a room or nick, or to the current room.
+    #[allow(clippy::too_many_arguments)] // each is a part of the message or of its reply
+    pub(super) fn send_message(
         &mut self,
         verb: Verb,
+        to: Option<Target>,
         kind: EventKind,
         text: &str,
+        body: ReplyBody,
         tags: SentTags,
         chat: &mut Chat,
     ) -> Done {
-        self.require_nick(verb)?;
-        let room = self.require_current_room(verb)?;
-        let said = self.propose_in(verb, room, kind, text, ReplyBody::IdAndTime, chat);
-        Ok(said.map(|effect| effect.with_tags(tags)))
-    }
-
-    fn tell(&mut self, to: Target, text: &str, chat: &mut Chat) -> Done {
-        let verb = Verb::Tell;
         let own = self.require_nick(verb)?;
-        let to = match to {
-            Target::Room(room) => {
-                let room = chat.find_or_create_room(&room, self.peer, self.nick);
-                let room = room.map_err(refused(verb))?;
-                let body = ReplyBody::IdAndTime;
-                return Ok(self.propose_in(verb, room, EventKind::Msg, text, body, chat));
-            }
-            Target::Nick(nick) => nick,
-        };
-        let here = chat.find_nick(&to);
-        let (place, scope) = match (chat.direct_message(own, &to), here) {
-            (Some(message), here) => {
-                let here = here.unwrap_or(NickId::NONE);
-                (here, Scope::Inbox(Box::new(message)))
-            }
-            (None, Some(here)) if chat.is_busy(here) => {
-                let text = format!("{to} does not read what is told; try later");
-                return Err(Refusal::new(verb, Code::Busy, text));
-            }
-            (None, Some(here)) => (here, Scope::Unsaved(to)),
-            (None, None) => {
-                let text = format!("nobody is called {to} here");
-                return Err(Refusal::new(verb, Code::NoSuchNick, text));
+        let room = match to {
+            None => self.require_current_room(verb)?,
+            Some(Target::Room(room)) => chat
+                .find_or_create_room(&room, self.peer, self.nick)
+                .map_err(refused(verb))?,
+            Some(Target::Nick(to)) => {
+                let (place, scope) = direct(verb, own, to, chat)?;
+                let effect = self.propose(verb, place, scope, kind, text, body, chat);
+                return Ok(Some(effect.with_tags(tags)));
             }
         };
-        let (place, body) = (Place::Nick(place), ReplyBody::IdAndTime);
-        let effect = self.propose(verb, place, scope, EventKind::Msg, text, body, chat);
-        Ok(Some(effect))
+        let effect = self.propose_in(verb, room, kind, text, body, chat);
+        Ok(effect.map(|effect| effect.with_tags(tags)))
     }
 
     pub(super) fn take_nick(
@@ -665,7 +674,7 @@ impl Session {
             .ok_or_else(|| Refusal::new(verb, Code::NeedNick, "choose a nick first: NICK <nick>"))
     }
 
-    fn require_current_room(&self, verb: Verb) -> Result<RoomId, Refusal> {
+    pub(super) fn require_current_room(&self, verb: Verb) -> Result<RoomId, Refusal> {
         let none = || Refusal::new(verb, Code::NotInRoom, "you are in no room; JOIN one");
         self.current().ok_or_else(none)
     }

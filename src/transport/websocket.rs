@@ -323,7 +323,7 @@ impl WebSocket {
                 let is_told = std::mem::replace(&mut self.is_stray, !is_last);
                 (!is_told && !bytes.is_empty()).then_some(Input::Refused(Wrong {
                     code: Code::BadSyntax,
-                    text: "a line is a text message; binary ones are the bytes of an UPLOAD",
+                    text: "a line is a text message; binary ones are the bytes of an UPLOAD or TEXT",
                     closes: false,
                 }))
             }

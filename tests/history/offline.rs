@@ -147,6 +147,8 @@ fn replies_edits_and_reactions_are_exported_and_imported() {
     ann.expect("MSG a secret", "OK MSG 7 ").unwrap();
     ann.expect("EDIT 7 another secret", "OK EDIT 8 ").unwrap();
     ann.expect("REMOVE 7", "OK REMOVE 7").unwrap();
+    let text_of_three = "TEXT 5\na\n\nb";
+    ann.expect(text_of_three, "OK TEXT 10 ").unwrap();
     drop(server);
     let all = chatd("export", &data, &[], b"").stdout;
     let lines = text(&all);
@@ -165,7 +167,7 @@ fn replies_edits_and_reactions_are_exported_and_imported() {
     let taken = chatd("import", &other, &[], &all);
     assert_eq!(
         text(&taken.stdout),
-        "9 events imported\n",
+        "12 events imported\n",
         "{}",
         text(&taken.stderr)
     );
@@ -177,19 +179,25 @@ fn replies_edits_and_reactions_are_exported_and_imported() {
     bob.expect("SEARCH red", "OK SEARCH 0").unwrap();
     bob.expect("TAGS on", "OK TAGS on").unwrap();
     let again = bob
-        .list("HISTORY #lobby 1000 after 9")
+        .list("HISTORY #lobby 1000 after 12")
         .unwrap()
         .0
         .join("\n");
     assert!(
-        again.contains("@reply=10;x-run=a%20b MSG #lobby ann I look"),
+        again.contains("@reply=13;x-run=a%20b MSG #lobby ann I look"),
         "{again}"
     );
     assert!(
-        again.contains("EDIT #lobby ann 10 the build is green"),
+        again.contains("EDIT #lobby ann 13 the build is green"),
         "{again}"
     );
-    assert_eq!(bob.list("REACTS 10").unwrap().0, ["REACT 10 ann 👍"]);
+    let text_again = "PAST 22 TIME @lines=3 MSG #lobby ann a\nPAST 23 TIME @of=22 MSG #lobby ann\nPAST 24 TIME @of=22 MSG #lobby ann b";
+    let time = again.rsplit(' ').nth(5).expect("a time");
+    assert!(
+        again.ends_with(&text_again.replace("TIME", time)),
+        "{again}"
+    );
+    assert_eq!(bob.list("REACTS 13").unwrap().0, ["REACT 13 ann 👍"]);
 }
 
 #[test]

@@ -19,6 +19,8 @@ const ROOMS: [&str; 3] = ["#a", "#b", "#c"];
 #[derive(Clone, Debug)]
 enum Act {
     Say,
+    /// Sends so many lines as one.
+    Text(u64),
     Tell(usize),
     Join(usize),
     /// Resumes from the id of a message with that index, as it is at that moment.
@@ -33,6 +35,7 @@ fn act() -> impl Strategy<Value = (usize, Act)> {
     let room = 0..ROOMS.len();
     let act = prop_oneof![
         6 => Just(Act::Say),
+        2 => (1..5_u64).prop_map(Act::Text),
         2 => room.clone().prop_map(Act::Tell),
         3 => room.clone().prop_map(Act::Join),
         1 => (room.clone(), 0..20_usize).prop_map(|(room, at)| Act::Resume(room, at)),
@@ -72,8 +75,8 @@ fn how(tail_bytes_max: usize) -> impl Strategy<Value = How> {
 /// A request whose reply concerns a room.
 #[derive(Clone, Debug)]
 enum Asked {
-    /// Sends this number as a message.
-    Say(usize, u64),
+    /// Sends this number as a message, or as so many lines of a text.
+    Say(usize, u64, u64),
     /// Joins the room, with the events after an id.
     Join(usize, Option<u64>),
     Rename,
@@ -100,11 +103,16 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
         let number = at as u64;
         let line = match (act, current) {
             (Act::Say, Some(current)) => {
-                asked.push(Asked::Say(current, number));
+                asked.push(Asked::Say(current, number, 1));
                 format!("MSG {number}")
             }
+            (Act::Text(lines), Some(current)) => {
+                asked.push(Asked::Say(current, number, *lines));
+                let text = format!("{number}\n").repeat(*lines as usize);
+                format!("TEXT {}\n{}", text.len(), text.trim_end())
+            }
             (Act::Tell(room), _) => {
-                asked.push(Asked::Say(*room, number));
+                asked.push(Asked::Say(*room, number, 1));
                 format!("TELL {} {number}", ROOMS[*room])
             }
             (Act::Join(room) | Act::Resume(room, _), _) => {
@@ -134,7 +142,7 @@ fn run(acts: &[(usize, Act)], how: &How) -> (Vec<(Vec<String>, Vec<Asked>)>, Vec
                 server.stall(*peer, matches!(act, Act::Stall));
                 continue;
             }
-            (Act::Say | Act::Part(_) | Act::Rename, _) => continue,
+            (Act::Say | Act::Text(_) | Act::Part(_) | Act::Rename, _) => continue,
         };
         server.push(*peer, format!("{line}\n").as_bytes()).unwrap();
     }
@@ -235,16 +243,20 @@ impl Reader<'_> {
     /// Checks that a reply fits its position in the output.
     fn reply(&mut self, words: &[&str], asked: &Asked) -> Result<(), String> {
         match (words, asked) {
-            (["MSG" | "TELL", id, _], Asked::Say(room, said)) => {
-                let id = parse(id)?;
-                if !self.logs[*room].contains(&(id, *said)) {
-                    return Err(format!("{said} was answered {id} and is not kept so"));
+            (["MSG" | "TELL" | "TEXT", id, _, count @ ..], Asked::Say(room, said, lines)) => {
+                if count.iter().any(|count| **count != lines.to_string()) {
+                    return Err(format!("{count:?} lines of {lines}"));
                 }
-                if self.reading[*room].is_in {
-                    self.next(*room, Some(id), *said)
-                } else {
-                    Ok(())
+                let first = parse(id)?;
+                for id in first..first + lines {
+                    if !self.logs[*room].contains(&(id, *said)) {
+                        return Err(format!("{said} was answered {id} and is not kept so"));
+                    }
+                    if self.reading[*room].is_in {
+                        self.next(*room, Some(id), *said)?;
+                    }
                 }
+                Ok(())
             }
             (["JOIN", name, last], Asked::Join(room, after)) if room_of(name) == Ok(*room) => {
                 let last = self.up_to(*room, parse(last)?);
@@ -327,11 +339,15 @@ fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Res
 /// event's position. Only a rename may be missing, with a `GAP` in its place.
 fn check(acts: &[(usize, Act)], how: &How, may_gap: bool) -> Result<(), TestCaseError> {
     let (peers, logs) = run(acts, how);
-    let said: usize = peers
-        .iter()
-        .map(|(_, asked)| asked.iter().filter(|a| matches!(a, Asked::Say(..))).count())
-        .sum();
-    prop_assert_eq!(logs.iter().map(Vec::len).sum::<usize>(), said);
+    let asked = peers.iter().flat_map(|(_, asked)| asked);
+    let said = asked.map(|asked| match asked {
+        Asked::Say(_, _, lines) => *lines as usize,
+        _ => 0,
+    });
+    prop_assert_eq!(
+        logs.iter().map(Vec::len).sum::<usize>(),
+        said.sum::<usize>()
+    );
     let has_renames = acts.iter().any(|(_, act)| matches!(act, Act::Rename));
     for (peer, (lines, asked)) in peers.iter().enumerate() {
         let mut reader = Reader {

@@ -104,7 +104,11 @@ proptest! {
         // A line that `clean` changes may parse differently afterwards; no client sends such a line again.
         prop_assume!(is_clean(&line));
         if let Ok(Some(request)) = Request::parse(line.as_bytes()) {
-            let is_refused = matches!(&request, Request::Upload(upload) if upload.name.is_err());
+            let is_refused = match &request {
+                Request::Upload(upload) => upload.name.is_err(),
+                Request::Text(text) => text.to.is_err(),
+                _ => false,
+            };
             if !is_refused {
                 let written = request.to_string();
                 prop_assert_eq!(Request::parse(written.as_bytes()), Ok(Some(request)), "{}", written);
@@ -192,7 +196,7 @@ proptest! {
         let peer = server.open().unwrap();
         // Commands that end the connection or change the meaning of what follows have tests of their own.
         let harmless = |line: &&String| {
-            !["UPLOAD", "BYE", "QUIT", "CHAT"].iter().any(|verb| line.starts_with(verb))
+            !["UPLOAD", "TEXT", "BYE", "QUIT", "CHAT"].iter().any(|verb| line.starts_with(verb))
         };
         let lines: Vec<String> = lines.iter().filter(harmless).map(|line| format!("{line}\n")).collect();
         // End any telnet sequence that the junk has begun.

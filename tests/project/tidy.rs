@@ -129,7 +129,7 @@ const MARKUP: &[&str] = &[
 ];
 
 /// All files of the page together, before they are deflated for the wire.
-const PAGE_BYTES_MAX: usize = 170_000;
+const PAGE_BYTES_MAX: usize = 230_000;
 
 fn protocol_md() -> Document {
     document::protocol_md().unwrap_or_else(|why| panic!("{why}"))

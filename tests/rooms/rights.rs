@@ -85,6 +85,7 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
         ),
         (Topic, "TOPIC #vault mine", "ERR TOPIC no-such-room", nick),
         (Upload, "UPLOAD a.txt 1\nx", "OK UPLOAD", nick),
+        (Text, "TEXT 3 #vault\nhi!", "ERR TEXT not-allowed", nick),
         (
             Download,
             "DOWNLOAD FILE",

@@ -378,6 +378,10 @@ fn announced(line: &str) -> Option<Option<usize>> {
     let mut words: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
     let is_tagged = words.first()?.starts_with('@');
     let verb = words.get(usize::from(is_tagged))?.trim_start_matches('/');
+    let number = |length: &str| length.parse().ok().filter(|length| *length > 0).map(Some);
+    if verb.eq_ignore_ascii_case("text") {
+        return number(words.get(usize::from(is_tagged) + 1)?);
+    }
     if !verb.eq_ignore_ascii_case("upload") {
         return None;
     }
@@ -386,6 +390,6 @@ fn announced(line: &str) -> Option<Option<usize>> {
     }
     match *words.last()? {
         "*" => Some(None),
-        length => length.parse().ok().filter(|length| *length > 0).map(Some),
+        length => number(length),
     }
 }

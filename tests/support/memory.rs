@@ -16,7 +16,7 @@ use plainchat::model::{Entry, FileContents, Now, Secret, Ticket};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use plainchat::session::batch::Batch;
-use plainchat::session::{Begun, Effect, Session, Upload, UploadError};
+use plainchat::session::{Begun, Effect, IncomingText, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
 
 use super::run::{Server, Taken};
@@ -82,6 +82,8 @@ enum Moving {
     Ended(EventId, bool),
     /// A live file of a room is being downloaded; the number is how many of its bytes were sent.
     Follow(EventId, usize, RoomId),
+    /// A text, and what has arrived of it.
+    InText(IncomingText, Vec<u8>),
     /// This many bytes are to be dropped, or all.
     Away(Option<u64>),
     Out(EventId, Vec<u8>),
@@ -280,6 +282,7 @@ impl Memory {
                 }
                 true
             }
+            Moving::InText(text, bytes) => self.receive_text(n, &mut session, text, bytes),
             Moving::Follow(id, offset, room) => self.follow(n, &mut session, id, offset, room),
             Moving::In(upload, live, bytes) => self.receive(n, &mut session, upload, live, bytes),
             Moving::QueryLog(query) if !session.owes_replies() => {
@@ -474,6 +477,7 @@ impl Memory {
                     Moving::In(upload, None, Vec::new())
                 }
             }
+            Some(Effect::ReceiveText(text)) => Moving::InText(text, Vec::new()),
             Some(Effect::Discard(left)) => Moving::Away(left),
             Some(Effect::QueryLog(query)) => Moving::QueryLog(query),
             Some(Effect::Flush) => Moving::Flush,
@@ -504,6 +508,39 @@ impl Memory {
             Some(Effect::Follow { id, offset, room }) => Moving::Follow(id, offset as usize, room),
         };
         self.peers[n].moving = moving;
+    }
+
+    fn receive_text(
+        &mut self,
+        n: usize,
+        session: &mut Session,
+        text: IncomingText,
+        mut bytes: Vec<u8>,
+    ) -> bool {
+        let peer = &mut self.peers[n];
+        let taken = (text.length - bytes.len()).min(peer.input.len());
+        bytes.extend(peer.input.drain(..taken));
+        let refuse = |code, closes| {
+            Err(UploadError {
+                code,
+                text: "the text did not arrive".into(),
+                closes,
+            })
+        };
+        let outcome = if self.chat.is_ended(session.peer()) {
+            refuse(Code::ShuttingDown, false)
+        } else if bytes.len() == text.length {
+            Ok(bytes)
+        } else if peer.has_ended {
+            refuse(Code::Incomplete, true)
+        } else {
+            peer.moving = Moving::InText(text, bytes);
+            return taken > 0;
+        };
+        let now = self.now();
+        let effect = session.received_text(text, outcome, &mut self.chat, now);
+        self.go_on(n, session, effect);
+        true
     }
 
     fn receive(

@@ -271,7 +271,9 @@ impl Log for SqliteLog {
             index.catch_up();
         }
         self.ask(|db| {
-            search_index::attach(db, &self.folder)?;
+            if self.index.as_ref().is_none_or(|index| index.is_open()) {
+                search_index::attach(db, &self.folder)?;
+            }
             search::search(db, room, query, count, work)
         })
     }

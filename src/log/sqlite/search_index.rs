@@ -23,6 +23,7 @@ use super::schema;
 use crate::files::private;
 use crate::log::text;
 use crate::model::StorageError;
+use crate::protocol::multiline::TEXT_LINES_MAX;
 
 /// The most events in one transaction; larger ones gain little (2.9 µs an event at 2,500, 2.5 at 10,000).
 const PIECE_EVENTS: i64 = 10_000;
@@ -178,6 +179,11 @@ impl SearchIndex {
         drop(waited.expect("no thread panics while it holds this"));
     }
 
+    /// Returns whether the file of the index is known to be this log's.
+    pub fn is_open(&self) -> bool {
+        self.state().indexed >= 0
+    }
+
     /// Makes [`Self::follow`] return.
     pub fn end(&self) {
         self.state().is_ending = true;
@@ -326,8 +332,10 @@ impl OpenIndex {
                     }
                     "REMOVE" => {
                         let id = text.split(' ').next().and_then(|id| id.parse().ok());
-                        step.prepare_cached("DELETE FROM words WHERE rowid = ?1")?
-                            .execute([id.unwrap_or(0_i64)])?;
+                        for id in removed(&self.log, id.unwrap_or(0_i64))? {
+                            step.prepare_cached("DELETE FROM words WHERE rowid = ?1")?
+                                .execute([id])?;
+                        }
                     }
                     _ => {}
                 }
@@ -366,6 +374,27 @@ impl OpenIndex {
         }
         Ok(())
     }
+}
+
+/// Returns the event `id` that was removed, and the removed ones right after it that were sent with it, as lines of a text are.
+fn removed(log: &Connection, id: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut rows = log.prepare_cached(
+        "SELECT id, time, nick, text FROM events WHERE id BETWEEN ?1 AND ?1 + ?2 ORDER BY id",
+    )?;
+    let rows = rows.query_map([id, TEXT_LINES_MAX as i64 - 1], |row| {
+        let with: (i64, String, String) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        Ok((row.get::<_, i64>(0)?, with))
+    })?;
+    let mut removed = vec![id];
+    let mut first = None;
+    for row in rows {
+        let (next, with) = row?;
+        if with.2 != "-" || *first.get_or_insert_with(|| with.clone()) != with {
+            break;
+        }
+        removed.push(next);
+    }
+    Ok(removed)
 }
 
 fn path(folder: &Path) -> PathBuf {
@@ -510,6 +539,22 @@ mod tests {
             log.say(n, EventKind::Remove(id, Removed::Message), "");
             assert!(log.found(&format!("tea {n}")).is_empty());
         }
+    }
+
+    #[test]
+    fn the_lines_of_a_text_are_found_one_by_one_and_go_with_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let log = log(folder.path());
+        let first = log.say(1, EventKind::Text, "one tea\n\ntwo teas\ntea for three");
+        assert_eq!(log.found("tea"), [1, 4]);
+        let next = log.say(1, EventKind::Msg, "more tea");
+        assert_eq!((first.get(), next.get()), (1, 5));
+        log.say(1, EventKind::Remove(first, Removed::Message), "");
+        assert_eq!(log.found("tea"), [5]);
+        let words = Connection::open(path(folder.path())).unwrap();
+        let indexed = "SELECT count(*) FROM words WHERE words MATCH 'tea OR teas'";
+        let indexed: i64 = words.query_row(indexed, [], |row| row.get(0)).unwrap();
+        assert_eq!(indexed, 1);
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::sync::mpsc::Receiver;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tracing::error;
 
 use super::rows::{RoomKey, event_id, number};
 use super::search_index::SearchIndex;
 use super::{amend, deletion, inbox, nonces};
 use crate::files::private;
-use crate::log::{Commits, Sink};
+use crate::log::{Commits, Sink, is_line_of, lines_of};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
 use crate::protocol::{EventId, Time};
 
@@ -84,14 +84,11 @@ impl Writer {
                 Ok(kept) => kept,
                 Err(e) => self.refuse(&mut batch, &e),
             };
-            let last = kept.iter().rev().find_map(|kept| match kept {
-                Ok(Stored::New(id)) => Some(id),
-                _ => None,
-            });
+            let last = batch.iter().zip(&kept).rev().find_map(last_id);
             if let Some(last) = last {
                 // Tell the index before anybody learns that the event is stored, since they may search for
                 // it.
-                self.index.kept(number(last.get()));
+                self.index.kept(last);
             }
             let mut applied = Vec::with_capacity(batch.len());
             for (waiting, kept) in batch.into_iter().zip(kept) {
@@ -191,6 +188,16 @@ impl Writer {
     }
 }
 
+/// Returns the last id of what was stored now.
+fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
+    match (waiting, kept) {
+        (Waiting::Entry(entry, ..), Ok(Stored::New(first))) => {
+            Some(number(first.get()) + entry.events() as i64 - 1)
+        }
+        _ => None,
+    }
+}
+
 /// Makes a change, or undoes it if it fails; returns an error when the whole transaction is lost.
 fn try_change(
     step: &Transaction<'_>,
@@ -219,7 +226,7 @@ type Decided = Result<Stored, StorageError>;
 enum Stored {
     /// It has no id: it is a change, or of a kind that is not logged.
     Nothing,
-    /// It is stored under this id.
+    /// It is stored under this id; the further lines of a text under those that follow it.
     New(EventId),
     /// An earlier entry of its author with the same nonce has this id and time; it is not stored again.
     Before(EventId, Time),
@@ -369,6 +376,10 @@ fn insert(
     entry: &Entry,
     time: Time,
 ) -> rusqlite::Result<EventId> {
+    if matches!(entry.kind, EventKind::Text) {
+        let first = entry.each_line(|line| insert(step, rooms, row, &line, time).map(Some))?;
+        return first.ok_or(rusqlite::Error::QueryReturnedNoRows);
+    }
     let (verb, nick, text) = columns(entry);
     let event_row = EventRow {
         id: None,
@@ -383,7 +394,7 @@ fn insert(
         inbox::insert(step, id, message)?;
     }
     match &entry.kind {
-        EventKind::Msg | EventKind::Me => {}
+        EventKind::Msg | EventKind::Me | EventKind::Text => {}
         EventKind::Topic => set_topic(step, room, &text)?,
         EventKind::File(file) => {
             let sql =
@@ -467,7 +478,7 @@ static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
 fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
     let author = entry.author();
     match &entry.kind {
-        EventKind::Msg => ("MSG", author, entry.text().into()),
+        EventKind::Msg | EventKind::Text => ("MSG", author, entry.text().into()),
         EventKind::Me => ("ME", author, entry.text().into()),
         EventKind::Topic => ("TOPIC", author, entry.text().into()),
         EventKind::Remove(id, _) => ("REMOVE", author, id.to_string().into()),
@@ -574,9 +585,25 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file: its row stays, with `-` instead of its text and without tags.
+/// Removes a message or file: its row stays, with `-` instead of its text and without tags. With the first line of a text,
+/// the others go.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
-    let id = number(removed.get());
+    let mut tags = step.prepare_cached("SELECT tags FROM events WHERE id = ?1")?;
+    let mut tags_of = |id: u64| {
+        let tags = tags.query_row([number(id)], |row| row.get::<_, String>(0));
+        tags.optional().map(Option::unwrap_or_default)
+    };
+    let first = removed.get();
+    let lines = lines_of(&tags_of(first)?);
+    for id in first + 1..first + lines {
+        if is_line_of(&tags_of(id)?, removed) {
+            remove_one(step, number(id))?;
+        }
+    }
+    remove_one(step, number(first))
+}
+
+fn remove_one(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     amend::forget(step, id)?;
     step.prepare_cached("DELETE FROM files WHERE id = ?1")?
         .execute([id])?;

@@ -120,6 +120,13 @@ fn reply_object(reply: &Reply) -> Value {
         ReplyFields::Message(id, time) => {
             json!({"verb": "OK", "of": of, "id": id.map(EventId::get), "time": time.to_string()})
         }
+        ReplyFields::Lines(id, time, lines) => json!({
+            "verb": "OK",
+            "of": of,
+            "id": id.map(EventId::get),
+            "time": time.to_string(),
+            "lines": lines,
+        }),
         ReplyFields::File { id, length, sha256 } => json!({
             "verb": "OK",
             "of": of,

@@ -1,0 +1,105 @@
+//! Several lines that are sent as one message: `TEXT`.
+
+use super::{Effect, Expects, Session, UploadError};
+use crate::chat::Chat;
+use crate::dialect::ReplyBody;
+use crate::model::{EventKind, Now};
+use crate::protocol::line::LineEnd;
+use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX};
+use crate::protocol::request::{Refusal, Target, TextRequest};
+use crate::protocol::tags::SentTags;
+use crate::protocol::{Code, Verb};
+
+use super::request::Done;
+
+/// A text that a client is about to send.
+#[derive(Debug)]
+pub struct IncomingText {
+    /// How many bytes it has.
+    pub length: usize,
+    to: Option<Target>,
+    tags: SentTags,
+}
+
+impl Session {
+    /// Accepts a text, whose bytes come next; or refuses it, and has its bytes dropped.
+    pub(super) fn text(
+        &mut self,
+        text: TextRequest,
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        let verb = Verb::Text;
+        let TextRequest { to, length, tags } = text;
+        if length > chat.limits().upload_bytes_max {
+            self.end(Multiline::too_large(), chat, now);
+            return Ok(None);
+        }
+        if end == LineEnd::CrLf {
+            let text = "the line ended in CR LF, so the text may have been altered on the way (nc -C does); end it in LF";
+            self.end(Refusal::new(verb, Code::BadSyntax, text), chat, now);
+            return Ok(None);
+        }
+        let allowed = || {
+            self.require_open(verb)?;
+            self.require_nick(verb)?;
+            let to = to?;
+            if to.is_none() {
+                self.require_current_room(verb)?;
+            }
+            if length > TEXT_BYTES_MAX {
+                return Err(Multiline::too_large());
+            }
+            let length = usize::try_from(length).map_err(|_| Multiline::too_large())?;
+            Ok(IncomingText { length, to, tags })
+        };
+        let effect = match allowed() {
+            Ok(text) => Effect::ReceiveText(text),
+            Err(refusal) => {
+                self.refuse(&refusal);
+                Effect::Discard(Some(length))
+            }
+        };
+        self.expects = Expects::Nothing;
+        Ok(Some(effect))
+    }
+
+    /// Sends a text that has arrived, or reports why it has not.
+    pub fn received_text(
+        &mut self,
+        text: IncomingText,
+        bytes: Result<Vec<u8>, UploadError>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        self.expects = Expects::LineAfterUpload;
+        let bytes = match bytes {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let refusal = Refusal::new(Verb::Text, error.code, error.text);
+                if error.closes {
+                    self.end(refusal, chat, now);
+                } else {
+                    self.refuse(&refusal);
+                }
+                return None;
+            }
+        };
+        let sent = Multiline::parse(&bytes).and_then(|lines| self.send_text(text, &lines, chat));
+        sent.unwrap_or_else(|refusal| {
+            self.refuse(&refusal);
+            None
+        })
+    }
+
+    fn send_text(&mut self, text: IncomingText, lines: &Multiline, chat: &mut Chat) -> Done {
+        let IncomingText { to, tags, .. } = text;
+        let (kind, count) = match lines.lines() {
+            1 => (EventKind::Msg, 1),
+            count => (EventKind::Text, count),
+        };
+        let body = ReplyBody::Lines(count);
+        self.send_message(Verb::Text, to, kind, lines.as_str(), body, tags, chat)
+    }
+}
