@@ -38,6 +38,20 @@ impl Request<'static> {
         })
     }
 
+    /// Returns the request with these tags; one that takes none as it is.
+    #[must_use]
+    pub fn with_tags(mut self, sent: SentTags) -> Self {
+        match &mut self {
+            Self::Msg { tags, .. }
+            | Self::Me { tags, .. }
+            | Self::Tell { tags, .. }
+            | Self::Text(TextRequest { tags, .. })
+            | Self::Upload(UploadRequest { tags, .. }) => *tags = sent,
+            _ => {}
+        }
+        self
+    }
+
     /// Returns the request to take a nick; an empty password is none.
     ///
     /// # Errors

@@ -85,8 +85,18 @@ pub async fn put(
     };
     let digest = digest.map(|digest| Digest::parse(digest).ok_or_else(bad_digest));
     let digest = digest.transpose()?;
+    let tags = query::tags(request.headers())?;
+    if tags.nonce().is_some() && length.is_none() {
+        let text = "Idempotency-Key needs a Content-Length: without one the file is announced as it arrives";
+        return Err(Problem::new(
+            StatusCode::LENGTH_REQUIRED,
+            Code::BadSyntax,
+            text,
+        ));
+    }
     let to = login::sender(client, &room, request.headers()).await?;
-    to.send(Ok(Request::upload(&name, length, digest))).await;
+    let upload = Request::upload(&name, length, digest).with_tags(tags);
+    to.send(Ok(upload)).await;
     let mut body = request.into_body();
     let sent = async {
         loop {

@@ -1,4 +1,4 @@
-//! `POST /rooms/<room>`: sends each line of the body as a message, once the whole body has arrived.
+//! `POST /rooms/<room>`: sends the body as a message, once all of it has arrived: one line, or several as one text.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use futures_lite::{future, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
-use memchr::memchr;
+use memchr::{memchr, memrchr};
 use smol::Task;
 
 use super::body::{BodyError, RequestBody};
@@ -19,7 +19,9 @@ use super::query::{self, Query, bad};
 use super::reply::{self, Problem, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::Delivery;
+use crate::protocol::multiline::Multiline;
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
+use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Request, Verb};
 use crate::server::Server;
 
@@ -66,7 +68,49 @@ impl Drop for HeldBytes {
     }
 }
 
-/// Sends each line of the body as a message: all lines or, where the body is rejected, none.
+/// How a body is sent.
+enum Sending {
+    /// As one message: the request, and the bytes that follow it.
+    Whole(Result<Request<'static>, Refusal>, Bytes),
+    /// Each line as a message of its own, since one text cannot have them all.
+    Lines(Vec<u8>),
+}
+
+impl Sending {
+    /// Decides how a body with these tags is sent. Empty lines around it are dropped.
+    ///
+    /// # Errors
+    /// When it has tags, and is not one message.
+    fn of(text: Vec<u8>, tags: SentTags) -> Result<Self, Problem> {
+        let is_space = |b: &u8| matches!(b, b'\n' | b'\r' | b' ');
+        let end = text
+            .iter()
+            .rposition(|b| !is_space(b))
+            .map_or(0, |at| at + 1);
+        let lines = text.get(..end).unwrap_or_default();
+        let blank = lines.iter().position(|b| !is_space(b)).unwrap_or_default();
+        let begin = memrchr(b'\n', lines.get(..blank).unwrap_or_default()).map_or(0, |at| at + 1);
+        match Multiline::parse(lines.get(begin..).unwrap_or_default()) {
+            Ok(lines) if lines.lines() == 1 => {
+                let message = Request::message(lines.as_str().as_bytes());
+                let message = message.map(|message| message.with_tags(tags));
+                Ok(Self::Whole(message, Bytes::new()))
+            }
+            Ok(lines) => {
+                let bytes = Bytes::copy_from_slice(lines.as_str().as_bytes());
+                let request = Request::text(None, bytes.len() as u64).with_tags(tags);
+                Ok(Self::Whole(Ok(request), bytes))
+            }
+            Err(_) if tags.is_empty() => Ok(Self::Lines(text)),
+            Err(refusal) => {
+                let status = reply::status(refusal.code);
+                Err(Problem::new(status, refusal.code, refusal.text))
+            }
+        }
+    }
+}
+
+/// Sends the body: all of it or, where it is rejected, nothing.
 pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<Reply, Problem> {
     let room = query::room(part)?;
     Query::of(request.uri(), &[])?;
@@ -77,11 +121,13 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
         server: client.server.clone(),
         bytes: 0,
     };
+    let tags = query::tags(&head.headers)?;
     let text = collect(client, body, &mut held).await?;
+    let sending = Sending::of(text, tags)?;
     let to = login::sender(client, &room, &head.headers).await?;
     // In a separate task: once begun, it is completed even if the client has gone.
     let said = client.server.executor.spawn(async move {
-        let said = send_messages(&to, &text);
+        let said = send(&to, sending);
         let ((), answers) = future::zip(said, answers(&to, is_json)).await;
         answers
     });
@@ -213,10 +259,20 @@ fn message(line: Option<&[u8]>) -> Option<&[u8]> {
     (!line.iter().all(|b| *b == b' ')).then_some(line)
 }
 
-/// Sends each line as a message, then leaves. A line that looks like a command is a message too.
-async fn send_messages(to: &InternalClient, text: &[u8]) {
-    for line in messages(text) {
-        to.send(Request::message(line)).await;
+/// Sends a body, then leaves. A line that looks like a command is a message too.
+async fn send(to: &InternalClient, sending: Sending) {
+    match sending {
+        Sending::Whole(request, bytes) => {
+            to.send(request).await;
+            if !bytes.is_empty() {
+                let _ = to.send_bytes(bytes).await; // the reply says why
+            }
+        }
+        Sending::Lines(text) => {
+            for line in messages(&text) {
+                to.send(Request::message(line)).await;
+            }
+        }
     }
     to.send(Ok(Request::Bye { text: "".into() })).await;
 }

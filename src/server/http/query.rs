@@ -1,9 +1,10 @@
 //! The address of a request: the parts of its path, and its parameters.
 
-use hyper::{StatusCode, Uri};
+use hyper::{HeaderMap, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 
 use super::reply::Problem;
+use crate::protocol::tags::{SentTags, is_nonce};
 use crate::protocol::text::clean;
 use crate::protocol::{Code, RoomName, parse_number};
 
@@ -104,4 +105,33 @@ pub fn decode(part: &str) -> Result<String, Problem> {
 pub fn room(part: &str) -> Result<RoomName, Problem> {
     RoomName::parse_loose(&decode(part)?)
         .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, Code::BadName, e.to_string()))
+}
+
+/// Returns the tags of what a request sends: each `X-Chat-Tag`, and `Idempotency-Key` as the nonce.
+///
+/// # Errors
+/// 400 when they are malformed.
+pub fn tags(headers: &HeaderMap) -> Result<SentTags, Problem> {
+    let mut tags: Vec<String> = Vec::new();
+    for tag in headers.get_all("x-chat-tag") {
+        let tag =
+            std::str::from_utf8(tag.as_bytes()).map_err(|_| bad("X-Chat-Tag is not UTF-8"))?;
+        tags.push(tag.trim().to_owned());
+    }
+    if let Some(key) = headers.get("idempotency-key") {
+        let key = key.to_str().unwrap_or_default().trim();
+        // The header's draft has it in quotes; few clients do.
+        let key = key
+            .strip_prefix('"')
+            .and_then(|key| key.strip_suffix('"'))
+            .unwrap_or(key);
+        if !is_nonce(key) {
+            return Err(bad("Idempotency-Key has 1 to 64 of A-Z a-z 0-9 - _ and ."));
+        }
+        tags.push(format!("nonce={key}"));
+    }
+    if tags.is_empty() {
+        return Ok(SentTags::default());
+    }
+    SentTags::parse(&tags.join(";")).map_err(|why| bad(why.to_string()))
 }

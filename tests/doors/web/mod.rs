@@ -294,19 +294,36 @@ fn a_client_that_trickles_http_or_tls_is_disconnected_and_costs_others_nothing()
 }
 
 #[test]
-fn each_line_of_a_body_is_a_message_whatever_it_says() {
+fn a_body_of_several_lines_is_one_text_whatever_it_says() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();
     watch.send("JOIN #ops\n");
     watch.expect("OK JOIN #ops <id>");
-    let body = "NICK evil\r\n\n  \nBYE\n/quit\nlast";
+    let body = "\nNICK evil\r\n\n..\nBYE\n/quit\nlast\n \n";
     let answer = say(&chatd, &[POST, ANN], body);
     check_status(&answer, 200);
-    assert_eq!(answer.matches("OK MSG ").count(), 4, "{answer}");
-    for text in ["NICK evil", "BYE", "/quit", "last"] {
+    let reply = answer.lines().last().unwrap();
+    assert!(
+        reply.starts_with("OK TEXT ") && reply.ends_with(" 6"),
+        "{answer}"
+    );
+    for text in [" NICK evil", "", " ..", " BYE", " /quit", " last"] {
+        watch.expect(&format!("MSG #ops ann{text}"));
+    }
+    // Nothing but a message of several lines has tags or is sent once.
+    let tagged = [POST, ANN, "X-Chat-Tag: x-run=7", "Idempotency-Key: \"k.1\""];
+    let first = say(&chatd, &tagged, "a\nb\n");
+    let again = say(&chatd, &tagged, "a\nb\n");
+    assert_eq!(first.lines().last(), again.lines().last());
+    for text in ["a", "b"] {
         watch.expect(&format!("MSG #ops ann {text}"));
     }
-    // The first error determines the status; the other lines are sent all the same.
+    let answer = say(&chatd, &tagged, &format!("a\n{}\n", "x".repeat(5000)));
+    check_status(&answer, 413);
+    assert!(answer.contains("ERR - too-long "), "{answer}");
+    let bad_key = [POST, ANN, "Idempotency-Key: a b"];
+    check_status(&say(&chatd, &bad_key, "a\n"), 400);
+    // A line that is too long for a text: each line is a message. The first error determines the status.
     let body = format!("one\n{}\ntwo\n", "x".repeat(5000));
     let answer = say(&chatd, &[POST, ANN], &body);
     check_status(&answer, 413);
