@@ -138,7 +138,9 @@ impl Client {
     /// # Errors
     /// Those of [`Client::request`].
     pub async fn hello(&mut self) -> Result<ServerInfo, Error> {
-        Ok(ServerInfo::parse(&self.request("HELLO").await?.rest))
+        let server = ServerInfo::parse(&self.request("HELLO").await?.rest);
+        self.server = Some(server.clone());
+        Ok(server)
     }
 
     /// Asks the server to send the tags of events from now on: [`Line::tags`](super::Line::tags).
@@ -149,7 +151,7 @@ impl Client {
         self.request("TAGS on").await.map(drop)
     }
 
-    /// Sends a message or action with its tags to the current room.
+    /// Sends a message or action with its tags to the current room. A text of several lines is one message.
     ///
     /// ```no_run
     /// # async fn f(mut client: plainchat::client::Client) -> Result<(), plainchat::client::Error> {
@@ -165,13 +167,29 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// As [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there.
+    /// As [`Client::say`]; [`Error::Refused`] with `no-such-id` for a reply to a message that is not there;
+    /// [`Error::Invalid`] for several lines that are too long, or if the server has no `multiline`.
     pub async fn send(&mut self, message: impl Into<Message>) -> Result<Sent, Error> {
-        let message = message.into();
+        self.send_message(None, &message.into()).await
+    }
+
+    async fn send_message(&mut self, to: Option<&str>, message: &Message) -> Result<Sent, Error> {
         message.check()?;
-        let verb = if message.is_action { "ME" } else { "MSG" };
-        let line = format!("{}{verb} {}", message.prefix(true), message.text);
-        Sent::parse(&self.request(line).await?.rest)
+        // A server that does not know `TEXT` would take the lines for requests.
+        if message.is_multiline() {
+            if self.server.is_none() {
+                self.hello().await?;
+            }
+            if !self
+                .server
+                .as_ref()
+                .is_some_and(|server| server.has("multiline"))
+            {
+                return Err(InvalidRequest::LineBreak.into());
+            }
+        }
+        let request = message.request(to, &message.prefix(true))?;
+        Sent::parse(&self.request_bytes(&request).await?.rest)
     }
 
     /// Sends a message with its tags to a room, joined or not, or to one person.
@@ -180,13 +198,10 @@ impl Client {
     /// As [`Client::send`] and [`Client::tell`]; [`Error::Invalid`] for an action, which goes to the current room only.
     pub async fn send_to(&mut self, to: &str, message: impl Into<Message>) -> Result<Sent, Error> {
         let message = message.into();
-        message.check()?;
         if message.is_action {
             return Err(InvalidRequest::NotInRoom.into());
         }
-        let (tags, to) = (message.prefix(true), one_word(to)?);
-        let line = format!("{tags}TELL {to} {}", message.text);
-        Sent::parse(&self.request(line).await?.rest)
+        self.send_message(Some(one_word(to)?), &message).await
     }
 
     /// Replaces the text of an own message or action. Returns the id and time of the edit.

@@ -82,11 +82,13 @@ pub enum InvalidRequest {
     Empty,
     /// The line has more than 4095 bytes.
     TooLong,
-    /// The line contains a line break.
+    /// A text of several lines has more than 64 KiB, more than 1000 lines, or a line of more than 4000 bytes.
+    TextTooLong,
+    /// The line contains a line break; or the text has several lines, and the server takes one at a time.
     LineBreak,
     /// A nick, a room or an emoji is empty or contains a space.
     NotOneWord,
-    /// `UPLOAD`, `DOWNLOAD` and `CHAT` are not answered with lines.
+    /// `UPLOAD`, `DOWNLOAD`, `TEXT` and `CHAT` are not answered with lines.
     NotALineRequest,
     /// A tag cannot be sent: `x-` names, and at most 16 tags with values of at most 256 bytes.
     BadTag,
@@ -178,9 +180,12 @@ impl fmt::Display for InvalidRequest {
         f.write_str(match self {
             Self::Empty => "an empty line cannot be sent",
             Self::TooLong => "the line is too long: a line has at most 4095 bytes",
+            Self::TextTooLong => {
+                "the text is too long: it may have 1000 lines of 4000 bytes, and 64 KiB in all"
+            }
             Self::LineBreak => "a line break cannot be sent: send each line on its own",
             Self::NotOneWord => "a nick, a room or an emoji is one word",
-            Self::NotALineRequest => "UPLOAD, DOWNLOAD and CHAT cannot be sent this way",
+            Self::NotALineRequest => "UPLOAD, DOWNLOAD, TEXT and CHAT cannot be sent this way",
             Self::BadTag => "a tag cannot be sent: its name is x- and small letters, digits and -; its value has at most 256 bytes, and a message at most 16 tags of 1024 bytes in all",
             Self::NotInRoom => "join the room first: an action needs a joined room",
             Self::QueueFull => "too many lines are waiting to be sent; try again in a moment",

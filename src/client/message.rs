@@ -2,14 +2,17 @@
 
 use std::borrow::Cow;
 
+use super::connection::one_line;
 use super::error::{Error, InvalidRequest};
+use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::tags::{self, SentTags};
 use crate::protocol::{EventId, Time};
 
 /// The most different reactions that are read from one tag: a server accepts 20.
 const REACTIONS_MAX: usize = 64;
 
-/// A message or action to send, with its tags. A server that has no tags gets the text alone.
+/// A message or action to send, with its tags. A server that has no tags gets the text alone. A text of several lines is one
+/// message, on a server that has `multiline`: at most 1000 lines of 4000 bytes, and 64 KiB in all.
 ///
 /// ```
 /// use plainchat::client::Message;
@@ -117,8 +120,44 @@ impl Message {
         }
     }
 
-    /// Checks the tags, which the server would refuse.
+    /// Returns whether it has several lines, which `TEXT` sends.
+    pub(super) fn is_multiline(&self) -> bool {
+        self.text.contains('\n')
+    }
+
+    /// Returns the request for `to`, or for the current room without one, with its line ends.
+    pub(super) fn request(&self, to: Option<&str>, tags: &str) -> Result<String, Error> {
+        let Self { text, .. } = self;
+        match to {
+            _ if self.is_multiline() && self.is_action => Err(InvalidRequest::LineBreak.into()),
+            to if self.is_multiline() => {
+                let to = to.map(|to| format!(" {to}")).unwrap_or_default();
+                let head = one_line(format!("{tags}TEXT {}{to}", text.len()))?;
+                Ok(format!("{head}{text}"))
+            }
+            // An action goes to the current room.
+            _ if self.is_action => one_line(format!("{tags}ME {text}")),
+            Some(to) => one_line(format!("{tags}TELL {to} {text}")),
+            None => one_line(format!("{tags}MSG {text}")),
+        }
+    }
+
+    /// Checks the tags and the size of a text of several lines, which the server would refuse.
     pub(super) fn check(&self) -> Result<(), Error> {
+        if self.is_multiline() {
+            let is_long = self.text.len() as u64 > TEXT_BYTES_MAX
+                || self.text.lines().count() > TEXT_LINES_MAX
+                || self
+                    .text
+                    .lines()
+                    .any(|line| line.len() > TEXT_LINE_BYTES_MAX);
+            if is_long {
+                return Err(InvalidRequest::TextTooLong.into());
+            }
+            if self.text.trim().is_empty() {
+                return Err(InvalidRequest::Empty.into());
+            }
+        }
         let prefix = self.prefix(true);
         let Some(all) = prefix.strip_prefix('@') else {
             return Ok(());
@@ -191,6 +230,16 @@ impl Tags {
     /// Returns what the event answers.
     pub fn reply(&self) -> Option<EventId> {
         EventId::parse(&self.get("reply")?)
+    }
+
+    /// Returns the number of lines of a text that was sent as one message, of which this is the first.
+    pub fn lines(&self) -> Option<u64> {
+        crate::protocol::parse_number(&self.get("lines")?)
+    }
+
+    /// Returns the id of the first line of a text that was sent as one message, of which this is a further line.
+    pub fn part_of(&self) -> Option<EventId> {
+        EventId::parse(&self.get("of")?)
     }
 
     /// Returns whether a program said it, so that a program must not answer it.

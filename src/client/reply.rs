@@ -138,19 +138,22 @@ pub struct SearchResult {
 /// A message that the server has accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sent {
-    /// Its id; `None` if it was delivered and is not logged.
+    /// Its id, that of the first line of several; `None` if it was delivered and is not logged.
     pub id: Option<EventId>,
     /// When the server received it.
     pub time: Time,
 }
 
 impl Sent {
-    /// Reads what follows `OK MSG`.
+    /// Reads what follows `OK MSG` or `OK TEXT`.
     pub(super) fn parse(rest: &str) -> Result<Self, Error> {
-        let (id, time) = rest.split_once(' ').unwrap_or_default();
+        let mut words = rest.split(' ');
+        let (id, time) = (words.next(), words.next());
         Ok(Self {
-            id: EventId::parse(id),
-            time: Time::parse(time).ok_or(Error::Protocol("OK without a time"))?,
+            id: id.and_then(EventId::parse),
+            time: time
+                .and_then(Time::parse)
+                .ok_or(Error::Protocol("OK without a time"))?,
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use futures_lite::FutureExt;
 
 use super::address::Address;
+use super::capabilities::ServerInfo;
 use super::connection::{Line, Receiver, Sender, one_line};
 use super::dial;
 use super::error::{Error, InvalidRequest, closed, refused};
@@ -41,6 +42,8 @@ pub struct Client {
     pub(super) receiver: Receiver,
     /// Every request has its reply, so the next reply belongs to the next request.
     pub(super) is_usable: bool,
+    /// What the server has, once it was asked.
+    pub(super) server: Option<ServerInfo>,
 }
 
 impl Client {
@@ -68,6 +71,7 @@ impl Client {
             sender,
             receiver,
             is_usable: true,
+            server: None,
         }
     }
 
@@ -90,17 +94,24 @@ impl Client {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: it is not one line, or it is `UPLOAD`, `DOWNLOAD` or
-    /// `CHAT`, which are not answered with lines. [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`]: the
+    /// [`Error::Refused`]: the server refused. [`Error::Invalid`]: it is not one line, or it is `UPLOAD`, `DOWNLOAD`,
+    /// `TEXT` or `CHAT`, which are not one line each. [`Error::Closed`], [`Error::Lost`], [`Error::Protocol`]: the
     /// connection is unusable.
     pub async fn request(&mut self, request: impl Display) -> Result<Reply, Error> {
         let line = one_line(request.to_string())?;
         let (_, word) = crate::protocol::tags::split(line.trim_start_matches(' '));
         let word = word.trim_start_matches(' ').trim_end();
         let word = word.split(' ').next().unwrap_or_default();
-        if let Some(Verb::Upload | Verb::Download | Verb::Chat) = Verb::parse(word.as_bytes()) {
+        if let Some(Verb::Upload | Verb::Download | Verb::Text | Verb::Chat) =
+            Verb::parse(word.as_bytes())
+        {
             return Err(InvalidRequest::NotALineRequest.into());
         }
+        self.request_bytes(&line).await
+    }
+
+    /// Sends a request with its line ends, and waits for the reply.
+    pub(super) async fn request_bytes(&mut self, line: &str) -> Result<Reply, Error> {
         self.start()?;
         // The server reads no further while its replies are not read, so this reads while it writes. When writing
         // fails, the reason can still be read.

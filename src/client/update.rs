@@ -103,7 +103,7 @@ pub enum Update {
         /// Its tags.
         tags: Tags,
         /// The event as the others receive it; `None` if it was an [`Update::Event`] before: the message had arrived on a
-        /// connection that broke, and the server has replayed it.
+        /// connection that broke, and the server has replayed it. A text of several lines is one event here.
         event: Option<Event<'static>>,
     },
     /// The answer to any other request, or a refusal.

@@ -1,97 +1,21 @@
-//! `chatc send`, `history`, `search`, `who` and `rooms`: one request each.
+//! `chatc history`, `search`, `who` and `rooms`: one request each.
 
-use futures_lite::{AsyncBufReadExt, StreamExt};
 use serde_json::json;
 
 use super::failure::{Exit, Failure, complain};
-use super::login::{enter, request_as_invited};
+use super::login::request_as_invited;
 use super::print::{Output, Print, json_text};
 use super::renderer::SEARCH_CUT;
 use super::server::Server;
 use super::shorthand::room_name;
-use super::stdio::input;
-use crate::client::{Client, Error, HistoryRange, LoggedEvent, Message};
-use crate::protocol::Code;
-use crate::protocol::line::LINE_BYTES_MAX;
+use crate::client::{Client, Error, HistoryRange, LoggedEvent};
 use crate::protocol::text::clean;
 
 /// The most messages that a server finds.
 pub(super) const FOUND_MAX: usize = 100;
 
-/// The bytes that are left for the id of the message that is answered.
-const REPLY_BYTES: usize = "@reply=9007199254740991 ".len();
-
 /// The most events of its log that a server returns at once.
 const PAGE: u64 = 1000;
-
-/// Sends `text` to a room or a nick, as the answer to the message `reply`; without text, each line of standard input. If nobody has the nick `to`, a room of
-/// that name is meant, since a shell makes people leave out the `#`.
-///
-/// # Errors
-/// Those of [`Client::tell`].
-pub async fn send(
-    server: &Server,
-    to: &str,
-    text: Option<&str>,
-    reply: Option<u64>,
-) -> Result<Exit, Failure> {
-    let mut client = server.connect().await?;
-    let room = to.starts_with('#').then_some(to);
-    enter(&mut client, server, room).await?;
-    let (mut to, mut reply) = (to.to_owned(), reply);
-    match text {
-        Some(text) => say(&mut client, &mut to, text, &mut reply).await?,
-        None => {
-            let mut lines = futures_lite::io::BufReader::new(input(64 * 1024)).split(b'\n');
-            while let Some(line) = lines.next().await {
-                let line = line.map_err(Failure::Input)?;
-                say(
-                    &mut client,
-                    &mut to,
-                    &String::from_utf8_lossy(&line),
-                    &mut reply,
-                )
-                .await?;
-            }
-        }
-    }
-    client.bye().await?;
-    Ok(Exit::Success)
-}
-
-/// Sends each line of `text`, a long one in pieces. The first one answers `reply`.
-async fn say(
-    client: &mut Client,
-    to: &mut String,
-    text: &str,
-    reply: &mut Option<u64>,
-) -> Result<(), Failure> {
-    let most = LINE_BYTES_MAX.saturating_sub("TELL # \n".len() + REPLY_BYTES + to.len());
-    for line in text.lines() {
-        let line = clean(line);
-        let mut rest = line.trim_end_matches('\r');
-        while !rest.is_empty() {
-            let (piece, after) = rest.split_at(rest.floor_char_boundary(most));
-            let message = match reply.take() {
-                Some(id) => Message::new(piece).reply_to(id),
-                None => Message::new(piece),
-            };
-            match client.send_to(to, message.clone()).await {
-                Err(error) if error.refusal() == Some(Code::NoSuchNick) => {
-                    let room = room_name(to);
-                    if client.topic(&room).await.is_err() {
-                        return Err(error.into());
-                    }
-                    *to = room;
-                    client.send_to(to, message).await?;
-                }
-                told => drop(told?),
-            }
-            rest = after;
-        }
-    }
-    Ok(())
-}
 
 /// A part of a room's log.
 #[derive(Clone, Copy, Debug, Default)]

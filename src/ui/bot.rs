@@ -288,7 +288,7 @@ fn send(client: &mut ReconnectingClient, line: &str) -> Result<(), Failure> {
         "PART" => drop(client.part(rest)?),
         "NICK" => drop(client.rename(rest)?),
         "BYE" | "QUIT" => client.leave(rest),
-        "UPLOAD" | "DOWNLOAD" | "CHAT" | "RAW" | "STAMPS" | "TAGS" | "STAY" => {
+        "UPLOAD" | "DOWNLOAD" | "TEXT" | "CHAT" | "RAW" | "STAMPS" | "TAGS" | "STAY" => {
             return Err(Failure::Impossible(
                 "chatc bot does not support this command",
             ));

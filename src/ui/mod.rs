@@ -20,6 +20,7 @@ pub mod profile;
 mod renderer;
 pub mod run;
 pub mod screen;
+pub mod send;
 pub mod server;
 pub mod shorthand;
 mod stdio;

@@ -166,6 +166,77 @@ fn history_is_as_long_as_one_wants() {
 }
 
 #[test]
+fn a_file_and_a_dash_are_one_message_of_several_lines() {
+    let chatd = chatd();
+    let folder = tempfile::tempdir().expect("a folder");
+    let trace = folder.path().join("trace.txt");
+    fs::write(&trace, "it broke:\r\n\n  at main.c:12\nBYE\n\n").expect("it can be written");
+    let from_file = |args: &[&str]| {
+        let file = fs::File::open(&trace).expect("it is there");
+        let mut send = command(&chatd, "send", args);
+        let ended = send.stdin(file).output().expect("chatc");
+        assert!(ended.status.success(), "{ended:?}");
+    };
+    from_file(&["#ops"]);
+    // Nobody has the nick ops.
+    from_file(&["ops"]);
+    let id = |line: &str| {
+        line.split("\"id\":")
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    let log = done(&chatd, "history", &["ops", "--json"]);
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 8, "{log}");
+    let first = id(lines[0]);
+    assert!(lines[0].contains("\"lines\":\"4\""), "{log}");
+    assert!(
+        lines[1..4]
+            .iter()
+            .all(|line| line.contains(&format!("\"of\":\"{first}\""))),
+        "{log}"
+    );
+    let ended = run(
+        &mut command(&chatd, "send", &["--reply", &first, "ops", "-"]),
+        b"a\nb\n",
+    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    // Each line of a pipe is a message, as soon as it is there.
+    let ended = run(&mut command(&chatd, "send", &["#ops"]), b"c\n\nd\n");
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let log = done(&chatd, "history", &["ops", "--json", "--count", "4"]);
+    let lines: Vec<&str> = log.lines().collect();
+    assert!(
+        lines[0].contains("\"lines\":\"2\"") && lines[0].contains("\"reply\""),
+        "{log}"
+    );
+    assert!(lines[1].contains("\"of\""), "{log}");
+    assert!(
+        !lines[2].contains("tags") && !lines[3].contains("tags"),
+        "{log}"
+    );
+    // A file that is too long for one message is sent line by line, and a dash says so.
+    fs::write(&trace, "x\n".repeat(1001)).expect("it can be written");
+    from_file(&["#long"]);
+    let log = done(&chatd, "history", &["long", "--json", "--count", "2000"]);
+    assert_eq!(log.lines().count(), 1001);
+    assert!(!log.contains("\"of\""));
+    let long = run(
+        &mut command(&chatd, "send", &["#long", "-"]),
+        &b"x\n".repeat(1001),
+    );
+    assert_eq!(long.code, Some(1), "{long:?}");
+    assert!(long.stderr.contains("send it as a file"), "{long:?}");
+    // Nothing but empty lines is nothing.
+    fs::write(&trace, "\n \n").expect("it can be written");
+    from_file(&["#long"]);
+}
+
+#[test]
 fn tail_prints_what_was_and_what_comes() {
     let chatd = chatd();
     done(&chatd, "send", &["#ops", "before"]);

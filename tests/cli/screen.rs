@@ -338,6 +338,32 @@ fn replies_edits_and_reactions_look_right() {
 }
 
 #[test]
+fn several_lines_look_right() {
+    let chatd = chatd(&[]);
+    let mut bob = Peer::named(chatd.address, "bob");
+    let ann = Terminal::chatc(chatd.address, 80, 16);
+    ann.text("it broke:");
+    ann.key("M-Enter");
+    ann.text("  at main.c:12");
+    ann.key("M-Enter");
+    ann.key("M-Enter");
+    ann.text("the end");
+    ann.sees("      the end");
+    ann.looks_like("lines-typed.txt", chatd.address);
+    ann.key("Enter");
+    for text in ["it broke:", "  at main.c:12", "", "the end"] {
+        let expected = format!("MSG #lobby ann {text}");
+        assert_eq!(bob.line().trim_end(), expected.trim_end());
+    }
+    bob.send("TEXT 52\n");
+    bob.ask("Traceback (most recent call last):\n\n  x.py, line 1\nx");
+    ann.sees("x.py, line 1");
+    ann.key("C-r");
+    ann.sees("Enter reply");
+    ann.looks_like("lines.txt", chatd.address);
+}
+
+#[test]
 fn two_talk_and_it_looks_right() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");

@@ -330,6 +330,81 @@ fn messages_have_tags_and_are_edited_and_reacted_to() {
 }
 
 #[test]
+fn several_lines_are_one_message() {
+    let chatd = chatd(&[]);
+    within(async {
+        let (mut ann, mut bob) = (connect(&chatd).await, connect(&chatd).await);
+        ann.enter("ann", "#ops").await.unwrap();
+        bob.turn_tags_on().await.unwrap();
+        bob.enter("bob", "#ops").await.unwrap();
+        let text = "it broke:\n\n  at main.c:12\nBYE";
+        let sent = ann.send(Message::new(text).notice()).await.unwrap();
+        let id = sent.id.unwrap();
+        for (line, first) in [
+            ("it broke:", true),
+            ("", false),
+            ("  at main.c:12", false),
+            ("BYE", false),
+        ] {
+            let event = bob.next_event().await.unwrap().unwrap();
+            let Some(Event::Msg { text, .. }) = event.event() else {
+                panic!("{event:?}");
+            };
+            assert_eq!(text, line);
+            let tags = event.tags();
+            assert!(tags.is_notice());
+            assert_eq!(tags.lines(), first.then_some(4));
+            assert_eq!(tags.part_of(), (!first).then_some(id));
+        }
+        // Of the same nonce it is there once.
+        let again = Message::new("a\nb").nonce("n1");
+        let first = ann.send_to("#ops", again.clone()).await.unwrap();
+        assert_eq!(ann.send_to("#ops", again).await.unwrap(), first);
+        ann.remove(id.get()).await.unwrap();
+        for (bad, why) in [
+            ("\n \n".to_owned(), InvalidRequest::Empty),
+            ("x\n".repeat(1001), InvalidRequest::TextTooLong),
+            (
+                format!("a\n{}", "x".repeat(4001)),
+                InvalidRequest::TextTooLong,
+            ),
+            (
+                format!("a\n{}", "xxxxxxxxx\n".repeat(7000)),
+                InvalidRequest::TextTooLong,
+            ),
+        ] {
+            match ann.send(bad).await.unwrap_err() {
+                Error::Invalid(found) => assert_eq!(found, why),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(matches!(
+            ann.request("TEXT 5").await,
+            Err(Error::Invalid(_))
+        ));
+        assert!(matches!(
+            ann.send(Message::action("a\nb")).await,
+            Err(Error::Invalid(_))
+        ));
+        ann.say("still in step").await.unwrap();
+    });
+}
+
+/// A server that does not know `TEXT` would take the lines for requests.
+#[test]
+fn several_lines_are_not_sent_to_a_server_that_would_run_them() {
+    let script = "> HELLO
+        < OK HELLO 1 chat tags
+        > MSG one
+        < OK MSG 5 2026-11-22T06:47:00.000Z";
+    played(steps(script), async |mut chat| {
+        let error = chat.send("one\nBYE").await.unwrap_err();
+        assert!(matches!(error, Error::Invalid(InvalidRequest::LineBreak)));
+        chat.send("one").await.unwrap();
+    });
+}
+
+#[test]
 fn two_clients_talk() {
     let chatd = chatd(&[]);
     within(async {

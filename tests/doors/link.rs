@@ -300,6 +300,62 @@ fn a_line_that_is_nearly_full_is_sent_without_a_nonce() {
 }
 
 #[test]
+fn several_lines_are_one_request_and_take_as_many_ids() {
+    let mut state = ClientState::new(options(&[("#a", Some(5))]), 1);
+    state.connected();
+    sent(&mut state);
+    let hello = "OK HELLO 1 chat multiline nonce tags";
+    let lines = [
+        hello,
+        "OK STAMPS on",
+        "OK TAGS on",
+        "OK JOIN #a 5",
+        "OK NICK ann #a 5",
+    ];
+    hear(&mut state, &lines);
+    state
+        .send_message("#a", "one\r\n\n  two\u{1b}[31m")
+        .unwrap();
+    let first = sent(&mut state);
+    assert_eq!(nonce(&first[0]).1, "TEXT 10 #a");
+    assert_eq!(first[1..], ["one", "", "  two"]);
+    // It is sent again as a whole.
+    state.disconnected(cut(), NOW);
+    state.connected();
+    sent(&mut state);
+    told(&mut state);
+    hear(&mut state, &lines);
+    assert_eq!(sent(&mut state), first);
+    let told = hear(&mut state, &[&format!("OK TEXT 6 {T} 3")]);
+    assert_eq!(told, ["sent 6 MSG #a ann one\n\n  two"]);
+    assert_eq!(state.rooms().next(), Some(("#a", Some(8))));
+
+    // On a server without it nothing is sent, whenever that is known.
+    let mut state = ClientState::new(options(&[("#a", Some(5))]), 1);
+    state.send_message("#a", "one\nBYE").unwrap();
+    state.connected();
+    sent(&mut state);
+    let told = hear(
+        &mut state,
+        &[
+            HELLO,
+            "OK STAMPS on",
+            "OK TAGS on",
+            "OK JOIN #a 5",
+            "OK NICK ann #a 5",
+        ],
+    );
+    assert!(
+        told.iter()
+            .any(|told| told.starts_with("refused a line break")),
+        "{told:?}"
+    );
+    assert!(sent(&mut state).is_empty());
+    assert!(state.send_message("#a", "one\nBYE").is_err());
+    assert_eq!(state.pending(), 0);
+}
+
+#[test]
 fn what_cannot_be_a_tag_is_not_sent() {
     let mut state = in_a();
     let bad = Message::new("x").tag("severity", "high");

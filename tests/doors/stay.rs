@@ -75,11 +75,15 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         assert!(chat.server().has("nonce"), "{:?}", chat.server());
         chat.part("#other").unwrap();
         until(&mut chat, |update| matches!(update, Update::Left { .. })).await;
-        let (mut answers, mut total) = (0, 0);
+        let (mut answers, mut total) = (0, 0_usize);
         for _ in 0..4 {
             for _ in 0..60 {
                 // Each text three times, so that what was said can only be known by its nonce.
-                chat.say("#ops", total / 3).unwrap();
+                // Some have two lines.
+                match total % 5 {
+                    0 => chat.send("#ops", format!("{}\n  more", total / 3)).unwrap(),
+                    _ => chat.say("#ops", total / 3).unwrap(),
+                };
                 chat.say("#other", total / 3).unwrap();
                 total += 1;
             }
@@ -103,7 +107,12 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         let expected: Vec<String> = (0..total).map(|n| (n / 3).to_string()).collect();
         let last = address.lock().unwrap().clone();
         let mut other = Client::connect_to(last).await.unwrap();
-        assert_eq!(log(&mut other, "#ops").await, expected);
+        let lines = (0..total).map(|n| match n % 5 {
+            0 => format!("{}\n  more", n / 3),
+            _ => (n / 3).to_string(),
+        });
+        let lines = lines.collect::<Vec<_>>().join("\n");
+        assert_eq!(log(&mut other, "#ops").await.join("\n"), lines);
         assert_eq!(log(&mut other, "#other").await, expected);
         chat.leave("");
         while chat.next().await.is_some() {}

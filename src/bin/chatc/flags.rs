@@ -22,7 +22,7 @@ reconnects, and nothing is lost.",
     note = "\
 Commands, each with a --help of its own:
   tail [ROOM...]          print the events of rooms as they happen
-  send TO [TEXT]          send a message, or the lines of standard input
+  send TO [TEXT]          send a message, or standard input
   history [ROOM]          print the messages of a room
   search WORDS...         print the messages that contain all the words
   who [ROOM], rooms       list the people in a room; list the rooms
@@ -154,7 +154,11 @@ pub struct Tail {
 
 /// Sends a message to a room or to one person.
 #[derive(FromArgs, ArgsInfo)]
-#[argh(help_triggers("-h", "--help", "help"))]
+#[argh(
+    help_triggers("-h", "--help", "help"),
+    example = "A text of several lines, as one message:\n  $ {command_name} '#ops' < trace.txt",
+    example = "The end of a log, as one message:\n  $ tail -n 30 app.log | {command_name} '#ops' -"
+)]
 pub struct Send {
     /// the server: a name of the settings, HOST or HOST:PORT
     #[argh(option, arg_name = "host[:port]")]
@@ -177,9 +181,10 @@ pub struct Send {
     #[argh(option, arg_name = "id")]
     pub reply: Option<u64>,
 
-    /// a nick or a room, then the text; without a text, each line of standard input
-    /// is a message. The # of a room may be left out if nobody has that nick (a shell
-    /// takes an unquoted # for a comment)
+    /// a nick or a room, then the text; - is standard input as one message. Without a
+    /// text, a file on standard input is one message, and so is each line of a pipe.
+    /// The # of a room may be left out if nobody has that nick (a shell takes an
+    /// unquoted # for a comment)
     #[argh(positional, arg_name = "to_and_text")]
     pub words: Vec<String>,
 }

@@ -16,7 +16,7 @@ use plainchat::ui::profile::{Profile, Settings};
 use plainchat::ui::server::{self, Server, ServerFlags};
 use plainchat::ui::shorthand::room_name;
 use plainchat::ui::{
-    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, tail,
+    Exit, Failure, Renderer, ask, bot, complain, enter, files, pipe, plain, run, screen, send, tail,
 };
 
 fn main() {
@@ -72,8 +72,9 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
                 room,
                 reply,
                 words,
-            } = read(&["chatc", "send"], rest);
-            let mut text = words;
+            } = read(&["chatc", "send"], &with_dashes(rest));
+            let dash = |word: String| if word == DASH { "-".to_owned() } else { word };
+            let mut text: Vec<String> = words.into_iter().map(dash).collect();
             let to = match room {
                 Some(room) => room_name(&room),
                 None if text.is_empty() => {
@@ -87,7 +88,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             };
             let server = find(server_flags(host, nick, password_file), &settings()?)?;
             let text = (!text.is_empty()).then(|| text.join(" "));
-            ask::send(&server, &to, text.as_deref(), reply).await
+            send::send(&server, &to, text.as_deref(), reply).await
         }
         "history" => {
             let flags::History {
@@ -150,12 +151,7 @@ async fn dispatch(args: &[&str]) -> Result<Exit, Failure> {
             ask::rooms(&server, json).await
         }
         "upload" => {
-            // argh treats a lone - as a flag.
-            let rest: Vec<&str> = rest
-                .iter()
-                .map(|arg| if *arg == "-" { DASH } else { arg })
-                .collect();
-            let upload: flags::Upload = read(&["chatc", "upload"], &rest);
+            let upload: flags::Upload = read(&["chatc", "upload"], &with_dashes(rest));
             if let Some(wrong) = wrong_with(&upload) {
                 complain(wrong);
                 return Ok(Exit::Usage);
@@ -326,6 +322,12 @@ fn lacks_server_password<T>(server: &Server, result: &Result<T, Failure>) -> boo
         _ => None,
     };
     server.server_password.is_none() && refusal == Some(Code::NeedPassword)
+}
+
+/// Replaces each lone `-`, which argh treats as a flag.
+fn with_dashes<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let dash = |arg: &&'a str| if *arg == "-" { DASH } else { arg };
+    args.iter().map(dash).collect()
 }
 
 /// Checks the files to upload before connecting.

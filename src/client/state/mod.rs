@@ -215,27 +215,27 @@ impl ClientState {
     /// Sends a message with its tags to a room, joined or not, or to a nick; or an action to a joined room.
     ///
     /// # Errors
-    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`].
+    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`]; for a text of several lines [`InvalidRequest::TextTooLong`],
+    /// and [`InvalidRequest::LineBreak`] if the server has no `multiline`.
     pub fn send_message(
         &mut self,
         to: &str,
         message: impl Into<Message>,
     ) -> Result<RequestId, Error> {
         let mut message = message.into();
-        message.text = clean(&message.text).into_owned();
+        message.text = clean_lines(&message.text);
         if self.options.is_bot {
             message = message.notice();
         }
         message.check()?;
         // The nonce of the client itself is left out where it does not fit.
-        let tags = message.prefix(true);
-        if message.is_action {
-            one_line(format!("{tags}ME {}", message.text))?;
-            if !self.rooms.iter().any(|known| known.name == to) {
-                return Err(InvalidRequest::NotInRoom.into());
-            }
-        } else {
-            one_line(format!("{tags}TELL {to} {}", message.text))?;
+        message.request(Some(to), &message.prefix(true))?;
+        if message.is_action && !self.rooms.iter().any(|known| known.name == to) {
+            return Err(InvalidRequest::NotInRoom.into());
+        }
+        // Before the first connection nobody knows.
+        if message.is_multiline() && self.was_connected && !self.server.has("multiline") {
+            return Err(InvalidRequest::LineBreak.into());
         }
         let to = to.to_owned();
         self.enqueue(PendingRequest::Send { to, message })
@@ -468,6 +468,15 @@ impl ClientState {
         }
         .line()
     }
+}
+
+/// Removes control characters from each line.
+fn clean_lines(text: &str) -> String {
+    let lines = text.split('\n');
+    let lines: Vec<_> = lines
+        .map(|line| clean(line.strip_suffix('\r').unwrap_or(line)))
+        .collect();
+    lines.join("\n")
 }
 
 /// Returns whether reconnecting is pointless.

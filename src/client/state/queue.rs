@@ -9,8 +9,8 @@ use super::super::reply::{Reply, Sent};
 use super::super::update::{RequestId, Update};
 use super::ClientState;
 use super::types::{Awaited, Pending, PendingRequest, Phase, RoomPosition};
-use crate::protocol::Event;
 use crate::protocol::line::LINE_BYTES_MAX;
+use crate::protocol::{Event, tags};
 
 impl ClientState {
     pub(super) fn enqueue(&mut self, mut request: PendingRequest) -> Result<RequestId, Error> {
@@ -28,7 +28,7 @@ impl ClientState {
             let nonce = format!("{}.{:x}", self.nonce_prefix, self.last_request_id);
             let bytes = "@nonce= TELL  ".len() + nonce.len() + to.len() + message.text.len();
             // A line that is nearly full has no room for it, and is sent all the same.
-            if message.prefix(false).len() + bytes < LINE_BYTES_MAX {
+            if message.is_multiline() || message.prefix(false).len() + bytes < LINE_BYTES_MAX {
                 message.nonce = Some(nonce);
             }
         }
@@ -49,6 +49,18 @@ impl ClientState {
             .map(|pending| (pending.request_id, pending.request.clone()))
             .collect();
         for (request_id, request) in requests {
+            let is_multiline = matches!(
+                &request, PendingRequest::Send { message, .. } if message.is_multiline()
+            );
+            if is_multiline && !self.server.has("multiline") {
+                // It was accepted while nobody knew that, or the server is an older one now.
+                self.pending
+                    .retain(|pending| pending.request_id != request_id);
+                let result = Err(InvalidRequest::LineBreak.into());
+                self.updates
+                    .push_back(Update::Answer { request_id, result });
+                continue;
+            }
             self.write(request_id, &request);
         }
     }
@@ -65,10 +77,11 @@ impl ClientState {
                 if message.is_action {
                     // `ME` goes to the current room only.
                     self.send(&format!("JOIN {to}"), Awaited::Ignored);
-                    format!("{tags}ME {}", message.text)
-                } else {
-                    format!("{tags}TELL {to} {}", message.text)
                 }
+                // It was checked when it was accepted.
+                let request = message.request(Some(to), &tags).unwrap_or_default();
+                self.output.extend_from_slice(request.as_bytes());
+                return self.awaited.push_back(Awaited::Pending(request_id));
             }
             PendingRequest::Join(name) => {
                 // A room that could not be joined again is joined with the last id seen there.
@@ -146,11 +159,19 @@ impl ClientState {
     fn sent(&mut self, request_id: RequestId, sent: Sent, to: String, message: &Message) -> Update {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.name == to);
+        let lines = message.text.lines().count() as u64;
         let mut is_known = false;
         if let (Some(room), Some(id)) = (room, sent.id) {
             // The connection that carried it broke, and the server has replayed it since.
             is_known = room.last_id.is_some_and(|last| id.get() <= last);
-            room.last_id = room.last_id.max(Some(id.get()));
+            // Each line has an id, one after the other.
+            let last = id.get().saturating_add(lines.saturating_sub(1));
+            room.last_id = room.last_id.max(Some(last));
+        }
+        let mut tags = message.prefix(false);
+        tags = tags.trim_start_matches('@').trim_end().to_owned();
+        if message.is_multiline() {
+            tags::push(&mut tags, "lines", &lines.to_string());
         }
         let (to, text) = (Cow::Owned(to), Cow::Owned(message.text.clone()));
         let nick = Cow::Owned(self.nick.clone().unwrap_or_default());
@@ -162,7 +183,7 @@ impl ClientState {
         Update::Sent {
             request_id,
             sent,
-            tags: Tags::of(message.prefix(false).trim_start_matches('@').trim_end()),
+            tags: Tags::of(&tags),
             event: (!is_known).then_some(event),
         }
     }

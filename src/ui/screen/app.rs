@@ -109,6 +109,15 @@ pub struct Transfer {
     pub bar: ProgressBar,
 }
 
+/// A pasted text of several lines.
+#[derive(Debug)]
+pub struct Paste {
+    /// The text.
+    pub text: String,
+    /// The server takes it as one message.
+    pub is_one: bool,
+}
+
 /// A request, to know what its answer is for.
 #[derive(Clone, Debug)]
 enum PendingRequest {
@@ -159,7 +168,7 @@ pub struct App {
     /// The list in front of it.
     pub list: Option<List>,
     /// A pasted text of several lines, until the person has decided what to do with it.
-    pub paste: Option<String>,
+    pub paste: Option<Paste>,
     /// The completion that Tab has started.
     pub completion: Option<Completion>,
     /// The status of the connection.

@@ -81,6 +81,52 @@ impl Editor {
         self.at = self.boundary_at_or_after(self.at);
     }
 
+    /// Starts a new line at the cursor.
+    pub fn new_line(&mut self) {
+        self.text.insert(self.at, '\n');
+        self.at += 1;
+    }
+
+    /// Inserts `text` with its line breaks.
+    pub fn insert_lines(&mut self, text: &str) {
+        for (n, line) in text.lines().enumerate() {
+            if n > 0 {
+                self.new_line();
+            }
+            self.insert(line);
+        }
+    }
+
+    /// Moves one line up in a text of several lines. Returns `false` in the first one.
+    pub fn line_up(&mut self) -> bool {
+        let Some(end) = self.before().rfind('\n') else {
+            return false;
+        };
+        let column = self.before().len() - end - 1;
+        let start = self
+            .text
+            .get(..end)
+            .and_then(|text| text.rfind('\n'))
+            .map_or(0, |at| at + 1);
+        self.at = self.text.floor_char_boundary((start + column).min(end));
+        self.at = self.boundary_at_or_after(self.at).min(end);
+        true
+    }
+
+    /// Moves one line down in a text of several lines. Returns `false` in the last one.
+    pub fn line_down(&mut self) -> bool {
+        let Some(length) = self.after().find('\n') else {
+            return false;
+        };
+        let column = self.at - self.line_start();
+        let start = self.at + length + 1;
+        let rest = self.text.get(start..).unwrap_or_default();
+        let end = start + rest.find('\n').unwrap_or(rest.len());
+        self.at = self.text.floor_char_boundary((start + column).min(end));
+        self.at = self.boundary_at_or_after(self.at).min(end);
+        true
+    }
+
     /// Replaces the bytes from `start` to the cursor by `text`.
     pub fn complete(&mut self, start: usize, text: &str) {
         self.text.replace_range(start..self.at, text);
@@ -112,14 +158,23 @@ impl Editor {
         self.at = self.word_end();
     }
 
-    /// Moves to the start.
+    /// Moves to the start of the line.
     pub fn home(&mut self) {
-        self.at = 0;
+        self.at = self.line_start();
     }
 
-    /// Moves to the end.
+    /// Moves to the end of the line.
     pub fn end(&mut self) {
-        self.at = self.text.len();
+        self.at = self.line_end();
+    }
+
+    fn line_start(&self) -> usize {
+        self.before().rfind('\n').map_or(0, |at| at + 1)
+    }
+
+    fn line_end(&self) -> usize {
+        let after = self.after();
+        self.at + after.find('\n').unwrap_or(after.len())
     }
 
     /// Deletes the grapheme before the cursor.
@@ -147,14 +202,14 @@ impl Editor {
         self.cut_range(self.at, self.word_end());
     }
 
-    /// Cuts everything before the cursor.
+    /// Cuts the line before the cursor.
     pub fn cut_to_start(&mut self) {
-        self.cut_range(0, self.at);
+        self.cut_range(self.line_start(), self.at);
     }
 
-    /// Cuts everything after the cursor.
+    /// Cuts the line after the cursor.
     pub fn cut_to_end(&mut self) {
-        self.cut_range(self.at, self.text.len());
+        self.cut_range(self.at, self.line_end());
     }
 
     /// Inserts what was cut last.
@@ -281,6 +336,26 @@ mod tests {
     }
 
     #[test]
+    fn a_text_of_several_lines_is_walked_line_by_line() {
+        let mut editor = typed("first line");
+        editor.new_line();
+        editor.insert("é");
+        editor.new_line();
+        editor.insert_lines("third\r\nfourth");
+        assert_eq!(editor.text(), "first line\né\nthird\nfourth");
+        assert!(editor.line_up());
+        assert!(editor.before().ends_with("third"));
+        assert!(editor.line_up());
+        assert!(editor.before().ends_with('é'));
+        assert!(editor.line_up());
+        assert_eq!(editor.before(), "fi");
+        assert!(!editor.line_up());
+        assert!(editor.line_down() && editor.line_down() && editor.line_down());
+        assert!(!editor.line_down());
+        assert!(editor.before().ends_with("\nfo"), "{:?}", editor.before());
+    }
+
+    #[test]
     fn history_keeps_what_was_typed() {
         let mut editor = typed("one");
         editor.take();
@@ -303,7 +378,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_is_pressed_the_cursor_is_between_characters(
-            keys in proptest::collection::vec((0..16_u8, "[aé\u{301}日👍\u{200d} ]{0,3}"), 0..60),
+            keys in proptest::collection::vec((0..20_u8, "[aé\u{301}日👍\u{200d} ]{0,3}"), 0..60),
         ) {
             let mut editor = Editor::default();
             for (key, text) in keys {
@@ -323,6 +398,9 @@ mod tests {
                     12 => editor.older(),
                     13 => editor.newer(),
                     14 => drop(editor.take()),
+                    15 => editor.new_line(),
+                    16 => drop(editor.line_up()),
+                    17 => drop(editor.line_down()),
                     _ => editor.insert(&text),
                 }
                 prop_assert!(editor.text().is_char_boundary(editor.at()));

@@ -1,6 +1,6 @@
 //! What a message has besides its text: what it answers, that it was edited, and the reactions to it. Pure.
 
-use super::room::{EntryKind, Room};
+use super::room::{Entry, EntryKind, Room};
 use crate::client::Tags;
 use crate::protocol::text::clean;
 
@@ -24,6 +24,10 @@ const QUOTE_BYTES_MAX: usize = 400;
 pub struct Extras {
     /// The id of the message that it answers.
     pub reply: Option<u64>,
+    /// It is the first of so many lines that were sent as one message.
+    pub lines: Option<u64>,
+    /// It is a further line of the message with that id.
+    pub part_of: Option<u64>,
     /// Its text was replaced.
     pub is_edited: bool,
     /// The reactions, the oldest first.
@@ -58,6 +62,8 @@ impl Extras {
         let reactions = tags.reactions().into_iter().filter_map(reaction);
         Self {
             reply: tags.reply().map(|id| id.get()),
+            lines: tags.lines(),
+            part_of: tags.part_of().map(|id| id.get()),
             is_edited: tags.edited().is_some(),
             reactions: reactions.take(REACTIONS_MAX).collect(),
             replay: None,
@@ -142,7 +148,14 @@ impl Room {
     /// Returns a message as a quotation; `None` if it is not known.
     pub fn quote(&self, id: u64) -> Option<String> {
         if let Some(index) = self.find(id) {
-            return self.get(index).map(|entry| quoted(&entry.kind));
+            return self.get(index).map(|entry| {
+                let more = if entry.extras.lines.is_some() {
+                    " …"
+                } else {
+                    ""
+                };
+                quoted(&entry.kind) + more
+            });
         }
         let mut quotes = self.quotes.iter();
         quotes
@@ -158,10 +171,27 @@ impl Room {
         self.quotes.push_back((id, quoted(kind)));
     }
 
+    /// Returns the text of a message, with all lines that were sent as one.
+    pub fn whole_text(&self, id: u64) -> String {
+        let is_part = |entry: &&Entry| {
+            (entry.id == Some(id) || entry.extras.part_of == Some(id))
+                && entry.kind != EntryKind::Hidden
+        };
+        let text = |entry: &Entry| match &entry.kind {
+            EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => Some(text.clone()),
+            EntryKind::File { name, .. } => Some(name.clone()),
+            _ => None,
+        };
+        let lines: Vec<String> = self.entries().filter(is_part).filter_map(text).collect();
+        lines.join("\n")
+    }
+
     /// Returns the newest own message that can be edited: its id and text.
     pub fn editable(&self) -> Option<(u64, String)> {
         let mut entries = self.entries().rev();
         entries.find_map(|entry| match &entry.kind {
+            // Lines that were sent together are edited one by one.
+            _ if entry.extras.part_of.is_some() || entry.extras.lines.is_some() => None,
             EntryKind::Msg { text, .. } if entry.is_mine => Some((entry.id?, text.clone())),
             _ => None,
         })
@@ -169,7 +199,7 @@ impl Room {
 
     /// Returns the newest message of somebody else, or else of anybody.
     pub fn newest_to_answer(&self) -> Option<u64> {
-        let can = |entry: &&super::room::Entry| entry.can_be_selected();
+        let can = |entry: &&Entry| entry.can_be_selected();
         let all = || self.entries().rev().filter(can);
         let found = all().find(|entry| !entry.is_mine).or_else(|| all().next());
         found.and_then(|entry| entry.id)

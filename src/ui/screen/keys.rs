@@ -17,7 +17,7 @@ pub fn event(app: &mut App, event: Event, state: &mut ClientState) {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => press(app, key, state),
         Event::Key(_) => {}
-        Event::Paste(text) => app.pasted(&text),
+        Event::Paste(text) => app.pasted(&text, state),
         Event::Resize(columns, rows) => {
             app.size = (columns, rows);
             // The position is the same, but there may be fewer lines below it than are shown.
@@ -71,6 +71,7 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         .unwrap_or(1)
         .max(1);
     match key.code {
+        KeyCode::Enter if alt || shift => return app.new_line(state),
         KeyCode::Enter => return app.enter(state),
         KeyCode::Tab => return app.complete(shift),
         KeyCode::BackTab => return app.complete(true),
@@ -97,6 +98,8 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::Char('z') if ctrl => return app.request_effect(Effect::Suspend),
         KeyCode::Char('r') if ctrl => return app.select(true, state),
         KeyCode::Up if app.edit_last(state) => return,
+        KeyCode::Up if app.room_mut().is_some_and(|room| room.editor.line_up()) => return,
+        KeyCode::Down if app.room_mut().is_some_and(|room| room.editor.line_down()) => return,
         KeyCode::Char('a') if alt => return app.go_unread(),
         KeyCode::Char('u') if alt => return app.to_first_new(state),
         KeyCode::Char(digit @ '1'..='9') if alt => {
@@ -155,14 +158,16 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
 /// Processes a key while the person decides about a pasted text.
 fn answer(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     match key.code {
-        KeyCode::Enter => app.send_paste(state),
+        KeyCode::Enter => app.send_paste(true, state),
+        KeyCode::Char('l') => app.send_paste(false, state),
+        KeyCode::Char('i') => app.edit_paste(),
         KeyCode::Char('f') => {
-            if let Some(text) = app.paste.take() {
-                app.upload_paste(&text);
+            if let Some(paste) = app.paste.take() {
+                app.upload_paste(&paste.text);
             }
         }
         KeyCode::Char('j') => {
-            let text = app.paste.take().unwrap_or_default();
+            let text = app.paste.take().map(|paste| paste.text).unwrap_or_default();
             let lines: Vec<&str> = text
                 .lines()
                 .map(str::trim)

@@ -93,13 +93,18 @@ pub fn prompt(app: &App) -> String {
     }
 }
 
-/// Wraps the input line behind the prompt; returns the range of each row.
+/// Wraps the input line, or lines, behind the prompt; returns the range of each row.
 pub fn input_lines(text: &str, prompt: String, columns: u16) -> Vec<std::ops::Range<usize>> {
     use unicode_segmentation::UnicodeSegmentation;
     use unicode_width::UnicodeWidthStr;
     let columns = usize::from(columns).saturating_sub(width(&prompt)).max(4);
     let (mut lines, mut start, mut used) = (Vec::new(), 0, 0);
     for (at, grapheme) in text.grapheme_indices(true) {
+        if grapheme == "\n" {
+            lines.push(start..at);
+            (start, used) = (at + 1, 0);
+            continue;
+        }
         // One column stays free for the cursor.
         if used + grapheme.width() >= columns {
             lines.push(start..at);

@@ -106,7 +106,10 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     }
     let is_alone = is_new_day || is_first_new;
     let before = before.filter(|_| !is_alone);
-    let is_marked = room.marked == Some(room.seq(index));
+    let marked_entry = room.marked.and_then(|seq| room.get(room.index(seq)?));
+    let is_part = entry.extras.part_of.is_some();
+    let is_marked = room.marked == Some(room.seq(index))
+        || marked_entry.is_some_and(|marked| is_part && entry.extras.part_of == marked.id);
     let said = said(room, entry, before, is_first, look);
     let mark = |line: Line<'static>| if is_marked { marked(line, look) } else { line };
     lines.extend(said.into_iter().map(mark));
@@ -156,15 +159,18 @@ fn pending_lines(room: &Room, look: &Look) -> Vec<Line<'static>> {
         } else {
             plain(&pending.text)
         };
-        for (n, range) in wrap(&text, look.text_columns()).into_iter().enumerate() {
+        let parts = text.split('\n');
+        let parts = parts.flat_map(|text| {
+            wrap(text, look.text_columns())
+                .into_iter()
+                .map(move |range| text.get(range).unwrap_or_default())
+        });
+        for (n, part) in parts.enumerate() {
             let mark = if n == 0 { "…" } else { "" };
             let pad = look.time_columns() + look.nick_columns - mark.chars().count();
             lines.push(Line::from(vec![
                 Span::styled(format!("{}{mark} │ ", " ".repeat(pad)), look.palette.line()),
-                Span::styled(
-                    text.get(range).unwrap_or_default().to_owned(),
-                    look.palette.dim(),
-                ),
+                Span::styled(part.to_owned(), look.palette.dim()),
             ]));
         }
     }

@@ -41,7 +41,7 @@ impl Entry {
             self.kind,
             EntryKind::Msg { .. } | EntryKind::Me { .. } | EntryKind::File { .. }
         );
-        is_said && self.id.is_some()
+        is_said && self.id.is_some() && self.extras.part_of.is_none()
     }
 }
 
@@ -323,6 +323,20 @@ impl Room {
             let nick = entry.kind.nick().unwrap_or_default().to_owned();
             entry.kind = EntryKind::Removed { nick };
             entry.extras = Extras::default();
+        }
+        // With the first of several lines go all of them. In the log they have no tags any more, but the same time.
+        let removed = self.find(id).and_then(|index| self.get(index)).cloned();
+        let mut next = id;
+        for entry in &mut self.entries {
+            let is_next = entry.id == Some(next + 1)
+                && removed.as_ref().is_some_and(|first| {
+                    first.at == entry.at && first.kind.nick() == entry.kind.nick()
+                })
+                && matches!(&entry.kind, EntryKind::Msg { text, .. } if text == "-");
+            if is_next || entry.extras.part_of == Some(id) {
+                entry.kind = EntryKind::Hidden;
+                next += 1;
+            }
         }
     }
 

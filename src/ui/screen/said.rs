@@ -33,6 +33,7 @@ pub(super) fn said(
             .strftime("%H:%M")
             .to_string()
     });
+    let is_part = entry.extras.part_of.is_some();
     let is_together = matches!(&entry.kind, EntryKind::Msg { .. })
         && entry.extras.reply.is_none()
         && before.is_some_and(|before| {
@@ -40,7 +41,7 @@ pub(super) fn said(
                 &before.kind,
                 EntryKind::Msg { .. } | EntryKind::Removed { .. }
             ) && before.kind.nick() == entry.kind.nick()
-                && entry.at.duration_since(before.at) < TOGETHER
+                && (is_part || entry.at.duration_since(before.at) < TOGETHER)
         });
     let (mark, mark_style, text, style) = match &entry.kind {
         EntryKind::Msg { nick, text } => {

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::command::Command;
 use super::super::room::{Pending, Room, Target};
+use super::input::fits;
 use super::{App, ConnectionStatus, Effect, PendingRequest};
 use crate::client::{ClientState, Message, RequestId};
 use crate::protocol::line::LINE_BYTES_MAX;
@@ -219,6 +220,9 @@ impl App {
                 self.to_bottom(state);
             }
         }
+        if text.contains('\n') {
+            return self.send_lines(to, text, reply, state);
+        }
         let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + TAGS_BYTES + to.len());
         let mut rest = &clean(text)[..];
         let mut reply = reply;
@@ -248,6 +252,39 @@ impl App {
             (rest, reply) = (after, None);
         }
         true
+    }
+
+    /// Sends a text of several lines as one message or, if the server or its length forbids that, line by line.
+    fn send_lines(
+        &mut self,
+        to: &str,
+        text: &str,
+        reply: Option<u64>,
+        state: &mut ClientState,
+    ) -> bool {
+        if !(state.server().has("multiline") && fits(text)) {
+            let mut reply = reply;
+            return text.lines().all(|line| {
+                line.trim().is_empty() || self.send(to, line, false, reply.take(), state)
+            });
+        }
+        let lines: Vec<_> = text.lines().map(clean).collect();
+        let text = lines.join("\n");
+        let message = match reply {
+            Some(id) => Message::new(&text[..]).reply_to(id),
+            None => Message::new(&text[..]),
+        };
+        match state.send_message(to, message) {
+            Ok(request_id) => {
+                self.wait_for(request_id, to, &text, false, reply);
+                true
+            }
+            Err(error) => {
+                self.complain(error.to_string());
+                self.give_back(to, &text, false);
+                false
+            }
+        }
     }
 
     /// Shows a message at once, as one that has no answer yet.

@@ -125,13 +125,13 @@ impl App {
     pub(super) fn start_edit(&mut self, id: u64) {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         let text = entry
-            .filter(|entry| entry.is_mine)
+            .filter(|entry| entry.is_mine && entry.extras.lines.is_none())
             .and_then(|entry| match &entry.kind {
                 EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => Some(text.clone()),
                 _ => None,
             });
         let Some(text) = text else {
-            return self.complain("only a message of yours can be edited");
+            return self.complain("only a message of yours, of one line, can be edited");
         };
         let text = typed(&text);
         if let Some(room) = self.room_mut() {

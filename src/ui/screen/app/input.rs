@@ -1,8 +1,11 @@
 //! Typing: completion, and pasted text of several lines.
 
 use super::super::complete::{KnownNames, complete};
-use super::{App, Effect};
+use super::super::room::Room;
+use super::{App, Effect, Paste};
 use crate::client::ClientState;
+use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
+use crate::protocol::text::clean;
 
 impl App {
     /// Completes the word before the cursor, or shows the next completion.
@@ -51,38 +54,66 @@ impl App {
     }
 
     /// Inserts pasted text. For several lines the person decides first.
-    pub fn pasted(&mut self, text: &str) {
+    pub fn pasted(&mut self, text: &str, state: &ClientState) {
         self.completion = None;
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
         let text = text.trim_end_matches('\n');
         if text.contains('\n') {
-            self.paste = Some(text.to_owned())
-        } else {
-            if let Some(room) = self.room_mut() {
-                room.editor.insert(text);
-            }
+            let is_one = state.server().has("multiline") && fits(text);
+            let text = text.to_owned();
+            self.paste = Some(Paste { text, is_one });
+        } else if let Some(room) = self.room_mut() {
+            room.editor.insert(text);
         }
     }
 
-    /// Sends each line of the pasted text.
-    pub fn send_paste(&mut self, state: &mut ClientState) {
-        let Some(text) = self.paste.take() else {
+    /// Starts a new line in the input.
+    pub fn new_line(&mut self, state: &ClientState) {
+        if self.needs("multiline", "messages of several lines", state)
+            && let Some(room) = self.room_mut()
+        {
+            room.editor.new_line();
+        }
+    }
+
+    /// Puts the pasted text into the input line.
+    pub fn edit_paste(&mut self) {
+        if let Some(paste) = self.paste.take_if(|paste| paste.is_one)
+            && let Some(room) = self.room_mut()
+        {
+            room.editor.insert_lines(&paste.text);
+        }
+    }
+
+    /// Sends the pasted text as one message, or each of its lines as one.
+    pub fn send_paste(&mut self, is_one: bool, state: &mut ClientState) {
+        let Some(paste) = self.paste.take() else {
             return;
         };
         let here = self
             .room()
             .map(|room| room.name.clone())
             .unwrap_or_default();
-        let mut rest = &text[..];
+        if is_one && paste.is_one {
+            let reply = self.room_mut().and_then(Room::take_reply);
+            self.send(&here, &paste.text, false, reply, state);
+            return;
+        }
+        let is_one = paste.is_one;
+        let again = |text: &str| {
+            let text = text.to_owned();
+            Some(Paste { text, is_one })
+        };
+        let mut rest = &paste.text[..];
         while !rest.is_empty() {
             if state.is_full() {
                 // The person decides again, once some of it is answered.
-                self.paste = Some(rest.to_owned());
+                self.paste = again(rest);
                 return self.complain("too many messages are waiting to be sent; this is the rest");
             }
             let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
             if !line.trim().is_empty() && !self.send(&here, line, false, None, state) {
-                self.paste = Some(rest.to_owned());
+                self.paste = again(rest);
                 return;
             }
             rest = after;
@@ -99,4 +130,12 @@ impl App {
             None => self.complain("files go to rooms only; switch to a room first"),
         }
     }
+}
+
+/// Returns whether a text of several lines can be one message.
+pub(super) fn fits(text: &str) -> bool {
+    text.len() as u64 <= TEXT_BYTES_MAX
+        && text.lines().count() <= TEXT_LINES_MAX
+        && text.lines().all(|line| line.len() <= TEXT_LINE_BYTES_MAX)
+        && text.lines().any(|line| !clean(line).is_empty())
 }

@@ -122,6 +122,7 @@ impl App {
                 "the room with that number; Alt-A: the next unread room",
             ),
             ("Alt-U", "the first new message"),
+            ("Alt-Enter", "a new line in the message"),
             (
                 "Ctrl-R",
                 "select a message: Enter replies, e edits, r reacts, c copies",

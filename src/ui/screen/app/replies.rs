@@ -5,6 +5,7 @@ use super::super::super::renderer::{SEARCH_CUT, done};
 use super::super::extras::Extras;
 use super::super::list::{Row, RowAction};
 use super::super::room::{Entry, EntryKind, PAGE, Room, View};
+use super::updates::lines_of;
 use super::{App, PendingRequest, size};
 use crate::client::{ClientState, Error, LoggedEvent, Reply, RequestId, RoomInfo};
 use crate::protocol::human::{describe, plural};
@@ -137,16 +138,27 @@ impl App {
                 self.show(title, rows, "nobody is here");
             }
             PendingRequest::Tell(nick, text, answers) => {
-                let (id, time) = reply.rest.split_once(' ').unwrap_or_default();
-                let (id, time) = (EventId::parse(id), Time::parse(time));
+                let mut words = reply.rest.split(' ');
+                let id = words.next().and_then(EventId::parse);
+                let time = words.next().and_then(Time::parse);
                 let at = self.open(&nick);
-                let me = self.nick.clone();
-                let mut entry = self.entry(id, time, EntryKind::Msg { nick: me, text });
-                entry.extras.reply = answers;
+                let lines = text.contains('\n').then(|| text.lines().count() as u64);
+                let extras = Extras {
+                    reply: answers,
+                    lines,
+                    ..Extras::default()
+                };
                 if let Some(room) = self.rooms.get_mut(at) {
                     room.pending
                         .retain(|pending| pending.request_id != request_id);
-                    room.push(entry);
+                }
+                for (n, (text, extras)) in lines_of(&text, id, extras).enumerate() {
+                    let id = id.and_then(|first| EventId::new(first.get() + n as u64));
+                    let nick = self.nick.clone();
+                    let entry = self.entry(id, time, EntryKind::Msg { nick, text });
+                    if let Some(room) = self.rooms.get_mut(at) {
+                        room.push(Entry { extras, ..entry });
+                    }
                 }
             }
             PendingRequest::Join => {
@@ -210,7 +222,10 @@ impl App {
             room.pending
                 .retain(|pending| pending.request_id != request_id);
         }
-        let trouble = |what: &str| EntryKind::Trouble(format!("· not sent: {what} ({why})"));
+        let trouble = |what: &str| {
+            let what = what.replace('\n', " ");
+            EntryKind::Trouble(format!("· not sent: {what} ({why})"))
+        };
         match ask {
             PendingRequest::Members(room)
             | PendingRequest::Topic(room)

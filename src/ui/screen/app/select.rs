@@ -2,7 +2,7 @@
 
 use super::super::layout::Areas;
 use super::super::lines::{self, Look};
-use super::super::room::{Entry, EntryKind, Room, Target};
+use super::super::room::{Entry, Room, Target};
 use super::{App, Effect};
 use crate::client::ClientState;
 
@@ -88,11 +88,9 @@ impl App {
 
     /// Copies the text of the marked message.
     pub fn copy_selected(&mut self, state: &mut ClientState) {
-        let Some(entry) = self.selected() else { return };
-        let text = match &entry.kind {
-            EntryKind::Msg { text, .. } | EntryKind::Me { text, .. } => text.clone(),
-            EntryKind::File { name, .. } => name.clone(),
-            _ => return,
+        let id = self.selected_id();
+        let Some(text) = id.and_then(|id| Some(self.room()?.whole_text(id))) else {
+            return;
         };
         self.unselect(state);
         self.notify("copied the message");

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::super::extras::Extras;
 use super::super::room::{Entry, EntryKind, PAGE, View};
 use super::{App, ConnectionStatus, Effect, PendingRequest, mentions, size};
-use crate::client::{ClientState, Update};
+use crate::client::{ClientState, Sent, Update};
 use crate::protocol::human::describe;
 use crate::protocol::text::clean;
 use crate::protocol::{Event, EventId, Time};
@@ -102,12 +102,29 @@ impl App {
                         .retain(|pending| pending.request_id != request_id);
                 }
                 if let Some(event) = event {
-                    self.event(sent.id, Some(sent.time), Extras::of(&tags), &event, state);
+                    self.own(sent, Extras::of(&tags), &event, state);
                 }
             }
             Update::Answer { request_id, result } => self.answer(request_id, result, state),
         }
         self.fetch_missing(state);
+    }
+
+    /// Processes an own message that was accepted; each line of a text of several lines is an event of its own.
+    fn own(&mut self, sent: Sent, extras: Extras, event: &Event<'_>, state: &mut ClientState) {
+        let (id, time) = (sent.id, Some(sent.time));
+        let Event::Msg { to, nick, text } = event else {
+            return self.event(id, time, extras, event, state);
+        };
+        for (n, (line, extras)) in lines_of(text, id, extras).enumerate() {
+            let event = Event::Msg {
+                to: to.clone(),
+                nick: nick.clone(),
+                text: line.into(),
+            };
+            let id = id.and_then(|first| EventId::new(first.get() + n as u64));
+            self.event(id, time, extras, &event, state);
+        }
     }
 
     /// Processes a joined room.
@@ -216,8 +233,11 @@ impl App {
         let Some(mut entry) = kind else { return };
         let answered = extras.reply.and_then(|id| room.get(room.find(id)?));
         entry.is_mention |= !entry.is_mine && answered.is_some_and(|answered| answered.is_mine);
+        // Of several lines that are one message, the first is counted, and those that mention somebody.
+        let is_first = extras.part_of.is_none();
+        let is_counted = is_first || entry.is_mention;
         entry.extras = extras;
-        let counts = entry.kind.nick().is_some() && !entry.is_mine;
+        let counts = entry.kind.nick().is_some() && !entry.is_mine && is_counted;
         let is_for_me = entry.is_mention || !room.is_room();
         let is_news = match (entry.id, room.is_room()) {
             (None, _) => true,
@@ -228,7 +248,7 @@ impl App {
         if counts && is_news {
             let is_read = is_here && room.view == View::Bottom;
             if !is_read {
-                room.unread += 1;
+                room.unread += usize::from(is_first);
                 room.mentions += usize::from(is_for_me);
             }
             if is_for_me && !(is_here && is_read) && self.preferences.bell {
@@ -319,4 +339,23 @@ impl App {
             room.push(entry);
         }
     }
+}
+
+/// Returns the lines of an own message, each with what it has besides its text.
+pub(super) fn lines_of(
+    text: &str,
+    id: Option<EventId>,
+    extras: Extras,
+) -> impl Iterator<Item = (String, Extras)> {
+    let lines: Vec<String> = match extras.lines {
+        Some(_) => text.lines().map(str::to_owned).collect(),
+        None => vec![text.to_owned()],
+    };
+    lines.into_iter().enumerate().map(move |(n, line)| {
+        let further = Extras {
+            part_of: id.map(EventId::get),
+            ..Extras::default()
+        };
+        (line, if n == 0 { extras.clone() } else { further })
+    })
 }

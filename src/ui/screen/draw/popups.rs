@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
-use super::super::app::App;
+use super::super::app::{App, Paste};
 use super::super::layout::Areas;
 use super::super::list::{List, RowAction};
 use super::super::wrap::{cut, width};
@@ -24,8 +24,8 @@ pub(super) fn popups(app: &App, areas: &Areas, frame: &mut Frame<'_>) {
     };
     if let Some(list) = &app.list {
         show_list(app, list, area, frame);
-    } else if let Some(text) = &app.paste {
-        question(app, text, area, frame);
+    } else if let Some(paste) = &app.paste {
+        question(app, paste, area, frame);
     } else {
         choices(app, areas.body, frame);
     }
@@ -80,11 +80,15 @@ fn show_list(app: &App, list: &List, area: Rect, frame: &mut Frame<'_>) {
     popup(app, &list.title, lines, area, frame);
 }
 
-fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
+fn question(app: &App, paste: &Paste, area: Rect, frame: &mut Frame<'_>) {
     let palette = app.preferences.palette;
+    let text = &paste.text;
     let count = text.lines().filter(|line| !line.trim().is_empty()).count();
     let columns = usize::from(area.width).saturating_sub(4);
-    let shown = usize::from(area.height).saturating_sub(7).clamp(1, 8);
+    let keys = if paste.is_one { 6 } else { 4 };
+    let shown = usize::from(area.height)
+        .saturating_sub(keys + 3)
+        .clamp(1, 8);
     let mut lines: Vec<Line<'static>> = text
         .lines()
         .take(shown)
@@ -99,16 +103,25 @@ fn question(app: &App, text: &str, area: Rect, frame: &mut Frame<'_>) {
     if more > 0 {
         lines.push(Line::styled(format!("  and {more} more"), palette.dim()));
     }
-    let send = match count {
+    let each = match count {
         1 => "send it as one message".to_owned(),
         count => format!("send {count} messages"),
     };
-    for (key, does) in [
-        ("Enter", &send[..]),
+    let send = if paste.is_one {
+        &[
+            ("Enter", "send it as one message"),
+            ("i", "put it into the input line"),
+            ("l", &each[..]),
+        ][..]
+    } else {
+        &[("Enter", &each[..])]
+    };
+    let others = [
         ("f", "upload it as a file"),
         ("j", "join it into one line"),
         ("Esc", "discard it"),
-    ] {
+    ];
+    for (key, does) in send.iter().chain(&others) {
         lines.push(Line::from(vec![
             Span::styled(format!("  {key:>5}"), palette.accent()),
             Span::raw(format!(" {does}")),

@@ -147,7 +147,7 @@ fn only_own_messages_are_edited() {
     let mut play = talk(90, 16);
     play.ctrl('r');
     play.type_in("e");
-    play.sees("only a message of yours can be edited");
+    play.sees("only a message of yours, of one line, can be edited");
     play.key(KeyCode::Up);
     play.type_in("e");
     play.sees("ann edit › in a minute");
@@ -339,4 +339,152 @@ fn private_messages_are_answered_and_edited_too() {
     // A reaction opens no chat that is not open.
     play.hear(&["LIVE 105 2026-11-24T06:46:40.000Z REACT ann zoe 17 👍"]);
     play.sees_not("zoe");
+}
+
+/// A screen on a server that takes several lines as one message.
+fn with_lines(columns: u16, rows: u16) -> TestScreen {
+    let mut play = talk(columns, rows);
+    play.lost();
+    play.state.connected();
+    play.hear(&[
+        "OK HELLO 1 chat edit multiline react reply tags",
+        "OK STAMPS on",
+        "OK TAGS on",
+        "OK JOIN #lobby 103",
+        "OK NICK ann #lobby 103",
+    ]);
+    play.sent();
+    play.hear(&["OK WHO 0", "OK TOPIC #lobby", "OK ROOMS 0"]);
+    play
+}
+
+#[test]
+fn several_lines_are_typed_and_sent_as_one_message() {
+    let mut play = with_lines(90, 16);
+    play.type_in("it broke:");
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.type_in("  at main.c:12");
+    play.sees("ann › it broke:\n\n        at main.c:12\n");
+    play.key(KeyCode::Up);
+    play.key(KeyCode::Up);
+    play.key(KeyCode::End);
+    play.type_in("!");
+    play.key(KeyCode::Enter);
+    assert_eq!(
+        play.sent(),
+        ["TEXT 26 #lobby", "it broke:!", "", "  at main.c:12"]
+    );
+    play.sees("… │ it broke:!");
+    play.hear(&["OK TEXT 104 2026-11-24T06:46:30.000Z 3"]);
+    play.sees("ann │ it broke:!\n");
+    play.sees("│   at main.c:12\n");
+    play.sees_not("sending");
+    // The ids of all three are known, so what comes next is not taken for one of them.
+    play.said(107, "oh");
+    play.sees("bob │ oh");
+    // It is no message of one line.
+    play.key(KeyCode::Up);
+    play.sees_not("edit ›");
+}
+
+#[test]
+fn lines_that_were_sent_as_one_are_one_message() {
+    let mut play = with_lines(90, 20);
+    play.hear(&[
+        "LIVE 104 2026-11-24T06:46:30.000Z @lines=3;reply=102 MSG #lobby bob trace:",
+        "LIVE 105 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob",
+        "LIVE 106 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob   at x.c:1",
+        "LIVE 107 2026-11-24T06:46:31.000Z MSG #lobby eve ouch",
+    ]);
+    let seen = play.seen();
+    let lines: Vec<&str> = seen.lines().collect();
+    let first = lines
+        .iter()
+        .position(|line| line.ends_with("│ trace:") || line.ends_with("┃ trace:"));
+    let first = first.unwrap_or_else(|| panic!("the first line\n{seen}"));
+    assert!(lines[first + 1].ends_with(['│', '┃']), "{seen}");
+    assert!(lines[first + 2].ends_with("  at x.c:1"), "{seen}");
+    assert!(!lines[first + 2].contains("bob"), "{seen}");
+    // The marker knows it as one, and so does the clipboard.
+    play.ctrl('r');
+    play.key(KeyCode::Up);
+    play.type_in("c");
+    let copied = play.effects().into_iter().find_map(|effect| match effect {
+        Effect::Copy(text) => Some(text),
+        _ => None,
+    });
+    assert_eq!(copied.as_deref(), Some("trace:\n\n  at x.c:1"));
+    // One line is edited, and with the first all go.
+    play.hear(&["LIVE 108 2026-11-24T06:46:31.000Z EDIT #lobby bob 106 at y.c:2"]);
+    play.sees("at y.c:2 (edited)");
+    play.hear(&["LIVE 109 2026-11-24T06:46:31.000Z REMOVE #lobby bob 104"]);
+    play.sees("(deleted)");
+    play.sees_not("y.c");
+    play.sees("eve │ ouch");
+}
+
+#[test]
+fn deleted_lines_of_the_log_are_one_deleted_message() {
+    let mut play = TestScreen::new(90, 20);
+    play.app.jump("#lobby", 90, &mut play.state);
+    play.hear(&[
+        "PAST 90 2026-11-24T06:40:00.000Z MSG #lobby bob -",
+        "PAST 91 2026-11-24T06:40:00.000Z MSG #lobby bob -",
+        "PAST 92 2026-11-24T06:40:00.000Z MSG #lobby bob -",
+        "PAST 93 2026-11-24T06:40:05.000Z MSG #lobby bob fine",
+        "PAST 94 2026-11-24T06:41:00.000Z REMOVE #lobby bob 90",
+        "OK HISTORY 5",
+    ]);
+    play.key(KeyCode::PageDown);
+    play.sees("bob │ (deleted)\n             │            │ fine");
+}
+
+#[test]
+fn several_lines_count_as_one_unread_message() {
+    let mut play = with_lines(90, 16);
+    play.type_in("/query zoe");
+    play.key(KeyCode::Enter);
+    play.hear(&[
+        "LIVE 104 2026-11-24T06:46:30.000Z @lines=3 MSG #lobby bob trace:",
+        "LIVE 105 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob more",
+        "LIVE 106 2026-11-24T06:46:30.000Z @of=104 MSG #lobby bob most",
+    ]);
+    assert_eq!(play.app.rooms[0].unread, 1);
+    play.hear(&[
+        "LIVE 107 2026-11-24T06:46:30.000Z @lines=2 MSG #lobby bob trace:",
+        "LIVE 108 2026-11-24T06:46:30.000Z @of=107 MSG #lobby bob for ann",
+    ]);
+    assert_eq!(
+        (play.app.rooms[0].unread, play.app.rooms[0].mentions),
+        (2, 1)
+    );
+}
+
+#[test]
+fn pasted_lines_are_one_message_by_default() {
+    let mut play = with_lines(90, 20);
+    play.paste("one\n\n  two\u{1b}[31m\n");
+    play.sees("Enter send it as one message");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TEXT 10 #lobby", "one", "", "  two"]);
+    play.hear(&["OK TEXT 104 2026-11-24T06:46:30.000Z 3"]);
+    play.paste("one\n\ntwo");
+    play.key(KeyCode::Char('l'));
+    assert_eq!(play.sent(), ["TELL #lobby one", "TELL #lobby two"]);
+    play.paste("one\ntwo");
+    play.key(KeyCode::Char('i'));
+    assert_eq!(play.line(), "one\ntwo");
+    play.type_in("!");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TEXT 8 #lobby", "one", "two!"]);
+    // What is too long for one message, or for this server, is asked about as before.
+    play.paste(&"x\n".repeat(1001));
+    play.sees("Enter send 1001 messages");
+    play.key(KeyCode::Esc);
+    let mut play = talk(90, 16);
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.sees("this server has no messages of several lines");
+    play.paste("one\ntwo");
+    play.sees("Enter send 2 messages");
 }
