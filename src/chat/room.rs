@@ -445,6 +445,16 @@ impl Chat {
         Some(*nick)
     }
 
+    /// Returns whether `nick` is a member of a room, and if so marks it as listed.
+    pub fn show_member_of(&mut self, room: RoomId, nick: NickId) -> bool {
+        let room = self.rooms.get_mut(room);
+        let member = room.and_then(|room| room.members.get_mut(&nick));
+        member.is_some_and(|member| {
+            member.is_shown = true;
+            true
+        })
+    }
+
     /// Returns the totals; looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {

@@ -1,4 +1,4 @@
-//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.39 of
+//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.40 of
 //! `protocol.md` are made.
 
 use std::fmt;
@@ -80,6 +80,11 @@ commands! {
         lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [NeedNick NotAllowed],
     Who "WHO" " [<room>]" "list the members of a room"
         lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
+    Whois "WHOIS" " <nick>" "show whether a nick is registered and online, and which rooms you share"
+        lists ["USER"] replies ["OK WHOIS <nick> <registered or guest> <online or offline>"]
+        refuses [BadName NoSuchNick],
+    Mine "MINE" "" "list the rooms that you are in"
+        lists ["ROOM"] replies ["OK MINE <count>"] refuses [],
     Topic "TOPIC" " [<room>] [<text>]" "show or set the topic of a room; - clears it"
         lists [] replies ["OK TOPIC <room> [<text>]"] refuses [NeedNick NotInRoom NoSuchRoom BadName],
     Upload "UPLOAD" " <name> <length or *> [<sha256>]" "send a file to the current room; its bytes follow"

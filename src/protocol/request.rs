@@ -144,6 +144,10 @@ pub enum Request<'a> {
     Who {
         room: Option<RoomName>,
     },
+    Whois {
+        nick: Nick,
+    },
+    Mine,
     Topic {
         room: Option<RoomName>,
         text: Option<Cow<'a, str>>,
@@ -409,6 +413,8 @@ impl<'a> Request<'a> {
             Self::Part { .. } => Verb::Part,
             Self::Rooms { .. } => Verb::Rooms,
             Self::Who { .. } => Verb::Who,
+            Self::Whois { .. } => Verb::Whois,
+            Self::Mine => Verb::Mine,
             Self::Topic { .. } => Verb::Topic,
             Self::Text(_) => Verb::Text,
             Self::Upload(_) => Verb::Upload,
@@ -652,6 +658,10 @@ impl<'a> Fields<'a> {
             }
             Verb::Part => Request::Part { room: self.room()? },
             Verb::Who => Request::Who { room: self.room()? },
+            Verb::Whois => Request::Whois {
+                nick: self.label()?,
+            },
+            Verb::Mine => Request::Mine,
             Verb::Files => Request::Files { room: self.room()? },
             Verb::Topic => {
                 let room = self.room_before_text()?;
@@ -1081,7 +1091,7 @@ impl fmt::Display for Request<'_> {
             Self::Remove { id } | Self::Reacts { id } => write(&[verb, &id.to_string()]),
             Self::Edit { id, text } => write(&[verb, &id.to_string(), text]),
             Self::React { id, emoji, .. } => write(&[verb, &id.to_string(), emoji]),
-            Self::RemoveAccount { nick } => write(&[verb, nick.as_str()]),
+            Self::RemoveAccount { nick } | Self::Whois { nick } => write(&[verb, nick.as_str()]),
             Self::RemoveRoom { room } => write(&[verb, room.as_str()]),
             Self::Rooms { is_all } => write(&[verb, if *is_all { "all" } else { "" }]),
             Self::Stamps { on } | Self::Tags { on } => {
@@ -1090,9 +1100,13 @@ impl fmt::Display for Request<'_> {
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
-            Self::Bans | Self::Tokens | Self::Stay | Self::Chat | Self::Raw | Self::Hello => {
-                write(&[verb])
-            }
+            Self::Bans
+            | Self::Tokens
+            | Self::Mine
+            | Self::Stay
+            | Self::Chat
+            | Self::Raw
+            | Self::Hello => write(&[verb]),
         }
         match self {
             Self::Msg { tags, .. }

@@ -26,6 +26,8 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Part
         | Verb::Rooms
         | Verb::Who
+        | Verb::Whois
+        | Verb::Mine
         | Verb::Topic
         | Verb::Download
         | Verb::Files

@@ -21,6 +21,7 @@ mod request;
 #[cfg(test)]
 mod tests;
 mod tls_policy;
+mod whois;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};

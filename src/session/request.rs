@@ -147,6 +147,8 @@ impl Session {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 self.list(LazyList::members(room), chat)
             }
+            Request::Whois { nick } => self.whois(&nick, chat),
+            Request::Mine => self.mine(chat),
             Request::Files { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 Ok(self.query_files(name_of(room, chat)?))

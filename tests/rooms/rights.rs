@@ -78,6 +78,13 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
             "ERR WHO no-such-room",
         ),
         (
+            Whois,
+            "WHOIS keyholder",
+            "USER #lobby keyholder",
+            "OK WHOIS keyholder registered",
+        ),
+        (Mine, "MINE", "OK MINE 0", "ROOM #lobby"),
+        (
             Topic,
             "TOPIC #vault",
             "ERR TOPIC no-such-room",
