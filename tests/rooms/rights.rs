@@ -83,7 +83,7 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
             "USER #lobby keyholder",
             "OK WHOIS keyholder registered",
         ),
-        (Mine, "MINE", "OK MINE 0", "ROOM #lobby"),
+        (Mine, "MINE", "ROOM #lobby", "OK MINE 0"),
         (
             Topic,
             "TOPIC #vault",
