@@ -1,6 +1,7 @@
 //! The manual page in roff, made from the descriptions of the flags.
 
 use argh::{CommandInfoWithArgs, FlagInfoKind, Optionality};
+use plainchat::ui::screen;
 
 /// Returns the page of `command` and its subcommands.
 pub fn page(command: &CommandInfoWithArgs) -> String {
@@ -22,6 +23,14 @@ pub fn page(command: &CommandInfoWithArgs) -> String {
         flags(&mut out, &sub.command);
         notes(&mut out, &sub.command);
         examples(&mut out, &format!("chatc {}", sub.name), &sub.command);
+    }
+    out += ".SH ON THE SCREEN\nCommands begin with a slash; Tab completes them.\n";
+    for (name, takes, _, does) in screen::COMMANDS {
+        let what = format!("/{name} {takes}");
+        out += &format!(".TP\n\\fB{}\\fR\n{}\n", plain(what.trim_end()), plain(does));
+    }
+    for (keys, does) in screen::KEYS {
+        out += &format!(".TP\n\\fB{}\\fR\n{}\n", plain(keys), plain(does));
     }
     out += ".SH NOTES\n";
     notes(&mut out, command);

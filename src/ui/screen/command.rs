@@ -200,6 +200,32 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
     ),
 ];
 
+/// The keys, and what they do.
+pub const KEYS: &[(&str, &str)] = &[
+    ("Tab", "complete a nick, room, command or path"),
+    ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
+    ("Ctrl-N Ctrl-P", "next and previous room (Alt-↓ Alt-↑ too)"),
+    (
+        "Alt-1 … Alt-9",
+        "the room with that number; Alt-A: the next unread room",
+    ),
+    ("Alt-U", "the first new message"),
+    ("Alt-Enter", "a new line in the message"),
+    (
+        "Ctrl-R",
+        "select a message: Enter replies, e edits, r reacts, c copies",
+    ),
+    ("↑ ↓", "edit your last message; lines that you typed before"),
+    (
+        "Ctrl-W Ctrl-U Ctrl-K",
+        "cut a word, to the start, to the end; Ctrl-Y puts it back",
+    ),
+    (
+        "Ctrl-C twice, Ctrl-D",
+        "leave; Ctrl-Z: back to the shell, fg returns",
+    ),
+];
+
 /// A parsed line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the table says it

@@ -24,7 +24,7 @@ mod tty;
 mod wrap;
 
 pub use app::{App, Preferences};
-pub use command::{COMMANDS, Command};
+pub use command::{COMMANDS, Command, KEYS};
 pub use room::Room;
 pub use theme::Palette;
 pub use tty::is_able;

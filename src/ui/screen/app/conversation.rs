@@ -12,6 +12,9 @@ use crate::protocol::text::clean;
 /// The most digits of a number that is text and no id.
 const ID_DIGITS_MIN: usize = 12;
 
+/// The most quoted messages that are asked for at once, so that many answers do not hold up what is typed.
+const QUOTES_ASKED_MAX: usize = 10;
+
 impl App {
     /// Processes an edit or a reaction of somebody. Returns `None` for any other event.
     pub(super) fn changed(&mut self, event: &Event<'_>, replay: Option<u32>) -> Option<usize> {
@@ -49,8 +52,15 @@ impl App {
         let Some(room) = self.rooms.get(at).filter(|room| room.is_room()) else {
             return;
         };
+        let asked = self.pending_requests.values();
+        let asked = asked.filter_map(|ask| match ask {
+            PendingRequest::Quoted(name, id) => Some((name, *id)),
+            _ => None,
+        });
         if let Some(id) = extras.reply
             && room.quote(id).is_none()
+            && asked.clone().count() < QUOTES_ASKED_MAX
+            && !asked.clone().any(|asked| asked == (&room.name, id))
         {
             let name = room.name.clone();
             let ask = format!("HISTORY {name} 1 before {}", id.saturating_add(1));

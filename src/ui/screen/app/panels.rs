@@ -1,6 +1,6 @@
 //! The lists that a command opens in front of the room.
 
-use super::super::command::{COMMANDS, Command};
+use super::super::command::{COMMANDS, Command, KEYS};
 use super::super::list::{List, Row, RowAction};
 use super::super::room::{EntryKind, PAGE, Room, View};
 use super::super::wrap;
@@ -113,39 +113,15 @@ impl App {
 
     /// Lists commands and keys.
     pub(super) fn help(&mut self) {
-        let keys = [
-            ("Tab", "complete a nick, room, command or path"),
-            ("PgUp PgDn, wheel", "scroll; Esc goes back to the newest"),
-            ("Ctrl-N Ctrl-P", "next and previous room (Alt-↓ Alt-↑ too)"),
-            (
-                "Alt-1 … Alt-9",
-                "the room with that number; Alt-A: the next unread room",
-            ),
-            ("Alt-U", "the first new message"),
-            ("Alt-Enter", "a new line in the message"),
-            (
-                "Ctrl-R",
-                "select a message: Enter replies, e edits, r reacts, c copies",
-            ),
-            ("↑ ↓", "edit your last message; lines that you typed before"),
-            (
-                "Ctrl-W Ctrl-U Ctrl-K",
-                "cut a word, to the start, to the end; Ctrl-Y puts it back",
-            ),
-            (
-                "Ctrl-C twice, Ctrl-D",
-                "leave; Ctrl-Z: back to the shell, fg returns",
-            ),
-        ];
         let command = |(name, takes, _, does): &(&str, &str, _, &str)| Row {
             head: format!("{:<23}", format!("/{name} {takes}")),
             text: (*does).to_owned(),
             action: RowAction::Type(format!("/{name} ")),
         };
         let mut rows: Vec<Row> = COMMANDS.iter().map(command).collect();
-        rows.extend(keys.map(|(key, does)| Row {
+        rows.extend(KEYS.iter().map(|(key, does)| Row {
             head: format!("{key:<23}"),
-            text: does.to_owned(),
+            text: (*does).to_owned(),
             action: RowAction::Close,
         }));
         self.list = Some(List {

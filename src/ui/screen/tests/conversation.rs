@@ -488,3 +488,60 @@ fn pasted_lines_are_one_message_by_default() {
     play.paste("one\ntwo");
     play.sees("Enter send 2 messages");
 }
+
+#[test]
+fn whatever_a_server_says_is_bounded_and_safe_at_every_size() {
+    let mut play = with_lines(90, 20);
+    let long = "👍🏽".repeat(600);
+    let many: Vec<String> = (0..200).map(|n| format!("{n}x*{}", u64::MAX)).collect();
+    play.hear(&[
+        "LIVE 104 2026-11-24T06:46:30.000Z @reply=104;lines=99999999999 MSG #lobby bob itself",
+        "LIVE 105 2026-11-24T06:46:30.000Z @of=7;lines=0 MSG #lobby bob of nothing",
+        "LIVE 106 2026-11-24T06:46:30.000Z @reply=9007199254740991;edited=x MSG #lobby bob later",
+        &format!(
+            "LIVE 107 2026-11-24T06:46:30.000Z @reacts={} MSG #lobby bob many",
+            many.join(",")
+        ),
+        &format!("LIVE 108 2026-11-24T06:46:30.000Z REACT #lobby eve 104 {long}"),
+        &format!("LIVE 109 2026-11-24T06:46:30.000Z EDIT #lobby bob 106 {long}\u{1b}]0;x\u{7}"),
+        "LIVE 110 2026-11-24T06:46:30.000Z REACT #lobby eve 107 0x",
+        "LIVE 111 2026-11-24T06:46:30.000Z UNREACT #lobby eve 9007199254740991 👍",
+        "LIVE 112 2026-11-24T06:46:30.000Z @of=104 REMOVE #lobby bob 104",
+    ]);
+    for id in 200..900 {
+        let line = format!(
+            "LIVE {id} 2026-11-24T06:46:30.000Z @reply={} MSG #lobby bob x",
+            id + 5000
+        );
+        play.hear(&[&line]);
+    }
+    // Few of the quoted messages are asked for at once, and each once.
+    assert!(play.sent().len() <= 10);
+    let room = play.app.room().unwrap();
+    let most = room
+        .entries()
+        .map(|entry| entry.extras.reactions.len())
+        .max();
+    assert!(most <= Some(20), "{most:?}");
+    let seen = play.seen();
+    assert!(
+        !seen
+            .chars()
+            .any(|c| c != '\n' && crate::protocol::text::is_unsafe(c)),
+        "{seen:?}"
+    );
+    for columns in [1, 2, 5, 13, 40, 64, 200] {
+        for rows in [1, 2, 3, 7, 30] {
+            play.resize(columns, rows);
+            play.seen();
+            play.ctrl('r');
+            for _ in 0..12 {
+                play.key(KeyCode::Up);
+                play.seen();
+            }
+            play.key(KeyCode::Enter);
+            play.seen();
+            play.key(KeyCode::Esc);
+        }
+    }
+}
