@@ -7,6 +7,7 @@ mod hostile;
 mod limits;
 mod lost_folder;
 mod open_files;
+mod repeats;
 mod server_log;
 mod shutdown;
 mod slow_disk;
