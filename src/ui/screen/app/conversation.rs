@@ -1,10 +1,9 @@
 //! Replies, edits and reactions: what is typed, and what the others do.
 
 use super::super::emoji::{OFFERED, named};
-use super::super::extras::Extras;
 use super::super::list::{List, Row, RowAction};
 use super::super::room::{EntryKind, Room, Target};
-use super::{App, PendingRequest};
+use super::{App, ConnectionStatus, PendingRequest};
 use crate::client::{ClientState, Reply};
 use crate::protocol::Event;
 use crate::protocol::text::clean;
@@ -47,8 +46,25 @@ impl App {
         Some(at)
     }
 
+    /// Asks for the quoted messages that are not in the window, of the messages that are shown.
+    pub(super) fn fetch_quotes(&mut self, state: &mut ClientState) {
+        if self.status != ConnectionStatus::Connected {
+            return;
+        }
+        let count = usize::from(self.size.1);
+        let Some(room) = self.room() else { return };
+        let last = super::super::lines::last_shown(room);
+        let shown = (0..=last).rev().filter_map(|index| room.get(index));
+        let is_missing = |id: &u64| room.quote(*id).is_none();
+        let quoted = shown.take(count).filter_map(|entry| entry.extras.reply);
+        let missing: Vec<u64> = quoted.filter(is_missing).collect();
+        for id in missing {
+            self.fetch_quote(self.at, id, state);
+        }
+    }
+
     /// Asks for a quoted message that is not in the window.
-    pub(super) fn fetch_quote(&mut self, at: usize, extras: &Extras, state: &mut ClientState) {
+    pub(super) fn fetch_quote(&mut self, at: usize, id: u64, state: &mut ClientState) {
         let Some(room) = self.rooms.get(at).filter(|room| room.is_room()) else {
             return;
         };
@@ -57,8 +73,7 @@ impl App {
             PendingRequest::Quoted(name, id) => Some((name, *id)),
             _ => None,
         });
-        if let Some(id) = extras.reply
-            && room.quote(id).is_none()
+        if room.quote(id).is_none()
             && asked.clone().count() < QUOTES_ASKED_MAX
             && !asked.clone().any(|asked| asked == (&room.name, id))
         {

@@ -209,6 +209,7 @@ impl App {
                 self.notify(done(&verb, &reply.rest));
             }
         }
+        self.fetch_quotes(state);
         self.fetch_missing(state);
     }
 

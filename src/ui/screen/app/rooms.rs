@@ -110,6 +110,7 @@ impl App {
             lines::scroll(room, lines, usize::from(areas.body.height), &look);
         }
         self.seen_current();
+        self.fetch_quotes(state);
         self.fetch_missing(state);
     }
 

@@ -212,7 +212,9 @@ impl App {
         };
         let Some(at) = at else { return };
         let kind = self.seen_as(event).map(|kind| self.entry(id, time, kind));
-        self.fetch_quote(at, &extras, state);
+        if let Some(id) = extras.reply {
+            self.fetch_quote(at, id, state);
+        }
         let is_here = at == self.at && self.is_focused;
         let Some(room) = self.rooms.get_mut(at) else {
             return;

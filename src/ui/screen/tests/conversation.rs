@@ -85,6 +85,33 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
 }
 
 #[test]
+fn an_answer_in_the_log_fetches_what_it_quotes_once_it_is_shown() {
+    let mut play = TestScreen::new(90, 12);
+    play.app.jump("#lobby", 90, &mut play.state);
+    play.sent();
+    play.hear(&[
+        "PAST 89 2026-11-24T06:40:00.000Z MSG #lobby bob here",
+        "PAST 90 2026-11-24T06:40:00.000Z @reply=7 MSG #lobby bob that one",
+        "OK HISTORY 2",
+    ]);
+    let sent = play.sent();
+    assert!(
+        sent.contains(&"HISTORY #lobby 1 before 8".to_owned()),
+        "{sent:?}"
+    );
+    let answers = sent.iter().map(|line| match &line[..] {
+        "HISTORY #lobby 1 before 8" => {
+            "PAST 7 2026-11-20T06:46:30.000Z MSG #lobby eve notes\nOK HISTORY 1"
+        }
+        _ => "OK HISTORY 0",
+    });
+    for line in answers.collect::<Vec<_>>().join("\n").lines() {
+        play.hear(&[line]);
+    }
+    play.sees("╭ eve: notes");
+}
+
+#[test]
 fn an_answer_to_ones_message_counts_as_a_mention() {
     let mut play = talk(90, 16);
     play.app.focus(false);
