@@ -181,7 +181,9 @@ impl Terminal {
         let end = Instant::now() + DEADLINE;
         loop {
             let found = blank(self.seen());
-            if found.replace('H', "") == expected.replace('H', "") {
+            // A time is shown where the minute changes, which may be anywhere.
+            let without_times = |text: &str| text.replace("HH:MM", "     ").replace('H', "");
+            if without_times(&found) == without_times(&expected) {
                 return;
             }
             assert!(
@@ -409,6 +411,8 @@ fn two_talk_and_it_looks_right() {
     ann.sees("\"tea\" in #lobby");
     ann.looks_like("search.txt", chatd.address);
     ann.key("Escape");
+    // Both keys at once would be read as Alt and letters.
+    ann.sees_not("\"tea\" in #lobby");
     ann.key("F1");
     ann.looks_like("help.txt", chatd.address);
 }
