@@ -6,6 +6,9 @@ use crate::protocol::text::clean;
 /// The most bytes of text beside `MSG ` and the line end.
 const TEXT_BYTES_MAX: usize = LINE_BYTES_MAX - "MSG \n".len();
 
+/// The bytes that are left for the nonce of a message, so that one that is sent again is logged once.
+const NONCE_BYTES: usize = 40;
+
 /// Splits bytes into `MSG` lines: one for each line, none for an empty one, several for a long one. Bytes that are not
 /// UTF-8 become U+FFFD. Holds at most one line.
 #[derive(Debug)]
@@ -28,9 +31,9 @@ impl Default for LineSplitter {
 }
 
 impl LineSplitter {
-    /// Makes the lines short enough for `TELL` to a room whose name has `room` bytes.
+    /// Makes the lines short enough for `TELL` to a room whose name has `room` bytes, with a nonce.
     pub fn limit(&mut self, room: usize) {
-        self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + room);
+        self.most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + NONCE_BYTES + room);
     }
 
     /// Appends the lines of `input` to `out` and returns how many there are.

@@ -221,8 +221,8 @@ fn what_a_hostile_server_sends_is_harmless_on_a_terminal() {
 #[test]
 fn bytes_that_are_not_utf8_are_replaced_and_long_lines_cut() {
     let long = "é".repeat(3000);
-    // With `TELL #lobby ` before it and its end, a line has 4096 bytes at most.
-    let (first, rest) = long.split_at(4082);
+    // With `TELL #lobby `, its end and 40 bytes for a nonce, a line has 4096 bytes at most.
+    let (first, rest) = long.split_at(4042);
     let script = format!(
         "{IN}> TELL #lobby a\u{fffd}b
          > TELL #lobby {first}

@@ -934,3 +934,15 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
         assert_eq!(mine.collect::<Vec<_>>(), expected, "seed {seed}");
     }
 }
+
+/// Text that `chatc` cuts into lines leaves 40 bytes for the nonce.
+#[test]
+fn a_nonce_takes_at_most_forty_bytes() {
+    let mut state = in_a();
+    for n in 0..1000 {
+        state.say("#a", "x").unwrap();
+        let line = sent(&mut state).remove(0);
+        assert!(line.len() <= 40 + "TELL #a x".len(), "{line}");
+        hear(&mut state, &[&format!("OK TELL {} {T}", 6 + n)]);
+    }
+}
