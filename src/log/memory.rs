@@ -714,7 +714,7 @@ impl Log for MemoryLog {
     ) -> Result<Found, StorageError> {
         let mut found = Found::default();
         let mut scratch = String::new();
-        let mut before = u64::MAX;
+        let mut before = query.before().map_or(u64::MAX, EventId::get);
         if query.is_empty() {
             return Ok(found);
         }
@@ -899,6 +899,9 @@ const SEARCH_PIECE: usize = 200;
 
 /// Returns whether the text of an event, or the name of a file, matches.
 fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
+    if !query.is_from(entry.author()) {
+        return false;
+    }
     match &entry.kind {
         EventKind::Msg | EventKind::Me | EventKind::Text | EventKind::Topic => {
             query.is_in(entry.text(), scratch)

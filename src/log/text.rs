@@ -6,52 +6,120 @@
 //! spaces between words (Chinese, Japanese, Thai), and Korean, whose words have endings, are split into
 //! characters: a query matches wherever its characters follow one another. An emoji is a word.
 
+use std::fmt;
+
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
 use crate::config::fixed::SEARCH_WORDS_MAX;
+use crate::model::casefolded;
+use crate::protocol::{EventId, Nick};
 
 /// Number of characters of a script without spaces that count as one word of a query.
 const UNSPACED_PER_WORD: usize = 4;
 
-/// A query: phrases that must all occur, each of words separated by a space. An empty query matches
-/// nothing.
+/// A query: phrases that must all occur, each of words separated by a space, and perhaps who wrote them and when. A query
+/// without phrases matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Query(
+pub struct Query {
     /// Each phrase also begins and ends with a space, so that only whole words match.
-    Vec<String>,
-);
+    phrases: Vec<String>,
+    /// The comparison form of the nick whose events are searched.
+    from: Option<String>,
+    /// Only events with lower ids are searched.
+    before: Option<EventId>,
+}
+
+/// Why a query cannot be searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadQuery {
+    /// It has too many words.
+    TooLong,
+    /// What follows `from:` is no nick, or what follows `before:` no id.
+    BadFilter,
+    /// There are no words after `from:` and `before:`.
+    NoWords,
+}
+
+impl fmt::Display for BadQuery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong => write!(
+                f,
+                "a search has at most {SEARCH_WORDS_MAX} words; use fewer"
+            ),
+            Self::BadFilter => f.write_str("write from:<nick> and before:<id>, then words"),
+            Self::NoWords => f.write_str("write words after from: and before:"),
+        }
+    }
+}
 
 impl Query {
-    /// Parses a query: each stretch between spaces is a phrase of plain text, never a query language.
-    /// Returns `None` when there are too many words.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut phrases = Vec::new();
+    /// Parses a query: `from:<nick>` and `before:<id>` may come first; then each stretch between spaces is a phrase of
+    /// plain text, never a query language.
+    ///
+    /// # Errors
+    /// When it cannot be searched for.
+    pub fn parse(text: &str) -> Result<Self, BadQuery> {
+        let mut query = Self::default();
         let mut count = 0;
         for stretch in text.split_whitespace() {
+            if query.phrases.is_empty()
+                && let Some(nick) = stretch.strip_prefix("from:")
+            {
+                let nick = Nick::parse(nick).map_err(|_| BadQuery::BadFilter)?;
+                query.from = Some(nick.casefolded().to_owned());
+                continue;
+            }
+            if query.phrases.is_empty()
+                && let Some(id) = stretch.strip_prefix("before:")
+            {
+                query.before = Some(EventId::parse(id).ok_or(BadQuery::BadFilter)?);
+                continue;
+            }
             let mut phrase = String::new();
             push_words(stretch, &mut phrase);
             let words = phrase.split(' ').filter_map(|word| word.chars().next());
             let (unspaced, spaced): (Vec<char>, Vec<char>) = words.partition(|c| is_unspaced(*c));
             count += spaced.len() + unspaced.len().div_ceil(UNSPACED_PER_WORD);
             if count > SEARCH_WORDS_MAX {
-                return None;
+                return Err(BadQuery::TooLong);
             }
             if !phrase.is_empty() {
-                phrases.push(format!(" {phrase} "));
+                query.phrases.push(format!(" {phrase} "));
             }
         }
-        Some(Self(phrases))
+        if query.phrases.is_empty() && (query.from.is_some() || query.before.is_some()) {
+            return Err(BadQuery::NoWords);
+        }
+        Ok(query)
+    }
+
+    /// Returns the id before which events are searched; `None` for all.
+    pub fn before(&self) -> Option<EventId> {
+        self.before
+    }
+
+    /// Returns whether only the events of one nick are searched.
+    pub fn is_of_one(&self) -> bool {
+        self.from.is_some()
+    }
+
+    /// Returns whether an event of that nick is searched.
+    pub fn is_from(&self, nick: &str) -> bool {
+        self.from
+            .as_ref()
+            .is_none_or(|from| *from == casefolded(nick))
     }
 
     /// Returns the phrases, each of words separated by a space.
     pub fn phrases(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|phrase| phrase.trim())
+        self.phrases.iter().map(|phrase| phrase.trim())
     }
 
     /// Returns whether the query has no words.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.phrases.is_empty()
     }
 
     /// Returns whether a text contains every phrase; `scratch` is a reusable buffer.
@@ -60,7 +128,11 @@ impl Query {
         scratch.push(' ');
         push_words(text, scratch);
         scratch.push(' ');
-        !self.0.is_empty() && self.0.iter().all(|phrase| scratch.contains(&**phrase))
+        !self.phrases.is_empty()
+            && self
+                .phrases
+                .iter()
+                .all(|phrase| scratch.contains(&**phrase))
     }
 }
 
@@ -214,12 +286,27 @@ mod tests {
 
     #[test]
     fn the_words_of_a_search_are_limited() {
-        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX].join(".")).is_some());
-        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(".")).is_none());
-        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(" ")).is_none());
-        assert!(Query::parse("明天下午三点在北京开会").is_some());
-        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD)).is_some());
-        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD + 1)).is_none());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX].join(".")).is_ok());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(".")).is_err());
+        assert!(Query::parse(&["a"; SEARCH_WORDS_MAX + 1].join(" ")).is_err());
+        assert!(Query::parse("明天下午三点在北京开会").is_ok());
+        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD)).is_ok());
+        assert!(Query::parse(&"京".repeat(SEARCH_WORDS_MAX * UNSPACED_PER_WORD + 1)).is_err());
+    }
+
+    #[test]
+    fn who_wrote_it_and_before_when_come_before_the_words() {
+        let query = Query::parse("before:17 from:Ann tea from:bob").unwrap();
+        assert!(query.is_from("ANN") && !query.is_from("bob"));
+        assert_eq!(query.before().map(EventId::get), Some(17));
+        assert_eq!(query.phrases().collect::<Vec<_>>(), ["tea", "from bob"]);
+        for (text, why) in [
+            ("from: tea", BadQuery::BadFilter),
+            ("before:x tea", BadQuery::BadFilter),
+            ("from:ann", BadQuery::NoWords),
+        ] {
+            assert_eq!(Query::parse(text), Err(why));
+        }
     }
 
     proptest! {

@@ -10,7 +10,6 @@ use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
 use super::{Effect, Expects, Session};
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Place, RoomId};
-use crate::config::fixed::SEARCH_WORDS_MAX;
 use crate::dialect::{Line, Output, Past};
 use crate::log::text::Query;
 use crate::log::{
@@ -179,10 +178,8 @@ impl Session {
         room: Arc<RoomName>,
         words: &str,
     ) -> Result<Option<Effect>, Refusal> {
-        let query = Query::parse(words).ok_or_else(|| {
-            let text = format!("a search has at most {SEARCH_WORDS_MAX} words; use fewer");
-            Refusal::new(Verb::Search, Code::BadSyntax, text)
-        })?;
+        let query = Query::parse(words)
+            .map_err(|why| Refusal::new(Verb::Search, Code::BadSyntax, why.to_string()))?;
         Ok(self.query_log(PendingQuery::Search, LogQuery::Search { room, query }))
     }
 

@@ -74,6 +74,12 @@ pub(super) fn search(
 }
 
 impl Search<'_> {
+    /// Returns the id before which events are searched.
+    fn before(&self) -> i64 {
+        let before = self.query.before();
+        before.map_or(i64::MAX, |before| number(before.get()))
+    }
+
     fn is_enough(&self) -> bool {
         self.found.len() >= self.count
     }
@@ -82,9 +88,9 @@ impl Search<'_> {
     fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
             "SELECT {RECORD} FROM events e JOIN rooms r ON r.id = e.room
-             WHERE e.room = ?1 AND e.id > ?2 AND {IS_THERE} ORDER BY e.id DESC",
+             WHERE e.room = ?1 AND e.id > ?2 AND e.id < ?3 AND {IS_THERE} ORDER BY e.id DESC",
         ))?;
-        let mut rows = newer.query([self.room, indexed])?;
+        let mut rows = newer.query([self.room, indexed, self.before()])?;
         let (mut scratch, mut looked_at) = (String::new(), 0);
         while let Some(row) = rows.next()? {
             let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
@@ -92,7 +98,8 @@ impl Search<'_> {
                 "FILE" => text.split_once(' ').map_or("", |(_, name)| name),
                 _ => text,
             };
-            if self.query.is_in(text, &mut scratch) {
+            let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+            if self.query.is_from(nick) && self.query.is_in(text, &mut scratch) {
                 self.found.push(record(row)?);
                 if self.is_enough() {
                     return Ok(true);
@@ -127,17 +134,25 @@ impl Search<'_> {
              CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room
              WHERE {IS_THERE} ORDER BY w.id DESC LIMIT ?4",
         ))?;
-        let (mut last, mut events) = (indexed, PIECE_EVENTS);
+        let (mut last, mut events) = (indexed.min(self.before() - 1), PIECE_EVENTS);
         while last >= oldest {
             if self.work.is_over() {
                 return Ok(false);
             }
             let first = last.saturating_sub(events - 1).max(oldest);
             let begun = self.work.done();
-            let left = number((self.count - self.found.len()) as u64);
-            let rows = piece.query_map(params![matches, first, last, left], record)?;
-            for row in rows {
-                self.found.push(row?);
+            // Whose events they are is not in the index, so any number of them may be of others.
+            let left = if self.query.is_of_one() {
+                -1
+            } else {
+                number((self.count - self.found.len()) as u64)
+            };
+            let mut rows = piece.query(params![matches, first, last, left])?;
+            while let Some(row) = rows.next()? {
+                let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+                if self.query.is_from(nick) && !self.is_enough() {
+                    self.found.push(record(row)?);
+                }
             }
             if self.is_enough() {
                 return Ok(true);

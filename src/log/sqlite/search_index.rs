@@ -669,7 +669,7 @@ mod tests {
                 disk.0.append(entry(&room, &text), None, Time(1));
                 disk.1.recv().unwrap().unwrap();
             }
-            let Some(query) = text::Query::parse(&searched) else {
+            let Ok(query) = text::Query::parse(&searched) else {
                 return Ok(());
             };
             if rooms.get() % 2 == 0 {
