@@ -12,6 +12,7 @@ import { composer as makeComposer } from './view/composer.js';
 import { byId, el, icon, setText, sync } from './view/dom.js';
 import { messages as makeMessages } from './view/messages.js';
 import { panel as makePanel } from './view/panel.js';
+import { pickEmoji } from './view/picker.js';
 import { addressIn } from './view/row.js';
 import { sidebar as makeSidebar } from './view/sidebar.js';
 import { welcome as makeWelcome } from './view/welcome.js';
@@ -138,6 +139,11 @@ const ui = {
 		panel.open(kind);
 	},
 	mention: (nick) => composer.mention(nick),
+	async react(item) {
+		const room = chat.active;
+		const emoji = await pickEmoji(store);
+		if (emoji) chat.react(room, item.id, emoji);
+	},
 	reply: (item) => composer.about('reply', item),
 	edit: (item) => composer.about('edit', item),
 	// On a phone, focus would open the keyboard.

@@ -3,6 +3,7 @@
 
 import { Connection } from './connection.js';
 import { ITEMS_KEPT, ITEMS_MAX, PAGE, Room } from './room.js';
+import { hasReacted, listed } from './reactions.js';
 import { keeping, refusal } from './refusals.js';
 import { Sender } from './sender.js';
 import { Tabs } from './tabs.js';
@@ -126,6 +127,7 @@ export class Chat {
 		for (const room of this.rooms.values()) {
 			room.joined = false;
 			room.loading = null;
+			room.connections += 1;
 		}
 		this.keep();
 	}
@@ -497,6 +499,33 @@ export class Chat {
 		room.push({ kind: 'live', verb: 'EDIT', room: room.name, nick: this.nick, target: id, text, id: Number(event), time: Date.parse(time) });
 		this.page.changed();
 		return '';
+	}
+
+	/** Reacts to a message, or takes the user's own reaction back if there is one. */
+	async react(room, id, emoji) {
+		const item = room.message(id);
+		if (item && room.needsReacts(item)) await this.reacts(room, id);
+		const verb = hasReacted(room.message(id)?.reacts ?? [], emoji, this.nick) ? 'UNREACT' : 'REACT';
+		const reply = await this.connection.request(`${verb} ${id} ${emoji}`);
+		if (!reply?.ok) return void this.#refuse(reply);
+		const [event] = words(reply.text, 1);
+		if (event !== '-') room.push({ kind: 'live', verb, room: room.name, nick: this.nick, target: id, emoji, id: Number(event) });
+		if (verb === 'REACT') this.store.addEmoji(emoji);
+		this.page.changed();
+	}
+
+	/** Requests who has reacted to a message; again if something changes meanwhile. */
+	async reacts(room, id) {
+		for (let turn = 0; turn < 3; turn++) {
+			const before = room.message(id)?.reacts;
+			const found = [];
+			const reply = await this.connection.request(`REACTS ${id}`, (row) => found.push(row));
+			if (!reply?.ok) return;
+			if (room.message(id)?.reacts !== before) continue;
+			room.setReacts(id, listed(found));
+			this.page.changed();
+			return;
+		}
 	}
 
 	/** Requests a message that another one answers. */

@@ -1,4 +1,6 @@
-// The `/commands`, and completion of commands, nicks and rooms. Pure.
+// The `/commands`, and completion of commands, nicks, rooms and emoji. Pure.
+
+import { findEmoji } from './emoji.js';
 
 /** `args` are shown to the user; `of` is what the first of them completes to. */
 export const COMMANDS = [
@@ -78,6 +80,8 @@ export function complete(text, caret, { nicks, rooms, asked = false }) {
 		}));
 	} else if (word.startsWith('#') || (isFirst && command.of === 'room')) {
 		options = rooms.filter(starts).map((name) => ({ insert: `${name} `, label: name, hint: '' }));
+	} else if (/^:[a-z0-9_+-]{2,}$/.test(word)) {
+		options = findEmoji(word, 8).map(({ emoji, name }) => ({ insert: `${emoji} `, label: `${emoji} :${name}:`, hint: '' }));
 	} else if (word.startsWith('@') || (isFirst && command.of === 'nick') || (asked && word)) {
 		const at = word.startsWith('@') && !isFirst ? '@' : '';
 		const after = from === 0 && !at ? ': ' : ' ';

@@ -110,6 +110,7 @@ export class Connection {
 			case 'ignored':
 			case 'invited':
 			case 'ban':
+			case 'reaction':
 				this.#pending[0]?.onpart(value);
 				return;
 			case 'closed':

@@ -27,7 +27,9 @@ macro_rules! modules {
 /// The modules of the page, each after those that it imports. No two have the same file name, even in
 /// different folders.
 pub static MODULES: &[(&str, &str)] = modules![
+    "emoji.js",
     "wire.js",
+    "reactions.js",
     "text.js",
     "refusals.js",
     "commands.js",
@@ -41,6 +43,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "chat.js",
     "files.js",
     "view/dom.js",
+    "view/picker.js",
     "view/row.js",
     "view/tools.js",
     "view/messages.js",

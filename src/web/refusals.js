@@ -45,6 +45,8 @@ const SENTENCES = {
 	'REMOVE no-such-file': () => 'That message is no longer there.',
 	'EDIT not-allowed': () => 'You can only edit your own messages.',
 	'EDIT no-such-id': () => 'That message was deleted, so it cannot be edited.',
+	'REACT quota': () => 'This message has as many reactions as it can have.',
+	'REACT bad-syntax': () => 'You can only react with one emoji.',
 	'TELL no-such-id': () => 'The message that you answer is no longer there. Send yours without it.',
 	'MODE not-allowed': ({ room }) => (room === '#lobby' ? 'The lobby is always open to everyone.' : MODERATORS),
 	'INVITE not-allowed': () => MODERATORS,

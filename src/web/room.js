@@ -6,6 +6,7 @@
 // long the room is and however much arrives.
 
 import { Quotes, edited } from './quotes.js';
+import { isKnown, reacted } from './reactions.js';
 
 /** Items kept while the user is elsewhere or at the end, unless the page wants fewer; and at most, while the user reads
  * further up. */
@@ -21,6 +22,10 @@ const TAIL_MAX = 500;
 /** The server announces a join up to this late: a user who has written since needs no announcement. */
 const JOINED_MS = 5000;
 
+/** Messages that are not loaded and to which somebody has reacted, that are remembered: what comes from the log later may
+ * not have the reaction yet. */
+const REACTED_MAX = 100;
+
 /** Ids of deleted messages that are remembered. */
 const REMOVED_MAX = 10_000;
 
@@ -29,10 +34,7 @@ const COUNTED = new Set(['MSG', 'ME', 'FILE']);
 
 let serial = 0;
 
-const toItem = (event) => ({
-	...event,
-	key: event.id ? `m${event.id}` : `x${++serial}`,
-});
+const keyOf = ({ id }) => (id ? `m${id}` : `x${++serial}`);
 
 export class Room {
 	constructor(name) {
@@ -49,6 +51,8 @@ export class Room {
 		this.newAfter = null; // the "New" line is after this id
 		this.removed = new Set();
 		this.quotes = new Quotes();
+		this.reactedTo = new Set(); // ids of messages that are not loaded
+		this.connections = 0; // how often the connection has broken
 		this.stored = new Map(); // file → length, of files that were uploaded live
 		this.loading = null;
 		this.files = 0; // how often its files have changed since it was joined
@@ -65,6 +69,34 @@ export class Room {
 		this.atStart = false;
 		this.atEnd = true;
 		this.tail = [];
+	}
+
+	#toItem(event) {
+		const isUnsure = this.reactedTo.has(event.id);
+		return { ...event, key: keyOf(event), connection: this.connections, isUnsure };
+	}
+
+	/**
+	 * Adds or removes a reaction. A message that was loaded since the connection was made has those of the log already,
+	 * in its tag.
+	 */
+	#react(event) {
+		const item = this.items.find(({ id }) => id === event.target);
+		if (!item) {
+			this.reactedTo.add(event.target);
+			if (this.reactedTo.size > REACTED_MAX) this.reactedTo.delete(this.reactedTo.values().next().value);
+		} else if (event.kind === 'live' || item.connection < this.connections) {
+			this.setReacts(event.target, reacted(item.reacts ?? [], event));
+		}
+	}
+
+	setReacts(id, reacts) {
+		this.#change(id, (item) => ({ ...item, reacts, isUnsure: false }));
+	}
+
+	/** Returns whether it must be requested who has reacted to a message. */
+	needsReacts({ id, reacts, isUnsure }) {
+		return Boolean(id) && (isUnsure || !isKnown(reacts ?? []));
 	}
 
 	/** Notes what an event changes in others. Returns whether it is shown itself. */
@@ -108,6 +140,7 @@ export class Room {
 		if (event.id) {
 			if (this.#has(event.id)) return false;
 			this.lastId = Math.max(this.lastId, event.id);
+			if (event.verb === 'REACT' || event.verb === 'UNREACT') this.#react(event);
 			if (!this.atEnd || this.loading === 'newer' || this.loading === 'around') {
 				this.tail.push(event);
 				if (this.tail.length > TAIL_MAX) this.tail.shift();
@@ -121,7 +154,7 @@ export class Room {
 		}
 		if (event.id) this.hi = this.lastId;
 		if (event.verb === 'JOIN' || event.verb === 'PART' || event.verb === 'NICK') this.#presence(event);
-		else if (this.#note(event)) this.items.push(toItem(event));
+		else if (this.#note(event)) this.items.push(this.#toItem(event));
 		return true;
 	}
 
@@ -134,18 +167,18 @@ export class Room {
 			const events = [...last.events, event].slice(-1000);
 			this.items[this.items.length - 1] = { ...last, events };
 		} else {
-			this.items.push({ ...toItem(event), verb: 'PRESENCE', events: [event] });
+			this.items.push({ ...this.#toItem(event), verb: 'PRESENCE', events: [event] });
 		}
 	}
 
 	/** Adds a notice: messages are missing, or the server says something. */
 	notice(text) {
-		if (this.atEnd) this.items.push(toItem({ verb: 'NOTE', text, time: null, id: null }));
+		if (this.atEnd) this.items.push(this.#toItem({ verb: 'NOTE', text, time: null, id: null }));
 	}
 
 	/** Restores what this tab has saved of a conversation. */
 	restore(items) {
-		this.items = items.map(toItem);
+		this.items = items.map((event) => this.#toItem(event));
 		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
 
@@ -153,7 +186,7 @@ export class Room {
 	prepend(events, isWhole) {
 		const older = events.filter((event) => event.id < this.lo);
 		if (older.length) this.lo = older[0].id;
-		this.items.unshift(...older.filter((event) => this.#note(event)).map(toItem));
+		this.items.unshift(...older.filter((event) => this.#note(event)).map((event) => this.#toItem(event)));
 		this.atStart = isWhole;
 	}
 
@@ -161,11 +194,11 @@ export class Room {
 	append(events, isWhole) {
 		const newer = events.filter((event) => event.id > this.hi);
 		if (newer.length) this.hi = newer.at(-1).id;
-		this.items.push(...newer.filter((event) => this.#note(event)).map(toItem));
+		this.items.push(...newer.filter((event) => this.#note(event)).map((event) => this.#toItem(event)));
 		if (!isWhole) return;
 		const missed = this.tail.filter((event) => event.id > this.hi);
 		if (this.tail.length === TAIL_MAX && missed.length === TAIL_MAX) return; // some may have been dropped: load on
-		this.items.push(...missed.filter((event) => this.#note(event)).map(toItem));
+		this.items.push(...missed.filter((event) => this.#note(event)).map((event) => this.#toItem(event)));
 		this.hi = Math.max(this.hi, this.lastId);
 		this.atEnd = true;
 		this.tail = [];

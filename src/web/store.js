@@ -2,6 +2,8 @@
 // each room and each unsent message has a key of its own, so that no tab overwrites another's. Conversations belong to
 // one tab (the server sends those that it has saved).
 
+import { FIRST } from './emoji.js';
+
 const PREFIX = 'plainchat.';
 
 /** Stores things until the page is closed, if the browser stores nothing for it. */
@@ -134,6 +136,14 @@ export class Store {
 	}
 	set ignored(nicks) {
 		save(this.browser, 'ignored', nicks.length ? nicks : undefined);
+	}
+
+	/** The emoji that the user has chosen last. */
+	get emoji() {
+		return [...new Set([...load(this.browser, 'emoji', []), ...FIRST])].slice(0, FIRST.length);
+	}
+	addEmoji(emoji) {
+		save(this.browser, 'emoji', [emoji, ...this.emoji.filter((other) => other !== emoji)].slice(0, FIRST.length));
 	}
 
 	draft(name) {

@@ -32,6 +32,20 @@ function decoded(value) {
 	}
 }
 
+/** Different reactions that a message can have (§4.37). */
+const REACTS_MAX = 20;
+
+/** Parses the tag `reacts=👍*3,🎉*1`: `[{emoji, count, nicks}]`, where `nicks` is not known (reactions.js). */
+function parseReacts(value) {
+	const found = [];
+	for (const part of value.split(',').slice(0, REACTS_MAX)) {
+		const at = part.lastIndexOf('*');
+		const count = Number(part.slice(at + 1));
+		if (at > 0 && count > 0) found.push({ emoji: part.slice(0, at), count, nicks: null });
+	}
+	return found;
+}
+
 /** Returns what the page uses of an event's tags (§4.35): `reply=8;edited=2026-11-22T11:22:05.007Z;reacts=👍*3`. */
 function parseTags(tags) {
 	const found = {};
@@ -40,6 +54,7 @@ function parseTags(tags) {
 		const value = decoded(tag.slice(name.length + 1));
 		if (name === 'reply') found.reply = Number(value);
 		else if (name === 'edited') found.edited = Date.parse(value);
+		else if (name === 'reacts') found.reacts = parseReacts(value);
 	}
 	return found;
 }
@@ -117,6 +132,11 @@ export function parse(line) {
 		case 'USER': {
 			const [room, nick] = words(rest, 2);
 			return { kind: 'user', room, nick };
+		}
+		case 'REACT': {
+			// A row of `REACTS`: the event has a stamp.
+			const [, nick, emoji] = words(rest, 2);
+			return { kind: 'reaction', nick, emoji };
 		}
 		case 'IGNORE':
 			return { kind: 'ignored', nick: rest };

@@ -1,6 +1,7 @@
 // The composer: a draft for each room, completion, files by button and paste.
 
 import { HABITS, complete, understand } from '../commands.js';
+import { replaceName } from '../emoji.js';
 import { clean, pieces } from '../wire.js';
 import { contexts } from './context.js';
 import { byId, el, sync } from './dom.js';
@@ -43,7 +44,12 @@ export function composer(chat, ui) {
 		typed();
 	}
 
-	function typed() {
+	function typed(event) {
+		const emoji = event?.data === ':' && replaceName(input.value, input.selectionStart);
+		if (emoji) {
+			input.value = emoji.text;
+			input.setSelectionRange(emoji.caret, emoji.caret);
+		}
 		if (editing()) editing().text = input.value;
 		else if (room) chat.store.keepDraft(room.name, input.value);
 		grow();

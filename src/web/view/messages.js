@@ -62,6 +62,7 @@ export function messages(chat, ui) {
 		const anchor = !isOther && !isFollowing && firstInSight();
 		room = chat.active;
 		sync(list, room ? rows() : [nowhere]);
+		for (const item of room?.items ?? []) drawReactions(item);
 		if (isOther) arrive();
 		if (target) bring();
 		else if (isFollowing) stick();
@@ -176,11 +177,19 @@ export function messages(chat, ui) {
 	function build(item, how) {
 		const inRoom = room;
 		const row = make.row(room, item, how);
-		if (item.reply && room.message(item.reply) === undefined) {
-			row.wants = () => chat.quote(inRoom, item.reply);
-			nearby.observe(row);
-		}
+		row.wants = () => {
+			if (item.reply && inRoom.message(item.reply) === undefined) chat.quote(inRoom, item.reply);
+			if (item.id && chat.can.has('react') && inRoom.needsReacts(inRoom.message(item.id) ?? {})) chat.reacts(inRoom, item.id);
+		};
+		if (item.reply && room.message(item.reply) === undefined) nearby.observe(row);
 		return row;
+	}
+
+	function drawReactions(item) {
+		const row = list.rows.get(item.key)?.element;
+		if (!row?.wants || (row.reacts === item.reacts && !item.isUnsure)) return;
+		if (room.needsReacts(item)) nearby.observe(row);
+		make.reactions(room, row, item, room.isRemoved(item));
 	}
 
 	// ---- keys and tools

@@ -15,12 +15,12 @@ const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle
 
 const KEYS = [
 	['Enter, Shift Enter', 'Send; a new line'],
-	['Tab', 'Complete a name, a room or a command'],
+	['Tab', 'Complete a name, a room, a command or an emoji (:smile)'],
 	['Ctrl K', 'Find or create a room, find a person'],
 	['Alt ↑, Alt ↓', 'Previous room, next room'],
 	['↑ in an empty line', 'Edit your last message; Esc cancels'],
 	['Page Up in an empty line', 'Go through the messages with ↑ and ↓; Esc goes back'],
-	['R, E, L, Delete on a message', 'Reply, edit, copy the link, delete'],
+	['+, R, E, L, Delete on a message', 'React, reply, edit, copy the link, delete'],
 	['Enter on a reply', 'Show the message that it answers'],
 ];
 

@@ -1,9 +1,10 @@
 // Creates the rows of the log: messages, what they answer, joins and leaves, notices.
 
 import { addressOf, isPicture } from '../files.js';
+import { hasReacted, whoText } from '../reactions.js';
 import { parts, size as sizeText } from '../text.js';
 import { fold, isRoom } from '../wire.js';
-import { avatar, el, icon } from './dom.js';
+import { avatar, el, icon, sync } from './dom.js';
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: 'numeric', minute: '2-digit' });
 /** Formats a time without AM and PM, for the narrow column beside a message. */
@@ -104,6 +105,27 @@ export function rowMaker(chat, ui) {
 					: el('div.text', { dir: 'auto' }, ...content, item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)')));
 	}
 
+	/** Draws the reactions below a message, if they have changed since. */
+	function reactions(room, row, item, isGone) {
+		const reacts = isGone ? undefined : item.reacts;
+		if (row.reacts === reacts) return;
+		row.reacts = reacts;
+		row.item = item;
+		let chips = row.querySelector('.chips');
+		if (!reacts?.length) return void chips?.remove();
+		if (!chips) row.append((chips = el('div.chips', { role: 'group', 'aria-label': 'Reactions' })));
+		const chip = (reaction) => {
+			const { emoji, count } = reaction;
+			const isMine = hasReacted(reacts, emoji, chat.nick);
+			const who = whoText(reaction, chat.nick);
+			const onclick = () => chat.react(room, item.id, emoji);
+			const build = () => el('button.chip', { 'aria-pressed': String(isMine), title: who, 'aria-label': `${emoji} ${who}`, tabIndex: row.tabs ? 0 : -1, onclick }, emoji, el('span', {}, count.toLocaleString()));
+			return { key: emoji, sign: `${isMine} ${count} ${who}`, build };
+		};
+		const more = { key: 'more', build: () => el('button.chip.more', { title: 'React', 'aria-label': 'React', tabIndex: row.tabs ? 0 : -1, onclick: () => ui.react(item) }, icon('smile')) };
+		sync(chips, [...reacts.map(chip), more]);
+	}
+
 	/** Creates the line that a message answers. It leads there. */
 	function quoted(room, id, { nick, text, isGone }) {
 		const said = el(`span.said${isGone ? '.gone' : ''}`, { dir: 'auto' }, text);
@@ -155,5 +177,5 @@ export function rowMaker(chat, ui) {
 				: el('span.hidden', {}, 'not sent yet'));
 	}
 
-	return { row, waiting };
+	return { row, waiting, reactions };
 }

@@ -12,6 +12,7 @@ export function toolsOf(chat, ui) {
 		const isThere = !room.isRemoved(item);
 		const remove = async () => (await ui.choose('Delete this message for everyone?', { remove: 'Delete' })) && chat.remove(room, item.id);
 		const found = [];
+		if (isThere && chat.can.has('react')) found.push({ name: 'smile', key: '+', label: 'React', act: () => ui.react(item) });
 		if (isThere && chat.can.has('reply')) found.push({ name: 'reply', key: 'r', label: 'Reply', act: () => ui.reply(item) });
 		else if (!isMine) found.push({ name: 'reply', key: 'r', label: `Mention ${item.nick}`, act: () => ui.mention(item.nick) });
 		if (isThere && isMine && item.verb !== 'FILE' && chat.can.has('edit')) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
@@ -26,10 +27,18 @@ export function toolsOf(chat, ui) {
 	function offer(room, row) {
 		const item = row?.item;
 		if (!canAct(item) || row.contains(shown)) return;
+		if (shown?.parentElement) reach(shown.parentElement, false);
 		shown?.remove();
 		shown = el('div.row-tools', { role: 'group', 'aria-label': 'Message' }, ...actions(room, item).map(({ name, label, act }) =>
 			el('button.tool', { 'aria-label': label, title: label, onclick: act }, icon(name))));
 		row.append(shown);
+		reach(row, true);
+	}
+
+	/** Lets the Tab key reach what is in a row, or no longer. */
+	function reach(row, isReached) {
+		row.tabs = isReached;
+		for (const button of row.querySelectorAll('.chip, .quote')) button.tabIndex = isReached ? 0 : -1;
 	}
 
 	/** Does what a key means on a message. Returns whether it means something. */
