@@ -123,7 +123,7 @@ test('everything works with the keyboard', async (t) => {
 	await bob.expect(/^MSG #tea ann coming$/m);
 	await until(async () => Boolean(await page.locator('.row', { hasText: 'coming' }).getAttribute('data-id')), true);
 	// Up into the messages, down again, and the user's own is deleted.
-	await page.keyboard.press('ArrowUp');
+	await page.keyboard.press('PageUp');
 	await page.locator('.row:focus', { hasText: 'coming' }).waitFor();
 	await page.keyboard.press('ArrowUp');
 	await page.locator('.row:focus', { hasText: 'tea is ready' }).waitFor();
