@@ -41,6 +41,7 @@ export class Chat {
 	isReady = false;
 
 	#keeping = null;
+	#running = new Map(); // name of a request → its promise
 
 	/**
 	 * Calls `page.changed()`, `page.toast(text)`, `page.announce(room, event)` for each new message of another user, and
@@ -514,8 +515,20 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Requests who has reacted to a message; again if something changes meanwhile. */
-	async reacts(room, id) {
+	/** Requests who has reacted to a message, unless that is under way. */
+	reacts(room, id) {
+		return this.#once(`reacts ${id}`, () => this.#listReacts(room, id));
+	}
+
+	/** Runs `act` unless it is running already under this name. Returns its promise. */
+	#once(name, act) {
+		const running = this.#running.get(name) ?? act().finally(() => this.#running.delete(name));
+		this.#running.set(name, running);
+		return running;
+	}
+
+	/** Requests who has reacted; again if something changes meanwhile. */
+	async #listReacts(room, id) {
 		for (let turn = 0; turn < 3; turn++) {
 			const before = room.message(id)?.reacts;
 			const found = [];
@@ -529,7 +542,11 @@ export class Chat {
 	}
 
 	/** Requests a message that another one answers. */
-	async quote(room, id) {
+	quote(room, id) {
+		return this.#once(`quote ${room.name} ${id}`, () => this.#findQuote(room, id));
+	}
+
+	async #findQuote(room, id) {
 		if (room.message(id) !== undefined) return;
 		const found = [];
 		const reply = await this.connection.request(`HISTORY ${room.isPrivate ? this.nick : room.name} 1 before ${id + 1}`, (event) => found.push(event));

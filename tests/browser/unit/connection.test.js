@@ -375,3 +375,17 @@ test('blocked storage keeps things while the page is open', () => {
 	delete globalThis.localStorage;
 	delete globalThis.sessionStorage;
 });
+
+test('who has reacted is asked once at a time, and again when a reaction arrives meanwhile', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: [past(10, 'bob', 'hi').replace('MSG', '@reacts=👍*1 MSG')] });
+	const asked = () => tab.socket.sent.filter((line) => line === 'REACTS 10').length;
+	const done = Promise.all([tab.chat.reacts(tab.room, 10), tab.chat.reacts(tab.room, 10)]);
+	assert.equal(asked(), 1);
+	tab.socket.gets(live(11, 'cy', '').replace(/MSG.*/, 'REACT #a cy 10 👍'), 'REACT 10 bob 👍', 'OK REACTS 1');
+	await settled();
+	assert.equal(asked(), 2);
+	tab.socket.gets('REACT 10 bob 👍', 'REACT 10 cy 👍', 'OK REACTS 2');
+	await done;
+	assert.deepEqual(tab.room.items.at(-1).reacts, [{ emoji: '👍', count: 2, nicks: ['bob', 'cy'] }]);
+});
