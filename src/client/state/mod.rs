@@ -3,7 +3,8 @@
 //!
 //! [`ClientState`] takes lines and losses in and gives bytes and [`Update`]s out; time is a number that the caller
 //! passes, and randomness comes from a seed. [`super::ReconnectingClient`] drives it on real connections. `login`
-//! brings a new connection to the point where requests can be sent, `queue` holds the requests.
+//! brings a new connection to the point where requests can be sent, `requests` checks the requests, and `queue`
+//! holds them.
 //!
 //! After a broken connection comes the next one, after a pause. On it each room is joined with the last event id seen
 //! there, so that nothing is missed and nothing comes twice. A request without an answer is sent again. Each message has a
@@ -11,20 +12,20 @@
 
 mod login;
 mod queue;
+mod requests;
 mod types;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::capabilities::ServerInfo;
-use super::connection::{Line, one_line};
-use super::error::{Error, InvalidRequest, closed, refused};
-use super::message::{Message, Tags};
+use super::connection::Line;
+use super::error::{Error, closed, refused};
+use super::message::Tags;
 use super::options::{Login, Options};
-use super::update::{RequestId, Update};
-use crate::protocol::text::clean;
+use super::update::Update;
 use crate::protocol::{Code, ServerLine};
-use types::{Awaited, Lobby, PENDING_MAX, Pending, PendingRequest, Phase, RoomPosition};
+use types::{Awaited, Lobby, PENDING_MAX, Pending, Phase, RoomPosition};
 
 /// The most bytes of the lines that answer one request.
 const REPLY_BYTES_MAX: usize = 16 << 20;
@@ -196,122 +197,6 @@ impl ClientState {
         self.updates.pop_front()
     }
 
-    /// Sends a line of text to a room, joined or not, or to a nick.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
-    pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
-        self.send_message(to, Message::new(text))
-    }
-
-    /// Sends an action (`/me`) to a joined room.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
-    pub fn act(&mut self, room: &str, text: &str) -> Result<RequestId, Error> {
-        self.send_message(room, Message::action(text))
-    }
-
-    /// Sends a message with its tags to a room, joined or not, or to a nick; or an action to a joined room.
-    ///
-    /// # Errors
-    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`]; for a text of several lines [`InvalidRequest::TextTooLong`],
-    /// and [`InvalidRequest::LineBreak`] if the server has no `multiline`.
-    pub fn send_message(
-        &mut self,
-        to: &str,
-        message: impl Into<Message>,
-    ) -> Result<RequestId, Error> {
-        let mut message = message.into();
-        message.text = clean_lines(&message.text);
-        if self.options.is_bot {
-            message = message.notice();
-        }
-        message.check()?;
-        // The nonce of the client itself is left out where it does not fit.
-        message.request(Some(to), &message.prefix(true))?;
-        if message.is_action && !self.rooms.iter().any(|known| known.name == to) {
-            return Err(InvalidRequest::NotInRoom.into());
-        }
-        // Before the first connection nobody knows.
-        if message.is_multiline() && self.was_connected && !self.server.has("multiline") {
-            return Err(InvalidRequest::LineBreak.into());
-        }
-        let to = to.to_owned();
-        self.enqueue(PendingRequest::Send { to, message })
-    }
-
-    /// Replaces the text of an own message or action.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn edit(&mut self, id: u64, text: &str) -> Result<RequestId, Error> {
-        self.request(format!("EDIT {id} {}", clean(text)))
-    }
-
-    /// Reacts to a message with an emoji.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
-        self.request(format!("REACT {id} {emoji}"))
-    }
-
-    /// Withdraws a reaction.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
-        self.request(format!("UNREACT {id} {emoji}"))
-    }
-
-    /// Joins a room.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
-        one_line(format!("JOIN {room}"))?;
-        self.enqueue(PendingRequest::Join(room.to_owned()))
-    }
-
-    /// Leaves a room.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
-        one_line(format!("PART {room}"))?;
-        self.enqueue(PendingRequest::Part(room.to_owned()))
-    }
-
-    /// Takes another nick, with the same password.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
-        one_line(format!("NICK {nick}"))?;
-        self.enqueue(PendingRequest::Rename(nick.to_owned()))
-    }
-
-    /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. It is sent again
-    /// when the connection breaks before the answer.
-    ///
-    /// # Errors
-    /// As [`ClientState::say`].
-    pub fn request(&mut self, line: String) -> Result<RequestId, Error> {
-        one_line(line.clone())?;
-        self.enqueue(PendingRequest::Line(line))
-    }
-
-    /// Leaves once everything is answered, with a text for the others.
-    pub fn leave(&mut self, text: &str) {
-        self.goodbye = Some(clean(text).into_owned());
-        let is_waiting = matches!(self.phase, Phase::Disconnected { .. });
-        if !self.was_connected && self.pending.is_empty() && is_waiting {
-            self.phase = Phase::Ended;
-        }
-        self.leave_when_idle();
-    }
-
     /// Records at time `now` that the connection broke, or that none could be made.
     pub fn disconnected(&mut self, error: Error, now: Duration) {
         if self.phase == Phase::Ended {
@@ -468,15 +353,6 @@ impl ClientState {
         }
         .line()
     }
-}
-
-/// Removes control characters from each line.
-fn clean_lines(text: &str) -> String {
-    let lines = text.split('\n');
-    let lines: Vec<_> = lines
-        .map(|line| clean(line.strip_suffix('\r').unwrap_or(line)))
-        .collect();
-    lines.join("\n")
 }
 
 /// Returns whether reconnecting is pointless.

@@ -1,0 +1,136 @@
+//! The requests that a client makes: checked here, and then queued.
+
+use super::super::connection::one_line;
+use super::super::error::{Error, InvalidRequest};
+use super::super::message::Message;
+use super::super::update::RequestId;
+use super::ClientState;
+use super::types::{PendingRequest, Phase};
+use crate::protocol::text::clean;
+
+impl ClientState {
+    /// Sends a line of text to a room, joined or not, or to a nick.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
+    pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
+        self.send_message(to, Message::new(text))
+    }
+
+    /// Sends an action (`/me`) to a joined room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`]; [`InvalidRequest::NotInRoom`].
+    pub fn act(&mut self, room: &str, text: &str) -> Result<RequestId, Error> {
+        self.send_message(room, Message::action(text))
+    }
+
+    /// Sends a message with its tags to a room, joined or not, or to a nick; or an action to a joined room.
+    ///
+    /// # Errors
+    /// As [`ClientState::act`]; [`InvalidRequest::BadTag`]; for a text of several lines [`InvalidRequest::TextTooLong`],
+    /// and [`InvalidRequest::LineBreak`] if the server has no `multiline`.
+    pub fn send_message(
+        &mut self,
+        to: &str,
+        message: impl Into<Message>,
+    ) -> Result<RequestId, Error> {
+        let mut message = message.into();
+        message.text = clean_lines(&message.text);
+        if self.options.is_bot {
+            message = message.notice();
+        }
+        message.check()?;
+        // The nonce of the client itself is left out where it does not fit.
+        message.request(Some(to), &message.prefix(true))?;
+        if message.is_action && !self.rooms.iter().any(|known| known.name == to) {
+            return Err(InvalidRequest::NotInRoom.into());
+        }
+        // Before the first connection nobody knows.
+        if message.is_multiline() && self.was_connected && !self.server.has("multiline") {
+            return Err(InvalidRequest::LineBreak.into());
+        }
+        let to = to.to_owned();
+        self.enqueue(PendingRequest::Send { to, message })
+    }
+
+    /// Replaces the text of an own message or action.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn edit(&mut self, id: u64, text: &str) -> Result<RequestId, Error> {
+        self.request(format!("EDIT {id} {}", clean(text)))
+    }
+
+    /// Reacts to a message with an emoji.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn react(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.request(format!("REACT {id} {emoji}"))
+    }
+
+    /// Withdraws a reaction.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn unreact(&mut self, id: u64, emoji: &str) -> Result<RequestId, Error> {
+        self.request(format!("UNREACT {id} {emoji}"))
+    }
+
+    /// Joins a room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn join(&mut self, room: &str) -> Result<RequestId, Error> {
+        one_line(format!("JOIN {room}"))?;
+        self.enqueue(PendingRequest::Join(room.to_owned()))
+    }
+
+    /// Leaves a room.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn part(&mut self, room: &str) -> Result<RequestId, Error> {
+        one_line(format!("PART {room}"))?;
+        self.enqueue(PendingRequest::Part(room.to_owned()))
+    }
+
+    /// Takes another nick, with the same password.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn rename(&mut self, nick: &str) -> Result<RequestId, Error> {
+        one_line(format!("NICK {nick}"))?;
+        self.enqueue(PendingRequest::Rename(nick.to_owned()))
+    }
+
+    /// Sends any other request that is answered with lines and changes neither nick, rooms nor modes. It is sent again
+    /// when the connection breaks before the answer.
+    ///
+    /// # Errors
+    /// As [`ClientState::say`].
+    pub fn request(&mut self, line: String) -> Result<RequestId, Error> {
+        one_line(line.clone())?;
+        self.enqueue(PendingRequest::Line(line))
+    }
+
+    /// Leaves once everything is answered, with a text for the others.
+    pub fn leave(&mut self, text: &str) {
+        self.goodbye = Some(clean(text).into_owned());
+        let is_waiting = matches!(self.phase, Phase::Disconnected { .. });
+        if !self.was_connected && self.pending.is_empty() && is_waiting {
+            self.phase = Phase::Ended;
+        }
+        self.leave_when_idle();
+    }
+}
+
+/// Removes control characters from each line.
+fn clean_lines(text: &str) -> String {
+    let lines = text.split('\n');
+    let lines: Vec<_> = lines
+        .map(|line| clean(line.strip_suffix('\r').unwrap_or(line)))
+        .collect();
+    lines.join("\n")
+}
