@@ -343,6 +343,7 @@ impl Connection {
             }
         }
         self.is_busy = !bytes.is_empty();
+        state.is_to_be_continued = self.is_busy && self.takes_lines();
         (bytes, None)
     }
 

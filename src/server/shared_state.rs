@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_io::Timer;
 use futures_lite::FutureExt;
@@ -39,6 +39,10 @@ pub(super) struct SharedState {
     timer_task: Option<Waker>,
     /// The waker of the task that wakes readers; `None` while that task is already scheduled.
     fan_out_task: Option<Waker>,
+    /// Whether the connection that makes this change has more input, and so makes another in its next turn.
+    pub is_to_be_continued: bool,
+    /// Since when new events wait for more of them.
+    gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
     pub accounts: Arc<Accounts>,
     pub metrics: Arc<Metrics>,
@@ -84,6 +88,8 @@ impl SharedState {
             next_deadline: None,
             timer_task: None,
             fan_out_task: None,
+            is_to_be_continued: false,
+            gathering_since: None,
             log,
             accounts,
             metrics: Arc::default(),
@@ -150,7 +156,9 @@ impl SharedState {
     /// Wakes the tasks that now have something to read or to do. [`super::changes::Changes`] calls it at the end of
     /// each change; returns what remains to be done without the lock.
     pub fn flush_side_effects(&mut self) -> Released {
+        let is_to_be_continued = std::mem::take(&mut self.is_to_be_continued);
         if self.chat.has_news()
+            && !(is_to_be_continued && self.may_gather())
             && let Some(fan_out_task) = self.fan_out_task.take()
         {
             fan_out_task.wake();
@@ -175,9 +183,17 @@ impl SharedState {
         }
     }
 
+    /// Returns whether the readers of new events may be woken after a later change. What a client sends at once may be
+    /// handled in several turns, and a delivery after each of them would cost every reader a write.
+    fn may_gather(&mut self) -> bool {
+        let since = *self.gathering_since.get_or_insert_with(Instant::now);
+        !self.is_full() && since.elapsed() < GATHER
+    }
+
     /// Wakes every connection that has something to read; later changes wake [`fan_out`].
     fn wake_readers(&mut self, fan_out_task: &Waker) {
         self.fan_out_task = Some(fan_out_task.clone());
+        self.gathering_since = None;
         let Self {
             chat, wake_slots, ..
         } = self;
@@ -302,6 +318,9 @@ impl WakeSlot {
     }
 }
 
+/// How long new events may wait for more from a client that sends much.
+const GATHER: Duration = Duration::from_millis(2);
+
 /// How often the local time zone is read again: its offset changes twice a year.
 const ZONE_EVERY: Duration = Duration::from_secs(600);
 
@@ -373,4 +392,59 @@ pub(super) async fn fan_out(server: Arc<Server>) {
         Poll::<()>::Pending
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::accounts::buckets::MemoryBuckets;
+    use crate::log::memory::MemoryLog;
+    use crate::protocol::Time;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Sends a message of `bytes` bytes and ends the change; returns whether its readers are woken.
+    fn send(state: &mut SharedState, bytes: usize, is_to_be_continued: bool) -> bool {
+        let wakes = Arc::<Wakes>::default();
+        state.fan_out_task = Some(wakes.clone().into());
+        let lobby = Scope::Room(state.chat.config.lobby.clone().into());
+        let entry = Entry::new(lobby, EventKind::Msg, "ann", &"x".repeat(bytes));
+        let (time, uptime) = (Time(0), Duration::ZERO);
+        state.append(entry, None, Now { time, uptime });
+        state.is_to_be_continued = is_to_be_continued;
+        state.flush_side_effects();
+        wakes.0.load(Ordering::Relaxed) == 1
+    }
+
+    #[test]
+    fn what_is_sent_in_several_turns_is_delivered_together() {
+        let accounts = Accounts::new(Arc::new(MemoryBuckets::default()), None);
+        let log = Arc::new(MemoryLog::new(1, 1 << 20));
+        let mut state = SharedState::new(Arc::default(), log, Arc::new(accounts));
+        let deliver = |state: &mut SharedState| state.wake_readers(Waker::noop());
+        assert!(send(&mut state, 10, false), "a message is sent at once");
+        deliver(&mut state);
+        // However slow this machine is, the time is not over.
+        let later = Instant::now() + Duration::from_secs(3600);
+        state.gathering_since = Some(later);
+        assert!(!send(&mut state, 10, true), "more of it comes");
+        assert!(send(&mut state, 10, false), "that was the last of it");
+        deliver(&mut state);
+        state.gathering_since = Some(later);
+        assert!(!send(&mut state, 10, true));
+        assert!(send(&mut state, ROUND_BYTES, true), "that is enough");
+        deliver(&mut state);
+        state.gathering_since = Instant::now().checked_sub(GATHER);
+        assert!(send(&mut state, 10, true), "it has waited for long enough");
+    }
 }
