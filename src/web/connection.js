@@ -74,13 +74,14 @@ export class Connection {
 
 	/**
 	 * Sends a line. Returns its reply, a value with `ok`, or `null` if the connection breaks first.
-	 * `onpart` gets each line of a list before the reply.
+	 * `onpart` gets each line of a list before the reply; `bytes` follow the line.
 	 */
-	request(line, onpart = () => {}) {
+	request(line, onpart = () => {}, bytes = null) {
 		if (this.state !== 'up') return Promise.resolve(null);
 		return new Promise((reply) => {
 			this.#pending.push({ reply, onpart });
 			this.#socket.send(line);
+			if (bytes) this.#socket.send(bytes);
 		});
 	}
 

@@ -263,6 +263,6 @@ export class Room {
 	}
 
 	isRemoved(item) {
-		return this.removed.has(item.id) || (item.verb === 'FILE' && item.name === '-' && item.size === null);
+		return this.removed.has(item.id) || this.removed.has(item.of) || (item.verb === 'FILE' && item.name === '-' && item.size === null);
 	}
 }

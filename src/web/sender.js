@@ -3,7 +3,7 @@
 
 import { Outbox } from './outbox.js';
 import { refusal } from './refusals.js';
-import { pieces, words } from './wire.js';
+import { block, bytesOf, pieces, words } from './wire.js';
 
 /** The bytes of a line that are left for `@nonce=…;reply=… `. */
 const TAGS_BYTES = 80;
@@ -17,14 +17,21 @@ export class Sender {
 	/** Sends a text to a room or user; `extra` is `{reply}`, the id of the message that it answers. */
 	send(room, text, verb = 'MSG', extra = {}) {
 		const now = Date.now();
-		const prefix = `TELL ${room.name} ${' '.repeat(TAGS_BYTES)}`;
-		const [first, ...more] = pieces(text, prefix);
-		this.outbox.add(room.name, verb, first, room.lastId, now, extra);
-		for (const piece of more) this.outbox.add(room.name, verb, piece, room.lastId, now);
+		const lines = verb === 'MSG' && this.chat.can.has('multiline') && block(text);
+		if (lines) this.outbox.add(room.name, 'TEXT', lines.join('\n'), room.lastId, now, extra);
+		else this.#addLines(room, text, verb, extra, now);
 		room.newAfter = null;
 		this.chat.keepNow();
 		this.flush();
 		this.chat.page.changed();
+	}
+
+	/** Adds a message for each line of a text. */
+	#addLines(room, text, verb, extra, now) {
+		const prefix = `TELL ${room.name} ${' '.repeat(TAGS_BYTES)}`;
+		const [first, ...more] = pieces(text, prefix);
+		this.outbox.add(room.name, verb, first, room.lastId, now, extra);
+		for (const piece of more) this.outbox.add(room.name, verb, piece, room.lastId, now);
 	}
 
 	retry(entry) {
@@ -74,15 +81,15 @@ export class Sender {
 		if (chat.store.line(entry.id)?.owner !== chat.tabs.id) return this.outbox.remove(entry);
 		this.outbox.sent(entry, chat.nick, Date.now());
 		this.#keepLine(entry);
-		const { to, verb, text, reply: answered } = entry;
+		const { to, verb } = entry;
 		if (verb === 'ME') chat.connection.request(`JOIN ${to}`); // ME goes to the current room
-		const reply = await chat.connection.request(this.#tags(entry) + (verb === 'ME' ? `ME ${text}` : `TELL ${to} ${text}`));
+		const reply = await this.#request(entry);
 		if (!reply) return; // `lost` has handled it
 		if (reply.ok) {
-			const [id, time] = words(reply.text, 1);
+			const [id, time] = words(reply.text, 2);
 			this.#done(entry);
 			const room = chat.add(to);
-			room.push({ verb, room: to, nick: chat.nick, text, id: id === '-' ? null : Number(id), time: Date.parse(time), reply: answered });
+			for (const event of this.#events(entry, Number(id) || null, Date.parse(time))) room.push(event);
 			chat.trim(room);
 		} else {
 			entry.state = 'failed';
@@ -90,6 +97,23 @@ export class Sender {
 		}
 		chat.keep();
 		chat.page.changed();
+	}
+
+	#request(entry) {
+		const { to, verb, text } = entry;
+		const { connection } = this.chat;
+		const tags = this.#tags(entry);
+		if (verb === 'ME') return connection.request(`${tags}ME ${text}`);
+		if (verb === 'MSG') return connection.request(`${tags}TELL ${to} ${text}`);
+		const bytes = bytesOf(text);
+		return connection.request(`${tags}TEXT ${bytes.length} ${to}`, undefined, bytes);
+	}
+
+	/** Returns the events that a message has become, as others receive them: a text is one for each line. */
+	#events({ to, verb, text, reply }, id, time) {
+		const { nick } = this.chat;
+		if (verb !== 'TEXT') return [{ verb, room: to, nick, text, id, time, reply }];
+		return text.split('\n').map((line, i) => ({ verb: 'MSG', room: to, nick, text: line, id: id && id + i, time, ...(i ? { of: id } : { reply }) }));
 	}
 
 	// ---- the tabs of this browser

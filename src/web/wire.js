@@ -4,7 +4,8 @@
 export const LINE_BYTES_MAX = 4096;
 
 const encoder = new TextEncoder();
-export const byteLength = (text) => encoder.encode(text).length;
+export const bytesOf = (text) => encoder.encode(text);
+export const byteLength = (text) => bytesOf(text).length;
 
 /** Returns the first `count` words of a line, and the rest of it, or ''. */
 export function words(line, count) {
@@ -52,7 +53,7 @@ function parseTags(tags) {
 	for (const tag of tags.split(';')) {
 		const [name] = tag.split('=', 1);
 		const value = decoded(tag.slice(name.length + 1));
-		if (name === 'reply') found.reply = Number(value);
+		if (name === 'reply' || name === 'of') found[name] = Number(value);
 		else if (name === 'edited') found.edited = Date.parse(value);
 		else if (name === 'reacts') found.reacts = parseReacts(value);
 	}
@@ -191,6 +192,19 @@ export function pieces(text, prefix) {
 	const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
 	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
 	return lines.flatMap((line) => cut(clean(line) || ' ', room));
+}
+
+/** What one `TEXT` may hold (protocol.md §4.38). */
+const TEXT_BYTES_MAX = 65_536;
+const TEXT_LINES_MAX = 1000;
+const TEXT_LINE_BYTES_MAX = 4000;
+
+/** Returns the lines of a text that can be sent by `TEXT`, or `null` if it has one line, or is too long for it. */
+export function block(text) {
+	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/).map(clean);
+	const fits = lines.length <= TEXT_LINES_MAX && byteLength(lines.join('\n')) <= TEXT_BYTES_MAX
+		&& lines.every((line) => byteLength(line) <= TEXT_LINE_BYTES_MAX);
+	return lines.length > 1 && fits && lines.some(Boolean) ? lines : null;
 }
 
 /** Cuts `text` into parts of at most `bytes` bytes, at a space if there is one in the last third. */

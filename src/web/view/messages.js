@@ -145,7 +145,7 @@ export function messages(chat, ui) {
 			}
 			const isTalk = item.verb === 'MSG' || item.verb === 'FILE';
 			// A group begins at the same ids whichever are loaded, so that nothing moves while the user reads.
-			const isLong = last && head && (item.time - head.time >= GROUP_MS
+			const isLong = last && head && !item.of && (item.time - head.time >= GROUP_MS
 				|| (item.id - head.id >= HEAD_IDS / 2 && Math.floor(item.id / HEAD_IDS) !== Math.floor(last.id / HEAD_IDS)));
 			const isHead = isTalk && (item.reply || !(last?.nick === item.nick && item.time - last.time < GROUP_MS && !isLong));
 			if (isHead) head = item;

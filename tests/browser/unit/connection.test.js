@@ -147,7 +147,7 @@ class Tab {
 
 	/** The messages that the page has sent on the newest socket, without their tags. */
 	get told() {
-		return this.socket.sent.map((line) => line.replace(/^@\S+ /, '')).filter((line) => line.startsWith('TELL'));
+		return this.socket.sent.filter((line) => typeof line === 'string').map((line) => line.replace(/^@\S+ /, '')).filter((line) => line.startsWith('TELL'));
 	}
 
 	/** Connects, and answers the requests of the page. */
@@ -168,7 +168,7 @@ class Tab {
 		for (let turn = 0; turn < 20; turn++) {
 			await settled();
 			while (asked < socket.sent.length) {
-				const [verb, arg] = socket.sent[asked++].split(' ');
+				const [verb, arg] = String(socket.sent[asked++]).split(' ');
 				if (verb === 'STAMPS' || verb === 'TAGS') socket.gets(`OK ${verb} on`);
 				else if (verb === 'HELLO') socket.gets(`OK HELLO 1 box ${this.can}`);
 				else if (verb === 'HELP') socket.gets('HELP kept', 'OK HELP');
@@ -388,4 +388,32 @@ test('who has reacted is asked once at a time, and again when a reaction arrives
 	tab.socket.gets('REACT 10 bob 👍', 'REACT 10 cy 👍', 'OK REACTS 2');
 	await done;
 	assert.deepEqual(tab.room.items.at(-1).reacts, [{ emoji: '👍', count: 2, nicks: ['bob', 'cy'] }]);
+});
+
+test('several lines are sent as one text, again with the same nonce, and become the messages that others see', async (t) => {
+	const tab = new Tab(t);
+	const can = 'multiline nonce reply tags';
+	await tab.connect({ last: 10, can });
+	tab.chat.sender.send(tab.room, 'it broke:\n\n  at é\n\n', 'MSG', { reply: 10 });
+	await settled();
+	const [line, bytes] = tab.socket.sent.slice(-2);
+	assert.match(line, /^@nonce=\w+;reply=10 TEXT 18 #a$/);
+	assert.equal(new TextDecoder().decode(bytes), 'it broke:\n\n  at é');
+	await tab.connect({ last: 13, can, past: ['it broke:', '', '  at é'].map((text, i) => past(11 + i, 'ann', text)) });
+	assert.equal(tab.socket.sent.at(-2), line);
+	tab.socket.gets(`OK TEXT 11 ${TIME} 3`);
+	await settled();
+	assert.deepEqual(tab.room.items.map(({ id, text }) => [id, text]), [[11, 'it broke:'], [12, ''], [13, '  at é']]);
+	tab.chat.sender.send(tab.room, 'a\nb');
+	await settled();
+	tab.socket.gets(`OK TEXT 14 ${TIME} 2`);
+	await settled();
+	assert.ok(tab.room.items.every(({ time }) => time > 0));
+	tab.socket.gets(live(16, 'ann', '').replace(/MSG.*/, 'REMOVE #a ann 14'));
+	await settled();
+	assert.deepEqual(tab.room.items.slice(-2).map((item) => [item.id, item.text, tab.room.isRemoved(item)]), [[14, 'a', true], [15, 'b', true]]);
+	// What is too long for a text is sent line by line.
+	tab.chat.sender.send(tab.room, `${'x'.repeat(4001)}\nb`);
+	await settled();
+	assert.ok(tab.told.length >= 2);
 });
