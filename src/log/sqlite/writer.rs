@@ -20,9 +20,9 @@ use crate::log::{Commits, Sink, is_line_of, lines_of};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
 use crate::protocol::{EventId, Time};
 
-/// The most entries in one transaction: a commit of this many takes some milliseconds, and more would gain
-/// nothing.
-const BATCH_MAX: usize = 1000;
+/// How many events are enough for one transaction: a commit of this many takes some milliseconds, and more would gain
+/// nothing. The last text in it may have more lines.
+const BATCH_EVENTS: usize = 1000;
 
 /// Something that waits to be written.
 pub(super) enum Waiting {
@@ -30,6 +30,16 @@ pub(super) enum Waiting {
     Entry(Entry, Option<Ticket>, Time),
     /// A change that is not an event.
     Change(Change),
+}
+
+impl Waiting {
+    /// Returns how many events it becomes; 1 for a change, which takes as long.
+    fn events(&self) -> usize {
+        match self {
+            Self::Entry(entry, ..) => entry.events(),
+            Self::Change(_) => 1,
+        }
+    }
 }
 
 /// A change of stored state that is not an event: the position of a reader, an account, a trim.
@@ -78,8 +88,7 @@ impl Writer {
     /// Stores what arrives and passes it to the sink, until no sender is left.
     pub fn run(mut self, waiting: &Receiver<Waiting>, sink: &Sink) {
         while let Ok(first) = waiting.recv() {
-            let mut batch = vec![first];
-            batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
+            let mut batch = collect(first, waiting);
             let kept = match self.keep(&mut batch) {
                 Ok(kept) => kept,
                 Err(e) => self.refuse(&mut batch, &e),
@@ -188,12 +197,23 @@ impl Writer {
     }
 }
 
+/// Returns what waits, the first of it already taken, as far as it is for one transaction.
+fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
+    let mut events = first.events();
+    let mut batch = vec![first];
+    while events < BATCH_EVENTS
+        && let Ok(next) = waiting.try_recv()
+    {
+        events += next.events();
+        batch.push(next);
+    }
+    batch
+}
+
 /// Returns the last id of what was stored now.
 fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
-    match (waiting, kept) {
-        (Waiting::Entry(entry, ..), Ok(Stored::New(first))) => {
-            Some(number(first.get()) + entry.events() as i64 - 1)
-        }
+    match kept {
+        Ok(Stored::New(first)) => Some(number(first.get()) + waiting.events() as i64 - 1),
         _ => None,
     }
 }
@@ -619,10 +639,30 @@ fn remove_one(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
 mod tests {
     use std::sync::mpsc::channel;
 
+    use super::{BATCH_EVENTS, Waiting, collect};
     use crate::log::sqlite::SqliteLog;
     use crate::log::{Log, Span};
     use crate::model::{Applied, Entry, EventKind, Scope};
     use crate::protocol::{RoomName, Time};
+
+    #[test]
+    fn long_texts_make_no_transaction_of_more_than_one_of_them_beyond_its_limit() {
+        let (tell, waiting) = channel();
+        let room = RoomName::parse("#tea").unwrap();
+        let entry = |kind, text: &str| {
+            let scope = Scope::Room(room.clone().into());
+            Waiting::Entry(Entry::new(scope, kind, "ann", text), None, Time(1))
+        };
+        let long = ["x"; BATCH_EVENTS].join("\n");
+        for _ in 0..2 {
+            tell.send(entry(EventKind::Msg, "x")).unwrap();
+            tell.send(entry(EventKind::Text, &long)).unwrap();
+        }
+        for _ in 0..2 {
+            let first = waiting.recv().unwrap();
+            assert_eq!(collect(first, &waiting).len(), 2);
+        }
+    }
 
     #[test]
     fn events_of_one_batch_have_their_own_id_room_and_text() {
