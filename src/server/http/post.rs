@@ -8,7 +8,7 @@ use futures_lite::{future, stream};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::StatusCode;
 use hyper::body::Frame;
-use memchr::{memchr, memrchr};
+use memchr::memchr;
 use smol::Task;
 
 use super::body::{BodyError, RequestBody};
@@ -82,15 +82,7 @@ impl Sending {
     /// # Errors
     /// When it has tags, and is not one message.
     fn of(text: Vec<u8>, tags: SentTags) -> Result<Self, Problem> {
-        let is_space = |b: &u8| matches!(b, b'\n' | b'\r' | b' ');
-        let end = text
-            .iter()
-            .rposition(|b| !is_space(b))
-            .map_or(0, |at| at + 1);
-        let lines = text.get(..end).unwrap_or_default();
-        let blank = lines.iter().position(|b| !is_space(b)).unwrap_or_default();
-        let begin = memrchr(b'\n', lines.get(..blank).unwrap_or_default()).map_or(0, |at| at + 1);
-        match Multiline::parse(lines.get(begin..).unwrap_or_default()) {
+        match Multiline::parse(without_blank_ends(&text)) {
             Ok(lines) if lines.lines() == 1 => {
                 let message = Request::message(lines.as_str().as_bytes());
                 let message = message.map(|message| message.with_tags(tags));
@@ -250,6 +242,15 @@ fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
 fn messages(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split(|b| *b == b'\n')
         .filter_map(|line| message(Some(line)))
+}
+
+/// Returns a body without the empty lines before and after its text.
+fn without_blank_ends(text: &[u8]) -> &[u8] {
+    let is_blank = |line: &&[u8]| line.iter().all(|b| matches!(b, b'\n' | b'\r' | b' '));
+    let lines = || text.split_inclusive(|b| *b == b'\n');
+    let before: usize = lines().take_while(is_blank).map(<[u8]>::len).sum();
+    let after: usize = lines().rev().take_while(is_blank).map(<[u8]>::len).sum();
+    text.get(before..text.len() - after).unwrap_or_default()
 }
 
 /// Returns the text of a line; `None` for an empty one.

@@ -310,6 +310,11 @@ fn a_body_of_several_lines_is_one_text_whatever_it_says() {
     for text in [" NICK evil", "", " ..", " BYE", " /quit", " last"] {
         watch.expect(&format!("MSG #ops ann{text}"));
     }
+    // Spaces belong to the text, but around it empty lines do not.
+    check_status(&say(&chatd, &[POST, ANN], "\r\n \n  two  \n\n"), 200);
+    let kept = say(&chatd, &["GET /rooms/ops?count=1 HTTP/1.1"], "");
+    assert!(kept.contains(" MSG #ops ann   two  \n"), "{kept}");
+    watch.expect("MSG #ops ann …");
     // Nothing but a message of several lines has tags or is sent once.
     let tagged = [POST, ANN, "X-Chat-Tag: x-run=7", "Idempotency-Key: \"k.1\""];
     let first = say(&chatd, &tagged, "a\nb\n");
