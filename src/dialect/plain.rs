@@ -29,16 +29,13 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                     let (length, sha256) = (length.to_string(), sha256.to_string());
                     words(out, &["", &length, &sha256]);
                 }
-                ReplyBody::IdAndTime => {
+                ReplyBody::IdAndTime | ReplyBody::Lines(_) => {
                     write_id(id, out);
                     out.push(b' ');
                     time.encode(out);
-                }
-                ReplyBody::Lines(lines) => {
-                    write_id(id, out);
-                    out.push(b' ');
-                    time.encode(out);
-                    words(out, &["", &lines.to_string()]);
+                    if let ReplyBody::Lines(lines) = body {
+                        words(out, &["", &lines.to_string()]);
+                    }
                 }
             }
         }

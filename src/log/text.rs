@@ -100,11 +100,6 @@ impl Query {
         self.before
     }
 
-    /// Returns whether only the events of one nick are searched.
-    pub fn is_of_one(&self) -> bool {
-        self.from.is_some()
-    }
-
     /// Returns whether an event of that nick is searched.
     pub fn is_from(&self, nick: &str) -> bool {
         self.from

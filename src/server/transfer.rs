@@ -301,17 +301,7 @@ impl Connection {
             }
         };
         let (outcome, rest) = match received {
-            Received::Cut => {
-                // A client whose connection an operator closes is sent the reason after this.
-                self.is_aborted = self.server.state().is_stopping;
-                let text = "the connection is being ended".into();
-                let error = UploadError {
-                    code: Code::ShuttingDown,
-                    text,
-                    closes: self.is_aborted,
-                };
-                (Err(error), Some(0))
-            }
+            Received::Cut => (Err(self.cut_off()), Some(0)),
             Received::Whole(contents) => (Ok(contents), Some(0)),
             Received::Refused(error, rest) => (Err(error), rest),
         };
@@ -339,6 +329,17 @@ impl Connection {
         }
         if !closes && rest != Some(0) {
             self.discard(rest).await;
+        }
+    }
+
+    /// Returns the error of an upload or a text that ends because the connection does. A client whose connection an
+    /// operator closes is sent the reason after it.
+    pub(super) fn cut_off(&mut self) -> UploadError {
+        self.is_aborted = self.server.state().is_stopping;
+        UploadError {
+            code: Code::ShuttingDown,
+            text: "the connection is being ended".into(),
+            closes: self.is_aborted,
         }
     }
 

@@ -118,7 +118,7 @@ pub struct Upload {
     pub room: RoomId,
 }
 
-/// Why an upload failed.
+/// Why an upload or a text failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadError {
     /// The error code.
@@ -285,8 +285,8 @@ enum Expects {
     FirstLine,
     /// A line.
     Line,
-    /// A line after the bytes of an upload: it must look like a command.
-    LineAfterUpload,
+    /// A line after the bytes of an upload or a text: it must look like a command.
+    LineAfterBytes,
     /// Nothing, while a transfer or a query is in progress.
     Nothing,
 }
@@ -499,7 +499,7 @@ impl Session {
             }
             return None;
         }
-        if self.expects == Expects::LineAfterUpload && !looks_like_command(line) {
+        if self.expects == Expects::LineAfterBytes && !looks_like_command(line) {
             // The room must receive the file before it learns that its sender has left.
             self.take_outcomes(chat);
             let replies = self.replies_mut();
@@ -637,7 +637,7 @@ impl Session {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
         let bytes_follow = verb_of(head).is_some_and(Verb::has_bytes);
-        if !self.input.is_for_people() && (bytes_follow || self.expects == Expects::LineAfterUpload)
+        if !self.input.is_for_people() && (bytes_follow || self.expects == Expects::LineAfterBytes)
         {
             return self.end(refusal, chat, now);
         }
@@ -806,7 +806,7 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        self.expects = Expects::LineAfterUpload;
+        self.expects = Expects::LineAfterBytes;
         let room = upload.room;
         let contents = outcome.as_ref().ok().copied();
         let outcome = outcome.and_then(|contents| {
@@ -845,17 +845,22 @@ impl Session {
         if let Some(contents) = contents {
             chat.release(contents.sha256);
         }
-        let refusal = Refusal::new(Verb::Upload, error.code, error.text);
         let effect = match begun {
             Begun::Live(id) => self.give_up(id, room, chat),
             Begun::Unannounced | Begun::Removed => None,
         };
+        self.refuse_bytes(Verb::Upload, error, chat, now);
+        effect
+    }
+
+    /// Reports that the bytes that followed a request have not been received.
+    fn refuse_bytes(&mut self, verb: Verb, error: UploadError, chat: &mut Chat, now: Now) {
+        let refusal = Refusal::new(verb, error.code, error.text);
         if error.closes {
             self.end(refusal, chat, now);
         } else {
             self.refuse(&refusal);
         }
-        effect
     }
 
     /// Removes an announced file that will not be completed.
@@ -902,7 +907,7 @@ impl Session {
 
     /// Reports that the bytes of a rejected upload have been dropped.
     pub fn discarded(&mut self) {
-        self.expects = Expects::LineAfterUpload;
+        self.expects = Expects::LineAfterBytes;
     }
 
     /// Reports that a file has been sent completely.

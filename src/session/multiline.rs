@@ -1,5 +1,6 @@
 //! Several lines that are sent as one message: `TEXT`.
 
+use super::request::Done;
 use super::{Effect, Expects, Session, UploadError};
 use crate::chat::Chat;
 use crate::dialect::ReplyBody;
@@ -9,8 +10,6 @@ use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX};
 use crate::protocol::request::{Refusal, Target, TextRequest};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Verb};
-
-use super::request::Done;
 
 /// A text that a client is about to send.
 #[derive(Debug)]
@@ -73,16 +72,11 @@ impl Session {
         chat: &mut Chat,
         now: Now,
     ) -> Option<Effect> {
-        self.expects = Expects::LineAfterUpload;
+        self.expects = Expects::LineAfterBytes;
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                let refusal = Refusal::new(Verb::Text, error.code, error.text);
-                if error.closes {
-                    self.end(refusal, chat, now);
-                } else {
-                    self.refuse(&refusal);
-                }
+                self.refuse_bytes(Verb::Text, error, chat, now);
                 return None;
             }
         };

@@ -132,7 +132,7 @@ impl Search<'_> {
                (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3
                 ORDER BY rowid DESC) w
              CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room
-             WHERE {IS_THERE} ORDER BY w.id DESC LIMIT ?4",
+             WHERE {IS_THERE} ORDER BY w.id DESC",
         ))?;
         let (mut last, mut events) = (indexed.min(self.before() - 1), PIECE_EVENTS);
         while last >= oldest {
@@ -141,16 +141,12 @@ impl Search<'_> {
             }
             let first = last.saturating_sub(events - 1).max(oldest);
             let begun = self.work.done();
-            // Whose events they are is not in the index, so any number of them may be of others.
-            let left = if self.query.is_of_one() {
-                -1
-            } else {
-                number((self.count - self.found.len()) as u64)
-            };
-            let mut rows = piece.query(params![matches, first, last, left])?;
-            while let Some(row) = rows.next()? {
+            let mut rows = piece.query(params![matches, first, last])?;
+            while let Some(row) = rows.next()?
+                && !self.is_enough()
+            {
                 let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-                if self.query.is_from(nick) && !self.is_enough() {
+                if self.query.is_from(nick) {
                     self.found.push(record(row)?);
                 }
             }
