@@ -47,3 +47,6 @@ pub const EMOJI_MAX: usize = 20;
 
 /// The most texts of several lines that arrive at once: each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
+
+/// How long a text of several lines may take to arrive: it holds one of those places.
+pub const TEXT_WITHIN: Duration = Duration::from_secs(60);

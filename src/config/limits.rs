@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixed::{
     BANS_MAX, EMOJI_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY,
     REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
-    SEARCH_WORDS_MAX, SEARCH_WORK, TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -333,6 +333,12 @@ impl Limits {
                 TEXTS_ARRIVING_MAX.to_string(),
                 "",
                 "each is in memory until it is complete; one address may have half of them",
+            ),
+            row(
+                "time in which a text of several lines must arrive",
+                time(TEXT_WITHIN),
+                "",
+                "64 KiB on a slow link; until then it holds one of those places",
             ),
             row(
                 "reactions to one message",

@@ -1,17 +1,13 @@
 //! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so only so many arrive at once.
 
-use std::time::Duration;
-
 use async_io::Timer;
 use futures_lite::future;
 
 use super::connection::Connection;
 use super::metrics::LimitKind;
+use crate::config::fixed::TEXT_WITHIN;
 use crate::protocol::Code;
 use crate::session::{Effect, IncomingText, UploadError};
-
-/// How long a text may take to arrive.
-const WITHIN: Duration = Duration::from_secs(60);
 
 /// Why the bytes of a text have not been received.
 enum Failed {
@@ -65,20 +61,14 @@ impl Connection {
             Ok(())
         };
         let late = async {
-            Timer::after(WITHIN).await;
+            Timer::after(TEXT_WITHIN).await;
             Err(Failed::Late)
         };
         let (code, text) = match future::or(reading, late).await {
             Ok(()) => return Ok(bytes),
             Err(Failed::Ended) => (Code::Incomplete, "the input ended before the text did"),
             Err(Failed::Late) => (Code::Incomplete, "the text did not arrive within a minute"),
-            Err(Failed::Stopping) => {
-                self.is_aborted = self.server.state().is_stopping;
-                let text = "the connection is being ended".into();
-                let closes = self.is_aborted;
-                let code = Code::ShuttingDown;
-                return Err(UploadError { code, text, closes });
-            }
+            Err(Failed::Stopping) => return Err(self.cut_off()),
         };
         let (text, closes) = (text.into(), true);
         Err(UploadError { code, text, closes })

@@ -19,6 +19,32 @@ fn one_address_does_not_use_up_the_files() {
     target.serves_everybody();
 }
 
+/// Texts are in memory until they are complete, so only some arrive at once: half of those are for other addresses.
+#[test]
+fn one_address_does_not_use_up_the_texts_that_arrive() {
+    let mut target = Target::start(&[]);
+    let mut slow: Vec<Peer> = (0..64)
+        .map(|n| target.named_stranger(&format!("slow{n}")))
+        .collect();
+    for peer in &mut slow {
+        peer.send("TEXT 100\nx").expect("it reads");
+    }
+    let text = "TEXT 4\na\nb";
+    let mut mallory = target.named_stranger("mallory");
+    target.until("no more of one address arrive", |_| {
+        let reply = mallory.ask(text).expect("a reply");
+        reply.starts_with("ERR TEXT busy ")
+    });
+    ask(&mut mallory, "PING", "OK PING");
+    ask(&mut target.member("ann"), text, "OK TEXT");
+    drop(slow);
+    target.until("there is space again", |_| {
+        let reply = mallory.ask(text).expect("a reply");
+        reply.starts_with("OK TEXT ")
+    });
+    target.serves_everybody();
+}
+
 /// How many of so many empty files are kept, sent from that address over one connection.
 fn send(target: &Target, from: [u8; 4], nick: &str, files: usize) -> usize {
     let mut peer = Peer::connect_from(from.into(), target.chatd.address).expect("it accepts");
