@@ -492,7 +492,12 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Gives a message of the user's own another text. Returns why that was refused, or ''. */
+	/** Returns whether the user may edit a message. */
+	canEdit(room, item) {
+		return Boolean(item.id) && (item.verb === 'MSG' || item.verb === 'ME') && this.can.has('edit') && this.isMe(item.nick) && !room.isRemoved(item);
+	}
+
+	/** Replaces the text of one of the user's own messages. Returns why that was refused, or an empty string. */
 	async edit(room, id, text) {
 		const reply = await this.connection.request(`EDIT ${id} ${text}`);
 		if (!reply?.ok) return refusal(reply);
@@ -502,7 +507,7 @@ export class Chat {
 		return '';
 	}
 
-	/** Reacts to a message, or takes the user's own reaction back if there is one. */
+	/** Reacts to a message, or withdraws the user's reaction if it is there. */
 	async react(room, id, emoji) {
 		const item = room.message(id);
 		if (item && room.needsReacts(item)) await this.reacts(room, id);
@@ -527,15 +532,15 @@ export class Chat {
 		return running;
 	}
 
-	/** Requests who has reacted; again if something changes meanwhile. */
+	/** Requests who has reacted; again if something changes meanwhile. A refusal is final: nobody has. */
 	async #listReacts(room, id) {
 		for (let turn = 0; turn < 3; turn++) {
 			const before = room.message(id)?.reacts;
 			const found = [];
 			const reply = await this.connection.request(`REACTS ${id}`, (row) => found.push(row));
-			if (!reply?.ok) return;
-			if (room.message(id)?.reacts !== before) continue;
-			room.setReacts(id, listed(found));
+			if (!reply) return;
+			if (reply.ok && room.message(id)?.reacts !== before) continue;
+			room.setReacts(id, reply.ok ? listed(found) : []);
 			this.page.changed();
 			return;
 		}

@@ -17,11 +17,10 @@ export const EMOJI = LIST.split(/[|\n]/).map((entry) => {
 /** The emoji that a user who has chosen none yet is offered first. */
 export const FIRST = ['👍', '❤️', '😂', '🎉', '👀'];
 
-const segmenter = new Intl.Segmenter();
-
 /** Returns whether a text may be a reaction: one character as people see it, but no letter of a keyboard (protocol.md §4.37). */
 export function isEmoji(text) {
-	const [first, second] = segmenter.segment(text);
+	// Without `Segmenter`, which older browsers lack, an emoji of several code points is not recognised.
+	const [first, second] = Intl.Segmenter ? new Intl.Segmenter().segment(text) : text;
 	return Boolean(first) && !second && /[^\x20-\x7e]/.test(text) && !/[\s,*\p{L}\p{C}]/u.test(text.replace(/\u200d|[\u{e0020}-\u{e007f}]/gu, '')) && new TextEncoder().encode(text).length <= 32;
 }
 
@@ -36,9 +35,9 @@ export function findEmoji(text, max = Infinity) {
 	return ranked.flat().slice(0, max);
 }
 
-/** Returns a text in which a name that ends at `caret`, `:smile:`, is its emoji: `{text, caret}`, or `null` if there is none. */
+/** Returns a text in which the word `:smile:`, which ends at `caret`, is its emoji: `{text, caret}`, or `null` if there is none. */
 export function replaceName(text, caret) {
-	const [whole, name] = /:([a-z0-9_+-]+):$/.exec(text.slice(0, caret)) ?? [];
+	const [, whole, name] = /(?:^|\s)(:([a-z0-9_+-]+):)$/.exec(text.slice(0, caret)) ?? [];
 	const found = name && EMOJI.find((entry) => entry.words.includes(name));
 	if (!found) return null;
 	const from = caret - whole.length;

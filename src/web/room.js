@@ -178,7 +178,8 @@ export class Room {
 
 	/** Restores what this tab has saved of a conversation. */
 	restore(items) {
-		this.items = items.map((event) => this.#toItem(event));
+		// Older than any connection: what comes from the log later is not in them yet.
+		this.items = items.map((event) => ({ ...this.#toItem(event), connection: -1 }));
 		this.lastId = Math.max(0, ...items.map(({ id }) => id));
 	}
 

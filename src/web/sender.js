@@ -86,14 +86,15 @@ export class Sender {
 		const reply = await this.#request(entry);
 		if (!reply) return; // `lost` has handled it
 		if (reply.ok) {
-			const [id, time] = words(reply.text, 2);
+			const [id, time, count] = words(reply.text, 3);
 			this.#done(entry);
 			const room = chat.add(to);
-			for (const event of this.#events(entry, Number(id) || null, Date.parse(time))) room.push(event);
+			for (const event of this.#events(entry, Number(id) || null, Date.parse(time), Number(count))) room.push(event);
 			chat.trim(room);
 		} else {
 			entry.state = 'failed';
 			entry.error = refusal(reply, { room: to });
+			if (reply.code === 'no-such-id') delete entry.reply; // for a retry
 		}
 		chat.keep();
 		chat.page.changed();
@@ -109,11 +110,11 @@ export class Sender {
 		return connection.request(`${tags}TEXT ${bytes.length} ${to}`, undefined, bytes);
 	}
 
-	/** Returns the events that a message has become, as others receive them: a text is one for each line. */
-	#events({ to, verb, text, reply }, id, time) {
+	/** Returns the events that a message has become, as others receive them: a text is one for each of the `count` lines. */
+	#events({ to, verb, text, reply }, id, time, count) {
 		const { nick } = this.chat;
 		if (verb !== 'TEXT') return [{ verb, room: to, nick, text, id, time, reply }];
-		return text.split('\n').map((line, i) => ({ verb: 'MSG', room: to, nick, text: line, id: id && id + i, time, ...(i ? { of: id } : { reply }) }));
+		return text.split('\n').slice(0, count).map((line, i) => ({ verb: 'MSG', room: to, nick, text: line, id: id && id + i, time, ...(i ? { of: id } : { reply }) }));
 	}
 
 	// ---- the tabs of this browser

@@ -187,11 +187,13 @@ const TERMINAL = new RegExp(
 /** Cleans a text as the server does. */
 export const clean = (text) => text.replace(TERMINAL, '');
 
+/** Returns the cleaned lines of a text, without empty ones at its end. */
+const linesOf = (text) => text.split(/\r\n|\n|\r/).map(clean).join('\n').trimEnd().split('\n');
+
 /** Splits what was typed into lines, each short enough after `prefix` ("TELL #room "). */
 export function pieces(text, prefix) {
 	const room = LINE_BYTES_MAX - 2 - byteLength(prefix);
-	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/);
-	return lines.flatMap((line) => cut(clean(line) || ' ', room));
+	return linesOf(text).flatMap((line) => cut(line || ' ', room));
 }
 
 /** What one `TEXT` may hold (protocol.md §4.38). */
@@ -201,7 +203,7 @@ const TEXT_LINE_BYTES_MAX = 4000;
 
 /** Returns the lines of a text that can be sent by `TEXT`, or `null` if it has one line, or is too long for it. */
 export function block(text) {
-	const lines = text.replace(/\s+$/, '').split(/\r\n|\n|\r/).map(clean);
+	const lines = linesOf(text);
 	const fits = lines.length <= TEXT_LINES_MAX && byteLength(lines.join('\n')) <= TEXT_BYTES_MAX
 		&& lines.every((line) => byteLength(line) <= TEXT_LINE_BYTES_MAX);
 	return lines.length > 1 && fits && lines.some(Boolean) ? lines : null;

@@ -54,7 +54,7 @@ test('a reply shows the line that it answers, and the composer says what is bein
 	await until(() => quote.textContent(), 'In reply to bobmessage deleted');
 });
 
-test('a reply to a message far back shows it, and leads there; who is answered is notified', async (t) => {
+test('a reply to a message far back shows it, and leads there, and is highlighted for the user whom it answers', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t);
 	await enter(page, server, 'ann');
@@ -76,6 +76,41 @@ test('a reply to a message far back shows it, and leads there; who is answered i
 	await page.getByRole('button', { name: 'To the newest' }).click();
 	await quote.click();
 	await page.locator(`.row[data-id="${asked}"]:focus`).waitFor();
+});
+
+test('the composer still shows what is being answered when that is far back', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await tagged(t, server, 'bob');
+	const red = await said(bob, 'MSG the build is red');
+	await tool(page, 'the build is red', 'Reply');
+	await flood(server, 'bot', '#lobby', Array.from({ length: 1000 }, (_, i) => `line ${i}`));
+	await message(page, 'line 999').waitFor();
+	await until(() => row(page, 'the build is red').count(), 0);
+	const bar = page.locator('#context span').first();
+	await until(() => bar.textContent(), 'Replying to bob: the build is red');
+	bob.say(`EDIT ${red} the build is green`);
+	await until(() => bar.textContent(), 'Replying to bob: the build is green');
+});
+
+test('an edit of several lines, or to nothing, is refused, and the user can correct it', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann');
+	const bob = await tagged(t, server, 'bob');
+	await say(page, 'at ten');
+	await page.locator('.row:not(.waiting)', { hasText: 'at ten' }).waitFor();
+	await input(page).press('ArrowUp');
+	await until(() => input(page).inputValue(), 'at ten');
+	await say(page, 'at eleven\nin the hall');
+	await page.getByText('An edited message must be one line of at most about 4,000 bytes.').waitFor();
+	assert.equal(await input(page).inputValue(), 'at eleven\nin the hall');
+	await say(page, ' ');
+	await page.getByText('A message cannot be empty. To remove it, delete it.').waitFor();
+	await say(page, 'at eleven');
+	const [, text] = await bob.expect(/^EDIT #lobby ann \d+ (.*)$/m);
+	assert.equal(text, 'at eleven');
 });
 
 test('one edits the last message with the up arrow, or any by its button', async (t) => {

@@ -89,7 +89,7 @@ test('for a long paste the user chooses: messages, a code block, a file or nothi
 		await paste(none);
 		assert.equal(await input(page).inputValue(), '');
 	}
-	await paste('20 messages');
+	await paste('One message');
 	await until(() => input(page).inputValue(), text);
 	await paste('Code block');
 	await until(() => input(page).inputValue(), `\`\`\`\n${text}\n\`\`\``);

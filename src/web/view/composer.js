@@ -2,7 +2,7 @@
 
 import { HABITS, complete, understand } from '../commands.js';
 import { replaceName } from '../emoji.js';
-import { clean, pieces } from '../wire.js';
+import { block, pieces } from '../wire.js';
 import { contexts } from './context.js';
 import { byId, el, sync } from './dom.js';
 
@@ -73,7 +73,7 @@ export function composer(chat, ui) {
 
 	/** Answers a message, or edits one of the user's own, with what is written next. */
 	function about(kind, item) {
-		if (kind === 'edit' && item.text.includes('\n')) return ui.toast('A message of several lines cannot be edited. Delete it and send it again.');
+		room.quotes.set(item.id, item); // for the bar, also when the message is no longer loaded
 		context.set(room, { kind, id: item.id, text: item.text });
 		show();
 	}
@@ -93,18 +93,17 @@ export function composer(chat, ui) {
 
 	/** Edits the newest message of the user's own. Returns whether there is one. */
 	function editLast() {
-		if (!chat.can.has('edit')) return false;
-		const item = room?.items.findLast(({ id, verb, nick, ...rest }) => id && (verb === 'MSG' || verb === 'ME') && chat.isMe(nick) && !room.isRemoved({ id, verb, ...rest }));
+		const item = room?.items.findLast((item) => chat.canEdit(room, item));
 		if (item) about('edit', item);
 		return Boolean(item);
 	}
 
 	async function saveEdit(edit) {
 		const inRoom = room;
-		const text = clean(edit.text).trimEnd();
 		if (edit.isSaving) return;
-		if (!text) return ui.toast('A message needs a text. To remove it, delete it.');
-		if (text.includes('\n') || pieces(text, `EDIT ${edit.id} `).length > 1) return ui.toast('An edited message has one line, of at most 4,000 letters.');
+		const [text, ...more] = pieces(edit.text, `EDIT ${edit.id} `);
+		if (more.length) return ui.toast('An edited message must be one line of at most about 4,000 bytes.');
+		if (!text.trim()) return ui.toast('A message cannot be empty. To remove it, delete it.');
 		edit.isSaving = true;
 		const isSame = text === room.message(edit.id)?.text;
 		const why = isSame ? '' : await chat.edit(room, edit.id, text);
@@ -193,7 +192,8 @@ export function composer(chat, ui) {
 		else if (lines > LINES_MAX) {
 			event.preventDefault();
 			const inRoom = room;
-			const choices = { messages: `${lines} messages`, code: 'Code block', ...(!room.isPrivate && { file: 'File' }) };
+			const isOne = chat.can.has('multiline') && block(text);
+			const choices = { messages: isOne ? 'One message' : `${lines} messages`, code: 'Code block', ...(!room.isPrivate && { file: 'File' }) };
 			const choice = await ui.choose(`You pasted ${lines} lines. Send them as`, choices);
 			if (choice === 'file') ui.upload([new File([text], 'paste.txt')]);
 			if (!choice || choice === 'file' || room !== inRoom) return;

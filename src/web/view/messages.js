@@ -154,7 +154,7 @@ export function messages(chat, ui) {
 			const quote = item.reply && quoteIn(item.reply);
 			const how = { isHead, isCode, isFence, isGone: room.isRemoved(item), size: room.stored.get(item.file) ?? item.size, quote };
 			const sign = [isHead, how.isGone, isCode, isFence, how.size, item.edited && item.text, item.events?.length, item.events?.at(-1).time,
-				quote && quote.nick + quote.text].join();
+				quote && quote.nick + quote.text, quote?.isUnknown && link()].join();
 			rows.push({ key: item.key, sign, build: () => build(item, how) });
 			last = isTalk ? item : null;
 		}
@@ -166,6 +166,9 @@ export function messages(chat, ui) {
 		}
 		return rows;
 	}
+
+	/** Returns what changes when the page can request again what the last connection left unanswered. */
+	const link = () => chat.isReady && room.connections;
 
 	/** Returns what a reply shows of the message that it answers. */
 	function quoteIn(id) {
@@ -187,7 +190,10 @@ export function messages(chat, ui) {
 
 	function drawReactions(item) {
 		const row = list.rows.get(item.key)?.element;
-		if (!row?.wants || (row.reacts === item.reacts && !item.isUnsure)) return;
+		if (!row?.wants) return;
+		const isAgain = row.link !== link();
+		row.link = link();
+		if (row.reacts === item.reacts && !item.isUnsure && !isAgain) return;
 		if (room.needsReacts(item)) nearby.observe(row);
 		make.reactions(room, row, item, room.isRemoved(item));
 	}

@@ -75,7 +75,7 @@ const QUOTE_MAX = 200;
 /** Returns what a row shows of the message that it answers: `{nick, text}`, with `isGone` if it is not there. */
 export function quoteOf(room, id) {
 	const item = room.message(id);
-	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true };
+	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true, isUnknown: true };
 	if (item === null) return { nick: '', text: 'a message that is no longer there', isGone: true };
 	const { nick, verb, text } = item;
 	if (room.isRemoved(item) || (verb !== 'FILE' && text === '-')) return { nick, text: 'message deleted', isGone: true };

@@ -10,12 +10,15 @@ export function toolsOf(chat, ui) {
 	function actions(room, item) {
 		const isMine = chat.isMe(item.nick);
 		const isThere = !room.isRemoved(item);
-		const remove = async () => (await ui.choose('Delete this message for everyone?', { remove: 'Delete' })) && chat.remove(room, item.id);
+		async function remove() {
+			const answer = await ui.choose('Delete this message for everyone?', { remove: 'Delete' });
+			if (answer) chat.remove(room, item.id);
+		}
 		const found = [];
 		if (isThere && chat.can.has('react')) found.push({ name: 'smile', key: '+', label: 'React', act: () => ui.react(item) });
 		if (isThere && chat.can.has('reply')) found.push({ name: 'reply', key: 'r', label: 'Reply', act: () => ui.reply(item) });
 		else if (!isMine) found.push({ name: 'reply', key: 'r', label: `Mention ${item.nick}`, act: () => ui.mention(item.nick) });
-		if (isThere && isMine && item.verb !== 'FILE' && chat.can.has('edit')) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
+		if (chat.canEdit(room, item)) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
 		found.push({ name: 'link', key: 'l', label: 'Copy link', act: () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`) });
 		if (isThere && isMine) found.push({ name: 'bin', key: 'Delete', label: 'Delete', act: remove });
 		return found;

@@ -390,6 +390,35 @@ test('who has reacted is asked once at a time, and again when a reaction arrives
 	assert.deepEqual(tab.room.items.at(-1).reacts, [{ emoji: '👍', count: 2, nicks: ['bob', 'cy'] }]);
 });
 
+test('a refused list of reactions is not requested again', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: [past(10, 'bob', 'hi').replace('MSG', '@reacts=👍*1 MSG')] });
+	const isNeeded = () => tab.room.needsReacts(tab.room.items.at(-1));
+	assert.equal(isNeeded(), true);
+	const done = tab.chat.reacts(tab.room, 10);
+	tab.socket.gets('ERR REACTS no-such-id there is no message 10');
+	await done;
+	assert.equal(isNeeded(), false);
+});
+
+test('a reply to a message that is gone is sent as an ordinary message when the user retries', async (t) => {
+	const tab = new Tab(t);
+	await tab.connect({ last: 10, history: before });
+	tab.chat.sender.send(tab.room, 'me too', 'MSG', { reply: 10 });
+	await settled();
+	assert.match(tab.socket.sent.at(-1), /^@nonce=\w+;reply=10 TELL #a me too$/);
+	tab.socket.gets('ERR TELL no-such-id there is no message 10');
+	await settled();
+	const [entry] = tab.chat.sender.outbox.entries;
+	assert.equal(entry.error, 'The message you replied to no longer exists. Retry sends yours as an ordinary message.');
+	tab.chat.sender.retry(entry);
+	await settled();
+	assert.match(tab.socket.sent.at(-1), /^@nonce=\w+ TELL #a me too$/);
+	tab.socket.gets(`OK TELL 11 ${TIME}`);
+	await settled();
+	assert.deepEqual(tab.room.items.map(({ id, reply }) => [id, reply]), [[10, undefined], [11, undefined]]);
+});
+
 test('several lines are sent as one text, again with the same nonce, and become the messages that others see', async (t) => {
 	const tab = new Tab(t);
 	const can = 'multiline nonce reply tags';
@@ -412,6 +441,20 @@ test('several lines are sent as one text, again with the same nonce, and become 
 	tab.socket.gets(live(16, 'ann', '').replace(/MSG.*/, 'REMOVE #a ann 14'));
 	await settled();
 	assert.deepEqual(tab.room.items.slice(-2).map((item) => [item.id, item.text, tab.room.isRemoved(item)]), [[14, 'a', true], [15, 'b', true]]);
+	// A last line of which cleaning leaves nothing is not sent, and the server says how many messages there are.
+	tab.chat.sender.send(tab.room, 'ok\nb\n\x1b[0m');
+	await settled();
+	assert.match(tab.socket.sent.at(-2), / TEXT 4 #a$/);
+	tab.socket.gets(`OK TEXT 17 ${TIME} 2`);
+	await settled();
+	tab.socket.gets(live(19, 'bob', 'next'));
+	await settled();
+	assert.deepEqual(tab.ids.slice(-3), [17, 18, 19]);
+	tab.chat.sender.send(tab.room, 'c\nd\ne');
+	await settled();
+	tab.socket.gets(`OK TEXT 20 ${TIME} 2`);
+	await settled();
+	assert.deepEqual(tab.ids.slice(-3), [19, 20, 21]);
 	// What is too long for a text is sent line by line.
 	tab.chat.sender.send(tab.room, `${'x'.repeat(4001)}\nb`);
 	await settled();

@@ -62,6 +62,13 @@ test('a room counts each reaction once, whether it comes live, in a tag or after
 	assert.ok(room.reactedTo.size <= 100);
 });
 
+test('a reaction to a message that a reload has restored is counted', () => {
+	const room = new Room('bob');
+	room.restore([{ verb: 'MSG', room: 'bob', nick: 'ann', text: 'hi', id: 4, time: 4 }]);
+	room.push({ kind: 'past', verb: 'REACT', room: 'bob', nick: 'bob', target: 4, emoji: '👍', id: 5, time: 5 });
+	assert.equal(brief(room.items[0].reacts), '👍1');
+});
+
 test('emoji are found by name, and are one character each', () => {
 	assert.equal(findEmoji('smile')[0].emoji, '😄');
 	assert.equal(findEmoji('ROCK')[0].emoji, '🚀');
@@ -71,4 +78,15 @@ test('emoji are found by name, and are one character each', () => {
 	for (const text of ['', 'a', '1', '*', ',', ' ', 'é', '日', '👍👍', '👍 ', '\u202e', '👍\n']) assert.ok(!isEmoji(text), JSON.stringify(text));
 	assert.deepEqual(replaceName('so :smile: it', 10), { text: 'so 😄 it', caret: 5 });
 	assert.equal(replaceName('at 10:30:', 9), null);
+	assert.equal(replaceName('std::time:', 10), null);
+	assert.deepEqual(replaceName(':smile:', 7), { text: '😄', caret: 2 });
+});
+
+test('an older browser without Intl.Segmenter finds emoji too', async (t) => {
+	const { Segmenter } = Intl;
+	t.after(() => (Intl.Segmenter = Segmenter));
+	delete Intl.Segmenter;
+	const older = await import('../../../src/web/emoji.js?older');
+	assert.equal(older.findEmoji('smile')[0].emoji, '😄');
+	assert.ok(older.isEmoji('👍') && !older.isEmoji('') && !older.isEmoji('👍👍'));
 });

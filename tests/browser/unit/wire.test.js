@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { LINE_BYTES_MAX, byteLength, clean, parse, pieces, words } from '../../../src/web/wire.js';
+import { LINE_BYTES_MAX, block, byteLength, clean, parse, pieces, words } from '../../../src/web/wire.js';
 
 const TIME = '2026-11-22T11:22:05.007Z';
 
@@ -59,6 +59,12 @@ test('text is cleaned as the server cleans it', () => {
 	assert.equal(clean('\x1b[31mred\x1b[0m \x1b]0;title\x07\tand\0 \x07blue'), 'red \tand blue');
 	assert.equal(clean('a\x1bPq\x1b\\b\x1b_x\x07c\x1bMd'), 'abcd');
 	assert.equal(clean('a\u202eb\u2066c\u2028d\u0085e\u200df'), 'abcde\u200df');
+});
+
+test('a last line of which nothing is left is no line', () => {
+	assert.deepEqual(pieces('ok\n\x1b[0m', 'TELL #a '), ['ok']);
+	assert.equal(block('ok\n\x1b[0m'), null);
+	assert.deepEqual(block('ok\n\nb\n \x1b[0m\n'), ['ok', '', 'b']);
 });
 
 test('a long text is split into lines that fit', () => {
