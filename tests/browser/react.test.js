@@ -96,3 +96,33 @@ test('many messages with reactions and replies scroll, and each is asked about o
 	assert.equal(new Set(asked).size, asked.length);
 	assert.ok(asked.length < ids.length, `${asked.length} requests`);
 });
+
+test('what a broken connection left unanswered about a message is requested again', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	const bob = await Nc.named(t, server, 'bob');
+	const said = async (line) => {
+		bob.say(line);
+		return (await bob.expect(/^OK MSG (\d+) .*\n/m))[1];
+	};
+	const first = await said('MSG shall we?');
+	await flood(server, 'bot', '#lobby', Array.from({ length: 300 }, (_, i) => `line ${i}`));
+	bob.say(`REACT ${await said(`@reply=${first} MSG yes`)} 👍`);
+	await bob.expect(/^OK REACT/m);
+	// The first connection answers neither request about the reply, and breaks when it has got both.
+	const lost = new Set();
+	await page.routeWebSocket(/\/ws$/, (socket) => {
+		const real = socket.connectToServer();
+		const isFirst = !lost.size;
+		socket.onMessage((line) => {
+			const [, request] = /^(REACTS|HISTORY #lobby 1) /.exec(line) ?? [];
+			if (isFirst && request) lost.add(request);
+			if (!isFirst || !lost.size) real.send(line);
+			else if (lost.size === 2) socket.close();
+		});
+	});
+	await enter(page, server, 'ann');
+	await row(page, 'yes').getByRole('button', { name: '👍 bob' }).waitFor();
+	await until(() => row(page, 'yes').locator('.quote').textContent(), 'In reply to bobshall we?');
+	assert.deepEqual([...lost].sort(), ['HISTORY #lobby 1', 'REACTS']);
+});
