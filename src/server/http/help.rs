@@ -35,7 +35,7 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     let talk = if client.is_tls { "ncat --ssl" } else { "nc" };
     format!(
         "Say something         {say} -d 'build done' {url}/rooms/lobby\n\
-         Say each line         make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\
+         Say several lines     make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\
          Read what was said    {read} {url}/rooms/lobby\n\
          Read on as it comes   {read} -N '{url}/rooms/lobby?follow'\n\
          Search                {read} '{url}/rooms/lobby?q=WORDS'\n\
