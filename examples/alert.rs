@@ -6,15 +6,16 @@
 //! ```
 //!
 //! Each line of its input is an alert: a severity, a source and a text. `#ops` reads `critical: db1: the disk is full`, and
-//! programs find the parts in the tags `x-severity` and `x-source`. Whoever takes care of it reacts with 👍, and the bot
-//! prints `ann takes db1: the disk is full`. After the end of the input it stays until somebody has taken every alert. A
-//! server that is restarted finds it back, with each alert once.
+//! programs find the parts in the tags `x-severity` and `x-source`. To take an alert, a person reacts with 👍, and
+//! the bot prints `ann takes db1: the disk is full`. After the end of its input it stays until every alert is taken. When
+//! the server restarts, the bot reconnects, and each alert is posted once.
 
 use std::collections::{BTreeMap, HashMap};
 
 use futures_lite::{AsyncBufReadExt, FutureExt, StreamExt};
 use plainchat::client::{Error, Login, Message, Options, ReconnectingClient, RequestId, Update};
 use plainchat::protocol::Event;
+use plainchat::protocol::text::clean;
 
 /// What people react with to take an alert.
 const TAKE: &str = "👍";
@@ -55,11 +56,11 @@ impl Alerts {
         };
         let is_known = alert.takers.iter().any(|taker| taker == nick);
         if is_on && !is_known {
-            println!("{nick} takes {}", alert.title);
+            println!("{} takes {}", clean(nick), alert.title);
             alert.takers.push(nick.to_owned());
         } else if !is_on && is_known {
             alert.takers.retain(|taker| taker != nick);
-            println!("{nick} gives back {}", alert.title);
+            println!("{} gives back {}", clean(nick), alert.title);
         }
     }
 
@@ -151,7 +152,7 @@ fn process(
             }
             (_, Err(error)) => {
                 alerts.sent.remove(&request_id);
-                eprintln!("{error}");
+                eprintln!("{}", clean(&error.to_string()));
             }
             _ => {}
         },
@@ -164,7 +165,7 @@ fn process(
             } => alerts.react(id, &nick, &emoji, false),
             _ => {}
         },
-        Update::Disconnected { error, .. } => eprintln!("{error}"),
+        Update::Disconnected { error, .. } => eprintln!("{}", clean(&error.to_string())),
         Update::Ended(error) => return Err(error),
         _ => {}
     }

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 
 use super::connection::one_line;
 use super::error::{Error, InvalidRequest};
-use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
+use crate::protocol::multiline::Multiline;
 use crate::protocol::tags::{self, SentTags};
-use crate::protocol::{EventId, Time};
+use crate::protocol::{Code, EventId, Time};
 
 /// The most different reactions that are read from one tag: a server accepts 20.
 const REACTIONS_MAX: usize = 64;
@@ -145,17 +145,13 @@ impl Message {
     /// Checks the tags and the size of a text of several lines, which the server would refuse.
     pub(super) fn check(&self) -> Result<(), Error> {
         if self.is_multiline() {
-            let is_long = self.text.len() as u64 > TEXT_BYTES_MAX
-                || self.text.lines().count() > TEXT_LINES_MAX
-                || self
-                    .text
-                    .lines()
-                    .any(|line| line.len() > TEXT_LINE_BYTES_MAX);
-            if is_long {
-                return Err(InvalidRequest::TextTooLong.into());
-            }
-            if self.text.trim().is_empty() {
-                return Err(InvalidRequest::Empty.into());
+            match Multiline::parse(self.text.as_bytes()).map_err(|refusal| refusal.code) {
+                Err(Code::TooLong | Code::TooLarge) => {
+                    return Err(InvalidRequest::TextTooLong.into());
+                }
+                Err(Code::BadSyntax) => return Err(InvalidRequest::Empty.into()),
+                // The server refuses a NUL itself.
+                Err(_) | Ok(_) => {}
             }
         }
         let prefix = self.prefix(true);
@@ -295,6 +291,28 @@ mod tests {
                 matches!(error, Error::Invalid(InvalidRequest::BadTag)),
                 "{bad:?}"
             );
+        }
+    }
+
+    #[test]
+    fn a_text_of_several_lines_is_checked_as_the_server_does() {
+        let check = |text: &str| match Message::new(text).check() {
+            Err(Error::Invalid(why)) => Err(why),
+            Err(error) => panic!("{error}"),
+            Ok(()) => Ok(()),
+        };
+        let line = "x".repeat(4000);
+        assert_eq!(check(&format!("{line}\n{line}")), Ok(()));
+        assert_eq!(check(&"x\n".repeat(1000)), Ok(()));
+        for long in [
+            format!("{line}x\n"),
+            "x\n".repeat(1001),
+            format!("{line}\n").repeat(17),
+        ] {
+            assert_eq!(check(&long), Err(InvalidRequest::TextTooLong));
+        }
+        for empty in ["\n", " \n\r\n", "\u{7}\n\u{1b}[0m"] {
+            assert_eq!(check(empty), Err(InvalidRequest::Empty));
         }
     }
 

@@ -139,13 +139,15 @@ impl ReconnectingClient {
         self.state.is_full()
     }
 
-    /// Sends a line of text to `to`, a room (joined or not) or a nick. [`Update::Sent`] or [`Update::Answer`] reports the
+    /// Sends a text to `to`, a room (joined or not) or a nick. A line end at its end is left out, and a text of several lines
+    /// is one message, on a server that has `multiline`. [`Update::Sent`] or [`Update::Answer`] reports the
     /// outcome. When the connection breaks before that, the message is sent again, with the same nonce, so the server logs
     /// it once. It may arrive twice if the server has no nonces, if the break lasts more than ten minutes, if the nick is
     /// another one afterwards (give it a password to prevent that), and if it is private and not logged.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if it is empty, too long or more than one line, or if [`ReconnectingClient::is_full`].
+    /// [`Error::Invalid`] if it is empty or too long, if it has several lines and the server has no `multiline`, or if
+    /// [`ReconnectingClient::is_full`].
     pub fn say(&mut self, to: &str, text: impl Display) -> Result<RequestId, Error> {
         self.state.say(to, &text.to_string())
     }

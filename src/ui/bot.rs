@@ -52,10 +52,9 @@ pub(super) fn took(time: Duration) -> String {
     }
 }
 
-/// Runs a bot: a child process that reads events on its input and writes requests to its output, a line each. It is
-/// What it says is marked as a notice, and it does not read the notices of other programs unless
-/// `reads_notices`. It is restarted when it ends, and chatc reconnects without a gap when the connection breaks. Runs until the server refuses
-/// the bot.
+/// Runs a bot: a child process that reads events on its input and writes requests to its output, a line each. Its messages
+/// are marked as notices. It reads the notices of other programs only if `reads_notices`. It is restarted when it ends.
+/// When the connection breaks, chatc reconnects without a gap. Runs until the server refuses the bot.
 ///
 /// # Errors
 /// If the first connection fails or the bot cannot be started.

@@ -62,8 +62,9 @@ impl To {
             let most = TEXT_BYTES_MAX + 1;
             let mut part = (&mut input).take(most);
             part.read_to_end(&mut begin).await.map_err(Failure::Input)?;
+            let is_whole = (begin.len() as u64) < most;
             let text = String::from_utf8_lossy(&begin);
-            if let Some(text) = one_message(&text) {
+            if let Some(text) = one_message(&text).filter(|_| is_whole) {
                 return if text.is_empty() {
                     Ok(())
                 } else {

@@ -231,6 +231,19 @@ fn a_file_and_a_dash_are_one_message_of_several_lines() {
     );
     assert_eq!(long.code, Some(1), "{long:?}");
     assert!(long.stderr.contains("send it as a file"), "{long:?}");
+    // So is one that would fit without its colors, and no line of it is lost.
+    let colors = "\x1b[31m\x1b[0m\x1b[31m\x1b[0m";
+    let colored = format!("{colors}{}\n", "x".repeat(60)).repeat(900) + "last\n";
+    fs::write(&trace, &colored).expect("it can be written");
+    from_file(&["#colored"]);
+    let log = done(&chatd, "history", &["colored", "--count", "1"]);
+    assert!(log.trim_end().ends_with("last"), "{log}");
+    let long = run(
+        &mut command(&chatd, "send", &["#colored", "-"]),
+        colored.as_bytes(),
+    );
+    assert_eq!(long.code, Some(1), "{long:?}");
+    assert!(long.stderr.contains("send it as a file"), "{long:?}");
     // Nothing but empty lines is nothing.
     fs::write(&trace, "\n \n").expect("it can be written");
     from_file(&["#long"]);

@@ -330,6 +330,15 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
     assert_eq!(told, ["sent 6 MSG #a ann one\n\n  two"]);
     assert_eq!(state.rooms().next(), Some(("#a", Some(8))));
 
+    // One line is no such text, with or without its end.
+    let mut state = in_a();
+    state.say("#a", "hello\r\n").unwrap();
+    assert_eq!(nonce(&sent(&mut state)[0]).1, "TELL #a hello");
+    // A new text of a message is one line.
+    let error = state.edit(5, "one\ntwo").unwrap_err();
+    assert!(matches!(error, Error::Invalid(InvalidRequest::LineBreak)));
+    assert!(sent(&mut state).is_empty());
+
     // On a server without it nothing is sent, whenever that is known.
     let mut state = ClientState::new(options(&[("#a", Some(5))]), 1);
     state.send_message("#a", "one\nBYE").unwrap();

@@ -96,8 +96,8 @@ pub struct ClientState {
 }
 
 impl ClientState {
-    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses, and must be
-    /// another one for each client of a nick, since its nonces begin with it.
+    /// Creates the state of a client that has not connected yet. `seed` is for the randomness of the pauses, and must
+    /// differ between the clients of one nick, since their nonces begin with it.
     pub fn new(options: Options, seed: u64) -> Self {
         let rooms = options.rooms.iter().map(|(name, last_id)| RoomPosition {
             name: name.clone(),

@@ -1,6 +1,7 @@
 //! Requests from the moment they are made until their answer, over as many connections as that takes.
 
 use std::borrow::Cow;
+use std::mem;
 
 use super::super::connection::Line;
 use super::super::error::{Error, InvalidRequest};
@@ -44,24 +45,23 @@ impl ClientState {
 
     /// Sends everything that is pending, after a login.
     pub(super) fn send_pending(&mut self) {
-        let pending = self.pending.iter();
-        let requests: Vec<(RequestId, PendingRequest)> = pending
-            .map(|pending| (pending.request_id, pending.request.clone()))
-            .collect();
-        for (request_id, request) in requests {
+        for pending in mem::take(&mut self.pending) {
+            let Pending {
+                request_id,
+                request,
+            } = &pending;
             let is_multiline = matches!(
-                &request, PendingRequest::Send { message, .. } if message.is_multiline()
+                request, PendingRequest::Send { message, .. } if message.is_multiline()
             );
             if is_multiline && !self.server.has("multiline") {
                 // It was accepted while nobody knew that, or the server is an older one now.
-                self.pending
-                    .retain(|pending| pending.request_id != request_id);
-                let result = Err(InvalidRequest::LineBreak.into());
+                let (request_id, result) = (*request_id, Err(InvalidRequest::LineBreak.into()));
                 self.updates
                     .push_back(Update::Answer { request_id, result });
                 continue;
             }
-            self.write(request_id, &request);
+            self.write(*request_id, request);
+            self.pending.push_back(pending);
         }
     }
 

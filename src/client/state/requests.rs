@@ -9,10 +9,10 @@ use super::types::{PendingRequest, Phase};
 use crate::protocol::text::clean;
 
 impl ClientState {
-    /// Sends a line of text to a room, joined or not, or to a nick.
+    /// Sends a text to a room, joined or not, or to a nick. A line end at its end is left out.
     ///
     /// # Errors
-    /// [`Error::Invalid`]: it cannot be one line, or too many requests are pending.
+    /// [`Error::Invalid`]: it cannot be sent (see [`ClientState::send_message`]), or too many requests are pending.
     pub fn say(&mut self, to: &str, text: &str) -> Result<RequestId, Error> {
         self.send_message(to, Message::new(text))
     }
@@ -57,8 +57,11 @@ impl ClientState {
     /// Replaces the text of an own message or action.
     ///
     /// # Errors
-    /// As [`ClientState::say`].
+    /// As [`ClientState::say`]; [`InvalidRequest::LineBreak`] for a text of several lines.
     pub fn edit(&mut self, id: u64, text: &str) -> Result<RequestId, Error> {
+        if text.contains('\n') {
+            return Err(InvalidRequest::LineBreak.into());
+        }
         self.request(format!("EDIT {id} {}", clean(text)))
     }
 
@@ -126,9 +129,9 @@ impl ClientState {
     }
 }
 
-/// Removes control characters from each line.
+/// Removes the line end at the very end, and control characters from each line.
 fn clean_lines(text: &str) -> String {
-    let lines = text.split('\n');
+    let lines = text.strip_suffix('\n').unwrap_or(text).split('\n');
     let lines: Vec<_> = lines
         .map(|line| clean(line.strip_suffix('\r').unwrap_or(line)))
         .collect();

@@ -103,6 +103,18 @@ impl Extras {
         }
         self.reactions.retain(|known| known.count > 0);
     }
+
+    /// Corrects whether `nick` is known to react in this way, and leaves the count.
+    fn correct(&mut self, nick: &str, emoji: &str, is_on: bool) {
+        let emoji = clean(emoji);
+        let mut reactions = self.reactions.iter_mut();
+        if let Some(known) = reactions.find(|known| known.emoji == emoji) {
+            known.nicks.retain(|known| known != nick);
+            if is_on && known.nicks.len() < NICKS_MAX {
+                known.nicks.push(nick.to_owned());
+            }
+        }
+    }
 }
 
 /// Returns an emoji as it can be shown; `None` for what is none.
@@ -115,6 +127,8 @@ fn safe_emoji(emoji: &str) -> Option<String> {
 impl Room {
     /// Replaces the text of a message of `nick`. Returns whether it is in the window.
     pub fn edit(&mut self, id: u64, nick: &str, new: &str) -> bool {
+        // The quotation of a message outside of the window is fetched again.
+        self.quotes.retain(|(known, _)| *known != id);
         let Some(entry) = self.entry_mut(id) else {
             return false;
         };
@@ -142,6 +156,13 @@ impl Room {
             entry.extras.react(nick, emoji);
         } else {
             entry.extras.unreact(nick, emoji);
+        }
+    }
+
+    /// Corrects whether `nick` is known to react to a message in this way, and leaves the count.
+    pub fn correct_reaction(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool) {
+        if let Some(entry) = self.entry_mut(id) {
+            entry.extras.correct(nick, emoji, is_on);
         }
     }
 

@@ -127,14 +127,18 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
         KeyCode::End => editor.end(),
         KeyCode::Char('a') if ctrl => editor.home(),
         KeyCode::Char('e') if ctrl => editor.end(),
-        KeyCode::Up => {
-            editor.older();
-            // An older line is a line of its own, and no edit.
-            if let Some(Target::Edit(_)) = room.target {
+        KeyCode::Up | KeyCode::Down => {
+            let before = editor.text().to_owned();
+            if key.code == KeyCode::Up {
+                editor.older();
+            } else {
+                editor.newer();
+            }
+            // Another line of the history is a line of its own, and no edit.
+            if editor.text() != before && matches!(room.target, Some(Target::Edit(_))) {
                 room.target = None;
             }
         }
-        KeyCode::Down => editor.newer(),
         KeyCode::Backspace if ctrl || alt => editor.cut_word(),
         KeyCode::Backspace => editor.backspace(),
         KeyCode::Char('h') if ctrl => editor.backspace(),

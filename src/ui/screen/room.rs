@@ -319,6 +319,9 @@ impl Room {
 
     /// Deletes the event `id`.
     pub fn remove(&mut self, id: u64) {
+        for (_, text) in self.quotes.iter_mut().filter(|(known, _)| *known == id) {
+            "(deleted)".clone_into(text);
+        }
         if let Some(entry) = self.entry_mut(id) {
             let nick = entry.kind.nick().unwrap_or_default().to_owned();
             entry.kind = EntryKind::Removed { nick };

@@ -221,7 +221,7 @@ impl App {
             }
         }
         if text.contains('\n') {
-            return self.send_lines(to, text, reply, state);
+            return self.send_lines(to, text, is_act, reply, state);
         }
         let most = LINE_BYTES_MAX.saturating_sub("TELL  \n".len() + TAGS_BYTES + to.len());
         let mut rest = &clean(text)[..];
@@ -242,9 +242,7 @@ impl App {
                 Err(error) => {
                     self.complain(error.to_string());
                     self.give_back(to, rest, is_act);
-                    if let Some(room) = self.room_mut().filter(|room| room.name == to) {
-                        room.target = reply.map(Target::Reply);
-                    }
+                    self.restore_reply(to, reply);
                     return false;
                 }
             }
@@ -254,18 +252,20 @@ impl App {
         true
     }
 
-    /// Sends a text of several lines as one message or, if the server or its length forbids that, line by line.
+    /// Sends a text of several lines as one message or, for an action or if the server or its length forbids that, line by
+    /// line.
     fn send_lines(
         &mut self,
         to: &str,
         text: &str,
+        is_act: bool,
         reply: Option<u64>,
         state: &mut ClientState,
     ) -> bool {
-        if !(state.server().has("multiline") && fits(text)) {
+        if is_act || !(state.server().has("multiline") && fits(text)) {
             let mut reply = reply;
             return text.lines().all(|line| {
-                line.trim().is_empty() || self.send(to, line, false, reply.take(), state)
+                line.trim().is_empty() || self.send(to, line, is_act, reply.take(), state)
             });
         }
         let lines: Vec<_> = text.lines().map(clean).collect();
@@ -282,6 +282,7 @@ impl App {
             Err(error) => {
                 self.complain(error.to_string());
                 self.give_back(to, &text, false);
+                self.restore_reply(to, reply);
                 false
             }
         }
@@ -311,6 +312,13 @@ impl App {
                 is_act,
                 text,
             });
+        }
+    }
+
+    /// Makes the input line the answer again that could not be sent.
+    fn restore_reply(&mut self, to: &str, reply: Option<u64>) {
+        if let Some(room) = self.room_mut().filter(|room| room.name == to) {
+            room.target = reply.map(Target::Reply);
         }
     }
 

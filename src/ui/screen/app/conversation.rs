@@ -176,7 +176,8 @@ impl App {
         let Some(here) = self.room().map(|room| room.name.clone()) else {
             return;
         };
-        let text = clean(text).into_owned();
+        // The new text is one line.
+        let text = clean(&text.replace('\n', " ")).into_owned();
         let request_id = state.edit(id, &text);
         self.note_request(request_id, PendingRequest::Edited(here, id, text));
     }
@@ -255,7 +256,7 @@ impl App {
     }
 
     /// Returns whether the own nick is known to have reacted to a message in this way.
-    pub(super) fn has_reacted(&self, id: u64, emoji: &str) -> bool {
+    pub fn has_reacted(&self, id: u64, emoji: &str) -> bool {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         entry.is_some_and(|entry| {
             let mut reactions = entry.extras.reactions.iter();

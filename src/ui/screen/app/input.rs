@@ -4,8 +4,7 @@ use super::super::complete::{KnownNames, complete};
 use super::super::room::Room;
 use super::{App, Effect, Paste};
 use crate::client::ClientState;
-use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
-use crate::protocol::text::clean;
+use crate::protocol::multiline::Multiline;
 
 impl App {
     /// Completes the word before the cursor, or shows the next completion.
@@ -134,8 +133,5 @@ impl App {
 
 /// Returns whether a text of several lines can be one message.
 pub(super) fn fits(text: &str) -> bool {
-    text.len() as u64 <= TEXT_BYTES_MAX
-        && text.lines().count() <= TEXT_LINES_MAX
-        && text.lines().all(|line| line.len() <= TEXT_LINE_BYTES_MAX)
-        && text.lines().any(|line| !clean(line).is_empty())
+    Multiline::parse(text.as_bytes()).is_ok()
 }

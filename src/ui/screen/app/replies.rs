@@ -177,7 +177,12 @@ impl App {
             PendingRequest::Reacted(name, id, emoji, is_on) => {
                 let me = self.nick.clone();
                 if let Some(room) = self.find(&name).and_then(|at| self.rooms.get_mut(at)) {
-                    room.react(id, &me, &emoji, is_on, None);
+                    if reply.rest.starts_with("- ") {
+                        // Nothing has changed, so it is counted already.
+                        room.correct_reaction(id, &me, &emoji, is_on);
+                    } else {
+                        room.react(id, &me, &emoji, is_on, None);
+                    }
                 }
             }
             PendingRequest::Reactions => self.show_reactions(&reply),

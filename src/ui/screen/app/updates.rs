@@ -178,6 +178,9 @@ impl App {
             if let Some(room) = self.rooms.get_mut(at) {
                 room.push(entry);
             }
+            if let Event::Edit { .. } = event {
+                self.fetch_quotes(state);
+            }
             return;
         }
         let place = match event {

@@ -82,6 +82,19 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
     play.hear(&["OK HISTORY 0"]);
     play.hear(&["LIVE 107 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone too"]);
     assert_eq!(play.sent(), [""; 0]);
+    // An edit of it is fetched, and nothing is left of it once it is deleted.
+    play.hear(&["LIVE 108 2026-11-24T06:46:31.000Z EDIT #lobby eve 7 no secrets"]);
+    assert_eq!(play.sent(), ["HISTORY #lobby 1 before 8"]);
+    play.hear(&[
+        "PAST 7 2026-11-20T06:46:30.000Z @edited=2026-11-24T06:46:31.000Z MSG #lobby eve no secrets",
+        "OK HISTORY 1",
+    ]);
+    play.sees("╭ eve: no secrets");
+    play.sees_not("release notes");
+    play.hear(&["LIVE 109 2026-11-24T06:46:32.000Z REMOVE #lobby eve 7"]);
+    play.sees("╭ (deleted)");
+    play.sees_not("no secrets");
+    assert_eq!(play.sent(), [""; 0]);
 }
 
 #[test]
@@ -167,6 +180,22 @@ fn up_recalls_what_was_typed_if_that_was_no_message() {
     play.key(KeyCode::Up);
     assert_eq!(play.line(), "in a minute");
     play.sees_not("edit ›");
+}
+
+#[test]
+fn another_line_of_the_history_ends_an_edit() {
+    let mut play = talk(90, 16);
+    play.key(KeyCode::Up);
+    play.sees("ann edit › in a minute");
+    // There is no older line.
+    play.key(KeyCode::Up);
+    play.sees("ann edit › in a minute");
+    play.key(KeyCode::Down);
+    assert_eq!(play.line(), "");
+    play.sees_not("edit ›");
+    play.type_in("new");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["TELL #lobby new"]);
 }
 
 #[test]
@@ -277,6 +306,28 @@ fn reactions_and_edits_of_a_page_and_of_a_replay_are_shown_once() {
     play.sees("newest words (edited)");
     play.sees("│ 👍 3");
     assert_eq!(play.seen().matches("newest words").count(), 1);
+    // A reaction of the own nick that is in the page already.
+    assert_eq!(play.sent(), ["HISTORY #lobby 200 after 92"]);
+    play.page(100..=100);
+    let reaction = |play: &mut TestScreen, text: &str, request: &str, reply: &str| {
+        play.type_in(text);
+        play.key(KeyCode::Enter);
+        assert_eq!(play.sent(), [request]);
+        play.hear(&[&format!("{reply} 2026-11-24T06:46:40.000Z")]);
+    };
+    reaction(&mut play, "/react 90 👍", "REACT 90 👍", "OK REACT -");
+    play.sees("│ 👍 3");
+    assert!(play.app.has_reacted(90, "👍"));
+    reaction(
+        &mut play,
+        "/unreact 90 👍",
+        "UNREACT 90 👍",
+        "OK UNREACT 93",
+    );
+    play.sees("│ 👍 2");
+    reaction(&mut play, "/unreact 90 👍", "UNREACT 90 👍", "OK UNREACT -");
+    play.sees("│ 👍 2");
+    assert!(!play.app.has_reacted(90, "👍"));
 }
 
 #[test]
@@ -413,6 +464,40 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     // It is no message of one line.
     play.key(KeyCode::Up);
     play.sees_not("edit ›");
+}
+
+#[test]
+fn an_edit_is_one_line_and_each_line_of_an_action_is_one() {
+    let mut play = with_lines(90, 16);
+    play.key(KeyCode::Up);
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.type_in("or two");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.sent(), ["EDIT 102 in a minute or two"]);
+    play.type_in("/me waits");
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.type_in("yawns");
+    play.key(KeyCode::Enter);
+    assert_eq!(
+        play.sent(),
+        ["JOIN #lobby", "ME waits", "JOIN #lobby", "ME yawns"]
+    );
+}
+
+#[test]
+fn a_text_that_cannot_be_sent_now_stays_the_answer() {
+    let mut play = with_lines(90, 16);
+    while !play.state.is_full() {
+        play.state.say("#lobby", "x").unwrap();
+    }
+    play.type_in("/reply 101");
+    play.key(KeyCode::Enter);
+    play.type_in("one");
+    play.press(KeyCode::Enter, KeyModifiers::ALT);
+    play.type_in("two");
+    play.key(KeyCode::Enter);
+    assert_eq!(play.line(), "one\ntwo");
+    play.sees("ann reply › one");
 }
 
 #[test]
