@@ -4,12 +4,13 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 use crate::support::server::Chatd;
+use crate::support::socket::unconnected;
 use crate::support::spawn::Peer;
-use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+use rustix::net::{connect, sockopt};
 
 /// Connects with the smallest receive buffer that the system allows.
 fn narrow(to: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    let socket = unconnected().unwrap();
     sockopt::set_socket_recv_buffer_size(&socket, 4096).unwrap();
     connect(&socket, &to).unwrap();
     let stream = TcpStream::from(socket);

@@ -10,8 +10,9 @@ use std::net::{SocketAddr, TcpStream};
 use crate::support::carriers::Frames;
 use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
+use crate::support::socket::unconnected;
 use crate::support::spawn::allow_many_connections;
-use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt};
+use rustix::net::{connect, sockopt};
 
 const MIB: u64 = 1 << 20;
 
@@ -103,7 +104,7 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
 
 /// Returns a connection for which the reader's kernel buffers little, whatever its settings.
 fn narrow(server: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a free descriptor");
+    let socket = unconnected().expect("a free descriptor");
     sockopt::set_socket_recv_buffer_size(&socket, 64 << 10).expect("before it is connected");
     connect(&socket, &server).expect("the server accepts");
     socket.into()

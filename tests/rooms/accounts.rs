@@ -9,11 +9,12 @@ use std::path::Path;
 
 use crate::support::run::{Cut, play};
 use crate::support::server::Chatd;
+use crate::support::socket::unconnected;
 use crate::support::tcp::Tcp;
 use crate::support::transcript::Transcript;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+use rustix::net::{bind, connect};
 
 fn chatd(folder: &Path) -> Chatd {
     let folder = folder.to_str().expect("a folder with a plain name");
@@ -36,7 +37,7 @@ fn talk(chatd: &Chatd, text: &str) {
 
 /// Connects from another of the machine's own addresses.
 fn from(local: [u8; 4], to: SocketAddr) -> TcpStream {
-    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    let socket = unconnected().expect("a socket");
     bind(&socket, &SocketAddr::from((local, 0))).expect("all of 127 is this machine");
     connect(&socket, &to).expect("it listens");
     let stream = TcpStream::from(socket);

@@ -14,6 +14,7 @@ pub mod random;
 pub mod run;
 pub mod script;
 pub mod server;
+pub mod socket;
 pub mod spawn;
 pub mod strace;
 pub mod tcp;

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+use rustix::net::{bind, connect, sockopt};
 
 /// The deadline of a step: far more than it takes on a busy machine.
 pub const DEADLINE: Duration = Duration::from_secs(30);
@@ -29,7 +29,7 @@ impl Peer {
 
     /// Connects from an address of this machine, such as 127.0.0.66.
     pub fn connect_from(from: IpAddr, address: SocketAddr) -> io::Result<Self> {
-        let socket = socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let socket = super::socket::unconnected()?;
         bind(&socket, &SocketAddr::new(from, 0))?;
         connect(&socket, &address)?;
         Self::of(TcpStream::from(socket))
