@@ -1,6 +1,6 @@
-//! How requests are read from a connection and how answers and events are written to it.
+//! Reads requests from a connection, and writes replies and events to it.
 //!
-//! `plain` is the protocol as the document has it, for programs; `talker` is for people who type into `nc` or
+//! `plain` is the protocol as `protocol.md` describes it, for programs; `talker` is for people who type into `nc` or
 //! `telnet`; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
 //! module asks which of them a connection speaks: it passes a [`Line`], and the dialect writes it. One more dialect is
 //! one more file here.
@@ -17,10 +17,10 @@ use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
 
-/// How a connection is spoken to.
+/// The dialect that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// For programs, as `protocol.md` has it.
+    /// For programs, as `protocol.md` describes it.
     Program(Marks),
     /// For people (`CHAT`).
     Talker,
@@ -37,7 +37,7 @@ pub struct Marks {
     pub tags: bool,
 }
 
-/// A line that is sent, but for events.
+/// A line to send that is not an event.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // the fields are what they are called
 pub enum Line<'a> {
@@ -60,7 +60,8 @@ pub enum Line<'a> {
     Refused(&'a Refusal),
     /// The last line of a connection that the server ends.
     Closed { code: Code, text: &'a str },
-    /// An entry of a list, under its first word; programs are also sent the room that all of them are of, if any.
+    /// An entry of a list, with the first word of its line. Programs also receive the room that the whole
+    /// list is about, if there is one.
     Entry {
         word: &'a str,
         room: Option<&'a str>,
@@ -85,7 +86,7 @@ pub enum Line<'a> {
     },
 }
 
-/// What the reply to a request that proposed an event shows of it.
+/// What a reply shows of the event that its request proposed.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// Its id and time.
@@ -101,7 +102,7 @@ pub enum ReplyBody {
         /// Digest of all bytes.
         sha256: Digest,
     },
-    /// This.
+    /// This text.
     Text(Box<str>),
     /// There is no reply.
     Nothing,
@@ -122,7 +123,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the dialect for programs that this is, or that follows on talker mode.
+    /// Returns this dialect if it is one for programs; in talker mode, the one that follows on it.
     pub fn without_talk(self) -> Self {
         Self::Program(self.marks())
     }
@@ -178,7 +179,7 @@ impl Dialect {
         bytes.push(b'\n');
     }
 
-    /// Appends an event of the past, from its line in the protocol.
+    /// Appends a past event, from its line in the protocol.
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match self {
@@ -190,7 +191,7 @@ impl Dialect {
     }
 }
 
-/// An event of the past on its way to a reader.
+/// A past event on its way to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
     /// Its id.
@@ -222,7 +223,7 @@ pub struct Live<'a> {
     pub time: Time,
     /// It happened in the room that the reader sends to.
     pub is_here: bool,
-    /// It is of no room and no nick.
+    /// It belongs to no room and no nick.
     pub is_for_everyone: bool,
     /// How far the server's local time is from UTC, in seconds.
     pub utc_offset_s: i32,
