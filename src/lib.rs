@@ -28,7 +28,7 @@ From the bottom up; each uses only what stands above it here, and `tests/project
 | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
 | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
 | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
-| [`dialect`] | how requests are read and answers are written, for programs, for people and as values | `protocol` |
+| [`dialect`] | how requests are read and answers are written, for programs, for people and as values; what tools post to a hook | `config`, `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
 | [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
 | [`accounts`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
@@ -52,6 +52,7 @@ is passed to them (`tests/project/tidy.rs` checks it).
 | user | a nick that is in use or reserved, with its connections and its inbox (`chat::nick::User`) |
 | reservation | the password that protects an unregistered nick, for two minutes after its last connection has broken too |
 | account | a registered nick with its password and tokens; its owner's alone (`accounts`) |
+| hook | a token with which a tool says things as one nick in one room |
 | directory | what each server holds in memory of accounts, bans and access lists, without secrets |
 | reader | a connection that reads a room, with a nick or without; a *named reader* has its position stored |
 | member | a nick in a room, as others see it |

@@ -1,5 +1,5 @@
-//! Stores string values under keys, in a few buckets. A cluster's key-value store could do the same, since
-//! nothing else is asked of it.
+//! String values under keys, in a few buckets: a store that asks for nothing that a cluster's key-value
+//! store could not do.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -14,6 +14,7 @@ use crate::model::StorageError;
 pub enum Bucket {
     Accounts,
     Tokens,
+    Hooks,
     Bans,
     Rooms,
 }
@@ -24,6 +25,7 @@ impl Bucket {
         match self {
             Self::Accounts => "accounts",
             Self::Tokens => "tokens",
+            Self::Hooks => "hooks",
             Self::Bans => "bans",
             Self::Rooms => "rooms",
         }

@@ -38,6 +38,9 @@ const ADDRESSES_OF_OWNER_MAX: usize = 8;
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Address(IpAddr),
+    /// An address that has used tokens of hooks that do not exist. A tool whose hook was revoked goes on, and must not
+    /// lock out the people at its address.
+    Hooks(IpAddr),
     Nick(Box<str>),
     /// A nick at an address from which its owner has logged in.
     Owner(Box<str>, IpAddr),
@@ -78,13 +81,7 @@ impl Guesses {
             (None, Some(nick)) => vec![Key::Address(origin), Key::Nick(nick.into())],
             (None, None) => vec![Key::Address(origin)],
         };
-        self.forget(now);
-        for key in &mut keys {
-            let is_new = !self.keys.contains_key(key) && !matches!(key, Key::Owner(..));
-            if is_new && self.keys.len() >= KEYS_MAX {
-                *key = Key::Rest;
-            }
-        }
+        self.make_space(&mut keys, now);
         let waits = keys.iter().map(|key| {
             let used_up = self.keys.get(key).copied().unwrap_or_default();
             rate(key).wait(used_up, now)
@@ -103,6 +100,30 @@ impl Guesses {
             nick: nick.map(Into::into),
             wait,
         })
+    }
+
+    /// Counts a token of a hook that does not exist; returns whether there were not too many from that address yet.
+    pub fn wrong_hook(&mut self, address: IpAddr, now: Duration) -> bool {
+        let mut keys = [Key::Hooks(address_prefix(address))];
+        self.make_space(&mut keys, now);
+        let [key] = keys;
+        let used_up = self.keys.entry(key).or_default();
+        let is_allowed = ADDRESS.wait(*used_up, now).is_zero();
+        if is_allowed {
+            *used_up = ADDRESS.once_more(*used_up, now);
+        }
+        is_allowed
+    }
+
+    /// Replaces new keys by the shared one when there is no space for more.
+    fn make_space(&mut self, keys: &mut [Key], now: Duration) {
+        self.forget(now);
+        for key in keys {
+            let is_new = !self.keys.contains_key(key) && !matches!(key, Key::Owner(..));
+            if is_new && self.keys.len() >= KEYS_MAX {
+                *key = Key::Rest;
+            }
+        }
     }
 
     /// Records that the password was right, so that the attempt does not count as a guess.
@@ -138,7 +159,7 @@ impl Guesses {
 
 fn rate(key: &Key) -> Rate {
     match key {
-        Key::Address(_) | Key::Rest => ADDRESS,
+        Key::Address(_) | Key::Hooks(_) | Key::Rest => ADDRESS,
         Key::Nick(_) | Key::Owner(..) => NICK,
     }
 }
@@ -242,6 +263,17 @@ mod tests {
             guesses.succeeded(right);
         }
         assert_eq!(guesses.owners.len(), 1);
+    }
+
+    #[test]
+    fn wrong_hooks_are_counted_and_do_not_slow_passwords() {
+        let mut guesses = Guesses::default();
+        let home = ip("192.0.2.1");
+        let allowed = (0..100).filter(|_| guesses.wrong_hook(home, START));
+        assert_eq!(allowed.count(), ADDRESS.burst as usize);
+        assert!(guesses.wrong_hook(ip("192.0.2.2"), START));
+        assert_eq!(guess(&mut guesses, |_| home, "ann", 1), 1);
+        assert!(guesses.wrong_hook(home, START + ADDRESS.every));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod buckets;
 pub mod guesses;
+mod hooks;
 mod password;
 pub mod sqlite;
 
@@ -22,7 +23,7 @@ use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use crate::config::fixed::TOKENS_MAX;
-use crate::model::{AclChange, Ban, Directory, RoomAcl, Secret, StorageError, VersionedAcl};
+use crate::model::{AclChange, Ban, Directory, Hook, RoomAcl, Secret, StorageError, VersionedAcl};
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets, Values};
@@ -44,7 +45,7 @@ pub enum AccountQuery {
     ShareNick { nick: Nick, secret: Secret },
     /// Register a nick, or change its password.
     Register { nick: Nick, password: Secret },
-    /// Unregister a nick and revoke all its tokens.
+    /// Unregister a nick and revoke all its tokens and hooks.
     Unregister { nick: Nick },
     /// Unregister a nick at the request of an operator.
     RemoveAccount { nick: Nick },
@@ -52,7 +53,15 @@ pub enum AccountQuery {
     NewToken { nick: Nick, label: Nick },
     /// List the tokens of a nick.
     Tokens { nick: Nick },
-    /// Revoke a token.
+    /// Create a hook: a token that says things in one room.
+    NewHook {
+        nick: Nick,
+        label: Nick,
+        room: RoomName,
+    },
+    /// List the hooks of a nick.
+    Hooks { nick: Nick },
+    /// Revoke a token or a hook.
     Revoke { nick: Nick, label: Nick },
     /// Check a secret against the server's own password.
     ServerPassword(Secret),
@@ -87,6 +96,10 @@ pub enum AccountResult {
     NewToken(Secret),
     /// The tokens of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
+    /// A new hook, and its token, which is not shown again.
+    NewHook(Hook, Secret),
+    /// The hooks of a nick, in the order of their labels.
+    Hooks(Vec<Hook>),
     /// There is no such entry, or no space for another.
     No,
 }
@@ -198,6 +211,7 @@ impl Accounts {
                 until: ban.until.map(Time),
             });
         }
+        known.hooks = self.stored_hooks("")?;
         Ok(known)
     }
 
@@ -269,13 +283,23 @@ impl Accounts {
                 });
                 Ok(AccountResult::Tokens(rows.collect()))
             }
+            AccountQuery::NewHook { nick, label, room } => self.new_hook(nick, label, room, now),
+            AccountQuery::Hooks { nick } => {
+                let hooks = self.stored_hooks(&format!("{} ", nick.casefolded()))?;
+                Ok(AccountResult::Hooks(hooks))
+            }
             AccountQuery::Revoke { nick, label } => {
                 let key = token_key(nick, label);
-                if self.get::<Token>(Bucket::Tokens, &key)?.is_none() {
-                    return Ok(AccountResult::No);
-                }
-                self.put::<Token>(Bucket::Tokens, &key, None)?;
-                Ok(AccountResult::Done)
+                self.edit(move |values| {
+                    // A label is that of a token or of a hook.
+                    for bucket in [Bucket::Tokens, Bucket::Hooks] {
+                        if values.get(bucket, &key)?.is_some() {
+                            values.put(bucket, &key, None)?;
+                            return Ok(AccountResult::Done);
+                        }
+                    }
+                    Ok(AccountResult::No)
+                })
             }
         }
     }
@@ -334,7 +358,7 @@ impl Accounts {
                 return Ok(AccountResult::Wrong);
             }
             let tokens = values.all(Bucket::Tokens, &format!("{form} "))?;
-            if tokens.len() >= TOKENS_MAX || tokens.iter().any(|(known, _)| *known == key) {
+            if tokens.len() >= TOKENS_MAX || is_label_taken(values, &key)? {
                 return Ok(AccountResult::No);
             }
             values.put(Bucket::Tokens, &key, Some(&json(&token)))?;
@@ -366,7 +390,7 @@ impl Accounts {
         }));
     }
 
-    /// Removes the access rights of a deleted room, without waiting until that is stored.
+    /// Forgets the rights of a deleted room, without waiting for that.
     pub fn forget_room(&self, room: &RoomName) {
         let form = room.casefolded().to_owned();
         self.buckets.change_later(Box::new(move |values| {
@@ -374,8 +398,7 @@ impl Accounts {
         }));
     }
 
-    /// Reads and changes stored values in one transaction, so that two changes at the same time do not undo
-    /// each other.
+    /// Reads and changes what is kept in one step, so that two changes do not undo one another.
     fn edit<T: Send + 'static>(
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,
@@ -470,14 +493,16 @@ fn change_room(
     }]))
 }
 
-/// Removes the account of a nick in that form, with its tokens and its permissions in rooms.
+/// Removes the account of a nick in that form, with its tokens, hooks and permissions in rooms.
 fn forget(
     values: &mut dyn Values,
     form: &str,
     changes: &AtomicU64,
 ) -> Result<AccountResult, StorageError> {
-    for (key, _) in values.all(Bucket::Tokens, &format!("{form} "))? {
-        values.put(Bucket::Tokens, &key, None)?;
+    for bucket in [Bucket::Tokens, Bucket::Hooks] {
+        for (key, _) in values.all(bucket, &format!("{form} "))? {
+            values.put(bucket, &key, None)?;
+        }
     }
     values.put(Bucket::Accounts, form, None)?;
     let version = changes.fetch_add(1, Ordering::Relaxed) + 1;
@@ -507,6 +532,11 @@ fn read<T: DeserializeOwned>(bucket: Bucket, key: &str, text: &str) -> Option<T>
 
 fn token_key(nick: &Nick, label: &Nick) -> String {
     format!("{} {}", nick.casefolded(), label.casefolded())
+}
+
+/// Returns whether a token or a hook has that nick and label.
+fn is_label_taken(values: &dyn Values, key: &str) -> Result<bool, StorageError> {
+    Ok(values.get(Bucket::Tokens, key)?.is_some() || values.get(Bucket::Hooks, key)?.is_some())
 }
 
 fn digest(secret: &Secret) -> String {

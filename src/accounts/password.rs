@@ -31,6 +31,21 @@ pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
     verified.is_ok()
 }
 
+/// Returns 26 random characters of `[a-z0-9]`, as in Mattermost's hooks: 134 bits.
+pub(super) fn random_path() -> Result<String, StorageError> {
+    const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut path = String::new();
+    while path.len() < 26 {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).map_err(|e| StorageError::Io(e.into()))?;
+        // Each character is equally likely: of the 256 values, those from 252 on are skipped.
+        let drawn = bytes.iter().filter(|byte| **byte < 252);
+        let drawn = drawn.filter_map(|byte| ALPHABET.get(usize::from(*byte) % 36));
+        path.extend(drawn.take(26 - path.len()).map(|byte| char::from(*byte)));
+    }
+    Ok(path)
+}
+
 /// Returns 256 random bits as a word of letters and digits.
 pub(super) fn random_word() -> Result<String, StorageError> {
     let mut bytes = [0; 32];

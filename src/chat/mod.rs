@@ -7,6 +7,7 @@
 pub mod acl;
 pub mod bans;
 mod deletion;
+mod hooks;
 mod memory_budget;
 pub mod nick;
 mod pace;
@@ -31,6 +32,7 @@ use crate::protocol::{Code, Digest, Event, EventId, RoomName, Time};
 use crate::tail::{Seq, Tail};
 
 use bans::ConnectionCommand;
+use hooks::Hooks;
 use memory_budget::MemoryUse;
 use nick::{Reserved, User};
 use pace::Pace;
@@ -43,7 +45,7 @@ use tally::Tally;
 pub struct Peer {
     /// The client's address.
     address: IpAddr,
-    /// Whether it stands for one HTTP request; the HTTP connection itself is a separate peer.
+    /// Whether it carries out one HTTP request; the HTTP connection itself is a separate peer.
     is_request: bool,
     /// Whether a proxy says that it forwards the connection.
     is_passed_on: bool,
@@ -112,7 +114,7 @@ pub struct Chat {
     /// The offset of local time from UTC in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer, Connected>,
-    /// How many of them stand for an HTTP request.
+    /// How many of them carry out an HTTP request.
     requests: usize,
     /// How many of them come from each address other than this machine's own.
     origins: Tally,
@@ -134,6 +136,8 @@ pub struct Chat {
     rooms_by_origin: Tally,
     /// How many rooms each registered nick owns, by its form.
     rooms_by_owner: Tally<Box<str>>,
+    /// The hooks of all nicks, and the alerts that came through them.
+    pub hooks: Hooks,
     registrations: Pace,
     new_readers: Pace,
     uploads: Pace,
@@ -151,11 +155,11 @@ pub struct Chat {
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     has_acl_changes: bool,
-    /// The rooms that the log is deleting, by their casefolded names. Nobody is in them.
+    /// Rooms that the log is asked to delete, by their forms, without anybody in them.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether rooms were deleted whose events the log has still to remove.
+    /// The log has deleted rooms, whose events are still to be removed.
     has_deleted: bool,
-    /// Rooms that have received their first message, and their owners, to be stored.
+    /// Rooms that have been spoken in for the first time, and who made them.
     new_owners: Vec<(RoomName, String)>,
     /// Actions of operators, for the server's audit log.
     audit_log: Vec<String>,
@@ -167,9 +171,9 @@ pub struct Chat {
     memory_use: MemoryUse,
     /// How many files can be downloaded.
     files: usize,
-    /// How many files each nick and each address has, and their bytes; uploads in progress included.
+    /// How many of them each nick and address has, their bytes, and those that are coming in.
     file_shares: FileShares,
-    /// Digests of the contents of deleted files, one for each deleted file.
+    /// Digests that one file less has now.
     released: Vec<Digest>,
     /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
@@ -179,9 +183,9 @@ pub struct Chat {
     line: Vec<u8>,
     /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
     answered: Vec<PeerId>,
-    /// When each `JOIN` is announced, if the member is still there; in milliseconds of uptime.
+    /// Whose `JOIN` is to be announced when, in milliseconds of uptime, if they still stay.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
-    /// When each reserved nick is released, unless its owner comes back.
+    /// Which nicks are free when, if their owners do not come back.
     reserved: Reserved,
 }
 
@@ -208,6 +212,7 @@ impl Chat {
             banned: ByLook::default(),
             rooms_by_origin: Tally::default(),
             rooms_by_owner: Tally::default(),
+            hooks: Hooks::default(),
             registrations: Pace::default(),
             new_readers: Pace::default(),
             uploads: Pace::default(),
@@ -369,6 +374,7 @@ impl Chat {
             };
             self.set_acl(id, Some(Box::new(acl)));
         }
+        self.hooks = Hooks::new(std::mem::take(&mut directory.hooks));
         self.directory = directory;
         self.index_bans();
         self.recount_unowned();
@@ -379,7 +385,7 @@ impl Chat {
         self.newest_id
     }
 
-    /// Records that files were deleted, because of their age or with their room.
+    /// Files have gone by age, or with their room.
     pub fn files_went(&mut self, files: &[DeletedFile]) {
         self.files = self.files.saturating_sub(files.len());
         for DeletedFile { id, nick, contents } in files {
@@ -530,7 +536,7 @@ impl Chat {
         Committed { id, time, seq }
     }
 
-    /// Appends each line of a text; returns the outcome of the first.
+    /// Appends each line of a text; returns what became of the first.
     fn append_lines(
         &mut self,
         entry: &Entry,
@@ -596,7 +602,7 @@ impl Chat {
         }
     }
 
-    /// Returns the name of a place as it is written in events.
+    /// Returns the name of a place as its events have it.
     fn place_text(&self, place: Place) -> &str {
         match place {
             Place::Everyone => "*",

@@ -161,6 +161,7 @@ impl Chat {
     /// Records that a nick is no longer registered.
     pub fn unregistered(&mut self, nick: &Nick, now: Now) {
         self.directory.remove_account(nick);
+        self.hooks.unregistered(nick);
         self.account_versions.remove(nick.casefolded());
         self.recount_unowned();
         self.forget_in_rooms(nick, now);

@@ -8,7 +8,7 @@ use super::connection::{Receiver, Sender};
 use super::error::Error;
 use super::tcp::Tcp;
 
-/// Mirrors the outcome of a handshake in `tls`; this build makes none.
+/// Mirrors what TLS can come to; nothing here makes one.
 pub(super) enum Secured {
     #[expect(dead_code, reason = "only a build with TLS can secure a connection")]
     Done(Sender, Receiver),
@@ -16,10 +16,10 @@ pub(super) enum Secured {
     NotSpoken,
 }
 
-/// Stands in for the keys that a build with TLS trusts.
+/// Stands for whom one trusts: nobody is asked.
 pub(super) struct TrustedKeys;
 
-/// Returns what [`secure`] takes.
+/// Gives what [`secure`] wants.
 ///
 /// # Errors
 /// None.

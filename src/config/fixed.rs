@@ -3,11 +3,37 @@
 
 use std::time::Duration;
 
+use super::Rate;
+
 /// The most bans: each is compared with every connection and nick.
 pub const BANS_MAX: usize = 1000;
 
 /// The most tokens of one nick: one for each of its bots.
 pub const TOKENS_MAX: usize = 32;
+
+/// The most hooks of one nick: one for each tool and room.
+pub const HOOKS_MAX: usize = 32;
+
+/// The most hooks in all: their digests, nicks and rooms stay in memory.
+pub const HOOKS_IN_ALL: usize = 20_000;
+
+/// The most bytes of what is posted to a hook.
+pub const HOOK_BYTES_MAX: usize = 64 << 10;
+
+/// How often one hook may be posted to.
+pub const HOOK_PACE: Rate = Rate {
+    burst: 60,
+    every: Duration::from_secs(1),
+};
+
+/// The most alerts of one post that are messages of their own; the others are counted in one line.
+pub const HOOK_ALERTS_MAX: usize = 40;
+
+/// The most alerts that are remembered, so that the one that resolves replies to the one that fired; of one hook.
+pub const ALERTS_PER_HOOK: usize = 500;
+
+/// The most alerts that are remembered in all; the oldest are forgotten first.
+pub const ALERTS_IN_ALL: usize = 20_000;
 
 /// The most nicks that one connection ignores: each event for it is compared with them.
 pub const IGNORED_MAX: usize = 100;
@@ -33,7 +59,7 @@ pub const READERS_IN_ALL: usize = 50_000;
 /// How long a named reader that nobody uses is kept.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// How long a nonce is remembered, in milliseconds: longer than any client goes on retrying.
+/// How long a nonce is remembered, in milliseconds: longer than any client goes on sending a message again.
 pub const NONCE_MS: u64 = 600_000;
 
 /// The most nonces that a log in memory remembers; a log on disk remembers all of the last ten minutes.

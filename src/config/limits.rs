@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use super::fixed::{
-    BANS_MAX, EMOJI_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY,
-    REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN,
-    SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    ALERTS_IN_ALL, ALERTS_PER_HOOK, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX, HOOK_BYTES_MAX,
+    HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, LOG_CONNECTIONS_MAX, NONCE_MS,
+    NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER,
+    SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 
-/// How long a clock that was set forward must stay there before events expire by it.
+/// How long a clock that was set forward must stay so before it is trusted to expire events.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Searches at once: most take a millisecond.
@@ -300,6 +301,36 @@ impl Limits {
                 TOKENS_MAX.to_string(),
                 "",
                 "one for each bot of the owner",
+            ),
+            row(
+                "hooks of one nick; in all",
+                format!("{HOOKS_MAX}; {HOOKS_IN_ALL}"),
+                "",
+                "one for each tool and room; their digests stay in memory, about 8 MiB",
+            ),
+            row(
+                "what is posted to a hook",
+                bytes(HOOK_BYTES_MAX as u64),
+                "",
+                "what one text of several lines has",
+            ),
+            row(
+                "posts to one hook",
+                HOOK_PACE.row(),
+                "",
+                "an outage with many alerts, but no tool in a loop fills a room",
+            ),
+            row(
+                "alerts of one post that are messages of their own",
+                HOOK_ALERTS_MAX.to_string(),
+                "",
+                "the others are counted in one line",
+            ),
+            row(
+                "alerts that wait for their resolution: of one hook; in all",
+                format!("{ALERTS_PER_HOOK}; {ALERTS_IN_ALL}"),
+                "",
+                "about 4 MiB; the oldest are forgotten first, and then a resolved alert is no reply",
             ),
             row(
                 "bans",

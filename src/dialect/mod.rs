@@ -1,10 +1,11 @@
-//! Reads requests from a connection, and writes replies and events to it.
+//! How requests are read from a connection and how answers and events are written to it.
 //!
-//! `plain` is the protocol as `protocol.md` describes it, for programs; `talker` is for people who type into `nc` or
+//! `plain` is the protocol as the document has it, for programs; `talker` is for people who type into `nc` or
 //! `telnet`; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
 //! module asks which of them a connection speaks: it passes a [`Line`], and the dialect writes it. One more dialect is
 //! one more file here.
 
+pub mod hook;
 mod output;
 mod plain;
 mod talker;
@@ -17,10 +18,10 @@ use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
 
-/// The dialect that a connection speaks.
+/// How a connection is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// For programs, as `protocol.md` describes it.
+    /// For programs, as `protocol.md` has it.
     Program(Marks),
     /// For people (`CHAT`).
     Talker,
@@ -37,7 +38,7 @@ pub struct Marks {
     pub tags: bool,
 }
 
-/// A line to send that is not an event.
+/// A line that is sent, but for events.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // the fields are what they are called
 pub enum Line<'a> {
@@ -60,8 +61,7 @@ pub enum Line<'a> {
     Refused(&'a Refusal),
     /// The last line of a connection that the server ends.
     Closed { code: Code, text: &'a str },
-    /// An entry of a list, with the first word of its line. Programs also receive the room that the whole
-    /// list is about, if there is one.
+    /// An entry of a list, under its first word; programs are also sent the room that all of them are of, if any.
     Entry {
         word: &'a str,
         room: Option<&'a str>,
@@ -86,7 +86,7 @@ pub enum Line<'a> {
     },
 }
 
-/// What a reply shows of the event that its request proposed.
+/// What the reply to a request that proposed an event shows of it.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// Its id and time.
@@ -102,7 +102,7 @@ pub enum ReplyBody {
         /// Digest of all bytes.
         sha256: Digest,
     },
-    /// This text.
+    /// This.
     Text(Box<str>),
     /// There is no reply.
     Nothing,
@@ -123,7 +123,7 @@ impl Dialect {
         }
     }
 
-    /// Returns this dialect if it is one for programs; in talker mode, the one that follows on it.
+    /// Returns the dialect for programs that this is, or that follows on talker mode.
     pub fn without_talk(self) -> Self {
         Self::Program(self.marks())
     }
@@ -179,7 +179,7 @@ impl Dialect {
         bytes.push(b'\n');
     }
 
-    /// Appends a past event, from its line in the protocol.
+    /// Appends an event of the past, from its line in the protocol.
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match self {
@@ -191,7 +191,7 @@ impl Dialect {
     }
 }
 
-/// A past event on its way to a reader.
+/// An event of the past on its way to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
     /// Its id.
@@ -223,7 +223,7 @@ pub struct Live<'a> {
     pub time: Time,
     /// It happened in the room that the reader sends to.
     pub is_here: bool,
-    /// It belongs to no room and no nick.
+    /// It is of no room and no nick.
     pub is_for_everyone: bool,
     /// How far the server's local time is from UTC, in seconds.
     pub utc_offset_s: i32,

@@ -1,4 +1,4 @@
-//! Writes the protocol as `protocol.md` describes it.
+//! The protocol as the document has it.
 
 use super::{Line, Live, Marks, Past, ReplyBody};
 use crate::protocol::event::words;
@@ -87,7 +87,7 @@ pub(super) fn write_past(event: &Past<'_>, marks: Marks, out: &mut Vec<u8>) {
     write_tagged(event.tags, event.line, marks, out);
 }
 
-/// Appends what precedes a past event.
+/// Appends what precedes an event of the past.
 pub(super) fn write_past_head(id: EventId, time: Time, out: &mut Vec<u8>) {
     out.extend_from_slice(b"PAST ");
     id.encode(out);

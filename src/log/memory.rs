@@ -103,7 +103,7 @@ struct StoredEvent {
     scope: StoredScope,
 }
 
-/// The outcome of an entry.
+/// What became of an entry.
 enum Decided {
     /// It is stored under this id, unless it is of a kind that is not logged.
     New(Option<EventId>),
@@ -442,7 +442,7 @@ impl State {
         self.events.get(self.index(id)?)
     }
 
-    /// Removes a message or file; removing the first line of a text removes the other lines too.
+    /// Removes a message or file; with the first line of a text, the others.
     fn remove(&mut self, id: EventId) {
         let tags = |id| self.get(id).map_or("", |kept| kept.entry.tags.kept());
         let lines = (id.get() + 1..).take(lines_of(tags(id)) as usize - 1);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use super::RoomAcl;
 use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
-use crate::protocol::{Nick, RoomName, Time};
+use crate::protocol::{Digest, Nick, RoomName, Time};
 
 /// Accounts, rooms and bans as every server holds them in memory, without secrets.
 #[derive(Debug, Default)]
@@ -17,6 +17,8 @@ pub struct Directory {
     pub bans: Vec<Ban>,
     /// The access lists of rooms.
     pub rooms: Vec<(RoomName, RoomAcl)>,
+    /// The hooks of all nicks.
+    pub hooks: Vec<Hook>,
 }
 
 impl Directory {
@@ -43,6 +45,21 @@ impl Directory {
         let mut others = self.accounts.candidates(nick);
         others.any(|other| other.casefolded() != nick.casefolded() && nick.looks_like(other))
     }
+}
+
+/// A token with which a tool says things as one nick in one room, and does nothing else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// The nick that it says things as, which has made it.
+    pub nick: Nick,
+    /// The name that its owner gave it.
+    pub label: Nick,
+    /// The room in which it says things.
+    pub room: RoomName,
+    /// The digest of its token.
+    pub sha256: Digest,
+    /// When it was created.
+    pub made: Time,
 }
 
 /// A ban of a nick or of addresses.

@@ -15,7 +15,7 @@ mod time;
 pub use access::{AclChange, RoomAcl, VersionedAcl};
 pub use arena::{Arena, Id};
 pub use budget::Budget;
-pub use directory::{Ban, Directory, Secret, address_prefix};
+pub use directory::{Ban, Directory, Hook, Secret, address_prefix};
 pub use entry::{
     Applied, Connected, DeletedFile, DirectMessage, Entry, EventKind, FileContents, NewFile,
     Outcome, PeerId, Reaction, Removed, Scope, Ticket, casefolded,

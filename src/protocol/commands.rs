@@ -138,7 +138,11 @@ commands! {
         lists [] replies ["OK TOKEN <label> <token>"] refuses [NeedNick NotAllowed BadName Quota],
     Tokens "TOKENS" "" "list your tokens"
         lists ["TOKEN"] replies ["OK TOKENS <count>"] refuses [NeedNick NotAllowed],
-    Revoke "REVOKE" " <label>" "delete a token"
+    Hook "HOOK" " <label> <room>" "create an address to which a tool posts what you say in a room"
+        lists [] replies ["OK HOOK <label> <path>"] refuses [NeedNick NotAllowed BadName Quota],
+    Hooks "HOOKS" "" "list your hooks"
+        lists ["HOOK"] replies ["OK HOOKS <count>"] refuses [NeedNick NotAllowed],
+    Revoke "REVOKE" " <label>" "delete a token or a hook"
         lists [] replies ["OK REVOKE <label>"] refuses [NeedNick NotAllowed BadName],
     Pass "PASS" " <password>" "give the password of the server"
         lists [] replies ["OK PASS"] refuses [BadPassword Busy NotAllowed],

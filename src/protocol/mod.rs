@@ -41,6 +41,7 @@ pub const CAPABILITIES: &[&str] = &[
     "edit",
     "files",
     "history",
+    "hooks",
     "multiline",
     "nonce",
     "react",

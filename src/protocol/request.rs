@@ -54,6 +54,11 @@ pub enum Request<'a> {
         label: Nick,
     },
     Tokens,
+    Hook {
+        label: Nick,
+        room: RoomName,
+    },
+    Hooks,
     Revoke {
         label: Nick,
     },
@@ -138,7 +143,7 @@ pub enum Request<'a> {
         room: Option<RoomName>,
     },
     Rooms {
-        /// Whether the rooms that the connection may not read are listed as well.
+        /// Those that the connection may not read as well.
         is_all: bool,
     },
     Who {
@@ -389,6 +394,8 @@ impl<'a> Request<'a> {
             Self::Register { .. } => Verb::Register,
             Self::Token { .. } => Verb::Token,
             Self::Tokens => Verb::Tokens,
+            Self::Hook { .. } => Verb::Hook,
+            Self::Hooks => Verb::Hooks,
             Self::Revoke { .. } => Verb::Revoke,
             Self::Pass { .. } => Verb::Pass,
             Self::Kick { .. } => Verb::Kick,
@@ -530,6 +537,13 @@ impl<'a> Fields<'a> {
                 label: self.label()?,
             },
             Verb::Tokens => Request::Tokens,
+            Verb::Hook => {
+                let label = self.label()?;
+                let room = self.need_word()?;
+                let room = RoomName::parse_loose(room).map_err(|e| self.bad_name(e))?;
+                Request::Hook { label, room }
+            }
+            Verb::Hooks => Request::Hooks,
             Verb::Revoke => Request::Revoke {
                 label: self.label()?,
             },
@@ -775,8 +789,7 @@ impl<'a> Fields<'a> {
         };
         let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
         if length.is_none() && self.tags.nonce().is_some() {
-            // Such a file is announced before its end arrives, so nobody could tell whether a second one is
-            // the same.
+            // It is announced before its end is known, so a second one could not be told from the first.
             let text = "a nonce needs the length of the file: UPLOAD <name> <length>";
             name = Err(Refusal::new(self.verb, Code::BadSyntax, text));
         }
@@ -987,6 +1000,7 @@ impl fmt::Display for Request<'_> {
             }
             Self::Register { password } => write(&[verb, password.as_deref().unwrap_or("-")]),
             Self::Token { label } | Self::Revoke { label } => write(&[verb, label.as_str()]),
+            Self::Hook { label, room } => write(&[verb, label.as_str(), room.as_str()]),
             Self::Pass { password } => write(&[verb, password]),
             Self::Kick { nick, text } => write(&[verb, nick.as_str(), text]),
             Self::Ban {
@@ -1103,6 +1117,7 @@ impl fmt::Display for Request<'_> {
             Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
             Self::Bans
             | Self::Tokens
+            | Self::Hooks
             | Self::Mine
             | Self::Stay
             | Self::Chat
@@ -1177,6 +1192,8 @@ mod tests {
             "REGISTER -",
             "TOKEN ci",
             "TOKENS",
+            "HOOK ci #ops",
+            "HOOKS",
             "REVOKE ci",
             "MSG hello",
             "MSG  two  spaces ",
@@ -1300,6 +1317,10 @@ mod tests {
             "NOTE",
             "NOTE ",
             "TOKENS a",
+            "HOOK",
+            "HOOK ci",
+            "HOOK ci #ops x",
+            "HOOKS a",
             "REVOKE",
             "TELL",
             "TELL #a",

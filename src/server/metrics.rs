@@ -86,6 +86,8 @@ impl ConnectionKind {
 pub(super) enum LimitKind {
     Connections,
     Passwords,
+    /// Tokens of hooks that do not exist.
+    Hooks,
     OpenFiles,
     /// Texts of several lines that arrive.
     Texts,
@@ -93,9 +95,10 @@ pub(super) enum LimitKind {
 }
 
 impl LimitKind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Connections,
         Self::Passwords,
+        Self::Hooks,
         Self::OpenFiles,
         Self::Texts,
         Self::Memory,
@@ -105,6 +108,7 @@ impl LimitKind {
         match self {
             Self::Connections => "connections",
             Self::Passwords => "passwords",
+            Self::Hooks => "hooks",
             Self::OpenFiles => "open_files",
             Self::Texts => "texts",
             Self::Memory => "memory",

@@ -39,10 +39,9 @@ pub(super) struct SharedState {
     timer_task: Option<Waker>,
     /// The waker of the task that wakes readers; `None` while that task is already scheduled.
     fan_out_task: Option<Waker>,
-    /// Whether the connection that makes this change has more input, and so will make another in its next
-    /// turn.
+    /// Whether the connection that makes this change has more input, and so makes another in its next turn.
     pub is_to_be_continued: bool,
-    /// Since when new events have waited for that.
+    /// Since when new events wait for more of them.
     gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
     pub accounts: Arc<Accounts>,
@@ -435,7 +434,7 @@ mod tests {
         let deliver = |state: &mut SharedState| state.wake_readers(Waker::noop());
         assert!(send(&mut state, 10, false), "a message is sent at once");
         deliver(&mut state);
-        // On a slow machine, too, the time must not be over.
+        // However slow this machine is, the time is not over.
         let later = Instant::now() + Duration::from_secs(3600);
         state.gathering_since = Some(later);
         assert!(!send(&mut state, 10, true), "more of it comes");

@@ -1,5 +1,4 @@
-//! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so the number of
-//! texts that arrive at once is limited.
+//! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so only so many arrive at once.
 
 use async_io::Timer;
 use futures_lite::future;
@@ -10,7 +9,7 @@ use crate::config::fixed::TEXT_WITHIN;
 use crate::protocol::Code;
 use crate::session::{Effect, IncomingText, UploadError};
 
-/// Why the bytes of a text were not received.
+/// Why the bytes of a text have not been received.
 enum Failed {
     /// The server stops, or an operator closes the connection.
     Stopping,

@@ -256,7 +256,7 @@ impl Connection {
             _ => &server.questions,
         };
         let turn = turns.take(address).await;
-        // A query that only reads is not made for a client that has gone.
+        // What only reads is not done for somebody who has gone.
         self.is_write_closed |= self.carrier.is_broken();
         if self.is_write_closed && query.only_reads() {
             return Err(Code::Internal);
@@ -411,7 +411,7 @@ impl Connection {
         loop {
             let grown = live.grown();
             let acl_changes = self.server.acl_changes.listen();
-            // The line that says why the transfer ends can be sent between two pieces.
+            // Between two pieces the line can be sent that says why the transfer ends.
             if !self.flush_replies().await || self.server.state().is_stopping {
                 self.session.break_off();
                 return None;
@@ -660,7 +660,7 @@ impl Connection {
         }
     }
 
-    /// Takes the open files for a transfer, if the client's address has some left.
+    /// Takes descriptors for a file on its way, if there are some for where this connection comes from.
     fn take_descriptors(&self, count: usize) -> Option<Reservation> {
         let address = self.server.state().chat.address(self.session.peer())?;
         let reservation = self.server.descriptors.take(address, count);

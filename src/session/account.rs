@@ -1,4 +1,4 @@
-//! Queries of a session to the accounts: checks of passwords, and changes that the owner of a nick makes.
+//! Queries of a session to the accounts: whose nick it is, and what its owner stores there.
 //!
 //! A password takes milliseconds of a thread, so the result comes later; until then no line is accepted, and replies
 //! stay in order.
@@ -161,9 +161,9 @@ impl Session {
         user.map(|user| user.nick.clone()).ok_or_else(gone)
     }
 
-    /// Returns the nick if it is registered and this connection has given its password. A stolen token must
-    /// not be enough to create more tokens or to lock the owner out.
-    fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
+    /// Returns the nick if it is registered and this connection has given its password: with a stolen token one must
+    /// not be able to make more tokens, or to lock the owner out.
+    pub(super) fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {
             let text = format!("{nick} is not registered: REGISTER <password> first");
@@ -197,6 +197,8 @@ impl Session {
             AccountQuery::RemoveAccount { .. } => Verb::Remove,
             AccountQuery::NewToken { .. } => Verb::Token,
             AccountQuery::Tokens { .. } => Verb::Tokens,
+            AccountQuery::NewHook { .. } => Verb::Hook,
+            AccountQuery::Hooks { .. } => Verb::Hooks,
             AccountQuery::Revoke { .. } => Verb::Revoke,
             AccountQuery::ServerPassword(_) => Verb::Pass,
             AccountQuery::Ban(_) => Verb::Ban,
@@ -238,7 +240,11 @@ impl Session {
                 }
                 AccountQuery::NewToken { label, .. } => self.finish_new_token(&label, result, chat),
                 AccountQuery::Tokens { .. } => self.finish_tokens(&result),
-                AccountQuery::Revoke { label, .. } => self.finish_revoke(&label, &result),
+                AccountQuery::NewHook { .. } => self.finish_new_hook(result, chat),
+                AccountQuery::Hooks { .. } => self.finish_hooks(&result),
+                AccountQuery::Revoke { nick, label } => {
+                    self.finish_revoke(&nick, &label, &result, chat)
+                }
                 AccountQuery::Ban(_) | AccountQuery::Unban(_) => {
                     self.finish_ban(query, &result, chat, now);
                     Ok(None)
@@ -361,8 +367,9 @@ impl Session {
             }
             AccountResult::No => {
                 let most = TOKENS_MAX;
-                let text =
-                    format!("there is a token {label} already, or {most} in all; REVOKE one");
+                let text = format!(
+                    "there is a token or hook {label} already, or {most} tokens in all; REVOKE one"
+                );
                 (Code::Quota, text)
             }
             _ => (Code::NotAllowed, "that nick was given up meanwhile".into()),
@@ -388,12 +395,19 @@ impl Session {
         Ok(None)
     }
 
-    fn finish_revoke(&mut self, label: &Nick, result: &AccountResult) -> Done {
+    fn finish_revoke(
+        &mut self,
+        nick: &Nick,
+        label: &Nick,
+        result: &AccountResult,
+        chat: &mut Chat,
+    ) -> Done {
         if !matches!(result, AccountResult::Done) {
-            let text = format!("there is no token {label}; TOKENS lists them");
+            let text = format!("there is no token or hook {label}; TOKENS and HOOKS list them");
             return Err(Refusal::new(Verb::Revoke, Code::BadName, text));
         }
-        let talk = format!("token {label} opens nothing any more");
+        chat.hooks.revoked(nick, label);
+        let talk = format!("{label} opens nothing any more");
         self.ok(Verb::Revoke, label.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
     }

@@ -50,6 +50,8 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Register
         | Verb::Token
         | Verb::Tokens
+        | Verb::Hook
+        | Verb::Hooks
         | Verb::Revoke
         | Verb::Kick
         | Verb::Ban

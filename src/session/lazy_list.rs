@@ -17,10 +17,10 @@ pub(super) struct LazyList {
 #[derive(Clone, Copy, Debug)]
 enum ListKind {
     Rooms {
-        /// The last nick that was listed.
+        /// The last that was listed.
         after: Option<RoomId>,
         reader: Option<NickId>,
-        /// Whether the rooms that `reader` may not read are listed too, without their topics.
+        /// Those that `reader` may not read as well, without their topics.
         is_all: bool,
     },
     Members(RoomId, Option<NickId>),
@@ -70,7 +70,7 @@ impl LazyList {
         Self::new(ListKind::Help(verb, 0))
     }
 
-    /// Returns the list in another dialect than the plain one.
+    /// The list in another dialect than the plain one.
     pub fn in_dialect(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
     }

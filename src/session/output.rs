@@ -60,7 +60,7 @@ pub(super) struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Creates a list without entries; for programs each line begins with `word`.
+    /// No entries yet; for programs each begins with `word`.
     pub fn new(word: &'static str, dialect: Dialect) -> Self {
         Self {
             lines: Output::default(),
@@ -71,7 +71,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// Sets the name of the room that follows the word, for programs.
+    /// For programs, the name of a room follows that.
     pub fn of(self, room: &'a RoomName) -> Self {
         let room = Some(room.as_str());
         Self { room, ..self }
@@ -150,12 +150,12 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns whether there is something to send, as far as that is known without making it.
+    /// Whether there is something to be sent, as far as can be told without making it.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
 
-    /// Returns what there is to send.
+    /// What there is to be sent.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));

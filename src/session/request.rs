@@ -115,6 +115,8 @@ impl Session {
             Request::Uninvite { room, nick } => self.uninvite(room.as_ref(), &nick, chat),
             Request::Invites { room } => self.invites(room.as_ref(), chat),
             Request::Tokens => self.tokens(chat),
+            Request::Hook { label, room } => self.hook(label, &room, chat),
+            Request::Hooks => self.hooks(chat),
             Request::Revoke { label } => self.revoke(label, chat),
             Request::Join { room, from } => self.join(&room, &from, chat, now),
             Request::Seen { room, id } => self.seen(&room, id, chat),
@@ -251,7 +253,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Turns stamps or tags on or off, which are added to the events that a program receives.
+    /// Changes what is added to the events that a program receives.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "that is for programs; /raw first";

@@ -1,4 +1,4 @@
-//! `WHOIS` and `MINE`: who somebody is, and which rooms this connection is in.
+//! Who somebody is, and where oneself is: `WHOIS` and `MINE`.
 
 use super::Session;
 use super::output::{AfterReply, Entries};

@@ -165,6 +165,7 @@ pub(super) fn done(verb: &str, rest: &str) -> String {
         ("SEARCH", _) => format!("{} found", found()),
         ("BANS", _) => count(first, "ban", "bans"),
         ("TOKENS", _) => count(first, "token", "tokens"),
+        ("HOOKS", _) => count(first, "hook", "hooks"),
         ("INVITES", _) => count(first, "invited nick", "invited nicks"),
         ("REMOVE", _) => format!("{first} is deleted"),
         ("PING", _) => "the server answers".to_owned(),
@@ -179,7 +180,7 @@ pub(super) fn done(verb: &str, rest: &str) -> String {
         ("IGNORE", _) => format!("you do not see messages of {first} any more"),
         ("UNIGNORE", _) => format!("you see messages of {first} again"),
         ("REGISTER", _) => format!("{first} is registered to you"),
-        ("REVOKE", _) => format!("the token {first} is revoked"),
+        ("REVOKE", _) => format!("{first} is revoked"),
         _ => format!("done: {verb} {rest}").trim_end().to_owned(),
     }
 }

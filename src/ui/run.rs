@@ -35,11 +35,10 @@ use super::shorthand::room_name;
 use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// How long it tries to reach the server after the command has ended: longer than a restart of the server
-/// takes.
+/// For how long it tries to reach the server once the command has ended: a restart of the server takes less.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
-/// How long background processes may still print after a signal has ended the command.
+/// For how long background processes may still print after a signal has ended the command.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// The first pause before another attempt to connect; each further one is twice as long.
@@ -146,7 +145,7 @@ impl AsyncRead for Follow {
     }
 }
 
-/// Returns how long to try to reach the server: as long as the command runs, and a while longer.
+/// Says for how long to try to reach the server: as long as the command runs, and a while longer.
 #[derive(Default)]
 struct RetryDeadline(Cell<Option<Instant>>);
 

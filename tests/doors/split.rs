@@ -60,6 +60,7 @@ const CUT: &[&[u8]] = &[
     b"IGNORE bob\nUNIGNORE bob\n",
     b"REGISTER short\nPASS any words\n",
     b"TOKEN ci\nTOKENS\nREVOKE ci\n",
+    b"HOOK ci #more\nHOOKS\n",
     b"KICK bob enough\nBAN bob 12h enough\nUNBAN bob\nBANS\nNOTE to all\nSHUTDOWN now\n",
     b"BYE see you\n",
     b"QUIT\n",

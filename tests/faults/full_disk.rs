@@ -3,6 +3,8 @@
 //! The server refuses with an error, goes on with what it can do, loses nothing, and works again when there is space.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +16,16 @@ use crate::support::tmpfs::Tmpfs;
 fn start(data: &Path) -> Chatd {
     let flags = ["--data".into(), data.display().to_string()];
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts")
+}
+
+/// Posts to a hook; returns the whole answer.
+fn post(server: SocketAddr, hook: &str, body: &str) -> io::Result<String> {
+    let mut peer = Peer::connect(server)?;
+    let length = body.len();
+    peer.send(format!(
+        "POST {hook} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+    ))?;
+    Ok(String::from_utf8_lossy(&peer.rest()?).into_owned())
 }
 
 /// Returns the id in `OK VERB <id> …`, or `None` when the request was refused for lack of space.
@@ -147,6 +159,8 @@ fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
     ann.expect("JOIN #own", "OK JOIN").expect("a room");
     ann.expect("MSG findme first", "OK MSG")
         .expect("it is hers too");
+    let hook = ann.ask("HOOK alerts #own").expect("a reply");
+    let hook = hook.rsplit(' ').next().expect("its address").to_owned();
     let mut zoe = Peer::named(chatd.address, "zoe").expect("a nick");
     let ballast = disk.fill();
     let mut last = 0;
@@ -165,6 +179,7 @@ fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
     let requests = [
         "JOIN #own AS r%",
         "TOKEN bot%",
+        "HOOK hook% #own",
         "MODE #own invite",
         "MODE #own open",
         "TOPIC %",
@@ -183,6 +198,11 @@ fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
             assert!(reply.starts_with(&format!("OK {verb}")), "{reply}");
         }
     }
+    // Alertmanager posts again after a 503, and only then.
+    let alert = r#"{"alerts":[{"status":"firing","labels":{},"fingerprint":"c9"}]}"#;
+    let posted = post(chatd.address, &hook, alert).expect("an answer");
+    assert!(posted.starts_with("HTTP/1.1 503 "), "{posted}");
+    assert!(posted.contains("\r\nretry-after: 30\r\n"), "{posted}");
     let reply = zoe.ask("REGISTER her secret").expect("a reply");
     assert!(
         reply.starts_with("ERR REGISTER quota ") || reply.starts_with("OK "),
@@ -204,6 +224,12 @@ fn a_full_disk_is_a_quota_error_for_every_verb_and_does_not_prevent_a_start() {
     }
     bob.expect("MSG there is space", "OK MSG")
         .expect("it works again");
+    for _ in 0..2 {
+        let posted = post(chatd.address, &hook, alert).expect("an answer");
+        assert!(posted.ends_with("\r\n\r\nok"), "{posted}");
+    }
+    let (found, _) = bob.list("SEARCH #own firing").expect("an answer");
+    assert_eq!(found.len(), 1, "it is said once: {found:?}");
 }
 
 #[test]

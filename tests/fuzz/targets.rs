@@ -13,7 +13,10 @@ use std::time::Duration;
 
 use crate::support::memory::Memory;
 use crate::support::run::{Server, Taken};
+use plainchat::dialect::hook;
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
+use plainchat::protocol::multiline::Multiline;
+use plainchat::protocol::tags::SentTags;
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
 
@@ -103,6 +106,19 @@ pub fn server_line(data: &[u8]) {
     let cleaned = clean(&text);
     assert!(is_clean(&cleaned), "{cleaned:?}");
     assert_eq!(clean(&cleaned), cleaned);
+}
+
+/// What is posted to a hook is refused, or becomes messages: texts as `TEXT` takes them, whose tags and lines are safe.
+pub fn hook(data: &[u8]) {
+    for message in hook::read(data).unwrap_or_default() {
+        let again = Multiline::parse(message.text.as_str().as_bytes());
+        assert_eq!(again, Ok(message.text), "it is clean, and short enough");
+        assert!(is_clean(&message.tags), "{:?}", message.tags);
+        SentTags::parse(&message.tags).expect("they are tags");
+    }
+    if let Ok(push) = hook::read_push(data) {
+        SentTags::parse(&push.message.tags).expect("they are tags");
+    }
 }
 
 /// Whatever a peer says, it is answered or sent away; what comes out, to it and to those who share a room

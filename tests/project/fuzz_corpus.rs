@@ -45,6 +45,11 @@ fn frames_of_the_corpus_are_the_same_however_they_are_cut() {
 }
 
 #[test]
+fn what_the_corpus_posts_to_a_hook_is_said_safely() {
+    check("hook", targets::hook);
+}
+
+#[test]
 fn settings_of_the_corpus_are_flags_or_refused_in_a_line() {
     check("settings", targets::settings);
 }

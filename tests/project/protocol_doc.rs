@@ -92,6 +92,7 @@ fn sample(placeholder: &str) -> Option<&'static str> {
         "nick" | "recipient" | "by" | "old" | "new" | "nick or server" | "nick or *" => "bob",
         "room" => "#ops",
         "text" | "topic" | "name" => "some text",
+        "path" => "/hooks/word",
         "label" | "token" | "word" | "server" => "word",
         "on or off" => "on",
         "capabilities" => "some text",
@@ -106,12 +107,10 @@ fn sample(placeholder: &str) -> Option<&'static str> {
     })
 }
 
-/// Returns `form` with something in place of each placeholder that is known.
+/// `form` with something in place of each placeholder that is known.
 fn filled(form: &str) -> String {
-    // Servers refuse this with a code of their own: a minimal one does not know the verb.
-    let form = form.replace("ERR <word> <word> ", "ERR - unknown-verb ");
     let mut line = String::new();
-    let mut rest = form.as_str();
+    let mut rest = form;
     while let Some((before, after)) = rest.split_once('<') {
         // Text of a conversation may have such a sign too.
         let Some((inner, after)) = after.split_once('>') else {

@@ -84,18 +84,18 @@ pub async fn follow(
 struct Stream {
     to: InternalClient,
     format: Format,
-    /// Reports that the client has ended its sending side; `None` once it has.
+    /// Tells when the client ends what it sends; `None` once it has.
     gone: Option<Gone>,
-    /// Whether the stream has ended.
+    /// Whether nothing more comes.
     is_over: bool,
 }
 
-/// What ended a wait of the stream.
+/// What a stream has waited for.
 enum Waited {
     Next(Result<Delivery, Problem>),
-    /// Nothing has arrived for a while.
+    /// Nothing has come for long.
     Late,
-    /// The client has ended its sending side, and may have gone.
+    /// The client sends no more, and may have gone.
     Ended,
 }
 
@@ -119,7 +119,7 @@ impl Stream {
                 }
                 Waited::Late => return Some(self.keepalive()),
                 Waited::Ended => {
-                    // If the client has gone, its system answers this write with a reset.
+                    // If it has closed, its system answers this with a reset.
                     self.gone = None;
                     return Some(self.keepalive());
                 }

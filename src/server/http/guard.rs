@@ -68,6 +68,9 @@ pub struct Head<'a> {
     pub uri: &'a Uri,
     /// The header fields.
     pub headers: &'a HeaderMap,
+    /// Whether the request has proved in another way that it is meant for this server, so that it may call it by any
+    /// name: containers and proxies have their own.
+    pub is_meant: bool,
 }
 
 /// Rejects a request that may come from another site's page.
@@ -93,7 +96,7 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
         .authority()
         .map_or(given, |authority| authority.as_str());
     let (name, _) = split_port(host);
-    if !host.is_empty() && !names.knows(name) {
+    if !host.is_empty() && !head.is_meant && !names.knows(name) {
         return Err(Problem::unknown_host(&clean(name)));
     }
     let word = |name: &str| headers.get(name).map_or(Ok(""), text);
@@ -248,6 +251,7 @@ mod tests {
             version,
             uri: &target.parse().unwrap(),
             headers: &headers,
+            is_meant: false,
         };
         let checked = check(head, &names).and_then(|()| check_understood(head));
         let status = checked.map_or_else(|problem| problem.status.as_u16(), |()| 200);

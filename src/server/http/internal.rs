@@ -1,6 +1,7 @@
-//! The client that carries out a request over HTTP: a connection inside this process, which sends requests
-//! and receives replies and events as values. It passes the same checks as every other connection.
+//! The client through which a request over HTTP is carried out: a connection inside this process, which sends requests
+//! and is sent replies and events as values. It passes the same gate as every other connection.
 
+use std::convert::Infallible;
 use std::io;
 
 use bytes::Bytes;
@@ -9,19 +10,33 @@ use super::Client;
 use super::reply::Problem;
 use crate::config::Protocols;
 use crate::dialect::{Delivery, Reply};
+use crate::model::Now;
 use crate::protocol::Request;
 use crate::protocol::request::Refusal;
 use crate::server::connection::Connection;
-use crate::server::shared_state::ConnectionSource;
+use crate::server::shared_state::{ConnectionSource, SharedState};
+use crate::session::Session;
 use crate::transport::Carrier;
 use crate::transport::local::{self, ClientEnd, Command};
 
-/// A connection on behalf of an HTTP client. Dropping it ends the connection and cancels its pending request.
+/// A connection on behalf of an HTTP client. Dropping it ends the connection, and cancels what it has asked.
 pub struct InternalClient(ClientEnd);
 
 impl InternalClient {
-    /// Opens the connection, which has a task of its own as any other.
+    /// Opens the connection: one like any other, with a task of its own.
     pub fn connect(client: &Client) -> Self {
+        let connected = Self::connect_as(client, |_, _, _| Ok(()));
+        connected.unwrap_or_else(|never: Infallible| match never {})
+    }
+
+    /// Opens the connection once `begin` has prepared its session.
+    ///
+    /// # Errors
+    /// What `begin` refuses: then there is no connection.
+    pub fn connect_as<E>(
+        client: &Client,
+        begin: impl FnOnce(&mut Session, &mut SharedState, Now) -> Result<(), E>,
+    ) -> Result<Self, E> {
         let server = &client.server;
         let (ours, theirs) = local::connect(server.waiting.clone());
         let carrier = Carrier::Local(Box::new(theirs));
@@ -34,12 +49,14 @@ impl InternalClient {
         if client.is_secure {
             connection.session.under_tls();
         }
+        let now = server.clock.now();
+        let begun = begin(&mut connection.session, &mut server.changes(), now);
         server.executor.spawn(connection.run()).detach();
-        Self(ours)
+        begun.map(|()| Self(ours))
     }
 
-    /// Sends a request, or the refusal of one that could not be composed, which is answered in its turn.
-    /// Ignores that the connection may have ended: the next reply says why.
+    /// Sends a request, or the refusal of what was to be asked, which is answered in its turn. A server that no longer
+    /// listens has said why, or says nothing: its reply tells.
     pub async fn send(&self, request: Result<Request<'static>, Refusal>) {
         let _ = self.0.send(Command::Request(request)).await;
     }
@@ -52,7 +69,7 @@ impl InternalClient {
         self.0.send(Command::Bytes(bytes)).await
     }
 
-    /// Ends the input.
+    /// Ends the input: everything has been sent.
     pub fn finish(&self) {
         self.0.finish();
     }

@@ -10,6 +10,7 @@ mod format;
 mod forwarded;
 mod guard;
 mod help;
+mod hooks;
 mod internal;
 mod login;
 mod page;
@@ -97,8 +98,7 @@ impl Client {
         Ok(known)
     }
 
-    /// Refuses a banned client that sends its request through a proxy on `connection`. (A ban ends a client's
-    /// own connection by itself.)
+    /// Refuses a client that is banned and for which a proxy asks on `connection`: one of its own ends with a ban.
     fn not_banned(self, connection: &Self) -> Result<Self, Problem> {
         if self.address == connection.address {
             return Ok(self);
@@ -195,13 +195,13 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
 /// An order to a connection from the rest of the server.
 enum Order {
     Continue,
-    /// Finish the current requests and accept no more, since the server stops.
+    /// The server stops: finish the current requests, accept no more.
     Stop,
-    /// Close at once, even during a transfer, since the client is banned.
+    /// The client is banned: close at once, even during a transfer.
     Close,
 }
 
-/// Returns the present order to a connection, whose task is woken when it changes.
+/// Returns the present order to a connection; its task is woken when that changes.
 fn order(client: &Client, waker: &std::task::Waker) -> Order {
     let mut state = client.server.state();
     state.clear_wakeup(client.peer);
@@ -226,6 +226,7 @@ async fn answer(
         version: request.version(),
         uri: &uri,
         headers: request.headers(),
+        is_meant: hooks::is_meant(client, &uri),
     };
     if let Err(problem) = guard::check(head, &client.server.names) {
         let is_unknown = problem.status == StatusCode::MISDIRECTED_REQUEST;
@@ -282,6 +283,9 @@ async fn route(
     method: Method,
     is_read: bool,
 ) -> Result<Reply, Problem> {
+    if let Some(token) = hooks::token(uri) {
+        return Ok(hooks::post(client, token, request).await);
+    }
     let path = uri.path();
     // A trailing slash changes nothing.
     let trimmed = path.strip_suffix('/').unwrap_or(path);

@@ -36,17 +36,23 @@ const REPLY_BYTES: usize = 64;
 const PIECE_BYTES: usize = 16 << 10;
 
 /// Bytes that a request holds; they count towards the data that clients have not read (`--max-memory`).
-struct HeldBytes {
+pub(super) struct HeldBytes {
     server: Arc<Server>,
     bytes: usize,
 }
 
 impl HeldBytes {
+    /// Holds nothing yet.
+    pub fn new(server: &Arc<Server>) -> Self {
+        let server = server.clone();
+        Self { server, bytes: 0 }
+    }
+
     /// Adds `more` bytes.
     ///
     /// # Errors
     /// `busy`, when the memory is used up.
-    fn add(&mut self, more: usize) -> Result<(), Problem> {
+    pub fn add(&mut self, more: usize) -> Result<(), Problem> {
         self.server.waiting.change(self.bytes, self.bytes + more);
         self.bytes += more;
         if self.bytes > SMALL_BYTES && self.server.waiting.is_full() {
@@ -109,10 +115,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     Credentials::of(request.headers())?;
     let is_json = Format::of(request.headers(), false) == Format::Array;
     let (head, body) = request.into_parts();
-    let mut held = HeldBytes {
-        server: client.server.clone(),
-        bytes: 0,
-    };
+    let mut held = HeldBytes::new(&client.server);
     let tags = query::tags(&head.headers)?;
     let text = collect(client, body, &mut held).await?;
     let sending = Sending::of(text, tags)?;
@@ -123,7 +126,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
         let ((), answers) = future::zip(said, answers(&to, is_json)).await;
         answers
     });
-    let (status, body) = Detached(Some(said)).await_end().await;
+    let (status, body) = Detached::new(said).await_end().await;
     let kind = if is_json {
         Format::Array.content_type()
     } else {
@@ -133,10 +136,15 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
 }
 
 /// A task that goes on when nothing waits for it any more.
-struct Detached<T>(Option<Task<T>>);
+pub(super) struct Detached<T>(Option<Task<T>>);
 
 impl<T> Detached<T> {
-    async fn await_end(mut self) -> T {
+    /// Waits for that task.
+    pub fn new(task: Task<T>) -> Self {
+        Self(Some(task))
+    }
+
+    pub async fn await_end(mut self) -> T {
         let task = self.0.as_mut().expect("it is only taken at its end");
         let end = task.await;
         self.0 = None;

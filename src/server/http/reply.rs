@@ -21,7 +21,7 @@ pub type Reply = Response<Body>;
 /// When a client that is refused for now should retry: failed passwords have been forgiven by then.
 const RETRY_AFTER_S: &str = "30";
 
-/// The answer to a request that the server leaves undone because it is stopping.
+/// What a request is told that the server did not answer because it stops.
 pub const STOPPING: &str = "the server is stopping; come back soon";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,7 +71,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 
-    /// Returns a refusal as an error, and any other delivery as it is.
+    /// Reports a delivery that is a refusal; returns any other.
     pub fn check(delivery: Delivery) -> Result<Delivery, Self> {
         let code = match &delivery {
             Delivery::Refused(refusal) => refusal.code,
@@ -146,6 +146,9 @@ pub fn with_body(status: StatusCode, content_type: &'static str, body: Body) -> 
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let nosniff = HeaderName::from_static("x-content-type-options");
     headers.insert(nosniff, HeaderValue::from_static("nosniff"));
+    // The address of a hook is a secret.
+    let referrer = HeaderName::from_static("referrer-policy");
+    headers.insert(referrer, HeaderValue::from_static("no-referrer"));
     // No other site may embed it or measure its size.
     let resource = HeaderName::from_static("cross-origin-resource-policy");
     headers.insert(resource, HeaderValue::from_static("same-origin"));

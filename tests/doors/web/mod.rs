@@ -1,6 +1,7 @@
 //! protocol.md 11, 11.2, 11.5: HTTP as no well-behaved client uses it, and what the page of another site may not do.
 
 mod bodies;
+mod hooks;
 mod names;
 mod proxy;
 

@@ -1,4 +1,4 @@
-//! Tests of commands and of completion.
+//! Commands, and what helps to type them.
 
 use super::*;
 

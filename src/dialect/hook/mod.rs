@@ -1,0 +1,236 @@
+//! What tools post to a hook, as the messages that it becomes: the bodies of Slack and Mattermost, of Discord, of
+//! Alertmanager and Grafana, of Gotify and Apprise, as JSON or as a form. `protocol.md`, "Hooks".
+//!
+//! Pure. Everything here is linear in the length of the body, which its caller bounds.
+
+mod alerts;
+mod slack;
+
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::protocol::human::plural;
+use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
+use crate::protocol::tags;
+
+/// One message that a post becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// What it says.
+    pub text: Multiline,
+    /// Its tags as they are sent, without the `@`.
+    pub tags: String,
+    /// The alert that it is about.
+    pub alert: Option<Alert>,
+    /// What a repetition of the same message has too, if that can be known.
+    pub identity: Option<String>,
+}
+
+/// An alert that fires or resolves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// What all messages about it have in common.
+    pub fingerprint: String,
+    /// Whether it has ended.
+    pub is_resolved: bool,
+}
+
+/// Why a body is not posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadBody {
+    /// It is neither JSON nor a form that is known.
+    Malformed,
+    /// It says nothing.
+    NoText,
+}
+
+/// What an application posts to a Gotify server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Push {
+    /// What it becomes.
+    pub message: Message,
+    /// Its fields as they were sent.
+    pub title: String,
+    /// The text below the title.
+    pub body: String,
+    /// From 0 to 10.
+    pub priority: i64,
+}
+
+impl Message {
+    /// Creates a message with these tags besides `notice`.
+    fn new(text: &str, own_tags: &[(&str, &str)]) -> Result<Self, BadBody> {
+        let mut all = "notice".to_owned();
+        for (name, value) in own_tags {
+            tags::push(&mut all, name, value);
+        }
+        let text = Multiline::parse(bounded(text).as_bytes());
+        Ok(Self {
+            text: text.map_err(|_| BadBody::NoText)?,
+            tags: all,
+            alert: None,
+            identity: None,
+        })
+    }
+}
+
+/// Reads what was posted to a hook: at least one message.
+///
+/// # Errors
+/// When there is nothing to say in it.
+///
+/// ```
+/// use plainchat::dialect::hook::read;
+/// let read = |body: &str| read(body.as_bytes()).map(|all| all[0].text.as_str().to_owned());
+/// assert_eq!(read(r#"{"text": "<https://ci.example/7|build 7> &gt; 6"}"#).unwrap(), "build 7 (https://ci.example/7) > 6");
+/// assert_eq!(read("payload=%7B%22text%22%3A%22done%22%7D").unwrap(), "done");
+/// assert!(read("done").is_err());
+/// ```
+pub fn read(body: &[u8]) -> Result<Vec<Message>, BadBody> {
+    let fields = match Fields::of(body)? {
+        Fields::Json(object) => object,
+        Fields::Form(mut form) => match form.remove("payload") {
+            Some(Value::String(payload)) => parse(payload.as_bytes())?,
+            _ => return Message::new(&titled(&form, &["text", "message"]), &[]).map(only),
+        },
+    };
+    if let Some(alerts) = fields.get("alerts").and_then(Value::as_array) {
+        return alerts::messages(&fields, alerts);
+    }
+    let text = [slack::text(&fields), slack::discord(&fields)];
+    let text = text.into_iter().find(|text| !is_blank(text));
+    let text = text.unwrap_or_else(|| titled(&fields, &["message"]));
+    Message::new(&text, &[]).map(only)
+}
+
+/// Reads what was posted as to a Gotify server.
+///
+/// # Errors
+/// When there is no message in it.
+pub fn read_push(body: &[u8]) -> Result<Push, BadBody> {
+    let (Fields::Json(fields) | Fields::Form(fields)) = Fields::of(body)?;
+    let body = string(fields.get("message"));
+    if is_blank(&body) {
+        return Err(BadBody::NoText);
+    }
+    let priority = match fields.get("priority") {
+        Some(Value::Number(number)) => number.as_i64(),
+        Some(Value::String(number)) => number.trim().parse().ok(),
+        _ => None,
+    };
+    let shown = priority.map(|priority| priority.to_string());
+    let own = shown.iter().map(|shown| ("x-priority", shown.as_str()));
+    let own: Vec<_> = own.collect();
+    Ok(Push {
+        message: Message::new(&titled(&fields, &["message"]), &own)?,
+        title: string(fields.get("title")),
+        body,
+        priority: priority.unwrap_or_default(),
+    })
+}
+
+fn only(message: Message) -> Vec<Message> {
+    vec![message]
+}
+
+/// The fields of a body.
+enum Fields {
+    Json(Map<String, Value>),
+    Form(Map<String, Value>),
+}
+
+impl Fields {
+    /// Reads a body; what it is can be seen in it, and tools say something else in `Content-Type` often enough.
+    fn of(body: &[u8]) -> Result<Self, BadBody> {
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        if body.trim_ascii_start().starts_with(b"{") {
+            return parse(body).map(Self::Json);
+        }
+        let text = std::str::from_utf8(body).map_err(|_| BadBody::Malformed)?;
+        let mut form = Map::new();
+        for pair in text.trim_end().split('&') {
+            let (name, value) = pair.split_once('=').ok_or(BadBody::Malformed)?;
+            let value = value.replace('+', " ");
+            let value = percent_decode_str(&value).decode_utf8_lossy();
+            form.insert(name.to_owned(), value.into_owned().into());
+        }
+        let is_known = ["payload", "text", "message"];
+        if is_known.iter().any(|name| form.contains_key(*name)) {
+            Ok(Self::Form(form))
+        } else {
+            Err(BadBody::Malformed)
+        }
+    }
+}
+
+fn parse(json: &[u8]) -> Result<Map<String, Value>, BadBody> {
+    serde_json::from_slice(json).map_err(|_| BadBody::Malformed)
+}
+
+/// Returns `title: text` of the first of those fields that says something, or what there is of it.
+fn titled(fields: &Map<String, Value>, names: &[&str]) -> String {
+    let title = string(fields.get("title"));
+    let texts = names.iter().map(|name| string(fields.get(*name)));
+    let text = texts.into_iter().find(|text| !is_blank(text));
+    let text = text.unwrap_or_default();
+    match (is_blank(&title), is_blank(&text)) {
+        (true, _) => text,
+        (false, true) => title,
+        (false, false) => format!("{}: {text}", title.trim_end()),
+    }
+}
+
+/// Returns a value as text: tools send numbers too.
+fn string(value: Option<&Value>) -> String {
+    match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => value.to_string(),
+        _ => String::new(),
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}
+
+/// Returns a text without the empty lines around it, in lines that one `TEXT` can have: long lines are broken, and what
+/// is too much is counted in the last line.
+fn bounded(text: &str) -> String {
+    let text = text.replace('\0', "");
+    let lines = text.split('\n');
+    let lines = lines.map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let mut lines: Vec<&str> = lines.skip_while(|line| is_blank(line)).collect();
+    while lines.last().is_some_and(|line| is_blank(line)) {
+        lines.pop();
+    }
+    let pieces: Vec<&str> = lines.into_iter().flat_map(pieces).collect();
+    // What the line that counts the others takes.
+    let bytes_max = usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX) - 64;
+    let mut out = String::new();
+    for (n, piece) in pieces.iter().enumerate() {
+        let is_last = n + 1 == pieces.len();
+        if !is_last && n + 1 >= TEXT_LINES_MAX || out.len() + piece.len() >= bytes_max {
+            let rest = plural(pieces.len() - n, "more line", "more lines");
+            out.push_str(&format!("… {rest}"));
+            break;
+        }
+        out.push_str(piece);
+        out.push('\n');
+    }
+    out
+}
+
+/// Breaks a line into pieces that a line of a text can have: one, mostly.
+fn pieces(line: &str) -> Vec<&str> {
+    let (mut pieces, mut rest) = (Vec::new(), line);
+    while rest.len() > TEXT_LINE_BYTES_MAX {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(TEXT_LINE_BYTES_MAX));
+        pieces.push(piece);
+        rest = after;
+    }
+    pieces.push(rest);
+    pieces
+}
+
+#[cfg(test)]
+mod tests;

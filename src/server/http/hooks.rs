@@ -1,0 +1,323 @@
+//! `POST /hooks/<token>`: says what a tool posts, as the nick and in the room of a hook. `protocol.md`, "Hooks".
+//!
+//! The answers are those of Slack and Mattermost, whose senders compare them byte by byte: what a sender takes for a
+//! failure it sends again, and only after a 5xx.
+
+use std::time::Duration;
+
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::{Method, StatusCode, Uri};
+use sha2::{Digest as _, Sha256};
+use tracing::error;
+
+use super::body::{BodyError, RequestBody};
+use super::internal::InternalClient;
+use super::post::{Detached, HeldBytes};
+use super::reply::{self, Problem, Reply};
+use super::{Client, HttpRequest};
+use crate::config::fixed::HOOK_BYTES_MAX;
+use crate::dialect::hook::{self, BadBody, Message};
+use crate::dialect::{Reply as Answer, ReplyFields};
+use crate::model::Hook;
+use crate::protocol::request::Target;
+use crate::protocol::tags::SentTags;
+use crate::protocol::{Digest, EventId, Request};
+use crate::server::metrics::LimitKind;
+
+/// Why a post is refused: the first word is what Slack says.
+struct Refused {
+    status: StatusCode,
+    text: &'static str,
+    retry_after: Option<Duration>,
+}
+
+impl Refused {
+    const NO_SERVICE: Self = Self::new(
+        StatusCode::NOT_FOUND,
+        "no_service: there is no such hook; its owner sees with HOOKS which there are",
+    );
+    const MALFORMED: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "invalid_payload: send JSON, {\"text\":\"...\"}, or a form: curl --data-urlencode text=...",
+    );
+    const NO_TEXT: Self = Self::new(StatusCode::BAD_REQUEST, "no_text: it says nothing");
+    const PROHIBITED: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "action_prohibited: the nick of this hook may not speak in its room now",
+    );
+    const TOO_LARGE: Self = Self::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "payload_too_large: 64 KiB at most",
+    );
+
+    const fn new(status: StatusCode, text: &'static str) -> Self {
+        Self {
+            status,
+            text,
+            retry_after: None,
+        }
+    }
+
+    /// Asks the sender to send it again.
+    fn later(status: StatusCode, text: &'static str, after: Duration) -> Self {
+        let retry_after = Some(after);
+        Self {
+            status,
+            text,
+            retry_after,
+        }
+    }
+
+    /// Asks the sender to send it again, since the reason goes away by itself.
+    fn unavailable() -> Self {
+        let text = "service_unavailable: it cannot be kept now; send it again later";
+        Self::later(
+            StatusCode::SERVICE_UNAVAILABLE,
+            text,
+            Duration::from_secs(30),
+        )
+    }
+
+    /// Returns the refusal for one of the chat protocol.
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::FORBIDDEN => Self::PROHIBITED,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::TOO_LARGE,
+            StatusCode::BAD_REQUEST => Self::MALFORMED,
+            _ => Self::unavailable(),
+        }
+    }
+
+    fn reply(self) -> Reply {
+        let mut reply = reply::text(self.status, self.text);
+        if let Some(after) = self.retry_after {
+            let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
+            if let Ok(seconds) = HeaderValue::from_str(&seconds) {
+                reply.headers_mut().insert(RETRY_AFTER, seconds);
+            }
+        }
+        reply
+    }
+}
+
+impl From<BadBody> for Refused {
+    fn from(why: BadBody) -> Self {
+        match why {
+            BadBody::Malformed => Self::MALFORMED,
+            BadBody::NoText => Self::NO_TEXT,
+        }
+    }
+}
+
+/// Returns the token in the address of a hook: the last part of Mattermost's `/hooks/<token>`, of Rocket.Chat's
+/// `/hooks/<id>/<token>` or of Slack's `/services/<team>/<id>/<token>`.
+pub fn token(uri: &Uri) -> Option<&str> {
+    let path = uri.path();
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let parts: Vec<&str> = path.split('/').skip(1).take(5).collect();
+    match parts.as_slice() {
+        ["hooks", token] | ["hooks", _, token] | ["services", _, _, token] => Some(token),
+        _ => None,
+    }
+}
+
+fn digest(token: &str) -> Digest {
+    Digest(Sha256::digest(token).into())
+}
+
+/// Returns whether a request has the token of a hook, and so is meant for this server.
+pub fn is_meant(client: &Client, uri: &Uri) -> bool {
+    token(uri).is_some_and(|token| {
+        let digest = digest(token);
+        client.server.state().chat.hooks.find(&digest).is_some()
+    })
+}
+
+/// Answers a request to a hook.
+pub async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
+    if request.method() != Method::POST {
+        let text = "method_not_allowed: POST to this address";
+        let mut reply = Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).reply();
+        let post = HeaderValue::from_static("POST");
+        reply.headers_mut().insert(ALLOW, post);
+        return reply;
+    }
+    let posted = async {
+        let hook = find(client, token)?;
+        let body = collect(client, request.into_body()).await?;
+        let messages = hook::read(&body)?;
+        say(client, &hook, messages).await
+    };
+    match posted.await {
+        // No line end: senders compare it with these two bytes.
+        Ok(_) => reply::text(StatusCode::OK, "ok"),
+        Err(refused) => refused.reply(),
+    }
+}
+
+/// Returns the hook with that token, and counts the post.
+fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
+    let digest = digest(token);
+    let (server, address) = (&client.server, client.address);
+    let uptime = server.clock.now().uptime;
+    let mut state = server.state();
+    let Some(hook) = state.chat.hooks.find(&digest).cloned() else {
+        if state.guesses.wrong_hook(address, uptime) {
+            return Err(Refused::NO_SERVICE);
+        }
+        drop(state);
+        let text = format!("too many posts to hooks that do not exist, now from {address}");
+        server.metrics.limit_hit(LimitKind::Hooks, uptime, &text);
+        return Err(paced(Duration::from_secs(30)));
+    };
+    state.chat.hooks.post(&digest, uptime).map_err(paced)?;
+    Ok(hook)
+}
+
+fn paced(wait: Duration) -> Refused {
+    let text = "rate_limited: too many posts; wait as long as Retry-After says";
+    Refused::later(StatusCode::TOO_MANY_REQUESTS, text, wait)
+}
+
+/// Reads the whole body.
+async fn collect(client: &Client, mut body: RequestBody) -> Result<Vec<u8>, Refused> {
+    let is_within = |bytes: u64| bytes <= HOOK_BYTES_MAX as u64;
+    if !body.length().is_none_or(is_within) {
+        return Err(Refused::TOO_LARGE);
+    }
+    let mut held = HeldBytes::new(&client.server);
+    let mut bytes = Vec::new();
+    while let Some(data) = body.next().await {
+        let data = data.map_err(|why| match why {
+            BodyError::TimedOut => Refused::new(StatusCode::REQUEST_TIMEOUT, "timeout"),
+            BodyError::Aborted => Refused::MALFORMED,
+        })?;
+        held.add(data.len()).map_err(|_| Refused::unavailable())?;
+        bytes.extend_from_slice(&data);
+        if !is_within(bytes.len() as u64) {
+            return Err(Refused::TOO_LARGE);
+        }
+    }
+    Ok(bytes)
+}
+
+/// Says what was posted; returns the id of the first message. Once begun, it is completed even if the client has gone.
+async fn say(
+    client: &Client,
+    hook: &Hook,
+    messages: Vec<Message>,
+) -> Result<Option<EventId>, Refused> {
+    check_stored(client, hook).await?;
+    let connected = InternalClient::connect_as(client, |session, state, now| {
+        // It may have been revoked while the body arrived.
+        if state.chat.hooks.find(&hook.sha256).is_none() {
+            return Err(Refused::NO_SERVICE);
+        }
+        let spoken = session.speak_for(hook, &mut state.chat, now);
+        spoken.map_err(|refusal| Refused::of(reply::status(refusal.code)))
+    });
+    let speaker = Speaker {
+        client: client.clone(),
+        hook: hook.clone(),
+        to: connected?,
+    };
+    let said = client.server.executor.spawn(async move {
+        let mut first = None;
+        for message in messages {
+            let id = speaker.say(message).await?;
+            first = first.or(id);
+        }
+        Ok(first)
+    });
+    Detached::new(said).await_end().await
+}
+
+/// Asks the account store whether a hook has been revoked.
+async fn check_stored(client: &Client, hook: &Hook) -> Result<(), Refused> {
+    let server = &client.server;
+    let (accounts, asked) = (server.accounts.clone(), hook.clone());
+    let turn = server.questions.take(client.address).await;
+    let stored = smol::unblock(move || accounts.has_hook(&asked)).await;
+    drop(turn);
+    match stored {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let hooks = &mut server.state().chat.hooks;
+            if hooks.find(&hook.sha256).is_some() {
+                hooks.revoked(&hook.nick, &hook.label);
+            }
+            Err(Refused::NO_SERVICE)
+        }
+        Err(e) => {
+            error!("accounts, bans and permissions cannot be read or stored: {e}");
+            Err(Refused::unavailable())
+        }
+    }
+}
+
+/// A connection that says what was posted to a hook.
+struct Speaker {
+    client: Client,
+    hook: Hook,
+    to: InternalClient,
+}
+
+impl Speaker {
+    /// Says a message; a resolved alert as a reply to the one that fired, if that is known.
+    async fn say(&self, message: Message) -> Result<Option<EventId>, Refused> {
+        let digest = &self.hook.sha256;
+        let alert = message.alert.as_ref();
+        let replies_to = alert.filter(|alert| alert.is_resolved).and_then(|alert| {
+            let hooks = &self.client.server.state().chat.hooks;
+            hooks.alert(digest, &alert.fingerprint)
+        });
+        let mut answer = self.ask(&message, replies_to).await;
+        let is_lost = |problem: &Problem| problem.status == StatusCode::NOT_FOUND;
+        if replies_to.is_some() && answer.as_ref().is_err_and(is_lost) {
+            // The message of the alert is no longer there.
+            answer = self.ask(&message, None).await;
+        }
+        let answer = answer.map_err(|problem| Refused::of(problem.status))?;
+        let id = match answer.fields {
+            ReplyFields::Message(id, _) | ReplyFields::Lines(id, ..) => id,
+            _ => None,
+        };
+        if let (Some(alert), Some(id)) = (alert, id) {
+            let hooks = &mut self.client.server.state().chat.hooks;
+            if alert.is_resolved {
+                hooks.resolved(digest, &alert.fingerprint);
+            } else {
+                hooks.fired(digest, &alert.fingerprint, id);
+            }
+        }
+        Ok(id)
+    }
+
+    async fn ask(&self, message: &Message, replies_to: Option<EventId>) -> Result<Answer, Problem> {
+        let mut tags = message.tags.clone();
+        if let Some(id) = replies_to {
+            tags.push_str(&format!(";reply={id}"));
+        }
+        if let Some(identity) = &message.identity {
+            // The same notification, sent again, is not said again; through another hook it is.
+            let own = format!("{} {identity}", self.hook.sha256);
+            tags.push_str(&format!(
+                ";nonce=hook-{}",
+                digest(&own).to_string().split_at(32).0
+            ));
+        }
+        let tags = SentTags::parse(&tags).unwrap_or_else(|_| SentTags::notice());
+        let room = self.hook.room.clone();
+        let text = message.text.as_str();
+        if message.text.lines() == 1 {
+            let to = Target::Room(room);
+            let (to, text) = (to, text.to_owned().into());
+            return self.to.ask(Ok(Request::Tell { to, text, tags })).await;
+        }
+        let bytes = text.as_bytes().to_vec();
+        let request = Request::text(Some(room), bytes.len() as u64).with_tags(tags);
+        self.to.send(Ok(request)).await;
+        let _ = self.to.send_bytes(bytes.into()).await; // the reply says why
+        self.to.reply().await
+    }
+}

@@ -1,0 +1,102 @@
+//! Hooks: how their owner makes and lists them, and the connection that says what a tool has posted.
+
+use super::Session;
+use super::output::{AfterReply, Entries};
+use super::request::{Done, refused};
+use crate::accounts::{AccountQuery, AccountResult};
+use crate::chat::Chat;
+use crate::config::fixed::{HOOKS_IN_ALL, HOOKS_MAX};
+use crate::model::{Hook, Now};
+use crate::protocol::human::plural;
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Nick, RoomName, Verb};
+
+impl Session {
+    /// Creates a hook for a room in which the nick may speak.
+    pub(super) fn hook(&mut self, label: Nick, room: &RoomName, chat: &mut Chat) -> Done {
+        let verb = Verb::Hook;
+        let nick = self.registered_nick(verb, chat)?;
+        self.require_tls(verb, chat)?;
+        let room = chat
+            .find_or_create_room(room, self.peer, self.nick)
+            .map_err(refused(verb))?;
+        if chat.hooks.is_full() {
+            let text = format!("there are {HOOKS_IN_ALL} hooks already");
+            return Err(Refusal::new(verb, Code::Quota, text));
+        }
+        let room = RoomName::clone(&*super::request::name_of(room, chat)?);
+        self.query_accounts(AccountQuery::NewHook { nick, label, room })
+    }
+
+    /// Lists the hooks of the nick.
+    pub(super) fn hooks(&mut self, chat: &Chat) -> Done {
+        let nick = self.registered_nick(Verb::Hooks, chat)?;
+        self.query_accounts(AccountQuery::Hooks { nick })
+    }
+
+    pub(super) fn finish_new_hook(&mut self, result: AccountResult, chat: &mut Chat) -> Done {
+        let verb = Verb::Hook;
+        match result {
+            AccountResult::NewHook(hook, token) => {
+                let path = format!("/hooks/{}", token.expose());
+                let talk = format!("{path}  (it is not shown again)");
+                self.ok(
+                    verb,
+                    &format!("{} {path}", hook.label),
+                    &talk,
+                    AfterReply::Nothing,
+                );
+                chat.hooks.made(hook);
+                self.send_tls_hint(chat);
+                Ok(None)
+            }
+            AccountResult::No => {
+                let text = format!(
+                    "there is a token or hook of that label already, or {HOOKS_MAX} hooks in all; REVOKE one"
+                );
+                Err(Refusal::new(verb, Code::Quota, text))
+            }
+            _ => {
+                let text = "that nick was given up meanwhile";
+                Err(Refusal::new(verb, Code::NotAllowed, text))
+            }
+        }
+    }
+
+    pub(super) fn finish_hooks(&mut self, result: &AccountResult) -> Done {
+        let AccountResult::Hooks(hooks) = result else {
+            return Ok(None);
+        };
+        let mut lines = Entries::new("HOOK", self.input);
+        for Hook {
+            label, room, made, ..
+        } in hooks
+        {
+            lines.add(&[label.as_str(), room.as_str(), &made.to_string()]);
+        }
+        let count = self.send_entries(lines);
+        let talk = plural(count, "hook", "hooks");
+        self.ok(Verb::Hooks, &count.to_string(), &talk, AfterReply::Nothing);
+        Ok(None)
+    }
+
+    /// Gives a new connection the nick of a hook, in no room, so that it says what was posted to the hook.
+    ///
+    /// # Errors
+    /// When the nick may not speak now, or a token must not be sent in plain text.
+    pub fn speak_for(&mut self, hook: &Hook, chat: &mut Chat, now: Now) -> Result<(), Refusal> {
+        let verb = Verb::Nick;
+        self.require_tls(verb, chat)?;
+        let nick = hook.nick.clone();
+        if let Some(reason) = chat.ban_of_nick(&nick, now.time) {
+            return Err(Refusal::new(verb, Code::Banned, reason));
+        }
+        let id = chat.take_nick(self.peer, None, &[], nick, None, now);
+        let id = id.map_err(refused(verb))?;
+        self.open(chat);
+        self.nick = Some(id);
+        self.has_token = true;
+        self.inbox = chat.inbox_end(id);
+        Ok(())
+    }
+}
