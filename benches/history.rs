@@ -191,7 +191,7 @@ fn fill(folder: &Path, messages: u64) -> Result<u64> {
                 _ => String::new(),
             };
             let entry = Entry::new(Scope::Room(lobby.clone()), kind, &author, &text);
-            log.append(entry, None, Time(1_700_000_000_000 + n));
+            log.append(entry.into(), None, Time(1_700_000_000_000 + n));
         }
         if n >= WAITING_MAX {
             let outcome = told.recv_timeout(PATIENCE)?;

@@ -102,7 +102,7 @@ mod tests {
             chat.expect(Place::Room(room));
             chat.apply(Applied {
                 is_repeat: false,
-                entry: Entry::new(scope, EventKind::Msg, "alice", &text),
+                entry: Entry::new(scope, EventKind::Msg, "alice", &text).into(),
                 outcome: Ok((EventId::new(id), Time(0))),
                 ticket: Some(Ticket {
                     peer: author,

@@ -93,19 +93,23 @@ pub enum ReplyBody {
     IdAndTime,
     /// The id of its first line, its time, and how many lines it has.
     Lines(usize),
-    /// A file: the id that it was announced with, or else the event's own, and its contents.
-    File {
-        /// The id, if the file was announced before.
-        announced: Option<EventId>,
-        /// Number of bytes.
-        length: u64,
-        /// Digest of all bytes.
-        sha256: Digest,
-    },
+    /// A file.
+    File(Box<FileReply>),
     /// This.
     Text(Box<str>),
     /// There is no reply.
     Nothing,
+}
+
+/// What the reply to an upload shows.
+#[derive(Debug)]
+pub struct FileReply {
+    /// The id that the file was announced with; `None` if that is the event's own.
+    pub announced: Option<EventId>,
+    /// Number of bytes.
+    pub length: u64,
+    /// Digest of all bytes.
+    pub sha256: Digest,
 }
 
 impl Dialect {

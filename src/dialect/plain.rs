@@ -20,13 +20,9 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             match body {
                 ReplyBody::Nothing => {}
                 ReplyBody::Text(text) => out.extend_from_slice(text.as_bytes()),
-                ReplyBody::File {
-                    announced,
-                    length,
-                    sha256,
-                } => {
-                    write_id(announced.or(id), out);
-                    let (length, sha256) = (length.to_string(), sha256.to_string());
+                ReplyBody::File(file) => {
+                    write_id(file.announced.or(id), out);
+                    let (length, sha256) = (file.length.to_string(), file.sha256.to_string());
                     words(out, &["", &length, &sha256]);
                 }
                 ReplyBody::IdAndTime | ReplyBody::Lines(_) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Line, Live, Output, Past, ReplyBody, plain};
+use super::{FileReply, Line, Live, Output, Past, ReplyBody, plain};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
@@ -141,11 +141,12 @@ impl Reply {
                 return plain::write(decided(*id, *time, &ReplyBody::Lines(*lines)), out);
             }
             ReplyFields::File { id, length, sha256 } => {
-                let body = ReplyBody::File {
+                let reply = FileReply {
                     announced: *id,
                     length: *length,
                     sha256: *sha256,
                 };
+                let body = ReplyBody::File(reply.into());
                 return plain::write(decided(None, Time(0), &body), out);
             }
             ReplyFields::Found { count, is_cut } => Line::Found {
@@ -225,15 +226,11 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
         } => match body {
             ReplyBody::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
             ReplyBody::Lines(lines) => reply(verb, ReplyFields::Lines(id, time, *lines)),
-            ReplyBody::File {
-                announced,
-                length,
-                sha256,
-            } => {
+            ReplyBody::File(file) => {
                 let fields = ReplyFields::File {
-                    id: announced.or(id),
-                    length: *length,
-                    sha256: *sha256,
+                    id: file.announced.or(id),
+                    length: file.length,
+                    sha256: file.sha256,
                 };
                 reply(verb, fields)
             }
@@ -308,10 +305,13 @@ mod tests {
     fn a_value_has_all_that_its_line_has() {
         let refusal = Refusal::new(Verb::Join, Code::NotAllowed, "no");
         let id = EventId::new(7);
-        let file = |announced| ReplyBody::File {
-            announced,
-            length: 5,
-            sha256: Digest([7; 32]),
+        let file = |announced| {
+            let reply = FileReply {
+                announced,
+                length: 5,
+                sha256: Digest([7; 32]),
+            };
+            ReplyBody::File(reply.into())
         };
         let decided = |verb, body| Line::Decided {
             verb,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
     Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, Span, Trimmed,
@@ -31,6 +31,8 @@ struct State {
     next_id: u64,
     rooms: Vec<Room>,
     room_ids: HashMap<Box<str>, usize>,
+    /// The room of the newest event.
+    newest_room: usize,
     /// The direct messages still in memory, by the comparison form of each nick that may read them.
     inboxes: HashMap<Box<str>, Inbox>,
     /// Owner and position of each named reader.
@@ -96,7 +98,7 @@ struct StoredEvent {
     id: EventId,
     time: Time,
     /// Without its text or file name once it is removed.
-    entry: Entry,
+    entry: Arc<Entry>,
     is_removed: bool,
     /// What has changed it since; `None` for most.
     marks: Option<Box<Marks>>,
@@ -157,7 +159,7 @@ enum StoredScope {
 struct StoredFile {
     time: Time,
     /// With the file's length, once it is known.
-    entry: Entry,
+    entry: Arc<Entry>,
     room: usize,
 }
 
@@ -182,7 +184,8 @@ impl StoredEvent {
 }
 
 /// Memory that an event takes besides its text.
-const EVENT_BYTES: usize = size_of::<StoredEvent>() + size_of::<EventId>() + 16;
+const EVENT_BYTES: usize =
+    size_of::<StoredEvent>() + size_of::<Entry>() + size_of::<EventId>() + 48;
 
 /// Memory that a direct message takes in addition: its two nicks, and perhaps an inbox for each.
 const DIRECT_BYTES: usize = size_of::<DirectMessage>() + 512;
@@ -198,6 +201,7 @@ impl MemoryLog {
                 next_id: first_id,
                 rooms: Vec::new(),
                 room_ids: HashMap::new(),
+                newest_room: 0,
                 inboxes: HashMap::new(),
                 readers: HashMap::new(),
                 readers_of: HashMap::new(),
@@ -216,12 +220,12 @@ impl MemoryLog {
 
 impl State {
     /// Stores an entry, unless it is of a kind that is not stored, and returns its id.
-    fn append(&mut self, entry: Entry, time: Time) -> Option<EventId> {
+    fn append(&mut self, entry: Arc<Entry>, time: Time) -> Option<EventId> {
         if matches!(entry.scope, Scope::Unsaved(_)) {
             return None;
         }
         if matches!(entry.kind, EventKind::Text) {
-            let first = entry.each_line(|line| Ok::<_, Infallible>(self.append(line, time)));
+            let first = entry.each_line(|line| Ok::<_, Infallible>(self.append(line.into(), time)));
             return first.unwrap_or_default();
         }
         self.next_id += 1;
@@ -256,16 +260,16 @@ impl State {
         match (&entry.kind, &scope) {
             (EventKind::Stored(file, contents), _) => {
                 if let Some(kept) = self.files.get_mut(file)
-                    && let EventKind::File(file) = &mut kept.entry.kind
+                    && let EventKind::File(file) = &mut Arc::make_mut(&mut kept.entry).kind
                 {
-                    file.contents = Some(*contents);
+                    file.contents = Some(**contents);
                 }
             }
             (EventKind::Remove(removed, _), _) => self.remove(*removed),
             (EventKind::Edit(edited), _) => {
                 let text = entry.text();
                 self.change(*edited, |kept| {
-                    kept.entry.replace_text(text);
+                    Arc::make_mut(&mut kept.entry).replace_text(text);
                     let marks = kept.marks.get_or_insert_default();
                     marks.edited = Some(time);
                     marks.edits.push(id);
@@ -304,7 +308,7 @@ impl State {
     }
 
     /// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
-    fn decide(&mut self, entry: &Entry, time: Time) -> Result<Decided, Code> {
+    fn decide(&mut self, entry: &Arc<Entry>, time: Time) -> Result<Decided, Code> {
         let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
         let nonce = Nonces::key(entry).filter(|_| is_logged);
         if let Some((id, time)) = nonce.as_ref().and_then(|key| self.nonces.find(key, time)) {
@@ -362,7 +366,12 @@ impl State {
     }
 
     fn room(&mut self, name: &RoomName, last_id: EventId) -> usize {
+        let newest = self.rooms.get(self.newest_room);
+        if newest.is_some_and(|room| room.name.casefolded() == name.casefolded()) {
+            return self.newest_room;
+        }
         if let Some(room) = self.room_ids.get(name.casefolded()) {
+            self.newest_room = *room;
             return *room;
         }
         let room = self.rooms.len();
@@ -464,10 +473,10 @@ impl State {
         let edits = kept.marks.take().map_or_else(Vec::new, |marks| marks.edits);
         self.change(id, |kept| {
             kept.is_removed = true;
-            kept.entry.redact();
+            Arc::make_mut(&mut kept.entry).redact();
         });
         for edit in edits {
-            self.change(edit, |kept| kept.entry.redact());
+            self.change(edit, |kept| Arc::make_mut(&mut kept.entry).redact());
         }
     }
 
@@ -619,10 +628,11 @@ impl State {
 }
 
 impl Log for MemoryLog {
-    fn append(&self, mut entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
+    fn append(&self, mut entry: Arc<Entry>, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
         let mut state = self.state();
-        if let (Scope::Room(room), EventKind::DeleteRoom(files)) = (&entry.scope, &mut entry.kind) {
-            *files = state.delete_room(room);
+        if let (Scope::Room(room), EventKind::DeleteRoom(_)) = (&entry.scope, &entry.kind) {
+            let files = state.delete_room(room);
+            Arc::make_mut(&mut entry).kind = EventKind::DeleteRoom(files);
             return Some(Applied {
                 entry,
                 outcome: Ok((None, time)),
@@ -926,13 +936,13 @@ mod tests {
         let say = |kind, text: &str| {
             let entry = Entry::new(Scope::Room(room.clone().into()), kind, "ann", text);
             let applied = log
-                .append(entry, None, Time(1))
+                .append(entry.into(), None, Time(1))
                 .expect("it is known at once");
             applied.outcome.expect("it is kept").0
         };
         for _ in 0..1000 {
             let id = say(EventKind::Msg, &"long ".repeat(800)).expect("an id");
-            say(EventKind::Remove(id, Removed::Message), "");
+            say(EventKind::Remove(id, Removed::Message.into()), "");
         }
         for _ in 0..50 {
             say(EventKind::Msg, "short");

@@ -180,7 +180,7 @@ pub struct Span {
 pub trait Log: Send + Sync {
     /// Submits an entry without waiting; ids follow the order of the calls. Returns the outcome if it is
     /// known at once; otherwise the sink receives it, with the ticket.
-    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
+    fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
 
     /// Waits until everything submitted is stored or refused.
     ///

@@ -40,7 +40,7 @@ pub enum Scope {
     /// Two registered nicks, now and later.
     Inbox(Box<DirectMessage>),
     /// The connections that have this nick now; the event is not logged.
-    Unsaved(Nick),
+    Unsaved(Box<Nick>),
 }
 
 /// The two registered nicks of a direct message.
@@ -61,14 +61,14 @@ pub enum EventKind {
     /// Several lines, with LF between them, of which each becomes a message of its own.
     Text,
     Topic,
-    Remove(EventId, Removed),
+    Remove(EventId, Box<Removed>),
     /// Replaces the text of a message of the same author.
     Edit(EventId),
     /// The author reacts to a message or file, or withdraws the reaction.
     React(Box<Reaction>),
     File(Box<NewFile>),
     /// A live file is now complete.
-    Stored(EventId, FileContents),
+    Stored(EventId, Box<FileContents>),
     /// Deletes the room, and is no event itself. The log adds the files that the room had.
     DeleteRoom(Vec<DeletedFile>),
 }
@@ -152,8 +152,8 @@ pub type Outcome = Result<(Option<EventId>, Time), Code>;
 /// An entry with its outcome.
 #[derive(Debug)]
 pub struct Applied {
-    /// The entry as it was proposed.
-    pub entry: Entry,
+    /// The entry as it was proposed; a log in memory keeps the same one.
+    pub entry: Arc<Entry>,
     /// The outcome of the entry.
     pub outcome: Outcome,
     /// Whether the entry changes nothing: one of the same nonce, whose outcome this is, came before it, or the
@@ -175,11 +175,14 @@ pub fn casefolded(nick: &str) -> String {
 impl Entry {
     /// Returns an entry of `author`, a nick as it is shown. Only messages, actions and topics have a text.
     pub fn new(scope: Scope, kind: EventKind, author: &str, text: &str) -> Self {
+        let mut words = String::with_capacity(author.len() + text.len());
+        words.push_str(author);
+        words.push_str(text);
         Self {
             scope,
             kind,
             tags: SentTags::default(),
-            words: [author, text].concat().into(),
+            words: words.into(),
             author_bytes: u16::try_from(author.len()).expect("a nick has 32 characters at most"),
         }
     }

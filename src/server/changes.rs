@@ -54,11 +54,14 @@ impl DerefMut for Changes<'_> {
 
 impl Drop for Changes<'_> {
     fn drop(&mut self) {
-        let released = self
-            .state
-            .take()
-            .map(|mut state| state.flush_side_effects());
-        release(self.server, released.unwrap_or_default());
+        let Some(mut state) = self.state.take() else {
+            return;
+        };
+        // A connection that waits for its turn has more input.
+        state.is_to_be_continued |= self.server.scheduler.has_waiting();
+        let released = state.flush_side_effects();
+        drop(state);
+        release(self.server, released);
     }
 }
 

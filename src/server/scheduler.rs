@@ -44,6 +44,11 @@ impl FairScheduler {
             .expect("no thread panics while it holds this")
     }
 
+    /// Returns whether connections wait for a turn.
+    pub fn has_waiting(&self) -> bool {
+        !self.queue().origins.is_empty()
+    }
+
     /// Waits for the next turn of a connection from `address`.
     pub async fn turn(&self, address: IpAddr) {
         let mut ticket: Option<Arc<WaitingTurn>> = None;

@@ -29,8 +29,8 @@ use crate::files::Incoming;
 use crate::files::live::Live;
 use crate::log;
 use crate::model::{Entry, EventKind, FileContents, PeerId, StorageError, Ticket};
-use crate::protocol::{Code, Digest, EventId, FileName, Verb};
-use crate::session::{Begun, Effect, Upload, UploadError};
+use crate::protocol::{Code, Digest, EventId, Verb};
+use crate::session::{Begun, Effect, OutgoingFile, Upload, UploadError};
 
 /// How often an incomplete file is looked up among the live files: it is added a moment after it is announced, and one
 /// whose end could not be stored is never found.
@@ -74,8 +74,8 @@ impl Connection {
     async fn do_effect(&mut self, effect: Effect) -> Option<Effect> {
         match effect {
             Effect::Append(entry, ticket) => self.append(entry, ticket),
-            Effect::QueryLog(query) => return self.query_log(query).await,
-            Effect::QueryAccounts(query) => return self.query_accounts(query).await,
+            Effect::QueryLog(query) => return self.query_log(*query).await,
+            Effect::QueryAccounts(query) => return self.query_accounts(*query).await,
             Effect::Stop => {
                 self.server.stopping.notify(usize::MAX);
             }
@@ -90,26 +90,18 @@ impl Connection {
 
             Effect::Receive(upload) => {
                 self.carrier.expect_bytes(upload.length);
-                self.receive_upload(upload).await;
+                self.receive_upload(*upload).await;
             }
             Effect::ReceiveText(text) => {
                 self.carrier.expect_bytes(Some(text.length as u64));
-                self.receive_text(text).await;
+                self.receive_text(*text).await;
             }
             Effect::Discard(length) => {
                 self.carrier.expect_bytes(length);
                 self.discard(length).await;
                 self.session.discarded();
             }
-            Effect::Send {
-                id,
-                name,
-                contents,
-                offset,
-                room,
-            } => {
-                self.send_file(id, &name, contents, offset, room).await;
-            }
+            Effect::Send(file) => self.send_file(*file).await,
             Effect::Follow { id, offset, room } => return self.follow(id, room, offset).await,
         }
         None
@@ -320,7 +312,7 @@ impl Connection {
         let mut end = None;
         if let Some(Effect::Append(entry, ticket)) = effect {
             if let EventKind::Stored(_, contents) = &entry.kind {
-                end = Some(*contents);
+                end = Some(**contents);
             }
             self.append(entry, ticket);
         }
@@ -379,7 +371,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn append(&mut self, entry: Entry, ticket: Ticket) {
+    pub(super) fn append(&mut self, entry: Arc<Entry>, ticket: Ticket) {
         let now = self.server.clock.now();
         self.server.changes().append(entry, Some(ticket), now);
     }
@@ -680,14 +672,14 @@ impl Connection {
         state.is_dismissed(self.session.peer())
     }
 
-    async fn send_file(
-        &mut self,
-        id: EventId,
-        name: &FileName,
-        contents: FileContents,
-        offset: u64,
-        room: RoomId,
-    ) {
+    async fn send_file(&mut self, file: OutgoingFile) {
+        let OutgoingFile {
+            id,
+            name,
+            contents,
+            offset,
+            room,
+        } = file;
         // The file is sent in one piece, after all earlier replies.
         if !self.flush_replies().await {
             return self.session.break_off();

@@ -37,7 +37,7 @@ impl Session {
             account,
         };
         self.account_query = Some(Box::new(pending));
-        Ok(Some(Effect::QueryAccounts(query)))
+        Ok(Some(Effect::QueryAccounts(query.into())))
     }
 
     /// Asks whether a password is that of `nick`, for its present account.

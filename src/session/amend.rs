@@ -149,7 +149,7 @@ impl Session {
             };
             chat.record_audit(format!("{operator} deletes {id} of {}", found.author));
         }
-        let kind = EventKind::Remove(id, found.removed);
+        let kind = EventKind::Remove(id, found.removed.into());
         let body = ReplyBody::Text(id.to_string().into());
         Some(self.propose(verb, found.place, found.scope, kind, "", body, chat))
     }

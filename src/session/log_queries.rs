@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::amend::OnEvent;
 use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
-use super::{Effect, Expects, Session};
+use super::{Effect, Expects, OutgoingFile, Session};
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Place, RoomId};
 use crate::dialect::{Line, Output, Past};
@@ -117,7 +117,7 @@ impl Session {
     fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(pending));
-        Some(Effect::QueryLog(query))
+        Some(Effect::QueryLog(query.into()))
     }
 
     pub(super) fn query_history(
@@ -295,7 +295,7 @@ impl Session {
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
         // A room for which a reply waits comes first, or neither the reply nor the reading would make progress.
         let awaited = match self.replies().pending.front() {
-            Some(Pending::Text { after, .. }) => after.map(|after| after.room),
+            Some(Pending::Text(reply)) => reply.after.map(|after| after.room),
             Some(Pending::Entry(EntryReply {
                 place: Place::Room(room),
                 ..
@@ -589,13 +589,14 @@ impl Session {
             return None;
         }
         self.expects = Expects::Nothing;
-        Some(Effect::Send {
+        let file = OutgoingFile {
             id,
             name: file.name,
             contents,
             offset,
             room,
-        })
+        };
+        Some(Effect::Send(file.into()))
     }
 
     /// Continues with what a slow reader has missed. If the log no longer has it, a gap is reported. If the query

@@ -27,6 +27,7 @@ mod whois;
 use std::borrow::Cow;
 use std::collections::{BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -34,7 +35,7 @@ use smallvec::SmallVec;
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Committed, NickId, Place, RoomId};
 use crate::config::Limits;
-use crate::dialect::{Dialect, Line, Output, ReplyBody};
+use crate::dialect::{Dialect, FileReply, Line, Output, ReplyBody};
 use crate::log::{LogQuery, Reader};
 use crate::model::{
     Entry, EventKind, FileContents, NewFile, Now, PeerId, Removed, Scope, Ticket, millis,
@@ -46,34 +47,23 @@ use crate::protocol::{Code, Digest, EventId, FileName, Request, Verb};
 use crate::tail::Seq;
 
 pub use multiline::IncomingText;
-use output::{AfterReply, Entries, EntryReply, Pending};
+use output::{AfterReply, Entries, EntryReply, Pending, TextReply};
 
 /// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
 /// session accepts no further line.
 #[derive(Debug)]
 pub enum Effect {
     /// Store this entry, then publish it.
-    Append(Entry, Ticket),
+    Append(Arc<Entry>, Ticket),
     /// Receive this upload (with no length: all bytes up to the end of input) and report with [`Session::received`].
-    Receive(Upload),
+    Receive(Box<Upload>),
     /// Receive this text and report with [`Session::received_text`].
-    ReceiveText(IncomingText),
+    ReceiveText(Box<IncomingText>),
     /// Read and drop this many bytes (all up to the end of input for `None`) and report with [`Session::discarded`].
     Discard(Option<u64>),
     /// Once all replies have been sent, send this file from the offset on, preceded by its `DATA` line, and report with
     /// [`Session::sent_file`].
-    Send {
-        /// The file's id.
-        id: EventId,
-        /// The file's name.
-        name: FileName,
-        /// Its length and digest.
-        contents: FileContents,
-        /// How many of its bytes the client already has.
-        offset: u64,
-        /// The file's room: sending continues only while [`Session::may_still_read`] holds.
-        room: RoomId,
-    },
+    Send(Box<OutgoingFile>),
     /// Send a live file as it arrives, in pieces with a `DATA` line each; if it is no longer live, call
     /// [`Session::find_file`] instead.
     Follow {
@@ -85,23 +75,40 @@ pub enum Effect {
         room: RoomId,
     },
     /// Once the client has received all pending output, send the log this query and report with [`Session::on_log_result`].
-    QueryLog(LogQuery),
+    QueryLog(Box<LogQuery>),
     /// Once all replies have been sent, call [`Session::flushed`].
     Flush,
     /// Send the accounts this query and report with [`Session::on_account_result`]. The driver counts wrong passwords.
-    QueryAccounts(AccountQuery),
+    QueryAccounts(Box<AccountQuery>),
     /// Stop the server, as an operator has ordered.
     Stop,
 }
 
 impl Effect {
     /// Gives these tags to the entry, if it stores one.
-    pub(crate) fn with_tags(self, tags: SentTags) -> Self {
-        match self {
-            Self::Append(entry, ticket) => Self::Append(entry.with_tags(tags), ticket),
-            other => other,
+    pub(crate) fn with_tags(mut self, tags: SentTags) -> Self {
+        if let Self::Append(entry, _) = &mut self
+            && !tags.is_empty()
+        {
+            Arc::make_mut(entry).tags = tags;
         }
+        self
     }
+}
+
+/// A complete file, or the rest of one, that a client has asked for.
+#[derive(Debug)]
+pub struct OutgoingFile {
+    /// The file's id.
+    pub id: EventId,
+    /// The file's name.
+    pub name: FileName,
+    /// Its length and digest.
+    pub contents: FileContents,
+    /// How many of its bytes the client already has.
+    pub offset: u64,
+    /// The file's room: sending continues only while [`Session::may_still_read`] holds.
+    pub room: RoomId,
 }
 
 /// An upload that a client is about to send.
@@ -836,7 +843,7 @@ impl Session {
             }
             (Ok(contents), Begun::Live(id)) => {
                 let body = shown_file(Some(id), contents);
-                let kind = EventKind::Stored(id, contents);
+                let kind = EventKind::Stored(id, contents.into());
                 return self.propose_in(Verb::Upload, room, kind, "", body, chat);
             }
             (Ok(_), Begun::Removed) => UploadError::removed(),
@@ -872,7 +879,7 @@ impl Session {
             owner,
             contents: None,
         };
-        let kind = EventKind::Remove(id, removed);
+        let kind = EventKind::Remove(id, removed.into());
         self.propose_in(Verb::Upload, room, kind, "", ReplyBody::Nothing, chat)
     }
 
@@ -1063,11 +1070,12 @@ impl Session {
     fn push(&mut self, text: Output, then: AfterReply) {
         let replies = self.replies_mut();
         replies.bytes += text.len();
-        replies.pending.push_back(Pending::Text {
+        let reply = TextReply {
             text,
             after: None,
             then,
-        });
+        };
+        replies.pending.push_back(Pending::Text(reply.into()));
     }
 
     /// Proposes an event in a room; the reply waits for the outcome, at the event's position in the room.
@@ -1109,15 +1117,16 @@ impl Session {
         let peer = self.peer;
         let reply = EntryReply { verb, place, body };
         let number = self.replies_mut().expect_outcome(reply);
-        Effect::Append(entry, Ticket { peer, number })
+        Effect::Append(entry.into(), Ticket { peer, number })
     }
 }
 
 /// Returns what the reply to an upload shows of the file; `announced` is the id that it already has.
 fn shown_file(announced: Option<EventId>, contents: FileContents) -> ReplyBody {
-    ReplyBody::File {
+    let reply = FileReply {
         announced,
         length: contents.length,
         sha256: contents.sha256,
-    }
+    };
+    ReplyBody::File(reply.into())
 }

@@ -190,8 +190,8 @@ impl Session {
             is_current: was_current,
         });
         self.push(line, AfterReply::Leave(room));
-        if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
-            *after = Some(UpTo {
+        if let Some(Pending::Text(reply)) = self.replies_mut().pending.back_mut() {
+            reply.after = Some(UpTo {
                 room,
                 seq: cutoff.seq,
                 id: cutoff.id,

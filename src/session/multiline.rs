@@ -54,7 +54,7 @@ impl Session {
             Ok(IncomingText { length, to, tags })
         };
         let effect = match allowed() {
-            Ok(text) => Effect::ReceiveText(text),
+            Ok(text) => Effect::ReceiveText(text.into()),
             Err(refusal) => {
                 self.refuse(&refusal);
                 Effect::Discard(Some(length))

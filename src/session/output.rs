@@ -20,16 +20,20 @@ use crate::tail::{Seq, Tail};
 /// A reply that waits to be sent.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines; sent after all events of the room up to `after`, if it is set, and before all later ones.
-    Text {
-        text: Output,
-        after: Option<UpTo>,
-        then: AfterReply,
-    },
+    /// Lines. (Boxed, as most replies are to entries: while a client sends a thousand messages, it has a thousand of these.)
+    Text(Box<TextReply>),
     /// The reply to an entry that is being stored.
     Entry(EntryReply),
     /// A list, each line of which is formatted when it is sent.
     List(Box<LazyList>),
+}
+
+/// A reply that is known; sent after all events of the room up to `after`, if it is set, and before all later ones.
+#[derive(Debug)]
+pub(super) struct TextReply {
+    pub text: Output,
+    pub after: Option<UpTo>,
+    pub then: AfterReply,
 }
 
 /// A position in a room, in its tail and in its log.
@@ -202,7 +206,8 @@ impl Session {
                 return;
             }
             match pending {
-                Pending::Text { text, after, then } => {
+                Pending::Text(reply) => {
+                    let TextReply { text, after, then } = &**reply;
                     if let Some(UpTo { room, seq, id }) = after
                         && !self.fill_room(*room, *seq, *id + 1, dialect, chat, batch)
                     {
@@ -415,9 +420,9 @@ impl Session {
             Advance::Reply => {
                 let replies = self.replies_mut();
                 match replies.pending.pop_front() {
-                    Some(Pending::Text { text, then, .. }) => {
-                        replies.bytes = replies.bytes.saturating_sub(text.len());
-                        self.after_reply(then);
+                    Some(Pending::Text(reply)) => {
+                        replies.bytes = replies.bytes.saturating_sub(reply.text.len());
+                        self.after_reply(reply.then);
                     }
                     Some(Pending::Entry(_)) => replies.forget_first(),
                     Some(Pending::List(_)) | None => {}

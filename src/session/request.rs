@@ -59,7 +59,7 @@ fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, 
             let text = format!("{to} does not read what is told; try later");
             return Err(Refusal::new(verb, Code::Busy, text));
         }
-        (None, Some(here)) => (here, Scope::Unsaved(to)),
+        (None, Some(here)) => (here, Scope::Unsaved(to.into())),
         (None, None) => {
             let text = format!("nobody is called {to} here");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
@@ -645,13 +645,14 @@ impl Session {
         match allowed() {
             Ok((room, name)) => {
                 self.expects = Expects::Nothing;
-                Ok(Some(Effect::Receive(Upload {
+                let upload = Upload {
                     name,
                     length,
                     sha256,
                     tags,
                     room,
-                })))
+                };
+                Ok(Some(Effect::Receive(upload.into())))
             }
             Err(refusal) => {
                 self.expects = Expects::Nothing;
@@ -723,8 +724,8 @@ impl Session {
 
     /// Places the last reply after every event that `room` has had so far, and before all later ones.
     fn place_last(&mut self, room: RoomId, chat: &Chat) {
-        if let Some(Pending::Text { after, .. }) = self.replies_mut().pending.back_mut() {
-            *after = Some(UpTo {
+        if let Some(Pending::Text(reply)) = self.replies_mut().pending.back_mut() {
+            reply.after = Some(UpTo {
                 room,
                 seq: chat.end(Place::Room(room)),
                 id: chat.room(room).map_or(0, |room| room.last_id()),

@@ -37,7 +37,7 @@ impl SharedLog {
         })
     }
 
-    fn append(&self, entry: Entry, ticket: Ticket, server: usize) {
+    fn append(&self, entry: Arc<Entry>, ticket: Ticket, server: usize) {
         let time = Now::default().time;
         let applied = self.log.append(entry, Some(ticket), time);
         let applied = applied.expect("it is known at once");
@@ -121,7 +121,7 @@ impl Table {
     fn asked(&mut self, who: usize, mut effect: Option<Effect>) -> Option<AccountQuery> {
         loop {
             match effect? {
-                Effect::QueryAccounts(ask) => return Some(ask),
+                Effect::QueryAccounts(ask) => return Some(*ask),
                 Effect::QueryLog(question) => {
                     let answer = log::run_query(&self.log.log, &question).map_err(|e| e.code());
                     let session = &mut self.sessions[who];
@@ -142,7 +142,7 @@ impl Table {
         let session = &mut self.sessions[who];
         let chat = &mut self.chat;
         match session.apply(line.as_bytes(), LineEnd::Lf, chat, Now::default()) {
-            Some(Effect::Receive(upload)) => upload,
+            Some(Effect::Receive(upload)) => *upload,
             other => panic!("{other:?}"),
         }
     }

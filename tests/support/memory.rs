@@ -16,7 +16,7 @@ use plainchat::model::{Entry, FileContents, Now, Secret, Ticket};
 use plainchat::protocol::line::{Item, LineDecoder};
 use plainchat::protocol::{Code, Digest, EventId, FileName, Nick, RoomName, Time};
 use plainchat::session::batch::Batch;
-use plainchat::session::{Begun, Effect, IncomingText, Session, Upload, UploadError};
+use plainchat::session::{Begun, Effect, IncomingText, OutgoingFile, Session, Upload, UploadError};
 use sha2::{Digest as _, Sha256};
 
 use super::run::{Server, Taken};
@@ -32,7 +32,7 @@ pub struct Memory {
     log: MemoryLog,
     accounts: Accounts,
     /// Entries that were submitted to the log and are not stored yet, as with a disk.
-    waiting: VecDeque<(Entry, Ticket)>,
+    waiting: VecDeque<(Arc<Entry>, Ticket)>,
     /// Number of calls, such as pushes, until everything that waits is stored at once; 0 for immediately.
     late: usize,
     calls: usize,
@@ -147,7 +147,7 @@ impl Memory {
         }
     }
 
-    fn append(&mut self, entry: Entry, ticket: Ticket) {
+    fn append(&mut self, entry: Arc<Entry>, ticket: Ticket) {
         self.waiting.push_back((entry, ticket));
         if self.late == 0 {
             self.keep();
@@ -472,14 +472,14 @@ impl Memory {
                     self.append(entry, ticket);
                 }
                 if is_live {
-                    Moving::Announced(upload)
+                    Moving::Announced(*upload)
                 } else {
-                    Moving::In(upload, None, Vec::new())
+                    Moving::In(*upload, None, Vec::new())
                 }
             }
-            Some(Effect::ReceiveText(text)) => Moving::InText(text, Vec::new()),
+            Some(Effect::ReceiveText(text)) => Moving::InText(*text, Vec::new()),
             Some(Effect::Discard(left)) => Moving::Away(left),
-            Some(Effect::QueryLog(query)) => Moving::QueryLog(query),
+            Some(Effect::QueryLog(query)) => Moving::QueryLog(*query),
             Some(Effect::Flush) => Moving::Flush,
             Some(Effect::Stop) => {
                 let now = self.now();
@@ -491,14 +491,15 @@ impl Memory {
                 }
                 return;
             }
-            Some(Effect::QueryAccounts(query)) => Moving::QueryAccounts(query, self.calls),
-            Some(Effect::Send {
-                id,
-                name,
-                contents,
-                offset,
-                ..
-            }) => {
+            Some(Effect::QueryAccounts(query)) => Moving::QueryAccounts(*query, self.calls),
+            Some(Effect::Send(file)) => {
+                let OutgoingFile {
+                    id,
+                    name,
+                    contents,
+                    offset,
+                    ..
+                } = *file;
                 let bytes = &self.files[&contents.sha256][offset as usize..];
                 let (length, digest) = (bytes.len(), contents.sha256);
                 let mut out = format!("DATA {id} {length} {digest} {name}\n").into_bytes();

@@ -150,8 +150,11 @@ mod tests {
 
         fn append(&self, time: u64, entry: impl Fn() -> Entry) -> Outcome {
             let [memory, disk] = &self.logs;
-            let known = memory.append(entry(), None, Time(time)).unwrap().outcome;
-            assert!(disk.append(entry(), None, Time(time)).is_none());
+            let known = memory
+                .append(entry().into(), None, Time(time))
+                .unwrap()
+                .outcome;
+            assert!(disk.append(entry().into(), None, Time(time)).is_none());
             assert_eq!(self.kept.recv().unwrap(), known);
             known
         }
@@ -227,7 +230,14 @@ mod tests {
         }
 
         let id = EventId::new(1).unwrap();
-        let remove = || entry("ann", "ben", EventKind::Remove(id, Removed::Message), "");
+        let remove = || {
+            entry(
+                "ann",
+                "ben",
+                EventKind::Remove(id, Removed::Message.into()),
+                "",
+            )
+        };
         both.append(8, remove).unwrap();
         both.append(9, remove).unwrap_err();
         let taken_back = [
@@ -290,7 +300,7 @@ mod tests {
         for n in 0..10_000 {
             let (by, to) = (names[n % 3], names[n % 2]);
             let entry = entry(by, to, EventKind::Msg, &"x".repeat(n % 100));
-            log.append(entry, None, Time(n as u64));
+            log.append(entry.into(), None, Time(n as u64));
         }
         let ids = names.map(|name| {
             let past = log.read_inbox(&nick(name), ALL, usize::MAX, usize::MAX);

@@ -218,7 +218,7 @@ fn thread(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 impl Log for SqliteLog {
-    fn append(&self, entry: Entry, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
+    fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, time: Time) -> Option<Applied> {
         match self.hand_over(Waiting::Entry(entry, ticket, time)) {
             Some(Waiting::Entry(entry, ticket, _)) => Some(Applied {
                 entry,

@@ -114,7 +114,7 @@ mod tests {
         let scope = Scope::Room(RoomName::parse("#tea").unwrap().into());
         let tags = SentTags::default().with_nonce("n1");
         let entry = Entry::new(scope, EventKind::Msg, author, "hello").with_tags(tags);
-        assert!(log.append(entry, None, Time(time)).is_none());
+        assert!(log.append(entry.into(), None, Time(time)).is_none());
         let outcome = told.recv().unwrap();
         after(&log);
         outcome

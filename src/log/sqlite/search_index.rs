@@ -516,7 +516,7 @@ mod tests {
         fn say(&self, time: u64, kind: EventKind, text: &str) -> EventId {
             let room = RoomName::parse("#tea").unwrap();
             let entry = Entry::new(Scope::Room(room.into()), kind, "ann", text);
-            self.0.append(entry, None, Time(time));
+            self.0.append(entry.into(), None, Time(time));
             self.1.recv().unwrap().unwrap().0.unwrap()
         }
 
@@ -536,7 +536,7 @@ mod tests {
         for n in 1..50 {
             let id = log.say(n, EventKind::Msg, &format!("tea at {n}"));
             assert_eq!(log.found(&format!("AT tea {n}")), [id.get()]);
-            log.say(n, EventKind::Remove(id, Removed::Message), "");
+            log.say(n, EventKind::Remove(id, Removed::Message.into()), "");
             assert!(log.found(&format!("tea {n}")).is_empty());
         }
     }
@@ -549,7 +549,7 @@ mod tests {
         assert_eq!(log.found("tea"), [1, 4]);
         let next = log.say(1, EventKind::Msg, "more tea");
         assert_eq!((first.get(), next.get()), (1, 5));
-        log.say(1, EventKind::Remove(first, Removed::Message), "");
+        log.say(1, EventKind::Remove(first, Removed::Message.into()), "");
         assert_eq!(log.found("tea"), [5]);
         let words = Connection::open(path(folder.path())).unwrap();
         let indexed = "SELECT count(*) FROM words WHERE words MATCH 'tea OR teas'";
@@ -570,7 +570,7 @@ mod tests {
         second.say(2, EventKind::Msg, "two teas, or a tea");
         second.say(
             3,
-            EventKind::Remove(EventId::new(1).unwrap(), Removed::Message),
+            EventKind::Remove(EventId::new(1).unwrap(), Removed::Message.into()),
             "1",
         );
         assert_eq!(second.found("tea"), [2]);
@@ -635,7 +635,7 @@ mod tests {
         let room = RoomName::parse("#tea").unwrap();
         for n in 1..=1000 {
             disk.say(n, EventKind::Msg, "tea");
-            memory.append(entry(&room, "tea"), None, Time(n));
+            memory.append(entry(&room, "tea").into(), None, Time(n));
         }
         let coffee = text::Query::parse("coffee").unwrap();
         let logs: [&dyn Log; 2] = [&disk.0, &memory];
@@ -665,8 +665,8 @@ mod tests {
             rooms.set(rooms.get() + 1);
             let room = RoomName::parse(&format!("#r{}", rooms.get())).unwrap();
             for text in texts {
-                memory.append(entry(&room, &text), None, Time(1));
-                disk.0.append(entry(&room, &text), None, Time(1));
+                memory.append(entry(&room, &text).into(), None, Time(1));
+                disk.0.append(entry(&room, &text).into(), None, Time(1));
                 disk.1.recv().unwrap().unwrap();
             }
             let Ok(query) = text::Query::parse(&searched) else {

@@ -27,7 +27,7 @@ const BATCH_EVENTS: usize = 1000;
 /// Something that waits to be written.
 pub(super) enum Waiting {
     /// An entry, the ticket of its sender, and the time of the request.
-    Entry(Entry, Option<Ticket>, Time),
+    Entry(Arc<Entry>, Option<Ticket>, Time),
     /// A change that is not an event.
     Change(Change),
 }
@@ -144,10 +144,11 @@ impl Writer {
             match first {
                 Waiting::Change(change) => ids.push(try_change(&step, rooms, change)?),
                 Waiting::Entry(entry, _, time) => {
-                    if let (Scope::Room(room), EventKind::DeleteRoom(files)) =
-                        (&entry.scope, &mut entry.kind)
+                    if let (Scope::Room(room), EventKind::DeleteRoom(_)) =
+                        (&entry.scope, &entry.kind)
                     {
-                        *files = deletion::delete(&step, room)?;
+                        let files = deletion::delete(&step, room)?;
+                        Arc::make_mut(entry).kind = EventKind::DeleteRoom(files);
                         rooms.forget_numbers();
                         ids.push(Ok(Stored::Nothing));
                         rest = others;
@@ -651,7 +652,7 @@ mod tests {
         let room = RoomName::parse("#tea").unwrap();
         let entry = |kind, text: &str| {
             let scope = Scope::Room(room.clone().into());
-            Waiting::Entry(Entry::new(scope, kind, "ann", text), None, Time(1))
+            Waiting::Entry(Entry::new(scope, kind, "ann", text).into(), None, Time(1))
         };
         let long = ["x"; BATCH_EVENTS].join("\n");
         for _ in 0..2 {
@@ -685,7 +686,7 @@ mod tests {
             };
             let scope = Scope::Room(rooms[n % 3].clone().into());
             let entry = Entry::new(scope, kind, "ann", &n.to_string());
-            let known = log.append(entry, None, Time(n as u64));
+            let known = log.append(entry.into(), None, Time(n as u64));
             assert!(known.is_none());
         }
         for n in 1..=events {
