@@ -106,6 +106,8 @@ pub struct Protocols {
     pub tls: bool,
     /// The line protocol.
     pub lines: bool,
+    /// IRC, beside the line protocol.
+    pub irc: bool,
     /// HTTP, and WebSocket, which begins as HTTP.
     pub web: bool,
 }
@@ -116,6 +118,7 @@ impl Protocols {
         plain: true,
         tls: true,
         lines: true,
+        irc: true,
         web: true,
     };
 
@@ -126,6 +129,7 @@ impl Protocols {
             plain: self.plain && other.plain,
             tls: self.tls && other.tls,
             lines: self.lines && other.lines,
+            irc: self.irc && other.irc,
             web: self.web && other.web,
         }
     }

@@ -28,7 +28,7 @@ From the bottom up; each uses only what stands above it here, and `tests/project
 | [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
 | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
 | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
-| [`dialect`] | how requests are read and answers are written, for programs, for people and as values; what tools post to a hook | `config`, `protocol` |
+| [`dialect`] | how requests are read and answers are written: for programs, for people, for IRC clients and as values; what tools post to a hook | `config`, `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
 | [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
 | [`accounts`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
@@ -66,7 +66,7 @@ is passed to them (`tests/project/tidy.rs` checks it).
 | tail | the newest events of a room or an inbox in memory; each reader has a cursor in it |
 | backlog | what a reader has missed, read from the log |
 | effect | slow work that a session asks its driver to do: store, query, move a file |
-| dialect | how a connection is read and written: plain, stamped, talker, or values inside the process |
+| dialect | how a connection is read and written: plain, stamped, talker, IRC, or values inside the process |
 | carrier | what moves a connection's bytes: TCP, TLS, WebSocket or a pipe in the process |
 | live file | a file that can be followed while it is still being uploaded |
 "##

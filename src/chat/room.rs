@@ -119,6 +119,11 @@ impl Chat {
         self.lobby
     }
 
+    /// Returns how many rooms there are.
+    pub fn rooms(&self) -> usize {
+        self.room_order.len()
+    }
+
     /// Returns the next room in the order of creation.
     pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
         use std::ops::Bound::{Excluded, Unbounded};

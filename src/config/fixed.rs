@@ -71,6 +71,10 @@ pub const REACTIONS_MAX: usize = 1000;
 /// The most different emoji that people react with to one message.
 pub const EMOJI_MAX: usize = 20;
 
+/// How long a connection whose first line is `NICK` or `PASS` with CR LF may take to show by its next line whether it is
+/// an IRC client.
+pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);
+
 /// The most texts of several lines that arrive at once: each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
 

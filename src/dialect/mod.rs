@@ -1,11 +1,12 @@
 //! How requests are read from a connection and how answers and events are written to it.
 //!
-//! `plain` is the protocol as the document has it, for programs; `talker` is for people who type into `nc` or
-//! `telnet`; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
+//! `plain` is the protocol as `protocol.md` describes it, for programs; `talker` is for people who type into `nc` or
+//! `telnet`; `irc` is for IRC clients; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
 //! module asks which of them a connection speaks: it passes a [`Line`], and the dialect writes it. One more dialect is
 //! one more file here.
 
 pub mod hook;
+pub mod irc;
 mod output;
 mod plain;
 mod talker;
@@ -16,7 +17,7 @@ pub use values::{Delivery, EventRecord, Reply, ReplyFields};
 
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, Digest, EventId, Request, Time, Verb};
+use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
 
 /// How a connection is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +26,17 @@ pub enum Dialect {
     Program(Marks),
     /// For people (`CHAT`).
     Talker,
+    /// For IRC clients.
+    Irc,
     /// As values, for a client inside this process.
     Values,
+}
+
+/// A dialect, and what it has to know of the client.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer<'a> {
+    dialect: Dialect,
+    client: Option<&'a irc::Client>,
 }
 
 /// What is added to the events that a program receives.
@@ -97,6 +107,8 @@ pub enum ReplyBody {
     File(Box<FileReply>),
     /// This.
     Text(Box<str>),
+    /// The event itself, where clients expect to be sent what they have done; elsewhere its id and time.
+    Event(Box<OwnEvent>),
     /// There is no reply.
     Nothing,
 }
@@ -112,6 +124,17 @@ pub struct FileReply {
     pub sha256: Digest,
 }
 
+/// What a client has done, as others are sent it.
+#[derive(Debug)]
+pub struct OwnEvent {
+    /// The event's line in the protocol.
+    pub line: String,
+    /// Its tags as they are sent, without the `@`; empty for none.
+    pub tags: Box<str>,
+    /// Whether the client must not be told that it was refused.
+    pub is_silent: bool,
+}
+
 impl Dialect {
     /// The dialect in which a connection begins.
     pub const FIRST: Self = Self::Program(Marks {
@@ -123,7 +146,7 @@ impl Dialect {
     pub fn marks(self) -> Marks {
         match self {
             Self::Program(marks) => marks,
-            Self::Talker | Self::Values => Marks::default(),
+            Self::Talker | Self::Irc | Self::Values => Marks::default(),
         }
     }
 
@@ -134,12 +157,20 @@ impl Dialect {
 
     /// Returns whether this is for people, who are shown what to type in place of raw bytes.
     pub fn is_for_people(self) -> bool {
-        self == Self::Talker
+        matches!(self, Self::Talker | Self::Irc)
     }
 
     /// Returns whether events are written as the room's tail has them, so that readers can share the bytes.
     pub fn shares_lines(self) -> bool {
         self == Self::FIRST
+    }
+
+    /// Returns the dialect with what it has to know of the client.
+    pub fn to(self, client: Option<&irc::Client>) -> Writer<'_> {
+        Writer {
+            dialect: self,
+            client,
+        }
     }
 
     /// Reads a line without its end; `None` for an empty one.
@@ -148,21 +179,14 @@ impl Dialect {
     /// Why it cannot be read.
     pub fn parse<'a>(self, line: &'a [u8], has_nick: bool) -> Result<Option<Request<'a>>, Refusal> {
         match self {
-            Self::Program(_) | Self::Values => Request::parse(line),
+            Self::Program(_) | Self::Irc | Self::Values => Request::parse(line),
             Self::Talker => talker::parse(line, has_nick),
         }
     }
 
-    /// Appends a line with its end, or a value; nothing where the dialect has no words for it.
+    /// Appends a line as [`Writer::write`] does, for no client in particular.
     pub fn write(self, line: Line<'_>, out: &mut Output) {
-        match self {
-            Self::Program(_) => {
-                plain::write(line, &mut out.bytes);
-                out.bytes.push(b'\n');
-            }
-            Self::Talker => talker::write(line, &mut out.bytes),
-            Self::Values => values::write(line, out),
-        }
+        self.to(None).write(line, out);
     }
 
     /// Returns a line with its end, or a value.
@@ -171,14 +195,65 @@ impl Dialect {
         self.write(line, &mut out);
         out
     }
+}
+
+impl Writer<'_> {
+    /// Returns the dialect.
+    pub fn dialect(self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns the IRC client, if it is one.
+    pub fn irc(&self) -> Option<&irc::Client> {
+        self.client.filter(|_| self.dialect == Dialect::Irc)
+    }
+
+    /// Returns the same for another dialect.
+    #[must_use]
+    pub fn with(self, dialect: Dialect) -> Self {
+        Self { dialect, ..self }
+    }
+
+    /// Returns whether the client wants to know of those that join whether they are registered.
+    pub fn names_accounts(self) -> bool {
+        let caps = self.client.map(|client| client.caps);
+        caps.is_some_and(|caps| caps.has(irc::Cap::ExtendedJoin))
+    }
+
+    /// Appends a line with its end, or a value; nothing where the dialect has no words for it.
+    pub fn write(self, line: Line<'_>, out: &mut Output) {
+        match (self.dialect, self.client) {
+            (Dialect::Program(_), _) => {
+                plain::write(line, &mut out.bytes);
+                out.bytes.push(b'\n');
+            }
+            (Dialect::Irc, Some(client)) => irc::write(client, line, &mut out.bytes),
+            (Dialect::Talker | Dialect::Irc, _) => talker::write(line, &mut out.bytes),
+            (Dialect::Values, _) => values::write(line, out),
+        }
+    }
+
+    /// Appends the refusal of an event.
+    pub fn refuse(self, refusal: &Refusal, own: &OwnEvent, out: &mut Output) {
+        match (self.dialect, self.client) {
+            (Dialect::Irc, _) if own.is_silent => {}
+            (Dialect::Irc, Some(client)) => {
+                let event = Event::parse(&own.line);
+                let about = event.as_ref().map_or("", Event::place);
+                client.refuse(refusal, about, &mut out.bytes);
+            }
+            _ => self.write(Line::Refused(refusal), out),
+        }
+    }
 
     /// Appends a live event, from its line in the protocol.
     pub fn write_event(self, event: Live<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
-        match self {
-            Self::Talker => talker::write_event(&event, bytes),
-            Self::Program(marks) => plain::write_event(&event, marks, bytes),
-            Self::Values => return values::write_event(&event, out),
+        match (self.dialect, self.client) {
+            (Dialect::Irc, Some(client)) => return irc::write_event(client, &event, bytes),
+            (Dialect::Talker | Dialect::Irc, _) => talker::write_event(&event, bytes),
+            (Dialect::Program(marks), _) => plain::write_event(&event, marks, bytes),
+            (Dialect::Values, _) => return values::write_event(&event, out),
         }
         bytes.push(b'\n');
     }
@@ -186,10 +261,11 @@ impl Dialect {
     /// Appends an event of the past, from its line in the protocol.
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
-        match self {
-            Self::Talker => talker::write_past(&event, bytes),
-            Self::Program(marks) => plain::write_past(&event, marks, bytes),
-            Self::Values => return values::write_past(&event, out),
+        match (self.dialect, self.client) {
+            (Dialect::Irc, Some(client)) => return irc::write_past(client, &event, bytes),
+            (Dialect::Talker | Dialect::Irc, _) => talker::write_past(&event, bytes),
+            (Dialect::Program(marks), _) => plain::write_past(&event, marks, bytes),
+            (Dialect::Values, _) => return values::write_past(&event, out),
         }
         bytes.push(b'\n');
     }
@@ -229,6 +305,8 @@ pub struct Live<'a> {
     pub is_here: bool,
     /// It is of no room and no nick.
     pub is_for_everyone: bool,
+    /// Its nick is registered, as far as the dialect [names that](Writer::names_accounts).
+    pub is_registered: bool,
     /// How far the server's local time is from UTC, in seconds.
     pub utc_offset_s: i32,
 }

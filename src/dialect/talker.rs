@@ -166,7 +166,7 @@ fn local(time: Time, utc_offset_s: i32) -> jiff::civil::DateTime {
 }
 
 /// Returns a number of bytes, rounded for people.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     if bytes < 1000 {
         return format!("{bytes} bytes");
     }
@@ -199,6 +199,7 @@ mod tests {
             time: Time(1_795_346_525_007),
             is_here: here,
             is_for_everyone: false,
+            is_registered: false,
             utc_offset_s: 3600,
         };
         write_event(&live, &mut out);

@@ -224,7 +224,9 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
             time,
             body,
         } => match body {
-            ReplyBody::IdAndTime => reply(verb, ReplyFields::Message(id, time)),
+            ReplyBody::IdAndTime | ReplyBody::Event(_) => {
+                reply(verb, ReplyFields::Message(id, time))
+            }
             ReplyBody::Lines(lines) => reply(verb, ReplyFields::Lines(id, time, *lines)),
             ReplyBody::File(file) => {
                 let fields = ReplyFields::File {
@@ -380,7 +382,7 @@ mod tests {
                 layout,
                 utc_offset_s: 0,
             };
-            let values = |out: &mut Output| Dialect::Values.write_past(record, out);
+            let values = |out: &mut Output| Dialect::Values.to(None).write_past(record, out);
             assert_eq!(lines(values), past);
             let live = Live {
                 line,
@@ -390,9 +392,13 @@ mod tests {
                 time,
                 is_here: true,
                 is_for_everyone: false,
+                is_registered: false,
                 utc_offset_s: 0,
             };
-            assert_eq!(lines(|out| Dialect::Values.write_event(live, out)), past);
+            assert_eq!(
+                lines(|out| Dialect::Values.to(None).write_event(live, out)),
+                past
+            );
         }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::connection::{Connection, with_scratch};
 use super::http;
 use super::metrics::ConnectionKind;
+use crate::config::fixed::IRC_DECIDED_WITHIN;
 use crate::transport::proxied::{self, Header};
 use crate::transport::sniff::{Protocol, detect};
 use crate::transport::{Carrier, Stream, Tls, WebSocket};
@@ -38,12 +39,18 @@ impl Connection {
                     return false;
                 }
                 Protocol::Http => return self.serve_http(is_tls).await,
-                Protocol::Tls | Protocol::Lines | Protocol::Unclear => {
+                Protocol::Tls
+                | Protocol::Lines
+                | Protocol::Irc
+                | Protocol::LinesOrIrc
+                | Protocol::Unclear => {
                     self.session.reached_by(protocols.web);
                     if !protocols.plain && !is_tls {
                         self.reject("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
                     } else if !protocols.lines {
                         self.reject("only HTTP is spoken here, as by curl or a browser");
+                    } else if spoken == Protocol::Irc && protocols.irc {
+                        self.session.speak_irc(&self.server.state().chat);
                     }
                     return true;
                 }
@@ -67,6 +74,7 @@ impl Connection {
     async fn detect(&mut self) -> Protocol {
         let handshake_within = self.server.config.limits.handshake_within;
         let mut late: Option<Duration> = None;
+        let mut irc_due: Option<Duration> = None;
         loop {
             let was_handshaking = self.is_handshaking();
             if self.is_readable && !self.has_ended() {
@@ -89,10 +97,17 @@ impl Connection {
             if self.session.is_ending() {
                 return spoken;
             }
-            if spoken != Protocol::Unclear || self.has_ended() {
+            let is_open = matches!(spoken, Protocol::Unclear | Protocol::LinesOrIrc);
+            if !is_open || self.has_ended() {
                 return spoken;
             }
             let now = self.server.clock.now();
+            if spoken == Protocol::LinesOrIrc {
+                let due = *irc_due.get_or_insert(now.uptime + IRC_DECIDED_WITHIN);
+                if !self.protocols.irc || due <= now.uptime {
+                    return Protocol::Lines;
+                }
+            }
             let is_handshaking = self.is_handshaking();
             if was_handshaking && !is_handshaking {
                 self.session.begin(now);
@@ -100,7 +115,8 @@ impl Connection {
             let due = if is_handshaking {
                 Some(*late.get_or_insert(now.uptime + handshake_within))
             } else {
-                self.session.due(&self.server.config.limits)
+                let due = self.session.due(&self.server.config.limits);
+                [due, irc_due].into_iter().flatten().min()
             };
             if due.is_some_and(|due| due <= now.uptime) {
                 // The client may yet speak any protocol, so the connection closes without a message in any of them.

@@ -257,10 +257,11 @@ impl Session {
                 AccountQuery::Room { .. } => Ok(None),
             },
         };
-        done.unwrap_or_else(|refusal| {
+        let effect = done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
             None
-        })
+        });
+        self.irc_continue(effect, chat, now)
     }
 
     fn finish_pass(&mut self, result: &AccountResult, chat: &Chat) -> Done {

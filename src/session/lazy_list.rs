@@ -1,7 +1,8 @@
 //! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
-use crate::dialect::{Dialect, Line, Output};
+use crate::dialect::irc::{self, Cap, Message, Shown, WhoForm, numeric};
+use crate::dialect::{Line, Output, Writer};
 use crate::protocol::Verb;
 use crate::protocol::human::plural;
 
@@ -11,7 +12,6 @@ pub(super) struct LazyList {
     kind: ListKind,
     /// Lines written so far.
     count: usize,
-    dialect: Dialect,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +22,13 @@ enum ListKind {
         reader: Option<NickId>,
         /// Those that `reader` may not read as well, without their topics.
         is_all: bool,
+        /// How many members the rooms have, at least and at most.
+        size: (usize, usize),
     },
+    /// The members of a room as IRC's `NAMES` has them, and the last that was listed.
+    Names(RoomId, Option<NickId>),
+    /// The same for IRC's `WHO`.
+    Shown(RoomId, Option<NickId>, WhoForm),
     Members(RoomId, Option<NickId>),
     /// The help on one verb, or on all; then the retention times.
     Help(Option<Verb>, usize),
@@ -46,11 +52,7 @@ const VERBS_A_LINE: usize = 12;
 
 impl LazyList {
     fn new(kind: ListKind) -> Self {
-        Self {
-            kind,
-            count: 0,
-            dialect: Dialect::FIRST,
-        }
+        Self { kind, count: 0 }
     }
 
     /// The rooms that `reader` may read, or all of them.
@@ -59,7 +61,26 @@ impl LazyList {
             after: None,
             reader,
             is_all,
+            size: (0, usize::MAX),
         })
+    }
+
+    /// Of a list of rooms, those with so many members.
+    pub fn of_size(mut self, least: usize, most: usize) -> Self {
+        if let ListKind::Rooms { size, .. } = &mut self.kind {
+            *size = (least, most);
+        }
+        self
+    }
+
+    /// The members of a room, many in a line, for an IRC client.
+    pub fn names(room: RoomId) -> Self {
+        Self::new(ListKind::Names(room, None))
+    }
+
+    /// The members of a room, with what an IRC client asks about them.
+    pub fn who(room: RoomId, form: WhoForm) -> Self {
+        Self::new(ListKind::Shown(room, None, form))
     }
 
     pub fn members(room: RoomId) -> Self {
@@ -70,25 +91,23 @@ impl LazyList {
         Self::new(ListKind::Help(verb, 0))
     }
 
-    /// The list in another dialect than the plain one.
-    pub fn in_dialect(self, dialect: Dialect) -> Self {
-        Self { dialect, ..self }
-    }
-
     /// Appends the next line; returns false when there is none.
-    pub fn write_next(&mut self, chat: &mut Chat, out: &mut Output) -> bool {
-        let dialect = self.dialect;
+    pub fn write_next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
         match &mut self.kind {
             ListKind::Rooms {
                 after,
                 reader,
                 is_all,
+                size: (least, most),
             } => {
                 let (room, topic) = loop {
                     let Some((id, room)) = chat.room_after(*after) else {
                         return false;
                     };
                     *after = Some(id);
+                    if !(*least..=*most).contains(&room.members()) {
+                        continue;
+                    }
                     if chat.may_read(id, *reader) {
                         break (room, &*room.topic);
                     }
@@ -101,7 +120,7 @@ impl LazyList {
                     members: room.members(),
                     topic,
                 };
-                dialect.write(entry, out);
+                to.write(entry, out);
             }
             ListKind::Members(room, after) => {
                 let Some(nick) = chat.show_member(*room, *after) else {
@@ -115,10 +134,28 @@ impl LazyList {
                     room: Some(room),
                     fields: &[nick],
                 };
-                dialect.write(entry, out);
+                to.write(entry, out);
+            }
+            ListKind::Names(room, after) => return write_names(to, *room, after, chat, out),
+            ListKind::Shown(room, after, form) => {
+                let Some(nick) = chat.show_member(*room, *after) else {
+                    return false;
+                };
+                *after = Some(nick);
+                if let (Some(client), Some(user)) = (to.irc(), chat.user(nick)) {
+                    let name = chat.room(*room).map_or("*", |room| room.name.as_str());
+                    let shown = Shown {
+                        room: name,
+                        nick: user.nick.as_str(),
+                        is_registered: chat.is_registered(&user.nick),
+                        is_operator: chat.is_operator(nick),
+                        is_moderator: chat.may_moderate(*room, nick),
+                    };
+                    form.write(client, shown, &mut out.bytes);
+                }
             }
             ListKind::Help(verb, next) => {
-                let Some(text) = help_line(*verb, *next, dialect.is_for_people(), chat) else {
+                let Some(text) = help_line(*verb, *next, to.dialect().is_for_people(), chat) else {
                     return false;
                 };
                 *next += 1;
@@ -127,7 +164,7 @@ impl LazyList {
                     room: None,
                     fields: &[&text],
                 };
-                dialect.write(entry, out);
+                to.write(entry, out);
             }
         }
         self.count += 1;
@@ -135,15 +172,27 @@ impl LazyList {
     }
 
     /// Appends the reply that ends the list.
-    pub fn write_end(&self, chat: &Chat, out: &mut Output) {
+    pub fn write_end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
         let count = self.count;
+        if let Some(client) = to.irc() {
+            let (number, room) = match self.kind {
+                ListKind::Rooms { .. } => (numeric::LIST_END, None),
+                ListKind::Names(room, _) => (numeric::END_OF_NAMES, Some(room)),
+                ListKind::Members(room, _) | ListKind::Shown(room, ..) => {
+                    (numeric::END_OF_WHO, Some(room))
+                }
+                ListKind::Help(..) => (numeric::END_OF_HELP, None),
+            };
+            let name = room.map(|room| chat.room(room).map_or("*", |room| room.name.as_str()));
+            return client.numeric(number, name.as_slice(), "that is all", &mut out.bytes);
+        }
         let (verb, fields, sentence) = match self.kind {
             ListKind::Rooms { .. } => {
                 let rooms = plural(count, "room", "rooms");
                 let sentence = format!("{rooms}, and how many are in each");
                 (Verb::Rooms, count.to_string(), sentence)
             }
-            ListKind::Members(room, _) => {
+            ListKind::Members(room, _) | ListKind::Names(room, _) | ListKind::Shown(room, ..) => {
                 let room = chat.room(room).map_or("?", |room| room.name.as_str());
                 let sentence = format!("{} in {room}", plural(count, "person", "people"));
                 (Verb::Who, count.to_string(), sentence)
@@ -159,8 +208,65 @@ impl LazyList {
             fields: &fields,
             sentence: &sentence,
         };
-        self.dialect.write(end, out);
+        to.write(end, out);
     }
+}
+
+/// Appends the next line of an IRC client's list of names, with as many as fit; returns false when there are none left.
+fn write_names(
+    to: Writer<'_>,
+    room: RoomId,
+    after: &mut Option<NickId>,
+    chat: &mut Chat,
+    out: &mut Output,
+) -> bool {
+    let Some((client, found)) = to.irc().zip(chat.room(room)) else {
+        return false;
+    };
+    let name = found.name.clone();
+    let is_closed = found.acl.as_ref().is_some_and(|acl| acl.is_closed);
+    let mark = if is_closed { "@" } else { "=" };
+    let params = [&*client.nick, mark, name.as_str()];
+    let line = Message {
+        source: &client.server,
+        command: numeric::NAME_REPLY,
+        params: &params,
+        ..Message::default()
+    };
+    let space = line.space();
+    let is_long = client.caps.has(Cap::UserhostInNames);
+    let mut names = String::new();
+    while let Some(nick) = chat.show_member(room, *after) {
+        let Some(user) = chat.user(nick) else {
+            *after = Some(nick);
+            continue;
+        };
+        let mark = if chat.may_moderate(room, nick) {
+            "@"
+        } else {
+            ""
+        };
+        let shown = if is_long {
+            irc::source(user.nick.as_str(), &client.server)
+        } else {
+            user.nick.as_str().to_owned()
+        };
+        if !names.is_empty() {
+            if names.len() + 1 + mark.len() + shown.len() > space {
+                break;
+            }
+            names.push(' ');
+        }
+        names.push_str(mark);
+        names.push_str(&shown);
+        *after = Some(nick);
+    }
+    if names.is_empty() {
+        return false;
+    }
+    let text = Some(names.as_str());
+    Message { text, ..line }.write(&mut out.bytes);
+    true
 }
 
 /// Returns line number `at` of the help on one verb, or on how to begin.

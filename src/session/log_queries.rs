@@ -645,7 +645,7 @@ impl Session {
                 layout: record.layout,
                 utc_offset_s: chat.utc_offset_s,
             };
-            self.input.write_past(event, &mut text);
+            self.writer(self.input).write_past(event, &mut text);
         }
         if !text.is_empty() {
             self.push(text, AfterReply::Nothing);

@@ -12,6 +12,7 @@ pub mod batch;
 mod gate;
 mod hooks;
 pub mod ignore;
+mod irc;
 mod lazy_list;
 mod log_queries;
 mod moderation;
@@ -332,6 +333,8 @@ pub struct Session {
     account_query: Option<Box<account::PendingAccountQuery>>,
     /// Events that a slow reader has missed, read from the log.
     page: Option<Box<output::BacklogPage>>,
+    /// What is needed for an IRC client; `None` for every other.
+    irc: Option<Box<irc::Irc>>,
     /// The rest of a line of which a part has been sent.
     unsent: Box<[u8]>,
     /// The format in which further requests are read and answered.
@@ -378,6 +381,7 @@ impl Session {
             ignored: None,
             account_query: None,
             page: None,
+            irc: None,
             unsent: Box::default(),
             input: Dialect::FIRST,
             output: Dialect::FIRST,
@@ -501,6 +505,10 @@ impl Session {
         if is_first {
             self.expects = Expects::Line;
         }
+        if self.irc.is_some() {
+            self.asked_ms = millis(now.uptime);
+            return self.irc_line(line, end, chat, now);
+        }
         if line.iter().all(|b| *b == b' ') {
             if is_first {
                 self.greet(chat);
@@ -522,6 +530,14 @@ impl Session {
         self.expects = Expects::Line;
         self.asked_ms = millis(now.uptime);
         let read = self.input.parse(line, self.nick.is_some());
+        if read.as_ref().is_err_and(|refusal| refusal.verb.is_none())
+            && chat.config.protocols.irc
+            && !self.input.is_for_people()
+            && irc::begins_irc(line)
+        {
+            self.speak_irc(chat);
+            return self.irc_line(line, end, chat, now);
+        }
         if let Ok(Some(request)) = &read
             && !self.may_run_now(request, chat)
         {
@@ -632,7 +648,8 @@ impl Session {
 
     /// Returns whether something was deferred and need no longer wait.
     pub fn owes_deferred(&self) -> bool {
-        self.replies().undecided == 0 && self.replies().deferred.is_some()
+        let replies = self.replies();
+        replies.undecided == 0 && replies.deferred.is_some() && self.expects != Expects::Nothing
     }
 
     /// Returns whether all entries are stored and no line is deferred.
@@ -644,6 +661,9 @@ impl Session {
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
+        if self.irc.is_some() {
+            return self.irc_too_long();
+        }
         let bytes_follow = verb_of(head).is_some_and(Verb::has_bytes);
         if !self.input.is_for_people() && (bytes_follow || self.expects == Expects::LineAfterBytes)
         {
@@ -1020,7 +1040,7 @@ impl Session {
             Code::ShuttingDown if !self.is_open => "the server is stopping; come back soon",
             _ => text,
         };
-        let line = self.input.line(Line::Closed { code, text });
+        let line = self.reply_line(Line::Closed { code, text });
         self.depart_after_unread("", chat, now);
         self.push(line, AfterReply::Close);
     }
@@ -1047,7 +1067,7 @@ impl Session {
 
     /// Queues the reply `OK VERB fields`, or a sentence for people.
     fn ok(&mut self, verb: Verb, fields: &str, sentence: &str, then: AfterReply) {
-        let line = self.input.line(Line::Ok {
+        let line = self.reply_line(Line::Ok {
             verb,
             fields,
             sentence,
@@ -1057,14 +1077,19 @@ impl Session {
 
     /// Queues a line.
     fn send(&mut self, line: Line<'_>) {
-        let line = self.input.line(line);
+        let line = self.reply_line(line);
         self.push(line, AfterReply::Nothing);
     }
 
     /// Queues the entries of a list; returns how many they are.
     fn send_entries(&mut self, entries: Entries<'_>) -> usize {
-        self.push(entries.lines, AfterReply::Nothing);
-        entries.count
+        let (count, lines) = (entries.count, entries.lines);
+        let lines = match self.irc.as_deref() {
+            Some(irc) => irc.in_notices(&lines),
+            None => lines,
+        };
+        self.push(lines, AfterReply::Nothing);
+        count
     }
 
     fn push(&mut self, text: Output, then: AfterReply) {
@@ -1114,6 +1139,7 @@ impl Session {
         let author = self.nick.and_then(|nick| chat.user(nick));
         let author = author.map_or("?", |user| user.nick.as_str());
         let entry = Entry::new(scope, kind, author, text);
+        let body = self.irc_body(&entry, body);
         let peer = self.peer;
         let reply = EntryReply { verb, place, body };
         let number = self.replies_mut().expect_outcome(reply);

@@ -183,7 +183,7 @@ impl Session {
         };
         membership.is_leaving = true;
         self.lost_current_room |= was_current;
-        let line = self.input.line(Line::Removed {
+        let line = self.reply_line(Line::Removed {
             room: departure.name.as_str(),
             nick: &departure.nick,
             reason: departure.reason,

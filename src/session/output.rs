@@ -10,11 +10,11 @@ use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::LazyList;
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
-use crate::dialect::{Dialect, Line, Live, Output, ReplyBody};
+use crate::dialect::{Dialect, Line, Live, Output, ReplyBody, Writer};
 use crate::log::Record;
-use crate::protocol::event::EventLayout;
+use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, EventId, RoomName, Time, Verb};
+use crate::protocol::{Code, EventId, Nick, RoomName, Time, Verb};
 use crate::tail::{Seq, Tail};
 
 /// A reply that waits to be sent.
@@ -198,7 +198,7 @@ impl Session {
         batch
             .cursors
             .extend(self.rooms.iter().map(|membership| Some(membership.cursor)));
-        let mut dialect = self.output;
+        let mut to = self.writer(self.output);
         let replies = self.replies();
         let mut kept = replies.outcomes.iter();
         for pending in &replies.pending {
@@ -209,7 +209,7 @@ impl Session {
                 Pending::Text(reply) => {
                     let TextReply { text, after, then } = &**reply;
                     if let Some(UpTo { room, seq, id }) = after
-                        && !self.fill_room(*room, *seq, *id + 1, dialect, chat, batch)
+                        && !self.fill_room(*room, *seq, *id + 1, to, chat, batch)
                     {
                         return;
                     }
@@ -222,14 +222,14 @@ impl Session {
                                 batch.cursors[at] = None;
                             }
                         }
-                        AfterReply::Dialect(next) => dialect = *next,
+                        AfterReply::Dialect(next) => to = to.with(*next),
                         AfterReply::Hold(_) | AfterReply::Close => return,
                     }
                 }
                 Pending::Entry(reply) => match kept.next().and_then(Option::as_ref) {
                     None => return,
                     Some(Ok(kept)) => {
-                        if !self.fill_own(reply, *kept, dialect, chat, batch) {
+                        if !self.fill_own(reply, *kept, to, chat, batch) {
                             return;
                         }
                     }
@@ -252,39 +252,39 @@ impl Session {
                             _ => "it could not be kept; the server's log tells why",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
-                        dialect.write(Line::Refused(&refusal), &mut batch.own);
+                        reply.refuse(&refusal, to, &mut batch.own);
                         batch.run(Advance::Reply);
                     }
                 },
                 Pending::List(list) => {
                     let mut list = LazyList::clone(list);
                     let full = batch.len() + LIST_BYTES_MAX;
-                    while list.write_next(chat, &mut batch.own) {
+                    while list.write_next(to, chat, &mut batch.own) {
                         batch.run(Advance::Listed(list));
                         if batch.is_full() || batch.len() >= full {
                             return;
                         }
                     }
-                    list.write_end(chat, &mut batch.own);
+                    list.write_end(to, chat, &mut batch.own);
                     batch.run(Advance::Reply);
                 }
             }
         }
-        if self.is_ending() {
+        if self.is_ending() || self.is_arriving() {
             return;
         }
         if self.is_open {
-            self.fill_tail(Place::Everyone, self.notes, dialect, chat, batch);
+            self.fill_tail(Place::Everyone, self.notes, to, chat, batch);
         }
         if let Some(nick) = self.nick {
-            self.fill_tail(Place::Nick(nick), self.inbox, dialect, chat, batch);
+            self.fill_tail(Place::Nick(nick), self.inbox, to, chat, batch);
         }
         // Another room comes first each time, so that a busy one does not starve the others.
         let count = self.rooms.len();
         for n in 0..count {
             let at = (usize::from(self.next_room) + n) % count;
             if let Some(membership) = self.rooms.get(at) {
-                self.fill_room(membership.room, Seq::MAX, u64::MAX, dialect, chat, batch);
+                self.fill_room(membership.room, Seq::MAX, u64::MAX, to, chat, batch);
             }
         }
     }
@@ -336,6 +336,8 @@ impl Session {
             .get(line..)
             .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
         let (kept, step) = match run.step {
+            // An event may be several lines, and each segment is one.
+            step if !self.output.shares_lines() => (rest.len(), step),
             Advance::Room(room, seq, last) => {
                 let seq = seq.saturating_sub(after);
                 match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
@@ -498,7 +500,7 @@ impl Session {
         room: RoomId,
         to: Seq,
         before: u64,
-        dialect: Dialect,
+        client: Writer<'_>,
         chat: &Chat,
         batch: &mut Batch,
     ) -> bool {
@@ -513,13 +515,13 @@ impl Session {
             return true;
         }
         if let Some(page) = self.page_of(at) {
-            return self.fill_page(page, before, dialect, chat, batch);
+            return self.fill_page(page, before, client, chat, batch);
         }
         if membership.is_behind(chat) {
             return false;
         }
         let place = Place::Room(room);
-        let next = self.fill_span(place, from, to, dialect, chat, batch);
+        let next = self.fill_span(place, from, to, client, chat, batch);
         if let Some(cursor) = batch.cursors.get_mut(at) {
             *cursor = Some(next);
         }
@@ -531,7 +533,8 @@ impl Session {
     pub(super) fn unread(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if self.is_open {
-            self.fill_tail(Place::Everyone, self.notes, self.input, chat, &mut batch);
+            let to = self.writer(self.input);
+            self.fill_tail(Place::Everyone, self.notes, to, chat, &mut batch);
         }
         let mut unread = batch.own;
         unread.append(self.unread_inbox(chat));
@@ -542,7 +545,8 @@ impl Session {
     pub(super) fn unread_inbox(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
-            self.fill_tail(Place::Nick(nick), self.inbox, self.input, chat, &mut batch);
+            let to = self.writer(self.input);
+            self.fill_tail(Place::Nick(nick), self.inbox, to, chat, &mut batch);
         }
         batch.own
     }
@@ -559,13 +563,13 @@ impl Session {
         &self,
         page: &BacklogPage,
         before: u64,
-        dialect: Dialect,
+        client: Writer<'_>,
         chat: &Chat,
         batch: &mut Batch,
     ) -> bool {
         let place = Place::Room(page.room);
         if page.has_gap && batch.page_next.is_none() {
-            self.write_gap(place, dialect, chat, &mut batch.own);
+            self.write_gap(place, client, chat, &mut batch.own);
             batch.run(Advance::Gap);
         }
         let mut next = batch.page_next.unwrap_or(page.next);
@@ -586,7 +590,7 @@ impl Session {
                     time: record.time,
                     ..self.live(place, chat)
                 };
-                dialect.write_event(event, &mut batch.own);
+                client.write_event(event, &mut batch.own);
             }
             next += 1;
             batch.page_next = Some(next);
@@ -595,8 +599,15 @@ impl Session {
         false
     }
 
-    fn fill_tail(&self, place: Place, from: Seq, dialect: Dialect, chat: &Chat, batch: &mut Batch) {
-        self.fill_span(place, from, Seq::MAX, dialect, chat, batch);
+    fn fill_tail(
+        &self,
+        place: Place,
+        from: Seq,
+        client: Writer<'_>,
+        chat: &Chat,
+        batch: &mut Batch,
+    ) {
+        self.fill_span(place, from, Seq::MAX, client, chat, batch);
     }
 
     /// Writes the entries `from..to` that the tail contains and that this connection has not sent itself, as far as the
@@ -606,7 +617,7 @@ impl Session {
         place: Place,
         mut from: Seq,
         to: Seq,
-        dialect: Dialect,
+        client: Writer<'_>,
         chat: &Chat,
         batch: &mut Batch,
     ) -> Seq {
@@ -620,7 +631,7 @@ impl Session {
         };
         if from < tail.first() && from < to {
             // The entries that it has not read are no longer in the tail.
-            self.write_gap(place, dialect, chat, &mut batch.own);
+            self.write_gap(place, client, chat, &mut batch.own);
             from = tail.first();
             batch.run(step(from, from));
         }
@@ -628,7 +639,7 @@ impl Session {
         while from < to && !batch.is_full() {
             let start = from;
             if let Place::Room(room) = place
-                && dialect.shares_lines()
+                && client.dialect().shares_lines()
                 && self.ignored.is_none()
             {
                 match batch.add_lines(room, tail, from, to, self.peer) {
@@ -648,9 +659,12 @@ impl Session {
                         tags: tail.tags(from),
                         id: entry.id,
                         time: entry.time,
+                        is_registered: client.names_accounts()
+                            && entry.layout.verb() == Some(EventVerb::Join)
+                            && is_registered(entry.layout.nick(line), chat),
                         ..self.live(place, chat)
                     };
-                    dialect.write_event(event, &mut batch.own);
+                    client.write_event(event, &mut batch.own);
                 }
                 from += 1;
             }
@@ -669,18 +683,19 @@ impl Session {
             time: Time(0),
             is_here: self.current().map(Place::Room) == Some(place),
             is_for_everyone: place == Place::Everyone,
+            is_registered: false,
             utc_offset_s: chat.utc_offset_s,
         }
     }
 
-    fn write_gap(&self, place: Place, dialect: Dialect, chat: &Chat, out: &mut Output) {
+    fn write_gap(&self, place: Place, client: Writer<'_>, chat: &Chat, out: &mut Output) {
         let name = match place {
             Place::Everyone => "*",
             Place::Room(room) => chat.room(room).map_or("?", |room| room.name.as_str()),
             Place::Nick(nick) => chat.user(nick).map_or("?", |user| user.nick.as_str()),
         };
         let was_slow = true;
-        dialect.write(Line::Gap { of: name, was_slow }, out);
+        client.write(Line::Gap { of: name, was_slow }, out);
     }
 
     /// Writes the reply to a stored entry, after all earlier events of its room; returns false when the batch is full
@@ -689,7 +704,7 @@ impl Session {
         &self,
         reply: &EntryReply,
         kept: Committed,
-        dialect: Dialect,
+        client: Writer<'_>,
         chat: &Chat,
         batch: &mut Batch,
     ) -> bool {
@@ -697,7 +712,7 @@ impl Session {
             && let Some(at) = self.reading(room, batch)
         {
             let before = kept.id.map_or(u64::MAX, EventId::get);
-            if !self.fill_room(room, kept.seq, before, dialect, chat, batch) {
+            if !self.fill_room(room, kept.seq, before, client, chat, batch) {
                 return false;
             }
             let in_page = self.page_of(at);
@@ -723,7 +738,7 @@ impl Session {
             };
             if let Some(step) = passes {
                 // The reply also passes the entry: both end at the same byte.
-                reply.write(kept, dialect, &mut batch.own);
+                reply.write(kept, client, &mut batch.own);
                 if let Advance::Paged(next, _) = step {
                     batch.page_next = Some(next);
                 }
@@ -732,13 +747,27 @@ impl Session {
                 return true;
             }
         }
-        reply.write(kept, dialect, &mut batch.own);
+        reply.write(kept, client, &mut batch.own);
         batch.run(Advance::Reply);
         true
     }
 }
 
+/// Returns whether a nick that did something is registered.
+fn is_registered(nick: Option<&str>, chat: &Chat) -> bool {
+    let nick = nick.and_then(|nick| Nick::parse(nick).ok());
+    nick.is_some_and(|nick| chat.is_registered(&nick))
+}
+
 impl EntryReply {
+    /// Writes that the entry could not be stored.
+    fn refuse(&self, refusal: &Refusal, client: Writer<'_>, out: &mut Output) {
+        match &self.body {
+            ReplyBody::Event(own) => client.refuse(refusal, own, out),
+            _ => client.write(Line::Refused(refusal), out),
+        }
+    }
+
     /// Returns how many events the entry has become.
     fn events(&self) -> u64 {
         match self.body {
@@ -747,7 +776,7 @@ impl EntryReply {
         }
     }
 
-    fn write(&self, kept: Committed, dialect: Dialect, out: &mut Output) {
+    fn write(&self, kept: Committed, client: Writer<'_>, out: &mut Output) {
         if matches!(self.body, ReplyBody::Nothing) {
             return;
         }
@@ -757,6 +786,6 @@ impl EntryReply {
             time: kept.time,
             body: &self.body,
         };
-        dialect.write(decided, out);
+        client.write(decided, out);
     }
 }

@@ -133,7 +133,7 @@ impl Session {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 self.query_search(name_of(room, chat)?, &words)
             }
-            Request::Part { room } => self.part(room, chat, now),
+            Request::Part { room } => self.part(room, "", chat, now),
             Request::Topic { room, text: None } => self.show_topic(room, chat),
             Request::Topic {
                 room,
@@ -321,7 +321,8 @@ impl Session {
                 self.push(unread, AfterReply::Nothing);
             }
         }
-        if rooms.is_empty() && is_first {
+        // IRC clients say themselves which rooms they join.
+        if rooms.is_empty() && is_first && self.irc.is_none() {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);
         }
@@ -391,6 +392,7 @@ impl Session {
                         refused(verb)(why)
                     })?;
                 self.enter(room, chat, now);
+                self.irc_entered(room, chat);
                 if let Some(membership) = self.rooms.last_mut() {
                     membership.waits_for_backlog = *from != JoinFrom::Now;
                 }
@@ -503,7 +505,13 @@ impl Session {
         Ok(None)
     }
 
-    fn part(&mut self, name: Option<RoomName>, chat: &mut Chat, now: Now) -> Done {
+    pub(super) fn part(
+        &mut self,
+        name: Option<RoomName>,
+        text: &str,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
         let verb = Verb::Part;
         let wanted = match &name {
             Some(name) => chat.find_room(name),
@@ -532,7 +540,7 @@ impl Session {
             AfterReply::Leave(room_id),
             chat,
         );
-        chat.leave(room_id, self.peer, self.nick, "", now);
+        chat.leave(room_id, self.peer, self.nick, text, now);
         Ok(None)
     }
 
@@ -581,12 +589,11 @@ impl Session {
     }
 
     /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
-    fn list(&mut self, list: LazyList, chat: &mut Chat) -> Done {
-        let mut list = list.in_dialect(self.input);
+    pub(super) fn list(&mut self, mut list: LazyList, chat: &mut Chat) -> Done {
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
-            if !list.write_next(chat, &mut text) {
-                list.write_end(chat, &mut text);
+            if !list.write_next(self.writer(self.input), chat, &mut text) {
+                list.write_end(self.writer(self.input), chat, &mut text);
                 self.push(text, AfterReply::Nothing);
                 return Ok(None);
             }

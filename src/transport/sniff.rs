@@ -1,5 +1,7 @@
 //! Detects a client's protocol from the first bytes that it sends.
 
+use crate::protocol::line::LINE_BYTES_MAX;
+
 /// The protocol that the first bytes belong to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
@@ -7,6 +9,10 @@ pub enum Protocol {
     Unclear,
     /// Lines of the chat protocol, or an attempt at them.
     Lines,
+    /// Lines of IRC.
+    Irc,
+    /// Lines; the next one shows whether they are IRC.
+    LinesOrIrc,
     /// A TLS handshake (RFC 8446, 5.1: a record of type 22, version 3.x).
     Tls,
     /// An HTTP/1 request (RFC 9112, 3).
@@ -52,7 +58,67 @@ pub fn detect(bytes: &[u8]) -> Protocol {
     match line_end {
         None if may_be_http && !is_long => Protocol::Unclear,
         Some(_) if may_be_http && ends_in_version(line) => Protocol::Http,
-        _ => Protocol::Lines,
+        _ => tell_irc(bytes),
+    }
+}
+
+/// How many lines with `NICK` or `PASS` an IRC client begins with at most.
+const NICK_LINES_MAX: usize = 3;
+
+/// Tells IRC from plainchat's own lines: it has `CAP` and `USER`, which plainchat has not, and all its clients that begin
+/// with `NICK` or `PASS` end their lines in CR LF and send the next at once.
+fn tell_irc(bytes: &[u8]) -> Protocol {
+    let mut nick_lines = 0;
+    let mut rest = bytes;
+    loop {
+        let end = memchr::memchr(b'\n', rest);
+        let line = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
+        rest = end.map_or(&[][..], |end| rest.get(end + 1..).unwrap_or_default());
+        let (line, has_cr) = match line.strip_suffix(b"\r") {
+            Some(line) => (line, true),
+            None => (line, false),
+        };
+        let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
+        let word = words.next().unwrap_or_default().to_ascii_uppercase();
+        let is_begun = |of: &&[u8]| of.starts_with(&word);
+        let Some(_) = end else {
+            let may_be = [&b"CAP"[..], b"USER", b"WEBIRC", b"NICK", b"PASS"]
+                .iter()
+                .any(is_begun);
+            let is_short = line.len() < LINE_BYTES_MAX;
+            return if may_be && is_short {
+                Protocol::LinesOrIrc
+            } else {
+                Protocol::Lines
+            };
+        };
+        match &*word {
+            b"CAP" => {
+                let first = words.next().unwrap_or_default();
+                let is_irc = [&b"LS"[..], b"LIST", b"REQ", b"END"]
+                    .iter()
+                    .any(|word| first.eq_ignore_ascii_case(word));
+                return if is_irc {
+                    Protocol::Irc
+                } else {
+                    Protocol::Lines
+                };
+            }
+            b"USER" | b"WEBIRC" => {
+                let is_irc = words.count() >= 4;
+                return if is_irc {
+                    Protocol::Irc
+                } else {
+                    Protocol::Lines
+                };
+            }
+            b"NICK" | b"PASS" if has_cr && nick_lines < NICK_LINES_MAX => nick_lines += 1,
+            b"" if nick_lines > 0 => {}
+            _ => return Protocol::Lines,
+        }
+        if rest.is_empty() {
+            return Protocol::LinesOrIrc;
+        }
     }
 }
 
@@ -109,6 +175,102 @@ mod tests {
             };
             check(line, expected);
         }
+    }
+
+    /// What real clients send first, each in one write (see `irc.md`).
+    const IRC_CLIENTS: &[(&str, &str)] = &[
+        ("WeeChat", "CAP LS 302\r\nNICK ann\r\nUSER ann 0 * :ann\r\n"),
+        (
+            "WeeChat with a password",
+            "PASS x\r\nCAP LS 302\r\nNICK ann\r\nUSER ann 0 * :ann\r\n",
+        ),
+        ("irssi", "CAP LS 302\r\nJOIN :\r\n"),
+        (
+            "irssi without capabilities",
+            "PASS x\r\nNICK ann\r\nUSER ann ann localhost :ann\r\n",
+        ),
+        (
+            "HexChat",
+            "CAP LS 302\r\nNICK ann\r\nUSER ann 0 * :realname\r\n",
+        ),
+        ("Konversation", "CAP LS 302\r\nPASS :x\r\nNICK ann\r\n"),
+        (
+            "The Lounge",
+            "WEBIRC secret thelounge host 10.0.0.1\r\nCAP LS 302\r\n",
+        ),
+        (
+            "matterbridge",
+            "PASS x\r\nCAP LS 302\r\nNICK ann\r\nUSER ann * * :r\r\n",
+        ),
+        ("KVIrc", "CAP LS\r\nPING :host\r\n"),
+        ("irc3", "USER ann host srv :ann\r\nNICK ann\r\n"),
+        ("ii", "NICK ann\r\nUSER ann localhost host :ann\r\n"),
+        (
+            "sic",
+            "PASS x\r\nNICK ann\r\nUSER ann localhost host :ann\r\n",
+        ),
+        ("lower case", "cap ls 302\r\nnick ann\r\n"),
+        ("typed", "NICK ann\r\n\r\nUSER a b c d\n"),
+    ];
+
+    #[test]
+    fn each_irc_client_is_told_by_its_first_lines_wherever_they_are_cut() {
+        for (client, bytes) in IRC_CLIENTS {
+            let mut has_been = Protocol::Unclear;
+            for n in 0..=bytes.len() {
+                let now = detect(&bytes.as_bytes()[..n]);
+                let is_open = matches!(now, Protocol::Unclear | Protocol::LinesOrIrc);
+                let was_told = has_been == Protocol::Irc;
+                assert!(
+                    if was_told {
+                        now == Protocol::Irc
+                    } else {
+                        is_open || now == Protocol::Irc
+                    },
+                    "{client}, {n} bytes: {now:?}"
+                );
+                has_been = now;
+            }
+            assert_eq!(has_been, Protocol::Irc, "{client}");
+        }
+    }
+
+    #[test]
+    fn scripts_and_people_are_not_taken_for_irc_clients() {
+        for line in [
+            "NICK ann\n",
+            "NICK ann\nUSER a b c d\r\n",
+            "PASS x\nNICK ann\n",
+            "NICK ann\r\nMSG hi\r\n",
+            "NICK ann\r\nPASS x\r\nNICK b\r\nNICK c\r\n",
+            "USER #lobby bob\r\n",
+            "CAP\r\n",
+            "CAPTAIN x\r\n",
+            "CAP hello\r\n",
+            "MSG NICK\r\n",
+            "CHAT\n",
+            "NICKx",
+        ] {
+            check(line, Protocol::Lines);
+        }
+        for line in [
+            "NICK ann\r\n",
+            "NI",
+            "PASS x\r\nNICK a",
+            "user a b c d",
+            "NICK ann\r\nMS",
+        ] {
+            let expected = if line.ends_with("MS") {
+                Protocol::Lines
+            } else {
+                Protocol::LinesOrIrc
+            };
+            check(line, expected);
+        }
+        check(
+            format!("NICK {}", "a".repeat(LINE_BYTES_MAX)),
+            Protocol::Lines,
+        );
     }
 
     #[test]

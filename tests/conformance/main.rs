@@ -101,6 +101,7 @@ fn run(flags: &Flags) -> Result<bool, String> {
     let document = document::protocol_md()?;
     let mut all = document::vectors(&document)?;
     all.extend(document.transcripts);
+    all.extend(document::irc_md()?.transcripts);
     let count = all.len();
     all.retain(|transcript| is_wanted(flags, &transcript.id));
     if all.is_empty() && flags.only.is_some() {

@@ -27,8 +27,12 @@ fn all() -> Vec<Transcript> {
 /// Plays everything in every cut, with a network that takes so many bytes at once at first, and a log that
 /// is so late.
 fn check(takes: usize, late: usize) {
+    check_all(all(), takes, late);
+}
+
+fn check_all(transcripts: Vec<Transcript>, takes: usize, late: usize) {
     let mut failures = Vec::new();
-    for transcript in all() {
+    for transcript in transcripts {
         for cut in Cut::ALL {
             let server = Memory::new(&transcript.settings, takes, late);
             failures.extend(
@@ -64,6 +68,19 @@ fn every_transcript_holds_when_the_network_takes_a_few_bytes_at_once() {
 fn every_transcript_holds_when_the_log_keeps_late_as_on_disk() {
     check(usize::MAX, 3);
     check(7, 2);
+}
+
+#[test]
+fn the_transcripts_of_irc_md_hold_too() {
+    let irc = document::irc_md().unwrap_or_else(|why| panic!("{why}"));
+    assert!(
+        irc.transcripts.len() > 3,
+        "{} are too few",
+        irc.transcripts.len()
+    );
+    for (takes, late) in [(usize::MAX, 0), (7, 0), (usize::MAX, 3), (7, 2)] {
+        check_all(irc.transcripts.clone(), takes, late);
+    }
 }
 
 fn text() -> String {

@@ -39,6 +39,19 @@ pub fn protocol_md() -> Result<Document, String> {
     Document::parse("protocol.md", &text)
 }
 
+/// Reads `irc.md`; its transcripts have ids that begin with the name.
+///
+/// # Errors
+/// Names the line that is wrong.
+pub fn irc_md() -> Result<Document, String> {
+    let text = std::fs::read_to_string(root().join("irc.md")).map_err(|e| e.to_string())?;
+    let mut document = Document::parse("irc.md", &text)?;
+    for transcript in &mut document.transcripts {
+        transcript.id = format!("irc.md {}", transcript.id);
+    }
+    Ok(document)
+}
+
 impl Document {
     /// Parses a document from Markdown.
     ///

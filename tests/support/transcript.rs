@@ -251,6 +251,12 @@ impl Transcript {
                     }
                     continue;
                 }
+                if name == "irc" {
+                    for nick in value.split(' ') {
+                        transcript.steps.extend(Step::arrive_by_irc(number, nick));
+                    }
+                    continue;
+                }
                 transcript.settings.push(Setting {
                     name: name.into(),
                     value: value.into(),
@@ -354,6 +360,34 @@ impl Step {
             .map(step)
         });
         steps.collect()
+    }
+
+    /// An IRC client is welcomed.
+    fn arrive_by_irc(line: usize, nick: &str) -> Vec<Self> {
+        let caps = "server-time message-tags echo-message draft/message-redaction";
+        let sent = [
+            format!("CAP REQ :{caps}"),
+            format!("NICK {nick}"),
+            format!("USER {nick} 0 * :{nick}"),
+            "CAP END".into(),
+        ];
+        let sent = sent.map(|line| Action::Send(Pattern::parse(&line)));
+        let welcome = [
+            "001", "002", "003", "004", "005", "005", "251", "254", "255", "265", "266", "375",
+            "372", "372", "376", "221",
+        ];
+        let welcome = welcome.map(|number| format!(":<word> {number} {nick} <text>"));
+        let received = [format!(":<word> CAP * ACK :{caps}")]
+            .into_iter()
+            .chain(welcome);
+        let received = received.map(|line| Action::Expect(Pattern::parse(&line)));
+        let steps = sent.into_iter().chain(received);
+        let step = |action| Self {
+            line,
+            peer: nick.into(),
+            action,
+        };
+        steps.map(step).collect()
     }
 
     fn parse(number: usize, line: &str) -> Result<Self, String> {

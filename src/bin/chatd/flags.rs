@@ -64,6 +64,10 @@ pub struct Flags {
     #[argh(switch)]
     pub require_tls: bool,
 
+    /// whether to accept IRC clients: on or off (default: on)
+    #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
+    pub irc: OnOff,
+
     /// whether to accept HTTP and WebSocket, for curl and browsers: on or off (default: on)
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub web: OnOff,
@@ -279,6 +283,7 @@ impl Flags {
             plain: self.plain.0,
             tls: self.tls.0,
             lines: true,
+            irc: self.irc.0,
             web: self.web.0,
         };
         let given = self.listen.into_iter().flat_map(|listen| {

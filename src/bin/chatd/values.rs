@@ -42,6 +42,7 @@ impl FromStr for Listen {
                 let http = Protocols {
                     tls: false,
                     lines: false,
+                    irc: false,
                     ..all
                 };
                 (http, place)

@@ -1,0 +1,94 @@
+//! Capabilities (IRCv3 capability negotiation).
+
+/// A capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)] // each is what its specification calls it
+pub enum Cap {
+    Batch,
+    CapNotify,
+    EchoMessage,
+    ExtendedJoin,
+    MessageTags,
+    MultiPrefix,
+    NoImplicitNames,
+    Sasl,
+    ServerTime,
+    StandardReplies,
+    UserhostInNames,
+    AccountRegistration,
+    Redaction,
+}
+
+impl Cap {
+    /// Every capability by its name, in the order in which they are listed. One has two names.
+    pub const NAMES: &[(&'static str, Self)] = &[
+        ("batch", Self::Batch),
+        ("cap-notify", Self::CapNotify),
+        ("echo-message", Self::EchoMessage),
+        ("extended-join", Self::ExtendedJoin),
+        ("message-tags", Self::MessageTags),
+        ("multi-prefix", Self::MultiPrefix),
+        ("no-implicit-names", Self::NoImplicitNames),
+        ("sasl", Self::Sasl),
+        ("server-time", Self::ServerTime),
+        ("standard-replies", Self::StandardReplies),
+        ("userhost-in-names", Self::UserhostInNames),
+        ("draft/account-registration", Self::AccountRegistration),
+        ("draft/message-redaction", Self::Redaction),
+        ("draft/no-implicit-names", Self::NoImplicitNames),
+    ];
+}
+
+/// The capabilities that a client has asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Caps(u32);
+
+impl Caps {
+    /// Returns whether the client has asked for `cap`.
+    pub fn has(self, cap: Cap) -> bool {
+        self.0 & 1 << cap as u32 != 0
+    }
+
+    /// Adds a capability, or removes it.
+    #[must_use]
+    pub fn with(self, cap: Cap, is_on: bool) -> Self {
+        let bit = 1 << cap as u32;
+        Self(if is_on { self.0 | bit } else { self.0 & !bit })
+    }
+
+    /// Returns what is had after a `CAP REQ` with this list; `None` if something in it is unknown.
+    #[must_use]
+    pub fn requested(self, list: &str) -> Option<Self> {
+        list.split_ascii_whitespace().try_fold(self, |caps, name| {
+            let (name, is_on) = match name.strip_prefix('-') {
+                Some(name) => (name, false),
+                None => (name, true),
+            };
+            let (_, cap) = Cap::NAMES.iter().find(|(known, _)| *known == name)?;
+            Some(caps.with(*cap, is_on))
+        })
+    }
+
+    /// Returns the names of what is had.
+    pub fn names(self) -> String {
+        let names = Cap::NAMES.iter().filter(|(_, cap)| self.has(*cap));
+        names.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_granted_as_a_whole_or_not_at_all() {
+        let caps = Caps::default()
+            .requested("server-time message-tags")
+            .unwrap();
+        assert_eq!(caps.names(), "message-tags server-time");
+        assert_eq!(caps.requested("batch nonsense"), None);
+        let caps = caps.requested("-server-time batch").unwrap();
+        assert_eq!(caps.names(), "batch message-tags");
+        assert_eq!(caps.requested(""), Some(caps));
+    }
+}

@@ -1,0 +1,253 @@
+//! Events as lines of IRC.
+
+use std::fmt::Write as _;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use super::{Cap, Client, Message, escape, pieces};
+use crate::protocol::tags::find;
+use crate::protocol::{Event, EventId, Time};
+
+/// What comes with an event.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stamp<'a> {
+    pub id: Option<EventId>,
+    pub time: Time,
+    /// Its tags, as plainchat has them.
+    pub tags: &'a str,
+    /// Whether the nick that joins is registered.
+    pub is_registered: bool,
+}
+
+/// Returns the source of a nick's lines: it is made of the nick alone, so that no address leaks and the log needs nothing.
+pub fn source(nick: &str, server: &str) -> String {
+    format!("{nick}!{}@{server}", user(nick))
+}
+
+/// Returns the user part of a source: the nick, or a short word for one that would take too much of each line.
+pub fn user(nick: &str) -> String {
+    if nick.is_ascii() {
+        return nick.to_owned();
+    }
+    // FNV-1a: the same on each machine and in each version.
+    let hash = nick
+        .to_lowercase()
+        .bytes()
+        .fold(0x811c_9dc5_u32, |hash, byte| {
+            (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+        });
+    format!("u{hash:08x}")
+}
+
+/// Appends an event; nothing if the client has no words for it.
+pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
+    let source = source(event.nick(), &client.server);
+    let line = |command, params: &[&str], text: Option<&str>, out: &mut Vec<u8>| {
+        let tags = tags(client, stamp, "", true);
+        let source = &source;
+        Message {
+            tags: &tags,
+            source,
+            command,
+            params,
+            text,
+        }
+        .write(out);
+    };
+    let word = if find(stamp.tags, "notice").is_some() {
+        "NOTICE"
+    } else {
+        "PRIVMSG"
+    };
+    match event {
+        Event::Msg { to, text, .. } => say(client, stamp, &source, word, to, text, ("", ""), out),
+        Event::Me { to, text, .. } => {
+            say(
+                client,
+                stamp,
+                &source,
+                word,
+                to,
+                text,
+                ("\u{1}ACTION ", "\u{1}"),
+                out,
+            );
+        }
+        Event::File {
+            room,
+            file,
+            length,
+            name,
+            ..
+        } => {
+            let text = client.file_text(*file, *length, name);
+            say(client, stamp, &source, word, room, &text, ("", ""), out);
+        }
+        Event::Edit { to, id, text, .. } => {
+            let reply = format!("reply={id}");
+            let stamp = Stamp {
+                tags: &reply,
+                ..stamp
+            };
+            say(
+                client,
+                stamp,
+                &source,
+                word,
+                to,
+                &format!("* {text}"),
+                ("", ""),
+                out,
+            );
+        }
+        Event::Topic { room, text, .. } => line("TOPIC", &[room], Some(text), out),
+        Event::Remove { room, id, .. } if client.caps.has(Cap::Redaction) => {
+            line("REDACT", &[room, &id.to_string()], None, out);
+        }
+        Event::React { to, id, emoji, .. } | Event::Unreact { to, id, emoji, .. }
+            if client.caps.has(Cap::MessageTags) =>
+        {
+            let is_on = matches!(event, Event::React { .. });
+            let word = if is_on { "react" } else { "unreact" };
+            let more = format!("+draft/{word}={};+draft/reply={id}", escape(emoji));
+            let tags = tags(client, stamp, &more, true);
+            let (source, params) = (&source, &[to.as_ref()][..]);
+            Message {
+                tags: &tags,
+                source,
+                command: "TAGMSG",
+                params,
+                text: None,
+            }
+            .write(out);
+        }
+        Event::Join { room, nick } if client.caps.has(Cap::ExtendedJoin) => {
+            let account = if stamp.is_registered {
+                nick.as_ref()
+            } else {
+                "*"
+            };
+            line("JOIN", &[room, account], Some(nick), out);
+        }
+        Event::Join { room, .. } => line("JOIN", &[room], None, out),
+        Event::Part { room, text, .. } => {
+            let text = Some(text.as_ref()).filter(|text| !text.is_empty());
+            line("PART", &[room], text, out);
+        }
+        Event::Nick { room, old, new } => {
+            if client.shows_rename(room, old, new, stamp.time) {
+                line("NICK", &[new], None, out);
+            }
+        }
+        Event::Invite { room, .. } => line("INVITE", &[&client.nick, room], None, out),
+        Event::Note { from, text } => {
+            let is_server = **from == *client.name;
+            let from = if is_server {
+                &*client.server
+            } else {
+                source.as_str()
+            };
+            let tags = tags(client, stamp, "", true);
+            let params = &[&*client.nick];
+            let text = Some(text.as_ref());
+            Message {
+                tags: &tags,
+                source: from,
+                command: "NOTICE",
+                params,
+                text,
+            }
+            .write(out);
+        }
+        Event::Stored { .. }
+        | Event::Remove { .. }
+        | Event::React { .. }
+        | Event::Unreact { .. } => {}
+    }
+}
+
+/// Appends something said, in as many lines as it needs; the first has the id.
+#[allow(clippy::too_many_arguments)] // each is a part of the lines
+fn say(
+    client: &Client,
+    stamp: Stamp<'_>,
+    source: &str,
+    command: &str,
+    to: &str,
+    text: &str,
+    (before, after): (&str, &str),
+    out: &mut Vec<u8>,
+) {
+    // An empty message cannot be sent in IRC; in a text of several lines it is an empty line.
+    let text = if text.is_empty() { " " } else { text };
+    let params = &[to];
+    let empty = Message {
+        source,
+        command,
+        params,
+        ..Message::default()
+    };
+    let space = empty.space().saturating_sub(before.len() + after.len());
+    for (n, piece) in pieces(text, space).into_iter().enumerate() {
+        let tags = tags(client, stamp, "", n == 0);
+        let text = Some(piece);
+        Message {
+            tags: &tags,
+            text,
+            ..empty
+        }
+        .write_around(before, after, out);
+    }
+}
+
+/// Returns the tags of a line, as far as the client has asked for them: of a message in several lines, the first has those
+/// that are the message's.
+fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String {
+    let mut tags = String::new();
+    let add = |tags: &mut String, tag: std::fmt::Arguments<'_>| {
+        if !tags.is_empty() {
+            tags.push(';');
+        }
+        let _ = tags.write_fmt(tag);
+    };
+    if client.caps.has(Cap::ServerTime) {
+        add(&mut tags, format_args!("time={}", stamp.time));
+    }
+    if !client.caps.has(Cap::MessageTags) || !is_first {
+        return tags;
+    }
+    if let Some(id) = stamp.id {
+        add(&mut tags, format_args!("msgid={id}"));
+    }
+    if !more.is_empty() {
+        add(&mut tags, format_args!("{more}"));
+    }
+    for tag in stamp.tags.split(';') {
+        let (name, _) = tag.split_once('=').unwrap_or((tag, ""));
+        let Some(value) = find(stamp.tags, name) else {
+            continue;
+        };
+        if name == "reply" && more.is_empty() {
+            add(&mut tags, format_args!("+draft/reply={}", escape(&value)));
+        } else if let Some(name) = name.strip_prefix("x-") {
+            add(
+                &mut tags,
+                format_args!("+plainchat/{name}={}", escape(&value)),
+            );
+        }
+    }
+    tags
+}
+
+/// Returns a number for a rename, the same in each room that has it.
+pub(super) fn rename_key(old: &str, new: &str, time: Time) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (old, new, time.0).hash(&mut hasher);
+    hasher.finish().max(1)
+}
+
+/// Returns a number for a room.
+pub(super) fn room_key(room: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    room.hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,326 @@
+//! IRC, for clients that speak nothing else: lines are read as requests, and answers and events are written as IRC has
+//! them. See `irc.md`.
+//!
+//! What a connection has said before, and which command is being answered, is the session's to know; a [`Client`] is what
+//! a line needs to know of the one that receives it.
+
+mod caps;
+mod event;
+mod line;
+pub mod numeric;
+mod text;
+mod who;
+
+use std::sync::{Mutex, PoisonError};
+
+pub use caps::{Cap, Caps};
+pub use event::{source, user};
+pub use line::{IrcLine, LINE_BYTES_MAX, Message, escape};
+pub use text::{Said, pieces, plain};
+pub use who::{Shown, WhoForm};
+
+use super::talker::{self, size};
+use super::{Line, Live, Past, ReplyBody};
+use crate::protocol::event::EventLayout;
+use crate::protocol::request::Refusal;
+use crate::protocol::{Code, Event, Time, Verb};
+
+/// The client that lines are for.
+#[derive(Debug)]
+pub struct Client {
+    /// The server as plainchat calls it.
+    pub name: Box<str>,
+    /// The server as IRC calls it: with a dot, or clients take it for a nick.
+    pub server: Box<str>,
+    /// The client's nick; `*` before it has one.
+    pub nick: Box<str>,
+    /// What it has asked for.
+    pub caps: Caps,
+    /// The address at which files can be opened, without a slash at the end; empty if there is none.
+    pub files: Box<str>,
+    /// Whether events of the past are written as messages; otherwise they are described.
+    pub replays: bool,
+    /// The last changes of nicks, each with the room whose event has shown it: there is one in each room, and the client
+    /// wants one.
+    renames: Mutex<[(u64, u64); RENAMES_MAX]>,
+}
+
+/// How many changes of nicks are remembered.
+const RENAMES_MAX: usize = 8;
+
+impl Client {
+    /// Creates a client without a nick.
+    pub fn new(name: &str, files: &str) -> Self {
+        let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        let word = name.chars().map(|c| if is_known(c) { c } else { '-' });
+        let mut server: String = word.take(SERVER_BYTES_MAX).collect();
+        if !server.contains('.') {
+            server.push_str(".chat");
+        }
+        Self {
+            name: name.into(),
+            server: server.into(),
+            nick: "*".into(),
+            caps: Caps::default(),
+            files: files.into(),
+            replays: false,
+            renames: Mutex::default(),
+        }
+    }
+
+    /// Returns the source of the client's own lines.
+    pub fn source(&self) -> String {
+        source(&self.nick, &self.server)
+    }
+
+    /// Appends a numeric reply: its parameters after the nick, and its text.
+    pub fn numeric(&self, command: &str, params: &[&str], text: &str, out: &mut Vec<u8>) {
+        self.write_numeric(command, params, Some(text), out);
+    }
+
+    /// Appends a numeric reply without a text.
+    pub fn words(&self, command: &str, params: &[&str], out: &mut Vec<u8>) {
+        self.write_numeric(command, params, None, out);
+    }
+
+    fn write_numeric(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
+        let mut all = vec![&*self.nick];
+        all.extend_from_slice(params);
+        self.by_server(command, &all, text, out);
+    }
+
+    /// Appends a line from the server.
+    pub fn by_server(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
+        let source = &self.server;
+        Message {
+            source,
+            command,
+            params,
+            text,
+            ..Message::default()
+        }
+        .write(out);
+    }
+
+    /// Appends a line from the client itself, as others see it.
+    pub fn by_self(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
+        let source = &self.source();
+        Message {
+            source,
+            command,
+            params,
+            text,
+            ..Message::default()
+        }
+        .write(out);
+    }
+
+    /// Appends a notice for the client alone, in as many lines as it needs.
+    pub fn notice(&self, from: &str, text: &str, out: &mut Vec<u8>) {
+        let params = &[&*self.nick];
+        let empty = Message {
+            source: from,
+            command: "NOTICE",
+            params,
+            ..Message::default()
+        };
+        for text in pieces(text, empty.space()) {
+            Message {
+                text: Some(text),
+                ..empty
+            }
+            .write(out);
+        }
+    }
+
+    /// Appends each line of what talker mode says as a notice.
+    pub fn notices(&self, lines: &[u8], out: &mut Vec<u8>) {
+        for line in String::from_utf8_lossy(lines).lines() {
+            self.notice(
+                &self.server,
+                line.trim_start_matches("-- ").trim_start(),
+                out,
+            );
+        }
+    }
+
+    /// Appends the end of the connection.
+    pub fn error(&self, text: &str, out: &mut Vec<u8>) {
+        let text = format!("Closing link: {text}");
+        let text = Some(text.as_str());
+        Message {
+            command: "ERROR",
+            text,
+            ..Message::default()
+        }
+        .write(out);
+    }
+
+    /// Returns the message that a file becomes: its name and where to open it.
+    fn file_text(&self, id: u64, length: Option<u64>, name: &str) -> String {
+        let length = length.map_or_else(|| "still coming in".into(), size);
+        match &*self.files {
+            "" => format!("{name}, {length}; file {id}"),
+            files => format!("{name}, {length}: {files}/files/{id}"),
+        }
+    }
+
+    /// Returns whether the event of this room is the one that shows a rename.
+    fn shows_rename(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
+        let (key, room) = (event::rename_key(old, new, time), event::room_key(room));
+        let mut renames = self.renames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, shown)) = renames.iter().find(|(known, _)| *known == key) {
+            return *shown == room;
+        }
+        renames.rotate_right(1);
+        if let Some(first) = renames.first_mut() {
+            *first = (key, room);
+        }
+        true
+    }
+
+    /// Appends a refusal of what a message or a change of `about` should have done.
+    pub fn refuse(&self, refusal: &Refusal, about: &str, out: &mut Vec<u8>) {
+        let number = match refusal.code {
+            Code::NoSuchNick => numeric::NO_SUCH_NICK,
+            Code::NoSuchRoom => numeric::NO_SUCH_CHANNEL,
+            Code::NotInRoom => numeric::NOT_ON_CHANNEL,
+            Code::Busy | Code::Quota => numeric::TRY_AGAIN,
+            Code::NotAllowed => numeric::CANNOT_SEND,
+            _ => numeric::UNKNOWN_ERROR,
+        };
+        let word = refusal.verb.map_or("*", irc_word);
+        let about = if about.is_empty() { "*" } else { about };
+        let params: &[&str] = match number {
+            numeric::TRY_AGAIN => &[word],
+            numeric::UNKNOWN_ERROR => &[word, about],
+            _ => &[about],
+        };
+        self.numeric(number, params, &refusal.text, out);
+    }
+}
+
+/// The most bytes of the server's name in IRC (HOSTLEN), before `.chat`.
+const SERVER_BYTES_MAX: usize = 58;
+
+/// Returns what IRC calls the command of a verb.
+pub fn irc_word(verb: Verb) -> &'static str {
+    match verb {
+        Verb::Msg | Verb::Me | Verb::Tell => "PRIVMSG",
+        Verb::Kick => "KILL",
+        Verb::Uninvite => "KICK",
+        Verb::Remove => "REDACT",
+        Verb::Rooms => "LIST",
+        verb => verb.word(),
+    }
+}
+
+/// Appends a line that is written when it is sent.
+pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
+    match line {
+        Line::Decided {
+            id,
+            time,
+            body: ReplyBody::Event(own),
+            ..
+        } => {
+            let Some(event) = Event::parse(&own.line) else {
+                return;
+            };
+            let is_said = matches!(event, Event::Msg { .. } | Event::Me { .. });
+            let live = Live {
+                line: &own.line,
+                layout: event.layout(),
+                tags: &own.tags,
+                id,
+                time,
+                is_here: true,
+                is_for_everyone: false,
+                is_registered: false,
+                utc_offset_s: 0,
+            };
+            let is_to_self = is_said && event.place() == &*client.nick;
+            if is_to_self {
+                write_event(client, &live, out);
+            }
+            if !is_said || client.caps.has(Cap::EchoMessage) {
+                write_event(client, &live, out);
+            }
+        }
+        Line::Refused(refusal) => client.refuse(refusal, "", out),
+        Line::Closed { code, text } => {
+            match code {
+                Code::Banned => client.numeric(numeric::BANNED, &[], text, out),
+                Code::NeedPassword | Code::BadPassword => {
+                    client.numeric(numeric::BAD_PASSWORD, &[], text, out);
+                }
+                _ => {}
+            }
+            client.error(text, out);
+        }
+        Line::Gap { of, was_slow } => {
+            let text = if was_slow {
+                "some of what was here is left out: you read too slowly"
+            } else {
+                "some of what was here is left out: it is no longer kept"
+            };
+            let of = if of == "*" { &*client.nick } else { of };
+            client.by_server("NOTICE", &[of], Some(text), out);
+        }
+        Line::Notice { text, .. } => client.notice(&client.server, text, out),
+        Line::Removed { room, reason, .. } => {
+            client.by_server("KICK", &[room, &client.nick], Some(reason), out);
+        }
+        Line::Room {
+            name,
+            members,
+            topic,
+        } => {
+            client.numeric(numeric::LIST, &[name, &members.to_string()], topic, out);
+        }
+        Line::Ok { .. } | Line::Decided { .. } | Line::Found { .. } | Line::Entry { .. } => {
+            let mut text = Vec::new();
+            talker::write(line, &mut text);
+            client.notices(&text, out);
+        }
+    }
+}
+
+/// Appends a live event.
+pub(super) fn write_event(client: &Client, live: &Live<'_>, out: &mut Vec<u8>) {
+    let stamp = event::Stamp {
+        id: live.id,
+        time: live.time,
+        tags: live.tags,
+        is_registered: live.is_registered,
+    };
+    write_line(client, live.layout, live.line, stamp, out);
+}
+
+/// Appends an event of the past: as it was, or described.
+pub(super) fn write_past(client: &Client, past: &Past<'_>, out: &mut Vec<u8>) {
+    if client.replays {
+        let stamp = event::Stamp {
+            id: Some(past.id),
+            time: past.time,
+            tags: past.tags,
+            is_registered: false,
+        };
+        return write_line(client, past.layout, past.line, stamp, out);
+    }
+    let mut text = Vec::new();
+    talker::write_past(past, &mut text);
+    client.notices(&text, out);
+}
+
+fn write_line(
+    client: &Client,
+    layout: EventLayout,
+    line: &str,
+    stamp: event::Stamp<'_>,
+    out: &mut Vec<u8>,
+) {
+    if let Some(event) = layout.event(line) {
+        event::write(client, &event, stamp, out);
+    }
+}

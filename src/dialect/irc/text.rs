@@ -1,0 +1,130 @@
+//! Text between IRC and plainchat: formatting and CTCP go, long texts are cut.
+
+use crate::protocol::text::clean;
+
+/// What a client says: a message, an action, or something between programs that nobody else speaks here.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Said {
+    /// A message.
+    Text(String),
+    /// An action (`/me`).
+    Action(String),
+    /// Any other CTCP, which is dropped: with it anybody could make clients answer.
+    Ctcp,
+}
+
+impl Said {
+    /// Reads the text of a `PRIVMSG`.
+    pub fn parse(text: &str) -> Self {
+        let Some(ctcp) = text.strip_prefix('\u{1}') else {
+            return Self::Text(plain(text));
+        };
+        let ctcp = ctcp.strip_suffix('\u{1}').unwrap_or(ctcp);
+        match ctcp.split_once(' ') {
+            Some((word, action)) if word.eq_ignore_ascii_case("ACTION") => {
+                Self::Action(plain(action))
+            }
+            _ => Self::Ctcp,
+        }
+    }
+}
+
+/// Removes bold, colours and the like with their digits, and everything else that text must not have.
+pub fn plain(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        rest = rest.get(c.len_utf8()..).unwrap_or_default();
+        match c {
+            '\u{2}' | '\u{11}' | '\u{16}' | '\u{1d}' | '\u{1e}' | '\u{1f}' | '\u{f}' => {}
+            '\u{3}' => rest = without_colors(rest, 2, |c| c.is_ascii_digit()),
+            '\u{4}' => rest = without_colors(rest, 6, |c| c.is_ascii_hexdigit()),
+            c => kept.push(c),
+        }
+    }
+    clean(&kept).into_owned()
+}
+
+/// Returns what follows one color of at most `most` digits, or two with a comma.
+fn without_colors(text: &str, most: usize, is_digit: fn(char) -> bool) -> &str {
+    let digits = |text: &str| text.chars().take(most).take_while(|c| is_digit(*c)).count();
+    let first = digits(text);
+    let rest = text.get(first..).unwrap_or_default();
+    if let Some(second) = rest.strip_prefix(',')
+        && first > 0
+        && digits(second) > 0
+    {
+        return second.get(digits(second)..).unwrap_or_default();
+    }
+    rest
+}
+
+/// Cuts a text into pieces of at most `most` bytes: after a space if there is one, else between characters.
+pub fn pieces(text: &str, most: usize) -> Vec<&str> {
+    // A character always fits, so that each piece has something.
+    let most = most.max(4);
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while rest.len() > most {
+        let end = rest.floor_char_boundary(most);
+        let space = rest.get(..end).and_then(|piece| piece.rfind(' '));
+        let end = space.map_or(end, |space| space + 1);
+        let (piece, after) = rest.split_at(end);
+        pieces.push(piece);
+        rest = after;
+    }
+    if !rest.is_empty() || pieces.is_empty() {
+        pieces.push(rest);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn formatting_is_removed_with_its_digits() {
+        assert_eq!(plain("\u{2}bold\u{2} \u{3}04,12red\u{3} 5"), "bold red 5");
+        assert_eq!(plain("\u{3}123"), "3");
+        assert_eq!(plain("\u{3},5"), ",5");
+        assert_eq!(plain("\u{3}5,x"), ",x");
+        assert_eq!(plain("\u{4}ff0000red\u{f}\u{1f}"), "red");
+        assert_eq!(plain("\u{1b}[31mx\u{7}é"), "xé");
+    }
+
+    #[test]
+    fn an_action_is_told_from_other_ctcp() {
+        let action = |text: &str| Said::Action(text.into());
+        assert_eq!(Said::parse("\u{1}ACTION waves\u{1}"), action("waves"));
+        assert_eq!(Said::parse("\u{1}action waves"), action("waves"));
+        assert_eq!(Said::parse("\u{1}VERSION\u{1}"), Said::Ctcp);
+        assert_eq!(Said::parse("\u{1}"), Said::Ctcp);
+        assert_eq!(Said::parse("hi"), Said::Text("hi".into()));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_at_spaces_else_between_characters() {
+        assert_eq!(pieces("one two three", 8), ["one two ", "three"]);
+        assert_eq!(pieces("ééééé", 5), ["éé", "éé", "é"]);
+        assert_eq!(pieces("", 5), [""]);
+        assert_eq!(pieces("👍👍", 0), ["👍", "👍"]);
+    }
+
+    proptest! {
+        #[test]
+        fn the_pieces_are_the_text(text in ".{0,200}", most in 0_usize..60) {
+            let pieces = pieces(&text, most);
+            assert_eq!(pieces.concat(), text);
+            assert!(pieces.iter().all(|piece| piece.len() <= most.max(4)));
+        }
+
+        #[test]
+        fn any_text_becomes_clean(text in any::<String>()) {
+            assert!(crate::protocol::text::is_clean(&plain(&text)));
+            let _ = Said::parse(&text);
+        }
+    }
+}

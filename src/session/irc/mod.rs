@@ -1,0 +1,213 @@
+//! The connection of an IRC client: its lines become the requests that every client makes, so rights, limits and order are
+//! the same; their answers become what IRC clients know. See `irc.md`.
+//!
+//! How lines are written is the dialect's. Here is what depends on what the connection has said before.
+
+mod arrive;
+mod ask;
+mod reply;
+mod talk;
+
+use super::request::Done;
+use super::{AfterReply, Deferred, Effect, LineEnd, Security, Session};
+use crate::chat::{Chat, RoomId};
+use crate::dialect::irc::{Client, IrcLine, numeric};
+use crate::dialect::{Dialect, Line, Output, Writer};
+use crate::model::Now;
+use crate::protocol::request::Refusal;
+use arrive::Arriving;
+use reply::Asked;
+
+/// What a session holds for an IRC client.
+#[derive(Debug)]
+pub(super) struct Irc {
+    pub client: Client,
+    /// What is known before the client is welcomed; `None` afterwards.
+    arriving: Option<Box<Arriving>>,
+    /// What is being answered.
+    asked: Asked,
+    /// Why the connection must close: the last request leaves no way on.
+    fatal: Option<Box<str>>,
+}
+
+/// Returns whether a line can only be an IRC client's: plainchat has no such verbs.
+pub fn begins_irc(line: &[u8]) -> bool {
+    let text = std::str::from_utf8(line).unwrap_or_default();
+    IrcLine::parse(text).is_some_and(|line| {
+        let first = line.param(0).unwrap_or_default();
+        match &*line.command {
+            "CAP" => ["LS", "LIST", "REQ", "END"]
+                .iter()
+                .any(|word| first.eq_ignore_ascii_case(word)),
+            "USER" | "WEBIRC" => line.params.len() >= 4,
+            _ => false,
+        }
+    })
+}
+
+impl Session {
+    /// Returns the dialect with what it has to know of the client.
+    pub(super) fn writer(&self, dialect: Dialect) -> Writer<'_> {
+        dialect.to(self.irc.as_deref().map(|irc| &irc.client))
+    }
+
+    /// Returns the line of a reply that is queued.
+    pub(super) fn reply_line(&mut self, line: Line<'_>) -> Output {
+        match self.irc.as_deref_mut() {
+            Some(irc) => irc.reply(line),
+            None => self.input.line(line),
+        }
+    }
+
+    /// Returns whether this is an IRC client that has not been welcomed yet, and must not be sent any event.
+    pub(super) fn is_arriving(&self) -> bool {
+        let irc = self.irc.as_deref();
+        irc.is_some_and(|irc| irc.arriving.is_some())
+    }
+
+    /// From now on the client is an IRC client. A nick that it holds and rooms that it is in stay.
+    pub fn speak_irc(&mut self, chat: &Chat) {
+        let files = match (self.has_web, self.security) {
+            (false, _) => String::new(),
+            (true, Security::Plain) => format!("http://{}", self.local()),
+            (true, Security::Tls) => format!("https://{}", self.local()),
+        };
+        self.irc = Some(Box::new(Irc {
+            client: Client::new(&chat.config.name, &files),
+            arriving: Some(Box::default()),
+            asked: Asked::Nothing,
+            fatal: None,
+        }));
+        self.input = Dialect::Irc;
+        self.push(Output::default(), AfterReply::Dialect(Dialect::Irc));
+    }
+
+    /// Applies a line of an IRC client.
+    pub(super) fn irc_line(
+        &mut self,
+        line: &[u8],
+        end: LineEnd,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let Ok(text) = std::str::from_utf8(line) else {
+            let word = line.split(|b| *b == b' ').next().unwrap_or_default();
+            let word = std::str::from_utf8(word)
+                .unwrap_or("*")
+                .to_ascii_uppercase();
+            let text = "that line is not UTF-8, so nothing was done";
+            self.irc_send(|client, out| {
+                client.by_server("FAIL", &[&word, "INVALID_UTF8"], Some(text), out);
+            });
+            return None;
+        };
+        let parsed = IrcLine::parse(text)?;
+        if !matches!(&*parsed.command, "PRIVMSG" | "NOTICE") {
+            self.take_outcomes(chat);
+            let replies = self.replies_mut();
+            if replies.undecided > 0 {
+                replies.deferred = Some(Deferred::Line(line.to_vec(), end));
+                return None;
+            }
+        }
+        let done = if self.is_arriving() {
+            self.irc_arrive(&parsed, chat, now)
+        } else {
+            self.irc_command(&parsed, chat, now)
+        };
+        self.irc_done(done, chat, now)
+    }
+
+    /// Reports a refusal, and closes the connection if there is no way on.
+    fn irc_done(&mut self, done: Done, chat: &mut Chat, now: Now) -> Option<Effect> {
+        let effect = done.unwrap_or_else(|refusal| {
+            self.refuse(&refusal);
+            None
+        });
+        let fatal = self.irc.as_deref_mut().and_then(|irc| irc.fatal.take());
+        if let Some(text) = fatal
+            && !self.is_ending()
+        {
+            let mut out = Output::default();
+            if let Some(irc) = self.irc.as_deref() {
+                irc.client.error(&text, &mut out.bytes);
+            }
+            self.depart_after_unread("", chat, now);
+            self.push(out, AfterReply::Close);
+            return None;
+        }
+        effect
+    }
+
+    /// Continues once a request that took time has been answered.
+    pub(super) fn irc_continue(
+        &mut self,
+        effect: Option<Effect>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        if effect.is_some() || self.irc.is_none() {
+            return effect;
+        }
+        let done =
+            if self.is_arriving() && self.irc.as_deref().is_some_and(|irc| irc.fatal.is_none()) {
+                self.irc_try_welcome(chat, now)
+            } else {
+                Ok(None)
+            };
+        self.irc_done(done, chat, now)
+    }
+
+    /// Reports a line that is too long.
+    pub(super) fn irc_too_long(&mut self) {
+        let text = "a line has at most 4096 bytes";
+        self.irc_send(|client, out| client.numeric(numeric::INPUT_TOO_LONG, &[], text, out));
+    }
+
+    /// Remembers what is being answered.
+    fn irc_asks(&mut self, asked: Asked) {
+        if let Some(irc) = self.irc.as_deref_mut() {
+            irc.client.replays = false;
+            irc.asked = asked;
+        }
+    }
+
+    /// Queues lines that the client is written.
+    fn irc_send(&mut self, write: impl FnOnce(&Client, &mut Vec<u8>)) {
+        let mut out = Output::default();
+        if let Some(irc) = self.irc.as_deref() {
+            write(&irc.client, &mut out.bytes);
+        }
+        if !out.is_empty() {
+            self.push(out, AfterReply::Nothing);
+        }
+    }
+
+    /// Queues a numeric reply.
+    fn irc_numeric(&mut self, number: &str, params: &[&str], text: &str) {
+        self.irc_send(|client, out| client.numeric(number, params, text, out));
+    }
+
+    /// Shows the client that it is in a room: its own `JOIN`, the topic and who is there.
+    pub(super) fn irc_entered(&mut self, room: RoomId, chat: &mut Chat) {
+        let Some(irc) = self.irc.as_deref() else {
+            return;
+        };
+        let Some(entered) = chat.room(room) else {
+            return;
+        };
+        let mut out = Output::default();
+        irc.write_join(entered.name.as_str(), self.nick, chat, &mut out.bytes);
+        irc.write_topic(entered.name.as_str(), &entered.topic, false, &mut out.bytes);
+        let wants_names = irc.wants_names();
+        self.push(out, AfterReply::Nothing);
+        if wants_names {
+            let _ = self.list(super::lazy_list::LazyList::names(room), chat);
+        }
+    }
+}
+
+/// Returns a refusal for a line that lacks something.
+fn lacks(what: &'static str) -> Refusal {
+    Refusal::of_line(crate::protocol::Code::BadSyntax, what)
+}

@@ -1,0 +1,405 @@
+//! What an IRC client says, and where it joins and leaves.
+
+use super::super::output::Pending;
+use super::super::request::Done;
+use super::super::{Deferred, LineEnd, Session};
+use super::lacks;
+use super::reply::Asked;
+use crate::chat::Chat;
+use crate::dialect::irc::{IrcLine, Said, numeric, plain};
+use crate::dialect::{OwnEvent, ReplyBody};
+use crate::model::{Entry, EventKind, Now, Scope};
+use crate::protocol::request::{JoinFrom, Refusal, Target};
+use crate::protocol::tags::SentTags;
+use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
+
+/// Reads the name of a room; the refusal says why it is none.
+pub(super) fn room_name(verb: Verb, text: &str) -> Result<RoomName, Refusal> {
+    let is_room = text.starts_with('#');
+    let name = if is_room {
+        RoomName::parse(text).map_err(|why| why.to_string())
+    } else {
+        Err("the name of a room begins with #".to_owned())
+    };
+    name.map_err(|why| Refusal::new(verb, Code::BadName, why))
+}
+
+/// Reads a nick, of somebody who must exist.
+pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
+    Nick::parse(text).map_err(|_| {
+        Refusal::new(
+            verb,
+            Code::NoSuchNick,
+            format!("nobody is called {text} here"),
+        )
+    })
+}
+
+impl Session {
+    /// Carries out a request as for every other client, with the same rights.
+    pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
+        self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
+    }
+
+    /// Handles a line of a client that has been welcomed.
+    pub(super) fn irc_command(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        match &*line.command {
+            "PRIVMSG" => self.irc_say(line, false, chat, now),
+            "NOTICE" => self.irc_say(line, true, chat, now),
+            "JOIN" => self.irc_join(line, chat, now),
+            "PART" => self.irc_part(line, chat, now),
+            "NICK" => self.irc_nick(line, chat, now),
+            "TOPIC" => self.irc_topic(line, chat, now),
+            "REDACT" => self.irc_redact(line, chat, now),
+            "TAGMSG" => self.irc_tagmsg(line, chat, now),
+            "NICKSERV" | "NS" => {
+                let words = line.rest.split_once(' ').map_or("", |(_, words)| words);
+                let words = words.strip_prefix(':').unwrap_or(words).to_owned();
+                self.irc_nickserv(&words, chat, now)
+            }
+            "CAP" => self.irc_cap(line, chat),
+            "AUTHENTICATE" => self.irc_authenticate(line, chat, now),
+            "PING" => self.irc_ping(line, chat, now),
+            "QUIT" => self.irc_quit(line, chat, now),
+            "PONG" | "PROTOCTL" | "WEBIRC" => Ok(None),
+            "USER" | "PASS" => {
+                self.irc_numeric(
+                    numeric::ALREADY_REGISTERED,
+                    &[],
+                    "you are connected already",
+                );
+                Ok(None)
+            }
+            _ => self.irc_ask(line, chat, now),
+        }
+    }
+
+    /// Handles `PRIVMSG` and `NOTICE`. A program must not answer a notice, so that is never answered with an error either.
+    fn irc_say(&mut self, line: &IrcLine<'_>, is_notice: bool, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Tell;
+        let to = line.param(0).unwrap_or_default();
+        self.irc_asks(if is_notice {
+            Asked::Silent
+        } else {
+            Asked::Say(to.to_owned())
+        });
+        let missing = match (to, line.params.get(1)) {
+            ("", _) => Some((numeric::NO_RECIPIENT, "nobody was named (PRIVMSG)")),
+            (to, _) if to.contains(',') => {
+                Some((numeric::TOO_MANY_TARGETS, "one room or nick at a time"))
+            }
+            (_, None | Some(&"")) => Some((numeric::NO_TEXT, "there is no text to send")),
+            _ => None,
+        };
+        if let Some((number, text)) = missing {
+            if !is_notice {
+                let about: &[&str] = if number == numeric::TOO_MANY_TARGETS {
+                    &[to]
+                } else {
+                    &[]
+                };
+                self.irc_numeric(number, about, text);
+            }
+            return Ok(None);
+        }
+        let text = line.params.get(1).copied().unwrap_or_default();
+        if to.to_ascii_lowercase().ends_with("serv") {
+            // Clients send passwords there by themselves: nobody may ever be called so and receive them.
+            return if is_notice {
+                Ok(None)
+            } else {
+                self.irc_service(to, text, chat, now)
+            };
+        }
+        let (kind, text) = match Said::parse(text) {
+            Said::Text(text) => (EventKind::Msg, text),
+            Said::Action(text) if to.starts_with('#') => (EventKind::Me, text),
+            Said::Action(text) => (EventKind::Msg, format!("* {text}")),
+            Said::Ctcp => return Ok(None),
+        };
+        if text.is_empty() {
+            if !is_notice {
+                self.irc_numeric(numeric::NO_TEXT, &[], "there is no text to send");
+            }
+            return Ok(None);
+        }
+        self.require_open(verb)?;
+        let target = if to.starts_with('#') {
+            let name = room_name(verb, to)?;
+            self.irc_room(verb, &name, chat)?;
+            Target::Room(name)
+        } else {
+            Target::Nick(nick_name(verb, to)?)
+        };
+        let tags = sent_tags(line, is_notice);
+        let kept = tags.kept().to_owned();
+        let body = ReplyBody::IdAndTime;
+        let done = self.send_message(verb, Some(target), kind, &text, body, tags, chat);
+        if let Ok(Some(_)) = done
+            && let Some(Pending::Entry(reply)) = self.replies_mut().pending.back_mut()
+            && let ReplyBody::Event(own) = &mut reply.body
+        {
+            own.tags = kept.into();
+        }
+        done
+    }
+
+    /// Checks that a room exists, so that a typo makes none, and that this connection may read it.
+    fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
+        let Some(room) = chat.find_room(name) else {
+            let text = format!("there is no room {name}; JOIN makes it, LIST shows the others");
+            return Err(Refusal::new(verb, Code::NoSuchRoom, text));
+        };
+        if chat.may_read(room, self.nick) {
+            return Ok(());
+        }
+        let text = format!("{name} is closed, and you are not invited");
+        Err(Refusal::new(verb, Code::NotAllowed, text))
+    }
+
+    /// Handles what is said to a name that belongs to services elsewhere.
+    fn irc_service(&mut self, to: &str, text: &str, chat: &mut Chat, now: Now) -> Done {
+        if to.eq_ignore_ascii_case("NickServ") {
+            return self.irc_nickserv(text, chat, now);
+        }
+        self.irc_numeric(
+            numeric::NO_SUCH_NICK,
+            &[to],
+            "there are no services here but NickServ",
+        );
+        Ok(None)
+    }
+
+    /// Handles the words of NickServ that clients send by themselves.
+    fn irc_nickserv(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let own = self.nick.and_then(|nick| chat.user(nick));
+        let own = own.map_or_else(String::new, |user| user.nick.to_string());
+        let word = words.first().map(|word| word.to_ascii_uppercase());
+        let (nick, password, is_new) = match (word.as_deref(), words.get(1..).unwrap_or_default()) {
+            (Some("IDENTIFY" | "ID" | "LOGIN"), [password]) => (own.as_str(), *password, false),
+            (Some("IDENTIFY" | "ID" | "LOGIN"), [nick, password]) => (*nick, *password, false),
+            (Some("REGISTER"), [password] | [password, _]) => (own.as_str(), *password, true),
+            _ => {
+                let text = "IDENTIFY [<nick>] <password> takes a registered nick; REGISTER <password> registers yours";
+                self.irc_nickserv_says(text);
+                return Ok(None);
+            }
+        };
+        if is_new {
+            self.irc_asks(Asked::Register { is_by_notice: true });
+            let password = Some(password.into());
+            return self.irc_request(Request::Register { password }, chat, now);
+        }
+        self.irc_asks(Asked::Identify(nick.to_owned()));
+        let nick = nick_name(Verb::Nick, nick)?;
+        if !chat.is_registered(&nick) {
+            let text = format!("{nick} is not registered; REGISTER <password> registers your nick");
+            self.irc_nickserv_says(&text);
+            return Ok(None);
+        }
+        let password = Some(password.into());
+        self.irc_request(Request::Nick { nick, password }, chat, now)
+    }
+
+    fn irc_nickserv_says(&mut self, text: &str) {
+        let mut out = crate::dialect::Output::default();
+        if let Some(irc) = self.irc.as_deref() {
+            irc.by_nickserv(text, &mut out.bytes);
+        }
+        self.push(out, super::super::AfterReply::Nothing);
+    }
+
+    /// Handles `JOIN`. With a key, which names a reader, the rooms are joined one after another: each asks the log.
+    fn irc_join(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let Some(rooms) = line.param(0) else {
+            self.irc_asks(Asked::Join("*".into()));
+            return Err(lacks("JOIN needs the name of a room"));
+        };
+        if rooms == "0" {
+            for room in self.room_ids() {
+                if let Some(room) = chat.room(room) {
+                    let room = RoomName::clone(&room.name);
+                    self.irc_asks(Asked::Part(room.as_str().to_owned()));
+                    self.part(Some(room), "", chat, now)?;
+                }
+            }
+            return Ok(None);
+        }
+        let keys = line.param(1).unwrap_or_default();
+        let mut keys = keys.split(',');
+        let mut rooms = rooms.split(',').filter(|room| !room.is_empty());
+        while let Some(typed) = rooms.next() {
+            self.irc_asks(Asked::Join(typed.to_owned()));
+            let key = keys.next().filter(|key| !key.is_empty());
+            let done = room_name(Verb::Join, typed).and_then(|room| {
+                let from = match key.and_then(|key| Nick::parse(key).ok()) {
+                    Some(reader) => JoinFrom::Reader(reader),
+                    None => JoinFrom::Now,
+                };
+                if let Some(irc) = self.irc.as_deref_mut() {
+                    irc.client.replays = true;
+                }
+                self.irc_request(Request::Join { room, from }, chat, now)
+            });
+            match done {
+                Ok(None) => {}
+                Ok(effect) => {
+                    let left: Vec<&str> = rooms.collect();
+                    if !left.is_empty() {
+                        let keys = keys.collect::<Vec<_>>().join(",");
+                        let rest = format!("JOIN {} {keys}", left.join(","));
+                        let rest = Deferred::Line(rest.into_bytes(), LineEnd::Lf);
+                        self.replies_mut().deferred = Some(rest);
+                    }
+                    return Ok(effect);
+                }
+                Err(refusal) => self.refuse(&refusal),
+            }
+        }
+        Ok(None)
+    }
+
+    fn irc_part(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let rooms = line.param(0).unwrap_or_default();
+        if rooms.is_empty() {
+            self.irc_asks(Asked::Part("*".into()));
+            return Err(Refusal::new(
+                Verb::Part,
+                Code::BadSyntax,
+                "PART needs the name of a room",
+            ));
+        }
+        let why = plain(line.params.get(1).copied().unwrap_or_default());
+        for typed in rooms.split(',').filter(|room| !room.is_empty()) {
+            self.irc_asks(Asked::Part(typed.to_owned()));
+            let done = room_name(Verb::Part, typed).and_then(|room| {
+                if chat.find_room(&room).is_none() {
+                    let text = format!("there is no room {room}");
+                    return Err(Refusal::new(Verb::Part, Code::NoSuchRoom, text));
+                }
+                self.part(Some(room), &why, chat, now)
+            });
+            if let Err(refusal) = done {
+                self.refuse(&refusal);
+            }
+        }
+        Ok(None)
+    }
+
+    fn irc_nick(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let Some(typed) = line.param(0) else {
+            self.irc_numeric(numeric::NO_NICK, &[], "no nick was given");
+            return Ok(None);
+        };
+        self.irc_asks(Asked::Nick(typed.to_owned()));
+        let nick = Nick::parse(typed)
+            .map_err(|why| Refusal::new(Verb::Nick, Code::BadName, why.to_string()))?;
+        let password = line.param(1).map(Into::into);
+        self.irc_request(Request::Nick { nick, password }, chat, now)
+    }
+
+    fn irc_topic(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let typed = line.param(0).unwrap_or_default();
+        self.irc_asks(Asked::Topic(typed.to_owned()));
+        if typed.is_empty() {
+            return Err(Refusal::new(
+                Verb::Topic,
+                Code::BadSyntax,
+                "TOPIC needs the name of a room",
+            ));
+        }
+        let room = Some(room_name(Verb::Topic, typed)?);
+        let text = line.params.get(1).map(|text| plain(text));
+        let text = text.map(|text| {
+            if text.is_empty() {
+                "-".into()
+            } else {
+                text.into()
+            }
+        });
+        self.irc_request(Request::Topic { room, text }, chat, now)
+    }
+
+    fn irc_redact(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let (target, id) = (line.param(0).unwrap_or("*"), line.param(1).unwrap_or("*"));
+        self.irc_asks(Asked::Redact(target.to_owned(), id.to_owned()));
+        if line.params.len() < 2 {
+            self.irc_numeric(
+                numeric::NEED_MORE_PARAMS,
+                &["REDACT"],
+                "REDACT needs a room or nick and an id",
+            );
+            return Ok(None);
+        }
+        let id = EventId::parse(id);
+        let id = id.ok_or_else(|| {
+            Refusal::new(Verb::Remove, Code::NoSuchFile, "there is no such message")
+        })?;
+        self.irc_request(Request::Remove { id }, chat, now)
+    }
+
+    /// Handles `TAGMSG`: a reaction, or nothing.
+    fn irc_tagmsg(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        self.irc_asks(Asked::Silent);
+        let (on, off) = (line.tag("+draft/react"), line.tag("+draft/unreact"));
+        let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
+        let id = reply.and_then(|id| EventId::parse(&id));
+        let (Some(emoji), Some(id)) = (on.clone().or(off), id) else {
+            return Ok(None);
+        };
+        let emoji = plain(&emoji).into();
+        let is_on = on.is_some();
+        self.irc_request(Request::React { id, emoji, is_on }, chat, now)
+    }
+
+    pub(super) fn irc_ping(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        let Some(word) = line.param(0) else {
+            self.irc_numeric(numeric::NO_ORIGIN, &[], "PING needs a word");
+            return Ok(None);
+        };
+        self.irc_asks(Asked::Ping);
+        self.irc_request(Request::Ping { word: word.into() }, chat, now)
+    }
+
+    pub(super) fn irc_quit(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
+        self.irc_asks(Asked::Quit);
+        let text = plain(line.params.first().copied().unwrap_or_default()).into();
+        self.irc_request(Request::Bye { text }, chat, now)
+    }
+
+    /// Returns the reply to an event of this connection: the event, if it speaks IRC.
+    pub(in super::super) fn irc_body(&self, entry: &Entry, body: ReplyBody) -> ReplyBody {
+        let Some(irc) = self.irc.as_deref() else {
+            return body;
+        };
+        if matches!(body, ReplyBody::Nothing) || irc.asked == Asked::Nothing {
+            return body;
+        }
+        let place = match &entry.scope {
+            Scope::Room(room) => room.as_str(),
+            Scope::Inbox(message) => message.to.as_str(),
+            Scope::Unsaved(nick) => nick.as_str(),
+        };
+        let line = entry.event(place, None).to_string();
+        let (tags, is_silent) = (Box::default(), irc.asked == Asked::Silent);
+        ReplyBody::Event(Box::new(OwnEvent {
+            line,
+            tags,
+            is_silent,
+        }))
+    }
+}
+
+/// Returns the tags of a message: what it replies to, and whether it is a notice.
+fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
+    let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
+    let reply = reply.and_then(|id| EventId::parse(&id));
+    let reply = reply.map(|id| format!("reply={id}"));
+    let notice = is_notice.then(|| "notice".to_owned());
+    let tags: Vec<String> = reply.into_iter().chain(notice).collect();
+    if tags.is_empty() {
+        return SentTags::default();
+    }
+    SentTags::parse(&tags.join(";")).unwrap_or_default()
+}
