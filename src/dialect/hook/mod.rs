@@ -147,18 +147,47 @@ impl Fields {
             return parse(body).map(Self::Json);
         }
         let text = std::str::from_utf8(body).map_err(|_| BadBody::Malformed)?;
-        let mut form = Map::new();
-        for pair in text.trim_end().split('&') {
-            let (name, value) = pair.split_once('=').ok_or(BadBody::Malformed)?;
-            let value = value.replace('+', " ");
-            let value = percent_decode_str(&value).decode_utf8_lossy();
-            form.insert(name.to_owned(), value.into_owned().into());
-        }
+        let form = match text.strip_prefix("--") {
+            Some(_) => multipart(text),
+            None => url_encoded(text),
+        };
+        let form = form.ok_or(BadBody::Malformed)?;
         let is_known = ["payload", "text", "message"];
         if is_known.iter().any(|name| form.contains_key(*name)) {
             Ok(Self::Form(form))
         } else {
             Err(BadBody::Malformed)
+        }
+    }
+}
+
+/// Reads a form in which names and values are percent-encoded.
+fn url_encoded(text: &str) -> Option<Map<String, Value>> {
+    let mut form = Map::new();
+    for pair in text.trim_end().split('&') {
+        let (name, value) = pair.split_once('=')?;
+        let value = value.replace('+', " ");
+        let value = percent_decode_str(&value).decode_utf8_lossy();
+        form.insert(name.to_owned(), value.into_owned().into());
+    }
+    Some(form)
+}
+
+/// Reads a form of parts (RFC 7578); the first line tells what separates them.
+fn multipart(text: &str) -> Option<Map<String, Value>> {
+    let (first, rest) = text.split_once("\r\n")?;
+    let separator = format!("\r\n{}", first.trim_end());
+    let mut form = Map::new();
+    // Before the first part there is no line end.
+    let mut part = rest;
+    loop {
+        let (this, next) = part.split_once(&separator)?;
+        let (head, value) = this.split_once("\r\n\r\n")?;
+        let name = head.split_once(" name=\"")?.1.split_once('"')?.0;
+        form.insert(name.to_owned(), value.into());
+        match next.split_once("\r\n") {
+            Some((end, after)) if end.trim_end().is_empty() => part = after,
+            _ => return Some(form),
         }
     }
 }

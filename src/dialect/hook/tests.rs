@@ -99,6 +99,15 @@ fn discord_apprise_and_forms_are_read() {
         "a&lt; <https://x|y>\nb",
     );
     check_text("title=Cron&message=failed", "Cron: failed");
+    let part = |name: &str, value: &str| {
+        format!("--x1\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    let parts = part("title", "Cron") + &part("message", "--x\r\nfailed\n");
+    check_text(&format!("{parts}--x1--\r\n"), "Cron: --x\nfailed");
+    let payload = part("payload", r#"{"text":"a"}"#);
+    check_text(&format!("{payload}--x1--"), "a");
+    check(&payload, Err(BadBody::Malformed));
+    check("--", Err(BadBody::Malformed));
 }
 
 #[test]

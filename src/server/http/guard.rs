@@ -162,7 +162,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     }
     let kind = headers.get(CONTENT_TYPE).map_or(Ok(""), text)?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
-    if kind.eq_ignore_ascii_case("multipart/form-data") {
+    if kind.eq_ignore_ascii_case("multipart/form-data") && !head.is_meant {
         let text = "a form is not taken (curl -F); for a file: curl -u NICK: -T FILE .../rooms/ROOM/files/, \
             for its lines: curl -u NICK: --data-binary @FILE .../rooms/ROOM";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, HeaderMap, HeaderValue, RETRY_AFTER};
 use hyper::{Method, StatusCode, Uri};
 use sha2::{Digest as _, Sha256};
 use tracing::error;
 
 use super::body::{BodyError, RequestBody};
+use super::gotify;
 use super::internal::InternalClient;
 use super::post::{Detached, HeldBytes};
 use super::reply::{self, Problem, Reply};
@@ -21,18 +22,18 @@ use crate::dialect::{Reply as Answer, ReplyFields};
 use crate::model::Hook;
 use crate::protocol::request::Target;
 use crate::protocol::tags::SentTags;
-use crate::protocol::{Digest, EventId, Request};
+use crate::protocol::{Digest, EventId, Request, Time};
 use crate::server::metrics::LimitKind;
 
 /// Why a post is refused: the first word is what Slack says.
-struct Refused {
-    status: StatusCode,
-    text: &'static str,
+pub(super) struct Refused {
+    pub status: StatusCode,
+    pub text: &'static str,
     retry_after: Option<Duration>,
 }
 
 impl Refused {
-    const NO_SERVICE: Self = Self::new(
+    pub const NO_SERVICE: Self = Self::new(
         StatusCode::NOT_FOUND,
         "no_service: there is no such hook; its owner sees with HOOKS which there are",
     );
@@ -90,13 +91,18 @@ impl Refused {
 
     fn reply(self) -> Reply {
         let mut reply = reply::text(self.status, self.text);
+        self.set_retry(&mut reply);
+        reply
+    }
+
+    /// Says in the headers of a reply when to try again.
+    pub fn set_retry(&self, reply: &mut Reply) {
         if let Some(after) = self.retry_after {
             let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
             if let Ok(seconds) = HeaderValue::from_str(&seconds) {
                 reply.headers_mut().insert(RETRY_AFTER, seconds);
             }
         }
-        reply
     }
 }
 
@@ -109,14 +115,26 @@ impl From<BadBody> for Refused {
     }
 }
 
-/// Returns the token in the address of a hook: the last part of Mattermost's `/hooks/<token>`, of Rocket.Chat's
-/// `/hooks/<id>/<token>` or of Slack's `/services/<team>/<id>/<token>`.
-pub fn token(uri: &Uri) -> Option<&str> {
+/// What a request with a token wants to be answered like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// As Slack and Mattermost do.
+    Slack,
+    /// As Gotify does.
+    Gotify,
+}
+
+/// Returns the token of a hook that a request has, and how it is answered. In its address the token is the last part of
+/// Mattermost's `/hooks/<token>`, of Rocket.Chat's `/hooks/<id>/<token>` or of Slack's `/services/<team>/<id>/<token>`.
+pub fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(Asked, &'a str)> {
     let path = uri.path();
     let path = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = path.split('/').skip(1).take(5).collect();
     match parts.as_slice() {
-        ["hooks", token] | ["hooks", _, token] | ["services", _, _, token] => Some(token),
+        ["hooks", token] | ["hooks", _, token] | ["services", _, _, token] => {
+            Some((Asked::Slack, token))
+        }
+        ["message"] => Some((Asked::Gotify, gotify::token(uri, headers))),
         _ => None,
     }
 }
@@ -126,15 +144,18 @@ fn digest(token: &str) -> Digest {
 }
 
 /// Returns whether a request has the token of a hook, and so is meant for this server.
-pub fn is_meant(client: &Client, uri: &Uri) -> bool {
-    token(uri).is_some_and(|token| {
+pub fn is_meant(client: &Client, uri: &Uri, headers: &HeaderMap) -> bool {
+    token(uri, headers).is_some_and(|(_, token)| {
         let digest = digest(token);
         client.server.state().chat.hooks.find(&digest).is_some()
     })
 }
 
 /// Answers a request to a hook.
-pub async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
+pub async fn post(client: &Client, asked: Asked, token: &str, request: HttpRequest) -> Reply {
+    if asked == Asked::Gotify {
+        return gotify::post(client, token, request).await;
+    }
     if request.method() != Method::POST {
         let text = "method_not_allowed: POST to this address";
         let mut reply = Refused::new(StatusCode::METHOD_NOT_ALLOWED, text).reply();
@@ -143,8 +164,7 @@ pub async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
         return reply;
     }
     let posted = async {
-        let hook = find(client, token)?;
-        let body = collect(client, request.into_body()).await?;
+        let (hook, body) = receive(client, token, request).await?;
         let messages = hook::read(&body)?;
         say(client, &hook, messages).await
     };
@@ -153,6 +173,17 @@ pub async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
         Ok(_) => reply::text(StatusCode::OK, "ok"),
         Err(refused) => refused.reply(),
     }
+}
+
+/// Returns the hook with that token, and the body that is posted to it.
+pub(super) async fn receive(
+    client: &Client,
+    token: &str,
+    request: HttpRequest,
+) -> Result<(Hook, Vec<u8>), Refused> {
+    let hook = find(client, token)?;
+    let body = collect(client, request.into_body()).await?;
+    Ok((hook, body))
 }
 
 /// Returns the hook with that token, and counts the post.
@@ -201,12 +232,12 @@ async fn collect(client: &Client, mut body: RequestBody) -> Result<Vec<u8>, Refu
     Ok(bytes)
 }
 
-/// Says what was posted; returns the id of the first message. Once begun, it is completed even if the client has gone.
-async fn say(
+/// Says what was posted; returns the id and time of the first message. Once begun, it is completed even if the client has gone.
+pub(super) async fn say(
     client: &Client,
     hook: &Hook,
     messages: Vec<Message>,
-) -> Result<Option<EventId>, Refused> {
+) -> Result<Option<(EventId, Time)>, Refused> {
     check_stored(client, hook).await?;
     let connected = InternalClient::connect_as(client, |session, state, now| {
         // It may have been revoked while the body arrived.
@@ -224,8 +255,8 @@ async fn say(
     let said = client.server.executor.spawn(async move {
         let mut first = None;
         for message in messages {
-            let id = speaker.say(message).await?;
-            first = first.or(id);
+            let said = speaker.say(message).await?;
+            first = first.or(said);
         }
         Ok(first)
     });
@@ -264,7 +295,7 @@ struct Speaker {
 
 impl Speaker {
     /// Says a message; a resolved alert as a reply to the one that fired, if that is known.
-    async fn say(&self, message: Message) -> Result<Option<EventId>, Refused> {
+    async fn say(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
         let digest = &self.hook.sha256;
         let alert = message.alert.as_ref();
         let replies_to = alert.filter(|alert| alert.is_resolved).and_then(|alert| {
@@ -278,11 +309,11 @@ impl Speaker {
             answer = self.ask(&message, None).await;
         }
         let answer = answer.map_err(|problem| Refused::of(problem.status))?;
-        let id = match answer.fields {
-            ReplyFields::Message(id, _) | ReplyFields::Lines(id, ..) => id,
+        let said = match answer.fields {
+            ReplyFields::Message(id, time) | ReplyFields::Lines(id, time, _) => id.zip(Some(time)),
             _ => None,
         };
-        if let (Some(alert), Some(id)) = (alert, id) {
+        if let (Some(alert), Some((id, _))) = (alert, said) {
             let hooks = &mut self.client.server.state().chat.hooks;
             if alert.is_resolved {
                 hooks.resolved(digest, &alert.fingerprint);
@@ -290,7 +321,7 @@ impl Speaker {
                 hooks.fired(digest, &alert.fingerprint, id);
             }
         }
-        Ok(id)
+        Ok(said)
     }
 
     async fn ask(&self, message: &Message, replies_to: Option<EventId>) -> Result<Answer, Problem> {

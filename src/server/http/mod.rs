@@ -8,6 +8,7 @@ mod files;
 mod follow;
 mod format;
 mod forwarded;
+mod gotify;
 mod guard;
 mod help;
 mod hooks;
@@ -226,7 +227,7 @@ async fn answer(
         version: request.version(),
         uri: &uri,
         headers: request.headers(),
-        is_meant: hooks::is_meant(client, &uri),
+        is_meant: hooks::is_meant(client, &uri, request.headers()),
     };
     if let Err(problem) = guard::check(head, &client.server.names) {
         let is_unknown = problem.status == StatusCode::MISDIRECTED_REQUEST;
@@ -283,8 +284,9 @@ async fn route(
     method: Method,
     is_read: bool,
 ) -> Result<Reply, Problem> {
-    if let Some(token) = hooks::token(uri) {
-        return Ok(hooks::post(client, token, request).await);
+    if let Some((asked, token)) = hooks::token(uri, request.headers()) {
+        let token = token.to_owned();
+        return Ok(hooks::post(client, asked, &token, request).await);
     }
     let path = uri.path();
     // A trailing slash changes nothing.

@@ -383,3 +383,59 @@ fn an_alert_whose_message_is_gone_resolves_without_a_reply() {
     reader.expect("PAST <id> <time> @notice;x-fingerprint=c9 MSG #ops ann [RESOLVED]");
     reader.expect("OK HISTORY 1");
 }
+
+#[test]
+fn gotifys_senders_post_with_the_same_token() {
+    let chatd = Chatd::start();
+    let (path, _ann) = hook(&chatd, "ann", "backup", "#ops");
+    let token = path.strip_prefix("/hooks/").expect("it is a hook");
+    let mut bob = chatd.peer();
+    bob.ask("JOIN ops", "OK JOIN #ops 0");
+    bob.ask("TAGS on", "OK TAGS on");
+    let json = r#"{"title":"Backup","message":"done\nall","priority":8,"extras":{"a":{}}}"#;
+    let post = "POST /message HTTP/1.1";
+    let key = format!("X-Gotify-Key: {token}");
+    for lines in [
+        vec![post, &key],
+        vec![post, &format!("Authorization: Bearer {token}")],
+        vec![
+            &format!("POST /message?token={token} HTTP/1.1"),
+            "Host: chatd",
+        ],
+    ] {
+        let answer = say(&chatd, &lines, json);
+        check_status(&answer, 200);
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(
+            head.contains("\r\ncontent-type: application/json"),
+            "{head}"
+        );
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert!(body["id"].is_u64() && body["date"].is_string(), "{body}");
+        assert_eq!(body["message"], "done\nall");
+        assert_eq!(
+            (&body["title"], &body["priority"]),
+            (&"Backup".into(), &8.into())
+        );
+        bob.expect("@notice;x-priority=8;lines=2 MSG #ops ann Backup: done");
+        bob.inbox.find(|line| line.ends_with(" MSG #ops ann all"));
+    }
+    for (lines, body, status) in [
+        (vec![post, &key], "{\"title\":\"x\"}", 400),
+        (
+            vec![post, "X-Gotify-Key: aaaaaaaaaaaaaaaaaaaaaaaaaa"],
+            json,
+            401,
+        ),
+        (vec![post], json, 401),
+        (vec!["GET /message HTTP/1.1", &key], "", 405),
+    ] {
+        let answer = say(&chatd, &lines, body);
+        check_status(&answer, status);
+        let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+        let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body["errorCode"], status, "{body}");
+    }
+    check_status(&say(&chatd, &[post, &key], "message=last"), 200);
+    bob.expect("@notice MSG #ops ann last");
+}

@@ -1,0 +1,77 @@
+//! `POST /message`: what is posted as to a Gotify server is said through a hook. `protocol.md`, "Hooks".
+
+use hyper::header::{AUTHORIZATION, HeaderMap};
+use hyper::{Method, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::hooks::{self, Refused};
+use super::reply::{self, Reply};
+use super::{Client, HttpRequest};
+use crate::dialect::hook::read_push;
+
+/// Returns the token of a request: in a header of Gotify's, as a bearer's, or in the address; empty if there is none.
+pub(super) fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let mut pairs = uri.query().unwrap_or_default().split('&');
+    let in_query = pairs.find_map(|pair| pair.strip_prefix("token="));
+    let token = header("x-gotify-key").or(bearer).or(in_query);
+    token.unwrap_or_default()
+}
+
+/// Answers a request as Gotify does.
+pub(super) async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
+    if request.method() != Method::POST {
+        let text = "this server only takes messages: POST /message";
+        return refuse(StatusCode::METHOD_NOT_ALLOWED, text);
+    }
+    let posted = async {
+        let (hook, body) = hooks::receive(client, token, request).await?;
+        let push = read_push(&body)?;
+        let said = hooks::say(client, &hook, vec![push.message.clone()]).await?;
+        Ok::<_, Refused>((push, said))
+    };
+    match posted.await {
+        Ok((push, said)) => {
+            let id = said.map(|(id, _)| id.get());
+            let date = said.map(|(_, time)| time.to_string());
+            let message = json!({
+                "id": id,
+                "appid": 1,
+                "message": push.body,
+                "title": push.title,
+                "priority": push.priority,
+                "date": date,
+            });
+            answer(StatusCode::OK, &message)
+        }
+        Err(refused) => {
+            // What is no token of a hook logs nobody in.
+            let mut reply = match refused.status {
+                StatusCode::NOT_FOUND => {
+                    let text = "you need to provide a valid access token";
+                    refuse(StatusCode::UNAUTHORIZED, text)
+                }
+                status => refuse(status, refused.text),
+            };
+            refused.set_retry(&mut reply);
+            reply
+        }
+    }
+}
+
+fn refuse(status: StatusCode, text: &str) -> Reply {
+    let error = json!({
+        "error": status.canonical_reason(),
+        "errorCode": status.as_u16(),
+        "errorDescription": text,
+    });
+    answer(status, &error)
+}
+
+fn answer(status: StatusCode, json: &Value) -> Reply {
+    reply::complete(status, "application/json", json.to_string())
+}
