@@ -105,7 +105,11 @@ impl LazyList {
                         return false;
                     };
                     *after = Some(id);
-                    if !(*least..=*most).contains(&room.members()) {
+                    // A room in which nothing has ever happened is of no use to an IRC client.
+                    let is_unused = room.members() == 0 && room.last_id.is_none();
+                    if !(*least..=*most).contains(&room.members())
+                        || is_unused && to.irc().is_some()
+                    {
                         continue;
                     }
                     if chat.may_read(id, *reader) {

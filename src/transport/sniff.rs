@@ -97,7 +97,8 @@ fn tell_irc(bytes: &[u8]) -> Protocol {
                 let first = words.next().unwrap_or_default();
                 let is_irc = [&b"LS"[..], b"LIST", b"REQ", b"END"]
                     .iter()
-                    .any(|word| first.eq_ignore_ascii_case(word));
+                    .any(|word| first.eq_ignore_ascii_case(word))
+                    || !first.is_empty() && first.iter().all(u8::is_ascii_uppercase);
                 return if is_irc {
                     Protocol::Irc
                 } else {

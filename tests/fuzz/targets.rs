@@ -14,6 +14,7 @@ use std::time::Duration;
 use crate::support::memory::Memory;
 use crate::support::run::{Server, Taken};
 use plainchat::dialect::hook;
+use plainchat::dialect::irc::{IrcLine, LINE_BYTES_MAX as LINE_OUT_IRC_MAX};
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
 use plainchat::protocol::multiline::Multiline;
 use plainchat::protocol::tags::SentTags;
@@ -121,6 +122,59 @@ pub fn hook(data: &[u8]) {
     }
 }
 
+/// Whatever an IRC client says, what comes out, to it and to another one in its room, is lines of IRC: UTF-8 with CR LF,
+/// of at most 512 bytes besides their tags; and a `PING` is answered. The first two bytes of `data` are as for `session`.
+pub fn irc(data: &[u8]) {
+    let [takes, puts, said @ ..] = data else {
+        return;
+    };
+    let _ = std::str::from_utf8(said).map(IrcLine::parse);
+    let mut server = Memory::new(&[], usize::from(*takes) + 1, 0).expect("the defaults are good");
+    let caps = "server-time message-tags echo-message extended-join userhost-in-names draft/message-redaction";
+    for (n, nick) in ["reader", "peer"].into_iter().enumerate() {
+        assert_eq!(server.open(), Ok(n));
+        let arrives = format!(
+            "CAP REQ :{caps}\r\nNICK {nick}\r\nUSER a 0 * :a\r\nCAP END\r\nJOIN #lobby\r\n"
+        );
+        server
+            .push(n, arrives.as_bytes())
+            .expect("memory is not full");
+    }
+    for piece in said.chunks(usize::from(*puts) + 1) {
+        server.push(1, piece).expect("memory is not full");
+    }
+    server
+        .push(1, b"\r\nPING :the-end\r\n")
+        .expect("memory is not full");
+    for peer in [1, 0] {
+        let (out, is_closed) = take(&mut server, peer);
+        let out = String::from_utf8(out).expect("it is UTF-8");
+        for line in out.split_inclusive('\n') {
+            let line = line.strip_suffix("\r\n").expect("it ends in CR LF");
+            let untagged = match line.strip_prefix('@') {
+                Some(tagged) => {
+                    tagged
+                        .split_once(' ')
+                        .expect("something follows the tags")
+                        .1
+                }
+                None => line,
+            };
+            assert!(
+                untagged.len() <= LINE_OUT_IRC_MAX - 2,
+                "{} bytes",
+                untagged.len()
+            );
+            assert!(!line.contains(['\r', '\0']), "{line:?}");
+        }
+        let is_answered = out.ends_with(" :the-end\r\n");
+        assert!(
+            peer == 0 || is_answered || is_closed,
+            "no answer; there was {out:?}"
+        );
+    }
+}
+
 /// Whatever a peer says, it is answered or sent away; what comes out, to it and to those who share a room
 /// with it, is lines within their limit and safe on a terminal; and its end is an end. The first two bytes
 /// of `data` say how much is taken out, and put in, at once.
@@ -152,9 +206,10 @@ pub fn session(data: &[u8]) {
         said.windows(word.len()).any(|part| part == word.as_bytes())
     };
     let is_answered = out.ends_with(b"OK PING the-end\n");
-    // The bytes of an upload or a text need not have ended.
+    // The bytes of an upload or a text need not have ended, and an IRC client gets another answer.
+    let excused = ["UPLOAD", "TEXT", "CAP", "USER", "WEBIRC"];
     assert!(
-        is_answered || is_closed || has_said("UPLOAD") || has_said("TEXT"),
+        is_answered || is_closed || excused.into_iter().any(has_said),
         "no answer; there was {}",
         out.escape_ascii()
     );

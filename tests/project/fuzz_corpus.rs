@@ -45,6 +45,11 @@ fn frames_of_the_corpus_are_the_same_however_they_are_cut() {
 }
 
 #[test]
+fn whatever_an_irc_client_says_in_the_corpus_is_answered_in_lines_of_irc() {
+    check("irc", targets::irc);
+}
+
+#[test]
 fn what_the_corpus_posts_to_a_hook_is_said_safely() {
     check("hook", targets::hook);
 }

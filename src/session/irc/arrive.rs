@@ -28,8 +28,6 @@ pub(super) struct Arriving {
     /// Whether the client negotiates capabilities and has not ended that.
     is_negotiating: bool,
     pass: Option<Secret>,
-    /// What it has sent of its SASL answer.
-    sasl: Option<String>,
 }
 
 impl Session {
@@ -60,7 +58,7 @@ impl Session {
                     arriving.pass = Some(Secret::new(secret));
                 }
             }
-            "USER" if line.params.len() < 4 => {
+            "USER" if line.param(3).is_none() => {
                 let text = "USER needs four parameters";
                 self.irc_numeric(numeric::NEED_MORE_PARAMS, &["USER"], text);
                 return Ok(None);
@@ -239,46 +237,40 @@ impl Session {
             self.irc_numeric(numeric::NEED_MORE_PARAMS, &["AUTHENTICATE"], text);
             return Ok(None);
         };
-        let has_nick = self.nick.is_some();
-        let Some(arriving) = self.arriving().filter(|_| !has_nick) else {
-            let text = "you have a nick already; /nick changes it";
-            self.irc_numeric(numeric::SASL_ALREADY, &[], text);
+        let Some(irc) = self.irc.as_deref_mut() else {
             return Ok(None);
         };
         if word == "*" {
-            arriving.sasl = None;
+            irc.sasl = None;
             self.irc_numeric(numeric::SASL_ABORTED, &[], "that is broken off");
             return Ok(None);
         }
-        let Some(mut answer) = arriving.sasl.take() else {
+        let Some(mut answer) = irc.sasl.take() else {
             if word.eq_ignore_ascii_case("PLAIN") {
-                arriving.sasl = Some(String::new());
-                self.irc_send(|client, out| {
-                    let _ = client;
-                    out.extend_from_slice(b"AUTHENTICATE +\r\n");
-                });
+                irc.sasl = Some(String::new());
+                self.irc_send(|_, out| out.extend_from_slice(b"AUTHENTICATE +\r\n"));
             } else {
                 self.irc_send(|client, out| {
-                    client.numeric(
-                        numeric::SASL_MECHS,
-                        &["PLAIN"],
-                        "are the mechanisms here",
-                        out,
-                    );
+                    let text = "are the mechanisms here";
+                    client.numeric(numeric::SASL_MECHS, &["PLAIN"], text, out);
                     client.numeric(numeric::SASL_FAIL, &[], "there is only PLAIN here", out);
                 });
             }
             return Ok(None);
         };
+        if word.len() > SASL_PIECE_BYTES {
+            self.irc_numeric(numeric::SASL_TOO_LONG, &[], "that line is too long");
+            return Ok(None);
+        }
         if word != "+" {
             answer.push_str(word);
         }
-        if word.len() > SASL_PIECE_BYTES || answer.len() > SASL_BYTES_MAX {
-            self.irc_numeric(numeric::SASL_TOO_LONG, &[], "that is too long");
+        if answer.len() > SASL_BYTES_MAX {
+            self.irc_numeric(numeric::SASL_FAIL, &[], "that is too long");
             return Ok(None);
         }
         if word.len() == SASL_PIECE_BYTES {
-            arriving.sasl = Some(answer);
+            irc.sasl = Some(answer);
             return Ok(None);
         }
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
@@ -387,7 +379,7 @@ impl Session {
     pub(super) fn irc_lusers(&mut self, chat: &Chat) {
         let (users, rooms) = (chat.connections().to_string(), chat.rooms().to_string());
         self.irc_send(|client, out| {
-            let text = format!("there are {users} connections to 1 server");
+            let text = format!("There are {users} users and 0 invisible on 1 servers");
             client.numeric(numeric::LUSER_CLIENT, &[], &text, out);
             client.numeric(numeric::LUSER_CHANNELS, &[&rooms], "rooms", out);
             client.numeric(

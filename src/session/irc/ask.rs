@@ -26,7 +26,10 @@ impl Session {
             "WHO" => self.irc_who(line, chat),
             "WHOIS" => self.irc_whois(line, chat),
             "WHOWAS" => {
-                let nick = line.param(0).unwrap_or("*");
+                let Some(nick) = line.param(0) else {
+                    self.irc_numeric(numeric::NO_NICK, &[], "no nick was given");
+                    return Ok(None);
+                };
                 self.irc_send(|client, out| {
                     client.numeric(
                         numeric::WAS_NO_SUCH_NICK,
@@ -438,6 +441,13 @@ impl Session {
         let room = room_name(Verb::Invite, typed)?;
         self.irc_require_in(Verb::Invite, typed, chat)?;
         let nick = nick_name(Verb::Invite, nick)?;
+        if let (Some(here), Some(room)) = (chat.find_nick(&nick), chat.find_room(&room))
+            && chat.show_member_of(room, here)
+        {
+            let text = "is in that room already";
+            self.irc_numeric(numeric::USER_ON_CHANNEL, &[nick.as_str(), typed], text);
+            return Ok(None);
+        }
         let request = Request::Invite {
             room: Some(room),
             nick,
@@ -533,12 +543,22 @@ impl Session {
             .filter(|verb| is_plainchats(verb.word()));
         let lines = match verb {
             Some(verb) => vec![format!("{} - {}", verb.usage(), verb.summary())],
+            None if IRCS.contains(&&*typed.to_ascii_uppercase()) => {
+                vec![format!("{typed} is what it is elsewhere in IRC")]
+            }
             None if line.param(0).is_none() => vec![
-                "IRC: JOIN PART PRIVMSG NOTICE TOPIC NAMES LIST WHO WHOIS MODE INVITE KICK REDACT REGISTER".to_owned(),
-                format!("plainchat: {}; HELP <verb> tells more", PLAINCHATS.join(" ")),
+                format!("IRC: {}", IRCS.join(" ")),
+                format!(
+                    "plainchat: {}; HELP <verb> tells more",
+                    PLAINCHATS.join(" ")
+                ),
             ],
             None => {
-                return self.irc_numeric(numeric::HELP_NOT_FOUND, &[typed], "there is no help on that");
+                return self.irc_numeric(
+                    numeric::HELP_NOT_FOUND,
+                    &[typed],
+                    "there is no help on that",
+                );
             }
         };
         self.irc_send(|client, out| {
@@ -550,6 +570,31 @@ impl Session {
         });
     }
 }
+
+/// The commands of IRC that do something here.
+const IRCS: &[&str] = &[
+    "NICK",
+    "JOIN",
+    "PART",
+    "PRIVMSG",
+    "NOTICE",
+    "TAGMSG",
+    "TOPIC",
+    "NAMES",
+    "LIST",
+    "WHO",
+    "WHOIS",
+    "MODE",
+    "INVITE",
+    "KICK",
+    "KILL",
+    "REDACT",
+    "REGISTER",
+    "PING",
+    "QUIT",
+    "CAP",
+    "AUTHENTICATE",
+];
 
 /// The verbs of plainchat that IRC has no word for: they are asked as in plainchat, and answered with notices.
 const PLAINCHATS: &[&str] = &[

@@ -24,6 +24,8 @@ pub(super) struct Irc {
     pub client: Client,
     /// What is known before the client is welcomed; `None` afterwards.
     arriving: Option<Box<Arriving>>,
+    /// What the client has sent of its answer to SASL.
+    sasl: Option<String>,
     /// What is being answered.
     asked: Asked,
     /// Why the connection must close: the last request leaves no way on.
@@ -36,9 +38,12 @@ pub fn begins_irc(line: &[u8]) -> bool {
     IrcLine::parse(text).is_some_and(|line| {
         let first = line.param(0).unwrap_or_default();
         match &*line.command {
-            "CAP" => ["LS", "LIST", "REQ", "END"]
-                .iter()
-                .any(|word| first.eq_ignore_ascii_case(word)),
+            // Clients write it in capitals; so does nobody who wants to say something.
+            "CAP" => {
+                let is_known = |word: &&str| first.eq_ignore_ascii_case(word);
+                ["LS", "LIST", "REQ", "END"].iter().any(is_known)
+                    || !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase())
+            }
             "USER" | "WEBIRC" => line.params.len() >= 4,
             _ => false,
         }
@@ -75,6 +80,7 @@ impl Session {
         self.irc = Some(Box::new(Irc {
             client: Client::new(&chat.config.name, &files),
             arriving: Some(Box::default()),
+            sasl: None,
             asked: Asked::Nothing,
             fatal: None,
         }));

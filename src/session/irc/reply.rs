@@ -27,7 +27,8 @@ pub(super) enum Asked {
         is_by_notice: bool,
     },
     Join(String),
-    Part(String),
+    /// A room, and why it is left.
+    Part(String, String),
     Topic(String),
     Say(String),
     /// Something whose failure must not be reported.
@@ -65,6 +66,9 @@ impl Irc {
         match (&self.asked, verb) {
             (Asked::Arrival(_) | Asked::Secret(_), _) => {}
             (Asked::Sasl, Verb::Nick) => {
+                if self.arriving.is_none() {
+                    self.renamed(first, out);
+                }
                 self.logged_in(first, out);
                 let text = "you have proved that";
                 self.client.numeric(numeric::SASL_SUCCESS, &[], text, out);
@@ -85,7 +89,10 @@ impl Irc {
                 }
                 self.logged_in(first, out);
             }
-            (Asked::Part(_), Verb::Part) => self.client.by_self("PART", &[first], None, out),
+            (Asked::Part(_, why), Verb::Part) => {
+                let why = Some(why.as_str()).filter(|why| !why.is_empty());
+                self.client.by_self("PART", &[first], why, out);
+            }
             (Asked::Topic(_), Verb::Topic) => self.write_topic(first, rest, true, out),
             (Asked::ShowMode(_), Verb::Mode) => {
                 let modes = if rest == "invite" { "+i" } else { "+" };
@@ -160,7 +167,7 @@ impl Irc {
                 return client.notices(&text, out);
             }
             Asked::Join(room)
-            | Asked::Part(room)
+            | Asked::Part(room, _)
             | Asked::Topic(room)
             | Asked::Say(room)
             | Asked::ShowMode(room)

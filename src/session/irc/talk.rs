@@ -220,7 +220,7 @@ impl Session {
             for room in self.room_ids() {
                 if let Some(room) = chat.room(room) {
                     let room = RoomName::clone(&room.name);
-                    self.irc_asks(Asked::Part(room.as_str().to_owned()));
+                    self.irc_asks(Asked::Part(room.as_str().to_owned(), String::new()));
                     self.part(Some(room), "", chat, now)?;
                 }
             }
@@ -263,7 +263,7 @@ impl Session {
     fn irc_part(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let rooms = line.param(0).unwrap_or_default();
         if rooms.is_empty() {
-            self.irc_asks(Asked::Part("*".into()));
+            self.irc_asks(Asked::Part("*".into(), String::new()));
             return Err(Refusal::new(
                 Verb::Part,
                 Code::BadSyntax,
@@ -272,7 +272,7 @@ impl Session {
         }
         let why = plain(line.params.get(1).copied().unwrap_or_default());
         for typed in rooms.split(',').filter(|room| !room.is_empty()) {
-            self.irc_asks(Asked::Part(typed.to_owned()));
+            self.irc_asks(Asked::Part(typed.to_owned(), why.clone()));
             let done = room_name(Verb::Part, typed).and_then(|room| {
                 if chat.find_room(&room).is_none() {
                     let text = format!("there is no room {room}");
