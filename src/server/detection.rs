@@ -187,6 +187,7 @@ impl Connection {
             is_tls,
             is_secure: is_tls,
             is_passed_on: false,
+            speaks_irc: false,
             pending_parts: http::PendingParts::default(),
             gone: stream.socket().gone(),
         };
@@ -209,6 +210,9 @@ impl Connection {
         self.session.begin(now);
         if client.is_passed_on {
             self.passed_on(client.address);
+        }
+        if client.speaks_irc && !self.session.is_ending() {
+            self.session.speak_irc(&self.server.state().chat);
         }
         true
     }

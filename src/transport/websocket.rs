@@ -347,6 +347,8 @@ impl WebSocket {
             } else {
                 let end = memchr(b'\n', rest).unwrap_or(rest.len());
                 let (line, after) = rest.split_at(end);
+                // As IRC has it.
+                let line = line.strip_suffix(b"\r").unwrap_or(line);
                 frame::encode(Opcode::Text, line, &mut self.out);
                 rest = after.get(1..).unwrap_or_default();
                 self.bytes_out = std::mem::take(&mut self.follows);

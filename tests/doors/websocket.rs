@@ -4,7 +4,7 @@
 //!
 //! | section | tests |
 //! |---|---|
-//! | 4.1, 4.2 the handshake; 9.1 extensions and 1.9 subprotocols, none of which is supported | `section_4_2_…`, `section_9_1_…` |
+//! | 4.1, 4.2 the handshake; 9.1 extensions, none of which is supported, and 1.9 subprotocols, of which IRC's is | `section_4_2_…`, `section_9_1_…` |
 //! | 5.1, 5.3 masking | `section_5_1_…`, `section_5_3_…` |
 //! | 5.2 lengths, opcodes, reserved bits | `section_5_2_…` |
 //! | 5.4 fragments | `section_5_4_…` |
@@ -551,4 +551,35 @@ fn a_flood_of_pings_that_is_not_read_uses_little_memory() {
     }
     let grown = chatd.memory().saturating_sub(before);
     assert!(grown < 8 << 20, "{grown} bytes more");
+}
+
+#[test]
+fn a_client_of_the_subprotocol_text_ircv3_net_speaks_irc() {
+    let chatd = Chatd::start();
+    let offer = "Sec-WebSocket-Protocol: binary.ircv3.net, text.ircv3.net";
+    let (answer, mut peer) = shake_hands(&chatd, &[&ASK[..], &[offer]].concat(), b"");
+    let answer = answer.to_ascii_lowercase();
+    assert!(
+        answer.contains("sec-websocket-protocol: text.ircv3.net"),
+        "{answer}"
+    );
+    // Both are answered as in IRC, and a message is a line without its end.
+    peer.send(
+        [
+            frame(TEXT, b"NICK ann"),
+            frame(TEXT, b"PING :x y\r\n"),
+            frame(CLOSE, b""),
+        ]
+        .concat(),
+    );
+    let rest = peer.inbox.rest();
+    let text = String::from_utf8_lossy(&rest);
+    assert!(
+        rest.starts_with(&[TEXT]) && !text.contains(['\r', '\n']),
+        "{text:?}"
+    );
+    assert!(
+        text.contains(" PONG ") && text.contains(" :x y"),
+        "{text:?}"
+    );
 }

@@ -80,6 +80,8 @@ pub struct Client {
     pub is_passed_on: bool,
     /// The files that are sent on the connection.
     pub pending_parts: PendingParts,
+    /// Whether it speaks IRC over WebSocket.
+    pub speaks_irc: bool,
     /// Tells when its client has gone, or sends no more.
     pub gone: Gone,
 }
@@ -328,7 +330,7 @@ async fn route(
             }
         }
         ["ws"] => {
-            let reply = upgrade::to_websocket(&request)?;
+            let (reply, speaks_irc) = upgrade::to_websocket(&request, client.protocols.irc)?;
             let time = client.server.clock.now().time;
             let ban = client
                 .server
@@ -340,7 +342,9 @@ async fn route(
             }
             let on = hyper::upgrade::on(&mut request);
             if let Ok(mut upgrade) = upgrade.lock() {
-                *upgrade = Some((on, client.clone()));
+                let mut client = client.clone();
+                client.speaks_irc = speaks_irc;
+                *upgrade = Some((on, client));
             }
             Ok(reply)
         }

@@ -13,8 +13,13 @@ const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
 const VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
 
-/// Answers a WebSocket handshake (RFC 6455, 4.2).
-pub fn to_websocket(request: &HttpRequest) -> Result<Reply, Problem> {
+const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
+
+/// The subprotocol of IRC clients (IRCv3, "WebSocket"): a text message is a line.
+const IRC: &str = "text.ircv3.net";
+
+/// Answers a WebSocket handshake (RFC 6455, 4.2), and returns whether the client speaks IRC; `has_irc`: it may.
+pub fn to_websocket(request: &HttpRequest, has_irc: bool) -> Result<(Reply, bool), Problem> {
     let headers = request.headers();
     let has = |name: &HeaderName, token: &str| {
         let values = headers.get_all(name).iter();
@@ -35,8 +40,9 @@ pub fn to_websocket(request: &HttpRequest) -> Result<Reply, Problem> {
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(VERSION, HeaderValue::from_static("13"));
-        return Ok(reply);
+        return Ok((reply, false));
     }
+    let speaks_irc = has_irc && has(&PROTOCOL, IRC);
     let key = sent(&KEY).unwrap_or_default();
     let is_key = super::base64_engine()
         .decode(key)
@@ -57,5 +63,8 @@ pub fn to_websocket(request: &HttpRequest) -> Result<Reply, Problem> {
     if let Ok(accept) = HeaderValue::from_str(&accept) {
         headers.insert(ACCEPT, accept);
     }
-    Ok(reply)
+    if speaks_irc {
+        headers.insert(PROTOCOL, HeaderValue::from_static(IRC));
+    }
+    Ok((reply, speaks_irc))
 }
