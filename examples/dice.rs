@@ -30,7 +30,7 @@ async fn run(host: &str, room: &str) -> Result<(), Error> {
     eprintln!("{} rolls in {room}", here.nick);
 
     while let Some(line) = client.next_event().await? {
-        // What a program says is a notice, and no program answers one.
+        // What a program sends is a notice, and no program answers one.
         if let Some(Event::Msg { to, nick, text }) = line.event()
             && to == room
             && !line.tags().is_notice()

@@ -137,7 +137,7 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
     let mut events = Vec::new();
     for (n, line) in BufReader::new(input).lines().enumerate() {
         let line = line.map_err(Error::Stream)?;
-        // The end of the input may be that of a line which Windows has ended.
+        // Windows ends a line with CR LF; the last LF of the input may be missing.
         let line = line.trim_end_matches('\r');
         if line.is_empty() {
             continue;

@@ -1,5 +1,5 @@
-//! String values under keys, in a few buckets: a store that asks for nothing that a cluster's key-value
-//! store could not do.
+//! Stores string values under keys, in a few buckets. A cluster's key-value store could do the same, since
+//! nothing else is asked of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

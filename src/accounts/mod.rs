@@ -390,7 +390,7 @@ impl Accounts {
         }));
     }
 
-    /// Forgets the rights of a deleted room, without waiting for that.
+    /// Removes the access rights of a deleted room, without waiting until that is stored.
     pub fn forget_room(&self, room: &RoomName) {
         let form = room.casefolded().to_owned();
         self.buckets.change_later(Box::new(move |values| {
@@ -398,7 +398,8 @@ impl Accounts {
         }));
     }
 
-    /// Reads and changes what is kept in one step, so that two changes do not undo one another.
+    /// Reads and changes stored values in one transaction, so that two changes at the same time do not undo
+    /// each other.
     fn edit<T: Send + 'static>(
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,

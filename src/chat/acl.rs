@@ -9,8 +9,8 @@ use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{Event, EventId, Nick, RoomName};
 
 impl Chat {
-    /// Whether `nick`, or a connection without one, may read a room and all that is in it. To all others it
-    /// is as if it were not there. Nobody may read a room that is not there.
+    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To
+    /// everybody else the room seems not to exist. Nobody may read a room that does not exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
         let Some(room) = self.room(room) else {
             return false;

@@ -93,7 +93,7 @@ impl Chat {
 
     /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        // There is none in the usual case, so not each ban is looked at.
+        // Usually there is none, so the bans are not compared one by one.
         self.banned.candidates(nick).next()?;
         self.ban(now, |target| match target {
             BanTarget::Nick(banned) => banned.looks_like(nick),

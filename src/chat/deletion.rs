@@ -33,14 +33,14 @@ impl Chat {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// The log has deleted a room, with these files, or it has not.
+    /// Records that the log has deleted a room with these files, or has failed to.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,
         files: &[DeletedFile],
         outcome: Outcome,
     ) -> Result<Committed, Code> {
-        // Another server may have asked for it.
+        // Another server on the same log may have deleted it.
         if let (Ok(_), Some(id)) = (&outcome, self.find_room(name)) {
             self.delete_room(id);
         }
@@ -63,7 +63,7 @@ impl Chat {
         }
     }
 
-    /// A room is still in the log: it is as it was, but that nobody is in it.
+    /// Restores a room that is still in the log; it has no members now.
     fn put_back(&mut self, was: Room) {
         let id = self.insert_room(RoomName::clone(&was.name));
         self.set_acl(id, was.acl);
@@ -74,7 +74,7 @@ impl Chat {
         }
     }
 
-    /// Takes whether rooms have been deleted since the last call, of which the log still has to let go.
+    /// Returns, once, whether rooms were deleted whose events the log has still to remove.
     pub fn take_deleted(&mut self) -> bool {
         std::mem::take(&mut self.has_deleted)
     }

@@ -45,7 +45,7 @@ use tally::Tally;
 pub struct Peer {
     /// The client's address.
     address: IpAddr,
-    /// Whether it carries out one HTTP request; the HTTP connection itself is a separate peer.
+    /// Whether it stands for one HTTP request; the HTTP connection itself is a separate peer.
     is_request: bool,
     /// Whether a proxy says that it forwards the connection.
     is_passed_on: bool,
@@ -114,7 +114,7 @@ pub struct Chat {
     /// The offset of local time from UTC in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer, Connected>,
-    /// How many of them carry out an HTTP request.
+    /// How many of them stand for an HTTP request.
     requests: usize,
     /// How many of them come from each address other than this machine's own.
     origins: Tally,
@@ -157,11 +157,11 @@ pub struct Chat {
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     has_acl_changes: bool,
-    /// Rooms that the log is asked to delete, by their forms, without anybody in them.
+    /// The rooms that the log is deleting, by their casefolded names. Nobody is in them.
     deleting: BTreeMap<Box<str>, Room>,
-    /// The log has deleted rooms, whose events are still to be removed.
+    /// Whether rooms were deleted whose events the log has still to remove.
     has_deleted: bool,
-    /// Rooms that have been spoken in for the first time, and who made them.
+    /// Rooms that have received their first message, and their owners, to be stored.
     new_owners: Vec<(RoomName, String)>,
     /// Actions of operators, for the server's audit log.
     audit_log: Vec<String>,
@@ -173,9 +173,9 @@ pub struct Chat {
     memory_use: MemoryUse,
     /// How many files can be downloaded.
     files: usize,
-    /// How many of them each nick and address has, their bytes, and those that are coming in.
+    /// How many files each nick and each address has, and their bytes; uploads in progress included.
     file_shares: FileShares,
-    /// Digests that one file less has now.
+    /// Digests of the contents of deleted files, one for each deleted file.
     released: Vec<Digest>,
     /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
@@ -185,9 +185,9 @@ pub struct Chat {
     line: Vec<u8>,
     /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
     answered: Vec<PeerId>,
-    /// Whose `JOIN` is to be announced when, in milliseconds of uptime, if they still stay.
+    /// When each `JOIN` is announced, if the member is still there; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
-    /// Which nicks are free when, if their owners do not come back.
+    /// When each reserved nick is released, unless its owner comes back.
     reserved: Reserved,
 }
 
@@ -388,7 +388,7 @@ impl Chat {
         self.newest_id
     }
 
-    /// Files have gone by age, or with their room.
+    /// Records that files were deleted, because of their age or with their room.
     pub fn files_went(&mut self, files: &[DeletedFile]) {
         self.files = self.files.saturating_sub(files.len());
         for DeletedFile { id, nick, contents } in files {
@@ -549,7 +549,7 @@ impl Chat {
         Committed { id, time, seq }
     }
 
-    /// Appends each line of a text; returns what became of the first.
+    /// Appends each line of a text; returns the outcome of the first.
     fn append_lines(
         &mut self,
         entry: &Entry,
@@ -617,7 +617,7 @@ impl Chat {
         }
     }
 
-    /// Returns the name of a place as its events have it.
+    /// Returns the name of a place as it is written in events.
     fn place_text(&self, place: Place) -> &str {
         match place {
             Place::Everyone => "*",

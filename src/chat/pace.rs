@@ -54,7 +54,7 @@ impl Chat {
             .take(address_prefix(address), each, Some(all), now.uptime)
     }
 
-    /// Whether a further named reader may be made over that connection; then it counts.
+    /// Returns whether a further named reader may be created over that connection; if so, counts it.
     pub fn may_make_reader(&mut self, peer: PeerId, now: Now) -> bool {
         let Some(address) = self.address(peer) else {
             return false;
@@ -64,7 +64,7 @@ impl Chat {
             .take(address_prefix(address), each, None, now.uptime)
     }
 
-    /// Whether a further file may come in over that connection, under `nick`; then it counts.
+    /// Returns whether a further file may be uploaded over that connection, under `nick`; if so, counts it.
     pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
         let Some(from) = self.address(peer).map(address_prefix) else {
             return false;

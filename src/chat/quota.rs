@@ -124,13 +124,13 @@ impl Chat {
         Some(from)
     }
 
-    /// A file was sent from that address.
+    /// Counts a file for the address that sent it.
     pub(super) fn file_is_from(&mut self, id: EventId, from: IpAddr) {
         self.file_shares.origins.insert(id, from);
         self.file_shares.by_origin.add(from);
     }
 
-    /// Checks the number of files before one more comes in over a connection.
+    /// Checks whether one more file may be uploaded over a connection.
     ///
     /// # Errors
     /// When there are too many: in all, of that nick, or from where the connection comes.
@@ -219,7 +219,7 @@ fn subtract(known: &mut FileSum, sum: FileSum) {
     known.bytes = known.bytes.saturating_sub(sum.bytes);
 }
 
-/// How nicks are compared; of what is none, as it stands.
+/// Returns the form in which a nick is compared; a text that is no nick is returned as it is.
 fn casefolded_nick(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
         Ok(nick) => nick.casefolded().into(),

@@ -318,7 +318,7 @@ impl Chat {
         }
     }
 
-    /// Takes a room out of all that knows of it.
+    /// Removes a room from every table that has it.
     pub(super) fn take_room(&mut self, room_id: RoomId) -> Option<Room> {
         let room = self.rooms.remove(room_id)?;
         self.room_ids.remove(room.name.casefolded());
@@ -333,7 +333,8 @@ impl Chat {
         Some(room)
     }
 
-    /// Gives a room another access list, and counts it as its owner's. Lists change in no other way.
+    /// Replaces the access list of a room, and counts the room for its owner. Every change of a list goes
+    /// through this function.
     pub(super) fn set_acl(&mut self, room_id: RoomId, acl: Option<Box<RoomAcl>>) {
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;

@@ -1,4 +1,4 @@
-//! How many of something there are from each address, or of each nick.
+//! Counts how many of something there are from each address, or of each nick.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Eq + Hash> Tally<K> {
-    /// How many there are of `key`.
+    /// Returns how many there are of `key`.
     pub fn count<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> usize
     where
         K: Borrow<Q>,
@@ -25,12 +25,12 @@ impl<K: Eq + Hash> Tally<K> {
         self.0.get(key).copied().unwrap_or_default()
     }
 
-    /// One more.
+    /// Counts one more.
     pub fn add(&mut self, key: K) {
         *self.0.entry(key).or_default() += 1;
     }
 
-    /// One less.
+    /// Counts one less.
     pub fn remove(&mut self, key: K) {
         if let Entry::Occupied(mut count) = self.0.entry(key) {
             *count.get_mut() -= 1;

@@ -133,7 +133,7 @@ impl FromStr for Address {
     }
 }
 
-/// Whether `host` is an IPv6 address, with or without the `%eth0` that a link-local one needs.
+/// Returns whether `host` is an IPv6 address, with or without the `%eth0` that a link-local one needs.
 fn is_ipv6(host: &str) -> bool {
     let address = host.split('%').next().unwrap_or_default();
     address.parse::<Ipv6Addr>().is_ok()

@@ -57,7 +57,7 @@ impl Client {
         let joined = self.join(room).await?.room;
         if let Some(lobby) = logged_in.room.filter(|lobby| *lobby != joined) {
             self.part(&lobby).await?;
-            // What happened there meanwhile is of no interest.
+            // Nobody needs what happened in the lobby meanwhile.
             self.receiver.forget(&lobby);
         }
         Ok(LoggedIn {
@@ -204,7 +204,7 @@ impl Client {
         self.send_message(Some(one_word(to)?), &message).await
     }
 
-    /// Replaces the text of an own message or action. Returns the id and time of the edit.
+    /// Replaces the text of one of your own messages or actions. Returns the id and time of the edit.
     ///
     /// # Errors
     /// [`Error::Refused`] with `no-such-id` or `not-allowed`; those of [`Client::request`].
@@ -319,7 +319,7 @@ impl Client {
         Ok(self.request(line).await?.events())
     }
 
-    /// Deletes an own message or file.
+    /// Deletes one of your own messages or files.
     ///
     /// # Errors
     /// [`Error::Refused`] with `no-such-file` or `not-allowed`; those of [`Client::request`].

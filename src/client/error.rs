@@ -109,7 +109,7 @@ impl Error {
         }
     }
 
-    /// The connection ended where more was to come.
+    /// Returns the error for a connection that ended in the middle of something.
     pub(super) fn cut(what: &'static str) -> Self {
         Self::Lost(io::Error::new(io::ErrorKind::UnexpectedEof, what))
     }

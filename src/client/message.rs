@@ -69,13 +69,13 @@ impl Message {
         })
     }
 
-    /// Makes it the answer to the message, action or file with that id, which must be in the same room.
+    /// Makes it a reply to the message, action or file with that id, which must be in the same room.
     #[must_use]
     pub fn reply_to(self, id: u64) -> Self {
         self.push("reply", &id.to_string())
     }
 
-    /// Marks it as said by a program, so that no other program answers it.
+    /// Marks it as sent by a program, so that no other program answers it.
     #[must_use]
     pub fn notice(self) -> Self {
         if self.is_notice() {
@@ -223,7 +223,7 @@ impl Tags {
         })
     }
 
-    /// Returns what the event answers.
+    /// Returns the id of the event that it replies to.
     pub fn reply(&self) -> Option<EventId> {
         EventId::parse(&self.get("reply")?)
     }
@@ -238,7 +238,7 @@ impl Tags {
         EventId::parse(&self.get("of")?)
     }
 
-    /// Returns whether a program said it, so that a program must not answer it.
+    /// Returns whether a program sent it, so that a program must not answer it.
     pub fn is_notice(&self) -> bool {
         self.get("notice").is_some()
     }

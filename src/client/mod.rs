@@ -30,7 +30,7 @@
 //! # }
 //! ```
 //!
-//! What a program says is a notice ([`Message::notice`]), and a program does not answer notices: so two bots never talk to
+//! What a program sends is a notice ([`Message::notice`]), and a program does not answer notices: so two bots never talk to
 //! each other endlessly. [`Options::bot`] does both for a [`ReconnectingClient`].
 //!
 //! [`Client`] ends with its connection. [`ReconnectingClient`] reconnects, sees every event once and sends every message

@@ -8,7 +8,7 @@ use super::connection::{Receiver, Sender};
 use super::error::Error;
 use super::tcp::Tcp;
 
-/// Mirrors what TLS can come to; nothing here makes one.
+/// Mirrors the outcome of a handshake in `tls`; this build makes none.
 pub(super) enum Secured {
     #[expect(dead_code, reason = "only a build with TLS can secure a connection")]
     Done(Sender, Receiver),
@@ -16,10 +16,10 @@ pub(super) enum Secured {
     NotSpoken,
 }
 
-/// Stands for whom one trusts: nobody is asked.
+/// Stands in for the keys that a build with TLS trusts.
 pub(super) struct TrustedKeys;
 
-/// Gives what [`secure`] wants.
+/// Returns what [`secure`] takes.
 ///
 /// # Errors
 /// None.

@@ -170,7 +170,7 @@ impl ReconnectingClient {
         self.state.send_message(to, message)
     }
 
-    /// Replaces the text of an own message or action: [`Update::Answer`].
+    /// Replaces the text of one of your own messages or actions: [`Update::Answer`].
     ///
     /// # Errors
     /// As [`ReconnectingClient::say`].

@@ -215,7 +215,8 @@ impl Client {
         let begun = match next_piece(self).await {
             Ok(Some(piece)) => Ok(piece),
             Ok(None) => Err(Error::Protocol("OK DOWNLOAD without its bytes")),
-            // When the line could not be sent and nothing came in, that is the reason.
+            // If the request could not be sent and the server sent no line, the error of sending is the
+            // reason.
             Err(Error::Lost(lost)) => Err(sent.err().unwrap_or(Error::Lost(lost))),
             Err(error) => Err(error),
         };

@@ -91,10 +91,10 @@ pub enum Update {
     },
     /// Events are missing here; see `protocol.md`, section 5.5.
     Gap {
-        /// The room; the own nick for private messages; `*` for a `NOTE`.
+        /// The room; the client's own nick for private messages; `*` for a `NOTE`.
         place: String,
     },
-    /// An own message or action was accepted. This is its place among the events of its room.
+    /// A message or action of this client was accepted. This is its place among the events of its room.
     Sent {
         /// The request that this answers.
         request_id: RequestId,

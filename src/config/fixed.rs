@@ -59,7 +59,7 @@ pub const READERS_IN_ALL: usize = 50_000;
 /// How long a named reader that nobody uses is kept.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// How long a nonce is remembered, in milliseconds: longer than any client goes on sending a message again.
+/// How long a nonce is remembered, in milliseconds: longer than any client goes on retrying.
 pub const NONCE_MS: u64 = 600_000;
 
 /// The most nonces that a log in memory remembers; a log on disk remembers all of the last ten minutes.

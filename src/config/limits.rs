@@ -13,7 +13,7 @@ use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 
-/// How long a clock that was set forward must stay so before it is trusted to expire events.
+/// How long a clock that was set forward must stay there before events expire by it.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// Searches at once: most take a millisecond.

@@ -1,4 +1,4 @@
-//! How requests are read from a connection and how answers and events are written to it.
+//! Reads requests from a connection, and writes replies and events to it.
 //!
 //! `plain` is the protocol as `protocol.md` describes it, for programs; `talker` is for people who type into `nc` or
 //! `telnet`; `irc` is for IRC clients; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
@@ -19,10 +19,10 @@ use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
 
-/// How a connection is spoken to.
+/// The dialect that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// For programs, as `protocol.md` has it.
+    /// For programs, as `protocol.md` describes it.
     Program(Marks),
     /// For people (`CHAT`).
     Talker,
@@ -48,7 +48,7 @@ pub struct Marks {
     pub tags: bool,
 }
 
-/// A line that is sent, but for events.
+/// A line to send that is not an event.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // the fields are what they are called
 pub enum Line<'a> {
@@ -71,7 +71,8 @@ pub enum Line<'a> {
     Refused(&'a Refusal),
     /// The last line of a connection that the server ends.
     Closed { code: Code, text: &'a str },
-    /// An entry of a list, under its first word; programs are also sent the room that all of them are of, if any.
+    /// An entry of a list, with the first word of its line. Programs also receive the room that the whole
+    /// list is about, if there is one.
     Entry {
         word: &'a str,
         room: Option<&'a str>,
@@ -96,7 +97,7 @@ pub enum Line<'a> {
     },
 }
 
-/// What the reply to a request that proposed an event shows of it.
+/// What a reply shows of the event that its request proposed.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// Its id and time.
@@ -105,7 +106,7 @@ pub enum ReplyBody {
     Lines(usize),
     /// A file.
     File(Box<FileReply>),
-    /// This.
+    /// This text.
     Text(Box<str>),
     /// The event itself, where clients expect to be sent what they have done; elsewhere its id and time.
     Event(Box<OwnEvent>),
@@ -150,7 +151,7 @@ impl Dialect {
         }
     }
 
-    /// Returns the dialect for programs that this is, or that follows on talker mode.
+    /// Returns this dialect if it is one for programs; in talker mode, the one that follows on it.
     pub fn without_talk(self) -> Self {
         Self::Program(self.marks())
     }
@@ -258,7 +259,7 @@ impl Writer<'_> {
         bytes.push(b'\n');
     }
 
-    /// Appends an event of the past, from its line in the protocol.
+    /// Appends a past event, from its line in the protocol.
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match (self.dialect, self.client) {
@@ -271,7 +272,7 @@ impl Writer<'_> {
     }
 }
 
-/// An event of the past on its way to a reader.
+/// A past event on its way to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
     /// Its id.
@@ -303,7 +304,7 @@ pub struct Live<'a> {
     pub time: Time,
     /// It happened in the room that the reader sends to.
     pub is_here: bool,
-    /// It is of no room and no nick.
+    /// It belongs to no room and no nick.
     pub is_for_everyone: bool,
     /// Its nick is registered, as far as the dialect [names that](Writer::names_accounts).
     pub is_registered: bool,

@@ -15,8 +15,8 @@ pub struct Output {
     recent: Option<Box<Recent>>,
 }
 
-/// Live events that were written a moment ago. All readers of a room are written the same ones in turn, so these are
-/// made once and shared.
+/// Live events that were written recently. The readers of a room are written to in turn and receive the same
+/// events, so each value is made once and shared.
 #[derive(Debug, Default)]
 struct Recent([Option<Arc<EventRecord>>; RECENT_MAX]);
 
@@ -52,7 +52,7 @@ impl Output {
         self.values.push(value);
     }
 
-    /// Returns the live event with that id if it `is_same` and was written a moment ago, or else makes it.
+    /// Returns the recent live event with that id if it `is_same`; otherwise makes it.
     pub(super) fn recent(
         &mut self,
         id: EventId,
@@ -81,7 +81,7 @@ impl Output {
         self.value_bytes += other.value_bytes;
     }
 
-    /// Takes the values out; what they count stays.
+    /// Takes the values; they still count in the length.
     pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.values.drain(..)
     }

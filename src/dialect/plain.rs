@@ -1,4 +1,4 @@
-//! The protocol as the document has it.
+//! Writes the protocol as `protocol.md` describes it.
 
 use super::{Line, Live, Marks, Past, ReplyBody};
 use crate::protocol::event::words;
@@ -83,7 +83,7 @@ pub(super) fn write_past(event: &Past<'_>, marks: Marks, out: &mut Vec<u8>) {
     write_tagged(event.tags, event.line, marks, out);
 }
 
-/// Appends what precedes an event of the past.
+/// Appends what precedes a past event.
 pub(super) fn write_past_head(id: EventId, time: Time, out: &mut Vec<u8>) {
     out.extend_from_slice(b"PAST ");
     id.encode(out);

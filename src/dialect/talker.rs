@@ -70,7 +70,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             (Verb::Edit, _) => "-- the message has its new text".to_owned(),
             (Verb::React, _) => "-- your reaction is added".to_owned(),
             (Verb::Unreact, _) => "-- your reaction is withdrawn".to_owned(),
-            _ => return, // a person sees the own line
+            _ => return, // people see their own lines as they type them
         },
         Line::Found {
             count,
@@ -142,7 +142,7 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends an event of the past with its day, without its end.
+/// Appends a past event with its day, without its end.
 pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     let Some(event) = past.layout.event(past.line) else {
         return out.extend_from_slice(past.line.as_bytes());

@@ -105,7 +105,7 @@ struct StoredEvent {
     scope: StoredScope,
 }
 
-/// What became of an entry.
+/// The outcome of an entry.
 enum Decided {
     /// It is stored under this id, unless it is of a kind that is not logged.
     New(Option<EventId>),
@@ -451,7 +451,7 @@ impl State {
         self.events.get(self.index(id)?)
     }
 
-    /// Removes a message or file; with the first line of a text, the others.
+    /// Removes a message or file; removing the first line of a text removes the other lines too.
     fn remove(&mut self, id: EventId) {
         let tags = |id| self.get(id).map_or("", |kept| kept.entry.tags.kept());
         let lines = (id.get() + 1..).take(lines_of(tags(id)) as usize - 1);

@@ -287,12 +287,12 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
-    /// Deletes what is left of deleted rooms, piece by piece; returns how many events that were. Takes out the readers
-    /// that nobody has used for long as well, by what the clock is believed to say.
+    /// Deletes the remaining events of deleted rooms, piece by piece, and returns how many. Also deletes the
+    /// readers that nobody has used for too long, by the trusted clock.
     #[allow(clippy::missing_errors_doc)]
     fn sweep(&self, now: Time) -> Result<u64, StorageError>;
 
-    /// How far a named reader has got; `None` when there is none.
+    /// Returns the position of a named reader; `None` if there is none.
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
@@ -454,7 +454,8 @@ fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
     tags.into()
 }
 
-/// Returns how many lines the text has that begins with the event of these tags; 1 for an event of its own.
+/// Returns the number of lines of the text that begins with the event of these tags; 1 if it is not such a
+/// text.
 fn lines_of(tags: &str) -> u64 {
     let lines = tags::find(tags, "lines").and_then(|lines| lines.parse().ok());
     lines.unwrap_or(1).clamp(1, TEXT_LINES_MAX as u64)

@@ -1,5 +1,5 @@
-//! Requests composed from texts that came apart, as the HTTP code has them. Each text is judged as on the line of the
-//! request, with the same refusals.
+//! Composes requests from texts that come separately, as in an HTTP request. Each text is checked as it would
+//! be in the line of the request, and refused for the same reasons.
 
 use std::borrow::Cow;
 
@@ -38,7 +38,7 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request with these tags; one that takes none as it is.
+    /// Returns the request with these tags; a request that takes none is returned as it is.
     #[must_use]
     pub fn with_tags(mut self, sent: SentTags) -> Self {
         match &mut self {
@@ -121,7 +121,7 @@ fn check<const N: usize>(verb: Verb, texts: [&[u8]; N]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    /// Checks that a composed request is what its line is.
+    /// Checks that a composed request is the one that its line parses to.
     #[track_caller]
     fn check_same(composed: Result<Request<'_>, Refusal>, line: &[u8]) {
         assert_eq!(

@@ -143,7 +143,7 @@ pub enum Request<'a> {
         room: Option<RoomName>,
     },
     Rooms {
-        /// Those that the connection may not read as well.
+        /// Whether the rooms that the connection may not read are listed as well.
         is_all: bool,
     },
     Who {
@@ -789,7 +789,8 @@ impl<'a> Fields<'a> {
         };
         let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
         if length.is_none() && self.tags.nonce().is_some() {
-            // It is announced before its end is known, so a second one could not be told from the first.
+            // Such a file is announced before its end arrives, so nobody could tell whether a second one is
+            // the same.
             let text = "a nonce needs the length of the file: UPLOAD <name> <length>";
             name = Err(Refusal::new(self.verb, Code::BadSyntax, text));
         }

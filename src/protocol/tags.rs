@@ -101,7 +101,7 @@ impl SentTags {
         Ok(Self((!is_empty).then(|| Box::new(sent))))
     }
 
-    /// Returns the tags that mark a text as a program's.
+    /// Returns the tags that mark a text as sent by a program.
     pub fn notice() -> Self {
         Self::parse("notice").unwrap_or_default()
     }

@@ -220,7 +220,7 @@ impl Connection {
         let is_answered = self.input.is_empty() && self.session.is_settled();
         let owes_shutdown = was_stopping && is_answered && !self.session.is_ending();
         if self.session.owes_deferred() || owes_shutdown {
-            // An event was stored since the input was last looked at, or the server stops.
+            // An event was stored since the input was last looked at, or the server is stopping.
             return Next::Again;
         }
         if !self.is_blocked && self.wants_catch_up() {
@@ -704,8 +704,8 @@ impl Connection {
     }
 }
 
-/// How much is written in a turn: several rounds of messages. A reader that waited for its next turn after each round fell
-/// behind those who talk, and was sent the rest from the log.
+/// How much is written in a turn: several rounds of messages. When a reader waited for its next turn after
+/// each round, it fell behind the senders and was served from the log.
 const WRITTEN_MAX: usize = 8 * ROUND_BYTES;
 
 /// How long a connection that has just become ready is served before the others are: enough for the requests of a client

@@ -1,5 +1,5 @@
-//! Bounds memory over all connections together: one budget for data that clients have not received, one for pieces of
-//! files in transfer. Each connection has limits of its own besides.
+//! Bounds memory over all connections together: one budget for data that clients have not received, one for
+//! pieces of files in transfer. Each connection has limits of its own besides.
 //!
 //! No client is refused or disconnected for it: a client that does not read its replies is not read, and files are
 //! moved in smaller pieces. The newest events of rooms are bounded by [`crate::chat`].

@@ -65,7 +65,7 @@ use transfer::SharedLive;
 use trusted_clock::TrustedClock;
 use turns::Turns;
 
-/// Questions to the log of one address that are worked on at once.
+/// How many queries from one address the log works on at the same time.
 const QUESTIONS_PER_ADDRESS_MAX: usize = 2;
 
 /// How many passwords are hashed at once: one for each core of a small machine, which also bounds their memory.
@@ -150,19 +150,20 @@ struct Server {
     pieces: Arc<Budget>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
     passwords: Semaphore,
-    /// Who queries the log and the accounts; passwords have turns of their own.
+    /// Takes turns between the addresses that query the log and the accounts; passwords have turns of their
+    /// own.
     questions: Turns,
-    /// Who searches.
+    /// Takes turns between the addresses that search.
     searches: Turns,
     /// Connections that have more to do than fits into one turn.
     scheduler: FairScheduler,
-    /// What the log has kept, or could not, and is not published yet.
+    /// What the log has stored or refused and this server has not published yet.
     applied: Mutex<AppliedQueue>,
-    /// The files that are still coming in.
+    /// The files that are being uploaded.
     live: Mutex<HashMap<EventId, SharedLive>>,
     /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
     acl_changes: Event,
-    /// Notified when rooms have been deleted, of which the log has to let go.
+    /// Notified when rooms were deleted whose events the log has still to remove.
     deleted_rooms: Event,
     clock: Clock,
     /// Notified when the operator stops the server.
@@ -217,7 +218,7 @@ impl Server {
             .expect("no thread panics while it holds this")
     }
 
-    /// Locks what all share, for a change of it.
+    /// Locks the shared state for a change.
     fn changes(self: &Arc<Self>) -> Changes<'_> {
         Changes::of(self, self.state())
     }
@@ -282,7 +283,7 @@ pub fn run(
         .and_then(|rooms| Ok((rooms, log.file_totals()?)));
     let (rooms, files) = known.map_err(|e| Error::Log(data_path(&config), e))?;
     state.chat.restore(rooms, files);
-    // Before anything is logged by the clock as it is now.
+    // Before anything is stored with the time of the present clock.
     let newest = log.newest_time();
     let newest = newest.map_err(|e| Error::Log(data_path(&config), e))?;
     state.chat.restore_accounts(belonging);
@@ -456,8 +457,8 @@ fn next_signal(executor: &Executor<'static>, mut signals: Ends) -> Task<Ends> {
     })
 }
 
-/// Deletes what has passed its retention time, now and at intervals, and what deleted rooms have left; `newest` is the time
-/// of the newest event that was there at the start.
+/// Deletes, now and at intervals, the events whose retention time is over and what deleted rooms have left.
+/// `newest` is the time of the newest event in the log at the start.
 async fn trim(server: Arc<Server>, newest: Option<Time>) {
     let limits = &server.config.limits;
     let mut clock = TrustedClock::since(newest);

@@ -42,7 +42,7 @@ pub(super) struct SharedState {
     /// Whether another change follows soon: the connection that makes this one, or another that waits for its turn, has
     /// more input.
     pub is_to_be_continued: bool,
-    /// Since when new events wait for more of them.
+    /// Since when new events have waited for that.
     gathering_since: Option<Instant>,
     pub log: Arc<dyn Log>,
     pub accounts: Arc<Accounts>,
@@ -436,7 +436,7 @@ mod tests {
         let deliver = |state: &mut SharedState| state.wake_readers(Waker::noop());
         assert!(send(&mut state, 10, false), "a message is sent at once");
         deliver(&mut state);
-        // However slow this machine is, the time is not over.
+        // On a slow machine, too, the time must not be over.
         let later = Instant::now() + Duration::from_secs(3600);
         state.gathering_since = Some(later);
         assert!(!send(&mut state, 10, true), "more of it comes");

@@ -1,4 +1,4 @@
-//! Divides something that there is only so much of between addresses.
+//! Divides a limited resource between addresses.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::model::address_prefix;
 
-/// So many in all, of which one address may have half.
+/// A limited number of places, half of which one address may have.
 #[derive(Debug)]
 pub(super) struct Shares {
     all: usize,
-    /// How many one address may always have.
+    /// How many places one address may always have.
     least: usize,
     taken: Mutex<Taken>,
 }
@@ -18,11 +18,11 @@ pub(super) struct Shares {
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    /// By address; those with none are not there.
+    /// Places taken by each address; an address without any is not listed.
     by_origin: HashMap<IpAddr, usize>,
 }
 
-/// What one address has taken; dropping it releases it.
+/// The places that one address has taken; dropping it releases them.
 #[derive(Debug)]
 pub(super) struct Reservation {
     of: Arc<Shares>,
@@ -31,7 +31,7 @@ pub(super) struct Reservation {
 }
 
 impl Shares {
-    /// `all` of them; one address may have half, and `least` in any case.
+    /// Creates `all` places, of which one address may have half, but always `least`.
     pub fn new(all: usize, least: usize) -> Self {
         Self {
             all,
@@ -46,12 +46,12 @@ impl Shares {
             .expect("no thread panics while it holds this")
     }
 
-    /// How many one address may have.
+    /// Returns how many places one address may have.
     fn most(&self) -> usize {
         (self.all / 2).max(self.least)
     }
 
-    /// Takes `count` of them for `address`, if so many are left for it.
+    /// Takes `count` places for `address`, if there are enough left for it.
     pub fn take(self: &Arc<Self>, address: IpAddr, count: usize) -> Option<Reservation> {
         let origin = address_prefix(address);
         let mut taken = self.taken();

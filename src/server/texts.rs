@@ -1,4 +1,5 @@
-//! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so only so many arrive at once.
+//! Receives texts of several lines. Unlike a file, a text is in memory until it is complete, so the number of
+//! texts that arrive at once is limited.
 
 use async_io::Timer;
 use futures_lite::future;
@@ -9,7 +10,7 @@ use crate::config::fixed::TEXT_WITHIN;
 use crate::protocol::Code;
 use crate::session::{Effect, IncomingText, UploadError};
 
-/// Why the bytes of a text have not been received.
+/// Why the bytes of a text were not received.
 enum Failed {
     /// The server stops, or an operator closes the connection.
     Stopping,

@@ -248,7 +248,7 @@ impl Connection {
             _ => &server.questions,
         };
         let turn = turns.take(address).await;
-        // What only reads is not done for somebody who has gone.
+        // A query that only reads is not made for a client that has gone.
         self.is_write_closed |= self.carrier.is_broken();
         if self.is_write_closed && query.only_reads() {
             return Err(Code::Internal);
@@ -403,7 +403,7 @@ impl Connection {
         loop {
             let grown = live.grown();
             let acl_changes = self.server.acl_changes.listen();
-            // Between two pieces the line can be sent that says why the transfer ends.
+            // The line that says why the transfer ends can be sent between two pieces.
             if !self.flush_replies().await || self.server.state().is_stopping {
                 self.session.break_off();
                 return None;
@@ -652,7 +652,7 @@ impl Connection {
         }
     }
 
-    /// Takes descriptors for a file on its way, if there are some for where this connection comes from.
+    /// Takes the open files for a transfer, if the client's address has some left.
     fn take_descriptors(&self, count: usize) -> Option<Reservation> {
         let address = self.server.state().chat.address(self.session.peer())?;
         let reservation = self.server.descriptors.take(address, count);

@@ -74,7 +74,7 @@ mod tests {
         let mut clock = TrustedClock::default();
         let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
         assert_eq!(told(&mut clock, &moment), [0; 5]);
-        // Looked at once an hour, the clock was ahead at one look.
+        // The clock was checked once an hour, and was ahead at one check.
         let mut clock = TrustedClock::default();
         let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
         assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);

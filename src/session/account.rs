@@ -1,4 +1,4 @@
-//! Queries of a session to the accounts: whose nick it is, and what its owner stores there.
+//! Queries of a session to the accounts: checks of passwords, and changes that the owner of a nick makes.
 //!
 //! A password takes milliseconds of a thread, so the result comes later; until then no line is accepted, and replies
 //! stay in order.
@@ -161,8 +161,8 @@ impl Session {
         user.map(|user| user.nick.clone()).ok_or_else(gone)
     }
 
-    /// Returns the nick if it is registered and this connection has given its password: with a stolen token one must
-    /// not be able to make more tokens, or to lock the owner out.
+    /// Returns the nick if it is registered and this connection has given its password. A stolen token must
+    /// not be enough to create more tokens or to lock the owner out.
     pub(super) fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {

@@ -1,4 +1,5 @@
-//! What a connection does with an event that is stored: it deletes it, edits it or reacts to it.
+//! Deletes, edits and reacts to stored events. The log says first who sent the event and where; it checks
+//! again when the change is stored.
 //!
 //! Whose event it is and where is asked of the log first; the log decides once more when the change is stored.
 
@@ -10,7 +11,7 @@ use crate::model::{DirectMessage, EventKind, Reaction, Removed, Scope};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, Verb};
 
-/// What is done with an event once it is known whose it is.
+/// What to do with an event once its author and place are known.
 #[derive(Debug)]
 pub(super) enum OnEvent {
     Remove,
@@ -119,7 +120,7 @@ impl Session {
             }
             OnEvent::React(reaction) => {
                 let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
-                    // Either of the two may react, and the other is told.
+                    // Either of the two may react, and the other receives the event.
                     (Scope::Inbox(message), Some(own))
                         if own.nick.casefolded() == message.to.casefolded() =>
                     {

@@ -9,11 +9,11 @@ use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
-/// Output bytes, and the step by which each part of them advances the session. Made to be reused: the lines that one
-/// reader of a room is sent are there for the next reader.
+/// Output bytes, and the step by which each part of them advances the session. Reused from one session to the
+/// next: the lines that one reader of a room has received are ready for the next reader.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// What is for this session alone.
+    /// The bytes that are for this session alone.
     pub(super) own: Output,
     /// The parts of the shared round that are sent between those bytes.
     borrowed: Vec<BorrowedRange>,
@@ -44,9 +44,10 @@ struct BorrowedRange {
     range: Range<usize>,
 }
 
-/// How much may be said before it is delivered to the readers. The more a write carries, the less CPU a line costs:
-/// from 1 speaker to 100 or 1000 readers, a line costs 1.4 times as much in rounds of 64 KiB as in these. Rounds of 256
-/// KiB were no better, and a thousand readers take 50 ms for one.
+/// How many bytes of new messages are collected before they are delivered to the readers. The more a write
+/// carries, the less CPU a line costs: from 1 speaker to 100 or 1000 readers, a line costs 1.4 times as much
+/// in rounds of 64 KiB as in these. Rounds of 256 KiB were no better, and a thousand readers take 50 ms for
+/// one.
 pub const ROUND_BYTES: usize = 128 << 10;
 
 /// Most bytes of a batch, unless it is a single line: a round, whose lines grow by the room and the nick.
@@ -55,8 +56,8 @@ pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 /// Most bytes of values in a batch, unless it is a single one.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// How many bytes of a room's lines are kept for further readers: several rounds, since clients that talk read while
-/// others are written to, and are at different positions.
+/// How many bytes of a room's lines are kept for further readers: several rounds, since senders also read
+/// while others are written to, and are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// A shorter part is copied: the system handles each slice separately, which costs as much.
@@ -100,7 +101,8 @@ impl Batch {
         self.own.len() + self.borrowed_bytes
     }
 
-    /// Takes the values out, for a client inside this process: all of them are sent, and the batch is as long as before.
+    /// Takes the values, for a client inside this process. All of them are sent, and they still count in the
+    /// length.
     pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.own.take_values()
     }

@@ -17,10 +17,10 @@ pub(super) struct LazyList {
 #[derive(Clone, Copy, Debug)]
 enum ListKind {
     Rooms {
-        /// The last that was listed.
+        /// The last nick that was listed.
         after: Option<RoomId>,
         reader: Option<NickId>,
-        /// Those that `reader` may not read as well, without their topics.
+        /// Whether the rooms that `reader` may not read are listed too, without their topics.
         is_all: bool,
         /// How many members the rooms have, at least and at most.
         size: (usize, usize),

@@ -278,7 +278,7 @@ impl Membership {
     }
 }
 
-/// Whether others can read along.
+/// Whether others on the network can read the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Security {
     /// The connection is not encrypted.
@@ -908,7 +908,7 @@ impl Session {
         self.query_file(id, offset)
     }
 
-    /// A file that was being followed is not to be: its sender broke off, or it was removed.
+    /// A file that was being followed can no longer be followed: its sender broke off, or it was removed.
     pub fn lost_file(&mut self, id: EventId) {
         self.expects = Expects::Line;
         let text = format!("file {id} was removed, or its sender broke off");

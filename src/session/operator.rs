@@ -17,7 +17,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Time, Verb};
 
 impl Session {
-    /// The nick of the operator that this connection is.
+    /// Returns the nick of this connection, which must be an operator.
     pub(super) fn require_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.require_nick(verb)?;
         let user = chat.user(nick).filter(|_| chat.is_operator(nick));
@@ -162,7 +162,7 @@ impl Session {
         Ok(Some(self.propose(verb, place, scope, kind, "", body, chat)))
     }
 
-    /// The account of a nick is deleted.
+    /// Continues after the account of a nick was deleted.
     pub(super) fn finish_remove_account(
         &mut self,
         nick: &Nick,

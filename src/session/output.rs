@@ -64,7 +64,7 @@ pub(super) struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// No entries yet; for programs each begins with `word`.
+    /// Creates a list without entries; for programs each line begins with `word`.
     pub fn new(word: &'static str, dialect: Dialect) -> Self {
         Self {
             lines: Output::default(),
@@ -75,7 +75,7 @@ impl<'a> Entries<'a> {
         }
     }
 
-    /// For programs, the name of a room follows that.
+    /// Sets the name of the room that follows the word, for programs.
     pub fn of(self, room: &'a RoomName) -> Self {
         let room = Some(room.as_str());
         Self { room, ..self }
@@ -154,12 +154,12 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Whether there is something to be sent, as far as can be told without making it.
+    /// Returns whether there is something to send, as far as that is known without making it.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
 
-    /// What there is to be sent.
+    /// Returns what there is to send.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));

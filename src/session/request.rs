@@ -253,7 +253,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Changes what is added to the events that a program receives.
+    /// Turns stamps or tags on or off, which are added to the events that a program receives.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "that is for programs; /raw first";

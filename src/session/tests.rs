@@ -21,7 +21,7 @@ use crate::model::{Applied, Entry, FileContents, Now, Ticket};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
 
-/// A log that several servers share: each receives all its decisions, in one order, with the tickets of its own
+/// A log that several servers share: each receives all its decisions in one order, and the tickets of its own
 /// entries.
 struct SharedLog {
     log: MemoryLog,
@@ -57,7 +57,7 @@ struct Table {
     chat: Chat,
     accounts: Accounts,
     log: Rc<SharedLog>,
-    /// Which of the servers on the log this is.
+    /// The number of this server on the log.
     server: usize,
     sessions: Vec<Session>,
 }
@@ -251,13 +251,13 @@ fn a_former_moderator_changes_nothing_and_a_released_nick_is_not_invited() {
     table.say(0, "MODE invite");
     assert_eq!(table.say(0, "INVITE bob keeper"), "OK INVITE #plan bob\n");
     table.say(1, "JOIN #plan");
-    // Bob is a moderator when he sends the request, and none when it is carried out.
+    // Bob is a moderator when he sends the request, but no longer when it is carried out.
     let invite = table.ask(1, "INVITE eve").expect("it waits");
     assert_eq!(table.say(0, "UNINVITE bob"), "OK UNINVITE #plan bob\n");
     let answer = table.done(&invite);
     table.direct_message(1, answer);
     assert!(table.read(1).contains("ERR INVITE not-allowed "));
-    // Eve has an account when she is invited, and none when the invitation is carried out.
+    // Eve has an account when she is invited, but no longer when the invitation is carried out.
     let invite = table.ask(0, "INVITE eve").expect("it waits");
     table.say(2, "REGISTER -");
     let answer = table.done(&invite);
@@ -388,7 +388,7 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     let said = table.say(3, "NICK AIice");
     assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
     assert!(table.say(3, "NICK Aiice").contains("OK NICK Aiice "));
-    // A nick that is given up is free, in any spelling.
+    // A nick that was unregistered is free, in any spelling.
     table.say(1, "NICK robert");
     assert!(table.say(2, "NICK B0B").contains("OK NICK B0B "));
     let said = table.say(1, "NICK bob");
@@ -412,7 +412,7 @@ fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anot
         let said = table.say(3, &format!("NICK {fake}"));
         assert!(!said.contains("OK NICK "), "{fake}: {said}");
     }
-    // Who owns one may not spell it as the other.
+    // The owner of one may not spell it like the other.
     let said = table.say(0, "NICK lan");
     assert!(
         said.starts_with("ERR NICK nick-taken ") && said.contains("write yours Lan"),
@@ -445,7 +445,7 @@ fn a_room_learns_of_a_file_before_its_sender_is_ended_out_of_step() {
         chat,
         Now::default(),
     );
-    // The log has not kept the file yet.
+    // The log has not stored the file yet.
     let none = session.apply(b"nope", LineEnd::Lf, chat, Now::default());
     assert!(none.is_none());
     table.asked(0, effect);
@@ -493,7 +493,7 @@ fn what_was_told_and_answered_ok_is_sent_before_goodbye() {
                 .starts_with("ERR TELL no-such-nick ")
         );
     }
-    // The end of the input, and of the server, likewise.
+    // The same holds for the end of the input, and of the server.
     let mut table = Table::new(3);
     table.say(0, "NICK ann");
     for (who, nick) in [(1, "bob"), (2, "carol")] {
@@ -526,7 +526,7 @@ fn nothing_is_told_to_a_nick_that_is_only_kept_for_its_return() {
         &mut table.chat,
         Now::default(),
     );
-    // He breaks off between the request and its delivery.
+    // The client breaks off between the request and its delivery.
     table.sessions[1].lost(&mut table.chat, Now::default());
     table.asked(0, effect);
     let got = table.read(0);

@@ -1,4 +1,4 @@
-//! Who somebody is, and where oneself is: `WHOIS` and `MINE`.
+//! `WHOIS` and `MINE`: who somebody is, and which rooms this connection is in.
 
 use super::Session;
 use super::output::{AfterReply, Entries};

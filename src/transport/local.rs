@@ -23,24 +23,24 @@ const WAITING_BYTES_MAX: usize = 32 << 10;
 /// One thing that the client sends.
 #[derive(Debug)]
 pub enum Command {
-    /// A request, or why what was to be asked is none.
+    /// A request, or the refusal of one that could not be composed.
     Request(Result<Request<'static>, Refusal>),
     /// Bytes of the file that is being uploaded.
     Bytes(Bytes),
 }
 
-/// The end of the client.
+/// The client's end.
 #[derive(Debug)]
 pub struct ClientEnd(Arc<Shared>);
 
-/// The end of the connection task.
+/// The connection task's end.
 #[derive(Debug)]
 pub struct ServerEnd(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
     lanes: Mutex<Lanes>,
-    /// What waits counts here.
+    /// The budget that waiting bytes count in.
     budget: Arc<Budget>,
 }
 
@@ -141,7 +141,7 @@ impl<T: Waiting> Lane<T> {
         Some(item)
     }
 
-    /// Becomes ready when there is something to receive, or nothing any more.
+    /// Becomes ready when there is something to receive, or the sender has ended.
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.items.is_empty() || self.end.is_some() {
             return Poll::Ready(());
@@ -164,7 +164,7 @@ impl<T: Waiting> Lane<T> {
         wake(&mut self.receiver);
     }
 
-    /// The receiver goes: nothing more is sent.
+    /// Records that the receiver has gone: nothing more can be sent.
     fn abandon(&mut self, budget: &Budget) {
         self.is_dropped = true;
         budget.change(self.bytes, 0);
@@ -182,7 +182,7 @@ impl Shared {
     }
 }
 
-/// Creates a connection and returns its two ends; what waits in it counts in `budget`.
+/// Creates a connection and returns its two ends; waiting bytes count in `budget`.
 pub fn connect(budget: Arc<Budget>) -> (ClientEnd, ServerEnd) {
     let lanes = Lanes {
         commands: Lane::new(),

@@ -39,9 +39,9 @@ const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 enum Readiness {
     Read = 1,
     Write = 2,
-    /// Closed both ways: the other side neither reads nor writes any more.
+    /// Both directions are closed: the other side neither reads nor writes any more.
     Gone = 4,
-    /// Out alone: the other side sends no more, and may still read.
+    /// The other side has ended its sending side, and may still read.
     Ended = 8,
 }
 
@@ -316,8 +316,8 @@ impl Gone {
         self.poll_readiness(Readiness::Gone, cx)
     }
 
-    /// Ready once the client sends no more: it has gone, or it has ended what it sends and reads on. What is written to it
-    /// then tells which.
+    /// Becomes ready once the client sends no more: it has gone, or has ended its sending side and goes on
+    /// reading. A write then tells which.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_readiness(Readiness::Ended, cx)
     }

@@ -25,7 +25,7 @@ use crate::protocol::text::clean;
 /// The most bytes of events that wait for the bot to read them; beyond that they stay on the server.
 const WAITING_BYTES_MAX: usize = 64 * 1024;
 
-/// After how long a run the pause before a restart is short again.
+/// A bot that has run this long is restarted after the short pause again.
 const STABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// The longest pause before a bot is started again.

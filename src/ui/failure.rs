@@ -27,7 +27,7 @@ pub enum Exit {
 pub enum Failure {
     /// The connection or the server failed.
     Client(Error),
-    /// A download was interrupted; what came of it is kept.
+    /// A download was interrupted; the part that arrived is kept.
     Cut {
         /// The file that holds the beginning.
         part: PathBuf,

@@ -29,7 +29,7 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 type Stdout = Unblock<io::Stdout>;
 
-/// For how long it tries to reconnect once the input has ended: a restart of the server takes less.
+/// How long it tries to reconnect after the input has ended: longer than a restart of the server takes.
 const SEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output, until

@@ -71,8 +71,8 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, tags: &Tags, event: &Eve
     Value::Object(object)
 }
 
-/// Returns JSON that is safe on a terminal: control characters and marks that change the writing direction are escaped.
-/// They occur in strings only, so for a program it is the same.
+/// Returns JSON that is safe on a terminal: control characters and marks that change the writing direction
+/// are escaped. They occur only in strings, so programs read the same values.
 pub fn json_text(value: &Value) -> String {
     let mut text = String::new();
     for c in value.to_string().chars() {

@@ -35,10 +35,11 @@ use super::shorthand::room_name;
 use crate::client::{Error, Message, ReconnectingClient, Update, plainly};
 use crate::protocol::text::clean;
 
-/// For how long it tries to reach the server once the command has ended: a restart of the server takes less.
+/// How long it tries to reach the server after the command has ended: longer than a restart of the server
+/// takes.
 const REPORT_WITHIN: Duration = Duration::from_secs(60);
 
-/// For how long background processes may still print after a signal has ended the command.
+/// How long background processes may still print after a signal has ended the command.
 const LEFT_BEHIND: Duration = Duration::from_secs(2);
 
 /// The first pause before another attempt to connect; each further one is twice as long.
@@ -145,7 +146,7 @@ impl AsyncRead for Follow {
     }
 }
 
-/// Says for how long to try to reach the server: as long as the command runs, and a while longer.
+/// Returns how long to try to reach the server: as long as the command runs, and a while longer.
 #[derive(Default)]
 struct RetryDeadline(Cell<Option<Instant>>);
 

@@ -12,7 +12,7 @@ use crate::client::{
 };
 use crate::protocol::Code;
 
-/// What the flags say about server and nick; the rest is in the settings.
+/// The flags that concern server and nick; the settings have the rest.
 #[derive(Clone, Debug, Default)]
 pub struct ServerFlags {
     /// A name of the settings, `HOST` or `HOST:PORT`.
@@ -182,7 +182,7 @@ impl Server {
                 {
                     let is_wrong = error.refusal() == Some(Code::BadPassword);
                     last = Some(error);
-                    // A server that has a password takes that of a nick for a guess at its own.
+                    // A server with a password takes the password of a nick as a guess at its own.
                     if is_wrong
                         && self.password.is_some()
                         && let Err(shut) = client.request("TOPIC").await

@@ -53,8 +53,8 @@ impl std::str::FromStr for Since {
     }
 }
 
-/// Prints the events of `rooms`, or of the lobby, `since` then. It takes a nick, and is seen, only if the command line
-/// names one or a room is invite-only. It reconnects without a gap when the connection breaks.
+/// Prints the events of `rooms`, or of the lobby, from `since` on. It takes a nick, and is seen, only if the
+/// command line names one or a room is invite-only. It reconnects without a gap when the connection breaks.
 ///
 /// # Errors
 /// If the first connection fails or a room cannot be joined; [`Failure::Output`].

@@ -5,7 +5,7 @@
 
 use std::process::Command;
 
-use crate::support::document::{self, root};
+use crate::support::document;
 use crate::support::server::Chatd;
 use crate::support::spawn::Program;
 use crate::support::transcript::{Captured, Pattern};
@@ -94,9 +94,7 @@ fn every_console_block_does_what_it_shows() {
 
 #[test]
 fn the_client_in_30_lines_sends_and_shows_messages() {
-    let text = std::fs::read_to_string(root().join("protocol.md")).unwrap();
-    let (_, after) = text.split_once("```python\n").expect("a client");
-    let (source, _) = after.split_once("```").expect("its end");
+    let source = document::first_client().unwrap();
     assert!(
         source.lines().count() <= 30,
         "the client has {} lines",

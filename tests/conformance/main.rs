@@ -2,27 +2,34 @@
 //!
 //!     cargo test --test conformance                          against a chatd of its own for each
 //!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
+//!     cargo test --test conformance -- --level minimal-server --addr 127.0.0.1:5002
+//!     cargo test --test conformance -- --level minimal-client --client 'python3 client.py'
 //!
 //! Each is played three times: line by line, byte by byte, and all at once. Without `--addr` that is done with
 //! a chatd that stores everything on disk and with one that stores nothing; each is also played once under TLS
-//! and once over WebSocket.
+//! and once over WebSocket. Then the transcripts of level minimal-server are played against `minimal_server.py`,
+//! and the client of section 1.1 is checked at level minimal-client.
 
+mod client;
+mod levels;
 #[path = "../support/mod.rs"]
 mod support;
 
+use std::io::BufRead;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::process::ExitCode;
+use std::process::{Child, Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use argh::FromArgs;
+use levels::{Level, is_minimal};
 use support::carriers::{Tls, WebSocket};
 use support::document;
 use support::run::{Cut, play};
 use support::server::Chatd;
 use support::tcp::Tcp;
-use support::transcript::{Action, Level, Setting, Transcript};
+use support::transcript::{Action, Setting, Strength, Transcript};
 
 const TELNET: &str = "telnet is spoken on plain TCP alone";
 
@@ -39,7 +46,7 @@ const PLAIN_ONLY: &[(&str, &str)] = &[
     ),
     ("3.4/commands_and_subnegotiations_are_removed", TELNET),
     ("3.4/options_are_declined", TELNET),
-    ("5.1/a_first_line_that_is_no_command_is_greeted", TELNET),
+    ("5.1/telnet_options_are_no_first_line", TELNET),
     ("8/telnet_options_are_declined_here_too", TELNET),
     (
         "7/an_end_without_a_word_is_an_end",
@@ -59,7 +66,7 @@ const NOT_IN_MESSAGES: &[(&str, &str)] = &[
     ),
 ];
 
-/// Play the transcripts of protocol.md against a server.
+/// Play the transcripts of protocol.md against a server, or check a client.
 ///
 /// A server at a given address should be one that nobody else is using, with its default settings;
 /// transcripts that need other settings, or a server that is new, are left out and counted.
@@ -68,6 +75,13 @@ struct Flags {
     /// a running server, HOST:PORT, instead of a chatd of the suite's own
     #[argh(option)]
     addr: Option<String>,
+    /// minimal-client, minimal-server or full-server (the default): what protocol.md, section 1.4, requires of it
+    #[argh(option, default = "Level::FullServer")]
+    level: Level,
+    /// for minimal-client: the client, which is run as COMMAND HOST PORT NICK ROOM; it sends each line of its
+    /// standard input to the room as a message, and prints the messages of others with their senders
+    #[argh(option)]
+    client: Option<String>,
     /// play only the sections that begin like this: 4 or 4.2
     #[argh(option)]
     only: Option<String>,
@@ -98,17 +112,106 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Flags) -> Result<bool, String> {
+    if flags.level == Level::MinimalClient {
+        let client = flags.client.as_deref();
+        return Ok(check_client(
+            client.ok_or("--level minimal-client needs --client COMMAND")?,
+        ));
+    }
+    let mut passed = play_document(flags, flags.level, flags.addr.as_deref())?;
+    let is_everything = flags.addr.is_none()
+        && flags.level == Level::FullServer
+        && flags.only.is_none()
+        && flags.filter.is_empty()
+        && !flags.list;
+    if is_everything {
+        let server = MinimalServer::start()?;
+        passed &= play_document(flags, Level::MinimalServer, Some(&server.address))?;
+        passed &= check_client(&document_client()?.command());
+    }
+    Ok(passed)
+}
+
+/// Checks a client at level minimal-client, and prints what failed.
+fn check_client(command: &str) -> bool {
+    let failed = client::check(command);
+    for why in &failed {
+        println!("{}\n{why}", "-".repeat(72));
+    }
+    println!(
+        "conformance: {} checks of a minimal client, {} failed",
+        client::count(),
+        failed.len()
+    );
+    failed.is_empty()
+}
+
+/// The client of section 1.1, in a file.
+struct DocumentClient(tempfile::NamedTempFile);
+
+impl DocumentClient {
+    fn command(&self) -> String {
+        format!("/usr/bin/python3 {}", self.0.path().display())
+    }
+}
+
+fn document_client() -> Result<DocumentClient, String> {
+    let file = tempfile::NamedTempFile::new().map_err(|e| format!("no file: {e}"))?;
+    let source = document::first_client()?;
+    std::fs::write(file.path(), source).map_err(|e| format!("no file: {e}"))?;
+    Ok(DocumentClient(file))
+}
+
+/// The server of level minimal-server that stands beside this file; it ends when this is dropped.
+struct MinimalServer {
+    child: Child,
+    address: String,
+}
+
+impl MinimalServer {
+    fn start() -> Result<Self, String> {
+        let path = document::root().join("tests/conformance/minimal_server.py");
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(path)
+            .arg("0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|e| format!("python3: {e}"))?;
+        let out = child.stdout.take().ok_or("no standard output")?;
+        let mut server = Self {
+            child,
+            address: String::new(),
+        };
+        let mut out = std::io::BufReader::new(out);
+        let read = out.read_line(&mut server.address);
+        read.map_err(|e| format!("minimal_server.py: {e}"))?;
+        server.address.truncate(server.address.trim_end().len());
+        Ok(server)
+    }
+}
+
+impl Drop for MinimalServer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Plays the transcripts of a level, and prints what failed.
+fn play_document(flags: &Flags, level: Level, addr: Option<&str>) -> Result<bool, String> {
     let document = document::protocol_md()?;
     let mut all = document::vectors(&document)?;
     all.extend(document.transcripts);
     all.extend(document::irc_md()?.transcripts);
     let count = all.len();
-    all.retain(|transcript| is_wanted(flags, &transcript.id));
+    all.retain(|transcript| {
+        is_wanted(flags, &transcript.id) && (level == Level::FullServer || is_minimal(transcript))
+    });
     if all.is_empty() && flags.only.is_some() {
         return Err("there is no such section".into());
     }
     let not_asked_for = count - all.len();
-    let addr = flags.addr.as_deref().map(resolve).transpose()?;
+    let addr = addr.map(resolve).transpose()?;
     let (plays, left_out): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|transcript| addr.is_none() || transcript.settings.is_empty());
@@ -125,7 +228,7 @@ fn run(flags: &Flags) -> Result<bool, String> {
     let threads = if addr.is_some() { 1 } else { 4 };
     let mut failed = 0;
     for (transcript, why) in play_all(&plays, threads, addr, flags.nocapture) {
-        let counts = transcript.level == Level::Must || addr.is_none() || flags.strict;
+        let counts = transcript.strength == Strength::Must || addr.is_none() || flags.strict;
         failed += usize::from(counts);
         let only = if counts { "" } else { "(only a SHOULD) " };
         println!("{}\n{only}{why}", "-".repeat(72));

@@ -124,10 +124,12 @@ fn sample(placeholder: &str) -> Option<&'static str> {
     })
 }
 
-/// `form` with something in place of each placeholder that is known.
+/// Returns `form` with something in place of each placeholder that is known.
 fn filled(form: &str) -> String {
+    // Servers refuse this with a code of their own: a minimal one does not know the verb.
+    let form = form.replace("ERR <word> <word> ", "ERR - unknown-verb ");
     let mut line = String::new();
-    let mut rest = form;
+    let mut rest = form.as_str();
     while let Some((before, after)) = rest.split_once('<') {
         // Text of a conversation may have such a sign too.
         let Some((inner, after)) = after.split_once('>') else {

@@ -52,6 +52,18 @@ pub fn irc_md() -> Result<Document, String> {
     Ok(document)
 }
 
+/// Returns the client of section 1.1.
+///
+/// # Errors
+/// The document cannot be read, or has no such client.
+pub fn first_client() -> Result<String, String> {
+    let text = std::fs::read_to_string(root().join("protocol.md")).map_err(|e| e.to_string())?;
+    let source = text
+        .split_once("```python\n")
+        .and_then(|(_, after)| after.split_once("```"));
+    Ok(source.ok_or("protocol.md has no client")?.0.to_owned())
+}
+
 impl Document {
     /// Parses a document from Markdown.
     ///

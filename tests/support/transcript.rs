@@ -16,7 +16,7 @@ pub struct Transcript {
     pub file: String,
     /// The number of its first line in that file.
     pub line: usize,
-    pub level: Level,
+    pub strength: Strength,
     /// The sentence that a vector quotes from its section.
     pub quote: String,
     pub settings: Vec<Setting>,
@@ -25,7 +25,7 @@ pub struct Transcript {
 
 /// The words of RFC 2119: what a server must do, and what it should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Level {
+pub enum Strength {
     Must,
     Should,
 }
@@ -225,7 +225,7 @@ impl Transcript {
             id: id.into(),
             file: file.into(),
             line: first,
-            level: Level::Must,
+            strength: Strength::Must,
             quote: String::new(),
             settings: Vec::new(),
             steps: Vec::new(),
@@ -239,7 +239,7 @@ impl Transcript {
             if let Some(quote) = line.strip_prefix("MUST ") {
                 transcript.quote = quote.trim_matches('"').into();
             } else if let Some(quote) = line.strip_prefix("SHOULD ") {
-                transcript.level = Level::Should;
+                transcript.strength = Strength::Should;
                 transcript.quote = quote.trim_matches('"').into();
             } else if let Some(setting) = line.strip_prefix("with ") {
                 let pair = setting.split_once(' ');

@@ -340,7 +340,7 @@ fn wrong_with(upload: &flags::Upload) -> Option<&'static str> {
     }
 }
 
-/// Parses the flags; shows the help or an error, and ends.
+/// Parses the flags; on `--help` or an error, prints the text and exits.
 fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     T::from_args(command, args).unwrap_or_else(|early| match early.status {
         Ok(()) => show(&early.output),
@@ -356,13 +356,13 @@ fn read<T: FromArgs>(command: &[&str], args: &[&str]) -> T {
     })
 }
 
-/// Prints a text, and ends. It is no failure if the reader has seen enough.
+/// Prints a text and exits. A reader that closes the pipe early is not an error.
 fn show(text: &str) -> ! {
     let _ = io::stdout().write_all(text.as_bytes());
     leave(Exit::Success)
 }
 
-/// Ends at once: a thread may be waiting for standard input without end.
+/// Exits at once, since a thread may be blocked on standard input.
 fn leave(exit: Exit) -> ! {
     std::process::exit(exit as i32)
 }

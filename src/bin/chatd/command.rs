@@ -111,7 +111,7 @@ impl Command {
             Self::Export(Export { data, room }) => {
                 let mut out = std::io::BufWriter::new(out);
                 match offline::export(&data, room.as_ref(), &mut out) {
-                    // The reader has seen enough.
+                    // A reader that closes the pipe early is not an error.
                     Err(offline::Error::Stream(e))
                         if e.kind() == std::io::ErrorKind::BrokenPipe => {}
                     done => done?,

@@ -50,7 +50,7 @@ fn described(flag: &FlagInfo<'static>) -> FlagInfo<'static> {
         },
         long: flag.long,
         short: flag.short,
-        // Once, and as long as the program runs.
+        // Never freed: argh wants text that lives as long as the program.
         description: of_row.map_or(flag.description, |text| Box::leak(text.into_boxed_str())),
         hidden: flag.hidden,
     }

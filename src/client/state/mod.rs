@@ -38,7 +38,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// The state of a client that reconnects.
 ///
-/// Whoever drives it connects when [`ClientState::retry_at`] says so, reports each connection
+/// Its driver connects when [`ClientState::retry_at`] says so, reports each connection
 /// ([`ClientState::connected`]), line ([`ClientState::receive`]) and loss ([`ClientState::disconnected`]), and sends
 /// what [`ClientState::output`] holds.
 ///

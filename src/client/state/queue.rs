@@ -54,7 +54,7 @@ impl ClientState {
                 request, PendingRequest::Send { message, .. } if message.is_multiline()
             );
             if is_multiline && !self.server.has("multiline") {
-                // It was accepted while nobody knew that, or the server is an older one now.
+                // It was accepted before anybody knew what the server has, or this server is an older one.
                 let (request_id, result) = (*request_id, Err(InvalidRequest::LineBreak.into()));
                 self.updates
                     .push_back(Update::Answer { request_id, result });
@@ -155,7 +155,7 @@ impl ClientState {
         }
     }
 
-    /// Notes the place of an own message in its room.
+    /// Notes the place of one of the client's own messages in its room.
     fn sent(&mut self, request_id: RequestId, sent: Sent, to: String, message: &Message) -> Update {
         let mut rooms = self.rooms.iter_mut();
         let room = rooms.find(|room| room.name == to);

@@ -54,7 +54,7 @@ impl ClientState {
         self.enqueue(PendingRequest::Send { to, message })
     }
 
-    /// Replaces the text of an own message or action.
+    /// Replaces the text of one of the client's own messages or actions.
     ///
     /// # Errors
     /// As [`ClientState::say`]; [`InvalidRequest::LineBreak`] for a text of several lines.

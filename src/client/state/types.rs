@@ -46,7 +46,7 @@ pub(super) enum Awaited {
     },
     /// Leaving the lobby, which the nick joined by itself.
     LeaveLobby,
-    /// The nick, and the how many-th attempt it is.
+    /// The nick, and the number of this attempt.
     Nick(String, u32),
     /// The last request of a login without a nick.
     Ready,
@@ -59,7 +59,7 @@ pub(super) enum Awaited {
 #[derive(Debug)]
 pub(super) struct Lobby {
     pub(super) name: String,
-    /// Its part of `OK NICK`.
+    /// What `OK NICK` says about it: its name and its last id.
     pub(super) joined: String,
 }
 

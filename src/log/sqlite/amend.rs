@@ -1,4 +1,4 @@
-//! What changes a stored message: its author edits it, and people react to it.
+//! Changes to stored messages: edits by their authors, and reactions.
 //!
 //! A row of `events` has the newest text, the time of the last edit, and how often each emoji was used, as it is sent,
 //! so that reading an event needs no other table. A trigger deletes the rest with the event.

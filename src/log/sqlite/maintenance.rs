@@ -194,7 +194,7 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     let mut tags = String::new();
     for tag in sent.split(';').filter(|tag| !tag.is_empty()) {
         let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
-        // Their events tell as much.
+        // The events of the edits and reactions are imported themselves.
         if matches!(name, "edited" | "reacts") {
             continue;
         }
@@ -299,8 +299,8 @@ pub(super) fn trim_some(
     Ok(trimmed)
 }
 
-/// Takes out the rooms in which nothing is: no event, no reader, nobody's rights. Deleted ones go when the index has
-/// nothing of them either.
+/// Removes the rooms that are empty: no event, no reader, no access rights. Deleted rooms are removed once
+/// the search index has nothing of them either.
 pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,

@@ -382,7 +382,8 @@ impl Log for SqliteLog {
             }
             events += some as u64;
         }
-        // The words of their messages are in the index too. Until they are not, the rows stay, so that this is done again.
+        // The index has the words of their messages too. The rows stay until it has dropped them, so that
+        // this is repeated if it fails.
         if self.index.as_ref().is_some_and(|index| index.trim_now()) {
             self.change(true, |step, _| Ok(deletion::forget(step)?))?;
         }

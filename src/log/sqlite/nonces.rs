@@ -97,7 +97,8 @@ mod tests {
     use crate::protocol::tags::SentTags;
     use crate::protocol::{RoomName, Time};
 
-    /// Opens the log, sends a message of `author` with a nonce at `time` and then `after`; returns what became of the message.
+    /// Opens the log, sends a message of `author` with a nonce at `time` and then `after`; returns the
+    /// outcome of the message.
     fn send(
         folder: &Path,
         author: &str,

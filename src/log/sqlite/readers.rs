@@ -50,19 +50,19 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Before when a reader was used last that is not kept; `now` is what the clock is believed to say.
+/// Returns the time before which a reader must have been used last to be removed; `now` is the trusted time.
 fn unused_before(now: Time) -> i64 {
     let longest = u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX);
     number(now.0) - number(longest)
 }
 
-/// Returns whether nobody has used some reader for long.
+/// Returns whether some reader has not been used for too long.
 pub(super) fn are_unused(db: &Connection, now: Time) -> Result<bool, StorageError> {
     let mut unused = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM readers WHERE used < ?1)")?;
     Ok(unused.query_row([unused_before(now)], |row| row.get(0))?)
 }
 
-/// Deletes the readers that nobody has used for long.
+/// Deletes the readers that nobody has used for too long.
 pub(super) fn forget_unused(step: &Transaction<'_>, now: Time) -> Result<usize, StorageError> {
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
     Ok(forget.execute([unused_before(now)])?)

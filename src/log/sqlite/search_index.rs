@@ -81,11 +81,11 @@ struct State {
     kept_at_start: i64,
     /// The last indexed event.
     indexed: i64,
-    /// The last event that a search waits for.
+    /// The event up to which a search waits for the index.
     asked: i64,
-    /// How often events have gone from the log.
+    /// How often old events were removed from the log.
     trims: u64,
-    /// After how many of those the index was trimmed last.
+    /// The value of `trims` when the index was last trimmed.
     trimmed: u64,
     is_idle: bool,
     is_failing: bool,
@@ -154,7 +154,7 @@ impl SearchIndex {
         self.work.notify_one();
     }
 
-    /// The same; returns whether the index has nothing of them any more, once it is known.
+    /// Records the same, and waits until the index is trimmed too; returns whether it is.
     pub fn trim_now(&self) -> bool {
         let mut state = self.state();
         state.trims += 1;
@@ -325,7 +325,7 @@ impl OpenIndex {
                             .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
                             .execute([edited])?
                             > 0;
-                        // Of a removed message there is nothing more to find.
+                        // A removed message can no longer be found.
                         if is_indexed && new != "-" {
                             add.execute(params![edited, room.to_string(), text::spaced(new)])?;
                         }
@@ -356,7 +356,7 @@ impl OpenIndex {
         })
     }
 
-    /// Takes out what is older than the log, and what deleted rooms had.
+    /// Removes from the index what is older than the log, and the messages of deleted rooms.
     fn trim(&mut self) -> Result<(), StorageError> {
         let oldest = "SELECT coalesce(min(id), 0) FROM events";
         let oldest: i64 = self.log.query_row(oldest, [], |row| row.get(0))?;
@@ -473,7 +473,7 @@ pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError>
         return Ok(());
     }
     db.execute("ATTACH ?1 AS found", [path.to_string_lossy()])?;
-    // It may belong to another log or version, or hardly be begun: then the search reads everything from
+    // It may belong to another log or version, or have barely begun: then the search reads everything from
     // the log.
     let version = db.pragma_query_value(Some("found"), "user_version", |row| row.get::<_, i64>(0));
     if !matches!(version, Ok(VERSION)) {

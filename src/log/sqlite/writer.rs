@@ -198,7 +198,7 @@ impl Writer {
     }
 }
 
-/// Returns what waits, the first of it already taken, as far as it is for one transaction.
+/// Returns what waits, as far as it fits into one transaction; `first` was taken already.
 fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     let mut events = first.events();
     let mut batch = vec![first];
@@ -240,7 +240,7 @@ fn try_change(
     Ok(Err(e))
 }
 
-/// What became of an entry or a change, or the reason why it was refused.
+/// The outcome of an entry or a change, or the reason why it was refused.
 type Decided = Result<Stored, StorageError>;
 
 #[derive(Clone, Copy, Debug)]
@@ -471,12 +471,12 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Forgets which room has which number, since some of them may have gone.
+    /// Forgets the row numbers of rooms, since some of the rooms may have been removed.
     pub fn forget_numbers(&mut self) {
         self.numbers.clear();
     }
 
-    /// Tells each room its last event; once a transaction, before it is committed.
+    /// Stores the last event of each room; once for each transaction, before it is committed.
     pub fn set_last_ids(&mut self, step: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut set = step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?;
         for (room, id) in self.last_ids.drain() {
@@ -606,8 +606,8 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file: its row stays, with `-` instead of its text and without tags. With the first line of a text,
-/// the others go.
+/// Removes a message or file: its row stays, with `-` instead of its text and without tags. Removing the
+/// first line of a text removes the other lines too.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let mut tags = step.prepare_cached("SELECT tags FROM events WHERE id = ?1")?;
     let mut tags_of = |id: u64| {

@@ -84,18 +84,18 @@ pub async fn follow(
 struct Stream {
     to: InternalClient,
     format: Format,
-    /// Tells when the client ends what it sends; `None` once it has.
+    /// Reports that the client has ended its sending side; `None` once it has.
     gone: Option<Gone>,
-    /// Whether nothing more comes.
+    /// Whether the stream has ended.
     is_over: bool,
 }
 
-/// What a stream has waited for.
+/// What ended a wait of the stream.
 enum Waited {
     Next(Result<Delivery, Problem>),
-    /// Nothing has come for long.
+    /// Nothing has arrived for a while.
     Late,
-    /// The client sends no more, and may have gone.
+    /// The client has ended its sending side, and may have gone.
     Ended,
 }
 
@@ -119,7 +119,7 @@ impl Stream {
                 }
                 Waited::Late => return Some(self.keepalive()),
                 Waited::Ended => {
-                    // If it has closed, its system answers this with a reset.
+                    // If the client has gone, its system answers this write with a reset.
                     self.gone = None;
                     return Some(self.keepalive());
                 }

@@ -45,7 +45,7 @@ impl Format {
         }
     }
 
-    /// Appends one thing after `n` others; returns whether this format has it.
+    /// Appends a delivery as element number `n`, counted from 0; returns whether this format shows it.
     pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Lines => {
@@ -77,7 +77,7 @@ impl Format {
         true
     }
 
-    /// Returns what ends the body after `n` of them.
+    /// Returns what ends a body of `n` elements.
     pub fn end(self, n: usize) -> &'static str {
         match (self, n) {
             (Self::Array, 0) => "[]\n",
@@ -87,8 +87,8 @@ impl Format {
     }
 }
 
-/// Returns it as a JSON object, with the members that the protocol names; `None` for what means nothing outside its
-/// connection.
+/// Returns a delivery as a JSON object, with the members that the protocol names; `None` for one that means
+/// nothing outside its connection.
 pub fn object(delivery: &Delivery) -> Option<Value> {
     Some(match delivery {
         Delivery::Past(record) | Delivery::Live(record) => {

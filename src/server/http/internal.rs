@@ -1,5 +1,5 @@
-//! The client through which a request over HTTP is carried out: a connection inside this process, which sends requests
-//! and is sent replies and events as values. It passes the same gate as every other connection.
+//! The client that carries out a request over HTTP: a connection inside this process, which sends requests
+//! and receives replies and events as values. It passes the same checks as every other connection.
 
 use std::convert::Infallible;
 use std::io;
@@ -19,11 +19,11 @@ use crate::session::Session;
 use crate::transport::Carrier;
 use crate::transport::local::{self, ClientEnd, Command};
 
-/// A connection on behalf of an HTTP client. Dropping it ends the connection, and cancels what it has asked.
+/// A connection on behalf of an HTTP client. Dropping it ends the connection and cancels its pending request.
 pub struct InternalClient(ClientEnd);
 
 impl InternalClient {
-    /// Opens the connection: one like any other, with a task of its own.
+    /// Opens the connection, which has a task of its own as any other.
     pub fn connect(client: &Client) -> Self {
         let connected = Self::connect_as(client, |_, _, _| Ok(()));
         connected.unwrap_or_else(|never: Infallible| match never {})
@@ -55,8 +55,8 @@ impl InternalClient {
         begun.map(|()| Self(ours))
     }
 
-    /// Sends a request, or the refusal of what was to be asked, which is answered in its turn. A server that no longer
-    /// listens has said why, or says nothing: its reply tells.
+    /// Sends a request, or the refusal of one that could not be composed, which is answered in its turn.
+    /// Ignores that the connection may have ended: the next reply says why.
     pub async fn send(&self, request: Result<Request<'static>, Refusal>) {
         let _ = self.0.send(Command::Request(request)).await;
     }
@@ -69,7 +69,7 @@ impl InternalClient {
         self.0.send(Command::Bytes(bytes)).await
     }
 
-    /// Ends the input: everything has been sent.
+    /// Ends the input.
     pub fn finish(&self) {
         self.0.finish();
     }

@@ -1,4 +1,5 @@
-//! Who makes a request, and the connection that is opened for it: authenticated once, by the session, as any other.
+//! Finds out who makes a request, and opens a connection for them, which the session authenticates as it does
+//! any other.
 
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use super::{Client, base64_engine};
 use crate::protocol::request::JoinFrom;
 use crate::protocol::{Code, Nick, Request, RoomName};
 
-/// How long a request waits for a nick that requests from another address use, and how often it checks.
+/// How long a request waits for a nick that requests from another address are using, and how often it checks.
 const NICK_WITHIN: Duration = Duration::from_secs(3);
 const NICK_EVERY: Duration = Duration::from_millis(50);
 

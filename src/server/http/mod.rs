@@ -101,7 +101,8 @@ impl Client {
         Ok(known)
     }
 
-    /// Refuses a client that is banned and for which a proxy asks on `connection`: one of its own ends with a ban.
+    /// Refuses a banned client that sends its request through a proxy on `connection`. (A ban ends a client's
+    /// own connection by itself.)
     fn not_banned(self, connection: &Self) -> Result<Self, Problem> {
         if self.address == connection.address {
             return Ok(self);
@@ -198,13 +199,13 @@ pub async fn serve(client: Client, stream: Stream, first: Vec<u8>) -> Option<Upg
 /// An order to a connection from the rest of the server.
 enum Order {
     Continue,
-    /// The server stops: finish the current requests, accept no more.
+    /// Finish the current requests and accept no more, since the server stops.
     Stop,
-    /// The client is banned: close at once, even during a transfer.
+    /// Close at once, even during a transfer, since the client is banned.
     Close,
 }
 
-/// Returns the present order to a connection; its task is woken when that changes.
+/// Returns the present order to a connection, whose task is woken when it changes.
 fn order(client: &Client, waker: &std::task::Waker) -> Order {
     let mut state = client.server.state();
     state.clear_wakeup(client.peer);

@@ -79,7 +79,7 @@ impl Query {
     }
 }
 
-/// Rejects a request that is not understood.
+/// Rejects a request whose address cannot be parsed.
 pub fn bad(text: impl AsRef<str>) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
 }

@@ -21,7 +21,7 @@ pub type Reply = Response<Body>;
 /// When a client that is refused for now should retry: failed passwords have been forgiven by then.
 const RETRY_AFTER_S: &str = "30";
 
-/// What a request is told that the server did not answer because it stops.
+/// The answer to a request that the server leaves undone because it is stopping.
 pub const STOPPING: &str = "the server is stopping; come back soon";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,7 +71,7 @@ impl Problem {
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 
-    /// Reports a delivery that is a refusal; returns any other.
+    /// Returns a refusal as an error, and any other delivery as it is.
     pub fn check(delivery: Delivery) -> Result<Delivery, Self> {
         let code = match &delivery {
             Delivery::Refused(refusal) => refusal.code,

@@ -87,13 +87,13 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     listed(to, Some(room), format).await
 }
 
-/// Returns what a list has, up to its reply, as it arrives; `room` is its room, if it belongs to one.
+/// Returns the entries of a list as they arrive, up to its reply; `room` is its room, if it belongs to one.
 async fn listed(
     to: InternalClient,
     room: Option<RoomName>,
     format: Format,
 ) -> Result<Reply, Problem> {
-    // The first thing tells whether the request succeeds.
+    // The first delivery tells whether the request succeeds.
     let first = loop {
         let delivery = to.next().await?;
         if is_item(&delivery) || matches!(delivery, Delivery::Reply(_)) {
@@ -138,7 +138,7 @@ fn is_cut(reply: &Answer) -> bool {
     matches!(reply.fields, ReplyFields::Found { is_cut: true, .. })
 }
 
-/// Returns whether it belongs to a list; anything else is an event for the reader that arrived meanwhile.
+/// Returns whether a delivery belongs to a list; anything else is an event that arrived meanwhile.
 fn is_item(delivery: &Delivery) -> bool {
     matches!(
         delivery,

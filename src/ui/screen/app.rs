@@ -133,12 +133,12 @@ enum PendingRequest {
         is_shown: bool,
     },
     Who(String),
-    /// A private message, with the id of the one that it answers.
+    /// A private message, with the id of the message that it replies to.
     Tell(String, String, Option<u64>),
     Join,
     /// A message deleted by this client, which gets no event for it.
     Removed(String, u64),
-    /// A message or action in a room: when it is refused, its text is put back there.
+    /// A message or action in a room. If it is refused, its text is put back there.
     Said(String, String),
     /// The new text of a message.
     Edited(String, u64, String),
@@ -146,7 +146,7 @@ enum PendingRequest {
     Reacted(String, u64, String, bool),
     /// Who reacts to a message.
     Reactions,
-    /// A message that another one answers.
+    /// A message that another one replies to.
     Quoted(String, u64),
     Registered,
     Token,
@@ -159,7 +159,7 @@ enum PendingRequest {
 pub struct App {
     /// The address of the server.
     pub host: String,
-    /// The own nick.
+    /// The nick of this client.
     pub nick: String,
     /// Rooms and private chats, in the order of the list at the side.
     pub rooms: Vec<Room>,
@@ -290,7 +290,7 @@ impl App {
         self.effects.pop_front()
     }
 
-    /// Options something done.
+    /// Asks for something to be done.
     pub fn request_effect(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }

@@ -1,4 +1,5 @@
-//! What a message has besides its text: what it answers, that it was edited, and the reactions to it. Pure.
+//! What a message has besides its text: the message that it replies to, whether it was edited, and the
+//! reactions to it. Pure.
 
 use super::room::{Entry, EntryKind, Room};
 use crate::client::Tags;
@@ -22,7 +23,7 @@ const QUOTE_BYTES_MAX: usize = 400;
 /// What a message has besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
-    /// The id of the message that it answers.
+    /// The id of the message that it replies to.
     pub reply: Option<u64>,
     /// It is the first of so many lines that were sent as one message.
     pub lines: Option<u64>,
@@ -32,7 +33,7 @@ pub struct Extras {
     pub is_edited: bool,
     /// The reactions, the oldest first.
     pub reactions: Vec<Reaction>,
-    /// The replay after a broken connection that brought it, together with all reactions up to then.
+    /// The replay after a broken connection in which this message arrived, with all reactions up to then.
     pub replay: Option<u32>,
 }
 
@@ -104,7 +105,7 @@ impl Extras {
         self.reactions.retain(|known| known.count > 0);
     }
 
-    /// Corrects whether `nick` is known to react in this way, and leaves the count.
+    /// Corrects whether `nick` is known to react in this way, without changing the count.
     fn correct(&mut self, nick: &str, emoji: &str, is_on: bool) {
         let emoji = clean(emoji);
         let mut reactions = self.reactions.iter_mut();
@@ -117,7 +118,7 @@ impl Extras {
     }
 }
 
-/// Returns an emoji as it can be shown; `None` for what is none.
+/// Returns an emoji as it can be shown; `None` for a text that is not an emoji.
 fn safe_emoji(emoji: &str) -> Option<String> {
     let emoji = clean(emoji);
     let is_one = !emoji.is_empty() && emoji.len() <= EMOJI_BYTES_MAX && !emoji.contains(' ');
@@ -159,7 +160,7 @@ impl Room {
         }
     }
 
-    /// Corrects whether `nick` is known to react to a message in this way, and leaves the count.
+    /// Corrects whether `nick` is known to react to a message in this way, without changing the count.
     pub fn correct_reaction(&mut self, id: u64, nick: &str, emoji: &str, is_on: bool) {
         if let Some(entry) = self.entry_mut(id) {
             entry.extras.correct(nick, emoji, is_on);
@@ -207,7 +208,7 @@ impl Room {
         lines.join("\n")
     }
 
-    /// Returns the newest own message that can be edited: its id and text.
+    /// Returns the newest message of this client that can be edited: its id and text.
     pub fn editable(&self) -> Option<(u64, String)> {
         let mut entries = self.entries().rev();
         entries.find_map(|entry| match &entry.kind {
@@ -218,7 +219,7 @@ impl Room {
         })
     }
 
-    /// Returns the newest message of somebody else, or else of anybody.
+    /// Returns the newest message of somebody else; if there is none, the newest of all.
     pub fn newest_to_answer(&self) -> Option<u64> {
         let can = |entry: &&Entry| entry.can_be_selected();
         let all = || self.entries().rev().filter(can);

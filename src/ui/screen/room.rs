@@ -26,16 +26,16 @@ pub struct Entry {
     pub at: Timestamp,
     /// Its content.
     pub kind: EntryKind,
-    /// It is by the own nick.
+    /// It is a message of this client.
     pub is_mine: bool,
-    /// It mentions the own nick.
+    /// It mentions the nick of this client.
     pub is_mention: bool,
-    /// What it answers, and the reactions to it.
+    /// What it replies to, and the reactions to it.
     pub extras: Extras,
 }
 
 impl Entry {
-    /// Returns whether it is a message, an action or a file that can be answered.
+    /// Returns whether it can be replied to: a message, an action or a file.
     pub fn can_be_selected(&self) -> bool {
         let is_said = matches!(
             self.kind,
@@ -48,7 +48,7 @@ impl Entry {
 /// What the input line is for, if it is not for a new message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The answer to the message with that id.
+    /// The reply to the message with that id.
     Reply(u64),
     /// The new text of the message with that id.
     Edit(u64),
@@ -140,7 +140,7 @@ pub struct Room {
     pub pending: VecDeque<Pending>,
     /// How many unread messages there are.
     pub unread: usize,
-    /// How many of them mention the own nick.
+    /// How many of them mention this client's nick.
     pub mentions: usize,
     /// The last event that was read when the person left; newer ones are below a line.
     pub new_after: Option<u64>,
@@ -343,7 +343,7 @@ impl Room {
         }
     }
 
-    /// Returns the id of the last own message.
+    /// Returns the id of the last message of this client.
     pub fn last_of_mine(&self) -> Option<u64> {
         let mut mine = self.entries.iter().rev().filter(|entry| entry.is_mine);
         mine.find(|e| !matches!(e.kind, EntryKind::Removed { .. } | EntryKind::Note(_)))?

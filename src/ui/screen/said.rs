@@ -13,8 +13,9 @@ use super::wrap::{cut, links, width, wrap};
 /// Within this time, further messages of the same person are shown without the nick.
 const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 
-/// Returns the lines of an entry: what it answers, its text, and the reactions to it. The nick is left out after a message
-/// of the same person, and the time if it is that of the entry `before`, unless the entry `is_first` on the screen.
+/// Returns the lines of an entry: the message that it replies to, its text, and the reactions to it. The nick
+/// is left out after a message of the same person, and the time if it is that of the entry `before`, unless
+/// the entry `is_first` on the screen.
 pub(super) fn said(
     room: &Room,
     entry: &Entry,
@@ -206,7 +207,7 @@ pub(super) fn plain(text: &str) -> String {
     plain
 }
 
-/// Returns the parts of `text` with a style of their own: links, and the own nick.
+/// Returns the parts of `text` that have a style of their own: links, and this client's nick.
 fn pieces(
     text: &str,
     style: Style,

@@ -1,5 +1,5 @@
-//! The screen without a terminal: what a server says and what is pressed goes in, and what is seen comes out, as the
-//! text that stands on it.
+//! Tests of the screen without a terminal: a test feeds in the lines of the server and the keys, and reads
+//! the text on the screen.
 
 mod conversation;
 mod orders;
@@ -20,19 +20,19 @@ use super::theme::Palette;
 use super::{draw, keys};
 use crate::client::{ClientState, Error, Line, Login, Options};
 
-/// What a server has, for most of the tests: without nonces, so that a line is sent as it is written here.
+/// What the server of most tests can do. It has no nonces, so that lines are sent as they are written here.
 const HELLO: &str = "OK HELLO 1 chat edit react reply tags";
 
 const NOW: &str = "2026-11-24T06:47:00Z";
 
-/// A screen, and the client state behind it; the test is the server.
+/// A screen and the client state behind it; the test plays the server.
 struct TestScreen {
     app: App,
     state: ClientState,
 }
 
 impl TestScreen {
-    /// Somebody called ann who has come to `#lobby`, where bob is.
+    /// Returns the screen of ann in `#lobby`, where bob is.
     fn new(columns: u16, rows: u16) -> Self {
         let preferences = Preferences {
             palette: Palette::Dark,
@@ -93,7 +93,7 @@ impl TestScreen {
         }
     }
 
-    /// Bob says `text`; its id is `id`.
+    /// Receives a message from bob with the id `id`.
     fn said(&mut self, id: u64, text: &str) {
         self.hear(&[&format!(
             "LIVE {id} 2026-11-24T06:46:00.000Z MSG #lobby bob {text}"
@@ -142,7 +142,7 @@ impl TestScreen {
         self.app.room().expect("a room").editor.text()
     }
 
-    /// What is to be seen, line by line, without the spaces at the ends.
+    /// Returns what the screen shows, line by line, without trailing spaces.
     fn seen(&self) -> String {
         let (columns, rows) = self.app.size;
         let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
@@ -178,7 +178,7 @@ impl TestScreen {
         self.tell();
     }
 
-    /// Answers the `HISTORY` that was just asked for with messages that say their ids.
+    /// Answers the last `HISTORY` with messages whose texts are their ids.
     fn page(&mut self, ids: std::ops::RangeInclusive<u64>) {
         let count = ids.clone().count();
         let past = |id| format!("PAST {id} 2026-11-24T06:00:00.000Z MSG #lobby bob m{id}");

@@ -101,7 +101,7 @@ impl Palette {
             .add_modifier(Modifier::UNDERLINED)
     }
 
-    /// The style of the own nick in messages.
+    /// The style of this client's nick in messages.
     pub fn mention(self) -> Style {
         let style = self
             .pick(215, 130, Color::Yellow)

@@ -10,7 +10,8 @@ use crate::client::{ClientState, Message, RequestId};
 use crate::protocol::line::LINE_BYTES_MAX;
 use crate::protocol::text::clean;
 
-/// The bytes that are left for the tags of a message: the nonce, and the id of the message that it answers.
+/// The bytes that are left for the tags of a message: the nonce, and the id of the message that it replies
+/// to.
 const TAGS_BYTES: usize = 64;
 
 /// Within how many seconds a second Ctrl-C leaves.
@@ -315,7 +316,7 @@ impl App {
         }
     }
 
-    /// Makes the input line the answer again that could not be sent.
+    /// Makes the input line a reply again, after the reply could not be sent.
     fn restore_reply(&mut self, to: &str, reply: Option<u64>) {
         if let Some(room) = self.room_mut().filter(|room| room.name == to) {
             room.target = reply.map(Target::Reply);

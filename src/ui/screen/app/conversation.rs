@@ -1,4 +1,4 @@
-//! Replies, edits and reactions: what is typed, and what the others do.
+//! Replies, edits and reactions, by this client and by others.
 
 use super::super::emoji::{OFFERED, named};
 use super::super::list::{List, Row, RowAction};
@@ -11,7 +11,7 @@ use crate::protocol::text::clean;
 /// The most digits of a number that is text and no id.
 const ID_DIGITS_MIN: usize = 12;
 
-/// The most quoted messages that are asked for at once, so that many answers do not hold up what is typed.
+/// The most quoted messages that are requested at once, so that many replies do not delay what is typed.
 const QUOTES_ASKED_MAX: usize = 10;
 
 impl App {
@@ -23,7 +23,7 @@ impl App {
         else {
             return None;
         };
-        // A private message belongs to the chat with the other one.
+        // A private message belongs to the chat with the other person.
         let place = if **to == self.nick[..] { nick } else { to };
         let at = self.find(place).unwrap_or(usize::MAX);
         let is_ignored = self.is_ignored(nick);
@@ -46,7 +46,7 @@ impl App {
         Some(at)
     }
 
-    /// Asks for the quoted messages that are not in the window, of the messages that are shown.
+    /// Requests the messages that visible replies quote and that are not in the window.
     pub(super) fn fetch_quotes(&mut self, state: &mut ClientState) {
         if self.status != ConnectionStatus::Connected {
             return;
@@ -63,7 +63,7 @@ impl App {
         }
     }
 
-    /// Asks for a quoted message that is not in the window.
+    /// Requests a quoted message that is not in the window.
     pub(super) fn fetch_quote(&mut self, at: usize, id: u64, state: &mut ClientState) {
         let Some(room) = self.rooms.get(at).filter(|room| room.is_room()) else {
             return;
@@ -89,7 +89,7 @@ impl App {
         let found = events.iter().find(|logged| logged.id.get() == id);
         let kind = found.and_then(|logged| self.seen_as(&logged.event));
         if let Some(room) = self.find(name).and_then(|at| self.rooms.get_mut(at)) {
-            // What is not there any more is not asked for again.
+            // A message that no longer exists is not requested again.
             room.remember_quote(id, &kind.unwrap_or(EntryKind::Hidden));
         }
     }
@@ -132,7 +132,8 @@ impl App {
         }
     }
 
-    /// `/edit [ID] [TEXT]`, of the newest own message without an id; without a text, it is put into the input line.
+    /// `/edit [ID] [TEXT]`: without an id, the newest message of this client; without a text, puts the
+    /// message into the input line.
     pub(super) fn edit(&mut self, text: &str, state: &mut ClientState) {
         if !self.needs("edit", "edits", state) {
             return;
@@ -182,7 +183,7 @@ impl App {
         self.note_request(request_id, PendingRequest::Edited(here, id, text));
     }
 
-    /// Edits the newest own message if it was the last thing that was typed here. Returns `false` otherwise.
+    /// Edits the newest message of this client if nothing was typed here since. Returns `false` otherwise.
     pub fn edit_last(&mut self, state: &ClientState) -> bool {
         let Some(room) = self.room() else {
             return false;
@@ -255,7 +256,7 @@ impl App {
         });
     }
 
-    /// Returns whether the own nick is known to have reacted to a message in this way.
+    /// Returns whether this client is known to have reacted to a message in this way.
     pub fn has_reacted(&self, id: u64, emoji: &str) -> bool {
         let entry = self.room().and_then(|room| room.get(room.find(id)?));
         entry.is_some_and(|entry| {
@@ -294,7 +295,7 @@ impl App {
         );
     }
 
-    /// Says what the input line is for.
+    /// Sets what the input line is for.
     pub(super) fn set_target(&mut self, target: Target) {
         if let Some(room) = self.room_mut() {
             room.target = Some(target);

@@ -57,7 +57,7 @@ impl App {
         self.selected()?.id
     }
 
-    /// Answers the marked message.
+    /// Begins a reply to the marked message.
     pub fn reply_to_selected(&mut self, state: &mut ClientState) {
         if let Some(id) = self.selected_id()
             && self.needs("reply", "replies", state)
@@ -106,7 +106,7 @@ impl App {
         }
     }
 
-    /// Goes to what the marked message answers.
+    /// Goes to the message that the marked one replies to.
     pub fn go_to_original(&mut self, state: &mut ClientState) {
         let Some(entry) = self.selected() else { return };
         let Some(original) = entry.extras.reply else {

@@ -110,7 +110,8 @@ impl App {
         self.fetch_missing(state);
     }
 
-    /// Processes an own message that was accepted; each line of a text of several lines is an event of its own.
+    /// Processes the acceptance of a message of this client; each line of a text of several lines is an event
+    /// of its own.
     fn own(&mut self, sent: Sent, extras: Extras, event: &Event<'_>, state: &mut ClientState) {
         let (id, time) = (sent.id, Some(sent.time));
         let Event::Msg { to, nick, text } = event else {
@@ -346,7 +347,7 @@ impl App {
     }
 }
 
-/// Returns the lines of an own message, each with what it has besides its text.
+/// Returns the lines of a message of this client, each with its tags.
 pub(super) fn lines_of(
     text: &str,
     id: Option<EventId>,

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// A screen on which bob and ann have said something.
+/// Returns a screen with a message from bob and one from ann.
 fn talk(columns: u16, rows: u16) -> TestScreen {
     let mut play = TestScreen::new(columns, rows);
     play.said(101, "shall we deploy?");
@@ -21,7 +21,7 @@ fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
     play.sees("Enter reply");
     play.key(KeyCode::Up);
     play.key(KeyCode::Up);
-    // There is none above it.
+    // There is no message above it.
     play.key(KeyCode::Up);
     play.key(KeyCode::Enter);
     play.sees("replying to bob: shall we deploy?");
@@ -35,7 +35,7 @@ fn a_message_is_selected_and_answered_and_the_quoted_line_is_shown() {
         .find("╭ bob: shall we deploy?")
         .expect("the quoted line");
     assert!(seen.find("│ yes").expect("the answer") > quote, "{seen}");
-    // The next line is an ordinary one again.
+    // The next line is an ordinary message again.
     play.sees("ann ›");
     play.type_in("and you?");
     play.key(KeyCode::Enter);
@@ -73,7 +73,7 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
         "OK HISTORY 1",
     ]);
     play.sees("╭ eve: release notes");
-    // It is asked for once, and what has gone not again.
+    // It is requested once, and a message that no longer exists is not requested again.
     play.hear(&[
         "LIVE 105 2026-11-24T06:46:30.000Z @reply=7 MSG #lobby bob still",
         "LIVE 106 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone",
@@ -82,7 +82,7 @@ fn an_answer_to_an_older_message_fetches_what_it_quotes() {
     play.hear(&["OK HISTORY 0"]);
     play.hear(&["LIVE 107 2026-11-24T06:46:30.000Z @reply=8 MSG #lobby bob gone too"]);
     assert_eq!(play.sent(), [""; 0]);
-    // An edit of it is fetched, and nothing is left of it once it is deleted.
+    // Its edit is fetched, and nothing is left of it once it is deleted.
     play.hear(&["LIVE 108 2026-11-24T06:46:31.000Z EDIT #lobby eve 7 no secrets"]);
     assert_eq!(play.sent(), ["HISTORY #lobby 1 before 8"]);
     play.hear(&[
@@ -146,14 +146,14 @@ fn up_edits_the_last_message_and_its_text_is_replaced_in_place() {
     play.hear(&["OK EDIT 104 2026-11-24T06:46:40.000Z"]);
     play.sees("in a minute or two (edited)");
     assert_eq!(play.seen().matches("in a minute").count(), 1);
-    // An edit of somebody else.
+    // Somebody else edits their message.
     play.hear(&["LIVE 105 2026-11-24T06:46:50.000Z EDIT #lobby bob 103 very\u{1b}[31m good, ann"]);
     play.sees("very good, ann (edited)");
     play.sees_not("│ good");
-    // Nobody edits what others said, whatever a server says.
+    // Nobody edits the messages of others, whatever a server sends.
     play.hear(&["LIVE 106 2026-11-24T06:46:50.000Z EDIT #lobby eve 103 nonsense"]);
     play.sees_not("nonsense");
-    // A second Up goes on to what was typed before, and Escape leaves the message as it is.
+    // A second Up goes on to the line that was typed before, and Escape leaves the message as it is.
     play.key(KeyCode::Up);
     play.sees("ann edit › in a minute or two");
     play.key(KeyCode::Up);
@@ -245,7 +245,7 @@ fn reactions_are_counted_under_a_message() {
     play.sees("│ 👍 2  🎉 1");
     play.hear(&["LIVE 108 2026-11-24T06:46:40.000Z UNREACT #lobby eve 103 🎉"]);
     play.sees_not("🎉");
-    // Once more withdraws it.
+    // Reacting again withdraws it.
     play.ctrl('r');
     play.type_in("r");
     play.key(KeyCode::Enter);
@@ -306,7 +306,7 @@ fn reactions_and_edits_of_a_page_and_of_a_replay_are_shown_once() {
     play.sees("newest words (edited)");
     play.sees("│ 👍 3");
     assert_eq!(play.seen().matches("newest words").count(), 1);
-    // A reaction of the own nick that is in the page already.
+    // The page already has a reaction of this client.
     assert_eq!(play.sent(), ["HISTORY #lobby 200 after 92"]);
     play.page(100..=100);
     let reaction = |play: &mut TestScreen, text: &str, request: &str, reply: &str| {
@@ -414,12 +414,12 @@ fn private_messages_are_answered_and_edited_too() {
     ]);
     play.sees("what is it? (edited)");
     play.sees("│ 👍 1");
-    // A reaction opens no chat that is not open.
+    // A reaction does not open a private chat.
     play.hear(&["LIVE 105 2026-11-24T06:46:40.000Z REACT ann zoe 17 👍"]);
     play.sees_not("zoe");
 }
 
-/// A screen on a server that takes several lines as one message.
+/// Returns a screen on a server that takes several lines as one message.
 fn with_lines(columns: u16, rows: u16) -> TestScreen {
     let mut play = talk(columns, rows);
     play.lost();
@@ -458,10 +458,10 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     play.sees("ann │ it broke:!\n");
     play.sees("│   at main.c:12\n");
     play.sees_not("sending");
-    // The ids of all three are known, so what comes next is not taken for one of them.
+    // The ids of all three are known, so the next message is not mistaken for one of them.
     play.said(107, "oh");
     play.sees("bob │ oh");
-    // It is no message of one line.
+    // It is not a message of one line.
     play.key(KeyCode::Up);
     play.sees_not("edit ›");
 }
@@ -518,7 +518,7 @@ fn lines_that_were_sent_as_one_are_one_message() {
     assert!(lines[first + 1].ends_with(['│', '┃']), "{seen}");
     assert!(lines[first + 2].ends_with("  at x.c:1"), "{seen}");
     assert!(!lines[first + 2].contains("bob"), "{seen}");
-    // The marker knows it as one, and so does the clipboard.
+    // The marker treats it as one message, and so does the clipboard.
     play.ctrl('r');
     play.key(KeyCode::Up);
     play.type_in("c");
@@ -527,7 +527,7 @@ fn lines_that_were_sent_as_one_are_one_message() {
         _ => None,
     });
     assert_eq!(copied.as_deref(), Some("trace:\n\n  at x.c:1"));
-    // One line is edited, and with the first all go.
+    // Lines are edited one by one; deleting the first deletes all.
     play.hear(&["LIVE 108 2026-11-24T06:46:31.000Z EDIT #lobby bob 106 at y.c:2"]);
     play.sees("at y.c:2 (edited)");
     play.hear(&["LIVE 109 2026-11-24T06:46:31.000Z REMOVE #lobby bob 104"]);
@@ -590,7 +590,7 @@ fn pasted_lines_are_one_message_by_default() {
     play.type_in("!");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TEXT 8 #lobby", "one", "two!"]);
-    // What is too long for one message, or for this server, is asked about as before.
+    // The dialog still appears for a text that is too long for one message, or for this server.
     play.paste(&"x\n".repeat(1001));
     play.sees("Enter send 1001 messages");
     play.key(KeyCode::Esc);
@@ -627,7 +627,7 @@ fn whatever_a_server_says_is_bounded_and_safe_at_every_size() {
         );
         play.hear(&[&line]);
     }
-    // Few of the quoted messages are asked for at once, and each once.
+    // Only a few of the quoted messages are requested at once, each of them once.
     assert!(play.sent().len() <= 10);
     let room = play.app.room().unwrap();
     let most = room

@@ -1,4 +1,4 @@
-//! Commands, and what helps to type them.
+//! Tests of commands and of completion.
 
 use super::*;
 

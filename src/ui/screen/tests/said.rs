@@ -1,4 +1,4 @@
-//! What is sent, and what becomes of it: refused, stored, deleted.
+//! Tests of sent messages: refused, stored, deleted.
 
 use super::*;
 
@@ -75,7 +75,7 @@ fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
     play.sees(&format!("you pasted {} lines", 1500 - waiting));
     play.sees(&format!("  line {}\n", waiting + 1));
     play.key(KeyCode::Esc);
-    // One line more is not lost either.
+    // One more line is not lost either.
     play.type_in("one more");
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "one more");
@@ -111,7 +111,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
     );
     play.sees("bob │ missed");
     play.sees("sending 2");
-    // The server has had the first one before.
+    // The server had already received the first one.
     play.hear(&[
         "OK TELL 101 2026-11-24T06:47:00.000Z",
         "OK TELL 103 2026-11-24T06:47:02.000Z",
@@ -180,8 +180,8 @@ fn private_talk_stands_with_the_other() {
     play.sees("not sent: nothing (nobody is called bob");
 }
 
-/// What is told between registered nicks has an id; the answer to what one tells may come after what was told
-/// later, and neither is lost.
+/// A private message between registered nicks has an id. The reply to one may arrive after a message that was
+/// sent later, and neither is lost.
 #[test]
 fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
     let mut play = TestScreen::new(80, 12);

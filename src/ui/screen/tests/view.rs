@@ -1,4 +1,4 @@
-//! What is to be seen, and which part of it.
+//! Tests of what is visible, and of scrolling.
 
 use super::*;
 
@@ -26,7 +26,7 @@ fn it_looks_like_this() {
                │                     │                                             │
 ";
     let seen = play.seen();
-    // The place of the first line is all that may differ: what there is stands at the bottom.
+    // Only the place of the first line may differ: the messages are at the bottom.
     for line in expected
         .lines()
         .filter(|line| line.contains("│ ") && line.len() > 100)
@@ -88,7 +88,7 @@ fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
 #[test]
 fn ten_thousand_messages_are_scrolled_through_page_by_page() {
     let mut play = TestScreen::new(80, 24);
-    // As if it had been entered with a log.
+    // As if the room had been joined with a long history.
     play.hear(&["OK JOIN #ops 0"].map(|_| "HELLO 1 box hi"));
     play.type_in("/join #ops");
     play.key(KeyCode::Enter);
@@ -118,7 +118,7 @@ fn ten_thousand_messages_are_scrolled_through_page_by_page() {
     assert_eq!((first, asked), (1, 51));
     play.sees(" m1\n");
     assert!(play.app.room().unwrap().len() <= super::super::room::ENTRIES_MAX);
-    // And down again, by what was let go on the way.
+    // And down again, over the messages that were dropped on the way.
     play.key(KeyCode::Esc);
     assert_eq!(play.sent(), ["HISTORY #ops 200"]);
     let mut lines: Vec<String> = (9801..=10_000).map(past).collect();
@@ -180,7 +180,7 @@ fn a_search_goes_to_what_it_found() {
     play.page(1..=7);
     play.sees("m7");
     play.sees("Esc goes back");
-    // What follows it is fetched at once.
+    // The messages after it are fetched at once.
     assert_eq!(play.sent(), ["HISTORY #lobby 200 after 7"]);
 }
 
