@@ -40,7 +40,7 @@ struct Alert {
 
 #[derive(Default)]
 struct Alerts {
-    /// Those that the server has not confirmed.
+    /// The alerts that the server has not confirmed.
     sent: HashMap<RequestId, Alert>,
     /// The others, by the ids of their messages.
     posted: BTreeMap<u64, Alert>,

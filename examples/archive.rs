@@ -1,4 +1,4 @@
-//! A bot that fetches every file that is put into a room, as it comes, and keeps them in a folder.
+//! A bot that downloads every file that is uploaded to a room, into a folder.
 //!
 //! ```text
 //! cargo run --release &                                   # a server, on port 5002
@@ -6,8 +6,8 @@
 //! chatc upload --room ops notes.txt
 //! ```
 //!
-//! `archive/17-notes.txt` is there then, and its digest was compared. The last id that it has worked through is in
-//! `archive/last`: started again, it fetches what it has missed.
+//! Then `archive/17-notes.txt` is there, and its digest was compared. `archive/last` has the id of the last file: after a
+//! restart, the bot downloads what it has missed.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -65,11 +65,11 @@ async fn run(
     Ok(())
 }
 
-/// Fetches on a connection of its own, so that a large file holds nothing up on the server.
+/// Fetches on a connection of its own, so that a large file delays nothing else.
 async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Result<u64, Error> {
     let mut client = Client::connect_to(address.clone()).await?;
     let mut download = client.download(file, FileDigest::default()).await?;
-    // A stranger chose the name: nothing of it may be a path.
+    // A stranger chose the name, so no part of it may be used as a path.
     let name: String = name
         .chars()
         .filter(|c| c.is_alphanumeric() || "-_. ".contains(*c))
@@ -78,7 +78,7 @@ async fn fetch(address: &Address, file: u64, name: &str, folder: &Path) -> Resul
     let mut piece = [0; 64 * 1024];
     loop {
         match download.read(&mut piece).await? {
-            // The digest is as the server told it; it would have been an error.
+            // The client library has compared the digest: a wrong one would have been an error.
             0 => return Ok(download.position()),
             length => to.write_all(&piece[..length]).map_err(Error::Read)?,
         }

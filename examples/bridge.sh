@@ -1,13 +1,13 @@
 #!/bin/sh
-# Carries what is said in either of two rooms over to the other.
+# Copies the messages of each of two rooms to the other.
 #
 #   A=ops B=dev socat TCP:localhost:5002 EXEC:examples/bridge.sh
 #
-# A speaker never gets a copy of its own words, so a bridge does not hear itself. That several bridges
-# between the same rooms do not feed each other: all are called bridge…, and none carries what such a nick says.
+# A client gets no copy of its own messages, so a bridge does not answer itself. So that several bridges between
+# the same rooms do not feed each other, all are called bridge…, and none copies the messages of such a nick.
 
 nick=${NICK:-bridge-$$} a='' b=''
-# The nick comes first, since closed rooms let in only nicks; PART leaves the lobby, which a nick enters by itself.
+# The nick comes first, since closed rooms accept only nicks; PART leaves the lobby, which a nick enters by itself.
 printf 'NICK %s\nPART\nJOIN %s\nJOIN %s\n' "$nick" "${A:?which room}" "${B:?which other room}"
 
 while IFS= read -r line; do

@@ -4,7 +4,7 @@
 #   examples/dice-nc.sh [HOST [PORT]]
 #   NICK=croupier ROOM=games examples/dice-nc.sh chat.example.org
 #
-# Any program that reads events and writes commands can stand where dice.sh stands.
+# Any program that reads events and writes commands can take the place of dice.sh.
 
 host=${1:-${HOST:-localhost}} port=${2:-${PORT:-5002}}
 

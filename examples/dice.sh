@@ -4,7 +4,7 @@
 #   socat TCP:localhost:5002 EXEC:examples/dice.sh
 #   NICK=croupier ROOM=games socat TCP:localhost:5002 EXEC:examples/dice.sh
 #
-# socat puts the connection on this script's input and output: events come in, commands go out.
+# socat connects the script's input and output to the server: it reads events and writes commands.
 # With nc in place of socat: examples/dice-nc.sh
 
 # A number from 1 to $1.
@@ -12,12 +12,12 @@ die() {
   echo $(($(od -An -N4 -tu4 /dev/urandom) % $1 + 1))
 }
 
-# Whether $1 is a number from 1 to 999; checked before the shell calculates with what a stranger wrote.
+# Whether $1 is a number from 1 to 999; checked before the shell computes with text from a stranger.
 is_number() {
   case $1 in '' | *[!0-9]* | 0* | ????*) return 1 ;; esac
 }
 
-# What "$1" dice of "$2" sides come to.
+# The sum of "$1" dice of "$2" sides.
 roll() {
   is_number "$1" && is_number "$2" && [ "$1" -le 20 ] || { echo 'try "roll 3d6", at most 20d999'; return; }
   sum=0 shown=
@@ -29,7 +29,7 @@ roll() {
   echo "$shown"
 }
 
-# The nick comes first, since a closed room lets in only nicks; PART leaves the lobby, which a nick enters by itself.
+# The nick comes first, since a closed room accepts only nicks; PART leaves the lobby, which a nick enters by itself.
 echo "NICK ${NICK:-dice}"
 echo PART
 echo "JOIN ${ROOM:-lobby}"

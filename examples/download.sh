@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fetches a file by its number, checks it, and prints the name under which it was saved.
+# Downloads a file by its number, checks it, and prints the name under which it was saved.
 #
 #   examples/download.sh NUMBER [SAVE_AS [HOST [PORT]]]
 #

@@ -4,8 +4,8 @@
 #   examples/post.sh ROOM TEXT...
 #   make dist; HOST=chat.example.org NICK=ci examples/post.sh ops "build ended with $?"
 #
-# Exit code 0: the server has kept it. 1: it was refused, or the server did not answer within 10 seconds;
-# standard error says why. TELL speaks in a room without entering it, so nobody sees it come and go.
+# Exit code 0: the server has saved it. 1: it was refused, or the server did not answer within 10 seconds;
+# standard error says why. TELL sends to a room without joining it, so nobody sees it join and leave.
 
 [ $# -ge 2 ] || { echo "usage: $0 ROOM TEXT..." >&2; exit 2; }
 host=${HOST:-localhost} port=${PORT:-5002} nick=${NICK:-post-$$} room=${1#\#}

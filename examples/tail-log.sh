@@ -1,12 +1,12 @@
 #!/bin/sh
-# Says each line that is added to a file in a room, for as long as it runs.
+# Sends each line that is added to a file to a room, for as long as it runs.
 #
 #   examples/tail-log.sh FILE [ROOM [HOST [PORT]]]
 #   LINES_BEFORE=10 NICK=web1 examples/tail-log.sh /var/log/nginx/error.log ops
 #
-# MSG before each line makes it a message whatever it holds: a log line that reads "BYE" ends nothing.
-# What the server would refuse is mended first, so that no line is lost: bytes that are not UTF-8 become
-# "?", and a long line goes in pieces. `sed -u` hands on each line at once. Refusals go to standard error.
+# MSG before each line makes it a message whatever it contains: a log line "BYE" ends nothing.
+# What the server would refuse is changed first, so that no line is lost: bytes that are not UTF-8 become "?",
+# and a long line is sent in pieces. `sed -u` passes on each line at once. Refusals go to standard error.
 
 [ $# -ge 1 ] || { echo "usage: $0 FILE [ROOM [HOST [PORT]]]" >&2; exit 2; }
 file=$1 room=${2:-lobby} host=${3:-${HOST:-localhost}} port=${4:-${PORT:-5002}}

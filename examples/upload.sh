@@ -1,9 +1,9 @@
 #!/bin/sh
-# Puts a file into a room and prints its number, with which anybody can fetch it.
+# Uploads a file to a room and prints its number, with which anybody can download it.
 #
 #   examples/upload.sh FILE [ROOM [HOST [PORT]]]
 #
-# The line that announces the file says how many bytes follow, and what they must hash to, so a broken
+# The line that announces the file says how many bytes follow, and their SHA-256, so a broken
 # transfer is refused as a whole. Works with any nc, but not with `nc -C`, which alters bytes.
 
 [ $# -ge 1 ] && [ -f "$1" ] || { echo "usage: $0 FILE [ROOM [HOST [PORT]]]" >&2; exit 2; }

@@ -1,4 +1,4 @@
-//! A bot that stands in one room and tells another when somebody says one of its words.
+//! A bot that joins one room and posts to another when a message contains one of its words.
 //!
 //! ```text
 //! cargo run --release &                                        # a server, on port 5002
@@ -6,8 +6,8 @@
 //! printf 'JOIN ops\nNICK me\nMSG the disk is full\nBYE\n' | nc localhost 5002
 //! ```
 //!
-//! `#alerts` then reads `#ops me: the disk is full`. It stays: a server that is restarted finds it back, and what was
-//! said meanwhile is watched too. What other bots say is not watched.
+//! `#alerts` then reads `#ops me: the disk is full`. It reconnects when the server restarts, and
+//! reads the messages that it has missed. Messages of other bots do not count.
 
 use futures_lite::StreamExt;
 use plainchat::client::{Error, Login, Options, ReconnectingClient, Update};

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Prints each message of a room that holds a word, in any case: who speaks of me, which build failed?
+# Prints each message of a room that contains a word, in capitals or small letters: who mentions me, which build failed?
 #
 #   examples/watch.sh WORD [ROOM [HOST [PORT]]]
 #   examples/watch.sh deploy ops | while IFS=' ' read -r _ room nick text; do notify-send "$nick" "$text"; done

@@ -74,7 +74,7 @@ impl Config {
     /// Returns a sentence for users about how long messages and files are kept.
     pub fn keeping(&self) -> String {
         if self.data.is_none() {
-            return "What is said here is forgotten when the server stops.".into();
+            return "Messages are lost when the server stops.".into();
         }
         let days = self.limits.keep.map(|keep| keep.as_secs() / 86_400);
         let days = match days {
@@ -83,8 +83,8 @@ impl Config {
             None => String::new(),
         };
         let most = self.limits.keep_bytes.map(bytes);
-        let most = most.map_or_else(String::new, |most| format!(", the newest {most} of it"));
-        format!("What is said here is kept{days}{most}, and HISTORY shows it.")
+        let most = most.map_or_else(String::new, |most| format!(", the newest {most}"));
+        format!("Messages are saved{days}{most}; HISTORY shows them.")
     }
 }
 
@@ -157,18 +157,13 @@ mod tests {
 
     #[test]
     fn the_greeting_says_how_long_messages_are_kept() {
-        let forgotten = "What is said here is forgotten when the server stops.";
+        let forgotten = "Messages are lost when the server stops.";
         check(None, Some(3), None, forgotten);
-        let kept = |how| format!("What is said here is kept{how}, and HISTORY shows it.");
+        let kept = |how| format!("Messages are saved{how}; HISTORY shows them.");
         let folder = Some("data");
         check(folder, None, None, &kept(""));
         check(folder, Some(1), None, &kept(" for a day"));
         check(folder, Some(30), None, &kept(" for 30 days"));
-        check(
-            folder,
-            None,
-            Some(1 << 30),
-            &kept(", the newest 1 GiB of it"),
-        );
+        check(folder, None, Some(1 << 30), &kept(", the newest 1 GiB"));
     }
 }

@@ -1,7 +1,7 @@
 #![cfg_attr(
     feature = "server",
     doc = r##"
-plainchat: `chatd`, a chat server on one TCP port that anything able to open a socket can join, and
+plainchat: `chatd`, a chat server that any program with a TCP socket can join, on a single port, and
 `chatc`, its client.
 
 The protocol is the product: `protocol.md` describes it, and its transcripts are tests. This page is
@@ -15,8 +15,8 @@ socket ─> server::connection ─> protocol::line ─> protocol::request ─> s
 socket <─ server::connection <─ session::output <─ tail (a cursor each) <─ chat::apply <─── kept ───┘
 ```
 
-A message is encoded once, kept once, and every reader is a cursor: there is no queue per reader, and a
-slow one costs a number; what it has missed is in the log. What is sent is stored first and seen then.
+A message is encoded once and stored once, before anybody sees it. Every reader is a cursor: there is no queue for each
+reader, and a slow one costs a number; what it has missed is in the log.
 
 # The modules
 
@@ -25,24 +25,24 @@ From the bottom up; each uses only what stands above it here, and `tests/project
 | module | what it does | what it uses |
 |---|---|---|
 | [`protocol`] | bytes to values and back, for server and client | nothing |
-| [`model`] | the words that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
+| [`model`] | the types that the server's modules share: entries, access lists, bans, storage errors | `protocol` |
 | [`config`] | settings and limits, each with its default and reason | `model`, `protocol` |
 | [`tail`] | the newest events of a room, encoded once; knows no room and no connection | `model`, `protocol` |
-| [`dialect`] | how requests are read and answers are written: for programs, for people, for IRC clients and as values; what tools post to a hook | `config`, `protocol` |
+| [`dialect`] | reads requests and writes replies and events: for programs, for people, for IRC clients, and as values; reads what tools post to a hook | `config`, `protocol` |
 | [`files`] | the bytes of files by digest, on disk; knows no room | `model`, `protocol` |
-| [`log`] | what was sent: kept on disk or in memory, read back, searched | `config`, `files`, `model`, `protocol` |
-| [`accounts`] | accounts, tokens, access lists and bans, kept as the log is | `config`, `log`, `model`, `protocol` |
+| [`log`] | stores events on disk or in memory, reads them back, searches | `config`, `files`, `model`, `protocol` |
+| [`accounts`] | accounts, tokens, access lists and bans, stored as the log is | `config`, `log`, `model`, `protocol` |
 | [`offline`] | check, export, import and backup of a data folder | `files`, `log`, `model`, `protocol` |
 | [`chat`] | nicks, rooms, members, quotas: the domain | `config`, `model`, `protocol`, `tail` |
 | [`session`] | one connection's state, replies in order; queries the log and the accounts through effects | `accounts`, `chat`, `config`, `dialect`, `log`, `model`, `protocol`, `tail` |
-| [`transport`] | carries a connection's bytes: a plain socket, or what wraps one; not what they say. Inside the process, values | `dialect`, `model`, `protocol` |
+| [`transport`] | carries a connection's bytes, whatever they mean: a plain socket or a layer around it. Inside the process, values | `dialect`, `model`, `protocol` |
 | [`web`] | the files of the page | nothing |
-| [`server`] | joins all that on smol: accepts, reads, writes, keeps time; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
+| [`server`] | joins all of these on smol: accepts, reads, writes, runs timers; only `chatd` uses it | `accounts`, `chat`, `config`, `dialect`, `files`, `log`, `model`, `protocol`, `session`, `transport`, `web` |
 | [`client`] | connects, reconnects, sends, receives, moves files: for `chatc` and for bots | `protocol` |
 | [`ui`] | `chatc`: the screen, the line client, pipes | `client`, `protocol` |
 
-`protocol`, `tail`, `chat` and `session` are pure: functions of their state, what comes in, and the time that
-is passed to them (`tests/project/tidy.rs` checks it).
+`protocol`, `tail`, `chat` and `session` are pure: functions of their state, their input, and the time that is
+passed to them (`tests/project/tidy.rs` checks it).
 
 # Glossary
 
@@ -51,8 +51,8 @@ is passed to them (`tests/project/tidy.rs` checks it).
 | peer | a connection of this server (`model::PeerId`) |
 | user | a nick that is in use or reserved, with its connections and its inbox (`chat::nick::User`) |
 | reservation | the password that protects an unregistered nick, for two minutes after its last connection has broken too |
-| account | a registered nick with its password and tokens; its owner's alone (`accounts`) |
-| hook | a token with which a tool says things as one nick in one room |
+| account | a registered nick with its password and tokens (`accounts`) |
+| hook | a token with which a tool posts to one room, under one nick |
 | directory | what each server holds in memory of accounts, bans and access lists, without secrets |
 | reader | a connection that reads a room, with a nick or without; a *named reader* has its position stored |
 | member | a nick in a room, as others see it |
@@ -60,13 +60,13 @@ is passed to them (`tests/project/tidy.rs` checks it).
 | casefolded | the form of a name in which two spellings of it are equal |
 | look-alike | a nick that a person could mistake for another |
 | entry | something that is proposed to the log (`model::Entry`); once it is applied, it is an event |
-| ticket | leads the outcome of an entry to the request that waits for it |
+| ticket | names the request that waits for the outcome of an entry |
 | event | what readers see: a message, a file, a change of topic, a join … (`protocol::Event`) |
 | inbox | the direct messages of a nick; logged between registered nicks, otherwise in memory only |
 | tail | the newest events of a room or an inbox in memory; each reader has a cursor in it |
 | backlog | what a reader has missed, read from the log |
 | effect | slow work that a session asks its driver to do: store, query, move a file |
-| dialect | how a connection is read and written: plain, stamped, talker, IRC, or values inside the process |
+| dialect | the form in which a connection sends and receives: plain, talker, IRC, or values inside the process |
 | carrier | what moves a connection's bytes: TCP, TLS, WebSocket or a pipe in the process |
 | live file | a file that can be followed while it is still being uploaded |
 "##

@@ -1,6 +1,6 @@
-//! One address that asks as fast as it can, over eight connections that read as fast as they are answered: how
-//! long somebody else waits for the `OK` of a message meanwhile. Nothing is asserted, since both sides share the
-//! machine's cores; the tests in `tests/faults/hostile` say what must hold.
+//! Measures how long others wait for the `OK` of a message while one address sends requests as fast as it
+//! can, over eight connections that read as fast as they are answered. Nothing is asserted, since both sides
+//! share the machine's cores; the tests in `tests/faults/hostile` say what must hold.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 use crate::support::{Chatd, Client, data, folder, grouped, quantile};
 
 const FLOODERS: usize = 8;
-/// For how long each flood goes on.
+/// How long each flood lasts.
 const LASTS: Duration = Duration::from_secs(5);
 
-/// How long somebody waited beside a flood, in milliseconds.
+/// How long the other client waited beside a flood, in milliseconds.
 pub struct Found {
     name: &'static str,
     waits: Vec<f64>,
-    /// Bytes that the flood was answered with, in a second.
+    /// Bytes per second that the server sent to the flood.
     answered: f64,
 }
 
-/// What is asked: its name, and the lines of one connection, in which `<n>` is its number and `<i>` that of the
-/// turn. Each turn is sent again and again.
+/// A flood: its name, and the lines of one connection, in which `<n>` is the number of the connection and
+/// `<i>` that of the turn. Each turn is sent again and again.
 fn floods() -> Vec<(&'static str, String)> {
     let rooms =
         |verb: &str| -> String { (0..32).map(|room| format!("{verb} #f{room}\n")).collect() };
@@ -53,7 +53,7 @@ fn floods() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Measures all of them, each at a server of its own.
+/// Measures each flood, against a server of its own.
 pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
     let lasts = if is_smoke {
         Duration::from_millis(200)
@@ -70,7 +70,7 @@ pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Something to search and to read.
+/// Messages to search and to read.
 fn fill(chatd: &Chatd) -> io::Result<()> {
     let mut filler = Client::connect(chatd.address)?;
     filler.ask("NICK filler")?;
@@ -135,7 +135,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
         for stream in &streams {
             let _ = stream.shutdown(Shutdown::Both);
         }
-        // Whoever waits for longer than the benchmark's patience is in the table too.
+        // A wait that is longer than the benchmark's patience is in the table too.
         if result.is_err() {
             waits.push(begun.elapsed().as_secs_f64() * 1e3);
         }

@@ -1,4 +1,4 @@
-//! A conversation beside thousands of connections that mean no good: does anybody in it notice?
+//! Measures whether a conversation suffers from thousands of hostile connections.
 //!
 //!     cargo bench --bench hostile
 //!
@@ -25,14 +25,14 @@ use plainchat::config::Limits;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use support::{CHATD, Chatd, Client, Dice, PATIENCE, data, folder, grouped, quantile};
 
-/// A conversation beside connections that mean no good.
+/// A conversation beside hostile connections.
 #[derive(FromArgs)]
 struct Flags {
-    /// a few connections for a moment, which only tells whether anything is lost
+    /// a few connections for a moment, which only checks that nothing is lost
     #[argh(switch)]
     smoke: bool,
 
-    /// how many others come (default: 10000)
+    /// how many hostile connections there are (default: 10000)
     #[argh(option, default = "10_000")]
     others: usize,
 
@@ -40,7 +40,7 @@ struct Flags {
     #[argh(option, default = "60")]
     seconds: u64,
 
-    /// only what one address does that asks as fast as it can
+    /// only the floods from one address
     #[argh(switch)]
     floods: bool,
 
@@ -48,13 +48,13 @@ struct Flags {
     #[argh(option, default = "CHATD.to_owned()")]
     chatd: String,
 
-    /// what cargo gives to every benchmark
+    /// passed by cargo to every benchmark
     #[argh(switch, hidden_help)]
     #[allow(dead_code)]
     bench: bool,
 }
 
-/// What the others do.
+/// What the hostile connections do.
 #[derive(Clone, Copy, PartialEq)]
 enum Deed {
     NotThere,
@@ -75,7 +75,7 @@ impl Deed {
         }
     }
 
-    /// How many bytes of each are written at once, once a second.
+    /// How many bytes each of them writes at once, once a second.
     fn bytes(self) -> usize {
         match self {
             Self::NotThere | Self::Silence => 0,
@@ -85,20 +85,20 @@ impl Deed {
     }
 }
 
-/// Within how many milliseconds 99 of 100 messages come.
+/// The goal: 99 of 100 messages arrive within this many milliseconds.
 const P99_MS: f64 = 50.0;
 
 const READERS: usize = 9;
 const SAID_EVERY: Duration = Duration::from_millis(10);
 
-/// What was found.
+/// The result of a measurement.
 struct Found {
     deed: Deed,
     came: usize,
-    /// From write to read, in milliseconds, of every message to every reader.
+    /// From write to read, in milliseconds, for every message and every reader.
     waits: Vec<f64>,
     memory: u64,
-    /// How many of the server's CPU-seconds a second of this took.
+    /// CPU-seconds of the server per second.
     cpu: f64,
 }
 
@@ -146,7 +146,7 @@ fn run(program: &str, others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     setrlimit(Resource::Nofile, limit)?;
     let mut found = Vec::new();
     for deed in Deed::ALL {
-        // One of its own for each, so that its memory is that of this alone.
+        // Each measurement has a server of its own, so that its memory is due to that alone.
         let folder = folder()?;
         let chatd = Chatd::spawn(program, &data(folder.path())).map_err(io::Error::other)?;
         let come = if deed == Deed::NotThere { 0 } else { others };
@@ -155,7 +155,7 @@ fn run(program: &str, others: usize, stay: Duration) -> io::Result<Vec<Found>> {
     Ok(found)
 }
 
-/// Talks for as long as the others stay.
+/// Talks for as long as the hostile connections stay.
 fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<Found> {
     let begun = Instant::now();
     let mut readers = Vec::new();
@@ -168,7 +168,7 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
     speaker.ask("NICK speaker")?;
     let others = (0..come).map(|_| other(chatd.address));
     let others = others.collect::<io::Result<Vec<_>>>()?;
-    // All are accepted before anything is measured: this is answered after them.
+    // All are accepted before anything is measured, since this request is answered after them.
     speaker.ask("PING")?;
     let is_over = AtomicBool::new(false);
     let (cpu, since) = (cpu_seconds(chatd.id()), Instant::now());
@@ -208,8 +208,8 @@ fn beside(chatd: &Chatd, deed: Deed, come: usize, stay: Duration) -> io::Result<
     })
 }
 
-/// What was to be and is not: nobody waits for long, and the server holds no more than what it takes alone, what
-/// may wait (`--max-memory`), and 16 KiB a connection.
+/// Checks the goals: nobody waits for long, and the server holds no more than what it takes alone, what may
+/// wait (`--max-memory`), and 16 KiB for each connection.
 fn missed(found: &[Found]) -> Vec<String> {
     let alone = found.first().map_or(0, |found| found.memory);
     let waits = Limits::default().memory_bytes_max as u64;
@@ -235,14 +235,15 @@ fn missed(found: &[Found]) -> Vec<String> {
     missed
 }
 
-/// A connection that does nothing yet.
+/// Opens a connection that does nothing yet.
 fn other(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
     stream.set_nonblocking(true)?;
     Ok(stream)
 }
 
-/// Writes to each of them once a second, evenly, until it is over; nothing is read. Who is full is left out.
+/// Writes to each connection once a second, evenly, until the measurement is over; reads nothing. A
+/// connection whose buffer is full is skipped.
 fn annoy(others: &[TcpStream], deed: Deed, is_over: &AtomicBool) {
     let bytes = deed.bytes();
     let mut dice = Dice::new(7);
@@ -266,7 +267,7 @@ fn annoy(others: &[TcpStream], deed: Deed, is_over: &AtomicBool) {
     }
 }
 
-/// Says when it is, again and again; returns how often. The last message is `end`.
+/// Sends the time of day in messages, again and again; returns how many. The last message is `end`.
 fn speak(speaker: &mut Client, begun: Instant, stay: Duration) -> io::Result<usize> {
     let (since, mut said) = (Instant::now(), 0);
     while since.elapsed() < stay {
@@ -291,7 +292,7 @@ fn speak(speaker: &mut Client, begun: Instant, stay: Duration) -> io::Result<usi
     Ok(said)
 }
 
-/// How long each message was on its way, in milliseconds.
+/// Returns how long each message took, in milliseconds.
 fn read(mut reader: Client, begun: Instant) -> io::Result<Vec<f64>> {
     let mut waits = Vec::new();
     let mut is_over = false;
@@ -313,7 +314,7 @@ fn read(mut reader: Client, begun: Instant) -> io::Result<Vec<f64>> {
     Ok(waits)
 }
 
-/// What a process holds in memory (`VmRSS`), in bytes.
+/// Returns the memory of a process (`VmRSS`), in bytes.
 fn memory(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -321,7 +322,7 @@ fn memory(pid: u32) -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
-/// How long a process has computed, in seconds (`proc_pid_stat`(5), fields 14 and 15).
+/// Returns the CPU time of a process, in seconds (`proc_pid_stat`(5), fields 14 and 15).
 fn cpu_seconds(pid: u32) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let fields = stat.rsplit(')').next().unwrap_or_default();

@@ -31,7 +31,7 @@ impl Dialect {
     pub fn hello(self, name: &str) -> String {
         match self {
             Self::Chatd => format!("NICK {name}\n"),
-            // No copies of own messages, as in most chats.
+            // Members receive no copies of their own messages, as in most chats.
             Self::Nats => "CONNECT {\"verbose\":false,\"pedantic\":false,\"echo\":false}\r\nSUB lobby 1\r\nPING\r\n".into(),
             // Version 3 of its protocol lets a subscriber publish.
             Self::Redis => "HELLO 3\r\nSUBSCRIBE lobby\r\n".into(),

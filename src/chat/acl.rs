@@ -151,7 +151,7 @@ impl Chat {
         let Some(room) = self.room(id) else {
             return;
         };
-        let departure = self.departure(id, room, nick, "this room is closed to you now");
+        let departure = self.departure(id, room, nick, "you are not invited to this room any more");
         self.leave(id, peer, nick, "", now);
         self.send_command(peer, ConnectionCommand::Leave(departure));
     }

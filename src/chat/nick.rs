@@ -97,7 +97,7 @@ impl Chat {
             let text = match own {
                 None => format!("{nick} looks like a nick that is registered; choose another"),
                 Some(own) => {
-                    format!("{nick} looks like another nick that is registered; write yours {own}")
+                    format!("{nick} looks like another registered nick; spell yours {own}")
                 }
             };
             return Err((Code::NickTaken, text));
@@ -339,10 +339,7 @@ impl Chat {
         if known == given {
             Ok(())
         } else {
-            Err((
-                Code::BadPassword,
-                format!("that is not the password that {nick} is held with"),
-            ))
+            Err((Code::BadPassword, format!("wrong password for {nick}")))
         }
     }
 
@@ -363,7 +360,7 @@ impl Chat {
             (Some(known), Some(given)) if *known != given => {
                 return Err((
                     Code::BadPassword,
-                    format!("{nick} is held with another password"),
+                    format!("{nick} has another password already"),
                 ));
             }
             (None, given) => user.reservation = given,
@@ -490,6 +487,8 @@ impl Chat {
 }
 
 fn taken(nick: &Nick) -> Refused {
-    let text = format!("{nick} is taken, or looks like one that is; choose another, as {nick}2");
+    let text = format!(
+        "{nick} is taken, or looks like a nick that is; choose another, for example {nick}2"
+    );
     (Code::NickTaken, text)
 }

@@ -147,7 +147,7 @@ impl Chat {
             }
             None if count >= limits.unowned_files_max() => {
                 return Err(
-                    "there are too many files of those without an account; REGISTER, or REMOVE some"
+                    "there are too many files of unregistered nicks; REGISTER, or REMOVE some"
                         .into(),
                 );
             }
@@ -156,7 +156,9 @@ impl Chat {
         let from = self.address(peer).map(address_prefix);
         let count = from.map_or(0, |from| shares.by_origin.count(&from));
         if count >= limits.files_kept_per_address_max() {
-            return Err(format!("{count} files came from your address; REMOVE some"));
+            return Err(format!(
+                "{count} files were sent from your address; REMOVE some"
+            ));
         }
         Ok(())
     }
@@ -188,13 +190,13 @@ impl Chat {
             }
             let own = shares.of(owner.as_deref()).bytes.saturating_add(own);
             if quota.is_some_and(|quota| all.saturating_add(bytes) > quota) {
-                return Err("that is more than all files together may have; REMOVE some");
+                return Err("the files of this server would take too much space; REMOVE some");
             }
             if per_nick.is_some_and(|quota| own.saturating_add(bytes) > quota) {
                 return Err(match owner {
-                    Some(_) => "that is more than your files together may have; REMOVE some",
+                    Some(_) => "your files would take too much space; REMOVE some",
                     None => {
-                        "that is more than the files of those without an account may have; REGISTER, or REMOVE some"
+                        "the files of unregistered nicks would take too much space; REGISTER, or REMOVE some"
                     }
                 });
             }

@@ -155,7 +155,7 @@ impl Chat {
                 Err((
                     Code::NotAllowed,
                     format!(
-                        "{name} is for those who are asked in; are you, under a registered nick?"
+                        "{name} is invite-only; if you are invited, log in with your registered nick"
                     ),
                 ))
             };
@@ -174,7 +174,7 @@ impl Chat {
         let made = origin.map_or(0, |origin| self.rooms_by_origin.count(&origin));
         let most = self.limits().rooms_per_address_max();
         if made >= most {
-            let text = format!("{most} rooms were made from your address; choose one of ROOMS");
+            let text = format!("{most} rooms were created from your address; choose one of ROOMS");
             return Err((Code::Quota, text));
         }
         let owned = self

@@ -309,7 +309,7 @@ impl ReconnectingClient {
         match receiver.poll_line(cx) {
             Poll::Pending => Ok(false),
             Poll::Ready(Ok(Some(line))) => self.state.receive(line).map(|()| true),
-            Poll::Ready(Ok(None)) => Err(Error::cut("the server closed it")),
+            Poll::Ready(Ok(None)) => Err(Error::cut("the server closed the connection")),
             Poll::Ready(Err(error)) => Err(error),
         }
     }

@@ -224,5 +224,7 @@ pub(super) async fn reply(receiver: &mut Receiver) -> Result<Reply, Error> {
             }
         }
     }
-    Err(Error::cut("the server closed it before it answered"))
+    Err(Error::cut(
+        "the server closed the connection before it answered",
+    ))
 }

@@ -133,7 +133,7 @@ pub(super) async fn secure(
             }
             let why = match (was_known, address.has_secrets()) {
                 (true, _) => {
-                    "it used TLS before and does not now: somebody may be intercepting the connection"
+                    "it used TLS before, and does not now: somebody may be intercepting the connection"
                 }
                 (false, true) => {
                     "it does not use TLS, and chatc does not send passwords in plain text; tcp://HOST sends them all the same"

@@ -321,7 +321,9 @@ async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
         }
         client.receiver.keep(line);
     }
-    Err(Error::cut("the server closed it before the file was whole"))
+    Err(Error::cut(
+        "the server closed the connection before the file was complete",
+    ))
 }
 
 /// Reads `line` as part of a download: `Some(None)` is its end, `None` is a line of something else.

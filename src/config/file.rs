@@ -27,13 +27,10 @@ impl fmt::Display for Error {
         match self {
             Self::Toml(what) => f.write_str(what),
             Self::Unknown(keys) => {
-                let (what, are) = match keys.len() {
-                    1 => ("key", "is no flag"),
-                    _ => ("keys", "are no flags"),
-                };
-                write!(f, "{what} {} {are}", keys.join(", "))
+                let plural = if keys.len() == 1 { "" } else { "s" };
+                write!(f, "unknown key{plural} {}", keys.join(", "))
             }
-            Self::Kind(key, wanted) => write!(f, "{key} wants {wanted}"),
+            Self::Kind(key, wanted) => write!(f, "{key} must be {wanted}"),
         }
     }
 }
@@ -223,12 +220,12 @@ mod tests {
 
     #[test]
     fn an_error_is_one_line_that_names_the_key() {
-        check("colour = 1", "", Err("key \"colour\" is no flag"));
-        check("a = 1\n[b]", "", Err("keys \"a\", \"b\" are no flags"));
-        check("--name = 1", "", Err("key \"--name\" is no flag"));
-        check("memory = 'yes'", "", Err("memory wants true or false"));
-        check("name = [1]", "", Err("name wants a text or a number"));
-        let list = "listen wants a text, a number, or a list of them";
+        check("colour = 1", "", Err("unknown key \"colour\""));
+        check("a = 1\n[b]", "", Err("unknown keys \"a\", \"b\""));
+        check("--name = 1", "", Err("unknown key \"--name\""));
+        check("memory = 'yes'", "", Err("memory must be true or false"));
+        check("name = [1]", "", Err("name must be a text or a number"));
+        let list = "listen must be a text, a number, or a list of them";
         check("listen = [true]", "", Err(list));
         let found = words("\nname = \n", FLAGS, &[]).expect_err("it is no TOML");
         assert!(found.to_string().starts_with("line 2: "), "{found}");

@@ -68,7 +68,7 @@ pub const NONCES_IN_MEMORY: usize = 20_000;
 /// The most reactions to one message: all are counted when one is added, and `REACTS` lists them all.
 pub const REACTIONS_MAX: usize = 1000;
 
-/// The most different emoji that people react with to one message.
+/// The most different emoji in the reactions to one message.
 pub const EMOJI_MAX: usize = 20;
 
 /// How long a connection whose first line is `NICK` or `PASS` with CR LF may take to show by its next line whether it is

@@ -385,7 +385,7 @@ impl Limits {
                 "all are counted when one is added",
             ),
             row(
-                "different emoji that people react with to one message",
+                "different emoji in the reactions to one message",
                 EMOJI_MAX.to_string(),
                 "",
                 "more would be longer than most messages",
@@ -403,10 +403,10 @@ impl Limits {
                 "most take a millisecond; a longer one ends with the matches found so far",
             ),
             row(
-                "searches at once; from one address",
+                "searches at the same time; from one address",
                 format!("{SEARCHES_MAX}; 1"),
                 "",
-                "the rest of the machine is for messages",
+                "the rest of the machine stays free for messages",
             ),
             row(
                 "connections that read the database",
@@ -439,10 +439,10 @@ impl Limits {
                 "a script that runs once a month finds its position",
             ),
             row(
-                "time that a nonce is remembered",
+                "how long a nonce is remembered",
                 format!("{} min", NONCE_MS / 60_000),
                 "",
-                "longer than a client goes on sending a message again",
+                "longer than a client goes on retrying",
             ),
             row(
                 "nonces that a server with --memory remembers",
@@ -457,7 +457,7 @@ impl Limits {
                 "names and topics take only megabytes of memory",
             ),
             row(
-                "rooms created from one address since the start and still there",
+                "rooms created from one address since the start, deleted ones not counted",
                 self.rooms_per_address_max().to_string(),
                 "",
                 "a tenth of all rooms, but at least 64",
@@ -493,10 +493,10 @@ impl Limits {
                 "if a client does not read its replies, the server stops reading its requests",
             ),
             row(
-                "files on their way from and to one address",
+                "uploads and downloads of one address at the same time",
                 "half of all; an upload takes 3 open files, a download 2".into(),
                 "",
-                "all have what connections leave of the limit on open files, a seventh at least; half is for others",
+                "transfers use what connections leave of the limit on open files, at least a seventh of it",
             ),
             row(
                 "one file",
@@ -539,7 +539,7 @@ impl Limits {
                 "an event that is kept an hour too long does no harm",
             ),
             row(
-                "how long a clock that was set forward must stay so before anything expires by it",
+                "how long a clock that was set forward must stay there before anything expires by it",
                 time(CLOCK_TRUSTED_AFTER),
                 "",
                 "a clock that is wrong for a moment deletes nothing",
@@ -557,17 +557,17 @@ impl Limits {
                 "a longer list is of no use to anybody",
             ),
             row(
-                "files of one registered nick; of all nicks that nobody registered together",
+                "files of one registered nick; of all unregistered nicks together",
                 format!(
                     "{}; {}",
                     self.files_per_nick_max(),
                     self.unowned_files_max()
                 ),
                 "",
-                "a quarter of all files and three quarters, 64 at least: the others have the rest",
+                "a quarter of all files, and three quarters; at least 64",
             ),
             row(
-                "files sent from one address since the start, that are still there",
+                "files sent from one address since the start, deleted ones not counted",
                 self.files_kept_per_address_max().to_string(),
                 "",
                 "half of all files, and 64 at least",
@@ -606,7 +606,7 @@ impl Limits {
                 "time that a nick with a password stays reserved after its last connection",
                 time(self.guard_for),
                 "--guard-for",
-                "a lost connection is back within it",
+                "enough to reconnect after a lost connection",
             ),
             row(
                 "reserved nicks in all",

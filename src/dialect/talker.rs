@@ -39,14 +39,14 @@ pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, 
 fn for_people(refusal: Refusal) -> Refusal {
     match refusal.verb {
         None => Refusal {
-            text: "there is no such command; /help lists them".into(),
+            text: "unknown command; /help lists the commands".into(),
             ..refusal
         },
         Some(verb) if refusal.code == Code::BadSyntax => {
             let word = verb.word().to_ascii_lowercase();
             let usage = verb.usage().replacen(verb.word(), &word, 1);
             Refusal {
-                text: format!("write it /{usage}").into(),
+                text: format!("usage: /{usage}").into(),
                 ..refusal
             }
         }
@@ -100,9 +100,9 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             topic,
         } => format!("   {name} ({members}) {topic}"),
         Line::Gap { of, was_slow: true } => {
-            format!("-- you read too slowly: some of {of} was left out here")
+            format!("-- you read too slowly: some messages of {of} are missing here")
         }
-        Line::Gap { of, .. } => format!("-- some of {of} is no longer kept here"),
+        Line::Gap { of, .. } => format!("-- some messages of {of} are no longer saved"),
         Line::Notice { text, .. } => format!("-- {text}"),
         Line::Removed {
             room,

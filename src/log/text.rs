@@ -48,7 +48,9 @@ impl fmt::Display for BadQuery {
                 f,
                 "a search has at most {SEARCH_WORDS_MAX} words; use fewer"
             ),
-            Self::BadFilter => f.write_str("write from:<nick> and before:<id>, then words"),
+            Self::BadFilter => {
+                f.write_str("usage: SEARCH [<room>] [from:<nick>] [before:<id>] <words>")
+            }
             Self::NoWords => f.write_str("write words after from: and before:"),
         }
     }
@@ -290,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wrote_it_and_before_when_come_before_the_words() {
+    fn author_and_id_come_before_the_words() {
         let query = Query::parse("before:17 from:Ann tea from:bob").unwrap();
         assert!(query.is_from("ANN") && !query.is_from("bob"));
         assert_eq!(query.before().map(EventId::get), Some(17));

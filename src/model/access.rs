@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_are_named_may_join_and_moderators_change_the_list() {
+    fn nicks_in_the_list_may_join_and_moderators_change_it() {
         let mut acl = RoomAcl::owned_by("ann");
         for change in [
             AclChange::Invite("bob".into(), false),

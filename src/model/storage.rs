@@ -109,17 +109,17 @@ impl fmt::Display for StorageError {
             Self::InUse => f.write_str("another chatd is using it"),
             Self::TooNew(version) => write!(
                 f,
-                "it was written by a newer chatd (version {version} of its format)"
+                "a newer chatd wrote it (version {version} of the format)"
             ),
             Self::TooOld => f.write_str("an older chatd is using it; stop that, or use its own commands"),
             Self::Empty => f.write_str("its chat.db is empty, so it is not a data folder of chatd"),
             Self::Lost => f.write_str(
-                "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
+                "its chat.db is empty, but chat.db-wal is not: something has emptied it. Restore the folder from a backup; to start over, move both files away",
             ),
             Self::Ended => f.write_str("the server is stopping"),
             Self::NoSuchFile => f.write_str("there is nothing to remove"),
             Self::NoSuchId => f.write_str("there is no such message"),
-            Self::TooMany => f.write_str("there are too many readers"),
+            Self::TooMany => f.write_str("there are too many named readers"),
         }
     }
 }

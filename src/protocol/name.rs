@@ -262,7 +262,9 @@ impl Name {
             return Err(BadName("a name has at most 32 characters"));
         }
         if !text.chars().all(is_name_char) {
-            return Err(BadName("a name holds letters, digits, -, _ and . only"));
+            return Err(BadName(
+                "a name can only contain letters, digits, -, _ and .",
+            ));
         }
         if text.is_ascii() {
             if text.len() > NAME_CHARS_MAX {
@@ -280,14 +282,14 @@ impl Name {
         }
         if !name.chars().all(GeneralSecurityProfile::identifier_allowed) {
             return Err(BadName(
-                "a name holds a character that Unicode does not recommend for names (UTS 39)",
+                "a name cannot contain characters that Unicode does not recommend for names (UTS 39)",
             ));
         }
         if name.detect_restriction_level() > RestrictionLevel::HighlyRestrictive {
-            return Err(BadName("a name does not mix scripts that look alike"));
+            return Err(BadName("a name cannot mix scripts that look alike"));
         }
         let form: Cow<'_, str> = UsernameCaseMapped::enforce(name.as_str())
-            .map_err(|_| BadName("a name holds characters that names may not (RFC 8265)"))?;
+            .map_err(|_| BadName("a name cannot contain characters that RFC 8265 excludes"))?;
         Ok(Self {
             casefolded: (form != name).then(|| form.clone().into()),
             shown: format!("{sigil}{name}").into(),
@@ -334,7 +336,7 @@ impl FileName {
                 Err(BadName("a file's name has at most 255 bytes"))
             }
             _ if !is_clean(name) || name.contains('\t') => {
-                Err(BadName("a file's name holds no control characters"))
+                Err(BadName("a file's name cannot contain control characters"))
             }
             _ => Ok(Self(name.into())),
         }
@@ -468,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_name_is_said() {
+    fn an_invalid_name_is_refused_with_the_reason() {
         let why = |text: &str| Nick::parse(text).expect_err("it is none").to_string();
         assert!(why("x\u{b2}").contains("does not recommend"));
         assert!(why("ra\u{443}pal").contains("mix"));

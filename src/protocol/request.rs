@@ -365,7 +365,7 @@ impl<'a> Request<'a> {
         let Some(verb) = Verb::parse(word) else {
             return Err(Refusal::of_line(
                 Code::UnknownVerb,
-                "that is no command; HELP lists them, and CHAT lets you just type",
+                "unknown command; HELP lists the commands, and CHAT lets you just type messages",
             ));
         };
         // The number of bytes that follow must be known, whatever else the line contains.
@@ -566,7 +566,7 @@ impl<'a> Fields<'a> {
                     // A mistyped duration would ban without end, and become the reason.
                     if word.starts_with(|c: char| c.is_ascii_digit()) {
                         let text = format!(
-                            "{word} is no time; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"
+                            "{word} is not a duration; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"
                         );
                         let text = clean(&text).into_owned();
                         return Err(Refusal::new(self.verb, Code::BadSyntax, text));
@@ -733,7 +733,7 @@ impl<'a> Fields<'a> {
                         Refusal::new(
                             self.verb,
                             Code::UnknownVerb,
-                            "no such command; HELP lists them",
+                            "unknown command; HELP lists the commands",
                         )
                     };
                     Request::Help {
@@ -783,7 +783,7 @@ impl<'a> Fields<'a> {
                 Refusal::new(
                     self.verb,
                     Code::BadSyntax,
-                    "the length must be a number, so nobody knows where the bytes end: UPLOAD <name> <length> [<sha256>]",
+                    "the length must be a number, or the end of the file cannot be known: UPLOAD <name> <length> [<sha256>]",
                 )
             })?),
         };
@@ -808,7 +808,7 @@ impl<'a> Fields<'a> {
             Refusal::new(
                 self.verb,
                 Code::BadSyntax,
-                "the number of bytes must come first, so nobody knows where the text ends: TEXT <bytes> [<room or nick>]",
+                "the number of bytes must come first, or the end of the text cannot be known: TEXT <bytes> [<room or nick>]",
             )
         })?;
         let to = match (self.word(), self.word()) {
@@ -957,7 +957,7 @@ impl<'a> Fields<'a> {
 /// Returns the password in a text; `None` for a blank one.
 pub(super) fn password(verb: Verb, text: &str) -> Result<Option<&str>, Refusal> {
     if !is_clean(text) {
-        let why = "a password holds no control characters";
+        let why = "a password cannot contain control characters";
         return Err(Refusal::new(verb, Code::BadPassword, why));
     }
     let is_blank = text.trim_matches(' ').is_empty();

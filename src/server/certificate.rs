@@ -46,8 +46,8 @@ impl fmt::Display for Error {
         match self {
             Self::File(path, e) => write!(f, "{}: {}", path.display(), Plain(e)),
             Self::Pem(path, why) => write!(f, "{}: {why}", path.display()),
-            Self::Unfit(e) => write!(f, "the certificate and its key are of no use: {e}"),
-            Self::Make(e) => write!(f, "a certificate cannot be made: {e}"),
+            Self::Unfit(e) => write!(f, "the certificate and its key cannot be used: {e}"),
+            Self::Make(e) => write!(f, "cannot create a certificate: {e}"),
         }
     }
 }
@@ -139,16 +139,13 @@ impl Certificate {
         }
         match read(&self.source) {
             Ok(loaded) => {
-                info!(
-                    "the certificate has been read again: {}",
-                    loaded.fingerprint
-                );
+                info!("the certificate was reloaded: {}", loaded.fingerprint);
                 if let Ok(mut known) = self.loaded.lock() {
                     *known = loaded;
                 }
             }
             Err(e) => {
-                warn!("the certificate stays as it was: {e}");
+                warn!("the certificate was not reloaded: {e}");
                 // Logged once, until the file changes again.
                 if let Ok(mut known) = self.loaded.lock() {
                     known.changed = changed(&self.source);
@@ -205,10 +202,10 @@ fn read(source: &Source) -> Result<Loaded, Error> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes(&cert)?).collect();
     let chain = match chain {
         Ok(chain) if !chain.is_empty() => chain,
-        _ => return Err(Error::Pem(cert, "it holds no certificate in PEM".into())),
+        _ => return Err(Error::Pem(cert, "it contains no certificate in PEM".into())),
     };
     let found = PrivateKeyDer::from_pem_slice(&bytes(&key)?);
-    let found = found.map_err(|_| Error::Pem(key, "it holds no private key in PEM".into()))?;
+    let found = found.map_err(|_| Error::Pem(key, "it contains no private key in PEM".into()))?;
     Loaded::new(chain, found, changed)
 }
 

@@ -392,7 +392,8 @@ impl Connection {
         let waiting = &self.server.waiting;
         waiting.change(had, buffered);
         if buffered > had && waiting.is_full() {
-            let text = "clients leave unread what takes all the memory for that (--max-memory)";
+            let text =
+                "the memory for replies that clients have not read is used up (--max-memory)";
             let uptime = self.server.clock.now().uptime;
             self.server
                 .metrics

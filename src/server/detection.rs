@@ -46,9 +46,9 @@ impl Connection {
                 | Protocol::Unclear => {
                     self.session.reached_by(protocols.web);
                     if !protocols.plain && !is_tls {
-                        self.reject("only TLS is spoken here: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
+                        self.reject("this port accepts only TLS: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
                     } else if !protocols.lines {
-                        self.reject("only HTTP is spoken here, as by curl or a browser");
+                        self.reject("this port accepts only HTTP: use curl or a browser");
                     } else if spoken == Protocol::Irc && protocols.irc {
                         self.session.speak_irc(&self.server.state().chat);
                     }
@@ -233,7 +233,7 @@ impl Connection {
             Header::Absent => {}
             Header::Wrong => {
                 self.input.clear();
-                self.reject("that is no header of the PROXY protocol");
+                self.reject("invalid header of the PROXY protocol");
             }
             Header::Whole(count, address) => {
                 self.input.drain(..count);

@@ -207,7 +207,7 @@ impl Page {
             server.clock.now().uptime.as_secs(),
         )?;
 
-        self.head("connections", "gauge", "connections by what they speak")?;
+        self.head("connections", "gauge", "connections by protocol")?;
         for kind in ConnectionKind::ALL {
             let count = metrics.kind(kind).get();
             writeln!(
@@ -220,17 +220,17 @@ impl Page {
         self.one(
             "connections_max",
             "gauge",
-            "connections that are let in",
+            "connections allowed at the same time",
             max,
         )?;
         let accepted = metrics.accepted.get();
         self.one(
             "accepted_total",
             "counter",
-            "connections that came",
+            "connections accepted",
             accepted,
         )?;
-        self.head("refused_total", "counter", "how often a limit was met")?;
+        self.head("refused_total", "counter", "how often a limit was reached")?;
         for limit in LimitKind::ALL {
             let count = metrics.hits[limit as usize].get();
             writeln!(
@@ -241,22 +241,28 @@ impl Page {
         }
 
         let totals = server.state().chat.totals();
-        self.one("nicks", "gauge", "nicks that are here", totals.nicks as u64)?;
+        self.one(
+            "nicks",
+            "gauge",
+            "nicks in use or reserved",
+            totals.nicks as u64,
+        )?;
         self.one(
             "rooms",
             "gauge",
             "rooms with a log or members",
             totals.rooms as u64,
         )?;
-        let help = "members of all rooms; who is in two counts twice";
+        let help = "members of all rooms; a nick in two rooms counts twice";
         self.one("room_members", "gauge", help, totals.members as u64)?;
         let help = "bytes of rooms' newest events in memory";
         self.one("tail_bytes", "gauge", help, totals.tail_bytes as u64)?;
-        let help = "bytes of replies that clients have not taken, and of requests behind them";
+        let help =
+            "bytes of replies that clients have not received, and of requests waiting behind them";
         self.one("waiting_bytes", "gauge", help, server.waiting.used() as u64)?;
-        let help = "bytes of private messages that wait for their readers";
+        let help = "bytes of private messages that wait for their recipients";
         self.one("told_bytes", "gauge", help, totals.inbox_bytes as u64)?;
-        let help = "bytes of memory for files on their way";
+        let help = "bytes of memory for files in transfer";
         self.one("piece_bytes", "gauge", help, server.pieces.used() as u64)?;
         self.one(
             "files",
@@ -264,7 +270,7 @@ impl Page {
             "files that can be fetched",
             totals.files as u64,
         )?;
-        let help = "bytes of those files; the same bytes in two count twice";
+        let help = "bytes of those files; two files with the same contents count twice";
         self.one("file_bytes", "gauge", help, totals.file_bytes)?;
 
         let bytes = metrics.bytes_in.get();
@@ -283,7 +289,7 @@ impl Page {
         )?;
         let help = "writes to sockets; a busy room's carry many lines each";
         self.one("writes_total", "counter", help, metrics.writes.get())?;
-        let help = "how often the log was read for who reads slowly";
+        let help = "how often the log was read for a slow reader";
         self.one("catch_ups_total", "counter", help, metrics.catch_ups.get())?;
 
         // Read first, since it must never exceed the number of appended entries.
@@ -292,26 +298,26 @@ impl Page {
         self.one(
             "log_appended_total",
             "counter",
-            "events handed to the log",
+            "events passed to the log",
             appended,
         )?;
         self.one(
             "log_kept_total",
             "counter",
-            "events that the log has kept",
+            "events that the log has stored",
             kept,
         )?;
         self.one(
             "log_failed_total",
             "counter",
-            "events that the log could not keep",
+            "events that the log could not store",
             not_kept,
         )?;
         let waiting = appended.saturating_sub(kept + not_kept);
         self.one(
             "log_waiting",
             "gauge",
-            "events that the log has not kept yet",
+            "events that the log has not stored yet",
             waiting,
         )?;
         self.write_commits(server)?;

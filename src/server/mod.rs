@@ -93,10 +93,10 @@ impl fmt::Display for Error {
         match self {
             Self::Listen(addr, e) => write!(f, "cannot listen on {addr}: {}", Plain(e)),
             Self::Data(path, e) => {
-                write!(f, "cannot keep files in {}: {}", path.display(), Plain(e))
+                write!(f, "cannot store files in {}: {}", path.display(), Plain(e))
             }
-            Self::Log(path, e) => write!(f, "cannot keep a log in {}: {e}", path.display()),
-            Self::Tls(e) => write!(f, "cannot speak TLS: {e}"),
+            Self::Log(path, e) => write!(f, "cannot store the log in {}: {e}", path.display()),
+            Self::Tls(e) => write!(f, "cannot use TLS: {e}"),
             Self::OpenFiles(files) => {
                 let least = descriptors::LEAST;
                 write!(
@@ -469,8 +469,8 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
         let log = server.state().log.clone();
         match smol::unblock(move || log.sweep(now)).await {
             Ok(0) => {}
-            Ok(events) => info!(events, "took out what deleted rooms had"),
-            Err(e) => warn!("cannot take out what deleted rooms had: {e}"),
+            Ok(events) => info!(events, "removed the contents of deleted rooms"),
+            Err(e) => warn!("cannot remove the contents of deleted rooms: {e}"),
         }
         let age = limits.keep.map(|keep| {
             let keep_ms = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
@@ -494,10 +494,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
                 } = trimmed;
                 if events > 0 {
                     let (files, rooms) = (files.len(), rooms.len());
-                    info!(
-                        events,
-                        files, rooms, bytes, "took out what is kept no longer"
-                    );
+                    info!(events, files, rooms, bytes, "removed expired events");
                 }
                 let released = files.iter().filter_map(|file| file.contents);
                 let released: Vec<_> = released.map(|whole| whole.sha256).collect();
@@ -512,7 +509,7 @@ async fn trim(server: Arc<Server>, newest: Option<Time>) {
                 };
                 changes::release(&server, released);
             }
-            Err(e) => warn!("cannot take out what is old: {e}"),
+            Err(e) => warn!("cannot remove expired events: {e}"),
         }
         let late = async {
             Timer::after(limits.trim_every).await;
@@ -587,7 +584,8 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, protocols: Pro
     let connections = server.state().chat.connections();
     server.metrics.accepted.add(1);
     if connections >= server.config.limits.connections_max {
-        let text = format!("turned away: {connections} connections are here (--max-connections)");
+        let text =
+            format!("rejected a connection: there are {connections} already (--max-connections)");
         let uptime = server.clock.now().uptime;
         server
             .metrics

@@ -28,7 +28,7 @@ pub(super) fn notify(state: &str) {
     if let Some(path) = env::var_os("NOTIFY_SOCKET")
         && let Err(e) = send(&path, state)
     {
-        tracing::debug!("cannot tell the service manager {state}: {e}");
+        tracing::debug!("cannot notify the service manager of {state}: {e}");
     }
 }
 

@@ -28,7 +28,7 @@ impl Connection {
         let bytes = if reservation.is_some() {
             self.text_bytes(text.length).await
         } else {
-            let why = "too many texts are arriving, in all or at your address; try again later";
+            let why = "too many texts are arriving, in all or from your address; try again later";
             let uptime = self.server.clock.now().uptime;
             self.server.metrics.limit_hit(LimitKind::Texts, uptime, why);
             self.discard(Some(text.length as u64)).await;

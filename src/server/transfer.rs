@@ -257,7 +257,7 @@ impl Connection {
         drop(turn);
         result.map_err(|e| {
             if !matches!(e, StorageError::TooMany) {
-                warn!("cannot read the log, or keep a place in it: {e}");
+                warn!("cannot read the log, or store a reader's position: {e}");
             }
             e.code()
         })
@@ -330,7 +330,7 @@ impl Connection {
         self.is_aborted = self.server.state().is_stopping;
         UploadError {
             code: Code::ShuttingDown,
-            text: "the connection is being ended".into(),
+            text: "the connection is being closed".into(),
             closes: self.is_aborted,
         }
     }
@@ -429,7 +429,7 @@ impl Connection {
                         warn!("cannot read file {id}: {e}");
                         self.session.failed(
                             Verb::Download,
-                            "the file cannot be read; the server's log tells why",
+                            "the file cannot be read; the server's log has the reason",
                         );
                         return None;
                     }
@@ -570,7 +570,7 @@ impl Connection {
     async fn keep(&mut self, incoming: DropOnPool<Incoming>, expected: Option<Digest>) -> Received {
         let (length, digest) = incoming.sum();
         if expected.is_some_and(|expected| expected != digest) {
-            let text = "the bytes do not have that sha256: they were altered on the way, or the length is wrong";
+            let text = "the bytes do not match that sha256: they were altered on the way, or the length is wrong";
             let error = UploadError {
                 code: Code::Corrupt,
                 text: text.into(),
@@ -657,7 +657,7 @@ impl Connection {
         let address = self.server.state().chat.address(self.session.peer())?;
         let reservation = self.server.descriptors.take(address, count);
         if reservation.is_none() {
-            let text = "files on their way take all the open files that there are for them, or for one address";
+            let text = "transfers have used up the open files for them, in all or for one address";
             let uptime = self.server.clock.now().uptime;
             self.server
                 .metrics
@@ -699,7 +699,7 @@ impl Connection {
                 warn!("cannot read file {id}: {e}");
                 return self.session.failed(
                     Verb::Download,
-                    "the file cannot be read; the server's log tells why",
+                    "the file cannot be read; the server's log has the reason",
                 );
             }
         };
@@ -750,7 +750,7 @@ impl Connection {
 
 /// What is answered when no more files can be opened.
 pub(super) const BUSY: &str =
-    "too many files are on their way, in all or at your address; try again later";
+    "too many transfers are running, in all or from your address; try again later";
 
 /// Transfers are aborted, because the server stops or the connection must end.
 pub(super) struct Stopping;
@@ -781,7 +781,7 @@ pub(super) async fn closed_to(server: &Server, room: RoomId, nick: Option<NickId
 
 /// Returns the error for an upload that the disk does not accept.
 fn disk_error(e: &io::Error) -> UploadError {
-    warn!("cannot keep a file: {e}");
+    warn!("cannot store a file: {e}");
     use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
     let (code, text) = match e.kind() {
         StorageFull | QuotaExceeded | FileTooLarge => {
@@ -789,7 +789,7 @@ fn disk_error(e: &io::Error) -> UploadError {
         }
         _ => (
             Code::Internal,
-            "the file cannot be kept; the server's log tells why",
+            "the file cannot be saved; the server's log has the reason",
         ),
     };
     UploadError {

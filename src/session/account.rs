@@ -114,7 +114,7 @@ impl Session {
         }
         if is_new && chat.is_operators(&nick) && !chat.is_local(self.peer) {
             let text = format!(
-                "{nick} is to be an operator: register it from the server's own machine, and not through a proxy"
+                "{nick} is an operator's nick: register it on the server's own machine, and not through a proxy"
             );
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
@@ -174,7 +174,7 @@ impl Session {
     }
 
     fn require_password_login(&self, verb: Verb) -> Result<(), Refusal> {
-        let text = "that needs the password, and you came in with a token";
+        let text = "that needs the password, and you logged in with a token";
         if self.has_token {
             Err(Refusal::new(verb, Code::NotAllowed, text))
         } else {
@@ -214,7 +214,9 @@ impl Session {
                 let text = match code {
                     Code::Quota => "there is no space left on the server's disk; try again later",
                     Code::ShuttingDown => "the server is stopping; connect again later",
-                    _ => "that cannot be read or kept now; the server's own log tells why",
+                    _ => {
+                        "the accounts cannot be read or changed now; the server's log has the reason"
+                    }
                 };
                 Err(Refusal::new(verb, code, text))
             }
@@ -267,11 +269,16 @@ impl Session {
     fn finish_pass(&mut self, result: &AccountResult, chat: &Chat) -> Done {
         let verb = Verb::Pass;
         if !matches!(result, AccountResult::Password) {
-            let text = "that is not the password of this server";
+            let text = "wrong password for this server";
             return Err(Refusal::new(verb, Code::BadPassword, text));
         }
         self.open(chat);
-        self.ok(verb, "", "come in: /nick yourname", AfterReply::Nothing);
+        self.ok(
+            verb,
+            "",
+            "you are in: choose a name with /nick yourname",
+            AfterReply::Nothing,
+        );
         self.send_tls_hint(chat);
         Ok(None)
     }
@@ -294,7 +301,7 @@ impl Session {
             AccountResult::Password => false,
             AccountResult::Token => true,
             _ => {
-                let text = format!("that is not the password of {nick}");
+                let text = format!("wrong password for {nick}");
                 return Err(Refusal::new(Verb::Nick, Code::BadPassword, text));
             }
         };
@@ -332,7 +339,7 @@ impl Session {
 
     fn finish_register(&mut self, nick: &Nick, chat: &mut Chat) -> Done {
         chat.registered(nick);
-        let talk = format!("{nick} is yours now; come in with /nick {nick} <password>");
+        let talk = format!("{nick} is registered to you; log in with /nick {nick} <password>");
         self.ok(Verb::Register, nick.as_str(), &talk, AfterReply::Nothing);
         self.send_tls_hint(chat);
         Ok(None)
@@ -351,7 +358,7 @@ impl Session {
         if let AccountResult::Rooms(rooms) = result {
             chat.set_acls(rooms, now);
         }
-        let talk = format!("{nick} is nobody's own now");
+        let talk = format!("{nick} is not registered any more");
         self.ok(verb, nick.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
     }
@@ -369,11 +376,14 @@ impl Session {
             AccountResult::No => {
                 let most = TOKENS_MAX;
                 let text = format!(
-                    "there is a token or hook {label} already, or {most} tokens in all; REVOKE one"
+                    "there is a token or hook {label} already, or you have {most} tokens; REVOKE one"
                 );
                 (Code::Quota, text)
             }
-            _ => (Code::NotAllowed, "that nick was given up meanwhile".into()),
+            _ => (
+                Code::NotAllowed,
+                "that nick is not registered any more".into(),
+            ),
         };
         Err(Refusal::new(verb, code, text))
     }
@@ -408,7 +418,7 @@ impl Session {
             return Err(Refusal::new(Verb::Revoke, Code::BadName, text));
         }
         chat.hooks.revoked(nick, label);
-        let talk = format!("{label} opens nothing any more");
+        let talk = format!("{label} is revoked");
         self.ok(Verb::Revoke, label.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
     }

@@ -102,7 +102,7 @@ impl Session {
             } else {
                 Code::NoSuchId
             };
-            let text = format!("there is no message or file {id}");
+            let text = format!("there is no message or file with the id {id}");
             self.refuse(&Refusal::new(verb, code, text));
             return None;
         };
@@ -111,7 +111,8 @@ impl Session {
             OnEvent::Edit(text) => {
                 let is_message = matches!(found.removed, Removed::Message);
                 if !is_message || !found.is_own {
-                    let text = format!("{id} is no message of yours; only its author can edit it");
+                    let text =
+                        format!("{id} is not a message of yours; only its author can edit it");
                     self.refuse(&Refusal::new(verb, Code::NotAllowed, text));
                     return None;
                 }

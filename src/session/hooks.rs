@@ -57,7 +57,7 @@ impl Session {
                 Err(Refusal::new(verb, Code::Quota, text))
             }
             _ => {
-                let text = "that nick was given up meanwhile";
+                let text = "that nick is not registered any more";
                 Err(Refusal::new(verb, Code::NotAllowed, text))
             }
         }

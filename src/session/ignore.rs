@@ -27,11 +27,11 @@ impl Session {
         };
         let ignored = self.ignored.get_or_insert_default();
         if ignored.len() >= IGNORED_MAX && !ignored.contains(nick.casefolded()) {
-            let text = format!("{IGNORED_MAX} are ignored already; UNIGNORE one");
+            let text = format!("you ignore {IGNORED_MAX} nicks already; UNIGNORE one");
             return Err(Refusal::new(verb, Code::Quota, text));
         }
         ignored.insert(nick.casefolded().into());
-        let talk = format!("you hear {nick} no more");
+        let talk = format!("messages of {nick} are hidden now");
         self.ok(verb, nick.as_str(), &talk, AfterReply::Nothing);
         Ok(None)
     }
@@ -45,13 +45,13 @@ impl Session {
         // With nothing to compare, events are sent unfiltered again.
         self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
         if !was_there {
-            let text = format!("{nick} was not ignored; IGNORE lists who is");
+            let text = format!("{nick} was not ignored; IGNORE lists the ignored nicks");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         self.ok(
             verb,
             nick.as_str(),
-            &format!("you hear {nick} again"),
+            &format!("messages of {nick} are shown again"),
             AfterReply::Nothing,
         );
         Ok(None)

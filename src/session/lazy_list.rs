@@ -193,7 +193,7 @@ impl LazyList {
         let (verb, fields, sentence) = match self.kind {
             ListKind::Rooms { .. } => {
                 let rooms = plural(count, "room", "rooms");
-                let sentence = format!("{rooms}, and how many are in each");
+                let sentence = format!("{rooms}, with the number of members");
                 (Verb::Rooms, count.to_string(), sentence)
             }
             ListKind::Members(room, _) | ListKind::Names(room, _) | ListKind::Shown(room, ..) => {
@@ -202,8 +202,7 @@ impl LazyList {
                 (Verb::Who, count.to_string(), sentence)
             }
             ListKind::Help(..) => {
-                let sentence =
-                    "anything else that you type is said; // says a line that begins with a slash";
+                let sentence = "anything else that you type is sent as a message; // sends a line that begins with a slash";
                 (Verb::Help, String::new(), sentence.to_owned())
             }
         };
@@ -303,7 +302,7 @@ fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Optio
         return Some(words.collect::<Vec<_>>().join(" "));
     }
     match after - lines.len() {
-        0 => Some(format!("{} tells more of one of these", usage(Verb::Help))),
+        0 => Some(format!("{} explains one of these", usage(Verb::Help))),
         1 => Some(chat.config.keeping()),
         _ => None,
     }

@@ -81,7 +81,7 @@ impl PendingQuery {
 
 /// Returns the error for a file that does not exist, or that this connection may not read.
 pub(super) fn no_such_file(id: EventId) -> Refusal {
-    let text = format!("there is no file {id}; FILES lists them");
+    let text = format!("there is no file {id}; FILES lists the files");
     Refusal::new(Verb::Download, Code::NoSuchFile, text)
 }
 
@@ -350,7 +350,7 @@ impl Session {
                 .find_room(room)
                 .is_some_and(|room| chat.may_read(room, self.nick))
         {
-            let text = format!("there is no room {room}; ROOMS lists them");
+            let text = format!("there is no room {room}; ROOMS lists the rooms");
             self.refuse(&Refusal::new(verb, Code::NoSuchRoom, text));
             return None;
         }
@@ -394,7 +394,7 @@ impl Session {
                     .find_event(authorship, chat)
                     .is_some_and(|found| found.may_read);
                 if !is_known {
-                    let text = format!("there is no message or file {id}");
+                    let text = format!("there is no message or file with the id {id}");
                     self.refuse(&Refusal::new(Verb::Reacts, Code::NoSuchId, text));
                     return None;
                 }
@@ -459,11 +459,11 @@ impl Session {
         let makes_reader = matches!(pending, PendingQuery::NewReader(_));
         let text = match code {
             Code::Quota if makes_reader => {
-                "there are too many readers of this nick or address, or no space on the disk; use one again"
+                "this nick or address has too many readers, or the disk is full; use an existing reader"
             }
             Code::Quota => "there is no space left on the server's disk; try again later",
             Code::ShuttingDown => "the server is stopping; connect again later",
-            _ => "the log cannot be read; the server's own log tells why",
+            _ => "the log cannot be read; the server's log has the reason",
         };
         self.refuse(&Refusal::new(verb, code, text));
     }
@@ -584,7 +584,7 @@ impl Session {
             return Some(Effect::Follow { id, offset, room });
         };
         if offset > contents.length {
-            let text = format!("file {id} has {} bytes only", contents.length);
+            let text = format!("file {id} has only {} bytes", contents.length);
             self.refuse(&Refusal::new(verb, Code::BadSyntax, text));
             return None;
         }

@@ -722,7 +722,7 @@ impl Session {
         let farewell = chat.farewell.clone();
         let text = farewell
             .as_deref()
-            .unwrap_or("the server is stopping; come back soon");
+            .unwrap_or("the server is stopping; try again soon");
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
@@ -1037,7 +1037,7 @@ impl Session {
         // The operator's text is not shown to a connection that has not given the server's password.
         let text = match code {
             Code::Banned if !self.is_open => "you are banned here",
-            Code::ShuttingDown if !self.is_open => "the server is stopping; come back soon",
+            Code::ShuttingDown if !self.is_open => "the server is stopping; try again soon",
             _ => text,
         };
         let line = self.reply_line(Line::Closed { code, text });

@@ -52,7 +52,7 @@ impl Session {
         let verb = Verb::Mode;
         let (room, own) = self.require_moderator(verb, room, chat)?;
         if room == chat.lobby() {
-            let text = "this room is where everybody comes in";
+            let text = "the lobby cannot be closed";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         self.change(room, AclChange::Close(is_closed, own.clone()), own, chat)
@@ -68,7 +68,7 @@ impl Session {
         let verb = Verb::Invite;
         let (room, own) = self.require_moderator(verb, room, chat)?;
         if !chat.is_registered(nick) {
-            let text = format!("{nick} is not registered, so anybody could be that");
+            let text = format!("{nick} is not registered, so anybody could use that nick");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
@@ -76,7 +76,7 @@ impl Session {
             return Err(no_space_to_invite());
         }
         if acl.is_some_and(|acl| acl.owner.as_deref() == Some(nick.casefolded())) {
-            let text = format!("{nick} made this room");
+            let text = format!("{nick} is the owner of this room");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let who = nick.casefolded().to_owned();
@@ -89,7 +89,7 @@ impl Session {
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());
         let is_owner = |acl: &RoomAcl| acl.owner.as_deref() == Some(nick.casefolded());
         if !acl.is_some_and(|acl| acl.admits(nick.casefolded()) && !is_owner(acl)) {
-            let text = format!("{nick} was not asked in; INVITES lists who was");
+            let text = format!("{nick} was not invited; INVITES lists the invited nicks");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         self.change(
@@ -160,13 +160,13 @@ impl Session {
         };
         let talk = match change {
             AclChange::Close(true, _) => {
-                format!("only those who are asked in may be in {room} now: /invite <nick>")
+                format!("{room} is invite-only now: /invite <nick>")
             }
             AclChange::Close(false, _) => format!("{room} is open to everybody"),
             AclChange::Invite(who, true) => {
-                format!("{who} may come into {room}, and ask others in")
+                format!("{who} may join {room}, and invite others")
             }
-            AclChange::Invite(who, false) => format!("{who} may come into {room}"),
+            AclChange::Invite(who, false) => format!("{who} may join {room}"),
             AclChange::Uninvite(who) => format!("{who} is no longer invited to {room}"),
         };
         self.ok(verb, &format!("{room} {what}"), &talk, AfterReply::Nothing);

@@ -21,7 +21,7 @@ impl Session {
     pub(super) fn require_operator(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.require_nick(verb)?;
         let user = chat.user(nick).filter(|_| chat.is_operator(nick));
-        let others = || Refusal::new(verb, Code::NotAllowed, "that is for operators");
+        let others = || Refusal::new(verb, Code::NotAllowed, "only operators can do that");
         user.map(|user| user.nick.clone()).ok_or_else(others)
     }
 
@@ -34,12 +34,12 @@ impl Session {
         let verb = Verb::Kick;
         let operator = self.require_operator(verb, chat)?;
         let Some(id) = chat.find_nick(nick) else {
-            let text = format!("nobody is called {nick} here");
+            let text = format!("nobody uses the nick {nick}");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         };
         let last_line = match text {
-            "" => format!("{operator} has ended your connection"),
-            text => format!("{operator} has ended your connection: {text}"),
+            "" => format!("{operator} has closed your connection"),
+            text => format!("{operator} has closed your connection: {text}"),
         };
         let count = chat.end_nick(id, Code::Kicked, &last_line);
         chat.record_audit(format!(
@@ -48,7 +48,7 @@ impl Session {
         self.ok(
             verb,
             nick.as_str(),
-            &format!("{nick} is out"),
+            &format!("{nick} is disconnected"),
             AfterReply::Nothing,
         );
         Ok(None)
@@ -72,7 +72,7 @@ impl Session {
             }
         };
         if is_own {
-            let text = format!("{target} is you as well");
+            let text = format!("{target} includes your own connection");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         if chat.bans(now.time).count() >= BANS_MAX {
@@ -95,7 +95,7 @@ impl Session {
             .bans(now.time)
             .any(|ban| ban.target.key() == target.key())
         {
-            let text = format!("{target} is not banned; BANS lists who is");
+            let text = format!("{target} is not banned; BANS lists the bans");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         self.query_accounts(AccountQuery::Unban(target))
@@ -134,7 +134,8 @@ impl Session {
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         if chat.is_operators(&nick) {
-            let text = format!("{nick} is an operator; REGISTER - under that nick gives it up");
+            let text =
+                format!("{nick} is an operator; only REGISTER - under that nick unregisters it");
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         self.query_accounts(AccountQuery::RemoveAccount { nick })
@@ -145,11 +146,11 @@ impl Session {
         let verb = Verb::Remove;
         let operator = self.require_operator(verb, chat)?;
         let Some(id) = chat.find_room(room) else {
-            let text = format!("there is no room {room}; ROOMS all lists them");
+            let text = format!("there is no room {room}; ROOMS all lists the rooms");
             return Err(Refusal::new(verb, Code::NoSuchRoom, text));
         };
         if id == chat.lobby() {
-            let text = "this is the room that everybody enters first; it cannot be deleted";
+            let text = "the lobby cannot be deleted";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let name = name_of(id, chat)?;
@@ -180,8 +181,8 @@ impl Session {
         let verb = Verb::Note;
         let operator = self.require_operator(verb, chat)?;
         chat.send_notice(operator.as_str(), text, Some(self.peer), now);
-        chat.record_audit(format!("{operator} notes something to everybody"));
-        self.ok(verb, "", "everybody has it", AfterReply::Nothing);
+        chat.record_audit(format!("{operator} sends a notice to everybody"));
+        self.ok(verb, "", "everybody has received it", AfterReply::Nothing);
         Ok(None)
     }
 
@@ -220,7 +221,7 @@ impl Session {
                 self.ok(
                     Verb::Ban,
                     &target,
-                    &format!("{target} is kept out"),
+                    &format!("{target} is banned"),
                     AfterReply::Nothing,
                 );
             }

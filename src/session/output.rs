@@ -238,18 +238,18 @@ impl Session {
                     }
                     Some(Err(code)) => {
                         let text = match code {
-                            Code::Busy => {
-                                "they have not read what they were sent before; try again later"
-                            }
-                            Code::NoSuchNick => "nobody is here under that nick any more",
+                            Code::Busy => "that nick's inbox is full; try again later",
+                            Code::NoSuchNick => "nobody uses that nick any more",
                             Code::Quota if reply.verb == Verb::React => {
                                 "that message has too many reactions already"
                             }
-                            Code::Quota => "there is no space left to keep it",
+                            Code::Quota => "there is no space left to save it",
                             Code::NoSuchFile => "it has been deleted already",
-                            Code::NoSuchId => "there is no such message where you send this",
+                            Code::NoSuchId => {
+                                "there is no such message in that room or private chat"
+                            }
                             Code::NoSuchRoom => "that room was deleted meanwhile",
-                            _ => "it could not be kept; the server's log tells why",
+                            _ => "it could not be saved; the server's log has the reason",
                         };
                         let refusal = Refusal::new(reply.verb, *code, text);
                         reply.refuse(&refusal, to, &mut batch.own);

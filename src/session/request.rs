@@ -36,7 +36,7 @@ pub(super) type Done = Result<Option<Effect>, Refusal>;
 
 /// Returns the name of a room that was just found.
 pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
-    let gone = || Refusal::of_line(Code::NoSuchRoom, "that room has gone");
+    let gone = || Refusal::of_line(Code::NoSuchRoom, "that room no longer exists");
     chat.room(room)
         .map(|room| room.name.clone())
         .ok_or_else(gone)
@@ -56,12 +56,12 @@ fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, 
             (here, Scope::Inbox(Box::new(message)))
         }
         (None, Some(here)) if chat.is_busy(here) => {
-            let text = format!("{to} does not read what is told; try later");
+            let text = format!("{to}'s inbox is full; try again later");
             return Err(Refusal::new(verb, Code::Busy, text));
         }
         (None, Some(here)) => (here, Scope::Unsaved(to.into())),
         (None, None) => {
-            let text = format!("nobody is called {to} here");
+            let text = format!("nobody uses the nick {to}");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
     };
@@ -256,7 +256,7 @@ impl Session {
     /// Turns stamps or tags on or off, which are added to the events that a program receives.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
-            let text = "that is for programs; /raw first";
+            let text = "that is for programs; type /raw first";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let dialect = Dialect::Program(change(self.input.marks()));
@@ -382,7 +382,7 @@ impl Session {
                 let most = chat.limits().rooms_per_connection_max;
                 if self.rooms.iter().filter(|m| !m.is_leaving).count() >= most {
                     self.lost_current_room = had_lost_room;
-                    let text = format!("one connection is in {most} rooms at most; PART one");
+                    let text = format!("a connection can be in at most {most} rooms; PART one");
                     return Err(Refusal::new(verb, Code::Quota, text));
                 }
                 let room = chat
@@ -425,7 +425,7 @@ impl Session {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room_id && !m.is_leaving);
         let (Some(room), Some(membership)) = (chat.room(room_id), membership) else {
-            let text = "you were removed from that room while its past was read";
+            let text = "you were removed from that room while its history was being read";
             return self.refuse(&Refusal::new(Verb::Join, Code::NotAllowed, text));
         };
         let had_waited = std::mem::take(&mut membership.waits_for_backlog);
@@ -473,7 +473,7 @@ impl Session {
         };
         let newest = chat.newest_id();
         if id > newest {
-            let text = format!("there is no event {id} yet; the newest has {newest}");
+            let text = format!("there is no event {id} yet; the newest is {newest}");
             return Err(Refusal::new(verb, Code::BadSyntax, text));
         }
         let reader = reader.clone();
@@ -494,13 +494,13 @@ impl Session {
             return Err(Refusal::new(
                 verb,
                 Code::NotAllowed,
-                "what others tell one another is theirs",
+                "you cannot read other people's private messages",
             ));
         }
         if chat.is_registered(&nick) {
             return Ok(self.query_history(HistorySource::Inbox(nick.into()), count, side));
         }
-        let talk = "what you tell and are told is kept once your nick is registered";
+        let talk = "private messages are saved only between registered nicks: REGISTER <password>";
         self.ok(verb, "0", talk, AfterReply::Nothing);
         Ok(None)
     }
@@ -641,9 +641,9 @@ impl Session {
             if !chat.may_upload(self.peer, self.nick, now) {
                 chat.end_upload(self.peer);
                 let text = if self.nick.is_some_and(|nick| chat.is_own(nick)) {
-                    "too many files came from your address; try again later"
+                    "too many files were sent from your address; try again later"
                 } else {
-                    "too many files came from your address under nicks that nobody has registered; REGISTER, or try again later"
+                    "too many files were sent from your address under unregistered nicks; REGISTER, or try again later"
                 };
                 return Err(Refusal::new(verb, Code::Quota, text));
             }
@@ -705,7 +705,7 @@ impl Session {
             Refusal::new(
                 verb,
                 Code::NoSuchRoom,
-                format!("there is no room {name}; ROOMS lists them"),
+                format!("there is no room {name}; ROOMS lists the rooms"),
             )
         };
         let room = chat.find_room(name);

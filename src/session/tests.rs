@@ -415,7 +415,7 @@ fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anot
     // The owner of one may not spell it like the other.
     let said = table.say(0, "NICK lan");
     assert!(
-        said.starts_with("ERR NICK nick-taken ") && said.contains("write yours Lan"),
+        said.starts_with("ERR NICK nick-taken ") && said.contains("spell yours Lan"),
         "{said}"
     );
     assert!(table.say(0, "NICK LAN").contains("OK NICK LAN "));
@@ -473,7 +473,7 @@ fn a_change_of_an_ignored_nick_is_shown() {
 }
 
 #[test]
-fn what_was_told_and_answered_ok_is_sent_before_goodbye() {
+fn private_messages_answered_ok_are_sent_before_the_goodbye() {
     let last_lines = ["BYE", "QUIT", "/bye see you"];
     for last in last_lines {
         let mut table = Table::new(2);
@@ -515,7 +515,7 @@ fn what_was_told_and_answered_ok_is_sent_before_goodbye() {
 }
 
 #[test]
-fn nothing_is_told_to_a_nick_that_is_only_kept_for_its_return() {
+fn a_reserved_nick_that_is_offline_receives_nothing() {
     let mut table = Table::new(2);
     table.say(0, "NICK ann");
     table.say(1, "NICK bob secret");

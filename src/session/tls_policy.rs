@@ -23,7 +23,7 @@ impl Session {
             return Ok(());
         }
         let how = self.how_to_tls();
-        let text = format!("passwords are taken under TLS only: {how}");
+        let text = format!("this server accepts passwords only over TLS: {how}");
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
@@ -38,7 +38,7 @@ impl Session {
         let how = self.how_to_tls();
         self.send(Line::Notice {
             server: &chat.config.name,
-            text: &format!("your password came as plain text; TLS is at hand: {how}"),
+            text: &format!("your password was sent as plain text; TLS is available: {how}"),
         });
     }
 

@@ -269,7 +269,7 @@ impl WebSocket {
         if is_torn || memchr2(b'\r', b'\n', &line).is_some() {
             return Some(Input::Refused(Wrong {
                 code: Code::BadSyntax,
-                text: "a text message is one line; it has no line end inside",
+                text: "a text message is one line and cannot contain a line end",
                 closes: false,
             }));
         }
@@ -323,7 +323,7 @@ impl WebSocket {
                 let is_told = std::mem::replace(&mut self.is_stray, !is_last);
                 (!is_told && !bytes.is_empty()).then_some(Input::Refused(Wrong {
                     code: Code::BadSyntax,
-                    text: "a line is a text message; binary ones are the bytes of an UPLOAD or TEXT",
+                    text: "send a line as a text message; binary messages are for the bytes of an UPLOAD or TEXT",
                     closes: false,
                 }))
             }

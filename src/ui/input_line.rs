@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_is_said() {
+    fn typed_lines_are_sent() {
         said("hello", "MSG hello\n");
         said("//etc", "MSG /etc\n");
         said("", "");
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_goes_nowhere() {
+    fn an_unknown_command_is_not_sent() {
         for wrong in [
             "/",
             "/ nick",

@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn each_line_is_said_and_an_empty_one_is_not() {
+    fn each_line_is_sent_unless_it_is_empty() {
         check(
             b"one\n\ntwo\r\n\r\n\x1b[0m\nthree",
             "MSG one\nMSG two\nMSG three\n",

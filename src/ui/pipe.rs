@@ -19,7 +19,7 @@ use super::print::Output;
 use super::renderer::Renderer;
 use super::server::Server;
 use super::shorthand::room_name;
-use super::stdio::{input, write_all};
+use super::stdio::{input, text_input, write_all};
 use crate::client::{Client, Error, Line, Receiver, ReconnectingClient, Sender, Update};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
@@ -54,7 +54,7 @@ pub async fn talk(server: &Server, room: Option<&str>) -> Result<Exit, Failure> 
         exit: Exit::Success,
         output: Output::new(),
     };
-    let mut input = input(PIECE_BYTES);
+    let mut input = text_input(PIECE_BYTES);
     let (mut piece, mut splitter) = (vec![0; PIECE_BYTES], LineSplitter::default());
     loop {
         talk.send()?;
@@ -275,7 +275,7 @@ async fn listen_raw(mut receiver: Receiver, is_all: &Cell<bool>) -> Result<Exit,
     if is_all.get() {
         Ok(exit)
     } else {
-        Err(ended_early("the server closed it"))
+        Err(ended_early("the server closed the connection"))
     }
 }
 
@@ -298,7 +298,9 @@ async fn pass_file(
             .bytes(piece.get_mut(..space).unwrap_or_default())
             .await?;
         if taken == 0 {
-            return Err(ended_early("the server closed it in the middle of a file"));
+            return Err(ended_early(
+                "the server closed the connection in the middle of a file",
+            ));
         }
         if !on_terminal {
             write(output, piece.get(..taken).unwrap_or_default()).await?;

@@ -338,7 +338,10 @@ impl LineClient {
                 Ok(Some(line)) => line,
                 Ok(None) | Err(_) if leaving => return Ok(Exit::Success),
                 Ok(None) => {
-                    let gone = io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed it");
+                    let gone = io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the server closed the connection",
+                    );
                     return Err(Error::Lost(gone).into());
                 }
                 Err(error) => return Err(error.into()),

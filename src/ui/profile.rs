@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_read_and_what_is_wrong_in_them_is_told_with_its_line() {
+    fn settings_are_read_and_an_error_names_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let home = home(folder.path());
         assert_eq!(home.settings().unwrap(), Settings::default());

@@ -9,7 +9,7 @@ use super::failure::{Exit, Failure};
 use super::login::enter;
 use super::server::Server;
 use super::shorthand::room_name;
-use super::stdio::input;
+use super::stdio::text_input;
 use crate::client::{Client, Message};
 use crate::protocol::Code;
 use crate::protocol::line::LINE_BYTES_MAX;
@@ -56,7 +56,7 @@ struct To {
 impl To {
     /// Sends standard input.
     async fn input(&mut self, is_one: bool) -> Result<(), Failure> {
-        let mut input = input(64 * 1024);
+        let mut input = text_input(64 * 1024);
         let mut begin = Vec::new();
         if (is_one || is_file()) && self.client.hello().await?.has("multiline") {
             let most = TEXT_BYTES_MAX + 1;

@@ -118,7 +118,7 @@ function banned(who, text) {
 
 /** Returns why the server ended the connection: `CLOSED <code> <text>`. */
 export function ended({ code, text }) {
-	const reason = text.replace(/^\S+ has ended your connection:?\s*/, '');
+	const reason = text.replace(/^\S+ has closed your connection:?\s*/, '');
 	switch (code) {
 		case 'kicked':
 			return `An operator has disconnected you${reason ? `: ${sentence(reason)}` : '.'}`;

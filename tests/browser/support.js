@@ -68,7 +68,8 @@ class Program {
 
 /** A server of its own for a test: `{port, url, stop()}`. */
 export async function chatd(t, args = ['--memory'], port = 0) {
-	const program = new Program(t, CHATD, ['--listen', `127.0.0.1:${port}`, '--name', 'plain.test', ...args]);
+	const name = args.includes('--name') ? [] : ['--name', 'plain.test'];
+	const program = new Program(t, CHATD, ['--listen', `127.0.0.1:${port}`, ...name, ...args]);
 	const [, given] = await program.expect(/listening on \S*:(\d+)/);
 	return { port: Number(given), url: `http://127.0.0.1:${given}/`, stop: () => program.end() };
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use crate::support::script::{Ended, Running, Server, Step, chatc, run, steps};
 use plainchat::client::FileDigest;
 
-/// Runs `chatc ADDRESS args` with `stdin` while `connections` are played to it.
+/// Runs `chatc ADDRESS args` with `stdin`, while a server plays the scripts `connections`.
 #[track_caller]
 fn play(connections: &[&str], args: &[&str], stdin: &[u8]) -> Ended {
     let server = Server::play(connections.iter().map(|script| steps(script)).collect());
@@ -20,7 +20,7 @@ fn play(connections: &[&str], args: &[&str], stdin: &[u8]) -> Ended {
     ended
 }
 
-/// What a line shows that came just now, without the minute.
+/// Returns lines without the time of day before them.
 fn without_time(lines: &str) -> String {
     let strip = |line: &str| match (line.split_once('['), line.split_once("] ")) {
         (Some((before, _)), Some((_, after))) => format!("{before}{after}\n"),
@@ -29,7 +29,7 @@ fn without_time(lines: &str) -> String {
     lines.lines().map(strip).collect()
 }
 
-/// What a pipe says on its way in, and is answered, in the lobby.
+/// What chatc sends at first in a pipe, and the server's replies.
 const IN: &str = "> HELLO
     > STAMPS on
     > TAGS on
@@ -40,14 +40,14 @@ const IN: &str = "> HELLO
     < OK NICK ann #lobby 4
     ";
 
-/// What it says on its way out.
+/// What chatc sends last in a pipe.
 const OUT: &str = "
     > BYE
     < OK BYE
     > (end)";
 
 #[test]
-fn each_line_is_said_and_events_come_out() {
+fn each_line_is_sent_and_events_are_printed() {
     let script = format!(
         "{IN}> TELL #lobby one
            > TELL #lobby two
@@ -66,7 +66,7 @@ fn each_line_is_said_and_events_come_out() {
 }
 
 #[test]
-fn a_refused_line_is_told_and_ends_in_code_1() {
+fn a_refused_line_is_reported_and_the_exit_code_is_1() {
     let script = format!(
         "{IN}> TELL #lobby one
            < ERR TELL quota the disk is full
@@ -132,13 +132,13 @@ fn a_room_is_entered_instead_of_the_lobby() {
 
 #[test]
 fn a_server_that_sends_one_away_ends_it_while_the_input_is_open() {
-    let script = format!("{IN}< CLOSED kicked root has ended your connection");
+    let script = format!("{IN}< CLOSED kicked root has closed your connection");
     let server = Server::play(vec![steps(&script)]);
     let running = Running::start(&mut chatc(&[&server.address.to_string()]));
     running.wait().check(
         3,
         "",
-        "chatc: the server closed the connection: root has ended your connection\n",
+        "chatc: the server closed the connection: root has closed your connection\n",
     );
     server.finish();
 }
@@ -181,7 +181,7 @@ fn a_connection_that_breaks_is_made_again_and_what_was_not_answered_is_sent_with
 }
 
 #[test]
-fn nobody_there_is_one_clear_line() {
+fn a_missing_server_is_reported_in_one_line() {
     let free = Server::play(vec![]);
     let address = free.address.to_string();
     free.finish();
@@ -190,7 +190,7 @@ fn nobody_there_is_one_clear_line() {
 }
 
 #[test]
-fn another_protocol_on_the_port_is_no_chat() {
+fn a_server_of_another_protocol_is_reported() {
     let mut junk = vec![b'x'; 7000];
     junk.push(b'\n');
     let server = Server::play(vec![vec![Step::Hear("HELLO".into()), Step::Give(junk)]]);
@@ -203,7 +203,7 @@ fn another_protocol_on_the_port_is_no_chat() {
 }
 
 #[test]
-fn what_a_hostile_server_sends_is_harmless_on_a_terminal() {
+fn a_hostile_server_cannot_control_the_terminal() {
     let mut script = steps(IN);
     script.push(Step::Hear("TELL #lobby hi".into()));
     script.push(Step::Give(
@@ -236,6 +236,18 @@ fn bytes_that_are_not_utf8_are_replaced_and_long_lines_cut() {
 }
 
 #[test]
+fn utf_16_is_converted_if_it_has_a_mark_and_refused_otherwise() {
+    let script = format!("{IN}> TELL #lobby größer\n < OK TELL 5 2026-11-22T06:47:00.000Z{OUT}");
+    let encoded = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let with_mark: Vec<u8> = encoded("\u{feff}größer\r\n");
+    play(&[&script], &[], &with_mark).check(0, "", "");
+    let without: Vec<u8> = encoded("größer\r\n");
+    let ended = play(&[&IN.trim_end().to_owned()], &[], &without);
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert!(ended.stderr.contains("iconv"), "{}", ended.stderr);
+}
+
+#[test]
 fn raw_passes_lines_and_bytes_both_ways() {
     let mut script = steps("> JOIN ops\n > DOWNLOAD 7\n < OK JOIN #ops 0\n < DATA 7 6 - x");
     script.push(Step::Give(b"ERR \xff\n".into()));
@@ -259,7 +271,7 @@ fn raw_passes_lines_and_bytes_both_ways() {
     refused.check(1, "ERR JOIN bad-syntax no\n", "");
 }
 
-/// A folder of this test's own, and `chatc` in it.
+/// A folder for one test, in which `chatc` runs.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -296,7 +308,8 @@ fn sha256(bytes: &[u8]) -> String {
         .to_string()
 }
 
-/// The script of a download from `offset`, of which the connection breaks before `end`, if that is not all.
+/// Returns the script of a download from `offset`, in which the connection breaks at `end` if that is before
+/// the end of the file.
 fn download(file: &[u8], name: &str, offset: usize, end: usize) -> Vec<Step> {
     let mut script = steps(&format!(
         "> DOWNLOAD 7 {offset}
@@ -312,7 +325,7 @@ fn download(file: &[u8], name: &str, offset: usize, end: usize) -> Vec<Step> {
 }
 
 #[test]
-fn a_cut_download_goes_on_where_it_ended() {
+fn a_broken_download_resumes() {
     let file: Vec<u8> = (0..300_000).map(|n| (n * 7 % 251) as u8).collect();
     let server = Server::play(vec![
         download(&file, "a b.bin", 0, 100_001),
@@ -334,7 +347,7 @@ fn a_cut_download_goes_on_where_it_ended() {
 }
 
 #[test]
-fn a_beginning_of_another_file_is_found_out_and_thrown_away() {
+fn a_partial_file_of_another_download_is_detected_and_discarded() {
     let file = vec![b'x'; 1000];
     let server = Server::play(vec![
         download(&file, "f", 0, 0),
@@ -379,7 +392,7 @@ fn a_download_overwrites_nothing_and_stays_in_its_folder() {
 }
 
 #[test]
-fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
+fn a_file_is_uploaded_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
     let (one, two) = (b"one\n".to_vec(), vec![0xff; 50_000]);
     let enter = steps(
         "> NICK ann
@@ -421,7 +434,7 @@ fn a_file_goes_out_with_its_digest_and_a_refused_one_does_not_stop_the_next() {
 }
 
 #[test]
-fn an_upload_that_arrives_otherwise_is_found_out() {
+fn an_altered_upload_is_detected() {
     let mut script = steps("> NICK ann\n < OK NICK ann #lobby 0\n > UPLOAD stdin *");
     script.push(Step::Take(b"abc".into()));
     script.push(Step::End);
@@ -437,7 +450,7 @@ fn an_upload_that_arrives_otherwise_is_found_out() {
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it_quietly() {
+fn chatc_ends_quietly_when_its_reader_closes_the_pipe() {
     let mut script = steps(IN);
     script.push(Step::Say("MSG #lobby bob spam\n".repeat(200_000)));
     let server = Server::play(vec![script]);
@@ -453,7 +466,7 @@ fn a_reader_that_has_seen_enough_ends_it_quietly() {
 }
 
 #[test]
-fn what_is_typed_wrong_is_told_with_what_was_meant() {
+fn a_mistyped_command_is_refused_with_a_suggestion() {
     let check = |args: &[&str], code: i32, stderr: &str| {
         let ended = run(&mut chatc(args), b"");
         assert_eq!(
@@ -485,7 +498,7 @@ fn what_is_typed_wrong_is_told_with_what_was_meant() {
     let version = run(&mut chatc(&["-V"]), b"");
     assert_eq!(version.code, Some(0));
     assert!(version.stdout.starts_with("chatc 0."), "{version:?}");
-    // A name of two letters that no network knows is a host all the same.
+    // A name of two letters that no network knows is still a host.
     let host = run(&mut chatc(&["sedn.invalid"]), b"");
     assert_eq!(host.code, Some(3));
     assert!(!host.stderr.contains("did you mean"), "{host:?}");

@@ -13,7 +13,7 @@ fn chatd() -> Chatd {
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &[]).expect("chatd")
 }
 
-/// Somebody who reads along in `room` with the protocol itself, from now on.
+/// Returns a client that reads `room` with the protocol itself, from now on.
 fn watcher(chatd: &Chatd, room: &str) -> Running {
     let mut watcher = Running::start(&mut chatc(&[&chatd.address.to_string(), "--raw"]));
     watcher.write(format!("JOIN {room}\n").as_bytes());
@@ -22,7 +22,7 @@ fn watcher(chatd: &Chatd, room: &str) -> Running {
 }
 
 #[test]
-fn what_one_says_the_other_reads() {
+fn two_clients_read_each_other() {
     let chatd = chatd();
     let host = chatd.address.to_string();
     let mut watcher = watcher(&chatd, "ops");
@@ -70,7 +70,7 @@ fn many_lines_go_in_order_and_in_little_memory() {
         .map(|n| format!("{n} {}\n", "x".repeat(90)))
         .collect();
     seq.write(lines.as_bytes());
-    // A watcher that cannot keep up is told of a gap, as long as nothing is logged; the order holds all the same.
+    // A watcher that cannot keep up gets a gap only for what is not logged; the order is right all the same.
     let (mut next, mut is_gap) = (0, false);
     while next < LINES {
         let line = watcher.line();
@@ -104,7 +104,7 @@ fn many_lines_go_in_order_and_in_little_memory() {
 }
 
 #[test]
-fn nothing_to_say_ends_at_once() {
+fn an_empty_input_ends_at_once() {
     let chatd = chatd();
     let mut command = chatc(&[&chatd.address.to_string()]);
     run(&mut command, b"").check(0, "", "");
@@ -114,7 +114,7 @@ fn nothing_to_say_ends_at_once() {
     assert!(status.success(), "a file as standard input");
 }
 
-/// A `chatd` that can be killed and started again at the same address, and forgets nothing.
+/// A `chatd` that can be killed and started again at the same address, with everything that it had saved.
 struct Restarting {
     data: tempfile::TempDir,
     host: String,
@@ -177,7 +177,7 @@ fn a_pipe_survives_a_restart_and_says_each_line_once() {
     say(&mut pipe, 500);
     let mut watcher = watcher(server.chatd(), "r7");
     say(&mut pipe, 500);
-    // Some of it is answered by now, some on its way.
+    // Some lines have been answered by now, some are in transit.
     watcher.until("MSG #r7 ann p ");
     server.kill();
     say(&mut pipe, 500);
@@ -195,11 +195,11 @@ fn a_pipe_survives_a_restart_and_says_each_line_once() {
 }
 
 #[test]
-fn a_command_runs_whatever_the_server_does_and_the_room_hears_how_it_ended() {
+fn a_command_runs_whatever_the_server_does_and_its_end_is_posted() {
     let mut server = Restarting::new();
     let host = server.host.clone();
     server.kill();
-    // It does not wait for a server that is not there.
+    // The command does not wait for a server that is not there.
     let script = "echo one; read -r line; echo $line; read -r line; exit 7";
     let args = [
         "run", "--host", &host, "--room", "ops", "--", "sh", "-c", script,
@@ -213,7 +213,7 @@ fn a_command_runs_whatever_the_server_does_and_the_room_hears_how_it_ended() {
     tail.until("<ann> started: sh -c echo one; ");
     command.write(b"two\n");
     command.until("two\n");
-    // It ends while the server is away.
+    // The command ends while the server is down.
     server.kill();
     command.write(b"three\n");
     server.start();
@@ -230,13 +230,13 @@ fn a_command_runs_whatever_the_server_does_and_the_room_hears_how_it_ended() {
 }
 
 #[test]
-fn signals_are_passed_on_to_a_command_and_the_room_hears_of_it() {
+fn signals_are_forwarded_to_a_command_and_posted() {
     use rustix::process::{Pid, Signal, kill_process};
     let chatd = chatd();
     let host = chatd.address.to_string();
     let mut watcher = watcher(&chatd, "ops");
     for (signal, number) in [(Signal::TERM, 15), (Signal::HUP, 1), (Signal::INT, 2)] {
-        // What is in the background goes too: else it would hold the pipe for ever.
+        // Background processes end too; otherwise they would hold the pipe open.
         let args = [
             "run",
             "--host",
@@ -257,7 +257,7 @@ fn signals_are_passed_on_to_a_command_and_the_room_hears_of_it() {
         watcher.until(&format!("was ended by signal {number} after "));
         assert!(watcher.line().contains("/download "));
     }
-    // One that takes it as a wish says a last word and has a code of its own.
+    // A command that handles the signal prints a last word, and its own exit code counts.
     let args = [
         "run",
         "--host",
@@ -292,7 +292,7 @@ fn signals_are_passed_on_to_a_command_and_the_room_hears_of_it() {
 }
 
 #[test]
-fn a_room_is_named_with_or_without_its_mark() {
+fn a_room_is_named_with_or_without_its_hash_sign() {
     let chatd = chatd();
     let host = chatd.address.to_string();
     let at = |args: &[&str]| {
@@ -306,7 +306,7 @@ fn a_room_is_named_with_or_without_its_mark() {
     assert_eq!(at(&["send", "ops", "two"]).code, Some(0));
     assert_eq!(at(&["send", "--room", "ops", "three"]).code, Some(0));
     assert_eq!(at(&["--nick", "xeno", "send", "ops", "four"]).code, Some(0));
-    // Somebody of that name is meant before a room.
+    // A nick of that name is preferred to a room.
     let mut person = Running::start(&mut chatc(&[&host, "--nick", "ops"]));
     person.write(b"here\n");
     let mut watch = watcher(&chatd, "lobby");
@@ -338,8 +338,8 @@ fn a_search_says_that_there_may_be_more() {
     assert_eq!((found.code, &found.stderr[..]), (Some(0), ""));
 }
 
-/// Somebody in between who answers TLS with a close, so that a client may think that none is spoken. Gives what it has
-/// been sent in plain text.
+/// Runs a man in the middle that ends each TLS handshake, so that a client may think that the server has no
+/// TLS. Returns what clients sent it in plain text.
 fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::Read;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -360,11 +360,11 @@ fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     (port, told)
 }
 
-/// Written so, this machine counts as another: TLS is tried by itself, as over a network.
+/// For chatc this address is another machine, so it tries TLS by itself, as over a network.
 const FAR: &str = "[::ffff:127.0.0.1]";
 
 #[test]
-fn no_password_goes_out_in_plain_text_to_who_hangs_up_on_tls() {
+fn no_password_is_sent_in_plain_text_when_tls_is_cut_off() {
     let folder = tempfile::tempdir().unwrap();
     let made = rcgen::generate_simple_self_signed(vec!["::ffff:127.0.0.1".to_owned()]).unwrap();
     let file = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
@@ -384,7 +384,7 @@ fn no_password_goes_out_in_plain_text_to_who_hangs_up_on_tls() {
         }
         run(&mut command, b"")
     };
-    // With a certificate that an authority vouches for, too, it is remembered that TLS was spoken.
+    // chatc remembers that the server has spoken TLS also when an authority confirms its certificate.
     let port = chatd.address.port();
     let sent = send(port, Some("my password"));
     assert_eq!(sent.code, Some(0), "{sent:?}");
@@ -402,14 +402,14 @@ fn no_password_goes_out_in_plain_text_to_who_hangs_up_on_tls() {
         assert!(refused.stderr.contains("used TLS before"), "{refused:?}");
     }
     assert!(told.try_recv().is_err(), "nothing was said in plain text");
-    // Who never spoke TLS is spoken to without, when there is nothing to keep to oneself.
+    // Plain text is used with a server that has never spoken TLS, if there is no password to protect.
     fs::write(&known, "").unwrap();
     send(port, None);
     let said = told.recv_timeout(crate::support::inbox::DEADLINE);
     assert!(said.is_ok_and(|said| said.starts_with(b"NICK ann")));
 }
 
-/// Lines of the protocol from somebody on a connection of its own; each has to be answered with `OK`.
+/// Sends lines of the protocol on a connection of their own; each must be answered with `OK`.
 #[track_caller]
 fn by_hand(chatd: &Chatd, lines: &str) {
     let done = run(
@@ -419,7 +419,7 @@ fn by_hand(chatd: &Chatd, lines: &str) {
     assert_eq!(done.code, Some(0), "{lines:?}: {done:?}");
 }
 
-/// `chatc` of a person with a password.
+/// Returns `chatc` for a person with a password.
 fn chatc_of(nick: &str, args: &[&str]) -> Command {
     let mut command = chatc(args);
     command
@@ -428,7 +428,7 @@ fn chatc_of(nick: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Makes `nick` that person's own, under the password that [`chatc_of`] gives.
+/// Registers `nick` with the password that [`chatc_of`] uses.
 #[track_caller]
 fn register(chatd: &Chatd, nick: &str) {
     let password = format!("password of {nick}");
@@ -439,7 +439,7 @@ fn register(chatd: &Chatd, nick: &str) {
 }
 
 #[test]
-fn a_room_that_chatc_makes_belongs_to_the_one_who_runs_it() {
+fn a_room_that_chatc_creates_belongs_to_its_user() {
     let chatd = chatd();
     let host = chatd.address.to_string();
     register(&chatd, "ann");
@@ -474,9 +474,9 @@ fn a_room_that_chatc_makes_belongs_to_the_one_who_runs_it() {
     drop(bot);
 }
 
-/// Closed rooms, for those who are invited: every way of `chatc` to read and to speak, also after the server was away.
+/// Invited users read and write a closed room with every command of `chatc`, also after the server was down.
 #[test]
-fn who_is_invited_gets_into_a_closed_room_every_way_and_comes_back() {
+fn invited_users_enter_a_closed_room_with_every_command_and_return() {
     let data = tempfile::tempdir().unwrap();
     let flags = |more: &[&str]| -> Vec<String> {
         let data = data.path().to_str().unwrap();
@@ -514,7 +514,7 @@ fn who_is_invited_gets_into_a_closed_room_every_way_and_comes_back() {
         assert_eq!((done.code, &done.stderr[..]), (Some(0), ""), "{args:?}");
         assert!(done.stdout.ends_with(shown), "{args:?}: {done:?}");
     }
-    // Somebody who is not invited is kept out of the same.
+    // The same commands are refused to somebody who is not invited.
     let eve = run(&mut chatc(&["history", "plan", "--host", &host]), b"");
     assert_eq!((eve.code, &eve.stdout[..]), (Some(1), ""), "{eve:?}");
 
@@ -534,7 +534,7 @@ fn who_is_invited_gets_into_a_closed_room_every_way_and_comes_back() {
 
     drop(server);
     let server = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags(&["--listen", &host]));
-    // Both come back after the last that they have seen, so they miss nothing, whenever they do.
+    // Both continue after the last event that they have seen, so they miss nothing, whenever they return.
     let server = server.expect("chatd, once more");
     by_hand(&server, "NICK ann password of ann\nTELL #plan ping\nBYE\n");
     tail.until("<ann> ping\n");
@@ -552,7 +552,7 @@ fn transfer(chatd: &Chatd, folder: &Path, args: &[&str], stdin: &[u8]) -> Ended 
 }
 
 #[test]
-fn files_come_back_as_they_went() {
+fn downloaded_files_equal_the_uploaded_ones() {
     let (chatd, from, to) = (
         chatd(),
         tempfile::tempdir().unwrap(),
@@ -586,7 +586,7 @@ fn files_come_back_as_they_went() {
         );
     }
 
-    // As if a download had been cut.
+    // As if a download had been interrupted.
     fs::write(to.path().join("my notes 7.part"), &file[..1_234_567]).unwrap();
     for ((id, name), bytes) in sent.iter().zip([&file[..], b"", b"piped\n"]) {
         transfer(&chatd, to.path(), &["download", id], b"").check(0, &format!("{name}\n"), "");
@@ -605,7 +605,7 @@ fn files_come_back_as_they_went() {
 }
 
 #[test]
-fn a_file_that_is_too_large_is_refused_and_the_next_one_goes() {
+fn a_file_that_is_too_large_is_refused_and_the_next_one_is_uploaded() {
     let chatd = Chatd::spawn(
         env!("CARGO_BIN_EXE_chatd"),
         &["--max-upload".into(), "1000".into()],
@@ -621,7 +621,8 @@ fn a_file_that_is_too_large_is_refused_and_the_next_one_goes() {
     assert!(sent.stderr.ends_with("(too-large)\n"), "{sent:?}");
 }
 
-/// A shell command in a pseudo-terminal, which `script` of util-linux makes; its standard input is the keyboard.
+/// Runs a shell command in a pseudo-terminal, which `script` of util-linux provides; its standard input is
+/// the keyboard.
 fn in_terminal(command: &str, folder: &Path) -> Running {
     let mut script = Command::new("script");
     script.args(["--quiet", "--return", "--command", command, "/dev/null"]);
@@ -634,7 +635,7 @@ fn in_terminal(command: &str, folder: &Path) -> Running {
     Running::start(script.current_dir(folder))
 }
 
-/// `chatc` on a terminal, ready to be typed to.
+/// Returns `chatc` on a terminal, ready for input.
 fn terminal(chatd: &Chatd, folder: &Path) -> Running {
     let command = format!("{} --plain {}", env!("CARGO_BIN_EXE_chatc"), chatd.address);
     let mut terminal = in_terminal(&command, folder);
@@ -665,7 +666,7 @@ fn a_line_being_typed_survives_what_others_say() {
     let bob = run(&mut chatc(&[&host, "--nick", "bob"]), b"interrupting\n");
     assert_eq!(bob.code, Some(0));
     let shown = ann.until("<bob> interrupting\r\n");
-    // The half line is wiped before, and drawn again after.
+    // The unfinished line is removed first, and drawn again afterwards.
     assert!(
         shown.contains("\x1b[K") || shown.contains("\x1b[J"),
         "{shown:?}"
@@ -681,7 +682,7 @@ fn a_line_being_typed_survives_what_others_say() {
 }
 
 #[test]
-fn files_are_passed_while_talk_goes_on() {
+fn files_are_transferred_while_messages_are_sent() {
     let (chatd, folder) = (chatd(), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("a b.txt"), b"hello\n").unwrap();
     let mut ann = terminal(&chatd, folder.path());
@@ -697,7 +698,7 @@ fn files_are_passed_while_talk_goes_on() {
 }
 
 #[test]
-fn a_server_that_stops_leaves_the_terminal_as_it_was() {
+fn the_terminal_is_restored_when_the_server_stops() {
     let chatd = chatd();
     let mut ann = terminal(&chatd, Path::new("/"));
     ann.write(b"half a line");
@@ -721,7 +722,7 @@ fn a_server_that_stops_leaves_the_terminal_as_it_was() {
 fn the_dice_bot_answers() {
     let chatd = chatd();
     let mut watcher = watcher(&chatd, "games");
-    // Built by `cargo test` beside the programs.
+    // `cargo test` has built it beside the programs.
     let dice = Path::new(env!("CARGO_BIN_EXE_chatc"))
         .with_file_name("examples")
         .join("dice");
@@ -754,9 +755,10 @@ fn the_dice_bot_answers() {
     );
 }
 
-/// What comes in the moment of Enter, between two lines of the editor, used to pass what had come before it.
+/// A message that arrived in the moment of Enter, between two lines of the editor, was once printed before
+/// earlier ones.
 #[test]
-fn what_others_say_stays_in_order_however_often_one_presses_enter() {
+fn messages_stay_in_order_however_often_enter_is_pressed() {
     let (chatd, lines) = (chatd(), 300);
     let mut ann = terminal(&chatd, Path::new("/"));
     let host = chatd.address.to_string();
@@ -776,7 +778,7 @@ fn what_others_say_stays_in_order_however_often_one_presses_enter() {
 fn transfers_show_how_far_they_are_on_a_terminal() {
     let (chatd, folder) = (chatd(), tempfile::tempdir().unwrap());
     let large = fs::File::create(folder.path().join("large image.iso")).unwrap();
-    // Nothing is on the disk of it, and it is hashed and sent all the same.
+    // The file is sparse: it takes no space on the disk, but is hashed and sent all the same.
     large.set_len(16_000_000).unwrap();
     let chatc = |args: &str| {
         let program = env!("CARGO_BIN_EXE_chatc");
@@ -809,7 +811,7 @@ fn transfers_show_how_far_they_are_on_a_terminal() {
 }
 
 #[test]
-fn a_file_as_standard_input_is_said_to_its_end() {
+fn a_file_as_standard_input_is_sent_to_its_end() {
     let chatd = Chatd::start();
     let mut bob = chatd.member("bob");
     let folder = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ fn chatd() -> Chatd {
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("chatd")
 }
 
-/// `chatc WORD --host … args`.
+/// Returns `chatc WORD --host … args`.
 fn command(chatd: &Chatd, word: &str, args: &[&str]) -> Command {
     let host = chatd.address.to_string();
     let mut all = vec![word, "--host", &host];
@@ -34,7 +34,7 @@ fn done(chatd: &Chatd, word: &str, args: &[&str]) -> String {
     ended.stdout
 }
 
-/// The lines without date and time.
+/// Returns the lines without date and time.
 fn texts(lines: &str) -> Vec<&str> {
     lines
         .lines()
@@ -43,7 +43,7 @@ fn texts(lines: &str) -> Vec<&str> {
 }
 
 #[test]
-fn what_is_sent_is_in_the_history_and_is_found() {
+fn a_sent_message_is_in_the_history_and_is_found() {
     let chatd = chatd();
     done(&chatd, "send", &["#ops", "build", "done"]);
     let ended = run(
@@ -145,7 +145,7 @@ fn what_is_sent_is_in_the_history_and_is_found() {
 }
 
 #[test]
-fn history_is_as_long_as_one_wants() {
+fn history_has_as_many_messages_as_requested() {
     let chatd = chatd();
     let lines: String = (0..2500).map(|n| format!("m{n}\n")).collect();
     let said = run(
@@ -205,7 +205,7 @@ fn a_file_and_a_dash_are_one_message_of_several_lines() {
         b"a\nb\n",
     );
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    // Each line of a pipe is a message, as soon as it is there.
+    // Each line of a pipe is a message, as soon as it arrives.
     let ended = run(&mut command(&chatd, "send", &["#ops"]), b"c\n\nd\n");
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let log = done(&chatd, "history", &["ops", "--json", "--count", "4"]);
@@ -219,7 +219,8 @@ fn a_file_and_a_dash_are_one_message_of_several_lines() {
         !lines[2].contains("tags") && !lines[3].contains("tags"),
         "{log}"
     );
-    // A file that is too long for one message is sent line by line, and a dash says so.
+    // A file that is too long for one message is sent line by line; standard input named as `-` is refused
+    // then.
     fs::write(&trace, "x\n".repeat(1001)).expect("it can be written");
     from_file(&["#long"]);
     let log = done(&chatd, "history", &["long", "--json", "--count", "2000"]);
@@ -231,7 +232,7 @@ fn a_file_and_a_dash_are_one_message_of_several_lines() {
     );
     assert_eq!(long.code, Some(1), "{long:?}");
     assert!(long.stderr.contains("send it as a file"), "{long:?}");
-    // So is one that would fit without its colors, and no line of it is lost.
+    // The same holds for a text that would fit only without its colors, and no line of it is lost.
     let colors = "\x1b[31m\x1b[0m\x1b[31m\x1b[0m";
     let colored = format!("{colors}{}\n", "x".repeat(60)).repeat(900) + "last\n";
     fs::write(&trace, &colored).expect("it can be written");
@@ -244,13 +245,13 @@ fn a_file_and_a_dash_are_one_message_of_several_lines() {
     );
     assert_eq!(long.code, Some(1), "{long:?}");
     assert!(long.stderr.contains("send it as a file"), "{long:?}");
-    // Nothing but empty lines is nothing.
+    // Nothing is sent for a file of empty lines.
     fs::write(&trace, "\n \n").expect("it can be written");
     from_file(&["#long"]);
 }
 
 #[test]
-fn tail_prints_what_was_and_what_comes() {
+fn tail_prints_old_and_new_messages() {
     let chatd = chatd();
     done(&chatd, "send", &["#ops", "before"]);
     let mut now = Running::start(&mut command(&chatd, "tail", &["ops"]));
@@ -262,7 +263,7 @@ fn tail_prints_what_was_and_what_comes() {
     assert!(hour.line().contains("\"text\":\"before\""));
     let mut all = Running::start(&mut command(&chatd, "tail", &["#ops", "--since", "0"]));
     assert!(all.line().ends_with("<ann> before\n"));
-    // Once a later one has it, the first, which began before, listens too.
+    // Once the reader that began later has the message, the first one is reading too.
     done(&chatd, "send", &["#lobby", "hello"]);
     let line = hour.line();
     assert!(
@@ -270,7 +271,7 @@ fn tail_prints_what_was_and_what_comes() {
         "{line}"
     );
     let (mut tries, end) = (0, Instant::now() + DEADLINE);
-    // It prints nothing when it is ready, so it is told things until it has heard one.
+    // It prints nothing when it is ready, so messages are sent until it has printed one.
     let first = loop {
         tries += 1;
         done(&chatd, "send", &["#ops", &format!("live {tries}")]);
@@ -281,12 +282,12 @@ fn tail_prints_what_was_and_what_comes() {
     };
     assert!(first.contains("<ann> live "), "{first}");
     assert!(all.line().ends_with("<ann> live 1\n"));
-    // Nobody sees those who only listen.
+    // Readers without a nick are not seen.
     assert_eq!(done(&chatd, "who", &["ops"]), "");
 }
 
 #[test]
-fn a_reader_that_has_seen_enough_ends_it() {
+fn chatc_tail_ends_when_its_reader_closes_the_pipe() {
     let chatd = chatd();
     let lines: String = (0..100).map(|n| format!("m{n}\n")).collect();
     run(
@@ -298,7 +299,7 @@ fn a_reader_that_has_seen_enough_ends_it() {
         env!("CARGO_BIN_EXE_chatc"),
         chatd.address
     );
-    // Though nothing more is said, it finds out that nobody reads.
+    // It detects that its reader has gone, although no more messages arrive.
     let ended = run(
         Command::new("bash")
             .args(["-c", &script])
@@ -313,7 +314,7 @@ fn a_reader_that_has_seen_enough_ends_it() {
 }
 
 #[test]
-fn a_hundred_thousand_lines_are_said_in_order() {
+fn a_hundred_thousand_lines_are_sent_in_order() {
     let chatd = chatd();
     let mut watcher = Running::start(&mut command(
         &chatd,
@@ -409,7 +410,7 @@ fn a_command_is_run_in_front_of_a_room() {
 }
 
 #[test]
-fn a_bot_answers_and_is_started_again_when_it_dies() {
+fn a_bot_answers_and_is_restarted_when_it_ends() {
     let chatd = chatd();
     let bot = "while read -r verb room nick text; do case $text in die) exit 3;; ping*) echo \"TELL $room pong ${text#ping }\";; esac; done";
     let bot = Running::start(&mut command(
@@ -419,7 +420,7 @@ fn a_bot_answers_and_is_started_again_when_it_dies() {
     ));
     let mut ann = Running::start(&mut chatc(&[&chatd.address.to_string(), "--room", "ops"]));
     let mut tries = 0;
-    // The room is not there before one of them is.
+    // The room does not exist before one of them has joined it.
     let here = || run(&mut command(&chatd, "who", &["ops"]), b"").stdout;
     while here().lines().count() < 2 {
         tries += 1;
@@ -427,14 +428,14 @@ fn a_bot_answers_and_is_started_again_when_it_dies() {
     }
     ann.write(b"ping 1\n");
     assert!(ann.line().contains("<robot> pong 1"));
-    // What is said while it is dead is read by the next one.
+    // The next run reads what was sent while the bot was dead.
     ann.write(b"die\nping 2\n");
     assert!(ann.line().contains("<robot> pong 2"));
     assert_eq!(ann.finish().code, Some(0));
     drop(bot);
 }
 
-/// Protocol.md 4.35: a program does not answer a notice, and what bots say is one.
+/// Protocol.md 4.35: a program does not answer a notice, and what bots send is one.
 #[test]
 fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
     let chatd = chatd();
@@ -522,7 +523,7 @@ fn settings_name_servers_and_passwords_come_from_files() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let history = done(&chatd, "history", &["ops"]);
     assert_eq!(texts(&history), ["<zoe> hello"]);
-    // One holds the nick with that password, so that only who has it can share it.
+    // A connection holds the nick with that password, so that only a client with the password can share it.
     let host = chatd.address.to_string();
     let mut held = Running::start(chatc(&[&host, "--raw"]).env("HOME", home.path()));
     held.write(b"NICK zoe my secret\n");
@@ -563,7 +564,7 @@ fn a_server_with_a_password_is_opened_from_the_environment_or_the_settings() {
     let shut = with("rooms", &[], "");
     assert_eq!(shut.code, Some(1), "{shut:?}");
     assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
-    // Nicks are not tried one after the other against a closed door.
+    // chatc does not try one nick after the other when the server's password is missing.
     let shut = run(&mut chatc(&[&chatd.address.to_string()]), b"hello\n");
     assert!(shut.stderr.contains("CHATC_SERVER_PASSWORD"), "{shut:?}");
     assert_eq!(with("rooms", &[], "a guess").code, Some(1));
@@ -635,7 +636,7 @@ fn several_files_are_fetched_at_once() {
 }
 
 #[test]
-fn completions_and_the_manual_are_understood_by_those_who_read_them() {
+fn shells_and_man_accept_the_completions_and_the_manual() {
     for (shell, check) in [
         ("bash", "bash -n"),
         ("zsh", "cat"),
@@ -657,7 +658,7 @@ fn completions_and_the_manual_are_understood_by_those_who_read_them() {
         assert_eq!(read.code, Some(0), "{shell}: {read:?}");
     }
     assert_eq!(run(&mut chatc(&["completions", "tcsh"]), b"").code, Some(2));
-    // What bash makes of it.
+    // The completions that bash makes of it.
     let script = format!(
         "source <({} completions bash); COMP_WORDS=(chatc tail --s); COMP_CWORD=2; _chatc; echo \"${{COMPREPLY[@]}}\"",
         env!("CARGO_BIN_EXE_chatc")
@@ -671,7 +672,7 @@ fn completions_and_the_manual_are_understood_by_those_who_read_them() {
     );
 }
 
-/// An example that `cargo test` has built beside the programs.
+/// Returns an example that `cargo test` has built beside the programs.
 fn example(name: &str) -> Command {
     let path = Path::new(env!("CARGO_BIN_EXE_chatc"))
         .with_file_name("examples")
@@ -684,7 +685,7 @@ fn example(name: &str) -> Command {
 }
 
 #[test]
-fn the_watching_bot_tells_another_room() {
+fn the_watching_bot_posts_to_another_room() {
     let chatd = chatd();
     let host = chatd.address.to_string();
     let bot = Running::start(example("watch").args([&host, "ops", "alerts", "disk", "fire"]));
@@ -745,7 +746,7 @@ fn the_alert_bot_prints_who_takes_an_alert() {
         assert_eq!(raw.code, Some(0), "{raw:?}");
     };
     let (first, second) = (&ids[0], &ids[1]);
-    // Another reaction takes nothing.
+    // Another reaction does not take the alert.
     react("ann", &format!("REACT {first} 👀\nREACT {first} 👍"));
     assert_eq!(bot.line(), "ann takes db1: the disk is full\n");
     react("ann", &format!("UNREACT {first} 👍"));
@@ -753,7 +754,7 @@ fn the_alert_bot_prints_who_takes_an_alert() {
     react("bob", &format!("REACT {second} 👍\nREACT {first} 👍"));
     assert_eq!(bot.line(), "bob takes web;2: slow  answers\n");
     assert_eq!(bot.line(), "bob takes db1: the disk is full\n");
-    // The input has ended and everything is taken.
+    // The input has ended and every alert is taken.
     let ended = bot.finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.stderr.contains("not \"nonsense\""), "{ended:?}");

@@ -7,7 +7,7 @@ use crate::support::inbox::DEADLINE;
 use crate::support::server::Chatd;
 use crate::support::spawn::{Peer, Program};
 
-/// A member who hears whatever is said in the room.
+/// A member that receives everything in the room.
 fn in_room(chatd: &Chatd, nick: &str, room: &str) -> Peer {
     let mut peer = chatd.peer();
     peer.ask(&format!("JOIN {room}"), &format!("OK JOIN {room} <id>"));
@@ -22,7 +22,7 @@ fn next_message(peer: &mut Peer) -> String {
     peer.inbox.find(|line| line.starts_with("MSG "))
 }
 
-/// Waits until all `nicks` are in `room`, as `peer` is told.
+/// Waits until all `nicks` are in `room`, as reported to `peer`.
 fn wait_for(peer: &mut Peer, room: &str, nicks: &[&str]) {
     let mut missing: Vec<String> = nicks.iter().map(|n| format!("JOIN {room} {n}")).collect();
     while !missing.is_empty() {
@@ -31,7 +31,7 @@ fn wait_for(peer: &mut Peer, room: &str, nicks: &[&str]) {
     }
 }
 
-/// Announces who enters at once, so that a test knows when a bot is there.
+/// Announces joins at once, so that a test knows when a bot is there.
 const AT_ONCE: [&str; 2] = ["--announce-after", "1ms"];
 
 fn a_dice_bot_rolls(start: &str) {
@@ -64,7 +64,7 @@ fn a_dice_bot_rolls(start: &str) {
     alice.ask("TELL dice roll 1d1", "OK TELL - <time>");
     assert_eq!(next_message(&mut alice), "MSG alice dice 1");
 
-    // The shell calculates with what a stranger wrote: that must be numbers before.
+    // The shell computes with text from a stranger, which must be checked to be numbers first.
     for hostile in [
         "roll x[$(id)]d6",
         "roll 08",
@@ -110,7 +110,7 @@ fn watch_prints_what_holds_its_word_and_is_seen_by_nobody() {
     let mut alice = in_room(&chatd, "alice", "#ops");
     let mut watch = chatd.client("examples/watch.sh 'Deploy -e' ops");
     watch.end_input();
-    // Nothing tells when it listens, since nobody sees it; what it must print comes again until it does.
+    // It joins without a nick, so nobody sees when it is ready: the message is repeated until it prints one.
     let end = Instant::now() + DEADLINE;
     while !watch.inbox.has_more() {
         assert!(Instant::now() < end, "it never printed anything");
@@ -145,7 +145,7 @@ fn tail_log_says_every_line_and_runs_none() {
         let piece = "ö".repeat(length);
         assert_eq!(next_message(&mut alice), format!("MSG #ops web1 {piece}"));
     }
-    // It follows the file from here on.
+    // From here on it follows the file.
     for n in 0..500 {
         let mut line = fs::OpenOptions::new()
             .append(true)
@@ -160,7 +160,7 @@ fn tail_log_says_every_line_and_runs_none() {
 }
 
 #[test]
-fn post_tells_by_its_exit_code_whether_it_was_kept() {
+fn the_exit_code_of_post_shows_whether_the_message_was_saved() {
     let chatd = Chatd::start();
     let mut alice = in_room(&chatd, "alice", "#ops");
     let ended = chatd
@@ -250,13 +250,13 @@ fn bridges_carry_both_ways_and_never_in_a_circle() {
     let mut alice = in_room(&chatd, "alice", "#ops");
     let mut bob = in_room(&chatd, "bob", "#dev");
     let start = "socat TCP:$HOST:$PORT EXEC:examples/bridge.sh";
-    // Rooms are named as their makers wrote them, whatever the bridge was told.
+    // Rooms are named as their creators spelled them, whatever the arguments of the bridge were.
     let _one = chatd.client(&format!("NICK=bridge1 A=OPS B='#dev' {start}"));
     let _two = chatd.client(&format!("NICK=bridge2 A=dev B=ops {start}"));
     wait_for(&mut alice, "#ops", &["bridge1", "bridge2"]);
     wait_for(&mut bob, "#dev", &["bridge1", "bridge2"]);
     alice.ask(r"MSG <a>  $(id) \n  b ", "OK MSG <id> <time>");
-    // Two bridges, so it comes twice, and no third time before the next message.
+    // There are two bridges, so it arrives twice, and not a third time before the next message.
     for _ in 0..2 {
         let said = next_message(&mut bob);
         let (_, text) = said.split_once(" <alice> ").expect("who said it");

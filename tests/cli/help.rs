@@ -79,7 +79,7 @@ fn chatd_help_is_complete() {
     check(CHATD, &["backup", "--help"], "chatd-backup-help.txt");
 }
 
-/// Each limit is described once, by its row in the table, and its flag takes the value that stands there.
+/// Each limit is described once, by its row in the table, and its flag accepts the default in that row.
 #[test]
 fn every_limit_is_in_the_help_and_its_default_is_a_value_of_its_flag() {
     let output = Command::new(CHATD).arg("--help").output().unwrap();
@@ -92,7 +92,7 @@ fn every_limit_is_in_the_help_and_its_default_is_a_value_of_its_flag() {
         let shown = match row.flag {
             Some(flag) => {
                 let key = flag.trim_start_matches("--");
-                // What is not bounded has no value that would say so.
+                // A limit of "none" has no value that a flag could accept.
                 match value.as_str() {
                     "none" | "forever" => {}
                     value => settings += &format!("{key} = '{value}'\n"),
@@ -107,7 +107,7 @@ fn every_limit_is_in_the_help_and_its_default_is_a_value_of_its_flag() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("chatd.toml");
     std::fs::write(&path, settings).unwrap();
-    // It reads its flags, prints what may stand in such a file, and ends.
+    // It reads its flags, prints the text, and ends.
     let mut config = Command::new(CHATD);
     let config = config.arg("--config").arg(&path).arg("config");
     let output = config.output().unwrap();

@@ -13,17 +13,17 @@ use std::time::{Duration, Instant};
 use crate::support::script::{DEADLINE, Running};
 use crate::support::server::Chatd;
 
-/// How long nothing moves on a screen that is done.
+/// A screen is complete when nothing has changed for this long.
 const SETTLED: Duration = Duration::from_secs(1);
 
 fn chatd(flags: &[&str]) -> Chatd {
-    // Who comes and goes depends on time, and would be in every picture.
+    // Joins and leaves depend on time, so they would make the expected screens unstable.
     let mut all = vec!["--announce-after".to_owned(), "1h".to_owned()];
     all.extend(flags.iter().map(|flag| flag.to_string()));
     Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &all).expect("chatd")
 }
 
-/// A terminal of its own, with a shell in it.
+/// A terminal for one test, with a shell in it.
 struct Terminal {
     socket: String,
     home: tempfile::TempDir,
@@ -35,7 +35,7 @@ impl Terminal {
         Self::with(columns, rows, home, "")
     }
 
-    /// The same, with a home and variables of one's own.
+    /// Opens a terminal with this home folder and these environment variables.
     fn with(columns: u16, rows: u16, home: tempfile::TempDir, variables: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let socket = format!(
@@ -66,7 +66,7 @@ impl Terminal {
         terminal
     }
 
-    /// One in which `chatc` runs, in the lobby of `address`.
+    /// Opens a terminal in which `chatc` runs, in the lobby of `address`.
     fn chatc(address: SocketAddr, columns: u16, rows: u16) -> Self {
         let terminal = Self::new(columns, rows);
         terminal.run(&format!("{} {address}", env!("CARGO_BIN_EXE_chatc")));
@@ -108,7 +108,7 @@ impl Terminal {
         self.key("Enter");
     }
 
-    /// What is to be seen, without the spaces at the ends of the lines.
+    /// Returns what the screen shows, without trailing spaces.
     fn seen(&self) -> String {
         let seen = self.tmux(&["capture-pane", "-p", "-t", "s"]);
         seen.lines()
@@ -116,12 +116,12 @@ impl Terminal {
             .collect()
     }
 
-    /// What is to be seen, with its colours as the terminal was told them.
+    /// Returns what the screen shows, with the escape sequences of its colours.
     fn colors(&self) -> String {
         self.tmux(&["capture-pane", "-e", "-p", "-t", "s"])
     }
 
-    /// The process of `chatc`, the shell's only child.
+    /// Returns the process of `chatc`, the shell's only child.
     fn child(&self) -> rustix::process::Pid {
         let shell = self.tmux(&["list-panes", "-t", "s", "-F", "#{pane_pid}"]);
         let child = Command::new("pgrep")
@@ -132,12 +132,12 @@ impl Terminal {
         rustix::process::Pid::from_raw(child.expect("one child")).expect("not 0")
     }
 
-    /// Waits until `fits` what is to be seen.
+    /// Waits until the screen satisfies `fits`.
     #[track_caller]
     fn until(&self, what: &str, fits: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + DEADLINE;
         loop {
-            // Asking takes as long as a pause would.
+            // Each query of tmux takes as long as a pause would.
             let seen = self.seen();
             if fits(&seen) {
                 return seen;
@@ -156,7 +156,7 @@ impl Terminal {
         self.until(&format!("the end of {text}"), |seen| !seen.contains(text))
     }
 
-    /// What is to be seen must be that of the file, but for times and the port.
+    /// Checks that the screen is that of the golden file, except for times and the port.
     #[track_caller]
     fn looks_like(&self, golden: &str, address: SocketAddr) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -167,7 +167,7 @@ impl Terminal {
         };
         if std::env::var_os("BLESS").is_some() {
             fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
-            // As it is once nothing has moved for a while: tmux holds resizes back.
+            // Compared once nothing has changed for a while, since tmux delays resizes.
             let (mut seen, mut since) = (self.seen(), Instant::now());
             while since.elapsed() < SETTLED {
                 let next = self.seen();
@@ -181,7 +181,7 @@ impl Terminal {
         let end = Instant::now() + DEADLINE;
         loop {
             let found = blank(self.seen());
-            // A time is shown where the minute changes, which may be anywhere.
+            // A time is shown where the minute changes, which can be anywhere.
             let without_times = |text: &str| text.replace("HH:MM", "     ").replace('H', "");
             if without_times(&found) == without_times(&expected) {
                 return;
@@ -193,7 +193,7 @@ impl Terminal {
         }
     }
 
-    /// How the terminal is set: the lines of `stty`, and what tmux knows of its modes.
+    /// Returns the settings of the terminal: the lines of `stty`, and the modes that tmux knows.
     fn modes(&self) -> (String, String) {
         self.run("clear; stty -a | tr ';' '\\n' | grep -e icanon -e ' echo '; echo \"done\"");
         let stty = self.until("stty", |seen| seen.contains("\ndone"));
@@ -227,7 +227,7 @@ impl Drop for Terminal {
     }
 }
 
-/// Times of day as `HH:MM`.
+/// Replaces times of day by `HH:MM`.
 fn redact(seen: &str) -> String {
     let mut out: Vec<char> = seen.chars().collect();
     for at in 0..out.len().saturating_sub(4) {
@@ -241,7 +241,7 @@ fn redact(seen: &str) -> String {
     out.into_iter().collect()
 }
 
-/// Somebody with the protocol itself.
+/// Another user, with the protocol itself.
 struct Peer {
     input: BufReader<TcpStream>,
 }
@@ -274,7 +274,7 @@ impl Peer {
         line
     }
 
-    /// Sends a line, and gives what comes up to its reply.
+    /// Sends a line, and returns what arrives up to its reply.
     #[track_caller]
     fn ask(&mut self, line: &str) -> Vec<String> {
         self.send(&format!("{line}\n"));
@@ -290,7 +290,7 @@ impl Peer {
         }
     }
 
-    /// The texts of the log of a room.
+    /// Returns the texts in the log of a room.
     fn log(&mut self, room: &str) -> Vec<String> {
         let mut lines = self.ask(&format!("HISTORY {room} 1000"));
         lines.pop();
@@ -366,7 +366,7 @@ fn several_lines_look_right() {
 }
 
 #[test]
-fn two_talk_and_it_looks_right() {
+fn a_conversation_looks_right() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     bob.ask("TOPIC all about tea");
@@ -411,7 +411,7 @@ fn two_talk_and_it_looks_right() {
     ann.sees("\"tea\" in #lobby");
     ann.looks_like("search.txt", chatd.address);
     ann.key("Escape");
-    // Both keys at once would be read as Alt and letters.
+    // Sent together, the two keys would be read as Alt and letters.
     ann.sees_not("\"tea\" in #lobby");
     ann.key("F1");
     ann.looks_like("help.txt", chatd.address);
@@ -433,7 +433,7 @@ fn ten_thousand_messages_are_scrolled_back_through() {
     let ann = Terminal::chatc(chatd.address, 80, 24);
     ann.sees("number 9999");
     let end = Instant::now() + DEADLINE * 3;
-    // Each goes to the first line that is there, and what is older is fetched meanwhile.
+    // Each press goes to the oldest message that is loaded, while older ones are fetched.
     while !ann.seen().contains("number 0\n") {
         assert!(
             Instant::now() < end,
@@ -469,7 +469,7 @@ fn fifty_thousand_messages_at_once_do_not_keep_keys_from_being_seen() {
         reader.join().expect("no panic");
     });
     ann.sees("number ");
-    // What is typed is seen while they come, and nothing of it is lost.
+    // Keys are shown while the messages arrive, and none of them is lost.
     for letter in "abcdefghij".chars() {
         ann.text(&letter.to_string());
         ann.until("what is typed", |seen| {
@@ -484,7 +484,7 @@ fn fifty_thousand_messages_at_once_do_not_keep_keys_from_being_seen() {
 }
 
 #[test]
-fn a_server_that_is_killed_and_comes_back_costs_nothing_that_was_typed() {
+fn nothing_typed_is_lost_when_the_server_is_killed_and_restarted() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().to_str().expect("UTF-8");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -525,12 +525,12 @@ fn a_server_that_is_killed_and_comes_back_costs_nothing_that_was_typed() {
 }
 
 #[test]
-fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
+fn an_upload_shows_a_bar_while_messages_are_sent() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     let ann = Terminal::chatc(chatd.address, 100, 20);
     let large = fs::File::create(ann.home.path().join("large image.iso")).expect("a file");
-    // Nothing is on the disk of it, and it is hashed and sent all the same.
+    // The file is sparse: it takes no space on the disk, but is hashed and sent all the same.
     large.set_len(400_000_000).expect("a sparse file");
     fs::write(ann.home.path().join("small.txt"), "hello\n").expect("a file");
     ann.text("/upload lar");
@@ -562,7 +562,7 @@ fn a_file_goes_up_with_a_bar_while_talk_goes_on() {
 }
 
 #[test]
-fn pasted_lines_are_asked_about() {
+fn pasting_several_lines_opens_the_dialog() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     let ann = Terminal::chatc(chatd.address, 90, 20);
@@ -582,7 +582,7 @@ fn pasted_lines_are_asked_about() {
 }
 
 #[test]
-fn the_terminal_is_as_it_was_however_it_ends() {
+fn the_terminal_is_restored_however_chatc_ends() {
     let chatd = chatd(&[]);
     let ann = Terminal::new(80, 24);
     let start = |then: &str| {
@@ -611,7 +611,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     rustix::process::kill_process(ann.child(), rustix::process::Signal::TERM).expect("it runs");
     ann.sees("code 0");
     ann.is_sane();
-    // What was typed and not said is there in the next run.
+    // Unsent text is there in the next run.
     start("code");
     ann.sees("› kept");
     ann.key("C-z");
@@ -620,7 +620,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     ann.run("fg");
     ann.sees("› kept");
     ann.sees("● 127.0.0.1");
-    // A stop that it cannot see comes from outside. It is continued by the signal alone.
+    // SIGSTOP comes from outside and cannot be handled; SIGCONT alone continues the program.
     rustix::process::kill_process(ann.child(), rustix::process::Signal::STOP).expect("it runs");
     ann.sees("Stopped");
     ann.run("clear; echo \"cleared\"");
@@ -634,7 +634,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
     ann.key("C-c");
     ann.sees("shell> fg");
     ann.is_sane();
-    // A server that is not there is one line, on a terminal that is one.
+    // If there is no server, a terminal shows one line as well.
     let nobody = "127.0.0.1:9";
     ann.run(&format!(
         "clear; {} {nobody}; echo \"code $?\"",
@@ -649,7 +649,7 @@ fn the_terminal_is_as_it_was_however_it_ends() {
 }
 
 #[test]
-fn a_terminal_that_goes_away_ends_it_and_costs_nothing_that_was_typed() {
+fn closing_the_terminal_ends_chatc_and_loses_nothing_typed() {
     let chatd = chatd(&[]);
     let ann = Terminal::chatc(chatd.address, 80, 24);
     ann.sees("● 127.0.0.1");
@@ -670,7 +670,7 @@ fn a_terminal_that_goes_away_ends_it_and_costs_nothing_that_was_typed() {
 }
 
 #[test]
-fn colours_fit_what_stands_behind_them_or_are_left_out() {
+fn colours_suit_the_background_or_are_left_out() {
     let chatd = chatd(&[]);
     let mut bob = Peer::named(chatd.address, "bob");
     bob.ask("MSG good morning, ann: https://example.org");
@@ -754,15 +754,15 @@ fn a_terminal_that_cannot_move_its_cursor_gets_the_line_client() {
     assert!(bob.line().ends_with(" ann hello bob\n"));
     ann.say("/quit");
     ann.sees("code 0");
-    // tmux hands over what came before it shows it.
+    // tmux passes on the earlier output before it shows this.
     let written = fs::read(&written).expect("it was written");
     let text = String::from_utf8_lossy(&written);
     assert!(text.contains("<bob> good morning"), "{text:?}");
     assert!(!text.contains('\u{1b}'), "{text:?}");
 }
 
-/// A terminal that does not tell how large it is, as a serial console or `docker run -t`: `script` makes one when it
-/// has none itself.
+/// A terminal of unknown size, such as a serial console or `docker run -t`: `script` makes one when it has no
+/// terminal itself.
 #[test]
 fn a_terminal_of_no_size_gets_the_line_client() {
     let chatd = chatd(&[]);
@@ -799,7 +799,7 @@ fn a_line_feed_is_enter_as_well() {
     ann.text("one");
     ann.key("C-j");
     assert!(bob.line().ends_with(" ann one\n"));
-    // Line feeds as they are, not marked as pasted.
+    // Line feeds as typed, not marked as pasted text.
     ann.tmux(&["set-buffer", "two\nthree\n"]);
     ann.tmux(&["paste-buffer", "-r", "-t", "s"]);
     assert!(bob.line().ends_with(" ann two\n"));

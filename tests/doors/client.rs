@@ -42,7 +42,7 @@ async fn connect(chatd: &Chatd) -> Client {
 }
 
 #[test]
-fn one_enters_a_room_with_a_nick_and_hears_nothing_of_the_lobby() {
+fn a_client_enters_a_room_and_receives_nothing_of_the_lobby() {
     let script = steps(
         "> NICK dice
          < OK NICK dice #lobby 5
@@ -111,7 +111,7 @@ fn events_before_a_reply_come_after_it_and_in_order() {
 }
 
 #[test]
-fn a_refusal_is_an_error_and_the_connection_goes_on() {
+fn a_refusal_is_an_error_and_the_connection_stays_usable() {
     let chatd = chatd(&[]);
     within(async {
         let mut chat = connect(&chatd).await;
@@ -356,7 +356,7 @@ fn several_lines_are_one_message() {
             assert_eq!(tags.lines(), first.then_some(4));
             assert_eq!(tags.part_of(), (!first).then_some(id));
         }
-        // Of the same nonce it is there once.
+        // There is one message with that nonce.
         let again = Message::new("a\nb").nonce("n1");
         let first = ann.send_to("#ops", again.clone()).await.unwrap();
         assert_eq!(ann.send_to("#ops", again).await.unwrap(), first);
@@ -485,7 +485,8 @@ fn a_request_that_was_given_up_leaves_nothing_to_be_mistaken() {
 
 #[test]
 fn an_upload_reads_while_it_writes() {
-    // The server takes nothing in until its own lines, far more than the system's buffers hold, are taken.
+    // The server reads nothing until the client has taken its lines, which are far more than the system's
+    // buffers hold.
     let spam = "MSG #a bob spam\n".repeat(1_000_000);
     let file = vec![7; 12_000_000];
     let digest = within(FileDigest::of(&file[..])).unwrap().digest();
@@ -502,7 +503,7 @@ fn an_upload_reads_while_it_writes() {
         assert_eq!(stored.await.unwrap().file, 9);
         assert_eq!(progress.last(), Some(&12_000_000));
         assert!(progress.is_sorted());
-        // They do not all fit, and that is told.
+        // Some events do not fit, and a `GAP` says so.
         let mut last = None;
         while let Ok(Some(line)) = chat.next_event().await {
             last = Some(line);
@@ -512,7 +513,7 @@ fn an_upload_reads_while_it_writes() {
 }
 
 #[test]
-fn a_file_goes_up_and_comes_down_in_parts() {
+fn a_file_is_uploaded_and_downloaded_in_parts() {
     let chatd = chatd(&[]);
     let file: Vec<u8> = (0..1_000_000_u32).map(|n| (n % 253) as u8).collect();
     within(async {

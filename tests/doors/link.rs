@@ -24,14 +24,14 @@ fn cut() -> Error {
     Error::Lost(std::io::ErrorKind::ConnectionReset.into())
 }
 
-/// What the state has sent since it was last looked at.
+/// Returns what the state has sent since the last call.
 fn sent(state: &mut ClientState) -> Vec<String> {
     let bytes = std::mem::take(state.output());
     let text = String::from_utf8(bytes).expect("UTF-8");
     text.lines().map(str::to_owned).collect()
 }
 
-/// Lets it hear `lines`, and gives what it tells, one word or two each.
+/// Passes `lines` to the state, and returns its updates, in one word or two each.
 fn hear(state: &mut ClientState, lines: &[&str]) -> Vec<String> {
     for line in lines {
         state
@@ -78,7 +78,7 @@ fn told(state: &mut ClientState) -> Vec<String> {
     told
 }
 
-/// One who is in `#a`, up to 5.
+/// Returns the state of a client in `#a`, which has seen events up to 5.
 fn in_a() -> ClientState {
     let mut state = ClientState::new(options(&[("#a", None)]), 1);
     state.connected();
@@ -133,7 +133,7 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     state.connected();
     assert_eq!(sent(&mut state)[0], "PASS open sesame");
 
-    // Without it the nick's own password may do, and is not guessed with.
+    // Without it the nick's own password is tried, but not as a guess.
     let mut state = ClientState::new(self::options(&[]), 1);
     state.connected();
     let lines = [
@@ -144,7 +144,8 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     ];
     assert_eq!(hear(&mut state, &lines), ["over shut (need-password)"]);
 
-    // A registered nick's password does: then all is asked for that was refused before it.
+    // The password of a registered nick opens the server too: then everything that was refused before it is
+    // requested again.
     let mut state = in_a();
     state.disconnected(cut(), NOW);
     state.connected();
@@ -178,10 +179,10 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     assert!(state.is_ended());
 }
 
-/// What the server has.
+/// The capabilities of the server.
 const HELLO: &str = "OK HELLO 1 chat edit nonce reply tags";
 
-/// Somebody says something in the lobby.
+/// A message of somebody else in the lobby.
 const LOBBY: &str = "LIVE 9 2026-11-24T00:00:00.000Z MSG #lobby eve hi";
 
 const T: &str = "2026-11-24T00:00:00.000Z";
@@ -244,7 +245,7 @@ fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
     assert_eq!(again[2].1, "TELL #a three");
     let answers = [7, 8, 9].map(|id| format!("OK TELL {id} {T}"));
     let heard = hear(&mut state, &[&answers[0], &answers[1], &answers[2]]);
-    // The first one was replayed above, so it has no place here.
+    // The first one was replayed above, so it is not reported again.
     assert_eq!(
         heard,
         [
@@ -319,7 +320,7 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
     let first = sent(&mut state);
     assert_eq!(nonce(&first[0]).1, "TEXT 10 #a");
     assert_eq!(first[1..], ["one", "", "  two"]);
-    // It is sent again as a whole.
+    // All of it is sent again.
     state.disconnected(cut(), NOW);
     state.connected();
     sent(&mut state);
@@ -330,16 +331,16 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
     assert_eq!(told, ["sent 6 MSG #a ann one\n\n  two"]);
     assert_eq!(state.rooms().next(), Some(("#a", Some(8))));
 
-    // One line is no such text, with or without its end.
+    // A single line is not such a text, with or without its line end.
     let mut state = in_a();
     state.say("#a", "hello\r\n").unwrap();
     assert_eq!(nonce(&sent(&mut state)[0]).1, "TELL #a hello");
-    // A new text of a message is one line.
+    // The new text of an edited message is one line.
     let error = state.edit(5, "one\ntwo").unwrap_err();
     assert!(matches!(error, Error::Invalid(InvalidRequest::LineBreak)));
     assert!(sent(&mut state).is_empty());
 
-    // On a server without it nothing is sent, whenever that is known.
+    // On a server without `multiline` nothing is sent, whenever the client learns that.
     let mut state = ClientState::new(options(&[("#a", Some(5))]), 1);
     state.send_message("#a", "one\nBYE").unwrap();
     state.connected();
@@ -365,7 +366,7 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
 }
 
 #[test]
-fn what_cannot_be_a_tag_is_not_sent() {
+fn an_invalid_tag_is_not_sent() {
     let mut state = in_a();
     let bad = Message::new("x").tag("severity", "high");
     let error = state.send_message("#a", bad).unwrap_err();
@@ -495,7 +496,7 @@ fn every_room_is_entered_after_the_last_id_seen_there() {
     assert_eq!(state.rooms().collect::<Vec<_>>(), [("#a", Some(7))]);
 }
 
-/// The rooms of a state that is back, after a connection on which its `JOIN`s were answered with `replies`.
+/// Returns the state and its updates on a second connection, whose `JOIN`s were answered with `replies`.
 fn rooms_after(replies: &[&str]) -> (ClientState, Vec<String>) {
     let mut state = in_a();
     state.disconnected(cut(), NOW);
@@ -565,10 +566,10 @@ fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was
     );
 }
 
-/// In the lobby, which the nick enters by itself when the first `JOIN` was refused: what is live before it is entered
-/// after the last id comes again with that.
+/// The nick enters the lobby by itself after the first `JOIN` was refused. Live events before the `JOIN` with
+/// the last id arrive again in its replay.
 #[test]
-fn what_is_live_before_a_room_is_entered_with_its_id_comes_once() {
+fn events_before_a_room_is_joined_from_an_id_arrive_once() {
     let mut state = ClientState::new(options(&[]), 1);
     state.connected();
     let lines = [HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 5"];
@@ -626,7 +627,7 @@ fn a_server_that_began_anew_is_followed_from_where_it_is() {
 }
 
 #[test]
-fn an_action_goes_to_its_room_and_is_not_doubled_either() {
+fn an_action_is_sent_to_its_room_once() {
     let mut state = in_a();
     assert!(state.act("#b", "waves").is_err());
     state.act("#a", "waves").unwrap();
@@ -654,7 +655,7 @@ fn an_action_goes_to_its_room_and_is_not_doubled_either() {
 }
 
 #[test]
-fn a_list_belongs_to_who_asked_though_events_stand_between() {
+fn a_list_belongs_to_its_request_though_events_come_between() {
     let mut state = in_a();
     state.request("WHO #a".into()).unwrap();
     state.request("PING x".into()).unwrap();
@@ -753,7 +754,7 @@ fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
 }
 
 #[test]
-fn who_leaves_gets_every_answer_first() {
+fn leaving_waits_for_every_answer() {
     let mut state = in_a();
     sent(&mut state);
     state.say("#a", "last words").unwrap();
@@ -767,7 +768,7 @@ fn who_leaves_gets_every_answer_first() {
 }
 
 #[test]
-fn a_first_connection_that_fails_is_the_end_and_so_is_a_ban() {
+fn a_failed_first_connection_ends_the_client_and_so_does_a_ban() {
     let mut state = ClientState::new(options(&[]), 1);
     state.disconnected(cut(), NOW);
     assert!(state.is_ended());
@@ -781,7 +782,7 @@ fn a_first_connection_that_fails_is_the_end_and_so_is_a_ban() {
 }
 
 #[test]
-fn what_is_no_reply_to_anything_ends_the_connection() {
+fn an_unexpected_reply_ends_the_connection() {
     let mut state = in_a();
     let is_wrong =
         |state: &mut ClientState, line: &str| state.receive(Line::from(line.to_owned())).is_err();
@@ -801,27 +802,27 @@ fn no_more_than_1024_requests_wait() {
     assert!(state.say("#a", "x").is_err());
 }
 
-/// A server with one room, for the one state: takes lines, answers, and keeps a log.
+/// A server with one room, for one client state: reads lines, answers, and keeps a log.
 #[derive(Default)]
 struct Server {
     log: Vec<String>,
-    /// The index in the log of what came with each nonce.
+    /// The index in the log of the message with each nonce.
     nonces: HashMap<String, usize>,
     /// The connection has entered the room.
     is_in: bool,
-    /// The room lets in only those who have a nick.
+    /// Whether the room requires a nick.
     is_closed: bool,
     is_named: bool,
 }
 
 impl Server {
-    /// The lines that answer `line`; somebody else says something now and then.
+    /// Returns the replies to `line`; now and then somebody else sends a message.
     fn hear(&mut self, line: &str, chance: &mut fastrand::Rng) -> Vec<String> {
         let time = Time(1_800_000_000_000);
         let mut out = Vec::new();
         if chance.u8(..4) == 0 {
             self.log.push(format!("MSG #a bob {}", self.log.len()));
-            // Only one who is in already gets it live; the others find it in the log.
+            // Only a client that has joined receives it live; others find it in the log.
             if self.is_in {
                 out.push(format!(
                     "LIVE {} {time} {}",
@@ -867,8 +868,8 @@ impl Server {
     }
 }
 
-/// However connections break, in the middle of anything: the server has each line once and in order, and whoever
-/// reads what the state tells has read the server's log, once and in order.
+/// Wherever connections break, the server has each line once and in order, and the updates of the state are
+/// the log of the server, once and in order.
 #[test]
 fn nothing_is_lost_or_doubled_wherever_connections_break() {
     for seed in 0..2000 {
@@ -886,13 +887,13 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
         for step in 0..200 {
             let is_last = step > 150;
             if is_known && said < 20 && chance.bool() {
-                // Some say the same twice.
+                // Some texts are sent twice.
                 state
                     .say("#a", &format!("{}", said / 2))
                     .expect("room for it");
                 said += 1;
             }
-            // A cut loses a part of what is on the way out and of what is on the way in.
+            // A break loses a part of what is in transit in both directions.
             let is_cut = is_known && !is_last && chance.u8(..6) == 0;
             let out = sent(&mut state);
             let heard = if is_cut {
@@ -944,7 +945,7 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
     }
 }
 
-/// Text that `chatc` cuts into lines leaves 40 bytes for the nonce.
+/// The text that `chatc` splits into lines leaves 40 bytes for the nonce.
 #[test]
 fn a_nonce_takes_at_most_forty_bytes() {
     let mut state = in_a();

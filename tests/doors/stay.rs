@@ -54,7 +54,7 @@ async fn log(client: &mut Client, room: &str) -> Vec<String> {
 
 /// In a room that the client is in, and in one that it only sends to, whose events it does not see.
 #[test]
-fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
+fn a_server_that_is_killed_and_restarted_loses_and_doubles_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Some(chatd(folder.path()));
     // Each server listens on another port, so that no port has to become free again.
@@ -78,8 +78,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         let (mut answers, mut total) = (0, 0_usize);
         for _ in 0..4 {
             for _ in 0..60 {
-                // Each text three times, so that what was said can only be known by its nonce.
-                // Some have two lines.
+                // Each text three times, so that only its nonce tells messages apart. Some have two lines.
                 match total % 5 {
                     0 => chat.send("#ops", format!("{}\n  more", total / 3)).unwrap(),
                     _ => chat.say("#ops", total / 3).unwrap(),
@@ -92,7 +91,7 @@ fn a_server_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
             while answers < enough {
                 answers += usize::from(is_sent(&chat.next().await.expect("it stays")));
             }
-            // A part of the rest reaches the server, and its answers nobody.
+            // A part of the rest reaches the server, and its replies reach nobody.
             let _ = future::poll_once(chat.next()).await.map(|update| {
                 answers += usize::from(is_sent(&update.expect("it stays")));
             });

@@ -55,7 +55,7 @@ fn followers(chatd: &Chatd, file: &str) -> Vec<TcpStream> {
         .collect()
 }
 
-/// The same of the room.
+/// The same for the room.
 fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     let host = format!("Host: {}", chatd.address);
     let requests = [
@@ -65,7 +65,7 @@ fn followers_of_the_lobby(chatd: &Chatd) -> [TcpStream; 2] {
     requests.map(|request| follow(chatd, &request, b" * live\n"))
 }
 
-/// One that has read up to `last`, so that nothing is left unread: that would make a reset of its end.
+/// A follower that has read up to `last`: its end must not be a reset, which unread data would cause.
 fn follow(chatd: &Chatd, request: &str, last: &[u8]) -> TcpStream {
     use std::io::{Read, Write};
     let mut stream = TcpStream::connect(chatd.address).unwrap();
@@ -94,8 +94,8 @@ fn an_aborted_follower_is_detected_at_once() {
     wait_for(&chatd, 1, DEADLINE);
 }
 
-/// Closes as a killed program does: its system forgets the connection after a minute, and answers the next probe with a
-/// reset.
+/// Closes as a killed program does: its system forgets the connection after a minute, and answers the next
+/// probe with a reset.
 #[test]
 fn a_closed_follower_is_detected_within_90_seconds() {
     let chatd = Chatd::start();
@@ -106,13 +106,13 @@ fn a_closed_follower_is_detected_within_90_seconds() {
     wait_for(&chatd, 1, Duration::from_secs(120));
 }
 
-/// At once, by what it is sent then: not when it is sent something the next time.
+/// The server finds out with the next write, not with the one after it.
 #[test]
 fn a_follower_of_a_room_that_has_closed_is_found_at_once() {
     let chatd = Chatd::start();
     let (_sender, _) = sender(&chatd);
     wait_for(&chatd, 1, DEADLINE);
-    // One after the other: all of them together in less time than it takes until something is sent to one.
+    // One after the other: all of them must be found sooner than the next write to any of them.
     let end = Instant::now() + Duration::from_secs(60);
     for _ in 0..4 {
         drop(followers_of_the_lobby(&chatd));

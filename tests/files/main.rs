@@ -1,4 +1,4 @@
-//! Files: uploads, downloads, and who may have them.
+//! Files: uploads, downloads, and who may read them.
 
 mod clients;
 mod closed;

@@ -1,5 +1,5 @@
-//! What comes from outside of the protocol's lines: frames, requests of HTTP, files of settings, logs that
-//! are taken in.
+//! Fuzzes what comes from outside of the protocol's lines: frames, HTTP requests, settings files, imported
+//! logs.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -12,8 +12,8 @@ use plainchat::offline;
 use plainchat::transport::frame::{CONTROL_BYTES_MAX, Decoder, Item};
 use plainchat::transport::sniff::{Protocol, detect};
 
-/// Frames give the same messages however they are cut, and end with the same code; what was decided of a
-/// connection's beginning is not decided otherwise when more of it is there.
+/// Frames decode to the same messages and the same error however they are cut, and the protocol detected from
+/// the beginning of a connection does not change when more bytes arrive.
 pub fn frame(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else {
         return;
@@ -29,7 +29,7 @@ pub fn frame(data: &[u8]) {
     );
 }
 
-/// What is found in `pieces`: parts of a message put together, and how it went wrong.
+/// Returns what is decoded from `pieces`: messages put together, and the error.
 fn messages<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut decoder = Decoder::default();
     let mut found = Vec::new();
@@ -67,8 +67,8 @@ fn messages<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     found
 }
 
-/// A file of settings becomes words that name only known flags, or a refusal of one line; the words of a
-/// command line are never mistaken for it.
+/// A settings file becomes words that name only known flags, or an error of one line; the command line is
+/// never mistaken for it.
 pub fn settings(data: &[u8]) {
     const WORD: FlagInfoKind<'_> = FlagInfoKind::Option { arg_name: "word" };
     const fn flag(
@@ -113,8 +113,8 @@ pub fn settings(data: &[u8]) {
     }
 }
 
-/// A log is taken in as a whole or not at all, and what was taken in is written as lines that are taken in
-/// again and written the same.
+/// A log is imported as a whole or not at all, and an imported log is exported as lines that can be imported
+/// again with the same result.
 pub fn import(data: &[u8]) {
     let (first, second) = (folder(), folder());
     let Ok(count) = offline::import(first.path(), data) else {
@@ -130,7 +130,7 @@ pub fn import(data: &[u8]) {
     assert_eq!(exported(second.path()).expect("a log"), lines);
 }
 
-/// In memory, where there is such a thing: this is about what is read, not about disks.
+/// In memory where possible: this is about parsing, not about disks.
 fn folder() -> tempfile::TempDir {
     let memory = tempfile::tempdir_in("/dev/shm");
     memory.or_else(|_| tempfile::tempdir()).expect("a folder")
@@ -142,8 +142,8 @@ fn exported(folder: &std::path::Path) -> Result<String, offline::Error> {
     Ok(String::from_utf8(lines).expect("a log is UTF-8"))
 }
 
-/// A server's port takes whatever comes, on its way to lines, HTTP or WebSocket: it answers or closes, and
-/// the next client is served. The first byte of `data` says what it begins with.
+/// A server's port takes any bytes, as lines, HTTP or WebSocket: it answers or closes, and serves the next
+/// client. The first byte of `data` says what the rest begins with.
 pub fn port(data: &[u8]) {
     let Some((&kind, bytes)) = data.split_first() else {
         return;

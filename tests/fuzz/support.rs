@@ -1,4 +1,4 @@
-//! The server's core in memory, as the other tests have it.
+//! The server's core in memory, shared with the other tests.
 #![allow(dead_code)]
 
 #[path = "../support/memory.rs"]

@@ -21,8 +21,8 @@ use plainchat::protocol::tags::SentTags;
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
 
-/// A decoder finds the same in bytes that come whole, one by one, or cut anywhere; it holds no more than
-/// a line. The first byte of `data` says where to cut.
+/// A decoder finds the same items in bytes that arrive at once, one by one, or cut anywhere, and holds no
+/// more than a line. The first byte of `data` says where to cut.
 pub fn line(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else {
         return;
@@ -33,7 +33,7 @@ pub fn line(data: &[u8]) {
     assert_eq!(decode([head, tail]), whole, "cut at {}", head.len());
 }
 
-/// What is found in `pieces`.
+/// Returns what a decoder finds in `pieces`.
 fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     let mut decoder = LineDecoder::default();
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
             assert!(!bytes.contains(&b'\n'));
         }
         found.push(match item {
-            // How much of its head is there depends on how it came.
+            // How much of its beginning is returned depends on the pieces.
             Item::TooLong { head } => format!("too long {:?}", head.get(..16)),
             other => format!("{other:?}"),
         });
@@ -60,8 +60,8 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
     found
 }
 
-/// A request that is clean is written as it is read; one that is not is read as something safe; a refusal
-/// is one line that is safe on a terminal.
+/// A clean request is formatted as it was parsed; any other is parsed to something safe; a refusal is one
+/// line that is safe on a terminal.
 pub fn request(data: &[u8]) {
     let line = data.split(|b| *b == b'\n').next().unwrap_or_default();
     match Request::parse(line) {
@@ -69,8 +69,8 @@ pub fn request(data: &[u8]) {
         Ok(Some(request)) => {
             let written = request.to_string();
             assert!(is_clean(&written), "{written:?}");
-            // An upload whose name is refused is still a request, but cannot be written as it was; and
-            // what is taken out of a text can change where its fields begin.
+            // An upload with an invalid name is still a request, but cannot be formatted as it was; and
+            // characters that are removed from a text can change where its fields begin.
             let has_no_name = match &request {
                 Request::Upload(upload) => upload.name.is_err(),
                 Request::Text(text) => text.to.is_err(),
@@ -94,8 +94,8 @@ pub fn request(data: &[u8]) {
     }
 }
 
-/// Any line of any server is read without harm, and an event is written as it is read. Cleaning a text
-/// makes it safe, and changes nothing the second time.
+/// Any line of a server is parsed without harm, and an event is formatted as it was parsed. Cleaning a text
+/// makes it safe, and a second time changes nothing.
 pub fn server_line(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let line = text.split('\n').next().unwrap_or_default();
@@ -109,7 +109,8 @@ pub fn server_line(data: &[u8]) {
     assert_eq!(clean(&cleaned), cleaned);
 }
 
-/// What is posted to a hook is refused, or becomes messages: texts as `TEXT` takes them, whose tags and lines are safe.
+/// A body that is posted to a hook is refused, or becomes messages: texts that `TEXT` accepts, whose tags and lines are
+/// safe.
 pub fn hook(data: &[u8]) {
     for message in hook::read(data).unwrap_or_default() {
         let again = Multiline::parse(message.text.as_str().as_bytes());
@@ -122,7 +123,7 @@ pub fn hook(data: &[u8]) {
     }
 }
 
-/// Whatever an IRC client says, what comes out, to it and to another one in its room, is lines of IRC: UTF-8 with CR LF,
+/// Whatever an IRC client sends, its output and that of another client in its room is lines of IRC: UTF-8 with CR LF,
 /// of at most 512 bytes besides their tags; and a `PING` is answered. The first two bytes of `data` are as for `session`.
 pub fn irc(data: &[u8]) {
     let [takes, puts, said @ ..] = data else {
@@ -175,9 +176,9 @@ pub fn irc(data: &[u8]) {
     }
 }
 
-/// Whatever a peer says, it is answered or sent away; what comes out, to it and to those who share a room
-/// with it, is lines within their limit and safe on a terminal; and its end is an end. The first two bytes
-/// of `data` say how much is taken out, and put in, at once.
+/// Whatever a peer sends, it is answered or disconnected. Its output, and that of others in its room, is
+/// lines within their limit that are safe on a terminal, and its end is an end. The first two bytes of `data`
+/// say how much is written and read at once.
 pub fn session(data: &[u8]) {
     let [takes, puts, said @ ..] = data else {
         return;
@@ -196,7 +197,7 @@ pub fn session(data: &[u8]) {
     for piece in said.chunks(usize::from(*puts) + 1) {
         server.push(peer, piece).expect("memory is not full");
     }
-    // Out of a half line, and out of talker mode, where an `OK PING` is not shown.
+    // Ends a partial line, and talker mode, which does not show an `OK PING`.
     server
         .push(peer, b"\n\n/RAW\n/PING the-end\n")
         .expect("memory is not full");
@@ -206,7 +207,7 @@ pub fn session(data: &[u8]) {
         said.windows(word.len()).any(|part| part == word.as_bytes())
     };
     let is_answered = out.ends_with(b"OK PING the-end\n");
-    // The bytes of an upload or a text need not have ended, and an IRC client gets another answer.
+    // The bytes of an upload or a text may be incomplete, and an IRC client gets another answer.
     let excused = ["UPLOAD", "TEXT", "CAP", "USER", "WEBIRC"];
     assert!(
         is_answered || is_closed || excused.into_iter().any(has_said),
@@ -224,7 +225,7 @@ pub fn session(data: &[u8]) {
         "its end is no end; there was {}",
         out.escape_ascii()
     );
-    // A download's bytes are no lines.
+    // The bytes of a download are not lines.
     if !has_said("DOWNLOAD") {
         check_lines(&out, has_said("CHAT"));
     }
@@ -235,7 +236,7 @@ pub fn session(data: &[u8]) {
     }
 }
 
-/// All that has come for `peer`, and whether it was closed then.
+/// Returns everything that `peer` received, and whether it was closed.
 fn take(server: &mut Memory, peer: usize) -> (Vec<u8>, bool) {
     let mut out = Vec::new();
     loop {
@@ -247,9 +248,9 @@ fn take(server: &mut Memory, peer: usize) -> (Vec<u8>, bool) {
     }
 }
 
-/// What came out is lines as they must be; in talker mode they are for people.
+/// Checks that the output is valid lines; in talker mode they are for people.
 fn check_lines(out: &[u8], is_talk: bool) {
-    // The answer to a telnet option is three bytes, the first of which never stands in UTF-8.
+    // The answer to a telnet option is three bytes, the first of which never occurs in UTF-8.
     let mut text = Vec::new();
     let mut rest = out;
     while let Some((&byte, after)) = rest.split_first() {

@@ -28,7 +28,7 @@ fn refused(data: &Path) -> Output {
 /// Checks that it ended with exit code 1, and one line that says why.
 fn check(output: &Output, data: &Path, why: &str) {
     let error = String::from_utf8_lossy(&output.stderr);
-    let expected = format!("chatd: cannot keep a log in {}: {why}\n", data.display());
+    let expected = format!("chatd: cannot store the log in {}: {why}\n", data.display());
     assert_eq!((output.status.code(), &*error), (Some(1), &*expected));
     assert!(output.stdout.is_empty(), "it never listened");
 }
@@ -67,7 +67,7 @@ fn a_folder_of_a_newer_version_is_left_alone() {
     drop(db);
     let before = fs::read(&path).expect("a file");
     let output = refused(folder.path());
-    let why = "it was written by a newer chatd (version 1000 of its format)";
+    let why = "a newer chatd wrote it (version 1000 of the format)";
     check(&output, folder.path(), why);
     assert!(fs::read(&path).expect("a file") == before, "unchanged");
 }
@@ -253,7 +253,7 @@ fn a_log_that_was_emptied_is_not_taken_for_a_new_one() {
     check(
         &refused(&data),
         &data,
-        "its chat.db is empty and chat.db-wal is not, so something has emptied it: bring the folder back from a backup; to begin anew, move both files away",
+        "its chat.db is empty, but chat.db-wal is not: something has emptied it. Restore the folder from a backup; to start over, move both files away",
     );
     fs::write(&log, whole).unwrap();
     let server = start(&data);

@@ -397,7 +397,7 @@ fn old_events_and_excess_bytes_expire_and_a_resumed_reader_gets_a_gap() {
     let old = "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann long ago\n\
                PAST 2 2020-01-01T00:00:01.000Z MSG #lobby ann also long ago\n";
     chatd("import", &data, &[], old.as_bytes());
-    // While the clock may be wrong, for all that is known, only what is too much goes.
+    // While the clock may be wrong, events are removed only because there are too many.
     let large = "x".repeat(2000);
     let more = format!(
         "PAST 1 2020-01-01T00:00:00.000Z MSG #lobby ann {large}\n\

@@ -30,7 +30,7 @@ fn cargo(folder: &Path, args: &[&str]) -> String {
     let output = Command::new(env!("CARGO"))
         .args(args)
         .current_dir(folder)
-        // With the profile of this repository, so that what is compiled for it is used here too.
+        // With the profile of this repository, so that its compiled dependencies are reused.
         .env("CARGO_TARGET_DIR", target)
         .output()
         .expect("cargo is there");

@@ -21,7 +21,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// All modules of the crate whose root file is `top`, without their tests and comments.
+/// Returns all modules of the crate whose root file is `top`, without their tests and comments.
 fn sources(folder: &Path, top: &str) -> Sources {
     let mut texts = BTreeMap::new();
     let mut folders = vec![(folder.to_owned(), Module::new())];
@@ -60,7 +60,7 @@ fn sources(folder: &Path, top: &str) -> Sources {
     sources
 }
 
-/// A source without comments and unit tests.
+/// Returns a source without comments and unit tests.
 fn code(text: &str) -> String {
     let lines = text
         .lines()
@@ -87,7 +87,7 @@ fn uses(text: &str) -> impl Iterator<Item = Use> {
     })
 }
 
-/// The paths in a tree of imports, each with the name that it is imported under.
+/// Returns the paths in a tree of imports, each with the name that it is imported under.
 fn expand(tree: &str) -> Vec<(String, String)> {
     if let (Some(open), true) = (tree.find('{'), tree.ends_with('}')) {
         let (prefix, inner) = (&tree[..open], &tree[open + 1..tree.len() - 1]);
@@ -107,7 +107,7 @@ fn expand(tree: &str) -> Vec<(String, String)> {
 }
 
 impl Sources {
-    /// The path from the root of the crate that `path` stands for in `module`, if it is one of ours.
+    /// Returns the path from the root of the crate that `path` stands for in `module`, if it is one of ours.
     fn resolve(&self, module: &Module, path: &str) -> Option<Module> {
         let mut parts: Module = path.split("::").map(str::to_owned).collect();
         let mut base = module.clone();
@@ -137,7 +137,7 @@ impl Sources {
         Some(base)
     }
 
-    /// The file in which what a path names is defined.
+    /// Returns the file that defines what a path names.
     fn file(&self, path: &[String]) -> Module {
         let mut length = path.len();
         while !self.texts.contains_key(&path[..length]) {
@@ -151,7 +151,7 @@ impl Sources {
         }
     }
 
-    /// Which files each file imports, its own submodules left out.
+    /// Returns the files that each file imports, without its own submodules.
     fn imports(&self) -> BTreeMap<Module, BTreeSet<Module>> {
         let mut imports = BTreeMap::new();
         for (module, text) in &self.texts {
@@ -173,7 +173,7 @@ impl Sources {
     }
 }
 
-/// The files that can be reached from `from`.
+/// Returns the files that can be reached from `from`.
 fn reached(imports: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTreeSet<Module> {
     let (mut found, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(module) = next.pop() {
@@ -186,7 +186,7 @@ fn reached(imports: &BTreeMap<Module, BTreeSet<Module>>, from: &Module) -> BTree
     found
 }
 
-/// The files that import one another in circles, each circle once.
+/// Returns the files that import one another in circles, each circle once.
 fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<Vec<String>> {
     let reached: BTreeMap<_, _> = imports
         .keys()
@@ -205,7 +205,7 @@ fn circles(imports: &BTreeMap<Module, BTreeSet<Module>>) -> BTreeSet<Vec<String>
         .collect()
 }
 
-/// The rows of the map: each module and what it uses of the others.
+/// Returns the rows of the map: each module, and the others that it uses.
 fn map() -> Vec<(String, BTreeSet<String>)> {
     let text = std::fs::read_to_string(root().join("lib.rs")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| [`"));
@@ -222,7 +222,7 @@ fn map() -> Vec<(String, BTreeSet<String>)> {
 }
 
 #[test]
-fn each_module_uses_what_the_map_says_and_only_what_stands_above_it() {
+fn each_module_uses_what_the_map_says_and_nothing_below_it() {
     let imports = sources(&root(), "lib.rs").imports();
     let map = map();
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();

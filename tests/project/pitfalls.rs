@@ -112,7 +112,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
             "vectors/3.3/csi_sequences_go_whole.chat",
             "vectors/3.3/c1_goes_as_a_character_and_letters_stay.chat",
             "vectors/3.3/direction_overrides_go.chat",
-            "cli/chatc.rs what_a_hostile_server_sends_is_harmless_on_a_terminal",
+            "cli/chatc.rs a_hostile_server_cannot_control_the_terminal",
         ],
     ),
     (
@@ -164,7 +164,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "26: a prompt without a line end poisons a pipe",
-        &["doors/interop/talk.rs a_person_who_presses_enter_is_greeted_and_a_script_is_not"],
+        &["doors/interop/talk.rs an_empty_first_line_is_greeted_and_a_command_is_not"],
     ),
     (
         "27: who joins is flooded with the past",
@@ -183,17 +183,17 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "30: the reader of a program's output closes the pipe early",
-        &["cli/chatc.rs a_reader_that_has_seen_enough_ends_it_quietly"],
+        &["cli/chatc.rs chatc_ends_quietly_when_its_reader_closes_the_pipe"],
     ),
     (
         "31: a file cannot be waited for as a pipe can",
-        &["cli/chatc_live.rs a_file_as_standard_input_is_said_to_its_end"],
+        &["cli/chatc_live.rs a_file_as_standard_input_is_sent_to_its_end"],
     ),
     (
         "32: a client leaves at the end of its input, before it was answered",
         &[
             "cli/chatc_live.rs a_pipe_survives_a_restart_and_says_each_line_once",
-            "doors/link.rs who_leaves_gets_every_answer_first",
+            "doors/link.rs leaving_waits_for_every_answer",
         ],
     ),
     (

@@ -24,8 +24,8 @@ fn all() -> Vec<Transcript> {
     all
 }
 
-/// Plays everything in every cut, with a network that takes so many bytes at once at first, and a log that
-/// is so late.
+/// Plays everything in every cut, with a network that accepts so many bytes at first, and with a log that is
+/// so late.
 fn check(takes: usize, late: usize) {
     check_all(all(), takes, late);
 }
@@ -87,14 +87,14 @@ fn text() -> String {
     std::fs::read_to_string(root().join("protocol.md")).expect("the document")
 }
 
-/// The grammar's block of the document.
+/// Returns the grammar of the document.
 fn abnf() -> String {
     let text = text();
     let (_, after) = text.split_once("```abnf\n").expect("a grammar");
     after.split_once("```").expect("its end").0.to_owned()
 }
 
-/// Something that stands for a placeholder in angle brackets.
+/// Returns something that fits a placeholder in angle brackets.
 fn sample(placeholder: &str) -> Option<&'static str> {
     let kind = placeholder.split(':').next().unwrap_or_default();
     Some(match kind {
@@ -131,7 +131,7 @@ fn filled(form: &str) -> String {
     let mut line = String::new();
     let mut rest = form.as_str();
     while let Some((before, after)) = rest.split_once('<') {
-        // Text of a conversation may have such a sign too.
+        // Text of a conversation may contain such a sign too.
         let Some((inner, after)) = after.split_once('>') else {
             break;
         };

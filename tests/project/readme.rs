@@ -32,7 +32,8 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     blocks
 }
 
-/// Starts what the rest talks to; on a network of its own, so that the port is the one in the README.
+/// Starts the server that the other commands talk to; in a network of its own, so that the port is the one in
+/// the README.
 const BEGIN: &str = r#"
 set -uo pipefail
 ip link set lo up
@@ -42,7 +43,7 @@ until read -r -t 60 line <&3 && [[ $line = To\ * ]]; do [ -n "$line" ] || { echo
 plain() { sed 's/[0-9]\+/0/g'; }
 "#;
 
-/// Types a conversation: what is marked is sent, the rest is what has to come.
+/// Plays a conversation: marked lines are sent, the others must be received.
 fn talk(block: &Block<'_>) -> String {
     let mut script = String::new();
     let mut lines = block.text.lines();

@@ -10,7 +10,7 @@ use crate::support::transcript::{Action, Transcript};
 use plainchat::protocol::{Code, Verb};
 use plainchat::web::{ASSETS, MODULES};
 
-/// What waits by time, or decides by it, in a test's Rust, its shell commands or its JavaScript.
+/// What waits by time, or decides by it, in a test's Rust, shell commands or JavaScript.
 const TIMED: &[&str] = &[
     "sleep(",
     "sleep ",
@@ -28,7 +28,7 @@ const TIMED: &[&str] = &[
     "read_timeout(Some(Duration",
 ];
 
-/// Where one of those may stand all the same, each with the reason.
+/// Where one of those is allowed, each with the reason.
 const MAY_WAIT: &[(&str, &str, &str)] = &[
     (
         "tests/doors/client.rs",
@@ -72,7 +72,7 @@ const MAY_WAIT: &[(&str, &str, &str)] = &[
     ),
 ];
 
-/// Where nothing may stand that has to do with the world outside.
+/// Where nothing may depend on the outside world.
 const PURE: &[&str] = &[
     "src/protocol",
     "src/model/access.rs",
@@ -86,7 +86,7 @@ const PURE: &[&str] = &[
     "src/tail.rs",
 ];
 
-/// What stands for a socket, a file, a clock, a random source or an executor.
+/// Names of sockets, files, clocks, random sources and executors.
 const IMPURE: &[&str] = &[
     "async ",
     ".await",
@@ -113,7 +113,7 @@ const IMPURE: &[&str] = &[
     "println!",
 ];
 
-/// What the page must not use, since it makes markup of text, and what its policy would refuse.
+/// What the page must not use, since it makes markup of text or violates the page's policy.
 const MARKUP: &[&str] = &[
     "innerHTML",
     "outerHTML",
@@ -142,7 +142,7 @@ fn all_transcripts() -> Vec<Transcript> {
     all
 }
 
-/// The lines of the document in section `number`.
+/// Returns the lines of the document in section `number`.
 fn lines_of(number: &str) -> Vec<String> {
     let text = std::fs::read_to_string(root().join("protocol.md")).unwrap();
     let is_heading = |line: &str| line.starts_with("##");
@@ -157,7 +157,7 @@ fn lines_of(number: &str) -> Vec<String> {
         .collect()
 }
 
-/// The rows of the table in section `number`, less its head.
+/// Returns the rows of the table in section `number`, without its head.
 fn table(number: &str) -> Vec<Vec<String>> {
     let lines = lines_of(number);
     let rows = lines
@@ -167,13 +167,13 @@ fn table(number: &str) -> Vec<Vec<String>> {
     rows.skip(1).map(cells).collect()
 }
 
-/// Every file under `path`, or that file, that ends in `.rs`.
+/// Returns every file under `path`, or that file, that ends in `.rs`.
 fn sources(path: &Path) -> Vec<PathBuf> {
     let is_source = |path: &PathBuf| path.extension().is_some_and(|ext| ext == "rs");
     files(path).into_iter().filter(is_source).collect()
 }
 
-/// Every file under `path`, or that file, less what tools have put there.
+/// Returns every file under `path`, or that file, without what tools have put there.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
@@ -189,7 +189,7 @@ fn files(path: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Lines of code in `path` that have one of `words` outside of comments.
+/// Returns the lines of code in `path` that have one of `words` outside of comments.
 fn lines_with(path: &Path, words: &[&str]) -> Vec<String> {
     let text = std::fs::read_to_string(path).unwrap();
     let name = path.strip_prefix(root()).unwrap().display().to_string();
@@ -223,7 +223,7 @@ fn the_table_of_limits_is_the_limits() {
         vec![row.what.to_owned(), row.value, flag, row.reason.to_owned()]
     });
     let rows: Vec<Vec<String>> = rows.collect();
-    // Those of the protocol itself have no flag.
+    // The limits of the protocol itself have no flag.
     let of_protocol = table("3.7");
     let first = rows.iter().take(of_protocol.len());
     let first: Vec<_> = first
@@ -308,7 +308,7 @@ fn every_verb_is_answered_ok_and_every_code_is_provoked() {
             }
         }
     }
-    // What no conversation can provoke is provoked by a test that says so.
+    // A code that no transcript provokes is provoked by a test that says so.
     let mut marked = BTreeSet::new();
     for path in sources(&root().join("tests")) {
         let text = std::fs::read_to_string(&path).unwrap();
@@ -329,7 +329,7 @@ fn every_verb_is_answered_ok_and_every_code_is_provoked() {
     }
 }
 
-/// The verbs that a section is about.
+/// Returns the verbs that a section is about.
 fn verbs_of(title: &str) -> impl Iterator<Item = Verb> {
     let words = title.split(" and ");
     words.filter_map(|word| Verb::ALL.iter().copied().find(|verb| verb.word() == word))
@@ -406,7 +406,7 @@ fn the_page_is_whole_and_light() {
     let assets = ASSETS.iter().map(|file| file.path);
     let modules = MODULES.iter().map(|(path, _)| *path);
     let mut served: BTreeSet<String> = assets.chain(modules).map(str::to_owned).collect();
-    // The list itself, and what tells Node that the rest are modules.
+    // The list itself, and the file that tells Node that the rest are modules.
     served.extend(["mod.rs".to_owned(), "package.json".to_owned()]);
     assert_eq!(served, on_disk);
     let bytes: usize = ASSETS.iter().map(|file| file.bytes.len()).sum();
@@ -414,7 +414,7 @@ fn the_page_is_whole_and_light() {
 }
 
 #[test]
-fn nothing_said_becomes_markup_in_the_page() {
+fn no_message_becomes_markup_in_the_page() {
     for file in files(&root().join("src/web")) {
         let found = lines_with(&file, MARKUP);
         assert!(found.is_empty(), "{found:#?}");
@@ -442,7 +442,7 @@ fn each_promise_of_security_md_names_tests_that_are_there() {
     }
 }
 
-/// Licences that ask for no more than their text beside the program.
+/// Licences that require no more than their text beside the program.
 const LICENSES: &[&str] = &[
     "MIT",
     "Apache-2.0",
@@ -454,7 +454,7 @@ const LICENSES: &[&str] = &[
     "BSL-1.0",
 ];
 
-/// Whether an SPDX expression can be met with [`LICENSES`]; `/` stands for `OR` in old packages.
+/// Returns whether an SPDX expression can be met with [`LICENSES`]; `/` stands for `OR` in old packages.
 fn is_allowed(expression: &str) -> bool {
     let spaced = expression
         .replace('(', " ( ")
@@ -497,7 +497,7 @@ fn one(words: &mut Words<'_>) -> bool {
 }
 
 #[test]
-fn what_is_linked_in_may_be_and_comes_from_crates_io() {
+fn every_package_has_a_fitting_licence_and_comes_from_crates_io() {
     for bad in ["", "GPL-3.0", "MIT AND GPL-3.0", "(MIT", "MIT Zlib"] {
         assert!(!is_allowed(bad), "{bad}");
     }
@@ -523,7 +523,7 @@ fn what_is_linked_in_may_be_and_comes_from_crates_io() {
         let (license, package) = line.split_once('|').unwrap();
         packages += 1;
         assert!(is_allowed(license), "{package} has the licence {license:?}");
-        // From elsewhere, its address would stand there.
+        // A package from elsewhere would have its address there.
         let plain = package.replace(" (proc-macro)", "").replace(" (*)", "");
         let is_own = plain.starts_with("plainchat ");
         assert!(

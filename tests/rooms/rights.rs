@@ -594,7 +594,7 @@ fn only_the_two_parties_can_read_private_messages() {
         }
     }
     for line in lines {
-        // What an operator may do to others comes below.
+        // What an operator may do to others is tested below.
         let ends = ["SHUTDOWN", "KICK", "BAN", "REMOVE"];
         for nick in [None, Some("mallory"), Some("root")] {
             if nick == Some("root") && ends.iter().any(|verb| line.starts_with(verb)) {

@@ -1,4 +1,4 @@
-//! The clients that everybody has, as commands of a shell.
+//! Common clients, as shell commands.
 
 /// Clients that never tell the server that their input has ended.
 pub const NEVER_HALF_CLOSING: [&str; 6] = [
@@ -10,8 +10,8 @@ pub const NEVER_HALF_CLOSING: [&str; 6] = [
     "{ exec 3<>/dev/tcp/$HOST/$PORT; cat <&3 & cat >&3; wait; }",
 ];
 
-/// Clients that do. They wait longer for the rest than a busy machine needs; the first of those with `-q` waits that
-/// long each time.
+/// Clients that do. They wait for the rest longer than a busy machine needs; the first of those with `-q`
+/// waits that long each time.
 pub const HALF_CLOSING: [&str; 6] = [
     "nc.openbsd -N $HOST $PORT",
     "nc.openbsd -q 5 $HOST $PORT",
@@ -21,7 +21,7 @@ pub const HALF_CLOSING: [&str; 6] = [
     "busybox nc $HOST $PORT",
 ];
 
-/// Returns all of both, each with a nick of its own.
+/// Returns all of both kinds, each with a nick of its own.
 pub fn every_client() -> impl Iterator<Item = (String, &'static str)> {
     let all = NEVER_HALF_CLOSING.into_iter().chain(HALF_CLOSING);
     all.enumerate().map(|(n, client)| (format!("c{n}"), client))

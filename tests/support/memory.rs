@@ -266,7 +266,7 @@ impl Memory {
             Moving::In(upload, live, _) if self.chat.is_ended(session.peer()) => {
                 let refused = Err(UploadError {
                     code: Code::ShuttingDown,
-                    text: "the connection is being ended".into(),
+                    text: "the connection is being closed".into(),
                     closes: false,
                 });
                 self.peers[n].moving = live.map_or(Moving::Nothing, |id| Moving::Ended(id, false));

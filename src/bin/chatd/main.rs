@@ -57,7 +57,7 @@ fn begin(flags: Flags, lines: &LogLines) -> ExitCode {
         });
     }
     if flags.greet_after.is_some() {
-        tracing::warn!("--greet-after has no effect any more: people press Enter for the greeting");
+        tracing::warn!("--greet-after has no effect: people press Enter to get the greeting");
     }
     let wrong = if flags.cert.is_some() != flags.key.is_some() {
         Some("--cert needs --key, and --key needs --cert")

@@ -174,7 +174,7 @@ pub fn read_password(path: &Path) -> Result<Secret, String> {
     let text = text.map_err(|e| format!("cannot read the password in {}: {e}", path.display()))?;
     match text.lines().next().unwrap_or_default() {
         "" => Err(format!(
-            "the first line of {} is empty: it has to be the password",
+            "the first line of {} is empty: write the password there",
             path.display()
         )),
         line => Ok(Secret::new(line)),
@@ -192,7 +192,7 @@ pub fn server_name(text: &str) -> Result<String, String> {
             .all(|c| c.is_alphanumeric() || "-_.".contains(c));
     is_word
         .then(|| text.to_owned())
-        .ok_or_else(|| "a name is one word of letters, digits, -, _ and .".into())
+        .ok_or_else(|| "a name is one word, of letters, digits, \"-\", \"_\" and \".\"".into())
 }
 
 pub fn machine_name() -> String {

@@ -72,7 +72,7 @@ pub async fn put(
     let query = Query::of(request.uri(), &["sha256"])?;
     let digest = query.get("sha256");
     if digest.is_some() && length.is_none() {
-        let text = "sha256 needs a Content-Length: without one the file is told of as it comes";
+        let text = "sha256 needs a Content-Length: without one the file is announced as it arrives";
         return Err(Problem::new(
             StatusCode::LENGTH_REQUIRED,
             Code::BadSyntax,
@@ -165,7 +165,7 @@ pub async fn get(client: &Client, number: &str, headers: &HeaderMap) -> Result<R
 
 fn broken(id: EventId, e: &dyn std::fmt::Display) -> Problem {
     warn!("cannot read file {id}: {e}");
-    let text = "the file cannot be read; the server's log tells why";
+    let text = "the file cannot be read; the server's log has the reason";
     Problem::new(StatusCode::INTERNAL_SERVER_ERROR, Code::Internal, text)
 }
 
@@ -278,7 +278,7 @@ fn file_body(opened: OpenFile, from: u64, to: u64, space: Pieces) -> Body {
 }
 
 fn range_not_satisfiable(length: u64) -> Reply {
-    let text = format!("the file has {length} bytes only");
+    let text = format!("the file has only {length} bytes");
     let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, Code::BadSyntax, text);
     let mut reply = problem.reply();
     insert(

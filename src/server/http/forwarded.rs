@@ -63,7 +63,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 fn bad() -> Problem {
-    let text = "the proxy's X-Forwarded-For has something else than an address at its end";
+    let text = "the proxy's X-Forwarded-For does not end with an address";
     Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text)
 }
 

@@ -86,9 +86,13 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
     let given = match (hosts.next(), hosts.next()) {
         // HTTP/1.0 has no Host; browsers always send one, so a request without it is not from a browser.
         (None, _) if head.version == Version::HTTP_10 => "",
-        (None, _) => return Err(bad("a request of HTTP/1.1 has a Host (RFC 9112, 3.2)")),
+        (None, _) => {
+            return Err(bad(
+                "an HTTP/1.1 request needs a Host header (RFC 9112, 3.2)",
+            ));
+        }
         (Some(host), None) => text(host)?,
-        (Some(_), Some(_)) => return Err(bad("there is more than one Host")),
+        (Some(_), Some(_)) => return Err(bad("there is more than one Host header")),
     };
     // A target that names a host takes precedence over the header (RFC 9112, 3.2.2).
     let host = head
@@ -107,7 +111,7 @@ pub fn check(head: Head<'_>, names: &Names) -> Result<(), Problem> {
         return Ok(());
     }
     let foreign = || {
-        let text = "a page of another site may not ask this server; behind a proxy, have it pass the Host as it is, or start chatd with --host";
+        let text = "a page of another site may not use this server; behind a proxy, let it forward the Host header, or start chatd with --host";
         Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text)
     };
     if word("sec-fetch-site")? == "cross-site" {
@@ -142,18 +146,18 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     if let Some(first) = codings.next()
         && (first != "chunked" || codings.next().is_some())
     {
-        let text = "the only Transfer-Encoding here is chunked, once";
+        let text = "the only Transfer-Encoding that this server knows is chunked";
         return refuse(StatusCode::NOT_IMPLEMENTED, text);
     }
     if !matches!(*method, Method::POST | Method::PUT) {
         return Ok(());
     }
     if headers.contains_key(CONTENT_RANGE) {
-        let text = "a part of a file cannot be put (Content-Range); send all of it";
+        let text = "a part of a file cannot be uploaded (Content-Range); send all of it";
         return refuse(StatusCode::BAD_REQUEST, text);
     }
     if words_of(headers, &CONTENT_ENCODING).any(|coding| coding != "identity") {
-        let text = "a body is taken as it is; send it without Content-Encoding";
+        let text = "a compressed body is not supported; send it without Content-Encoding";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }
     // Each message and each file is new: it can match no tag.
@@ -163,7 +167,7 @@ pub fn check_understood(head: Head<'_>) -> Result<(), Problem> {
     let kind = headers.get(CONTENT_TYPE).map_or(Ok(""), text)?;
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("multipart/form-data") && !head.is_meant {
-        let text = "a form is not taken (curl -F); for a file: curl -u NICK: -T FILE .../rooms/ROOM/files/, \
+        let text = "a form (curl -F) is not supported; for a file: curl -u NICK: -T FILE .../rooms/ROOM/files/, \
             for its lines: curl -u NICK: --data-binary @FILE .../rooms/ROOM";
         return refuse(StatusCode::UNSUPPORTED_MEDIA_TYPE, text);
     }

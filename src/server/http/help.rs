@@ -34,19 +34,19 @@ pub fn text(client: &Client, headers: &HeaderMap) -> String {
     let (name, port) = name_and_port(&host, client.local.port());
     let talk = if client.is_tls { "ncat --ssl" } else { "nc" };
     format!(
-        "Say something         {say} -d 'build done' {url}/rooms/lobby\n\
-         Say several lines     make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\
-         Read what was said    {read} {url}/rooms/lobby\n\
-         Read on as it comes   {read} -N '{url}/rooms/lobby?follow'\n\
+        "Send a message        {say} -d 'build done' {url}/rooms/lobby\n\
+         Send several lines    make 2>&1 | {say} --data-binary @- {url}/rooms/lobby\n\
+         Read the history      {read} {url}/rooms/lobby\n\
+         Follow a room         {read} -N '{url}/rooms/lobby?follow'\n\
          Search                {read} '{url}/rooms/lobby?q=WORDS'\n\
-         Which rooms           {read} {url}/rooms\n\
-         Which files           {read} {url}/rooms/lobby/files\n\
+         List the rooms        {read} {url}/rooms\n\
+         List the files        {read} {url}/rooms/lobby/files\n\
          Send a file           {say} -T FILE {url}/rooms/lobby/files/\n\
          Fetch a file          {read} -f -OJ {url}/files/NUMBER\n\
          Talk in a terminal    {talk} {name} {port}\n\
          Talk in a browser     {url}/\n\
          {note} {}\n\
-         In a script, add --fail-with-body: then curl's exit code tells whether it was done.\n",
+         In a script, add --fail-with-body: then curl's exit code shows whether it worked.\n",
         client.server.config.keeping()
     )
 }

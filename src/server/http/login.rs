@@ -32,7 +32,7 @@ impl Credentials {
     /// 401 when there is none.
     pub fn of(headers: &HeaderMap) -> Result<Self, Problem> {
         let none = || {
-            let text = "say who you are: curl -u NICK: (any free nick), or -u NICK:PASSWORD";
+            let text = "a nick is needed: curl -u NICK: (any free nick), or -u NICK:PASSWORD";
             Problem::new(StatusCode::UNAUTHORIZED, Code::NeedNick, text)
         };
         let value = headers

@@ -242,11 +242,11 @@ async fn answer(
     }
     guard::check_understood(head)?;
     if !client.protocols.web {
-        let text = "HTTP is not spoken here; nc is enough";
+        let text = "this port does not accept HTTP; use nc or chatc";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     if !client.protocols.plain && !client.is_tls {
-        let text = "only TLS is spoken here: https://";
+        let text = "this port accepts only TLS: use https://";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let is_read = matches!(method, Method::GET | Method::HEAD);
@@ -384,7 +384,7 @@ async fn metrics(client: &Client) -> Result<Reply, Problem> {
     let is_here = client.address.is_loopback() && !client.is_passed_on;
     let from = &client.server.config.metrics_from;
     if !is_here && !from.iter().any(|from| from.contains(client.address)) {
-        let text = "only this machine reads the metrics; chatd --metrics-from names others";
+        let text = "only this machine may read the metrics; chatd --metrics-from allows others";
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     let server = client.server.clone();
@@ -414,7 +414,7 @@ fn file_name_missing(methods: &'static str, room: &str) -> Reply {
 fn not_allowed(methods: &'static str) -> Reply {
     method_refused(
         methods,
-        format!("this takes {methods}; GET /help shows how"),
+        format!("this address accepts {methods}; GET /help shows how"),
     )
 }
 

@@ -140,12 +140,12 @@ pub fn unknown_host(name: &str) -> Reply {
     let body = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
-         <title>This chat is not known as {name}</title><style>{STYLE}</style>\
-         <h1>This chat is not known as {name}</h1>\
-         <p>There is a chat server here. It answers only to the names that it has been given, so that no other \
-         site can point a name of its own at it.</p>\
+         <title>Unknown host name: {name}</title><style>{STYLE}</style>\
+         <h1>This chat server does not know the name {name}</h1>\
+         <p>It answers only to the host names that its operator has set, so that no other site can point a name of \
+         its own at it.</p>\
          <p>If you run it, start it with this name:</p><pre>chatd --host {name}</pre>\
-         <p>If it stands behind a proxy, the proxy must also pass on the <code>Host</code> header unchanged.</p>\
+         <p>If it is behind a proxy, the proxy must also forward the <code>Host</code> header unchanged.</p>\
          <p>If you do not run it, open it by its address, or ask the person who gave you this link.</p>\
          </html>\n"
     );

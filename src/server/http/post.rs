@@ -57,7 +57,7 @@ impl HeldBytes {
         self.bytes += more;
         if self.bytes > SMALL_BYTES && self.server.waiting.is_full() {
             let text =
-                "the server holds all that it has memory for; send it later, or less at once";
+                "the server's memory for messages is used up; send it later, or less at once";
             return Err(Problem::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Code::Busy,
@@ -169,7 +169,7 @@ async fn collect(
     let limits = &client.server.config.limits;
     let too_large = || {
         let text = format!(
-            "a request says {} bytes in {} lines at most; PUT a file instead",
+            "a request has at most {} bytes in {} lines; PUT a file instead",
             limits.post_bytes_max, limits.post_lines_max
         );
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, Code::TooLarge, text)
@@ -188,7 +188,7 @@ async fn collect(
                 BodyError::TimedOut => (StatusCode::REQUEST_TIMEOUT, Code::Idle),
                 BodyError::Aborted => (StatusCode::BAD_REQUEST, Code::Incomplete),
             };
-            let text = "the request did not come to its end; nothing of it was said";
+            let text = "the request is incomplete; nothing of it was sent";
             Problem::new(status, code, text)
         })?;
         held.add(data.len())?;
@@ -210,7 +210,7 @@ async fn collect(
         return Err(too_large());
     }
     if lines == 0 {
-        return Err(bad("there is nothing to post in that"));
+        return Err(bad("the body is empty; there is nothing to post"));
     }
     held.add(lines * REPLY_BYTES)?;
     Ok(text)
@@ -235,7 +235,7 @@ fn decode(mut text: Vec<u8>) -> Result<Vec<u8>, Problem> {
         let (pairs, rest) = text.as_chunks::<2>();
         let units: Vec<u16> = pairs.iter().skip(1).copied().map(unit).collect();
         let decoded = String::from_utf16(&units).ok().filter(|_| rest.is_empty());
-        let broken = || refuse("it begins as UTF-16 and is not; send UTF-8");
+        let broken = || refuse("it begins like UTF-16 but is not valid; send UTF-8");
         text = decoded.ok_or_else(broken)?.into_bytes();
     } else if text.starts_with(b"\xef\xbb\xbf") {
         text.drain(..3);

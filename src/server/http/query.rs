@@ -44,8 +44,8 @@ impl Query {
             if !known.contains(&name.as_str()) {
                 let name = clean(name);
                 return Err(bad(match known {
-                    [] => format!("{name} means nothing here; this address takes no ?query"),
-                    known => format!("{name} means nothing here; known are {}", known.join(", ")),
+                    [] => format!("unknown parameter {name}; this address has no parameters"),
+                    known => format!("unknown parameter {name}; known are {}", known.join(", ")),
                 }));
             }
             if pairs.iter().take(n).any(|(before, _)| before == name) {
@@ -60,7 +60,7 @@ impl Query {
         match self.get(name) {
             None | Some("0" | "false" | "no" | "off") => Ok(false),
             Some("" | "1" | "true" | "yes" | "on") => Ok(true),
-            Some(_) => Err(bad(format!("{name} is 1 or 0"))),
+            Some(_) => Err(bad(format!("{name} must be 1 or 0"))),
         }
     }
 
@@ -95,7 +95,7 @@ pub fn decode(part: &str) -> Result<String, Problem> {
         )
     })?;
     if text.contains(['\r', '\n', '\0']) {
-        Err(bad("the address has a line end inside"))
+        Err(bad("the address contains a line end"))
     } else {
         Ok(text.into_owned())
     }

@@ -22,7 +22,7 @@ pub type Reply = Response<Body>;
 const RETRY_AFTER_S: &str = "30";
 
 /// The answer to a request that the server leaves undone because it is stopping.
-pub const STOPPING: &str = "the server is stopping; come back soon";
+pub const STOPPING: &str = "the server is stopping; try again soon";
 
 pub const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -45,7 +45,7 @@ impl Problem {
     /// Reports that nothing exists at `path`.
     pub fn nothing_at(path: &str) -> Self {
         let text = format!(
-            "there is nothing at {}; GET /help shows what is",
+            "there is nothing at {}; GET /help lists the addresses",
             crate::protocol::text::clean(path)
         );
         Self::new(StatusCode::NOT_FOUND, Code::BadSyntax, text)
@@ -53,7 +53,8 @@ impl Problem {
 
     /// Reports that the request names a host that is not the server's.
     pub fn unknown_host(name: &str) -> Self {
-        let text = format!("this server is not known as {name}; chatd --host {name} makes it so");
+        let text =
+            format!("this server does not know the name {name}; start chatd with --host {name}");
         Self::new(StatusCode::MISDIRECTED_REQUEST, Code::NotAllowed, text)
     }
 
@@ -67,7 +68,7 @@ impl Problem {
 
     /// Reports that nothing matches `If-Match`.
     pub fn unmatched() -> Self {
-        let text = "nothing here is what If-Match names";
+        let text = "nothing matches If-Match";
         Self::new(StatusCode::PRECONDITION_FAILED, Code::BadSyntax, text)
     }
 

@@ -50,11 +50,11 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
     let count = count.map(|count| usize::try_from(count).unwrap_or(usize::MAX));
     let follows = query.is_on("follow")?;
     if before.is_some() && after.is_some() {
-        return Err(bad("before and after do not go together"));
+        return Err(bad("before and after exclude each other"));
     }
     if query.get("q").is_some() && (after.is_some() || before.is_some() || count.is_some()) {
         return Err(bad(
-            "a search finds the newest in all that is kept; leave out after, before and count",
+            "a search always finds the newest matches; leave out after, before and count",
         ));
     }
     let format = Format::of(request.headers(), follows);
@@ -64,7 +64,7 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
         }
         if before.is_some() {
             return Err(bad(
-                "what comes is after, not before; leave out before or follow",
+                "a room is followed from now on; leave out before or follow",
             ));
         }
         let to = reader(client, request.headers()).await?;

@@ -34,7 +34,7 @@ pub fn to_websocket(request: &HttpRequest, has_irc: bool) -> Result<(Reply, bool
         && has(&CONNECTION, "upgrade");
     let sent = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
     if !is_asked || sent(&VERSION) != Some(b"13") {
-        let text = "this is for WebSocket (RFC 6455)";
+        let text = "this address is for WebSocket (RFC 6455)";
         let mut reply = Problem::new(StatusCode::UPGRADE_REQUIRED, Code::BadSyntax, text).reply();
         let headers = reply.headers_mut();
         headers.insert(UPGRADE, HeaderValue::from_static("websocket"));

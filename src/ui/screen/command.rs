@@ -35,7 +35,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "reply",
         "[ID] [TEXT]",
         ArgumentKind::Text,
-        "answer the newest message, or the one with that ID",
+        "reply to the newest message, or to the one with that ID",
     ),
     (
         "edit",
@@ -167,7 +167,7 @@ pub const COMMANDS: &[(&str, &str, ArgumentKind, &str)] = &[
         "uninvite",
         "NICK",
         ArgumentKind::Who,
-        "remove an invitation; the person has to leave",
+        "end an invitation; the person has to leave",
     ),
     (
         "invites",

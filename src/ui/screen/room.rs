@@ -441,7 +441,7 @@ mod tests {
     }
 
     #[test]
-    fn who_reads_old_things_keeps_them_and_comes_back_without_a_gap() {
+    fn scrolling_back_keeps_its_place_and_returns_without_a_gap() {
         let mut room = Room::new("#a");
         for id in 5001..=9000 {
             room.push(entry(id));

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_found_without_what_stands_around_them() {
+    fn links_are_found_without_the_punctuation_around_them() {
         let text =
             "see https://a.example/x_(y), (http://b.example) or http:// <https://c.example/é>.";
         let found: Vec<&str> = links(text).into_iter().map(|r| &text[r]).collect();

@@ -24,14 +24,14 @@ test('every refusal of every command is a sentence without protocol words', () =
 });
 
 test('the end of a connection is a sentence, with local times', () => {
-	assert.equal(ended({ code: 'kicked', text: 'root has ended your connection: too loud' }), 'An operator has disconnected you: Too loud.');
+	assert.equal(ended({ code: 'kicked', text: 'root has closed your connection: too loud' }), 'An operator has disconnected you: Too loud.');
 	const banned = ended({ code: 'banned', text: 'you are banned until 2026-11-27T17:24:09.436Z: spam' });
 	assert.match(banned, /^You are banned from this server until .*2026.*\. Reason: Spam\.$/);
 	for (const code of codes) assert.doesNotMatch(ended({ code, text: '' }), PROTOCOL);
 });
 
 test('the welcome card says how long messages are saved', () => {
-	assert.equal(keeping('What is said here is kept for 7 days, the newest 5 MB of it, and HISTORY shows it.'), 'Messages on this server are saved for 7 days.');
-	assert.equal(keeping('What is said here is kept, and HISTORY shows it.'), 'Messages on this server are saved.');
-	assert.equal(keeping('What is said here is forgotten when the server stops.'), 'Messages are deleted when the server stops.');
+	assert.equal(keeping('Messages are saved for 7 days, the newest 5 MB; HISTORY shows them.'), 'Messages on this server are saved for 7 days.');
+	assert.equal(keeping('Messages are saved; HISTORY shows them.'), 'Messages on this server are saved.');
+	assert.equal(keeping('Messages are lost when the server stops.'), 'Messages are deleted when the server stops.');
 });

@@ -268,7 +268,7 @@ fn a_client_whose_input_stays_open_shows_the_last_line() {
 }
 
 #[test]
-fn a_person_who_presses_enter_is_greeted_and_a_script_is_not() {
+fn an_empty_first_line_is_greeted_and_a_command_is_not() {
     let chatd = Chatd::start();
     let mut person = chatd.client("nc.openbsd $HOST $PORT");
     person.send("\n");

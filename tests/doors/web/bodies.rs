@@ -120,7 +120,7 @@ fn bodies_that_never_end_are_counted_and_bounded_in_all() {
 }
 
 #[test]
-fn a_request_that_has_begun_is_completed_though_the_client_goes() {
+fn a_request_that_has_begun_is_completed_though_the_client_leaves() {
     let chatd = Chatd::start();
     let body = "x\n".repeat(9000);
     let mut stream = TcpStream::connect(chatd.address).unwrap();

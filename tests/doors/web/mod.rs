@@ -256,7 +256,7 @@ fn a_browser_with_an_unknown_host_name_gets_a_page_that_says_what_to_do() {
     let line = ask("chat.test", "*/*");
     check_status(&line, 421);
     assert!(
-        line.ends_with("; chatd --host chat.test makes it so\n"),
+        line.ends_with("; start chatd with --host chat.test\n"),
         "{line}"
     );
     check_status(&ask("localhost", "text/html"), 200);

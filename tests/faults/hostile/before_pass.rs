@@ -4,7 +4,7 @@ use super::target::{Target, ask, basic};
 
 /// The reason of a ban was once shown to anyone who gave that nick, without the server's password.
 #[test]
-fn without_the_password_nobody_learns_who_is_banned() {
+fn bans_are_not_revealed_before_the_server_password() {
     let folder = tempfile::tempdir().expect("a folder");
     let password = folder.path().join("password");
     std::fs::write(&password, "open sesame\n").expect("written");

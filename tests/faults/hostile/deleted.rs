@@ -5,7 +5,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::target::{Target, ask, count, pipeline};
 use crate::support::peer::{Peer, sha256};
 
-/// The number that a query of the log's database finds.
+/// Returns the number that a query of the log's database finds.
 fn number(target: &Target, query: &str) -> i64 {
     let path = target.data().join("chat.db");
     let db =
@@ -13,7 +13,7 @@ fn number(target: &Target, query: &str) -> i64 {
     db.query_row(query, [], |row| row.get(0)).expect("a number")
 }
 
-/// The files whose bytes are kept.
+/// Returns the files whose bytes are stored.
 fn blobs(target: &Target) -> usize {
     let folder = target.data().join("files");
     let entries = std::fs::read_dir(folder).expect("a folder").flatten();
@@ -22,7 +22,7 @@ fn blobs(target: &Target) -> usize {
         .count()
 }
 
-/// The next line that begins so.
+/// Returns the next line that begins so.
 #[track_caller]
 fn wait_for(peer: &mut Peer, start: &str) -> String {
     loop {
@@ -89,7 +89,7 @@ fn a_deleted_room_is_gone_from_the_chat_the_disk_and_whatever_is_under_way() {
         &format!("REMOVE {file}"),
         "ERR REMOVE no-such-file",
     );
-    // The name is free, and what it names now is another room.
+    // The name is free, and belongs to another room now.
     let mut ann = target.member("ann");
     ask(&mut ann, "JOIN #den", "OK JOIN #den 0");
     ask(&mut ann, "MSG anew", "OK MSG ");
@@ -113,7 +113,7 @@ fn a_deleted_room_is_gone_from_the_chat_the_disk_and_whatever_is_under_way() {
     target.serves_everybody();
 }
 
-/// Only the operators of a server could not see what took all its rooms, and could do nothing about it.
+/// Only operators can see and delete the rooms with which one user had taken all places.
 #[test]
 fn an_operator_makes_space_where_closed_rooms_have_taken_it() {
     let mut target = Target::start(&["--operator", "root1", "--max-rooms", "100"]);
@@ -141,7 +141,7 @@ fn an_operator_makes_space_where_closed_rooms_have_taken_it() {
     let replies = pipeline(&mut root, &closed);
     assert_eq!(count(&replies, "OK REMOVE #c"), made);
     assert_eq!(target.metric("chatd_rooms"), 1);
-    // They are gone from what its maker may have, too.
+    // They no longer count for their creator either.
     ask(&mut mallory, "JOIN #again", "OK JOIN #again 0");
     target.serves_everybody();
 }

@@ -49,7 +49,7 @@ fn one_account_does_not_use_up_the_rooms_with_closed_ones() {
     target.serves_everybody();
 }
 
-/// From another address it could go on.
+/// From another address it could continue.
 #[test]
 fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
     let mut target = Target::start(&["--max-rooms", "1000"]);
@@ -66,7 +66,7 @@ fn one_account_does_not_use_up_the_rooms_from_many_addresses() {
     target.serves_everybody();
 }
 
-/// A room in which nothing is left was once a row for ever.
+/// An empty room once stayed in the database for good.
 #[test]
 fn empty_rooms_are_deleted() {
     let flags = ["--keep-bytes", "200KiB", "--trim-every", "1s"];

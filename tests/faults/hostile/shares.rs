@@ -45,7 +45,7 @@ fn one_address_does_not_use_up_the_texts_that_arrive() {
     target.serves_everybody();
 }
 
-/// How many of so many empty files are kept, sent from that address over one connection.
+/// Returns how many of so many empty files are kept, sent from that address over one connection.
 fn send(target: &Target, from: [u8; 4], nick: &str, files: usize) -> usize {
     let mut peer = Peer::connect_from(from.into(), target.chatd.address).expect("it accepts");
     ask(&mut peer, nick, "OK NICK");
@@ -53,7 +53,8 @@ fn send(target: &Target, from: [u8; 4], nick: &str, files: usize) -> usize {
     count(&pipeline(&mut peer, &lines), "OK UPLOAD ")
 }
 
-/// However slowly: of the number of files an address, a nick, and all without an account have a share each.
+/// However slowly they are sent: each address, each nick, and all nicks without an account together have a
+/// share of the number of files.
 #[test]
 fn the_number_of_files_is_shared_among_addresses_and_nicks() {
     let mut target = Target::start(&["--max-files", "400"]);
@@ -73,7 +74,7 @@ fn the_number_of_files_is_shared_among_addresses_and_nicks() {
         40,
         "a quarter of all"
     );
-    // A place that is given back may be used again.
+    // A place that was released can be used again.
     let mut mallory = target.stranger();
     target.until("the nick is free", |_| {
         let reply = mallory.ask("NICK mallory").expect("a reply");
@@ -89,7 +90,7 @@ fn the_number_of_files_is_shared_among_addresses_and_nicks() {
     assert_eq!(send(&target, [127, 0, 0, 70], "NICK guest2", 5), 0);
 }
 
-/// So with registered nicks.
+/// The same holds for registered nicks.
 #[test]
 fn one_address_does_not_use_up_the_accounts() {
     let target = Target::start(&["--max-accounts", "120"]);

@@ -15,7 +15,7 @@ fn uploads_that_never_end_leave_others_theirs() {
     let mut uploads: Vec<Peer> = Vec::new();
     let refused = loop {
         let mut mallory = target.named_stranger(&format!("mallory{}", uploads.len()));
-        // Refused, it is answered at once; otherwise the byte is awaited, and after it the digest does not fit.
+        // A refused upload is answered at once; otherwise the byte is awaited, and its digest does not match.
         mallory
             .send(format!("UPLOAD endless 2 {}\nx", "0".repeat(64)))
             .expect("it reads");
@@ -46,7 +46,7 @@ fn uploads_that_never_end_leave_others_theirs() {
     });
 }
 
-/// So did downloads that nobody read.
+/// The same happened with downloads that nobody read.
 #[test]
 fn downloads_that_nobody_reads_leave_others_theirs() {
     let mut target = narrow();

@@ -128,7 +128,7 @@ impl App {
         match (id, here) {
             (Some(id), Some(_)) if text.is_empty() => self.set_target(Target::Reply(id)),
             (Some(id), Some(here)) => drop(self.send(&here, text, false, Some(id), state)),
-            _ => self.complain("there is no message to answer here"),
+            _ => self.complain("there is no message to reply to here"),
         }
     }
 

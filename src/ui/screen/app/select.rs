@@ -110,7 +110,7 @@ impl App {
     pub fn go_to_original(&mut self, state: &mut ClientState) {
         let Some(entry) = self.selected() else { return };
         let Some(original) = entry.extras.reply else {
-            return self.notify("that message answers no other");
+            return self.notify("that message is not a reply");
         };
         let Some(name) = self.room().map(|room| room.name.clone()) else {
             return;

@@ -125,7 +125,7 @@ fn an_answer_in_the_log_fetches_what_it_quotes_once_it_is_shown() {
 }
 
 #[test]
-fn an_answer_to_ones_message_counts_as_a_mention() {
+fn a_reply_to_your_message_counts_as_a_mention() {
     let mut play = talk(90, 16);
     play.app.focus(false);
     play.effects();
@@ -170,7 +170,7 @@ fn up_edits_the_last_message_and_its_text_is_replaced_in_place() {
 }
 
 #[test]
-fn up_recalls_what_was_typed_if_that_was_no_message() {
+fn up_recalls_the_last_line_if_it_was_not_a_message() {
     let mut play = talk(90, 16);
     play.type_in("/topic");
     play.key(KeyCode::Enter);
@@ -368,7 +368,7 @@ fn the_marker_stays_in_sight_however_far_it_moves() {
 }
 
 #[test]
-fn a_server_without_replies_edits_and_reactions_is_told_nothing() {
+fn no_replies_edits_or_reactions_are_sent_to_a_server_without_them() {
     let mut play = talk(90, 16);
     play.lost();
     play.state.connected();

@@ -22,7 +22,7 @@ fn tab_completes_nicks_rooms_and_commands() {
 }
 
 #[test]
-fn whoever_is_ignored_is_not_seen_and_leaves_no_hole() {
+fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     let mut play = TestScreen::new(80, 12);
     play.said(101, "before");
     play.type_in("/ignore Bob");
@@ -64,7 +64,7 @@ fn a_page_of_the_log_with_nothing_to_see_is_not_asked_for_again() {
 }
 
 #[test]
-fn a_nick_is_made_ones_own_and_rooms_are_kept() {
+fn a_nick_is_registered_and_rooms_are_remembered() {
     let mut play = TestScreen::new(80, 12);
     play.state = ClientState::new(Options::new(Login::new("ann").password("a long secret")), 1);
     play.state.connected();

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
+fn a_sent_message_is_shown_at_once_and_moves_to_its_place_in_the_log() {
     let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
@@ -19,7 +19,7 @@ fn what_is_typed_is_shown_at_once_and_stands_where_the_server_put_it() {
 }
 
 #[test]
-fn what_is_refused_is_told_and_can_be_typed_again() {
+fn a_refusal_is_shown_and_the_text_can_be_sent_again() {
     let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
@@ -30,7 +30,7 @@ fn what_is_refused_is_told_and_can_be_typed_again() {
 }
 
 #[test]
-fn what_is_refused_comes_back_to_where_it_was_said() {
+fn a_refused_message_returns_to_the_input_of_its_room() {
     let mut play = TestScreen::new(80, 10);
     play.type_in("hello");
     play.key(KeyCode::Enter);
@@ -43,7 +43,7 @@ fn what_is_refused_comes_back_to_where_it_was_said() {
 }
 
 #[test]
-fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
+fn unsent_messages_are_reported_at_the_end_and_sent_in_the_next_run() {
     let mut play = TestScreen::new(80, 10);
     play.lost();
     play.type_in("kept");
@@ -64,7 +64,7 @@ fn what_waits_when_one_leaves_is_told_and_is_there_in_the_next_run() {
 }
 
 #[test]
-fn of_more_lines_than_can_wait_the_rest_is_asked_about_again() {
+fn lines_beyond_the_queue_are_asked_about_again() {
     let mut play = TestScreen::new(80, 24);
     play.lost();
     let text: String = (1..=1500).map(|n| format!("line {n}\n")).collect();
@@ -123,7 +123,7 @@ fn a_lost_connection_is_shown_and_what_is_typed_meanwhile_is_kept_and_sent_once(
 }
 
 #[test]
-fn many_pasted_lines_are_asked_about() {
+fn pasting_many_lines_opens_the_dialog() {
     let mut play = TestScreen::new(80, 12);
     play.paste("one\ntwo\n\nthree\n");
     play.sees("Enter send 3 messages");
@@ -146,7 +146,7 @@ fn many_pasted_lines_are_asked_about() {
 }
 
 #[test]
-fn what_is_taken_back_is_gone() {
+fn a_deleted_message_disappears() {
     let mut play = TestScreen::new(80, 12);
     play.said(101, "a secret");
     play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
@@ -164,7 +164,7 @@ fn what_is_taken_back_is_gone() {
 }
 
 #[test]
-fn private_talk_stands_with_the_other() {
+fn private_messages_are_in_the_chat_with_the_other_person() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("/msg bob psst");
     play.key(KeyCode::Enter);
@@ -176,14 +176,14 @@ fn private_talk_stands_with_the_other() {
     play.type_in("nothing");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL bob nothing"]);
-    play.hear(&["ERR TELL no-such-nick nobody is called bob here"]);
-    play.sees("not sent: nothing (nobody is called bob");
+    play.hear(&["ERR TELL no-such-nick nobody uses the nick bob"]);
+    play.sees("not sent: nothing (nobody uses the nick");
 }
 
 /// A private message between registered nicks has an id. The reply to one may arrive after a message that was
 /// sent later, and neither is lost.
 #[test]
-fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
+fn saved_private_messages_arrive_in_any_order_and_can_be_deleted() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("/msg bob psst");
     play.key(KeyCode::Enter);
@@ -203,7 +203,7 @@ fn private_talk_that_is_kept_comes_in_any_order_and_is_taken_back() {
 }
 
 #[test]
-fn leaving_waits_for_what_was_said_and_once_more_does_not() {
+fn leaving_waits_for_unsent_messages_and_a_second_time_does_not() {
     let mut play = TestScreen::new(80, 12);
     play.ctrl('c');
     play.sees("press Ctrl-C again to leave");

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn it_looks_like_this() {
+fn the_screen_looks_like_this() {
     let mut play = TestScreen::new(100, 14);
     play.said(101, "good morning, all");
     play.said(102, "ann: has the build of https://ci.example.org/builds/4711/log?from=night gone well? It had not at six");
@@ -42,7 +42,7 @@ fn it_looks_like_this() {
 }
 
 #[test]
-fn the_first_line_that_is_seen_tells_when_and_who() {
+fn the_first_visible_line_has_its_time_and_nick() {
     let mut play = TestScreen::new(80, 12);
     for id in 101..=130 {
         play.said(id, &format!("m{id}"));
@@ -128,7 +128,7 @@ fn ten_thousand_messages_are_scrolled_through_page_by_page() {
 }
 
 #[test]
-fn a_burst_is_taken_in_and_the_newest_are_seen() {
+fn a_burst_is_processed_and_its_end_is_visible() {
     let mut play = TestScreen::new(80, 24);
     for id in 101..=50_100 {
         play.said(id, "x");
@@ -164,7 +164,7 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
 }
 
 #[test]
-fn a_search_goes_to_what_it_found() {
+fn a_search_jumps_to_a_match() {
     let mut play = TestScreen::new(80, 12);
     play.type_in("/search disk");
     play.key(KeyCode::Enter);
@@ -207,7 +207,7 @@ fn no_size_is_too_small_and_no_text_too_strange() {
 }
 
 #[test]
-fn what_came_since_one_was_here_last_stands_below_a_line() {
+fn messages_since_the_last_visit_are_below_a_line() {
     let preferences = Preferences {
         palette: Palette::None,
         bell: false,
@@ -247,7 +247,7 @@ fn what_came_since_one_was_here_last_stands_below_a_line() {
 }
 
 #[test]
-fn what_is_new_is_read_from_its_beginning() {
+fn unread_messages_are_shown_from_the_first_one() {
     let mut play = TestScreen::new(80, 12);
     for id in 101..=110 {
         play.said(id, &format!("m{id}"));
