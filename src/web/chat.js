@@ -476,13 +476,13 @@ export class Chat {
 
 	/**
 	 * Requests a list of events, `FILES #ops` or `SEARCH #ops disk`. Returns them, the newest first; whether the server
-	 * stopped before it had looked at all (`isCut`); and why it was refused, or ''.
+	 * stopped before it had looked at all (`isCut`); the `text` of its reply; and why it was refused, or ''.
 	 */
 	async list(line, about) {
 		const events = [];
 		const reply = await this.connection.request(line, (event) => events.push(event));
 		const isDone = Boolean(reply?.ok);
-		return { events: events.reverse(), isCut: isDone && / cut$/.test(reply.text), error: isDone ? '' : refusal(reply, about) };
+		return { events: events.reverse(), isCut: isDone && / cut$/.test(reply.text), text: isDone ? reply.text : '', error: isDone ? '' : refusal(reply, about) };
 	}
 
 	async remove(room, id) {

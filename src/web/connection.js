@@ -112,6 +112,7 @@ export class Connection {
 			case 'invited':
 			case 'ban':
 			case 'reaction':
+			case 'hook':
 				this.#pending[0]?.onpart(value);
 				return;
 			case 'closed':

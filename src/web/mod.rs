@@ -49,6 +49,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "view/messages.js",
     "view/context.js",
     "view/composer.js",
+    "view/hooks.js",
     "view/panel.js",
     "view/sidebar.js",
     "view/welcome.js",

@@ -139,6 +139,10 @@ export function parse(line) {
 			const [, nick, emoji] = words(rest, 2);
 			return { kind: 'reaction', nick, emoji };
 		}
+		case 'HOOK': {
+			const [label, room] = words(rest, 2);
+			return { kind: 'hook', label, room };
+		}
 		case 'IGNORE':
 			return { kind: 'ignored', nick: rest };
 		case 'INVITE': {

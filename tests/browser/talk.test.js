@@ -249,6 +249,36 @@ test('a name can be registered', async (t) => {
 	await page.getByRole('heading', { name: '#lobby', exact: true }).waitFor();
 });
 
+test('a hook of a room is added, used and deleted', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await enter(page, server, 'ann', '#ops');
+	await page.getByRole('button', { name: 'Who is here' }).click();
+	await page.getByText('Add a hook').click();
+	const name = page.getByLabel('Name of the hook');
+	await name.fill('alerts');
+	await page.keyboard.press('Enter');
+	await page.getByText('Only a registered name can add a hook').waitFor();
+	await say(page, '/register');
+	await page.getByText('ann is registered to you').waitFor();
+	await name.fill('alerts');
+	await page.keyboard.press('Enter');
+	const lines = page.locator('#panel pre');
+	await lines.first().waitFor();
+	const url = await lines.first().textContent();
+	assert.ok(url.startsWith(`${server.url}hooks/`), url);
+	const post = () => fetch(url, { method: 'POST', body: JSON.stringify({ text: 'disk full' }) });
+	assert.equal(await (await post()).text(), 'ok');
+	await message(page, 'disk full').waitFor();
+	for (const tool of await page.getByLabel('Tool').locator('option').allTextContents()) {
+		await page.getByLabel('Tool').selectOption(tool);
+		assert.ok((await lines.last().textContent()).includes(url), tool);
+	}
+	await page.getByRole('button', { name: 'Delete alerts' }).click();
+	await page.getByRole('button', { name: 'Delete alerts' }).waitFor({ state: 'detached' });
+	assert.equal((await post()).status, 404);
+});
+
 test('on a phone the sidebar opens over the messages, and closes after a choice', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t, { viewport: { width: 390, height: 780 }, isMobile: true, hasTouch: true });

@@ -4,6 +4,7 @@ import { COMMANDS } from '../commands.js';
 import { addressOf } from '../files.js';
 import { marked, size } from '../text.js';
 import { avatar, byId, el, icon, setText, sync } from './dom.js';
+import { hooks } from './hooks.js';
 
 /** Members that are drawn at most; the user finds others by typing. */
 const MEMBERS_SHOWN = 200;
@@ -102,7 +103,7 @@ export function panel(chat, ui) {
 	const fill = {
 		people(room) {
 			chat.who(room);
-			return [el('p.topic', { dir: 'auto' }), field('Find a user', { oninput: () => members(room) }), el('ul.people'), el('p.small')];
+			return [el('p.topic', { dir: 'auto' }), field('Find a user', { oninput: () => members(room) }), el('ul.people'), el('p.small'), hooks(chat, ui, room)];
 		},
 
 		search(room, words) {

@@ -41,6 +41,7 @@ check(`LIVE 9 ${TIME} @reply=7`, null);
 check(`LIVE 9 ${TIME} TOPIC #ops ci`, { kind: 'live', id: 9, time: Date.parse(TIME), verb: 'TOPIC', room: '#ops', nick: 'ci', text: '' });
 check('ROOM #ops 2', { kind: 'room', room: '#ops', members: 2, topic: '' });
 check('USER #ops ann', { kind: 'user', room: '#ops', nick: 'ann' });
+check('HOOK ci #ops 2026-11-22T11:22:05.007Z', { kind: 'hook', label: 'ci', room: '#ops' });
 check('GAP #ops', { kind: 'gap', room: '#ops' });
 check('CLOSED shutting-down back in a minute', { kind: 'closed', code: 'shutting-down', text: 'back in a minute' });
 check('NOTE * box the disk is full', { kind: 'note', nick: 'box', text: 'the disk is full' });

@@ -2,5 +2,6 @@
 //!
 //! Each row of the table "What real clients do" of the document.
 
+mod hooks;
 mod talk;
 mod web;
