@@ -1,6 +1,8 @@
 //! protocol.md 10.2: each script of `examples/`, run against a real `chatd` as its first lines say.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::time::Instant;
 
 use crate::support::inbox::DEADLINE;
@@ -181,7 +183,7 @@ fn the_exit_code_of_post_shows_whether_the_message_was_saved() {
         assert_eq!(ended.code, Some(1), "{ended:?}");
         assert!(ended.errors.contains("not kept: ERR "), "{ended:?}");
     }
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = closed.local_addr().unwrap();
     drop(closed);
     let ended = Program::start("NICK=ci examples/post.sh ops hi", address).finish();
@@ -274,4 +276,83 @@ fn bridges_carry_both_ways_and_never_in_a_circle() {
             .find(|line| line.starts_with("MSG ") || line == "OK PING end");
         assert_eq!(line, "OK PING end", "it went round");
     }
+}
+
+/// Takes one request over HTTP, answers it with `status`, and returns its body.
+fn take_request(listener: &TcpListener, status: &str) -> serde_json::Value {
+    let (stream, _) = listener.accept().expect("a request");
+    stream.set_read_timeout(Some(DEADLINE)).expect("not zero");
+    let mut reader = BufReader::new(&stream);
+    let mut length = 0;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).expect("a head");
+        let line = line.to_ascii_lowercase();
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a number");
+        } else if line.trim().is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).expect("a body");
+    write!(
+        &stream,
+        "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    )
+    .expect("it reads");
+    serde_json::from_slice(&body).expect("JSON")
+}
+
+#[test]
+fn a_room_is_passed_on_to_a_url_without_a_gap_or_a_repeat() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("id");
+    let chatd = Chatd::start();
+    let mut alice = in_room(&chatd, "alice", "#ops");
+    alice.ask("MSG before the first start", "OK MSG <id> <time>");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let start = format!(
+        "NOT=bridge STATE={} examples/pass-on.sh ops {url}",
+        state.display()
+    );
+    let text = |status: &str| take_request(&listener, status)["text"].clone();
+
+    let first = chatd.client(&start);
+    let end = Instant::now() + DEADLINE;
+    while !state.exists() {
+        assert!(Instant::now() < end, "it does not start");
+    }
+    alice.ask(r#"MSG one "quoted" \ $(id)"#, "OK MSG <id> <time>");
+    let mut bridge = in_room(&chatd, "bridge", "#ops");
+    bridge.ask("MSG not back to where it came from", "OK MSG <id> <time>");
+    alice.expect("MSG #ops bridge not back to where it came from");
+    let posted = take_request(&listener, "503 Unavailable");
+    assert_eq!(posted["text"], r#"one "quoted" \ $(id)"#);
+    assert_eq!(
+        (&posted["channel_name"], &posted["user_name"]),
+        (&"ops".into(), &"alice".into())
+    );
+    assert_eq!(
+        take_request(&listener, "200 OK"),
+        posted,
+        "it is posted again"
+    );
+    for (said, status) in [
+        ("two", "404 Not Found"),
+        ("three", "200 OK"),
+        ("four", "200 OK"),
+    ] {
+        alice.ask(&format!("MSG {said}"), "OK MSG <id> <time>");
+        assert_eq!(text(status), said);
+    }
+    alice.ask("MSG five", "OK MSG <id> <time>");
+    // It is killed while it waits to post this again.
+    assert_eq!(text("500 Oops"), "five");
+    drop(first);
+    alice.ask("MSG six", "OK MSG <id> <time>");
+    let _again = chatd.client(&start);
+    assert_eq!(text("200 OK"), "five");
+    assert_eq!(text("200 OK"), "six");
 }
