@@ -310,10 +310,10 @@ impl Limits {
                 "one for each tool and room; their digests stay in memory, about 8 MiB",
             ),
             row(
-                "what is posted to a hook",
+                "body of one post to a hook",
                 bytes(HOOK_BYTES_MAX as u64),
                 "",
-                "what one text of several lines has",
+                "the same as for TEXT",
             ),
             row(
                 "posts to one hook",

@@ -192,7 +192,7 @@ impl SharedState {
         !self.is_full() && since.elapsed() < GATHER
     }
 
-    /// Wakes every connection that has something to read; later changes wake [`fan_out`].
+    /// Wakes every connection that has something to read. The next change schedules [`fan_out`] again.
     fn wake_readers(&mut self, fan_out_task: &Waker) {
         self.fan_out_task = Some(fan_out_task.clone());
         self.gathering_since = None;

@@ -14,7 +14,7 @@ use crate::protocol::Time;
 pub struct TrustedClock {
     /// The time that was last returned, and the uptime then.
     last: Option<(u64, Duration)>,
-    /// Since when the clock is ahead of that, and the least by which it was ahead.
+    /// Since when the clock has been ahead of the trusted time, and by how much at least.
     ahead: Option<(Duration, u64)>,
 }
 

@@ -273,7 +273,7 @@ impl Socket {
         self.poll(Readiness::Gone, cx).map(|_| ())
     }
 
-    /// Returns a handle that reports the same while other code owns the socket.
+    /// Returns a handle that reports a broken connection while other code owns the socket.
     pub fn gone(&self) -> Gone {
         let waiting = self.sockets.waiting();
         let serial = waiting.get(self.place as usize).map(|known| known.serial);

@@ -242,7 +242,7 @@ fn utf_16_is_converted_if_it_has_a_mark_and_refused_otherwise() {
     let with_mark: Vec<u8> = encoded("\u{feff}größer\r\n");
     play(&[&script], &[], &with_mark).check(0, "", "");
     let without: Vec<u8> = encoded("größer\r\n");
-    let ended = play(&[&IN.trim_end().to_owned()], &[], &without);
+    let ended = play(&[IN.trim_end()], &[], &without);
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
     assert!(ended.stderr.contains("iconv"), "{}", ended.stderr);
 }

@@ -16,7 +16,7 @@ use crate::protocol::tags;
 /// One message that a post becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// What it says.
+    /// Its text.
     pub text: Multiline,
     /// Its tags as they are sent, without the `@`.
     pub tags: String,
@@ -29,7 +29,7 @@ pub struct Message {
 /// An alert that fires or resolves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// What all messages about it have in common.
+    /// Identifies the alert: the same in all messages about it.
     pub fingerprint: String,
     /// Whether it has ended.
     pub is_resolved: bool,
@@ -40,14 +40,14 @@ pub struct Alert {
 pub enum BadBody {
     /// It is neither JSON nor a form that is known.
     Malformed,
-    /// It says nothing.
+    /// It has no text.
     NoText,
 }
 
 /// What an application posts to a Gotify server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// What it becomes.
+    /// The message that it becomes.
     pub message: Message,
     /// Its fields as they were sent.
     pub title: String,
@@ -77,7 +77,7 @@ impl Message {
 /// Reads what was posted to a hook: at least one message.
 ///
 /// # Errors
-/// When there is nothing to say in it.
+/// When it has no text.
 ///
 /// ```
 /// use plainchat::dialect::hook::read;

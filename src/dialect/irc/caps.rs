@@ -56,7 +56,7 @@ impl Caps {
         Self(if is_on { self.0 | bit } else { self.0 & !bit })
     }
 
-    /// Returns what is had after a `CAP REQ` with this list; `None` if something in it is unknown.
+    /// Returns the capabilities after a `CAP REQ` with this list; `None` if one of them is unknown.
     #[must_use]
     pub fn requested(self, list: &str) -> Option<Self> {
         list.split_ascii_whitespace().try_fold(self, |caps, name| {
@@ -69,7 +69,7 @@ impl Caps {
         })
     }
 
-    /// Returns the names of what is had.
+    /// Returns the names of the capabilities that the client has asked for.
     pub fn names(self) -> String {
         let names = Cap::NAMES.iter().filter(|(_, cap)| self.has(*cap));
         names.map(|(name, _)| *name).collect::<Vec<_>>().join(" ")

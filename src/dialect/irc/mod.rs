@@ -260,9 +260,9 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
         }
         Line::Gap { of, was_slow } => {
             let text = if was_slow {
-                "some of what was here is left out: you read too slowly"
+                "some messages are missing here: you read too slowly"
             } else {
-                "some of what was here is left out: it is no longer kept"
+                "some messages are missing here: they are no longer saved"
             };
             let of = if of == "*" { &*client.nick } else { of };
             client.by_server("NOTICE", &[of], Some(text), out);

@@ -1,4 +1,4 @@
-//! `POST /hooks/<token>`: says what a tool posts, as the nick and in the room of a hook. `protocol.md`, "Hooks".
+//! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook. `protocol.md`, "Hooks".
 //!
 //! The answers are those of Slack and Mattermost, whose senders compare them byte by byte: what a sender takes for a
 //! failure it sends again, and only after a 5xx.
@@ -35,16 +35,16 @@ pub(super) struct Refused {
 impl Refused {
     pub const NO_SERVICE: Self = Self::new(
         StatusCode::NOT_FOUND,
-        "no_service: there is no such hook; its owner sees with HOOKS which there are",
+        "no_service: there is no such hook; its owner can list the hooks with HOOKS",
     );
     const MALFORMED: Self = Self::new(
         StatusCode::BAD_REQUEST,
         "invalid_payload: send JSON, {\"text\":\"...\"}, or a form: curl --data-urlencode text=...",
     );
-    const NO_TEXT: Self = Self::new(StatusCode::BAD_REQUEST, "no_text: it says nothing");
+    const NO_TEXT: Self = Self::new(StatusCode::BAD_REQUEST, "no_text: the message is empty");
     const PROHIBITED: Self = Self::new(
         StatusCode::FORBIDDEN,
-        "action_prohibited: the nick of this hook may not speak in its room now",
+        "action_prohibited: the nick of this hook may not send to its room now",
     );
     const TOO_LARGE: Self = Self::new(
         StatusCode::PAYLOAD_TOO_LARGE,
@@ -71,7 +71,7 @@ impl Refused {
 
     /// Asks the sender to send it again, since the reason goes away by itself.
     fn unavailable() -> Self {
-        let text = "service_unavailable: it cannot be kept now; send it again later";
+        let text = "service_unavailable: it cannot be saved now; send it again later";
         Self::later(
             StatusCode::SERVICE_UNAVAILABLE,
             text,
@@ -286,7 +286,7 @@ async fn check_stored(client: &Client, hook: &Hook) -> Result<(), Refused> {
     }
 }
 
-/// A connection that says what was posted to a hook.
+/// A connection that sends what was posted to a hook.
 struct Speaker {
     client: Client,
     hook: Hook,

@@ -242,7 +242,7 @@ impl Session {
         };
         if word == "*" {
             irc.sasl = None;
-            self.irc_numeric(numeric::SASL_ABORTED, &[], "that is broken off");
+            self.irc_numeric(numeric::SASL_ABORTED, &[], "the login was aborted");
             return Ok(None);
         }
         let Some(mut answer) = irc.sasl.take() else {
@@ -253,7 +253,7 @@ impl Session {
                 self.irc_send(|client, out| {
                     let text = "are the mechanisms here";
                     client.numeric(numeric::SASL_MECHS, &["PLAIN"], text, out);
-                    client.numeric(numeric::SASL_FAIL, &[], "there is only PLAIN here", out);
+                    client.numeric(numeric::SASL_FAIL, &[], "the only mechanism is PLAIN", out);
                 });
             }
             return Ok(None);
@@ -275,7 +275,7 @@ impl Session {
         }
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
         let (nick, secret) = read_plain(&answer)
-            .ok_or_else(|| refused(Code::BadSyntax, "that is no answer to PLAIN"))?;
+            .ok_or_else(|| refused(Code::BadSyntax, "invalid answer to PLAIN"))?;
         // Only a registered nick has a password that can be proved; another must not be reserved by the attempt.
         if self.is_open && !chat.is_registered(&nick) {
             return Err(refused(Code::BadPassword, "that nick is not registered"));
@@ -317,7 +317,7 @@ impl Session {
         client.numeric(
             numeric::CREATED,
             &[],
-            "it speaks plainchat's own protocol on the same port",
+            "plainchat's own protocol is spoken on the same port",
             bytes,
         );
         client.words(numeric::MY_INFO, &[server, "plainchat", "i", "io"], bytes);
@@ -399,9 +399,8 @@ impl Session {
         let lobby = chat
             .room(chat.lobby())
             .map_or("#lobby", |room| room.name.as_str());
-        let begin = format!(
-            "JOIN {lobby} to begin; LIST shows the other rooms, HELP what else can be asked."
-        );
+        let begin =
+            format!("JOIN {lobby} to begin; LIST shows the other rooms, HELP the other commands.");
         let keeping = chat.config.keeping();
         self.irc_send(|client, out| {
             let text = format!("- {} message of the day -", client.server);

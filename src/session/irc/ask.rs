@@ -1,4 +1,4 @@
-//! What an IRC client asks: who is there, which rooms there are, what may be done in them; and plainchat's own verbs.
+//! Queries of IRC clients: users, rooms and their modes; and plainchat's own verbs.
 
 use std::collections::BTreeSet;
 
@@ -34,7 +34,7 @@ impl Session {
                     client.numeric(
                         numeric::WAS_NO_SUCH_NICK,
                         &[nick],
-                        "nobody is remembered here",
+                        "this server does not remember past users",
                         out,
                     );
                     client.numeric(numeric::END_OF_WHOWAS, &[nick], "that is all", out);
@@ -55,15 +55,14 @@ impl Session {
                 self.irc_request(Request::Kick { nick, text }, chat, now)
             }
             "OPER" => {
-                let text =
-                    "operators are named by whoever has started the server, and need no OPER";
+                let text = "operators are named in the server's configuration, and need no OPER";
                 self.irc_numeric(numeric::NO_OPER_HOST, &[], text);
                 Ok(None)
             }
             "AWAY" => {
                 let is_away = line.param(0).is_some();
                 let (number, text) = if is_away {
-                    (numeric::NOW_AWAY, "you are away, but nobody is told")
+                    (numeric::NOW_AWAY, "you are away; others are not notified")
                 } else {
                     (numeric::UNAWAY, "you are back")
                 };
@@ -127,7 +126,7 @@ impl Session {
                 self.irc_numeric(
                     numeric::UNKNOWN_COMMAND,
                     &[word],
-                    "there is no such command; HELP lists them",
+                    "unknown command; HELP lists the commands",
                 );
                 Ok(None)
             }
@@ -141,11 +140,7 @@ impl Session {
     }
 
     fn irc_lacks(&mut self, word: &str) -> Done {
-        self.irc_numeric(
-            numeric::NEED_MORE_PARAMS,
-            &[word],
-            "something is missing after it",
-        );
+        self.irc_numeric(numeric::NEED_MORE_PARAMS, &[word], "a parameter is missing");
         Ok(None)
     }
 
@@ -260,11 +255,7 @@ impl Session {
             .and_then(|nick| chat.find_nick(&nick));
         let user_of = found.and_then(|found| Some((found, chat.user(found)?.nick.clone())));
         let Some((found, nick)) = user_of else {
-            self.irc_numeric(
-                numeric::NO_SUCH_NICK,
-                &[typed],
-                "nobody is called that here",
-            );
+            self.irc_numeric(numeric::NO_SUCH_NICK, &[typed], "nobody uses that nick");
             self.irc_numeric(numeric::END_OF_WHOIS, &[typed], "that is all");
             return Ok(None);
         };
@@ -362,12 +353,12 @@ impl Session {
                     client.numeric(numeric::UNKNOWN_UMODE, &[], "users have no modes here", out)
                 }
                 (false, _) if is_known => {
-                    client.numeric(numeric::USERS_DONT_MATCH, &[], "that is somebody else", out)
+                    client.numeric(numeric::USERS_DONT_MATCH, &[], "that is not your nick", out)
                 }
                 (false, _) => client.numeric(
                     numeric::NO_SUCH_NICK,
                     &[target],
-                    "nobody is called that here",
+                    "nobody uses that nick",
                     out,
                 ),
             });
@@ -420,7 +411,7 @@ impl Session {
                 self.irc_numeric(
                     numeric::END_OF_BAN_LIST,
                     &[target],
-                    "operators ban from the whole server: BAN",
+                    "only operators can ban, and from the whole server: BAN",
                 );
                 Ok(None)
             }
@@ -544,12 +535,12 @@ impl Session {
         let lines = match verb {
             Some(verb) => vec![format!("{} - {}", verb.usage(), verb.summary())],
             None if IRCS.contains(&&*typed.to_ascii_uppercase()) => {
-                vec![format!("{typed} is what it is elsewhere in IRC")]
+                vec![format!("{typed} works as elsewhere in IRC")]
             }
             None if line.param(0).is_none() => vec![
                 format!("IRC: {}", IRCS.join(" ")),
                 format!(
-                    "plainchat: {}; HELP <verb> tells more",
+                    "plainchat: {}; HELP <verb> explains one",
                     PLAINCHATS.join(" ")
                 ),
             ],
@@ -562,7 +553,12 @@ impl Session {
             }
         };
         self.irc_send(|client, out| {
-            client.numeric(numeric::HELP_START, &[typed], "what can be asked here", out);
+            client.numeric(
+                numeric::HELP_START,
+                &[typed],
+                "the commands of this server",
+                out,
+            );
             for line in lines {
                 client.numeric(numeric::HELP_TEXT, &[typed], &line, out);
             }

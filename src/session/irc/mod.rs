@@ -1,7 +1,7 @@
 //! The connection of an IRC client: its lines become the requests that every client makes, so rights, limits and order are
 //! the same; their answers become what IRC clients know. See `irc.md`.
 //!
-//! How lines are written is the dialect's. Here is what depends on what the connection has said before.
+//! The dialect writes the lines; this module has everything that depends on earlier lines of the connection.
 
 mod arrive;
 mod ask;
@@ -70,7 +70,7 @@ impl Session {
         irc.is_some_and(|irc| irc.arriving.is_some())
     }
 
-    /// From now on the client is an IRC client. A nick that it holds and rooms that it is in stay.
+    /// Continues the connection as an IRC client's; it keeps its nick and rooms.
     pub fn speak_irc(&mut self, chat: &Chat) {
         let files = match (self.has_web, self.security) {
             (false, _) => String::new(),
@@ -101,7 +101,7 @@ impl Session {
             let word = std::str::from_utf8(word)
                 .unwrap_or("*")
                 .to_ascii_uppercase();
-            let text = "that line is not UTF-8, so nothing was done";
+            let text = "the line is not UTF-8 and was ignored";
             self.irc_send(|client, out| {
                 client.by_server("FAIL", &[&word, "INVALID_UTF8"], Some(text), out);
             });

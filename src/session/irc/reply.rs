@@ -1,4 +1,4 @@
-//! What an IRC client is answered.
+//! Answers to IRC clients.
 
 use super::super::NickId;
 use super::Irc;
@@ -70,7 +70,7 @@ impl Irc {
                     self.renamed(first, out);
                 }
                 self.logged_in(first, out);
-                let text = "you have proved that";
+                let text = "you are logged in";
                 self.client.numeric(numeric::SASL_SUCCESS, &[], text, out);
             }
             (Asked::Nick(_), Verb::Nick) => self.renamed(first, out),
@@ -80,7 +80,7 @@ impl Irc {
                 self.by_nickserv(&format!("you are {first}"), out);
             }
             (Asked::Register { is_by_notice }, Verb::Register) => {
-                let text = format!("{first} is yours now");
+                let text = format!("{first} is registered to you");
                 if *is_by_notice {
                     self.by_nickserv(&text, out);
                 } else {

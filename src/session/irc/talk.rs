@@ -1,4 +1,4 @@
-//! What an IRC client says, and where it joins and leaves.
+//! Messages of IRC clients, and joining and leaving rooms.
 
 use super::super::output::Pending;
 use super::super::request::Done;
@@ -30,7 +30,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
         Refusal::new(
             verb,
             Code::NoSuchNick,
-            format!("nobody is called {text} here"),
+            format!("nobody uses the nick {text}"),
         )
     })
 }
@@ -84,7 +84,7 @@ impl Session {
             Asked::Say(to.to_owned())
         });
         let missing = match (to, line.params.get(1)) {
-            ("", _) => Some((numeric::NO_RECIPIENT, "nobody was named (PRIVMSG)")),
+            ("", _) => Some((numeric::NO_RECIPIENT, "no recipient was given (PRIVMSG)")),
             (to, _) if to.contains(',') => {
                 Some((numeric::TOO_MANY_TARGETS, "one room or nick at a time"))
             }
@@ -147,13 +147,13 @@ impl Session {
     /// Checks that a room exists, so that a typo makes none, and that this connection may read it.
     fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
         let Some(room) = chat.find_room(name) else {
-            let text = format!("there is no room {name}; JOIN makes it, LIST shows the others");
+            let text = format!("there is no room {name}; JOIN creates it, LIST shows the others");
             return Err(Refusal::new(verb, Code::NoSuchRoom, text));
         };
         if chat.may_read(room, self.nick) {
             return Ok(());
         }
-        let text = format!("{name} is closed, and you are not invited");
+        let text = format!("{name} is invite-only, and you are not invited");
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
@@ -165,7 +165,7 @@ impl Session {
         self.irc_numeric(
             numeric::NO_SUCH_NICK,
             &[to],
-            "there are no services here but NickServ",
+            "the only service here is NickServ",
         );
         Ok(None)
     }
@@ -181,7 +181,7 @@ impl Session {
             (Some("IDENTIFY" | "ID" | "LOGIN"), [nick, password]) => (*nick, *password, false),
             (Some("REGISTER"), [password] | [password, _]) => (own.as_str(), *password, true),
             _ => {
-                let text = "IDENTIFY [<nick>] <password> takes a registered nick; REGISTER <password> registers yours";
+                let text = "IDENTIFY [<nick>] <password> logs in to a registered nick; REGISTER <password> registers yours";
                 self.irc_nickserv_says(text);
                 return Ok(None);
             }

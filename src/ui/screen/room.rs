@@ -156,7 +156,7 @@ pub struct Room {
     pub is_loading: bool,
     /// The input line.
     pub editor: Editor,
-    /// What it is for.
+    /// What the input line is for.
     pub target: Option<Target>,
     /// The sequence number of the message that is selected.
     pub marked: Option<i64>,
