@@ -37,6 +37,7 @@ use async_io::{Async, Timer};
 use async_signal::{Signal, Signals};
 use event_listener::Event;
 use futures_lite::{StreamExt, future};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use smol::lock::Semaphore;
 use smol::{Executor, Task};
 use tracing::{info, warn};
@@ -71,6 +72,10 @@ const QUESTIONS_PER_ADDRESS_MAX: usize = 2;
 /// How many passwords are hashed at once: one for each core of a small machine, which also bounds their memory.
 const PASSWORDS_MAX: usize = 2;
 
+/// The lowest limit on the address space with which the server starts: its threads, the search index, and two passwords
+/// that are hashed at the same time (19 MiB each). With less, an allocation fails sooner or later, which ends a program.
+const MEMORY_LEAST_MIB: u64 = 96;
+
 /// Why the server cannot start; `Display` is one line for its operator.
 #[derive(Debug)]
 pub enum Error {
@@ -84,6 +89,8 @@ pub enum Error {
     Tls(certificate::Error),
     /// The limit on open files is too low; this is the limit.
     OpenFiles(usize),
+    /// The limit on memory is too low; this is the limit in MiB.
+    Memory(u64),
     /// The operating system refuses something else.
     System(&'static str, io::Error),
 }
@@ -104,6 +111,11 @@ impl fmt::Display for Error {
                     "the limit on open files is {files}, and at least {least} are needed: raise it (ulimit -n {least}, or LimitNOFILE= of a service)"
                 )
             }
+            Self::Memory(mib) => write!(
+                f,
+                "the limit on memory is {mib} MiB, and at least {MEMORY_LEAST_MIB} MiB are needed: raise it (ulimit -v {}, or LimitAS= of a service)",
+                MEMORY_LEAST_MIB << 10
+            ),
             Self::System(what, e) => write!(f, "cannot {what}: {}", Plain(e)),
         }
     }
@@ -115,7 +127,7 @@ impl std::error::Error for Error {
             Self::Listen(_, e) | Self::Data(_, e) | Self::System(_, e) => Some(e),
             Self::Log(_, e) => Some(e),
             Self::Tls(e) => Some(e),
-            Self::OpenFiles(_) => None,
+            Self::OpenFiles(_) | Self::Memory(_) => None,
         }
     }
 }
@@ -243,6 +255,11 @@ pub fn run(
     sockets: Vec<TcpListener>,
     listening: impl FnOnce(&[Listen], Option<&str>),
 ) -> Result<(), Error> {
+    if let Some(bytes) = getrlimit(Resource::As).current
+        && bytes < MEMORY_LEAST_MIB << 20
+    {
+        return Err(Error::Memory(bytes >> 20));
+    }
     let files = usize::try_from(raise_file_limit()).unwrap_or(usize::MAX);
     let division = Division::of(files, config.limits.connections_max);
     let division = division.ok_or(Error::OpenFiles(files))?;
@@ -607,7 +624,6 @@ fn welcome(server: &Arc<Server>, stream: TcpStream, peer: IpAddr, protocols: Pro
 
 /// Raises the soft limit on open files to the hard limit; returns the new limit.
 fn raise_file_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     if let Err(e) = setrlimit(Resource::Nofile, limit) {

@@ -182,7 +182,7 @@ fn the_log_names_peers_and_never_their_messages() {
             "bob",
             "ended",
             "stopping",
-            "ann notes",
+            "ann sends a notice",
             "ann bans 192.0.2.0/24 until",
             "ann kicks bob",
             "flooding",

@@ -85,7 +85,7 @@ fn it_works_and_the_answer_says_once_that_tls_is_at_hand() {
         "no secret"
     );
     let talk = say(&mut server, "CHAT\n/nick bob my secret\n");
-    assert!(talk.contains("TLS is at hand"), "{talk}");
+    assert!(talk.contains("TLS is available"), "{talk}");
     server.is_tls = true;
     assert_eq!(
         verbs(&say(&mut server, "NICK bob my secret\n")),

@@ -1,4 +1,4 @@
-//! protocol.md 15.5: with too few open files a server does not start.
+//! protocol.md 15.5: with too few open files or too little memory a server does not start.
 
 use std::process::Command;
 
@@ -36,5 +36,33 @@ fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves()
             .unwrap_or_else(|| panic!("no number: {said}"));
     }
     let limit = format!("--nofile={needed}:{needed}");
+    Target::start_under(&["prlimit", &limit], &[]).serves_everybody();
+}
+
+/// With too little memory the server once crashed, or hung after a panic and did not end at SIGTERM.
+#[test]
+fn with_too_little_memory_it_says_how_much_it_needs_and_with_that_it_serves() {
+    let start = |kib: u64| {
+        let mut command = Command::new("timeout");
+        let limit = format!("--as={}", kib << 10);
+        let program = program();
+        command.args(["30", "prlimit", &limit, &program, "--memory"]);
+        command
+            .args(["--listen", "127.0.0.1:0"])
+            .output()
+            .expect("timeout runs")
+    };
+    let mut needed = 0;
+    for mib in [40, 48, 64] {
+        let output = start(mib << 10);
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{mib} MiB: {printed}");
+        let number = printed.split("ulimit -v ").nth(1);
+        let number = number.and_then(|rest| rest.split(',').next());
+        needed = number
+            .and_then(|number| number.parse::<u64>().ok())
+            .unwrap_or_else(|| panic!("no number: {printed}"));
+    }
+    let limit = format!("--as={}", needed << 10);
     Target::start_under(&["prlimit", &limit], &[]).serves_everybody();
 }
