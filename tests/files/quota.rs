@@ -29,7 +29,7 @@ fn the_files_of_a_nick_are_bounded_and_guests_share_a_quota() {
     upload(
         &mut ann,
         "12345",
-        "ERR UPLOAD quota that is more than your files …",
+        "ERR UPLOAD quota your files would take too …",
     );
     // Guests share one quota, whatever their nicks.
     let mut guest = chatd.peer();
@@ -40,7 +40,7 @@ fn the_files_of_a_nick_are_bounded_and_guests_share_a_quota() {
     upload(
         &mut guest,
         "12345",
-        "ERR UPLOAD quota that is more than the files of those without …",
+        "ERR UPLOAD quota the files of unregistered nicks would take …",
     );
     upload(&mut guest, "1234", "OK UPLOAD 3 4 <sha256>");
     // An upload counts from its beginning, over all connections; an aborted one is subtracted again.
