@@ -451,6 +451,17 @@ impl Chat {
         Some(*nick)
     }
 
+    /// Returns the member of a room after `after`, which is not marked as listed.
+    pub fn next_member(&self, room: RoomId, after: Option<NickId>) -> Option<NickId> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        let members = &self.rooms.get(room)?.members;
+        members
+            .range((from, Unbounded))
+            .next()
+            .map(|(nick, _)| *nick)
+    }
+
     /// Returns whether `nick` is a member of a room, and if so marks it as listed.
     pub fn show_member_of(&mut self, room: RoomId, nick: NickId) -> bool {
         let room = self.rooms.get_mut(room);

@@ -13,8 +13,11 @@ use crate::model::Now;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Request, Verb};
 
-/// The most nicks that `WHO` finds with a mask.
-const FOUND_MAX: usize = 1000;
+/// The most nicks that `WHO` compares with a mask, in all rooms together.
+const COMPARED_MAX: usize = 1000;
+
+/// The longest mask, in characters: a nick has 32, and a `*` may be between any two.
+const MASK_CHARS_MAX: usize = 65;
 
 impl Session {
     /// Handles a line that neither says anything nor joins or leaves a room.
@@ -210,18 +213,23 @@ impl Session {
 
     /// Shows those that fit a mask, among those who share a room with this connection.
     fn irc_who_matches(&mut self, mask: &str, form: WhoForm, chat: &mut Chat) {
-        let mask = mask.to_lowercase();
-        let mut found = BTreeSet::new();
+        let mask: Vec<char> = mask.to_lowercase().chars().collect();
+        if mask.len() > MASK_CHARS_MAX {
+            return;
+        }
+        let (mut compared, mut found) = (0, BTreeSet::new());
         for room in self.room_ids() {
             let mut after = None;
-            while found.len() < FOUND_MAX
-                && let Some(nick) = chat.show_member(room, after)
+            while compared < COMPARED_MAX
+                && let Some(nick) = chat.next_member(room, after)
             {
+                compared += 1;
                 after = Some(nick);
                 let name = chat
                     .user(nick)
                     .map(|user| user.nick.as_str().to_lowercase());
                 if name.is_some_and(|name| fits(&mask, &name)) && found.insert(nick) {
+                    chat.show_member_of(room, nick);
                     self.irc_who_line(nick, Some(room), form, chat);
                 }
             }
@@ -604,8 +612,8 @@ fn is_plainchats(word: &str) -> bool {
 }
 
 /// Returns whether a text fits a mask, in which `*` is any text and `?` any character.
-fn fits(mask: &str, text: &str) -> bool {
-    let (mask, text): (Vec<char>, Vec<char>) = (mask.chars().collect(), text.chars().collect());
+fn fits(mask: &[char], text: &str) -> bool {
+    let text: Vec<char> = text.chars().collect();
     let (mut at, mut place) = (0, 0);
     // Where to go on when what follows the last `*` does not fit.
     let mut retry: Option<(usize, usize)> = None;
@@ -649,7 +657,8 @@ mod tests {
             ("*ab", "aab", true),
             ("", "a", false),
         ] {
-            assert_eq!(fits(mask, text), expected, "{mask} {text}");
+            let chars: Vec<char> = mask.chars().collect();
+            assert_eq!(fits(&chars, text), expected, "{mask} {text}");
         }
     }
 }
