@@ -36,6 +36,7 @@ use smallvec::SmallVec;
 use crate::accounts::AccountQuery;
 use crate::chat::{Chat, Committed, NickId, Place, RoomId};
 use crate::config::Limits;
+use crate::dialect::irc::begins_irc;
 use crate::dialect::{Dialect, FileReply, Line, Output, ReplyBody};
 use crate::log::{LogQuery, Reader};
 use crate::model::{
@@ -533,7 +534,7 @@ impl Session {
         if read.as_ref().is_err_and(|refusal| refusal.verb.is_none())
             && chat.config.protocols.irc
             && !self.input.is_for_people()
-            && irc::begins_irc(line)
+            && begins_irc(line)
         {
             self.speak_irc(chat);
             return self.irc_line(line, end, chat, now);

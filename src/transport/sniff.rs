@@ -1,5 +1,6 @@
 //! Detects a client's protocol from the first bytes that it sends.
 
+use crate::dialect::irc::begins_irc;
 use crate::protocol::line::LINE_BYTES_MAX;
 
 /// The protocol that the first bytes belong to.
@@ -65,9 +66,18 @@ pub fn detect(bytes: &[u8]) -> Protocol {
 /// How many lines with `NICK` or `PASS` an IRC client begins with at most.
 const NICK_LINES_MAX: usize = 3;
 
+/// How many bytes are looked at before that: those lines and the next. Empty lines between them would otherwise have no
+/// end.
+const UNDECIDED_BYTES_MAX: usize = (NICK_LINES_MAX + 1) * LINE_BYTES_MAX;
+
 /// Tells IRC from plainchat's own lines: it has `CAP` and `USER`, which plainchat has not, and all its clients that begin
 /// with `NICK` or `PASS` end their lines in CR LF and send the next at once.
 fn tell_irc(bytes: &[u8]) -> Protocol {
+    let undecided = if bytes.len() < UNDECIDED_BYTES_MAX {
+        Protocol::LinesOrIrc
+    } else {
+        Protocol::Lines
+    };
     let mut nick_lines = 0;
     let mut rest = bytes;
     loop {
@@ -78,8 +88,9 @@ fn tell_irc(bytes: &[u8]) -> Protocol {
             Some(line) => (line, true),
             None => (line, false),
         };
-        let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
-        let word = words.next().unwrap_or_default().to_ascii_uppercase();
+        let mut words = line.split(|b| *b == b' ');
+        let word = words.find(|word| !word.is_empty());
+        let word = word.unwrap_or_default().to_ascii_uppercase();
         let is_begun = |of: &&[u8]| of.starts_with(&word);
         let Some(_) = end else {
             let may_be = [&b"CAP"[..], b"USER", b"WEBIRC", b"NICK", b"PASS"]
@@ -87,38 +98,19 @@ fn tell_irc(bytes: &[u8]) -> Protocol {
                 .any(is_begun);
             let is_short = line.len() < LINE_BYTES_MAX;
             return if may_be && is_short {
-                Protocol::LinesOrIrc
+                undecided
             } else {
                 Protocol::Lines
             };
         };
         match &*word {
-            b"CAP" => {
-                let first = words.next().unwrap_or_default();
-                let is_irc = [&b"LS"[..], b"LIST", b"REQ", b"END"]
-                    .iter()
-                    .any(|word| first.eq_ignore_ascii_case(word))
-                    || !first.is_empty() && first.iter().all(u8::is_ascii_uppercase);
-                return if is_irc {
-                    Protocol::Irc
-                } else {
-                    Protocol::Lines
-                };
-            }
-            b"USER" | b"WEBIRC" => {
-                let is_irc = words.count() >= 4;
-                return if is_irc {
-                    Protocol::Irc
-                } else {
-                    Protocol::Lines
-                };
-            }
+            b"CAP" | b"USER" | b"WEBIRC" if begins_irc(line) => return Protocol::Irc,
             b"NICK" | b"PASS" if has_cr && nick_lines < NICK_LINES_MAX => nick_lines += 1,
             b"" if nick_lines > 0 => {}
             _ => return Protocol::Lines,
         }
         if rest.is_empty() {
-            return Protocol::LinesOrIrc;
+            return undecided;
         }
     }
 }
@@ -272,6 +264,8 @@ mod tests {
             format!("NICK {}", "a".repeat(LINE_BYTES_MAX)),
             Protocol::Lines,
         );
+        let empty_lines = "\r\n".repeat(UNDECIDED_BYTES_MAX);
+        check(format!("NICK ann\r\n{empty_lines}"), Protocol::Lines);
     }
 
     #[test]

@@ -85,6 +85,25 @@ impl<'a> IrcLine<'a> {
     }
 }
 
+/// Returns whether a line can only be an IRC client's: plainchat has no such verbs.
+pub fn begins_irc(line: &[u8]) -> bool {
+    // Some clients send a real name that is not UTF-8.
+    let text = String::from_utf8_lossy(line);
+    IrcLine::parse(&text).is_some_and(|line| {
+        let first = line.param(0).unwrap_or_default();
+        match &*line.command {
+            // Clients write it in capitals; so does nobody who wants to say something.
+            "CAP" => {
+                let is_known = |word: &&str| first.eq_ignore_ascii_case(word);
+                ["LS", "LIST", "REQ", "END"].iter().any(is_known)
+                    || !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase())
+            }
+            "USER" | "WEBIRC" => line.params.len() >= 4,
+            _ => false,
+        }
+    })
+}
+
 /// Returns the first word, and what follows the spaces after it.
 fn word(text: &str) -> (&str, &str) {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));

@@ -15,7 +15,7 @@ use std::sync::{Mutex, PoisonError};
 
 pub use caps::{Cap, Caps};
 pub use event::{source, user};
-pub use line::{IrcLine, LINE_BYTES_MAX, Message, escape};
+pub use line::{IrcLine, LINE_BYTES_MAX, Message, begins_irc, escape};
 pub use text::{Said, pieces, plain};
 pub use who::{Shown, WhoForm};
 
@@ -91,28 +91,12 @@ impl Client {
 
     /// Appends a line from the server.
     pub fn by_server(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
-        let source = &self.server;
-        Message {
-            source,
-            command,
-            params,
-            text,
-            ..Message::default()
-        }
-        .write(out);
+        write_from(&self.server, command, params, text, out);
     }
 
     /// Appends a line from the client itself, as others see it.
     pub fn by_self(&self, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
-        let source = &self.source();
-        Message {
-            source,
-            command,
-            params,
-            text,
-            ..Message::default()
-        }
-        .write(out);
+        write_from(&self.source(), command, params, text, out);
     }
 
     /// Appends a notice for the client alone, in as many lines as it needs.
@@ -323,4 +307,16 @@ fn write_line(
     if let Some(event) = layout.event(line) {
         event::write(client, &event, stamp, out);
     }
+}
+
+/// Appends a line without tags.
+fn write_from(source: &str, command: &str, params: &[&str], text: Option<&str>, out: &mut Vec<u8>) {
+    Message {
+        source,
+        command,
+        params,
+        text,
+        ..Message::default()
+    }
+    .write(out);
 }

@@ -32,24 +32,6 @@ pub(super) struct Irc {
     fatal: Option<Box<str>>,
 }
 
-/// Returns whether a line can only be an IRC client's: plainchat has no such verbs.
-pub fn begins_irc(line: &[u8]) -> bool {
-    let text = std::str::from_utf8(line).unwrap_or_default();
-    IrcLine::parse(text).is_some_and(|line| {
-        let first = line.param(0).unwrap_or_default();
-        match &*line.command {
-            // Clients write it in capitals; so does nobody who wants to say something.
-            "CAP" => {
-                let is_known = |word: &&str| first.eq_ignore_ascii_case(word);
-                ["LS", "LIST", "REQ", "END"].iter().any(is_known)
-                    || !first.is_empty() && first.bytes().all(|b| b.is_ascii_uppercase())
-            }
-            "USER" | "WEBIRC" => line.params.len() >= 4,
-            _ => false,
-        }
-    })
-}
-
 impl Session {
     /// Returns the dialect with what it has to know of the client.
     pub(super) fn writer(&self, dialect: Dialect) -> Writer<'_> {
