@@ -57,7 +57,7 @@ impl Client {
         let joined = self.join(room).await?.room;
         if let Some(lobby) = logged_in.room.filter(|lobby| *lobby != joined) {
             self.part(&lobby).await?;
-            // Nobody needs what happened in the lobby meanwhile.
+            // What happened in the lobby meanwhile is not needed.
             self.receiver.forget(&lobby);
         }
         Ok(LoggedIn {

@@ -334,7 +334,7 @@ pub struct Session {
     account_query: Option<Box<account::PendingAccountQuery>>,
     /// Events that a slow reader has missed, read from the log.
     page: Option<Box<output::BacklogPage>>,
-    /// What is needed for an IRC client; `None` for every other.
+    /// The state of an IRC client; `None` for other clients.
     irc: Option<Box<irc::Irc>>,
     /// The rest of a line of which a part has been sent.
     unsent: Box<[u8]>,

@@ -113,7 +113,7 @@ fn leaves(elements: Option<&Value>) -> String {
     objects(elements).map(leaf).collect()
 }
 
-/// Returns the text of a text object, or of a text that stands in its place.
+/// Returns the text of a text object, or of a plain string in its place.
 fn text_of(object: Option<&Value>) -> String {
     match object {
         Some(Value::Object(object)) => markup(object, "text"),

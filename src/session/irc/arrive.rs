@@ -224,7 +224,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Handles `AUTHENTICATE`: SASL PLAIN (RFC 4616), whose answer may come in pieces.
+    /// Handles `AUTHENTICATE`: SASL PLAIN (RFC 4616). The client may send its answer in several lines.
     pub(super) fn irc_authenticate(
         &mut self,
         line: &IrcLine<'_>,

@@ -36,7 +36,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
 }
 
 impl Session {
-    /// Carries out a request as for every other client, with the same rights.
+    /// Carries out a request with the same rights as any other client's.
     pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
     }
