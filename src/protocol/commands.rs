@@ -138,7 +138,7 @@ commands! {
         lists [] replies ["OK TOKEN <label> <token>"] refuses [NeedNick NotAllowed BadName Quota],
     Tokens "TOKENS" "" "list your tokens"
         lists ["TOKEN"] replies ["OK TOKENS <count>"] refuses [NeedNick NotAllowed],
-    Hook "HOOK" " <label> <room>" "create an address to which a tool posts what you say in a room"
+    Hook "HOOK" " <label> <room>" "create an address; what a tool posts to it is sent to the room under your nick"
         lists [] replies ["OK HOOK <label> <path>"] refuses [NeedNick NotAllowed BadName Quota],
     Hooks "HOOKS" "" "list your hooks"
         lists ["HOOK"] replies ["OK HOOKS <count>"] refuses [NeedNick NotAllowed],
