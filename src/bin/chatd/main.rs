@@ -7,12 +7,14 @@ mod values;
 
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
 use argh::FromArgs;
 use plainchat::config::{self, Protocols, file};
 use plainchat::server::log_lines::LogLines;
 use plainchat::server::{self, Plain, listen, service};
+use rustix::process::{Resource, getrlimit};
 
 use flags::Flags;
 use help::{flags_of_a_file, flags_of_an_example};
@@ -29,6 +31,9 @@ fn main() -> ExitCode {
         show(concat!("chatd ", env!("CARGO_PKG_VERSION"), "\n"));
         return ExitCode::SUCCESS;
     }
+    if flags.command.is_none() {
+        share_arena();
+    }
     let lines = match LogLines::start(std::io::stderr()) {
         Ok(lines) => lines,
         Err(e) => return fail(&format!("cannot start the thread for the log: {e}")),
@@ -36,6 +41,25 @@ fn main() -> ExitCode {
     let code = begin(flags, &lines);
     lines.finish();
     code
+}
+
+/// If the address space is limited, starts chatd again in the same process with one malloc arena for all threads. Otherwise
+/// glibc reserves 64 MiB for the arena of one thread after another, and under a low limit other allocations then fail.
+fn share_arena() {
+    const ARENAS: &str = "MALLOC_ARENA_MAX";
+    if getrlimit(Resource::As).current.is_none() || std::env::var_os(ARENAS).is_some() {
+        return;
+    }
+    let mut words = std::env::args_os();
+    let (Ok(program), Some(name)) = (std::env::current_exe(), words.next()) else {
+        return;
+    };
+    // If that fails, the arenas stay as they are.
+    let _error = Command::new(program)
+        .arg0(name)
+        .args(words)
+        .env(ARENAS, "1")
+        .exec();
 }
 
 /// Executes the flags, with the log going to `lines`.

@@ -136,6 +136,12 @@ impl Target {
         kib.unwrap_or_else(|| panic!("the server has gone: {status}")) * 1024
     }
 
+    /// Returns its environment, as `proc_pid_environ`(5) has it.
+    pub fn environment(&self) -> String {
+        let path = format!("/proc/{}/environ", self.chatd.id());
+        String::from_utf8_lossy(&fs::read(path).expect("it runs")).into_owned()
+    }
+
     /// Returns the memory that it uses now.
     pub fn memory(&self) -> u64 {
         self.status("VmRSS")
