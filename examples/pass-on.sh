@@ -8,7 +8,7 @@
 # Needs curl and jq. The id of the last message that the URL has taken is kept in a file (STATE, default pass-on-ROOM.id):
 # the next start goes on after it, and the first one with what is said from then on. A message is posted again until the
 # URL takes it, and left out only when the answer says that it never will (a status of 400 to 499, but not 408 and 429).
-# BODY makes the JSON, a filter of jq's over the message (protocol.md, 11.2); the default is that of Mattermost's outgoing
+# BODY makes the JSON, a filter of jq's over the message (http.md, 3); the default is that of Mattermost's outgoing
 # hooks, the third line is for matterbridge. LOGIN=nick:password reads a room that is invite-only. NOT=nick leaves out
 # what that nick says, so that a bridge does not get back what it has brought.
 

@@ -1,6 +1,6 @@
 //! The settings of an operator, each with its default and the reason for it.
 //!
-//! `chatd --help` and the table in `protocol.md` are generated from [`Limits::rows`], or compared with it.
+//! `chatd --help` and the table in `chatd.md` are generated from [`Limits::rows`], or compared with it.
 
 pub mod file;
 pub mod fixed;

@@ -169,7 +169,7 @@ impl Default for Limits {
     }
 }
 
-/// A limit as `protocol.md` shows it.
+/// A limit as `chatd.md` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRow {
     /// What is limited.

@@ -1,4 +1,4 @@
-//! Events as JSON objects, for clients that do not want to parse lines; the fields are named as in `protocol.md`.
+//! Events as JSON objects, for clients that do not want to parse lines; the fields are named as in `http.md`.
 
 use serde_json::{Map, Value, json};
 

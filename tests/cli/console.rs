@@ -1,4 +1,4 @@
-//! protocol.md 1.1, 10.2: the examples of the document with a new server.
+//! protocol.md 1.1, 10.2, http.md 1, 2, 3, 4, 5, hooks.md 2, 3, 4: the examples of the documents with a new server.
 //!
 //! The console blocks, typed into a shell in an empty folder, must print what the document shows, and the client of
 //! section 1.1 must work unchanged.
@@ -20,8 +20,8 @@ struct Typed<'a> {
     output: Vec<&'a str>,
 }
 
-fn read(first: usize, block: &str) -> Vec<Typed<'_>> {
-    let mut all: Vec<Typed<'_>> = Vec::new();
+fn read<'a>(file: &str, first: usize, block: &'a str) -> Vec<Typed<'a>> {
+    let mut all: Vec<Typed<'a>> = Vec::new();
     for (n, text) in block.lines().enumerate() {
         match (text.strip_prefix("$ "), all.last_mut()) {
             (Some(command), _) => all.push(Typed {
@@ -30,7 +30,7 @@ fn read(first: usize, block: &str) -> Vec<Typed<'_>> {
                 output: Vec::new(),
             }),
             (None, Some(last)) => last.output.push(text),
-            (None, None) => panic!("protocol.md:{first}: a console block begins with a command"),
+            (None, None) => panic!("{file}:{first}: a console block begins with a command"),
         }
     }
     all
@@ -74,20 +74,27 @@ fn type_in(
 
 #[test]
 fn every_console_block_does_what_it_shows() {
-    let document = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
-    assert!(document.consoles.len() >= 5);
-    for (first, block) in &document.consoles {
+    let documents = ["http.md", "hooks.md"].map(document::other);
+    let documents = documents.map(|found| found.unwrap_or_else(|why| panic!("{why}")));
+    let protocol = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
+    assert!(protocol.consoles.is_empty(), "play them too");
+    let consoles = documents.iter().flat_map(|document| {
+        let file = document.file.as_str();
+        let blocks = document.consoles.iter();
+        blocks.map(move |(first, block)| (file, first, block))
+    });
+    assert!(consoles.clone().count() >= 7);
+    for (file, first, block) in consoles {
         let server = Chatd::start();
         let outer = tempfile::tempdir().unwrap();
         std::fs::write(outer.path().join(".curlrc"), "silent\nmax-time = 20\n").unwrap();
         let folder = outer.path().join("empty");
         std::fs::create_dir(&folder).unwrap();
         let mut captured = Captured::new();
-        for typed in read(*first, block) {
+        for typed in read(file, *first, block) {
             let result = type_in(&typed, &server, &folder, &mut captured);
-            result.unwrap_or_else(|why| {
-                panic!("protocol.md:{}: $ {}\n{why}", typed.line, typed.command)
-            });
+            result
+                .unwrap_or_else(|why| panic!("{file}:{}: $ {}\n{why}", typed.line, typed.command));
         }
     }
 }

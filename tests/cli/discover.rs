@@ -1,4 +1,4 @@
-//! protocol.md 10.3, 15.5: a server on the local network is found without an address.
+//! protocol.md 10.3, chatd.md 5: a server on the local network is found without an address.
 //!
 //! In a network namespace of its own, where nobody else receives the announcement.
 

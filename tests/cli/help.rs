@@ -1,4 +1,4 @@
-//! protocol.md 15: the command lines.
+//! chatd.md 1: the command lines.
 //!
 //! Help, exit codes and error lines, against golden files in `tests/cli/golden`. With `BLESS=1` set, the files are
 //! written anew; review the difference.

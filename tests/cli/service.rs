@@ -1,4 +1,4 @@
-//! protocol.md 15.3: `chatd` under a service manager.
+//! chatd.md 3: `chatd` under a service manager.
 //!
 //! Sockets that outlive it, notifications, and its settings in a file.
 

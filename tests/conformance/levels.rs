@@ -75,8 +75,8 @@ const OTHER_SCRIPTS: &str = "a minimal server may refuse names that are not ASCI
 pub fn is_minimal(transcript: &Transcript) -> bool {
     let id = transcript.id.as_str();
     let section = id.split('/').next().unwrap_or_default();
-    // IRC is another protocol, and the transcripts of irc.md have ids that begin with its name.
-    if id.starts_with("irc.md ")
+    // The transcripts of the other documents have ids that begin with the document's name.
+    if id.contains(".md ")
         || !transcript.settings.is_empty()
         || OPTIONAL.contains(&section)
         || NEEDS_MORE.iter().any(|(named, _)| *named == id)

@@ -1,4 +1,5 @@
-//! The conformance suite: plays every transcript of `protocol.md` and every vector beside this file.
+//! The conformance suite: plays every transcript of `protocol.md` and of the documents beside it, and
+//! every vector beside this file.
 //!
 //!     cargo test --test conformance                          against a chatd of its own for each
 //!     cargo test --test conformance -- --addr 127.0.0.1:5002 --only 4.2    against any server
@@ -199,10 +200,8 @@ impl Drop for MinimalServer {
 
 /// Plays the transcripts of a level, and prints what failed.
 fn play_document(flags: &Flags, level: Level, addr: Option<&str>) -> Result<bool, String> {
-    let document = document::protocol_md()?;
-    let mut all = document::vectors(&document)?;
-    all.extend(document.transcripts);
-    all.extend(document::irc_md()?.transcripts);
+    let mut all = document::transcripts()?;
+    all.extend(document::other("irc.md")?.transcripts);
     let count = all.len();
     all.retain(|transcript| {
         is_wanted(flags, &transcript.id) && (level == Level::FullServer || is_minimal(transcript))

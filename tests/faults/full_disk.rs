@@ -1,4 +1,4 @@
-//! protocol.md 9, 15.2: a disk fills up.
+//! protocol.md 9, chatd.md 2: a disk fills up.
 //!
 //! The server refuses with an error, goes on with what it can do, loses nothing, and works again when there is space.
 

@@ -1,4 +1,4 @@
-//! protocol.md 2, 4.5, 15.1: the memory of waiting data, which a conversation in memory cannot show.
+//! protocol.md 2, 4.5, chatd.md 1: the memory of waiting data, which a conversation in memory cannot show.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

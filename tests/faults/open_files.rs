@@ -1,4 +1,4 @@
-//! protocol.md 15.5: `chatd` with few open files.
+//! chatd.md 5: `chatd` with few open files.
 //!
 //! It says how many it needs, and transfers leave enough for new clients.
 

@@ -1,4 +1,4 @@
-//! protocol.md 15: the server's log on standard error.
+//! chatd.md 1: the server's log on standard error.
 //!
 //! A reader that exits, or that stops reading, harms nobody; closing the terminal ends the server.
 

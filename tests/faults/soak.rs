@@ -1,4 +1,4 @@
-//! protocol.md 2, 15.1: what the server needs for a client that has stopped reading, a thousand idle connections, and
+//! protocol.md 2, chatd.md 1: what the server needs for a client that has stopped reading, a thousand idle connections, and
 //! large files.
 //!
 //! `tests/run` runs this again for the figures, with the release build (`CHATD`), `--nocapture`, and larger files

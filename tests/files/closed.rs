@@ -1,4 +1,4 @@
-//! protocol.md 3.10, 11.2: files and streams of a closed room over HTTP.
+//! protocol.md 3.10, http.md 1: files and streams of a closed room over HTTP.
 //!
 //! The contents cannot be read, nor does HTTP reveal that the room exists.
 

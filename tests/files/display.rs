@@ -1,4 +1,4 @@
-//! protocol.md 8, 11.2: how a file is shown.
+//! protocol.md 8, http.md 4: how a file is shown.
 
 use crate::support::server::Chatd;
 use crate::support::spawn::Peer;

@@ -1,4 +1,4 @@
-//! protocol.md 4.12, 11.2: clients that follow a file or a room.
+//! protocol.md 4.12, http.md 3: clients that follow a file or a room.
 //!
 //! Those that have gone are detected, over every protocol, and banned clients are disconnected.
 

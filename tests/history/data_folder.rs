@@ -1,4 +1,4 @@
-//! protocol.md 3.9, 15.2: the data folder.
+//! protocol.md 3.9, chatd.md 2: the data folder.
 //!
 //! One server uses it at a time, of this version or a newer one.
 

@@ -17,9 +17,7 @@ use plainchat::protocol::request::TextRequest;
 use plainchat::protocol::{Code, Request, Verb};
 
 fn all() -> Vec<Transcript> {
-    let document = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
-    let mut all = document::vectors(&document).unwrap_or_else(|why| panic!("{why}"));
-    all.extend(document.transcripts);
+    let all = document::transcripts().unwrap_or_else(|why| panic!("{why}"));
     assert!(all.len() > 100, "only {} transcripts were found", all.len());
     all
 }
@@ -72,7 +70,7 @@ fn every_transcript_holds_when_the_log_keeps_late_as_on_disk() {
 
 #[test]
 fn the_transcripts_of_irc_md_hold_too() {
-    let irc = document::irc_md().unwrap_or_else(|why| panic!("{why}"));
+    let irc = document::other("irc.md").unwrap_or_else(|why| panic!("{why}"));
     assert!(
         irc.transcripts.len() > 3,
         "{} are too few",
@@ -473,9 +471,8 @@ fn the_table_of_first_words_is_that_of_the_grammar() {
     assert_eq!(listed, firsts);
 }
 
-#[test]
-fn the_contents_lead_to_every_section() {
-    let text = text();
+/// Returns the links to the sections of a document, as `[4.2 NICK](#42-nick)`.
+fn anchors(text: &str) -> Vec<String> {
     let mut fenced = false;
     let mut anchors = Vec::new();
     for line in text.lines() {
@@ -487,18 +484,45 @@ fn the_contents_lead_to_every_section() {
             anchors.push(format!("[{title}](#{})", anchor.replace(' ', "-")));
         }
     }
+    anchors
+}
+
+#[test]
+fn the_contents_lead_to_every_section() {
+    let text = text();
     let (_, contents) = text.split_once("**Contents**").expect("contents");
     let (contents, _) = contents.split_once("\n## ").expect("their end");
     let mut at = 0;
-    for anchor in &anchors {
+    for anchor in anchors(&text) {
         let found = contents[at..].find(anchor.as_str());
         at += found.unwrap_or_else(|| panic!("the contents have no {anchor} in its place"));
     }
-    for link in text.split("](#").skip(1) {
-        let (link, _) = link.split_once(')').expect("its end");
-        let is_there = anchors
-            .iter()
-            .any(|anchor| anchor.ends_with(&format!("(#{link})")));
-        assert!(is_there, "#{link} leads nowhere");
+}
+
+#[test]
+fn every_link_of_a_document_leads_somewhere() {
+    let read = |file: &str| {
+        std::fs::read_to_string(root().join(file)).unwrap_or_else(|why| panic!("{file}: {why}"))
+    };
+    let documents = ["protocol.md", "README.md", "SECURITY.md", "CONTRIBUTING.md"];
+    let mut links = 0;
+    for file in documents.into_iter().chain(document::OTHERS) {
+        let text = read(file);
+        for link in text.split("](").skip(1) {
+            let (link, _) = link.split_once(')').expect("its end");
+            if link.contains("://") {
+                continue;
+            }
+            links += 1;
+            let (to, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let to = if to.is_empty() { file } else { to };
+            assert!(root().join(to).exists(), "{file}: there is no {to}");
+            let is_there = anchor.is_empty()
+                || anchors(&read(to))
+                    .iter()
+                    .any(|known| known.ends_with(&format!("(#{anchor})")));
+            assert!(is_there, "{file}: {link} leads nowhere");
+        }
     }
+    assert!(links > 100, "only {links} links were found");
 }

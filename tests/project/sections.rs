@@ -1,24 +1,44 @@
-//! Each section of `protocol.md` has something that proves it: a transcript of its own, a vector, or a module of tests
+//! Each section of `protocol.md`, and of the documents beside it, has something that proves it: a transcript of its own, a vector, or a module of tests
 //! that names the section in its first line.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::support::document::{self, root};
+use crate::support::document::{self, Document, root};
 
 /// Sections that only explain.
-const EXPLAIN: &[&str] = &["1.2", "1.3", "1.4", "12", "14"];
+const EXPLAIN: &[(&str, &str)] = &[
+    ("protocol.md", "1.2"),
+    ("protocol.md", "1.3"),
+    ("protocol.md", "1.4"),
+    ("protocol.md", "12"),
+    ("protocol.md", "14"),
+];
 
 /// The test programs whose modules name sections; what is about the repository itself may name none.
 const PROGRAMS: &[&str] = &["rooms", "history", "files", "doors", "faults", "cli"];
 
-/// Returns the sections that the first line of a module names: `//! protocol.md 4.2, 4.3: …`.
-fn named(text: &str) -> Vec<String> {
+/// A section: the name of its document and its number.
+type Named = (String, String);
+
+/// Returns the sections that the first line of a module names: `//! protocol.md 4.2, 4.3, http.md 1: …`.
+fn named(text: &str) -> Vec<Named> {
     let first = text.lines().next().unwrap_or_default();
-    let list = first.strip_prefix("//! protocol.md ");
-    let list = list.and_then(|rest| Some(rest.split_once(": ")?.0));
-    list.map(|list| list.split(", ").map(str::to_owned).collect())
-        .unwrap_or_default()
+    let list = first.strip_prefix("//! ").unwrap_or_default();
+    let Some((list, _)) = list
+        .split_once(": ")
+        .filter(|(list, _)| list.contains(".md "))
+    else {
+        return Vec::new();
+    };
+    let mut document = "";
+    let mut sections = Vec::new();
+    for section in list.split(", ") {
+        let (other, number) = section.split_once(' ').unwrap_or((document, section));
+        document = other;
+        sections.push((document.to_owned(), number.to_owned()));
+    }
+    sections
 }
 
 /// Calls `check` with the path and the text of each Rust file below `folder`.
@@ -35,12 +55,24 @@ fn each_file(folder: &Path, check: &mut impl FnMut(&Path, &str)) {
 
 #[test]
 fn each_section_has_something_that_proves_it() {
-    let document = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
-    let vectors = document::vectors(&document).unwrap_or_else(|why| panic!("{why}"));
-    let transcripts = document.transcripts.iter().chain(&vectors);
-    let mut proved: BTreeSet<String> = transcripts
-        .filter_map(|transcript| Some(transcript.id.split_once('/')?.0.to_owned()))
-        .collect();
+    let protocol = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
+    let mut transcripts = document::vectors(&protocol).unwrap_or_else(|why| panic!("{why}"));
+    let others = document::OTHERS.map(document::other).into_iter();
+    let others = others.map(|document| document.unwrap_or_else(|why| panic!("{why}")));
+    let documents: Vec<Document> = std::iter::once(protocol).chain(others).collect();
+    let find = |(file, number): &Named| {
+        let document = documents.iter().find(|document| document.file == *file)?;
+        document.section(number)
+    };
+    for document in &documents {
+        transcripts.extend(document.transcripts.iter().cloned());
+    }
+    let mut proved = BTreeSet::new();
+    for transcript in &transcripts {
+        let (section, _) = transcript.id.split_once('/').expect("its section");
+        let (file, number) = section.split_once(' ').unwrap_or(("protocol.md", section));
+        proved.insert((file.to_owned(), number.to_owned()));
+    }
     let tests = root().join("tests");
     for program in PROGRAMS {
         each_file(&tests.join(program), &mut |path, text| {
@@ -49,9 +81,9 @@ fn each_section_has_something_that_proves_it() {
             }
             let sections = named(text);
             assert!(!sections.is_empty(), "{} names none", path.display());
-            for number in &sections {
-                let is_there = document.section(number).is_some();
-                assert!(is_there, "{}: no section {number}", path.display());
+            for section in &sections {
+                let is_there = find(section).is_some();
+                assert!(is_there, "{}: no section {section:?}", path.display());
             }
             proved.extend(sections);
         });
@@ -59,15 +91,18 @@ fn each_section_has_something_that_proves_it() {
     each_file(&tests.join("project"), &mut |_, text| {
         proved.extend(named(text));
     });
-    for section in &document.sections {
-        let has_text = section.text != section.title;
-        let is_proved =
-            proved.contains(&section.number) || EXPLAIN.contains(&section.number.as_str());
-        assert!(
-            is_proved || !has_text,
-            "nothing proves section {} {}",
-            section.number,
-            section.title
-        );
+    for document in &documents {
+        let file = document.file.as_str();
+        for section in &document.sections {
+            let has_text = section.text != section.title;
+            let number = section.number.as_str();
+            let is_proved = proved.contains(&(file.to_owned(), number.to_owned()))
+                || EXPLAIN.contains(&(file, number));
+            assert!(
+                is_proved || !has_text,
+                "nothing proves {file}, section {number} {}",
+                section.title
+            );
+        }
     }
 }

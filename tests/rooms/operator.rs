@@ -1,4 +1,4 @@
-//! protocol.md 4.28, 15.3: what the operator of a server sees.
+//! protocol.md 4.28, chatd.md 3: what the operator of a server sees.
 //!
 //! Metrics and the log; the log contains no messages.
 

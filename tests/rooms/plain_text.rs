@@ -1,4 +1,4 @@
-//! protocol.md 15.3: passwords over plain text.
+//! chatd.md 3: passwords over plain text.
 //!
 //! Others may have read them on the network: they work, the reply says that TLS is available, and `--require-tls`
 //! refuses them. Connections from this machine cannot be read by others.

@@ -539,7 +539,7 @@ fn a_closed_room_answers_each_url_as_documented() {
         }
     }
     // The URLs that are not in that table: none reveals the room.
-    let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
+    let text = std::fs::read_to_string(root().join("http.md")).expect("it is there");
     let rows = text
         .lines()
         .skip_while(|line| *line != "| request | does |");
@@ -697,7 +697,7 @@ fn no_url_leads_to_private_messages() {
     let (mut ann, _ben) = (enter("ann"), enter("ben"));
     let told = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");
     let id = told.split(' ').nth(2).expect("its number").to_owned();
-    let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
+    let text = std::fs::read_to_string(root().join("http.md")).expect("it is there");
     let rows = text
         .lines()
         .skip_while(|line| *line != "| request | does |");

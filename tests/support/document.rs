@@ -1,4 +1,5 @@
-//! Reads transcripts from the fenced blocks of `protocol.md`, and from the vectors beside the suite.
+//! Reads transcripts from the fenced blocks of `protocol.md` and of the documents beside it, and from the vectors beside
+//! the suite.
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,8 @@ pub struct Section {
 
 /// The document, divided into sections and blocks.
 pub struct Document {
+    /// The name of its file.
+    pub file: String,
     pub sections: Vec<Section>,
     pub transcripts: Vec<Transcript>,
     /// The console blocks: the line where each begins, and its lines.
@@ -39,17 +42,34 @@ pub fn protocol_md() -> Result<Document, String> {
     Document::parse("protocol.md", &text)
 }
 
-/// Reads `irc.md`; its transcripts have ids that begin with the name.
+/// The documents that describe a part of the protocol, or the server; each numbers its sections from 1.
+pub const OTHERS: [&str; 4] = ["http.md", "hooks.md", "irc.md", "chatd.md"];
+
+/// Reads one of [`OTHERS`]; its transcripts have ids that begin with its name.
 ///
 /// # Errors
 /// Names the line that is wrong.
-pub fn irc_md() -> Result<Document, String> {
-    let text = std::fs::read_to_string(root().join("irc.md")).map_err(|e| e.to_string())?;
-    let mut document = Document::parse("irc.md", &text)?;
+pub fn other(file: &str) -> Result<Document, String> {
+    let text = std::fs::read_to_string(root().join(file)).map_err(|e| format!("{file}: {e}"))?;
+    let mut document = Document::parse(file, &text)?;
     for transcript in &mut document.transcripts {
-        transcript.id = format!("irc.md {}", transcript.id);
+        transcript.id = format!("{file} {}", transcript.id);
     }
     Ok(document)
+}
+
+/// Reads all transcripts in lines of the protocol: those of the documents and the vectors, but not those of `irc.md`.
+///
+/// # Errors
+/// Names the line that is wrong.
+pub fn transcripts() -> Result<Vec<Transcript>, String> {
+    let document = protocol_md()?;
+    let mut all = vectors(&document)?;
+    all.extend(document.transcripts);
+    for file in OTHERS.iter().filter(|file| **file != "irc.md") {
+        all.extend(other(file)?.transcripts);
+    }
+    Ok(all)
 }
 
 /// Returns the client of section 1.1.
@@ -71,6 +91,7 @@ impl Document {
     /// Names the line that is wrong.
     pub fn parse(file: &str, text: &str) -> Result<Self, String> {
         let mut document = Self {
+            file: file.to_owned(),
             sections: Vec::new(),
             transcripts: Vec::new(),
             consoles: Vec::new(),

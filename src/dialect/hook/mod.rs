@@ -1,5 +1,5 @@
 //! What tools post to a hook, as the messages that it becomes: the bodies of Slack and Mattermost, of Discord, of
-//! Alertmanager and Grafana, of Gotify and Apprise, as JSON or as a form. `protocol.md`, "Hooks".
+//! Alertmanager and Grafana, of Gotify and Apprise, as JSON or as a form. See `hooks.md`.
 //!
 //! Pure. Everything here is linear in the length of the body, which its caller bounds.
 

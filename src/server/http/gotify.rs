@@ -1,4 +1,4 @@
-//! `POST /message`: what is posted as to a Gotify server is said through a hook. `protocol.md`, "Hooks".
+//! `POST /message`: what is posted as to a Gotify server is said through a hook. See `hooks.md`, "Gotify".
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, StatusCode, Uri};

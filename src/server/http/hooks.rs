@@ -1,4 +1,4 @@
-//! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook. `protocol.md`, "Hooks".
+//! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook. See `hooks.md`.
 //!
 //! The answers are those of Slack and Mattermost, whose senders compare them byte by byte: what a sender takes for a
 //! failure it sends again, and only after a 5xx.

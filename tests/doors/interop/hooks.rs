@@ -1,4 +1,4 @@
-//! protocol.md 11.6: Apprise and Alertmanager, as Debian 12 packages them, post to hooks.
+//! hooks.md 2: Apprise and Alertmanager, as Debian 12 packages them, post to hooks.
 
 use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};

@@ -1,4 +1,4 @@
-//! protocol.md 11.2: a request is carried out completely or not at all.
+//! http.md 1, 2: a request is carried out completely or not at all.
 //!
 //! Its rejection arrives, and its memory is bounded.
 

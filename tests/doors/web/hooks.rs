@@ -1,4 +1,4 @@
-//! protocol.md 4.26, 11.6: what tools post to a hook is said in its room, and nothing else can be done with it.
+//! protocol.md 4.26, hooks.md 1, 2, 3, 4: what tools post to a hook is said in its room, and nothing else can be done with it.
 
 use std::io::Read;
 use std::path::Path;

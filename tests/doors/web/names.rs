@@ -1,4 +1,4 @@
-//! protocol.md 11.2: the nick of a request, and what belongs to that nick.
+//! http.md 2: the nick of a request, and what belongs to that nick.
 
 use std::thread;
 

@@ -1,4 +1,4 @@
-//! protocol.md 11.4, 15.4: a proxy in front.
+//! protocol.md 11.4, chatd.md 4: a proxy in front.
 //!
 //! What it forwards does not come from this machine, and a trusted one says where it comes from.
 

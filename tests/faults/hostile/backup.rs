@@ -1,4 +1,4 @@
-//! protocol.md 15: an interrupted backup is not taken for a complete one.
+//! chatd.md 2: an interrupted backup is not taken for a complete one.
 
 use std::fs;
 use std::path::Path;

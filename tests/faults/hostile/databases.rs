@@ -1,4 +1,4 @@
-//! protocol.md 15.1: a fixed pool of database connections, however many clients send queries at once.
+//! chatd.md 1: a fixed pool of database connections, however many clients send queries at once.
 
 use std::thread;
 

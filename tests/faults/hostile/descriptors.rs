@@ -1,4 +1,4 @@
-//! protocol.md 15.5: with too few open files or too little memory a server does not start.
+//! chatd.md 5: with too few open files or too little memory a server does not start.
 
 use std::process::Command;
 

@@ -1,4 +1,4 @@
-//! protocol.md 15.3: chatc sends no password to a server that claims to have no TLS any more.
+//! chatd.md 3: chatc sends no password to a server that claims to have no TLS any more.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};

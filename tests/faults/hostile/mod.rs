@@ -1,4 +1,4 @@
-//! protocol.md 2, 15.1: one address against all others.
+//! protocol.md 2, chatd.md 1: one address against all others.
 //!
 //! Each attack that has harmed a server, or could have, is run against a real one in 512 MiB of memory; during the
 //! attack and after it, others are served as usual.

@@ -1,4 +1,4 @@
-//! protocol.md 4.2, 15.1: nicks that are reserved for clients that have gone.
+//! protocol.md 4.2, chatd.md 1: nicks that are reserved for clients that have gone.
 
 use super::target::{Target, ask, pipeline};
 

@@ -1,4 +1,4 @@
-//! protocol.md 15.1: one stranger gets a share of the files and accounts that are limited in all.
+//! chatd.md 1: one stranger gets a share of the files and accounts that are limited in all.
 
 use super::target::{Target, ask, count, pipeline};
 use crate::support::peer::Peer;
