@@ -1,4 +1,4 @@
-//! protocol.md 4.11, 4.12, 6, 10.1: real clients upload and download files.
+//! protocol.md 4.11, 4.12, 6, 10.1, shell.md 1: real clients upload and download files.
 //!
 //! A file that is uploaded with one client is downloaded with any other, to the last byte, and a file that a client
 //! alters on the way is rejected.

@@ -129,7 +129,7 @@ const MARKUP: &[&str] = &[
 ];
 
 /// What an implementer can be expected to read.
-const PROTOCOL_LINES_MAX: usize = 2350;
+const PROTOCOL_LINES_MAX: usize = 2200;
 
 /// All files of the page together, before they are deflated for the wire.
 const PAGE_BYTES_MAX: usize = 230_000;

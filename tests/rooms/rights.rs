@@ -265,7 +265,7 @@ const ROLES: [(usize, &str); 6] = [
     (5, "root"),
 ];
 
-/// Returns the rows of the document's table.
+/// Returns the rows of the document's table, one for each of the requests that share a row.
 fn documented() -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(root().join("protocol.md")).expect("it is there");
     let lines = text
@@ -276,7 +276,13 @@ fn documented() -> Vec<Vec<String>> {
         let cells = row.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().replace('`', "")).collect()
     };
-    rows.map(cells).collect()
+    let rows: Vec<Vec<String>> = rows.map(cells).collect();
+    let each = |row: &Vec<String>| -> Vec<Vec<String>> {
+        let (requests, answers) = row.split_first().expect("some cells");
+        let row = |request: &str| [&[request.to_owned()], answers].concat();
+        requests.split(", ").map(row).collect()
+    };
+    rows.iter().flat_map(each).collect()
 }
 
 /// Returns the requests by which a row of the document is tried; the last line is the one tested; `ID` and `FILE` as

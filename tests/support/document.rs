@@ -43,7 +43,7 @@ pub fn protocol_md() -> Result<Document, String> {
 }
 
 /// The documents that describe a part of the protocol, or the server; each numbers its sections from 1.
-pub const OTHERS: [&str; 4] = ["http.md", "hooks.md", "irc.md", "chatd.md"];
+pub const OTHERS: [&str; 5] = ["http.md", "hooks.md", "irc.md", "shell.md", "chatd.md"];
 
 /// Reads one of [`OTHERS`]; its transcripts have ids that begin with its name.
 ///

@@ -1,4 +1,4 @@
-//! protocol.md 7, 10.1, 10.2: who receives replies, when each client ends, and who receives which messages.
+//! protocol.md 7, 10.1, 10.2, shell.md 1, 2: who receives replies, when each client ends, and who receives which messages.
 
 use rustix::process::Signal;
 

@@ -1,4 +1,4 @@
-//! protocol.md 11.1, 11.3, 11.4, http.md 1, chatd.md 3: clients that use TLS, HTTP or WebSocket, and a proxy in between.
+//! protocol.md 11.1, 11.3, 11.4, http.md 1, shell.md 3, chatd.md 3: clients that use TLS, HTTP or WebSocket, and a proxy in between.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
