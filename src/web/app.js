@@ -113,10 +113,18 @@ const ui = {
 	async copy(text) {
 		try {
 			await navigator.clipboard.writeText(text);
-			ui.toast('Copied.');
 		} catch {
-			ui.toast(text, el('span')); // without HTTPS there is no clipboard: it stays, to be copied by hand
+			// Without HTTPS there is no clipboard, but a command. If that fails too, the text stays, to be copied by hand.
+			const field = el('textarea', { value: text });
+			const focused = document.activeElement;
+			document.body.append(field);
+			field.select();
+			const isCopied = document.execCommand('copy');
+			field.remove();
+			focused?.focus({ preventScroll: true });
+			if (!isCopied) return void ui.toast(text, el('span'));
 		}
+		ui.toast('Copied.');
 	},
 
 	async open(name) {

@@ -494,7 +494,7 @@ export class Chat {
 
 	/** Returns whether the user may edit a message. */
 	canEdit(room, item) {
-		return Boolean(item.id) && (item.verb === 'MSG' || item.verb === 'ME') && this.can.has('edit') && this.isMe(item.nick) && !room.isRemoved(item);
+		return Boolean(item.id) && (item.verb === 'MSG' || item.verb === 'ME') && this.can.has('edit') && this.isMe(item.nick) && !room.isRemoved(item) && item.isWhole !== false;
 	}
 
 	/** Replaces the text of one of the user's own messages. Returns why that was refused, or an empty string. */
@@ -615,9 +615,9 @@ export class Chat {
 			if (this.page.isLooking(room)) this.seen();
 			else {
 				room.count(event, isMention);
-				if (isMention) this.page.notify(room, event);
+				if (isMention && !(event.of && room.isPrivate)) this.page.notify(room, event);
 			}
-			this.page.announce(room, event);
+			if (!event.of) this.page.announce(room, event);
 		}
 		this.trim(room);
 		if (!room.isPrivate) return;

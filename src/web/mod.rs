@@ -31,6 +31,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "wire.js",
     "reactions.js",
     "text.js",
+    "blocks.js",
     "refusals.js",
     "commands.js",
     "store.js",
@@ -85,13 +86,14 @@ pub fn inline_script() -> &'static str {
 }
 
 /// Bundles modules into one script: each becomes a function that returns its exports. Understands `import {
-/// a, b as c } from './x.js';` on a line of its own, and `export` before a declaration.
+/// a, b as c } from './x.js';` on a line of its own, and `export` before a declaration. Lines that are only
+/// comments are left out: the page is loaded over slow links.
 fn bundle(modules: &[(&str, &str)]) -> String {
     let mut all = String::from("'use strict';\nglobalThis.plainchat = {};\n");
     for (path, source) in modules {
         let mut exported = Vec::new();
         let _ = writeln!(all, "plainchat['{}'] = (() => {{", name(path));
-        for line in source.lines() {
+        for line in source.lines().filter(|line| !is_comment(line)) {
             if let Some((names, from)) = import(line) {
                 let _ = writeln!(all, "const {{{names}}} = plainchat['{}'];", name(from));
             } else if let Some(declaration) = line.strip_prefix("export ") {
@@ -104,6 +106,15 @@ fn bundle(modules: &[(&str, &str)]) -> String {
         let _ = writeln!(all, "return {{ {} }};\n}})();", exported.join(", "));
     }
     all
+}
+
+/// Returns whether a line is empty or only a comment. No string of a module has a line that begins like one.
+fn is_comment(line: &str) -> bool {
+    let line = line.trim_start();
+    line.is_empty()
+        || ["//", "/**", "* ", "*/"]
+            .iter()
+            .any(|mark| line.starts_with(mark))
 }
 
 /// Returns the names that a line imports, as a pattern for `const`, and their module.
@@ -153,7 +164,7 @@ mod tests {
         let made = bundle(&[
             (
                 "wire.js",
-                "const secret = 1;\nexport const fold = secret;\nexport async function go() {}",
+                "// Secrets.\n\n/** Is one.\n * Or two.\n */\nconst secret = 1;\nexport const fold = secret;\nexport async function go() {}",
             ),
             (
                 "view/dom.js",

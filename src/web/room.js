@@ -5,6 +5,7 @@
 // were dropped; scrolling down, or one click, loads them again. So the page holds a bounded number of messages, however
 // long the room is and however much arrives.
 
+import { joined } from './blocks.js';
 import { Quotes, edited } from './quotes.js';
 import { isKnown, reacted } from './reactions.js';
 
@@ -238,18 +239,19 @@ export class Room {
 		this.atEnd = false;
 	}
 
-	/** Counts a message of another user as unread. */
+	/** Counts a message of another user as unread: a text of several lines as one. */
 	count(event, isMention) {
 		if (!COUNTED.has(event.verb)) return;
 		if (!this.unread) this.newAfter = this.lastRead;
-		this.unread += 1;
-		if (isMention || this.isPrivate) this.mentions += 1;
+		const isNext = event.of && this.unread; // a further line of a text
+		if (!isNext) this.unread += 1;
+		if (this.isPrivate ? !isNext : isMention) this.mentions += 1;
 	}
 
 	/** Counts the loaded messages after `lastRead`, when the page has just been opened. */
 	recount(isOwn, isMention) {
 		const unseen = this.items.filter((item) => item.id > this.lastRead && COUNTED.has(item.verb) && !isOwn(item));
-		this.unread = unseen.length;
+		this.unread = joined(unseen).length;
 		this.mentions = unseen.filter(isMention).length;
 		this.newAfter = this.unread ? this.lastRead : null;
 	}

@@ -114,7 +114,7 @@ export class Sender {
 	#events({ to, verb, text, reply }, id, time, count) {
 		const { nick } = this.chat;
 		if (verb !== 'TEXT') return [{ verb, room: to, nick, text, id, time, reply }];
-		return text.split('\n').slice(0, count).map((line, i) => ({ verb: 'MSG', room: to, nick, text: line, id: id && id + i, time, ...(i ? { of: id } : { reply }) }));
+		return text.split('\n').slice(0, count).map((line, i) => ({ verb: 'MSG', room: to, nick, text: line, id: id && id + i, time, ...(i ? { of: id ?? undefined } : { reply, count }) }));
 	}
 
 	// ---- the tabs of this browser

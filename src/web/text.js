@@ -2,8 +2,6 @@
 
 const URL_START = /https?:\/\/[^\s<>"`]+/giu;
 const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
-/** Lines of a code block that are sent together are at most so far apart. */
-const BURST_MS = 2000;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 
 /** Returns whether `text` contains `nick` as a whole word, whatever the case of its letters. */
@@ -87,54 +85,6 @@ export function parts(text, { me = '', isNick = () => false, isRoom = () => fals
 	}
 	plain(text.slice(from));
 	return found;
-}
-
-/**
- * Finds code blocks: the lines of one user between two lines that begin with ```, whatever others write in between.
- * Returns `fence` or `code` for each item of a block. A fence without its other end is text. Unless the room starts with
- * `items` (`isStart`), they may begin inside a block.
- */
-export function fences(items, isStart = true) {
-	const found = new Map();
-	const open = new Map(); // nick → the lines since the fence
-	const seen = new Set(); // nicks that have had a fence
-	for (const [i, item] of items.entries()) {
-		if (item.verb !== 'MSG') continue;
-		const isFence = item.text.startsWith('```') && !item.text.includes('```', 3);
-		if (!isFence) {
-			open.get(item.nick)?.push(item);
-			continue;
-		}
-		const lines = open.get(item.nick) ?? (isStart || seen.has(item.nick) ? [] : blockBefore(items, i));
-		seen.add(item.nick);
-		if (!lines.length) {
-			open.set(item.nick, [item]);
-			continue;
-		}
-		for (const line of lines) found.set(line, 'code');
-		if (open.delete(item.nick)) found.set(lines[0], 'fence');
-		found.set(item, 'fence');
-	}
-	return found;
-}
-
-/**
- * Returns the lines of a block that ends at `at` and whose beginning is not loaded. A block is sent at once: its lines are
- * just before its end, and the same user writes nothing just after it. Otherwise returns none.
- */
-function blockBefore(items, at) {
-	const { nick, text, time } = items[at];
-	const isOwn = (item) => item.verb === 'MSG' && item.nick === nick;
-	const next = items.slice(at + 1).find(isOwn);
-	if (text.trim() !== '```' || (next && next.time - time < BURST_MS)) return [];
-	const lines = [];
-	let last = time;
-	for (const item of items.slice(0, at).filter(isOwn).reverse()) {
-		if (last - item.time >= BURST_MS) break;
-		last = item.time;
-		lines.push(item);
-	}
-	return lines;
 }
 
 /** Splits `text` at `words`, whatever the case of their letters: `[[text, isWord]]`. */

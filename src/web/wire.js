@@ -54,6 +54,7 @@ function parseTags(tags) {
 		const [name] = tag.split('=', 1);
 		const value = decoded(tag.slice(name.length + 1));
 		if (name === 'reply' || name === 'of') found[name] = Number(value);
+		else if (name === 'lines') found.count = Number(value);
 		else if (name === 'edited') found.edited = Date.parse(value);
 		else if (name === 'reacts') found.reacts = parseReacts(value);
 	}

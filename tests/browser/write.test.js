@@ -155,3 +155,51 @@ test('a toast covers no message and no button, can be closed, and is shown once 
 	await page.getByRole('heading', { name: '#tea', exact: true }).waitFor();
 	assert.equal(await toast.count(), 0);
 });
+
+test('a text of several lines is one message: with code that a button copies, edited, answered and deleted as one', async (t) => {
+	const server = await chatd(t);
+	const [ann, bob] = [await visitor(t, { permissions: ['clipboard-read', 'clipboard-write'] }), await visitor(t)];
+	const carol = await Nc.named(t, server, 'carol');
+	await enter(ann, server, 'ann');
+	await enter(bob, server, 'bob');
+	const code = 'if x:\n\n\treturn <b>';
+	const live = `it broke:\n\`\`\`py\n${code}\n\`\`\`\nann, see www.x.example`;
+	carol.say(`TEXT ${Buffer.byteLength(live)}\n${live}PING sent`);
+	await carol.expect(/^OK TEXT \d+ \S+ 7\nOK PING sent\n/m);
+	await input(bob).fill(`${code}\nyes\nno`);
+	await input(bob).press('Enter');
+	await message(ann, 'yes').waitFor();
+	const rows = (page) => page.locator('.row').evaluateAll((rows) => rows.map((row) => [row.querySelector('.by button')?.textContent, ...[...row.querySelectorAll('.text, pre')].map((e) => e.textContent)]));
+	const first = ['carol', 'it broke:', code, 'ann, see www.x.example'];
+	for (const page of [ann, bob]) await until(() => rows(page), [first, ['bob', `${code}\nyes\nno`]]);
+	await until(() => ann.locator('.row.call').count(), 1);
+	const copy = ann.getByRole('button', { name: 'Copy the code' });
+	await copy.click();
+	await until(() => ann.evaluate(() => navigator.clipboard.readText()), code);
+	await ann.evaluate(() => Object.defineProperty(navigator, 'clipboard', { value: undefined })); // as over plain HTTP
+	await ann.locator('.row', { hasText: 'yes' }).hover();
+	await ann.getByRole('button', { name: 'Copy text' }).click();
+	await input(ann).press('Control+v');
+	await until(() => input(ann).inputValue(), `${code}\nyes\nno`);
+	await input(ann).fill('');
+	// An edit changes lines, but not how many there are.
+	await input(bob).press('ArrowUp');
+	await until(() => input(bob).inputValue(), `${code}\nyes\nno`);
+	await say(bob, `${code}\nyes`);
+	await bob.getByText('This message has 5 lines. An edit can change them, but not add or remove any.').waitFor();
+	await say(bob, `${code}\nmaybe\nno`);
+	await carol.expect(/^EDIT #lobby bob \d+ maybe\n/m);
+	for (const page of [ann, bob]) await until(() => rows(page), [first, ['bob', `${code}\nmaybe\nno (edited)`]]);
+	await ann.reload();
+	await until(() => rows(ann), [first, ['bob', `${code}\nmaybe\nno (edited)`]]);
+	// A link to any of its lines leads to the message, and its reactions are below it.
+	const at = Number(await ann.locator('.row', { hasText: 'maybe' }).getAttribute('data-id'));
+	carol.say(`REACT ${at + 3} 👍`);
+	await ann.locator('.row', { hasText: 'maybe' }).getByRole('button', { name: '👍 carol' }).waitFor();
+	await ann.evaluate((id) => { location.hash = `#lobby/${id}`; }, at + 4);
+	await ann.locator('.row:focus', { hasText: 'maybe' }).waitFor();
+	await bob.locator('.row', { hasText: 'maybe' }).focus();
+	await bob.keyboard.press('Delete');
+	await bob.keyboard.press('Enter');
+	await until(() => rows(ann), [first, ['bob', 'message deleted']]);
+});

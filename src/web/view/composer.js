@@ -1,6 +1,7 @@
 // The composer: a draft for each room, completion, files by button and paste.
 
 import { HABITS, complete, understand } from '../commands.js';
+import { joined } from '../blocks.js';
 import { replaceName } from '../emoji.js';
 import { block, pieces } from '../wire.js';
 import { contexts } from './context.js';
@@ -73,8 +74,8 @@ export function composer(chat, ui) {
 
 	/** Answers a message, or edits one of the user's own, with what is written next. */
 	function about(kind, item) {
-		room.quotes.set(item.id, item); // for the bar, also when the message is no longer loaded
-		context.set(room, { kind, id: item.id, text: item.text });
+		room.quotes.set(item.id, item.parts?.[0] ?? item); // for the bar, also when the message is no longer loaded
+		context.set(room, { kind, id: item.id, text: item.text, lines: item.parts ?? [item] });
 		show();
 	}
 
@@ -93,7 +94,7 @@ export function composer(chat, ui) {
 
 	/** Edits the newest message of the user's own. Returns whether there is one. */
 	function editLast() {
-		const item = room?.items.findLast((item) => chat.canEdit(room, item));
+		const item = joined(room?.items ?? [], (item) => room.isRemoved(item)).findLast((item) => chat.canEdit(room, item));
 		if (item) about('edit', item);
 		return Boolean(item);
 	}
@@ -101,12 +102,16 @@ export function composer(chat, ui) {
 	async function saveEdit(edit) {
 		const inRoom = room;
 		if (edit.isSaving) return;
-		const [text, ...more] = pieces(edit.text, `EDIT ${edit.id} `);
-		if (more.length) return ui.toast('An edited message must be one line of at most about 4,000 bytes.');
-		if (!text.trim()) return ui.toast('A message cannot be empty. To remove it, delete it.');
+		const { lines } = edit;
+		const texts = (lines.length > 1 && block(edit.text)) || pieces(edit.text, `EDIT ${edit.id} `);
+		if (lines.length > 1 && texts.length !== lines.length) return ui.toast(`This message has ${lines.length} lines. An edit can change them, but not add or remove any.`);
+		if (texts.length > lines.length) return ui.toast('An edited message must be one line of at most about 4,000 bytes.');
+		if (!texts.some((text) => text.trim())) return ui.toast('A message cannot be empty. To remove it, delete it.');
 		edit.isSaving = true;
-		const isSame = text === room.message(edit.id)?.text;
-		const why = isSame ? '' : await chat.edit(room, edit.id, text);
+		let why = '';
+		for (const [i, { id, text }] of lines.entries()) {
+			if (!why && texts[i] !== (room.message(id)?.text ?? text)) why = await chat.edit(inRoom, id, texts[i]);
+		}
 		edit.isSaving = false;
 		if (why) return ui.toast(why);
 		if (context.of(inRoom) !== edit) return; // cancelled meanwhile

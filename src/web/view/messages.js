@@ -1,7 +1,7 @@
 // The messages of the active room. The document holds the room's window (room.js), so it is bounded as that is. Each
 // frame draws what has arrived since the last one.
 
-import { fences } from '../text.js';
+import { fences, joined } from '../blocks.js';
 import { byId, el, setText, sync } from './dom.js';
 import { dayOf, dayText, line, loading, quoteOf, rowMaker, start } from './row.js';
 import { toolsOf } from './tools.js';
@@ -25,6 +25,7 @@ export function messages(chat, ui) {
 	let isFollowing = true;
 	let target = null; // an id to show
 	let height = 0;
+	let shown = []; // the messages of the room, each text as one
 	const make = rowMaker(chat, ui);
 	const tools = toolsOf(chat, ui);
 
@@ -62,11 +63,11 @@ export function messages(chat, ui) {
 		const anchor = !isOther && !isFollowing && firstInSight();
 		room = chat.active;
 		sync(list, room ? rows() : [nowhere]);
-		for (const item of room?.items ?? []) drawReactions(item);
+		for (const item of shown) drawReactions(item);
 		if (isOther) arrive();
 		if (target) bring();
 		else if (isFollowing) stick();
-		else if (anchor) log.scrollTop += (list.rows.get(anchor.key)?.element.offsetTop ?? anchor.at) - anchor.at;
+		else if (anchor) log.scrollTop += (anchor.now() ?? anchor.at) - anchor.at;
 		more();
 		// The user reads further up: a button shows how many messages are new.
 		const unread = room?.unread;
@@ -85,15 +86,21 @@ export function messages(chat, ui) {
 		log.scrollTop = line.offsetTop - 60;
 	}
 
-	/** Returns the row that stays in place when rows above it change. The first one may get or lose its head, so not that. */
+	/**
+	 * Returns the row that stays in place when rows above it change. The first one may get or lose its head, so not that. If
+	 * the last row fills the log, its end stays, since lines may be loaded at its top.
+	 */
 	function firstInSight() {
-		const rows = [...list.children].filter((row) => row.item && row.offsetTop >= log.scrollTop);
-		const row = rows[1] ?? rows[0];
-		return row && { key: row.item.key, at: row.offsetTop };
+		const rows = [...list.children].filter((row) => row.item);
+		const below = rows.filter((row) => row.offsetTop >= log.scrollTop);
+		const row = below[1] ?? below[0] ?? rows.at(-1);
+		const place = (row) => row && row.offsetTop + (below.length ? 0 : row.offsetHeight);
+		return row && { at: place(row), now: () => place(list.rows.get(row.item.key)?.element) };
 	}
 
 	function bring() {
-		const row = list.querySelector(`[data-id="${target}"]`);
+		const item = shown.find(({ id, parts }) => id === target || parts?.some((part) => part.id === target));
+		const row = list.rows.get(item?.key)?.element;
 		target = null;
 		if (!row) return;
 		log.scrollTop = row.offsetTop - log.clientHeight / 3;
@@ -129,8 +136,9 @@ export function messages(chat, ui) {
 		let day = null;
 		let isNew = false;
 		let head = null;
+		shown = joined(room.items, (item) => room.isRemoved(item));
 		const code = fences(room.items, room.atStart);
-		for (const item of room.items) {
+		for (const item of shown) {
 			if (chat.isIgnored(item.nick)) continue;
 			if (item.time && dayOf(item.time) !== day) {
 				day = dayOf(item.time);
@@ -152,8 +160,8 @@ export function messages(chat, ui) {
 			const isCode = code.has(item);
 			const isFence = code.get(item) === 'fence';
 			const quote = item.reply && quoteIn(item.reply);
-			const how = { isHead, isCode, isFence, isGone: room.isRemoved(item), size: room.stored.get(item.file) ?? item.size, quote };
-			const sign = [isHead, how.isGone, isCode, isFence, how.size, item.edited && item.text, item.events?.length, item.events?.at(-1).time,
+			const how = { isHead, isCode, isFence, isGone: room.isRemoved(item) || item.parts?.length === 0, size: room.stored.get(item.file) ?? item.size, quote };
+			const sign = [isHead, how.isGone, isCode, isFence, how.size, item.edited && item.text, item.parts?.length, item.isWhole, item.events?.length, item.events?.at(-1).time,
 				quote && quote.nick + quote.text, quote?.isUnknown && link()].join();
 			rows.push({ key: item.key, sign, build: () => build(item, how) });
 			last = isTalk ? item : null;
@@ -176,13 +184,17 @@ export function messages(chat, ui) {
 		return chat.isIgnored(quote.nick) ? { ...quote, text: 'a message that you ignore', isGone: true } : quote;
 	}
 
+	const partsOf = (item) => item.parts ?? [item];
+
 	/** Creates a row, and watches for it to come into view if something about it is not known yet. */
 	function build(item, how) {
 		const inRoom = room;
 		const row = make.row(room, item, how);
 		row.wants = () => {
 			if (item.reply && inRoom.message(item.reply) === undefined) chat.quote(inRoom, item.reply);
-			if (item.id && chat.can.has('react') && inRoom.needsReacts(inRoom.message(item.id) ?? {})) chat.reacts(inRoom, item.id);
+			for (const { id } of partsOf(item)) {
+				if (id && chat.can.has('react') && inRoom.needsReacts(inRoom.message(id) ?? {})) chat.reacts(inRoom, id);
+			}
 		};
 		if (item.reply && room.message(item.reply) === undefined) nearby.observe(row);
 		return row;
@@ -193,9 +205,10 @@ export function messages(chat, ui) {
 		if (!row?.wants) return;
 		const isAgain = row.link !== link();
 		row.link = link();
-		if (row.reacts === item.reacts && !item.isUnsure && !isAgain) return;
-		if (room.needsReacts(item)) nearby.observe(row);
-		make.reactions(room, row, item, room.isRemoved(item));
+		const parts = partsOf(item);
+		if (!isAgain && parts.every(({ id, reacts, isUnsure }) => !isUnsure && reacts === row.reacts?.get(id))) return;
+		if (parts.some((part) => room.needsReacts(part))) nearby.observe(row);
+		make.reactions(room, row, item, room.isRemoved(item) ? [] : parts);
 	}
 
 	// ---- keys and tools

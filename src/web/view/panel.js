@@ -21,7 +21,7 @@ const KEYS = [
 	['Alt ↑, Alt ↓', 'Previous room, next room'],
 	['↑ in an empty line', 'Edit your last message; Esc cancels'],
 	['Page Up in an empty line', 'Go through the messages with ↑ and ↓; Esc goes back'],
-	['+, R, E, L, Delete on a message', 'React, reply, edit, copy the link, delete'],
+	['+, R, E, C, L, Delete on a message', 'React, reply, edit, copy a text of several lines, copy the link, delete'],
 	['Enter on a reply', 'Show the message that it answers'],
 ];
 

@@ -1,5 +1,6 @@
 // Creates the rows of the log: messages, what they answer, joins and leaves, notices.
 
+import { sections } from '../blocks.js';
 import { addressOf, isPicture } from '../files.js';
 import { hasReacted, whoText } from '../reactions.js';
 import { parts, size as sizeText } from '../text.js';
@@ -92,38 +93,45 @@ export function rowMaker(chat, ui) {
 			const what = text ? [' changed the topic to ', el('em', { dir: 'auto' }, text)] : [' removed the topic'];
 			return frame(item, 'div.row.quiet', false, el('div', {}, el('bdi', {}, nick), ...what));
 		}
-		const found = verb === 'FILE' || isCode ? [] : split(room, text, chat.isMe(nick) ? '' : chat.nick);
-		const isMention = !chat.isMe(nick) && (found.some(({ type }) => type === 'me') || chat.isMe(quote?.nick ?? ''));
+		const blocks = verb === 'FILE' || isGone ? [] : isCode || !item.parts ? [{ text, isCode }] : sections(text, item.isWhole);
+		const found = blocks.map((block) => (block.isCode ? [] : split(room, block.text, chat.isMe(nick) ? '' : chat.nick)));
+		const isMention = !chat.isMe(nick) && (found.flat().some(({ type }) => type === 'me') || chat.isMe(quote?.nick ?? ''));
 		const kinds = [verb === 'ME' && 'act', isHead && 'head', isMention && 'call', isCode && 'code', isFence && 'fence'];
-		const content = isCode ? [text] : found.map(inline);
-		if (verb === 'ME') content.unshift(button(nick), ' ');
+		const edited = item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)');
+		const content = blocks.map(({ text, isCode }, i) => {
+			const end = i === blocks.length - 1 && edited;
+			if (isCode && item.parts) return snippet(text, end);
+			return el('div.text', { dir: 'auto' }, ...(verb === 'ME' ? [button(nick), ' '] : []), ...(isCode ? [text] : found[i].map(inline)), end);
+		});
 		return frame(item, ['div.row', ...kinds.filter(Boolean)].join('.'), isHead,
 			isHead && el('div.by', {}, button(nick), time(item, 'at')),
 			quote && !isGone && quoted(room, item.reply, quote),
-			isGone ? el('div.text.gone', {}, 'message deleted')
-				: verb === 'FILE' ? file({ ...item, size })
-					: el('div.text', { dir: 'auto' }, ...content, item.edited && el('span.edited', { title: whole.format(item.edited) }, ' (edited)')));
+			isGone ? el('div.text.gone', {}, 'message deleted') : verb === 'FILE' && file({ ...item, size }),
+			...content);
 	}
 
-	/** Draws the reactions below a message, if they have changed since. */
-	function reactions(room, row, item, isGone) {
-		const reacts = isGone ? undefined : item.reacts;
-		if (row.reacts === reacts) return;
-		row.reacts = reacts;
+	/** Creates a code block, with a button that copies it. */
+	const snippet = (text, end) => el('div.snippet', {}, el('pre', { dir: 'ltr' }, text),
+		el('button.tool.copy', { title: 'Copy', 'aria-label': 'Copy the code', tabIndex: -1, onclick: () => ui.copy(text) }, icon('copy')), end);
+
+	/** Draws the reactions below a message: those to each of its `parts`. */
+	function reactions(room, row, item, parts) {
+		row.reacts = new Map(parts.map(({ id, reacts }) => [id, reacts]));
 		row.item = item;
+		const all = parts.flatMap(({ id, reacts = [] }) => reacts.map((reaction) => ({ id, reacts, reaction })));
 		let chips = row.querySelector('.chips');
-		if (!reacts?.length) return void chips?.remove();
+		if (!all.length) return void chips?.remove();
 		if (!chips) row.append((chips = el('div.chips', { role: 'group', 'aria-label': 'Reactions' })));
-		const chip = (reaction) => {
+		const chip = ({ id, reacts, reaction }) => {
 			const { emoji, count } = reaction;
 			const isMine = hasReacted(reacts, emoji, chat.nick);
 			const who = whoText(reaction, chat.nick);
-			const onclick = () => chat.react(room, item.id, emoji);
+			const onclick = () => chat.react(room, id, emoji);
 			const build = () => el('button.chip', { 'aria-pressed': String(isMine), title: who, 'aria-label': `${emoji} ${who}`, tabIndex: row.tabs ? 0 : -1, onclick }, emoji, el('span', {}, count.toLocaleString()));
-			return { key: emoji, sign: `${isMine} ${count} ${who}`, build };
+			return { key: `${id} ${emoji}`, sign: `${isMine} ${count} ${who}`, build };
 		};
 		const more = { key: 'more', build: () => el('button.chip.more', { title: 'React', 'aria-label': 'React', tabIndex: row.tabs ? 0 : -1, onclick: () => ui.react(item) }, icon('smile')) };
-		sync(chips, [...reacts.map(chip), more]);
+		sync(chips, [...all.map(chip), more]);
 	}
 
 	/** Creates the line that a message answers. It leads there. */
@@ -171,7 +179,8 @@ export function rowMaker(chat, ui) {
 		return frame({ nick }, `div.row.${isFailed ? 'failed' : 'waiting'}${isHead ? '.head' : ''}`, isHead,
 			isHead && el('div.by', {}, button(nick)),
 			quote && quoted(chat.room(entry.to), entry.reply, quote),
-			el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${entry.text}` : entry.text),
+			...(entry.verb === 'TEXT' ? sections(entry.text) : [entry]).map(({ isCode, text }) =>
+				(isCode ? snippet(text) : el('div.text', { dir: 'auto' }, entry.verb === 'ME' ? `${nick} ${text}` : text))),
 			isFailed
 				? el('div.error', {}, `${entry.error} `, again('retry', 'Retry'), again('discard', 'Delete'))
 				: el('span.hidden', {}, 'not sent yet'));

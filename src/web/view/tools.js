@@ -19,6 +19,7 @@ export function toolsOf(chat, ui) {
 		if (isThere && chat.can.has('reply')) found.push({ name: 'reply', key: 'r', label: 'Reply', act: () => ui.reply(item) });
 		else if (!isMine) found.push({ name: 'reply', key: 'r', label: `Mention ${item.nick}`, act: () => ui.mention(item.nick) });
 		if (chat.canEdit(room, item)) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
+		if (isThere && item.parts) found.push({ name: 'copy', key: 'c', label: 'Copy text', act: () => ui.copy(item.text) });
 		found.push({ name: 'link', key: 'l', label: 'Copy link', act: () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`) });
 		if (isThere && isMine) found.push({ name: 'bin', key: 'Delete', label: 'Delete', act: remove });
 		return found;
@@ -41,7 +42,7 @@ export function toolsOf(chat, ui) {
 	/** Lets the Tab key reach what is in a row, or no longer. */
 	function reach(row, isReached) {
 		row.tabs = isReached;
-		for (const button of row.querySelectorAll('.chip, .quote')) button.tabIndex = isReached ? 0 : -1;
+		for (const button of row.querySelectorAll('.chip, .quote, .copy')) button.tabIndex = isReached ? 0 : -1;
 	}
 
 	/** Does what a key means on a message. Returns whether it means something. */

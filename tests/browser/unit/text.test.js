@@ -2,8 +2,9 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
+import { fences, joined, sections } from '../../../src/web/blocks.js';
 import { complete, understand } from '../../../src/web/commands.js';
-import { fences, hue, initials, mentions, parts, size } from '../../../src/web/text.js';
+import { hue, initials, mentions, parts, size } from '../../../src/web/text.js';
 
 const known = { me: 'ann', isNick: (nick) => nick === 'bob', isRoom: (name) => name === '#ops' };
 
@@ -101,4 +102,27 @@ test('a code block whose first lines are not loaded does not turn what follows i
 	assert.equal(blocks(lines, false), 'code - code fence - - fence code fence');
 	assert.equal(blocks(['lou prose', '', 'lou ```', 'lou c', 'lou ```'], false), '- fence code fence');
 	assert.equal(blocks(['lou prose', '', 'lou ```', 'lou c', 'lou ```'], true), '- fence code fence');
+});
+
+test('the lines of a text are one item, also without its first lines or without ids', () => {
+	const line = (id, text, more) => ({ verb: 'MSG', nick: 'ann', id, text, key: `m${id}`, ...more });
+	const short = (items, isRemoved) => joined(items, isRemoved).map(({ id, key, text, isWhole }) => [id, key, text, isWhole]);
+	const text = [line(5, 'a', { count: 3 }), line(6, '', { of: 5 }), line(7, 'c', { of: 5 })];
+	const after = line(8, 'd');
+	assert.deepEqual(short([line(4, 'x'), ...text, after]), [[4, 'm4', 'x', undefined], [5, 'm5', 'a\n\nc', true], [8, 'm8', 'd', undefined]]);
+	assert.deepEqual(short([...text.slice(1), after]), [[5, 'm5', '\nc', false], [8, 'm8', 'd', undefined]]);
+	assert.deepEqual(short(text, ({ id }) => id === 6), [[5, 'm5', 'a\nc', true]]);
+	const told = [line(null, 'a', { count: 2 }), line(null, 'b'), line(null, 'c'), line(null, 'd', { count: 2 }), line(null, 'e', { nick: 'bob' })];
+	assert.deepEqual(short(told).map(([, , text]) => text), ['a\nb', 'c', 'd', 'e']);
+});
+
+test('a text is split at its code fences', () => {
+	const short = (text, isWhole) => sections(text, isWhole).map(({ isCode, text }) => `${isCode ? 'code' : 'text'} ${text}`);
+	assert.deepEqual(short('see\n```js\na\n\nb\n```\nyes'), ['text see', 'code a\n\nb', 'text yes']);
+	assert.deepEqual(short('```\na\n```\n```\nb\n```'), ['code a', 'code b']);
+	assert.deepEqual(short('```\nno end'), ['text ```\nno end']);
+	assert.deepEqual(short('b\n```\nyes', false), ['code b', 'text yes']);
+	assert.deepEqual(short('```\n```'), ['text ```\n```']);
+	assert.deepEqual(short('a\n```x```\nb'), ['text a\n```x```\nb']);
+	assert.equal(sections('```js\n'.repeat(100_000)).length, 1);
 });

@@ -1,0 +1,110 @@
+// Messages of several lines, and code blocks. Pure.
+
+/** Lines of a code block that are sent together are at most so far apart. */
+const BURST_MS = 2000;
+
+/** Whether an event is a line of a text. */
+const isLine = ({ of, count }) => Boolean(of) || count > 1;
+
+const isFence = (text) => text.startsWith('```') && !text.includes('```', 3);
+
+/**
+ * Joins the events that are the lines of one text (`TEXT`, protocol.md §4.38) to one item, with the events as its `parts`.
+ * Without its first lines, which may not be loaded, it has the id of the first all the same, and is not `isWhole`.
+ */
+export function joined(items, isRemoved = () => false) {
+	const found = [];
+	for (const item of items) {
+		const last = found.at(-1);
+		if (last?.parts && belongs(item, last)) last.parts.push(item);
+		else if (isLine(item)) found.push({ ...item, id: item.of ?? item.id, key: item.of ? `m${item.of}` : item.key, isWhole: !item.of, parts: [item] });
+		else found.push(item);
+	}
+	for (const item of found.filter(({ parts }) => parts)) {
+		item.parts = item.parts.filter((part) => !isRemoved(part));
+		item.text = item.parts.map(({ text }) => text).join('\n');
+		item.edited = item.parts.reduce((last, { edited }) => edited ?? last, undefined);
+	}
+	return found;
+}
+
+/** Returns whether an event is the next line of a text. Direct messages may have no ids: then nothing stands between the lines. */
+const belongs = ({ verb, nick, id, of, count }, { id: first, nick: sender, count: lines, parts }) =>
+	of ? of === first : !id && !first && verb === 'MSG' && nick === sender && !count && parts.length < lines;
+
+/**
+ * Splits a text at its code fences: `[{isCode, text}]`. A fence without its end is text. Unless the text `isWhole`, it may
+ * begin inside a code block.
+ */
+export function sections(text, isWhole = true) {
+	const lines = text.split('\n');
+	const found = [];
+	const isEnd = (line) => line.trim() === '```';
+	const lastEnd = lines.findLastIndex(isEnd);
+	let rest = []; // lines outside
+	const put = (isCode, lines) => lines.length && found.push({ isCode, text: lines.join('\n') });
+	let at = 0;
+	if (!isWhole && lines.filter(isFence).length % 2) {
+		at = lines.findIndex(isFence) + 1;
+		put(true, lines.slice(0, at - 1));
+	}
+	for (; at < lines.length; at++) {
+		const end = at < lastEnd && isFence(lines[at]) ? lines.findIndex((line, i) => i > at && isEnd(line)) : -1;
+		if (end < 0) rest.push(lines[at]);
+		else {
+			put(false, rest);
+			rest = [];
+			put(true, lines.slice(at + 1, end));
+			at = end;
+		}
+	}
+	put(false, rest);
+	return found.length ? found : [{ isCode: false, text }];
+}
+
+/**
+ * Finds code blocks: the lines of one user between two lines that begin with ```, whatever others write in between.
+ * Returns `fence` or `code` for each item of a block. A fence without its other end is text. Unless the room starts with
+ * `items` (`isStart`), they may begin inside a block.
+ */
+export function fences(items, isStart = true) {
+	const found = new Map();
+	const open = new Map(); // nick → the lines since the fence
+	const seen = new Set(); // nicks that have had a fence
+	for (const [i, item] of items.entries()) {
+		if (item.verb !== 'MSG' || isLine(item)) continue; // `sections` finds those of a text
+		if (!isFence(item.text)) {
+			open.get(item.nick)?.push(item);
+			continue;
+		}
+		const lines = open.get(item.nick) ?? (isStart || seen.has(item.nick) ? [] : blockBefore(items, i));
+		seen.add(item.nick);
+		if (!lines.length) {
+			open.set(item.nick, [item]);
+			continue;
+		}
+		for (const line of lines) found.set(line, 'code');
+		if (open.delete(item.nick)) found.set(lines[0], 'fence');
+		found.set(item, 'fence');
+	}
+	return found;
+}
+
+/**
+ * Returns the lines of a block that ends at `at` and whose beginning is not loaded. A block is sent at once: its lines are
+ * just before its end, and the same user writes nothing just after it. Otherwise returns none.
+ */
+function blockBefore(items, at) {
+	const { nick, text, time } = items[at];
+	const isOwn = (item) => item.verb === 'MSG' && item.nick === nick;
+	const next = items.slice(at + 1).find(isOwn);
+	if (text.trim() !== '```' || (next && next.time - time < BURST_MS)) return [];
+	const lines = [];
+	let last = time;
+	for (const item of items.slice(0, at).filter(isOwn).reverse()) {
+		if (last - item.time >= BURST_MS) break;
+		last = item.time;
+		lines.push(item);
+	}
+	return lines;
+}
