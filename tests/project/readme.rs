@@ -1,10 +1,123 @@
 //! Runs the commands of README.md as they stand, beside a `chatd` on port 5002, in a network namespace of its own.
-//! What is fenced as `sh` has to succeed; the conversations, the bot and the private server are played; other blocks
-//! are not run here (tests/run installs and packages).
+//! What is fenced as `sh` has to succeed; the conversations, the bot and the private server are played. Commands in other
+//! blocks, in tables and in sentences are in one of two lists: [`RUN`] says how they are run, [`NOT_RUN`] why they are
+//! not. A new one that is in neither fails the test.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+use plainchat::protocol::Request;
+
+/// Commands in tables, sentences and lists, and a script that runs each: `COMMAND` stands for the command itself.
+const RUN: &[(&str, &str)] = &[
+    ("chatc --plain", "printf '/quit\\n' | COMMAND"),
+    ("chatd --help", "COMMAND >/dev/null"),
+    ("chatd config", "COMMAND >chatd.toml"),
+    (
+        "curl http://localhost:5002/help",
+        "COMMAND | grep 'http://localhost:5002/' >/dev/null",
+    ),
+    (
+        "curl -N 'http://localhost:5002/rooms/ops?follow'",
+        // The server has answered once it sends what comes next.
+        "mkfifo head; echo 'dump-header = head' > .curlrc; COMMAND > followed & pid=$!; read -r status < head; \
+         rm .curlrc; mkfifo lines; curl -s -u ci: -d 'a line to follow' http://localhost:5002/rooms/ops; \
+         tail -f followed > lines & tail=$!; grep -q -m 1 'ci a line to follow$' < lines; kill $pid $tail",
+    ),
+    (
+        "chatc download NUMBER",
+        "printf 'FILES\\nBYE\\n' | nc localhost 5002 > files; \
+         number=$(sed -n 's/.* FILE #lobby [^ ]* \\([0-9]*\\) [0-9]* notes.txt$/\\1/p' files | head -1); \
+         mkdir got; cd got; NUMBER=$number; COMMAND; cmp notes.txt ../notes.txt",
+    ),
+    (
+        "make 2>&1 | curl -s --data-urlencode text@- http://HOST:5002/hooks/TOKEN",
+        "printf 'all:\\n\\t@echo built\\n' > Makefile; [ \"$(COMMAND)\" = ok ]",
+    ),
+    (
+        "curl -sd '{\"text\":\"deployed\"}' ${{ secrets.HOOK }}",
+        "[ \"$(COMMAND)\" = ok ]",
+    ),
+    (
+        "GET /metrics",
+        "curl -f http://localhost:5002/metrics >/dev/null",
+    ),
+];
+
+/// Commands that cannot be run here, and the reason, or where they are run.
+const NOT_RUN: &[(&str, &str)] = &[
+    ("apt-get install gcc", "who can run this has a compiler"),
+    (
+        "cargo run --release",
+        "tests/run builds so, and every test runs chatd",
+    ),
+    ("cargo install --path .", "tests/run does"),
+    (
+        "cargo install cargo-deb && cargo deb",
+        "packaging/try builds the package, and needs a network",
+    ),
+    (
+        "apt install ./target/debian/plainchat_*.deb",
+        "packaging/try does, on a clean Debian",
+    ),
+    ("packaging/image", "packaging/try-image does"),
+    (
+        "podman run -d -p 5002:5002 -v chat:/data plainchat",
+        "packaging/try-image does",
+    ),
+    ("packaging/release", "tests/run does"),
+    (
+        "tar -C /usr/local --strip-components 1 -xzf plainchat-*.tar.gz",
+        "it changes this machine",
+    ),
+    ("tests/run", "it runs this"),
+    ("cargo doc --open", "it opens a browser"),
+    ("chatc", "tests/cli/screen.rs draws it on a terminal"),
+    (
+        "chatc chat.example.org --room ops",
+        "there is no such server; tests/cli/chatc_live.rs has another",
+    ),
+    (
+        "chatc chat.example.org",
+        "there is no such server; tests/cli/chatc_live.rs has another",
+    ),
+    (
+        "chatd --host chat.example.org",
+        "the private server is started so",
+    ),
+    (
+        "chatc bot --nick echo -- ./bot.sh",
+        "tests/cli/commands.rs runs bots",
+    ),
+    (
+        "plainchat = { path = \"…\", default-features = false, features = [\"client\", \"tls\"] }",
+        "tests/project/bot_package.rs builds such a bot",
+    ),
+    (
+        "webhook_configs: [{url: 'http://HOST:5002/hooks/TOKEN', send_resolved: true}]",
+        "tests/doors/interop/hooks.rs starts Alertmanager with it",
+    ),
+    ("ncat --chat", "another program, for comparison"),
+    ("tail -f", "tests/cli/examples.rs runs the example"),
+    ("← you", "the mark of what is typed"),
+    (
+        "[09:15] <bob> Yes, in a browser.",
+        "what the terminal shows",
+    ),
+    ("WeeChat", TYPED),
+    ("irssi", TYPED),
+    ("HexChat", TYPED),
+    ("The Lounge", TYPED),
+    ("a bot", TYPED),
+    ("/msg NickServ REGISTER <password>", TYPED),
+    ("/set irc.server.chat.tls_fingerprint", TYPED),
+    ("Caddy", "a file of Caddy's"),
+    ("nginx", "tests/doors/interop/web.rs starts nginx with it"),
+];
+
+const TYPED: &str = "is typed into an IRC client; the transcripts of irc.md have what it sends";
 
 /// A fenced block: its label, the number of its first line, and its text.
 struct Block<'a> {
@@ -30,6 +143,66 @@ fn blocks(text: &str) -> Vec<Block<'_>> {
     }
     assert!(!is_open, "a block of README.md never ends");
     blocks
+}
+
+/// Returns what stands between backquotes outside of the blocks.
+fn quoted(text: &str) -> Vec<String> {
+    let mut is_open = false;
+    let outside = text.lines().filter(|line| {
+        let is_fence = line.starts_with("```");
+        is_open ^= is_fence;
+        !is_open && !is_fence
+    });
+    let outside = outside.collect::<Vec<_>>().join(" ");
+    let spans = outside.split('`').skip(1).step_by(2);
+    // In a table a bar is escaped.
+    spans.map(|span| span.replace("\\|", "|")).collect()
+}
+
+/// Returns the beginning of each line of a block that is not run: what stands before two spaces.
+fn lines(block: &Block<'_>) -> Vec<String> {
+    let lines = block.text.lines().filter(|line| !line.starts_with(' '));
+    lines
+        .filter_map(|line| line.split("  ").next())
+        .map(|line| line.trim_end().to_owned())
+        .filter(|line| !line.is_empty())
+        .collect()
+}
+
+/// Returns the script that runs a command which stands in a sentence, in a table or in a list; `None` for what is no
+/// command. What is in neither list is added to `unknown`.
+fn run(command: &str, used: &mut BTreeSet<String>, unknown: &mut Vec<String>) -> Option<String> {
+    let command = command.strip_prefix("- run: ").unwrap_or(command);
+    let listed = RUN.iter().find(|(known, _)| *known == command);
+    if let Some((known, script)) = listed {
+        used.insert((*known).to_owned());
+        let filled = command
+            .replace("HOST", "localhost")
+            .replace("TOKEN", "$(cat ../token)")
+            .replace(
+                "${{ secrets.HOOK }}",
+                "http://localhost:5002/hooks/$(cat ../token)",
+            )
+            .replace("NUMBER", "$NUMBER");
+        return Some(script.replace("COMMAND", &filled));
+    }
+    if NOT_RUN.iter().any(|(known, _)| *known == command) {
+        used.insert(command.to_owned());
+        return None;
+    }
+    let request = command.strip_prefix("/quote ").unwrap_or(command);
+    let is_program = ["packaging/", "tests/"]
+        .iter()
+        .any(|path| command.starts_with(path));
+    if command.starts_with("--") {
+        let flag = command.split(' ').next().unwrap_or_default();
+        return Some(format!("chatd --help | grep -e '{flag}' >/dev/null"));
+    }
+    let is_request = matches!(Request::parse(request.as_bytes()), Ok(Some(_)));
+    if !is_request && (is_program || command.contains(' ')) {
+        unknown.push(command.to_owned());
+    }
+    None
 }
 
 /// Starts the server that the other commands talk to; in a network of its own, so that the port is the one in
@@ -115,6 +288,7 @@ fn every_command_of_the_readme_works_as_it_stands() {
     let mut script = BEGIN.to_owned();
     let (mut commands, mut talks, mut bots) = (0, 0, 0);
     let mut server = None;
+    let mut others = quoted(&readme);
     for block in &blocks {
         if block.label == "sh" {
             commands += 1;
@@ -123,7 +297,8 @@ fn every_command_of_the_readme_works_as_it_stands() {
             let line = block.line;
             let _ = writeln!(
                 script,
-                "timeout 120 bash -euo pipefail {name} </dev/null >out 2>&1 || {{ echo \"README.md:{line}: exit code $?\"; cat out chatd.log; exit 1; }}",
+                "timeout 120 bash -euo pipefail {name} </dev/null >out 2>&1 || {{ echo \"README.md:{line}: exit code $?\"; cat out chatd.log; exit 1; }}
+[ -e token ] || ! grep '^OK HOOK ' out > hook || sed 's:.*/hooks/::' hook > token",
             );
         } else if block.text.contains("← you") {
             talks += 1;
@@ -136,8 +311,33 @@ fn every_command_of_the_readme_works_as_it_stands() {
             script += &bot(block);
         } else if block.text.contains("\nchatd --") {
             server = Some(block);
+        } else {
+            others.extend(lines(block));
         }
     }
+    let (mut used, mut unknown) = (BTreeSet::new(), Vec::new());
+    let mut number = 0;
+    for command in others.iter().collect::<BTreeSet<_>>() {
+        let Some(other) = run(command, &mut used, &mut unknown) else {
+            continue;
+        };
+        number += 1;
+        std::fs::write(path(&format!("other-{number}.sh")), other).expect("a file");
+        let _ = writeln!(
+            script,
+            "mkdir other-{number}; cp notes.txt other-{number}; (cd other-{number}; HOME=$PWD timeout 120 bash -euo pipefail ../other-{number}.sh </dev/null >out 2>&1) || {{ echo \"README.md, other-{number}.sh: exit code $?\"; cat other-{number}.sh other-{number}/out; exit 1; }}",
+        );
+    }
+    assert!(
+        unknown.is_empty(),
+        "in neither RUN nor NOT_RUN: {unknown:#?}"
+    );
+    let listed = RUN
+        .iter()
+        .chain(NOT_RUN)
+        .map(|(known, _)| (*known).to_owned());
+    let stale: Vec<_> = listed.filter(|known| !used.contains(known)).collect();
+    assert!(stale.is_empty(), "no longer in README.md: {stale:#?}");
     assert!(
         commands >= 5 && talks == 2 && bots == 1 && server.is_none(),
         "the README has other blocks"
