@@ -71,6 +71,9 @@ pub const REACTIONS_MAX: usize = 1000;
 /// The most different emoji in the reactions to one message.
 pub const EMOJI_MAX: usize = 20;
 
+/// The most messages that an IRC client gets with one `CHATHISTORY`.
+pub const IRC_HISTORY_MAX: usize = 100;
+
 /// How long a connection whose first line is `NICK` or `PASS` with CR LF may take to show by its next line whether it is
 /// an IRC client.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);

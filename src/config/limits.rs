@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::fixed::{
     ALERTS_IN_ALL, ALERTS_PER_HOOK, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX, HOOK_BYTES_MAX,
-    HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_DECIDED_WITHIN, LOG_CONNECTIONS_MAX,
-    NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL,
-    READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
+    HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_DECIDED_WITHIN, IRC_HISTORY_MAX,
+    LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR,
+    READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
     TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
@@ -371,6 +371,12 @@ impl Limits {
                 time(TEXT_WITHIN),
                 "",
                 "64 KiB on a slow link; until then it holds one of those places",
+            ),
+            row(
+                "messages of one CHATHISTORY (IRC)",
+                IRC_HISTORY_MAX.to_string(),
+                "",
+                "a client asks for the next; at most 8,000 events are read for them",
             ),
             row(
                 "time in which a client that begins with NICK or PASS and CR LF shows that it is an IRC client",

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::amend::OnEvent;
+use super::irc::history::ChatHistory;
 use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
 use super::{Effect, Expects, OutgoingFile, Session};
 use crate::accounts::AccountQuery;
@@ -34,6 +35,8 @@ pub(super) enum PendingQuery {
     Replay(Replay),
     /// Where the newest `count` events begin.
     Newest { source: HistorySource, count: usize },
+    /// A page of the past for an IRC client.
+    ChatHistory(ChatHistory),
     /// The results of a search.
     Search,
     /// Pieces of the list of files.
@@ -73,6 +76,10 @@ impl PendingQuery {
                 source: HistorySource::Room(room),
                 ..
             } => Some((Verb::History, room)),
+            Self::ChatHistory(ChatHistory {
+                source: HistorySource::Room(room),
+                ..
+            }) => Some((Verb::History, room)),
             Self::Files { room, .. } => Some((Verb::Files, room)),
             _ => None,
         }
@@ -171,6 +178,14 @@ impl Session {
             count: 0,
             enters,
         })
+    }
+
+    pub(super) fn query_chat_history(
+        &mut self,
+        history: ChatHistory,
+        query: LogQuery,
+    ) -> Option<Effect> {
+        self.query_log(PendingQuery::ChatHistory(history), query)
     }
 
     pub(super) fn query_search(
@@ -351,7 +366,10 @@ impl Session {
                 .is_some_and(|room| chat.may_read(room, self.nick))
         {
             let text = format!("there is no room {room}; ROOMS lists the rooms");
-            self.refuse(&Refusal::new(verb, Code::NoSuchRoom, text));
+            match &pending {
+                PendingQuery::ChatHistory(history) => self.irc_history_failed(history, &text),
+                _ => self.refuse(&Refusal::new(verb, Code::NoSuchRoom, text)),
+            }
             return None;
         }
         match (pending, result) {
@@ -360,6 +378,9 @@ impl Session {
             }
             (PendingQuery::Newest { source, count }, LogResult::Span(span)) => {
                 return self.replay(Replay::history(source, span, count));
+            }
+            (PendingQuery::ChatHistory(history), result) => {
+                return self.irc_got_history(history, result, chat);
             }
             (PendingQuery::Search, LogResult::Found(Found { records, is_cut })) => {
                 self.push_history(&records, chat);
@@ -430,7 +451,7 @@ impl Session {
     fn on_log_error(&mut self, pending: &PendingQuery, code: Code, chat: &mut Chat, now: Now) {
         let verb = match pending {
             PendingQuery::Replay(replay) => replay.verb,
-            PendingQuery::Newest { .. } => Verb::History,
+            PendingQuery::Newest { .. } | PendingQuery::ChatHistory(_) => Verb::History,
             PendingQuery::Search => Verb::Search,
             PendingQuery::Files { .. } => Verb::Files,
             PendingQuery::File { .. } => Verb::Download,
@@ -465,6 +486,9 @@ impl Session {
             Code::ShuttingDown => "the server is stopping; connect again later",
             _ => "the log cannot be read; the server's log has the reason",
         };
+        if let PendingQuery::ChatHistory(history) = pending {
+            return self.irc_history_failed(history, text);
+        }
         self.refuse(&Refusal::new(verb, code, text));
     }
 

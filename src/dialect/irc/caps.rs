@@ -17,6 +17,7 @@ pub enum Cap {
     UserhostInNames,
     AccountRegistration,
     Redaction,
+    ChatHistory,
 }
 
 impl Cap {
@@ -34,6 +35,7 @@ impl Cap {
         ("standard-replies", Self::StandardReplies),
         ("userhost-in-names", Self::UserhostInNames),
         ("draft/account-registration", Self::AccountRegistration),
+        ("draft/chathistory", Self::ChatHistory),
         ("draft/message-redaction", Self::Redaction),
         ("draft/no-implicit-names", Self::NoImplicitNames),
     ];

@@ -209,6 +209,9 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
         }
         let _ = tags.write_fmt(tag);
     };
+    if let Some(batch) = client.batch {
+        add(&mut tags, format_args!("batch={batch}"));
+    }
     if client.caps.has(Cap::ServerTime) {
         add(&mut tags, format_args!("time={}", stamp.time));
     }

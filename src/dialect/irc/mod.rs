@@ -40,6 +40,8 @@ pub struct Client {
     pub files: Box<str>,
     /// Whether events of the past are written as messages; otherwise they are described.
     pub replays: bool,
+    /// The batch that lines of the past belong to.
+    pub batch: Option<&'static str>,
     /// The last changes of nicks, each with the room whose event has shown it: there is one in each room, and the client
     /// wants one.
     renames: Mutex<[(u64, u64); RENAMES_MAX]>,
@@ -64,6 +66,7 @@ impl Client {
             caps: Caps::default(),
             files: files.into(),
             replays: false,
+            batch: None,
             renames: Mutex::default(),
         }
     }

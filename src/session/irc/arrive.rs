@@ -8,6 +8,7 @@ use super::super::{AfterReply, Session};
 use super::Irc;
 use super::reply::Asked;
 use crate::chat::Chat;
+use crate::config::fixed::IRC_HISTORY_MAX;
 use crate::dialect::Output;
 use crate::dialect::irc::{Cap, Caps, Client, IrcLine, numeric};
 use crate::model::{Now, Secret};
@@ -359,6 +360,8 @@ impl Session {
             "SAFELIST".to_owned(),
             "ELIST=U".to_owned(),
             "WHOX".to_owned(),
+            format!("CHATHISTORY={IRC_HISTORY_MAX}"),
+            "MSGREFTYPES=msgid,timestamp".to_owned(),
             "CLIENTTAGDENY=*,-draft/reply,-draft/react,-draft/unreact".to_owned(),
             "TARGMAX=JOIN:,PART:,NAMES:1,LIST:,KICK:1,WHOIS:1,PRIVMSG:1,NOTICE:1,TAGMSG:1"
                 .to_owned(),

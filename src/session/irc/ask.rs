@@ -24,6 +24,7 @@ impl Session {
     pub(super) fn irc_ask(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         self.irc_asks(Asked::Nothing);
         match &*line.command {
+            "CHATHISTORY" => self.irc_chathistory(line, chat),
             "NAMES" => self.irc_names(line, chat),
             "LIST" => self.irc_list(line, chat),
             "WHO" => self.irc_who(line, chat),

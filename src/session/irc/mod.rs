@@ -5,6 +5,7 @@
 
 mod arrive;
 mod ask;
+pub(super) mod history;
 mod reply;
 mod talk;
 
