@@ -113,13 +113,13 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
             write(&past.records)?;
         }
     }
-    let mut told = 0;
+    let mut last_id = 0;
     while room.is_none() {
-        let records = log.all_inboxes(told, PIECE_EVENTS).map_err(failed)?;
+        let records = log.all_inboxes(last_id, PIECE_EVENTS).map_err(failed)?;
         let Some(last) = records.last() else {
             break;
         };
-        told = last.id.get();
+        last_id = last.id.get();
         write(&records)?;
     }
     out.flush().map_err(Error::Stream)

@@ -404,13 +404,13 @@ impl Accounts {
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
-        let (tell, told) = channel();
+        let (tell_result, results) = channel();
         self.buckets.change(Box::new(move |values| {
             // If the change is retried, the last result counts.
-            let _ = tell.send(edit(values)?);
+            let _ = tell_result.send(edit(values)?);
             Ok(())
         }))?;
-        told.try_iter().last().ok_or(StorageError::Ended)
+        results.try_iter().last().ok_or(StorageError::Ended)
     }
 
     fn tokens(&self, nick: &Nick) -> Result<Vec<(String, Token)>, StorageError> {

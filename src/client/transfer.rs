@@ -288,7 +288,7 @@ impl Download<'_> {
         }
         if self.done {
             return match self.sha256 {
-                Some(told) if told != self.hashed.digest() => Err(Error::Corrupt),
+                Some(announced) if announced != self.hashed.digest() => Err(Error::Corrupt),
                 _ => Ok(0),
             };
         }

@@ -149,7 +149,7 @@ pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     };
     let mut text = match event.place() {
         place if place.starts_with('#') => String::new(),
-        told => format!("(private to {told}) "),
+        recipient => format!("(private to {recipient}) "),
     };
     let at = local(past.time, past.utc_offset_s).strftime("%Y-%m-%d %H:%M");
     let _ = write!(text, "[{at}] ");

@@ -51,9 +51,9 @@ impl LogLines {
 
     /// Waits until all lines so far are written, for at most a second.
     pub fn finish(&self) {
-        let (tell, told) = sync_channel(1);
+        let (tell, finished) = sync_channel(1);
         if self.queue.try_send(Item::Finish(tell)).is_ok() {
-            let _ = told.recv_timeout(FINISH_WITHIN);
+            let _ = finished.recv_timeout(FINISH_WITHIN);
         }
     }
 }

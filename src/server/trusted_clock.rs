@@ -59,7 +59,7 @@ mod tests {
 
     /// Returns the trusted time at each of these uptimes (in ms), each given with how far the clock is ahead of the
     /// start plus the uptime.
-    fn told(clock: &mut TrustedClock, of: &[(u64, i64)]) -> Vec<i64> {
+    fn trusted(clock: &mut TrustedClock, of: &[(u64, i64)]) -> Vec<i64> {
         let tell = |(uptime, ahead): &(u64, i64)| {
             let wall = (YEAR * 50 + uptime).saturating_add_signed(*ahead);
             let now = clock.now(Time(wall), Duration::from_millis(*uptime));
@@ -73,11 +73,11 @@ mod tests {
         let year = YEAR as i64;
         let mut clock = TrustedClock::default();
         let moment = [(0, 0), (1000, 0), (2000, year), (3000, year), (4500, 0)];
-        assert_eq!(told(&mut clock, &moment), [0; 5]);
+        assert_eq!(trusted(&mut clock, &moment), [0; 5]);
         // The clock was checked once an hour, and was ahead at one check.
         let mut clock = TrustedClock::default();
         let looks = [(0, 0), (HOUR, year), (2 * HOUR, 5), (3 * HOUR, 5)];
-        assert_eq!(told(&mut clock, &looks), [0, 0, 5, 5]);
+        assert_eq!(trusted(&mut clock, &looks), [0, 0, 5, 5]);
     }
 
     #[test]
@@ -85,14 +85,14 @@ mod tests {
         let ahead = YEAR as i64;
         let mut clock = TrustedClock::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (1000, ahead), (2000, 0), (HOUR, 0)];
-        assert_eq!(told(&mut clock, &looks), [0; 4]);
+        assert_eq!(trusted(&mut clock, &looks), [0; 4]);
         // The clock was right, and the server had been down for a year.
         let mut clock = TrustedClock::since(Some(Time(YEAR * 50)));
         let looks = [(0, ahead), (HOUR, ahead)];
-        assert_eq!(told(&mut clock, &looks), [0, ahead]);
+        assert_eq!(trusted(&mut clock, &looks), [0, ahead]);
         // The events have times in the future.
         let mut clock = TrustedClock::since(Some(Time(YEAR * 60)));
-        assert_eq!(told(&mut clock, &[(0, 0)]), [0]);
+        assert_eq!(trusted(&mut clock, &[(0, 0)]), [0]);
     }
 
     #[test]
@@ -100,8 +100,8 @@ mod tests {
         let mut clock = TrustedClock::default();
         let ahead = 1_000_000;
         let looks = [(0, 0), (1000, ahead), (HOUR, ahead), (HOUR + 1000, ahead)];
-        assert_eq!(told(&mut clock, &looks), [0, 0, 0, ahead]);
+        assert_eq!(trusted(&mut clock, &looks), [0, 0, 0, ahead]);
         let looks = [(2 * HOUR, ahead), (2 * HOUR + 1, -7)];
-        assert_eq!(told(&mut clock, &looks), [ahead, -7]);
+        assert_eq!(trusted(&mut clock, &looks), [ahead, -7]);
     }
 }

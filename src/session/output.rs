@@ -162,8 +162,8 @@ impl Session {
     /// Returns what there is to send.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
-        let told = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
-        if is_busy || self.notes < chat.end(Place::Everyone) || self.inbox < told {
+        let inbox_end = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
+        if is_busy || self.notes < chat.end(Place::Everyone) || self.inbox < inbox_end {
             return News::More;
         }
         let mut news = News::Nothing;

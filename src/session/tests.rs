@@ -365,18 +365,24 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     table.say(0, "REGISTER my secret");
     table.say(1, "NICK BOB");
     for fake in ["AIice", "aIice", "A1ice"] {
-        let said = table.say(2, &format!("NICK {fake}"));
-        assert!(said.starts_with("ERR NICK nick-taken "), "{fake}: {said}");
+        let answer = table.say(2, &format!("NICK {fake}"));
+        assert!(
+            answer.starts_with("ERR NICK nick-taken "),
+            "{fake}: {answer}"
+        );
     }
     for fake in ["B0B", "b0b", "\u{412}\u{41e}\u{412}"] {
-        let said = table.say(2, &format!("NICK {fake}"));
-        assert!(said.starts_with("ERR NICK nick-taken "), "{fake}: {said}");
+        let answer = table.say(2, &format!("NICK {fake}"));
+        assert!(
+            answer.starts_with("ERR NICK nick-taken "),
+            "{fake}: {answer}"
+        );
     }
     for own in ["Alice", "ALICE", "alice"] {
-        let said = table.say(0, &format!("NICK {own}"));
-        assert!(said.contains(&format!("OK NICK {own} ")), "{said}");
-        let said = table.say(4, &format!("NICK {own} my secret"));
-        assert!(said.contains("OK NICK "), "{said}");
+        let answer = table.say(0, &format!("NICK {own}"));
+        assert!(answer.contains(&format!("OK NICK {own} ")), "{answer}");
+        let answer = table.say(4, &format!("NICK {own} my secret"));
+        assert!(answer.contains("OK NICK "), "{answer}");
         table.say(4, "NICK somebody");
     }
     for own in ["bob", "Bob"] {
@@ -385,14 +391,14 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     // The owner of a registered nick cannot spell it so that it reads as another.
     assert!(table.say(3, "NICK aiice").contains("OK NICK aiice "));
     assert_eq!(table.say(3, "REGISTER my secret"), "OK REGISTER aiice\n");
-    let said = table.say(3, "NICK AIice");
-    assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
+    let answer = table.say(3, "NICK AIice");
+    assert!(answer.starts_with("ERR NICK nick-taken "), "{answer}");
     assert!(table.say(3, "NICK Aiice").contains("OK NICK Aiice "));
     // A nick that was unregistered is free, in any spelling.
     table.say(1, "NICK robert");
     assert!(table.say(2, "NICK B0B").contains("OK NICK B0B "));
-    let said = table.say(1, "NICK bob");
-    assert!(said.starts_with("ERR NICK nick-taken "), "{said}");
+    let answer = table.say(1, "NICK bob");
+    assert!(answer.starts_with("ERR NICK nick-taken "), "{answer}");
     table.say(2, "NICK other");
     assert!(table.say(1, "NICK bob").contains("OK NICK bob "));
 }
@@ -409,14 +415,14 @@ fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anot
         );
     }
     for fake in ["III", "lll", "lan", "1an"] {
-        let said = table.say(3, &format!("NICK {fake}"));
-        assert!(!said.contains("OK NICK "), "{fake}: {said}");
+        let answer = table.say(3, &format!("NICK {fake}"));
+        assert!(!answer.contains("OK NICK "), "{fake}: {answer}");
     }
     // The owner of one may not spell it like the other.
-    let said = table.say(0, "NICK lan");
+    let answer = table.say(0, "NICK lan");
     assert!(
-        said.starts_with("ERR NICK nick-taken ") && said.contains("spell yours Lan"),
-        "{said}"
+        answer.starts_with("ERR NICK nick-taken ") && answer.contains("spell yours Lan"),
+        "{answer}"
     );
     assert!(table.say(0, "NICK LAN").contains("OK NICK LAN "));
     assert!(table.say(3, "NICK Lan my secret").contains("OK NICK "));
@@ -550,8 +556,8 @@ fn a_connection_has_one_nick_and_an_address_limited_reservations() {
     };
     let mut table = Table::with(6, config);
     for n in 0..1000 {
-        let said = table.say(0, &format!("NICK g{n} secret"));
-        assert!(said.contains(&format!("OK NICK g{n}")), "{said}");
+        let answer = table.say(0, &format!("NICK g{n} secret"));
+        assert!(answer.contains(&format!("OK NICK g{n}")), "{answer}");
     }
     assert_eq!(table.chat.totals().nicks, 1);
     assert!(table.say(1, "NICK g7").starts_with("OK NICK g7 "));
@@ -594,15 +600,15 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
     let other = 2;
     table.say(0, "NICK eve");
     for n in 0..70 {
-        let said = table.say(0, &format!("TELL #r{n} x"));
-        assert_eq!(said.starts_with("OK TELL "), n < 64, "{n}: {said}");
+        let answer = table.say(0, &format!("TELL #r{n} x"));
+        assert_eq!(answer.starts_with("OK TELL "), n < 64, "{n}: {answer}");
     }
     assert!(table.say(1, "JOIN #mine").starts_with("ERR JOIN quota "));
     assert!(table.say(other, "JOIN #mine").starts_with("OK JOIN #mine "));
     // A room that everyone has left without a message no longer counts.
     for n in 0..100 {
-        let said = table.say(other, &format!("JOIN #s{n}"));
-        assert!(said.starts_with("OK JOIN "), "{said}");
+        let answer = table.say(other, &format!("JOIN #s{n}"));
+        assert!(answer.starts_with("OK JOIN "), "{answer}");
         table.say(other, "PART");
     }
     let burst = Limits::default().registrations_per_address.burst;
@@ -615,13 +621,17 @@ fn one_address_does_not_use_up_rooms_accounts_and_files() {
             Some(_) => drop(table.direct_message(0, AccountResult::Done)),
             None => refused += 1,
         }
-        let said = table.read(0);
-        assert_eq!(said.contains("ERR REGISTER busy "), n >= burst, "{said}");
+        let answer = table.read(0);
+        assert_eq!(
+            answer.contains("ERR REGISTER busy "),
+            n >= burst,
+            "{answer}"
+        );
     }
     assert_eq!(refused, 10);
     table.say(other, "NICK ann");
-    let said = table.say(other, "REGISTER my secret");
-    assert!(said.starts_with("OK REGISTER ann\n"), "{said}");
+    let answer = table.say(other, "REGISTER my secret");
+    assert!(answer.starts_with("OK REGISTER ann\n"), "{answer}");
 }
 
 #[test]
@@ -630,8 +640,8 @@ fn an_operators_nick_is_not_registered_through_a_proxy() {
     let peer = table.sessions[0].peer();
     table.say(0, "NICK root");
     table.chat.passes_on(peer, [127, 0, 0, 1].into());
-    let said = table.say(0, "REGISTER my secret");
-    assert!(said.starts_with("ERR REGISTER not-allowed "), "{said}");
+    let answer = table.say(0, "REGISTER my secret");
+    assert!(answer.starts_with("ERR REGISTER not-allowed "), "{answer}");
     table.say(0, "NICK ann");
     assert_eq!(table.say(0, "REGISTER my secret"), "OK REGISTER ann\n");
 }

@@ -207,15 +207,15 @@ mod tests {
     ];
 
     #[test]
-    fn each_irc_client_is_told_by_its_first_lines_wherever_they_are_cut() {
+    fn each_irc_client_is_detected_by_its_first_lines_wherever_they_are_cut() {
         for (client, bytes) in IRC_CLIENTS {
             let mut has_been = Protocol::Unclear;
             for n in 0..=bytes.len() {
                 let now = detect(&bytes.as_bytes()[..n]);
                 let is_open = matches!(now, Protocol::Unclear | Protocol::LinesOrIrc);
-                let was_told = has_been == Protocol::Irc;
+                let was_irc = has_been == Protocol::Irc;
                 assert!(
-                    if was_told {
+                    if was_irc {
                         now == Protocol::Irc
                     } else {
                         is_open || now == Protocol::Irc

@@ -320,8 +320,8 @@ impl WebSocket {
             }
             // Reported once; an empty message may end a file whose length was known.
             Expected::Lines => {
-                let is_told = std::mem::replace(&mut self.is_stray, !is_last);
-                (!is_told && !bytes.is_empty()).then_some(Input::Refused(Wrong {
+                let is_reported = std::mem::replace(&mut self.is_stray, !is_last);
+                (!is_reported && !bytes.is_empty()).then_some(Input::Refused(Wrong {
                     code: Code::BadSyntax,
                     text: "send a line as a text message; binary messages are for the bytes of an UPLOAD or TEXT",
                     closes: false,

@@ -197,7 +197,7 @@ async fn serve(
                     std::future::pending().await
                 }
             };
-            let said = async { Next::Said(from.next().await) };
+            let output = async { Next::Said(from.next().await) };
             let write = async {
                 if waiting.is_empty() {
                     std::future::pending().await
@@ -205,7 +205,7 @@ async fn serve(
                     Next::Written(feed.pipe.write(waiting).await)
                 }
             };
-            or(said, or(write, update)).await
+            or(output, or(write, update)).await
         };
         match next {
             Next::Update(None) => return Ok(None),

@@ -105,7 +105,7 @@ mod tests {
         );
     }
 
-    fn said(typed: &str, expected: &str) {
+    fn sends(typed: &str, expected: &str) {
         let InputLine::Say(lines, count) = InputLine::parse(typed) else {
             panic!("{typed:?} is said");
         };
@@ -115,12 +115,12 @@ mod tests {
 
     #[test]
     fn typed_lines_are_sent() {
-        said("hello", "MSG hello\n");
-        said("//etc", "MSG /etc\n");
-        said("", "");
-        said(" ", "MSG  \n");
-        said("BYE", "MSG BYE\n");
-        said("pasted\n/quit\nlines", "MSG pasted\nMSG /quit\nMSG lines\n");
+        sends("hello", "MSG hello\n");
+        sends("//etc", "MSG /etc\n");
+        sends("", "");
+        sends(" ", "MSG  \n");
+        sends("BYE", "MSG BYE\n");
+        sends("pasted\n/quit\nlines", "MSG pasted\nMSG /quit\nMSG lines\n");
     }
 
     #[test]

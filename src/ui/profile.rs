@@ -92,8 +92,8 @@ pub struct SavedRoom {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub draft: String,
     /// Messages that had no answer when chatc ended.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub unsaid: Vec<String>,
+    #[serde(default, alias = "unsaid", skip_serializing_if = "Vec::is_empty")]
+    pub unconfirmed: Vec<String>,
 }
 
 /// The folders for settings and state.
@@ -266,7 +266,7 @@ mod tests {
             name: "#ops".into(),
             seen: 17,
             draft: "half a \"line\"".into(),
-            unsaid: vec!["one".into()],
+            unconfirmed: vec!["one".into()],
         };
         let saved = SavedServer {
             room: Some("#ops".into()),

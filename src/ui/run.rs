@@ -189,7 +189,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
     let (give_up, given_up) = bounded(1);
     let executor = LocalExecutor::new();
     let work = async {
-        let told = executor.spawn(report(&server, room, texts, &patience));
+        let reported = executor.spawn(report(&server, room, texts, &patience));
         let (mut child, group) = match started {
             Ok(started) => started,
             Err(error) => {
@@ -198,7 +198,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
                 let _ = say.send(why).await;
                 drop(say);
                 patience.0.set(Some(Instant::now() + REPORT_WITHIN));
-                told.await;
+                reported.await;
                 return Ok(match error.kind() {
                     io::ErrorKind::NotFound => NOT_FOUND,
                     _ => NOT_RUN,
@@ -239,7 +239,7 @@ pub async fn run(server: &Server, room: Option<&str>, command: &[String]) -> Res
         let how = bot::how(status);
         let _ = say.send(format!("{shown} {how} after {took}{file}")).await;
         drop(say);
-        told.await;
+        reported.await;
         Ok(status
             .code()
             .unwrap_or_else(|| 128 + signal_of(status).unwrap_or_default()))
@@ -348,26 +348,26 @@ async fn report(
 ) {
     let mut waiting = Vec::new();
     let mut pause = PAUSE_FIRST;
-    let mut is_told = false;
+    let mut has_complained = false;
     loop {
         let rooms = room.map(|room| (room_name(room), None));
         let mut client = ReconnectingClient::new(
             server.address.clone(),
             server.options(rooms.into_iter().collect()),
         );
-        let said = say_all(&mut client, &texts, &mut waiting);
-        let said = or(async { Some(said.await) }, async {
+        let posted = say_all(&mut client, &texts, &mut waiting);
+        let posted = or(async { Some(posted.await) }, async {
             patience.over().await;
             None
         });
-        let why = match said.await {
+        let why = match posted.await {
             Some(Ok(())) => return,
             // The client tries its first connection once; the command does not wait for it.
             Some(Err(error)) if is_passing(&error) && !patience.is_over() => error,
             Some(Err(error)) => return complain(format_args!("cannot post to the room: {error}")),
             None => return complain("cannot post to the room: the server cannot be reached"),
         };
-        if !std::mem::replace(&mut is_told, true) {
+        if !std::mem::replace(&mut has_complained, true) {
             complain(format_args!(
                 "{why}; the command keeps running, trying again"
             ));

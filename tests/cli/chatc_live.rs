@@ -34,9 +34,9 @@ fn two_clients_read_each_other() {
         b"hello\nCHAT\n/me waves\n",
     );
     assert_eq!((ann.code, &ann.stderr[..]), (Some(0), ""));
-    for said in ["hello", "CHAT", "/me waves"] {
-        bob.until(&format!("] <ann> {said}\n"));
-        watcher.until(&format!("MSG #ops ann {said}\n"));
+    for text in ["hello", "CHAT", "/me waves"] {
+        bob.until(&format!("] <ann> {text}\n"));
+        watcher.until(&format!("MSG #ops ann {text}\n"));
     }
     assert_eq!(bob.finish().code, Some(0));
 }
@@ -164,14 +164,14 @@ impl Restarting {
 }
 
 #[test]
-fn a_pipe_survives_a_restart_and_says_each_line_once() {
+fn a_pipe_survives_a_restart_and_sends_each_line_once() {
     let mut server = Restarting::new();
     let mut pipe = Running::start(&mut chatc(&[&server.host, "--room", "r7"]));
-    let mut said = 0;
+    let mut sent = 0;
     let mut say = |pipe: &mut Running, lines: usize| {
         for _ in 0..lines {
-            said += 1;
-            pipe.write(format!("p {said}\n").as_bytes());
+            sent += 1;
+            pipe.write(format!("p {sent}\n").as_bytes());
         }
     };
     say(&mut pipe, 500);
@@ -344,7 +344,7 @@ fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
     use std::io::Read;
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, received) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut bytes = [0; 4096];
@@ -357,7 +357,7 @@ fn in_between() -> (u16, std::sync::mpsc::Receiver<Vec<u8>>) {
             }
         }
     });
-    (port, told)
+    (port, received)
 }
 
 /// For chatc this address is another machine, so it tries TLS by itself, as over a network.
@@ -391,7 +391,7 @@ fn no_password_is_sent_in_plain_text_when_tls_is_cut_off() {
     let lines = fs::read_to_string(&known).unwrap();
     assert_eq!(lines, format!("::ffff:127.0.0.1:{port} authority\n"));
 
-    let (port, told) = in_between();
+    let (port, received) = in_between();
     let refused = send(port, Some("my password"));
     assert_eq!(refused.code, Some(3), "{refused:?}");
     assert!(refused.stderr.contains("plain text"), "{refused:?}");
@@ -401,12 +401,15 @@ fn no_password_is_sent_in_plain_text_when_tls_is_cut_off() {
         assert_eq!(refused.code, Some(3), "{refused:?}");
         assert!(refused.stderr.contains("used TLS before"), "{refused:?}");
     }
-    assert!(told.try_recv().is_err(), "nothing was said in plain text");
+    assert!(
+        received.try_recv().is_err(),
+        "nothing was said in plain text"
+    );
     // Plain text is used with a server that has never spoken TLS, if there is no password to protect.
     fs::write(&known, "").unwrap();
     send(port, None);
-    let said = told.recv_timeout(crate::support::inbox::DEADLINE);
-    assert!(said.is_ok_and(|said| said.starts_with(b"NICK ann")));
+    let first_bytes = received.recv_timeout(crate::support::inbox::DEADLINE);
+    assert!(first_bytes.is_ok_and(|first_bytes| first_bytes.starts_with(b"NICK ann")));
 }
 
 /// Sends lines of the protocol on a connection of their own; each must be answered with `OK`.

@@ -148,11 +148,11 @@ fn a_sent_message_is_in_the_history_and_is_found() {
 fn history_has_as_many_messages_as_requested() {
     let chatd = chatd();
     let lines: String = (0..2500).map(|n| format!("m{n}\n")).collect();
-    let said = run(
+    let output = run(
         &mut chatc(&[&chatd.address.to_string(), "--room", "ops"]),
         lines.as_bytes(),
     );
-    assert_eq!(said.code, Some(0));
+    assert_eq!(output.code, Some(0));
     for part in [
         &["--count", "2500"][..],
         &["--count", "9999"],
@@ -326,7 +326,7 @@ fn a_hundred_thousand_lines_are_sent_in_order() {
         env!("CARGO_BIN_EXE_chatc"),
         chatd.address
     );
-    let said = Running::start(
+    let sender = Running::start(
         Command::new("bash")
             .args(["-c", &script])
             .env("HOME", "/dev/null"),
@@ -335,7 +335,7 @@ fn a_hundred_thousand_lines_are_sent_in_order() {
         let line = watcher.line();
         assert!(line.contains(&format!("\"text\":\"{n}\"")), "{n}: {line}");
     }
-    assert_eq!(said.finish().code, Some(0));
+    assert_eq!(sender.finish().code, Some(0));
 }
 
 #[test]
@@ -385,13 +385,13 @@ fn a_command_is_run_in_front_of_a_room() {
         "{ended:?}"
     );
     let history = done(&chatd, "history", &["ops"]);
-    let said = texts(&history);
+    let sent = texts(&history);
     assert!(
-        said.iter()
+        sent.iter()
             .any(|line| line.starts_with("<ann> started: sh -c echo out")),
-        "{said:?}"
+        "{sent:?}"
     );
-    let last = said.last().expect("it ended");
+    let last = sent.last().expect("it ended");
     assert!(
         last.contains(" failed with code 7 after 0.") && last.contains("/download "),
         "{last}"
@@ -468,7 +468,7 @@ fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
         "tail",
         &["ops", "--since", "0", "--json"],
     ));
-    let mut said = Vec::new();
+    let mut lines = Vec::new();
     let mut until = |texts: &[&str]| {
         let mut missing = texts.to_vec();
         while !missing.is_empty() {
@@ -478,18 +478,18 @@ fn two_bots_do_not_answer_each_other_and_a_third_reads_them_if_it_asks() {
                 .nth(1)
                 .and_then(|rest| rest.split('"').next());
             missing.retain(|wanted| Some(*wanted) != text);
-            said.push(line);
+            lines.push(line);
         }
     };
     done(&chatd, "send", &["#ops", "ping"]);
     until(&["ping by a", "ping by b"]);
     done(&chatd, "send", &["#ops", "end"]);
     until(&["done a", "done b", "read b"]);
-    let of_bots: Vec<&String> = said
+    let of_bots: Vec<&String> = lines
         .iter()
         .filter(|line| line.contains("\"type\":\"msg\"") && !line.contains("\"nick\":\"ann\""))
         .collect();
-    assert_eq!(of_bots.len(), 5, "{said:#?}");
+    assert_eq!(of_bots.len(), 5, "{lines:#?}");
     assert!(
         of_bots.iter().all(|line| line.contains("\"notice\":\"\"")),
         "{of_bots:#?}"
@@ -583,11 +583,11 @@ fn a_server_with_a_password_is_opened_from_the_environment_or_the_settings() {
     fs::write(folder.join("settings.toml"), settings).expect("it can be written");
     let mut tail = Running::start(chatc(&["tail", "ops", "--since", "0"]).env("HOME", home.path()));
     assert!(tail.line().contains("> hello"));
-    let said = run(
+    let output = run(
         chatc(&["--room", "ops"]).env("HOME", home.path()),
         b"piped\n",
     );
-    assert_eq!(said.code, Some(0), "{said:?}");
+    assert_eq!(output.code, Some(0), "{output:?}");
 }
 
 #[test]

@@ -43,24 +43,24 @@ fn a_dice_bot_rolls(start: &str) {
     wait_for(&mut alice, "#games", &["dice"]);
 
     alice.ask("MSG roll", "OK MSG <id> <time>");
-    let said = next_message(&mut alice);
-    let n = said
+    let message = next_message(&mut alice);
+    let n = message
         .strip_prefix("MSG #games dice alice: ")
         .expect("a roll");
-    assert!((1..=6).contains(&n.parse().unwrap()), "{said}");
+    assert!((1..=6).contains(&n.parse().unwrap()), "{message}");
 
     alice.ask("MSG roll 3d6", "OK MSG <id> <time>");
-    let said = next_message(&mut alice);
-    let sum = said
+    let message = next_message(&mut alice);
+    let sum = message
         .strip_prefix("MSG #games dice alice: ")
         .expect("a roll");
     let (parts, sum) = sum.split_once(" = ").expect("a sum");
     let parts: Vec<u32> = parts.split(" + ").map(|n| n.parse().unwrap()).collect();
-    assert_eq!(parts.len(), 3, "{said}");
+    assert_eq!(parts.len(), 3, "{message}");
     assert_eq!(
         parts.iter().sum::<u32>(),
         sum.parse::<u32>().unwrap(),
-        "{said}"
+        "{message}"
     );
 
     alice.ask("TELL dice roll 1d1", "OK TELL - <time>");
@@ -127,7 +127,7 @@ fn watch_prints_what_holds_its_word_and_is_seen_by_nobody() {
 }
 
 #[test]
-fn tail_log_says_every_line_and_runs_none() {
+fn tail_log_sends_every_line_and_runs_none() {
     let chatd = Chatd::start();
     let mut alice = in_room(&chatd, "alice", "#ops");
     let log = tempfile::NamedTempFile::new().expect("a writable /tmp");
@@ -210,8 +210,8 @@ fn upload_and_download_keep_every_byte_and_the_name() {
         .finish();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let number = String::from_utf8(ended.output).unwrap().trim().to_owned();
-    let said = alice.inbox.find(|line| line.starts_with("FILE "));
-    assert_eq!(said, format!("FILE #ops up {number} 300000 -my *notes.bin"));
+    let line = alice.inbox.find(|line| line.starts_with("FILE "));
+    assert_eq!(line, format!("FILE #ops up {number} 300000 -my *notes.bin"));
 
     fs::remove_file(&path).unwrap();
     let examples = std::env::current_dir().unwrap().join("examples");
@@ -260,14 +260,14 @@ fn bridges_carry_both_ways_and_never_in_a_circle() {
     alice.ask(r"MSG <a>  $(id) \n  b ", "OK MSG <id> <time>");
     // There are two bridges, so it arrives twice, and not a third time before the next message.
     for _ in 0..2 {
-        let said = next_message(&mut bob);
-        let (_, text) = said.split_once(" <alice> ").expect("who said it");
+        let message = next_message(&mut bob);
+        let (_, text) = message.split_once(" <alice> ").expect("who said it");
         assert_eq!(text, r"<a>  $(id) \n  b ");
     }
     bob.ask("MSG back", "OK MSG <id> <time>");
     for _ in 0..2 {
-        let said = next_message(&mut alice);
-        assert!(said.ends_with(" <bob> back"), "{said}");
+        let message = next_message(&mut alice);
+        assert!(message.ends_with(" <bob> back"), "{message}");
     }
     for peer in [&mut alice, &mut bob] {
         peer.send("PING end\n");
@@ -339,13 +339,13 @@ fn a_room_is_passed_on_to_a_url_without_a_gap_or_a_repeat() {
         posted,
         "it is posted again"
     );
-    for (said, status) in [
+    for (text_of_message, status) in [
         ("two", "404 Not Found"),
         ("three", "200 OK"),
         ("four", "200 OK"),
     ] {
-        alice.ask(&format!("MSG {said}"), "OK MSG <id> <time>");
-        assert_eq!(text(status), said);
+        alice.ask(&format!("MSG {text_of_message}"), "OK MSG <id> <time>");
+        assert_eq!(text(status), text_of_message);
     }
     alice.ask("MSG five", "OK MSG <id> <time>");
     // It is killed while it waits to post this again.

@@ -315,12 +315,12 @@ fn replies_edits_and_reactions_look_right() {
     ann.key("Enter");
     ann.sees("ann reply ›");
     ann.say("yes, in a minute");
-    let heard = bob.line();
+    let line = bob.line();
     assert!(
-        heard.ends_with("MSG #lobby ann yes, in a minute\n"),
-        "{heard}"
+        line.ends_with("MSG #lobby ann yes, in a minute\n"),
+        "{line}"
     );
-    let answer = heard.split(' ').nth(1).unwrap();
+    let answer = line.split(' ').nth(1).unwrap();
     bob.ask(&format!("REACT {answer} 👍"));
     bob.ask(&format!("@reply={answer} MSG good, I am here"));
     bob.ask(&format!(

@@ -143,7 +143,7 @@ fn a_client_that_connects_while_no_chatd_runs_is_served_by_the_next() {
 
 fn check_notify(socket: &UnixDatagram, name: &str) {
     socket.set_read_timeout(Some(DEADLINE)).unwrap();
-    let said = || {
+    let notified = || {
         let mut buffer = [0; 256];
         let read = socket.recv(&mut buffer).expect("it tells in time");
         String::from_utf8_lossy(&buffer[..read]).into_owned()
@@ -151,12 +151,12 @@ fn check_notify(socket: &UnixDatagram, name: &str) {
     let command =
         format!("NOTIFY_SOCKET={name} exec {CHATD} --listen 127.0.0.1:0 --memory --log-level off");
     let mut chatd = Program::start(&command, SocketAddr::from(([0; 4], 0)));
-    assert_eq!(said(), "READY=1");
+    assert_eq!(notified(), "READY=1");
     let line = chatd.expect("chatd: listening on <word>");
     let address = line.rsplit(' ').next().unwrap().parse().unwrap();
     Peer::connect(address).ask("PING", "OK PING");
     chatd.signal(Signal::TERM);
-    assert_eq!(said(), "STOPPING=1");
+    assert_eq!(notified(), "STOPPING=1");
     assert_eq!(chatd.wait().code, Some(0));
 }
 

@@ -413,15 +413,15 @@ fn two_clients_talk() {
         bob.nick("bob").await.unwrap();
         bob.say("hello").await.unwrap();
         bob.tell("ann", "psst").await.unwrap();
-        let mut heard = Vec::new();
-        while heard.len() < 2 {
+        let mut received = Vec::new();
+        while received.len() < 2 {
             let line = ann.next_event().await.unwrap().expect("more to come");
             if let Some(Event::Msg { to, nick, text }) = line.event() {
-                heard.push(format!("{to} {nick} {text}"));
+                received.push(format!("{to} {nick} {text}"));
             }
         }
-        heard.sort();
-        assert_eq!(heard, ["#lobby bob hello", "ann bob psst"]);
+        received.sort();
+        assert_eq!(received, ["#lobby bob hello", "ann bob psst"]);
     });
 }
 

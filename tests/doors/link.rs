@@ -38,13 +38,13 @@ fn hear(state: &mut ClientState, lines: &[&str]) -> Vec<String> {
             .receive(Line::from(line.to_string()))
             .expect("it is the protocol");
     }
-    told(state)
+    updates(state)
 }
 
-fn told(state: &mut ClientState) -> Vec<String> {
-    let mut told = Vec::new();
+fn updates(state: &mut ClientState) -> Vec<String> {
+    let mut updates = Vec::new();
     while let Some(update) = state.next_update() {
-        told.push(match update {
+        updates.push(match update {
             Update::Connected { nick, is_reconnect } => {
                 format!("here {} {is_reconnect}", nick.unwrap_or_default())
             }
@@ -75,7 +75,7 @@ fn told(state: &mut ClientState) -> Vec<String> {
             _ => unreachable!("a new kind of update"),
         });
     }
-    told
+    updates
 }
 
 /// Returns the state of a client in `#a`, which has seen events up to 5.
@@ -86,19 +86,19 @@ fn in_a() -> ClientState {
         sent(&mut state),
         ["HELLO", "STAMPS on", "TAGS on", "NICK ann secret"]
     );
-    let told = hear(
+    let updates = hear(
         &mut state,
         &[HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 9"],
     );
-    assert!(told.is_empty(), "{told:?}");
+    assert!(updates.is_empty(), "{updates:?}");
     assert_eq!(sent(&mut state), ["JOIN #a"]);
-    let told = hear(&mut state, &[LOBBY, "OK JOIN #a 5", LOBBY]);
-    assert_eq!(told, ["entered #a 5", "here ann false"]);
+    let updates = hear(&mut state, &[LOBBY, "OK JOIN #a 5", LOBBY]);
+    assert_eq!(updates, ["entered #a 5", "here ann false"]);
     assert_eq!(sent(&mut state), ["PART #lobby"]);
-    let told = hear(&mut state, &[LOBBY, "OK PART #lobby"]);
+    let updates = hear(&mut state, &[LOBBY, "OK PART #lobby"]);
     assert!(
-        told.is_empty(),
-        "the lobby is of no concern to who wants #a: {told:?}"
+        updates.is_empty(),
+        "the lobby is of no concern to who wants #a: {updates:?}"
     );
     state
 }
@@ -129,7 +129,7 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     ];
     assert_eq!(hear(&mut state, &lines), ["entered #a 5", "here ann false"]);
     state.disconnected(cut(), NOW);
-    told(&mut state);
+    updates(&mut state);
     state.connected();
     assert_eq!(sent(&mut state)[0], "PASS open sesame");
 
@@ -149,7 +149,7 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
     let mut state = in_a();
     state.disconnected(cut(), NOW);
     state.connected();
-    told(&mut state);
+    updates(&mut state);
     assert_eq!(
         sent(&mut state),
         [
@@ -174,8 +174,8 @@ fn a_server_with_a_password_is_opened_each_time_and_a_wrong_one_is_the_end() {
 
     let mut state = ClientState::new(options(), 1);
     state.connected();
-    let told = hear(&mut state, &["ERR PASS bad-password no"]);
-    assert_eq!(told, ["over no (bad-password)"]);
+    let updates = hear(&mut state, &["ERR PASS bad-password no"]);
+    assert_eq!(updates, ["over no (bad-password)"]);
     assert!(state.is_ended());
 }
 
@@ -209,7 +209,7 @@ fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
     );
     state.disconnected(cut(), NOW);
     state.say("#a", "three").unwrap();
-    assert_eq!(told(&mut state), ["away"]);
+    assert_eq!(updates(&mut state), ["away"]);
     state.connected();
     assert_eq!(
         sent(&mut state),
@@ -221,7 +221,7 @@ fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
             "NICK ann secret"
         ]
     );
-    let heard = hear(
+    let updates = hear(
         &mut state,
         &[
             HELLO,
@@ -239,15 +239,15 @@ fn a_line_whose_reply_was_lost_is_sent_again_with_the_same_nonce() {
         "entered #a 7",
         "here ann true",
     ];
-    assert_eq!(heard, expected);
+    assert_eq!(updates, expected);
     let again: Vec<_> = sent(&mut state).iter().map(|line| nonce(line)).collect();
     assert_eq!(again[..2], first[..]);
     assert_eq!(again[2].1, "TELL #a three");
     let answers = [7, 8, 9].map(|id| format!("OK TELL {id} {T}"));
-    let heard = hear(&mut state, &[&answers[0], &answers[1], &answers[2]]);
+    let updates = hear(&mut state, &[&answers[0], &answers[1], &answers[2]]);
     // The first one was replayed above, so it is not reported again.
     assert_eq!(
-        heard,
+        updates,
         [
             "sent 7 ",
             "sent 8 MSG #a ann same",
@@ -324,11 +324,11 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
     state.disconnected(cut(), NOW);
     state.connected();
     sent(&mut state);
-    told(&mut state);
+    updates(&mut state);
     hear(&mut state, &lines);
     assert_eq!(sent(&mut state), first);
-    let told = hear(&mut state, &[&format!("OK TEXT 6 {T} 3")]);
-    assert_eq!(told, ["sent 6 MSG #a ann one\n\n  two"]);
+    let updates = hear(&mut state, &[&format!("OK TEXT 6 {T} 3")]);
+    assert_eq!(updates, ["sent 6 MSG #a ann one\n\n  two"]);
     assert_eq!(state.rooms().next(), Some(("#a", Some(8))));
 
     // A single line is not such a text, with or without its line end.
@@ -345,7 +345,7 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
     state.send_message("#a", "one\nBYE").unwrap();
     state.connected();
     sent(&mut state);
-    let told = hear(
+    let updates = hear(
         &mut state,
         &[
             HELLO,
@@ -356,9 +356,10 @@ fn several_lines_are_one_request_and_take_as_many_ids() {
         ],
     );
     assert!(
-        told.iter()
-            .any(|told| told.starts_with("refused a line break")),
-        "{told:?}"
+        updates
+            .iter()
+            .any(|updates| updates.starts_with("refused a line break")),
+        "{updates:?}"
     );
     assert!(sent(&mut state).is_empty());
     assert!(state.send_message("#a", "one\nBYE").is_err());
@@ -405,7 +406,7 @@ fn tags_come_with_events_and_answers() {
 #[test]
 fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
     let notice = format!("LIVE 6 {T} @notice MSG #a other hi");
-    let said = format!("LIVE 7 {T} MSG #a bob hi");
+    let line = format!("LIVE 7 {T} MSG #a bob hi");
     for (options, expected) in [
         (options(&[("#a", Some(5))]).bot(), &["MSG #a bob hi"][..]),
         (
@@ -429,7 +430,7 @@ fn a_bot_sends_notices_and_reads_them_only_if_it_wants() {
             "OK NICK ann #a 5",
         ];
         hear(&mut state, &lines);
-        assert_eq!(hear(&mut state, &[&notice, &said]), expected);
+        assert_eq!(hear(&mut state, &[&notice, &line]), expected);
         state.say("#a", "hi").unwrap();
         state.act("#a", "waves").unwrap();
         let marked = sent(&mut state)
@@ -501,10 +502,10 @@ fn rooms_after(replies: &[&str]) -> (ClientState, Vec<String>) {
     let mut state = in_a();
     state.disconnected(cut(), NOW);
     state.connected();
-    told(&mut state);
+    updates(&mut state);
     sent(&mut state);
-    let told = hear(&mut state, replies);
-    (state, told)
+    let updates = hear(&mut state, replies);
+    (state, updates)
 }
 
 #[test]
@@ -516,13 +517,13 @@ fn a_room_that_lets_in_only_nicks_is_entered_with_the_nick_and_without_a_gap() {
         "ERR JOIN not-allowed closed",
         "OK NICK ann #lobby 9",
     ];
-    let (mut state, told) = rooms_after(&replies);
-    assert!(told.is_empty(), "{told:?}");
+    let (mut state, updates) = rooms_after(&replies);
+    assert!(updates.is_empty(), "{updates:?}");
     assert_eq!(sent(&mut state), ["JOIN #a 5"]);
     let past = format!("PAST 6 {T} MSG #a bob meanwhile");
-    let told = hear(&mut state, &[LOBBY, &past, "OK JOIN #a 6"]);
+    let updates = hear(&mut state, &[LOBBY, &past, "OK JOIN #a 6"]);
     assert_eq!(
-        told,
+        updates,
         ["MSG #a bob meanwhile", "entered #a 6", "here ann true"]
     );
     assert_eq!(sent(&mut state), ["PART #lobby"]);
@@ -538,9 +539,9 @@ fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was
         "OK NICK ann #lobby 9",
     ];
     let (mut state, _) = rooms_after(&begin);
-    let told = hear(&mut state, &["ERR JOIN not-allowed closed"]);
+    let updates = hear(&mut state, &["ERR JOIN not-allowed closed"]);
     assert_eq!(
-        told,
+        updates,
         [
             "kept out of #a for good",
             "entered #lobby 9",
@@ -549,8 +550,8 @@ fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was
     );
 
     let (mut state, _) = rooms_after(&begin);
-    let told = hear(&mut state, &["ERR JOIN internal the disk"]);
-    assert_eq!(told[0], "kept out of #a");
+    let updates = hear(&mut state, &["ERR JOIN internal the disk"]);
+    assert_eq!(updates[0], "kept out of #a");
     assert_eq!(
         state.rooms().collect::<Vec<_>>(),
         [("#a", Some(5)), ("#lobby", Some(9))]
@@ -559,9 +560,9 @@ fn a_room_that_refuses_for_good_is_left_out_and_another_is_entered_where_one_was
     state.join("#a").unwrap();
     assert_eq!(sent(&mut state), ["JOIN #a 5"]);
     let past = format!("PAST 6 {T} MSG #a bob meanwhile");
-    let told = hear(&mut state, &[&past, "OK JOIN #a 6"]);
+    let updates = hear(&mut state, &[&past, "OK JOIN #a 6"]);
     assert_eq!(
-        told,
+        updates,
         ["MSG #a bob meanwhile", "entered #a 6", "answer 0 #a 6"]
     );
 }
@@ -579,8 +580,8 @@ fn events_before_a_room_is_joined_from_an_id_arrive_once() {
     );
     state.disconnected(cut(), NOW);
     state.connected();
-    told(&mut state);
-    let told = hear(
+    updates(&mut state);
+    let updates = hear(
         &mut state,
         &[
             HELLO,
@@ -595,7 +596,7 @@ fn events_before_a_room_is_joined_from_an_id_arrive_once() {
         ],
     );
     assert_eq!(
-        told,
+        updates,
         [
             "MSG #lobby bob six",
             "MSG #lobby eve hi",
@@ -650,8 +651,8 @@ fn an_action_is_sent_to_its_room_once() {
         ],
     );
     assert_eq!(sent(&mut state), first);
-    let told = hear(&mut state, &["OK JOIN #a 6", &format!("OK ME 6 {T}")]);
-    assert_eq!((&told[0][..], state.pending()), ("sent 6 ", 0));
+    let updates = hear(&mut state, &["OK JOIN #a 6", &format!("OK ME 6 {T}")]);
+    assert_eq!((&updates[0][..], state.pending()), ("sent 6 ", 0));
 }
 
 #[test]
@@ -723,7 +724,7 @@ fn pauses_grow_to_half_a_minute_and_begin_anew() {
 fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
     let mut state = ClientState::new(options(&[]), 1);
     state.connected();
-    let told = hear(
+    let updates = hear(
         &mut state,
         &[
             HELLO,
@@ -732,7 +733,7 @@ fn a_nick_that_is_taken_is_numbered_on_the_way_back_but_refused_at_first() {
             "ERR NICK nick-taken \"ann\" is taken",
         ],
     );
-    assert_eq!(told, ["over \"ann\" is taken (nick-taken)"]);
+    assert_eq!(updates, ["over \"ann\" is taken (nick-taken)"]);
     assert!(state.is_ended());
 
     let mut state = in_a();
@@ -776,7 +777,7 @@ fn a_failed_first_connection_ends_the_client_and_so_does_a_ban() {
     hear(&mut state, &["CLOSED banned go away"]);
     state.disconnected(cut(), NOW);
     assert_eq!(
-        told(&mut state),
+        updates(&mut state),
         ["over the server closed the connection: go away"]
     );
 }
@@ -881,27 +882,27 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
             },
             ClientState::new(options(&[("#a", Some(0))]), seed),
         );
-        let (mut said, mut read) = (0, Vec::new());
+        let (mut count, mut read) = (0, Vec::new());
         state.connected();
         let mut is_known = false;
         for step in 0..200 {
             let is_last = step > 150;
-            if is_known && said < 20 && chance.bool() {
+            if is_known && count < 20 && chance.bool() {
                 // Some texts are sent twice.
                 state
-                    .say("#a", &format!("{}", said / 2))
+                    .say("#a", &format!("{}", count / 2))
                     .expect("room for it");
-                said += 1;
+                count += 1;
             }
             // A break loses a part of what is in transit in both directions.
             let is_cut = is_known && !is_last && chance.u8(..6) == 0;
             let out = sent(&mut state);
-            let heard = if is_cut {
+            let received = if is_cut {
                 chance.usize(..=out.len())
             } else {
                 out.len()
             };
-            let replies: Vec<String> = out[..heard]
+            let replies: Vec<String> = out[..received]
                 .iter()
                 .flat_map(|line| server.hear(line, &mut chance))
                 .collect();
@@ -940,7 +941,7 @@ fn nothing_is_lost_or_doubled_wherever_connections_break() {
                 Some(Event::Msg { nick, text, .. }) if nick == "ann" => Some(text.into_owned()),
                 _ => None,
             });
-        let expected: Vec<String> = (0..said).map(|n| (n / 2).to_string()).collect();
+        let expected: Vec<String> = (0..count).map(|n| (n / 2).to_string()).collect();
         assert_eq!(mine.collect::<Vec<_>>(), expected, "seed {seed}");
     }
 }

@@ -382,8 +382,8 @@ fn a_line_of_4096_bytes_with_its_end_fits_and_one_more_is_too_long() {
                 peer.send(&line);
                 if length <= LINE_BYTES_MAX {
                     peer.expect("OK MSG <id> <time>");
-                    let said = alice.inbox.find(|line| line.starts_with("MSG "));
-                    assert_eq!(said, format!("MSG #lobby peer {text}"));
+                    let message = alice.inbox.find(|line| line.starts_with("MSG "));
+                    assert_eq!(message, format!("MSG #lobby peer {text}"));
                 } else {
                     peer.expect("ERR - too-long …");
                 }

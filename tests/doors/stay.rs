@@ -160,9 +160,9 @@ fn any_stream_of_bytes_carries_it() {
         let mut far = far;
         far.write_all(b"OK HELLO 1 chat\nOK STAMPS on\nOK TAGS on\nOK NICK ann #lobby 1\nOK JOIN #a 1\nMSG #a bob hi\n")
             .unwrap();
-        let mut heard = vec![0; "HELLO\nSTAMPS on\nTAGS on\nNICK ann secret\nJOIN #a\n".len()];
-        far.read_exact(&mut heard).unwrap();
-        String::from_utf8(heard).unwrap()
+        let mut received = vec![0; "HELLO\nSTAMPS on\nTAGS on\nNICK ann secret\nJOIN #a\n".len()];
+        far.read_exact(&mut received).unwrap();
+        String::from_utf8(received).unwrap()
     });
     within(async {
         let mut halves = Some((Sender::new(output), Receiver::new(input)));
@@ -177,9 +177,9 @@ fn any_stream_of_bytes_carries_it() {
             matches!(update, Update::Connected { .. })
         })
         .await;
-        let said = until(&mut chat, |update| matches!(update, Update::Event { .. })).await;
+        let update = until(&mut chat, |update| matches!(update, Update::Event { .. })).await;
         assert!(
-            matches!(said, Update::Event { event: Event::Msg { text, .. }, .. } if text == "hi")
+            matches!(update, Update::Event { event: Event::Msg { text, .. }, .. } if text == "hi")
         );
     });
     assert_eq!(

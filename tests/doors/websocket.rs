@@ -122,8 +122,8 @@ fn section_4_2_a_handshake_is_whole_or_refused() {
             "{lines:?}: {answer}"
         );
         // 4.4: a client with another version is sent the supported one.
-        let is_told = answer.contains("sec-websocket-version: 13\n");
-        assert_eq!(is_told, status == 426, "{lines:?}: {answer}");
+        let names_version = answer.contains("sec-websocket-version: 13\n");
+        assert_eq!(names_version, status == 426, "{lines:?}: {answer}");
         let key = "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\n";
         assert_eq!(answer.contains(key), status == 101, "{lines:?}: {answer}");
     }

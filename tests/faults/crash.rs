@@ -87,7 +87,7 @@ fn load(
     files: usize,
     moment: Duration,
 ) {
-    let (tell, told) = channel();
+    let (tell, reports) = channel();
     let address = chatd.address;
     let parts: Vec<_> = PARTS
         .into_iter()
@@ -102,16 +102,16 @@ fn load(
     let (messages, files) = (promises.messages + messages, promises.stored + files);
     let end = Instant::now() + ROUND_MAX;
     while promises.messages < messages || promises.stored < files {
-        match told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+        match reports.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(heard) => hear(promises, heard, last_id),
             Err(RecvTimeoutError::Timeout) => break,
             Err(RecvTimeoutError::Disconnected) => panic!("everybody has gone"),
         }
     }
-    wait_for(&told, promises, last_id, moment);
+    wait_for(&reports, promises, last_id, moment);
     chatd.signal(rustix::process::Signal::KILL);
     // Acknowledgements that were sent before the kill are still arriving.
-    for heard in told {
+    for heard in reports {
         hear(promises, heard, last_id);
     }
     for part in parts {
@@ -120,9 +120,9 @@ fn load(
 }
 
 /// Records what arrives during the given moment.
-fn wait_for(told: &Receiver<Heard>, promises: &mut Promises, last_id: u64, moment: Duration) {
+fn wait_for(reports: &Receiver<Heard>, promises: &mut Promises, last_id: u64, moment: Duration) {
     let end = Instant::now() + moment;
-    while let Ok(heard) = told.recv_timeout(end.saturating_duration_since(Instant::now())) {
+    while let Ok(heard) = reports.recv_timeout(end.saturating_duration_since(Instant::now())) {
         hear(promises, heard, last_id);
     }
 }
@@ -177,7 +177,7 @@ fn a_tell_to_a_room_from_outside_is_answered_at_once() {
     let chatd = start(folder.path());
     let mut peer = Peer::named(chatd.address, "teller").expect("a nick");
     for n in 0..100 {
-        let told = peer.expect(&format!("TELL #elsewhere {n}"), "OK TELL");
-        told.unwrap_or_else(|e| panic!("message {n}: {e}"));
+        let reply = peer.expect(&format!("TELL #elsewhere {n}"), "OK TELL");
+        reply.unwrap_or_else(|e| panic!("message {n}: {e}"));
     }
 }

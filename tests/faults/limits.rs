@@ -70,11 +70,14 @@ fn clients_that_read_nothing_stay_within_the_memory_limit_and_connected() {
     // A client that reads receives everything.
     for client in &mut clients {
         client.write_all(b"BYE\n").unwrap();
-        let mut said = String::new();
-        client.read_to_string(&mut said).unwrap();
-        let count = said.lines().filter(|line| line.ends_with(&topic)).count();
+        let mut received = String::new();
+        client.read_to_string(&mut received).unwrap();
+        let count = received
+            .lines()
+            .filter(|line| line.ends_with(&topic))
+            .count();
         assert_eq!(count, ASKED);
-        assert!(said.ends_with("\nOK BYE\n"));
+        assert!(received.ends_with("\nOK BYE\n"));
     }
     assert_eq!(metric(chatd.address, "chatd_waiting_bytes "), 0);
 }

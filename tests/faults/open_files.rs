@@ -32,11 +32,11 @@ fn too_low_a_limit_is_refused_with_the_number_that_is_needed() {
         .arg(env!("CARGO_BIN_EXE_chatd"))
         .output()
         .expect("a shell is there");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(1), "{said}");
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(
-        said.contains("the limit on open files is 64, and at least 192 are needed"),
-        "{said}"
+        message.contains("the limit on open files is 64, and at least 192 are needed"),
+        "{message}"
     );
 }
 

@@ -55,8 +55,8 @@ fn talk_beside<T: Send>(address: SocketAddr, ann: &str, slow: impl FnOnce() -> T
             speaker
                 .expect(&format!("MSG {n}"), "OK MSG")
                 .expect("a reply");
-            let said = format!("MSG #lobby {ann} {n}");
-            while reader.line().expect("an event") != said {}
+            let expected = format!("MSG #lobby {ann} {n}");
+            while reader.line().expect("an event") != expected {}
         }
         assert!(!moving.is_finished(), "the disk was slow");
         moving.join().expect("it goes well")

@@ -43,11 +43,11 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
     speaker.ask("NICK speaker", "OK NICK speaker #lobby <id>");
 
     let padding = "x".repeat(980);
-    let mut said = 0;
+    let mut sent = 0;
     let mut say = |count: usize| {
         for _ in 0..count / WINDOW {
-            let numbers = said..said + WINDOW;
-            said = numbers.end;
+            let numbers = sent..sent + WINDOW;
+            sent = numbers.end;
             let lines: String = numbers
                 .clone()
                 .map(|n| format!("MSG {n} {padding}\n"))
@@ -57,19 +57,19 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
                 speaker.expect("OK MSG <id> <time>");
             }
             for n in numbers {
-                let said = format!("MSG #lobby speaker {n} {padding}");
+                let expected = format!("MSG #lobby speaker {n} {padding}");
                 let line = reader.inbox.find(|line| !line.starts_with("JOIN "));
-                assert!(line == said, "wanted message {n}, got {line:.60}");
+                assert!(line == expected, "wanted message {n}, got {line:.60}");
             }
         }
-        (said, chatd.memory())
+        (sent, chatd.memory())
     };
     // The growth until then is due to SQLite and the allocator. Buffering for the reader would add 8 MB in
     // each round; the growth must come to an end instead.
     let (_, mut before) = say(FIRST);
     let levels_off = (0..ROUNDS).any(|_| {
-        let (said, now) = say(ROUND);
-        println!("a stopped reader: {said} messages, the server has {now} bytes");
+        let (sent, now) = say(ROUND);
+        println!("a stopped reader: {sent} messages, the server has {now} bytes");
         let grown = now.saturating_sub(before);
         before = now;
         grown < MIB
@@ -83,8 +83,8 @@ fn a_reader_that_has_stopped_slows_nobody_costs_no_memory_and_misses_nothing() {
         for number in next..next + count {
             line.clear();
             stopped.read_line(&mut line).expect("more to read");
-            let said = format!("MSG #lobby speaker {number} {padding}\n");
-            assert!(line == said, "wanted message {number}, got {line:.60}");
+            let expected = format!("MSG #lobby speaker {number} {padding}\n");
+            assert!(line == expected, "wanted message {number}, got {line:.60}");
         }
         next += count;
         chatd.memory()

@@ -53,13 +53,16 @@ fn a_person_who_asks_for_a_file_gets_no_bytes_on_the_terminal() {
     let id = reply.split(' ').nth(2).expect("its number").to_owned();
     ann.ask("CHAT", "OK CHAT");
     ann.send(format!("/download {id}\n/raw\n"));
-    let mut said = String::new();
+    let mut received = String::new();
     loop {
         let line = ann.expect("<word> …");
         if line == "OK RAW" {
             break;
         }
-        said += &line;
+        received += &line;
     }
-    assert!(said.contains("nc ") && !said.contains('\x1b'), "{said:?}");
+    assert!(
+        received.contains("nc ") && !received.contains('\x1b'),
+        "{received:?}"
+    );
 }

@@ -181,11 +181,11 @@ fn a_ban_ends_downloads_and_the_connection_of_the_request() {
     wait_for(&chatd, 1, DEADLINE);
     assert!(slow.is_running());
     let again = "curl -s --interface 127.0.0.2 http://$HOST:$PORT/health";
-    let said = chatd.client(again).finish();
+    let finished = chatd.client(again).finish();
     assert!(
-        !said.lines().contains(&"ok".to_owned()),
+        !finished.lines().contains(&"ok".to_owned()),
         "{:?}",
-        said.lines()
+        finished.lines()
     );
     check_status(&say(&chatd, &["GET /health HTTP/1.1"], ""), 200);
 }

@@ -166,14 +166,14 @@ pub fn port(data: &[u8]) {
     let ended = (&peer).take(1 << 20).read_to_end(&mut out);
     let stays =
         |e: &std::io::Error| matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-    let says_stay = bytes
+    let sends_stay = bytes
         .to_ascii_uppercase()
         .windows(4)
         .any(|word| word == b"STAY");
     if let Err(e) = ended
         && stays(&e)
     {
-        assert!(says_stay, "its end is no end: {}", out.escape_ascii());
+        assert!(sends_stay, "its end is no end: {}", out.escape_ascii());
     }
     if begins == SOCKET && !bytes.is_empty() {
         assert!(out.starts_with(b"HTTP/1.1 101 "), "{}", out.escape_ascii());

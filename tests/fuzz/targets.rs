@@ -126,10 +126,10 @@ pub fn hook(data: &[u8]) {
 /// Whatever an IRC client sends, its output and that of another client in its room is lines of IRC: UTF-8 with CR LF,
 /// of at most 512 bytes besides their tags; and a `PING` is answered. The first two bytes of `data` are as for `session`.
 pub fn irc(data: &[u8]) {
-    let [takes, puts, said @ ..] = data else {
+    let [takes, puts, input @ ..] = data else {
         return;
     };
-    let _ = std::str::from_utf8(said).map(IrcLine::parse);
+    let _ = std::str::from_utf8(input).map(IrcLine::parse);
     let mut server = Memory::new(&[], usize::from(*takes) + 1, 0).expect("the defaults are good");
     let caps = "server-time message-tags echo-message extended-join userhost-in-names draft/message-redaction";
     for (n, nick) in ["reader", "peer"].into_iter().enumerate() {
@@ -141,7 +141,7 @@ pub fn irc(data: &[u8]) {
             .push(n, arrives.as_bytes())
             .expect("memory is not full");
     }
-    for piece in said.chunks(usize::from(*puts) + 1) {
+    for piece in input.chunks(usize::from(*puts) + 1) {
         server.push(1, piece).expect("memory is not full");
     }
     server
@@ -180,7 +180,7 @@ pub fn irc(data: &[u8]) {
 /// lines within their limit that are safe on a terminal, and its end is an end. The first two bytes of `data`
 /// say how much is written and read at once.
 pub fn session(data: &[u8]) {
-    let [takes, puts, said @ ..] = data else {
+    let [takes, puts, input @ ..] = data else {
         return;
     };
     let mut server = Memory::new(&[], usize::from(*takes) + 1, 0).expect("the defaults are good");
@@ -189,12 +189,12 @@ pub fn session(data: &[u8]) {
         b"STAMPS on\nJOIN #lobby\nNICK stamped\n",
         b"NICK person\nCHAT\n",
     ];
-    for (n, says) in readers.iter().enumerate() {
+    for (n, lines) in readers.iter().enumerate() {
         assert_eq!(server.open(), Ok(n));
-        server.push(n, says).expect("memory is not full");
+        server.push(n, lines).expect("memory is not full");
     }
     let peer = server.open().expect("it is the fourth");
-    for piece in said.chunks(usize::from(*puts) + 1) {
+    for piece in input.chunks(usize::from(*puts) + 1) {
         server.push(peer, piece).expect("memory is not full");
     }
     // Ends a partial line, and talker mode, which does not show an `OK PING`.
@@ -202,15 +202,17 @@ pub fn session(data: &[u8]) {
         .push(peer, b"\n\n/RAW\n/PING the-end\n")
         .expect("memory is not full");
     let (mut out, mut is_closed) = take(&mut server, peer);
-    let has_said = |word: &str| {
-        let said = said.to_ascii_uppercase();
-        said.windows(word.len()).any(|part| part == word.as_bytes())
+    let has_word = |word: &str| {
+        let input = input.to_ascii_uppercase();
+        input
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
     };
     let is_answered = out.ends_with(b"OK PING the-end\n");
     // The bytes of an upload or a text may be incomplete, and an IRC client gets another answer.
     let excused = ["UPLOAD", "TEXT", "CAP", "USER", "WEBIRC"];
     assert!(
-        is_answered || is_closed || excused.into_iter().any(has_said),
+        is_answered || is_closed || excused.into_iter().any(has_word),
         "no answer; there was {}",
         out.escape_ascii()
     );
@@ -221,13 +223,13 @@ pub fn session(data: &[u8]) {
         is_closed = is_closed_now;
     }
     assert!(
-        is_closed || has_said("STAY"),
+        is_closed || has_word("STAY"),
         "its end is no end; there was {}",
         out.escape_ascii()
     );
     // The bytes of a download are not lines.
-    if !has_said("DOWNLOAD") {
-        check_lines(&out, has_said("CHAT"));
+    if !has_word("DOWNLOAD") {
+        check_lines(&out, has_word("CHAT"));
     }
     for n in 0..readers.len() {
         let (out, is_closed) = take(&mut server, n);

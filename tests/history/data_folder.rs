@@ -111,8 +111,8 @@ fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
     let chatd = start(folder.path());
     let mut ann = enter(&chatd, "ann", "correct horse battery");
     let lobby = list(&mut ann, "HISTORY #lobby");
-    let said = "PAST 1 2026-11-25T23:52:09.762Z MSG #lobby ann hello from version 2";
-    assert_eq!(lobby, [said, "OK HISTORY 1"]);
+    let line = "PAST 1 2026-11-25T23:52:09.762Z MSG #lobby ann hello from version 2";
+    assert_eq!(lobby, [line, "OK HISTORY 1"]);
     let ops = list(&mut ann, "HISTORY #ops");
     assert_eq!(ops.last().map(String::as_str), Some("OK HISTORY 4"));
     assert_eq!(list(&mut ann, "HISTORY ann"), ["OK HISTORY 0"]);
@@ -128,14 +128,14 @@ fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
 
     let chatd = start(folder.path());
     let mut ben = enter(&chatd, "Ben", "his secret");
-    let told = list(&mut ben, "HISTORY Ben");
-    assert!(told[0].starts_with("PAST 6 ") && told[0].ends_with(" ann are you there?"));
-    assert_eq!(told[1..], ["OK HISTORY 1"]);
+    let history = list(&mut ben, "HISTORY Ben");
+    assert!(history[0].starts_with("PAST 6 ") && history[0].ends_with(" ann are you there?"));
+    assert_eq!(history[1..], ["OK HISTORY 1"]);
     let mut ann = enter(&chatd, "ann", "correct horse battery");
-    let told_and_was = list(&mut ann, "HISTORY ann");
-    assert_eq!(told_and_was[0], told[0]);
-    assert!(told_and_was[1].starts_with("PAST 7 "), "{told_and_was:?}");
-    assert_eq!(told_and_was[2..], ["OK HISTORY 2"]);
+    let own_history = list(&mut ann, "HISTORY ann");
+    assert_eq!(own_history[0], history[0]);
+    assert!(own_history[1].starts_with("PAST 7 "), "{own_history:?}");
+    assert_eq!(own_history[2..], ["OK HISTORY 2"]);
     let rooms = list(&mut ann, "ROOMS");
     assert_eq!(rooms.last().map(String::as_str), Some("OK ROOMS 2"));
     let file = ann.download(5).expect("an answer").expect("a file");
@@ -147,10 +147,10 @@ fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {
         .arg(folder.path())
         .output()
         .expect("chatd check");
-    let said = String::from_utf8_lossy(&check.stdout);
+    let output = String::from_utf8_lossy(&check.stdout);
     assert!(
-        check.status.success() && said.contains(": no faults"),
-        "{said}"
+        check.status.success() && output.contains(": no faults"),
+        "{output}"
     );
 }
 
@@ -175,10 +175,10 @@ fn a_folder_of_version_1_is_migrated_and_can_be_used() {
         lines
     };
     // The upload that its end interrupted is removed; the message comes after that in the log.
-    let told = list("TELL #ops today").pop().expect("a reply");
+    let reply = list("TELL #ops today").pop().expect("a reply");
     assert!(
-        told.starts_with("OK TELL 14 "),
-        "no id is used twice: {told}"
+        reply.starts_with("OK TELL 14 "),
+        "no id is used twice: {reply}"
     );
     let lobby = [
         "PAST 1 2026-11-22T13:00:51.119Z MSG #lobby ann hello from version 1",
@@ -231,10 +231,10 @@ fn a_folder_of_version_1_is_migrated_and_can_be_used() {
         .arg(folder.path())
         .output()
         .expect("chatd check");
-    let said = String::from_utf8_lossy(&check.stdout);
+    let output = String::from_utf8_lossy(&check.stdout);
     assert!(
-        check.status.success() && said.contains(": no faults"),
-        "{said}"
+        check.status.success() && output.contains(": no faults"),
+        "{output}"
     );
 }
 

@@ -100,13 +100,16 @@ fn traced() -> (Vec<Call>, Vec<Promise>) {
 
 /// Returns how many promises were made too early, and the first.
 fn broken(calls: &[Call], promises: &[Promise]) -> (usize, String) {
-    let told = promises.iter().filter_map(|promise| {
+    let broken_promises = promises.iter().filter_map(|promise| {
         assert!(promise.ok.starts_with("OK "), "{}", promise.ok);
         let error = check(calls, &promise.steps).err()?;
         Some(format!("{}: {error}", promise.ok))
     });
-    let told: Vec<_> = told.collect();
-    (told.len(), told.into_iter().next().unwrap_or_default())
+    let broken_promises: Vec<_> = broken_promises.collect();
+    (
+        broken_promises.len(),
+        broken_promises.into_iter().next().unwrap_or_default(),
+    )
 }
 
 #[test]
@@ -142,9 +145,9 @@ fn a_sync_that_fails_or_ends_too_late_does_not_count() {
     let reply = "5 sendto(18<socket:[9]>, \"OK MSG 1 2026\", 13, 0, NULL, 0) = 13\n";
     let begun = "7 fsync(14</d/chat.db-wal> <unfinished ...>\n";
     let ended = "7 <... fsync resumed>)           = 0\n";
-    let told = |lines: &[&str]| check(&read(&lines.concat()), &steps);
-    assert_eq!(told(&[write, sync, reply]), Ok(()));
-    assert_eq!(told(&[write, begun, ended, reply]), Ok(()));
+    let check_lines = |lines: &[&str]| check(&read(&lines.concat()), &steps);
+    assert_eq!(check_lines(&[write, sync, reply]), Ok(()));
+    assert_eq!(check_lines(&[write, begun, ended, reply]), Ok(()));
     let failed = sync.replace("= 0", "= -1 EIO (Input/output error)");
     let other = sync.replace("-wal", "");
     for lines in [
@@ -157,7 +160,10 @@ fn a_sync_that_fails_or_ends_too_late_does_not_count() {
         &[write, &other, reply],
     ] {
         let error = "no sync of the row before the reply";
-        assert_eq!(told(lines), Err(error.into()), "{lines:?}");
+        assert_eq!(check_lines(lines), Err(error.into()), "{lines:?}");
     }
-    assert_eq!(told(&[write, sync]), Err("the reply is missing".into()));
+    assert_eq!(
+        check_lines(&[write, sync]),
+        Err("the reply is missing".into())
+    );
 }

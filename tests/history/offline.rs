@@ -79,7 +79,7 @@ fn an_export_can_be_imported_elsewhere() {
         (Some(1), "chatd: there is no room #nowhere\n")
     );
 
-    let said = history(&server);
+    let logged = history(&server);
     drop(server);
     let taken = chatd("import", &other, &[], &all);
     assert_eq!(
@@ -90,7 +90,7 @@ fn an_export_can_be_imported_elsewhere() {
     );
     assert_eq!(text(&chatd("export", &other, &[], b"").stdout), text(&all));
     let server = start(&other, &[]);
-    assert_eq!(history(&server), said);
+    assert_eq!(history(&server), logged);
     let mut bob = Peer::named(server.address, "bob").unwrap();
     bob.expect("TOPIC", "OK TOPIC #lobby all about tea")
         .unwrap();
@@ -121,8 +121,8 @@ fn an_export_can_be_imported_elsewhere() {
     assert_eq!(text(&bad.stderr), why);
     assert!(!text(&chatd("export", &other, &[], b"").stdout).contains("#a b c"));
     // Sent by a name that is not a nick: once this was imported, and then nobody could read or export it.
-    let told = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
-    let bad = chatd("import", &other, &[], told);
+    let line = b"PAST 90 2026-11-22T11:22:05.007Z MSG a ln#n hello\n";
+    let bad = chatd("import", &other, &[], line);
     assert_eq!(bad.status.code(), Some(1));
     let why = "chatd: line 1 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
@@ -222,11 +222,11 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     ann.expect("MSG hello", "OK MSG 2 ").unwrap();
     ann.expect("TELL bea gone", "OK TELL 3 ").unwrap();
     ann.expect("REMOVE 3", "OK REMOVE 3").unwrap();
-    let (said, reply) = ann.list("HISTORY ann").unwrap();
+    let (lines, reply) = ann.list("HISTORY ann").unwrap();
     assert_eq!(reply, "OK HISTORY 3");
     let all = chatd("export", &data, &[], b"").stdout;
     assert_eq!(text(&all).lines().count(), 4, "{}", text(&all));
-    assert!(text(&all).ends_with(&format!("{}\n", said.join("\n"))));
+    assert!(text(&all).ends_with(&format!("{}\n", lines.join("\n"))));
     assert_eq!(
         text(&chatd("export", &data, &["lobby"], b"").stdout)
             .lines()
@@ -247,7 +247,7 @@ fn direct_messages_are_exported_and_imported_for_registered_nicks() {
     let server = start(&copy, &[]);
     let (twice, reply) = enter(&server, "bea").list("HISTORY bea").unwrap();
     assert_eq!(reply, "OK HISTORY 6");
-    assert_eq!(twice[..3], said);
+    assert_eq!(twice[..3], lines);
     assert!(twice[5].ends_with(" REMOVE bea ann 7"), "{twice:?}");
     drop(server);
 

@@ -202,38 +202,38 @@ impl Reader<'_> {
     }
 
     /// Checks that this is the next event of the room, by its id and its message.
-    fn next(&mut self, room: usize, id: Option<u64>, said: u64) -> Result<(), String> {
+    fn next(&mut self, room: usize, id: Option<u64>, sent: u64) -> Result<(), String> {
         let reading = &mut self.reading[room];
         let expected = self.logs[room].get(reading.at).copied();
         let fits =
-            expected.is_some_and(|(known, text)| text == said && id.is_none_or(|id| id == known));
+            expected.is_some_and(|(known, text)| text == sent && id.is_none_or(|id| id == known));
         reading.at += 1;
         if fits {
             Ok(())
         } else {
             Err(format!(
-                "{said} where {expected:?} is next in {}",
+                "{sent} where {expected:?} is next in {}",
                 ROOMS[room]
             ))
         }
     }
 
-    fn live(&mut self, room: &str, id: Option<u64>, said: &str) -> Result<(), String> {
+    fn live(&mut self, room: &str, id: Option<u64>, sent: &str) -> Result<(), String> {
         let room = room_of(room)?;
         if !self.reading[room].is_in {
-            return Err(format!("{said} of {}, where it is not", ROOMS[room]));
+            return Err(format!("{sent} of {}, where it is not", ROOMS[room]));
         }
-        self.next(room, id, parse(said)?)
+        self.next(room, id, parse(sent)?)
     }
 
-    fn past(&mut self, room: &str, id: u64, said: &str, asked: &Asked) -> Result<(), String> {
+    fn past(&mut self, room: &str, id: u64, sent: &str, asked: &Asked) -> Result<(), String> {
         let room = room_of(room)?;
         let Asked::Join(of, Some(after)) = asked else {
             return Err("a past that was not asked for".into());
         };
         let at = self.reading[room].past.unwrap_or(self.up_to(*of, *after));
         let expected = self.logs[room].get(at);
-        if *of != room || expected != Some(&(id, parse(said)?)) {
+        if *of != room || expected != Some(&(id, parse(sent)?)) {
             return Err(format!("PAST {id} where {expected:?} is next"));
         }
         self.reading[room].past = Some(at + 1);
@@ -243,17 +243,17 @@ impl Reader<'_> {
     /// Checks that a reply fits its position in the output.
     fn reply(&mut self, words: &[&str], asked: &Asked) -> Result<(), String> {
         match (words, asked) {
-            (["MSG" | "TELL" | "TEXT", id, _, count @ ..], Asked::Say(room, said, lines)) => {
+            (["MSG" | "TELL" | "TEXT", id, _, count @ ..], Asked::Say(room, sent, lines)) => {
                 if count.iter().any(|count| **count != lines.to_string()) {
                     return Err(format!("{count:?} lines of {lines}"));
                 }
                 let first = parse(id)?;
                 for id in first..first + lines {
-                    if !self.logs[*room].contains(&(id, *said)) {
-                        return Err(format!("{said} was answered {id} and is not kept so"));
+                    if !self.logs[*room].contains(&(id, *sent)) {
+                        return Err(format!("{sent} was answered {id} and is not kept so"));
                     }
                     if self.reading[*room].is_in {
-                        self.next(*room, Some(id), *said)?;
+                        self.next(*room, Some(id), *sent)?;
                     }
                 }
                 Ok(())
@@ -303,10 +303,10 @@ fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Res
     for line in lines {
         let words: Vec<&str> = line.split(' ').collect();
         let result = match words[..] {
-            ["LIVE", id, _, "MSG", room, _, said] => reader.live(room, Some(parse(id)?), said),
-            ["MSG", room, _, said] => reader.live(room, None, said),
-            ["PAST", id, _, "MSG", room, _, said] => match asked.peek() {
-                Some(asked) => reader.past(room, parse(id)?, said, asked),
+            ["LIVE", id, _, "MSG", room, _, sent] => reader.live(room, Some(parse(id)?), sent),
+            ["MSG", room, _, sent] => reader.live(room, None, sent),
+            ["PAST", id, _, "MSG", room, _, sent] => match asked.peek() {
+                Some(asked) => reader.past(room, parse(id)?, sent, asked),
                 None => Err("a past that nobody asked for".into()),
             },
             ["OK", "STAMPS", _] => Ok(()),
@@ -340,13 +340,13 @@ fn check_peer(lines: &[String], asked: &[Asked], reader: &mut Reader<'_>) -> Res
 fn check(acts: &[(usize, Act)], how: &How, may_gap: bool) -> Result<(), TestCaseError> {
     let (peers, logs) = run(acts, how);
     let asked = peers.iter().flat_map(|(_, asked)| asked);
-    let said = asked.map(|asked| match asked {
+    let sent = asked.map(|asked| match asked {
         Asked::Say(_, _, lines) => *lines as usize,
         _ => 0,
     });
     prop_assert_eq!(
         logs.iter().map(Vec::len).sum::<usize>(),
-        said.sum::<usize>()
+        sent.sum::<usize>()
     );
     let has_renames = acts.iter().any(|(_, act)| matches!(act, Act::Rename));
     for (peer, (lines, asked)) in peers.iter().enumerate() {
@@ -419,21 +419,21 @@ fn a_nick_with_a_full_inbox_is_busy_until_it_has_read() {
     });
     let tell = format!("TELL bob {}\n", "x".repeat(1000));
     server.stall(bob, true);
-    let mut told = 0;
+    let mut waiting = 0;
     loop {
         server.push(alice, tell.as_bytes()).unwrap();
         match &received(&mut server, alice)[..] {
-            [reply] if reply.starts_with("OK TELL - ") => told += 1,
+            [reply] if reply.starts_with("OK TELL - ") => waiting += 1,
             [reply] if reply.starts_with("ERR TELL busy ") => break,
             other => panic!("{other:?}"),
         }
-        assert!(told < 100, "bob has room for 64 KiB and reads nothing");
+        assert!(waiting < 100, "bob has room for 64 KiB and reads nothing");
     }
-    assert!(told > 20, "bob is busy after {told} KiB");
+    assert!(waiting > 20, "bob is busy after {waiting} KiB");
     server.stall(bob, false);
     assert_eq!(
         received(&mut server, bob).len(),
-        told,
+        waiting,
         "nothing that was answered OK is lost"
     );
     server.push(alice, tell.as_bytes()).unwrap();
@@ -464,13 +464,13 @@ fn a_registered_nick_that_does_not_read_finds_its_messages_in_the_history() {
     }
     server.stall(bob, false);
     let live = received(&mut server, bob);
-    let told = live
+    let waiting = live
         .iter()
         .filter(|line| line.starts_with("MSG bob alice "))
         .count();
-    assert!((20..100).contains(&told), "{told} of them waited");
+    assert!((20..100).contains(&waiting), "{waiting} of them waited");
     assert_eq!(live.iter().filter(|line| *line == "GAP bob").count(), 1);
-    assert_eq!(live.len(), told + 1);
+    assert_eq!(live.len(), waiting + 1);
     server.push(bob, b"HISTORY bob 1000\n").unwrap();
     assert_eq!(received(&mut server, bob).last().unwrap(), "OK HISTORY 200");
 }
@@ -497,10 +497,10 @@ fn a_reader_far_behind_gets_everything_from_the_log() {
     }
     server.stall(bob, false);
     let lines = received(&mut server, bob);
-    let (gaps, said): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("GAP "));
+    let (gaps, sent): (Vec<_>, Vec<_>) = lines.iter().partition(|line| line.starts_with("GAP "));
     assert_eq!(gaps, ["GAP #lobby"], "the rename is left out, and once");
-    assert_eq!(said.len(), 4000);
-    for (n, line) in said.iter().enumerate() {
+    assert_eq!(sent.len(), 4000);
+    for (n, line) in sent.iter().enumerate() {
         let nick = if n < 2000 { "alice" } else { "anna" };
         assert!(
             line.starts_with(&format!("MSG #lobby {nick} {n} ")),

@@ -90,8 +90,8 @@ impl Got {
 struct Load {
     server: SocketAddr,
     /// How many messages have been answered, in both rooms.
-    said: Mutex<usize>,
-    more_said: Condvar,
+    sent: Mutex<usize>,
+    more_sent: Condvar,
     /// How many readers have received everything.
     rejoined: AtomicUsize,
     start: Barrier,
@@ -117,22 +117,22 @@ impl Load {
                     return Err(other(reply));
                 }
                 answered += 1;
-                *self.said.lock().expect("no panic") += 1;
+                *self.sent.lock().expect("no panic") += 1;
             }
-            self.more_said.notify_all();
+            self.more_sent.notify_all();
         }
         Ok(())
     }
 
     /// Returns when `count` messages have been sent, or all of them.
-    fn wait_until_said(&self, count: usize) {
+    fn wait_until_sent(&self, count: usize) {
         let wanted = count.min(ROOMS.len() * SPEAKERS * MESSAGES);
-        let said = self.said.lock().expect("no panic");
-        let said = self
-            .more_said
-            .wait_timeout_while(said, DEADLINE * 2, |said| *said < wanted)
+        let sent = self.sent.lock().expect("no panic");
+        let sent = self
+            .more_sent
+            .wait_timeout_while(sent, DEADLINE * 2, |sent| *sent < wanted)
             .expect("no panic");
-        assert!(!said.1.timed_out(), "only {} messages were said", *said.0);
+        assert!(!sent.1.timed_out(), "only {} messages were said", *sent.0);
     }
 
     /// Joins again and again, each time from the last id received, on a new connection or the same one, and reads for
@@ -152,10 +152,10 @@ impl Load {
                 let line = peer.line()?;
                 if line.starts_with("OK JOIN") {
                     is_in = true;
-                    let said = got.last_id.get(room).copied().unwrap_or_default();
-                    let told = line.rsplit(' ').next().and_then(|id| id.parse().ok());
-                    if told != Some(said) {
-                        return Err(other(format!("{line} after {said}")));
+                    let last_id = got.last_id.get(room).copied().unwrap_or_default();
+                    let named = line.rsplit(' ').next().and_then(|id| id.parse().ok());
+                    if named != Some(last_id) {
+                        return Err(other(format!("{line} after {last_id}")));
                     }
                 }
                 got.take_line(&line)?;
@@ -192,7 +192,7 @@ impl Load {
         while got.count < ROOMS.len() * SPEAKERS * MESSAGES {
             got.take_line(&peer.line()?)?;
             if got.count % 20_000 == 10_000 {
-                self.wait_until_said(got.count + BEHIND);
+                self.wait_until_sent(got.count + BEHIND);
             }
         }
         Ok(())
@@ -206,8 +206,8 @@ fn every_reader_gets_every_logged_event_once_in_order() {
     let parties = ROOMS.len() * SPEAKERS + 4 + 2;
     let load = Load {
         server: chatd.address,
-        said: Mutex::new(0),
-        more_said: Condvar::new(),
+        sent: Mutex::new(0),
+        more_sent: Condvar::new(),
         rejoined: AtomicUsize::new(0),
         start: Barrier::new(parties),
     };

@@ -35,7 +35,7 @@ fn server_lines_of_the_corpus_are_read_without_harm() {
 }
 
 #[test]
-fn whatever_the_corpus_says_is_answered_safely() {
+fn each_input_of_the_corpus_is_answered_safely() {
     check("session", targets::session);
 }
 
@@ -45,12 +45,12 @@ fn frames_of_the_corpus_are_the_same_however_they_are_cut() {
 }
 
 #[test]
-fn whatever_an_irc_client_says_in_the_corpus_is_answered_in_lines_of_irc() {
+fn each_irc_input_of_the_corpus_is_answered_in_lines_of_irc() {
     check("irc", targets::irc);
 }
 
 #[test]
-fn what_the_corpus_posts_to_a_hook_is_said_safely() {
+fn each_post_of_the_corpus_to_a_hook_is_sent_safely() {
     check("hook", targets::hook);
 }
 

@@ -247,13 +247,13 @@ fn a_server_with_a_password_reveals_nothing_over_http_without_it() {
     let flags = ["--password-file", file.to_str().expect("a plain name")];
     let flags = flags.map(str::to_owned);
     let chatd = Chatd::spawn(env!("CARGO_BIN_EXE_chatd"), &flags).expect("it starts");
-    let said = http(
+    let reply = http(
         &chatd,
         "POST /rooms/ops",
         "ci:open sesame",
         "the build is done",
     );
-    assert!(said.contains("OK "), "{said}");
+    assert!(reply.contains("OK "), "{reply}");
     let file = http(
         &chatd,
         "PUT /rooms/ops/files/a.txt",
@@ -265,7 +265,7 @@ fn a_server_with_a_password_reveals_nothing_over_http_without_it() {
         .nth(1)
         .and_then(|rest| rest.split(' ').next());
     let file = format!("GET /files/{}/a.txt", number.expect("it is kept"));
-    for (request, told) in [
+    for (request, text) in [
         ("GET /rooms", "ops"),
         ("GET /rooms/ops", "the build"),
         ("GET /rooms/ops/files", "a.txt"),
@@ -274,12 +274,12 @@ fn a_server_with_a_password_reveals_nothing_over_http_without_it() {
         for stranger in ["", "ci:", "ci:open barley"] {
             let answer = http(&chatd, request, stranger, "");
             assert!(
-                !answer.contains(told),
+                !answer.contains(text),
                 "{request} by {stranger:?}: {answer}"
             );
         }
         let answer = http(&chatd, request, "anybody:open sesame", "");
-        assert!(answer.contains(told), "{request}: {answer}");
+        assert!(answer.contains(text), "{request}: {answer}");
     }
     assert!(http(&chatd, "GET /health", "", "").contains("200 OK"));
 }

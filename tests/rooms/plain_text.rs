@@ -68,8 +68,8 @@ fn it_works_and_the_answer_says_once_that_tls_is_at_hand() {
         &mut server,
         "NICK bob\nREGISTER my secret\nTOKEN ci\nMSG hello\n",
     );
-    let told = ["OK NICK", "OK REGISTER", "TLS", "OK TOKEN", "OK MSG"];
-    assert_eq!(verbs(&answer), told, "{answer}");
+    let expected = ["OK NICK", "OK REGISTER", "TLS", "OK TOKEN", "OK MSG"];
+    assert_eq!(verbs(&answer), expected, "{answer}");
     assert!(answer.contains("ncat --ssl 127.0.0.1 5002"), "{answer}");
     assert_eq!(
         verbs(&say(&mut server, "NICK bob my secret\n")),

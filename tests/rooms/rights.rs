@@ -319,29 +319,31 @@ fn tried(row: &str) -> &'static str {
 fn answer(vault: &mut Vault, peer: usize, lines: &str) -> String {
     let server = &mut vault.server;
     // The message to remove is another user's, and new each time.
-    let said = ask(server, vault.others[2], "TELL #vault the treasure is there");
+    let output = ask(server, vault.others[2], "TELL #vault the treasure is there");
     // Lines about invitations may come before it.
-    let id = said.lines().find_map(|line| line.strip_prefix("OK TELL "));
+    let id = output
+        .lines()
+        .find_map(|line| line.strip_prefix("OK TELL "));
     let id = id
         .and_then(|rest| rest.split(' ').next())
         .unwrap_or_default();
     let lines = lines.replace("%FILE", &vault.file).replace("%ID", id);
-    let mut said = String::new();
+    let mut output = String::new();
     for line in lines.lines() {
-        said = ask(server, peer, line);
+        output = ask(server, peer, line);
     }
     ask(server, peer, "PART #vault");
     let verb = lines.lines().last().and_then(|line| line.split(' ').next());
     let verb = verb.unwrap_or_default();
     let (ok, err) = (format!("OK {verb}"), format!("ERR {verb} "));
     // It is the last line, or comes right after a file's bytes.
-    if said.contains(&ok) {
+    if output.contains(&ok) {
         return "yes".to_owned();
     }
-    let reply = said
+    let reply = output
         .lines()
         .find_map(|line| line.strip_prefix(&err)?.split(' ').next());
-    let reply = reply.unwrap_or_else(|| panic!("{lines}: {said}"));
+    let reply = reply.unwrap_or_else(|| panic!("{lines}: {output}"));
     reply.to_owned()
 }
 
@@ -444,10 +446,10 @@ fn no_command_reveals_anything_of_a_closed_room_to_an_outsider() {
             }
             // Nor is anything revealed of later messages.
             ask(&mut server, keeper, "MSG more treasure");
-            let heard = ask(&mut server, stranger, "PING");
+            let received = ask(&mut server, stranger, "PING");
             assert!(
-                !heard.contains("treasure") && !heard.contains("#vault"),
-                "{line}: {heard}"
+                !received.contains("treasure") && !received.contains("#vault"),
+                "{line}: {received}"
             );
         }
     }
@@ -468,7 +470,7 @@ fn requested(row: &str) -> (&'static str, &'static str, &'static str) {
 }
 
 /// Returns the reply to an HTTP request, up to the text that shows its success.
-fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> String {
+fn http(chatd: &Chatd, request: &str, user: &str, body: &str, shown: &str) -> String {
     let mut stream = TcpStream::connect(chatd.address).expect("it listens");
     let patience = Some(crate::support::inbox::DEADLINE);
     stream.set_read_timeout(patience).expect("not zero");
@@ -486,7 +488,7 @@ fn http(chatd: &Chatd, request: &str, user: &str, body: &str, told: &str) -> Str
     // A stream without end is closed after its first words.
     while let Ok(count @ 1..) = stream.read(&mut piece) {
         answer += &String::from_utf8_lossy(&piece[..count]);
-        if request.contains("follow") && answer.contains(told) {
+        if request.contains("follow") && answer.contains(shown) {
             break;
         }
     }
@@ -503,9 +505,9 @@ fn a_closed_room_answers_each_url_as_documented() {
         "" => String::new(),
         nick => format!("{nick}:open sesame"),
     };
-    let mut says = ROLES.map(|(_, nick)| nick).to_vec();
-    says.retain(|nick| !nick.is_empty());
-    for nick in says {
+    let mut nicks = ROLES.map(|(_, nick)| nick).to_vec();
+    nicks.retain(|nick| !nick.is_empty());
+    for nick in nicks {
         let mut peer = crate::support::spawn::Peer::connect(chatd.address);
         peer.ask(&format!("NICK {nick}"), "OK NICK …");
         peer.ask("REGISTER open sesame", "OK REGISTER …");
@@ -514,34 +516,34 @@ fn a_closed_room_answers_each_url_as_documented() {
     let mut maker = crate::support::spawn::Peer::connect(chatd.address);
     maker.ask("NICK keyholder open sesame", "OK NICK …");
     maker.ask("JOIN #vault", "OK JOIN #vault 0");
-    let said = maker.ask("MSG the treasure", "OK MSG <id> <time>");
+    let reply = maker.ask("MSG the treasure", "OK MSG <id> <time>");
     maker.send("UPLOAD map.txt 6\nburied");
     let file = maker.expect("OK UPLOAD <id> 6 <sha256>");
     let file = file.split(' ').nth(2).expect("its number").to_owned();
     maker.ask("MODE invite", "OK MODE #vault invite");
     maker.ask("INVITE guest", "OK INVITE #vault guest");
     maker.ask("INVITE keeper keeper", "OK INVITE #vault keeper");
-    assert!(said.starts_with("OK MSG "));
+    assert!(reply.starts_with("OK MSG "));
     let mut tried_rows = BTreeSet::new();
     for row in documented().into_iter().filter(|row| row[0].contains('/')) {
-        let (request, body, told) = requested(&row[0]);
+        let (request, body, shown) = requested(&row[0]);
         let request = request.replace("/files/2/", &format!("/files/{file}/"));
         tried_rows.insert(row[0].split('?').next().unwrap_or_default().to_owned());
         for (column, nick) in ROLES {
-            let answer = http(&chatd, &request, &user(nick), body, told);
+            let answer = http(&chatd, &request, &user(nick), body, shown);
             let status = answer.split(' ').nth(1).unwrap_or_default();
             assert_eq!(status, row[column], "{request} by {nick:?}: {answer}");
-            let is_told = answer.contains(told);
+            let is_shown = answer.contains(shown);
             assert_eq!(
-                is_told,
+                is_shown,
                 status.starts_with('2'),
                 "{request} by {nick:?}: {answer}"
             );
         }
         // A wrong password, and a nick without one, have no rights.
         for user in ["guest:a guess", "guest:", "passer-by:"] {
-            let answer = http(&chatd, &request, user, body, told);
-            assert!(!answer.contains(told), "{request} by {user}: {answer}");
+            let answer = http(&chatd, &request, user, body, shown);
+            assert!(!answer.contains(shown), "{request} by {user}: {answer}");
         }
     }
     // The URLs that are not in that table: none reveals the room.
@@ -560,8 +562,8 @@ fn a_closed_room_answers_each_url_as_documented() {
         for nick in ["", "stranger", "root"] {
             let answer = http(&chatd, address, &user(nick), "", "");
             let secret = ["vault", "treasure", "buried"];
-            let is_told = secret.iter().any(|secret| answer.contains(secret));
-            assert!(!is_told, "{address} by {nick:?}: {answer}");
+            let is_shown = secret.iter().any(|secret| answer.contains(secret));
+            assert!(!is_shown, "{address} by {nick:?}: {answer}");
         }
     }
     assert_eq!((tried_rows.len(), others), (5, 6));
@@ -580,9 +582,9 @@ fn only_the_two_parties_can_read_private_messages() {
         ..
     } = vault(true, &["guest", "root"]);
     let (guest, root) = (others[0], others[1]);
-    let told = ask(&mut server, maker, "TELL guest the emerald is at tea");
-    let id = told.split(' ').nth(2).expect("its number").to_owned();
-    assert!(id.parse::<u64>().is_ok(), "{told}");
+    let reply = ask(&mut server, maker, "TELL guest the emerald is at tea");
+    let id = reply.split(' ').nth(2).expect("its number").to_owned();
+    assert!(id.parse::<u64>().is_ok(), "{reply}");
     assert!(ask(&mut server, guest, "PING").contains("MSG guest keyholder the emerald"));
     let mut lines: Vec<String> = rows().iter().map(|row| row.1.to_owned()).collect();
     for place in ["guest", "Guest", "keyholder", "@guest", "#guest", "#@guest"] {
@@ -661,10 +663,10 @@ fn only_the_two_parties_can_read_private_messages() {
     assert!(answer.contains("ERR REMOVE not-allowed"), "{answer}");
     let answer = ask(&mut server, root, &format!("REMOVE {id}"));
     assert!(answer.contains(&format!("OK REMOVE {id}")) && !answer.contains("emerald"));
-    let heard = ask(&mut server, guest, "PING");
+    let received = ask(&mut server, guest, "PING");
     assert!(
-        heard.contains(&format!("REMOVE guest root {id}\n")),
-        "{heard}"
+        received.contains(&format!("REMOVE guest root {id}\n")),
+        "{received}"
     );
     let removed = format!("REMOVE guest root {id}");
     let both = ["MSG guest keyholder -", &removed, "2"];
@@ -672,8 +674,8 @@ fn only_the_two_parties_can_read_private_messages() {
     assert_eq!(past(&mut server, guest, "guest"), both);
 
     // The next owner of the nick has none of the messages, and cannot remove one; the other party still has them.
-    let told = ask(&mut server, guest, "TELL keyholder the ruby too");
-    let id = told
+    let reply = ask(&mut server, guest, "TELL keyholder the ruby too");
+    let id = reply
         .split("OK TELL ")
         .nth(1)
         .and_then(|rest| rest.split(' ').next());
@@ -701,8 +703,8 @@ fn no_url_leads_to_private_messages() {
         peer
     };
     let (mut ann, _ben) = (enter("ann"), enter("ben"));
-    let told = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");
-    let id = told.split(' ').nth(2).expect("its number").to_owned();
+    let reply = ann.ask("TELL ben the emerald", "OK TELL <id> <time>");
+    let id = reply.split(' ').nth(2).expect("its number").to_owned();
     let text = std::fs::read_to_string(root().join("http.md")).expect("it is there");
     let rows = text
         .lines()

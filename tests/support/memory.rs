@@ -249,13 +249,13 @@ impl Memory {
             }
             Moving::Ended(id, is_whole) => {
                 session.take_outcomes(&mut self.chat);
-                let is_told = session.is_settled();
-                if let (true, Some(live)) = (is_told, self.lives.get_mut(&id)) {
+                let is_settled = session.is_settled();
+                if let (true, Some(live)) = (is_settled, self.lives.get_mut(&id)) {
                     live.end = Some(is_whole);
                 } else {
                     self.peers[n].moving = Moving::Ended(id, is_whole);
                 }
-                is_told
+                is_settled
             }
             Moving::Follow(..) | Moving::QueryLog(_) | Moving::Flush
                 if self.chat.is_ended(session.peer()) =>

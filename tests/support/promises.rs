@@ -276,11 +276,12 @@ fn is_same(now: &str, before: &str) -> bool {
 /// killed.
 fn check_search(peer: &mut Peer, fresh: &BTreeMap<u64, String>) -> io::Result<()> {
     for room in ROOMS {
-        let said = |event: &str| Some(event.strip_prefix("MSG ")?.strip_prefix(room)?.to_owned());
+        let text_of =
+            |event: &str| Some(event.strip_prefix("MSG ")?.strip_prefix(room)?.to_owned());
         let last = fresh
             .iter()
             .rev()
-            .find_map(|(id, event)| Some((id, said(event)?)));
+            .find_map(|(id, event)| Some((id, text_of(event)?)));
         let Some((id, text)) = last else {
             continue;
         };

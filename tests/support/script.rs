@@ -38,8 +38,8 @@ pub fn steps(script: &str) -> Vec<Step> {
     lines
         .map(|line| match (line, line.split_once(' ')) {
             ("> (end)", _) => Step::End,
-            (_, Some((">", heard))) => Step::Hear(heard.into()),
-            (_, Some(("<", said))) => Step::Say(format!("{said}\n")),
+            (_, Some((">", received))) => Step::Hear(received.into()),
+            (_, Some(("<", sent))) => Step::Say(format!("{sent}\n")),
             _ => panic!("a script line begins with > or <: {line:?}"),
         })
         .collect()

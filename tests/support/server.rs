@@ -47,7 +47,7 @@ impl Chatd {
             .spawn()
             .map_err(|e| format!("{program}: {e}"))?;
         let out = child.stdout.take().ok_or("no standard output")?;
-        let (tell, told) = mpsc::channel();
+        let (tell, addresses) = mpsc::channel();
         // The thread reads to the end, so that the server never writes to a closed pipe.
         std::thread::spawn(move || {
             for line in BufReader::new(out).lines().map_while(Result::ok) {
@@ -57,7 +57,7 @@ impl Chatd {
                 }
             }
         });
-        let address = told.recv_timeout(STARTS_WITHIN);
+        let address = addresses.recv_timeout(STARTS_WITHIN);
         let mut chatd = Self {
             child,
             address: SocketAddr::from(([0; 4], 0)),

@@ -25,7 +25,7 @@ fn check_text(body: &str, expected: &str) {
 }
 
 #[test]
-fn slack_text_is_said_with_its_links_written_out() {
+fn links_in_slack_text_are_written_out() {
     check_text(
         r#"{"text":"build <https://ci/7|7> *done*"}"#,
         "build 7 (https://ci/7) *done*",
@@ -167,7 +167,7 @@ fn alerts_that_are_too_many_are_counted() {
 }
 
 #[test]
-fn what_says_nothing_or_is_unknown_is_refused() {
+fn a_body_without_text_or_of_an_unknown_form_is_refused() {
     for nothing in [
         r#"{}"#,
         r#"{"text":" \n"}"#,
@@ -290,7 +290,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_in_markup_is_said_safely(text in "\\PC{0,200}") {
+    fn any_text_in_markup_becomes_safe_text(text in "\\PC{0,200}") {
         let body = serde_json::json!({ "text": text });
         check_messages(body.to_string().as_bytes());
     }

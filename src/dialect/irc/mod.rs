@@ -214,7 +214,7 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
             let Some(event) = Event::parse(&own.line) else {
                 return;
             };
-            let is_said = matches!(event, Event::Msg { .. } | Event::Me { .. });
+            let is_message = matches!(event, Event::Msg { .. } | Event::Me { .. });
             let live = Live {
                 line: &own.line,
                 layout: event.layout(),
@@ -226,11 +226,11 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
                 is_registered: false,
                 utc_offset_s: 0,
             };
-            let is_to_self = is_said && event.place() == &*client.nick;
+            let is_to_self = is_message && event.place() == &*client.nick;
             if is_to_self {
                 write_event(client, &live, out);
             }
-            if !is_said || client.caps.has(Cap::EchoMessage) {
+            if !is_message || client.caps.has(Cap::EchoMessage) {
                 write_event(client, &live, out);
             }
         }

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_is_told_from_other_ctcp() {
+    fn an_action_is_distinguished_from_other_ctcp() {
         let action = |text: &str| Said::Action(text.into());
         assert_eq!(Said::parse("\u{1}ACTION waves\u{1}"), action("waves"));
         assert_eq!(Said::parse("\u{1}action waves"), action("waves"));

@@ -158,7 +158,7 @@ impl SqliteLog {
         mut make: impl FnMut(&Transaction<'_>, &mut Rooms) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (tell_result, result) = channel();
-        let (tell, told) = sync_channel(1);
+        let (tell_outcome, outcome) = sync_channel(1);
         self.change_later(Change {
             makes_space,
             make: Box::new(move |step, rooms| {
@@ -166,9 +166,9 @@ impl SqliteLog {
                 let _ = tell_result.send(make(step, rooms)?);
                 Ok(())
             }),
-            done: Box::new(move |outcome| drop(tell.send(outcome))),
+            done: Box::new(move |outcome| drop(tell_outcome.send(outcome))),
         });
-        told.recv().unwrap_or(Err(StorageError::Ended))?;
+        outcome.recv().unwrap_or(Err(StorageError::Ended))?;
         result.try_iter().last().ok_or(StorageError::Ended)
     }
 

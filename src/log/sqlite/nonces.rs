@@ -105,7 +105,7 @@ mod tests {
         time: u64,
         after: impl FnOnce(&SqliteLog),
     ) -> (Outcome, bool) {
-        let (tell, told) = channel();
+        let (tell, outcomes) = channel();
         let sink = move |batch: Vec<Applied>| {
             for applied in batch {
                 let _ = tell.send((applied.outcome, applied.is_repeat));
@@ -116,7 +116,7 @@ mod tests {
         let tags = SentTags::default().with_nonce("n1");
         let entry = Entry::new(scope, EventKind::Msg, author, "hello").with_tags(tags);
         assert!(log.append(entry.into(), None, Time(time)).is_none());
-        let outcome = told.recv().unwrap();
+        let outcome = outcomes.recv().unwrap();
         after(&log);
         outcome
     }

@@ -503,13 +503,13 @@ mod tests {
     struct TestLog(SqliteLog, Receiver<Outcome>);
 
     fn log(folder: &Path) -> TestLog {
-        let (tell, told) = channel();
+        let (tell, outcomes) = channel();
         let sink = move |batch: Vec<Applied>| {
             for applied in batch {
                 tell.send(applied.outcome).unwrap();
             }
         };
-        TestLog(SqliteLog::open(folder, Box::new(sink)).unwrap(), told)
+        TestLog(SqliteLog::open(folder, Box::new(sink)).unwrap(), outcomes)
     }
 
     impl TestLog {

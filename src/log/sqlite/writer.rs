@@ -668,7 +668,7 @@ mod tests {
     #[test]
     fn events_of_one_batch_have_their_own_id_room_and_text() {
         let folder = tempfile::tempdir().unwrap();
-        let (tell, told) = channel();
+        let (tell, outcomes) = channel();
         let sink = move |batch: Vec<Applied>| {
             for applied in batch {
                 tell.send((applied.entry.text().to_owned(), applied.outcome))
@@ -690,7 +690,7 @@ mod tests {
             assert!(known.is_none());
         }
         for n in 1..=events {
-            let (body, outcome) = told.recv().unwrap();
+            let (body, outcome) = outcomes.recv().unwrap();
             let (id, time) = outcome.unwrap();
             assert_eq!((body, time), (n.to_string(), Time(n as u64)));
             assert_eq!(id.unwrap().get(), n as u64);

@@ -31,13 +31,13 @@ pub(super) async fn post(client: &Client, token: &str, request: HttpRequest) -> 
     let posted = async {
         let (hook, body) = hooks::receive(client, token, request).await?;
         let push = read_push(&body)?;
-        let said = hooks::say(client, &hook, vec![push.message.clone()]).await?;
-        Ok::<_, Refused>((push, said))
+        let sent = hooks::say(client, &hook, vec![push.message.clone()]).await?;
+        Ok::<_, Refused>((push, sent))
     };
     match posted.await {
-        Ok((push, said)) => {
-            let id = said.map(|(id, _)| id.get());
-            let date = said.map(|(_, time)| time.to_string());
+        Ok((push, sent)) => {
+            let id = sent.map(|(id, _)| id.get());
+            let date = sent.map(|(_, time)| time.to_string());
             let message = json!({
                 "id": id,
                 "appid": 1,

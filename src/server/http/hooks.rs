@@ -252,15 +252,15 @@ pub(super) async fn say(
         hook: hook.clone(),
         to: connected?,
     };
-    let said = client.server.executor.spawn(async move {
+    let sent = client.server.executor.spawn(async move {
         let mut first = None;
         for message in messages {
-            let said = speaker.say(message).await?;
-            first = first.or(said);
+            let sent = speaker.say(message).await?;
+            first = first.or(sent);
         }
         Ok(first)
     });
-    Detached::new(said).await_end().await
+    Detached::new(sent).await_end().await
 }
 
 /// Asks the account store whether a hook has been revoked.
@@ -309,11 +309,11 @@ impl Speaker {
             answer = self.ask(&message, None).await;
         }
         let answer = answer.map_err(|problem| Refused::of(problem.status))?;
-        let said = match answer.fields {
+        let sent = match answer.fields {
             ReplyFields::Message(id, time) | ReplyFields::Lines(id, time, _) => id.zip(Some(time)),
             _ => None,
         };
-        if let (Some(alert), Some((id, _))) = (alert, said) {
+        if let (Some(alert), Some((id, _))) = (alert, sent) {
             let hooks = &mut self.client.server.state().chat.hooks;
             if alert.is_resolved {
                 hooks.resolved(digest, &alert.fingerprint);
@@ -321,7 +321,7 @@ impl Speaker {
                 hooks.fired(digest, &alert.fingerprint, id);
             }
         }
-        Ok(said)
+        Ok(sent)
     }
 
     async fn ask(&self, message: &Message, replies_to: Option<EventId>) -> Result<Answer, Problem> {

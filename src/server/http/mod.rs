@@ -111,7 +111,7 @@ impl Client {
         let ban = self.server.state().chat.ban_of_address(self.address, time);
         match ban {
             None => Ok(self),
-            Some(told) => Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, told)),
+            Some(reason) => Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, reason)),
         }
     }
 }
@@ -338,8 +338,8 @@ async fn route(
                 .state()
                 .chat
                 .ban_of_address(client.address, time);
-            if let Some(told) = ban {
-                return Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, told));
+            if let Some(reason) = ban {
+                return Err(Problem::new(StatusCode::FORBIDDEN, Code::Banned, reason));
             }
             let on = hyper::upgrade::on(&mut request);
             if let Ok(mut upgrade) = upgrade.lock() {

@@ -121,12 +121,12 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
     let sending = Sending::of(text, tags)?;
     let to = login::sender(client, &room, &head.headers).await?;
     // In a separate task: once begun, it is completed even if the client has gone.
-    let said = client.server.executor.spawn(async move {
-        let said = send(&to, sending);
-        let ((), answers) = future::zip(said, answers(&to, is_json)).await;
+    let posted = client.server.executor.spawn(async move {
+        let posted = send(&to, sending);
+        let ((), answers) = future::zip(posted, answers(&to, is_json)).await;
         answers
     });
-    let (status, body) = Detached::new(said).await_end().await;
+    let (status, body) = Detached::new(posted).await_end().await;
     let kind = if is_json {
         Format::Array.content_type()
     } else {

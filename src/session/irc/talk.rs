@@ -182,7 +182,7 @@ impl Session {
             (Some("REGISTER"), [password] | [password, _]) => (own.as_str(), *password, true),
             _ => {
                 let text = "IDENTIFY [<nick>] <password> logs in to a registered nick; REGISTER <password> registers yours";
-                self.irc_nickserv_says(text);
+                self.irc_send_from_nickserv(text);
                 return Ok(None);
             }
         };
@@ -195,14 +195,14 @@ impl Session {
         let nick = nick_name(Verb::Nick, nick)?;
         if !chat.is_registered(&nick) {
             let text = format!("{nick} is not registered; REGISTER <password> registers your nick");
-            self.irc_nickserv_says(&text);
+            self.irc_send_from_nickserv(&text);
             return Ok(None);
         }
         let password = Some(password.into());
         self.irc_request(Request::Nick { nick, password }, chat, now)
     }
 
-    fn irc_nickserv_says(&mut self, text: &str) {
+    fn irc_send_from_nickserv(&mut self, text: &str) {
         let mut out = crate::dialect::Output::default();
         if let Some(irc) = self.irc.as_deref() {
             irc.by_nickserv(text, &mut out.bytes);

@@ -239,7 +239,7 @@ impl App {
     pub fn restore(&mut self, place: &SavedRoom) {
         let at = self.open(&place.name);
         self.at = 0;
-        for text in &place.unsaid {
+        for text in &place.unconfirmed {
             let kind =
                 EntryKind::Trouble(format!("· not confirmed when you left: {}", clean(text)));
             let entry = self.entry(None, None, kind);
@@ -275,7 +275,7 @@ impl App {
                 name: room.name.clone(),
                 seen: newest,
                 draft: room.editor.text().to_owned(),
-                unsaid: room.pending.iter().map(|p| p.text.clone()).collect(),
+                unconfirmed: room.pending.iter().map(|p| p.text.clone()).collect(),
             }
         };
         Some(SavedServer {

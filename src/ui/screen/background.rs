@@ -21,7 +21,7 @@ pub fn is_light() -> Option<bool> {
     enable_raw_mode().ok()?;
     let answer = ask();
     let _ = disable_raw_mode();
-    told(&answer.ok()?)
+    parse_is_light(&answer.ok()?)
 }
 
 fn ask() -> io::Result<Vec<u8>> {
@@ -54,7 +54,7 @@ fn is_whole(answer: &[u8]) -> bool {
 }
 
 /// Parses an answer: `ESC ] 11 ; rgb:RRRR/GGGG/BBBB`, each with one to four digits.
-fn told(answer: &[u8]) -> Option<bool> {
+fn parse_is_light(answer: &[u8]) -> Option<bool> {
     let at = memchr::memmem::find(answer, b"]11;rgb")?;
     let text = String::from_utf8_lossy(answer.get(at..)?).into_owned();
     let (_, colors) = text.split_once(':')?;
@@ -86,7 +86,7 @@ mod tests {
             ("hello", None),
             ("", None),
         ] {
-            assert_eq!(told(answer.as_bytes()), light, "{answer:?}");
+            assert_eq!(parse_is_light(answer.as_bytes()), light, "{answer:?}");
         }
         assert!(is_whole(b"\x1b]11;rgb:0/0/0\x07\x1b[?1;2c"));
         assert!(!is_whole(b"\x1b]11;rgb:c/c/c"));

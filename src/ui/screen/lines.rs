@@ -7,8 +7,8 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::app::App;
+use super::entry_lines::{entry_lines, plain};
 use super::room::{Entry, EntryKind, Room, View};
-use super::said::{plain, said};
 use super::theme::Palette;
 use super::wrap::{width, wrap};
 
@@ -110,9 +110,9 @@ fn lines_of(room: &Room, index: usize, is_first: bool, look: &Look) -> Vec<Line<
     let is_part = entry.extras.part_of.is_some();
     let is_marked = room.marked == Some(room.seq(index))
         || marked_entry.is_some_and(|marked| is_part && entry.extras.part_of == marked.id);
-    let said = said(room, entry, before, is_first, look);
+    let of_entry = entry_lines(room, entry, before, is_first, look);
     let mark = |line: Line<'static>| if is_marked { marked(line, look) } else { line };
-    lines.extend(said.into_iter().map(mark));
+    lines.extend(of_entry.into_iter().map(mark));
     lines
 }
 

@@ -10,13 +10,13 @@ mod complete;
 pub mod draw;
 mod editor;
 mod emoji;
+mod entry_lines;
 mod extras;
 pub mod keys;
 mod layout;
 mod lines;
 mod list;
 mod room;
-mod said;
 #[cfg(test)]
 mod tests;
 mod theme;

@@ -37,11 +37,11 @@ pub struct Entry {
 impl Entry {
     /// Returns whether it can be replied to: a message, an action or a file.
     pub fn can_be_selected(&self) -> bool {
-        let is_said = matches!(
+        let is_message = matches!(
             self.kind,
             EntryKind::Msg { .. } | EntryKind::Me { .. } | EntryKind::File { .. }
         );
-        is_said && self.id.is_some() && self.extras.part_of.is_none()
+        is_message && self.id.is_some() && self.extras.part_of.is_none()
     }
 }
 

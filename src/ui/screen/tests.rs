@@ -3,7 +3,7 @@
 
 mod conversation;
 mod orders;
-mod said;
+mod sending;
 mod view;
 
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl TestScreen {
     }
 
     /// Receives a message from bob with the id `id`.
-    fn said(&mut self, id: u64, text: &str) {
+    fn bob_sends(&mut self, id: u64, text: &str) {
         self.hear(&[&format!(
             "LIVE {id} 2026-11-24T06:46:00.000Z MSG #lobby bob {text}"
         )]);

@@ -37,11 +37,11 @@ impl Tty {
     pub fn enter(mouse: bool) -> io::Result<Self> {
         static HOOK: Once = Once::new();
         HOOK.call_once(|| {
-            let told = std::panic::take_hook();
+            let previous = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |panic| {
                 // First the terminal, so that the message can be read.
                 give_back();
-                told(panic);
+                previous(panic);
             }));
         });
         take(mouse)?;

@@ -51,8 +51,8 @@ fn apprise_posts_to_mattermost_gotify_and_json_addresses() {
         let ended = Program::start(&typed, chatd.address).finish();
         assert_eq!(ended.code, Some(0), "{address}: {ended:?}");
         for (n, line) in lines.iter().enumerate() {
-            let said = reader.expect(&format!("LIVE <id> <time> <word> MSG #ops ann {line}"));
-            assert!(n > 0 || said.contains(tag), "{said}");
+            let received = reader.expect(&format!("LIVE <id> <time> <word> MSG #ops ann {line}"));
+            assert!(n > 0 || received.contains(tag), "{received}");
         }
     }
     // What fails is reported by the tool.

@@ -197,8 +197,8 @@ fn the_longest_line_that_a_terminal_passes_on_fits() {
         .find(|line| line.starts_with("OK NICK paul #lobby "));
     // A terminal stores 4095 bytes of a line and drops the rest.
     nc.send(format!("MSG {}\r", "x".repeat(6000)));
-    let said = next_message(&mut alice);
-    assert_eq!(said, format!("MSG #lobby paul {}", "x".repeat(4091)));
+    let message = next_message(&mut alice);
+    assert_eq!(message, format!("MSG #lobby paul {}", "x".repeat(4091)));
     nc.send("MSG next\r");
     assert_eq!(next_message(&mut alice), "MSG #lobby paul next");
 }
@@ -323,8 +323,8 @@ fn lines_may_end_in_cr_lf() {
             "OK MSG <id> <time>",
             "OK BYE",
         ]);
-        let said = alice.inbox.find(|line| line.starts_with("MSG "));
-        assert_eq!(said, format!("MSG #lobby l{n} hi"));
+        let message = alice.inbox.find(|line| line.starts_with("MSG "));
+        assert_eq!(message, format!("MSG #lobby l{n} hi"));
     }
 }
 

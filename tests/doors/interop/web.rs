@@ -51,8 +51,8 @@ fn openssl_gets_no_weak_version_cipher_or_renegotiation() {
         "-tls1_3 -groups P-384",
         "-servername another.example",
     ] {
-        let said = talk(good);
-        assert!(said.ends_with("OK PING\nOK BYE"), "{good}: {said}");
+        let reply = talk(good);
+        assert!(reply.ends_with("OK PING\nOK BYE"), "{good}: {reply}");
     }
     // Security level 0 lets openssl itself offer old ciphers.
     for bad in [
@@ -63,10 +63,10 @@ fn openssl_gets_no_weak_version_cipher_or_renegotiation() {
         "-tls1_2 -cipher aNULL:eNULL:@SECLEVEL=0", // no authentication, or no cipher
         "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256",
     ] {
-        let said = talk(bad);
+        let reply = talk(bad);
         assert!(
-            said.contains("alert") && !said.contains("OK"),
-            "{bad}: {said}"
+            reply.contains("alert") && !reply.contains("OK"),
+            "{bad}: {reply}"
         );
     }
     // Without -quiet, openssl takes a line that begins with R as an order to renegotiate (RFC 5746); compression is

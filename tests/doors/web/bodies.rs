@@ -146,7 +146,7 @@ fn post(chatd: &Chatd, body: &[u8]) -> String {
 }
 
 /// Returns the messages in `#ops`.
-fn said(chatd: &Chatd) -> Vec<String> {
+fn sent_texts(chatd: &Chatd) -> Vec<String> {
     let answer = say(chatd, &["GET /rooms/ops?count=1000 HTTP/1.1"], "");
     let texts = answer
         .lines()
@@ -167,9 +167,9 @@ fn a_body_in_the_encodings_of_windows_is_understood_or_refused_whole() {
     for (n, body) in bodies.iter().enumerate() {
         check_status(&post(&chatd, body), 200);
         let expected = ["gr\u{fc}\u{df} \u{4e2d}\u{a0a}\u{1f600}", "BYE"].repeat(n + 1);
-        assert_eq!(said(&chatd), expected);
+        assert_eq!(sent_texts(&chatd), expected);
     }
-    let kept = said(&chatd);
+    let kept = sent_texts(&chatd);
     for body in [
         &b"one\nt\0wo\n"[..],
         b"o\0n\0e\0\n\0",
@@ -184,7 +184,7 @@ fn a_body_in_the_encodings_of_windows_is_understood_or_refused_whole() {
     let answer = post(&chatd, b"a\xff\xf1b\n");
     check_status(&answer, 400);
     assert!(answer.contains("ERR MSG not-utf8 "), "{answer}");
-    assert_eq!(said(&chatd), kept);
+    assert_eq!(sent_texts(&chatd), kept);
     // In UTF-16, bytes with the value of a line end may be part of another character.
     let many: Vec<u8> = std::iter::once(0xfeff)
         .chain(

@@ -52,7 +52,7 @@ fn check_ok(chatd: &Chatd, path: &str, body: &str) {
 }
 
 #[test]
-fn posts_are_said_as_the_nick_in_the_room_and_a_resolved_alert_replies() {
+fn posts_are_sent_as_the_nick_to_the_room_and_a_resolved_alert_replies() {
     let chatd = Chatd::start();
     let (path, mut ann) = hook(&chatd, "ann", "alerts", "#ops");
     let token = path.strip_prefix("/hooks/").expect("it is a hook");
@@ -123,7 +123,7 @@ fn posts_are_said_as_the_nick_in_the_room_and_a_resolved_alert_replies() {
 }
 
 #[test]
-fn what_is_refused_is_refused_in_slacks_words_and_the_next_post_is_said() {
+fn what_is_refused_is_refused_in_slacks_words_and_the_next_post_is_sent() {
     let chatd = Chatd::with(&["--operator", "root", "--announce-after", "1h"]);
     let (path, mut ann) = hook(&chatd, "ann", "ci", "#ops");
     check(&chatd, &path, "hello", 400, "invalid_payload");
@@ -292,7 +292,7 @@ fn the_address_of_a_hook_is_in_no_log_and_no_metric() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    let (log, told) = std::sync::mpsc::channel();
+    let (log, logged) = std::sync::mpsc::channel();
     let mut errors = chatd.stderr.take().expect("it is piped");
     std::thread::spawn(move || {
         let mut all = Vec::new();
@@ -334,13 +334,13 @@ fn the_address_of_a_hook_is_in_no_log_and_no_metric() {
     );
     chatd.kill().expect("it is running");
     chatd.wait().expect("it is ours");
-    let log = told.recv_timeout(DEADLINE).expect("its log ends");
+    let log = logged.recv_timeout(DEADLINE).expect("its log ends");
     assert!(log.contains("too many posts to hooks"), "{log}");
     assert!(!log.contains(&token), "{log}");
 }
 
 #[test]
-fn a_body_that_is_cut_off_says_nothing() {
+fn a_body_that_is_cut_off_sends_nothing() {
     let chatd = Chatd::start();
     let (path, _ann) = hook(&chatd, "ann", "ci", "#ops");
     let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\n");

@@ -11,7 +11,7 @@ use crate::support::web::{ANN, POST, ask, check_status, say};
 
 /// Checks that nothing was sent to the room before, and that a message that is sent now arrives.
 #[track_caller]
-fn check_unsaid(chatd: &Chatd) {
+fn check_nothing_sent(chatd: &Chatd) {
     let answer = say(chatd, &["GET /rooms/lobby HTTP/1.1"], "");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     let mut peer = chatd.member("good");
@@ -46,7 +46,7 @@ fn a_foreign_page_can_neither_send_nor_read() {
         &say(&chatd, &[POST, "Host: evil.example", ANN], "hello"),
         421,
     );
-    check_unsaid(&chatd);
+    check_nothing_sent(&chatd);
     check_status(&say(&chatd, &[POST, &origin, ANN], "hello"), 200);
 }
 
@@ -70,7 +70,7 @@ fn an_http_connection_never_becomes_a_conversation() {
         assert!(answer.starts_with("HTTP/1."), "{request:?}: {answer}");
         assert!(!answer.contains("OK NICK"), "{request:?}: {answer}");
     }
-    check_unsaid(&chatd);
+    check_nothing_sent(&chatd);
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn a_malformed_request_is_refused_and_the_next_is_answered() {
             401,
         );
     }
-    check_unsaid(&chatd);
+    check_nothing_sent(&chatd);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_partly_understood_request_is_refused_and_not_carried_out() {
     // The parameters that are known are named.
     let answer = say(&chatd, &["GET /rooms/lobby?limit=5 HTTP/1.1"], "");
     assert!(answer.contains("after, before, count"), "{answer}");
-    check_unsaid(&chatd);
+    check_nothing_sent(&chatd);
     let answer = say(&chatd, &["GET /rooms/lobby/files HTTP/1.1"], "");
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
 }
@@ -287,15 +287,15 @@ fn a_client_that_trickles_http_or_tls_is_disconnected_and_costs_others_nothing()
     check_status(&say(&chatd, &["GET /health HTTP/1.1"], ""), 200);
     for (bytes, peers) in begun.iter().zip(&mut slow) {
         for peer in peers {
-            let said = peer.inbox.rest(); // it ends
-            let is_answered = said.starts_with(b"HTTP/1.1 200 ");
-            assert_eq!(is_answered, bytes.starts_with(b"GET /health"), "{said:?}");
+            let rest = peer.inbox.rest(); // it ends
+            let is_answered = rest.starts_with(b"HTTP/1.1 200 ");
+            assert_eq!(is_answered, bytes.starts_with(b"GET /health"), "{rest:?}");
         }
     }
 }
 
 #[test]
-fn a_body_of_several_lines_is_one_text_whatever_it_says() {
+fn a_body_of_several_lines_is_one_text_whatever_it_contains() {
     let chatd = Chatd::start();
     let mut watch = chatd.peer();
     watch.send("JOIN #ops\n");

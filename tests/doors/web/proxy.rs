@@ -49,15 +49,15 @@ fn a_proxied_request_is_never_local() {
     ] {
         let answer = say(&chatd, &["GET /metrics HTTP/1.1", header], "");
         check_status(&answer, 403);
-        let said = over_websocket(&chatd, header, &register);
+        let replies = over_websocket(&chatd, header, &register);
         assert!(
-            said.contains("ERR REGISTER not-allowed "),
-            "{header}: {said}"
+            replies.contains("ERR REGISTER not-allowed "),
+            "{header}: {replies}"
         );
     }
     check_status(&say(&chatd, &["GET /metrics HTTP/1.1"], ""), 200);
-    let said = over_websocket(&chatd, "X: y", &register);
-    assert!(said.contains("OK REGISTER root"), "{said}");
+    let replies = over_websocket(&chatd, "X: y", &register);
+    assert!(replies.contains("OK REGISTER root"), "{replies}");
 }
 
 #[test]
@@ -77,8 +77,12 @@ fn a_ban_applies_to_the_client_that_a_trusted_proxy_names() {
             let is_refused = is_trusted && is_banned;
             let status = if is_refused { 403 } else { 200 };
             check_status(&say(&chatd, &[POST, header, ANN], "hello"), status);
-            let said = over_websocket(&chatd, header, &["PING a", "BYE"]);
-            assert_eq!(said.contains("OK PING a"), !is_refused, "{header}: {said}");
+            let replies = over_websocket(&chatd, header, &["PING a", "BYE"]);
+            assert_eq!(
+                replies.contains("OK PING a"),
+                !is_refused,
+                "{header}: {replies}"
+            );
         }
         let wrong = say(&chatd, &[POST, "X-Forwarded-For: nobody", ANN], "hello");
         check_status(&wrong, if is_trusted { 400 } else { 200 });
@@ -100,8 +104,8 @@ fn a_trusted_proxy_s_clients_are_counted_by_their_own_addresses() {
     assert_eq!((&*first, &*second), ("OK PING", "OK PING"));
     let (_c, third) = join("203.0.113.9");
     assert!(third.starts_with("CLOSED busy "), "{third}");
-    let said = over_websocket(&chatd, "X-Forwarded-For: 203.0.113.9", &["PING a", "BYE"]);
-    assert!(said.contains("CLOSED busy "), "{said}");
+    let replies = over_websocket(&chatd, "X-Forwarded-For: 203.0.113.9", &["PING a", "BYE"]);
+    assert!(replies.contains("CLOSED busy "), "{replies}");
     let (_d, other) = join("203.0.113.10");
     assert_eq!(other, "OK PING");
 }

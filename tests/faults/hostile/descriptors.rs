@@ -25,15 +25,15 @@ fn with_too_few_descriptors_it_says_how_many_it_needs_and_with_those_it_serves()
     let mut needed = 0;
     for files in [32, 64, 128] {
         let output = start(files);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(1), "{files}: {said}");
-        let number = said
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{files}: {message}");
+        let number = message
             .split("ulimit -n ")
             .nth(1)
             .and_then(|rest| rest.split(',').next());
         needed = number
             .and_then(|number| number.parse().ok())
-            .unwrap_or_else(|| panic!("no number: {said}"));
+            .unwrap_or_else(|| panic!("no number: {message}"));
     }
     let limit = format!("--nofile={needed}:{needed}");
     Target::start_under(&["prlimit", &limit], &[]).serves_everybody();

@@ -13,14 +13,14 @@ use crate::support::script::{Ended, chatc, run};
 /// Runs a man in the middle that ends each TLS handshake and answers everything else; returns what clients sent it in
 /// plain text.
 fn in_the_middle(listener: TcpListener) -> mpsc::Receiver<String> {
-    let (tell, told) = mpsc::channel();
+    let (tell, received) = mpsc::channel();
     thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
             let tell = tell.clone();
             thread::spawn(move || serve(stream, &tell));
         }
     });
-    told
+    received
 }
 
 fn serve(mut stream: TcpStream, tell: &mpsc::Sender<String>) {
@@ -102,12 +102,12 @@ fn chatc_sends_no_password_when_tls_is_stripped() {
         let first = send("hello");
         assert_eq!(first.code, Some(0), "{first:?}");
         drop(target);
-        let told = in_the_middle(TcpListener::bind(address).expect("the port is free"));
+        let received = in_the_middle(TcpListener::bind(address).expect("the port is free"));
         let second = send("secret message");
-        let told: Vec<String> = told.try_iter().collect();
-        println!("vouched for: {is_vouched_for}: {told:?}, {second:?}");
-        let leaked = told.iter().any(|line| line.contains("secret"));
-        assert!(!leaked, "vouched for: {is_vouched_for}: {told:?}");
+        let received: Vec<String> = received.try_iter().collect();
+        println!("vouched for: {is_vouched_for}: {received:?}, {second:?}");
+        let leaked = received.iter().any(|line| line.contains("secret"));
+        assert!(!leaked, "vouched for: {is_vouched_for}: {received:?}");
         assert!(second.code != Some(0), "{second:?}");
     }
 }

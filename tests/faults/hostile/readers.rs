@@ -43,9 +43,9 @@ fn named_readers_are_bounded_and_delete_no_messages() {
     for _ in 0..3 {
         let (first, _) = ann.list("HISTORY #ann 1 after 0").expect("a reply");
         let lines: Vec<String> = (0..400).map(|n| format!("MSG {n} {padding}")).collect();
-        let said = pipeline(&mut ann, &lines);
-        assert_eq!(count(&said, "OK MSG "), lines.len());
-        if said.len() * padding.len() > 2 << 20 {
+        let replies = pipeline(&mut ann, &lines);
+        assert_eq!(count(&replies, "OK MSG "), lines.len());
+        if replies.len() * padding.len() > 2 << 20 {
             target.until("the oldest goes", |_| {
                 ann.list("HISTORY #ann 1 after 0").expect("a reply").0 != first
             });

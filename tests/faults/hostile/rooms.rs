@@ -18,8 +18,8 @@ fn one_address_does_not_use_up_the_rooms() {
         let mut mallory = target.named_stranger(&format!("mallory{n}"));
         let joins: Vec<String> = (0..60).map(|room| format!("JOIN #j{n}-{room}")).collect();
         pipeline(&mut mallory, &joins);
-        let says: Vec<String> = (0..60).map(|room| format!("TELL #s{n}-{room} x")).collect();
-        pipeline(&mut mallory, &says);
+        let requests: Vec<String> = (0..60).map(|room| format!("TELL #s{n}-{room} x")).collect();
+        pipeline(&mut mallory, &requests);
     }
     let mut ann = target.member("ann");
     ask(&mut ann, "JOIN #ann", "OK JOIN");

@@ -210,8 +210,8 @@ impl Target {
         );
         let mut ann = self.member("bystander");
         ask(&mut ann, "JOIN #bystanders AS reader", "OK JOIN");
-        let said = ask(&mut ann, "MSG pomegranate", "OK MSG");
-        let id = said.split(' ').nth(2).expect("an id").to_owned();
+        let reply = ask(&mut ann, "MSG pomegranate", "OK MSG");
+        let id = reply.split(' ').nth(2).expect("an id").to_owned();
         let bytes = format!("a file after message {id}");
         let sent = ann.upload("after.txt", bytes.as_bytes(), &sha256(bytes.as_bytes()));
         let sent = sent.expect("a reply");

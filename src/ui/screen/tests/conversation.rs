@@ -5,12 +5,12 @@ use super::*;
 /// Returns a screen with a message from bob and one from ann.
 fn talk(columns: u16, rows: u16) -> TestScreen {
     let mut play = TestScreen::new(columns, rows);
-    play.said(101, "shall we deploy?");
+    play.bob_sends(101, "shall we deploy?");
     play.type_in("in a minute");
     play.key(KeyCode::Enter);
     assert_eq!(play.sent(), ["TELL #lobby in a minute"]);
     play.hear(&["OK TELL 102 2026-11-24T06:46:10.000Z"]);
-    play.said(103, "good");
+    play.bob_sends(103, "good");
     play
 }
 
@@ -352,7 +352,7 @@ fn a_message_is_copied_and_its_original_is_found() {
 fn the_marker_stays_in_sight_however_far_it_moves() {
     let mut play = TestScreen::new(60, 10);
     for id in 101..=160 {
-        play.said(id, &format!("number {id} {}", "x".repeat(id as usize % 90)));
+        play.bob_sends(id, &format!("number {id} {}", "x".repeat(id as usize % 90)));
     }
     play.ctrl('r');
     for id in (101..160).rev() {
@@ -459,7 +459,7 @@ fn several_lines_are_typed_and_sent_as_one_message() {
     play.sees("│   at main.c:12\n");
     play.sees_not("sending");
     // The ids of all three are known, so the next message is not mistaken for one of them.
-    play.said(107, "oh");
+    play.bob_sends(107, "oh");
     play.sees("bob │ oh");
     // It is not a message of one line.
     play.key(KeyCode::Up);
@@ -602,7 +602,7 @@ fn pasted_lines_are_one_message_by_default() {
 }
 
 #[test]
-fn whatever_a_server_says_is_bounded_and_safe_at_every_size() {
+fn any_line_of_a_server_is_bounded_and_safe_at_every_size() {
     let mut play = with_lines(90, 20);
     let long = "👍🏽".repeat(600);
     let many: Vec<String> = (0..200).map(|n| format!("{n}x*{}", u64::MAX)).collect();

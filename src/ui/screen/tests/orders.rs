@@ -24,11 +24,11 @@ fn tab_completes_nicks_rooms_and_commands() {
 #[test]
 fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     let mut play = TestScreen::new(80, 12);
-    play.said(101, "before");
+    play.bob_sends(101, "before");
     play.type_in("/ignore Bob");
     play.key(KeyCode::Enter);
     play.sees("messages of bob are hidden now");
-    play.said(102, "not seen");
+    play.bob_sends(102, "not seen");
     play.hear(&["LIVE - 2026-11-24T06:46:00.000Z MSG ann bob psst"]);
     play.sees_not("not seen");
     assert_eq!(play.app.rooms.len(), 1, "no conversation is opened");
@@ -43,7 +43,7 @@ fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "/unignore bob");
     play.key(KeyCode::Enter);
-    play.said(104, "heard again");
+    play.bob_sends(104, "heard again");
     play.sees("heard again");
 }
 

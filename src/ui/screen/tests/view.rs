@@ -5,8 +5,8 @@ use super::*;
 #[test]
 fn the_screen_looks_like_this() {
     let mut play = TestScreen::new(100, 14);
-    play.said(101, "good morning, all");
-    play.said(102, "ann: has the build of https://ci.example.org/builds/4711/log?from=night gone well? It had not at six");
+    play.bob_sends(101, "good morning, all");
+    play.bob_sends(102, "ann: has the build of https://ci.example.org/builds/4711/log?from=night gone well? It had not at six");
     play.hear(&["LIVE 103 2026-11-24T06:46:30.000Z ME #lobby bob makes tea"]);
     play.hear(&["LIVE - 2026-11-24T06:46:31.000Z JOIN #lobby 李雷"]);
     play.hear(&["LIVE 104 2026-11-24T06:46:32.000Z FILE #lobby 李雷 104 1536 a b.txt"]);
@@ -31,8 +31,8 @@ fn the_screen_looks_like_this() {
         .lines()
         .filter(|line| line.contains("│ ") && line.len() > 100)
     {
-        let said = line.split('│').nth(1).unwrap_or(line).trim();
-        assert!(seen.contains(said), "{said:?}\n{seen}");
+        let shown = line.split('│').nth(1).unwrap_or(line).trim();
+        assert!(seen.contains(shown), "{shown:?}\n{seen}");
     }
     assert!(seen.ends_with("ann › it has\n"), "{seen}");
     assert!(
@@ -45,7 +45,7 @@ fn the_screen_looks_like_this() {
 fn the_first_visible_line_has_its_time_and_nick() {
     let mut play = TestScreen::new(80, 12);
     for id in 101..=130 {
-        play.said(id, &format!("m{id}"));
+        play.bob_sends(id, &format!("m{id}"));
     }
     let seen = play.seen();
     let first = seen.lines().nth(1).expect("a line");
@@ -60,7 +60,7 @@ fn the_first_visible_line_has_its_time_and_nick() {
 #[test]
 fn joined_emoji_take_no_more_columns_than_are_counted() {
     let mut play = TestScreen::new(80, 12);
-    play.said(101, "👨\u{200d}👩\u{200d}👧 و\u{200d} 🇩🇪");
+    play.bob_sends(101, "👨\u{200d}👩\u{200d}👧 و\u{200d} 🇩🇪");
     play.sees("👨👩👧 و\u{200d} DE");
 }
 
@@ -68,7 +68,7 @@ fn joined_emoji_take_no_more_columns_than_are_counted() {
 fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
     let mut play = TestScreen::new(80, 24);
     for id in 101..=300 {
-        play.said(id, &format!("m{id}"));
+        play.bob_sends(id, &format!("m{id}"));
     }
     play.sees("m300");
     // The history was empty, so there is nothing older.
@@ -77,7 +77,7 @@ fn scrolling_up_fetches_what_is_older_and_the_view_stays_as_more_comes() {
     }
     assert_eq!(play.sent(), [""; 0]);
     play.sees("m101");
-    play.said(301, "m301");
+    play.bob_sends(301, "m301");
     play.sees("m101");
     play.sees("1 new below");
     play.key(KeyCode::Esc);
@@ -131,9 +131,9 @@ fn ten_thousand_messages_are_scrolled_through_page_by_page() {
 fn a_burst_is_processed_and_its_end_is_visible() {
     let mut play = TestScreen::new(80, 24);
     for id in 101..=50_100 {
-        play.said(id, "x");
+        play.bob_sends(id, "x");
     }
-    play.said(50_101, "the last");
+    play.bob_sends(50_101, "the last");
     play.type_in("still here");
     play.sees("the last");
     play.sees("› still here");
@@ -151,8 +151,8 @@ fn rooms_count_what_is_unread_and_drafts_stay_where_they_were() {
         .command(super::super::Command::Join("#ops".into()), &mut play.state);
     play.hear(&["OK JOIN #ops 0"]);
     assert_eq!(play.line(), "");
-    play.said(101, "x");
-    play.said(102, "hey Ann!");
+    play.bob_sends(101, "x");
+    play.bob_sends(102, "hey Ann!");
     play.sees("1!");
     assert!(matches!(play.effects()[..], [Effect::Bell]));
     play.press(KeyCode::Char('1'), KeyModifiers::ALT);
@@ -187,8 +187,8 @@ fn a_search_jumps_to_a_match() {
 #[test]
 fn no_size_is_too_small_and_no_text_too_strange() {
     let mut play = TestScreen::new(80, 24);
-    play.said(101, &"wide 日本語 👩‍👩‍👧 e\u{301} ".repeat(40));
-    play.said(102, "\u{1b}]0;owned\u{7}\u{202e}evil\ttab");
+    play.bob_sends(101, &"wide 日本語 👩‍👩‍👧 e\u{301} ".repeat(40));
+    play.bob_sends(102, "\u{1b}]0;owned\u{7}\u{202e}evil\ttab");
     play.type_in(&"日本 ".repeat(60));
     for columns in [0, 1, 2, 3, 7, 20, 39, 40, 63, 64, 95, 96, 200] {
         for rows in [0, 1, 2, 3, 4, 5, 10, 50] {
@@ -224,7 +224,7 @@ fn messages_since_the_last_visit_are_below_a_line() {
         name: "#lobby".into(),
         seen: 5,
         draft: "half a line".into(),
-        unsaid: vec!["not answered".into()],
+        unconfirmed: vec!["not answered".into()],
     });
     play.state.connected();
     play.hear(&[HELLO, "OK STAMPS on", "OK TAGS on", "OK NICK ann #lobby 7"]);
@@ -250,13 +250,13 @@ fn messages_since_the_last_visit_are_below_a_line() {
 fn unread_messages_are_shown_from_the_first_one() {
     let mut play = TestScreen::new(80, 12);
     for id in 101..=110 {
-        play.said(id, &format!("m{id}"));
+        play.bob_sends(id, &format!("m{id}"));
     }
     play.press(KeyCode::Char('u'), KeyModifiers::ALT);
     play.sees("there are no new messages here");
     keys::event(&mut play.app, Event::FocusLost, &mut play.state);
     for id in 111..=150 {
-        play.said(id, &format!("m{id}"));
+        play.bob_sends(id, &format!("m{id}"));
     }
     play.sees("m150");
     play.press(KeyCode::Char('u'), KeyModifiers::ALT);

@@ -16,7 +16,7 @@ const TOGETHER: SignedDuration = SignedDuration::from_mins(5);
 /// Returns the lines of an entry: the message that it replies to, its text, and the reactions to it. The nick
 /// is left out after a message of the same person, and the time if it is that of the entry `before`, unless
 /// the entry `is_first` on the screen.
-pub(super) fn said(
+pub(super) fn entry_lines(
     room: &Room,
     entry: &Entry,
     before: Option<&Entry>,

@@ -10,7 +10,7 @@ fn a_sent_message_is_shown_at_once_and_moves_to_its_place_in_the_log() {
     assert_eq!(play.sent(), ["TELL #lobby hello"]);
     play.sees("… │ hello");
     play.sees("sending 1");
-    play.said(101, "before you");
+    play.bob_sends(101, "before you");
     play.hear(&["OK TELL 102 2026-11-24T06:47:00.000Z"]);
     play.sees("ann │ hello");
     play.sees_not("…");
@@ -54,7 +54,7 @@ fn unsent_messages_are_reported_at_the_end_and_sent_in_the_next_run() {
     play.ctrl('d');
     assert!(matches!(play.effects()[..], [Effect::End(None)]));
     let saved = play.app.saved().expect("it was there");
-    assert_eq!(saved.rooms[0].unsaid, ["kept"]);
+    assert_eq!(saved.rooms[0].unconfirmed, ["kept"]);
 
     let mut play = TestScreen::new(80, 10);
     play.app.restore(&saved.rooms[0]);
@@ -148,7 +148,7 @@ fn pasting_many_lines_opens_the_dialog() {
 #[test]
 fn a_deleted_message_disappears() {
     let mut play = TestScreen::new(80, 12);
-    play.said(101, "a secret");
+    play.bob_sends(101, "a secret");
     play.hear(&["LIVE 102 2026-11-24T06:46:30.000Z REMOVE #lobby bob 101"]);
     play.sees("(deleted)");
     play.sees_not("a secret");
