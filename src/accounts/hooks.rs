@@ -1,4 +1,4 @@
-//! Hooks: tokens with which a tool says things as one nick in one room, and does nothing else.
+//! Stores hooks: tokens with which a tool sends as one nick to one room, and does nothing else.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,7 +9,7 @@ use crate::config::fixed::HOOKS_MAX;
 use crate::model::{Hook, Secret, StorageError};
 use crate::protocol::{Digest, Nick, RoomName, Time};
 
-/// A hook, stored under `<form of its nick> <form of its label>`.
+/// A hook, stored under `<casefolded nick> <casefolded label>`.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredHook {
     nick: String,
@@ -76,10 +76,10 @@ impl Accounts {
         })
     }
 
-    /// Returns whether a hook is still there as it was: it may have been revoked since it was found in memory.
+    /// Returns whether a hook is unchanged in the store: it may have been revoked since it was found in memory.
     ///
     /// # Errors
-    /// When that cannot be read.
+    /// The store cannot be read.
     pub fn has_hook(&self, hook: &Hook) -> Result<bool, StorageError> {
         let key = token_key(&hook.nick, &hook.label);
         let stored = self.get::<StoredHook>(Bucket::Hooks, &key)?;

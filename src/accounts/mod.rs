@@ -53,7 +53,7 @@ pub enum AccountQuery {
     NewToken { nick: Nick, label: Nick },
     /// List the tokens of a nick.
     Tokens { nick: Nick },
-    /// Create a hook: a token that says things in one room.
+    /// Creates a hook: a token that sends to one room.
     NewHook {
         nick: Nick,
         label: Nick,

@@ -1,6 +1,6 @@
-//! The hooks in memory: found by the digest of a token, paced, with the alerts that have not been resolved yet.
+//! The hooks in memory: finds a hook by the digest of its token, limits its rate, and remembers its unresolved alerts.
 //!
-//! That a hook is found here does not mean that it is still there: the account store has the last word.
+//! A hook that is found here may have been revoked: only the account store knows.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::protocol::{Digest, EventId, Nick};
 #[derive(Debug, Default)]
 pub struct Hooks {
     by_digest: HashMap<Digest, Known>,
-    /// The digest of each hook, by the forms of its nick and label.
+    /// The digest of each hook, by the casefolded nick and label.
     by_label: BTreeMap<(Box<str>, Box<str>), Digest>,
     alerts: Alerts,
 }
@@ -21,12 +21,12 @@ pub struct Hooks {
 #[derive(Debug)]
 struct Known {
     hook: Hook,
-    /// When its allowance is full again; see [`crate::config::Rate`].
+    /// When it has its full allowance of posts again; see [`crate::config::Rate`].
     used_up: Duration,
 }
 
 impl Hooks {
-    /// Returns the hooks that were stored.
+    /// Creates the table from the stored hooks.
     pub fn new(stored: Vec<Hook>) -> Self {
         let mut hooks = Self::default();
         for hook in stored {
@@ -35,7 +35,7 @@ impl Hooks {
         hooks
     }
 
-    /// Returns whether there are as many as there may be.
+    /// Returns whether the limit on all hooks is reached.
     pub fn is_full(&self) -> bool {
         self.by_digest.len() >= HOOKS_IN_ALL
     }
@@ -79,7 +79,7 @@ impl Hooks {
     /// Counts one post to a hook.
     ///
     /// # Errors
-    /// How long to wait, when there were too many.
+    /// Returns how long to wait if there were too many posts.
     pub fn post(&mut self, digest: &Digest, now: Duration) -> Result<(), Duration> {
         let Some(known) = self.by_digest.get_mut(digest) else {
             return Ok(());
@@ -104,7 +104,7 @@ impl Hooks {
         self.alerts.find(digest, fingerprint)
     }
 
-    /// Forgets an alert: it is resolved, or its message has been deleted.
+    /// Forgets an alert that is resolved, or whose message has been deleted.
     pub fn resolved(&mut self, digest: &Digest, fingerprint: &str) {
         self.alerts.remove(digest, fingerprint);
     }
@@ -114,7 +114,7 @@ fn key(nick: &Nick, label: &Nick) -> (Box<str>, Box<str>) {
     (nick.casefolded().into(), label.casefolded().into())
 }
 
-/// The messages of alerts that have fired, the oldest first in all and for each hook.
+/// The messages of alerts that have fired, oldest first: in all, and of each hook.
 #[derive(Debug, Default)]
 struct Alerts {
     by_hook: HashMap<Digest, VecDeque<(Box<str>, EventId)>>,

@@ -47,14 +47,14 @@ impl Directory {
     }
 }
 
-/// A token with which a tool says things as one nick in one room, and does nothing else.
+/// A token with which a tool sends as one nick to one room, and does nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The nick that it says things as, which has made it.
+    /// The nick that created it, under which it sends.
     pub nick: Nick,
     /// The name that its owner gave it.
     pub label: Nick,
-    /// The room in which it says things.
+    /// The room to which it sends.
     pub room: RoomName,
     /// The digest of its token.
     pub sha256: Digest,

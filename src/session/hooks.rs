@@ -1,4 +1,4 @@
-//! Hooks: how their owner makes and lists them, and the connection that says what a tool has posted.
+//! Hooks: handles `HOOK` and `HOOKS`, and prepares the connection that sends what a tool has posted.
 
 use super::Session;
 use super::output::{AfterReply, Entries};
@@ -12,7 +12,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
 
 impl Session {
-    /// Creates a hook for a room in which the nick may speak.
+    /// Handles `HOOK`: creates a hook for a room to which the nick may send.
     pub(super) fn hook(&mut self, label: Nick, room: &RoomName, chat: &mut Chat) -> Done {
         let verb = Verb::Hook;
         let nick = self.registered_nick(verb, chat)?;
@@ -21,14 +21,14 @@ impl Session {
             .find_or_create_room(room, self.peer, self.nick)
             .map_err(refused(verb))?;
         if chat.hooks.is_full() {
-            let text = format!("there are {HOOKS_IN_ALL} hooks already");
+            let text = format!("the server has {HOOKS_IN_ALL} hooks already; ask its operator");
             return Err(Refusal::new(verb, Code::Quota, text));
         }
         let room = RoomName::clone(&*super::request::name_of(room, chat)?);
         self.query_accounts(AccountQuery::NewHook { nick, label, room })
     }
 
-    /// Lists the hooks of the nick.
+    /// Handles `HOOKS`: lists the hooks of the nick.
     pub(super) fn hooks(&mut self, chat: &Chat) -> Done {
         let nick = self.registered_nick(Verb::Hooks, chat)?;
         self.query_accounts(AccountQuery::Hooks { nick })
@@ -52,7 +52,7 @@ impl Session {
             }
             AccountResult::No => {
                 let text = format!(
-                    "there is a token or hook of that label already, or {HOOKS_MAX} hooks in all; REVOKE one"
+                    "you have a token or hook of that label already, or {HOOKS_MAX} hooks; REVOKE one"
                 );
                 Err(Refusal::new(verb, Code::Quota, text))
             }
@@ -80,10 +80,10 @@ impl Session {
         Ok(None)
     }
 
-    /// Gives a new connection the nick of a hook, in no room, so that it says what was posted to the hook.
+    /// Gives a new connection the nick of a hook, without joining a room, so that it can send what was posted to the hook.
     ///
     /// # Errors
-    /// When the nick may not speak now, or a token must not be sent in plain text.
+    /// The nick may not send now, or a token must not be sent in plain text.
     pub fn speak_for(&mut self, hook: &Hook, chat: &mut Chat, now: Now) -> Result<(), Refusal> {
         let verb = Verb::Nick;
         self.require_tls(verb, chat)?;

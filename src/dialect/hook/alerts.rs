@@ -1,4 +1,5 @@
-//! Alerts as Alertmanager and Grafana post them: each is a message, so that each can be answered, found and resolved.
+//! Reads the alerts of Alertmanager and Grafana. Each becomes a message, so that users can reply to it and find it, and its
+//! resolution can refer to it.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::protocol::text::is_clean;
 /// The most characters of a fingerprint or severity that is kept as a tag.
 const TAG_CHARS_MAX: usize = 64;
 
-/// Returns a message for each alert, and a line that counts those that are too many.
+/// Returns a message for each alert up to a limit, and a line with the number of the others.
 pub(super) fn messages(
     body: &Map<String, Value>,
     alerts: &[Value],
@@ -42,7 +43,7 @@ pub(super) fn messages(
     Ok(messages)
 }
 
-/// What is known of one alert.
+/// The fields of an alert that are used.
 struct Facts {
     status: String,
     labels: BTreeMap<String, String>,
@@ -52,7 +53,7 @@ struct Facts {
 }
 
 impl Facts {
-    /// Reads an alert; `whole` is the status of the group, for one that has none of its own.
+    /// Reads an alert. `whole` is the status of its group, for an alert without a status of its own.
     fn of(alert: &Map<String, Value>, whole: &str) -> Self {
         let labels = alert.get("labels").and_then(Value::as_object);
         let labels = labels.into_iter().flatten();
@@ -81,7 +82,7 @@ impl Facts {
         self.status.eq_ignore_ascii_case("resolved")
     }
 
-    /// Returns what a repetition of the same message has too: not the time at which it ends, which moves.
+    /// Returns what identifies the notification when it is posted again. The end time is left out, since it changes.
     fn identity(&self) -> String {
         let what = if self.fingerprint.is_empty() {
             format!("{:?}", self.labels)

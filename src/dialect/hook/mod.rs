@@ -1,5 +1,5 @@
-//! What tools post to a hook, as the messages that it becomes: the bodies of Slack and Mattermost, of Discord, of
-//! Alertmanager and Grafana, of Gotify and Apprise, as JSON or as a form. See `hooks.md`.
+//! Reads what tools post to a hook, and returns the messages to send: bodies for Slack and Mattermost, Discord, Gotify and
+//! Apprise, and those of Alertmanager and Grafana, as JSON or as a form. See `hooks.md`.
 //!
 //! Pure. Everything here is linear in the length of the body, which its caller bounds.
 
@@ -18,11 +18,11 @@ use crate::protocol::tags;
 pub struct Message {
     /// Its text.
     pub text: Multiline,
-    /// Its tags as they are sent, without the `@`.
+    /// Its tags in the form of the protocol, without the `@`.
     pub tags: String,
     /// The alert that it is about.
     pub alert: Option<Alert>,
-    /// What a repetition of the same message has too, if that can be known.
+    /// Identifies the message when it is posted again; `None` if that cannot be recognized.
     pub identity: Option<String>,
 }
 
@@ -35,19 +35,19 @@ pub struct Alert {
     pub is_resolved: bool,
 }
 
-/// Why a body is not posted.
+/// Why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadBody {
-    /// It is neither JSON nor a form that is known.
+    /// It is neither JSON nor a form.
     Malformed,
     /// It has no text.
     NoText,
 }
 
-/// What an application posts to a Gotify server.
+/// A message that an application posts to a Gotify server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Push {
-    /// The message that it becomes.
+    /// The message to send.
     pub message: Message,
     /// Its fields as they were sent.
     pub title: String,
@@ -74,10 +74,10 @@ impl Message {
     }
 }
 
-/// Reads what was posted to a hook: at least one message.
+/// Reads the body of a post to a hook; returns at least one message.
 ///
 /// # Errors
-/// When it has no text.
+/// The body has no text, or its form is unknown.
 ///
 /// ```
 /// use plainchat::dialect::hook::read;
@@ -103,10 +103,10 @@ pub fn read(body: &[u8]) -> Result<Vec<Message>, BadBody> {
     Message::new(&text, &[]).map(only)
 }
 
-/// Reads what was posted as to a Gotify server.
+/// Reads the body of a post of a Gotify client.
 ///
 /// # Errors
-/// When there is no message in it.
+/// There is no message in it.
 pub fn read_push(body: &[u8]) -> Result<Push, BadBody> {
     let (Fields::Json(fields) | Fields::Form(fields)) = Fields::of(body)?;
     let body = string(fields.get("message"));
@@ -140,7 +140,7 @@ enum Fields {
 }
 
 impl Fields {
-    /// Reads a body; what it is can be seen in it, and tools say something else in `Content-Type` often enough.
+    /// Reads a body. Its format is recognized from the bytes, since many tools send a wrong `Content-Type`.
     fn of(body: &[u8]) -> Result<Self, BadBody> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii_start().starts_with(b"{") {
@@ -173,7 +173,7 @@ fn url_encoded(text: &str) -> Option<Map<String, Value>> {
     Some(form)
 }
 
-/// Reads a form of parts (RFC 7578); the first line tells what separates them.
+/// Reads a multipart form (RFC 7578). Its first line is the separator of the parts.
 fn multipart(text: &str) -> Option<Map<String, Value>> {
     let (first, rest) = text.split_once("\r\n")?;
     let separator = format!("\r\n{}", first.trim_end());
@@ -196,7 +196,7 @@ fn parse(json: &[u8]) -> Result<Map<String, Value>, BadBody> {
     serde_json::from_slice(json).map_err(|_| BadBody::Malformed)
 }
 
-/// Returns `title: text` of the first of those fields that says something, or what there is of it.
+/// Returns `title: text` from the first of those fields that are not empty, or the one of the two that exists.
 fn titled(fields: &Map<String, Value>, names: &[&str]) -> String {
     let title = string(fields.get("title"));
     let texts = names.iter().map(|name| string(fields.get(*name)));
@@ -222,8 +222,8 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Returns a text without the empty lines around it, in lines that one `TEXT` can have: long lines are broken, and what
-/// is too much is counted in the last line.
+/// Returns a text that one `TEXT` can hold: without empty lines at both ends and with long lines broken. If it has too many
+/// lines, the last one has the number of the others.
 fn bounded(text: &str) -> String {
     let text = text.replace('\0', "");
     let lines = text.split('\n');
@@ -233,7 +233,7 @@ fn bounded(text: &str) -> String {
         lines.pop();
     }
     let pieces: Vec<&str> = lines.into_iter().flat_map(pieces).collect();
-    // What the line that counts the others takes.
+    // Space for the line with the number of the others.
     let bytes_max = usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX) - 64;
     let mut out = String::new();
     for (n, piece) in pieces.iter().enumerate() {
@@ -249,7 +249,7 @@ fn bounded(text: &str) -> String {
     out
 }
 
-/// Breaks a line into pieces that a line of a text can have: one, mostly.
+/// Breaks a line into pieces that are short enough for a line of a `TEXT`; mostly there is one.
 fn pieces(line: &str) -> Vec<&str> {
     let (mut pieces, mut rest) = (Vec::new(), line);
     while rest.len() > TEXT_LINE_BYTES_MAX {

@@ -1,10 +1,10 @@
-//! The bodies of Slack, Mattermost and Discord: what a person would read in them, as lines of text.
+//! Reads bodies for Slack, Mattermost and Discord, and returns the lines of text that these would show.
 
 use serde_json::{Map, Value};
 
 use super::{is_blank, string};
 
-/// Returns the text of a body of Slack's or Mattermost's; empty when it has none.
+/// Returns the text of a body for Slack or Mattermost; empty if it has none.
 pub(super) fn text(body: &Map<String, Value>) -> String {
     let mut lines = Vec::new();
     blocks(body.get("blocks"), &mut lines);
@@ -21,7 +21,7 @@ pub(super) fn text(body: &Map<String, Value>) -> String {
     lines.join("\n")
 }
 
-/// Returns the text of a body of Discord's; empty when it has none.
+/// Returns the text of a body for Discord; empty if it has none.
 pub(super) fn discord(body: &Map<String, Value>) -> String {
     let mut lines = Vec::new();
     add(&mut lines, string(body.get("content")));
@@ -35,7 +35,7 @@ pub(super) fn discord(body: &Map<String, Value>) -> String {
     lines.join("\n")
 }
 
-/// Appends what an attachment says.
+/// Appends the text of an attachment.
 fn attached(attachment: &Map<String, Value>, lines: &mut Vec<String>) {
     add(lines, markup(attachment, "pretext"));
     add(lines, markup(attachment, "author_name"));
@@ -48,7 +48,7 @@ fn attached(attachment: &Map<String, Value>, lines: &mut Vec<String>) {
     add(lines, string(attachment.get("image_url")));
 }
 
-/// Appends what blocks (Block Kit) say; those of unknown types say nothing.
+/// Appends the text of blocks (Block Kit). Blocks of unknown types are skipped.
 fn blocks(list: Option<&Value>, lines: &mut Vec<String>) {
     for block in objects(list) {
         match string(block.get("type")).as_str() {
@@ -83,7 +83,7 @@ fn blocks(list: Option<&Value>, lines: &mut Vec<String>) {
     }
 }
 
-/// Appends the parts of a rich text, each of which is a line or more, each line after `mark`.
+/// Appends the parts of a rich text. Each is one line or more, and `mark` stands before each line.
 fn rich_texts(parts: Option<&Value>, mark: &str, lines: &mut Vec<String>) {
     for part in objects(parts) {
         let elements = part.get("elements");
@@ -95,7 +95,7 @@ fn rich_texts(parts: Option<&Value>, mark: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// Returns the leaves of a rich text, joined.
+/// Returns the texts inside a rich text, joined.
 fn leaves(elements: Option<&Value>) -> String {
     let leaf = |element: &Map<String, Value>| {
         let field = |name: &str| string(element.get(name));
@@ -172,7 +172,7 @@ fn mrkdwn(text: &str) -> String {
     let mut rest = text;
     while let Some((before, from)) = rest.split_once('<') {
         out.push_str(before);
-        // A link has no line end, and no other link.
+        // A link contains neither a line end nor another link.
         let link = from.find(['<', '>', '\n']).map(|end| from.split_at(end));
         let link = link.and_then(|(link, after)| Some((shown(link)?, after.strip_prefix('>')?)));
         match link {
@@ -194,7 +194,7 @@ fn mrkdwn(text: &str) -> String {
     out
 }
 
-/// Returns how a link or mention is shown, without its angle brackets; `None` for anything else.
+/// Returns the text of a link or mention, which is passed without its angle brackets; `None` for anything else.
 fn shown(link: &str) -> Option<String> {
     let (target, label) = match link.split_once('|') {
         Some((target, label)) => (target, Some(label).filter(|label| !is_blank(label))),

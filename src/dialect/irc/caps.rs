@@ -2,7 +2,7 @@
 
 /// A capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // each is what its specification calls it
+#[allow(missing_docs)] // each is named as in its specification
 pub enum Cap {
     Batch,
     CapNotify,
@@ -21,7 +21,7 @@ pub enum Cap {
 }
 
 impl Cap {
-    /// Every capability by its name, in the order in which they are listed. One has two names.
+    /// Every capability and its name, in the order in which `CAP LS` lists them. One has two names.
     pub const NAMES: &[(&'static str, Self)] = &[
         ("batch", Self::Batch),
         ("cap-notify", Self::CapNotify),

@@ -1,4 +1,4 @@
-//! Events as lines of IRC.
+//! Writes events as lines of IRC.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,7 +7,7 @@ use super::{Cap, Client, Message, escape, pieces};
 use crate::protocol::tags::find;
 use crate::protocol::{Event, EventId, Time};
 
-/// What comes with an event.
+/// Facts about an event that its line does not have.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stamp<'a> {
     pub id: Option<EventId>,
@@ -18,12 +18,13 @@ pub(super) struct Stamp<'a> {
     pub is_registered: bool,
 }
 
-/// Returns the source of a nick's lines: it is made of the nick alone, so that no address leaks and the log needs nothing.
+/// Returns the source (`nick!user@host`) of a nick's lines. It is made of the nick alone, so that no address leaks and the
+/// log need not store one.
 pub fn source(nick: &str, server: &str) -> String {
     format!("{nick}!{}@{server}", user(nick))
 }
 
-/// Returns the user part of a source: the nick, or a short word for one that would take too much of each line.
+/// Returns the user part of a source: the nick, or a short word in place of a long one, which would take much of each line.
 pub fn user(nick: &str) -> String {
     if nick.is_ascii() {
         return nick.to_owned();
@@ -38,7 +39,7 @@ pub fn user(nick: &str) -> String {
     format!("u{hash:08x}")
 }
 
-/// Appends an event; nothing if the client has no words for it.
+/// Appends an event, or nothing if IRC cannot express it.
 pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &mut Vec<u8>) {
     let source = source(event.nick(), &client.server);
     let line = |command, params: &[&str], text: Option<&str>, out: &mut Vec<u8>| {
@@ -165,7 +166,7 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
     }
 }
 
-/// Appends something said, in as many lines as it needs; the first has the id.
+/// Appends a message in as many lines as it needs; the first has the id.
 #[allow(clippy::too_many_arguments)] // each is a part of the lines
 fn say(
     client: &Client,
@@ -177,7 +178,7 @@ fn say(
     (before, after): (&str, &str),
     out: &mut Vec<u8>,
 ) {
-    // An empty message cannot be sent in IRC; in a text of several lines it is an empty line.
+    // IRC has no empty message; here it is an empty line of a text of several lines.
     let text = if text.is_empty() { " " } else { text };
     let params = &[to];
     let empty = Message {
@@ -199,8 +200,8 @@ fn say(
     }
 }
 
-/// Returns the tags of a line, as far as the client has asked for them: of a message in several lines, the first has those
-/// that are the message's.
+/// Returns those tags of a line that the client has asked for. Of a message in several lines, only the first line has the
+/// tags of the message.
 fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String {
     let mut tags = String::new();
     let add = |tags: &mut String, tag: std::fmt::Arguments<'_>| {

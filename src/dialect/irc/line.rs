@@ -7,7 +7,7 @@ use crate::protocol::text::clean;
 /// The most bytes of a line without its tags, with its line end (RFC 2812, 2.3).
 pub const LINE_BYTES_MAX: usize = 512;
 
-/// The most parameters of a line; further ones belong to the last.
+/// The most parameters of a line; what follows belongs to the last one.
 const PARAMS_MAX: usize = 15;
 
 /// A line that a client has sent.
@@ -85,14 +85,14 @@ impl<'a> IrcLine<'a> {
     }
 }
 
-/// Returns whether a line can only be an IRC client's: plainchat has no such verbs.
+/// Returns whether only an IRC client can have sent the line: plainchat has no such verbs.
 pub fn begins_irc(line: &[u8]) -> bool {
     // Some clients send a real name that is not UTF-8.
     let text = String::from_utf8_lossy(line);
     IrcLine::parse(&text).is_some_and(|line| {
         let first = line.param(0).unwrap_or_default();
         match &*line.command {
-            // Clients write it in capitals; so does nobody who wants to say something.
+            // Clients write it in capitals. A person's message does not begin like that.
             "CAP" => {
                 let is_known = |word: &&str| first.eq_ignore_ascii_case(word);
                 ["LS", "LIST", "REQ", "END"].iter().any(is_known)
@@ -155,11 +155,11 @@ pub fn escape(value: &str) -> String {
 pub struct Message<'a> {
     /// The tags, without the `@`; empty for none.
     pub tags: &'a str,
-    /// Who sends it; empty for nobody.
+    /// The sender; empty for none.
     pub source: &'a str,
     /// A word or a number.
     pub command: &'a str,
-    /// The parameters before the text. What cannot be one is written as `*`.
+    /// The parameters before the text. A value that is no valid parameter is written as `*`.
     pub params: &'a [&'a str],
     /// The last parameter, which may have spaces; cut where the line is full.
     pub text: Option<&'a str>,

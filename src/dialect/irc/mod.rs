@@ -1,8 +1,8 @@
-//! IRC, for clients that speak nothing else: lines are read as requests, and answers and events are written as IRC has
-//! them. See `irc.md`.
+//! IRC, for clients that speak nothing else: reads their lines as requests, and writes answers and events as IRC clients
+//! expect them. See `irc.md`.
 //!
-//! What a connection has said before, and which command is being answered, is the session's to know; a [`Client`] is what
-//! a line needs to know of the one that receives it.
+//! The session remembers what a connection has sent before and which command is being answered. A [`Client`] is what is
+//! needed of the recipient to write a line.
 
 mod caps;
 mod event;
@@ -25,29 +25,29 @@ use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Event, Time, Verb};
 
-/// The client that lines are for.
+/// The client to which lines are written.
 #[derive(Debug)]
 pub struct Client {
-    /// The server as plainchat calls it.
+    /// The name of the server in plainchat.
     pub name: Box<str>,
-    /// The server as IRC calls it: with a dot, or clients take it for a nick.
+    /// The name of the server in IRC. It has a dot, since clients take a name without one for a nick.
     pub server: Box<str>,
     /// The client's nick; `*` before it has one.
     pub nick: Box<str>,
-    /// What it has asked for.
+    /// The capabilities that it has asked for.
     pub caps: Caps,
     /// The address at which files can be opened, without a slash at the end; empty if there is none.
     pub files: Box<str>,
-    /// Whether events of the past are written as messages; otherwise they are described.
+    /// Whether past events are written as messages; otherwise as notices that describe them.
     pub replays: bool,
     /// The batch that lines of the past belong to.
     pub batch: Option<&'static str>,
-    /// The last changes of nicks, each with the room whose event has shown it: there is one in each room, and the client
-    /// wants one.
+    /// The newest renames, each with the room whose event has shown it: the server has an event in each room, and the
+    /// client wants only one.
     renames: Mutex<[(u64, u64); RENAMES_MAX]>,
 }
 
-/// How many changes of nicks are remembered.
+/// How many renames are remembered.
 const RENAMES_MAX: usize = 8;
 
 impl Client {
@@ -120,7 +120,7 @@ impl Client {
         }
     }
 
-    /// Appends each line of what talker mode says as a notice.
+    /// Appends each line of a text of talker mode as a notice.
     pub fn notices(&self, lines: &[u8], out: &mut Vec<u8>) {
         for line in String::from_utf8_lossy(lines).lines() {
             self.notice(
@@ -152,7 +152,7 @@ impl Client {
         }
     }
 
-    /// Returns whether the event of this room is the one that shows a rename.
+    /// Returns whether this room's event is the one that shows a rename.
     fn shows_rename(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
         let (key, room) = (event::rename_key(old, new, time), event::room_key(room));
         let mut renames = self.renames.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,7 +166,7 @@ impl Client {
         true
     }
 
-    /// Appends a refusal of what a message or a change of `about` should have done.
+    /// Appends the refusal of a message to `about`, or of a change of it.
     pub fn refuse(&self, refusal: &Refusal, about: &str, out: &mut Vec<u8>) {
         let number = match refusal.code {
             Code::NoSuchNick => numeric::NO_SUCH_NICK,
@@ -190,7 +190,7 @@ impl Client {
 /// The most bytes of the server's name in IRC (HOSTLEN), before `.chat`.
 const SERVER_BYTES_MAX: usize = 58;
 
-/// Returns what IRC calls the command of a verb.
+/// Returns the IRC command that corresponds to a verb.
 pub fn irc_word(verb: Verb) -> &'static str {
     match verb {
         Verb::Msg | Verb::Me | Verb::Tell => "PRIVMSG",
@@ -202,7 +202,7 @@ pub fn irc_word(verb: Verb) -> &'static str {
     }
 }
 
-/// Appends a line that is written when it is sent.
+/// Appends a line that was queued, at the time when it is sent.
 pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
     match line {
         Line::Decided {
@@ -284,7 +284,7 @@ pub(super) fn write_event(client: &Client, live: &Live<'_>, out: &mut Vec<u8>) {
     write_line(client, live.layout, live.line, stamp, out);
 }
 
-/// Appends an event of the past: as it was, or described.
+/// Appends a past event: as a message, or described in a notice.
 pub(super) fn write_past(client: &Client, past: &Past<'_>, out: &mut Vec<u8>) {
     if client.replays {
         let stamp = event::Stamp {

@@ -1,5 +1,5 @@
 //! The numbers of replies that IRC clients know (modern.ircdocs.horse, "Numerics").
-#![allow(missing_docs)] // they are called what they are called there
+#![allow(missing_docs)] // the names are those of that list
 
 macro_rules! numerics {
     ($($name:ident $number:literal)*) => { $(pub const $name: &str = $number;)* };

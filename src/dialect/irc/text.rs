@@ -1,15 +1,15 @@
-//! Text between IRC and plainchat: formatting and CTCP go, long texts are cut.
+//! Converts text between IRC and plainchat: removes formatting and CTCP, and cuts long texts.
 
 use crate::protocol::text::clean;
 
-/// What a client says: a message, an action, or something between programs that nobody else speaks here.
+/// The text of a `PRIVMSG`: a message, an action, or a request between IRC programs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Said {
     /// A message.
     Text(String),
     /// An action (`/me`).
     Action(String),
-    /// Any other CTCP, which is dropped: with it anybody could make clients answer.
+    /// Any other CTCP. It is dropped, since anybody could make clients answer with it.
     Ctcp,
 }
 
@@ -29,7 +29,7 @@ impl Said {
     }
 }
 
-/// Removes bold, colours and the like with their digits, and everything else that text must not have.
+/// Removes bold, colors (with their digits) and the like, and all control characters.
 pub fn plain(text: &str) -> String {
     let mut kept = String::with_capacity(text.len());
     let mut rest = text;

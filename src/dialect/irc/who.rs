@@ -1,20 +1,20 @@
-//! What `WHO` shows of somebody: in the old form, or the fields that WHOX asks for (ircv3.net, "WHOX").
+//! Writes the answers to `WHO`: in the old form, or with the fields that WHOX asks for (ircv3.net, "WHOX").
 
 use super::{Client, numeric, user};
 
-/// Which form a client wants.
+/// The form that a client has asked for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct WhoForm {
     /// The letters of the fields, as bits; 0 for the old form.
     fields: u16,
-    /// The number that the client wants to see again.
+    /// The number that the client has sent, which the answer repeats.
     token: Option<u16>,
 }
 
 /// The letters in the order in which their fields are sent.
 const FIELDS: &str = "tcuihsnfdlaor";
 
-/// Somebody, as `WHO` shows them.
+/// A member, as `WHO` shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a> {
     /// The room that was asked about; `*` for none.
@@ -23,9 +23,9 @@ pub struct Shown<'a> {
     pub nick: &'a str,
     /// Whether the nick is registered.
     pub is_registered: bool,
-    /// Whether they are an operator of the server.
+    /// Whether the nick is an operator of the server.
     pub is_operator: bool,
-    /// Whether they moderate the room.
+    /// Whether the nick moderates the room.
     pub is_moderator: bool,
 }
 
@@ -44,7 +44,7 @@ impl WhoForm {
         }
     }
 
-    /// Appends the line of somebody.
+    /// Appends the line of a member.
     pub fn write(self, client: &Client, shown: Shown<'_>, out: &mut Vec<u8>) {
         let Shown { room, nick, .. } = shown;
         let (user, server) = (user(nick), &*client.server);

@@ -1,4 +1,4 @@
-//! `POST /message`: what is posted as to a Gotify server is said through a hook. See `hooks.md`, "Gotify".
+//! `POST /message`: what a Gotify client posts is sent through a hook. See `hooks.md`, "Gotify".
 
 use hyper::header::{AUTHORIZATION, HeaderMap};
 use hyper::{Method, StatusCode, Uri};
@@ -9,7 +9,8 @@ use super::reply::{self, Reply};
 use super::{Client, HttpRequest};
 use crate::dialect::hook::read_push;
 
-/// Returns the token of a request: in a header of Gotify's, as a bearer's, or in the address; empty if there is none.
+/// Returns the token of a request, from the header `X-Gotify-Key`, from `Authorization: Bearer` or from the address; empty
+/// if there is none.
 pub(super) fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let bearer = header(AUTHORIZATION.as_str()).and_then(|value| {
@@ -25,13 +26,13 @@ pub(super) fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> &'a str {
 /// Answers a request as Gotify does.
 pub(super) async fn post(client: &Client, token: &str, request: HttpRequest) -> Reply {
     if request.method() != Method::POST {
-        let text = "this server only takes messages: POST /message";
+        let text = "only POST /message is supported";
         return refuse(StatusCode::METHOD_NOT_ALLOWED, text);
     }
     let posted = async {
         let (hook, body) = hooks::receive(client, token, request).await?;
         let push = read_push(&body)?;
-        let sent = hooks::say(client, &hook, vec![push.message.clone()]).await?;
+        let sent = hooks::send(client, &hook, vec![push.message.clone()]).await?;
         Ok::<_, Refused>((push, sent))
     };
     match posted.await {
@@ -49,7 +50,7 @@ pub(super) async fn post(client: &Client, token: &str, request: HttpRequest) -> 
             answer(StatusCode::OK, &message)
         }
         Err(refused) => {
-            // What is no token of a hook logs nobody in.
+            // Gotify answers an unknown token like this.
             let mut reply = match refused.status {
                 StatusCode::NOT_FOUND => {
                     let text = "you need to provide a valid access token";

@@ -1,7 +1,7 @@
 //! `POST /hooks/<token>`: sends what a tool posts, under the nick and to the room of a hook. See `hooks.md`.
 //!
-//! The answers are those of Slack and Mattermost, whose senders compare them byte by byte: what a sender takes for a
-//! failure it sends again, and only after a 5xx.
+//! The answers are those of Slack and Mattermost, since clients compare them byte by byte, and post again after an answer
+//! that they take for a failure; some do so only after a 5xx.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::{Digest, EventId, Request, Time};
 use crate::server::metrics::LimitKind;
 
-/// Why a post is refused: the first word is what Slack says.
+/// Why a post is refused; the text begins with Slack's word for it.
 pub(super) struct Refused {
     pub status: StatusCode,
     pub text: &'static str,
@@ -59,7 +59,7 @@ impl Refused {
         }
     }
 
-    /// Asks the sender to send it again.
+    /// Returns a refusal that asks the client to post again.
     fn later(status: StatusCode, text: &'static str, after: Duration) -> Self {
         let retry_after = Some(after);
         Self {
@@ -69,7 +69,7 @@ impl Refused {
         }
     }
 
-    /// Asks the sender to send it again, since the reason goes away by itself.
+    /// Returns the refusal for a temporary failure: the client should post again.
     fn unavailable() -> Self {
         let text = "service_unavailable: it cannot be saved now; send it again later";
         Self::later(
@@ -79,7 +79,7 @@ impl Refused {
         )
     }
 
-    /// Returns the refusal for one of the chat protocol.
+    /// Returns the refusal that corresponds to the status of a protocol error.
     fn of(status: StatusCode) -> Self {
         match status {
             StatusCode::FORBIDDEN => Self::PROHIBITED,
@@ -95,7 +95,7 @@ impl Refused {
         reply
     }
 
-    /// Says in the headers of a reply when to try again.
+    /// Sets `Retry-After` in the headers of a reply, if there is a time.
     pub fn set_retry(&self, reply: &mut Reply) {
         if let Some(after) = self.retry_after {
             let seconds = after.as_millis().div_ceil(1000).max(1).to_string();
@@ -115,16 +115,16 @@ impl From<BadBody> for Refused {
     }
 }
 
-/// What a request with a token wants to be answered like.
+/// The API whose answers a client expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// As Slack and Mattermost do.
+    /// That of Slack and Mattermost.
     Slack,
-    /// As Gotify does.
+    /// That of Gotify.
     Gotify,
 }
 
-/// Returns the token of a hook that a request has, and how it is answered. In its address the token is the last part of
+/// Returns the token of a hook in a request, and the API of the answer. In the address the token is the last part of
 /// Mattermost's `/hooks/<token>`, of Rocket.Chat's `/hooks/<id>/<token>` or of Slack's `/services/<team>/<id>/<token>`.
 pub fn token<'a>(uri: &'a Uri, headers: &'a HeaderMap) -> Option<(Asked, &'a str)> {
     let path = uri.path();
@@ -143,7 +143,7 @@ fn digest(token: &str) -> Digest {
     Digest(Sha256::digest(token).into())
 }
 
-/// Returns whether a request has the token of a hook, and so is meant for this server.
+/// Returns whether a request has the token of a hook. If so, it is meant for this server, whatever its `Host` is.
 pub fn is_meant(client: &Client, uri: &Uri, headers: &HeaderMap) -> bool {
     token(uri, headers).is_some_and(|(_, token)| {
         let digest = digest(token);
@@ -166,16 +166,16 @@ pub async fn post(client: &Client, asked: Asked, token: &str, request: HttpReque
     let posted = async {
         let (hook, body) = receive(client, token, request).await?;
         let messages = hook::read(&body)?;
-        say(client, &hook, messages).await
+        send(client, &hook, messages).await
     };
     match posted.await {
-        // No line end: senders compare it with these two bytes.
+        // Without a line end, since clients compare it with these two bytes.
         Ok(_) => reply::text(StatusCode::OK, "ok"),
         Err(refused) => refused.reply(),
     }
 }
 
-/// Returns the hook with that token, and the body that is posted to it.
+/// Finds the hook of a token and reads the body of the post.
 pub(super) async fn receive(
     client: &Client,
     token: &str,
@@ -186,7 +186,7 @@ pub(super) async fn receive(
     Ok((hook, body))
 }
 
-/// Returns the hook with that token, and counts the post.
+/// Finds the hook of a token, and counts the post.
 fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
     let digest = digest(token);
     let (server, address) = (&client.server, client.address);
@@ -206,7 +206,7 @@ fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
 }
 
 fn paced(wait: Duration) -> Refused {
-    let text = "rate_limited: too many posts; wait as long as Retry-After says";
+    let text = "rate_limited: too many posts; try again after the time in Retry-After";
     Refused::later(StatusCode::TOO_MANY_REQUESTS, text, wait)
 }
 
@@ -232,8 +232,9 @@ async fn collect(client: &Client, mut body: RequestBody) -> Result<Vec<u8>, Refu
     Ok(bytes)
 }
 
-/// Says what was posted; returns the id and time of the first message. Once begun, it is completed even if the client has gone.
-pub(super) async fn say(
+/// Sends the messages of a post; returns the id and time of the first one. Once begun, it is completed even if the client
+/// has gone.
+pub(super) async fn send(
     client: &Client,
     hook: &Hook,
     messages: Vec<Message>,
@@ -247,7 +248,7 @@ pub(super) async fn say(
         let spoken = session.speak_for(hook, &mut state.chat, now);
         spoken.map_err(|refusal| Refused::of(reply::status(refusal.code)))
     });
-    let speaker = Speaker {
+    let sender = Sender {
         client: client.clone(),
         hook: hook.clone(),
         to: connected?,
@@ -255,7 +256,7 @@ pub(super) async fn say(
     let sent = client.server.executor.spawn(async move {
         let mut first = None;
         for message in messages {
-            let sent = speaker.say(message).await?;
+            let sent = sender.send(message).await?;
             first = first.or(sent);
         }
         Ok(first)
@@ -287,15 +288,15 @@ async fn check_stored(client: &Client, hook: &Hook) -> Result<(), Refused> {
 }
 
 /// A connection that sends what was posted to a hook.
-struct Speaker {
+struct Sender {
     client: Client,
     hook: Hook,
     to: InternalClient,
 }
 
-impl Speaker {
-    /// Says a message; a resolved alert as a reply to the one that fired, if that is known.
-    async fn say(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
+impl Sender {
+    /// Sends a message. That of a resolved alert replies to the message that reported it as firing, if that is known.
+    async fn send(&self, message: Message) -> Result<Option<(EventId, Time)>, Refused> {
         let digest = &self.hook.sha256;
         let alert = message.alert.as_ref();
         let replies_to = alert.filter(|alert| alert.is_resolved).and_then(|alert| {
@@ -330,7 +331,7 @@ impl Speaker {
             tags.push_str(&format!(";reply={id}"));
         }
         if let Some(identity) = &message.identity {
-            // The same notification, sent again, is not said again; through another hook it is.
+            // A notification that is posted again to the same hook is not sent again.
             let own = format!("{} {identity}", self.hook.sha256);
             tags.push_str(&format!(
                 ";nonce=hook-{}",
@@ -348,7 +349,7 @@ impl Speaker {
         let bytes = text.as_bytes().to_vec();
         let request = Request::text(Some(room), bytes.len() as u64).with_tags(tags);
         self.to.send(Ok(request)).await;
-        let _ = self.to.send_bytes(bytes.into()).await; // the reply says why
+        let _ = self.to.send_bytes(bytes.into()).await; // the reply has the reason
         self.to.reply().await
     }
 }
