@@ -1,4 +1,4 @@
-//! How an IRC client arrives: capabilities, nick, password, and the welcome.
+//! The registration of an IRC client: capabilities, nick, password, and the welcome.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,18 +15,18 @@ use crate::model::{Now, Secret};
 use crate::protocol::text::is_clean;
 use crate::protocol::{Code, Nick, Request};
 
-/// The most bytes of what a client sends in `AUTHENTICATE`, encoded.
+/// The most bytes of an encoded answer in `AUTHENTICATE`.
 const SASL_BYTES_MAX: usize = 1600;
 
-/// The bytes of one line of it; a shorter one is the last.
+/// The bytes of one line of that answer; a shorter line is the last one.
 const SASL_PIECE_BYTES: usize = 400;
 
-/// What is known of a client before it is welcomed.
+/// What a client has sent before it is welcomed.
 #[derive(Debug, Default)]
 pub(super) struct Arriving {
     nick: Option<Nick>,
     has_user: bool,
-    /// Whether the client negotiates capabilities and has not ended that.
+    /// Whether the client is negotiating capabilities: it has not sent `CAP END`.
     is_negotiating: bool,
     pass: Option<Secret>,
 }
@@ -106,7 +106,7 @@ impl Session {
         self.irc.as_deref_mut()?.arriving.as_deref_mut()
     }
 
-    /// Takes the nick and welcomes the client, if it has said everything that is needed.
+    /// Takes the nick and welcomes the client, once it has sent all that is needed for that.
     pub(super) fn irc_try_welcome(&mut self, chat: &mut Chat, now: Now) -> Done {
         let (is_open, has_nick) = (self.is_open, self.nick.is_some());
         let Some(arriving) = self.arriving() else {
@@ -213,7 +213,7 @@ impl Session {
                 true
             }
             _ => {
-                let text = "the words are LS, LIST, REQ and END";
+                let text = "unknown subcommand; use LS, LIST, REQ or END";
                 let word = if word.is_empty() { "*" } else { &word };
                 client.numeric(numeric::INVALID_CAP, &[word], text, bytes);
                 false
@@ -277,7 +277,7 @@ impl Session {
         let refused = |code, text| crate::protocol::request::Refusal::of_line(code, text);
         let (nick, secret) = read_plain(&answer)
             .ok_or_else(|| refused(Code::BadSyntax, "invalid answer to PLAIN"))?;
-        // Only a registered nick has a password that can be proved; another must not be reserved by the attempt.
+        // Only a registered nick has a password to check. An attempt must not reserve another nick.
         if self.is_open && !chat.is_registered(&nick) {
             return Err(refused(Code::BadPassword, "that nick is not registered"));
         }
@@ -285,7 +285,7 @@ impl Session {
         self.irc_request(Request::Nick { nick, password }, chat, now)
     }
 
-    /// Welcomes the client, with what it needs to know, and shows it the rooms that it is in.
+    /// Welcomes the client: sends the numerics that clients expect, and the rooms that it has joined.
     fn irc_welcome(&mut self, chat: &mut Chat) {
         let nick = self.nick.and_then(|nick| chat.user(nick));
         let nick = nick.map_or("*", |user| user.nick.as_str()).to_owned();
@@ -318,7 +318,7 @@ impl Session {
         client.numeric(
             numeric::CREATED,
             &[],
-            "plainchat's own protocol is spoken on the same port",
+            "this port also serves plainchat's own protocol",
             bytes,
         );
         client.words(numeric::MY_INFO, &[server, "plainchat", "i", "io"], bytes);
@@ -332,7 +332,7 @@ impl Session {
         }
     }
 
-    /// Sends what the server supports (ISUPPORT), from the limits that are in force.
+    /// Sends what the server supports (ISUPPORT), with its present limits.
     pub(super) fn irc_support(&mut self, chat: &Chat) {
         let network: String = chat
             .config
@@ -416,7 +416,7 @@ impl Session {
     }
 }
 
-/// Reads the answer to SASL PLAIN: whom the client wants to be, which may be left out, its nick, and its secret.
+/// Reads the answer of SASL PLAIN: the identity to act as (may be empty), the nick, and the password.
 fn read_plain(answer: &str) -> Option<(Nick, Secret)> {
     let bytes = STANDARD.decode(answer).ok()?;
     let text = String::from_utf8(bytes).ok()?;

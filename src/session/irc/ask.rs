@@ -1,4 +1,4 @@
-//! Queries of IRC clients: users, rooms and their modes; and plainchat's own verbs.
+//! Queries of IRC clients about users, rooms and modes, and plainchat's own verbs.
 
 use std::collections::BTreeSet;
 
@@ -16,11 +16,11 @@ use crate::protocol::{Code, Nick, Request, Verb};
 /// The most nicks that `WHO` compares with a mask, in all rooms together.
 const COMPARED_MAX: usize = 1000;
 
-/// The longest mask, in characters: a nick has 32, and a `*` may be between any two.
+/// The most characters of a mask: a nick has 32, and a `*` may stand between any two and at both ends.
 const MASK_CHARS_MAX: usize = 65;
 
 impl Session {
-    /// Handles a line that neither says anything nor joins or leaves a room.
+    /// Handles all other commands: those that neither send a message nor join or leave a room.
     pub(super) fn irc_ask(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         self.irc_asks(Asked::Nothing);
         match &*line.command {
@@ -59,7 +59,7 @@ impl Session {
                 self.irc_request(Request::Kick { nick, text }, chat, now)
             }
             "OPER" => {
-                let text = "operators are named in the server's configuration, and need no OPER";
+                let text = "OPER is not needed: the server's configuration names its operators";
                 self.irc_numeric(numeric::NO_OPER_HOST, &[], text);
                 Ok(None)
             }
@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    /// Carries out a verb of plainchat, written as `protocol.md` has it; the answers are notices.
+    /// Executes a verb of plainchat in the syntax of `protocol.md`. The answers are notices.
     fn irc_as_plain(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let read = Request::parse(line.rest.as_bytes());
         self.carry_out(read, LineEnd::Lf, chat, now)
@@ -212,7 +212,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Shows those that fit a mask, among those who share a room with this connection.
+    /// Lists the nicks that match a mask, among those that share a room with this connection.
     fn irc_who_matches(&mut self, mask: &str, form: WhoForm, chat: &mut Chat) {
         let mask: Vec<char> = mask.to_lowercase().chars().collect();
         if mask.len() > MASK_CHARS_MAX {
@@ -420,13 +420,13 @@ impl Session {
                 self.irc_numeric(
                     numeric::END_OF_BAN_LIST,
                     &[target],
-                    "only operators can ban, and from the whole server: BAN",
+                    "rooms have no bans; an operator can BAN a nick from the whole server",
                 );
                 Ok(None)
             }
             (letters, _) => {
                 let letter = letters.chars().next().unwrap_or('?').to_string();
-                let text = "rooms are open or closed (i) and have moderators (o); there are no other modes";
+                let text = "unknown mode; rooms have the modes i (invite-only) and o (moderators)";
                 self.irc_numeric(numeric::UNKNOWN_MODE, &[&letter], text);
                 Ok(None)
             }
@@ -465,7 +465,7 @@ impl Session {
         self.irc_require_in(Verb::Uninvite, typed, chat)?;
         let found = chat.find_room(&room).and_then(|room| chat.room(room));
         if !found.is_some_and(|room| room.acl.as_ref().is_some_and(|acl| acl.is_closed)) {
-            let text = "everybody may join this room again: MODE +i closes it; an operator's KILL ends a connection";
+            let text = "this room is open, so they can join again; MODE +i makes it invite-only";
             return Err(Refusal::new(Verb::Uninvite, Code::NotAllowed, text));
         }
         let nick = nick_name(Verb::Uninvite, nick)?;
@@ -519,7 +519,7 @@ impl Session {
             {
                 Some(fail(
                     "ACCOUNT_NAME_MUST_BE_NICK",
-                    "you can register the nick that you have: REGISTER * * <password>",
+                    "you can only register your present nick: REGISTER * * <password>",
                 ))
             }
             Some(own) if chat.is_registered(&own) => Some(fail(
@@ -544,7 +544,7 @@ impl Session {
         let lines = match verb {
             Some(verb) => vec![format!("{} - {}", verb.usage(), verb.summary())],
             None if IRCS.contains(&&*typed.to_ascii_uppercase()) => {
-                vec![format!("{typed} works as elsewhere in IRC")]
+                vec![format!("{typed} works as usual in IRC")]
             }
             None if line.param(0).is_none() => vec![
                 format!("IRC: {}", IRCS.join(" ")),
@@ -601,7 +601,7 @@ const IRCS: &[&str] = &[
     "AUTHENTICATE",
 ];
 
-/// The verbs of plainchat that IRC has no word for: they are asked as in plainchat, and answered with notices.
+/// The verbs of plainchat without a command in IRC. They are written as in plainchat, and answered with notices.
 const PLAINCHATS: &[&str] = &[
     "HISTORY", "SEARCH", "FILES", "DOWNLOAD", "UPLOAD", "SEEN", "REMOVE", "EDIT", "REACT",
     "UNREACT", "REACTS", "BAN", "UNBAN", "BANS", "NOTE", "SHUTDOWN", "TOKEN", "TOKENS", "REVOKE",
@@ -612,11 +612,11 @@ fn is_plainchats(word: &str) -> bool {
     PLAINCHATS.contains(&word)
 }
 
-/// Returns whether a text fits a mask, in which `*` is any text and `?` any character.
+/// Returns whether a text matches a mask, in which `*` stands for any text and `?` for any character.
 fn fits(mask: &[char], text: &str) -> bool {
     let text: Vec<char> = text.chars().collect();
     let (mut at, mut place) = (0, 0);
-    // Where to go on when what follows the last `*` does not fit.
+    // Where to try again if what follows the last `*` does not match.
     let mut retry: Option<(usize, usize)> = None;
     while place < text.len() {
         match (mask.get(at), text.get(place)) {

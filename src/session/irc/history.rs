@@ -15,7 +15,7 @@ use crate::protocol::{EventId, Nick, RoomName, Time};
 /// How many pieces of the log are read for one page at most, so that a room full of reactions costs little.
 const PIECES_MAX: usize = 40;
 
-/// Where a page begins or ends: at an event, or at a time, whose event has still to be found.
+/// The begin or end of a page: an event, or a time whose event is not known yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Edge {
     Id(u64),
@@ -23,7 +23,7 @@ enum Edge {
     Time(u64),
 }
 
-/// Which messages are asked for.
+/// The messages that a client has asked for.
 #[derive(Clone, Copy, Debug)]
 struct Page {
     after: Edge,
@@ -45,20 +45,20 @@ pub(in super::super) struct ChatHistory {
     after: Edge,
     /// Only events up to this one.
     up_to: Edge,
-    /// How many are wanted, and whether they are the first or the last.
+    /// How many messages are wanted, and whether the first or the last ones.
     wanted: usize,
     is_forward: bool,
-    /// How many more are wanted after these.
+    /// How many more messages are wanted after those.
     and_after: usize,
     /// The ids of the messages found, oldest first: they are read again when they are sent, so that a page of long
     /// messages costs the memory of one piece.
     found: Vec<u64>,
-    /// The messages in what has been read of the present piece, and the part that has still to be read.
+    /// The messages in the present piece so far, and the part of the piece that is still to be read.
     piece: Vec<u64>,
     span: Option<Span>,
     /// The event before the present piece.
     before_piece: u64,
-    /// Between which ids the time is that is looked for.
+    /// The ids between which the event of the wanted time is.
     seek: Option<(u64, u64)>,
     pieces: usize,
     /// The part of the log whose messages have still to be sent, once all are found.
@@ -132,7 +132,7 @@ impl ChatHistory {
         })
     }
 
-    /// Returns between which ids a time is looked for, until it is found.
+    /// Returns the ids between which the event of the wanted time is, until it is found.
     fn seek_range(&mut self, newest: u64) -> Option<(u64, u64)> {
         for edge in [&mut self.after, &mut self.up_to] {
             if !matches!(edge, Edge::Time(_)) {
@@ -187,7 +187,7 @@ impl ChatHistory {
         }
     }
 
-    /// Takes a part of a piece that is read backwards; when it is whole, the piece before it is next.
+    /// Adds a part to a piece that is read backwards. When the piece is complete, the one before it is next.
     fn take_piece(&mut self, records: &[Record]) {
         let Some(span) = self.span else {
             return;
@@ -236,7 +236,7 @@ impl ChatHistory {
         (*from == **peer && to == own) || (from == own && *to == **peer)
     }
 
-    /// Returns those of the records that belong to the page, and what has then still to be sent.
+    /// Returns the records that belong to the page, and the part of the log that is still to be sent.
     fn send<'a>(&mut self, records: &'a [Record]) -> Vec<&'a Record> {
         self.unsent = self.unsent.and_then(|span| {
             let after = records.last()?.id.get();
@@ -278,7 +278,7 @@ fn read_edge(text: &str) -> Option<Option<Edge>> {
     }
 }
 
-/// Returns the edge of what is after that event or time.
+/// Returns the begin of a page after that event or time.
 fn after(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id),
@@ -286,7 +286,7 @@ fn after(edge: Edge) -> Edge {
     }
 }
 
-/// Returns the edge of what is before that event or time.
+/// Returns the end of a page before that event or time.
 fn before(edge: Edge) -> Edge {
     match edge {
         Edge::Id(id) => Edge::Id(id.saturating_sub(1)),
@@ -305,7 +305,7 @@ impl Session {
         };
         let edges = usize::from(word == "BETWEEN") + 1;
         if !matches!(&*word, "LATEST" | "BEFORE" | "AFTER" | "AROUND" | "BETWEEN") {
-            let text = "the words are LATEST, BEFORE, AFTER, AROUND and BETWEEN";
+            let text = "unknown subcommand; use LATEST, BEFORE, AFTER, AROUND or BETWEEN";
             return fail(
                 self,
                 "INVALID_PARAMS",
@@ -343,7 +343,7 @@ impl Session {
             _ => return fail(self, "INVALID_PARAMS", &word, "no event was named"),
         };
         let Some((source, name, peer)) = self.irc_history_of(target, chat) else {
-            let text = "you are not in that room, or what you two say is not kept";
+            let text = "you are not in that room, or those direct messages are not saved";
             return fail(self, "INVALID_TARGET", target, text);
         };
         let is_around = word == "AROUND";
@@ -358,7 +358,7 @@ impl Session {
         Ok(self.irc_read_history(history, chat))
     }
 
-    /// Returns what is read for a target: a room that this connection is in, or the direct messages with another nick.
+    /// Returns the log of a target: a room that this connection is in, or the direct messages with another nick.
     fn irc_history_of(
         &self,
         target: &str,
@@ -384,7 +384,7 @@ impl Session {
         })
     }
 
-    /// Asks for the next part of a page; when all its messages are found, begins to send them.
+    /// Queries the next part of a page. When all messages are found, begins to send them.
     fn irc_read_history(&mut self, mut history: ChatHistory, chat: &Chat) -> Option<Effect> {
         loop {
             if let Some(query) = history.next_query(chat.newest_id()) {
@@ -394,7 +394,7 @@ impl Session {
             if !history.go_on() {
                 break;
             }
-            // What is around an event goes on where the part before it has ended.
+            // A page around an event continues where its first half ended.
             history.after = Edge::Id(
                 from.or(match history.up_to {
                     Edge::Id(id) => Some(id),
@@ -422,7 +422,7 @@ impl Session {
         self.query_chat_history(history, query)
     }
 
-    /// Continues with a part of a page.
+    /// Continues a page with the result of a query.
     pub(in super::super) fn irc_got_history(
         &mut self,
         mut history: ChatHistory,
@@ -446,7 +446,7 @@ impl Session {
         self.query_chat_history(history, query)
     }
 
-    /// Ends a page that cannot be read any more.
+    /// Ends a page that cannot be read to its end.
     pub(in super::super) fn irc_history_failed(&mut self, history: &ChatHistory, text: &str) {
         let params = ["CHATHISTORY", "MESSAGE_ERROR", &*history.target];
         self.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));

@@ -1,7 +1,7 @@
-//! The connection of an IRC client: its lines become the requests that every client makes, so rights, limits and order are
-//! the same; their answers become what IRC clients know. See `irc.md`.
+//! The connection of an IRC client. Its lines become the same requests as those of other clients, so rights, limits and order
+//! are the same; the replies become what IRC clients expect. See `irc.md`.
 //!
-//! The dialect writes the lines; this module has everything that depends on earlier lines of the connection.
+//! The dialect writes the lines; this module handles everything that depends on earlier lines of the connection.
 
 mod arrive;
 mod ask;
@@ -19,27 +19,27 @@ use crate::protocol::request::Refusal;
 use arrive::Arriving;
 use reply::Asked;
 
-/// What a session holds for an IRC client.
+/// The state of a session with an IRC client.
 #[derive(Debug)]
 pub(super) struct Irc {
     pub client: Client,
-    /// What is known before the client is welcomed; `None` afterwards.
+    /// What the client has sent before it is welcomed; `None` afterwards.
     arriving: Option<Box<Arriving>>,
-    /// What the client has sent of its answer to SASL.
+    /// The part of the SASL answer that has arrived.
     sasl: Option<String>,
-    /// What is being answered.
+    /// The command that is being answered.
     asked: Asked,
-    /// Why the connection must close: the last request leaves no way on.
+    /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
 
 impl Session {
-    /// Returns the dialect with what it has to know of the client.
+    /// Returns the dialect, with what it needs to know about the client.
     pub(super) fn writer(&self, dialect: Dialect) -> Writer<'_> {
         dialect.to(self.irc.as_deref().map(|irc| &irc.client))
     }
 
-    /// Returns the line of a reply that is queued.
+    /// Returns a reply as a line to queue.
     pub(super) fn reply_line(&mut self, line: Line<'_>) -> Output {
         match self.irc.as_deref_mut() {
             Some(irc) => irc.reply(line),
@@ -47,13 +47,13 @@ impl Session {
         }
     }
 
-    /// Returns whether this is an IRC client that has not been welcomed yet, and must not be sent any event.
+    /// Returns whether this is an IRC client that has not been welcomed yet. Until then it is sent no events.
     pub(super) fn is_arriving(&self) -> bool {
         let irc = self.irc.as_deref();
         irc.is_some_and(|irc| irc.arriving.is_some())
     }
 
-    /// Continues the connection as an IRC client's; it keeps its nick and rooms.
+    /// Makes this the connection of an IRC client. It keeps its nick and rooms.
     pub fn speak_irc(&mut self, chat: &Chat) {
         let files = match (self.has_web, self.security) {
             (false, _) => String::new(),
@@ -71,7 +71,7 @@ impl Session {
         self.push(Output::default(), AfterReply::Dialect(Dialect::Irc));
     }
 
-    /// Applies a line of an IRC client.
+    /// Handles a line of an IRC client.
     pub(super) fn irc_line(
         &mut self,
         line: &[u8],
@@ -107,7 +107,7 @@ impl Session {
         self.irc_done(done, chat, now)
     }
 
-    /// Reports a refusal, and closes the connection if there is no way on.
+    /// Reports a refusal, and closes the connection if it has become useless.
     fn irc_done(&mut self, done: Done, chat: &mut Chat, now: Now) -> Option<Effect> {
         let effect = done.unwrap_or_else(|refusal| {
             self.refuse(&refusal);
@@ -128,7 +128,7 @@ impl Session {
         effect
     }
 
-    /// Continues once a request that took time has been answered.
+    /// Continues after a request that took time has been answered.
     pub(super) fn irc_continue(
         &mut self,
         effect: Option<Effect>,
@@ -153,7 +153,7 @@ impl Session {
         self.irc_send(|client, out| client.numeric(numeric::INPUT_TOO_LONG, &[], text, out));
     }
 
-    /// Remembers what is being answered.
+    /// Remembers which command is being answered.
     fn irc_asks(&mut self, asked: Asked) {
         if let Some(irc) = self.irc.as_deref_mut() {
             irc.client.replays = false;
@@ -161,7 +161,7 @@ impl Session {
         }
     }
 
-    /// Queues lines that the client is written.
+    /// Queues lines for the client.
     fn irc_send(&mut self, write: impl FnOnce(&Client, &mut Vec<u8>)) {
         let mut out = Output::default();
         if let Some(irc) = self.irc.as_deref() {
@@ -177,7 +177,7 @@ impl Session {
         self.irc_send(|client, out| client.numeric(number, params, text, out));
     }
 
-    /// Shows the client that it is in a room: its own `JOIN`, the topic and who is there.
+    /// Shows the client a room that it has joined: its own `JOIN`, the topic and the members.
     pub(super) fn irc_entered(&mut self, room: RoomId, chat: &mut Chat) {
         let Some(irc) = self.irc.as_deref() else {
             return;
@@ -196,7 +196,7 @@ impl Session {
     }
 }
 
-/// Returns a refusal for a line that lacks something.
+/// Returns the refusal of a line with a missing parameter.
 fn lacks(what: &'static str) -> Refusal {
     Refusal::of_line(crate::protocol::Code::BadSyntax, what)
 }

@@ -8,14 +8,14 @@ use crate::dialect::{Dialect, Line, Output};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Verb};
 
-/// What is being answered, as far as the answer depends on it. The texts are as the client wrote them.
+/// The command that is being answered, with the parameters (as the client wrote them) on which the answer depends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// Nothing whose answer is known to IRC: it is put into words.
+    /// A command for whose answer IRC has no numeric: it is answered with a notice.
     Nothing,
-    /// The nick with which the client arrives.
+    /// The first nick of the client.
     Arrival(String),
-    /// The same with a password, without which it cannot go on.
+    /// The first nick with a password. If that is refused, the connection is closed.
     Secret(String),
     /// `AUTHENTICATE`.
     Sasl,
@@ -27,11 +27,11 @@ pub(super) enum Asked {
         is_by_notice: bool,
     },
     Join(String),
-    /// A room, and why it is left.
+    /// The room to leave, and the reason.
     Part(String, String),
     Topic(String),
     Say(String),
-    /// Something whose failure must not be reported.
+    /// A command whose failure must not be reported.
     Silent,
     Redact(String, String),
     ShowMode(String),
@@ -44,7 +44,7 @@ pub(super) enum Asked {
 }
 
 impl Irc {
-    /// Returns how a line that answers a request is written.
+    /// Returns how the answer to a request is written.
     pub(super) fn reply(&mut self, line: Line<'_>) -> Output {
         let mut out = Output::default();
         let bytes = &mut out.bytes;
@@ -60,7 +60,7 @@ impl Irc {
         out
     }
 
-    /// Appends the answer to a request that succeeded; returns false if it must be put into words.
+    /// Appends the answer to a request that succeeded; returns false if it has to be a notice.
     fn ok(&mut self, verb: Verb, fields: &str, out: &mut Vec<u8>) -> bool {
         let (first, rest) = fields.split_once(' ').unwrap_or((fields, ""));
         match (&self.asked, verb) {
@@ -120,7 +120,7 @@ impl Irc {
         true
     }
 
-    /// Appends why a request failed.
+    /// Appends the answer to a request that was refused.
     fn refused(&mut self, refusal: &Refusal, out: &mut Vec<u8>) {
         let (code, text) = (refusal.code, &*refusal.text);
         let client = &self.client;
@@ -204,7 +204,7 @@ impl Irc {
         client.numeric(number, about, text, out);
     }
 
-    /// Appends why a nick cannot be had. Clients try another one by themselves.
+    /// Appends the refusal of a nick. Clients then try another one by themselves.
     fn nick_refused(&mut self, code: Code, text: &str, nick: &str, out: &mut Vec<u8>) {
         let number = match code {
             Code::BadName => numeric::BAD_NICK,
@@ -226,7 +226,7 @@ impl Irc {
         self.client.numeric(number, &[nick], &text, out);
     }
 
-    /// Appends the change of the client's own nick.
+    /// Appends the rename of the client itself.
     fn renamed(&mut self, nick: &str, out: &mut Vec<u8>) {
         if nick != &*self.client.nick {
             self.client.by_self("NICK", &[nick], None, out);
@@ -234,7 +234,7 @@ impl Irc {
         }
     }
 
-    /// Appends that the client has proved to be a registered nick.
+    /// Appends the numeric for a client that has logged in.
     fn logged_in(&self, nick: &str, out: &mut Vec<u8>) {
         let from = source(nick, &self.client.server);
         let text = format!("you are logged in as {nick}");
@@ -242,13 +242,13 @@ impl Irc {
             .numeric(numeric::LOGGED_IN, &[&from, nick], &text, out);
     }
 
-    /// Appends an answer of the service that clients know by this name.
+    /// Appends a notice from NickServ, the service that clients know.
     pub(super) fn by_nickserv(&self, text: &str, out: &mut Vec<u8>) {
         let from = source("NickServ", &self.client.server);
         self.client.notice(&from, text, out);
     }
 
-    /// Returns entries of a list, which are in words, as notices.
+    /// Returns the entries of a list, written for people, as notices.
     pub fn in_notices(&self, lines: &Output) -> Output {
         let mut out = Output::default();
         self.client.notices(&lines.bytes, &mut out.bytes);
@@ -273,7 +273,7 @@ impl Irc {
         client.by_self("JOIN", &[room, account], Some(&client.nick), out);
     }
 
-    /// Appends a room's topic, or that it has none if that was asked.
+    /// Appends the topic of a room. That there is none is only appended if the client asked.
     pub(super) fn write_topic(&self, room: &str, topic: &str, was_asked: bool, out: &mut Vec<u8>) {
         if !topic.is_empty() {
             self.client.numeric(numeric::TOPIC, &[room], topic, out);
@@ -283,7 +283,7 @@ impl Irc {
         }
     }
 
-    /// Returns whether the client is sent who is in a room when it joins.
+    /// Returns whether the client is sent the members of a room that it joins.
     pub(super) fn wants_names(&self) -> bool {
         !self.client.caps.has(Cap::NoImplicitNames)
     }

@@ -1,4 +1,4 @@
-//! Messages of IRC clients, and joining and leaving rooms.
+//! Handles messages of IRC clients, and joining and leaving rooms.
 
 use super::super::output::Pending;
 use super::super::request::Done;
@@ -13,18 +13,18 @@ use crate::protocol::request::{JoinFrom, Refusal, Target};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, EventId, Nick, Request, RoomName, Verb};
 
-/// Reads the name of a room; the refusal says why it is none.
+/// Parses the name of a room; returns the reason if it is invalid.
 pub(super) fn room_name(verb: Verb, text: &str) -> Result<RoomName, Refusal> {
     let is_room = text.starts_with('#');
     let name = if is_room {
         RoomName::parse(text).map_err(|why| why.to_string())
     } else {
-        Err("the name of a room begins with #".to_owned())
+        Err("invalid room name: it must begin with #".to_owned())
     };
     name.map_err(|why| Refusal::new(verb, Code::BadName, why))
 }
 
-/// Reads a nick, of somebody who must exist.
+/// Parses the nick of a recipient.
 pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
     Nick::parse(text).map_err(|_| {
         Refusal::new(
@@ -36,7 +36,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
 }
 
 impl Session {
-    /// Carries out a request with the same rights as any other client's.
+    /// Executes a request, with the rights that any client has.
     pub(super) fn irc_request(&mut self, request: Request<'_>, chat: &mut Chat, now: Now) -> Done {
         self.carry_out(Ok(Some(request)), LineEnd::Lf, chat, now)
     }
@@ -66,7 +66,7 @@ impl Session {
                 self.irc_numeric(
                     numeric::ALREADY_REGISTERED,
                     &[],
-                    "you are connected already",
+                    "you are already connected",
                 );
                 Ok(None)
             }
@@ -74,7 +74,7 @@ impl Session {
         }
     }
 
-    /// Handles `PRIVMSG` and `NOTICE`. A program must not answer a notice, so that is never answered with an error either.
+    /// Handles `PRIVMSG` and `NOTICE`. A notice must never be answered, so its errors are not reported.
     fn irc_say(&mut self, line: &IrcLine<'_>, is_notice: bool, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Tell;
         let to = line.param(0).unwrap_or_default();
@@ -104,7 +104,7 @@ impl Session {
         }
         let text = line.params.get(1).copied().unwrap_or_default();
         if to.to_ascii_lowercase().ends_with("serv") {
-            // Clients send passwords there by themselves: nobody may ever be called so and receive them.
+            // Clients send passwords to such names by themselves, so nobody may receive what is sent to them.
             return if is_notice {
                 Ok(None)
             } else {
@@ -144,7 +144,7 @@ impl Session {
         done
     }
 
-    /// Checks that a room exists, so that a typo makes none, and that this connection may read it.
+    /// Checks that a room exists (a typo must not create one) and that this connection may read it.
     fn irc_room(&self, verb: Verb, name: &RoomName, chat: &Chat) -> Result<(), Refusal> {
         let Some(room) = chat.find_room(name) else {
             let text = format!("there is no room {name}; JOIN creates it, LIST shows the others");
@@ -157,7 +157,7 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// Handles what is said to a name that belongs to services elsewhere.
+    /// Handles a message to a name that services have on other IRC servers.
     fn irc_service(&mut self, to: &str, text: &str, chat: &mut Chat, now: Now) -> Done {
         if to.eq_ignore_ascii_case("NickServ") {
             return self.irc_nickserv(text, chat, now);
@@ -170,7 +170,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Handles the words of NickServ that clients send by themselves.
+    /// Handles the commands of NickServ that clients send by themselves.
     fn irc_nickserv(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
         let words: Vec<&str> = text.split_ascii_whitespace().collect();
         let own = self.nick.and_then(|nick| chat.user(nick));
@@ -210,7 +210,7 @@ impl Session {
         self.push(out, super::super::AfterReply::Nothing);
     }
 
-    /// Handles `JOIN`. With a key, which names a reader, the rooms are joined one after another: each asks the log.
+    /// Handles `JOIN`. With keys (they name readers) the rooms are joined one after another, since each needs a query of the log.
     fn irc_join(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         let Some(rooms) = line.param(0) else {
             self.irc_asks(Asked::Join("*".into()));
@@ -368,7 +368,7 @@ impl Session {
         self.irc_request(Request::Bye { text }, chat, now)
     }
 
-    /// Returns the reply to an event of this connection: the event, if it speaks IRC.
+    /// Returns the reply to the connection's own event: for an IRC client, the event itself.
     pub(in super::super) fn irc_body(&self, entry: &Entry, body: ReplyBody) -> ReplyBody {
         let Some(irc) = self.irc.as_deref() else {
             return body;
@@ -391,7 +391,7 @@ impl Session {
     }
 }
 
-/// Returns the tags of a message: what it replies to, and whether it is a notice.
+/// Returns the tags of a message: the id that it replies to, and `notice`.
 fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
     let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
     let reply = reply.and_then(|id| EventId::parse(&id));
