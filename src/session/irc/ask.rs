@@ -444,7 +444,7 @@ impl Session {
         if let (Some(here), Some(room)) = (chat.find_nick(&nick), chat.find_room(&room))
             && chat.show_member_of(room, here)
         {
-            let text = "is in that room already";
+            let text = "is already in that room";
             self.irc_numeric(numeric::USER_ON_CHANNEL, &[nick.as_str(), typed], text);
             return Ok(None);
         }
@@ -465,7 +465,7 @@ impl Session {
         self.irc_require_in(Verb::Uninvite, typed, chat)?;
         let found = chat.find_room(&room).and_then(|room| chat.room(room));
         if !found.is_some_and(|room| room.acl.as_ref().is_some_and(|acl| acl.is_closed)) {
-            let text = "this room is open, so they can join again; MODE +i makes it invite-only";
+            let text = "KICK is for invite-only rooms, since anybody can rejoin an open one; MODE +i closes it";
             return Err(Refusal::new(Verb::Uninvite, Code::NotAllowed, text));
         }
         let nick = nick_name(Verb::Uninvite, nick)?;
