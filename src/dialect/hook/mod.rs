@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::protocol::human::plural;
 use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 use crate::protocol::tags;
+use crate::protocol::text::clean;
 
 /// One message that a post becomes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,14 +226,13 @@ fn is_blank(text: &str) -> bool {
 /// Returns a text that one `TEXT` can hold: without empty lines at both ends and with long lines broken. If it has too many
 /// lines, the last one has the number of the others.
 fn bounded(text: &str) -> String {
-    let text = text.replace('\0', "");
-    let lines = text.split('\n');
-    let lines = lines.map(|line| line.strip_suffix('\r').unwrap_or(line));
-    let mut lines: Vec<&str> = lines.skip_while(|line| is_blank(line)).collect();
+    // Cleaned first: a line of nothing but unsafe characters is blank.
+    let lines = text.split('\n').map(clean);
+    let mut lines: Vec<_> = lines.skip_while(|line| is_blank(line)).collect();
     while lines.last().is_some_and(|line| is_blank(line)) {
         lines.pop();
     }
-    let pieces: Vec<&str> = lines.into_iter().flat_map(pieces).collect();
+    let pieces: Vec<&str> = lines.iter().flat_map(|line| pieces(line)).collect();
     // Space for the line with the number of the others.
     let bytes_max = usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX) - 64;
     let mut out = String::new();

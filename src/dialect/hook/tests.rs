@@ -203,6 +203,7 @@ fn a_body_without_text_or_of_an_unknown_form_is_refused() {
 fn a_text_has_the_lines_of_one_text_at_most() {
     check_text(r#"{"text":"\n\n a\n\nb\n \n"}"#, " a\n\nb");
     check_text(r#"{"text":"a\u0000b\u001b[31mc"}"#, "abc");
+    check_text(r#"{"text":"\u0008\na\n\u0010\r\n\u0008"}"#, "a");
     let many = read(format!("text={}", "x%0A".repeat(1200)).as_bytes()).unwrap();
     assert_eq!(many[0].text.lines(), TEXT_LINES_MAX);
     assert!(many[0].text.as_str().ends_with("x\n… 201 more lines"));
