@@ -101,6 +101,11 @@ impl LineDecoder {
         }
     }
 
+    /// From the next line on, 0xFF is a byte like any other, as in [`Self::without_telnet`]. To be called between lines.
+    pub fn end_telnet(&mut self) {
+        self.has_no_telnet = true;
+    }
+
     /// Decodes the next item of `input`; `None` when all of `input` is consumed and more bytes are needed.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         if self.spent {

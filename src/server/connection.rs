@@ -328,10 +328,13 @@ impl Connection {
             return (bytes, Some(effect));
         }
         let mut turn = Slice::of(self.had_turn);
-        while self.takes_lines()
-            && !turn.is_over()
-            && let Some(item) = self.decoder.next(&mut bytes)
-        {
+        while self.takes_lines() && !turn.is_over() {
+            if self.session.is_irc() {
+                self.decoder.end_telnet();
+            }
+            let Some(item) = self.decoder.next(&mut bytes) else {
+                break;
+            };
             match item {
                 Item::Line { bytes: line, end } => {
                     if let Some(effect) = apply(&mut self.session, line, end, state, now) {

@@ -506,7 +506,7 @@ impl Session {
         if is_first {
             self.expects = Expects::Line;
         }
-        if self.irc.is_some() {
+        if self.is_irc() {
             self.asked_ms = millis(now.uptime);
             return self.irc_line(line, end, chat, now);
         }
@@ -662,7 +662,7 @@ impl Session {
     pub fn skipped(&mut self, head: &[u8], chat: &mut Chat, now: Now) {
         let refusal = Refusal::too_long();
         self.asked_ms = millis(now.uptime);
-        if self.irc.is_some() {
+        if self.is_irc() {
             return self.irc_too_long();
         }
         let bytes_follow = verb_of(head).is_some_and(Verb::has_bytes);

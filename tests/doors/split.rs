@@ -272,6 +272,17 @@ fn telnet_options_are_declined_and_never_part_of_a_line() {
     peer.expect("OK PING a");
 }
 
+#[test]
+fn an_irc_clients_bytes_are_not_telnets() {
+    let chatd = Chatd::start();
+    let mut peer = chatd.peer();
+    peer.send(b"NICK ann\r\nUSER a 0 * :a\r\nPRIVMSG #lobby :\xff\xfd\x06\r\nPING :after\r\n");
+    let refused = peer.inbox.find(|line| line.contains(" FAIL "));
+    assert!(refused.contains(" FAIL PRIVMSG INVALID_UTF8 "), "{refused}");
+    peer.inbox
+        .find(|line| line.contains(" PONG ") && line.ends_with(":after"));
+}
+
 /// Returns `text` as Windows programs write it: in UTF-16, with its byte order mark.
 fn utf16(text: &str, unit: fn(u16) -> [u8; 2]) -> Vec<u8> {
     let units = std::iter::once(0xfeff).chain(text.encode_utf16());

@@ -26,10 +26,7 @@ pub fn frame(data: &[u8]) {
     let may_follow = match early {
         Protocol::Unclear => true,
         Protocol::LinesOrIrc => {
-            matches!(
-                late,
-                Protocol::LinesOrIrc | Protocol::Lines | Protocol::Irc
-            )
+            matches!(late, Protocol::LinesOrIrc | Protocol::Lines | Protocol::Irc)
         }
         _ => late == early,
     };

@@ -3,11 +3,9 @@
 //! `tests/run` lets a fuzzer look for bytes for which it does not hold; `tests/project/fuzz_corpus.rs` runs the
 //! same functions over the saved ones in every `cargo test`. A find goes into `corpus/<target>/`.
 
-#![allow(dead_code)] // each fuzz target is a program of its own and uses one of these
-
 mod outside;
 
-pub use outside::{frame, import, port, settings};
+use outside::{frame, import, port, settings};
 
 use std::time::Duration;
 
@@ -21,9 +19,23 @@ use plainchat::protocol::tags::SentTags;
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
 
+/// All targets; each has a folder of its name in `corpus`.
+pub const ALL: &[(&str, fn(&[u8]))] = &[
+    ("frame", frame),
+    ("hook", hook),
+    ("import", import),
+    ("irc", irc),
+    ("line", line),
+    ("port", port),
+    ("request", request),
+    ("server_line", server_line),
+    ("session", session),
+    ("settings", settings),
+];
+
 /// A decoder finds the same items in bytes that arrive at once, one by one, or cut anywhere, and holds no
 /// more than a line. The first byte of `data` says where to cut.
-pub fn line(data: &[u8]) {
+fn line(data: &[u8]) {
     let Some((&cut, bytes)) = data.split_first() else {
         return;
     };
@@ -62,7 +74,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<String> {
 
 /// A clean request is formatted as it was parsed; any other is parsed to something safe; a refusal is one
 /// line that is safe on a terminal.
-pub fn request(data: &[u8]) {
+fn request(data: &[u8]) {
     let line = data.split(|b| *b == b'\n').next().unwrap_or_default();
     match Request::parse(line) {
         Ok(None) => {}
@@ -96,7 +108,7 @@ pub fn request(data: &[u8]) {
 
 /// Any line of a server is parsed without harm, and an event is formatted as it was parsed. Cleaning a text
 /// makes it safe, and a second time changes nothing.
-pub fn server_line(data: &[u8]) {
+fn server_line(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let line = text.split('\n').next().unwrap_or_default();
     let _ = ServerLine::parse(line);
@@ -111,7 +123,7 @@ pub fn server_line(data: &[u8]) {
 
 /// A body that is posted to a hook is refused, or becomes messages: texts that `TEXT` accepts, whose tags and lines are
 /// safe.
-pub fn hook(data: &[u8]) {
+fn hook(data: &[u8]) {
     for message in hook::read(data).unwrap_or_default() {
         let again = Multiline::parse(message.text.as_str().as_bytes());
         assert_eq!(again, Ok(message.text), "it is clean, and short enough");
@@ -125,7 +137,7 @@ pub fn hook(data: &[u8]) {
 
 /// Whatever an IRC client sends, its output and that of another client in its room is lines of IRC: UTF-8 with CR LF,
 /// of at most 512 bytes besides their tags; and a `PING` is answered. The first two bytes of `data` are as for `session`.
-pub fn irc(data: &[u8]) {
+fn irc(data: &[u8]) {
     let [takes, puts, input @ ..] = data else {
         return;
     };
@@ -179,7 +191,7 @@ pub fn irc(data: &[u8]) {
 /// Whatever a peer sends, it is answered or disconnected. Its output, and that of others in its room, is
 /// lines within their limit that are safe on a terminal, and its end is an end. The first two bytes of `data`
 /// say how much is written and read at once.
-pub fn session(data: &[u8]) {
+fn session(data: &[u8]) {
     let [takes, puts, input @ ..] = data else {
         return;
     };

@@ -348,10 +348,10 @@ impl Memory {
             self.peers[n].sends += 1;
             let takes = self.takes.saturating_add(self.peers[n].sends / 4);
             let taken = batch.len().min(takes);
-            let bytes: Vec<u8> = batch.stretches(0).flatten().copied().take(taken).collect();
-            let rest: Vec<u8> = batch.stretches(taken).flatten().copied().collect();
-            assert_eq!(bytes.len() + rest.len(), batch.len());
-            self.peers[n].out.extend_from_slice(&bytes);
+            let bytes: Vec<&[u8]> = batch.stretches(0).collect();
+            let rest: usize = batch.stretches(taken).map(<[u8]>::len).sum();
+            assert_eq!(taken + rest, batch.len());
+            self.peers[n].out.extend(&bytes.concat()[..taken]);
             session.sent(&mut self.chat, &batch, taken);
         }
         self.batch = batch;
@@ -430,6 +430,9 @@ impl Memory {
         let peer = &mut self.peers[n];
         let mut input = &peer.input[..];
         let before = input.len();
+        if session.is_irc() {
+            peer.decoder.end_telnet();
+        }
         let mut item = peer.decoder.next(&mut input);
         let used = before - input.len();
         let is_last = item.is_none() && peer.has_ended && !peer.is_end_told && session.is_settled();

@@ -47,6 +47,11 @@ impl Session {
         }
     }
 
+    /// Returns whether the client speaks IRC.
+    pub fn is_irc(&self) -> bool {
+        self.irc.is_some()
+    }
+
     /// Returns whether this is an IRC client that has not been welcomed yet. Until then it is sent no events.
     pub(super) fn is_arriving(&self) -> bool {
         let irc = self.irc.as_deref();

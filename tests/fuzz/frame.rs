@@ -1,7 +1,0 @@
-#![no_main]
-
-mod support;
-#[path = "targets.rs"]
-mod targets;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| targets::frame(data));
