@@ -1,6 +1,7 @@
 // The page: creates the parts, connects them, and draws when something has changed. Start reading at chat.js.
 
 import { Chat } from './chat.js';
+import { joined } from './blocks.js';
 import { usageOf } from './commands.js';
 import { Uploads } from './files.js';
 import { ended, refusal } from './refusals.js';
@@ -85,6 +86,12 @@ const ui = {
 			document.body.append(dialog);
 			dialog.showModal();
 		});
+	},
+
+	/** Deletes a message or file, if the user confirms that. Returns whether it is deleted. */
+	async remove(room, { id, nick, name }) {
+		const what = name ?? (nick ? `this message${chat.isMe(nick) ? '' : ` of ${nick}`}` : `message ${id}`);
+		return Boolean((await ui.choose(`Delete ${what} for everyone?`, { remove: 'Delete' })) && (await chat.remove(room, id)));
 	},
 
 	editTopic: () => editTopic(),
@@ -204,6 +211,13 @@ const ui = {
 				if (!rest) ui.toast(room.topic || 'This room has no topic.');
 				else await chat.setTopic(room, rest);
 				return true;
+			case 'remove': {
+				const [, number] = /(?:^|\/)(\d+)$/.exec(rest) ?? [];
+				if (rest && !number) return usage();
+				const last = (item) => chat.isMe(item.nick) && chat.canRemove(room, item);
+				const item = number ? { id: Number(number) } : joined(room.items).findLast(last);
+				return item ? ui.remove(room, item) : no('You have sent no message here.');
+			}
 			case 'ignore':
 				if (!first) return ui.toast(chat.ignored.length ? `You ignore ${chat.ignored.join(', ')}.` : 'You are not ignoring anybody.'), true;
 				return (await chat.ignore(first)) && (ui.toast(`You no longer see messages from ${first}. /unignore ${first} shows them again.`), true);

@@ -37,6 +37,8 @@ export class Chat {
 
 	/** The optional parts of the protocol that the server has: `nonce`, `tags`. */
 	can = new Set();
+	/** Whether the user is an operator of this server, who may delete everything and ban. */
+	isOperator = false;
 	/** Whether the user has a name and is in all rooms, so that messages can be sent. */
 	isReady = false;
 
@@ -151,6 +153,7 @@ export class Chat {
 		this.phase = 'in';
 		this.refused = '';
 		this.store.me = { nick, password: this.password };
+		this.#lookAtRights();
 		const rooms = this.all.filter((room) => !room.isPrivate);
 		if (!rooms.length && current) {
 			rooms.push(this.add(current));
@@ -282,8 +285,17 @@ export class Chat {
 		for (const room of this.rooms.values()) {
 			if (room.members.delete(fold(old))) room.members.set(fold(this.nick), this.nick);
 		}
+		this.#lookAtRights();
 		this.page.changed();
 		return '';
+	}
+
+	/** Finds out whether the user is an operator: only operators may list the bans. */
+	async #lookAtRights() {
+		if (!this.can.has('accounts')) return;
+		const reply = await this.connection.request('BANS');
+		this.isOperator = Boolean(reply?.ok);
+		this.page.changed();
 	}
 
 	/** Registers the name with this password, or with its present one. Returns why that was refused, or ''. */
@@ -292,6 +304,7 @@ export class Chat {
 		if (!reply?.ok) return refusal(reply, { nick: this.nick });
 		this.password = password;
 		this.store.me = { nick: this.nick, password };
+		this.#lookAtRights();
 		return '';
 	}
 
@@ -487,9 +500,16 @@ export class Chat {
 
 	async remove(room, id) {
 		const reply = await this.connection.request(`REMOVE ${id}`);
-		if (!reply?.ok) return void this.#refuse(reply);
+		if (!reply?.ok) return this.#refuse(reply);
 		room.remove(id);
+		room.files += 1;
 		this.page.changed();
+		return reply;
+	}
+
+	/** Returns whether the user may delete a message or file: one of their own, or as an operator any. */
+	canRemove(room, item) {
+		return Boolean(item.id) && ['MSG', 'ME', 'FILE'].includes(item.verb) && (this.isOperator || this.isMe(item.nick)) && !room.isRemoved(item);
 	}
 
 	/** Returns whether the user may edit a message. */

@@ -10,6 +10,7 @@ export const COMMANDS = [
 	{ name: 'me', args: 'text', does: 'Send an action: /me waves' },
 	{ name: 'nick', args: 'name [password]', does: 'Change your name' },
 	{ name: 'topic', args: '[text]', does: 'Show or change the topic of this room; - clears it' },
+	{ name: 'remove', args: '[number]', does: 'Delete your last message, or the one with this number (its link ends with it)' },
 	{ name: 'search', args: 'words', does: 'Search the messages of this room' },
 	{ name: 'files', args: '', does: 'Show the files of this room' },
 	{ name: 'upload', args: '', does: 'Send a file to this room' },
@@ -30,7 +31,7 @@ export const COMMANDS = [
 	{ name: 'help', args: '', does: 'Show commands and keys' },
 ];
 
-const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms' };
+const ALIASES = { part: 'leave', j: 'join', tell: 'msg', query: 'msg', members: 'who', list: 'rooms', delete: 'remove' };
 
 /** Commands of other chats, and what to do here instead. */
 export const HABITS = {

@@ -51,6 +51,7 @@ pub static MODULES: &[(&str, &str)] = modules![
     "view/context.js",
     "view/composer.js",
     "view/hooks.js",
+    "view/people.js",
     "view/panel.js",
     "view/sidebar.js",
     "view/welcome.js",

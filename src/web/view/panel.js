@@ -3,11 +3,9 @@
 import { COMMANDS } from '../commands.js';
 import { addressOf } from '../files.js';
 import { marked, size } from '../text.js';
-import { avatar, byId, el, icon, setText, sync } from './dom.js';
-import { hooks } from './hooks.js';
+import { byId, el, icon, setText } from './dom.js';
+import { people as makePeople } from './people.js';
 
-/** Members that are drawn at most; the user finds others by typing. */
-const MEMBERS_SHOWN = 200;
 const FILES_SHOWN = 500;
 /** Messages that a search returns at most (protocol.md §4.23). */
 const FOUND_MAX = 100;
@@ -29,6 +27,7 @@ const TITLES = { people: 'Who is here', search: 'Search', files: 'Files', help: 
 
 export function panel(chat, ui) {
 	const body = byId('panel-body');
+	const people = makePeople(chat, ui);
 	const buttons = [...document.querySelectorAll('[data-panel]')];
 	let kind = null;
 	let shown = null; // the room that it shows
@@ -59,22 +58,7 @@ export function panel(chat, ui) {
 			body.replaceChildren(...fill[kind](room, words));
 			if (words) body.querySelector('form')?.requestSubmit();
 		}
-		if (kind === 'people') members(room);
-	}
-
-	function members(room) {
-		const [topic, find, list, more] = body.children;
-		setText(topic, room.topic);
-		const nicks = [...room.members.values()].filter((nick) => nick.toLowerCase().includes(find.value.toLowerCase()));
-		nicks.sort(new Intl.Collator(undefined, { numeric: true }).compare);
-		sync(list, nicks.slice(0, MEMBERS_SHOWN).map((nick) => {
-			const isMe = chat.isMe(nick);
-			const build = () => el('li', {}, el('button', { disabled: isMe, onclick: () => ui.open(nick) },
-				avatar(nick, '.small'), el('span.name', { dir: 'auto' }, nick), isMe && el('span.hint', {}, 'you')));
-			return { key: nick, sign: String(isMe), build };
-		}));
-		const rest = nicks.length - MEMBERS_SHOWN;
-		more.textContent = rest > 0 ? `and ${rest.toLocaleString()} more` : '';
+		if (kind === 'people') people.members(room, body.children);
 	}
 
 	const field = (label, props) => el('input', { type: 'search', placeholder: label, 'aria-label': label, ...props });
@@ -101,10 +85,7 @@ export function panel(chat, ui) {
 	}
 
 	const fill = {
-		people(room) {
-			chat.who(room);
-			return [el('p.topic', { dir: 'auto' }), field('Find a user', { oninput: () => members(room) }), el('ul.people'), el('p.small'), hooks(chat, ui, room)];
-		},
+		people: people.fill,
 
 		search(room, words) {
 			const input = field('Words', { value: words });
@@ -128,7 +109,8 @@ export function panel(chat, ui) {
 			const about = el('p.small', { role: 'status' }, 'Loading…');
 			const row = (file) => el('li.file', {}, icon('clip'), el('div', {},
 				el('a.name', { href: addressOf(file), download: file.name, dir: 'auto' }, file.name),
-				el('span.size', {}, `${size(file.size)}, ${file.nick}, ${when.format(file.time)}`)));
+				el('span.size', {}, `${size(file.size)}, ${file.nick}, ${when.format(file.time)}`)),
+			chat.canRemove(room, file) && el('button.tool', { title: 'Delete', 'aria-label': `Delete ${file.name}`, onclick: () => ui.remove(room, file) }, icon('bin')));
 			chat.list(`FILES ${room.name}`).then(({ events, error }) => {
 				about.textContent = error || (events.length ? '' : 'No files yet. Drop one anywhere on this page to send it.');
 				list.replaceChildren(...events.slice(0, FILES_SHOWN).map(row));

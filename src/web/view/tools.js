@@ -10,10 +10,6 @@ export function toolsOf(chat, ui) {
 	function actions(room, item) {
 		const isMine = chat.isMe(item.nick);
 		const isThere = !room.isRemoved(item);
-		async function remove() {
-			const answer = await ui.choose('Delete this message for everyone?', { remove: 'Delete' });
-			if (answer) chat.remove(room, item.id);
-		}
 		const found = [];
 		if (isThere && chat.can.has('react')) found.push({ name: 'smile', key: '+', label: 'React', act: () => ui.react(item) });
 		if (isThere && chat.can.has('reply')) found.push({ name: 'reply', key: 'r', label: 'Reply', act: () => ui.reply(item) });
@@ -21,7 +17,7 @@ export function toolsOf(chat, ui) {
 		if (chat.canEdit(room, item)) found.push({ name: 'pen', key: 'e', label: 'Edit', act: () => ui.edit(item) });
 		if (isThere && item.parts) found.push({ name: 'copy', key: 'c', label: 'Copy text', act: () => ui.copy(item.text) });
 		found.push({ name: 'link', key: 'l', label: 'Copy link', act: () => ui.copy(`${location.origin}/${addressIn(room.name, item.id)}`) });
-		if (isThere && isMine) found.push({ name: 'bin', key: 'Delete', label: 'Delete', act: remove });
+		if (chat.canRemove(room, item)) found.push({ name: 'bin', key: 'Delete', label: 'Delete', act: () => ui.remove(room, item) });
 		return found;
 	}
 
