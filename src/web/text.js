@@ -1,6 +1,10 @@
 // Splits a message's text into links, `code`, names and plain text. Pure; returns text, never HTML.
 
-const URL_START = /https?:\/\/[^\s<>"`]+/giu;
+/** Web and mail addresses. `www.` and `mailto:` begin one only at the start of a word. */
+const URL_START = /(?:https?:\/\/|(?<![\p{L}\p{N}_.@/-])(?:www\.(?=[^\s./]+\.[^\s.])|mailto:(?=[^\s@]+@[^\s@])))[^\s<>"`]+/giu;
+
+/** All others (`javascript:`) never become links. */
+const PROTOCOLS = ['http:', 'https:', 'mailto:'];
 const CODE = /(?<!`)(`{1,3})([^`\n]+)\1(?!`)/gu;
 const WORD = /[\p{L}\p{M}\p{N}_-]/u;
 
@@ -32,9 +36,10 @@ function* linked(text) {
 	let from = 0;
 	for (const match of text.matchAll(URL_START)) {
 		const url = trimmed(match[0]);
-		if (!isAddress(url)) continue;
+		const href = /^www/i.test(url) ? `http://${url}` : url;
+		if (!isAddress(href)) continue;
 		if (match.index > from) yield { type: 'text', text: text.slice(from, match.index) };
-		yield { type: 'link', text: url };
+		yield { type: 'link', text: url, href };
 		from = match.index + url.length;
 	}
 	if (from < text.length) yield { type: 'text', text: text.slice(from) };
@@ -42,7 +47,7 @@ function* linked(text) {
 
 function isAddress(url) {
 	try {
-		return Boolean(new URL(url));
+		return PROTOCOLS.includes(new URL(url).protocol);
 	} catch {
 		return false;
 	}
@@ -68,7 +73,7 @@ function* named(text, me, isNick, isRoom) {
 	if (from < text.length) yield { type: 'text', text: text.slice(from) };
 }
 
-/** Splits `text` into `{type, text}`: text, link, code, room, nick, me. Joined, the texts are the whole. */
+/** Splits `text` into `{type, text}`: text, link (with its `href`), code, room, nick, me. Joined, the texts are the whole. */
 export function parts(text, { me = '', isNick = () => false, isRoom = () => false } = {}) {
 	const found = [];
 	let from = 0;

@@ -43,6 +43,14 @@ test('hostile text is shown as text, everywhere', async (t) => {
 		title: document.title,
 	}));
 	assert.deepEqual(found, { scripts: 2, strange: 0, hrefs: [], title: 'bob – plainchat' });
+	const links = 'www.x.example https://x.example/y mailto:bob@x.example mailto:javascript:alert(1) www.javascript:alert(1)';
+	bob.say(`TELL ann ${links}`);
+	await message(page, links).waitFor();
+	assert.deepEqual(await page.locator('.text a').evaluateAll((all) => all.map((a) => [a.getAttribute('href'), a.rel])), [
+		['http://www.x.example', 'noopener noreferrer'],
+		['https://x.example/y', 'noopener noreferrer'],
+		['mailto:bob@x.example', 'noopener noreferrer'],
+	]);
 });
 
 test('rooms and users can be called like properties of every object', async (t) => {

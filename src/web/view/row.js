@@ -154,10 +154,10 @@ export function rowMaker(chat, ui) {
 		isRoom: (name) => Boolean(chat.room(name)),
 	});
 
-	function inline({ type, text }) {
+	function inline({ type, text, href }) {
 		switch (type) {
 			case 'link':
-				return el('a', { href: text, target: '_blank', rel: 'noopener noreferrer' }, text);
+				return el('a', { href, target: /^mailto/i.test(href) ? '' : '_blank', rel: 'noopener noreferrer' }, text);
 			case 'code':
 				return el('code', {}, text.replace(/^`+|`+$/g, ''));
 			case 'me':

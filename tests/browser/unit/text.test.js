@@ -22,6 +22,10 @@ check('(https://a.example/b_(c)) and http://b.example', 'link https://a.example/
 check('"https://a.example/x", she said', 'link https://a.example/x');
 check('javascript:alert(1) data:text/html,x ftp://x file:///etc');
 check('https:// http://');
+check('www.a.example, WWW.b.example/x?y. (www.c.example)', 'link www.a.example', 'link WWW.b.example/x?y', 'link www.c.example');
+check('www. www.x www..x xwww.a.example a.www.b.example @www.c.example www./x.y');
+check('mail mailto:bob@x.example?subject=a%20b, or mailto:', 'link mailto:bob@x.example?subject=a%20b');
+check('mailto:javascript:alert(1) xmailto:bob@x.example www.javascript:alert(1)//.x');
 check('<img src=x onerror=alert(1)> <a href="https://x.example">', 'link https://x.example');
 check('ann: hello, Ann! anna annika @ann', 'me ann', 'me Ann', 'me @ann');
 check('@bob @nobody bob', 'nick @bob');
