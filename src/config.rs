@@ -34,7 +34,7 @@ pub struct Config {
     pub operators: Vec<Nick>,
     /// Networks that may read the metrics, besides the machine itself.
     pub metrics_from: Vec<Network>,
-    /// Proxies whose word about the client's address is trusted.
+    /// Proxies that are trusted to report the client's address.
     pub proxies: Vec<Network>,
     /// The folder where everything is stored; `None` for a temporary one.
     pub data: Option<PathBuf>,

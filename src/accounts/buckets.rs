@@ -1,5 +1,5 @@
-//! Stores string values under keys, in a few buckets. A cluster's key-value store could do the same, since
-//! nothing else is asked of it.
+//! Stores string values under keys, in a few buckets. A cluster's key-value store could
+//! implement it too.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};

@@ -102,7 +102,7 @@ impl Guesses {
         })
     }
 
-    /// Counts a token of a hook that does not exist; returns whether there were not too many from that address yet.
+    /// Counts a token of a hook that does not exist; returns false after too many from that address.
     pub fn wrong_hook(&mut self, address: IpAddr, now: Duration) -> bool {
         let mut keys = [Key::Hooks(address_prefix(address))];
         self.make_space(&mut keys, now);

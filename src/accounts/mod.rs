@@ -53,7 +53,7 @@ pub enum AccountQuery {
     NewToken { nick: Nick, label: Nick },
     /// List the tokens of a nick.
     Tokens { nick: Nick },
-    /// Creates a hook: a token that sends to one room.
+    /// Create a hook: a token that sends to one room.
     NewHook {
         nick: Nick,
         label: Nick,

@@ -134,7 +134,7 @@ impl Chat {
         }
     }
 
-    /// Returns the readers of a room, each with the nick under which it is there.
+    /// Returns the readers of a room, each with its nick.
     pub(super) fn readers_with_nicks(&self, room: &Room) -> Vec<(PeerId, Option<NickId>)> {
         let members = room.members.keys();
         let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
@@ -156,7 +156,7 @@ impl Chat {
         self.send_command(peer, ConnectionCommand::Leave(departure));
     }
 
-    /// Returns the removal of a reader of a room with that nick.
+    /// Returns the command that removes a reader with that nick from a room.
     pub(super) fn departure(
         &self,
         id: RoomId,

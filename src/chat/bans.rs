@@ -80,7 +80,7 @@ impl Chat {
         self.commands.contains_key(&peer)
     }
 
-    /// Returns whether `peer` has been told to close.
+    /// Returns whether the connection of `peer` is to be closed.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let mut commands = self.commands.get(&peer).into_iter().flatten();
         commands.any(|command| matches!(command, ConnectionCommand::Close(..)))

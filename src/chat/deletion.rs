@@ -28,7 +28,7 @@ impl Chat {
         self.deleting.insert(room.name.casefolded().into(), room);
     }
 
-    /// Returns whether the log is still to delete a room of that name.
+    /// Returns whether the log has not deleted a room of that name yet.
     pub(super) fn is_being_deleted(&self, name: &RoomName) -> bool {
         self.deleting.contains_key(name.casefolded())
     }
@@ -74,7 +74,7 @@ impl Chat {
         }
     }
 
-    /// Returns, once, whether rooms were deleted whose events the log has still to remove.
+    /// Returns whether the log still holds events of deleted rooms; true only once.
     pub fn take_deleted(&mut self) -> bool {
         std::mem::take(&mut self.has_deleted)
     }

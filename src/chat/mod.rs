@@ -114,9 +114,9 @@ pub struct Chat {
     /// The offset of local time from UTC in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer, Connected>,
-    /// How many of them stand for an HTTP request.
+    /// How many of the connections stand for an HTTP request.
     requests: usize,
-    /// How many of them come from each address other than this machine's own.
+    /// How many of the connections come from each address other than this machine's own.
     origins: Tally,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
@@ -159,7 +159,7 @@ pub struct Chat {
     has_acl_changes: bool,
     /// The rooms that the log is deleting, by their casefolded names. Nobody is in them.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether rooms were deleted whose events the log has still to remove.
+    /// Whether the log still holds events of deleted rooms.
     has_deleted: bool,
     /// Rooms that have received their first message, and their owners, to be stored.
     new_owners: Vec<(RoomName, String)>,
@@ -179,7 +179,7 @@ pub struct Chat {
     released: Vec<Digest>,
     /// Places with events for which their readers have not been woken yet.
     news: Vec<Place>,
-    /// How many bytes of lines these events have.
+    /// The bytes of the lines of these events.
     undelivered_bytes: usize,
     /// Buffer in which a line is formatted, reused so that a message allocates nothing.
     line: Vec<u8>,

@@ -71,7 +71,7 @@ impl Reserved {
     }
 }
 
-/// What a connection must pass to take a nick.
+/// The check that a connection must pass to take a nick.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NickAccess {
     /// Nothing that the account store knows of.

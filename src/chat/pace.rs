@@ -15,7 +15,7 @@ const ADDRESSES_MAX: usize = 16 << 10;
 /// The rate limit of one operation.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When each address would have used up its allowance, see [`Rate`].
+    /// When each address has its full allowance again, see [`Rate`].
     by_origin: HashMap<IpAddr, Duration>,
     /// The same for all addresses together.
     all: Duration,

@@ -216,7 +216,7 @@ impl Chat {
         }
     }
 
-    /// Adds a nick that one of its connections has brought to a room, and schedules the announcement.
+    /// Adds a nick to a room that one of its connections has joined, and schedules the announcement.
     pub(super) fn add_member(&mut self, room_id: RoomId, peer: PeerId, nick: NickId, now: Now) {
         let at = now.uptime + self.limits().announce_after;
         let Some(room) = self.rooms.get_mut(room_id) else {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::protocol::PORT;
 
-/// Says whether a connection is encrypted.
+/// Whether a connection is encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Security {
     /// TLS when the server offers it; plain text to this machine, and to a server that has never offered TLS.

@@ -1,6 +1,6 @@
-//! What a server says about itself. `protocol.md`, section 4.19.
+//! The version, name and capabilities of a server. `protocol.md`, section 4.19.
 
-/// What a server answers to `HELLO`.
+/// The answer of a server to `HELLO`.
 ///
 /// ```
 /// use plainchat::client::ServerInfo;
@@ -11,7 +11,7 @@
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ServerInfo {
-    /// The version of the protocol; 0 if the server has not said it.
+    /// The version of the protocol; 0 if the server has not sent it.
     pub version: u32,
     /// The name of the server.
     pub name: String,

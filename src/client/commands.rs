@@ -48,7 +48,7 @@ impl Client {
         self.move_to(logged_in, room).await
     }
 
-    /// Goes on from the lobby, which a new nick joins, to another room.
+    /// Leaves the lobby, which a new nick joins, for another room.
     pub(crate) async fn move_to(
         &mut self,
         logged_in: LoggedIn,

@@ -214,7 +214,7 @@ impl Receiver {
         }
     }
 
-    /// Returns whether [`Receiver::line`] has a line without waiting. If not, this is the time to flush one's output.
+    /// Returns whether [`Receiver::line`] has a line without waiting. If not, the caller should flush its output now.
     pub fn has_line(&self) -> bool {
         !self.kept.is_empty() || memchr(b'\n', self.waiting()).is_some()
     }

@@ -1,4 +1,4 @@
-//! What can go wrong for a client.
+//! The errors of the client.
 
 use std::{fmt, io};
 

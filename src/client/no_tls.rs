@@ -19,7 +19,7 @@ pub(super) enum Secured {
 /// Stands in for the keys that a build with TLS trusts.
 pub(super) struct TrustedKeys;
 
-/// Returns what [`secure`] takes.
+/// Returns the placeholder that [`secure`] takes.
 ///
 /// # Errors
 /// None.

@@ -1,11 +1,11 @@
-//! Who a client is, and which rooms it wants.
+//! The options of a client: its login and its rooms.
 
 use std::fmt;
 
 /// A nick, with its password if it has one.
 ///
 /// A password lets several connections share the nick, and keeps others from taking it while a connection is broken.
-/// Where a `Login` is wanted, a nick alone will do:
+/// A nick alone can be passed in place of a `Login`:
 ///
 /// ```
 /// use plainchat::client::Login;
@@ -71,7 +71,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// What a [`ReconnectingClient`](super::ReconnectingClient) wants on a server.
+/// The options of a [`ReconnectingClient`](super::ReconnectingClient).
 ///
 /// ```
 /// use plainchat::client::{Login, Options};
@@ -113,7 +113,7 @@ impl Options {
         }
     }
 
-    /// Adds a room, to be joined as it is from now on.
+    /// Adds a room of which only new events are wanted.
     #[must_use]
     pub fn room(mut self, name: impl Into<String>) -> Self {
         self.rooms.push((name.into(), None));

@@ -124,7 +124,7 @@ impl ReconnectingClient {
         self.state.rooms()
     }
 
-    /// Returns what the server has; nothing before the first [`Update::Connected`].
+    /// Returns the server's name and capabilities; empty before the first [`Update::Connected`].
     pub fn server(&self) -> &ServerInfo {
         self.state.server()
     }

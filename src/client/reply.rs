@@ -1,4 +1,4 @@
-//! What the server answers, as values.
+//! The replies of the server, as values.
 
 use super::connection::Line;
 use super::error::Error;
@@ -18,7 +18,7 @@ use crate::protocol::{Event, EventId, ServerLine, Time};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
-    /// What follows `OK` and the verb.
+    /// The text after `OK` and the verb.
     pub rest: String,
     /// The lines of the list that was asked for.
     pub lines: Vec<Line>,

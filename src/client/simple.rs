@@ -42,7 +42,7 @@ pub struct Client {
     pub(super) receiver: Receiver,
     /// Every request has its reply, so the next reply belongs to the next request.
     pub(super) is_usable: bool,
-    /// What the server has, once it was asked.
+    /// The server's capabilities, once they were requested.
     pub(super) server: Option<ServerInfo>,
 }
 
@@ -64,7 +64,7 @@ impl Client {
         Ok(Self::from_halves(address, sender, receiver))
     }
 
-    /// Uses a connection that exists already, whatever carries it. `address` only appears in error texts.
+    /// Uses an existing connection of any kind. `address` only appears in error texts.
     pub fn from_halves(address: Address, sender: Sender, receiver: Receiver) -> Self {
         Self {
             address,

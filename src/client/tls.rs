@@ -43,7 +43,7 @@ pub(super) enum Secured {
     NotSpoken,
 }
 
-/// What is trusted at an address.
+/// The certificates that are trusted at an address.
 pub(super) struct TrustedKeys {
     known_hosts: KnownHosts,
     /// The address as `known_hosts` writes it.
@@ -224,16 +224,16 @@ impl KnownHosts {
     }
 }
 
-/// Which certificate the server has shown.
+/// The certificate that the server has sent.
 #[derive(Clone, Debug)]
 enum CertificateCheck {
-    /// One that an authority confirms.
+    /// A certificate that an authority confirms.
     Vouched,
-    /// One at an address that was unknown.
+    /// The first certificate of an unknown address.
     First(String),
-    /// The one that was known.
+    /// The known certificate.
     Same,
-    /// Another than the one that was known.
+    /// A different certificate than the known one.
     Other(String),
 }
 

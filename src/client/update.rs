@@ -1,4 +1,4 @@
-//! What a [`super::ReconnectingClient`] reports.
+//! The updates that a [`super::ReconnectingClient`] returns.
 
 use std::time::Duration;
 

@@ -218,7 +218,7 @@ impl Limits {
         (self.files_max / 4).max(64)
     }
 
-    /// Files of all nicks together that nobody has registered: the other three quarters.
+    /// Files of all unregistered nicks together: the other three quarters.
     pub fn unowned_files_max(&self) -> usize {
         (self.files_max - self.files_max / 4).max(64)
     }

@@ -32,14 +32,14 @@ pub enum Dialect {
     Values,
 }
 
-/// A dialect, and what it has to know of the client.
+/// A dialect, with what it needs to know about the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Writer<'a> {
     dialect: Dialect,
     client: Option<&'a irc::Client>,
 }
 
-/// What is added to the events that a program receives.
+/// The additions to the events that a program receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
     /// The id and time of each live event (`STAMPS on`).
@@ -97,7 +97,7 @@ pub enum Line<'a> {
     },
 }
 
-/// What a reply shows of the event that its request proposed.
+/// The part of an event that the reply to its request shows.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// Its id and time.
@@ -108,13 +108,13 @@ pub enum ReplyBody {
     File(Box<FileReply>),
     /// This text.
     Text(Box<str>),
-    /// The event itself, where clients expect to be sent what they have done; elsewhere its id and time.
+    /// The event itself for clients that expect a copy of their own events; for others its id and time.
     Event(Box<OwnEvent>),
     /// There is no reply.
     Nothing,
 }
 
-/// What the reply to an upload shows.
+/// The fields of the reply to an upload.
 #[derive(Debug)]
 pub struct FileReply {
     /// The id that the file was announced with; `None` if that is the event's own.
@@ -125,14 +125,14 @@ pub struct FileReply {
     pub sha256: Digest,
 }
 
-/// What a client has done, as others are sent it.
+/// The event of a client's own action, in the form that others receive.
 #[derive(Debug)]
 pub struct OwnEvent {
     /// The event's line in the protocol.
     pub line: String,
     /// Its tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
-    /// Whether the client must not be told that it was refused.
+    /// Whether the refusal must not be sent to the client.
     pub is_silent: bool,
 }
 
@@ -143,7 +143,7 @@ impl Dialect {
         tags: false,
     });
 
-    /// Returns what is added to the events; nothing in talker mode.
+    /// Returns the additions to events; none in talker mode.
     pub fn marks(self) -> Marks {
         match self {
             Self::Program(marks) => marks,
@@ -151,7 +151,7 @@ impl Dialect {
         }
     }
 
-    /// Returns this dialect if it is one for programs; in talker mode, the one that follows on it.
+    /// Returns this dialect if it is one for programs; in talker mode, the dialect after `/raw`.
     pub fn without_talk(self) -> Self {
         Self::Program(self.marks())
     }
@@ -166,7 +166,7 @@ impl Dialect {
         self == Self::FIRST
     }
 
-    /// Returns the dialect with what it has to know of the client.
+    /// Returns the dialect, with what it needs to know about the client.
     pub fn to(self, client: Option<&irc::Client>) -> Writer<'_> {
         Writer {
             dialect: self,
@@ -215,13 +215,13 @@ impl Writer<'_> {
         Self { dialect, ..self }
     }
 
-    /// Returns whether the client wants to know of those that join whether they are registered.
+    /// Returns whether the client wants to know whether a nick that joins is registered.
     pub fn names_accounts(self) -> bool {
         let caps = self.client.map(|client| client.caps);
         caps.is_some_and(|caps| caps.has(irc::Cap::ExtendedJoin))
     }
 
-    /// Appends a line with its end, or a value; nothing where the dialect has no words for it.
+    /// Appends a line with its end, or a value; nothing if the dialect cannot express it.
     pub fn write(self, line: Line<'_>, out: &mut Output) {
         match (self.dialect, self.client) {
             (Dialect::Program(_), _) => {
@@ -272,7 +272,7 @@ impl Writer<'_> {
     }
 }
 
-/// A past event on its way to a reader.
+/// A past event to send to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
     /// Its id.
@@ -285,11 +285,11 @@ pub struct Past<'a> {
     pub line: &'a str,
     /// Where the parts of the line are.
     pub layout: EventLayout,
-    /// How far the server's local time is from UTC, in seconds.
+    /// The offset of the server's local time from UTC, in seconds.
     pub utc_offset_s: i32,
 }
 
-/// A live event on its way to a reader.
+/// A live event to send to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
     /// Its line in the protocol, without the end.
@@ -306,8 +306,8 @@ pub struct Live<'a> {
     pub is_here: bool,
     /// It belongs to no room and no nick.
     pub is_for_everyone: bool,
-    /// Its nick is registered, as far as the dialect [names that](Writer::names_accounts).
+    /// Its nick is registered; false if the dialect does not [name that](Writer::names_accounts).
     pub is_registered: bool,
-    /// How far the server's local time is from UTC, in seconds.
+    /// The offset of the server's local time from UTC, in seconds.
     pub utc_offset_s: i32,
 }

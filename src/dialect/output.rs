@@ -1,4 +1,4 @@
-//! What a dialect writes.
+//! The output of a dialect.
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ impl Output {
         self.value_bytes
     }
 
-    /// Removes everything, and keeps the space for more, and the recent events.
+    /// Removes the output, but keeps its capacity and the recent events.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.values.clear();

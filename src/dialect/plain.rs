@@ -83,7 +83,7 @@ pub(super) fn write_past(event: &Past<'_>, marks: Marks, out: &mut Vec<u8>) {
     write_tagged(event.tags, event.line, marks, out);
 }
 
-/// Appends what precedes a past event.
+/// Appends the words before a past event.
 pub(super) fn write_past_head(id: EventId, time: Time, out: &mut Vec<u8>) {
     out.extend_from_slice(b"PAST ");
     id.encode(out);

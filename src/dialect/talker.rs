@@ -35,7 +35,7 @@ pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, 
     }))
 }
 
-/// Says in the words of this dialect how a command is written.
+/// Rewrites the usage of a command in the form of this dialect.
 fn for_people(refusal: Refusal) -> Refusal {
     match refusal.verb {
         None => Refusal {
@@ -122,8 +122,8 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends an event without its end. One that is not of the room that the reader sends to begins with where it
-/// is from.
+/// Appends an event without its end. An event of another place than the reader's
+/// current room begins with the name of that place.
 pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     let Some(event) = live.layout.event(live.line) else {
         return out.extend_from_slice(live.line.as_bytes());

@@ -10,7 +10,7 @@ use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Digest, Event, EventId, Time, Verb};
 
-/// One thing that a client inside this process is sent.
+/// A value that is sent to a client inside this process.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     /// The final reply to a request that succeeded.
@@ -50,11 +50,11 @@ pub enum Delivery {
 pub struct Reply {
     /// The verb of the request.
     pub verb: Verb,
-    /// What the request did or found.
+    /// The outcome of the request.
     pub fields: ReplyFields,
 }
 
-/// What a reply says.
+/// The contents of a reply.
 #[derive(Clone, Debug)]
 pub enum ReplyFields {
     /// The fields as the protocol writes them.
@@ -97,7 +97,7 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
-    /// Cuts an event out of the line in which it is kept; `None` for a line that no event has.
+    /// Parses the event in a stored line; `None` if the line is not one of an event.
     fn of(
         id: Option<EventId>,
         time: Time,

@@ -100,7 +100,7 @@ struct StoredEvent {
     /// Without its text or file name once it is removed.
     entry: Arc<Entry>,
     is_removed: bool,
-    /// What has changed it since; `None` for most.
+    /// Its later changes; `None` for most events.
     marks: Option<Box<Marks>>,
     scope: StoredScope,
 }
@@ -115,7 +115,7 @@ enum Decided {
     Unchanged,
 }
 
-/// What people have done to an event.
+/// The edits, reactions and deletion of an event.
 #[derive(Default)]
 struct Marks {
     edited: Option<Time>,

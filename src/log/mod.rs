@@ -91,7 +91,7 @@ pub struct Age {
     pub now: Time,
 }
 
-/// What a trim removed.
+/// The counts of what a trim removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
     /// Number of events.
@@ -156,7 +156,7 @@ pub enum Location {
     },
 }
 
-/// Who sent an event, and where.
+/// The sender and place of an event.
 #[derive(Clone, Debug)]
 pub struct Authorship {
     /// The event's room or inboxes.
@@ -329,7 +329,7 @@ pub enum LogQuery {
     },
     File(EventId),
     Authorship(EventId),
-    /// What [`Self::Authorship`] asks, and the reactions.
+    /// Asks for the author and place of an event, and the reactions to it.
     Reactions(EventId),
     Reader(Reader),
     SetReader {

@@ -1,4 +1,4 @@
-//! Who owns a room, moderates it and may join it.
+//! The owner, moderators and invited nicks of a room.
 
 use std::collections::BTreeSet;
 

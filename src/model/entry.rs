@@ -1,4 +1,4 @@
-//! Entries, which are to be logged or sent as direct messages, and what the log makes of them.
+//! Entries, which are to be logged or sent as direct messages, and their outcomes.
 //!
 //! An [`Entry`] contains only names, nothing of the process that proposes it. It is submitted to a log with
 //! a [`Ticket`], and comes out as [`Applied`]: all servers on one log apply the same entries in the same
@@ -20,7 +20,7 @@ pub type PeerId = Id<Connected>;
 /// Something to be logged, or to be sent as a direct message: it becomes an event once it has its id.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Who can read it.
+    /// The place, which decides who can read it.
     pub scope: Scope,
     /// The kind of event, with its data.
     pub kind: EventKind,

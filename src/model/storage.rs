@@ -55,7 +55,7 @@ pub enum StorageError {
     Ended,
     /// The message or file to be removed does not exist.
     NoSuchFile,
-    /// The message that is referred to does not exist, or not where its reader may read it.
+    /// The message does not exist, or the user may not read it in that place.
     NoSuchId,
     /// There is no space for another reader.
     TooMany,

@@ -29,7 +29,7 @@ macro_rules! commands {
                 match self { $(Self::$variant => concat!($word, $usage)),* }
             }
 
-            /// Says what the command does, in a few words, for `HELP`.
+            /// Returns a short description of the command, for `HELP`.
             pub fn summary(self) -> &'static str {
                 match self { $(Self::$variant => $summary),* }
             }
@@ -76,7 +76,7 @@ commands! {
         lists ["PAST"] replies ["OK SEARCH <count> [cut]"] refuses [BadName NoSuchRoom BadSyntax],
     Part "PART" " [<room>]" "leave a room"
         lists [] replies ["OK PART <room>"] refuses [BadName NotInRoom],
-    Rooms "ROOMS" " [all]" "list the rooms; operators: all lists closed ones too"
+    Rooms "ROOMS" " [all]" "list the rooms; for operators, ROOMS all includes closed ones"
         lists ["ROOM"] replies ["OK ROOMS <count>"] refuses [NeedNick NotAllowed],
     Who "WHO" " [<room>]" "list the members of a room"
         lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
@@ -97,7 +97,7 @@ commands! {
         lists ["DATA"] replies ["OK DOWNLOAD <file>"] refuses [NoSuchFile BadSyntax Busy],
     Files "FILES" " [<room>]" "list the files of a room"
         lists ["PAST"] replies ["OK FILES <count>"] refuses [BadName NoSuchRoom],
-    Remove "REMOVE" " <id, nick or room>" "delete a message or file of your own; operators: anybody's, the account of a nick, or a room"
+    Remove "REMOVE" " <id, nick or room>" "delete your own message or file; operators can delete anybody's, an account or a room"
         lists [] replies ["OK REMOVE <id, nick or room>"]
         refuses [NeedNick NoSuchFile NoSuchNick NoSuchRoom NotAllowed],
     Edit "EDIT" " <id> <text>" "replace the text of your own message"

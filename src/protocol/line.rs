@@ -38,7 +38,7 @@ pub enum Item<'a> {
     Line {
         /// The bytes of the line, which may not be valid UTF-8.
         bytes: &'a [u8],
-        /// How it ended.
+        /// How the line ended.
         end: LineEnd,
     },
     /// A line of more than [`LINE_BYTES_MAX`] bytes was skipped.

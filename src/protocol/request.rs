@@ -284,7 +284,7 @@ pub struct UploadRequest {
 /// the text still follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextRequest {
-    /// Where it is sent, `None` for the current room; or why that cannot be read.
+    /// The recipient (`None` for the current room), or the reason why it cannot be parsed.
     pub to: Result<Option<Target>, Refusal>,
     /// How many bytes follow.
     pub length: u64,
@@ -496,7 +496,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the refusal of a line; or, when bytes follow it, the request that carries the refusal and says how many.
+    /// Returns the refusal of a line; or, when bytes follow it, the request with the refusal and the number of bytes.
     fn refused(verb: Verb, rest: &[u8], refusal: Refusal) -> Result<Request<'static>, Refusal> {
         let lossy = String::from_utf8_lossy(rest);
         let mut fields = Fields {

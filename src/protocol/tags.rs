@@ -23,7 +23,7 @@ const VALUE_BYTES_MAX: usize = 256;
 /// The most characters of a nonce.
 const NONCE_CHARS_MAX: usize = 64;
 
-/// What a client sends before a message: the tags that are kept with it, and the ones that only the server needs.
+/// The tags before a message: those that are saved with it, and those that only the server needs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentTags(Option<Box<Sent>>);
 

@@ -10,7 +10,7 @@ use super::Server;
 use super::shared_state::SharedState;
 use crate::protocol::{Digest, EventId};
 
-/// What a change has left to be done.
+/// The work that a change leaves for later.
 #[derive(Default)]
 pub(super) struct Released {
     /// The digests of files that lost a reference.

@@ -85,7 +85,7 @@ pub(super) struct Connection {
 /// Whether the client still sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum InputEnd {
-    /// It does, as far as is known.
+    /// It does, or its end has not been noticed yet.
     Open,
     /// Its input has ended.
     Ended,
@@ -492,7 +492,7 @@ impl Connection {
         self.is_readable = false;
     }
 
-    /// Writes what is pending, as far as the socket accepts it.
+    /// Writes the pending output until the socket accepts no more.
     pub(super) fn flush(&mut self) {
         self.write_a_turn();
         self.count_buffered();
@@ -592,7 +592,7 @@ impl Connection {
         self.input_end != InputEnd::Open
     }
 
-    /// Returns whether the input has ended and the session has not been told.
+    /// Returns whether the input has ended and the session does not know yet.
     fn owes_end(&self) -> bool {
         let is_owed = matches!(self.input_end, InputEnd::Ended | InputEnd::Aborted);
         is_owed && self.input.is_empty()

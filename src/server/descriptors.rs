@@ -19,7 +19,7 @@ pub(super) const UPLOAD: usize = 3;
 /// The descriptors of a download: the file, and a second handle of the socket.
 pub(super) const DOWNLOAD: usize = 2;
 
-/// A limit on open files, divided.
+/// How a limit on open files is divided among their uses.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Division {
     pub connections: usize,

@@ -86,7 +86,7 @@ impl ConnectionKind {
 pub(super) enum LimitKind {
     Connections,
     Passwords,
-    /// Tokens of hooks that do not exist.
+    /// Posts with tokens of hooks that do not exist.
     Hooks,
     OpenFiles,
     /// Texts of several lines that arrive.

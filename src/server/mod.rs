@@ -169,13 +169,13 @@ struct Server {
     searches: Turns,
     /// Connections that have more to do than fits into one turn.
     scheduler: FairScheduler,
-    /// What the log has stored or refused and this server has not published yet.
+    /// The entries that the log has stored or refused, but that are not published yet.
     applied: Mutex<AppliedQueue>,
     /// The files that are being uploaded.
     live: Mutex<HashMap<EventId, SharedLive>>,
     /// Notified when someone may have lost the right to read a room: tasks that send its contents check again.
     acl_changes: Event,
-    /// Notified when rooms were deleted whose events the log has still to remove.
+    /// Notified when the log is to remove the events of deleted rooms.
     deleted_rooms: Event,
     clock: Clock,
     /// Notified when the operator stops the server.

@@ -351,7 +351,7 @@ pub(super) async fn run_timers(server: Arc<Server>) {
 }
 
 /// Entries that the log has decided on, until [`fan_out`] applies them. The log's thread leaves them here and does not wait
-/// for the lock of the world: on a busy server another thread seldom gets it.
+/// for the lock of the shared state: on a busy server another thread seldom gets it.
 #[derive(Default)]
 pub(super) struct AppliedQueue {
     batch: Vec<Applied>,

@@ -738,7 +738,7 @@ impl Connection {
             Some(Ok(())) => {}
             Some(Err(Failed::Gone)) => self.is_write_closed = true,
             Some(Err(Failed::File(e))) => {
-                // The length has been announced: only the end of the connection tells the client that the file is cut.
+                // The length has been announced, so only the end of the connection shows the client that the file is truncated.
                 warn!("cannot read file {id}: {e}");
                 self.is_aborted = true;
                 return;
@@ -748,7 +748,7 @@ impl Connection {
     }
 }
 
-/// What is answered when no more files can be opened.
+/// The answer when no more files can be opened.
 pub(super) const BUSY: &str =
     "too many transfers are running, in all or from your address; try again later";
 

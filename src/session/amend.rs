@@ -1,7 +1,5 @@
-//! Deletes, edits and reacts to stored events. The log says first who sent the event and where; it checks
-//! again when the change is stored.
-//!
-//! Whose event it is and where is asked of the log first; the log decides once more when the change is stored.
+//! Deletes, edits and reacts to stored events. The session first asks the log who sent the event and where; the log checks
+//! again when it stores the change.
 
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place};
@@ -31,7 +29,7 @@ impl OnEvent {
     }
 }
 
-/// A message or file, as far as a connection may know of it.
+/// The facts about a message or file that a connection may know.
 pub(super) struct FoundEvent {
     place: Place,
     scope: Scope,
@@ -42,7 +40,7 @@ pub(super) struct FoundEvent {
 }
 
 impl Session {
-    /// Returns what this connection may know of an event that is still there.
+    /// Returns the facts about an existing event that this connection may know.
     pub(super) fn find_event(
         &self,
         authorship: Option<Authorship>,

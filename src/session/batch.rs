@@ -50,7 +50,7 @@ struct BorrowedRange {
 /// one.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// Most bytes of a batch, unless it is a single line: a round, whose lines grow by the room and the nick.
+/// Most bytes of a batch, unless it is a single line: those of a round, with room and nick added to each line.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
 /// Most bytes of values in a batch, unless it is a single one.

@@ -65,7 +65,7 @@ impl LazyList {
         })
     }
 
-    /// Of a list of rooms, those with so many members.
+    /// Limits a list of rooms to those with so many members.
     pub fn of_size(mut self, least: usize, most: usize) -> Self {
         if let ListKind::Rooms { size, .. } = &mut self.kind {
             *size = (least, most);

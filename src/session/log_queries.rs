@@ -97,7 +97,7 @@ pub(super) fn no_such_file(id: EventId) -> Refusal {
 pub(super) struct Replay {
     verb: Verb,
     source: HistorySource,
-    /// The part that has still to be read.
+    /// The part that is not read yet.
     span: Span,
     left: usize,
     count: usize,

@@ -150,7 +150,7 @@ impl UploadError {
     }
 }
 
-/// What other clients know of an upload that has ended.
+/// What other clients have seen of an upload that has ended.
 #[derive(Clone, Copy, Debug)]
 pub enum Begun {
     /// Nothing yet: the file is announced once it is complete.
@@ -301,7 +301,7 @@ enum Expects {
     Nothing,
 }
 
-/// How far a session has got.
+/// The phase of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     /// Lines are accepted.
@@ -357,7 +357,7 @@ pub struct Session {
     stays: bool,
     /// Whether the server has no password, or the client has given it.
     is_open: bool,
-    /// Whether the client has been told that TLS is available.
+    /// Whether the notice that TLS is available has been sent.
     tls_hint_sent: bool,
     /// Whether the nick was taken with a token rather than the password.
     has_token: bool,
@@ -1148,7 +1148,7 @@ impl Session {
     }
 }
 
-/// Returns what the reply to an upload shows of the file; `announced` is the id that it already has.
+/// Returns the fields of the reply to an upload; `announced` is the id that the file already has.
 fn shown_file(announced: Option<EventId>, contents: FileContents) -> ReplyBody {
     let reply = FileReply {
         announced,

@@ -109,7 +109,7 @@ impl BacklogPage {
     }
 }
 
-/// What happens once a reply has been sent.
+/// The action to take after a reply has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterReply {
     Nothing,
@@ -154,12 +154,12 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns whether there is something to send, as far as that is known without making it.
+    /// Returns whether there is something to send. It may be wrong where only formatting it would show that.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
 
-    /// Returns what there is to send.
+    /// Returns the kind of output that is ready to be sent.
     fn news(&self, chat: &Chat) -> News {
         let is_busy = self.replies.is_some() || self.page.is_some() || !self.unsent.is_empty();
         let inbox_end = self.nick.map_or(0, |nick| chat.end(Place::Nick(nick)));
@@ -316,7 +316,7 @@ impl Session {
         }
     }
 
-    /// Returns whether a reply has still to be sent, so that a file's bytes cannot begin.
+    /// Returns whether a reply is not sent yet, so that the bytes of a file cannot begin.
     pub fn owes_replies(&self) -> bool {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
@@ -673,7 +673,7 @@ impl Session {
         from
     }
 
-    /// Returns what all events of `place` have in common for this reader.
+    /// Returns the properties that all events of `place` share for this reader.
     fn live(&self, place: Place, chat: &Chat) -> Live<'static> {
         Live {
             line: "",

@@ -256,7 +256,7 @@ impl Session {
     /// Turns stamps or tags on or off, which are added to the events that a program receives.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
-            let text = "that is for programs; type /raw first";
+            let text = "STAMPS and TAGS are for programs; leave talker mode first: /raw";
             return Err(Refusal::new(verb, Code::NotAllowed, text));
         }
         let dialect = Dialect::Program(change(self.input.marks()));

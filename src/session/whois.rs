@@ -1,4 +1,4 @@
-//! `WHOIS` and `MINE`: who somebody is, and which rooms this connection is in.
+//! `WHOIS` and `MINE`: facts about a nick, and the rooms of this connection.
 
 use super::Session;
 use super::output::{AfterReply, Entries};
@@ -9,7 +9,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
 
 impl Session {
-    /// Lists the rooms that this connection shares with a nick, and says whether that is registered and online.
+    /// Lists the rooms that this connection shares with a nick, and shows whether the nick is registered and online.
     pub(super) fn whois(&mut self, nick: &Nick, chat: &mut Chat) -> Done {
         let verb = Verb::Whois;
         let here = chat.find_nick(nick);

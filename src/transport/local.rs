@@ -1,6 +1,6 @@
 //! A connection inside this process: the client sends requests as values, and is sent values.
 //!
-//! An ordinary connection task holds one end, the code that makes requests for somebody else the other. Bounded like a
+//! An ordinary connection task holds one end, the code that makes requests for a client holds the other. Bounded like a
 //! socket: a sender waits until the receiver has taken something.
 
 use std::collections::VecDeque;

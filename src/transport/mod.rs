@@ -2,7 +2,7 @@
 //!
 //! Callers try a carrier first and wait second: [`Carrier::read`] and [`Carrier::write`] never block; when they return
 //! `WouldBlock`, the caller waits with [`Carrier::poll_readable`] or [`Carrier::poll_writable`]. The plain socket is
-//! stored in the connection itself and costs nothing more; the rarer kinds are boxed. A carrier tells lines from file
+//! stored in the connection itself and costs nothing more; the rarer kinds are boxed. A carrier separates lines from file
 //! bytes where its framing needs that, and knows nothing of what the lines mean.
 
 pub mod frame;

@@ -16,7 +16,7 @@ const LINE_BYTES_MAX: usize = 107;
 /// Most bytes of a header of version 2 after its first 16: addresses and the name of a certificate.
 const REST_BYTES_MAX: usize = 2048;
 
-/// What a connection begins with.
+/// The first bytes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
     /// Too few bytes have arrived to tell.

@@ -70,7 +70,7 @@ const NICK_LINES_MAX: usize = 3;
 /// end.
 const UNDECIDED_BYTES_MAX: usize = (NICK_LINES_MAX + 1) * LINE_BYTES_MAX;
 
-/// Tells IRC from plainchat's own lines: it has `CAP` and `USER`, which plainchat has not, and all its clients that begin
+/// Distinguishes IRC from plainchat's own lines: IRC has `CAP` and `USER`, which plainchat does not have, and all IRC clients that begin
 /// with `NICK` or `PASS` end their lines in CR LF and send the next at once.
 fn tell_irc(bytes: &[u8]) -> Protocol {
     let undecided = if bytes.len() < UNDECIDED_BYTES_MAX {
@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    /// What real clients send first, each in one write (see `irc.md`).
+    /// The first bytes that real clients send, each in one write (see `irc.md`).
     const IRC_CLIENTS: &[(&str, &str)] = &[
         ("WeeChat", "CAP LS 302\r\nNICK ann\r\nUSER ann 0 * :ann\r\n"),
         (

@@ -317,7 +317,7 @@ impl Gone {
     }
 
     /// Becomes ready once the client sends no more: it has gone, or has ended its sending side and goes on
-    /// reading. A write then tells which.
+    /// reading. A write then shows which.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_readiness(Readiness::Ended, cx)
     }

@@ -53,7 +53,7 @@ pub struct WebSocket {
     /// The code to close with; set when no more input is accepted.
     closes_with: Option<u16>,
     close_sent: bool,
-    /// When the client was last heard, and when it is pinged next.
+    /// When something was last received from the client, and when it is pinged next.
     heard: Duration,
     ping_at: Duration,
     has_news: bool,

@@ -31,7 +31,7 @@ const STABLE_AFTER: Duration = Duration::from_secs(10);
 /// The longest pause before a bot is started again.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// Says how a command ended.
+/// Describes how a command ended.
 pub(super) fn how(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
@@ -236,7 +236,7 @@ async fn serve(
     Ok(Some(status))
 }
 
-/// Returns what the bot reads of an update: lines of the protocol.
+/// Returns the lines of the protocol that the bot reads for an update.
 fn lines_of(update: &Update) -> Option<String> {
     Some(match update {
         Update::Event { event, .. } => format!("{event}\n"),

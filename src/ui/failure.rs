@@ -1,4 +1,4 @@
-//! How `chatc` ends, and what it tells a person when something went wrong.
+//! The errors of `chatc`, their texts for users, and the exit codes.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -21,7 +21,7 @@ pub enum Exit {
     Lost = 3,
 }
 
-/// Why `chatc` could not do something; `Display` is its one line for a person.
+/// Why `chatc` could not do something; `Display` is its one line for a user.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Failure {
@@ -36,11 +36,11 @@ pub enum Failure {
     },
     /// A local file could not be used.
     File {
-        /// What was tried, such as `read`.
+        /// The operation that failed, such as `read`.
         verb: &'static str,
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// A download would have overwritten that file.
@@ -51,7 +51,7 @@ pub enum Failure {
         path: PathBuf,
         /// Its line.
         line: usize,
-        /// What is wrong there.
+        /// The problem at that place.
         why: String,
     },
     /// Several servers announce themselves, and none was named.
@@ -180,7 +180,7 @@ impl std::error::Error for Failure {
     }
 }
 
-/// Prints a line for a person on standard error.
+/// Prints a line for a user on standard error.
 pub fn complain(what: impl fmt::Display) {
     let line = what.to_string();
     let line = crate::protocol::text::clean(&line);

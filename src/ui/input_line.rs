@@ -1,4 +1,4 @@
-//! A line that a person types: a message, or a command after a slash.
+//! A line that a user types: a message, or a command after a slash.
 
 use std::path::PathBuf;
 

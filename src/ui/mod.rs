@@ -1,6 +1,6 @@
 //! The program `chatc`: a screen, a line client, pipes, and commands for scripts.
 //!
-//! [`InputLine`] parses what a person types, [`Renderer`] turns what the server sends into text; both are pure.
+//! [`InputLine`] parses what a user types, [`Renderer`] turns what the server sends into text; both are pure.
 //! [`screen`], [`plain`], [`pipe`] and [`files`] are the ways to run. Everything reaches the server through
 //! [`crate::client`].
 

@@ -34,7 +34,7 @@ const SEND_WITHIN: Duration = Duration::from_secs(60);
 
 /// Sends each line of standard input to `room`, or to the lobby, and writes what happens there to standard output, until
 /// the input has ended and every line has its reply. It reconnects when the connection breaks; meanwhile input is read
-/// only as far as it can be held, so nothing is lost and the writer waits.
+/// only as much as can be held, so nothing is lost and the writer waits.
 ///
 /// # Errors
 /// [`Failure::Client`] if the first connection fails, or the server refuses the client or does not come back;

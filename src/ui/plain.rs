@@ -34,7 +34,7 @@ use crate::client::{Client, Error, Login, Receiver, Sender};
 use crate::protocol::ServerLine;
 use crate::protocol::text::clean;
 
-/// How long the server may take to close the connection of a person who leaves.
+/// How long the server may take to close the connection of a user who leaves.
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How long drawing the last lines may take.
@@ -43,7 +43,7 @@ const LAST_LINES: Duration = Duration::from_millis(50);
 /// The most bytes that are written above the line at once: each time, the line is redrawn.
 const SHOWN_BYTES: usize = 16 * 1024;
 
-/// Runs the line client until the person leaves.
+/// Runs the line client until the user leaves.
 ///
 /// # Errors
 /// [`Failure::Client`] if the server ends it before; [`Failure::Input`] if the terminal does.
@@ -78,13 +78,13 @@ pub async fn talk(client: Client, renderer: Renderer, server: Server) -> Result<
         .or(talk.receive_loop(receiver));
     let result = talking.or(stay_in_raw_mode(&talk.printer)).await;
     if result.is_err() {
-        // The editor draws on its own thread, and the person wants to read the last lines.
+        // The editor draws on its own thread, and the user wants to read the last lines.
         smol::Timer::after(LAST_LINES).await;
     }
     result
 }
 
-/// Reads lines until the person leaves.
+/// Reads lines until the user leaves.
 fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
     let mut interrupted = false;
     loop {
@@ -96,7 +96,7 @@ fn edit(mut editor: LineEditor, typist: &Typist<InputLine>, turn: &TypingFlag) {
                 let _ = editor.add_history_entry(&line);
                 let typed = InputLine::parse(&line);
                 let leaves = matches!(typed, InputLine::Quit(_));
-                // Never waits: while the server is slow, lines are queued here, and a person types few of them.
+                // Never waits: while the server is slow, lines are queued here, and a user types few of them.
                 if typist.try_send(typed).is_err() || leaves {
                     return;
                 }
@@ -164,7 +164,7 @@ impl Printer {
     }
 }
 
-/// Says whether a line is being typed, so that something can be printed above it.
+/// Whether a line is being typed, so that output has to be printed above it.
 #[derive(Debug, Default)]
 struct TypingFlag {
     is_typing: Mutex<bool>,
@@ -232,7 +232,7 @@ struct State {
     leaving: bool,
 }
 
-/// Says what to do with a reply.
+/// The action to take when a reply arrives.
 enum ReplyAction {
     /// Show it.
     Show,
@@ -254,7 +254,7 @@ impl LineClient {
         self.printer.show(&text).await;
     }
 
-    /// Executes what was typed; ends a moment after the person has left.
+    /// Executes what was typed; ends a moment after the user has left.
     async fn type_loop(
         &self,
         typing: Typing<InputLine>,
@@ -441,7 +441,7 @@ fn nick_and_password(line: &str) -> Option<(&str, &str)> {
     (!password.is_empty()).then_some((nick, password))
 }
 
-/// Sets raw mode again when the person comes back after Ctrl-Z. The editor does so too, but in a program with several
+/// Sets raw mode again when the user comes back after Ctrl-Z. The editor does so too, but in a program with several
 /// threads it may do it before it is stopped, and then the shell sets the mode last. Never returns.
 async fn stay_in_raw_mode(printer: &Printer) -> Result<Exit, Failure> {
     if printer.edits

@@ -60,7 +60,7 @@ pub struct ServerSettings {
     pub rooms: Vec<String>,
 }
 
-/// What chatc remembers: `state.toml`.
+/// The contents of `state.toml`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The servers by address.
@@ -68,7 +68,7 @@ pub struct State {
     pub servers: BTreeMap<String, SavedServer>,
 }
 
-/// What chatc remembers of a server.
+/// The saved state of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedServer {
     /// The room that was shown last.
@@ -81,7 +81,7 @@ pub struct SavedServer {
     pub ignored: BTreeSet<String>,
 }
 
-/// What chatc remembers of a room or private chat.
+/// The saved state of a room or private chat.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedRoom {
     /// Its name with `#`; the nick of a private chat.

@@ -1,4 +1,4 @@
-//! Lines of the server as text for a person. Pure: the caller gives the time of day.
+//! Lines of the server as text for a user. Pure: the caller gives the time of day.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -7,7 +7,7 @@ use crate::protocol::human::{describe, plural};
 use crate::protocol::{Code, Event, ServerLine, Time};
 use indicatif::DecimalBytes;
 
-/// What a person reads when a search was stopped before it had read the whole log.
+/// The notice for a search that was stopped before it had read the whole log.
 pub(super) const SEARCH_CUT: &str =
     "the search took too long and was stopped, so older messages may be missing; try rarer words";
 
@@ -41,7 +41,7 @@ impl Renderer {
         self.rooms.last().map(String::as_str)
     }
 
-    /// Renders a line that comes at time `now`, without a line end; `None` if it means nothing to a person.
+    /// Renders a line that comes at time `now`, without a line end; `None` if it means nothing to a user.
     pub fn show(&mut self, line: &ServerLine<'_>, now: Timestamp) -> Option<String> {
         Some(match line {
             ServerLine::Live { time, event, .. } => {
@@ -119,7 +119,7 @@ impl Renderer {
                     None => format!("-- you left {first} and are in no room now"),
                 }
             }
-            // What was said is on the screen as it was typed; the lines of help need no end.
+            // Sent messages are on the screen already, as they were typed; the lines of help need no end.
             "MSG" | "ME" | "TELL" | "HELP" | "BYE" | "QUIT" => return None,
             _ => format!("-- {}", done(verb, rest)),
         })
@@ -149,7 +149,7 @@ fn timestamp(time: Time) -> Option<Timestamp> {
     Timestamp::from_millisecond(i64::try_from(time.0).ok()?).ok()
 }
 
-/// Says in words what the server has done: what follows `OK` is `verb` and `rest`.
+/// Describes in words what the server has done: what follows `OK` is `verb` and `rest`.
 pub(super) fn done(verb: &str, rest: &str) -> String {
     let (first, more) = rest.split_once(' ').unwrap_or((rest, ""));
     let found = || count(first, "message", "messages");

@@ -1,4 +1,4 @@
-//! `chatc run`: a command whose output a room can follow. The command runs whatever the server does.
+//! `chatc run`: a command whose output a room can follow. The command runs even if the server fails.
 //!
 //! A thread reads the output, prints it and appends it to a temporary file (`Spool`), so the command never waits for the
 //! server. One task uploads that file as it grows, and starts over when its connection breaks; another, with a
@@ -146,7 +146,7 @@ impl AsyncRead for Follow {
     }
 }
 
-/// Returns how long to try to reach the server: as long as the command runs, and a while longer.
+/// When to stop trying to reach the server: some time after the command has ended; `None` while it runs.
 #[derive(Default)]
 struct RetryDeadline(Cell<Option<Instant>>);
 
@@ -430,7 +430,7 @@ async fn sleep(time: Duration) {
     let _ = Timer::after(time).await;
 }
 
-/// Returns whether the server may accept it later: it is not there, or is stopping.
+/// Returns whether the server may accept it later: it cannot be reached, or is stopping.
 fn is_passing(error: &Error) -> bool {
     use crate::protocol::Code::{Busy, Idle, Incomplete, Internal, NickTaken, ShuttingDown};
     match error {

@@ -45,11 +45,11 @@ pub async fn send(
     Ok(Exit::Success)
 }
 
-/// Where it is sent.
+/// The room or nick to send to.
 struct To {
     client: Client,
     to: String,
-    /// What the first message answers.
+    /// The id of the message to which the first one replies.
     reply: Option<u64>,
 }
 

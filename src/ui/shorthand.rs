@@ -1,4 +1,4 @@
-//! What people leave out when they type: the `#` of a room, the home folder of a path.
+//! Completes what users leave out when they type: the `#` of a room, the home folder of a path.
 
 use std::path::PathBuf;
 

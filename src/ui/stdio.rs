@@ -1,4 +1,4 @@
-//! Standard input, its text, and writing to things that a thread writes on.
+//! Standard input, its text, and output that a thread writes.
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
@@ -74,7 +74,7 @@ impl<R: Read> Text<R> {
         }
     }
 
-    /// Converts what is held, as far as it is complete; all of it at the end.
+    /// Converts the complete characters of the held bytes; all bytes at the end.
     fn convert(&mut self, is_end: bool) -> io::Result<()> {
         if matches!(self.encoding, Encoding::Unknown) {
             self.encoding = match self.held[..] {

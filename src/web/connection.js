@@ -23,7 +23,7 @@ export class Connection {
 	state = 'down';
 	/** When the next attempt follows, in milliseconds since 1970, while `state` is `down`. */
 	retryAt = null;
-	/** What the server said when it ended the connection: `{code, text}`. */
+	/** The code and text with which the server closed the connection: `{code, text}`. */
 	closed = null;
 
 	#socket = null;

@@ -23,7 +23,7 @@ const TAIL_MAX = 500;
 /** The server announces a join up to this late: a user who has written since needs no announcement. */
 const JOINED_MS = 5000;
 
-/** Messages that are not loaded and to which somebody has reacted, that are remembered: what comes from the log later may
+/** Reactions to messages that are not loaded are remembered: what comes from the log later may
  * not have the reaction yet. */
 const REACTED_MAX = 100;
 

@@ -1,4 +1,4 @@
-// What survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and unsent messages:
+// The data that survives a reload. The tabs of a browser share the user's name, rooms, read positions, drafts and unsent messages:
 // each room and each unsent message has a key of its own, so that no tab overwrites another's. Conversations belong to
 // one tab (the server sends those that it has saved).
 

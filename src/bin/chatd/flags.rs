@@ -82,7 +82,7 @@ pub struct Flags {
     #[argh(option, arg_name = "network", from_str_fn(network))]
     pub metrics_from: Vec<Network>,
 
-    /// an address or network of a trusted proxy, which tells the address of its clients: by X-Forwarded-For
+    /// an address or network of a trusted proxy, which reports the address of its clients: by X-Forwarded-For
     /// and X-Forwarded-Proto over HTTP, and by the PROXY protocol on any connection; may be given more than once
     #[argh(option, arg_name = "network", from_str_fn(network))]
     pub proxy: Vec<Network>,

@@ -149,7 +149,7 @@ fn read_flags(words: &[&str]) -> Result<Flags, ExitCode> {
     let table = flags_of_a_file();
     let all = file::words(&text, &table, &[]).map_err(|e| wrong(&e.to_string()))?;
     let all: Vec<_> = all.iter().map(String::as_str).collect();
-    // The file alone first, so that its errors are reported as such, whatever the command line says.
+    // The file is read alone first, so that its errors are reported as those of the file.
     Flags::from_args(&["chatd"], &all)
         .map_err(|exit| wrong(exit.output.lines().next().unwrap_or_default()))?;
     let below = file::words(&text, &table, words).map_err(|e| wrong(&e.to_string()))?;

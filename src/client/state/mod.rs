@@ -60,9 +60,9 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct ClientState {
     options: Options,
-    /// What the server of this connection has.
+    /// The capabilities of the server of this connection.
     server: ServerInfo,
-    /// What the nonces of this client begin with.
+    /// The prefix of this client's nonces.
     nonce_prefix: String,
     /// The nick as the server spells it; `None` before the first login.
     nick: Option<String>,
@@ -73,7 +73,7 @@ pub struct ClientState {
     current: Option<String>,
     /// The requests without an answer, oldest first.
     pending: VecDeque<Pending>,
-    /// What was sent on this connection and has no reply yet, oldest first.
+    /// The requests that were sent on this connection and have no reply yet, oldest first.
     awaited: VecDeque<Awaited>,
     /// The lines so far of the list that answers the oldest of `awaited`.
     list: Vec<Line>,
@@ -87,7 +87,7 @@ pub struct ClientState {
     attempts: u32,
     /// The server has a password, and this connection has not given it.
     password_error: Option<Error>,
-    /// What the server said before it closed.
+    /// The server's last line, with the reason why it closed.
     close_reason: Option<Error>,
     /// The client is to leave with this text once nothing is pending.
     goodbye: Option<String>,
@@ -147,7 +147,7 @@ impl ClientState {
         }
     }
 
-    /// Returns whether nothing more will come but the updates that are waiting.
+    /// Returns whether the client has ended: only the waiting updates are left.
     pub fn is_ended(&self) -> bool {
         self.phase == Phase::Ended
     }
@@ -177,7 +177,7 @@ impl ClientState {
         self.nick.as_deref()
     }
 
-    /// Returns what the server has; nothing before the first connection.
+    /// Returns the server's name and capabilities; empty before the first connection.
     pub fn server(&self) -> &ServerInfo {
         &self.server
     }

@@ -35,7 +35,7 @@ pub(super) struct RoomPosition {
 pub(super) enum Awaited {
     /// Its reply does not matter.
     Ignored,
-    /// What the server has.
+    /// `HELLO`, for the server's capabilities.
     Hello,
     /// The server's password; without it nothing else works.
     ServerPassword,
@@ -59,7 +59,7 @@ pub(super) enum Awaited {
 #[derive(Debug)]
 pub(super) struct Lobby {
     pub(super) name: String,
-    /// What `OK NICK` says about it: its name and its last id.
+    /// Its name and last id, from `OK NICK`.
     pub(super) joined: String,
 }
 

@@ -45,7 +45,7 @@ pub fn plain(text: &str) -> String {
     clean(&kept).into_owned()
 }
 
-/// Returns what follows one color of at most `most` digits, or two with a comma.
+/// Skips one color of at most `most` digits, or two separated by a comma, and returns the rest.
 fn without_colors(text: &str, most: usize, is_digit: fn(char) -> bool) -> &str {
     let digits = |text: &str| text.chars().take(most).take_while(|c| is_digit(*c)).count();
     let first = digits(text);

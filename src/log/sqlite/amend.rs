@@ -98,7 +98,7 @@ pub(super) fn reactions(db: &Connection, id: EventId) -> Result<Vec<Reacted>, St
     Ok(found.collect::<Result<_, _>>()?)
 }
 
-/// Deletes what a removed message has: its reactions, and its text in the events of its edits.
+/// Deletes the data of a removed message: its reactions, and its text in the events of its edits.
 pub(super) fn forget(step: &Transaction<'_>, id: i64) -> rusqlite::Result<()> {
     step.prepare_cached(
         "UPDATE events SET text = ?1 || ' -' WHERE id IN (SELECT edit FROM edits WHERE event = ?1)",

@@ -167,7 +167,7 @@ impl SearchIndex {
         state.trimmed >= trims
     }
 
-    /// Waits until all that is kept by now is indexed, as far as it can be.
+    /// Waits until all events stored so far are indexed, or indexing fails.
     pub fn catch_up(&self) {
         let mut state = self.state();
         let kept = state.kept;
@@ -292,7 +292,7 @@ impl OpenIndex {
         Ok(Self { db, log, seen })
     }
 
-    /// Indexes some of the events that follow; returns how far it got. All events up to `kept` are in the
+    /// Indexes some of the events that follow; returns the last indexed one. All events up to `kept` are in the
     /// log.
     fn add_some(&mut self, kept: i64) -> Result<i64, StorageError> {
         let step = self
@@ -417,7 +417,7 @@ fn open(path: &Path) -> Result<Connection, StorageError> {
     Ok(db)
 }
 
-/// Returns how far the index has got; `None` if it is not an index of this log.
+/// Returns the last indexed event; `None` if this is not an index of this log.
 fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != VERSION {

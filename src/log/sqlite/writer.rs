@@ -198,7 +198,7 @@ impl Writer {
     }
 }
 
-/// Returns what waits, as far as it fits into one transaction; `first` was taken already.
+/// Returns the waiting changes that fit into one transaction; `first` was taken from the queue already.
 fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     let mut events = first.events();
     let mut batch = vec![first];

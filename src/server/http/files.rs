@@ -240,7 +240,7 @@ async fn follow(to: InternalClient, id: EventId, file: &NewFile) -> Result<Reply
     to.send(Ok(download)).await;
     let pieces = stream::try_unfold(to, |to| async move {
         loop {
-            // When the file breaks off, only the end of the connection tells the client.
+            // If the file breaks off, the client can only see that the connection ends.
             match to.next().await.map_err(|e| io::Error::other(e.line))? {
                 Delivery::Bytes(bytes) => return Ok(Some((Frame::data(bytes), to))),
                 Delivery::Reply(_) => return Ok(None),

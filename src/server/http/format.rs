@@ -77,7 +77,7 @@ impl Format {
         true
     }
 
-    /// Returns what ends a body of `n` elements.
+    /// Returns the end of a body with `n` elements.
     pub fn end(self, n: usize) -> &'static str {
         match (self, n) {
             (Self::Array, 0) => "[]\n",
@@ -112,7 +112,7 @@ pub fn object(delivery: &Delivery) -> Option<Value> {
     })
 }
 
-/// Returns what was stored: a message's id and time, or a file's id, length and digest.
+/// Returns the members for a stored message (id and time) or file (id, length and digest).
 fn reply_object(reply: &Reply) -> Value {
     let of = reply.verb.word();
     match &reply.fields {

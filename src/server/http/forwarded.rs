@@ -1,4 +1,4 @@
-//! What a proxy says about its client. A trusted proxy (`--proxy`) is believed; any other proxy shows only that the
+//! The headers in which a proxy describes its client. Those of a trusted proxy (`--proxy`) are believed; any other proxy shows only that the
 //! request does not come from this machine.
 
 use std::net::{IpAddr, SocketAddr};

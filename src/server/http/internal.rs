@@ -32,7 +32,7 @@ impl InternalClient {
     /// Opens the connection once `begin` has prepared its session.
     ///
     /// # Errors
-    /// What `begin` refuses: then there is no connection.
+    /// The error of `begin`: then there is no connection.
     pub fn connect_as<E>(
         client: &Client,
         begin: impl FnOnce(&mut Session, &mut SharedState, Now) -> Result<(), E>,
@@ -100,7 +100,7 @@ impl InternalClient {
         }
     }
 
-    /// Returns what the server sends next.
+    /// Returns the next line from the server.
     ///
     /// # Errors
     /// When that is a refusal, or the connection ends.
@@ -109,7 +109,7 @@ impl InternalClient {
         next.map_or_else(|| Err(Problem::stopping()), Problem::check)
     }
 
-    /// Returns what the server has sent already.
+    /// Returns a line that the server has already sent.
     ///
     /// # Errors
     /// As [`Self::next`].
@@ -117,7 +117,7 @@ impl InternalClient {
         self.0.try_next().map(Problem::check)
     }
 
-    /// Returns what the server sends next, refusals too; `None` at the end.
+    /// Returns the next line from the server, refusals too; `None` at the end.
     pub async fn next_or_end(&self) -> Option<Delivery> {
         self.0.next().await
     }

@@ -82,7 +82,7 @@ pub struct Client {
     pub pending_parts: PendingParts,
     /// Whether it speaks IRC over WebSocket.
     pub speaks_irc: bool,
-    /// Tells when its client has gone, or sends no more.
+    /// Reports when the client has gone, or sends no more.
     pub gone: Gone,
 }
 

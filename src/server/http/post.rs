@@ -74,7 +74,7 @@ impl Drop for HeldBytes {
     }
 }
 
-/// How a body is sent.
+/// The way in which a body is sent.
 enum Sending {
     /// As one message: the request, and the bytes that follow it.
     Whole(Result<Request<'static>, Refusal>, Bytes),
@@ -139,7 +139,7 @@ pub async fn post(client: &Client, part: &str, request: HttpRequest) -> Result<R
 pub(super) struct Detached<T>(Option<Task<T>>);
 
 impl<T> Detached<T> {
-    /// Waits for that task.
+    /// Wraps a running task.
     pub fn new(task: Task<T>) -> Self {
         Self(Some(task))
     }

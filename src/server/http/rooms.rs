@@ -93,7 +93,7 @@ async fn listed(
     room: Option<RoomName>,
     format: Format,
 ) -> Result<Reply, Problem> {
-    // The first delivery tells whether the request succeeds.
+    // The first delivery shows whether the request succeeds.
     let first = loop {
         let delivery = to.next().await?;
         if is_item(&delivery) || matches!(delivery, Delivery::Reply(_)) {
@@ -119,7 +119,7 @@ async fn listed(
             if is_item(&next) {
                 n += usize::from(format.write(&next, n, &mut piece));
             }
-            // When the log fails on the way, only the end of the connection tells the client.
+            // If the log fails now, the client can only see that the connection ends.
             next = to.next().await.map_err(|e| io::Error::other(e.line))?;
             if piece.len() >= PIECE_BYTES {
                 return Ok(Some((piece, (Some(next), to, n, room))));

@@ -37,7 +37,7 @@ struct Page {
 #[derive(Debug)]
 pub(in super::super) struct ChatHistory {
     pub source: HistorySource,
-    /// The room or nick, as the client is told.
+    /// The room or nick, in the spelling for the client.
     target: Box<str>,
     /// The other of two nicks, casefolded.
     peer: Option<Box<str>>,
@@ -264,8 +264,8 @@ impl ChatHistory {
     }
 }
 
-/// Reads `*`, `msgid=…` or `timestamp=…`; `None` for anything else. The first is the event itself, or the first that is as
-/// late.
+/// Reads `*`, `msgid=…` or `timestamp=…`; `None` for anything else. `msgid` stands for the event
+/// itself, `timestamp` for the first event that is not earlier.
 fn read_edge(text: &str) -> Option<Option<Edge>> {
     if text == "*" {
         return Some(None);

@@ -1,7 +1,7 @@
 //! The state of the screen, as a function of keys, events and time. Pure: it sends requests through a [`ClientState`],
 //! which is pure too, and leaves [`Effect`]s to the code that runs it. [`super::draw`] draws it.
 //!
-//! The files of the folder: `input` is what a person types, `commands` what it does, `updates` and `replies` what the
+//! The files of the folder: `input` is what a user types, `commands` what it does, `updates` and `replies` what the
 //! server sends, `conversation` replies, edits and reactions, `panels` the lists in front of the room, `rooms` the choice
 //! of room and the scroll position, `select` the marker on a message.
 
@@ -29,7 +29,7 @@ use super::theme::Palette;
 use crate::client::{ClientState, Error, RequestId};
 use crate::protocol::text::clean;
 
-/// The preferences of the person.
+/// The user's preferences.
 #[derive(Clone, Debug)]
 pub struct Preferences {
     /// The colours.
@@ -118,7 +118,7 @@ pub struct Paste {
     pub is_one: bool,
 }
 
-/// A request, to know what its answer is for.
+/// A pending request, so that its reply can be handled.
 #[derive(Clone, Debug)]
 enum PendingRequest {
     Members(String),
@@ -144,7 +144,7 @@ enum PendingRequest {
     Edited(String, u64, String),
     /// A reaction; `true` if it was added, `false` if it was withdrawn.
     Reacted(String, u64, String, bool),
-    /// Who reacts to a message.
+    /// The reactions to a message, by nick.
     Reactions,
     /// A message that another one replies to.
     Quoted(String, u64),
@@ -167,7 +167,7 @@ pub struct App {
     pub at: usize,
     /// The list in front of it.
     pub list: Option<List>,
-    /// A pasted text of several lines, until the person has decided what to do with it.
+    /// A pasted text of several lines, until the user has decided what to do with it.
     pub paste: Option<Paste>,
     /// The completion that Tab has started.
     pub completion: Option<Completion>,
@@ -195,7 +195,7 @@ pub struct App {
     pending_requests: HashMap<RequestId, PendingRequest>,
     effects: VecDeque<Effect>,
     interrupted: Option<Timestamp>,
-    /// When the person was warned that leaving would lose something.
+    /// When the user was warned that leaving would lose something.
     warned: Option<Timestamp>,
     is_leaving: bool,
     has_spoken: bool,
@@ -262,7 +262,7 @@ impl App {
         }
     }
 
-    /// Returns what to remember of this server; `None` if there was no connection.
+    /// Returns the state of this server to save; `None` if there was no connection.
     pub fn saved(&self) -> Option<SavedServer> {
         if self.status == ConnectionStatus::Connecting {
             return None;
@@ -325,12 +325,12 @@ impl App {
         self.rooms.iter().map(|room| room.pending.len()).sum()
     }
 
-    /// Returns whether the person has entered a line in this run.
+    /// Returns whether the user has entered a line in this run.
     pub fn has_spoken(&self) -> bool {
         self.has_spoken
     }
 
-    /// Returns whether the person is leaving.
+    /// Returns whether the user is leaving.
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::super::shorthand::expand_home;
 
-/// Says how the words of a command are completed.
+/// How the words of a command are completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ArgumentKind {
     /// Not at all.

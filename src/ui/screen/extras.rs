@@ -1,4 +1,4 @@
-//! What a message has besides its text: the message that it replies to, whether it was edited, and the
+//! The parts of a message besides its text: the message that it replies to, whether it was edited, and the
 //! reactions to it. Pure.
 
 use super::room::{Entry, EntryKind, Room};
@@ -20,7 +20,7 @@ const QUOTES_MAX: usize = 200;
 /// The most bytes of a quoted message: more than a line shows.
 const QUOTE_BYTES_MAX: usize = 400;
 
-/// What a message has besides its text.
+/// The parts of a message besides its text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Extras {
     /// The id of the message that it replies to.
@@ -219,7 +219,7 @@ impl Room {
         })
     }
 
-    /// Returns the newest message of somebody else; if there is none, the newest of all.
+    /// Returns the newest message of another user; if there is none, the newest of all.
     pub fn newest_to_answer(&self) -> Option<u64> {
         let can = |entry: &&Entry| entry.can_be_selected();
         let all = || self.entries().rev().filter(can);

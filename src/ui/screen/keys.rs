@@ -159,7 +159,7 @@ fn press(app: &mut App, mut key: KeyEvent, state: &mut ClientState) {
     }
 }
 
-/// Processes a key while the person decides about a pasted text.
+/// Processes a key while the user decides about a pasted text.
 fn answer(app: &mut App, key: KeyEvent, state: &mut ClientState) {
     match key.code {
         KeyCode::Enter => app.send_paste(true, state),

@@ -12,7 +12,7 @@ use super::room::{Entry, EntryKind, Room, View};
 use super::theme::Palette;
 use super::wrap::{width, wrap};
 
-/// What the look of the lines depends on.
+/// The settings on which the look of the lines depends.
 #[derive(Clone, Debug)]
 pub struct Look {
     pub(super) columns: usize,

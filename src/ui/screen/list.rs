@@ -18,11 +18,11 @@ pub struct Row {
     pub head: String,
     /// The text.
     pub text: String,
-    /// What Enter does.
+    /// The action of Enter.
     pub action: RowAction,
 }
 
-/// What choosing a row does.
+/// The action when a row is chosen.
 #[derive(Clone, Debug)]
 pub enum RowAction {
     /// Closes the list.

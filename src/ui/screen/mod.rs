@@ -146,7 +146,7 @@ enum Wake {
     Tick,
 }
 
-/// Runs the screen until the person leaves. Standard input and output must be a terminal. Transfers use connections of
+/// Runs the screen until the user leaves. Standard input and output must be a terminal. Transfers use connections of
 /// their own to `server`, which share the nick by its password.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
-//! The loaded part of a room: a bounded window on its log that moves as the person scrolls. Pure.
+//! The loaded part of a room: a bounded window on its log that moves as the user scrolls. Pure.
 //!
-//! The window is a run of the log without gaps. Its newest end is live, unless the person has scrolled far up: then newer
-//! messages are only counted, and fetched when the person scrolls back down.
+//! The window is a run of the log without gaps. Its newest end is live, unless the user has scrolled far up: then newer
+//! messages are only counted, and fetched when the user scrolls back down.
 
 use std::collections::VecDeque;
 
@@ -30,7 +30,7 @@ pub struct Entry {
     pub is_mine: bool,
     /// It mentions the nick of this client.
     pub is_mention: bool,
-    /// What it replies to, and the reactions to it.
+    /// The message that it replies to, and the reactions to it.
     pub extras: Extras,
 }
 
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// What the input line is for, if it is not for a new message.
+/// The purpose of the input line, if it is not a new message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// The reply to the message with that id.
@@ -142,7 +142,7 @@ pub struct Room {
     pub unread: usize,
     /// How many of them mention this client's nick.
     pub mentions: usize,
-    /// The last event that was read when the person left; newer ones are below a line.
+    /// The last event that was read when the user left; newer ones are below a line.
     pub new_after: Option<u64>,
     /// The newest logged event.
     pub last_id: u64,
@@ -156,7 +156,7 @@ pub struct Room {
     pub is_loading: bool,
     /// The input line.
     pub editor: Editor,
-    /// What the input line is for.
+    /// The purpose of the input line.
     pub target: Option<Target>,
     /// The sequence number of the message that is selected.
     pub marked: Option<i64>,
@@ -253,7 +253,7 @@ impl Room {
                 View::At { seq, .. } => seq - self.first < (ENTRIES_MAX / 4) as i64,
             };
             if is_reading_old {
-                // The person is reading here, so the window stays where it is.
+                // The user is reading here, so the window stays where it is.
                 self.at_end = false;
                 return false;
             }

@@ -32,7 +32,7 @@ const FEW: [Color; 5] = [
 ];
 
 impl Palette {
-    /// Finds the colours of this terminal from its environment; if that does not tell the background, calls `is_light`.
+    /// Finds the colours of this terminal from its environment; if that does not show the background, calls `is_light`.
     pub fn find(is_light: impl FnOnce() -> Option<bool>) -> Self {
         let is = |name: &str| std::env::var(name).unwrap_or_default();
         if !is("NO_COLOR").is_empty() {

@@ -23,7 +23,7 @@ use super::draw::draw;
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
 const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
-/// Says whether the terminal is taken over now, for the panic hook.
+/// Whether the terminal is taken over now; for the panic hook.
 static IS_TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, taken over. Restores it when dropped.

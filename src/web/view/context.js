@@ -1,4 +1,4 @@
-// What the composer writes: a new message, a reply to one, or the new text of the user's own. A bar above it says which.
+// The purpose of the composer: a new message, a reply to one, or the new text of the user's own. A bar above it says which.
 
 import { byId, el } from './dom.js';
 import { quoteOf } from './row.js';

@@ -178,10 +178,10 @@ export function messages(chat, ui) {
 	/** Returns what changes when the page can request again what the last connection left unanswered. */
 	const link = () => chat.isReady && room.connections;
 
-	/** Returns what a reply shows of the message that it answers. */
+	/** Returns the part of a message that a reply to it shows. */
 	function quoteIn(id) {
 		const quote = quoteOf(room, id);
-		return chat.isIgnored(quote.nick) ? { ...quote, text: 'a message that you ignore', isGone: true } : quote;
+		return chat.isIgnored(quote.nick) ? { ...quote, text: 'a message of a user that you ignore', isGone: true } : quote;
 	}
 
 	const partsOf = (item) => item.parts ?? [item];

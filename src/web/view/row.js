@@ -73,7 +73,7 @@ function file(item) {
 /** Characters of a quoted message. */
 const QUOTE_MAX = 200;
 
-/** Returns what a row shows of the message that it answers: `{nick, text}`, with `isGone` if it is not there. */
+/** Returns the part of the answered message that a row shows: `{nick, text}`, with `isGone` if it is not there. */
 export function quoteOf(room, id) {
 	const item = room.message(id);
 	if (item === undefined) return { nick: '', text: 'Loading…', isGone: true, isUnknown: true };

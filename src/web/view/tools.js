@@ -1,4 +1,4 @@
-// What a user can do with a message: buttons that a row shows while it has the pointer or the focus, and keys.
+// The tools for a message: buttons that a row shows while it has the pointer or the focus, and keys.
 
 import { el, icon } from './dom.js';
 import { addressIn } from './row.js';

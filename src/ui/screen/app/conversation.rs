@@ -15,7 +15,7 @@ const ID_DIGITS_MIN: usize = 12;
 const QUOTES_ASKED_MAX: usize = 10;
 
 impl App {
-    /// Processes an edit or a reaction of somebody. Returns `None` for any other event.
+    /// Processes an edit or a reaction. Returns `None` for any other event.
     pub(super) fn changed(&mut self, event: &Event<'_>, replay: Option<u32>) -> Option<usize> {
         let (Event::Edit { to, nick, id, .. }
         | Event::React { to, nick, id, .. }
@@ -117,7 +117,7 @@ impl App {
         has
     }
 
-    /// `/reply [ID] TEXT`, to the newest message of somebody else without an id.
+    /// `/reply [ID] TEXT`, without an id to the newest message of another user.
     pub(super) fn reply(&mut self, text: &str, state: &mut ClientState) {
         if !self.needs("reply", "replies", state) {
             return;
@@ -203,7 +203,7 @@ impl App {
         true
     }
 
-    /// `/react [ID] EMOJI` and `/unreact [ID] EMOJI`, to the newest message of somebody else without an id.
+    /// `/react [ID] EMOJI` and `/unreact [ID] EMOJI`, without an id to the newest message of another user.
     pub(super) fn react(&mut self, text: &str, is_on: bool, state: &mut ClientState) {
         let (id, word) = self.id_and_rest(text);
         let id = id.or_else(|| self.room().and_then(Room::newest_to_answer));

@@ -52,7 +52,7 @@ impl App {
         }
     }
 
-    /// Inserts pasted text. For several lines the person decides first.
+    /// Inserts pasted text. For several lines the user decides first.
     pub fn pasted(&mut self, text: &str, state: &ClientState) {
         self.completion = None;
         let text = text.replace("\r\n", "\n").replace('\r', "\n");
@@ -106,7 +106,7 @@ impl App {
         let mut rest = &paste.text[..];
         while !rest.is_empty() {
             if state.is_full() {
-                // The person decides again, once some of it is answered.
+                // The user decides again, once some of it is answered.
                 self.paste = again(rest);
                 return self.complain("too many messages are waiting to be sent; this is the rest");
             }

@@ -264,7 +264,7 @@ impl App {
         }
     }
 
-    /// Returns the entries of a page of the log, and the ids that it says were deleted.
+    /// Returns the entries of a page of the log, and the ids of the deleted events in it.
     fn page(&self, reply: &Reply) -> (Vec<Entry>, Vec<u64>) {
         let (mut page, mut removed) = (Vec::new(), Vec::new());
         for LoggedEvent {

@@ -239,7 +239,7 @@ impl App {
         let Some(mut entry) = kind else { return };
         let answered = extras.reply.and_then(|id| room.get(room.find(id)?));
         entry.is_mention |= !entry.is_mine && answered.is_some_and(|answered| answered.is_mine);
-        // Of several lines that are one message, the first is counted, and those that mention somebody.
+        // Of several lines that are one message, the first is counted, and those with a mention.
         let is_first = extras.part_of.is_none();
         let is_counted = is_first || entry.is_mention;
         entry.extras = extras;

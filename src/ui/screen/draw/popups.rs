@@ -1,4 +1,4 @@
-//! What is in front of the room: a list, the question about a paste, completions.
+//! Draws popups in front of the room: a list, the question about a paste, completions.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
