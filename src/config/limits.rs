@@ -430,7 +430,7 @@ impl Limits {
                 "new named readers from one address",
                 self.readers_per_address.row(),
                 "",
-                "those of many nicks; no one takes all places",
+                "counts those of all its nicks; one address cannot use up all",
             ),
             row(
                 "named readers in all",
@@ -545,7 +545,7 @@ impl Limits {
                 "an event that is kept an hour too long does no harm",
             ),
             row(
-                "how long a clock that was set forward must stay there before anything expires by it",
+                "how long a clock must stay set forward before anything expires by it",
                 time(CLOCK_TRUSTED_AFTER),
                 "",
                 "a clock that is wrong for a moment deletes nothing",

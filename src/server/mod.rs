@@ -269,7 +269,8 @@ pub fn run(
         config.limits.connections_max = room;
     }
     for socket in &sockets {
-        listen::open(socket).map_err(|e| Error::System("use a socket that was handed over", e))?;
+        listen::open(socket)
+            .map_err(|e| Error::System("use a socket of the service manager", e))?;
     }
     let sockets = sockets.into_iter().map(|socket| (socket, config.protocols));
     let mut listeners: Vec<_> = sockets.collect();

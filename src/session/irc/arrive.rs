@@ -94,7 +94,7 @@ impl Session {
                 return Ok(None);
             }
             _ => {
-                let text = "first NICK and USER";
+                let text = "send NICK and USER first";
                 self.irc_numeric(numeric::NOT_REGISTERED, &[], text);
                 return Ok(None);
             }
@@ -252,7 +252,7 @@ impl Session {
                 self.irc_send(|_, out| out.extend_from_slice(b"AUTHENTICATE +\r\n"));
             } else {
                 self.irc_send(|client, out| {
-                    let text = "are the mechanisms here";
+                    let text = "are the available SASL mechanisms";
                     client.numeric(numeric::SASL_MECHS, &["PLAIN"], text, out);
                     client.numeric(numeric::SASL_FAIL, &[], "the only mechanism is PLAIN", out);
                 });

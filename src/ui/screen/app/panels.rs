@@ -83,7 +83,7 @@ impl App {
             action: RowAction::Type(format!("/unignore {nick}")),
         };
         let rows = self.ignored.iter().map(row).collect();
-        let title = "ignored: Enter types the command that ends it";
+        let title = "ignored nicks: Enter types the command that shows one again";
         self.show(title.to_owned(), rows, "you ignore nobody");
     }
 
