@@ -124,7 +124,7 @@ struct Account {
     made: u64,
 }
 
-/// A token, stored under `<form of its nick> <form of its label>`.
+/// A token, stored under `<casefolded nick> <casefolded label>`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
     label: String,
@@ -494,7 +494,7 @@ fn change_room(
     }]))
 }
 
-/// Removes the account of a nick in that form, with its tokens, hooks and permissions in rooms.
+/// Removes the account of a casefolded nick, with its tokens, hooks and permissions in rooms.
 fn forget(
     values: &mut dyn Values,
     form: &str,

@@ -76,7 +76,7 @@ impl Chat {
         }
     }
 
-    /// Notifies the nick with the form `who`, if it is online, of an invitation to a room.
+    /// Notifies a nick (`who`, casefolded) of an invitation to a room, if it is online.
     pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {

@@ -136,7 +136,7 @@ pub struct Chat {
     banned: ByLook<()>,
     /// How many existing rooms were created from each address.
     rooms_by_origin: Tally,
-    /// How many rooms each registered nick owns, by its form.
+    /// How many rooms each registered nick owns, by the casefolded nick.
     rooms_by_owner: Tally<Box<str>>,
     /// The hooks of all nicks, and the alerts that came through them.
     pub hooks: Hooks,

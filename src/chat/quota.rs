@@ -16,7 +16,7 @@ use crate::protocol::{EventId, Nick};
 #[derive(Debug, Default)]
 pub(super) struct FileShares {
     kept: FileSum,
-    /// The stored files by the forms of the nicks that sent them.
+    /// The stored files by the casefolded nicks that sent them.
     by_nick: HashMap<Box<str>, FileSum>,
     /// The stored files of unregistered nicks.
     unowned: FileSum,
@@ -25,7 +25,7 @@ pub(super) struct FileShares {
     by_origin: Tally,
     /// Connections, perhaps closed ones, whose files are on their way to the log: their address, and how many files.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
-    /// The bytes being uploaded by each connection, with the form of its nick if that is registered.
+    /// The bytes being uploaded by each connection, with its casefolded nick if that is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
@@ -35,7 +35,7 @@ impl FileShares {
         self.kept.bytes
     }
 
-    /// Changes the counts of the nick with that form.
+    /// Changes the counts of a casefolded nick.
     fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
@@ -48,7 +48,7 @@ impl FileShares {
         }
     }
 
-    /// Returns the counts of the registered nick with that form, or of all unregistered nicks.
+    /// Returns the counts of a registered nick (casefolded), or of all unregistered nicks.
     fn of(&self, owner: Option<&str>) -> FileSum {
         match owner {
             Some(form) => self.by_nick.get(form).copied().unwrap_or_default(),
@@ -221,7 +221,7 @@ fn subtract(known: &mut FileSum, sum: FileSum) {
     known.bytes = known.bytes.saturating_sub(sum.bytes);
 }
 
-/// Returns the form in which a nick is compared; a text that is no nick is returned as it is.
+/// Returns the casefolded nick; a text that is not a nick is returned unchanged.
 fn casefolded_nick(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
         Ok(nick) => nick.casefolded().into(),

@@ -51,7 +51,7 @@ pub struct Nick(Name);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomName(Name);
 
-/// A name as it was chosen, and the form in which it is compared.
+/// A name as it was chosen, and its comparison form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     shown: Box<str>,

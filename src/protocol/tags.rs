@@ -167,7 +167,7 @@ impl fmt::Display for SentTags {
     }
 }
 
-/// Returns the value of a tag among `tags`, in the form in which they are sent; empty for a tag without a value.
+/// Returns the value of a tag among `tags` (as they are sent); empty for a tag without a value.
 ///
 /// ```
 /// use plainchat::protocol::tags::find;

@@ -100,7 +100,7 @@ impl Session {
         )
     }
 
-    /// Asks the accounts to change a room on behalf of the nick with the form `by`.
+    /// Asks the accounts to change a room on behalf of the nick `by` (casefolded).
     fn change(&mut self, id: RoomId, change: AclChange, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
         let acl = chat.room(id).and_then(|room| room.acl.as_deref());

@@ -109,7 +109,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "17: what is said takes over a terminal",
         &[
-            "vectors/3.3/csi_sequences_go_whole.chat",
+            "vectors/3.3/csi_sequences_are_removed_as_a_whole.chat",
             "vectors/3.3/c1_goes_as_a_character_and_letters_stay.chat",
             "vectors/3.3/direction_overrides_go.chat",
             "cli/chatc.rs a_hostile_server_cannot_control_the_terminal",
@@ -168,7 +168,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     ),
     (
         "27: who joins is flooded with the past",
-        &["vectors/4.6/what_was_said_before_is_not_live.chat"],
+        &["vectors/4.6/earlier_messages_are_not_live.chat"],
     ),
     (
         "28: a filter in a pipe holds back what it has",
@@ -192,7 +192,7 @@ const PITFALLS: &[(&str, &[&str])] = &[
     (
         "32: a client leaves at the end of its input, before it was answered",
         &[
-            "cli/chatc_live.rs a_pipe_survives_a_restart_and_says_each_line_once",
+            "cli/chatc_live.rs a_pipe_survives_a_restart_and_sends_each_line_once",
             "doors/link.rs leaving_waits_for_every_answer",
         ],
     ),

@@ -117,7 +117,7 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// The first character of the form of an inbox in `rooms`; no room's form begins with it.
+/// The first character of the name of an inbox in `rooms`; no room's name begins with it.
 pub(super) const NICK_MARK: char = '@';
 
 /// Locks a data folder, so that two servers do not write to one log.

@@ -211,7 +211,7 @@ fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-/// Returns the last id of what was stored now.
+/// Returns the last id of an entry that was stored now; `None` for anything else.
 fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
     match kept {
         Ok(Stored::New(first)) => Some(number(first.get()) + waiting.events() as i64 - 1),
