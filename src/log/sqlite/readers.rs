@@ -67,3 +67,46 @@ pub(super) fn forget_unused(step: &Transaction<'_>, now: Time) -> Result<usize, 
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
     Ok(forget.execute([unused_before(now)])?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::schema;
+    use super::*;
+    use crate::protocol::RoomName;
+
+    const DAY_MS: u64 = 86_400_000;
+
+    fn reader(name: &str) -> Reader {
+        Reader {
+            room: RoomName::parse("#ops").expect("a room's name"),
+            nick: "bob".into(),
+            name: name.into(),
+        }
+    }
+
+    #[test]
+    fn a_reader_is_deleted_once_nobody_has_used_it_for_90_days() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut db = schema::open(&folder.path().join("log")).expect("a new log");
+        let step = db.transaction().expect("a transaction");
+        for name in ["old", "used"] {
+            set(&step, &reader(name), "bob", 7).expect("there is space");
+        }
+        let made: i64 = step
+            .query_row("SELECT max(used) FROM readers", [], |row| row.get(0))
+            .expect("there are two");
+        let made = u64::try_from(made).expect("after 1970");
+        let after = |days: u64| Time(made + days * DAY_MS);
+        assert_eq!(forget_unused(&step, after(90)).expect("it works"), 0);
+        assert!(!are_unused(&step, after(90)).expect("it works"));
+        let old = "UPDATE readers SET used = used - 86400000 WHERE name = 'old'";
+        step.execute(old, []).expect("it works");
+        touch(&step, &reader("used")).expect("it works");
+        assert!(are_unused(&step, after(90)).expect("it works"));
+        assert_eq!(forget_unused(&step, after(90)).expect("it works"), 1);
+        let left: String = step
+            .query_row("SELECT name FROM readers", [], |row| row.get(0))
+            .expect("one is left");
+        assert_eq!(left, "used");
+    }
+}
