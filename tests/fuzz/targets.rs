@@ -19,8 +19,11 @@ use plainchat::protocol::tags::SentTags;
 use plainchat::protocol::text::{clean, is_clean};
 use plainchat::protocol::{Event, Request, ServerLine};
 
+/// A target.
+pub type Target = fn(&[u8]);
+
 /// All targets; each has a folder of its name in `corpus`.
-pub const ALL: &[(&str, fn(&[u8]))] = &[
+pub const ALL: &[(&str, Target)] = &[
     ("frame", frame),
     ("hook", hook),
     ("import", import),
