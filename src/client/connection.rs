@@ -326,7 +326,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_single_line_is_not_sent() {
+    fn only_a_single_line_is_sent() {
         for bad in ["", "  ", "\r", "\u{feff}", "MSG a\nBYE", &"x".repeat(4096)] {
             assert!(
                 matches!(one_line(bad.to_owned()), Err(Error::Invalid(_))),

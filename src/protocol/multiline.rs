@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_or_too_much_is_refused() {
+    fn an_invalid_or_too_large_text_is_refused() {
         for blank in [&b""[..], b"\n", b"\r\n \n", b"\x07"] {
             check(blank, Err(Code::BadSyntax));
         }

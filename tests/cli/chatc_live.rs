@@ -517,7 +517,7 @@ fn invited_users_enter_a_closed_room_with_every_command_and_return() {
         assert_eq!((done.code, &done.stderr[..]), (Some(0), ""), "{args:?}");
         assert!(done.stdout.ends_with(shown), "{args:?}: {done:?}");
     }
-    // The same commands are refused to somebody who is not invited.
+    // The same commands are refused to a user who is not invited.
     let eve = run(&mut chatc(&["history", "plan", "--host", &host]), b"");
     assert_eq!((eve.code, &eve.stdout[..]), (Some(1), ""), "{eve:?}");
 
@@ -660,7 +660,7 @@ fn one_ctrl_d_ends_what_is_typed_into_a_pipe() {
 }
 
 #[test]
-fn a_line_being_typed_survives_what_others_say() {
+fn a_line_being_typed_survives_messages_of_others() {
     let chatd = chatd();
     let (host, mut watcher) = (chatd.address.to_string(), watcher(&chatd, "lobby"));
     let mut ann = terminal(&chatd, Path::new("/"));

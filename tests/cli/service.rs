@@ -18,7 +18,7 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 const CHATD: &str = env!("CARGO_BIN_EXE_chatd");
 
 /// The real tool, whose child does what a service manager does: it holds the socket, and starts `chatd` on it each time
-/// that it is told `go`.
+/// that it reads a line.
 const STARTS_AGAIN_AND_AGAIN: &str = r#"
 while read -r go; do
   (

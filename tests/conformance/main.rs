@@ -38,7 +38,7 @@ const TELNET: &str = "telnet is spoken on plain TCP alone";
 const PLAIN_ONLY: &[(&str, &str)] = &[
     (
         "3.7/1",
-        "one connection too many is told so before it is known what it speaks",
+        "one connection too many is refused before its protocol is known",
     ),
     ("3.4/1", TELNET),
     (
@@ -163,7 +163,7 @@ fn document_client() -> Result<DocumentClient, String> {
     Ok(DocumentClient(file))
 }
 
-/// The server of level minimal-server that stands beside this file; it ends when this is dropped.
+/// The server of level minimal-server that is beside this file; it ends when this is dropped.
 struct MinimalServer {
     child: Child,
     address: String,

@@ -1,6 +1,6 @@
 //! protocol.md 10.3, 10.4: staying connected.
 //!
-//! What [`ClientState`] does is a function of what it hears and of the time that it is given, so a server that is a
+//! The actions of [`ClientState`] are a function of its input and of the time that it is given, so a server that is a
 //! vector and a network that breaks anywhere are enough to try it.
 
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! protocol.md 9: what a server says when something on its own side fails.
+//! protocol.md 9: the errors of a server when something on its own side fails.
 
 use crate::support::run::{Cut, play};
 use crate::support::server::Chatd;

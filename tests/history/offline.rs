@@ -613,7 +613,7 @@ fn readers_are_bounded_delete_nothing_and_a_room_expires_with_its_last_event() {
     until("the rooms go", || {
         bob.list("ROOMS").unwrap().1 == "OK ROOMS 1"
     });
-    // A reader that returns to a removed room is told about the gap.
+    // A reader that returns to a removed room gets a `GAP`.
     let (lines, reply) = bob.list("JOIN #r7 3").unwrap();
     assert_eq!(
         (lines, reply),
@@ -648,7 +648,7 @@ fn a_reader_of_an_empty_room_gets_a_gap_for_what_it_missed() {
         let (lines, _) = ann.list("HISTORY #k 1000").unwrap();
         !lines.is_empty() && lines.len() < 20
     });
-    // A reader that had seen the beginning has missed something, and is told so.
+    // A reader that had seen the beginning has missed something, and gets a `GAP`.
     for join in ["JOIN #k AS rd", "JOIN #k 0", "JOIN #k 1"] {
         let mut bob = Peer::connect(server.address).unwrap();
         let mut nick = bob.ask("NICK bob").unwrap();

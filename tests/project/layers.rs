@@ -1,5 +1,5 @@
 //! The map in `src/lib.rs` is true: each module imports what its row names and nothing else, no module imports one
-//! that stands below it there, and no more than two files import one another in a circle.
+//! that is below it there, and no more than two files import one another in a circle.
 //!
 //! Imports are read from the sources: `use` lines, and paths that begin with `crate`, `super`, `self` or a module's
 //! name. A re-exported name counts as one of the file that it comes from. A module's own file may use its

@@ -122,7 +122,7 @@ alice< OK BANS 1",
 }
 
 #[test]
-fn only_a_banned_network_is_kept_out_and_only_a_guesser_is_slowed() {
+fn only_a_banned_network_is_refused_and_only_a_guesser_is_slowed() {
     let folder = tempfile::tempdir().expect("a folder");
     let chatd = chatd(folder.path());
     let mut stranger = from([127, 0, 0, 2], chatd.address);

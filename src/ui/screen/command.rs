@@ -412,7 +412,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_command_says_what_to_do() {
+    fn an_invalid_command_is_answered_with_what_to_do() {
         let wrong = |line: &str| match Command::parse(line) {
             Command::Wrong(why) => why,
             other => panic!("{line} is {other:?}"),

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn words_become_what_can_stand_there() {
+    fn a_word_is_completed_by_its_place_in_the_line() {
         check("b", &["bob: ", "Bert: "]);
         check("hi BE", &["Bert "]);
         check("hi @b", &["bob ", "Bert "]);
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn tab_goes_round() {
+    fn tab_returns_to_the_first_completion() {
         let mut completion = Completion {
             start: 0,
             found: vec!["a".into(), "b".into()],

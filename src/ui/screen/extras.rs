@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_emoji_is_not_shown() {
+    fn a_reaction_that_is_not_an_emoji_is_not_shown() {
         let mut extras = Extras::of(&tags("reacts=%C2%9B31m*1,*3,👍*0"));
         for bad in ["", "\u{1b}[31m", "two words", &"x".repeat(33), "\u{202e}"] {
             extras.react("ann", bad);

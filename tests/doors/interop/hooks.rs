@@ -148,7 +148,7 @@ fn alertmanager_fires_resolves_and_posts_again_what_was_not_taken() {
         "LIVE <id> <time> <word> MSG #alerts ann [RESOLVED] Full (severity=page): it happens",
     );
     assert!(ended.contains(&format!(";reply={fired} ")), "{ended}");
-    // While the server is away an alert fires; it is said when the server is back.
+    // An alert fires while the server is down; it is sent once the server is back.
     drop(first);
     alertmanager.alert("Down", "");
     let _second = start(&address.to_string());

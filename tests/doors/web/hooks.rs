@@ -1,4 +1,4 @@
-//! protocol.md 4.26, hooks.md 1, 2, 3, 4: what tools post to a hook is said in its room, and nothing else can be done with it.
+//! protocol.md 4.26, hooks.md 1, 2, 3, 4: what tools post to a hook is sent to its room, and nothing else can be done with it.
 
 use std::io::Read;
 use std::path::Path;
@@ -91,7 +91,7 @@ fn posts_are_sent_as_the_nick_to_the_room_and_a_resolved_alert_replies() {
         "LIVE <id> <time> {tags}=d0 MSG #ops ann [FIRING] Down (severity=page)"
     ));
     let down = down.split(' ').nth(1).expect("an id").to_owned();
-    // Sent again, as after an answer that was lost, it is not said again; one more alert is.
+    // The same post again, as after a lost answer, sends nothing; a further alert is sent.
     check_ok(&chatd, &path, &both);
     check_ok(
         &chatd,
@@ -179,7 +179,7 @@ fn what_is_refused_is_refused_in_slacks_words_and_the_next_post_is_sent() {
 }
 
 #[test]
-fn a_hook_may_not_speak_in_a_room_that_is_closed_to_its_nick_and_opens_nothing() {
+fn a_hook_cannot_send_to_a_room_that_is_closed_to_its_nick_and_opens_nothing() {
     let chatd = Chatd::start();
     let (path, mut ann) = hook(&chatd, "ann", "ci", "#ops");
     let mut bob = chatd.member("bob");
