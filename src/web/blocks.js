@@ -1,6 +1,6 @@
 // Messages of several lines, and code blocks. Pure.
 
-/** Lines of a code block that are sent together are at most so far apart. */
+/** The longest time between two lines of a code block that are sent together. */
 const BURST_MS = 2000;
 
 /** Whether an event is a line of a text. */

@@ -654,7 +654,7 @@ export class Chat {
 		this.page.changed();
 	}
 
-	/** Returns the conversation that a private event belongs to. What changes a message is found by that: it may be an operator's. */
+	/** Returns the conversation that a private event belongs to. A deletion is found by its message, since an operator may have sent it. */
 	#conversationOf(event) {
 		if (event.target) return this.all.find((room) => room.isPrivate && room.items.some(({ id }) => id === event.target));
 		return this.add(this.isMe(event.nick) ? event.room : event.nick);

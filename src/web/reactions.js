@@ -7,7 +7,7 @@ import { fold } from './wire.js';
 const EMOJI_MAX = 20;
 const COUNT_MAX = 1000;
 
-/** Names in a title; the rest are a number. */
+/** The most names in a title, which then ends in the number of the others. */
 const NAMES_SHOWN = 20;
 
 const same = (a) => (b) => fold(a) === fold(b);

@@ -3,7 +3,7 @@
 
 import { randomId } from './store.js';
 
-/** An open tab answers within this time, on a slow machine too. One that does not loses its messages, and notices. */
+/** An open tab answers within this time, on a slow machine too. One that does not loses its unsent messages to another tab. */
 const ANSWER_MS = 2000;
 
 function channelOf(name) {

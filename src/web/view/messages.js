@@ -175,7 +175,7 @@ export function messages(chat, ui) {
 		return rows;
 	}
 
-	/** Returns what changes when the page can request again what the last connection left unanswered. */
+	/** Returns a value that changes when unanswered requests can be sent again, on a new connection. */
 	const link = () => chat.isReady && room.connections;
 
 	/** Returns the part of a message that a reply to it shows. */

@@ -42,7 +42,7 @@ export function people(chat, ui) {
 		setText(more, rest > 0 ? `and ${rest.toLocaleString()} more` : '');
 	}
 
-	/** Lets the user choose what to do with another one. */
+	/** Lets the user choose what to do with another user. */
 	async function act(room, nick) {
 		const isInvited = invited.some((one) => one.nick === fold(nick) && one.role !== 'maker');
 		const choice = await ui.choose(nick, {
