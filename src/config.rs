@@ -42,6 +42,8 @@ pub struct Config {
     pub name: String,
     /// The room that a client joins if it names none.
     pub lobby: RoomName,
+    /// Whether to answer ntfy's clients. Their topics are at the top of the address space.
+    pub ntfy: bool,
     /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,
     /// All limits and timeouts.
@@ -64,6 +66,7 @@ impl Default for Config {
             data: None,
             name: "chatd".into(),
             lobby: RoomName::parse("#lobby").expect("it is a room's name"),
+            ntfy: false,
             announce: false,
             limits: Limits::default(),
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::support::memory::Memory;
 use crate::support::run::{Server, Taken};
-use plainchat::dialect::hook;
+use plainchat::dialect::hook::{self, ntfy::Notification};
 use plainchat::dialect::irc::{IrcLine, LINE_BYTES_MAX as LINE_OUT_IRC_MAX};
 use plainchat::protocol::line::{Item, LINE_BYTES_MAX, LINE_OUT_BYTES_MAX, LineDecoder};
 use plainchat::protocol::multiline::Multiline;
@@ -127,14 +127,22 @@ fn server_line(data: &[u8]) {
 /// A body that is posted to a hook is refused, or becomes messages: texts that `TEXT` accepts, whose tags and lines are
 /// safe.
 fn hook(data: &[u8]) {
-    for message in hook::read(data).unwrap_or_default() {
+    let mut messages = hook::read(data).unwrap_or_default();
+    messages.extend(hook::read_push(data).map(|push| push.message));
+    let in_header = |names: &[&str]| Some(String::from_utf8_lossy(data).repeat(names.len()));
+    let notifications = [
+        Notification::from_json(data, in_header),
+        Notification::from_text(data, |_| None),
+        Notification::from_text(data, in_header),
+    ];
+    for notification in notifications.into_iter().flatten() {
+        messages.extend(notification.message());
+    }
+    for message in messages {
         let again = Multiline::parse(message.text.as_str().as_bytes());
         assert_eq!(again, Ok(message.text), "it is clean, and short enough");
         assert!(is_clean(&message.tags), "{:?}", message.tags);
         SentTags::parse(&message.tags).expect("they are tags");
-    }
-    if let Ok(push) = hook::read_push(data) {
-        SentTags::parse(&push.message.tags).expect("they are tags");
     }
 }
 

@@ -62,6 +62,10 @@ const NOT_RUN: &[(&str, &str)] = &[
         "apt install ./target/debian/plainchat_*.deb",
         "packaging/try does, on a clean Debian",
     ),
+    (
+        "chatd --ntfy on",
+        "it serves until it is stopped; tests/doors/web/ntfy.rs starts it",
+    ),
     ("packaging/image", "packaging/try-image does"),
     (
         "podman run -d -p 5002:5002 -v chat:/data plainchat",

@@ -72,6 +72,10 @@ pub struct Flags {
     #[argh(option, arg_name = "on|off", default = "OnOff(true)")]
     pub web: OnOff,
 
+    /// whether to answer ntfy's clients, for which each room is a topic: on or off (default: off)
+    #[argh(option, arg_name = "on|off", default = "OnOff(false)")]
+    pub ntfy: OnOff,
+
     /// a host name under which browsers open this server, in addition to its addresses, localhost and the
     /// machine's own name; may be given more than once
     #[argh(option, arg_name = "name")]
@@ -315,6 +319,7 @@ impl Flags {
             data: (!self.memory).then_some(self.data),
             name: self.name,
             lobby: self.lobby,
+            ntfy: self.ntfy.0,
             announce: !self.no_announce,
             limits: Limits {
                 upload_bytes_max: self.max_upload.0,

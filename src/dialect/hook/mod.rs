@@ -4,6 +4,7 @@
 //! Pure. Everything here is linear in the length of the body, which its caller bounds.
 
 mod alerts;
+pub mod ntfy;
 mod slack;
 
 use percent_encoding::percent_decode_str;
@@ -11,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::protocol::human::plural;
 use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
-use crate::protocol::tags;
+use crate::protocol::tags::{self, SentTags};
 use crate::protocol::text::clean;
 
 /// One message that a post becomes.
@@ -72,6 +73,11 @@ impl Message {
             alert: None,
             identity: None,
         })
+    }
+
+    /// Returns its tags.
+    pub fn sent_tags(&self) -> SentTags {
+        SentTags::parse(&self.tags).unwrap_or_else(|_| SentTags::notice())
     }
 }
 

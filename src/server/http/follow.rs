@@ -1,72 +1,91 @@
-//! Follows a room as an ordinary reader: joins without a nick, with a cursor on the room's tail.
+//! Follows rooms as an ordinary reader: joins without a nick, with a cursor on each room's tail.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_io::Timer;
 use futures_lite::{future, stream};
 
+use super::Client;
 use super::format::Format;
 use super::internal::InternalClient;
 use super::reply::{self, Problem, Reply};
 use super::rooms::{PIECE_BYTES, body};
 use crate::dialect::Delivery;
 use crate::protocol::request::{HistoryOf, JoinFrom, Side};
-use crate::protocol::{EventId, Request, RoomName};
+use crate::protocol::{EventId, Request, RoomName, Time};
+use crate::server::Server;
 use crate::transport::Gone;
 
 /// How often an idle stream sends a keepalive: proxies close a stream that is silent for a minute, and only a write
 /// shows that a client has gone.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(25);
 
-/// Sends the events of `room` after the id `after`, or the newest `count` of them, and on as they come.
-pub async fn follow(
-    to: InternalClient,
-    room: RoomName,
-    after: Option<u64>,
-    count: Option<usize>,
-    format: Format,
-    gone: Gone,
-) -> Result<Reply, Problem> {
+/// What is followed, and how.
+pub struct Follow {
+    /// The rooms.
+    pub rooms: Vec<RoomName>,
+    /// Their names, as the client has written them.
+    pub topics: String,
+    /// After which event it begins; otherwise with the newest `count`.
+    pub after: Option<u64>,
+    pub count: Option<usize>,
+    /// Leaves out what is older.
+    pub not_before: Option<Time>,
+    /// Whether it ends with what has already happened.
+    pub ends_with_past: bool,
+    pub format: Format,
+    /// The beginning of the body.
+    pub first: Vec<u8>,
+}
+
+/// Sends the events of rooms, from the past and on as they come.
+pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<Reply, Problem> {
     // JOIN creates a missing room; reading one must not.
-    let topic = Request::Topic {
-        room: Some(room.clone()),
-        text: None,
-    };
-    to.ask(Ok(topic)).await?;
-    let mut first = Vec::new();
-    if format == Format::Events {
-        // The page waits for this comment.
-        first.extend_from_slice(b": hello\n\n");
-    }
-    let mut from = after;
-    if let (None, Some(1..)) = (after, count) {
-        let newest = Request::History {
-            of: HistoryOf::Room(room.clone()),
-            count,
-            side: Side::Newest,
+    for room in &of.rooms {
+        let topic = Request::Topic {
+            room: Some(room.clone()),
+            text: None,
         };
-        to.send(Ok(newest)).await;
-        from = Some(0);
-        loop {
-            let next = to.next().await?;
-            match &next {
-                Delivery::Past(record) => {
-                    from = record.id.map(EventId::get);
-                    format.write(&next, 0, &mut first);
+        to.ask(Ok(topic)).await?;
+    }
+    let (format, mut first) = (of.format, of.first);
+    let awaited = of.rooms.len();
+    for room in of.rooms {
+        let mut from = of.after;
+        if let (None, Some(1..)) = (of.after, of.count) {
+            let newest = Request::History {
+                of: HistoryOf::Room(room.clone()),
+                count: of.count,
+                side: Side::Newest,
+            };
+            to.send(Ok(newest)).await;
+            from = Some(0);
+            loop {
+                let next = to.next().await?;
+                match &next {
+                    Delivery::Past(record) => {
+                        from = record.id.map(EventId::get);
+                        format.write(&next, 0, &mut first);
+                    }
+                    Delivery::Reply(_) => break,
+                    _ => {}
                 }
-                Delivery::Reply(_) => break,
-                _ => {}
             }
         }
+        // Missed events come before the reply, as the first lines of the body.
+        let from = from.map_or(JoinFrom::Now, JoinFrom::After);
+        to.send(Ok(Request::Join { room, from })).await;
     }
-    // Missed events come before the reply, as the first lines of the body.
-    let from = from.map_or(JoinFrom::Now, JoinFrom::After);
-    to.send(Ok(Request::Join { room, from })).await;
     let stream = Stream {
         to,
         format,
-        gone: Some(gone),
+        topics: of.topics,
+        not_before: of.not_before,
+        awaited: of.ends_with_past.then_some(awaited),
+        server: client.server.clone(),
+        gone: Some(client.gone.clone()),
         is_over: false,
     };
     let pieces = stream::unfold((first, stream), |(first, mut stream)| async move {
@@ -80,10 +99,15 @@ pub async fn follow(
     Ok(reply::streamed(format.content_type(), body(pieces)))
 }
 
-/// A room that is followed.
+/// Rooms that are followed.
 struct Stream {
     to: InternalClient,
     format: Format,
+    topics: String,
+    not_before: Option<Time>,
+    /// How many replies end the stream, one for the past of each room; `None` if it goes on.
+    awaited: Option<usize>,
+    server: Arc<Server>,
     /// Reports that the client has ended its sending side; `None` once it has.
     gone: Option<Gone>,
     /// Whether the stream has ended.
@@ -147,11 +171,17 @@ impl Stream {
     /// Appends what belongs to the stream: events that are logged, and gaps.
     fn write(&mut self, delivery: Result<Delivery, Problem>, piece: &mut Vec<u8>) {
         match delivery {
+            Ok(Delivery::Past(record) | Delivery::Live(record))
+                if self.not_before.is_some_and(|time| record.time < time) => {}
             Ok(delivery @ (Delivery::Past(_) | Delivery::Gap(_))) => {
                 self.format.write(&delivery, 0, piece);
             }
             Ok(Delivery::Live(record)) if record.id.is_some() => {
                 self.format.write(&Delivery::Live(record), 0, piece);
+            }
+            Ok(Delivery::Reply(_)) => {
+                self.awaited = self.awaited.map(|replies| replies.saturating_sub(1));
+                self.is_over |= self.awaited == Some(0);
             }
             Ok(Delivery::Removed) | Err(_) => self.is_over = true,
             Ok(_) => {}
@@ -161,6 +191,11 @@ impl Stream {
     fn keepalive(&self) -> Vec<u8> {
         match self.format {
             Format::Events => b":\n\n".to_vec(),
+            Format::Ntfy(form) => {
+                let (now, mut out) = (self.server.clock.now().time, Vec::new());
+                form.write_control("keepalive", &self.topics, now, &mut out);
+                out
+            }
             _ => b"\n".to_vec(),
         }
     }

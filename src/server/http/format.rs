@@ -6,9 +6,10 @@ use hyper::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::{accepts, reply};
+use crate::dialect::hook::ntfy;
 use crate::dialect::{Delivery, Reply, ReplyFields};
-use crate::protocol::EventId;
 use crate::protocol::json::event_object;
+use crate::protocol::{EventId, Time};
 
 /// The format of the lines in a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Format {
     Array,
     /// One JSON object per line.
     Objects,
+    /// Messages for a subscriber of ntfy's.
+    Ntfy(NtfyForm),
 }
 
 impl Format {
@@ -42,12 +45,14 @@ impl Format {
             Self::Events => "text/event-stream",
             Self::Array => "application/json",
             Self::Objects => "application/x-ndjson",
+            Self::Ntfy(form) => form.content_type(),
         }
     }
 
     /// Appends a delivery as element number `n`, counted from 0; returns whether this format shows it.
     pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
         match self {
+            Self::Ntfy(form) => return form.write(delivery, out),
             Self::Lines => {
                 delivery.write_line(out);
                 out.push(b'\n');
@@ -84,6 +89,58 @@ impl Format {
             (Self::Array, _) => "]\n",
             _ => "",
         }
+    }
+}
+
+/// The form in which a subscriber of ntfy's receives messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NtfyForm {
+    /// A JSON object per line.
+    Json,
+    /// Server-sent events.
+    Sse,
+    /// The text, as one line.
+    Raw,
+}
+
+impl NtfyForm {
+    /// Returns the value of the `Content-Type` header.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/x-ndjson; charset=utf-8",
+            Self::Sse => "text/event-stream; charset=utf-8",
+            Self::Raw => reply::TEXT,
+        }
+    }
+
+    /// Appends a delivery; returns whether a subscriber receives it.
+    pub fn write(self, delivery: &Delivery, out: &mut Vec<u8>) -> bool {
+        let (Delivery::Past(record) | Delivery::Live(record)) = delivery else {
+            return false;
+        };
+        let message = ntfy::message(record.id, record.time, &record.tags, &record.event);
+        if let Some(message) = &message {
+            self.write_object(message, out);
+        }
+        message.is_some()
+    }
+
+    /// Appends `open` or `keepalive`.
+    pub fn write_control(self, event: &str, topics: &str, now: Time, out: &mut Vec<u8>) {
+        self.write_object(&ntfy::control(event, topics, now), out);
+    }
+
+    fn write_object(self, object: &Value, out: &mut Vec<u8>) {
+        let event = object["event"].as_str().unwrap_or_default();
+        let _ = match self {
+            Self::Json => writeln!(out, "{object}"),
+            Self::Sse if event == "message" => write!(out, "data: {object}\n\n"),
+            Self::Sse => write!(out, "event: {event}\ndata: {object}\n\n"),
+            Self::Raw => {
+                let text = object["message"].as_str().unwrap_or_default();
+                writeln!(out, "{}", text.replace('\n', " "))
+            }
+        };
     }
 }
 

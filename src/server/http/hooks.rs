@@ -20,9 +20,10 @@ use crate::config::fixed::HOOK_BYTES_MAX;
 use crate::dialect::hook::{self, BadBody, Message};
 use crate::dialect::{Reply as Answer, ReplyFields};
 use crate::model::Hook;
+use crate::protocol::multiline::Multiline;
 use crate::protocol::request::Target;
 use crate::protocol::tags::SentTags;
-use crate::protocol::{Digest, EventId, Request, Time};
+use crate::protocol::{Digest, EventId, Request, RoomName, Time};
 use crate::server::metrics::LimitKind;
 
 /// Why a post is refused; the text begins with Slack's word for it.
@@ -187,7 +188,7 @@ pub(super) async fn receive(
 }
 
 /// Finds the hook of a token, and counts the post.
-fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
+pub(super) fn find(client: &Client, token: &str) -> Result<Hook, Refused> {
     let digest = digest(token);
     let (server, address) = (&client.server, client.address);
     let uptime = server.clock.now().uptime;
@@ -211,7 +212,7 @@ fn paced(wait: Duration) -> Refused {
 }
 
 /// Reads the whole body.
-async fn collect(client: &Client, mut body: RequestBody) -> Result<Vec<u8>, Refused> {
+pub(super) async fn collect(client: &Client, mut body: RequestBody) -> Result<Vec<u8>, Refused> {
     let is_within = |bytes: u64| bytes <= HOOK_BYTES_MAX as u64;
     if !body.length().is_none_or(is_within) {
         return Err(Refused::TOO_LARGE);
@@ -339,17 +340,28 @@ impl Sender {
             ));
         }
         let tags = SentTags::parse(&tags).unwrap_or_else(|_| SentTags::notice());
-        let room = self.hook.room.clone();
-        let text = message.text.as_str();
-        if message.text.lines() == 1 {
-            let to = Target::Room(room);
-            let (to, text) = (to, text.to_owned().into());
-            return self.to.ask(Ok(Request::Tell { to, text, tags })).await;
-        }
-        let bytes = text.as_bytes().to_vec();
-        let request = Request::text(Some(room), bytes.len() as u64).with_tags(tags);
-        self.to.send(Ok(request)).await;
-        let _ = self.to.send_bytes(bytes.into()).await; // the reply has the reason
-        self.to.reply().await
+        send_message(&self.to, self.hook.room.clone(), &message.text, tags).await
     }
+}
+
+/// Sends a text to a room: one line as a message, several as one `TEXT`.
+pub(super) async fn send_message(
+    to: &InternalClient,
+    room: RoomName,
+    text: &Multiline,
+    tags: SentTags,
+) -> Result<Answer, Problem> {
+    if text.lines() == 1 {
+        let message = Request::Tell {
+            to: Target::Room(room),
+            text: text.as_str().to_owned().into(),
+            tags,
+        };
+        return to.ask(Ok(message)).await;
+    }
+    let bytes = text.as_str().as_bytes().to_vec();
+    let request = Request::text(Some(room), bytes.len() as u64).with_tags(tags);
+    to.send(Ok(request)).await;
+    let _ = to.send_bytes(bytes.into()).await; // the reply has the reason
+    to.reply().await
 }

@@ -14,6 +14,7 @@ mod help;
 mod hooks;
 mod internal;
 mod login;
+mod ntfy;
 mod page;
 mod post;
 mod query;
@@ -295,6 +296,9 @@ async fn route(
     // A trailing slash changes nothing.
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
+    if ntfy::is_for(client, &request, &parts) {
+        return Ok(ntfy::answer(client, &parts, request).await);
+    }
     match parts.as_slice() {
         ["rooms"] => {
             if is_read {

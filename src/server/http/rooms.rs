@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::HeaderMap;
 
-use super::follow::follow;
+use super::follow::{Follow, follow};
 use super::format::Format;
 use super::internal::InternalClient;
 use super::login::reader;
@@ -68,7 +68,22 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
             ));
         }
         let to = reader(client, request.headers()).await?;
-        return follow(to, room, after, count, format, client.gone.clone()).await;
+        // The page waits for this comment.
+        let first = match format {
+            Format::Events => b": hello\n\n".to_vec(),
+            _ => Vec::new(),
+        };
+        let of = Follow {
+            topics: String::new(),
+            rooms: vec![room],
+            after,
+            count,
+            not_before: None,
+            ends_with_past: false,
+            format,
+            first,
+        };
+        return follow(client, to, of).await;
     }
     let to = reader(client, request.headers()).await?;
     let ask = match (query.get("q"), after, before) {

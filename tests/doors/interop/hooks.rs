@@ -25,8 +25,8 @@ fn reader(server: SocketAddr, room: &str) -> Peer {
 }
 
 #[test]
-fn apprise_posts_to_mattermost_gotify_and_json_addresses() {
-    let chatd = Chatd::start();
+fn apprise_posts_to_mattermost_gotify_ntfy_and_json_addresses() {
+    let chatd = Chatd::with(&["--ntfy", "on"]);
     let (token, mut reader) = hook(chatd.address, "#ops");
     let posts = [
         (
@@ -38,6 +38,11 @@ fn apprise_posts_to_mattermost_gotify_and_json_addresses() {
             "gotify://$HOST:$PORT/TOKEN",
             "x-priority=5",
             &["Backup: done"],
+        ),
+        (
+            "ntfy://ann:my%20secret@$HOST:$PORT/ops?priority=high&mode=private",
+            "x-priority=4",
+            &["(!) Backup: done"],
         ),
         (
             "json://$HOST:$PORT/hooks/TOKEN",

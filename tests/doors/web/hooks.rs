@@ -10,7 +10,7 @@ use crate::support::spawn::Peer;
 use crate::support::web::{ask, check_status, say};
 
 /// Registers `nick` and creates a hook; returns its address, and the connection.
-fn hook(chatd: &Chatd, nick: &str, label: &str, room: &str) -> (String, Peer) {
+pub fn hook(chatd: &Chatd, nick: &str, label: &str, room: &str) -> (String, Peer) {
     let mut owner = chatd.member(nick);
     owner.ask("REGISTER my secret", &format!("OK REGISTER {nick}"));
     let line = owner.ask(

@@ -3,6 +3,7 @@
 mod bodies;
 mod hooks;
 mod names;
+mod ntfy;
 mod proxy;
 
 use crate::support::server::Chatd;

@@ -1,0 +1,239 @@
+//! hooks.md 5: ntfy's clients publish and subscribe; a room is a topic.
+
+use base64::Engine;
+use serde_json::Value;
+
+use super::hooks::hook;
+use crate::support::server::Chatd;
+use crate::support::spawn::Peer;
+use crate::support::web::{ask, check_status, say};
+
+fn chatd() -> Chatd {
+    Chatd::with(&["--ntfy", "on"])
+}
+
+fn basic(user: &str) -> String {
+    let encoded = base64::engine::general_purpose::STANDARD.encode(user);
+    format!("Authorization: Basic {encoded}")
+}
+
+/// Returns the body of an answer with this status, as JSON.
+#[track_caller]
+fn json(answer: &str, status: u16) -> Value {
+    check_status(answer, status);
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a head");
+    serde_json::from_str(body).unwrap_or_else(|e| panic!("{e}: {body}"))
+}
+
+#[test]
+fn a_notification_is_a_message_in_the_room_of_its_topic() {
+    let chatd = chatd();
+    let mut bob = chatd.peer();
+    bob.ask("JOIN ops", "OK JOIN #ops 0");
+    bob.ask("TAGS on", "OK TAGS on");
+    let ci = basic("ci:");
+    let answer = say(
+        &chatd,
+        &[
+            "POST /ops HTTP/1.1",
+            &ci,
+            "X-Title: Build",
+            "Priority: urgent",
+        ],
+        "done\n7 of 7",
+    );
+    let published = json(&answer, 200);
+    assert_eq!(
+        (&published["topic"], &published["event"]),
+        (&"ops".into(), &"message".into())
+    );
+    assert_eq!(
+        (&published["title"], &published["priority"]),
+        (&"Build".into(), &5.into())
+    );
+    assert_eq!(published["id"].as_str().map(str::len), Some(12));
+    bob.expect("@notice;x-priority=5;lines=2 MSG #ops ci (!) Build: done");
+    bob.inbox.find(|line| line.ends_with(" MSG #ops ci 7 of 7"));
+    // Apprise posts JSON to the root; the topic is in it.
+    let body = r#"{"topic":"ops","title":"Backup","message":"done","tags":["tada"]}"#;
+    json(&say(&chatd, &["POST / HTTP/1.1", &ci], body), 200);
+    bob.expect("@notice;x-priority=3 MSG #ops ci Backup: done");
+    // A title in Latin-1, as node's fetch writes it.
+    let length = "Content-Length: 2";
+    let request = [
+        format!(
+            "PUT /ops HTTP/1.1\r\nHost: {}\r\n{ci}\r\n{length}\r\nConnection: close\r\nTitle: Gr",
+            chatd.address
+        )
+        .into_bytes(),
+        b"\xfc\xdfe\r\n\r\nhi".to_vec(),
+    ];
+    json(&ask(&chatd, request.concat()), 200);
+    bob.expect("@notice;x-priority=3 MSG #ops ci Gr\u{fc}\u{df}e: hi");
+    json(
+        &say(
+            &chatd,
+            &["GET /ops/trigger?message=by+GET&t=a HTTP/1.1", &ci],
+            "",
+        ),
+        200,
+    );
+    bob.expect("@notice;x-priority=3 MSG #ops ci a: by GET");
+}
+
+#[test]
+fn the_token_of_a_hook_publishes_to_its_room_and_to_no_other() {
+    let chatd = chatd();
+    let (path, mut ann) = hook(&chatd, "ann", "phone", "#ops");
+    let token = path.strip_prefix("/hooks/").expect("it is a hook");
+    let mut bob = chatd.peer();
+    bob.ask("JOIN ops", "OK JOIN #ops 0");
+    for (n, by) in [
+        format!("Authorization: Bearer {token}"),
+        basic(&format!(":{token}")),
+    ]
+    .iter()
+    .enumerate()
+    {
+        json(
+            &say(
+                &chatd,
+                &["POST /ops HTTP/1.1", by],
+                &format!("by token {n}"),
+            ),
+            200,
+        );
+        bob.expect(&format!("MSG #ops ann by token {n}"));
+        let refused = json(&say(&chatd, &["POST /lobby HTTP/1.1", by], "no"), 403);
+        assert_eq!(refused["code"], 40301);
+    }
+    let wrong = "Authorization: Bearer aaaaaaaaaaaaaaaaaaaaaaaaaa";
+    for lines in [
+        vec!["POST /ops HTTP/1.1"],
+        vec!["POST /ops HTTP/1.1", wrong],
+    ] {
+        let refused = json(&say(&chatd, &lines, "no"), 401);
+        assert_eq!(
+            (&refused["code"], &refused["http"]),
+            (&40101.into(), &401.into())
+        );
+    }
+    ann.ask("REVOKE phone", "OK REVOKE phone");
+    let by = format!("Authorization: Bearer {token}");
+    json(&say(&chatd, &["POST /ops HTTP/1.1", &by], "no"), 401);
+    ann.ask("MSG still here", "OK MSG <id> <time>");
+}
+
+#[test]
+fn a_subscriber_receives_what_it_missed_and_what_comes_from_several_rooms() {
+    let chatd = chatd();
+    let mut ann = Peer::connect(chatd.address);
+    ann.ask("NICK ann", "OK NICK ann #lobby <id>");
+    ann.ask("MSG first", "OK MSG <id> <time>");
+    ann.ask(
+        "TOPIC a topic is no message",
+        "OK TOPIC #lobby a topic is no message",
+    );
+    ann.ask("JOIN ops", "OK JOIN #ops <id>");
+    ann.ask("MSG in ops", "OK MSG <id> <time>");
+    let poll = |since: &str| {
+        let answer = say(
+            &chatd,
+            &[&format!(
+                "GET /lobby,ops/json?poll=1&since={since} HTTP/1.1"
+            )],
+            "",
+        );
+        check_status(&answer, 200);
+        assert!(
+            answer.contains("\r\ncontent-type: application/x-ndjson; charset=utf-8"),
+            "{answer}"
+        );
+        let objects = answer.lines().filter(|line| line.starts_with('{'));
+        let objects = objects.map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+        objects.collect::<Vec<_>>()
+    };
+    let all = poll("all");
+    let texts: Vec<_> = all
+        .iter()
+        .map(|one| one["message"].as_str().expect("a text"))
+        .collect();
+    assert_eq!(texts, ["first", "in ops"]);
+    assert_eq!(
+        (&all[1]["title"], &all[1]["topic"]),
+        (&"ann".into(), &"ops".into())
+    );
+    let id = all[0]["id"].as_str().expect("an id");
+    assert_eq!(poll(id).len(), 1);
+    assert_eq!(poll("1h").len(), 2);
+    assert_eq!(poll("4102444800").len(), 0); // in 2100
+
+    let mut phone = chatd.peer();
+    let get = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: {}\r\n\r\n", chatd.address);
+    phone.send(get(&format!("/lobby,ops/json?since={id}")));
+    phone
+        .inbox
+        .find(|line| line.contains(r#""event":"open""#) && line.contains(r#""topic":"lobby,ops""#));
+    phone
+        .inbox
+        .find(|line| line.contains(r#""message":"in ops""#));
+    let mut stream = chatd.peer();
+    stream.send(get("/ops/sse"));
+    stream.inbox.find(|line| line == "event: open");
+    let mut raw = chatd.peer();
+    raw.send(get("/ops/raw?since=latest"));
+    raw.inbox.find(|line| line == "in ops");
+    ann.ask("MSG now", "OK MSG <id> <time>");
+    phone.inbox.find(|line| line.contains(r#""message":"now""#));
+    stream
+        .inbox
+        .find(|line| line.starts_with("data: ") && line.contains(r#""message":"now""#));
+    raw.inbox.find(|line| line == "now");
+}
+
+#[test]
+fn a_subscriber_reads_only_what_it_may_and_other_addresses_keep_their_meaning() {
+    let chatd = chatd();
+    let mut ann = Peer::connect(chatd.address);
+    ann.ask("NICK ann", "OK NICK ann #lobby <id>");
+    ann.ask("REGISTER my secret", "OK REGISTER ann");
+    ann.ask("JOIN private", "OK JOIN #private <id>");
+    ann.ask("MODE #private invite", "OK MODE #private invite");
+    ann.ask("MSG secret", "OK MSG <id> <time>");
+    for path in [
+        "/private/json?poll=1",
+        "/private/auth",
+        "/nowhere/json",
+        "/lobby,private/raw?poll=1",
+    ] {
+        let refused = json(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), 404);
+        assert_eq!(refused["code"], 40401, "{path}");
+    }
+    let own = basic("ann:my secret");
+    let answer = say(&chatd, &["GET /private/json?poll=1 HTTP/1.1", &own], "");
+    assert!(answer.contains(r#""message":"secret""#), "{answer}");
+    // ntfy's app sends the header in the address when it can set none.
+    let encoded = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .encode(own.strip_prefix("Authorization: ").expect("a header"));
+    let answer = say(
+        &chatd,
+        &[&format!("GET /private/auth?auth={encoded} HTTP/1.1")],
+        "",
+    );
+    assert_eq!(json(&answer, 200)["success"], true);
+    let refused = json(
+        &say(&chatd, &["GET /lobby/json?since=yesterday HTTP/1.1"], ""),
+        400,
+    );
+    assert_eq!(refused["code"], 40001);
+    check_status(&say(&chatd, &["POST /help HTTP/1.1"], ""), 405);
+    check_status(&say(&chatd, &["GET / HTTP/1.1"], ""), 200);
+    check_status(&say(&chatd, &["GET /lobby HTTP/1.1"], ""), 404);
+    // Without the flag there is nothing at those addresses.
+    let other = Chatd::start();
+    check_status(&say(&other, &["GET /lobby/json?poll=1 HTTP/1.1"], ""), 404);
+    check_status(
+        &say(&other, &["POST /lobby HTTP/1.1", &basic("ci:")], "no"),
+        404,
+    );
+}
