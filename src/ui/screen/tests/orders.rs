@@ -39,7 +39,7 @@ fn messages_of_ignored_nicks_are_hidden_without_a_gap() {
     assert!(saved.ignored.contains("bob"));
     play.type_in("/ignore");
     play.key(KeyCode::Enter);
-    play.sees("ignored: Enter types");
+    play.sees("ignored nicks: Enter types");
     play.key(KeyCode::Enter);
     assert_eq!(play.line(), "/unignore bob");
     play.key(KeyCode::Enter);
