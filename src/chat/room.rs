@@ -167,14 +167,16 @@ impl Chat {
         if self.rooms.count() >= self.limits().rooms_max {
             return Err((
                 Code::Quota,
-                "there are too many rooms; choose one of ROOMS".into(),
+                "there are too many rooms; join an existing one (ROOMS lists them)".into(),
             ));
         }
         let origin = self.address(peer).map(address_prefix);
         let made = origin.map_or(0, |origin| self.rooms_by_origin.count(&origin));
         let most = self.limits().rooms_per_address_max();
         if made >= most {
-            let text = format!("{most} rooms were created from your address; choose one of ROOMS");
+            let text = format!(
+                "{most} rooms were created from your address; join an existing one (ROOMS lists them)"
+            );
             return Err((Code::Quota, text));
         }
         let owned = self
@@ -182,7 +184,8 @@ impl Chat {
             .map_or(0, |owner| self.rooms_by_owner.count(owner));
         let most = self.limits().rooms_per_nick_max();
         if owned >= most {
-            let text = format!("you own {most} rooms already; choose one of ROOMS");
+            let text =
+                format!("you own {most} rooms already; join an existing one (ROOMS lists them)");
             return Err((Code::Quota, text));
         }
         let room = self.insert_room(name.clone());

@@ -68,7 +68,9 @@ impl Session {
         let verb = Verb::Invite;
         let (room, own) = self.require_moderator(verb, room, chat)?;
         if !chat.is_registered(nick) {
-            let text = format!("{nick} is not registered, so anybody could use that nick");
+            let text = format!(
+                "{nick} is not registered, so anybody could use that nick; its user must REGISTER first"
+            );
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         let acl = chat.room(room).and_then(|room| room.acl.as_deref());

@@ -173,7 +173,7 @@ fn sources(path: &Path) -> Vec<PathBuf> {
     files(path).into_iter().filter(is_source).collect()
 }
 
-/// Returns every file under `path`, or that file, without what tools have put there.
+/// Returns every file under `path`, or `path` itself if it is a file. Skips `target` and `node_modules`.
 fn files(path: &Path) -> Vec<PathBuf> {
     if path.is_file() {
         return vec![path.to_owned()];
