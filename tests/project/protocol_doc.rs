@@ -525,4 +525,14 @@ fn every_link_of_a_document_leads_somewhere() {
         }
     }
     assert!(links > 100, "only {links} links were found");
+    let protocol = document::protocol_md().unwrap_or_else(|why| panic!("{why}"));
+    for after in text().split("ection ").skip(1) {
+        let is_number = |c: &char| c.is_ascii_digit() || *c == '.';
+        let number: String = after.chars().take_while(is_number).collect();
+        let number = number.trim_end_matches('.');
+        assert!(
+            number.is_empty() || protocol.section(number).is_some(),
+            "protocol.md has no section {number}"
+        );
+    }
 }
