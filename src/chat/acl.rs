@@ -1,6 +1,6 @@
 //! Access to rooms: who may read, join and moderate one, and the removal of members that may not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use super::bans::{ConnectionCommand, Cutoff, Departure};
 use super::room::Room;
@@ -34,6 +34,17 @@ impl Chat {
             }
             _ => self.is_operator(nick),
         }
+    }
+
+    /// Returns the rooms that `nick` may not read, by the form in which names are compared.
+    pub fn hidden_rooms(&self, nick: Option<NickId>) -> HashSet<Box<str>> {
+        let account = self.account_of(nick);
+        let is_hidden = |room: &&Room| match room.acl.as_deref() {
+            Some(acl) => acl.is_closed && !account.is_some_and(|form| acl.admits(form)),
+            None => false,
+        };
+        let hidden = self.rooms_in_order().filter(is_hidden);
+        hidden.map(|room| room.name.casefolded().into()).collect()
     }
 
     /// Returns whether everyone may read every room.

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use super::{
-    Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, Span, Trimmed,
-    is_line_of, lines_of, text::Query, with_marks, work::Work,
+    Age, Authorship, Found, HistoryPage, Location, Log, Reacted, Reader, Record, SearchScope, Span,
+    Trimmed, is_line_of, lines_of, text::Query, with_marks, work::Work,
 };
 use crate::config::fixed::{
     EMOJI_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READERS_IN_ALL, READERS_PER_OWNER,
@@ -305,6 +305,41 @@ impl State {
             self.forget_first();
         }
         Some(id)
+    }
+
+    /// Returns the next events that a search has to look at, newest first, and the id before which it continues; `None`
+    /// after the last.
+    fn piece_before(&self, scope: &SearchScope, before: u64) -> (Vec<&StoredEvent>, Option<u64>) {
+        match scope {
+            SearchScope::Room(room) => {
+                let Some(room) = self.of(room) else {
+                    return (Vec::new(), None);
+                };
+                let end = room.ids.partition_point(|id| id.get() < before);
+                let first = end.saturating_sub(SEARCH_PIECE);
+                let ids = room.ids.range(first..end).rev();
+                let next = room.ids.get(first).filter(|_| first > 0);
+                let events = ids.filter_map(|id| self.get(*id)).collect();
+                (events, next.map(|id| id.get()))
+            }
+            SearchScope::AllBut(hidden) => {
+                let end = self.events.partition_point(|kept| kept.id.get() < before);
+                let first = end.saturating_sub(SEARCH_PIECE);
+                let events = self.events.range(first..end).rev();
+                let is_seen = |kept: &&StoredEvent| match kept.scope {
+                    StoredScope::Room(room) => self
+                        .rooms
+                        .get(room)
+                        .is_some_and(|room| !hidden.contains(room.name.casefolded())),
+                    StoredScope::Inbox(_) => false,
+                };
+                let next = self.events.get(first).filter(|_| first > 0);
+                (
+                    events.filter(is_seen).collect(),
+                    next.map(|kept| kept.id.get()),
+                )
+            }
+        }
     }
 
     /// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
@@ -717,7 +752,7 @@ impl Log for MemoryLog {
 
     fn search(
         &self,
-        room: &RoomName,
+        scope: &SearchScope,
         query: &Query,
         count: usize,
         work: &Work,
@@ -731,22 +766,15 @@ impl Log for MemoryLog {
         loop {
             // Search in small pieces, since everybody who sends a message waits for this lock.
             let state = self.state();
-            let Some(room) = state.of(room) else {
-                break;
-            };
-            let end = room.ids.partition_point(|id| id.get() < before);
-            let first = end.saturating_sub(SEARCH_PIECE);
-            for id in room.ids.range(first..end).rev() {
-                let Some(kept) = state.get(*id) else {
-                    continue;
-                };
+            let (piece, next) = state.piece_before(scope, before);
+            for kept in piece {
                 if found.records.len() < count && is_match(&kept.entry, query, &mut scratch) {
                     found.records.push(state.record(kept));
                 }
-                before = id.get();
             }
-            if first == 0 || found.records.len() >= count {
-                break;
+            match next {
+                Some(next) if found.records.len() < count => before = next,
+                _ => break,
             }
             if work.is_over() {
                 found.is_cut = true;

@@ -12,7 +12,7 @@ pub mod sqlite;
 pub mod text;
 pub mod work;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -112,6 +112,15 @@ impl Trimmed {
         self.files.extend(more.files);
         self.rooms.extend(more.rooms);
     }
+}
+
+/// The rooms that a search covers. Private messages are in none.
+#[derive(Clone, Debug)]
+pub enum SearchScope {
+    /// One room.
+    Room(Arc<RoomName>),
+    /// All rooms but these, by the form in which names are compared.
+    AllBut(Arc<HashSet<Box<str>>>),
 }
 
 /// Matches of a search.
@@ -246,7 +255,7 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn search(
         &self,
-        room: &RoomName,
+        scope: &SearchScope,
         query: &Query,
         count: usize,
         work: &Work,
@@ -320,7 +329,7 @@ pub enum LogQuery {
     },
     ClearInbox(Nick),
     Search {
-        room: Arc<RoomName>,
+        scope: SearchScope,
         query: Query,
     },
     Files {
@@ -402,8 +411,8 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
             log.clear_inbox(nick)?;
             LogResult::Done
         }
-        LogQuery::Search { room, query } => {
-            LogResult::Found(log.search(room, query, SEARCH_MAX, &Work::begin())?)
+        LogQuery::Search { scope, query } => {
+            LogResult::Found(log.search(scope, query, SEARCH_MAX, &Work::begin())?)
         }
         LogQuery::Files { room, after } => {
             LogResult::Records(HistoryPage::complete(log.files(room, *after, SEARCH_MAX)?))

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 
 use super::line::LINE_BYTES_MAX;
 use super::request::{
-    HAS_NUL, Refusal, Request, Target, TextRequest, UploadRequest, bad_syntax, has_nul, password,
+    HAS_NUL, Refusal, Request, SearchOf, Target, TextRequest, UploadRequest, bad_syntax, has_nul,
+    password,
 };
 use super::tags::SentTags;
 use super::text::clean;
@@ -76,9 +77,9 @@ impl Request<'static> {
         if words.split_whitespace().next().is_none() {
             return Err(bad_syntax(verb));
         }
-        let room = Some(room);
+        let of = SearchOf::Room(room);
         let words = Cow::Owned(words.into_owned());
-        Ok(Self::Search { room, words })
+        Ok(Self::Search { of, words })
     }
 
     /// Returns the request to send `length` bytes of text to a room.

@@ -160,6 +160,11 @@ impl EventLayout {
         self.verb
     }
 
+    /// Returns the room of this line, or the recipient.
+    pub fn place(self, line: &str) -> Option<&str> {
+        Some(self.parts(line)?.0)
+    }
+
     /// Returns the nick that caused the event of this line.
     pub fn nick(self, line: &str) -> Option<&str> {
         Some(self.parts(line)?.1)

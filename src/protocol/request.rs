@@ -136,7 +136,7 @@ pub enum Request<'a> {
         side: Side,
     },
     Search {
-        room: Option<RoomName>,
+        of: SearchOf,
         words: Cow<'a, str>,
     },
     Part {
@@ -231,6 +231,17 @@ impl Target {
             Self::Nick(nick) => nick.as_str(),
         }
     }
+}
+
+/// Where a search looks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchOf {
+    /// The current room.
+    Current,
+    /// That room.
+    Room(RoomName),
+    /// Every room that the connection may read.
+    All,
 }
 
 /// The history that is requested.
@@ -663,12 +674,12 @@ impl<'a> Fields<'a> {
             }
             Verb::History => self.history()?,
             Verb::Search => {
-                let room = self.room_before_text()?;
+                let of = self.search_of()?;
                 let words = self.text()?;
                 if words.split_whitespace().next().is_none() {
                     return Err(self.bad());
                 }
-                Request::Search { room, words }
+                Request::Search { of, words }
             }
             Verb::Part => Request::Part { room: self.room()? },
             Verb::Who => Request::Who { room: self.room()? },
@@ -853,6 +864,16 @@ impl<'a> Fields<'a> {
         self.rest = after;
         let room = RoomName::parse(word).map_err(|e| self.bad_name(e))?;
         Ok(Some(room))
+    }
+
+    /// Parses where to search, if the first word says so: `#ops`, or `*` for all rooms.
+    fn search_of(&mut self) -> Result<SearchOf, Refusal> {
+        if let Some(after) = self.rest.strip_prefix("* ") {
+            self.rest = after;
+            return Ok(SearchOf::All);
+        }
+        let room = self.room_before_text()?;
+        Ok(room.map_or(SearchOf::Current, SearchOf::Room))
     }
 
     /// Parses a room, if the next word begins with `#`.
@@ -1056,11 +1077,11 @@ impl fmt::Display for Request<'_> {
                 JoinFrom::Reader(reader) => write(&[verb, room.as_str(), "AS", reader.as_str()]),
             },
             Self::Seen { room, id } => write(&[verb, room.as_str(), &id.to_string()]),
-            Self::Search {
-                room: Some(room),
-                words,
-            } => write(&[verb, room.as_str(), words]),
-            Self::Search { room: None, words } => write(&[verb, words]),
+            Self::Search { of, words } => match of {
+                SearchOf::Current => write(&[verb, words]),
+                SearchOf::Room(room) => write(&[verb, room.as_str(), words]),
+                SearchOf::All => write(&[verb, "*", words]),
+            },
             Self::History { of, count, side } => {
                 let of = match of {
                     HistoryOf::Current => None,

@@ -14,7 +14,8 @@ use crate::chat::{Chat, Place, RoomId};
 use crate::dialect::{Line, Output, Past};
 use crate::log::text::Query;
 use crate::log::{
-    Found, HistoryPage, HistorySource, LogQuery, LogResult, Reacted, Reader, Record, Span,
+    Found, HistoryPage, HistorySource, LogQuery, LogResult, Reacted, Reader, Record, SearchScope,
+    Span,
 };
 use crate::model::address_prefix;
 use crate::model::{NewFile, Now};
@@ -37,8 +38,8 @@ pub(super) enum PendingQuery {
     Newest { source: HistorySource, count: usize },
     /// A page of the past for an IRC client.
     ChatHistory(ChatHistory),
-    /// The results of a search.
-    Search,
+    /// The results of a search in that room, or in all.
+    Search(Option<Arc<RoomName>>),
     /// Pieces of the list of files.
     Files { room: Arc<RoomName>, count: usize },
     /// A file to send.
@@ -80,6 +81,7 @@ impl PendingQuery {
                 source: HistorySource::Room(room),
                 ..
             }) => Some((Verb::History, room)),
+            Self::Search(Some(room)) => Some((Verb::Search, room)),
             Self::Files { room, .. } => Some((Verb::Files, room)),
             _ => None,
         }
@@ -190,12 +192,18 @@ impl Session {
 
     pub(super) fn query_search(
         &mut self,
-        room: Arc<RoomName>,
+        room: Option<Arc<RoomName>>,
         words: &str,
+        chat: &Chat,
     ) -> Result<Option<Effect>, Refusal> {
         let query = Query::parse(words)
             .map_err(|why| Refusal::new(Verb::Search, Code::BadSyntax, why.to_string()))?;
-        Ok(self.query_log(PendingQuery::Search, LogQuery::Search { room, query }))
+        let scope = match &room {
+            Some(room) => SearchScope::Room(room.clone()),
+            None => SearchScope::AllBut(chat.hidden_rooms(self.nick).into()),
+        };
+        let query = LogQuery::Search { scope, query };
+        Ok(self.query_log(PendingQuery::Search(room), query))
     }
 
     pub(super) fn query_files(&mut self, room: Arc<RoomName>) -> Option<Effect> {
@@ -382,7 +390,12 @@ impl Session {
             (PendingQuery::ChatHistory(history), result) => {
                 return self.irc_got_history(history, result, chat);
             }
-            (PendingQuery::Search, LogResult::Found(Found { records, is_cut })) => {
+            (PendingQuery::Search(room), LogResult::Found(Found { records, is_cut })) => {
+                let mut records = records;
+                if room.is_none() {
+                    // Some may have been closed to this connection meanwhile.
+                    records.retain(|record| self.may_see(record, chat));
+                }
                 self.push_history(&records, chat);
                 let count = records.len();
                 self.send(Line::Found { count, is_cut });
@@ -452,7 +465,7 @@ impl Session {
         let verb = match pending {
             PendingQuery::Replay(replay) => replay.verb,
             PendingQuery::Newest { .. } | PendingQuery::ChatHistory(_) => Verb::History,
-            PendingQuery::Search => Verb::Search,
+            PendingQuery::Search(_) => Verb::Search,
             PendingQuery::Files { .. } => Verb::Files,
             PendingQuery::File { .. } => Verb::Download,
             PendingQuery::Authorship(_, on_event) => on_event.verb(),
@@ -658,6 +671,14 @@ impl Session {
     }
 
     /// Queues records in the format of the client.
+    /// Returns whether this connection may read the room of an event.
+    fn may_see(&self, record: &Record, chat: &Chat) -> bool {
+        let room = record.layout.place(&record.line);
+        let room = room.and_then(|room| RoomName::parse(room).ok());
+        let room = room.and_then(|room| chat.find_room(&room));
+        room.is_some_and(|room| chat.may_read(room, self.nick))
+    }
+
     fn push_history(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Output::default();
         for record in records {

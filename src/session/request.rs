@@ -14,7 +14,9 @@ use crate::dialect::{Dialect, Marks, Output, ReplyBody};
 use crate::log::{HistorySource, Reader};
 use crate::model::{EventKind, Now, Reaction, Scope};
 use crate::protocol::line::LineEnd;
-use crate::protocol::request::{HistoryOf, JoinFrom, Refusal, Side, Target, UploadRequest};
+use crate::protocol::request::{
+    HistoryOf, JoinFrom, Refusal, SearchOf, Side, Target, UploadRequest,
+};
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
@@ -129,9 +131,14 @@ impl Session {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
                 Ok(self.query_history(HistorySource::Room(name_of(room, chat)?), count, side))
             }
-            Request::Search { room, words } => {
-                let room = self.room_to_read(verb, room.as_ref(), chat)?;
-                self.query_search(name_of(room, chat)?, &words)
+            Request::Search { of, words } => {
+                let room = match of {
+                    SearchOf::All => None,
+                    SearchOf::Current => Some(self.room_to_read(verb, None, chat)?),
+                    SearchOf::Room(room) => Some(self.room_to_read(verb, Some(&room), chat)?),
+                };
+                let room = room.map(|room| name_of(room, chat)).transpose()?;
+                self.query_search(room, &words, chat)
             }
             Request::Part { room } => self.part(room, "", chat, now),
             Request::Topic { room, text: None } => self.show_topic(room, chat),

@@ -142,12 +142,45 @@ test('search finds a message and goes to it', async (t) => {
 	// There is more than a search returns, or than the server has had time for.
 	await page.getByLabel('Words').fill('line');
 	await page.getByLabel('Words').press('Enter');
-	await page.getByText('Showing the newest 100. Add a word to find older ones.').waitFor();
+	await page.getByText('Showing the newest 100.').waitFor();
+	await page.getByRole('button', { name: 'Show older' }).click();
+	await page.getByText('Showing the newest 200.').waitFor();
+	assert.equal(new Set(await page.locator('.results .text').allTextContents()).size, 200);
 	assert.deepEqual([...new Set(await page.locator('.results mark').allTextContents())], ['line']);
 	isSlow = true;
 	await page.getByLabel('Words').fill('needle');
 	await page.getByLabel('Words').press('Enter');
+	await page.getByText('Showing the newest 1.').waitFor();
+	await page.getByRole('button', { name: 'Show older' }).click();
 	await page.getByText('Showing the newest 1. The search took too long to find older ones').waitFor();
+});
+
+test('a search in all rooms finds what the user may read, by everyone or by one', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	const [bob, carol] = [await Nc.named(t, server, 'bob', '#tea'), await Nc.named(t, server, 'carol')];
+	carol.say('REGISTER her secret');
+	await carol.expect(/^OK REGISTER/m);
+	for (const line of ['JOIN #vault', 'MODE invite', 'MSG gold at the harbour', 'TELL #tea harbour at noon']) carol.say(line);
+	await carol.expect(/^OK TELL/m);
+	bob.say('MSG I like the Harbour');
+	await bob.expect(/^OK MSG/m);
+	await enter(page, server, 'ann');
+	await page.getByRole('button', { name: 'Search' }).click();
+	await page.getByLabel('Words').fill('harbour');
+	await page.keyboard.press('Enter');
+	await page.getByText('No messages contain all these words.').waitFor();
+	await page.getByLabel('Where').selectOption('All rooms');
+	const found = () => page.locator('.results .text').allTextContents();
+	await until(found, ['I like the Harbour', 'harbour at noon']);
+	assert.match(await page.locator('.results button').first().textContent(), /^bob #tea, /);
+	await page.getByLabel('Words').fill('harbour from:carol');
+	await page.getByLabel('Words').press('Enter');
+	await until(found, ['harbour at noon']);
+	assert.deepEqual(await page.locator('.results mark').allTextContents(), ['harbour']);
+	await page.getByRole('button', { name: /harbour at noon/ }).click();
+	await page.getByRole('heading', { name: '#tea', exact: true }).waitFor();
+	await page.locator('.row:focus .text', { hasText: 'harbour at noon' }).waitFor();
 });
 
 test('mentions in other rooms and direct messages are notified, each time', async (t) => {

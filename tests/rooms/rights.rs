@@ -64,6 +64,7 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
             "ERR SEARCH no-such-room",
         ),
         (Search, "SEARCH treasure", "OK SEARCH 0", "OK SEARCH 0"),
+        (Search, "SEARCH * treasure", "OK SEARCH 0", "OK SEARCH 0"),
         (
             Part,
             "PART #vault",
@@ -587,7 +588,15 @@ fn only_the_two_parties_can_read_private_messages() {
     assert!(id.parse::<u64>().is_ok(), "{reply}");
     assert!(ask(&mut server, guest, "PING").contains("MSG guest keyholder the emerald"));
     let mut lines: Vec<String> = rows().iter().map(|row| row.1.to_owned()).collect();
-    for place in ["guest", "Guest", "keyholder", "@guest", "#guest", "#@guest"] {
+    for place in [
+        "guest",
+        "Guest",
+        "keyholder",
+        "@guest",
+        "#guest",
+        "#@guest",
+        "*",
+    ] {
         let more = [
             "HISTORY", "SEARCH", "FILES", "WHO", "TOPIC", "SEEN", "JOIN", "PART", "MODE", "INVITES",
         ];
@@ -745,6 +754,7 @@ fn an_invited_nick_receives_everything() {
     let guest = others[0];
     assert!(ask(&mut server, guest, "HISTORY #vault").contains("the treasure is here"));
     assert!(ask(&mut server, guest, "SEARCH #vault treasure").contains("OK SEARCH 1"));
+    assert!(ask(&mut server, guest, "SEARCH * treasure").contains("OK SEARCH 1"));
     assert!(ask(&mut server, guest, "FILES #vault").contains("map.txt"));
     assert!(ask(&mut server, guest, &format!("DOWNLOAD {file}")).contains("buried"));
     assert!(ask(&mut server, guest, "ROOMS").contains("#vault"));

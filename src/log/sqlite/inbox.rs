@@ -96,6 +96,7 @@ pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Recor
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::mpsc::{Receiver, channel};
 
     use crate::config::fixed::REACTIONS_MAX;
@@ -103,7 +104,7 @@ mod tests {
     use crate::log::sqlite::SqliteLog;
     use crate::log::text::Query;
     use crate::log::work::Work;
-    use crate::log::{Location, Log, Span};
+    use crate::log::{Location, Log, SearchScope, Span};
     use crate::model::{
         Applied, DirectMessage, Entry, EventKind, Outcome, Reaction, Removed, Scope,
     };
@@ -213,8 +214,11 @@ mod tests {
             assert_eq!(rooms.len(), 1, "{rooms:?}");
             assert_eq!(log.read(&room, ALL, 9, 999).unwrap().records.len(), 1);
             let one = Query::parse("one").unwrap();
-            let found = log.search(&room, &one, 9, &Work::begin()).unwrap();
-            assert!(found.records.is_empty());
+            let everywhere = SearchScope::AllBut(HashSet::new().into());
+            for scope in [SearchScope::Room(room.clone().into()), everywhere] {
+                let found = log.search(&scope, &one, 9, &Work::begin()).unwrap();
+                assert!(found.records.is_empty(), "{scope:?}: {found:?}");
+            }
             let authorship = log.authorship(EventId::new(1).unwrap()).unwrap().unwrap();
             let Location::Inbox {
                 message,

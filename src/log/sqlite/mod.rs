@@ -38,8 +38,8 @@ use self::search_index::SearchIndex;
 pub(crate) use self::writer::Change;
 use self::writer::{Rooms, Waiting, Writer};
 use super::{
-    Age, Authorship, Commits, Found, HistoryPage, Log, Reacted, Reader, Record, Sink, Span,
-    Trimmed, text::Query, work::Work,
+    Age, Authorship, Commits, Found, HistoryPage, Log, Reacted, Reader, Record, SearchScope, Sink,
+    Span, Trimmed, text::Query, work::Work,
 };
 use crate::model::{Applied, Entry, FileTotals, NewFile, RoomRow, StorageError, Ticket};
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
@@ -262,7 +262,7 @@ impl Log for SqliteLog {
 
     fn search(
         &self,
-        room: &RoomName,
+        scope: &SearchScope,
         query: &Query,
         count: usize,
         work: &Work,
@@ -274,7 +274,7 @@ impl Log for SqliteLog {
             if self.index.as_ref().is_none_or(|index| index.is_open()) {
                 search_index::attach(db, &self.folder)?;
             }
-            search::search(db, room, query, count, work)
+            search::search(db, scope, query, count, work)
         })
     }
 

@@ -1,16 +1,16 @@
 //! A search: first it reads the events that are not indexed yet, then it queries the index, newest first
 //! and in pieces, until it has enough matches or no time left.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{RECORD, number, record};
 use crate::log::text::Query;
 use crate::log::work::Work;
-use crate::log::{Found, Record};
+use crate::log::{Found, Record, SearchScope};
 use crate::model::StorageError;
-use crate::protocol::RoomName;
 
 /// SQL condition that an event was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
@@ -26,10 +26,68 @@ const PIECE_WORK: Duration = Duration::from_millis(5);
 /// Number of events that are read between two checks of the time.
 const LOOKS_EVERY: usize = 16;
 
+/// The numbers of the rows of the rooms that are searched.
+enum Rooms {
+    One(i64),
+    Some(HashSet<i64>),
+}
+
+impl Rooms {
+    /// Returns the rooms of a scope; `None` if there are none.
+    fn of(db: &Connection, scope: &SearchScope) -> Result<Option<Self>, StorageError> {
+        match scope {
+            SearchScope::Room(room) => {
+                let id = db
+                    .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
+                    .query_row([room.casefolded()], |row| row.get(0))
+                    .optional()?;
+                Ok(id.map(Self::One))
+            }
+            SearchScope::AllBut(hidden) => {
+                // The names of inboxes and of deleted rooms do not begin so.
+                let rooms = "SELECT id, form FROM rooms WHERE name GLOB '#*'";
+                let mut rooms = db.prepare_cached(rooms)?;
+                let mut rows = rooms.query([])?;
+                let mut ids = HashSet::new();
+                while let Some(row) = rows.next()? {
+                    let form = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
+                    if !hidden.contains(form) {
+                        ids.insert(row.get(0)?);
+                    }
+                }
+                Ok((!ids.is_empty()).then_some(Self::Some(ids)))
+            }
+        }
+    }
+
+    /// Returns the room to which a query is limited.
+    fn one(&self) -> Option<i64> {
+        match self {
+            Self::One(room) => Some(*room),
+            Self::Some(_) => None,
+        }
+    }
+
+    /// Returns the condition that `?1` is the room of an event `e`.
+    fn condition(&self) -> &'static str {
+        match self {
+            Self::One(_) => "e.room = ?1",
+            Self::Some(_) => "?1 IS NULL",
+        }
+    }
+
+    /// Returns whether an event is in one of the rooms; its room follows the columns of [`RECORD`].
+    fn have(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
+        match self {
+            Self::One(_) => Ok(true),
+            Self::Some(ids) => Ok(ids.contains(&row.get("room")?)),
+        }
+    }
+}
+
 struct Search<'a> {
     db: &'a Connection,
-    /// The number of the room's row.
-    room: i64,
+    rooms: Rooms,
     query: &'a Query,
     count: usize,
     work: &'a Work,
@@ -37,23 +95,20 @@ struct Search<'a> {
     found: Vec<Record>,
 }
 
-/// Searches a room, on a connection that has the index attached as `found` if that was possible.
+/// Searches rooms, on a connection that has the index attached as `found` if that was possible.
 pub(super) fn search(
     db: &Connection,
-    room: &RoomName,
+    scope: &SearchScope,
     query: &Query,
     count: usize,
     work: &Work,
 ) -> Result<Found, StorageError> {
-    let id = db
-        .prepare_cached("SELECT id FROM rooms WHERE form = ?1")?
-        .query_row([room.casefolded()], |row| row.get(0))
-        .optional()?;
-    let Some(room) = id.filter(|_| !query.is_empty()) else {
-        return Ok(Found::default());
-    };
     // Read the index and the log in one snapshot.
     let step = db.unchecked_transaction()?;
+    let rooms = Rooms::of(&step, scope)?;
+    let Some(rooms) = rooms.filter(|_| !query.is_empty()) else {
+        return Ok(Found::default());
+    };
     let indexed = if super::search_index::is_attached(&step)? {
         step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?
     } else {
@@ -61,7 +116,7 @@ pub(super) fn search(
     };
     let mut search = Search {
         db: &step,
-        room,
+        rooms,
         query,
         count,
         work,
@@ -87,10 +142,11 @@ impl Search<'_> {
     /// Reads the events after the last indexed one; returns whether it read them all.
     fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
-            "SELECT {RECORD} FROM events e JOIN rooms r ON r.id = e.room
-             WHERE e.room = ?1 AND e.id > ?2 AND e.id < ?3 AND {IS_THERE} ORDER BY e.id DESC",
+            "SELECT {RECORD}, e.room AS room FROM events e JOIN rooms r ON r.id = e.room
+             WHERE {} AND e.id > ?2 AND e.id < ?3 AND {IS_THERE} ORDER BY e.id DESC",
+            self.rooms.condition(),
         ))?;
-        let mut rows = newer.query([self.room, indexed, self.before()])?;
+        let mut rows = newer.query(params![self.rooms.one(), indexed, self.before()])?;
         let (mut scratch, mut looked_at) = (String::new(), 0);
         while let Some(row) = rows.next()? {
             let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
@@ -99,7 +155,8 @@ impl Search<'_> {
                 _ => text,
             };
             let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-            if self.query.is_from(nick) && self.query.is_in(text, &mut scratch) {
+            let is_here = self.rooms.have(row)? && self.query.is_from(nick);
+            if is_here && self.query.is_in(text, &mut scratch) {
                 self.found.push(record(row)?);
                 if self.is_enough() {
                     return Ok(true);
@@ -118,17 +175,21 @@ impl Search<'_> {
         if self.is_enough() || indexed == 0 {
             return Ok(true);
         }
-        let mut matches = format!("room : \"{}\"", self.room);
-        for phrase in self.query.phrases() {
-            matches += &format!(" AND text : \"{phrase}\"");
-        }
-        let oldest = "SELECT coalesce(min(id), 0) FROM events WHERE room = ?1";
+        let room = self.rooms.one().map(|room| format!("room : \"{room}\""));
+        let phrases = self.query.phrases();
+        let phrases = phrases.map(|phrase| format!("text : \"{phrase}\""));
+        let matches: Vec<String> = room.into_iter().chain(phrases).collect();
+        let matches = matches.join(" AND ");
+        let oldest = format!(
+            "SELECT coalesce(min(e.id), 0) FROM events e WHERE {}",
+            self.rooms.condition()
+        );
         let oldest: i64 = self
             .db
-            .prepare_cached(oldest)?
-            .query_row([self.room], |row| row.get(0))?;
+            .prepare_cached(&oldest)?
+            .query_row([self.rooms.one()], |row| row.get(0))?;
         let mut piece = self.db.prepare_cached(&format!(
-            "SELECT {RECORD} FROM
+            "SELECT {RECORD}, e.room AS room FROM
                (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3
                 ORDER BY rowid DESC) w
              CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room
@@ -146,7 +207,7 @@ impl Search<'_> {
                 && !self.is_enough()
             {
                 let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-                if self.query.is_from(nick) {
+                if self.rooms.have(row)? && self.query.is_from(nick) {
                     self.found.push(record(row)?);
                 }
             }

@@ -490,13 +490,14 @@ pub(super) fn is_attached(db: &Connection) -> Result<bool, StorageError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
     use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
     use crate::log::memory::MemoryLog;
     use crate::log::sqlite::SqliteLog;
     use crate::log::work::Work;
-    use crate::log::{Age, Log};
+    use crate::log::{Age, Log, SearchScope};
     use crate::model::{Applied, Entry, EventKind, Outcome, Removed, Scope};
     use crate::protocol::{EventId, RoomName, Time};
 
@@ -523,6 +524,7 @@ mod tests {
         fn found(&self, words: &str) -> Vec<u64> {
             let room = RoomName::parse("#tea").unwrap();
             let query = text::Query::parse(words).unwrap();
+            let room = SearchScope::Room(room.into());
             let found = self.0.search(&room, &query, 100, &Work::begin()).unwrap();
             found.records.iter().map(|record| record.id.get()).collect()
         }
@@ -639,10 +641,15 @@ mod tests {
         }
         let coffee = text::Query::parse("coffee").unwrap();
         let logs: [&dyn Log; 2] = [&disk.0, &memory];
-        for log in logs {
-            let found = log.search(&room, &coffee, 100, &Work::over()).unwrap();
+        let everywhere = SearchScope::AllBut(HashSet::new().into());
+        let room = SearchScope::Room(room.into());
+        for (log, room) in logs
+            .iter()
+            .flat_map(|log| [(log, &room), (log, &everywhere)])
+        {
+            let found = log.search(room, &coffee, 100, &Work::over()).unwrap();
             assert!(found.is_cut && found.records.is_empty(), "{found:?}");
-            let found = log.search(&room, &coffee, 100, &Work::begin()).unwrap();
+            let found = log.search(room, &coffee, 100, &Work::begin()).unwrap();
             assert!(!found.is_cut, "{found:?}");
         }
     }
@@ -675,15 +682,33 @@ mod tests {
             if rooms.get() % 2 == 0 {
                 disk.0.index.as_ref().unwrap().catch_up(); // otherwise the search reads some events from the log itself
             }
-            let find = |log: &dyn Log| {
-                let found = log.search(&room, &query, 100, &Work::begin()).unwrap();
+            let find = |log: &dyn Log, scope: &SearchScope| {
+                let found = log.search(scope, &query, 100, &Work::begin()).unwrap();
                 let lines = found
                     .records
                     .into_iter()
                     .map(|record| (record.id, record.line));
                 lines.collect::<Vec<_>>()
             };
-            prop_assert_eq!(find(&disk.0), find(&memory));
+            let others = HashSet::from([room.casefolded().into()]);
+            for scope in [
+                SearchScope::Room(room.clone().into()),
+                SearchScope::AllBut(HashSet::new().into()),
+                SearchScope::AllBut(others.into()),
+            ] {
+                let found = find(&disk.0, &scope);
+                prop_assert_eq!(&found, &find(&memory, &scope), "{:?}", scope);
+                let is_of = |line: &str| line.split(' ').nth(1) == Some(room.as_str());
+                let is_here = found.iter().any(|(_, line)| is_of(line));
+                match &scope {
+                    SearchScope::AllBut(hidden) if hidden.is_empty() => {
+                        let own = find(&memory, &SearchScope::Room(room.clone().into()));
+                        prop_assert!(own.iter().all(|one| found.contains(one)));
+                    }
+                    SearchScope::AllBut(_) => prop_assert!(!is_here),
+                    SearchScope::Room(_) => {}
+                }
+            }
             Ok(())
         });
         run.unwrap();

@@ -7,7 +7,7 @@ import { byId, el, icon, setText } from './dom.js';
 import { people as makePeople } from './people.js';
 
 const FILES_SHOWN = 500;
-/** Messages that a search returns at most (protocol.md §4.23). */
+/** Messages that one search returns at most (protocol.md §4.23). */
 const FOUND_MAX = 100;
 
 const when = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
@@ -75,13 +75,13 @@ export function panel(chat, ui) {
 		return button;
 	}
 
-	/** The text above the results of a search. */
-	function foundText({ events, isCut, error }) {
+	/** The text above the results of a search, of which `shown` are shown. */
+	function foundText(shown, hasMore, { isCut, error }) {
 		if (error) return error;
-		if (!events.length) return isCut ? 'Nothing found yet, but the search took too long. Add a less common word.' : 'No messages contain all these words.';
-		if (isCut) return `Showing the newest ${events.length}. The search took too long to find older ones: add a less common word.`;
-		if (events.length >= FOUND_MAX) return `Showing the newest ${events.length}. Add a word to find older ones.`;
-		return `${events.length} found, newest first`;
+		if (!shown) return isCut ? 'Nothing found yet, but the search took too long. Add a less common word.' : 'No messages contain all these words.';
+		const newest = `Showing the newest ${shown.toLocaleString()}.`;
+		if (hasMore) return newest;
+		return isCut ? `${newest} The search took too long to find older ones: add a less common word.` : `${shown.toLocaleString()} found, newest first`;
 	}
 
 	const fill = {
@@ -89,19 +89,37 @@ export function panel(chat, ui) {
 
 		search(room, words) {
 			const input = field('Words', { value: words });
-			const about = el('p.small', { role: 'status' }, 'Finds messages and files with all of these words, in any order.');
+			const where = el('select', { 'aria-label': 'Where', onchange: find }, el('option', {}, room.name), el('option', {}, 'All rooms'));
+			const about = el('p.small', { role: 'status' }, 'Finds messages and files with all of these words, in any order. With from:name, only what that user sent.');
 			const results = el('ol.results');
-			const row = ({ id, nick, time, text, name }) => el('li', {}, el('button', { onclick: () => ui.show(room.name, id) },
-				el('bdi.nick', { hue: nick }, nick), ' ', el('span.hint', {}, when.format(time)),
-				el('span.text', { dir: 'auto' }, ...marked(text ?? name, input.value.trim().split(/\s+/)).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
-			const onsubmit = async (event) => {
-				event.preventDefault();
-				if (!input.value.trim()) return;
-				const found = await chat.list(`SEARCH ${room.name} ${input.value.trim()}`);
-				about.textContent = foundText(found);
-				results.replaceChildren(...found.events.map(row));
-			};
-			return [el('form', { onsubmit }, input), about, results];
+			const more = el('button.plain', { hidden: true, onclick: () => find(null, last) }, 'Show older');
+			let last = 0; // the oldest message found
+			let turn = 0;
+
+			/** Shows what is found; only what is `older` than that id, below what is shown already. */
+			async function find(event, older) {
+				event?.preventDefault();
+				const typed = input.value.trim().split(/\s+/).filter(Boolean);
+				const isFilter = (word) => /^(from|before):./i.test(word);
+				const wanted = typed.filter((word) => !isFilter(word));
+				if (!typed.length) return;
+				const filters = typed.filter((word) => isFilter(word) && !(older && /^before/i.test(word)));
+				if (older) filters.push(`before:${older}`);
+				const isAll = where.selectedIndex === 1;
+				const mine = ++turn;
+				const found = await chat.list(`SEARCH ${[isAll ? '*' : room.name, ...filters, ...wanted].join(' ')}`);
+				if (mine !== turn) return; // the user has searched for something else meanwhile
+				if (!older) results.replaceChildren();
+				results.append(...found.events.filter(({ nick }) => !chat.isIgnored(nick)).map((hit) => row(hit, isAll, wanted)));
+				last = found.events.at(-1)?.id;
+				more.hidden = !last || !(found.isCut || found.events.length >= FOUND_MAX);
+				about.textContent = foundText(results.children.length, !more.hidden, found);
+			}
+
+			const row = ({ room, id, nick, time, text, name }, isAll, words) => el('li', {}, el('button', { onclick: () => ui.show(room, id) },
+				el('bdi.nick', { hue: nick }, nick), ' ', el('span.hint', {}, `${isAll ? `${room}, ` : ''}${when.format(time)}`),
+				el('span.text', { dir: 'auto' }, ...marked(text ?? name, words).map(([part, isWord]) => (isWord ? el('mark', {}, part) : part)))));
+			return [el('form', { onsubmit: find }, input, where), about, results, more];
 		},
 
 		files(room) {

@@ -95,6 +95,7 @@ fn a_deleted_room_is_gone_from_the_chat_the_disk_and_whatever_is_under_way() {
     ask(&mut ann, "MSG anew", "OK MSG ");
     assert_eq!(ann.list("HISTORY 100").expect("a reply").0.len(), 1);
     ask(&mut ann, "SEARCH pomegranate", "OK SEARCH 0");
+    ask(&mut ann, "SEARCH * pomegranate", "OK SEARCH 0");
     target.until("nothing is left on the disk", |target| {
         let queries = [
             "SELECT count(*) FROM events WHERE text LIKE 'pomegranate%'",
