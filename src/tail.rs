@@ -47,7 +47,7 @@ pub struct Tail {
     bytes_max: usize,
     /// The id of the newest logged event that was dropped; 0 if none was.
     gone_id: u64,
-    /// The number of the entry after the newest dropped one that was not logged.
+    /// One more than the number of the newest dropped entry that was not logged; the beginning if there is none.
     gone_unlogged: Seq,
     /// Whether lines were appended that readers do not know about yet; cleared when they are woken.
     pub is_news: bool,

@@ -145,7 +145,8 @@ impl Options {
         }
     }
 
-    /// Lets a bot get notices too. It must not answer them.
+    /// Delivers messages with the tag `notice` too, which other programs send, and which a bot does not get by default. It
+    /// must not reply to them.
     #[must_use]
     pub fn read_notices(self) -> Self {
         Self {

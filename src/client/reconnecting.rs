@@ -25,15 +25,15 @@ type Dialing = Pin<Box<dyn Future<Output = Result<Halves, Error>> + Send>>;
 /// How long the server may take to close the connection of a client that leaves.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(4);
 
-/// A client that stays: when the connection breaks it makes a new one, and no event is missed and no message is lost or
+/// A client that reconnects: when the connection breaks it makes a new one, and no event is missed and no message is lost or
 /// sent twice (see [`ReconnectingClient::say`]).
 ///
-/// It is a [`Stream`] of [`Update`]s and works while that is polled, on any executor, without a task of its own. A
+/// It is a [`Stream`] of [`Update`]s, and works only while the stream is polled: on any executor, without a task of its own. A
 /// message is kept until the stream reports its answer, and is sent on the next poll. The stream ends after
 /// [`Update::Ended`], or after [`ReconnectingClient::leave`].
 ///
-/// The first connection is tried once; its failure is [`Update::Ended`]. A broken one is tried again after pauses that
-/// grow to 30 s, for as long as the stream is polled.
+/// The first connection is tried once; its failure is [`Update::Ended`]. After a broken connection it tries again, with
+/// pauses that grow to 30 s, for as long as the stream is polled.
 ///
 /// ```no_run
 /// # async fn bot() -> Result<(), plainchat::client::Error> {

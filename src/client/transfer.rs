@@ -326,7 +326,8 @@ async fn next_piece(client: &mut Client) -> Result<Option<Piece>, Error> {
     ))
 }
 
-/// Reads `line` as part of a download: `Some(None)` is its end, `None` is a line of something else.
+/// Reads a line of a download: `Some(Some(piece))` for `DATA`, `Some(None)` for the `OK` at the end, `None` for a line
+/// that does not belong to the download.
 fn piece(line: &Line) -> Result<Option<Option<Piece>>, Error> {
     Ok(match line.read() {
         ServerLine::Data {

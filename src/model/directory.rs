@@ -36,8 +36,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a person could take `nick` for another registered nick. In the spelling in which it was
-    /// registered, a nick is always its owner's.
+    /// Returns whether a person could take `nick` for another registered nick. Always false for a registered nick in
+    /// exactly the spelling in which it was registered.
     pub fn looks_like_another(&self, nick: &Nick) -> bool {
         if self.accounts.get(nick) == Some(nick) {
             return false;

@@ -802,7 +802,8 @@ impl<'a> Fields<'a> {
         if length.is_none() && self.tags.nonce().is_some() {
             // Such a file is announced before its end arrives, so nobody could tell whether a second one is
             // the same.
-            let text = "a nonce needs the length of the file: UPLOAD <name> <length>";
+            let text =
+                "an upload with a nonce must give the length of the file: UPLOAD <name> <length>";
             name = Err(Refusal::new(self.verb, Code::BadSyntax, text));
         }
         Ok(UploadRequest {

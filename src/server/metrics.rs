@@ -1,6 +1,6 @@
 //! Metrics for operators: counters, and their text in Prometheus' format.
 //!
-//! Plain numbers, updated where the work is done anyway: once for a read, a write or a batch, never once for a
+//! Plain numbers, updated where the work is done anyway: once per read, write or batch, but not per
 //! delivery. The text is written by hand, since the format is one line for each number, and a registry would be more
 //! code than that.
 

@@ -56,8 +56,8 @@ pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 /// Most bytes of values in a batch, unless it is a single one.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// How many bytes of a room's lines are kept for further readers: several rounds, since senders also read
-/// while others are written to, and are at different positions.
+/// How many bytes of a room's lines are kept so that other readers can use them: more than one batch, since readers of
+/// the same room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
 /// A shorter part is copied: the system handles each slice separately, which costs as much.

@@ -237,7 +237,7 @@ impl Replies {
 /// The replies of a session without any.
 static NO_REPLIES: Replies = Replies::NONE;
 
-/// A room that the connection reads, and its position in it.
+/// A room that the connection has joined, and how much of that room it has been sent.
 #[derive(Debug)]
 struct Membership {
     room: RoomId,

@@ -34,7 +34,7 @@ impl Session {
         let verb = Verb::Kick;
         let operator = self.require_operator(verb, chat)?;
         let Some(id) = chat.find_nick(nick) else {
-            let text = format!("nobody uses the nick {nick}");
+            let text = format!("no nick {nick} is connected");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         };
         let last_line = match text {

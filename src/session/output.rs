@@ -239,7 +239,7 @@ impl Session {
                     Some(Err(code)) => {
                         let text = match code {
                             Code::Busy => "that nick's inbox is full; try again later",
-                            Code::NoSuchNick => "nobody uses that nick any more",
+                            Code::NoSuchNick => "that nick is no longer connected",
                             Code::Quota if reply.verb == Verb::React => {
                                 "that message has too many reactions already"
                             }

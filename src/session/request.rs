@@ -63,7 +63,9 @@ fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, 
         }
         (None, Some(here)) => (here, Scope::Unsaved(to.into())),
         (None, None) => {
-            let text = format!("nobody uses the nick {to}");
+            let text = format!(
+                "{to} is not connected; a message is saved only between two registered nicks"
+            );
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
     };

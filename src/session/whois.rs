@@ -15,7 +15,7 @@ impl Session {
         let here = chat.find_nick(nick);
         let is_registered = chat.is_registered(nick);
         if here.is_none() && !is_registered {
-            let text = format!("nobody uses the nick {nick}");
+            let text = format!("no nick {nick} is connected");
             return Err(Refusal::new(verb, Code::NoSuchNick, text));
         }
         let user = here.and_then(|here| chat.user(here));

@@ -118,7 +118,7 @@ impl ClientState {
         self.enqueue(PendingRequest::Line(line))
     }
 
-    /// Leaves once everything is answered, with a text for the others.
+    /// Disconnects once every request has been answered; `text` is what the others see.
     pub fn leave(&mut self, text: &str) {
         self.goodbye = Some(clean(text).into_owned());
         let is_waiting = matches!(self.phase, Phase::Disconnected { .. });

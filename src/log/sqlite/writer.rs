@@ -577,7 +577,7 @@ fn insert_piece(
     Ok(())
 }
 
-/// Inserts an event, and its room if that is new; returns both numbers.
+/// Inserts an event, and its room if that is new; returns the numbers of their rows: the event's, then the room's.
 pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,

@@ -264,7 +264,7 @@ impl Session {
             .and_then(|nick| chat.find_nick(&nick));
         let user_of = found.and_then(|found| Some((found, chat.user(found)?.nick.clone())));
         let Some((found, nick)) = user_of else {
-            self.irc_numeric(numeric::NO_SUCH_NICK, &[typed], "nobody uses that nick");
+            self.irc_numeric(numeric::NO_SUCH_NICK, &[typed], "no such nick is connected");
             self.irc_numeric(numeric::END_OF_WHOIS, &[typed], "that is all");
             return Ok(None);
         };
@@ -367,7 +367,7 @@ impl Session {
                 (false, _) => client.numeric(
                     numeric::NO_SUCH_NICK,
                     &[target],
-                    "nobody uses that nick",
+                    "no such nick is connected",
                     out,
                 ),
             });

@@ -30,7 +30,7 @@ pub(super) fn nick_name(verb: Verb, text: &str) -> Result<Nick, Refusal> {
         Refusal::new(
             verb,
             Code::NoSuchNick,
-            format!("nobody uses the nick {text}"),
+            format!("no nick {text} is connected"),
         )
     })
 }
