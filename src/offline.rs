@@ -201,6 +201,7 @@ fn imported(line: &str) -> Option<Imported> {
         | Event::Part { .. }
         | Event::Nick { .. }
         | Event::Note { .. }
+        | Event::Away { .. }
         | Event::Invite { .. } => return None,
     };
     Some(Imported {

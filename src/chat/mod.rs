@@ -5,6 +5,7 @@
 //! single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
 
 pub mod acl;
+mod away;
 pub mod bans;
 mod deletion;
 mod hooks;

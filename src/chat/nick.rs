@@ -21,6 +21,8 @@ pub struct User {
     /// The SHA-256 of the password that reserves it.
     reservation: Option<Box<[u8; 32]>>,
     pub(super) connections: SmallVec<[PeerId; 1]>,
+    /// The text that others see while it is away.
+    pub(super) away: Option<Box<str>>,
     /// Its direct messages; allocated with the first one.
     pub(super) inbox: Option<Box<Tail>>,
     /// How far its most advanced connection has read them.
@@ -228,7 +230,11 @@ impl Chat {
                 existing
             }
         };
+        let away = current.and_then(|old| self.users.get(old)?.away.clone());
         if let Some(user) = self.users.get_mut(new) {
+            if user.connections.is_empty() {
+                user.away = away;
+            }
             user.connections.push(peer);
             self.reserved.remove(user.free_at_ms, new);
         }
@@ -274,6 +280,7 @@ impl Chat {
             nick,
             reservation,
             connections: SmallVec::new(),
+            away: None,
             inbox: None,
             inbox_read_to: 0,
             free_at_ms: 0,
@@ -377,11 +384,12 @@ impl Chat {
         }
         // A new spelling of the same nick: members see the old one replaced by the new one.
         let old = user.nick.clone();
-        let reservation = user.reservation.take();
+        let (reservation, away) = (user.reservation.take(), user.away.take());
         self.nick_ids.remove(&old, &existing);
         let new = self.add_user(nick, reservation);
         if let Some(user) = self.users.get_mut(new) {
             user.connections.push(peer);
+            user.away = away;
         }
         for room in rooms {
             self.rename_in(*room, peer, existing, new, now);
@@ -410,6 +418,7 @@ impl Chat {
         }
         let inbox = user.inbox.take().map_or(0, |inbox| inbox.memory());
         user.inbox_read_to = 0;
+        user.away = None;
         match origin.filter(|_| user.reservation.is_some()) {
             None => self.release_nick(nick),
             Some(origin) => {

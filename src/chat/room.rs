@@ -387,7 +387,19 @@ impl Chat {
                     write(&Event::Join { room, nick }, line)
                 },
             );
+            if self.away(nick).is_some() {
+                self.announce_away(room_id, nick, by, now);
+            }
         }
+    }
+
+    /// Returns whether the other members know of that nick, and the room is small enough to announce more of it.
+    pub(super) fn is_known_in(&self, room: RoomId, nick: NickId) -> bool {
+        self.rooms.get(room).is_some_and(|room| {
+            let is_small = room.members.len() <= self.limits().announce_up_to;
+            let member = room.members.get(&nick);
+            is_small && member.is_some_and(|member| member.is_announced || member.is_shown)
+        })
     }
 
     /// Changes one connection in the room from nick `old` to `new`.
@@ -439,7 +451,7 @@ impl Chat {
     }
 
     /// Returns the names of a room and of a nick as their events have them.
-    fn room_and_nick(&self, room: RoomId, nick: NickId) -> (Cow<'_, str>, Cow<'_, str>) {
+    pub(super) fn room_and_nick(&self, room: RoomId, nick: NickId) -> (Cow<'_, str>, Cow<'_, str>) {
         let room = self.place_text(Place::Room(room));
         (room.into(), self.nick_text(nick).into())
     }

@@ -71,6 +71,9 @@ pub const REACTIONS_MAX: usize = 1000;
 /// The most different emoji in the reactions to one message.
 pub const EMOJI_MAX: usize = 20;
 
+/// The most bytes of the text of a nick that is away.
+pub const AWAY_BYTES_MAX: usize = 300;
+
 /// The most messages that an IRC client gets with one `CHATHISTORY`.
 pub const IRC_HISTORY_MAX: usize = 100;
 

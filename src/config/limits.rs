@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::fixed::{
-    ALERTS_IN_ALL, ALERTS_PER_HOOK, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX, HOOK_BYTES_MAX,
-    HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_DECIDED_WITHIN, IRC_HISTORY_MAX,
-    LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR,
-    READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
-    TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    ALERTS_IN_ALL, ALERTS_PER_HOOK, AWAY_BYTES_MAX, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX,
+    HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_DECIDED_WITHIN,
+    IRC_HISTORY_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX,
+    READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX,
+    SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -371,6 +371,12 @@ impl Limits {
                 time(TEXT_WITHIN),
                 "",
                 "64 KiB on a slow link; until then it holds one of those places",
+            ),
+            row(
+                "text of AWAY",
+                format!("{AWAY_BYTES_MAX} bytes"),
+                "",
+                "each nick has one in memory",
             ),
             row(
                 "messages of one CHATHISTORY (IRC)",

@@ -86,6 +86,12 @@ pub enum Line<'a> {
     },
     /// Some events of a room or nick are left out here: no longer kept, or not read in time.
     Gap { of: &'a str, was_slow: bool },
+    /// The nick that a message goes to is away; `to` is the sender.
+    Away {
+        to: &'a str,
+        nick: &'a str,
+        text: &'a str,
+    },
     /// A notice of the server to this connection alone.
     Notice { server: &'a str, text: &'a str },
     /// The connection has been removed from a room, under that nick (`*` without one).

@@ -54,6 +54,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             topic,
         } => words(out, &["ROOM", name, &members.to_string(), topic]),
         Line::Gap { of, .. } => words(out, &["GAP", of]),
+        Line::Away { to, nick, text } => words(out, &["AWAY", to, nick, text]),
         Line::Notice { server, text } => {
             let (from, text) = (server.into(), text.into());
             Event::Note { from, text }.encode(out);

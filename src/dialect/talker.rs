@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{Line, Live, Past, ReplyBody};
-use crate::protocol::human::describe;
+use crate::protocol::human::{away, describe};
 use crate::protocol::request::{HAS_NUL, Refusal, has_nul};
 use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
@@ -103,6 +103,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
             format!("-- you read too slowly: some messages of {of} are missing here")
         }
         Line::Gap { of, .. } => format!("-- some messages of {of} are no longer saved"),
+        Line::Away { nick, text, .. } => away(nick, text),
         Line::Notice { text, .. } => format!("-- {text}"),
         Line::Removed {
             room,

@@ -256,7 +256,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
         },
         Line::Gap { of, .. } => Delivery::Gap(of.into()),
         Line::Removed { .. } => Delivery::Removed,
-        Line::Entry { .. } | Line::Notice { .. } => return,
+        Line::Entry { .. } | Line::Away { .. } | Line::Notice { .. } => return,
     });
 }
 

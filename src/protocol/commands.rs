@@ -1,4 +1,4 @@
-//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.40 of
+//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.41 of
 //! `protocol.md` are made.
 
 use std::fmt;
@@ -59,7 +59,7 @@ commands! {
     Me "ME" " <text>" "send an action, shown as * alice waves"
         lists [] replies ["OK ME <id> <time>"] refuses [NeedNick NotInRoom NoSuchId],
     Tell "TELL" " <room or nick> <text>" "send a message to a room without joining it, or to one person"
-        lists [] replies ["OK TELL <id or -> <time>"]
+        lists ["AWAY"] replies ["OK TELL <id or -> <time>"]
         refuses [NeedNick BadName NoSuchNick NoSuchId Busy NotAllowed Quota],
     Nick "NICK" " <nick> [<password>]" "choose your nick; joins the lobby if you are in no room"
         lists [] replies ["OK NICK <nick> [<room> <last id>]"]
@@ -81,8 +81,10 @@ commands! {
     Who "WHO" " [<room>]" "list the members of a room"
         lists ["USER"] replies ["OK WHO <count>"] refuses [BadName NoSuchRoom],
     Whois "WHOIS" " <nick>" "show whether a nick is registered and online, and which rooms you share"
-        lists ["USER"] replies ["OK WHOIS <nick> <registered or guest> <online or offline>"]
+        lists ["USER"] replies ["OK WHOIS <nick> <registered or guest> <online or offline> [<text>]"]
         refuses [BadName NoSuchNick],
+    Away "AWAY" " [<text>]" "mark yourself as away, with a text that others see; without one, as back"
+        lists [] replies ["OK AWAY"] refuses [NeedNick TooLong],
     Mine "MINE" "" "list the rooms that you are in"
         lists ["ROOM"] replies ["OK MINE <count>"] refuses [],
     Topic "TOPIC" " [<room>] [<text>]" "show or set the topic of a room; - clears it"

@@ -90,6 +90,12 @@ pub enum Event<'a> {
         old: Cow<'a, str>,
         new: Cow<'a, str>,
     },
+    /// A nick is away or, with an empty text, back. As an answer to `TELL` its place is the nick that has told.
+    Away {
+        to: Cow<'a, str>,
+        nick: Cow<'a, str>,
+        text: Cow<'a, str>,
+    },
     /// A notice to everybody, from an operator or the server.
     Note {
         from: Cow<'a, str>,
@@ -118,6 +124,7 @@ pub enum EventVerb {
     Join,
     Part,
     Nick,
+    Away,
     Note,
     Invite,
 }
@@ -138,6 +145,7 @@ impl EventVerb {
             Self::Join => "JOIN",
             Self::Part => "PART",
             Self::Nick => "NICK",
+            Self::Away => "AWAY",
             Self::Note => "NOTE",
             Self::Invite => "INVITE",
         }
@@ -200,6 +208,7 @@ impl<'a> Event<'a> {
             Self::Join { .. } => EventVerb::Join,
             Self::Part { .. } => EventVerb::Part,
             Self::Nick { .. } => EventVerb::Nick,
+            Self::Away { .. } => EventVerb::Away,
             Self::Note { .. } => EventVerb::Note,
             Self::Invite { .. } => EventVerb::Invite,
         }
@@ -265,6 +274,7 @@ impl<'a> Event<'a> {
             Self::Join { room, nick } => words(out, &["JOIN", room, nick]),
             Self::Part { room, nick, text } => words(out, &["PART", room, nick, text]),
             Self::Nick { room, old, new } => words(out, &["NICK", room, old, new]),
+            Self::Away { to, nick, text } => words(out, &["AWAY", to, nick, text]),
             Self::Note { from, text } => words(out, &["NOTE", "*", from, text]),
             Self::Invite { room, by } => words(out, &["INVITE", room, by]),
         }
@@ -358,6 +368,11 @@ impl<'a> Event<'a> {
                 old: nick,
                 new: Cow::Borrowed(rest.word()?),
             },
+            "AWAY" => Self::Away {
+                to: room,
+                nick,
+                text: rest.text(),
+            },
             "NOTE" => Self::Note {
                 from: nick,
                 text: rest.text(),
@@ -375,7 +390,8 @@ impl<'a> Event<'a> {
             | Self::Me { to, .. }
             | Self::Edit { to, .. }
             | Self::React { to, .. }
-            | Self::Unreact { to, .. } => to,
+            | Self::Unreact { to, .. }
+            | Self::Away { to, .. } => to,
             Self::File { room, .. }
             | Self::Stored { room, .. }
             | Self::Topic { room, .. }
@@ -403,6 +419,7 @@ impl<'a> Event<'a> {
             | Self::Join { nick, .. }
             | Self::Part { nick, .. }
             | Self::Nick { old: nick, .. }
+            | Self::Away { nick, .. }
             | Self::Note { from: nick, .. }
             | Self::Invite { by: nick, .. } => nick,
         }
@@ -447,6 +464,11 @@ impl<'a> Event<'a> {
                 file,
                 length,
                 sha256: own(sha256),
+            },
+            Self::Away { to, nick, text } => Event::Away {
+                to: own(to),
+                nick: own(nick),
+                text: own(text),
             },
             Self::Topic { room, nick, text } => Event::Topic {
                 room: own(room),

@@ -49,8 +49,18 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
         Event::Part { room, nick, text } if text.is_empty() => format!("-- {nick} left {room}"),
         Event::Part { room, nick, text } => format!("-- {nick} left {room} ({text})"),
         Event::Nick { old, new, .. } => format!("-- {old} is now {new}"),
+        Event::Away { nick, text, .. } => away(nick, text),
         Event::Note { from, text } => format!("** {from}: {text}"),
         Event::Invite { room, by } => format!("-- {by} invites you to {room}: /join {room}"),
+    }
+}
+
+/// Says that a nick is away or, with an empty text, back.
+pub fn away(nick: &str, text: &str) -> String {
+    if text.is_empty() {
+        format!("-- {nick} is back")
+    } else {
+        format!("-- {nick} is away: {text}")
     }
 }
 

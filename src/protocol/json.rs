@@ -51,6 +51,10 @@ pub fn event_object(
             put("text", json!(text));
             "TOPIC"
         }
+        Event::Away { text, .. } => {
+            put("text", json!(text));
+            "AWAY"
+        }
         Event::Note { text, .. } => {
             put("text", json!(text));
             "NOTE"

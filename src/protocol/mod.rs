@@ -38,6 +38,7 @@ pub const SERVICE: &str = "_plainchat._tcp.local.";
 /// The optional parts of the protocol that this server has, for `OK HELLO`, in alphabetical order.
 pub const CAPABILITIES: &[&str] = &[
     "accounts",
+    "away",
     "edit",
     "files",
     "history",

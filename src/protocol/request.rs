@@ -152,6 +152,10 @@ pub enum Request<'a> {
     Whois {
         nick: Nick,
     },
+    /// An empty text is none.
+    Away {
+        text: Cow<'a, str>,
+    },
     Mine,
     Topic {
         room: Option<RoomName>,
@@ -432,6 +436,7 @@ impl<'a> Request<'a> {
             Self::Rooms { .. } => Verb::Rooms,
             Self::Who { .. } => Verb::Who,
             Self::Whois { .. } => Verb::Whois,
+            Self::Away { .. } => Verb::Away,
             Self::Mine => Verb::Mine,
             Self::Topic { .. } => Verb::Topic,
             Self::Text(_) => Verb::Text,
@@ -685,6 +690,9 @@ impl<'a> Fields<'a> {
             Verb::Who => Request::Who { room: self.room()? },
             Verb::Whois => Request::Whois {
                 nick: self.label()?,
+            },
+            Verb::Away => Request::Away {
+                text: self.rest_as_text(),
             },
             Verb::Mine => Request::Mine,
             Verb::Files => Request::Files { room: self.room()? },
@@ -1137,7 +1145,9 @@ impl fmt::Display for Request<'_> {
             }
             Self::Ping { word } => write(&[verb, word]),
             Self::Help { verb: of } => write(&[verb, of.map_or("", Verb::word)]),
-            Self::Bye { text } | Self::Quit { text } => write(&[verb, text]),
+            Self::Bye { text } | Self::Quit { text } | Self::Away { text } => {
+                write(&[verb, text]);
+            }
             Self::Bans
             | Self::Tokens
             | Self::Hooks

@@ -106,6 +106,11 @@ impl SentTags {
         Self::parse("notice").unwrap_or_default()
     }
 
+    /// Returns whether these tags mark a text as sent by a program.
+    pub fn is_notice(&self) -> bool {
+        find(self.kept(), "notice").is_some()
+    }
+
     /// Returns these tags with a nonce, which must be valid.
     #[must_use]
     pub fn with_nonce(mut self, nonce: &str) -> Self {

@@ -27,6 +27,7 @@ fn is_open_to_all(verb: Verb) -> bool {
         | Verb::Rooms
         | Verb::Who
         | Verb::Whois
+        | Verb::Away
         | Verb::Mine
         | Verb::Topic
         | Verb::Download

@@ -132,11 +132,18 @@ impl LazyList {
                 };
                 *after = Some(nick);
                 let room = chat.room(*room).map_or("?", |room| room.name.as_str());
+                let away = chat.away(nick).unwrap_or_default();
                 let nick = chat.user(nick).map_or("?", |user| user.nick.as_str());
+                let shown = format!("(away: {away})");
+                let away = if to.dialect().is_for_people() && !away.is_empty() {
+                    &shown
+                } else {
+                    away
+                };
                 let entry = Line::Entry {
                     word: "USER",
                     room: Some(room),
-                    fields: &[nick],
+                    fields: &[nick, away],
                 };
                 to.write(entry, out);
             }
@@ -154,6 +161,7 @@ impl LazyList {
                         is_registered: chat.is_registered(&user.nick),
                         is_operator: chat.is_operator(nick),
                         is_moderator: chat.may_moderate(*room, nick),
+                        is_away: chat.away(nick).is_some(),
                     };
                     form.write(client, shown, &mut out.bytes);
                 }

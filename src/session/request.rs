@@ -159,6 +159,7 @@ impl Session {
                 self.list(LazyList::members(room), chat)
             }
             Request::Whois { nick } => self.whois(&nick, chat),
+            Request::Away { text } => self.away(&text, chat, now),
             Request::Mine => self.mine(chat),
             Request::Files { room } => {
                 let room = self.room_to_read(verb, room.as_ref(), chat)?;
@@ -295,6 +296,9 @@ impl Session {
                 .map_err(refused(verb))?,
             Some(Target::Nick(to)) => {
                 let (place, scope) = direct(verb, own, to, chat)?;
+                if verb == Verb::Tell && !tags.is_notice() {
+                    self.send_away(place, chat);
+                }
                 let effect = self.propose(verb, place, scope, kind, text, body, chat);
                 return Ok(Some(effect.with_tags(tags)));
             }

@@ -1,9 +1,12 @@
-//! `WHOIS` and `MINE`: facts about a nick, and the rooms of this connection.
+//! `WHOIS`, `AWAY` and `MINE`: facts about a nick, and the rooms of this connection.
 
 use super::Session;
 use super::output::{AfterReply, Entries};
 use super::request::Done;
-use crate::chat::Chat;
+use crate::chat::{Chat, Place};
+use crate::config::fixed::AWAY_BYTES_MAX;
+use crate::dialect::Line;
+use crate::model::Now;
 use crate::protocol::human::plural;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Verb};
@@ -31,10 +34,44 @@ impl Session {
         self.send_entries(rooms);
         let kind = if is_registered { "registered" } else { "guest" };
         let presence = if here.is_some() { "online" } else { "offline" };
-        let talk = format!("{nick} is {presence}, {kind}");
-        let fields = format!("{nick} {kind} {presence}");
+        let mut talk = format!("{nick} is {presence}, {kind}");
+        let mut fields = format!("{nick} {kind} {presence}");
+        if let Some(away) = here.and_then(|here| chat.away(here)) {
+            talk.push_str(&format!(", away: {away}"));
+            fields.push_str(&format!(" {away}"));
+        }
         self.ok(verb, &fields, &talk, AfterReply::Nothing);
         Ok(None)
+    }
+
+    /// Marks the nick as away or, with an empty text, as back.
+    pub(super) fn away(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
+        let verb = Verb::Away;
+        let nick = self.require_nick(verb)?;
+        if text.len() > AWAY_BYTES_MAX {
+            let text = format!("the text of AWAY has at most {AWAY_BYTES_MAX} bytes; shorten it");
+            return Err(Refusal::new(verb, Code::TooLong, text));
+        }
+        chat.set_away(nick, text, self.peer, &self.room_ids(), now);
+        let talk = if text.is_empty() {
+            "you are no longer marked as away"
+        } else {
+            "you are marked as away; /away marks you as back"
+        };
+        self.ok(verb, "", talk, AfterReply::Nothing);
+        Ok(None)
+    }
+
+    /// Tells the client that the nick it sends a message to is away.
+    pub(super) fn send_away(&mut self, to: Place, chat: &Chat) {
+        let own = self.nick.and_then(|nick| chat.user(nick));
+        let Place::Nick(there) = to else {
+            return;
+        };
+        if let (Some(own), Some(text), Some(user)) = (own, chat.away(there), chat.user(there)) {
+            let (to, nick) = (own.nick.as_str(), user.nick.as_str());
+            self.send(Line::Away { to, nick, text });
+        }
     }
 
     /// Lists the rooms of this connection, the current one last.

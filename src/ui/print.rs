@@ -54,6 +54,7 @@ pub fn to_json(id: Option<EventId>, time: Option<Time>, tags: &Tags, event: &Eve
         Event::Invite { .. } => ("invite", json!({})),
         Event::Part { text, .. } => ("part", json!({ "text": text })),
         Event::Nick { new, .. } => ("nick", json!({ "new": new })),
+        Event::Away { text, .. } => ("away", json!({ "text": text })),
         Event::Note { text, .. } => ("note", json!({ "text": text })),
     };
     let mut object = Map::new();

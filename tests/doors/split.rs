@@ -27,7 +27,7 @@ const CUT: &[&[u8]] = &[
     b"JOIN #more 0\nJOIN more AS shears\nSEEN #more 9007199254740991\nPART more\n",
     b"HISTORY #more 5 after 0\nHISTORY more\nSEARCH #more first\n",
     b"ROOMS\n",
-    b"WHO cut\nWHOIS cut\nMINE\n",
+    b"AWAY at lunch\nWHO cut\nWHOIS cut\nMINE\nAWAY\n",
     b"TOPIC #cut on time\nTOPIC\nTOPIC -\n",
     b"UPLOAD my notes.txt 11\nline\r\n\xe9\0\xff\xfd\x06PING after\n",
     b"TEXT 11\nline\r\n\xc3\xa9\n\nabMSG after\n",

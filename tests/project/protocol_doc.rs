@@ -1,10 +1,10 @@
-//! protocol.md 3.8, 4.40, 5.7: the document fits the code.
+//! protocol.md 3.8, 4.41, 5.7: the document fits the code.
 //!
 //! Plays every transcript and every vector against the core of the server in memory: no socket, no clock, no process.
 //! `conformance` plays the same over TCP. And compares the tables and the grammar of the document with each other, with
 //! the transcripts and with the code.
 //!
-//! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.40 anew.
+//! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.41 anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 

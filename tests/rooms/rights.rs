@@ -84,6 +84,7 @@ fn rows() -> Vec<(Verb, &'static str, &'static str, &'static str)> {
             "USER #lobby keyholder",
             "OK WHOIS keyholder registered",
         ),
+        (Away, "AWAY", "OK AWAY", nick),
         (Mine, "MINE", "ROOM #lobby", "OK MINE 0"),
         (
             Topic,

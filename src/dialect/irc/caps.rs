@@ -18,11 +18,13 @@ pub enum Cap {
     AccountRegistration,
     Redaction,
     ChatHistory,
+    AwayNotify,
 }
 
 impl Cap {
     /// Every capability and its name, in the order in which `CAP LS` lists them. One has two names.
     pub const NAMES: &[(&'static str, Self)] = &[
+        ("away-notify", Self::AwayNotify),
         ("batch", Self::Batch),
         ("cap-notify", Self::CapNotify),
         ("echo-message", Self::EchoMessage),

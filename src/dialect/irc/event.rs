@@ -135,8 +135,20 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
             line("PART", &[room], text, out);
         }
         Event::Nick { room, old, new } => {
-            if client.shows_rename(room, old, new, stamp.time) {
+            if client.shows_change(room, old, new, stamp.time) {
                 line("NICK", &[new], None, out);
+            }
+        }
+        Event::Away { to, nick, text } if client.caps.has(Cap::AwayNotify) => {
+            if client.shows_change(to, nick, text, stamp.time) {
+                line(
+                    "AWAY",
+                    &[],
+                    Some(text)
+                        .filter(|text| !text.is_empty())
+                        .map(|text| &**text),
+                    out,
+                );
             }
         }
         Event::Invite { room, .. } => line("INVITE", &[&client.nick, room], None, out),
@@ -160,6 +172,7 @@ pub(super) fn write(client: &Client, event: &Event<'_>, stamp: Stamp<'_>, out: &
             .write(out);
         }
         Event::Stored { .. }
+        | Event::Away { .. }
         | Event::Remove { .. }
         | Event::React { .. }
         | Event::Unreact { .. } => {}
@@ -242,8 +255,8 @@ fn tags(client: &Client, stamp: Stamp<'_>, more: &str, is_first: bool) -> String
     tags
 }
 
-/// Returns a number for a rename, the same in each room that has it.
-pub(super) fn rename_key(old: &str, new: &str, time: Time) -> u64 {
+/// Returns a number for a change of a nick, the same in each room that has it.
+pub(super) fn change_key(old: &str, new: &str, time: Time) -> u64 {
     let mut hasher = DefaultHasher::new();
     (old, new, time.0).hash(&mut hasher);
     hasher.finish().max(1)

@@ -42,13 +42,13 @@ pub struct Client {
     pub replays: bool,
     /// The batch that lines of the past belong to.
     pub batch: Option<&'static str>,
-    /// The newest renames, each with the room whose event has shown it: the server has an event in each room, and the
-    /// client wants only one.
-    renames: Mutex<[(u64, u64); RENAMES_MAX]>,
+    /// The newest renames and changes of who is away, each with the room whose event has shown it: the server has an
+    /// event in each room, and the client wants only one.
+    changes: Mutex<[(u64, u64); CHANGES_MAX]>,
 }
 
-/// How many renames are remembered.
-const RENAMES_MAX: usize = 8;
+/// How many of these changes are remembered.
+const CHANGES_MAX: usize = 8;
 
 impl Client {
     /// Creates a client without a nick.
@@ -67,7 +67,7 @@ impl Client {
             files: files.into(),
             replays: false,
             batch: None,
-            renames: Mutex::default(),
+            changes: Mutex::default(),
         }
     }
 
@@ -152,15 +152,15 @@ impl Client {
         }
     }
 
-    /// Returns whether this room's event is the one that shows a rename.
-    fn shows_rename(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
-        let (key, room) = (event::rename_key(old, new, time), event::room_key(room));
-        let mut renames = self.renames.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, shown)) = renames.iter().find(|(known, _)| *known == key) {
+    /// Returns whether this room's event is the one that shows a rename or a change of who is away.
+    fn shows_change(&self, room: &str, old: &str, new: &str, time: Time) -> bool {
+        let (key, room) = (event::change_key(old, new, time), event::room_key(room));
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, shown)) = changes.iter().find(|(known, _)| *known == key) {
             return *shown == room;
         }
-        renames.rotate_right(1);
-        if let Some(first) = renames.first_mut() {
+        changes.rotate_right(1);
+        if let Some(first) = changes.first_mut() {
             *first = (key, room);
         }
         true
@@ -254,6 +254,7 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
             let of = if of == "*" { &*client.nick } else { of };
             client.by_server("NOTICE", &[of], Some(text), out);
         }
+        Line::Away { nick, text, .. } => client.numeric(numeric::AWAY, &[nick], text, out),
         Line::Notice { text, .. } => client.notice(&client.server, text, out),
         Line::Removed { room, reason, .. } => {
             client.by_server("KICK", &[room, &client.nick], Some(reason), out);

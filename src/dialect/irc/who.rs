@@ -27,6 +27,8 @@ pub struct Shown<'a> {
     pub is_operator: bool,
     /// Whether the nick moderates the room.
     pub is_moderator: bool,
+    /// Whether they are away.
+    pub is_away: bool,
 }
 
 impl WhoForm {
@@ -48,7 +50,7 @@ impl WhoForm {
     pub fn write(self, client: &Client, shown: Shown<'_>, out: &mut Vec<u8>) {
         let Shown { room, nick, .. } = shown;
         let (user, server) = (user(nick), &*client.server);
-        let mut flags = "H".to_owned();
+        let mut flags = if shown.is_away { "G" } else { "H" }.to_owned();
         if shown.is_operator {
             flags.push('*');
         }
@@ -107,6 +109,7 @@ mod tests {
             is_registered: true,
             is_operator: false,
             is_moderator: true,
+            is_away: false,
         };
         let mut out = Vec::new();
         WhoForm::parse(form).write(&client, shown, &mut out);

@@ -8,7 +8,7 @@ use super::super::{AfterReply, Session};
 use super::Irc;
 use super::reply::Asked;
 use crate::chat::Chat;
-use crate::config::fixed::IRC_HISTORY_MAX;
+use crate::config::fixed::{AWAY_BYTES_MAX, IRC_HISTORY_MAX};
 use crate::dialect::Output;
 use crate::dialect::irc::{Cap, Caps, Client, IrcLine, numeric};
 use crate::model::{Now, Secret};
@@ -357,6 +357,7 @@ impl Session {
             format!("CHANLIMIT=#:{rooms}"),
             "MODES=1".to_owned(),
             format!("NETWORK={network}"),
+            format!("AWAYLEN={AWAY_BYTES_MAX}"),
             "SAFELIST".to_owned(),
             "ELIST=U".to_owned(),
             "WHOX".to_owned(),

@@ -8,6 +8,7 @@ use super::super::{LineEnd, Session};
 use super::reply::Asked;
 use super::talk::{nick_name, room_name};
 use crate::chat::{Chat, NickId, RoomId};
+use crate::config::fixed::AWAY_BYTES_MAX;
 use crate::dialect::irc::{IrcLine, Shown, WhoForm, numeric, plain, user};
 use crate::model::Now;
 use crate::protocol::request::Refusal;
@@ -64,14 +65,11 @@ impl Session {
                 Ok(None)
             }
             "AWAY" => {
-                let is_away = line.param(0).is_some();
-                let (number, text) = if is_away {
-                    (numeric::NOW_AWAY, "you are away; others are not notified")
-                } else {
-                    (numeric::UNAWAY, "you are back")
-                };
-                self.irc_numeric(number, &[], text);
-                Ok(None)
+                let text = plain(line.params.first().copied().unwrap_or_default());
+                let text = text.get(..text.floor_char_boundary(AWAY_BYTES_MAX));
+                let text = text.unwrap_or_default();
+                self.irc_asks(Asked::Away(!text.is_empty()));
+                self.irc_request(Request::Away { text: text.into() }, chat, now)
             }
             "REGISTER" => self.irc_register(line, chat, now),
             "LUSERS" => {
@@ -250,6 +248,7 @@ impl Session {
             is_registered: chat.is_registered(&user.nick),
             is_operator: chat.is_operator(nick),
             is_moderator: room.is_some_and(|room| chat.may_moderate(room, nick)),
+            is_away: chat.away(nick).is_some(),
         };
         self.irc_send(|client, out| form.write(client, shown, out));
     }
@@ -284,6 +283,7 @@ impl Session {
         let (is_operator, is_registered) = (chat.is_operator(found), chat.is_registered(&nick));
         let nick = nick.as_str();
         let name = chat.config.name.clone();
+        let away = chat.away(found).map(str::to_owned);
         self.irc_send(|client, out| {
             let server = &*client.server;
             client.numeric(
@@ -296,6 +296,9 @@ impl Session {
                 client.numeric(numeric::WHOIS_CHANNELS, &[nick], &rooms.join(" "), out);
             }
             client.numeric(numeric::WHOIS_SERVER, &[nick, server], &name, out);
+            if let Some(away) = &away {
+                client.numeric(numeric::AWAY, &[nick], away, out);
+            }
             if is_operator {
                 client.numeric(numeric::WHOIS_OPERATOR, &[nick], "is an operator", out);
             }
@@ -319,17 +322,20 @@ impl Session {
             .flat_map(|words| words.split_ascii_whitespace());
         let found = typed.filter_map(|typed| {
             let nick = chat.find_nick(&Nick::parse(typed).ok()?)?;
-            Some((chat.user(nick)?.nick.to_string(), chat.is_operator(nick)))
+            let is_away = chat.away(nick).is_some();
+            let name = chat.user(nick)?.nick.to_string();
+            Some((name, chat.is_operator(nick), is_away))
         });
         let found: Vec<_> = found.collect();
         let is_ison = line.command == "ISON";
         self.irc_send(|client, out| {
-            let words = found.iter().map(|(nick, is_operator)| {
+            let words = found.iter().map(|(nick, is_operator, is_away)| {
                 if is_ison {
                     return nick.clone();
                 }
                 let mark = if *is_operator { "*" } else { "" };
-                format!("{nick}{mark}=+{}@{}", user(nick), client.server)
+                let sign = if *is_away { '-' } else { '+' };
+                format!("{nick}{mark}={sign}{}@{}", user(nick), client.server)
             });
             let words = words.collect::<Vec<_>>().join(" ");
             let number = if is_ison {
@@ -599,6 +605,8 @@ const IRCS: &[&str] = &[
     "QUIT",
     "CAP",
     "AUTHENTICATE",
+    "AWAY",
+    "CHATHISTORY",
 ];
 
 /// The verbs of plainchat without a command in IRC. They are written as in plainchat, and answered with notices.

@@ -19,6 +19,8 @@ pub(super) enum Asked {
     Secret(String),
     /// `AUTHENTICATE`.
     Sasl,
+    /// `AWAY`, and whether the client is away now.
+    Away(bool),
     Nick(String),
     /// `NickServ IDENTIFY`.
     Identify(String),
@@ -72,6 +74,14 @@ impl Irc {
                 self.logged_in(first, out);
                 let text = "you are logged in";
                 self.client.numeric(numeric::SASL_SUCCESS, &[], text, out);
+            }
+            (Asked::Away(true), Verb::Away) => {
+                let text = "you are marked as away";
+                self.client.numeric(numeric::NOW_AWAY, &[], text, out);
+            }
+            (Asked::Away(false), Verb::Away) => {
+                let text = "you are no longer marked as away";
+                self.client.numeric(numeric::UNAWAY, &[], text, out);
             }
             (Asked::Nick(_), Verb::Nick) => self.renamed(first, out),
             (Asked::Identify(_), Verb::Nick) => {
@@ -175,7 +185,7 @@ impl Irc {
             | Asked::Invite(_, room)
             | Asked::Kick(room, _) => room.as_str(),
             Asked::Kill(nick) => nick.as_str(),
-            Asked::Ping | Asked::Quit => "*",
+            Asked::Away(_) | Asked::Ping | Asked::Quit => "*",
         };
         let number = match (code, &self.asked) {
             (Code::NotAllowed, Asked::Join(_)) => numeric::INVITE_ONLY,

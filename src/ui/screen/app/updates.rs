@@ -193,6 +193,8 @@ impl App {
                 let note = format!("· {by} invites you to {room}: /join {room}");
                 return self.note_here(clean(&note).into_owned());
             }
+            // The nick that a message was sent to is away.
+            Event::Away { to, nick, .. } if !to.starts_with('#') => nick.to_string(),
             // A private message belongs to the chat with its sender.
             Event::Msg { to, nick, .. } if !to.starts_with('#') => {
                 if **to == self.nick[..] {
@@ -296,6 +298,9 @@ impl App {
             | Event::React { .. }
             | Event::Unreact { .. } => EntryKind::Hidden,
             Event::Join { .. } | Event::Part { .. } if !self.preferences.presence => return None,
+            Event::Away { to, .. } if to.starts_with('#') && !self.preferences.presence => {
+                return None;
+            }
             Event::Join { nick, .. } => EntryKind::Note(format!("→ {} joined", own(nick))),
             Event::Part { nick, text, .. } if text.is_empty() => {
                 EntryKind::Note(format!("← {} left", own(nick)))

@@ -1,0 +1,40 @@
+//! Who is away: a text that a nick shows while it is, from `AWAY` until the next or until its last connection ends.
+
+use super::{Chat, NickId, Place, RoomId, write};
+use crate::model::{Now, PeerId};
+use crate::protocol::Event;
+
+impl Chat {
+    /// Returns the text of a nick that is away.
+    pub fn away(&self, nick: NickId) -> Option<&str> {
+        self.users.get(nick)?.away.as_deref()
+    }
+
+    /// Marks a nick as away or, with an empty text, as back, and announces that in those of the rooms where its join was
+    /// announced or shown; nothing if that changes nothing.
+    pub fn set_away(&mut self, nick: NickId, text: &str, by: PeerId, rooms: &[RoomId], now: Now) {
+        let away = Some(text).filter(|text| !text.is_empty());
+        if self.away(nick) == away {
+            return;
+        }
+        if let Some(user) = self.users.get_mut(nick) {
+            user.away = away.map(Into::into);
+        }
+        for room in rooms {
+            if self.is_known_in(*room, nick) {
+                self.announce_away(*room, nick, by, now);
+            }
+        }
+    }
+
+    /// Announces in a room whether a nick is away, to all but one connection.
+    pub(super) fn announce_away(&mut self, room_id: RoomId, nick: NickId, by: PeerId, now: Now) {
+        let place = Place::Room(room_id);
+        self.append(place, None, now.time, Some(by), "", |chat, line| {
+            let (to, nick_text) = chat.room_and_nick(room_id, nick);
+            let text = chat.away(nick).unwrap_or_default().into();
+            let nick = nick_text;
+            write(&Event::Away { to, nick, text }, line)
+        });
+    }
+}
