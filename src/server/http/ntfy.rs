@@ -42,9 +42,8 @@ impl<'a> Call<'a> {
         match *parts {
             [] if is_post => Some(Self::Publish(None)),
             [topic] if is_post => Some(Self::Publish(Some(topic))),
-            [topic, "publish" | "send" | "trigger"] if is_read || is_post => {
-                Some(Self::Publish(Some(topic)))
-            }
+            // Not with GET, as ntfy also allows: a page of another site could make a browser publish.
+            [topic, "publish" | "send" | "trigger"] if is_post => Some(Self::Publish(Some(topic))),
             [topics, "json"] if is_read => Some(Self::Subscribe(topics, Form::Json)),
             [topics, "sse"] if is_read => Some(Self::Subscribe(topics, Form::Sse)),
             [topics, "raw"] if is_read => Some(Self::Subscribe(topics, Form::Raw)),

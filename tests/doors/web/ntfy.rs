@@ -73,12 +73,23 @@ fn a_notification_is_a_message_in_the_room_of_its_topic() {
     json(
         &say(
             &chatd,
-            &["GET /ops/trigger?message=by+GET&t=a HTTP/1.1", &ci],
+            &["POST /ops/trigger?message=no+body&t=a HTTP/1.1", &ci],
             "",
         ),
         200,
     );
-    bob.expect("@notice;x-priority=3 MSG #ops ci a: by GET");
+    bob.expect("@notice;x-priority=3 MSG #ops ci a: no body");
+    // A page of another site can make a browser send these, with the password that it remembers.
+    let get = "GET /ops/trigger?message=no HTTP/1.1";
+    check_status(&say(&chatd, &[get, &ci], ""), 404);
+    let foreign = [
+        "POST /ops HTTP/1.1",
+        &ci,
+        "Origin: http://elsewhere.example",
+    ];
+    check_status(&say(&chatd, &foreign, "no"), 403);
+    json(&say(&chatd, &["POST /ops HTTP/1.1", &ci], "last"), 200);
+    bob.expect("@notice;x-priority=3 MSG #ops ci last");
 }
 
 #[test]
