@@ -12,15 +12,8 @@ impl Chat {
     /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To
     /// everybody else the room seems not to exist. Nobody may read a room that does not exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
-        let Some(room) = self.room(room) else {
-            return false;
-        };
-        match room.acl.as_deref() {
-            Some(acl) if acl.is_closed => {
-                self.account_of(nick).is_some_and(|form| acl.admits(form))
-            }
-            _ => true,
-        }
+        let account = self.account_of(nick);
+        self.room(room).is_some_and(|room| room.admits(account))
     }
 
     /// Returns whether `nick` may moderate a room: its owner, its moderators or, where a room has no owner, an
@@ -39,11 +32,7 @@ impl Chat {
     /// Returns the rooms that `nick` may not read, by the form in which names are compared.
     pub fn hidden_rooms(&self, nick: Option<NickId>) -> HashSet<Box<str>> {
         let account = self.account_of(nick);
-        let is_hidden = |room: &&Room| match room.acl.as_deref() {
-            Some(acl) => acl.is_closed && !account.is_some_and(|form| acl.admits(form)),
-            None => false,
-        };
-        let hidden = self.rooms_in_order().filter(is_hidden);
+        let hidden = self.rooms_in_order().filter(|room| !room.admits(account));
         hidden.map(|room| room.name.casefolded().into()).collect()
     }
 

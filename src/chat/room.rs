@@ -71,6 +71,14 @@ pub(super) struct Member {
 }
 
 impl Room {
+    /// Returns whether a registered nick, or somebody without one, may read the room.
+    pub(super) fn admits(&self, account: Option<&str>) -> bool {
+        match self.acl.as_deref() {
+            Some(acl) if acl.is_closed => account.is_some_and(|form| acl.admits(form)),
+            _ => true,
+        }
+    }
+
     pub(crate) fn new(name: RoomName, tail_bytes_max: usize) -> Self {
         Self {
             name: Arc::new(name),

@@ -670,7 +670,6 @@ impl Session {
         }));
     }
 
-    /// Queues records in the format of the client.
     /// Returns whether this connection may read the room of an event.
     fn may_see(&self, record: &Record, chat: &Chat) -> bool {
         let room = record.layout.place(&record.line);
@@ -679,21 +678,27 @@ impl Session {
         room.is_some_and(|room| chat.may_read(room, self.nick))
     }
 
+    /// Queues records in the format of the client.
     fn push_history(&mut self, records: &[Record], chat: &Chat) {
         let mut text = Output::default();
         for record in records {
-            let event = Past {
-                id: record.id,
-                time: record.time,
-                tags: &record.tags,
-                line: &record.line,
-                layout: record.layout,
-                utc_offset_s: chat.utc_offset_s,
-            };
-            self.writer(self.input).write_past(event, &mut text);
+            let past = past_of(record, chat);
+            self.writer(self.input).write_past(past, &mut text);
         }
         if !text.is_empty() {
             self.push(text, AfterReply::Nothing);
         }
+    }
+}
+
+/// Returns a record as it is written to a client.
+pub(super) fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
+    Past {
+        id: record.id,
+        time: record.time,
+        tags: &record.tags,
+        line: &record.line,
+        layout: record.layout,
+        utc_offset_s: chat.utc_offset_s,
     }
 }

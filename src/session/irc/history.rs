@@ -1,13 +1,14 @@
 //! `CHATHISTORY` (IRCv3 draft): a page of the past, found by ids or times. Clients take a page that is shorter than they
 //! asked for as the end, so what is not a message does not count.
 
+use super::super::log_queries::past_of;
 use super::super::output::AfterReply;
 use super::super::request::Done;
 use super::super::{Effect, Session};
 use crate::chat::Chat;
 use crate::config::fixed::IRC_HISTORY_MAX as PAGE_MAX;
 use crate::dialect::irc::{Cap, Client, IrcLine};
-use crate::dialect::{Dialect, Output, Past};
+use crate::dialect::{Dialect, Output};
 use crate::log::{HistorySource, LogQuery, LogResult, Record, Span};
 use crate::protocol::event::EventVerb;
 use crate::protocol::{EventId, Nick, RoomName, Time};
@@ -475,14 +476,7 @@ impl Session {
         irc.client.batch = irc.client.caps.has(Cap::Batch).then_some("history");
         irc.client.replays = true;
         for record in records {
-            let past = Past {
-                id: record.id,
-                time: record.time,
-                tags: &record.tags,
-                line: &record.line,
-                layout: record.layout,
-                utc_offset_s: chat.utc_offset_s,
-            };
+            let past = past_of(record, chat);
             Dialect::Irc
                 .to(Some(&irc.client))
                 .write_past(past, &mut out);
