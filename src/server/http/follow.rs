@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
+use std::vec;
 
 use async_io::Timer;
 use futures_lite::{future, stream};
@@ -12,9 +13,9 @@ use super::format::Format;
 use super::internal::InternalClient;
 use super::reply::{self, Problem, Reply};
 use super::rooms::{PIECE_BYTES, body};
-use crate::dialect::Delivery;
+use crate::dialect::{Delivery, EventRecord};
 use crate::protocol::request::{HistoryOf, JoinFrom, Side};
-use crate::protocol::{EventId, Request, RoomName, Time};
+use crate::protocol::{Request, RoomName, Time};
 use crate::server::Server;
 use crate::transport::Gone;
 
@@ -26,68 +27,52 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(25);
 pub struct Follow {
     /// The rooms.
     pub rooms: Vec<RoomName>,
-    /// Their names, as the client has written them.
-    pub topics: String,
-    /// After which event it begins; otherwise with the newest `count`.
-    pub after: Option<u64>,
-    pub count: Option<usize>,
+    /// Where each room begins.
+    pub start: Start,
     /// Leaves out what is older.
     pub not_before: Option<Time>,
     /// Whether it ends with what has already happened.
     pub ends_with_past: bool,
+    /// The format of the body.
     pub format: Format,
-    /// The beginning of the body.
-    pub first: Vec<u8>,
+}
+
+/// Where the events of a room begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Start {
+    /// With the next one.
+    Now,
+    /// After the one with this id.
+    After(u64),
+    /// With so many of the newest.
+    Newest(usize),
 }
 
 /// Sends the events of rooms, from the past and on as they come.
 pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<Reply, Problem> {
-    // JOIN creates a missing room; reading one must not.
-    for room in &of.rooms {
-        let topic = Request::Topic {
-            room: Some(room.clone()),
-            text: None,
-        };
-        to.ask(Ok(topic)).await?;
+    check_readable(&to, &of.rooms).await?;
+    let names = of.rooms.iter().map(|room| room.as_str());
+    let names = names.collect::<Vec<_>>().join(",");
+    let mut first = Vec::new();
+    if !of.ends_with_past {
+        let now = client.server.clock.now().time;
+        of.format.write_opening(&names, now, &mut first);
     }
-    let (format, mut first) = (of.format, of.first);
-    let awaited = of.rooms.len();
-    for room in of.rooms {
-        let mut from = of.after;
-        if let (None, Some(1..)) = (of.after, of.count) {
-            let newest = Request::History {
-                of: HistoryOf::Room(room.clone()),
-                count: of.count,
-                side: Side::Newest,
-            };
-            to.send(Ok(newest)).await;
-            from = Some(0);
-            loop {
-                let next = to.next().await?;
-                match &next {
-                    Delivery::Past(record) => {
-                        from = record.id.map(EventId::get);
-                        format.write(&next, 0, &mut first);
-                    }
-                    Delivery::Reply(_) => break,
-                    _ => {}
-                }
-            }
-        }
-        // Missed events come before the reply, as the first lines of the body.
-        let from = from.map_or(JoinFrom::Now, JoinFrom::After);
-        to.send(Ok(Request::Join { room, from })).await;
-    }
-    let stream = Stream {
+    let format = of.format;
+    let mut stream = Stream {
         to,
         format,
-        topics: of.topics,
+        names,
+        start: of.start,
         not_before: of.not_before,
-        awaited: of.ends_with_past.then_some(awaited),
+        ends_with_past: of.ends_with_past,
+        rooms: of.rooms.into_iter(),
+        newest: None,
         server: client.server.clone(),
         gone: Some(client.gone.clone()),
         is_over: false,
     };
+    stream.begin_next().await;
     let pieces = stream::unfold((first, stream), |(first, mut stream)| async move {
         let piece = if first.is_empty() {
             stream.next().await?
@@ -99,14 +84,35 @@ pub async fn follow(client: &Client, to: InternalClient, of: Follow) -> Result<R
     Ok(reply::streamed(format.content_type(), body(pieces)))
 }
 
+/// Checks that the rooms exist and may be read: `JOIN` creates a missing room, and reading one must not.
+///
+/// # Errors
+/// The refusal of the first that may not.
+pub async fn check_readable(to: &InternalClient, rooms: &[RoomName]) -> Result<(), Problem> {
+    for room in rooms {
+        let topic = Request::Topic {
+            room: Some(room.clone()),
+            text: None,
+        };
+        to.ask(Ok(topic)).await?;
+    }
+    Ok(())
+}
+
 /// Rooms that are followed.
 struct Stream {
     to: InternalClient,
     format: Format,
-    topics: String,
+    /// The names of the rooms, separated by commas.
+    names: String,
+    start: Start,
     not_before: Option<Time>,
-    /// How many replies end the stream, one for the past of each room; `None` if it goes on.
-    awaited: Option<usize>,
+    ends_with_past: bool,
+    /// The rooms that have not been joined. Each waits until the past of the one before has been sent, so that no more of
+    /// it is in memory than the client reads.
+    rooms: vec::IntoIter<RoomName>,
+    /// The room whose newest events are being sent, and the id of the last one sent.
+    newest: Option<(RoomName, u64)>,
     server: Arc<Server>,
     /// Reports that the client has ended its sending side; `None` once it has.
     gone: Option<Gone>,
@@ -124,6 +130,32 @@ enum Waited {
 }
 
 impl Stream {
+    /// Begins with the next room.
+    async fn begin_next(&mut self) {
+        let Some(room) = self.rooms.next() else {
+            self.is_over |= self.ends_with_past;
+            return;
+        };
+        match self.start {
+            Start::Now => self.join(room, JoinFrom::Now).await,
+            Start::After(id) => self.join(room, JoinFrom::After(id)).await,
+            Start::Newest(count) => {
+                let newest = Request::History {
+                    of: HistoryOf::Room(room.clone()),
+                    count: Some(count),
+                    side: Side::Newest,
+                };
+                self.newest = Some((room, 0));
+                self.to.send(Ok(newest)).await;
+            }
+        }
+    }
+
+    /// Joins a room. Missed events come before the reply.
+    async fn join(&self, room: RoomName, from: JoinFrom) {
+        self.to.send(Ok(Request::Join { room, from })).await;
+    }
+
     /// Returns the next piece of the body; `None` at its end.
     async fn next(&mut self) -> Option<Vec<u8>> {
         while !self.is_over {
@@ -133,7 +165,12 @@ impl Stream {
                     let mut next = Some(next);
                     // What is available is sent together.
                     while let Some(delivery) = next {
-                        self.write(delivery, &mut piece);
+                        if self.write(delivery, &mut piece) {
+                            match self.newest.take() {
+                                Some((room, id)) => self.join(room, JoinFrom::After(id)).await,
+                                None => self.begin_next().await,
+                            }
+                        }
                         let goes_on = !self.is_over && piece.len() < PIECE_BYTES;
                         next = if goes_on { self.to.try_next() } else { None };
                     }
@@ -168,35 +205,50 @@ impl Stream {
         future::or(next, future::or(late, ended)).await
     }
 
-    /// Appends what belongs to the stream: events that are logged, and gaps.
-    fn write(&mut self, delivery: Result<Delivery, Problem>, piece: &mut Vec<u8>) {
-        match delivery {
-            Ok(Delivery::Past(record) | Delivery::Live(record))
-                if self.not_before.is_some_and(|time| record.time < time) => {}
-            Ok(delivery @ (Delivery::Past(_) | Delivery::Gap(_))) => {
-                self.format.write(&delivery, 0, piece);
+    /// Appends what belongs to the stream: events that are logged, and gaps. Returns whether it is the reply to the last
+    /// request.
+    fn write(&mut self, delivery: Result<Delivery, Problem>, piece: &mut Vec<u8>) -> bool {
+        match &delivery {
+            Ok(Delivery::Past(record)) => self.note_newest(record),
+            Ok(Delivery::Live(record)) if record.id.is_none() => return false,
+            Ok(Delivery::Live(_) | Delivery::Gap(_)) => {}
+            Ok(Delivery::Reply(_)) => return true,
+            Ok(Delivery::Removed) | Err(_) => {
+                self.is_over = true;
+                return false;
             }
-            Ok(Delivery::Live(record)) if record.id.is_some() => {
-                self.format.write(&Delivery::Live(record), 0, piece);
-            }
-            Ok(Delivery::Reply(_)) => {
-                self.awaited = self.awaited.map(|replies| replies.saturating_sub(1));
-                self.is_over |= self.awaited == Some(0);
-            }
-            Ok(Delivery::Removed) | Err(_) => self.is_over = true,
-            Ok(_) => {}
+            Ok(_) => return false,
+        }
+        if let Ok(delivery) = &delivery
+            && !self.is_too_old(delivery)
+        {
+            self.format.write(delivery, 0, piece);
+        }
+        false
+    }
+
+    fn is_too_old(&self, delivery: &Delivery) -> bool {
+        match (delivery, self.not_before) {
+            (Delivery::Past(record) | Delivery::Live(record), Some(time)) => record.time < time,
+            _ => false,
+        }
+    }
+
+    /// Remembers the last of the newest events of a room; a room that was joined before may have events too.
+    fn note_newest(&mut self, record: &EventRecord) {
+        if let Some((room, newest)) = &mut self.newest
+            && let Some(id) = record.id
+            && let Ok(place) = RoomName::parse(record.event.place())
+            && place.casefolded() == room.casefolded()
+        {
+            *newest = id.get();
         }
     }
 
     fn keepalive(&self) -> Vec<u8> {
-        match self.format {
-            Format::Events => b":\n\n".to_vec(),
-            Format::Ntfy(form) => {
-                let (now, mut out) = (self.server.clock.now().time, Vec::new());
-                form.write_control("keepalive", &self.topics, now, &mut out);
-                out
-            }
-            _ => b"\n".to_vec(),
-        }
+        let mut out = Vec::new();
+        let now = self.server.clock.now().time;
+        self.format.write_keepalive(&self.names, now, &mut out);
+        out
     }
 }

@@ -49,6 +49,25 @@ impl Format {
         }
     }
 
+    /// Appends what a stream of these rooms begins with.
+    pub fn write_opening(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
+        match self {
+            // The page waits for this comment.
+            Self::Events => out.extend_from_slice(b": hello\n\n"),
+            Self::Ntfy(form) => form.write_control("open", rooms, now, out),
+            _ => {}
+        }
+    }
+
+    /// Appends what shows that an idle stream of these rooms still goes on.
+    pub fn write_keepalive(self, rooms: &str, now: Time, out: &mut Vec<u8>) {
+        match self {
+            Self::Events => out.extend_from_slice(b":\n\n"),
+            Self::Ntfy(form) => form.write_control("keepalive", rooms, now, out),
+            _ => out.push(b'\n'),
+        }
+    }
+
     /// Appends a delivery as element number `n`, counted from 0; returns whether this format shows it.
     pub fn write(self, delivery: &Delivery, n: usize, out: &mut Vec<u8>) -> bool {
         match self {
@@ -126,8 +145,8 @@ impl NtfyForm {
     }
 
     /// Appends `open` or `keepalive`.
-    pub fn write_control(self, event: &str, topics: &str, now: Time, out: &mut Vec<u8>) {
-        self.write_object(&ntfy::control(event, topics, now), out);
+    fn write_control(self, event: &str, rooms: &str, now: Time, out: &mut Vec<u8>) {
+        self.write_object(&ntfy::control(event, &rooms.replace('#', ""), now), out);
     }
 
     fn write_object(self, object: &Value, out: &mut Vec<u8>) {

@@ -296,8 +296,8 @@ async fn route(
     // A trailing slash changes nothing.
     let trimmed = path.strip_suffix('/').unwrap_or(path);
     let parts: Vec<&str> = trimmed.split('/').skip(1).collect();
-    if ntfy::is_for(client, &request, &parts) {
-        return Ok(ntfy::answer(client, &parts, request).await);
+    if let Some(call) = ntfy::Call::of(client, &request, &parts) {
+        return Ok(ntfy::answer(client, call, request).await);
     }
     match parts.as_slice() {
         ["rooms"] => {

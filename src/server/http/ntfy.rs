@@ -7,10 +7,9 @@ use hyper::{Method, StatusCode, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
-use super::follow::{Follow, follow};
+use super::follow::{Follow, Start, check_readable, follow};
 use super::format::{Format, NtfyForm as Form};
 use super::hooks::{self, Refused};
-use super::internal::InternalClient;
 use super::post::Detached;
 use super::reply::{self, Problem, Reply};
 use super::{Client, HttpRequest, base64_engine, gotify, login, page};
@@ -27,16 +26,26 @@ const RESERVED: [&str; 10] = [
 const TOPICS_MAX: usize = 32;
 
 /// What a request asks for.
-enum Call<'a> {
-    /// To publish to this topic, or to that which the body names.
+pub enum Call<'a> {
+    /// To publish to this topic, or to the one that the body names.
     Publish(Option<&'a str>),
+    /// To subscribe to these topics.
     Subscribe(&'a str, Form),
-    /// Whether the topic may be read.
+    /// Whether these topics may be read.
     Check(&'a str),
 }
 
 impl<'a> Call<'a> {
-    fn of(method: &Method, parts: &[&'a str]) -> Option<Self> {
+    /// Returns what a request asks for, if it is one of ntfy's and those are answered; `parts` are those of its path.
+    pub fn of(client: &Client, request: &HttpRequest, parts: &[&'a str]) -> Option<Self> {
+        let is_reserved = parts.first().is_some_and(|first| RESERVED.contains(first));
+        if !client.server.config.ntfy || is_reserved {
+            return None;
+        }
+        let (method, path) = (request.method(), request.uri().path());
+        if *method == Method::GET && page::find(path, request.headers()).is_some() {
+            return None;
+        }
         let is_read = *method == Method::GET;
         let is_post = matches!(*method, Method::POST | Method::PUT);
         match *parts {
@@ -53,29 +62,19 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Returns whether a request is one of ntfy's.
-pub fn is_for(client: &Client, request: &HttpRequest, parts: &[&str]) -> bool {
-    client.server.config.ntfy
-        && !parts.first().is_some_and(|first| RESERVED.contains(first))
-        && Call::of(request.method(), parts).is_some()
-        && (request.method() != Method::GET
-            || page::find(request.uri().path(), request.headers()).is_none())
-}
-
 /// Answers a request as ntfy does.
-pub async fn answer(client: &Client, parts: &[&str], mut request: HttpRequest) -> Reply {
+pub async fn answer(client: &Client, call: Call<'_>, mut request: HttpRequest) -> Reply {
     let uri = request.uri().clone();
     let parameters = Parameters::of(&uri);
     if let Some(value) = parameters.authorization() {
         request.headers_mut().insert(AUTHORIZATION, value);
     }
-    let answered = match Call::of(request.method(), parts) {
-        Some(Call::Publish(topic)) => publish(client, topic, &parameters, request).await,
-        Some(Call::Subscribe(topics, form)) => {
+    let answered = match call {
+        Call::Publish(topic) => publish(client, topic, &parameters, request).await,
+        Call::Subscribe(topics, form) => {
             subscribe(client, topics, form, &parameters, request.headers()).await
         }
-        Some(Call::Check(topics)) => check(client, topics, request.headers()).await,
-        None => Err(Problem::nothing_at(uri.path())),
+        Call::Check(topics) => check(client, topics, request.headers()).await,
     };
     answered.unwrap_or_else(refuse)
 }
@@ -225,7 +224,6 @@ async fn publish(
         }
         None => {
             let to = login::sender(client, &room, &headers).await?;
-            let (room, message) = (room.clone(), message);
             // In a separate task: once begun, it is completed even if the client has gone.
             let sent = client.server.executor.spawn(async move {
                 let tags = message.sent_tags();
@@ -260,21 +258,9 @@ async fn publish(
 async fn check(client: &Client, topics: &str, headers: &HeaderMap) -> Result<Reply, Problem> {
     let rooms = rooms(topics)?;
     let to = login::reader(client, headers).await?;
-    may_read(&to, &rooms).await?;
+    check_readable(&to, &rooms).await?;
     let answer = "{\"success\":true}\n";
     Ok(reply::complete(StatusCode::OK, "application/json", answer))
-}
-
-/// Checks that the rooms are there, and open to the client.
-async fn may_read(to: &InternalClient, rooms: &[RoomName]) -> Result<(), Problem> {
-    for room in rooms {
-        let topic = crate::protocol::Request::Topic {
-            room: Some(room.clone()),
-            text: None,
-        };
-        to.ask(Ok(topic)).await?;
-    }
-    Ok(())
 }
 
 async fn subscribe(
@@ -297,29 +283,18 @@ async fn subscribe(
         return Err(Problem::new(StatusCode::BAD_REQUEST, Code::BadSyntax, text));
     };
     let to = login::reader(client, headers).await?;
-    let (after, count, not_before) = match since {
-        Since::Now => (None, None, None),
-        Since::Latest => (None, Some(1), None),
-        Since::Id(id) => (Some(id), None, None),
-        Since::Time(time) => (Some(0), None, Some(time)),
+    let (start, not_before) = match since {
+        Since::Now => (Start::Now, None),
+        Since::Latest => (Start::Newest(1), None),
+        Since::Id(id) => (Start::After(id), None),
+        Since::Time(time) => (Start::After(0), Some(time)),
     };
-    let topics: Vec<&str> = rooms
-        .iter()
-        .map(|room| room.as_str().trim_start_matches('#'))
-        .collect();
-    let mut first = Vec::new();
-    if !is_poll {
-        form.write_control("open", &topics.join(","), now, &mut first);
-    }
     let of = Follow {
-        topics: topics.join(","),
-        after,
-        count,
+        rooms,
+        start,
         not_before,
         ends_with_past: is_poll,
         format: Format::Ntfy(form),
-        first,
-        rooms,
     };
     follow(client, to, of).await
 }

@@ -9,7 +9,7 @@ use hyper::StatusCode;
 use hyper::body::Frame;
 use hyper::header::HeaderMap;
 
-use super::follow::{Follow, follow};
+use super::follow::{Follow, Start, follow};
 use super::format::Format;
 use super::internal::InternalClient;
 use super::login::reader;
@@ -68,20 +68,17 @@ pub async fn read(client: &Client, part: &str, request: &HttpRequest) -> Result<
             ));
         }
         let to = reader(client, request.headers()).await?;
-        // The page waits for this comment.
-        let first = match format {
-            Format::Events => b": hello\n\n".to_vec(),
-            _ => Vec::new(),
+        let start = match (after, count) {
+            (Some(after), _) => Start::After(after),
+            (None, Some(count @ 1..)) => Start::Newest(count),
+            _ => Start::Now,
         };
         let of = Follow {
-            topics: String::new(),
             rooms: vec![room],
-            after,
-            count,
+            start,
             not_before: None,
             ends_with_past: false,
             format,
-            first,
         };
         return follow(client, to, of).await;
     }

@@ -248,3 +248,25 @@ fn a_subscriber_reads_only_what_it_may_and_other_addresses_keep_their_meaning() 
         404,
     );
 }
+
+/// What the server sends is read while it is asked for the next room, so that neither waits for the other.
+#[test]
+fn the_past_of_many_rooms_arrives_whole() {
+    let chatd = chatd();
+    let mut ann = Peer::connect(chatd.address);
+    ann.ask("NICK ann", "OK NICK ann #lobby <id>");
+    let rooms: Vec<String> = (0..20).map(|n| format!("room{n}")).collect();
+    let text = "x".repeat(1000);
+    for room in &rooms {
+        ann.ask(&format!("JOIN {room}"), &format!("OK JOIN #{room} 0"));
+        ann.send(format!("MSG {text}\n").repeat(100));
+        for _ in 0..100 {
+            ann.inbox.find(|line| line.starts_with("OK MSG "));
+        }
+    }
+    let path = format!("/{}/json?poll=1&since=all", rooms.join(","));
+    let answer = say(&chatd, &[&format!("GET {path} HTTP/1.1")], "");
+    check_status(&answer, 200);
+    let objects = answer.lines().filter(|line| line.contains(&text));
+    assert_eq!(objects.count(), 2000);
+}
