@@ -90,7 +90,7 @@ const ui = {
 
 	/** Deletes a message or file, if the user confirms that. Returns whether it is deleted. */
 	async remove(room, { id, nick, name }) {
-		const what = name ?? (nick ? `this message${chat.isMe(nick) ? '' : ` of ${nick}`}` : `message ${id}`);
+		const what = name ?? (nick ? `this message${chat.isMe(nick) ? '' : ` from ${nick}`}` : `message ${id}`);
 		return Boolean((await ui.choose(`Delete ${what} for everyone?`, { remove: 'Delete' })) && (await chat.remove(room, id)));
 	},
 

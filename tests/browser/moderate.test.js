@@ -80,7 +80,7 @@ test('an operator deletes, disconnects and bans by mouse', async (t) => {
 	await page.locator('.row .name', { hasText: 'things.txt' }).waitFor();
 	await row(page, 'buy my things').hover();
 	await page.getByRole('button', { name: 'Delete', exact: true }).click();
-	await page.getByText('Delete this message of bob for everyone?').waitFor();
+	await page.getByText('Delete this message from bob for everyone?').waitFor();
 	await choose(page, 'Delete');
 	await carol.expect(/^REMOVE #lobby ann \d+\n/m);
 	await page.getByRole('button', { name: 'Files' }).click();
