@@ -21,9 +21,10 @@ const RUN: &[(&str, &str)] = &[
     ),
     (
         "curl -N 'http://localhost:5002/rooms/ops?follow'",
-        // The server has answered once it sends what comes next.
-        "mkfifo head; echo 'dump-header = head' > .curlrc; COMMAND > followed & pid=$!; read -r status < head; \
-         rm .curlrc; mkfifo lines; curl -s -u ci: -d 'a line to follow' http://localhost:5002/rooms/ops; \
+        // The server has answered once the head of its reply is there. curl opens that file, closes it and opens it again, so
+        // the pipe is held open meanwhile: otherwise it may end before anything is in it.
+        "mkfifo head; exec 8<>head; echo 'dump-header = head' > .curlrc; COMMAND > followed & pid=$!; \
+         read -r status <&8; exec 8>&-; rm .curlrc; mkfifo lines; curl -s -u ci: -d 'a line to follow' http://localhost:5002/rooms/ops; \
          tail -f followed > lines & tail=$!; grep -q -m 1 'ci a line to follow$' < lines; kill $pid $tail",
     ),
     (
