@@ -196,7 +196,10 @@ fn imported(line: &str) -> Option<Imported> {
             length,
             sha256,
             ..
-        } => ("STORED", format!("{file} {length} {sha256}")),
+        } => {
+            let sha256 = Digest::parse(sha256)?;
+            ("STORED", format!("{file} {length} {sha256}"))
+        }
         Event::Join { .. }
         | Event::Part { .. }
         | Event::Nick { .. }

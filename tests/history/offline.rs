@@ -126,6 +126,23 @@ fn an_export_can_be_imported_elsewhere() {
     assert_eq!(bad.status.code(), Some(1));
     let why = "chatd: line 1 of the input is not a PAST line; nothing was imported\n";
     assert_eq!(text(&bad.stderr), why);
+    // Without the digest that a stored file always has: once this was imported, and could not be exported.
+    let line = b"PAST 90 2026-11-22T11:22:05.007Z STORED #a ann 8 2\n";
+    let bad = chatd("import", &other, &[], line);
+    assert_eq!(bad.status.code(), Some(1));
+    assert_eq!(text(&bad.stderr), why);
+}
+
+/// The spaces at the end of an edited message belong to it; they were cut off.
+#[test]
+fn the_text_of_an_edit_is_imported_to_its_last_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let edit = "PAST 2 2026-11-22T11:22:05.007Z EDIT #lobby ann 1 two  \n";
+    let lines = format!("PAST 1 2026-11-22T11:22:05.007Z MSG #lobby ann one\n{edit}");
+    chatd("import", &data, &[], lines.as_bytes());
+    let exported = text(&chatd("export", &data, &[], b"").stdout);
+    assert!(exported.ends_with(edit), "{exported}");
 }
 
 /// Direct messages can be read only by the two nicks that were registered, and in another folder by those

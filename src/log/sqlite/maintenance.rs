@@ -59,10 +59,11 @@ impl SqliteLog {
         for event in events {
             let text = match event.verb {
                 "REMOVE" | "STORED" | "EDIT" | "REACT" | "UNREACT" => {
-                    let (old, rest) = event.text.split_once(' ').unwrap_or((&event.text, ""));
+                    let end = event.text.find(' ').unwrap_or(event.text.len());
+                    let (old, rest) = event.text.split_at(end);
                     let new = EventId::parse(old).and_then(|old| moved.get(&old));
                     let new = new.map_or_else(|| old.to_owned(), i64::to_string);
-                    format!("{new} {rest}").trim_end().to_owned()
+                    new + rest
                 }
                 _ => event.text.clone(),
             };
