@@ -1,6 +1,6 @@
-//! The settings of an operator, each with its default and the reason for it.
+//! The operator's settings, each with its default and the reason for that default.
 //!
-//! `chatd --help` and the table in `chatd.md` are generated from [`Limits::rows`], or compared with it.
+//! `chatd --help` and the table in `chatd.md` are generated from [`Limits::rows`] or compared with it.
 
 pub mod file;
 pub mod fixed;
@@ -42,7 +42,8 @@ pub struct Config {
     pub name: String,
     /// The room that a client joins if it names none.
     pub lobby: RoomName,
-    /// Whether to answer ntfy's clients. Their topics are at the top of the address space.
+    /// Whether to answer clients of ntfy, which then find their topics at the top of the HTTP address space
+    /// (`/<topic>`).
     pub ntfy: bool,
     /// Whether to announce the server on the local network, if other machines can reach it.
     pub announce: bool,

@@ -1,7 +1,8 @@
-//! The commands that work on a data folder without a server, or beside one: `chatd check`, `export`,
-//! `import` and `backup`.
+//! The commands that work on a data folder, whether or not a server is running: `chatd check`, `export`, `import` and
+//! `backup`.
 //!
-//! Export and backup only read, and may run while a server uses the folder; import, and check with repair,
+//! `export` and `backup` only read, and may run while a server uses the folder. `import` and `check --repair` change
+//! the folder, and refuse to run while a server uses it. This module knows no sockets.
 //! change it, and refuse to run then. This module knows no sockets.
 
 use std::collections::HashSet;
@@ -27,7 +28,7 @@ pub enum Error {
     Io(PathBuf, io::Error),
     /// Reading the input or writing the output failed.
     Stream(io::Error),
-    /// A line of the input is not a `PAST` line; its number, counted from 1.
+    /// A line of the input is not a `PAST` line. The number is the line's, counted from 1.
     Line(usize),
     /// There is no such room.
     NoSuchRoom(RoomName),
@@ -65,18 +66,18 @@ impl std::error::Error for Error {
     }
 }
 
-/// Number of events that are read at once.
+/// The number of events that are read at once.
 const PIECE_EVENTS: usize = 1000;
 
 fn open(folder: &Path) -> Result<SqliteLog, Error> {
     SqliteLog::open_beside(folder).map_err(|e| Error::Log(folder.to_owned(), e))
 }
 
-/// Writes the log of one room as `PAST` lines, oldest first; for `None`, of every room, followed by the
+/// Writes the log of one room as `PAST` lines, oldest first. With `None`, writes the log of every room, and then the
 /// stored direct messages.
 ///
 /// # Errors
-/// When there is no such log or room, or the output fails.
+/// When the log or the room does not exist, or the output fails.
 pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> Result<(), Error> {
     let log = open(folder)?;
     let failed = |e| Error::Log(folder.to_owned(), e);
@@ -125,11 +126,12 @@ pub fn export(folder: &Path, room: Option<&RoomName>, out: &mut impl Write) -> R
     out.flush().map_err(Error::Stream)
 }
 
-/// Imports `PAST` lines into the log of a folder that no server uses; all of them or none. Events keep
-/// their ids if these are above every id in the log; otherwise they get new ones. A file's bytes are not in
-/// its line, so an imported file counts as removed. Accounts are not imported either: direct messages can
-/// be read by the users of those nicks who are registered in the folder already. Returns the number of
-/// imported events.
+/// Imports `PAST` lines into the log of a folder that no server uses, and returns the number of imported events. If a
+/// line is invalid, nothing is imported.
+///
+/// The events keep their ids if these are greater than every id in the log; otherwise they get new ones. A `PAST`
+/// line does not contain the bytes of a file, so an imported file counts as removed. Accounts are not imported: an
+/// imported direct message can be read only by nicks that are registered in this folder.
 ///
 /// # Errors
 /// When a line is not a `PAST` line, or the log cannot be written.
@@ -144,7 +146,7 @@ pub fn import(folder: &Path, input: impl Read) -> Result<usize, Error> {
         }
         events.push(imported(line).ok_or(Error::Line(n + 1))?);
     }
-    // The rooms follow one another in an export; ids order their events as they were sent.
+    // An export lists one room after the other. Sorting by id restores the order in which the events were sent.
     events.sort_by_key(|event| event.id);
     let count = events.len();
     SqliteLog::import(folder, events).map_err(|e| Error::Log(folder.to_owned(), e))?;
@@ -169,8 +171,7 @@ fn imported(line: &str) -> Option<Imported> {
         | Event::Remove { room: place, .. }
             if !place.starts_with('#') =>
         {
-            // Both nicks must be names that can be registered, or nobody could ever read or export the
-            // message.
+            // Both nicks must be names that can be registered. Otherwise nobody could read or export the message.
             ImportedTo::Inbox(DirectMessage {
                 by: Nick::parse(event.nick()).ok()?,
                 to: Nick::parse(place).ok()?,
@@ -225,11 +226,11 @@ pub enum Fault {
     Database(String),
     /// The bytes of a file are missing.
     Missing(EventId, String),
-    /// The bytes of a file are not those that were received.
+    /// The stored bytes of a file differ from those that were received.
     Damaged(EventId, String),
-    /// Bytes that belong to no file.
+    /// A stored file to which no event refers.
     Stray(PathBuf),
-    /// What is left of an interrupted upload.
+    /// The remains of an interrupted upload.
     Partial(PathBuf),
 }
 
@@ -249,12 +250,13 @@ impl fmt::Display for Fault {
     }
 }
 
-/// Checks everything in a data folder: the database, and every file's length and digest. With `repair`,
-/// damaged files are removed from the log's list of files (what is left of them moves to `damaged`), stray
-/// and partial files are deleted, and the next server rebuilds the search index.
+/// Checks everything in a data folder: the database, and the length and digest of every file.
+///
+/// With `repair`, damaged files are removed from the log's list of files and their bytes are moved to `damaged`.
+/// Stray and partial files are deleted, and the next server rebuilds the search index.
 ///
 /// # Errors
-/// When the folder cannot be read or, for a repair, a server uses it.
+/// When the folder cannot be read. With `repair`, also when a server uses the folder.
 pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     let failed = |e| Error::Log(folder.to_owned(), e);
     let _lock = if repair {
@@ -315,14 +317,14 @@ pub fn check(folder: &Path, repair: bool) -> Result<Vec<Fault>, Error> {
     Ok(faults)
 }
 
-/// Copies a snapshot of a data folder to another that does not exist yet, while a server may be using it.
-/// Files that are removed meanwhile may be missing from the copy; `check` names them.
+/// Copies a snapshot of a data folder to a new folder. A server may be using the data folder meanwhile: files that it
+/// removes during the copy may be missing from the copy, and `check` names them.
 ///
-/// The copy is made in `<to>.part` and renamed when all of it is synced, so an interrupted copy is never
-/// mistaken for a complete one.
+/// The copy is made in `<to>.part` and renamed once everything is synced, so an interrupted copy is never mistaken
+/// for a complete one.
 ///
 /// # Errors
-/// When the copy exists already, or cannot be written.
+/// When `to` already exists, or the copy cannot be written.
 pub fn backup(folder: &Path, to: &Path) -> Result<(), Error> {
     let log = open(folder)?;
     if to.symlink_metadata().is_ok() {
@@ -361,7 +363,7 @@ fn copy(log: &SqliteLog, folder: &Path, to: &Path) -> Result<(), Error> {
     log.copy(&to.join("chat.db")).map_err(broken)?;
     let kept = to.join("files");
     private::make_folder(&kept).map_err(failed(&kept))?;
-    // Stored files never change, so the files that the copied log names are copied after it.
+    // Stored files never change, so it is safe to copy them after the log that names them.
     let copied = SqliteLog::open_beside(to).map_err(broken)?;
     let files = copied.all_files().map_err(broken)?;
     drop(copied);

@@ -1,9 +1,10 @@
-//! The live end of a room: its newest events, encoded once, for readers whose only state is a number.
+//! The newest events of a room, encoded once for all readers.
 //!
-//! The lines are stored in one run of bytes, in the form that most readers receive, with an index beside
-//! it. A reader of plain lines copies a span of bytes; a reader that needs another form formats the same
-//! entries. The tail is bounded in bytes: the oldest entries are dropped, and a reader that had not reached
-//! them has fallen behind. This module knows neither rooms nor readers.
+//! A reader's only state is a number: its position in the tail. The lines are stored in one run of bytes, in the form
+//! that most readers receive, with an index beside it. A reader of plain lines copies a span of bytes; a reader that
+//! needs another form formats the same entries. The size of a tail is bounded in bytes: when it is full, the oldest
+//! entries are dropped, and a reader that has not reached them yet has fallen behind. This module knows neither rooms
+//! nor readers.
 
 use std::collections::VecDeque;
 
@@ -11,8 +12,8 @@ use crate::model::PeerId;
 use crate::protocol::event::EventLayout;
 use crate::protocol::{EventId, Time};
 
-/// The number of an entry in its tail, counted from 0; the position of a reader is the next entry that it
-/// will receive.
+/// The number of an entry in its tail, counted from 0. The position of a reader is the number of the next entry that
+/// it will receive.
 pub type Seq = u64;
 
 /// The index entry of an event's line.
@@ -24,22 +25,22 @@ pub struct Entry {
     pub time: Time,
     /// The connection that caused the event and does not receive it.
     pub author: Option<PeerId>,
-    /// Where the parts of its line are.
+    /// The positions of the parts of the line.
     pub layout: EventLayout,
-    /// Where the line ends, counted from the first byte that the tail ever held.
+    /// The position after the end of the line, counted from the first byte that the tail ever held.
     end: u64,
 }
 
 /// The newest events of a room, or of an inbox.
 #[derive(Debug)]
 pub struct Tail {
-    /// The lines, each with its LF; those before `start` are dropped.
+    /// The lines, each with its LF. The bytes before `start` belong to dropped lines.
     bytes: Vec<u8>,
     start: usize,
-    /// Number of bytes ever dropped before `start`.
+    /// The total number of bytes of the lines dropped so far.
     gone: u64,
     entries: VecDeque<Entry>,
-    /// The tags of the few entries that have some, oldest first.
+    /// The tags of the entries that have tags, oldest first. Few entries do.
     tags: VecDeque<(Seq, Box<str>)>,
     tags_bytes: usize,
     /// The number of the oldest entry that is still held.
@@ -47,9 +48,9 @@ pub struct Tail {
     bytes_max: usize,
     /// The id of the newest logged event that was dropped; 0 if none was.
     gone_id: u64,
-    /// One more than the number of the newest dropped entry that was not logged; the beginning if there is none.
+    /// The number after that of the newest dropped entry that was not logged; 0 if there is none.
     gone_unlogged: Seq,
-    /// Whether lines were appended that readers do not know about yet; cleared when they are woken.
+    /// Whether lines were appended for which the readers have not been woken yet.
     pub is_news: bool,
 }
 
@@ -127,7 +128,7 @@ impl Tail {
         self.bytes.capacity() + self.entries.capacity() * ENTRY_BYTES + self.tags_bytes
     }
 
-    /// Drops the older half, and frees its memory.
+    /// Drops the older half of the lines and frees their memory.
     pub fn shrink(&mut self) {
         let most = self.size() / 2;
         while self.size() > most && self.entries.len() > 1 {
@@ -140,7 +141,7 @@ impl Tail {
         self.tags.shrink_to_fit();
     }
 
-    /// Returns the tags of an entry as they are sent, without the `@`; empty for none.
+    /// Returns the tags of an entry as they are sent, without the `@`; empty if it has none.
     pub fn tags(&self, seq: Seq) -> &str {
         let at = self.tags.binary_search_by_key(&seq, |(of, _)| *of).ok();
         at.and_then(|at| self.tags.get(at))
@@ -155,8 +156,8 @@ impl Tail {
         Some((entry, line))
     }
 
-    /// Returns where a reader that has seen the logged events up to `id` continues; `None` when some that
-    /// it has not seen were dropped.
+    /// Returns the position at which a reader continues that has seen the logged events up to `id`. Returns `None` if
+    /// later logged events have been dropped.
     pub fn seq_after(&self, id: u64) -> Option<Seq> {
         if self.gone_id > id {
             return None;
@@ -166,7 +167,7 @@ impl Tail {
         Some(self.first + last.map_or(0, |last| last as Seq + 1))
     }
 
-    /// Returns the newest logged event among the entries `from..to`.
+    /// Returns the id of the newest logged event among the entries `from..to`.
     pub fn last_id(&self, from: Seq, to: Seq) -> Option<EventId> {
         let index = |seq: Seq| {
             let index = usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX);
@@ -177,15 +178,15 @@ impl Tail {
         range.rfind(|entry| entry.id.is_some())?.id
     }
 
-    /// Returns the number of the entry after the newest dropped one that is in no log: a join, a leave, a
-    /// rename.
+    /// Returns the number after that of the newest dropped entry that was not logged. Joins, leaves and renames are
+    /// not logged.
     pub fn gone_unlogged(&self) -> Seq {
         self.gone_unlogged
     }
 
-    /// Appends the lines of the entries from `from` on to `out`, until it holds `out_bytes_max` bytes (at
-    /// least one line is copied), and calls `each` with the author of every line and the offset in
-    /// `out` where it ends.
+    /// Appends the lines of the entries from `from` on to `out`, and stops once `out` holds `out_bytes_max` bytes. At
+    /// least one line is copied. Calls `each` for every line with its author and the offset in `out` at which it
+    /// ends.
     pub fn copy(
         &self,
         from: Seq,
@@ -218,7 +219,7 @@ impl Tail {
         span.map_or(0, |span| span.len())
     }
 
-    /// Returns whether a line of `line_bytes` bytes fits without dropping an entry from `seq` on.
+    /// Returns whether a line of `line_bytes` bytes can be added without dropping any entry from `seq` on.
     pub fn has_space(&self, seq: Seq, line_bytes: usize) -> bool {
         let seq = seq.max(self.first);
         let entries = usize::try_from(self.end().saturating_sub(seq)).unwrap_or(usize::MAX);
@@ -255,7 +256,8 @@ impl Tail {
         }
         self.start += (entry.end - self.gone) as usize;
         self.gone = entry.end;
-        // Moving the rest down when half is empty copies each byte once in all.
+        // The rest is moved to the front only when half of the buffer is unused, so on average each byte is moved
+        // once.
         if self.start > self.bytes.len() / 2 {
             self.bytes.drain(..self.start);
             self.start = 0;
@@ -267,7 +269,7 @@ impl Tail {
         (index < self.entries.len()).then_some(index)
     }
 
-    /// Returns where the entry at `index` begins, counted from the first byte ever held.
+    /// Returns the position of the entry at `index`, counted from the first byte that the tail ever held.
     fn entry_start(&self, index: usize) -> u64 {
         match index
             .checked_sub(1)
@@ -310,7 +312,7 @@ mod tests {
         )
     }
 
-    /// Returns the lines from `from` on, in pieces of at most `most` bytes, each line with its author.
+    /// Returns the lines from `from` on, in pieces of at most `most` bytes, with the author of each line.
     fn read(tail: &Tail, mut from: Seq, most: usize) -> Vec<(String, Vec<Option<PeerId>>)> {
         let mut got = Vec::new();
         while from < tail.end() {

@@ -22,20 +22,20 @@ pub struct RoomAcl {
     pub invited: BTreeSet<String>,
 }
 
-/// A change of an access list. Changes that two servers make at once give the same list in either order, unless
-/// both concern the same nick.
+/// A change of an access list. If two servers make changes at once, both orders give the same list, unless both
+/// changes concern the same nick.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AclChange {
-    /// Makes the room invite-only (`true`) or open again. A room without an owner gets the nick as its owner.
+    /// Makes the room invite-only (`true`) or open (`false`). If the room has no owner, the nick becomes its owner.
     Close(bool, String),
-    /// Invites a nick, as a moderator (`true`) or not.
+    /// Invites a nick: as a moderator (`true`), or as a guest (`false`).
     Invite(String, bool),
-    /// Takes a nick off the list.
+    /// Removes a nick from the moderators and guests.
     Uninvite(String),
 }
 
-/// An access list as it was last stored, with the number of changes to such lists before it: the list with
-/// the higher version is newer, in whatever order answers arrive.
+/// An access list as it was stored, with its version. The version counts the changes to all access lists. Answers may
+/// arrive in any order, and the list with the higher version is the newer one.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct VersionedAcl {
@@ -45,7 +45,7 @@ pub struct VersionedAcl {
 }
 
 impl RoomAcl {
-    /// The most nicks in one list.
+    /// The maximum number of nicks in one list, besides the owner.
     pub const NAMES_MAX: usize = 1000;
 
     /// Returns the list of a room that `owner` has just created.
@@ -56,12 +56,12 @@ impl RoomAcl {
         }
     }
 
-    /// Returns whether a nick may join once the room is closed.
+    /// Returns whether a nick may join the room when it is invite-only.
     pub fn admits(&self, form: &str) -> bool {
         self.is_moderator(form) || self.invited.contains(form)
     }
 
-    /// Returns whether a nick may change the list, as the owner and the moderators may.
+    /// Returns whether a nick is the owner or a moderator. Only they may change the list.
     pub fn is_moderator(&self, form: &str) -> bool {
         self.owner.as_deref() == Some(form) || self.moderators.contains(form)
     }
@@ -71,7 +71,7 @@ impl RoomAcl {
         self.moderators.len() + self.invited.len()
     }
 
-    /// Returns whether a nick can be invited: it is in the list already, or there is space for one more.
+    /// Returns whether a nick can be invited: either the list already contains it, or there is space for one more.
     pub fn has_space_for(&self, form: &str) -> bool {
         self.admits(form) || self.names() < Self::NAMES_MAX
     }
@@ -108,7 +108,7 @@ impl RoomAcl {
         }
     }
 
-    /// Removes a nick that was unregistered; returns whether it was in the list.
+    /// Removes a nick that was unregistered. Returns whether the nick was in the list.
     pub fn forget(&mut self, form: &str) -> bool {
         let was_owner = self.owner.take_if(|owner| owner == form).is_some();
         self.moderators.remove(form) | self.invited.remove(form) | was_owner

@@ -1,19 +1,20 @@
-//! A table of things with small ids that are never reused for another thing.
+//! A table of values with small ids. An id is never reused for another value.
 
 use std::marker::PhantomData;
 
 use slab::Slab;
 
-/// Identifies a thing in an [`Arena`]: its slot and a serial number, so that the id of a removed thing
-/// finds nothing even when its slot is in use again. `T` only distinguishes the ids of one kind from those
-/// of another.
+/// The id of a value in an [`Arena`]: its slot and a serial number. A slot is reused, but with another serial number,
+/// so the id of a removed value finds nothing. `T` only distinguishes the ids of one kind of value from those of
+/// another.
 pub struct Id<T> {
     slot: u32,
     serial: u32,
     of: PhantomData<fn() -> T>,
 }
 
-/// Stores things in slots, so that each takes only its own size and a serial number. Their ids are `Id<K>`.
+/// A table that stores values in slots. Apart from its own size, a value takes only the space of a serial number. The
+/// ids are `Id<K>`.
 #[derive(Debug)]
 pub struct Arena<T, K = T> {
     places: Slab<(u32, T)>,
@@ -22,25 +23,24 @@ pub struct Arena<T, K = T> {
 }
 
 impl<T> Id<T> {
-    /// An id that no thing ever has.
+    /// An id that no value ever has.
     pub const NONE: Self = Self {
         slot: u32::MAX,
         serial: 0,
         of: PhantomData,
     };
 
-    /// Returns the slot, for a table that is indexed in parallel. The slot is reused once this thing is
-    /// removed.
+    /// Returns the slot, as an index into a parallel table. The slot is reused after this value is removed.
     pub fn slot(self) -> usize {
         self.slot as usize
     }
 }
 
 impl<T, K> Arena<T, K> {
-    /// Adds `thing` and returns its id.
+    /// Adds a value and returns its id.
     ///
     /// # Panics
-    /// At 2^32 things, which the limits make impossible.
+    /// If there are 2^32 values, which the limits prevent.
     pub fn insert(&mut self, thing: T) -> Id<K> {
         self.serial = self.serial.wrapping_add(1);
         let slot = self.places.insert((self.serial, thing));
@@ -52,30 +52,30 @@ impl<T, K> Arena<T, K> {
         }
     }
 
-    /// Returns the thing with that id, unless it was removed.
+    /// Returns the value with that id, unless it was removed.
     pub fn get(&self, id: Id<K>) -> Option<&T> {
         let (serial, thing) = self.places.get(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
-    /// Returns the thing with that id, unless it was removed.
+    /// Returns the value with that id, unless it was removed.
     pub fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
         let (serial, thing) = self.places.get_mut(id.slot())?;
         (*serial == id.serial).then_some(thing)
     }
 
-    /// Removes and returns the thing with that id, unless it was removed before.
+    /// Removes and returns the value with that id, unless it was removed before.
     pub fn remove(&mut self, id: Id<K>) -> Option<T> {
         self.get(id)?;
         self.places.try_remove(id.slot()).map(|(_, thing)| thing)
     }
 
-    /// Returns the number of things.
+    /// Returns the number of values.
     pub fn count(&self) -> usize {
         self.places.len()
     }
 
-    /// Returns the first thing in slot `slot` or a later one.
+    /// Returns the first value in slot `slot` or in a later slot.
     pub fn from_slot(&self, slot: usize) -> Option<(Id<K>, &T)> {
         (slot..self.places.capacity()).find_map(|slot| {
             let (serial, thing) = self.places.get(slot)?;
@@ -99,7 +99,7 @@ impl<T, K> Default for Arena<T, K> {
     }
 }
 
-// Derived implementations would require the same traits of `T`.
+// Derived implementations would require that `T` has the same traits.
 impl<T> Clone for Id<T> {
     fn clone(&self) -> Self {
         *self
@@ -122,7 +122,7 @@ impl<T> PartialOrd for Id<T> {
     }
 }
 
-/// In the order in which the things were added.
+/// Orders ids as their values were added.
 impl<T> Ord for Id<T> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.serial, self.slot).cmp(&(other.serial, other.slot))

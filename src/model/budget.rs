@@ -1,4 +1,4 @@
-//! A budget of memory over all connections together.
+//! A memory budget that all connections share.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,7 +10,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Returns a budget of `most` bytes, none of which is in use.
+    /// Returns a budget of `most` bytes, none of them in use.
     pub fn new(most: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
@@ -23,17 +23,17 @@ impl Budget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Returns whether more bytes are in use than there should be.
+    /// Returns whether more bytes are in use than the budget allows.
     pub fn is_full(&self) -> bool {
         self.used() > self.most
     }
 
-    /// Returns whether `bytes` more can be in use.
+    /// Returns whether `bytes` more bytes fit into the budget.
     pub fn has_space(&self, bytes: usize) -> bool {
         self.used() + bytes <= self.most
     }
 
-    /// Changes a holder's part from `from` to `to` bytes.
+    /// Records that one holder uses `to` bytes now, and not `from` as before.
     pub fn change(&self, from: usize, to: usize) {
         self.used.fetch_add(to, Ordering::Relaxed);
         self.used.fetch_sub(from, Ordering::Relaxed);

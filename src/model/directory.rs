@@ -1,4 +1,4 @@
-//! The part of accounts, rooms and bans that every server holds in memory, and the type of a secret.
+//! The accounts, rooms and bans that every server holds in memory, and the type of a secret.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -8,12 +8,12 @@ use crate::protocol::ban_target::BanTarget;
 use crate::protocol::name::ByLook;
 use crate::protocol::{Digest, Nick, RoomName, Time};
 
-/// Accounts, rooms and bans as every server holds them in memory, without secrets.
+/// The accounts, rooms, bans and hooks that every server holds in memory, without passwords and tokens.
 #[derive(Debug, Default)]
 pub struct Directory {
-    /// The registered nicks as they were spelled.
+    /// The registered nicks, as they were spelled when they were registered.
     pub accounts: ByLook<Nick>,
-    /// The bans as they were made.
+    /// The bans, in the order in which they were made.
     pub bans: Vec<Ban>,
     /// The access lists of rooms.
     pub rooms: Vec<(RoomName, RoomAcl)>,
@@ -36,8 +36,8 @@ impl Directory {
         }
     }
 
-    /// Returns whether a person could take `nick` for another registered nick. Always false for a registered nick in
-    /// exactly the spelling in which it was registered.
+    /// Returns whether a person could mistake `nick` for another registered nick. Always false for a registered nick
+    /// that is spelled exactly as it was registered.
     pub fn looks_like_another(&self, nick: &Nick) -> bool {
         if self.accounts.get(nick) == Some(nick) {
             return false;
@@ -47,18 +47,18 @@ impl Directory {
     }
 }
 
-/// A token with which a tool sends as one nick to one room, and does nothing else.
+/// A hook: a token with which a tool can send messages to one room under one nick, and do nothing else.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// The nick that created it, under which it sends.
+    /// The nick that created the hook, and under which the tool sends.
     pub nick: Nick,
-    /// The name that its owner gave it.
+    /// The name that the owner gave the hook.
     pub label: Nick,
-    /// The room to which it sends.
+    /// The room to which the tool sends.
     pub room: RoomName,
-    /// The digest of its token.
+    /// The digest of the token.
     pub sha256: Digest,
-    /// When it was created.
+    /// The time of creation.
     pub made: Time,
 }
 
@@ -67,11 +67,11 @@ pub struct Hook {
 pub struct Ban {
     /// The target of the ban.
     pub target: BanTarget,
-    /// The operator who made it.
+    /// The operator who made the ban.
     pub by: String,
     /// The reason; may be empty.
     pub text: String,
-    /// When it ends; `None` for never.
+    /// The end of the ban; `None` if it never ends.
     pub until: Option<Time>,
 }
 
@@ -86,7 +86,7 @@ impl Ban {
     }
 }
 
-/// A password or a token: its `Debug` shows nothing of it.
+/// A password or a token. Its `Debug` output does not show the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Box<str>);
 
@@ -96,7 +96,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the text, for where it is hashed or compared.
+    /// Returns the text, to be hashed or compared.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -108,8 +108,8 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Returns the group of addresses that one customer usually has, as its first address: an IPv4 address
-/// alone, or an IPv6 network of 64 bits. Limits per address count these groups.
+/// Returns the first address of the group of addresses that one customer usually has: an IPv4 address alone, or an
+/// IPv6 network of 64 bits. Limits per address apply to these groups.
 pub fn address_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),

@@ -1,8 +1,8 @@
-//! Entries, which are to be logged or sent as direct messages, and their outcomes.
+//! Entries and their outcomes. An entry is something that is to be logged or to be sent as a direct message.
 //!
-//! An [`Entry`] contains only names, nothing of the process that proposes it. It is submitted to a log with
-//! a [`Ticket`], and comes out as [`Applied`]: all servers on one log apply the same entries in the same
-//! order, their own and others', and the ticket leads the outcome to the connection that waits for it.
+//! An [`Entry`] contains only names, and nothing that belongs to the process that proposes it. It is submitted to a
+//! log with a [`Ticket`], and comes back as [`Applied`]. All servers on one log apply the same entries in the same
+//! order, their own and those of other servers. The ticket leads the outcome to the connection that waits for it.
 
 use std::sync::Arc;
 
@@ -10,36 +10,35 @@ use super::Id;
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Digest, Event, EventId, FileName, Nick, RoomName, Time};
 
-/// Distinguishes the ids of connections.
+/// A marker that distinguishes the ids of connections from other ids.
 #[derive(Debug)]
 pub enum Connected {}
 
-/// Identifies a connection of this server.
+/// The id of a connection of this server.
 pub type PeerId = Id<Connected>;
 
-/// Something to be logged, or to be sent as a direct message: it becomes an event once it has its id.
+/// Something to be logged, or to be sent as a direct message. It becomes an event when it gets its id.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The place, which decides who can read it.
+    /// The room or the nicks that can read the event.
     pub scope: Scope,
     /// The kind of event, with its data.
     pub kind: EventKind,
     /// The tags that the author gave it.
     pub tags: SentTags,
-    /// The author's nick followed by the text, in one allocation, since there is one entry for each
-    /// message.
+    /// The author's nick followed by the text. One allocation holds both, because there is an entry for each message.
     words: Box<str>,
     author_bytes: u16,
 }
 
-/// Who can read an event.
+/// The readers of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// The members of a room.
     Room(Arc<RoomName>),
-    /// Two registered nicks, now and later.
+    /// Two registered nicks. The event is logged, so they can also read it later.
     Inbox(Box<DirectMessage>),
-    /// The connections that have this nick now; the event is not logged.
+    /// The connections that use this nick now. The event is not logged.
     Unsaved(Box<Nick>),
 }
 
@@ -58,18 +57,18 @@ pub struct DirectMessage {
 pub enum EventKind {
     Msg,
     Me,
-    /// Several lines, with LF between them, of which each becomes a message of its own.
+    /// Several lines, separated by LF. Each line becomes a message of its own.
     Text,
     Topic,
     Remove(EventId, Box<Removed>),
-    /// Replaces the text of a message of the same author.
+    /// Replaces the text of a message by the same author.
     Edit(EventId),
-    /// The author reacts to a message or file, or withdraws the reaction.
+    /// Adds the author's reaction to a message or file, or withdraws it.
     React(Box<Reaction>),
     File(Box<NewFile>),
     /// A live file is now complete.
     Stored(EventId, Box<FileContents>),
-    /// Deletes the room, and is no event itself. The log adds the files that the room had.
+    /// Deletes the room. This kind does not become an event. The log adds the list of the room's files.
     DeleteRoom(Vec<DeletedFile>),
 }
 
@@ -78,31 +77,31 @@ pub enum EventKind {
 pub struct Reaction {
     /// The message or file.
     pub to: EventId,
-    /// One character as people see it.
+    /// The emoji: one character as people see it, which may be several code points.
     pub emoji: Box<str>,
-    /// Whether it is withdrawn.
+    /// Whether the reaction is withdrawn.
     pub is_withdrawn: bool,
 }
 
-/// A file that could be fetched and has been deleted with its room, or because it was too old.
+/// A file that has been deleted, either with its room or because of its age.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeletedFile {
-    /// Its number.
+    /// The file's number.
     pub id: EventId,
-    /// Who sent it, as the nick is spelt in its event.
+    /// The nick that sent the file, spelled as in the file's event.
     pub nick: String,
-    /// Its bytes; `None` if it was still live.
+    /// The contents; `None` if the file was still live.
     pub contents: Option<FileContents>,
 }
 
-/// What is removed.
+/// The thing that is removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Removed {
     /// A message or action.
     Message,
-    /// A file, live or complete, and the nick that uploaded it.
+    /// A file, live or complete.
     File {
-        /// The nick as it is spelled in the file's event.
+        /// The nick that uploaded the file, spelled as in the file's event.
         owner: Box<str>,
         /// The contents; `None` if the file was still live.
         contents: Option<FileContents>,
@@ -114,12 +113,12 @@ pub enum Removed {
 pub struct NewFile {
     /// The file's name.
     pub name: FileName,
-    /// The contents; `None` while the file is live, that is still being uploaded.
+    /// The contents; `None` while the file is live, which means that it is still being uploaded.
     pub contents: Option<FileContents>,
 }
 
 impl NewFile {
-    /// Returns the length, or `*` while it is not known, and the name.
+    /// Returns the length and the name, as in the file's event. The length is `*` while it is not known.
     pub fn described(&self) -> String {
         match self.contents {
             Some(contents) => format!("{} {}", contents.length, self.name),
@@ -137,7 +136,8 @@ pub struct FileContents {
     pub sha256: Digest,
 }
 
-/// Leads the outcome of an entry to the request that waits for it, on the server that proposed the entry.
+/// Identifies the request that waits for the outcome of an entry. It has a meaning only on the server that proposed
+/// the entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ticket {
     /// The connection.
@@ -146,21 +146,21 @@ pub struct Ticket {
     pub number: u32,
 }
 
-/// The outcome of an entry: its id, if it is logged, and the time; or the code of the refusal.
+/// The outcome of an entry: its id (`None` if it is not logged) and its time, or the code of the refusal.
 pub type Outcome = Result<(Option<EventId>, Time), Code>;
 
 /// An entry with its outcome.
 #[derive(Debug)]
 pub struct Applied {
-    /// The entry as it was proposed; a log in memory keeps the same one.
+    /// The entry as it was proposed. A log in memory shares this value.
     pub entry: Arc<Entry>,
     /// The outcome of the entry.
     pub outcome: Outcome,
-    /// Whether the entry changes nothing: one of the same nonce, whose outcome this is, came before it, or the
-    /// reaction is there already.
+    /// Whether the entry changes nothing, because an earlier entry had the same nonce, or because the reaction
+    /// already exists. With the same nonce, the outcome is that of the earlier entry.
     pub is_repeat: bool,
-    /// The request on this server that waits for the outcome; `None` for an entry of another server, or one
-    /// that nobody waits for.
+    /// The request on this server that waits for the outcome. `None` if no request waits, or if another server
+    /// proposed the entry.
     pub ticket: Option<Ticket>,
 }
 
@@ -173,7 +173,8 @@ pub fn casefolded(nick: &str) -> String {
 }
 
 impl Entry {
-    /// Returns an entry of `author`, a nick as it is shown. Only messages, actions and topics have a text.
+    /// Returns an entry of the nick `author`, spelled as it is shown. The text is empty, except in messages, actions,
+    /// topics and edits.
     pub fn new(scope: Scope, kind: EventKind, author: &str, text: &str) -> Self {
         let mut words = String::with_capacity(author.len() + text.len());
         words.push_str(author);
@@ -187,7 +188,7 @@ impl Entry {
         }
     }
 
-    /// Returns the entry with these tags.
+    /// Returns the entry with `tags`.
     #[must_use]
     pub fn with_tags(self, tags: SentTags) -> Self {
         Self { tags, ..self }
@@ -208,7 +209,7 @@ impl Entry {
         self.words().1
     }
 
-    /// Returns how many events it becomes, with consecutive ids.
+    /// Returns the number of events that the entry becomes. Their ids are consecutive.
     pub fn events(&self) -> usize {
         match self.kind {
             EventKind::Text => self.text().split('\n').count(),
@@ -216,7 +217,8 @@ impl Entry {
         }
     }
 
-    /// Passes each line of a text to `store` as an entry of its own; returns the id of the first, as `store` gives it.
+    /// Passes each line of a text to `store` as an entry of its own. Returns the id that `store` returned for the
+    /// first line.
     ///
     /// # Errors
     /// When `store` fails.
@@ -258,7 +260,7 @@ impl Entry {
         }
     }
 
-    /// Returns how many bytes the names, the text and the tags take.
+    /// Returns the total size of the names, the text and the tags in bytes.
     pub fn bytes(&self) -> usize {
         let name = match &self.kind {
             EventKind::File(file) => file.name.as_str().len(),
@@ -273,7 +275,7 @@ impl Entry {
         self.words = [self.author(), text].concat().into();
     }
 
-    /// Replaces the text of a message, or the name of a file, with `-` after its removal; its tags go too.
+    /// Replaces the text of a removed message, or the name of a removed file, with `-`, and removes the tags.
     pub fn redact(&mut self) {
         self.tags = SentTags::default();
         if let EventKind::File(file) = &mut self.kind {
@@ -283,7 +285,7 @@ impl Entry {
         }
     }
 
-    /// Returns the room of the entry, if it has one.
+    /// Returns the room of the entry; `None` for a direct message.
     pub fn room(&self) -> Option<&Arc<RoomName>> {
         match &self.scope {
             Scope::Room(room) => Some(room),
@@ -291,13 +293,14 @@ impl Entry {
         }
     }
 
-    /// Returns the event of the entry under `id`, in the room or for the nick that is spelled `place`.
+    /// Returns the entry as an event with this id. `place` is the room or the recipient, as it is spelled in the
+    /// event.
     pub fn event<'a>(&'a self, place: &'a str, id: Option<EventId>) -> Event<'a> {
         let (to, room) = (place.into(), place.into());
         let (nick, text) = self.words();
         let (nick, text) = (nick.into(), text.into());
         match &self.kind {
-            // The lines of a text are messages of their own.
+            // Each line of a text is sent as a message of its own.
             EventKind::Msg | EventKind::Text => Event::Msg { to, nick, text },
             EventKind::Me => Event::Me { to, nick, text },
             EventKind::Topic => Event::Topic { room, nick, text },
@@ -337,7 +340,7 @@ impl Entry {
                 length: file.contents.map(|contents| contents.length),
                 name: file.name.as_str().into(),
             },
-            // It is never shown as one.
+            // Never sent: a deletion of a room is not an event.
             EventKind::DeleteRoom(_) => Event::Topic { room, nick, text },
             EventKind::Stored(file, contents) => Event::Stored {
                 room,

@@ -1,8 +1,8 @@
-//! The types that the chat, the log and the accounts share: what is logged, who may do what, and why
-//! storage fails.
+//! The types that the chat, the log and the accounts share: entries, access lists, bans, and the reasons why storage
+//! fails.
 //!
-//! Values and small functions on them, without tasks, locks or files. This is the lowest layer of the
-//! server: the only other module that it uses is [`crate::protocol`], for names and ids.
+//! This module contains values and small functions on them, but no tasks, locks or files. It is the lowest layer of
+//! the server. The only other module that it uses is [`crate::protocol`], for names and ids.
 
 mod access;
 mod arena;

@@ -10,27 +10,28 @@ use crate::protocol::{Code, EventId, RoomName};
 pub struct FileTotals {
     /// Number of files.
     pub count: usize,
-    /// The files of each nick, as it is spelled in the log; the same contents in two files count twice.
+    /// The number and size of the files of each nick, spelled as in the log. If two files have the same contents,
+    /// both count.
     pub by_nick: Vec<(String, FileSum)>,
 }
 
-/// A number of files, and their bytes together.
+/// A number of files and their total size.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FileSum {
-    /// Number of files, live ones included.
+    /// The number of files, including live ones.
     pub count: usize,
-    /// Bytes of those that are complete.
+    /// The total size of the complete files, in bytes.
     pub bytes: u64,
 }
 
 /// A room in the log.
 #[derive(Clone, Debug)]
 pub struct RoomRow {
-    /// The name as it was first spelled.
+    /// The name as its creator spelled it.
     pub name: RoomName,
     /// The topic; empty if there is none.
     pub topic: String,
-    /// The id of its newest event.
+    /// The id of the newest event in the room.
     pub last_id: EventId,
 }
 
@@ -43,21 +44,21 @@ pub enum StorageError {
     Io(io::Error),
     /// Another server uses the folder.
     InUse,
-    /// A newer version of this program wrote it.
+    /// The log was written by a newer version of this program.
     TooNew(i64),
-    /// A server of an older version of this program is using it.
+    /// A server of an older version is using the log.
     TooOld,
-    /// The file is empty, without even its tables.
+    /// The database file is empty: it does not even contain the tables.
     Empty,
-    /// The file is empty, but the write-ahead log beside it is not.
+    /// The database file is empty, but the write-ahead log beside it is not.
     Lost,
-    /// Nothing can be stored any more, since the server is stopping.
+    /// The server is stopping, so nothing more can be stored.
     Ended,
     /// The message or file to be removed does not exist.
     NoSuchFile,
-    /// The message does not exist, or the user may not read it in that place.
+    /// The message does not exist, or the user may not read it, or it is in another room.
     NoSuchId,
-    /// There is no space for another reader.
+    /// There is no space for another named reader.
     TooMany,
 }
 
@@ -74,7 +75,7 @@ impl StorageError {
         }
     }
 
-    /// Returns the code of a refusal for this reason.
+    /// Returns the protocol's code for this error.
     pub fn code(&self) -> Code {
         match self {
             Self::Ended => Code::ShuttingDown,

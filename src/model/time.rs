@@ -1,20 +1,20 @@
-//! The current time, as the code that has a clock passes it on.
+//! The current time, as it is passed to code that has no clock.
 
 use std::time::Duration;
 
 use crate::protocol::Time;
 
-/// The current time, from the caller's clocks.
+/// The current time, read from the caller's clocks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
-    /// Wall-clock time, for people and logs.
+    /// The wall-clock time, for people and logs.
     pub time: Time,
-    /// Time since the server started; for deadlines, since it never jumps.
+    /// The time since the server started. Deadlines use it because it never jumps.
     pub uptime: Duration,
 }
 
-/// Converts a point in uptime to milliseconds, which take half the space of a [`Duration`] where thousands
-/// are stored.
+/// Converts an uptime to milliseconds. They take half the space of a [`Duration`], which matters where thousands are
+/// stored.
 pub fn millis(uptime: Duration) -> u64 {
     u64::try_from(uptime.as_millis()).unwrap_or(u64::MAX)
 }
