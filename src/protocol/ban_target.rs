@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Nick;
 use super::name::BadName;
 
-/// A nick, or a network of addresses.
+/// The target of a ban: a nick, or a network of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum BanTarget {
@@ -14,20 +14,20 @@ pub enum BanTarget {
     Network(Network),
 }
 
-/// A network: the addresses that share their first bits; a single address shares all bits.
+/// A network: all addresses that begin with the same bits. In the network of a single address, that is all bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
-    /// The first address, with all further bits 0.
+    /// The first address of the network: the bits after the first `bits` are 0.
     first: IpAddr,
     bits: u8,
 }
 
 impl BanTarget {
-    /// Parses a nick, or an address such as `192.0.2.7`, `192.0.2.0/24` or `2001:db8::/32`. A nick is never
-    /// an address.
+    /// Parses a nick, an address such as `192.0.2.7`, or a network such as `192.0.2.0/24` or `2001:db8::/32`. No text
+    /// is both a nick and an address.
     ///
     /// # Errors
-    /// Says which rule is broken.
+    /// When the text is neither. The error says which rule is broken.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         match Network::parse(text) {
             Some(network) => Ok(Self::Network(network)),
@@ -35,7 +35,7 @@ impl BanTarget {
         }
     }
 
-    /// Returns the key that is equal for two bans of the same target.
+    /// Returns a key. The keys of two bans are equal if the bans have the same target.
     pub fn key(&self) -> String {
         match self {
             Self::Nick(nick) => nick.casefolded().to_owned(),
@@ -45,14 +45,15 @@ impl BanTarget {
 }
 
 impl Network {
-    /// Parses an address, alone or with a prefix length; further bits are dropped.
+    /// Parses an address, alone or with a prefix length. The bits of the address after the prefix are ignored.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, bits) = match text.split_once('/') {
             Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
             None => (text, None),
         };
         let address: IpAddr = address.parse().ok()?;
-        // For an IPv4 address inside IPv6 the prefix length would mean something else.
+        // With a prefix length, an IPv4 address inside IPv6 stays an IPv6 address, because the length counts the bits
+        // of the latter.
         let address = match bits {
             None => address.to_canonical(),
             Some(_) => address,

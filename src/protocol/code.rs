@@ -1,10 +1,9 @@
-//! The codes that follow `ERR <VERB>` and `CLOSED`: one for each row of the table in `protocol.md`, which a
-//! test compares.
+//! The codes that follow `ERR <VERB>` and `CLOSED`. `protocol.md` lists them in a table, and a test compares the two.
 
 use std::fmt;
 
-/// Why a request was refused or a connection closed. The code is part of the protocol; the text that
-/// follows it is for people.
+/// The reason why a request was refused or a connection was closed, for programs. The text that follows the code on
+/// the line is for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[allow(missing_docs)] // each is its row in `protocol.md`, "Errors"
 pub enum Code {

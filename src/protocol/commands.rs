@@ -1,5 +1,5 @@
-//! The table of commands: one row for each verb, from which `HELP`, the error texts and section 4.41 of
-//! `protocol.md` are made.
+//! The table of commands, with one row for each verb. `HELP`, the error texts and section 4.41 of `protocol.md` are
+//! made from it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ macro_rules! commands {
         $variant:ident $word:literal $usage:literal $summary:literal
         lists [$($list:literal)*] replies [$($reply:literal)*] refuses [$($code:ident)*],
     )*) => {
-        /// The first word of a command. `protocol.md`, "Commands".
+        /// The first word of a command; see "Commands" in `protocol.md`.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[allow(missing_docs)] // each is named after its word
         pub enum Verb { $($variant),* }
@@ -34,7 +34,7 @@ macro_rules! commands {
                 match self { $(Self::$variant => $summary),* }
             }
 
-            /// Returns the first words of the lines that may come before the reply.
+            /// Returns the first words of the lines that the server may send before the reply `OK`.
             pub fn lists(self) -> &'static [&'static str] {
                 match self { $(Self::$variant => &[$($list),*]),* }
             }
@@ -44,8 +44,9 @@ macro_rules! commands {
                 match self { $(Self::$variant => &[$($reply),*]),* }
             }
 
-            /// Returns the codes of `ERR` that this command can get, besides those that any command can get
-            /// (section 4.1). `bad-syntax` is among them where more than the fields can be wrong.
+            /// Returns the codes with which the server may refuse this command. The codes that any command can get
+            /// are left out (see section 4.1 of `protocol.md`). `bad-syntax` is included only if the command can get
+            /// it for another reason than wrong fields.
             pub fn refuses(self) -> &'static [Code] {
                 match self { $(Self::$variant => &[$(Code::$code),*]),* }
             }
@@ -181,13 +182,13 @@ impl Verb {
         )
     }
 
-    /// Returns whether bytes that are no lines follow a command.
+    /// Returns whether raw bytes follow the line of the command.
     pub fn has_bytes(self) -> bool {
         matches!(self, Self::Text | Self::Upload)
     }
 
-    /// Parses the first word of a line: all in capitals, all in small letters, or in any letters after a
-    /// slash, so that prose like `Me too` is not a command.
+    /// Parses the first word of a line. The word must be all in capitals or all in small letters; after a slash, any
+    /// mix is accepted. So prose such as `Me too` is not a command.
     pub fn parse(word: &[u8]) -> Option<Self> {
         let bare = match word.split_first() {
             Some((b'/', bare)) => bare,

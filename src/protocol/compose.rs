@@ -1,5 +1,5 @@
-//! Composes requests from texts that come separately, as in an HTTP request. Each text is checked as it would
-//! be in the line of the request, and refused for the same reasons.
+//! Composes requests from separate texts, such as the fields of an HTTP request. Each text is checked as if it stood
+//! in the request's line, and is refused for the same reasons.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ impl Request<'static> {
     /// Returns the request to send a message.
     ///
     /// # Errors
-    /// When no `MSG` line can have that text.
+    /// When a `MSG` line cannot contain the text.
     ///
     /// ```
     /// use plainchat::protocol::{Code, Request};
@@ -39,7 +39,7 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request with these tags; a request that takes none is returned as it is.
+    /// Returns the request with these tags. A request that takes no tags is returned unchanged.
     #[must_use]
     pub fn with_tags(mut self, sent: SentTags) -> Self {
         match &mut self {
@@ -53,10 +53,10 @@ impl Request<'static> {
         self
     }
 
-    /// Returns the request to take a nick; an empty password is none.
+    /// Returns the request to take a nick. An empty password means that no password is given.
     ///
     /// # Errors
-    /// When no `NICK` line can have them.
+    /// When a `NICK` line cannot contain the nick or the password.
     pub fn nick(nick: &str, secret: &str) -> Result<Self, Refusal> {
         let verb = Verb::Nick;
         check(verb, [nick.as_bytes(), secret.as_bytes()])?;
@@ -69,7 +69,7 @@ impl Request<'static> {
     /// Returns the request to search a room.
     ///
     /// # Errors
-    /// When no `SEARCH` line can have them.
+    /// When a `SEARCH` line cannot contain the words.
     pub fn search(room: RoomName, words: &str) -> Result<Self, Refusal> {
         let verb = Verb::Search;
         check(verb, [room.as_str().as_bytes(), words.as_bytes()])?;
@@ -91,7 +91,8 @@ impl Request<'static> {
         })
     }
 
-    /// Returns the request to send a file; as on a line, a bad name is refused once the file's bytes have been dropped.
+    /// Returns the request to send a file. A bad name is not refused here: as with an `UPLOAD` line, the server
+    /// refuses it after it has received and dropped the bytes of the file.
     pub fn upload(name: &str, length: Option<u64>, sha256: Option<Digest>) -> Self {
         let verb = Verb::Upload;
         let bad_name = |why| Refusal::new(verb, Code::BadName, format!("{why}"));
@@ -106,7 +107,7 @@ impl Request<'static> {
     }
 }
 
-/// Checks that the texts of a request fit into its line and have no NULs.
+/// Checks that the texts of a request fit into one line and contain no NUL.
 fn check<const N: usize>(verb: Verb, texts: [&[u8]; N]) -> Result<(), Refusal> {
     let bytes = texts.iter().map(|text| text.len() + 1).sum::<usize>();
     if verb.word().len() + bytes >= LINE_BYTES_MAX {
@@ -122,7 +123,7 @@ fn check<const N: usize>(verb: Verb, texts: [&[u8]; N]) -> Result<(), Refusal> {
 mod tests {
     use super::*;
 
-    /// Checks that a composed request is the one that its line parses to.
+    /// Checks that the composed request is equal to the parsed line.
     #[track_caller]
     fn check_same(composed: Result<Request<'_>, Refusal>, line: &[u8]) {
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The SHA-256 of a file, as 64 hex digits.
+//! The SHA-256 digest of a file, written as 64 hex digits.
 
 use std::fmt;
 

@@ -1,14 +1,14 @@
-//! The lines that a server sends: events, and the lines that carry events, replies and lists.
+//! The lines that a server sends: events, and the lines that contain events, replies and lists.
 //!
-//! [`Event`] is the unit that is encoded once and sent to everybody; [`ServerLine`] is any line as a client
-//! receives it. Both parse what they write.
+//! An [`Event`] is encoded once and sent to all its readers. A [`ServerLine`] is any line as a client receives it.
+//! Both can be parsed from the lines that they produce.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::{Code, EventId, Time, parse_number};
 
-/// Something that happened in a room, or a direct message to one nick. `protocol.md`, "Events".
+/// Something that happened in a room, or a direct message to a nick; see "Events" in `protocol.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those in `protocol.md`
 pub enum Event<'a> {
@@ -24,7 +24,7 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A file was uploaded; this event's id is the file's id. The length is `None` while it is not known.
+    /// A file was uploaded. The file's id is the id of this event. The length is `None` while it is not known.
     File {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -32,7 +32,7 @@ pub enum Event<'a> {
         length: Option<u64>,
         name: Cow<'a, str>,
     },
-    /// A file that was announced without a length is complete.
+    /// The upload of a file that was announced without a length is complete.
     Stored {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -40,7 +40,7 @@ pub enum Event<'a> {
         length: u64,
         sha256: Cow<'a, str>,
     },
-    /// The topic was set; an empty text clears it.
+    /// The topic was set, or cleared if the text is empty.
     Topic {
         room: Cow<'a, str>,
         nick: Cow<'a, str>,
@@ -84,31 +84,32 @@ pub enum Event<'a> {
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A nick was changed.
+    /// A user changed their nick.
     Nick {
         room: Cow<'a, str>,
         old: Cow<'a, str>,
         new: Cow<'a, str>,
     },
-    /// A nick is away or, with an empty text, back. As an answer to `TELL` its place is the nick that has told.
+    /// A nick is away, or is back if the text is empty. A sender of a `TELL` to a nick that is away receives this
+    /// event too; its place is then the sender's nick.
     Away {
         to: Cow<'a, str>,
         nick: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// A notice to everybody, from an operator or the server.
+    /// A notice to everybody from an operator or from the server.
     Note {
         from: Cow<'a, str>,
         text: Cow<'a, str>,
     },
-    /// The nick that receives this was invited to a room.
+    /// The recipient was invited to a room.
     Invite {
         room: Cow<'a, str>,
         by: Cow<'a, str>,
     },
 }
 
-/// The kinds of [`Event`], each with the first word of its line.
+/// The kinds of [`Event`]. Each has its own first word on the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // they are those of the events
 pub enum EventVerb {
@@ -152,11 +153,11 @@ impl EventVerb {
     }
 }
 
-/// Where the parts of an event's line are: a server that has encoded an event keeps this beside its line, and need not
-/// parse it again.
+/// The positions of the parts of an event's line. A server keeps them beside the line that it has encoded, so that it
+/// does not need to parse the line again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EventLayout {
-    /// The kind; `None` if a name is too long to be one.
+    /// The kind of the event; `None` if a name in the event is too long to be valid.
     verb: Option<EventVerb>,
     place_bytes: u8,
     nick_bytes: u8,
@@ -168,17 +169,17 @@ impl EventLayout {
         self.verb
     }
 
-    /// Returns the room of this line, or the recipient.
+    /// Returns the room in this line, or the recipient.
     pub fn place(self, line: &str) -> Option<&str> {
         Some(self.parts(line)?.0)
     }
 
-    /// Returns the nick that caused the event of this line.
+    /// Returns the nick in this line that caused the event.
     pub fn nick(self, line: &str) -> Option<&str> {
         Some(self.parts(line)?.1)
     }
 
-    /// Returns the event of this line.
+    /// Returns the event that this line contains.
     pub fn event(self, line: &str) -> Option<Event<'_>> {
         let (place, nick, rest) = self.parts(line)?;
         Event::of_parts(self.verb?.word(), place, nick, Fields(rest))
@@ -214,7 +215,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Returns where the parts of the event's line are.
+    /// Returns the positions of the parts of the event's line.
     pub fn layout(&self) -> EventLayout {
         let bytes = |name: &str| u8::try_from(name.len());
         match (bytes(self.place()), bytes(self.nick())) {
@@ -227,7 +228,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Appends the event as its line, without the line ending.
+    /// Appends the event's line to `out`, without the line ending.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Msg { to, nick, text } => words(out, &["MSG", to, nick, text]),
@@ -280,7 +281,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Parses an event's line; `None` if it is not one.
+    /// Parses the line of an event; returns `None` if the line is not an event.
     ///
     /// ```
     /// use plainchat::protocol::Event;
@@ -377,13 +378,13 @@ impl<'a> Event<'a> {
                 from: nick,
                 text: rest.text(),
             },
-            // With another word it is a line of `INVITES`.
+            // With another word after the nick, the line belongs to the list that answers `INVITES`.
             "INVITE" if rest.0.is_empty() => Self::Invite { room, by: nick },
             _ => return None,
         })
     }
 
-    /// Returns the event's room or nick; `*` for everybody.
+    /// Returns the room of the event, or the nick that receives it; `*` for everybody.
     pub fn place(&self) -> &str {
         match self {
             Self::Msg { to, .. }
@@ -425,7 +426,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// Copies the borrowed text, so that the event can outlive the line.
+    /// Returns a copy that owns its texts, so that the event can outlive the line.
     pub fn into_owned(self) -> Event<'static> {
         let own = |text: Cow<'a, str>| Cow::Owned::<'static, str>(text.into_owned());
         match self {
@@ -548,22 +549,22 @@ impl fmt::Display for Event<'_> {
 pub enum ServerLine<'a> {
     /// The final reply to a request that succeeded: its verb and what follows.
     Ok { verb: &'a str, rest: &'a str },
-    /// The final reply to a request that failed. The verb is `-` if the server could not read it; the code
-    /// is `None` if this client does not know it.
+    /// The final reply to a request that failed. The verb is `-` if the server could not read the verb. The code is
+    /// `None` if this client does not know the code.
     Err {
         verb: &'a str,
         code: Option<Code>,
         text: &'a str,
     },
-    /// A live event; it has a time with `STAMPS on`, and an id if it is also logged.
+    /// A live event. It has a time with `STAMPS on`, and also an id if the event is logged.
     Live {
         id: Option<EventId>,
         time: Option<Time>,
-        /// The tags with `TAGS on`, as they are sent, without the `@`; empty for none (see [`super::tags::find`]).
+        /// The tags as they are sent, without the `@`, if `TAGS` is on; empty for none (see [`super::tags::find`]).
         tags: &'a str,
         event: Event<'a>,
     },
-    /// A replayed or listed event.
+    /// An event from the log, sent because of a replay or a list.
     Past {
         id: EventId,
         time: Time,
@@ -593,14 +594,14 @@ pub enum ServerLine<'a> {
     },
     /// A line of `HELP`.
     Help { text: &'a str },
-    /// The head of a file's content: this many raw bytes follow.
+    /// The head of a part of a file's content: this many raw bytes follow.
     Data {
         file: u64,
         length: u64,
         sha256: Option<&'a str>,
         name: &'a str,
     },
-    /// Some events are missing here.
+    /// Events in this place are missing from the stream.
     Gap { place: &'a str },
     /// The server closes the connection.
     Closed { code: Option<Code>, text: &'a str },
@@ -609,7 +610,7 @@ pub enum ServerLine<'a> {
 }
 
 impl<'a> ServerLine<'a> {
-    /// Parses a line without its line ending. A line that does not fit `protocol.md` is `Unknown`.
+    /// Parses a line without its line ending. A line that does not match `protocol.md` becomes `Unknown`.
     pub fn parse(line: &'a str) -> Self {
         Self::parse_known(line).unwrap_or(Self::Unknown)
     }
@@ -669,7 +670,7 @@ impl<'a> ServerLine<'a> {
                 room: rest.word()?,
                 nick: rest.word()?,
             },
-            // An event has a room or a nick where this has a number.
+            // A line of the list `REACTS` has a number here; an event `REACT` has a room or a nick.
             "REACT" if rest.0.starts_with(|c: char| c.is_ascii_digit()) => Self::Reaction {
                 id: parse_number(rest.word()?)?,
                 nick: rest.word()?,
@@ -702,7 +703,7 @@ impl<'a> ServerLine<'a> {
     }
 }
 
-/// The fields of a line, separated by one space; the rest of the line is the text.
+/// The unparsed rest of a line: fields, each followed by one space, and then the text.
 struct Fields<'a>(&'a str);
 
 impl<'a> Fields<'a> {

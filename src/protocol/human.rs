@@ -1,6 +1,7 @@
-//! Describes events in words for people, in the same way in the server's talker mode and in `chatc`.
+//! Descriptions of events in words for people. The server's talker mode and `chatc` use the same ones.
 //!
-//! Says what happened and how many there are, not when or where. Knows nothing of terminals.
+//! A description says what happened, and to how many things, but not when or where. This module knows nothing of
+//! terminals.
 
 use super::Event;
 
@@ -55,7 +56,7 @@ pub fn describe(event: &Event<'_>, size: impl Fn(u64) -> String) -> String {
     }
 }
 
-/// Says that a nick is away or, with an empty text, back.
+/// Describes that a nick is away, or is back if the text is empty.
 pub fn away(nick: &str, text: &str) -> String {
     if text.is_empty() {
         format!("-- {nick} is back")
@@ -64,7 +65,7 @@ pub fn away(nick: &str, text: &str) -> String {
     }
 }
 
-/// Formats a count with the noun in the right number.
+/// Formats a count with its noun in the singular or plural.
 ///
 /// ```
 /// use plainchat::protocol::human::plural;

@@ -1,11 +1,11 @@
-//! Events as JSON objects, for clients that do not want to parse lines; the fields are named as in `http.md`.
+//! Events as JSON objects, for clients that do not want to parse lines. `http.md` lists the fields.
 
 use serde_json::{Map, Value, json};
 
 use super::event::Event;
 use super::{EventId, Time};
 
-/// Returns tags, as they are sent, as an object of their names and decoded values.
+/// Converts tags, as they are sent, to an object of their names and decoded values.
 pub fn tags_object(tags: &str) -> Value {
     let names = tags
         .split(';')

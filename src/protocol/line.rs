@@ -1,22 +1,22 @@
-//! Splits a stream of bytes into bounded lines, however the stream is cut into pieces.
+//! Splits a stream of bytes into lines of bounded length. How the stream is cut into pieces does not matter.
 //!
-//! Lines are split first and parsed second, so an invalid line never affects the next one. The decoder
-//! drops line endings, a byte order mark before the first line and, on a plain TCP connection, telnet's
-//! option bytes, and skips a line that is too long. It holds bytes only while a line is incomplete. Knows
-//! nothing of verbs: see [`super::request`].
+//! Lines are split before they are parsed, so an invalid line never affects the next one. The decoder drops line
+//! endings, a byte order mark before the first line and, on a plain TCP connection, telnet's option bytes. It skips a
+//! line that is too long. It holds bytes only while a line is incomplete. This module knows nothing of verbs: see
+//! [`super::request`].
 
 use memchr::{memchr, memchr2};
 
-/// The most bytes in a line that a client sends, with its line ending. A terminal sends at most 4095 typed
-/// bytes and the line ending, so whatever can be typed fits.
+/// The maximum length of a line that a client sends, in bytes with the line ending. A terminal sends at most 4095
+/// typed bytes and the line ending, so whatever a user can type fits.
 pub const LINE_BYTES_MAX: usize = 4096;
 
-/// The most bytes in a line that the server sends, with its line ending: the longest text, both names at
-/// their longest, id, time and tags.
+/// The maximum length of a line that the server sends, in bytes with the line ending. It has space for the longest
+/// text, two names of maximum length, the id, the time and the tags.
 pub const LINE_OUT_BYTES_MAX: usize = 6144;
 
 const IAC: u8 = 0xff;
-/// The lowest byte that is a telnet command after `IAC` (EOF, RFC 1184).
+/// The lowest byte that is a telnet command when it follows `IAC` (EOF, RFC 1184).
 const TELNET_FIRST: u8 = 236;
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
@@ -31,7 +31,7 @@ pub enum LineEnd {
     Eof,
 }
 
-/// One item decoded from the input.
+/// An item decoded from the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     /// A complete line without its line ending.
@@ -50,7 +50,7 @@ pub enum Item<'a> {
     Telnet([u8; 3]),
 }
 
-/// Splits bytes into lines.
+/// A decoder that splits bytes into lines.
 ///
 /// ```
 /// use plainchat::protocol::line::{Item, LineDecoder, LineEnd};
@@ -65,16 +65,16 @@ pub enum Item<'a> {
 /// ```
 #[derive(Debug, Default)]
 pub struct LineDecoder {
-    /// The beginning of a line whose end has not arrived; empty, and without memory, between lines.
+    /// The beginning of a line whose end has not arrived yet. Between lines it is empty and takes no memory.
     partial: Vec<u8>,
-    /// Whether `partial` was returned to the caller, and must be dropped at the next call.
+    /// Whether `partial` was returned to the caller. If so, the next call clears it.
     spent: bool,
-    /// Whether `partial` is the head of a line that is too long, and the rest must be skipped.
+    /// Whether `partial` is the beginning of a line that is too long. If so, the rest of the line is skipped.
     skipping: bool,
-    /// Whether a line was returned, so that a byte order mark is no longer expected.
+    /// Whether a line was returned. If so, a byte order mark is no longer expected.
     begun: bool,
     telnet: Telnet,
-    /// Whether 0xFF is a byte like any other, since no telnet client can be on this connection.
+    /// Whether no telnet client can be on this connection. If so, 0xFF is an ordinary byte.
     has_no_telnet: bool,
 }
 
@@ -84,7 +84,7 @@ enum Telnet {
     #[default]
     Text,
     Iac,
-    /// After `WILL`, `WONT`, `DO` or `DONT`, before the option.
+    /// After `WILL`, `WONT`, `DO` or `DONT`; the option comes next.
     Option(u8),
     /// Between `SB` and `SE`.
     Sub,
@@ -92,7 +92,7 @@ enum Telnet {
 }
 
 impl LineDecoder {
-    /// Returns a decoder for lines that no telnet client sends: under TLS, in WebSocket messages, in HTTP bodies.
+    /// Returns a decoder for input that no telnet client sends: TLS, WebSocket messages and HTTP bodies.
     #[must_use]
     pub fn without_telnet() -> Self {
         Self {
@@ -101,12 +101,13 @@ impl LineDecoder {
         }
     }
 
-    /// From the next line on, 0xFF is a byte like any other, as in [`Self::without_telnet`]. To be called between lines.
+    /// Treats 0xFF as an ordinary byte from the next line on, as in [`Self::without_telnet`]. Must be called between
+    /// lines.
     pub fn end_telnet(&mut self) {
         self.has_no_telnet = true;
     }
 
-    /// Decodes the next item of `input`; `None` when all of `input` is consumed and more bytes are needed.
+    /// Decodes the next item of `input`. Returns `None` when all of `input` is consumed and more bytes are needed.
     pub fn next<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         if self.spent {
             self.spent = false;
@@ -127,7 +128,7 @@ impl LineDecoder {
         self.next_slowly(input)
     }
 
-    /// Returns the last line of an input that ended without LF; `None` if nothing is left.
+    /// Returns the last line of the input if it ended without LF; `None` if nothing is left.
     pub fn finish(&mut self) -> Option<Item<'_>> {
         if self.spent || (self.partial.is_empty() && !self.skipping) {
             return None;
@@ -151,17 +152,18 @@ impl LineDecoder {
         Item::Line { bytes, end }
     }
 
-    /// Decodes `input` piece by piece: for partial lines, long lines, and telnet.
+    /// Decodes `input` one byte at a time: for partial lines, long lines, and telnet.
     fn next_slowly<'a, 'i: 'a>(&'a mut self, input: &mut &'i [u8]) -> Option<Item<'a>> {
         while let Some((&byte, rest)) = input.split_first() {
             if self.telnet == Telnet::Iac && byte < TELNET_FIRST {
-                // Text in another encoding, in which this byte is a letter; the next byte may end the line.
+                // The byte before this one was not telnet's `IAC`, but a letter in another encoding. This byte may
+                // end the line.
                 self.telnet = Telnet::Text;
                 self.push(&[IAC]);
                 continue;
             }
             if self.telnet != Telnet::Text && byte == b'\n' {
-                // An unfinished telnet sequence ends with the line, so that the next line is not lost.
+                // The end of the line ends an unfinished telnet sequence too, so that the next line is not lost.
                 self.telnet = Telnet::Text;
             }
             if self.telnet != Telnet::Text {
@@ -184,7 +186,7 @@ impl LineDecoder {
                 continue;
             }
             self.spent = true;
-            // The line ending counts as one byte.
+            // The limit includes the line ending, which counts as one byte.
             if self.skipping || self.partial.len() >= LINE_BYTES_MAX {
                 return Some(Item::TooLong {
                     head: &self.partial,
@@ -214,8 +216,8 @@ impl LineDecoder {
         }
     }
 
-    /// Consumes one byte inside a telnet sequence; returns a refusal if the peer requests or offers an
-    /// option.
+    /// Consumes one byte inside a telnet sequence. If the peer requests or offers an option, returns the refusal to
+    /// send.
     fn telnet_byte(&mut self, byte: u8) -> Option<[u8; 3]> {
         const SE: u8 = 240;
         const SB: u8 = 250;
@@ -247,7 +249,7 @@ impl LineDecoder {
     }
 }
 
-/// Returns `bytes` without the byte order mark that the first line may begin with.
+/// Returns `bytes` without the byte order mark, if they are the first line and begin with one.
 fn unmarked<'a>(bytes: &'a [u8], begun: &mut bool) -> &'a [u8] {
     if std::mem::replace(begun, true) {
         return bytes;
@@ -255,7 +257,7 @@ fn unmarked<'a>(bytes: &'a [u8], begun: &mut bool) -> &'a [u8] {
     bytes.strip_prefix(BOM).unwrap_or(bytes)
 }
 
-/// Returns `bytes` without the CR, or CR NUL, before its LF.
+/// Returns `bytes` without the CR, or CR NUL, that preceded the LF, and how the line ended.
 fn without_end(bytes: &[u8]) -> (&[u8], LineEnd) {
     let bare = bytes
         .strip_suffix(b"\r")
@@ -270,7 +272,7 @@ fn without_end(bytes: &[u8]) -> (&[u8], LineEnd) {
 mod tests {
     use super::*;
 
-    /// Describes in words what a decoder makes of `pieces`.
+    /// Describes in words the items that a decoder returns for `pieces`.
     fn decode(pieces: &[&[u8]]) -> Vec<String> {
         decode_by(LineDecoder::default(), pieces)
     }

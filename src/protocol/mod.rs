@@ -1,8 +1,7 @@
-//! The wire protocol, in both directions, shared by server and client: it converts bytes to values and
-//! back.
+//! The wire protocol in both directions, shared by server and client: it converts bytes to values and back.
 //!
-//! Pure: no sockets, files, clock or executor. `session` and `chat` execute the requests.
-//! Read [`mod@line`] first, then [`request`] and [`event`]. The document is `protocol.md`.
+//! This module is pure: it uses no sockets, files, clock or executor. `session` and `chat` execute the requests. Read
+//! [`mod@line`] first, then [`request`] and [`event`]. `protocol.md` is the specification.
 
 pub mod ban_target;
 pub mod code;
@@ -32,10 +31,10 @@ pub use time::{EventId, Time, parse_number};
 /// The default port.
 pub const PORT: u16 = 5002;
 
-/// The service type under which a server is announced on the local network (DNS-SD, RFC 6763).
+/// The DNS-SD service type under which a server is announced on the local network (RFC 6763).
 pub const SERVICE: &str = "_plainchat._tcp.local.";
 
-/// The optional parts of the protocol that this server has, for `OK HELLO`, in alphabetical order.
+/// The optional parts of the protocol that this server supports, in alphabetical order. `OK HELLO` lists them.
 pub const CAPABILITIES: &[&str] = &[
     "accounts",
     "away",

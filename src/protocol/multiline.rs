@@ -1,19 +1,19 @@
-//! Several lines that are sent as one message. `protocol.md`, "TEXT".
+//! Texts of several lines that are sent as one message; see "TEXT" in `protocol.md`.
 
 use super::request::{HAS_NUL, Refusal, bad_syntax, has_nul};
 use super::text::clean;
 use super::{Code, Verb};
 
-/// The most bytes of such a text.
+/// The maximum length of a text in bytes.
 pub const TEXT_BYTES_MAX: u64 = 64 << 10;
 
-/// The most lines of such a text.
+/// The maximum number of lines in a text.
 pub const TEXT_LINES_MAX: usize = 1000;
 
-/// The most bytes of each line, without its end.
+/// The maximum length of each line in bytes, without its ending.
 pub const TEXT_LINE_BYTES_MAX: usize = 4000;
 
-/// Lines that are sent as one message. Not all of them are empty.
+/// A text of several lines that are sent as one message. At least one line is not empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Multiline {
     text: String,
@@ -21,10 +21,10 @@ pub struct Multiline {
 }
 
 impl Multiline {
-    /// Reads the bytes that follow `TEXT`. Lines end in LF or CR LF, and a line end at the very end makes no further line.
+    /// Parses the bytes that follow `TEXT`. Lines end in LF or CR LF; the last line may lack its ending.
     ///
     /// # Errors
-    /// When the bytes are no text, or there are too many of them.
+    /// When the bytes are not a valid text, or the text is too large.
     ///
     /// ```
     /// use plainchat::protocol::{Code, multiline::Multiline};
@@ -73,12 +73,12 @@ impl Multiline {
         Refusal::new(Verb::Text, Code::TooLarge, text)
     }
 
-    /// Returns the lines, with LF between them.
+    /// Returns the lines, separated by LF.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Returns how many lines there are.
+    /// Returns the number of lines.
     pub fn lines(&self) -> usize {
         self.lines
     }

@@ -1,7 +1,7 @@
 //! The names of the protocol: nicks, rooms and files. A value of these types is always valid.
 //!
-//! This module decides what a name is and when two names are equal; `chat` decides who holds
-//! which.
+//! This module decides which texts are names and when two names are equal. `chat` decides which connection may use a
+//! name.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -17,14 +17,14 @@ use unicode_security::{
 
 use super::text::is_clean;
 
-/// The most characters in a nick, and in a room's name after its `#`: longer ones break the layout of
-/// clients.
+/// The maximum number of characters in a nick, and in a room's name after its `#`. Longer names would break the
+/// layout of clients.
 pub const NAME_CHARS_MAX: usize = 32;
 
-/// The most bytes in a file's name: what file systems take.
+/// The maximum number of bytes in a file's name, which is also the limit of common file systems.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
-/// Why a name is invalid; `Display` is a sentence for the user who chose it.
+/// The reason why a name is invalid; `Display` is a sentence for the user who chose the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadName(&'static str);
 
@@ -36,8 +36,10 @@ impl fmt::Display for BadName {
 
 impl std::error::Error for BadName {}
 
-/// The name of a person or a bot: 1 to 32 letters, marks, digits, `-`, `_` and `.`, beginning with a
-/// letter, in NFC, and with a mix of scripts that is at most "highly restrictive" (UTS 39).
+/// The name of a person or a bot.
+///
+/// A nick has 1 to 32 letters, marks, digits, `-`, `_` and `.`, and begins with a letter. It is in NFC. Its mix of
+/// scripts must be "highly restrictive" or stricter (UTS 39).
 ///
 /// ```
 /// use plainchat::protocol::name::Nick;
@@ -47,16 +49,16 @@ impl std::error::Error for BadName {}
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Nick(Name);
 
-/// The name of a room: `#` and a name like a nick's, which may also begin with a digit.
+/// The name of a room: `#` and a name that follows the rules of a nick, but may also begin with a digit.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RoomName(Name);
 
-/// A name as it was chosen, and its comparison form.
+/// A name as its user spelled it, and its comparison form.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Name {
     shown: Box<str>,
-    /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`: it usually does,
-    /// and thousands of nicks are held.
+    /// The comparison form (RFC 8265 UsernameCaseMapped), or `None` if it equals `shown`. Usually it does, which
+    /// saves memory where thousands of nicks are held.
     casefolded: Option<Box<str>>,
 }
 
@@ -64,7 +66,7 @@ impl Nick {
     /// Parses a nick.
     ///
     /// # Errors
-    /// Says which rule is broken.
+    /// When `text` is not a nick. The error says which rule is broken.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         if !text.starts_with(char::is_alphabetic) {
             return Err(BadName("a nick begins with a letter"));
@@ -72,40 +74,41 @@ impl Nick {
         Name::parse(text, "").map(Self)
     }
 
-    /// Returns the nick as it was chosen.
+    /// Returns the nick as its user spelled it.
     pub fn as_str(&self) -> &str {
         &self.0.shown
     }
 
-    /// Returns the comparison form, which is equal for two spellings of one nick (RFC 8265
-    /// UsernameCaseMapped).
+    /// Returns the comparison form (RFC 8265 UsernameCaseMapped). Two spellings of the same nick have equal
+    /// comparison forms.
     pub fn casefolded(&self) -> &str {
         self.0.casefolded.as_deref().unwrap_or(&self.0.shown)
     }
 
-    /// Returns how all spellings of the nick look in small letters: the UTS 39 skeleton of the comparison
-    /// form.
+    /// Returns what the nick looks like in small letters: the UTS 39 skeleton of the comparison form. It is the same
+    /// for all spellings of the nick.
     pub fn skeleton(&self) -> Box<str> {
         look(self.casefolded())
     }
 
-    /// Returns how the spelling reads in small letters, if that differs: `AIice` reads `alice`.
+    /// Returns what this spelling looks like when it is read in small letters, if that differs from
+    /// [`Self::skeleton`]: `AIice` looks like `alice`.
     pub fn spelling_skeleton(&self) -> Option<Box<str>> {
         let shown = self.as_str();
         let read = skeleton(shown).collect::<String>().to_lowercase();
         let mut read = look(&read).into_string();
         if shown.contains(char::is_uppercase) && !shown.contains(char::is_lowercase) {
-            // Among capitals these digits look like letters; the tables of UTS 39 leave that out.
+            // In a name of capitals, these digits look like letters. The tables of UTS 39 do not contain these pairs.
             read = read.replace('8', "b").replace('5', "s").replace('2', "z");
         }
         if read.chars().all(is_stroke) {
-            // Nothing else in the name helps to distinguish one stroke from another.
+            // If all characters are strokes, nothing in the name helps to tell `i` from `l`.
             read = read.replace('i', "l");
         }
         (*read != *self.skeleton()).then(|| read.into())
     }
 
-    /// Returns whether a person could mistake one for the other.
+    /// Returns whether a person could mistake one of the two nicks for the other.
     pub fn looks_like(&self, other: &Self) -> bool {
         let (own, others) = (self.skeleton(), other.skeleton());
         if own == others {
@@ -119,9 +122,9 @@ impl Nick {
             && !other.differs_from_capital_l(self)
     }
 
-    /// Returns whether this begins with a capital I that is recognizable as one, where `other` has a
-    /// capital L: `Ian` looks like `lan`, but not like `Lan`. Before another stroke, as in `Ill`, a capital
-    /// I is not recognizable.
+    /// Returns whether this nick begins with a recognizable capital I, and `other` with a capital L. For example,
+    /// `Ian` looks like `lan`, but not like `Lan`. A capital I before another stroke, as in `Ill`, is not
+    /// recognizable.
     fn differs_from_capital_l(&self, other: &Self) -> bool {
         let mut own = self.as_str().chars();
         own.next() == Some('I')
@@ -130,24 +133,24 @@ impl Nick {
     }
 }
 
-/// Returns whether a character is a single stroke, which looks like all others that are.
+/// Returns whether a character is a single vertical stroke. All such characters look alike.
 fn is_stroke(c: char) -> bool {
     matches!(c, 'I' | 'i' | 'l' | '1')
 }
 
-/// Returns the UTS 39 skeleton of a text in small letters; `w` becomes two `v`, which the tables of UTS 39
+/// Returns the UTS 39 skeleton of a text in small letters. Also replaces `w` with two `v`, which the tables of UTS 39
 /// leave out.
 fn look(text: &str) -> Box<str> {
     let skeleton: String = skeleton(text).collect();
     skeleton.replace('w', "vv").into()
 }
 
-/// A map of nicks, in which look-alikes of a nick can be found too.
+/// A map whose keys are nicks, which also finds the nicks that look like a given nick.
 #[derive(Debug)]
 pub struct ByLook<T> {
-    /// Values by the skeletons of the comparison forms.
+    /// The values, by the skeletons of the nicks.
     forms: HashMap<Box<str>, T>,
-    /// Values by the skeletons of the spellings, for nicks where that differs.
+    /// The values of the nicks that have a spelling skeleton, by that skeleton.
     spellings: HashMap<Box<str>, T>,
 }
 
@@ -176,12 +179,12 @@ impl<T: Clone + PartialEq> ByLook<T> {
         self.forms.values()
     }
 
-    /// Returns the value of the nick with the skeleton of `nick`.
+    /// Returns the value of the nick that has the same skeleton as `nick`.
     pub fn get(&self, nick: &Nick) -> Option<&T> {
         self.forms.get(&nick.skeleton())
     }
 
-    /// Returns the values of nicks that `nick` may look like; [`Nick::looks_like`] decides whether it does.
+    /// Returns the values of all nicks that might look like `nick`. Use [`Nick::looks_like`] to decide.
     pub fn candidates(&self, nick: &Nick) -> impl Iterator<Item = &T> {
         let looks = [Some(nick.skeleton()), nick.spelling_skeleton()];
         let looks = looks.into_iter().flatten();
@@ -199,7 +202,7 @@ impl<T: Clone + PartialEq> ByLook<T> {
         self.forms.insert(nick.skeleton(), value);
     }
 
-    /// Removes `nick` with this value.
+    /// Removes `nick`, if its value is `value`.
     pub fn remove(&mut self, nick: &Nick, value: &T) {
         let forget = |looks: &mut HashMap<Box<str>, T>, look: &str| {
             if looks.get(look) == Some(value) {
@@ -217,7 +220,7 @@ impl RoomName {
     /// Parses a room's name with its `#`.
     ///
     /// # Errors
-    /// Says which rule is broken.
+    /// When `text` is not a room's name. The error says which rule is broken.
     pub fn parse(text: &str) -> Result<Self, BadName> {
         let name = text
             .strip_prefix('#')
@@ -225,10 +228,11 @@ impl RoomName {
         Self::parse_bare(name)
     }
 
-    /// Parses a room's name with or without its `#`, which begins a comment in a shell.
+    /// Parses a room's name with or without its `#`. Shell users may want to omit the `#`, which begins a comment
+    /// there.
     ///
     /// # Errors
-    /// Says which rule is broken.
+    /// When `text` is not a room's name. The error says which rule is broken.
     pub fn parse_loose(text: &str) -> Result<Self, BadName> {
         Self::parse_bare(text.strip_prefix('#').unwrap_or(text))
     }
@@ -242,12 +246,12 @@ impl RoomName {
         Name::parse(name, "#").map(Self)
     }
 
-    /// Returns the name as it was chosen, with its `#`.
+    /// Returns the name as its creator spelled it, with its `#`.
     pub fn as_str(&self) -> &str {
         &self.0.shown
     }
 
-    /// Returns the comparison form, which is equal for two spellings of one room.
+    /// Returns the comparison form. Two spellings of the same room have equal comparison forms.
     pub fn casefolded(&self) -> &str {
         let shown = self.0.shown.strip_prefix('#').unwrap_or_default();
         self.0.casefolded.as_deref().unwrap_or(shown)
@@ -256,8 +260,8 @@ impl RoomName {
 
 impl Name {
     fn parse(text: &str, sigil: &str) -> Result<Self, BadName> {
-        // NFC never makes a text more than a few times shorter, so a text that is far too long is rejected
-        // without the work.
+        // NFC shortens a text by a small factor at most, so a text that is far too long is rejected before it is
+        // normalized.
         if text.len() > NAME_CHARS_MAX * 16 {
             return Err(BadName("a name has at most 32 characters"));
         }
@@ -313,16 +317,16 @@ impl fmt::Display for RoomName {
     }
 }
 
-/// A file's name: the part after the last `/` or `\` of a path, 1 to 255 bytes, safe on a terminal, neither
-/// `.` nor `..`. The server never uses it as a path.
+/// The name of a file: 1 to 255 bytes, without a path, safe to print on a terminal, and neither `.` nor `..`. The
+/// server never uses it as a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileName(Box<str>);
 
 impl FileName {
-    /// Parses the file name at the end of a path.
+    /// Parses the file name at the end of a path, after the last `/` or `\`.
     ///
     /// # Errors
-    /// Says which rule is broken.
+    /// When that is not a valid file name. The error says which rule is broken.
     ///
     /// ```
     /// use plainchat::protocol::name::FileName;
@@ -342,7 +346,7 @@ impl FileName {
         }
     }
 
-    /// Returns the name that replaces the name of a removed file.
+    /// Returns the name that replaces that of a removed file.
     pub fn redacted() -> Self {
         Self("-".into())
     }

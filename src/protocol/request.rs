@@ -1,7 +1,7 @@
-//! The lines that a client sends: each parses to one [`Request`].
+//! The requests of a client: each line that it sends parses to one [`Request`].
 //!
-//! Parsing borrows from the line and never closes the connection: an invalid line is a [`Refusal`], which
-//! formats as its `ERR` line. `session` decides whether a request is allowed now.
+//! Parsing borrows from the line. An invalid line never closes the connection: it becomes a [`Refusal`], which
+//! formats as its `ERR` line. `session` decides whether a request is allowed at the moment.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,8 +14,8 @@ use super::tags::{BadTags, SentTags};
 use super::text::{clean, is_clean};
 use super::{Code, Digest, EventId, FileName, Nick, RoomName, parse_number};
 
-/// Returns whether `line` may be a request after the bytes of an upload: it begins with a verb in capitals, or
-/// with a slash, as the middle of a file seldom does.
+/// Returns whether `line` looks like a request: it begins with a verb in capitals or with a slash, or is blank. After
+/// the bytes of an upload, this tells a request from more bytes of the file, which seldom look like this.
 pub fn looks_like_command(line: &[u8]) -> bool {
     match first_word(line) {
         None => line.iter().all(|b| *b == b' '),
@@ -24,12 +24,12 @@ pub fn looks_like_command(line: &[u8]) -> bool {
     }
 }
 
-/// Returns the verb of a line, of which there may be only the beginning.
+/// Returns the verb of a line. The beginning of the line is enough.
 pub fn verb_of(line: &[u8]) -> Option<Verb> {
     first_word(line).and_then(Verb::parse)
 }
 
-/// Returns the first word of a line, or the one after its tags.
+/// Returns the first word of a line after its tags, if it has any.
 fn first_word(line: &[u8]) -> Option<&[u8]> {
     let mut words = line.split(|b| *b == b' ').filter(|word| !word.is_empty());
     match words.next() {
@@ -38,7 +38,7 @@ fn first_word(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// One request of a client. Its text is already cleaned (see [`super::text`]).
+/// A request of a client. Its text has already been cleaned (see [`super::text`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the fields are those in `protocol.md`
 pub enum Request<'a> {
@@ -71,7 +71,7 @@ pub enum Request<'a> {
     },
     Ban {
         target: BanTarget,
-        /// In seconds.
+        /// The duration of the ban in seconds; `None` for a ban without end.
         lasts: Option<u64>,
         text: Cow<'a, str>,
     },
@@ -86,7 +86,7 @@ pub enum Request<'a> {
         text: Cow<'a, str>,
     },
     Ignore {
-        /// `None` lists them.
+        /// `None` lists the ignored nicks.
         nick: Option<Nick>,
     },
     Unignore {
@@ -94,7 +94,7 @@ pub enum Request<'a> {
     },
     Mode {
         room: Option<RoomName>,
-        /// `None` shows it.
+        /// `None` shows whether the room is invite-only.
         is_closed: Option<bool>,
     },
     Invite {
@@ -143,7 +143,7 @@ pub enum Request<'a> {
         room: Option<RoomName>,
     },
     Rooms {
-        /// Whether the rooms that the connection may not read are listed as well.
+        /// Whether to list also the rooms that the connection may not read.
         is_all: bool,
     },
     Who {
@@ -152,7 +152,7 @@ pub enum Request<'a> {
     Whois {
         nick: Nick,
     },
-    /// An empty text is none.
+    /// An empty text means that the user is back.
     Away {
         text: Cow<'a, str>,
     },
@@ -228,7 +228,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Returns the name, a room's with its `#`.
+    /// Returns the name; that of a room has its `#`.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Room(room) => room.as_str(),
@@ -237,57 +237,57 @@ impl Target {
     }
 }
 
-/// Where a search looks.
+/// The rooms in which a search looks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchOf {
     /// The current room.
     Current,
-    /// That room.
+    /// The named room.
     Room(RoomName),
     /// Every room that the connection may read.
     All,
 }
 
-/// The history that is requested.
+/// The room or nick whose history is requested.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum HistoryOf {
     /// The history of the current room.
     Current,
     Room(RoomName),
-    /// The direct messages that the nick sent and received.
+    /// The direct messages that the requesting user exchanged with this nick.
     Nick(Nick),
 }
 
-/// The position at which history is read.
+/// The part of the history that is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
     /// The newest events.
     Newest,
-    /// The newest events before that id.
+    /// The newest events before this id.
     Before(u64),
-    /// The first events after that id.
+    /// The oldest events after this id.
     After(u64),
 }
 
-/// Where a `JOIN` starts reading.
+/// The position at which a `JOIN` starts to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum JoinFrom {
-    /// At the live events.
+    /// Only live events.
     Now,
-    /// After that id; 0 is the beginning.
+    /// The events after this id; 0 means from the beginning.
     After(u64),
-    /// At the position of the named reader.
+    /// The events after the stored position of this named reader.
     Reader(Nick),
 }
 
-/// An upload as it was announced. An invalid name is not a syntax error, since the bytes of the file still
-/// follow.
+/// The announcement of an upload. An invalid name is not a syntax error, because the server must still read the bytes
+/// of the file that follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadRequest {
-    /// The file's name, or why it is invalid.
+    /// The file's name, or the refusal of an invalid name.
     pub name: Result<FileName, Refusal>,
-    /// How many bytes follow; `None` for everything up to the end of the input.
+    /// The number of bytes that follow; `None` if they end with the client's input.
     pub length: Option<u64>,
     /// The digest that the contents must have.
     pub sha256: Option<Digest>,
@@ -295,19 +295,19 @@ pub struct UploadRequest {
     pub tags: SentTags,
 }
 
-/// A text of several lines as it was announced. A receiver that cannot be read is not a syntax error, since the bytes of
-/// the text still follow.
+/// The announcement of a text of several lines. An invalid recipient is not a syntax error, because the server must
+/// still read the bytes of the text that follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextRequest {
-    /// The recipient (`None` for the current room), or the reason why it cannot be parsed.
+    /// The recipient (`None` for the current room), or the refusal of an invalid one.
     pub to: Result<Option<Target>, Refusal>,
-    /// How many bytes follow.
+    /// The number of bytes that follow.
     pub length: u64,
     /// The tags of the text.
     pub tags: SentTags,
 }
 
-/// Why a request was refused: the content of its `ERR` line.
+/// The refusal of a request: the content of its `ERR` line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
     /// The command; `None` if no verb could be read.
@@ -356,10 +356,10 @@ impl fmt::Display for Refusal {
 }
 
 impl<'a> Request<'a> {
-    /// Parses a line without its line ending; returns `None` for an empty one.
+    /// Parses a line without its line ending; returns `None` if it is empty.
     ///
     /// # Errors
-    /// What is wrong with the line, as the `ERR` line to answer.
+    /// When the line is not a valid request. The refusal formats as the `ERR` line to send.
     pub fn parse(line: &'a [u8]) -> Result<Option<Self>, Refusal> {
         let start = line.iter().position(|b| *b != b' ');
         let Some(line) = start.and_then(|at| line.get(at..)) else {
@@ -368,8 +368,8 @@ impl<'a> Request<'a> {
         let (tags, line) = split_tags(line);
         let (word, rest) = split_word(line);
         if word.contains(&0) {
-            // The error names the verb all the same: after an UPLOAD or TEXT nobody knows how many of the
-            // following bytes are not lines.
+            // The error names the verb even so: after a refused `UPLOAD` or `TEXT`, an unknown number of bytes
+            // follows that are not lines.
             let word: Vec<u8> = word.iter().copied().filter(|b| *b != 0).collect();
             return Err(Refusal {
                 verb: Verb::parse(&word),
@@ -383,7 +383,7 @@ impl<'a> Request<'a> {
                 "unknown command; HELP lists the commands, and CHAT lets you just type messages",
             ));
         };
-        // The number of bytes that follow must be known, whatever else the line contains.
+        // Even if such a line contains a NUL, the number of bytes that follow must be read from it.
         if !verb.has_bytes() && has_nul(rest) {
             return Err(Refusal::new(verb, Code::NotUtf8, HAS_NUL));
         }
@@ -464,24 +464,23 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The error text for bytes that contain a NUL: hardly any text but UTF-16 does.
+/// The error text for bytes that contain a NUL. In practice such a text is UTF-16.
 pub const HAS_NUL: &str = "it holds NUL bytes, as UTF-16 does; send UTF-8 (PowerShell: Out-File -Encoding utf8; elsewhere: iconv -f UTF-16 -t UTF-8)";
 
-/// Returns whether `bytes` contain a NUL. A NUL after a CR does not count, since telnet sends a CR that
-/// way.
+/// Returns whether `bytes` contain a NUL. A NUL after a CR does not count, because telnet sends CR NUL for a CR.
 pub fn has_nul(bytes: &[u8]) -> bool {
     memchr::memchr_iter(0, bytes)
         .any(|at| at.checked_sub(1).and_then(|at| bytes.get(at)) != Some(&b'\r'))
 }
 
-/// Returns the first word of `line`, and the rest after one space.
+/// Returns the first word of `line`, and what follows the space after it.
 fn split_word(line: &[u8]) -> (&[u8], &[u8]) {
     let end = line.iter().position(|b| *b == b' ').unwrap_or(line.len());
     let (word, rest) = line.split_at(end);
     (word, rest.get(1..).unwrap_or_default())
 }
 
-/// Splits a line that begins with tags into these, without the `@`, and the rest.
+/// Splits a line into its tags, without the `@`, and the rest.
 fn split_tags(line: &[u8]) -> (Option<&[u8]>, &[u8]) {
     let Some(tagged) = line.strip_prefix(b"@") else {
         return (None, line);
@@ -504,7 +503,7 @@ fn parse_tags(verb: Verb, tags: &[u8]) -> Result<SentTags, Refusal> {
     SentTags::parse(tags).map_err(bad)
 }
 
-/// The fields of a line: words separated by spaces, then text.
+/// The unparsed rest of a line: words separated by spaces, and then text.
 struct Fields<'a> {
     verb: Verb,
     tags: SentTags,
@@ -512,7 +511,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the refusal of a line; or, when bytes follow it, the request with the refusal and the number of bytes.
+    /// Returns the refusal of a line. If bytes follow the line, returns instead the request with the refusal in it,
+    /// because it says how many bytes follow.
     fn refused(verb: Verb, rest: &[u8], refusal: Refusal) -> Result<Request<'static>, Refusal> {
         let lossy = String::from_utf8_lossy(rest);
         let mut fields = Fields {
@@ -576,10 +576,10 @@ impl<'a> Fields<'a> {
                 let rest = self.rest;
                 let word = self.word().unwrap_or_default();
                 let lasts = parse_lasts(word);
-                // `-` means that the ban has no end, as in the list of bans, so the reason may begin with
-                // anything.
+                // `-` means that the ban has no end, as in the list of bans. With it, the reason may begin with any
+                // word.
                 if lasts.is_none() && word != "-" {
-                    // A mistyped duration would ban without end, and become the reason.
+                    // This is a mistyped duration. As part of the reason, it would make the ban endless.
                     if word.starts_with(|c: char| c.is_ascii_digit()) {
                         let text = format!(
                             "{word} is not a duration; write 90s, 30m, 12h or 7d, or - before a reason that begins with a digit"
@@ -716,7 +716,7 @@ impl<'a> Fields<'a> {
             }
             Verb::Remove => {
                 let word = self.need_word()?;
-                // No nick begins with a digit.
+                // A nick never begins with a digit.
                 if word.starts_with(|c: char| c.is_ascii_digit()) {
                     let id = EventId::parse(word).ok_or_else(|| self.bad())?;
                     Request::Remove { id }
@@ -775,7 +775,7 @@ impl<'a> Fields<'a> {
             Verb::Chat => Request::Chat,
             Verb::Raw => Request::Raw,
             Verb::Hello => {
-                // A person may write more words in a greeting.
+                // A person may type `hello` and more words.
                 self.rest = "";
                 Request::Hello
             }
@@ -786,7 +786,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Parses `<name> <length> [<sha256>]` from the end, so that a name may have spaces.
+    /// Parses `<name> <length> [<sha256>]`, beginning at the end, because the name may contain spaces.
     fn upload(&mut self) -> Result<UploadRequest, Refusal> {
         let (before, last) = last_word(std::mem::take(&mut self.rest));
         let (before, length, sha256) = match Digest::parse(last) {
@@ -808,8 +808,8 @@ impl<'a> Fields<'a> {
         };
         let mut name = FileName::parse(before).map_err(|e| self.bad_name(e));
         if length.is_none() && self.tags.nonce().is_some() {
-            // Such a file is announced before its end arrives, so nobody could tell whether a second one is
-            // the same.
+            // Without a length, the file is announced before its end arrives, so the server could not tell whether a
+            // second upload with the same nonce is the same file.
             let text =
                 "an upload with a nonce must give the length of the file: UPLOAD <name> <length>";
             name = Err(Refusal::new(self.verb, Code::BadSyntax, text));
@@ -846,7 +846,7 @@ impl<'a> Fields<'a> {
         })
     }
 
-    /// Parses a room or nick that something is sent to.
+    /// Parses the recipient of a message: a room or a nick.
     fn receiver(&self, to: &str) -> Result<Target, Refusal> {
         let to = if to.starts_with('#') {
             RoomName::parse(to).map(Target::Room)
@@ -864,7 +864,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Parses a room before a text, if the first word is a room.
+    /// Parses the first word if it is a room.
     fn room_before_text(&mut self) -> Result<Option<RoomName>, Refusal> {
         if !self.rest.starts_with('#') {
             return Ok(None);
@@ -875,7 +875,7 @@ impl<'a> Fields<'a> {
         Ok(Some(room))
     }
 
-    /// Parses where to search, if the first word says so: `#ops`, or `*` for all rooms.
+    /// Parses the first word if it says where to search: a room such as `#ops`, or `*` for all rooms.
     fn search_of(&mut self) -> Result<SearchOf, Refusal> {
         if let Some(after) = self.rest.strip_prefix("* ") {
             self.rest = after;
@@ -885,7 +885,7 @@ impl<'a> Fields<'a> {
         Ok(room.map_or(SearchOf::Current, SearchOf::Room))
     }
 
-    /// Parses a room, if the next word begins with `#`.
+    /// Parses the next word if it begins with `#`.
     fn room_if_marked(&mut self) -> Result<Option<RoomName>, Refusal> {
         self.rest = self.rest.trim_start_matches(' ');
         self.room_before_text()
@@ -984,7 +984,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Returns the password in a text; `None` for a blank one.
+/// Returns the password that `text` contains; `None` if it is blank.
 pub(super) fn password(verb: Verb, text: &str) -> Result<Option<&str>, Refusal> {
     if !is_clean(text) {
         let why = "a password cannot contain control characters";
@@ -994,12 +994,12 @@ pub(super) fn password(verb: Verb, text: &str) -> Result<Option<&str>, Refusal> 
     Ok((!is_blank).then_some(text))
 }
 
-/// Returns the refusal of a request that is not written as its usage says.
+/// Returns the refusal of a request that does not match its usage.
 pub(super) fn bad_syntax(verb: Verb) -> Refusal {
     Refusal::new(verb, Code::BadSyntax, format!("write it {}", verb.usage()))
 }
 
-/// Parses a duration such as `90s`, `30m`, `12h` or `7d`; returns seconds.
+/// Parses a duration such as `90s`, `30m`, `12h` or `7d`; returns it in seconds.
 fn parse_lasts(word: &str) -> Option<u64> {
     let unit = match word.chars().last()? {
         's' => 1,
@@ -1012,7 +1012,7 @@ fn parse_lasts(word: &str) -> Option<u64> {
     number.checked_mul(unit)
 }
 
-/// Returns the last word of `text`, and what precedes it.
+/// Returns the text before its last word, and the last word.
 fn last_word(text: &str) -> (&str, &str) {
     let text = text.trim_end_matches(' ');
     text.rsplit_once(' ').unwrap_or(("", text))
@@ -1177,7 +1177,7 @@ impl fmt::Display for Request<'_> {
 mod tests {
     use super::*;
 
-    /// Checks that `line` parses to what `expected` says: the request written again, or its refusal.
+    /// Checks what `line` parses to. `expected` is the request as a line, or its refusal.
     fn check(line: &str, expected: &str) {
         let read = match Request::parse(line.as_bytes()) {
             Ok(None) => "(empty)".to_owned(),
@@ -1397,7 +1397,7 @@ mod tests {
             let verb = bad.split(' ').next().unwrap();
             check(bad, &format!("{verb} bad-syntax"));
         }
-        // The bytes of these follow and are dropped.
+        // The bytes that follow these lines are dropped.
         check("TEXT 5", "TEXT 5");
         check("@reply=7 TEXT 5 #ops", "@reply=7 TEXT 5 #ops");
         check("TEXT 5  bob ", "TEXT 5 bob");

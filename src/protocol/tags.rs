@@ -1,29 +1,28 @@
-//! The tags that may precede a message: `@reply=1290;x-severity=critical MSG …`. `protocol.md`, "Tags".
+//! The tags that may precede a message, as in `@reply=1290;x-severity=critical MSG …`; see "Tags" in `protocol.md`.
 //!
-//! Names are in small letters; values are percent-encoded (RFC 3986) where they contain a space, `;`, `%` or a
-//! control character.
+//! Names are in small letters. In values, a space, `;`, `%` and control characters are percent-encoded (RFC 3986).
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::EventId;
 
-/// The most bytes of the tags of one line, without the `@`.
+/// The maximum length of the tags of one line in bytes, without the `@`.
 pub const TAGS_BYTES_MAX: usize = 1024;
 
-/// The most tags of one line.
+/// The maximum number of tags on one line.
 pub const TAGS_MAX: usize = 16;
 
-/// The most bytes of a tag's name.
+/// The maximum length of a tag's name in bytes.
 const NAME_BYTES_MAX: usize = 32;
 
-/// The most bytes of a tag's value, decoded.
+/// The maximum length of a tag's decoded value in bytes.
 const VALUE_BYTES_MAX: usize = 256;
 
-/// The most characters of a nonce.
+/// The maximum number of characters in a nonce.
 const NONCE_CHARS_MAX: usize = 64;
 
-/// The tags before a message: those that are saved with it, and those that only the server needs.
+/// The tags of a request: some are stored with the event, others only tell the server something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SentTags(Option<Box<Sent>>);
 
@@ -34,7 +33,7 @@ struct Sent {
     kept: Box<str>,
 }
 
-/// Why tags cannot be read.
+/// The reason why tags are invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BadTags(&'static str);
 
@@ -45,7 +44,7 @@ impl fmt::Display for BadTags {
 }
 
 impl SentTags {
-    /// Parses the tags of a line, without the `@`. Names that are not known are left out, unless they begin with
+    /// Parses the tags of a line, without the `@`. Leaves out tags with unknown names, unless the name begins with
     /// `x-`.
     ///
     /// # Errors
@@ -111,7 +110,7 @@ impl SentTags {
         find(self.kept(), "notice").is_some()
     }
 
-    /// Returns these tags with a nonce, which must be valid.
+    /// Returns these tags with a nonce. The nonce must be valid.
     #[must_use]
     pub fn with_nonce(mut self, nonce: &str) -> Self {
         debug_assert!(is_nonce(nonce));
@@ -119,7 +118,8 @@ impl SentTags {
         self
     }
 
-    /// Returns the tags of one line of a text of `lines` lines whose first line has the id `first`, once that is known.
+    /// Returns the tags for one line of a text. The text has `lines` lines, and `first` is the id of its first line,
+    /// if that is already known.
     #[must_use]
     pub fn of_line(&self, line: usize, lines: usize, first: Option<EventId>) -> Self {
         let mut sent = Sent::default();
@@ -146,17 +146,17 @@ impl SentTags {
         self.0.is_none()
     }
 
-    /// Returns the event that is replied to.
+    /// Returns the id of the event to which the message replies.
     pub fn reply(&self) -> Option<EventId> {
         self.0.as_ref()?.reply
     }
 
-    /// Returns the nonce, under which a second request of the same nick is not carried out again.
+    /// Returns the nonce. If a nick sends a second request with the same nonce, the server does not execute it again.
     pub fn nonce(&self) -> Option<&str> {
         self.0.as_ref()?.nonce.as_deref()
     }
 
-    /// Returns the tags that are kept with the event, as they are sent; empty for none.
+    /// Returns the tags that are stored with the event, as they are sent; empty for none.
     pub fn kept(&self) -> &str {
         self.0.as_ref().map_or("", |sent| &sent.kept)
     }
@@ -172,7 +172,8 @@ impl fmt::Display for SentTags {
     }
 }
 
-/// Returns the value of a tag among `tags` (as they are sent); empty for a tag without a value.
+/// Returns the value of the tag `name` in `tags`, which are as they are sent. The value is empty for a tag without
+/// one.
 ///
 /// ```
 /// use plainchat::protocol::tags::find;
@@ -187,7 +188,7 @@ pub fn find<'a>(tags: &'a str, name: &str) -> Option<Cow<'a, str>> {
     })
 }
 
-/// Appends a tag to `tags`, separated and encoded as they are sent.
+/// Appends a tag to `tags`, with the separator and the encoding of the protocol.
 pub fn push(tags: &mut String, name: &str, value: &str) {
     if !tags.is_empty() {
         tags.push(';');
@@ -209,7 +210,7 @@ pub fn push(tags: &mut String, name: &str, value: &str) {
     }
 }
 
-/// Splits a line into its tags, without the `@`, and the rest; a line without tags has empty ones.
+/// Splits a line into its tags, without the `@`, and the rest. The tags are empty if the line has none.
 pub fn split(line: &str) -> (&str, &str) {
     match line.strip_prefix('@') {
         Some(rest) => rest.split_once(' ').unwrap_or((rest, "")),
@@ -222,7 +223,7 @@ fn is_name(name: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_part)
 }
 
-/// Returns whether `text` may be a nonce.
+/// Returns whether `text` is a valid nonce.
 pub fn is_nonce(text: &str) -> bool {
     let is_part = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
     (1..=NONCE_CHARS_MAX).contains(&text.len()) && text.bytes().all(is_part)

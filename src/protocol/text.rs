@@ -1,15 +1,16 @@
-//! Makes text safe for terminals: removes everything from a peer's text that a terminal would obey.
+//! Makes a peer's text safe for terminals by removing everything that a terminal would interpret; see "Text" in
+//! `protocol.md`.
 //!
-//! Works on characters, never on bytes, since the bytes 0x80 to 0x9F also occur inside ordinary letters.
-//! Knows nothing of lines or verbs. See `protocol.md`, "Text".
+//! It works on characters and not on bytes, because the bytes 0x80 to 0x9F also occur inside ordinary letters. This
+//! module knows nothing of lines or verbs.
 
 use std::borrow::Cow;
 
 const ESC: char = '\u{1b}';
 const BEL: char = '\u{7}';
 
-/// Returns whether `c` is not allowed in text: C0 except TAB, DEL, C1, bidirectional overrides and
-/// isolates, and the two separators that some programs treat as line ends.
+/// Returns whether `c` is not allowed in text. That is the case for C0 except TAB, DEL, C1, bidirectional overrides
+/// and isolates, and the two separators that some programs treat as line ends.
 pub fn is_unsafe(c: char) -> bool {
     match c {
         '\t' => false,
@@ -20,19 +21,22 @@ pub fn is_unsafe(c: char) -> bool {
     }
 }
 
-/// Returns whether `text` has nothing that [`clean`] would remove.
+/// Returns whether `text` contains nothing that [`clean`] would remove.
 pub fn is_clean(text: &str) -> bool {
-    // Printable ASCII, which is nearly every line, is checked without decoding characters, and without
-    // stopping at the first byte that is not, so that many bytes are compared at once.
+    // Nearly every line is printable ASCII, which can be checked without decoding characters. The loop does not stop
+    // at the first other byte, so that the compiler can compare many bytes at once.
     let is_plain = |all, b| all & matches!(b, b' '..=b'~' | b'\t');
     text.bytes().fold(true, is_plain) || !text.chars().any(is_unsafe)
 }
 
 /// Removes escape sequences and unsafe characters from `text`.
 ///
-/// A sequence is removed as a whole, so that `ESC [ 31 m` leaves no `[31m` behind: `ESC [` to its final
-/// byte (0x40 to 0x7E); `ESC` and one of `] P X ^ _` up to BEL, `ESC \` or the end; any other `ESC` with
-/// the character after it.
+/// An escape sequence is removed as a whole, so that `ESC [ 31 m` does not leave `[31m` behind. There are three
+/// kinds:
+///
+/// - `ESC [` up to its final byte (0x40 to 0x7E);
+/// - `ESC` and one of `] P X ^ _`, up to BEL, `ESC \` or the end of the text;
+/// - any other `ESC`, with the character after it.
 ///
 /// ```
 /// use plainchat::protocol::text::clean;
@@ -55,7 +59,7 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(kept)
 }
 
-/// Skips the characters after an `ESC`, to the end of its sequence.
+/// Skips the rest of an escape sequence, whose `ESC` has been read.
 fn skip_sequence(chars: &mut std::str::Chars<'_>) {
     match chars.next() {
         Some('[') => {
