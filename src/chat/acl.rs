@@ -9,15 +9,15 @@ use crate::model::{Now, PeerId, RoomAcl, VersionedAcl};
 use crate::protocol::{Event, EventId, Nick, RoomName};
 
 impl Chat {
-    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To
-    /// everybody else the room seems not to exist. Nobody may read a room that does not exist.
+    /// Returns whether `nick`, or a connection without a nick, may read a room and everything in it. To a connection
+    /// that may not read a room, the room seems not to exist. Also returns false if the room does not exist.
     pub fn may_read(&self, room: RoomId, nick: Option<NickId>) -> bool {
         let account = self.account_of(nick);
         self.room(room).is_some_and(|room| room.admits(account))
     }
 
-    /// Returns whether `nick` may moderate a room: its owner, its moderators or, where a room has no owner, an
-    /// operator.
+    /// Returns whether `nick` may moderate a room. The owner and the moderators may; if the room has no owner,
+    /// operators may too.
     pub fn may_moderate(&self, room: RoomId, nick: NickId) -> bool {
         let acl = self.room(room).and_then(|room| room.acl.as_deref());
         match acl {
@@ -29,14 +29,14 @@ impl Chat {
         }
     }
 
-    /// Returns the rooms that `nick` may not read, by the form in which names are compared.
+    /// Returns the casefolded names of the rooms that `nick` may not read.
     pub fn hidden_rooms(&self, nick: Option<NickId>) -> HashSet<Box<str>> {
         let account = self.account_of(nick);
         let hidden = self.rooms_in_order().filter(|room| !room.admits(account));
         hidden.map(|room| room.name.casefolded().into()).collect()
     }
 
-    /// Returns whether everyone may read every room.
+    /// Returns whether every room is open, so that everyone may read all of them.
     pub fn is_all_open(&self) -> bool {
         !self.rooms_in_order().any(|room| {
             let acl = room.acl.as_deref();
@@ -44,15 +44,16 @@ impl Chat {
         })
     }
 
-    /// Returns the casefolded form of a nick if it is registered, so that it stands for one person.
+    /// Returns the casefolded form of a nick; `None` if the nick is not registered, because then it does not identify
+    /// a person.
     pub(super) fn account_of(&self, nick: Option<NickId>) -> Option<&str> {
         let user = self.user(nick?)?;
         self.is_registered(&user.nick)
             .then(|| user.nick.casefolded())
     }
 
-    /// Sets the access rights of rooms from the account store, unless newer ones are known, and removes the members
-    /// that may no longer read them.
+    /// Sets the access lists of rooms as the account store has them, unless newer ones are known. Removes the
+    /// connections that may no longer read a room.
     pub fn set_acls(&mut self, rooms: Vec<VersionedAcl>, now: Now) {
         for VersionedAcl {
             room: name,
@@ -76,7 +77,7 @@ impl Chat {
         }
     }
 
-    /// Notifies a nick (`who`, casefolded) of an invitation to a room, if it is online.
+    /// Notifies the nick `who` (casefolded) that it was invited to a room, if the nick is online.
     pub fn notify_invited(&mut self, who: &str, room: &RoomName, by: NickId, now: Now) {
         let invited = Nick::parse(who).ok().and_then(|who| self.find_nick(&who));
         if let Some(invited) = invited {
@@ -94,8 +95,8 @@ impl Chat {
         }
     }
 
-    /// Removes a nick that is no longer registered from the rights of rooms: its next owner must not inherit its
-    /// invitations. Rooms that are in the account store are updated by [`Self::set_acls`].
+    /// Removes a nick that is no longer registered from the access lists of rooms, so that the next owner of the nick
+    /// does not inherit its invitations. For rooms that are in the account store, [`Self::set_acls`] does this.
     pub(super) fn forget_in_rooms(&mut self, nick: &Nick, now: Now) {
         let mut after = None;
         while let Some((id, _)) = self.room_after(after) {
@@ -110,7 +111,7 @@ impl Chat {
         }
     }
 
-    /// Removes a connection that has changed its nick from the rooms that the new nick may not read.
+    /// Removes a connection that has changed its nick from those of `rooms` that the new nick may not read.
     pub fn remove_renamed(&mut self, peer: PeerId, nick: NickId, rooms: &[RoomId], now: Now) {
         for room in rooms {
             if !self.may_read(*room, Some(nick)) {
@@ -134,7 +135,7 @@ impl Chat {
         }
     }
 
-    /// Returns the readers of a room, each with its nick.
+    /// Returns the readers of a room, each with its nick if it has one.
     pub(super) fn readers_with_nicks(&self, room: &Room) -> Vec<(PeerId, Option<NickId>)> {
         let members = room.members.keys();
         let users = members.filter_map(|nick| Some((*nick, self.user(*nick)?)));
@@ -156,7 +157,7 @@ impl Chat {
         self.send_command(peer, ConnectionCommand::Leave(departure));
     }
 
-    /// Returns the command that removes a reader with that nick from a room.
+    /// Returns the command that tells a reader with that nick to leave a room.
     pub(super) fn departure(
         &self,
         id: RoomId,
@@ -176,7 +177,7 @@ impl Chat {
         }
     }
 
-    /// Records the owner of a new room, if its creator's nick is registered.
+    /// Makes `nick` the owner of a new room, if `nick` is registered.
     pub(super) fn record_owner(&mut self, id: RoomId, nick: Option<NickId>) {
         let Some(owner) = self.account_of(nick).map(str::to_owned) else {
             return;
@@ -184,7 +185,8 @@ impl Chat {
         self.set_acl(id, Some(Box::new(RoomAcl::owned_by(&owner))));
     }
 
-    /// Takes the rooms that have received their first message, and their owners, to be stored.
+    /// Takes the list of rooms that have received their first message, with their owners. The caller stores the
+    /// owners.
     pub fn take_new_owners(&mut self) -> Vec<(RoomName, String)> {
         std::mem::take(&mut self.new_owners)
     }

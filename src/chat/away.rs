@@ -1,17 +1,18 @@
-//! Who is away: a text that a nick shows while it is, from `AWAY` until the next or until its last connection ends.
+//! Users who are away. `AWAY` sets a text that others see until the user changes or clears it, or until the last
+//! connection of the nick ends.
 
 use super::{Chat, NickId, Place, RoomId, write};
 use crate::model::{Now, PeerId};
 use crate::protocol::Event;
 
 impl Chat {
-    /// Returns the text of a nick that is away.
+    /// Returns the text of a nick that is away; `None` if it is not away.
     pub fn away(&self, nick: NickId) -> Option<&str> {
         self.users.get(nick)?.away.as_deref()
     }
 
-    /// Marks a nick as away or, with an empty text, as back, and announces that in those of the rooms where its join was
-    /// announced or shown; nothing if that changes nothing.
+    /// Marks a nick as away, or as back if the text is empty. If that changes anything, announces it in those of
+    /// `rooms` whose members have seen the nick join or have listed it.
     pub fn set_away(&mut self, nick: NickId, text: &str, by: PeerId, rooms: &[RoomId], now: Now) {
         let away = Some(text).filter(|text| !text.is_empty());
         if self.away(nick) == away {
@@ -27,7 +28,7 @@ impl Chat {
         }
     }
 
-    /// Announces in a room whether a nick is away, to all but one connection.
+    /// Announces in a room that a nick is away or back. The connection `by` does not receive the announcement.
     pub(super) fn announce_away(&mut self, room_id: RoomId, nick: NickId, by: PeerId, now: Now) {
         let place = Place::Room(room_id);
         self.append(place, None, now.time, Some(by), "", |chat, line| {

@@ -1,4 +1,4 @@
-//! Actions of operators: commands to connections, and bans.
+//! What operators do: commands to connections, and bans.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,21 +11,21 @@ use crate::protocol::name::ByLook;
 use crate::protocol::{Code, Event, Nick, RoomName, Time};
 use crate::tail::Seq;
 
-/// A command to a connection from another connection.
+/// A command to a connection that is caused by another connection.
 #[derive(Clone, Debug)]
 pub enum ConnectionCommand {
-    /// Close with this last line.
+    /// Close, and send this code and text in the last line.
     Close(Code, String),
     /// Leave a room that the connection may no longer read.
     Leave(Departure),
 }
 
-/// How far a connection that is removed from a room may still read it.
+/// The last position up to which a connection that is removed from a room may still read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Cutoff {
-    /// The entry after the last one.
+    /// The number after that of the last entry in the tail.
     pub seq: Seq,
-    /// The newest logged event before it; 0 for none.
+    /// The id of the last logged event; 0 if there is none.
     pub id: u64,
 }
 
@@ -34,31 +34,31 @@ pub struct Cutoff {
 pub struct Departure {
     /// The room.
     pub room: RoomId,
-    /// How far the connection may still read it.
+    /// The position up to which the connection may still read the room.
     pub cutoff: Cutoff,
     /// The name of the room.
     pub name: Arc<RoomName>,
-    /// The nick of the connection; `*` without one.
+    /// The nick of the connection; `*` if it has none.
     pub nick: String,
-    /// Why it is removed.
+    /// The reason for the removal.
     pub reason: &'static str,
 }
 
 impl Chat {
-    /// Returns whether a nick is an operator's: listed in the configuration, and registered, so that nobody else can
-    /// use it.
+    /// Returns whether a nick is an operator. An operator is listed in the configuration and registered; otherwise
+    /// anybody could use the nick.
     pub fn is_operator(&self, nick: NickId) -> bool {
         self.user(nick)
             .is_some_and(|user| self.is_operators(&user.nick) && self.is_registered(&user.nick))
     }
 
-    /// Returns whether a nick is listed as an operator's, online or not.
+    /// Returns whether the configuration lists a nick as an operator. The nick may be offline or not registered.
     pub fn is_operators(&self, nick: &Nick) -> bool {
         let mut operators = self.config.operators.iter();
         operators.any(|operator| operator.casefolded() == nick.casefolded())
     }
 
-    /// Closes every connection of `nick`; returns how many there are.
+    /// Closes every connection of `nick`; returns their number.
     pub fn end_nick(&mut self, nick: NickId, code: Code, text: &str) -> usize {
         let peers = self.user(nick).map(|user| user.connections.clone());
         let peers = peers.unwrap_or_default();
@@ -80,7 +80,7 @@ impl Chat {
         self.commands.contains_key(&peer)
     }
 
-    /// Returns whether the connection of `peer` is to be closed.
+    /// Returns whether the connection of `peer` has been told to close.
     pub fn is_ended(&self, peer: PeerId) -> bool {
         let mut commands = self.commands.get(&peer).into_iter().flatten();
         commands.any(|command| matches!(command, ConnectionCommand::Close(..)))
@@ -91,9 +91,10 @@ impl Chat {
         self.commands.remove(&peer).unwrap_or_default()
     }
 
-    /// Returns why a nick, or one that looks like it, is banned; `None` if it is not.
+    /// Returns the reason for which a nick, or another nick that looks like it, is banned; `None` if it is not
+    /// banned.
     pub fn ban_of_nick(&self, nick: &Nick, now: Time) -> Option<String> {
-        // Usually there is none, so the bans are not compared one by one.
+        // Usually no banned nick looks like this one, and then the bans need not be compared one by one.
         self.banned.candidates(nick).next()?;
         self.ban(now, |target| match target {
             BanTarget::Nick(banned) => banned.looks_like(nick),
@@ -101,7 +102,7 @@ impl Chat {
         })
     }
 
-    /// Returns why an address is banned; `None` if it is not.
+    /// Returns the reason for which an address is banned; `None` if it is not banned.
     pub fn ban_of_address(&self, address: IpAddr, now: Time) -> Option<String> {
         self.ban(now, |target| match target {
             BanTarget::Nick(_) => false,
@@ -120,7 +121,7 @@ impl Chat {
         bans.filter(move |ban| ban.until.is_none_or(|until| until > now))
     }
 
-    /// Adds a ban and closes the connections that it applies to.
+    /// Adds a ban, and closes the connections that it concerns.
     pub fn add_ban(&mut self, ban: Ban, now: Now) {
         let is_over = |known: &Ban| known.until.is_some_and(|until| until <= now.time);
         self.directory
@@ -161,7 +162,7 @@ impl Chat {
         self.index_bans();
     }
 
-    /// Rebuilds the index after bans have changed.
+    /// Rebuilds the index of banned nicks after the bans have changed.
     pub(super) fn index_bans(&mut self) {
         let nicks = self
             .directory
@@ -176,7 +177,7 @@ impl Chat {
         self.banned = banned;
     }
 
-    /// Sends everyone a notice from `who`.
+    /// Sends a notice from `who` to everyone.
     pub fn send_notice(&mut self, who: &str, text: &str, author: Option<PeerId>, now: Now) {
         self.append(Place::Everyone, None, now.time, author, "", |_, line| {
             let (from, text) = (who.into(), text.into());

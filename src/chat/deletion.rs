@@ -1,7 +1,7 @@
-//! Rooms that an operator deletes.
+//! The deletion of rooms by operators.
 //!
-//! All connections leave such a room when its deletion is passed to the log, and until the log has done it no room of that
-//! name can be created. If the log fails, the room is there again.
+//! When a deletion is passed to the log, all connections leave the room at once. Until the log has deleted the room,
+//! no room of that name can be created. If the log fails to delete the room, the room is restored.
 
 use super::bans::ConnectionCommand;
 use super::room::Room;
@@ -10,7 +10,7 @@ use crate::model::{DeletedFile, Outcome};
 use crate::protocol::{Code, RoomName};
 
 impl Chat {
-    /// Takes a room out of the chat, to be deleted from the log: its connections leave it.
+    /// Removes a room from the chat before the log deletes it. The room's connections leave it.
     pub fn delete_room(&mut self, id: RoomId) {
         let Some(mut room) = self.take_room(id) else {
             return;
@@ -28,19 +28,19 @@ impl Chat {
         self.deleting.insert(room.name.casefolded().into(), room);
     }
 
-    /// Returns whether the log has not deleted a room of that name yet.
+    /// Returns whether a room of that name is being deleted, and the log has not reported the outcome yet.
     pub(super) fn is_being_deleted(&self, name: &RoomName) -> bool {
         self.deleting.contains_key(name.casefolded())
     }
 
-    /// Records that the log has deleted a room with these files, or has failed to.
+    /// Records that the log has deleted a room and these files of it, or that it has failed to.
     pub(super) fn room_deleted(
         &mut self,
         name: &RoomName,
         files: &[DeletedFile],
         outcome: Outcome,
     ) -> Result<Committed, Code> {
-        // Another server on the same log may have deleted it.
+        // If another server on the same log deleted the room, it still exists here.
         if let (Ok(_), Some(id)) = (&outcome, self.find_room(name)) {
             self.delete_room(id);
         }
@@ -63,7 +63,7 @@ impl Chat {
         }
     }
 
-    /// Restores a room that is still in the log; it has no members now.
+    /// Restores a room that the log could not delete, without members.
     fn put_back(&mut self, was: Room) {
         let id = self.insert_room(RoomName::clone(&was.name));
         self.set_acl(id, was.acl);
@@ -74,7 +74,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether the log still holds events of deleted rooms; true only once.
+    /// Returns whether rooms were deleted since the last call. The log still contains events of such rooms.
     pub fn take_deleted(&mut self) -> bool {
         std::mem::take(&mut self.has_deleted)
     }

@@ -1,6 +1,7 @@
-//! The hooks in memory: finds a hook by the digest of its token, limits its rate, and remembers its unresolved alerts.
+//! The hooks in memory. Finds a hook by the digest of its token, limits the rate of its posts, and remembers the
+//! alerts that are not resolved yet.
 //!
-//! A hook that is found here may have been revoked: only the account store knows.
+//! A hook that is found here may have been revoked already. Only the account store is certain.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
@@ -21,7 +22,7 @@ pub struct Hooks {
 #[derive(Debug)]
 struct Known {
     hook: Hook,
-    /// When it has its full allowance of posts again; see [`crate::config::Rate`].
+    /// The time from which the hook has its full allowance of posts again; see [`crate::config::Rate`].
     used_up: Duration,
 }
 
@@ -35,12 +36,12 @@ impl Hooks {
         hooks
     }
 
-    /// Returns whether the limit on all hooks is reached.
+    /// Returns whether the server has reached its maximum number of hooks.
     pub fn is_full(&self) -> bool {
         self.by_digest.len() >= HOOKS_IN_ALL
     }
 
-    /// Adds a hook that was stored.
+    /// Adds a hook that has been stored.
     pub fn made(&mut self, hook: Hook) {
         self.revoked(&hook.nick, &hook.label);
         let digest = hook.sha256;
@@ -49,7 +50,7 @@ impl Hooks {
         self.by_digest.insert(digest, Known { hook, used_up });
     }
 
-    /// Removes the hook of that nick and label, if there is one.
+    /// Removes the hook with that nick and label, if it exists.
     pub fn revoked(&mut self, nick: &Nick, label: &Nick) {
         if let Some(digest) = self.by_label.remove(&key(nick, label)) {
             self.by_digest.remove(&digest);
@@ -71,7 +72,7 @@ impl Hooks {
         }
     }
 
-    /// Returns the hook with a token of that digest.
+    /// Returns the hook whose token has that digest.
     pub fn find(&self, digest: &Digest) -> Option<&Hook> {
         self.by_digest.get(digest).map(|known| &known.hook)
     }
@@ -79,7 +80,7 @@ impl Hooks {
     /// Counts one post to a hook.
     ///
     /// # Errors
-    /// Returns how long to wait if there were too many posts.
+    /// When there were too many posts. The error is the time to wait.
     pub fn post(&mut self, digest: &Digest, now: Duration) -> Result<(), Duration> {
         let Some(known) = self.by_digest.get_mut(digest) else {
             return Ok(());
@@ -92,19 +93,19 @@ impl Hooks {
         Ok(())
     }
 
-    /// Remembers the message of an alert that has fired.
+    /// Remembers the message that announced an alert.
     pub fn fired(&mut self, digest: &Digest, fingerprint: &str, message: EventId) {
         if self.by_digest.contains_key(digest) {
             self.alerts.add(*digest, fingerprint, message);
         }
     }
 
-    /// Returns the message of an alert that has fired.
+    /// Returns the message that announced an alert.
     pub fn alert(&self, digest: &Digest, fingerprint: &str) -> Option<EventId> {
         self.alerts.find(digest, fingerprint)
     }
 
-    /// Forgets an alert that is resolved, or whose message has been deleted.
+    /// Forgets an alert, because it is resolved or its message has been deleted.
     pub fn resolved(&mut self, digest: &Digest, fingerprint: &str) {
         self.alerts.remove(digest, fingerprint);
     }
@@ -114,11 +115,11 @@ fn key(nick: &Nick, label: &Nick) -> (Box<str>, Box<str>) {
     (nick.casefolded().into(), label.casefolded().into())
 }
 
-/// The messages of alerts that have fired, oldest first: in all, and of each hook.
+/// The messages that announced alerts, oldest first for each hook. Their number is bounded for each hook and in all.
 #[derive(Debug, Default)]
 struct Alerts {
     by_hook: HashMap<Digest, VecDeque<(Box<str>, EventId)>>,
-    /// How many there are.
+    /// The number of alerts of all hooks.
     count: usize,
 }
 
@@ -135,7 +136,7 @@ impl Alerts {
         if own >= ALERTS_PER_HOOK {
             self.remove_oldest(digest);
         } else if self.count >= ALERTS_IN_ALL {
-            // The hook whose oldest alert is the oldest of all.
+            // Remove the oldest alert of all.
             let oldest = self.by_hook.iter();
             let oldest = oldest.min_by_key(|(_, alerts)| alerts.front().map(|(_, id)| *id));
             if let Some(oldest) = oldest.map(|(digest, _)| *digest) {

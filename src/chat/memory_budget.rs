@@ -1,24 +1,26 @@
-//! Bounds the memory of events, over all rooms and nicks together.
+//! Bounds the memory of events in all rooms and inboxes together.
 //!
-//! A room's tail and a nick's inbox have limits of their own; this bounds their sum. Beyond it, each room drops the
-//! older half of its tail in turn: a reader in that half is served from the log. A nick that leaves its messages unread
-//! receives no more of them, except those that are stored.
+//! The tail of each room and each inbox have limits of their own; this module bounds their sums. When the tails of
+//! rooms exceed their bound, the rooms drop the older half of their tails, one room after the other; a reader that
+//! needs a dropped line is served from the log. When the inboxes exceed their bound, a nick that does not read its
+//! messages receives only messages that are stored.
 
 use super::{Chat, Place, RoomId};
 
-/// The bytes in use.
+/// The memory in use, in bytes.
 #[derive(Debug, Default)]
 pub(super) struct MemoryUse {
-    /// By all rooms' tails.
+    /// The memory of the tails of all rooms.
     rooms: usize,
-    /// By all direct messages.
+    /// The memory of all direct messages.
     inboxes: usize,
-    /// The room after which shrinking continues.
+    /// The room that was shrunk last. The next room is shrunk next.
     shrunk_to: Option<RoomId>,
 }
 
 impl Chat {
-    /// Updates the size of a tail from `from` to `to` bytes; keeps the tails of rooms within their bound.
+    /// Records that the size of a tail changes from `from` to `to` bytes. Shrinks the tails of rooms if they exceed
+    /// their bound.
     pub(super) fn count_tail(&mut self, place: Place, from: usize, to: usize) {
         match place {
             Place::Everyone => {}
@@ -44,13 +46,14 @@ impl Chat {
         self.memory_use.inboxes > self.limits().inboxes_bytes_max()
     }
 
-    /// Shrinks the rooms' tails in turn to a quarter below their bound, so that this is rarely needed.
+    /// If the tails of rooms exceed their bound, shrinks them in turn to three quarters of it, so that this is seldom
+    /// necessary.
     fn shrink(&mut self) {
         let most = self.limits().tails_bytes_max();
         if self.memory_use.rooms <= most {
             return;
         }
-        // Each turn halves a tail, except for its last line.
+        // A turn halves one tail, but keeps its last line.
         let turns = 2 * self.room_order.len();
         for _ in 0..turns {
             if self.memory_use.rooms <= most / 4 * 3 {

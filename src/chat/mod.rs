@@ -1,8 +1,8 @@
-//! The domain: connected clients and their nicks, the rooms, and the events in them.
+//! The domain: connections and their nicks, rooms, and the events in rooms.
 //!
-//! Its behaviour depends only on its own state, the requests and the time that is passed in. Everything that readers
-//! receive is appended to a [`Tail`]; nothing is sent from here. Pure: knows no socket, task or file. The state of a
-//! single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
+//! Its behaviour depends only on its own state, the requests, and the time that the caller passes. Everything that
+//! readers receive is appended to a [`Tail`]; this module sends nothing itself. It is pure: it knows no socket, task
+//! or file. The state of a single connection belongs to [`crate::session`]. Read [`room`] first, then [`nick`].
 
 pub mod acl;
 mod away;
@@ -46,11 +46,11 @@ use tally::Tally;
 pub struct Peer {
     /// The client's address.
     address: IpAddr,
-    /// Whether it stands for one HTTP request; the HTTP connection itself is a separate peer.
+    /// Whether this is a single HTTP request. The HTTP connection itself is a separate peer.
     is_request: bool,
-    /// Whether a proxy says that it forwards the connection.
+    /// Whether a proxy has reported that it forwards the connection.
     is_passed_on: bool,
-    /// The outcomes of this connection's entries, by the numbers of their tickets, until its session takes them.
+    /// The outcomes of this connection's entries, with the numbers of their tickets, until the session takes them.
     outcomes: Vec<(u32, Result<Committed, Code>)>,
 }
 
@@ -71,36 +71,37 @@ pub type RoomId = Id<Room>;
 /// Identifies a nick that is in use or reserved.
 pub type NickId = Id<User>;
 
-/// Why a request is rejected: a code, and a sentence for the user.
+/// A refusal of a request: a code, and a sentence for the user.
 pub type Refused = (Code, String);
 
-/// Most bytes that the line of a private message has besides its body: the verb and the longest nick.
+/// The maximum length of a private message's line in bytes, without its text: the verb and the longest nick.
 const DIRECT_LINE_BYTES: usize = 6 + 4 * NAME_CHARS_MAX;
 
-/// Where an event is seen; each place has a tail of its own.
+/// The place of an event, which decides who sees it. Each place has a tail of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// Events for everyone.
+    /// The place of events for everyone.
     Everyone,
     /// A room.
     Room(RoomId),
-    /// The direct messages to one nick.
+    /// The inbox of a nick.
     Nick(NickId),
 }
 
-/// The outcome of an entry that was stored: its id, its time and its position in the tail.
+/// The outcome of a successful entry: its id, its time and its position in the tail.
 #[derive(Clone, Copy, Debug)]
 pub struct Committed {
     /// The event's id, if it is logged.
     pub id: Option<EventId>,
     /// When it was stored.
     pub time: Time,
-    /// Its entry in the tail of its place; [`Seq::MAX`] if it is not there.
+    /// The number of its entry in the tail of its place; [`Seq::MAX`] if the tail does not contain it.
     pub seq: Seq,
 }
 
 impl Committed {
-    /// Returns the outcome of an entry that is in no tail now: nobody is there, or it was shown before.
+    /// Returns the outcome of an entry that no tail contains, because the recipient is offline or the event was shown
+    /// before.
     fn shown_before(id: Option<EventId>, time: Time) -> Self {
         let seq = Seq::MAX;
         Self { id, time, seq }
@@ -115,9 +116,9 @@ pub struct Chat {
     /// The offset of local time from UTC in seconds, for people in talker mode.
     pub utc_offset_s: i32,
     peers: Arena<Peer, Connected>,
-    /// How many of the connections stand for an HTTP request.
+    /// The number of connections that are single HTTP requests.
     requests: usize,
-    /// How many of the connections come from each address other than this machine's own.
+    /// The number of connections from each address. This machine's own addresses are not counted.
     origins: Tally,
     rooms: Arena<Room>,
     room_ids: HashMap<Box<str>, RoomId>,
@@ -129,66 +130,67 @@ pub struct Chat {
     /// The id of the newest event in the log.
     newest_id: u64,
     users: Arena<User>,
-    /// Nicks by their looks, so that look-alikes collide.
+    /// The nicks in use or reserved. The map also finds look-alikes, so that two of them cannot be in use at once.
     nick_ids: ByLook<NickId>,
     /// The accounts and bans.
     directory: Directory,
     /// The nicks that are banned.
     banned: ByLook<()>,
-    /// How many existing rooms were created from each address.
+    /// The number of existing rooms that were created from each address.
     rooms_by_origin: Tally,
-    /// How many rooms each registered nick owns, by the casefolded nick.
+    /// The number of rooms that each registered nick (casefolded) owns.
     rooms_by_owner: Tally<Box<str>>,
-    /// The hooks of all nicks, and the alerts that came through them.
+    /// The hooks of all nicks, and the alerts that were posted through them.
     pub hooks: Hooks,
     registrations: Pace,
     new_readers: Pace,
     uploads: Pace,
-    /// Uploads under unregistered nicks, which also count in `uploads`.
+    /// The pace of uploads under unregistered nicks. These uploads also count in `uploads`.
     unowned_uploads: Pace,
-    /// How often a nick was registered or had its password changed since the start.
+    /// The number of registrations and changes of passwords since the start.
     account_changes: u64,
-    /// The value of `account_changes` at the last such change of each nick, by its casefolded form; 0 if missing.
+    /// The value of `account_changes` at the last change of each nick (casefolded); 0 for a nick that is missing
+    /// here.
     account_versions: HashMap<Box<str>, u64>,
-    /// Commands to connections that they have not carried out yet; nearly always empty.
+    /// Commands that connections have not executed yet. This map is nearly always empty.
     commands: BTreeMap<PeerId, Vec<ConnectionCommand>>,
     /// Connections that have not been woken for their commands yet.
     commanded: Vec<PeerId>,
-    /// Live files that have been removed.
+    /// Live files that have been removed. Their downloads must be ended.
     removed_live: Vec<EventId>,
     /// Whether someone may have lost the right to read a room.
     has_acl_changes: bool,
-    /// The rooms that the log is deleting, by their casefolded names. Nobody is in them.
+    /// The rooms that the log is deleting, by their casefolded names. They have no members or readers.
     deleting: BTreeMap<Box<str>, Room>,
-    /// Whether the log still holds events of deleted rooms.
+    /// Whether rooms were deleted whose events the log has still to delete.
     has_deleted: bool,
-    /// Rooms that have received their first message, and their owners, to be stored.
+    /// Rooms that have received their first message, with their owners, which are to be stored.
     new_owners: Vec<(RoomName, String)>,
-    /// Actions of operators, for the server's audit log.
+    /// What operators have done, for the server's audit log.
     audit_log: Vec<String>,
-    /// Why the server stops, if the operator has given a reason.
+    /// The reason why the server stops, if the operator has given one.
     pub farewell: Option<String>,
     /// The events for everyone.
     notes: Tail,
     /// How much memory the tails take.
     memory_use: MemoryUse,
-    /// How many files can be downloaded.
+    /// The number of files that can be downloaded.
     files: usize,
-    /// How many files each nick and each address has, and their bytes; uploads in progress included.
+    /// The number of files of each nick and address, and their bytes. Uploads in progress count as well.
     file_shares: FileShares,
-    /// Digests of the contents of deleted files, one for each deleted file.
+    /// The digests of the contents of deleted files, once for each deleted file.
     released: Vec<Digest>,
-    /// Places with events for which their readers have not been woken yet.
+    /// The places with new events whose readers have not been woken yet.
     news: Vec<Place>,
-    /// The bytes of the lines of these events.
+    /// The total size of these events' lines in bytes.
     undelivered_bytes: usize,
-    /// Buffer in which a line is formatted, reused so that a message allocates nothing.
+    /// A buffer in which lines are formatted. It is reused, so that a message allocates nothing.
     line: Vec<u8>,
-    /// Authors of entries that were stored or rejected, to be woken; they may not read the entry's place.
+    /// The authors whose entries have been decided on, to be woken. An author need not read the place of its entry.
     answered: Vec<PeerId>,
-    /// When each `JOIN` is announced, if the member is still there; in milliseconds of uptime.
+    /// The times at which each `JOIN` is announced if the member is still in the room; in milliseconds of uptime.
     announcing: BTreeSet<(u64, RoomId, NickId)>,
-    /// When each reserved nick is released, unless its owner comes back.
+    /// The reserved nicks, and when each of them is released if its owner does not return.
     reserved: Reserved,
 }
 
@@ -258,8 +260,8 @@ impl Chat {
         self.add_peer(Peer::new(address))
     }
 
-    /// Registers an HTTP request from `address`, as a connection that does not count towards the limit on connections:
-    /// its HTTP connection counts already.
+    /// Registers an HTTP request from `address` as a connection. It does not count towards the limit on connections,
+    /// because its HTTP connection already does.
     pub fn connect_request(&mut self, address: IpAddr, is_passed_on: bool) -> PeerId {
         self.requests += 1;
         self.add_peer(Peer {
@@ -276,8 +278,9 @@ impl Chat {
         self.peers.insert(peer)
     }
 
-    /// Returns the address that a connection counts for: none for this machine's own and a proxy's, which serve many
-    /// people; a request counts once, through its connection or through the address that a proxy gives.
+    /// Returns the address for which a connection counts. Connections from this machine or from a proxy do not count,
+    /// because they may serve many people. A request that a proxy forwards counts for the client's address; any other
+    /// request counts through its HTTP connection only.
     fn counted_at(&self, peer: &Peer) -> Option<IpAddr> {
         let origin = address_prefix(peer.address);
         let is_many = origin.is_loopback() || self.is_proxy(peer.address);
@@ -285,13 +288,15 @@ impl Chat {
         (is_counted && !is_many).then_some(origin)
     }
 
-    /// Returns whether `address` is a trusted proxy's, which is believed about its client's address.
+    /// Returns whether `address` belongs to a trusted proxy. The server believes what such a proxy reports as the
+    /// client's address.
     pub fn is_proxy(&self, address: IpAddr) -> bool {
         let mut proxies = self.config.proxies.iter();
         proxies.any(|proxy| proxy.contains(address))
     }
 
-    /// Replaces a connection's address: a proxy forwards it for a client at `address`.
+    /// Replaces the address of a connection that a proxy forwards. `address` is the client's, as the proxy reports
+    /// it.
     pub fn passes_on(&mut self, peer: PeerId, address: IpAddr) {
         let was_counted_at = self.peers.get(peer).and_then(|peer| self.counted_at(peer));
         if let Some(known) = self.peers.get_mut(peer) {
@@ -323,13 +328,13 @@ impl Chat {
         self.peers.get(peer).map(|peer| peer.address)
     }
 
-    /// Returns whether the client runs on the server's own machine, as far as is known.
+    /// Returns whether the client is known to run on the server's own machine.
     pub fn is_local(&self, peer: PeerId) -> bool {
         let peer = self.peers.get(peer);
         peer.is_some_and(|peer| peer.address.is_loopback() && !peer.is_passed_on)
     }
 
-    /// Removes a connection; its session has already left its rooms and its nick.
+    /// Removes a connection. Its session must have left its rooms and dropped its nick before.
     pub fn disconnect(&mut self, peer: PeerId) {
         if let Some(gone) = self.peers.remove(peer) {
             self.requests -= usize::from(gone.is_request);
@@ -341,17 +346,17 @@ impl Chat {
         self.end_upload(peer);
     }
 
-    /// Returns how many connections there are.
+    /// Returns the number of connections, without single HTTP requests.
     pub fn connections(&self) -> usize {
         self.peers.count() - self.requests
     }
 
-    /// Returns whether there are neither connections nor requests.
+    /// Returns whether there are no connections and no requests.
     pub fn is_deserted(&self) -> bool {
         self.peers.count() == 0
     }
 
-    /// Restores what the log contains at the start: the rooms, and the number of files.
+    /// Restores at the start what the log contains: the rooms, and the totals of files.
     pub fn restore(&mut self, rooms: Vec<RoomRow>, files: FileTotals) {
         for row in rooms {
             let id = match self.find_room(&row.name) {
@@ -368,7 +373,7 @@ impl Chat {
         self.restore_files(files.by_nick);
     }
 
-    /// Restores what the account store contains at the start.
+    /// Restores at the start what the account store contains.
     pub fn restore_accounts(&mut self, mut directory: Directory) {
         for (name, acl) in std::mem::take(&mut directory.rooms) {
             let id = match self.find_room(&name) {
@@ -384,7 +389,7 @@ impl Chat {
         self.recount_unowned();
     }
 
-    /// Returns the id of the newest event in the log; 0 before the first.
+    /// Returns the id of the newest event in the log; 0 if the log is empty.
     pub fn newest_id(&self) -> u64 {
         self.newest_id
     }
@@ -397,14 +402,13 @@ impl Chat {
         }
     }
 
-    /// Forgets rooms that the log has deleted because nothing in them is stored any more, each with the id of its last
-    /// event.
+    /// Forgets rooms of which the log has deleted the last stored event. Each room comes with the id of that event.
     pub fn forget_rooms(&mut self, rooms: &[(RoomName, EventId)]) {
         for (name, last_id) in rooms {
             let Some(id) = self.find_room(name) else {
                 continue;
             };
-            // A newer event may have been stored since.
+            // If a newer event has been stored meanwhile, the room stays.
             if let Some(room) = self.rooms.get_mut(id)
                 && room.last_id == Some(*last_id)
             {
@@ -415,8 +419,8 @@ impl Chat {
         }
     }
 
-    /// Applies an entry that the log has decided on: every logged event becomes visible through this function, from
-    /// whichever connection and server it comes. Its author learns the outcome through the ticket.
+    /// Applies an entry that the log has decided on. Every logged event becomes visible through this function,
+    /// whichever connection or server proposed it. The author learns the outcome through the ticket.
     pub fn apply(&mut self, applied: Applied) {
         let Applied {
             entry,
@@ -435,7 +439,7 @@ impl Chat {
             _ => None,
         };
         if outcome.is_err() || is_repeat {
-            // The bytes of a file are stored before its event; when there is no event, nothing refers to them.
+            // The bytes of a file are stored before its event. Without the event, nothing refers to them.
             let contents = match &entry.kind {
                 EventKind::File(file) => file.contents,
                 EventKind::Stored(_, contents) => Some(**contents),
@@ -475,8 +479,9 @@ impl Chat {
         self.tell_author(Some(ticket), kept);
     }
 
-    /// Returns the room of an entry. Most entries belong to the same room as the one before: looking up each by its name
-    /// cost a tenth of the instructions of a message.
+    /// Returns the room of an entry. The room of the previous entry is tried first, because most entries belong to
+    /// the same room as the one before. Looking up every room by its name took a tenth of the instructions of a
+    /// message.
     fn room_of_entry(&mut self, name: &Arc<RoomName>) -> Option<RoomId> {
         let newest = self.rooms.get(self.newest_room);
         if !newest.is_some_and(|room| Arc::ptr_eq(&room.name, name)) {
@@ -497,7 +502,7 @@ impl Chat {
         }
     }
 
-    /// Returns the tail in which an entry is seen; `None` for a private message to a nick that is offline.
+    /// Returns the place of an entry; `None` for a logged private message to a nick that is offline.
     fn place_of(
         &self,
         entry: &Entry,
@@ -516,8 +521,8 @@ impl Chat {
                 Err(Code::NoSuchNick)
             };
         };
-        // The message is not logged, so it is delivered to its reader or not at all. Space was checked when it was
-        // requested, but more messages may have been sent to the nick since.
+        // The message is not logged, so the recipient gets it now or never. There was enough space when it was
+        // requested, but more messages may have been sent to the nick since then.
         let bytes = entry.bytes() + entry.events() * DIRECT_LINE_BYTES;
         if !is_logged && !self.has_inbox_space(here, bytes) {
             return Err(Code::Busy);
@@ -550,7 +555,7 @@ impl Chat {
         Committed { id, time, seq }
     }
 
-    /// Appends each line of a text; returns the outcome of the first.
+    /// Appends each line of a text as an event; returns the outcome of the first line.
     fn append_lines(
         &mut self,
         entry: &Entry,
@@ -618,7 +623,7 @@ impl Chat {
         }
     }
 
-    /// Returns the name of a place as it is written in events.
+    /// Returns the name of a place as events contain it.
     fn place_text(&self, place: Place) -> &str {
         match place {
             Place::Everyone => "*",
@@ -627,7 +632,7 @@ impl Chat {
         }
     }
 
-    /// Appends an event to the tail of its place, as `write` writes it: once for all readers.
+    /// Appends an event to the tail of its place, once for all readers. `write` writes its line.
     fn append(
         &mut self,
         place: Place,
@@ -656,7 +661,8 @@ impl Chat {
         tags: &str,
         line: &[u8],
     ) -> Option<Seq> {
-        // A stored message is delivered even to a reader whose inbox is full, and may have to make space for itself.
+        // A stored message is delivered even to a reader whose inbox is full. In that case space may have to be made
+        // for it.
         let is_short = matches!(place, Place::Nick(_)) && self.are_inboxes_full();
         let tail = self.tail_mut(place)?;
         let from = tail.memory();
@@ -673,7 +679,7 @@ impl Chat {
         Some(seq)
     }
 
-    /// Takes the outcomes of the entries of `peer` since the last call, by the numbers of their tickets.
+    /// Takes the outcomes of entries that `peer` has received since the last call, with the numbers of their tickets.
     pub fn take_outcomes(&mut self, peer: PeerId) -> Vec<(u32, Result<Committed, Code>)> {
         self.peers
             .get_mut(peer)
@@ -681,23 +687,23 @@ impl Chat {
             .unwrap_or_default()
     }
 
-    /// Records that the stored bytes of a file have lost a reference.
+    /// Records that one reference to the stored bytes of a file is gone.
     pub fn release(&mut self, digest: Digest) {
         self.released.push(digest);
     }
 
-    /// Takes the digests that have lost a reference, for the file store to delete.
+    /// Takes the digests of contents that have lost a reference. The file store deletes contents without references.
     pub fn take_released(&mut self) -> Vec<Digest> {
         std::mem::take(&mut self.released)
     }
 
-    /// Takes the live files that have been removed: their downloads are ended.
+    /// Takes the live files that have been removed. The caller ends their downloads.
     pub fn take_removed_live(&mut self) -> Vec<EventId> {
         std::mem::take(&mut self.removed_live)
     }
 
-    /// Takes whether someone may have lost a right since the last call: then running transfers check their rights
-    /// again.
+    /// Returns whether someone may have lost the right to read a room since the last call. If so, running transfers
+    /// check their rights again.
     pub fn take_acl_changes(&mut self) -> bool {
         std::mem::take(&mut self.has_acl_changes)
     }
@@ -707,18 +713,19 @@ impl Chat {
         !self.news.is_empty() || !self.answered.is_empty() || !self.commanded.is_empty()
     }
 
-    /// Takes the connections that have received commands since the last call: they are woken whatever they wait for.
+    /// Takes the connections that have received commands since the last call. They are woken even while they wait for
+    /// something else.
     pub fn take_commanded(&mut self) -> Vec<PeerId> {
         std::mem::take(&mut self.commanded)
     }
 
-    /// Returns how many bytes of lines await their readers' wake-up.
+    /// Returns the total size of the lines whose readers have not been woken yet, in bytes.
     pub fn undelivered_bytes(&self) -> usize {
         self.undelivered_bytes
     }
 
-    /// Calls `wake` for every connection that has something to read or an outcome since the last call; a connection in
-    /// several places may be named more than once.
+    /// Calls `wake` for every connection that has received something to read, or an outcome, since the last call. A
+    /// connection that reads several places may be woken more than once.
     pub fn take_news(&mut self, mut wake: impl FnMut(PeerId)) {
         self.undelivered_bytes = 0;
         self.answered.drain(..).for_each(&mut wake);
@@ -750,7 +757,8 @@ impl Chat {
         }
     }
 
-    /// Returns the tail of a place; `None` for a nick without messages so far, or a place that no longer exists.
+    /// Returns the tail of a place; `None` for a nick that has received no messages, or for a place that no longer
+    /// exists.
     pub fn tail(&self, place: Place) -> Option<&Tail> {
         match place {
             Place::Everyone => Some(&self.notes),
@@ -771,12 +779,12 @@ impl Chat {
         }
     }
 
-    /// Returns where a new reader of `place` begins.
+    /// Returns the position in the tail of `place` at which a new reader begins.
     pub fn end(&self, place: Place) -> Seq {
         self.tail(place).map_or(0, Tail::end)
     }
 
-    /// Runs the timers that are due.
+    /// Does everything that is due: announces members, releases nicks.
     pub fn tick(&mut self, now: Now) {
         while let Some((at_ms, room, nick)) = self.announcing.first().copied()
             && at_ms <= millis(now.uptime)
@@ -789,7 +797,7 @@ impl Chat {
         }
     }
 
-    /// Returns when [`Self::tick`] must run next.
+    /// Returns the time at which [`Self::tick`] must run next.
     pub fn next_due(&self) -> Option<Duration> {
         let announcing = self.announcing.first().map(|due| due.0);
         let due_ms = announcing.into_iter().chain(self.reserved.next_ms()).min();
@@ -797,7 +805,7 @@ impl Chat {
     }
 }
 
-/// Appends the line of an event; returns where its parts are.
+/// Appends the line of an event; returns the positions of its parts.
 fn write(event: &Event<'_>, line: &mut Vec<u8>) -> EventLayout {
     event.encode(line);
     event.layout()
@@ -814,8 +822,9 @@ mod tests {
         woken
     }
 
-    /// Regression test: a `TELL` to a room that its author has not joined, stored after the connection had gone idle,
-    /// was answered only when something else woke the connection; so was any entry that could not be stored.
+    /// Regression test. The author of a `TELL` to a room that the author had not joined was not woken when the log
+    /// decided on the entry, if the connection had become idle meanwhile. The same happened with any entry that could
+    /// not be stored.
     #[test]
     fn an_author_outside_the_room_is_woken_when_its_entry_is_stored_or_rejected() {
         let name = |name| RoomName::parse(name).expect("it is a name");

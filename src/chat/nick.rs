@@ -1,4 +1,4 @@
-//! Nicks: each is used by one or more connections, with or without a password.
+//! Nicks. One or more connections use a nick, with or without a password.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,40 +13,40 @@ use crate::model::{DirectMessage, Now, PeerId, address_prefix, millis};
 use crate::protocol::{Code, Nick};
 use crate::tail::{Seq, Tail};
 
-/// A nick that is in use, or reserved until its owner returns.
+/// A nick that is in use, or that is reserved until its owner returns.
 #[derive(Debug)]
 pub struct User {
-    /// The nick in its chosen spelling.
+    /// The nick as its user spelled it.
     pub nick: Nick,
-    /// The SHA-256 of the password that reserves it.
+    /// The SHA-256 digest of the password that reserves the nick.
     reservation: Option<Box<[u8; 32]>>,
     pub(super) connections: SmallVec<[PeerId; 1]>,
-    /// The text that others see while it is away.
+    /// The text that others see while the user is away; `None` while the user is not.
     pub(super) away: Option<Box<str>>,
-    /// Its direct messages; allocated with the first one.
+    /// The direct messages; allocated with the first message.
     pub(super) inbox: Option<Box<Tail>>,
-    /// How far its most advanced connection has read them.
+    /// The position in the inbox of the connection that has read furthest.
     inbox_read_to: Seq,
-    /// When it is released, while nobody uses it; in milliseconds of uptime, which takes half the space of a
-    /// `Duration`.
+    /// The time at which the nick is released while nobody uses it, in milliseconds of uptime. That takes half the
+    /// space of a `Duration`.
     free_at_ms: u64,
 }
 
-/// Nicks that are reserved until their owners return, counted by the address that last used each.
+/// The nicks that are reserved until their owners return, counted for the address that last used each of them.
 #[derive(Debug, Default)]
 pub(super) struct Reserved {
-    /// When they are released, in milliseconds of uptime.
+    /// The times at which the nicks are released, in milliseconds of uptime.
     due: BTreeMap<(u64, NickId), IpAddr>,
     by_origin: Tally,
 }
 
 impl Reserved {
-    /// Returns when the first of them is released.
+    /// Returns the time at which the next nick is released.
     pub fn next_ms(&self) -> Option<u64> {
         self.due.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// Removes and returns the first of them that is due.
+    /// Removes and returns the next nick, if its time has come.
     pub fn pop_due(&mut self, now_ms: u64) -> Option<NickId> {
         let (at, nick) = *self.due.first_key_value()?.0;
         if at > now_ms {
@@ -73,20 +73,21 @@ impl Reserved {
     }
 }
 
-/// The check that a connection must pass to take a nick.
+/// The check that a connection must pass before it can take a nick.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NickAccess {
-    /// Nothing that the account store knows of.
+    /// The nick is not registered, so the account store checks nothing.
     Open,
     /// The account store must check the password.
     NeedsPassword,
 }
 
 impl Chat {
-    /// Returns what a connection that uses `current` and gives a password, or none, must pass to take `nick`.
+    /// Returns the check that a connection must pass to take `nick`. `current` is the nick that the connection uses
+    /// now.
     ///
     /// # Errors
-    /// `need-password` and `nick-taken`, for a registered nick.
+    /// `need-password` or `nick-taken`, if the nick is registered or looks like a registered one.
     pub fn nick_access(
         &self,
         nick: &Nick,
@@ -124,15 +125,15 @@ impl Chat {
         account.is_some_and(|account| account.casefolded() == nick.casefolded())
     }
 
-    /// Returns a version that changes with each registration and each change of password of that nick; `None` while it
-    /// is not registered. The result of a check of its account is valid while this stays the same.
+    /// Returns a number that changes whenever that nick is registered or its password is changed; `None` while the
+    /// nick is not registered. The result of checking a password is valid only while this number stays the same.
     pub fn account_version(&self, nick: &Nick) -> Option<u64> {
         let version = self.account_versions.get(nick.casefolded()).copied();
         self.is_registered(nick)
             .then_some(version.unwrap_or_default())
     }
 
-    /// Returns whether a nick, or one that looks like it, is reserved with a password.
+    /// Returns whether a password reserves a nick, or another nick that looks like it.
     pub fn is_reserved(&self, nick: &Nick) -> bool {
         let existing = self.nick_ids.get(nick);
         existing
@@ -140,12 +141,12 @@ impl Chat {
             .is_some_and(|user| user.reservation.is_some())
     }
 
-    /// Returns how many nicks are registered.
+    /// Returns the number of registered nicks.
     pub fn accounts(&self) -> usize {
         self.directory.accounts.len()
     }
 
-    /// Records that a nick is registered: from now on its account protects it, and no other password.
+    /// Records that a nick is registered. From now on only its account protects it, and no reservation.
     pub fn registered(&mut self, nick: &Nick) {
         if let Some(id) = self.nick_ids.get(nick)
             && let Some(user) = self.users.get_mut(*id)
@@ -169,7 +170,7 @@ impl Chat {
         self.forget_in_rooms(nick, now);
     }
 
-    /// Returns the entry of a nick.
+    /// Returns the user of a nick, which may be reserved only.
     pub fn user(&self, nick: NickId) -> Option<&User> {
         self.users.get(nick)
     }
@@ -178,7 +179,7 @@ impl Chat {
         self.users.get(nick).map_or("?", |user| user.nick.as_str())
     }
 
-    /// Returns the entry of a nick that at least one connection uses.
+    /// Returns the id of a nick, if at least one connection uses the nick.
     pub fn find_nick(&self, nick: &Nick) -> Option<NickId> {
         let id = *self.nick_ids.get(nick)?;
         let user = self.users.get(id)?;
@@ -186,8 +187,8 @@ impl Chat {
         is_here.then_some(id)
     }
 
-    /// Returns between whom a message from `by` to `to` (online or not) is stored; only messages between registered
-    /// nicks are.
+    /// Returns the two nicks for a message that is stored; `None` unless `by` and `to` are both registered, since
+    /// other private messages are not stored. `to` may be offline.
     pub fn direct_message(&self, by: NickId, to: &Nick) -> Option<DirectMessage> {
         let by = &self.user(by)?.nick;
         if !self.is_registered(by) || !self.is_registered(to) {
@@ -200,11 +201,12 @@ impl Chat {
         })
     }
 
-    /// Gives `nick` to a connection that uses `current` and reads `rooms`, and announces the change. A registered nick
-    /// belongs to its owner, whose password was checked as [`Self::nick_access`] requires, however many connections use it.
+    /// Gives `nick` to a connection that uses the nick `current` and reads `rooms`, and announces the change. For a
+    /// registered nick, the password must have been checked before, as [`Self::nick_access`] says; any number of
+    /// connections may use such a nick.
     ///
     /// # Errors
-    /// `nick-taken` or `bad-password`; then nothing has changed.
+    /// `nick-taken` or `bad-password`. Nothing changes in this case.
     pub fn take_nick(
         &mut self,
         peer: PeerId,
@@ -245,14 +247,15 @@ impl Chat {
             }
         }
         if let Some(old) = current {
-            // The owner has deliberately changed nicks, so the old one is not reserved for a return.
+            // The user has changed nicks deliberately, so the old nick is not reserved.
             self.drop_reservation(old);
             self.drop_nick(old, peer, now);
         }
         Ok(new)
     }
 
-    /// Returns the entry that uses that nick in any spelling, or `current` if it changes to a look-alike of itself.
+    /// Returns the user whose nick is `nick` in any spelling. If a connection changes its own nick to a look-alike,
+    /// returns `current`.
     fn find_same_nick(
         &self,
         nick: &Nick,
@@ -291,8 +294,8 @@ impl Chat {
         id
     }
 
-    /// Returns whether an HTTP request may share a nick that requests from the same address use, all without a
-    /// password: for example two jobs that send under one name at once.
+    /// Returns whether an HTTP request may share a nick with other requests. They must come from the same address,
+    /// and all be without a password. For example, two jobs may send under one name at the same time.
     fn may_share_request(
         &self,
         peer: PeerId,
@@ -316,7 +319,7 @@ impl Chat {
         peer.is_request.then(|| address_prefix(peer.address))
     }
 
-    /// Returns whether only HTTP requests, which end soon, use that nick.
+    /// Returns whether the nick is in use by HTTP requests only. Such requests end soon.
     pub fn is_used_by_requests(&self, nick: &Nick) -> bool {
         let existing = self.find_same_nick(nick, None).ok().flatten();
         let user = existing.and_then(|existing| self.users.get(existing));
@@ -328,7 +331,7 @@ impl Chat {
         })
     }
 
-    /// Checks whether a further connection may share a nick that is in use or reserved.
+    /// Checks whether another connection may use a nick that is in use or reserved.
     fn check_reservation(
         &mut self,
         existing: NickId,
@@ -342,7 +345,7 @@ impl Chat {
         if user.nick.casefolded() != nick.casefolded() {
             return Err(taken(nick));
         }
-        // Digests are compared, so timing reveals nothing of the password.
+        // The digests are compared, so the time that this takes reveals nothing about the password.
         if known == given {
             Ok(())
         } else {
@@ -350,7 +353,7 @@ impl Chat {
         }
     }
 
-    /// Handles `NICK` with the connection's own nick: sets a first password, or changes the spelling.
+    /// Handles a `NICK` that names the connection's own nick: it sets a first password, or changes the spelling.
     fn change_own_nick(
         &mut self,
         existing: NickId,
@@ -382,7 +385,7 @@ impl Chat {
                 format!("{} is in use by another connection", user.nick),
             ));
         }
-        // A new spelling of the same nick: members see the old one replaced by the new one.
+        // The spelling changes: members see that the old nick is replaced by the new one.
         let old = user.nick.clone();
         let (reservation, away) = (user.reservation.take(), user.away.take());
         self.nick_ids.remove(&old, &existing);
@@ -402,8 +405,8 @@ impl Chat {
         Ok(new)
     }
 
-    /// Ends a connection's use of a nick; after the last connection the nick is released, at once or when its
-    /// reservation expires. Only so many nicks can be reserved.
+    /// Records that a connection no longer uses a nick. After the last connection, the nick is released when its
+    /// reservation expires, or at once if it has none. The number of reserved nicks is limited.
     pub fn drop_nick(&mut self, nick: NickId, peer: PeerId, now: Now) {
         let free_at = millis(now.uptime + self.limits().guard_for);
         let origin = self.address(peer).map(address_prefix);
@@ -429,8 +432,8 @@ impl Chat {
         self.count_tail(Place::Nick(nick), inbox, 0);
     }
 
-    /// Drops the reservation of a nick: its owner leaves deliberately, so after its last connection it is released at
-    /// once.
+    /// Drops the reservation of a nick whose owner leaves deliberately, so that the nick is released at once after
+    /// its last connection.
     pub fn drop_reservation(&mut self, nick: NickId) {
         if let Some(user) = self.users.get_mut(nick)
             && user.connections.len() == 1
@@ -446,7 +449,7 @@ impl Chat {
         }
     }
 
-    /// Returns whether `nick` leaves its messages unread.
+    /// Returns whether `nick` has too many unread messages, so that unlogged messages to it are refused.
     pub fn is_busy(&self, nick: NickId) -> bool {
         let unread = self
             .users
@@ -460,8 +463,8 @@ impl Chat {
         unread.is_some_and(|unread| unread > most)
     }
 
-    /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` without dropping unread
-    /// messages.
+    /// Returns whether the inbox of `nick` has space for an unlogged line of `line_bytes` bytes, without unread
+    /// messages being dropped.
     pub(super) fn has_inbox_space(&self, nick: NickId, line_bytes: usize) -> bool {
         let Some(user) = self.users.get(nick) else {
             return false;
@@ -474,13 +477,13 @@ impl Chat {
         }
     }
 
-    /// Records that a connection of `nick` has been sent its messages before `seq`.
+    /// Records that the messages before `seq` have been sent to a connection of `nick`.
     pub fn mark_inbox_read(&mut self, nick: NickId, seq: Seq) {
         let Some(user) = self.users.get_mut(nick) else {
             return;
         };
         user.inbox_read_to = user.inbox_read_to.max(seq);
-        // With a single reader, messages that were sent are no longer needed.
+        // If there is only one connection, messages that it has received are no longer needed.
         if let (Some(inbox), [_]) = (&mut user.inbox, &user.connections[..]) {
             let from = inbox.memory();
             inbox.drop_before(seq);
@@ -489,7 +492,7 @@ impl Chat {
         }
     }
 
-    /// Returns where a connection that takes `nick` now begins to read its messages.
+    /// Returns the position in the inbox at which a connection that takes `nick` now begins to read.
     pub fn inbox_end(&self, nick: NickId) -> Seq {
         self.end(Place::Nick(nick))
     }

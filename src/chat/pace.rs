@@ -1,5 +1,5 @@
-//! Limits how often something may be done from one address and in all, where the total number is bounded: so that no
-//! client uses it up in a moment.
+//! Limits how often an operation is allowed, for each address and for all addresses together. It protects operations
+//! whose total number is bounded, so that one client cannot use up the total in a moment.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,20 +9,21 @@ use super::{Chat, NickId};
 use crate::config::Rate;
 use crate::model::{Now, PeerId, address_prefix};
 
-/// Most addresses that are tracked at once; beyond, new addresses are bounded only by the limit for all.
+/// The maximum number of addresses that are tracked at once. When it is reached, only the limit for all addresses
+/// applies to further addresses.
 const ADDRESSES_MAX: usize = 16 << 10;
 
 /// The rate limit of one operation.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// When each address has its full allowance again, see [`Rate`].
+    /// The time from which each address has its full allowance again; see [`Rate`].
     by_origin: HashMap<IpAddr, Duration>,
     /// The same for all addresses together.
     all: Duration,
 }
 
 impl Pace {
-    /// Returns whether the operation is allowed once more from there; if so, counts it.
+    /// Returns whether the address `origin` may do the operation now. If so, counts the operation.
     fn take(&mut self, origin: IpAddr, each: Rate, all: Option<Rate>, now: Duration) -> bool {
         if self.by_origin.len() >= ADDRESSES_MAX {
             self.by_origin.retain(|_, used_up| *used_up > now);
@@ -43,7 +44,7 @@ impl Pace {
 }
 
 impl Chat {
-    /// Returns whether a further nick may be registered over that connection; if so, counts it.
+    /// Returns whether another nick may be registered over this connection. If so, counts the registration.
     pub fn may_register(&mut self, peer: PeerId, now: Now) -> bool {
         let Some(address) = self.address(peer) else {
             return false;
@@ -54,7 +55,7 @@ impl Chat {
             .take(address_prefix(address), each, Some(all), now.uptime)
     }
 
-    /// Returns whether a further named reader may be created over that connection; if so, counts it.
+    /// Returns whether another named reader may be created over this connection. If so, counts the reader.
     pub fn may_make_reader(&mut self, peer: PeerId, now: Now) -> bool {
         let Some(address) = self.address(peer) else {
             return false;
@@ -64,7 +65,7 @@ impl Chat {
             .take(address_prefix(address), each, None, now.uptime)
     }
 
-    /// Returns whether a further file may be uploaded over that connection, under `nick`; if so, counts it.
+    /// Returns whether another file may be uploaded over this connection under `nick`. If so, counts the upload.
     pub fn may_upload(&mut self, peer: PeerId, nick: Option<NickId>, now: Now) -> bool {
         let Some(from) = self.address(peer).map(address_prefix) else {
             return false;

@@ -1,8 +1,8 @@
-//! Counts files and their bytes, stored ones and those being uploaded: in all, by nick, and by the address that sent them.
+//! Counts files and their bytes in all, for each nick, and for each address that sends files.
 //!
-//! The bytes of an upload count from its beginning, so many uploads at once fit no more than one after the other.
-//! Unregistered nicks share one quota, since a client that is refused under one could take another. The address that sent
-//! a file is known until the server stops.
+//! The bytes of an upload count from its beginning, so simultaneous uploads cannot exceed a limit together.
+//! Unregistered nicks share one quota, because a client could otherwise evade the quota by changing its nick. The
+//! server remembers the address that sent a file until it stops.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -12,30 +12,31 @@ use super::{Chat, NickId};
 use crate::model::{FileContents, FileSum, PeerId, address_prefix};
 use crate::protocol::{EventId, Nick};
 
-/// Files by nick and by address.
+/// The counts of files by nick and by address.
 #[derive(Debug, Default)]
 pub(super) struct FileShares {
     kept: FileSum,
-    /// The stored files by the casefolded nicks that sent them.
+    /// The stored files of each nick, casefolded.
     by_nick: HashMap<Box<str>, FileSum>,
-    /// The stored files of unregistered nicks.
+    /// The stored files of all unregistered nicks.
     unowned: FileSum,
     /// The address that sent each file.
     origins: HashMap<EventId, IpAddr>,
     by_origin: Tally,
-    /// Connections, perhaps closed ones, whose files are on their way to the log: their address, and how many files.
+    /// The connections that have passed files to the log which it has not decided on yet: the address of each, and
+    /// the number of these files. Some of these connections may be closed already.
     senders: BTreeMap<PeerId, (IpAddr, usize)>,
-    /// The bytes being uploaded by each connection, with its casefolded nick if that is registered.
+    /// The bytes that each connection is uploading, with its casefolded nick if the nick is registered.
     coming: BTreeMap<PeerId, (Option<Box<str>>, u64)>,
 }
 
 impl FileShares {
-    /// Returns the bytes of all stored files.
+    /// Returns the total size of all stored files in bytes.
     pub fn bytes(&self) -> u64 {
         self.kept.bytes
     }
 
-    /// Changes the counts of a casefolded nick.
+    /// Changes the counts of the nick `form` (casefolded), and the totals that include them.
     fn change(&mut self, form: &str, is_registered: bool, change: impl Fn(&mut FileSum)) {
         change(&mut self.kept);
         if !is_registered {
@@ -58,7 +59,7 @@ impl FileShares {
 }
 
 impl Chat {
-    /// Sets the counts of each nick, as it is spelt in the log.
+    /// Sets the counts of each nick. The nicks are spelled as in the log.
     pub(super) fn restore_files(&mut self, by_nick: Vec<(String, FileSum)>) {
         let shares = &mut self.file_shares;
         shares.kept = FileSum::default();
@@ -73,7 +74,7 @@ impl Chat {
         self.recount_unowned();
     }
 
-    /// Counts the bytes of unregistered nicks again after the accounts have changed.
+    /// Recalculates the counts of unregistered nicks after the accounts have changed.
     pub(super) fn recount_unowned(&mut self) {
         let shares = &mut self.file_shares;
         let accounts = self.directory.accounts.values();
@@ -84,7 +85,7 @@ impl Chat {
         shares.unowned = unowned;
     }
 
-    /// Adds to the counts of `nick`, as it is spelt in the events of its files.
+    /// Adds `sum` to the counts of `nick`, which is spelled as in the events of its files.
     pub(super) fn count_files(&mut self, nick: &str, sum: FileSum) {
         let is_registered = Nick::parse(nick).is_ok_and(|nick| self.is_registered(&nick));
         let change = |known: &mut FileSum| add(known, sum);
@@ -92,7 +93,7 @@ impl Chat {
             .change(&casefolded_nick(nick), is_registered, change);
     }
 
-    /// Subtracts a deleted file of `nick`.
+    /// Subtracts a deleted file from the counts of `nick`.
     pub(super) fn uncount_file(&mut self, id: EventId, nick: &str, contents: Option<FileContents>) {
         let bytes = contents.map_or(0, |contents| contents.length);
         let sum = FileSum { count: 1, bytes };
@@ -105,14 +106,15 @@ impl Chat {
         }
     }
 
-    /// Records that a connection passes a file to the log: it counts for its address once it has an id.
+    /// Records that a connection has passed a file to the log. Once the file has its id, it counts for the address of
+    /// the connection.
     pub fn expect_file(&mut self, peer: PeerId) {
         if let Some(from) = self.address(peer).map(address_prefix) {
             self.file_shares.senders.entry(peer).or_insert((from, 0)).1 += 1;
         }
     }
 
-    /// Records that the log has decided on a file of `peer`; returns its address.
+    /// Records that the log has decided on a file from `peer`. Returns the address of `peer`.
     pub(super) fn file_sent(&mut self, peer: PeerId) -> Option<IpAddr> {
         let senders = &mut self.file_shares.senders;
         let (from, count) = senders.get_mut(&peer)?;
@@ -124,16 +126,16 @@ impl Chat {
         Some(from)
     }
 
-    /// Counts a file for the address that sent it.
+    /// Counts a stored file for the address that sent it.
     pub(super) fn file_is_from(&mut self, id: EventId, from: IpAddr) {
         self.file_shares.origins.insert(id, from);
         self.file_shares.by_origin.add(from);
     }
 
-    /// Checks whether one more file may be uploaded over a connection.
+    /// Checks whether another file may be uploaded over a connection.
     ///
     /// # Errors
-    /// When there are too many: in all, of that nick, or from where the connection comes.
+    /// When there are too many files in all, of that nick, or from the connection's address.
     pub fn has_space_for_file(&self, peer: PeerId, nick: Option<NickId>) -> Result<(), String> {
         let (limits, shares) = (self.limits(), &self.file_shares);
         if self.files() >= limits.files_max {
@@ -163,10 +165,10 @@ impl Chat {
         Ok(())
     }
 
-    /// Counts the bytes of the upload in progress over a connection, until [`Self::end_upload`] ends it.
+    /// Counts the bytes of the upload in progress over a connection, until [`Self::end_upload`] is called.
     ///
     /// # Errors
-    /// When the quota of all files, or of the nick, would be exceeded.
+    /// When the upload would exceed the quota for all files or for the nick.
     pub fn begin_upload(
         &mut self,
         peer: PeerId,
@@ -205,7 +207,8 @@ impl Chat {
         Ok(())
     }
 
-    /// Ends the upload in progress over a connection, stored or not.
+    /// Ends the upload in progress over a connection. Its bytes no longer count here, whether or not the file was
+    /// stored.
     pub fn end_upload(&mut self, peer: PeerId) {
         self.file_shares.coming.remove(&peer);
     }
@@ -221,7 +224,7 @@ fn subtract(known: &mut FileSum, sum: FileSum) {
     known.bytes = known.bytes.saturating_sub(sum.bytes);
 }
 
-/// Returns the casefolded nick; a text that is not a nick is returned unchanged.
+/// Returns the casefolded nick. A text that is not a valid nick is returned unchanged.
 fn casefolded_nick(nick: &str) -> Box<str> {
     match Nick::parse(nick) {
         Ok(nick) => nick.casefolded().into(),

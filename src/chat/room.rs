@@ -1,6 +1,7 @@
 //! Rooms: their members, their readers and their events.
 //!
-//! Members are nicks and visible to all; readers are connections, with or without a nick, which are woken.
+//! A member is a nick that others see in the room. A reader is a connection, with or without a nick, that is woken
+//! when something happens in the room.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -15,63 +16,65 @@ use crate::tail::Tail;
 /// A room.
 #[derive(Debug)]
 pub struct Room {
-    /// The name as its creator spelt it.
+    /// The name as its creator spelled it.
     pub name: Arc<RoomName>,
     /// The topic; may be empty.
     pub topic: Box<str>,
-    /// The owner and the access rights, if a registered nick created the room.
+    /// The access list; `None` if no registered nick owns the room.
     pub acl: Option<Box<RoomAcl>>,
-    /// The version of these rights, see [`crate::accounts::VersionedAcl`].
+    /// The version of the access list; see [`crate::accounts::VersionedAcl`].
     pub(super) acl_version: u64,
-    /// The address that it was created from, if that was since the server started.
+    /// The address from which the room was created; `None` if it was created before the server started.
     origin: Option<IpAddr>,
-    /// The files that are still being sent to it.
+    /// The files that are still being uploaded to the room.
     pub(super) live: Vec<EventId>,
-    /// The newest logged event.
+    /// The id of the newest logged event.
     pub last_id: Option<EventId>,
     pub(super) tail: Tail,
     pub(super) members: BTreeMap<NickId, Member>,
     pub(super) readers: Vec<PeerId>,
-    /// How many events in this room are being stored: it must still exist when they are.
+    /// The number of this room's events that the log has not decided on yet. The room must exist until it has.
     pub(super) coming: usize,
 }
 
-/// Totals for the operator's metrics.
+/// The totals for the operator's metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Nicks in use, and reserved ones.
+    /// The number of nicks that are in use or reserved.
     pub nicks: usize,
-    /// Rooms.
+    /// The number of rooms.
     pub rooms: usize,
-    /// Members of all rooms; a nick in two rooms counts twice.
+    /// The number of members of all rooms. A nick in two rooms counts twice.
     pub members: usize,
-    /// Bytes of the rooms' tails in memory.
+    /// The total size of the rooms' tails in bytes.
     pub tail_bytes: usize,
-    /// Bytes of direct messages in memory.
+    /// The total size of direct messages in memory in bytes.
     pub inbox_bytes: usize,
-    /// Files.
+    /// The number of files.
     pub files: usize,
-    /// The bytes of these files.
+    /// The total size of these files in bytes.
     pub file_bytes: u64,
 }
 
-/// A nick in a room.
+/// A member: a nick in a room.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// How many of its connections are in the room.
+    /// The number of the nick's connections that are in the room.
     connections: u32,
-    /// The connection that joined first, which does not receive the announcement.
+    /// The connection that joined first. It does not receive the announcement.
     by: PeerId,
-    /// When its `JOIN` is due to be announced, in milliseconds of uptime, which takes half the space of a `Duration`.
+    /// The time at which the `JOIN` is to be announced, in milliseconds of uptime. That takes half the space of a
+    /// `Duration`.
     announce_at_ms: u64,
-    /// Whether its `JOIN` has been announced.
+    /// Whether the `JOIN` has been announced.
     is_announced: bool,
-    /// Whether a `WHO` has listed it.
+    /// Whether an answer to `WHO` has listed the member.
     is_shown: bool,
 }
 
 impl Room {
-    /// Returns whether a registered nick, or somebody without one, may read the room.
+    /// Returns whether the room may be read by `account`, a registered nick in casefolded form, or by a user without
+    /// one (`None`).
     pub(super) fn admits(&self, account: Option<&str>) -> bool {
         match self.acl.as_deref() {
             Some(acl) if acl.is_closed => account.is_some_and(|form| acl.admits(form)),
@@ -95,17 +98,17 @@ impl Room {
         }
     }
 
-    /// Returns the id to resume from: that of the newest logged event, 0 when there is none.
+    /// Returns the id from which a client resumes: that of the newest logged event, or 0 if there is none.
     pub fn last_id(&self) -> u64 {
         self.last_id.map_or(0, EventId::get)
     }
 
-    /// The form of the registered nick that owns it.
+    /// Returns the owner: a registered nick in casefolded form.
     fn owner(&self) -> Option<&str> {
         self.acl.as_ref()?.owner.as_deref()
     }
 
-    /// How many nicks are in it.
+    /// Returns the number of members.
     pub fn members(&self) -> usize {
         self.members.len()
     }
@@ -122,17 +125,17 @@ impl Chat {
         self.rooms.get(room)
     }
 
-    /// Returns the room in which clients start.
+    /// Returns the lobby, the room in which clients start.
     pub fn lobby(&self) -> RoomId {
         self.lobby
     }
 
-    /// Returns how many rooms there are.
+    /// Returns the number of rooms.
     pub fn rooms(&self) -> usize {
         self.room_order.len()
     }
 
-    /// Returns the next room in the order of creation.
+    /// Returns the room that was created next after `after`, or the first room for `None`.
     pub fn room_after(&self, after: Option<RoomId>) -> Option<(RoomId, &Room)> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -145,11 +148,11 @@ impl Chat {
         self.room_order.iter().filter_map(|id| self.rooms.get(*id))
     }
 
-    /// Returns the room with that name for `nick` to join or send to, and creates it if necessary.
+    /// Returns the room with that name, so that `nick` can join it or send to it. Creates the room if necessary.
     ///
     /// # Errors
-    /// `quota` when there are too many rooms, `not-allowed` for one that is closed to it, or that is
-    /// being deleted: the log still has its messages.
+    /// `quota` if there are too many rooms. `not-allowed` if the nick may not enter the room, or if the room is being
+    /// deleted and the log still contains its messages.
     pub fn find_or_create_room(
         &mut self,
         name: &RoomName,
@@ -217,7 +220,7 @@ impl Chat {
         id
     }
 
-    /// Makes a connection read a room and, if it has a nick, makes the nick a member.
+    /// Makes a connection read a room. If the connection has a nick, the nick becomes a member.
     pub fn enter(&mut self, room_id: RoomId, peer: PeerId, nick: Option<NickId>, now: Now) {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.readers.push(peer);
@@ -251,7 +254,8 @@ impl Chat {
         }
     }
 
-    /// Makes a connection stop reading a room; the nick leaves with its last connection.
+    /// Makes a connection stop reading a room. When the last connection of a nick does so, the nick is no longer a
+    /// member.
     pub fn leave(
         &mut self,
         room_id: RoomId,
@@ -305,7 +309,7 @@ impl Chat {
         }
     }
 
-    /// Records that an event for `place` has been sent to the log.
+    /// Records that an event for `place` has been passed to the log.
     pub fn expect(&mut self, place: Place) {
         if let Place::Room(room) = place
             && let Some(room) = self.rooms.get_mut(room)
@@ -329,7 +333,7 @@ impl Chat {
         }
     }
 
-    /// Removes a room from every table that has it.
+    /// Removes a room from all tables, and returns it.
     pub(super) fn take_room(&mut self, room_id: RoomId) -> Option<Room> {
         let room = self.rooms.remove(room_id)?;
         self.room_ids.remove(room.name.casefolded());
@@ -344,8 +348,8 @@ impl Chat {
         Some(room)
     }
 
-    /// Replaces the access list of a room, and counts the room for its owner. Every change of a list goes
-    /// through this function.
+    /// Replaces the access list of a room, and counts the room for its new owner. Every change of a list goes through
+    /// this function.
     pub(super) fn set_acl(&mut self, room_id: RoomId, acl: Option<Box<RoomAcl>>) {
         let Some(room) = self.rooms.get_mut(room_id) else {
             return;
@@ -359,7 +363,8 @@ impl Chat {
         }
     }
 
-    /// Announces `nick` in the room if its delay has passed: it may have left and joined again meanwhile.
+    /// Announces `nick` in the room if its time has come. If the nick has left and joined again meanwhile, that is
+    /// later.
     pub(super) fn announce_due(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let member = self
             .rooms
@@ -370,7 +375,7 @@ impl Chat {
         }
     }
 
-    /// Announces `nick` in the room, unless that is done or the room is too large.
+    /// Announces that `nick` has joined the room, unless this was announced before or the room has too many members.
     pub(super) fn announce(&mut self, room_id: RoomId, nick: NickId, now: Now) {
         let announce_up_to = self.limits().announce_up_to;
         let Some(room) = self.rooms.get_mut(room_id) else {
@@ -401,7 +406,8 @@ impl Chat {
         }
     }
 
-    /// Returns whether the other members know of that nick, and the room is small enough to announce more of it.
+    /// Returns whether the other members know that `nick` is in the room, and the room is small enough for
+    /// announcements.
     pub(super) fn is_known_in(&self, room: RoomId, nick: NickId) -> bool {
         self.rooms.get(room).is_some_and(|room| {
             let is_small = room.members.len() <= self.limits().announce_up_to;
@@ -410,7 +416,7 @@ impl Chat {
         })
     }
 
-    /// Changes one connection in the room from nick `old` to `new`.
+    /// Replaces the nick `old` of one connection in a room by `new`.
     pub(super) fn rename_in(
         &mut self,
         room_id: RoomId,
@@ -458,13 +464,13 @@ impl Chat {
         }
     }
 
-    /// Returns the names of a room and of a nick as their events have them.
+    /// Returns the names of a room and a nick as events contain them.
     pub(super) fn room_and_nick(&self, room: RoomId, nick: NickId) -> (Cow<'_, str>, Cow<'_, str>) {
         let room = self.place_text(Place::Room(room));
         (room.into(), self.nick_text(nick).into())
     }
 
-    /// Returns the first member that connected after `after`, and marks it as listed.
+    /// Returns the member that comes after `after`, in the order in which nicks were taken, and marks it as listed.
     pub fn show_member(&mut self, room_id: RoomId, after: Option<NickId>) -> Option<NickId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -474,7 +480,7 @@ impl Chat {
         Some(*nick)
     }
 
-    /// Returns the member of a room after `after`, which is not marked as listed.
+    /// Returns the member that comes after `after`, without marking it as listed.
     pub fn next_member(&self, room: RoomId, after: Option<NickId>) -> Option<NickId> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
@@ -485,7 +491,7 @@ impl Chat {
             .map(|(nick, _)| *nick)
     }
 
-    /// Returns whether `nick` is a member of a room, and if so marks it as listed.
+    /// Returns whether `nick` is a member of a room. If so, marks it as listed.
     pub fn show_member_of(&mut self, room: RoomId, nick: NickId) -> bool {
         let room = self.rooms.get_mut(room);
         let member = room.and_then(|room| room.members.get_mut(&nick));
@@ -495,7 +501,7 @@ impl Chat {
         })
     }
 
-    /// Returns the totals; looks at every room.
+    /// Returns the totals. This looks at every room.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals {
             nicks: self.users.count(),
@@ -512,7 +518,7 @@ impl Chat {
         totals
     }
 
-    /// Returns how many files there are.
+    /// Returns the number of files.
     pub fn files(&self) -> usize {
         self.files
     }

@@ -1,4 +1,4 @@
-//! Counts how many of something there are from each address, or of each nick.
+//! Counts things by key, such as the connections from each address.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -6,7 +6,7 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 use std::net::IpAddr;
 
-/// A count for each key. A key with none takes no memory.
+/// A count for each key. A key whose count is 0 takes no memory.
 #[derive(Debug)]
 pub(super) struct Tally<K = IpAddr>(HashMap<K, usize>);
 
@@ -17,7 +17,7 @@ impl<K> Default for Tally<K> {
 }
 
 impl<K: Eq + Hash> Tally<K> {
-    /// Returns how many there are of `key`.
+    /// Returns the count of `key`.
     pub fn count<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> usize
     where
         K: Borrow<Q>,
@@ -25,12 +25,12 @@ impl<K: Eq + Hash> Tally<K> {
         self.0.get(key).copied().unwrap_or_default()
     }
 
-    /// Counts one more.
+    /// Increases the count of `key` by one.
     pub fn add(&mut self, key: K) {
         *self.0.entry(key).or_default() += 1;
     }
 
-    /// Counts one less.
+    /// Decreases the count of `key` by one.
     pub fn remove(&mut self, key: K) {
         if let Entry::Occupied(mut count) = self.0.entry(key) {
             *count.get_mut() -= 1;
