@@ -1,5 +1,5 @@
-//! Stores string values under keys, in a few buckets. A cluster's key-value store could
-//! implement it too.
+//! Stores string values under keys, in a few buckets. The interface is small enough that a cluster's key-value store
+//! could implement it too.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -32,24 +32,24 @@ impl Bucket {
     }
 }
 
-/// The values of a store, inside one transaction.
+/// The stored values, as one transaction sees them.
 pub trait Values {
     /// Returns the value under `key`.
     ///
     /// # Errors
-    /// When it cannot be read; the same holds for all methods that follow.
+    /// When the value cannot be read. This is also true of all methods below.
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
-    /// Returns everything in `bucket` whose key begins with `prefix`, in the order of the keys.
+    /// Returns all keys in `bucket` that begin with `prefix`, with their values, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
-    /// Sets a value, or removes it for `None`.
+    /// Sets a value; `None` removes it.
     #[allow(clippy::missing_errors_doc)]
     fn put(&mut self, bucket: Bucket, key: &str, value: Option<&str>) -> Result<(), StorageError>;
 }
 
-/// A change that is made in one transaction; it may be retried from the beginning.
+/// A change that is made in one transaction. It may be called again, and must begin anew each time.
 pub type Edit = Box<dyn FnMut(&mut dyn Values) -> Result<(), StorageError> + Send>;
 
 /// A store of buckets. Every method except [`Buckets::change_later`] may block.
@@ -57,23 +57,23 @@ pub trait Buckets: Send + Sync {
     /// Returns the value under `key`.
     ///
     /// # Errors
-    /// When it cannot be read; the same holds for all methods that follow.
+    /// When the value cannot be read. This is also true of all methods below.
     fn get(&self, bucket: Bucket, key: &str) -> Result<Option<String>, StorageError>;
 
-    /// Returns everything in `bucket` whose key begins with `prefix`, in the order of the keys.
+    /// Returns all keys in `bucket` that begin with `prefix`, with their values, in the order of the keys.
     #[allow(clippy::missing_errors_doc)]
     fn all(&self, bucket: Bucket, prefix: &str) -> Result<Vec<(String, String)>, StorageError>;
 
-    /// Makes a change: all of it is stored or, after an error, none. Once this returns, the change survives
-    /// a crash.
+    /// Makes a change. After an error, no part of it is stored. When this returns without an error, the change
+    /// survives a crash.
     #[allow(clippy::missing_errors_doc)]
     fn change(&self, edit: Edit) -> Result<(), StorageError>;
 
-    /// Makes a change without waiting: it is stored before any later change, and before the server ends.
+    /// Makes a change without waiting. The change is stored before any later one, and before the server ends.
     fn change_later(&self, edit: Edit);
 }
 
-/// Buckets in memory, lost when the server ends.
+/// Buckets in memory, which are lost when the server ends.
 #[derive(Debug, Default)]
 pub struct MemoryBuckets {
     values: Mutex<BTreeMap<(Bucket, String), String>>,

@@ -1,9 +1,10 @@
-//! Limits how fast passwords can be guessed: wrong passwords, and only those, slow further attempts from
-//! the same address and at the same nick.
+//! Limits how fast passwords can be guessed. Only wrong passwords count: they slow further attempts from the same
+//! address and further attempts at the same nick.
 //!
-//! Each address and each nick has one [`Rate`], and the number of them is bounded. Pure: the caller passes
-//! the time. At an address from which a nick's owner has logged in before, guesses at that nick are counted
-//! separately: neither guesses at other nicks there nor guesses from elsewhere slow the owner.
+//! Each address and each nick has one [`Rate`], and the number of rates is bounded. This module is pure: the caller
+//! passes the time. If a nick's owner has logged in from an address before, guesses at that nick from that address
+//! are counted separately. So the owner is slowed neither by guesses at other nicks from that address nor by guesses
+//! from elsewhere.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,64 +13,65 @@ use std::time::Duration;
 use crate::config::Rate;
 use crate::model::address_prefix;
 
-/// Wrong passwords from one address: a burst as large as a person with a bad memory needs, then about 4,000
-/// a day.
+/// The rate of wrong passwords from one address. The burst is enough for a person with a bad memory; the rate is
+/// about 4,000 a day.
 const ADDRESS: Rate = Rate {
     burst: 10,
     every: Duration::from_secs(20),
 };
-/// Wrong passwords for one nick from all addresses: about 17,000 a day in the long run.
+/// The rate of wrong passwords for one nick from all addresses: about 17,000 a day.
 const NICK: Rate = Rate {
     burst: 30,
     every: Duration::from_secs(5),
 };
-/// The longest that an attempt waits for its turn; one that would wait longer is refused with a request to
-/// try later. Shorter than the time in which a server stops.
+/// The maximum time for which an attempt waits for its turn. If it had to wait longer, it is refused with a request
+/// to try again later. This is shorter than the time in which a server stops.
 const WAIT_MAX: Duration = Duration::from_secs(2);
-/// The most keys that are tracked, which take about 8 MiB. When all are in use, new addresses and nicks
-/// share one.
+/// The maximum number of keys that are tracked. They take about 8 MiB. When all are in use, new addresses and nicks
+/// share one key.
 const KEYS_MAX: usize = 64 << 10;
-/// The most addresses of owners that are remembered.
+/// The maximum number of owners' addresses that are remembered.
 const OWNERS_MAX: usize = 4 << 10;
-/// The most addresses remembered for one nick, so that the logins of one owner do not displace the
-/// addresses of others.
+/// The maximum number of addresses that are remembered for one nick, so that the logins of one owner do not displace
+/// the addresses of other owners.
 const ADDRESSES_OF_OWNER_MAX: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Address(IpAddr),
-    /// An address that has used tokens of hooks that do not exist. A tool whose hook was revoked goes on, and must not
-    /// lock out the people at its address.
+    /// An address from which tokens of hooks were used that do not exist. A tool whose hook was revoked may go on to
+    /// use its token, and must not lock out the people at its address, so these attempts are counted separately.
     Hooks(IpAddr),
     Nick(Box<str>),
     /// A nick at an address from which its owner has logged in.
     Owner(Box<str>, IpAddr),
-    /// Shared by the addresses and nicks that found all keys in use.
+    /// The key that addresses and nicks share when all keys are in use.
     Rest,
 }
 
-/// Counts wrong passwords.
+/// The counts of wrong passwords.
 #[derive(Debug, Default)]
 pub struct Guesses {
-    /// For each key, the time at which its allowance is full again; see [`Rate`].
+    /// The time at which the allowance of each key is full again; see [`Rate`].
     keys: HashMap<Key, Duration>,
-    /// Nicks and the addresses from which their owners logged in, the latest last.
+    /// Nicks, and the addresses from which their owners have logged in; the most recent login is last.
     owners: VecDeque<(Box<str>, IpAddr)>,
 }
 
-/// One attempt at a password.
+/// An attempt at a password.
 #[derive(Debug)]
 pub struct Attempt {
     keys: Vec<Key>,
     origin: IpAddr,
     nick: Option<Box<str>>,
-    /// How long to wait before the password is checked.
+    /// The time to wait before the password is checked.
     pub wait: Duration,
 }
 
 impl Guesses {
-    /// Starts an attempt from `address` at the password of `nick`, or at the server's own for `None`. It
-    /// counts as wrong until [`Self::succeeded`]. Returns `None` after too many wrong ones.
+    /// Starts an attempt from `address` at the password of `nick`, or at the server's own password if `nick` is
+    /// `None`. The attempt counts as wrong until [`Self::succeeded`] is called. Returns `None` if there were too many
+    /// wrong attempts.
     pub fn start(&mut self, address: IpAddr, nick: Option<&str>, now: Duration) -> Option<Attempt> {
         let origin = address_prefix(address);
         let owner = nick.filter(|nick| {
@@ -102,7 +104,7 @@ impl Guesses {
         })
     }
 
-    /// Counts a token of a hook that does not exist; returns false after too many from that address.
+    /// Counts a use of a hook's token that does not exist. Returns false if there were too many from that address.
     pub fn wrong_hook(&mut self, address: IpAddr, now: Duration) -> bool {
         let mut keys = [Key::Hooks(address_prefix(address))];
         self.make_space(&mut keys, now);
@@ -115,7 +117,7 @@ impl Guesses {
         is_allowed
     }
 
-    /// Replaces new keys by the shared one when there is no space for more.
+    /// Replaces those of `keys` that are new by the shared key, if there is no space for more keys.
     fn make_space(&mut self, keys: &mut [Key], now: Duration) {
         self.forget(now);
         for key in keys {
@@ -126,7 +128,7 @@ impl Guesses {
         }
     }
 
-    /// Records that the password was right, so that the attempt does not count as a guess.
+    /// Records that the password was right, so that the attempt no longer counts as wrong.
     pub fn succeeded(&mut self, right: Attempt) {
         for key in right.keys {
             if let Some(used_up) = self.keys.get_mut(&key) {
@@ -149,7 +151,7 @@ impl Guesses {
         }
     }
 
-    /// When all keys are in use, drops those whose allowance is full again.
+    /// If all keys are in use, drops the keys whose allowance is full again.
     fn forget(&mut self, now: Duration) {
         if self.keys.len() >= KEYS_MAX {
             self.keys.retain(|_, used_up| *used_up > now);
@@ -174,7 +176,7 @@ mod tests {
         text.parse().expect("it is an address")
     }
 
-    /// Returns how many of `count` wrong passwords are checked.
+    /// Makes `count` wrong attempts, and returns how many of them were checked.
     fn guess(guesses: &mut Guesses, from: impl Fn(u32) -> IpAddr, nick: &str, count: u32) -> u32 {
         let tries = (0..count).filter_map(|n| guesses.start(from(n), Some(nick), START));
         u32::try_from(tries.count()).expect("it is small")
@@ -234,7 +236,7 @@ mod tests {
         let owner = owner.expect("others have guessed, and not at this");
         assert_eq!(owner.wait, Duration::ZERO);
         guesses.succeeded(owner);
-        // Guesses at ann's own nick from there are bounded all the same.
+        // Guesses at ann's own nick from that address are bounded too.
         assert_eq!(guess(&mut guesses, |_| office, "ann", 1000), NICK.burst);
     }
 

@@ -1,4 +1,5 @@
-//! Stores hooks: tokens with which a tool sends as one nick to one room, and does nothing else.
+//! Stores hooks. A hook is a token with which a tool can send messages to one room under one nick, and do nothing
+//! else.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -9,13 +10,13 @@ use crate::config::fixed::HOOKS_MAX;
 use crate::model::{Hook, Secret, StorageError};
 use crate::protocol::{Digest, Nick, RoomName, Time};
 
-/// A hook, stored under `<casefolded nick> <casefolded label>`.
+/// A hook as it is stored, under the key `<casefolded nick> <casefolded label>`.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredHook {
     nick: String,
     label: String,
     room: String,
-    /// Digest of the token, which has 134 random bits.
+    /// The digest of the token, which has 134 random bits.
     sha256: String,
     made: u64,
 }
@@ -39,7 +40,7 @@ impl Accounts {
         Ok(hooks.filter_map(|(_, stored)| stored.hook()).collect())
     }
 
-    /// Creates a hook, unless its nick was unregistered after the request was made.
+    /// Creates a hook. Does not create it if the nick has been unregistered since the request was made.
     pub(super) fn new_hook(
         &self,
         nick: &Nick,
@@ -76,10 +77,11 @@ impl Accounts {
         })
     }
 
-    /// Returns whether a hook is unchanged in the store: it may have been revoked since it was found in memory.
+    /// Returns whether the store still contains this hook unchanged. It may have been revoked since it was found in
+    /// memory.
     ///
     /// # Errors
-    /// The store cannot be read.
+    /// When the store cannot be read.
     pub fn has_hook(&self, hook: &Hook) -> Result<bool, StorageError> {
         let key = token_key(&hook.nick, &hook.label);
         let stored = self.get::<StoredHook>(Bucket::Hooks, &key)?;

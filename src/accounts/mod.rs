@@ -1,10 +1,10 @@
-//! Accounts and their tokens, bans, and room permissions, stored on disk or in memory like the server's
-//! log.
+//! Accounts with their tokens, bans, and the access lists of rooms. They are stored like the server's log, on disk or
+//! in memory.
 //!
-//! [`Buckets`] is the seam: string values under keys, which is all that a database, a map in memory and the
-//! key-value store of a cluster have in common. [`Accounts`] is what is stored in them; [`Directory`] is the
-//! part that every server holds in memory, without secrets. This module knows neither sockets nor sessions.
-//! Passwords are hashed here, so everything except [`Directory`] may block for tens of milliseconds.
+//! [`Buckets`] is the interface to the storage: string values under keys, which is all that a database, a map in
+//! memory and the key-value store of a cluster have in common. [`Accounts`] is what is stored there. [`Directory`] is
+//! the part that every server holds in memory, without secrets. This module knows neither sockets nor sessions. It
+//! hashes passwords, so everything except [`Directory`] may block for tens of milliseconds.
 
 pub mod buckets;
 pub mod guesses;
@@ -28,48 +28,48 @@ use crate::protocol::ban_target::BanTarget;
 use crate::protocol::{Digest, Nick, RoomName, Time};
 use buckets::{Bucket, Buckets, Values};
 
-/// The fewest characters of a registered nick's password (NIST SP 800-63B, 5.1.1).
+/// The minimum number of characters in the password of a registered nick (NIST SP 800-63B, 5.1.1).
 pub const PASSWORD_CHARS_MIN: usize = 8;
 
-/// The prefix of every token, by which a person or a secret scanner recognizes one.
+/// The prefix of every token. People and secret scanners recognize tokens by it.
 const TOKEN_PREFIX: &str = "pct_";
 
 /// A query or change that a session sends to the accounts.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub enum AccountQuery {
-    /// Check a secret against the password and the tokens of a nick.
+    /// Checks a secret against the password and the tokens of a nick.
     Login { nick: Nick, secret: Secret },
-    /// Attempt the password of a reserved but unregistered nick: the chat compares it, once this attempt
-    /// may go ahead.
+    /// Counts an attempt at the password of a nick that is reserved but not registered. If the attempt is allowed,
+    /// the chat compares the password.
     ShareNick { nick: Nick, secret: Secret },
-    /// Register a nick, or change its password.
+    /// Registers a nick, or changes its password.
     Register { nick: Nick, password: Secret },
-    /// Unregister a nick and revoke all its tokens and hooks.
+    /// Unregisters a nick, and revokes all its tokens and hooks.
     Unregister { nick: Nick },
-    /// Unregister a nick at the request of an operator.
+    /// Unregisters a nick at the request of an operator.
     RemoveAccount { nick: Nick },
-    /// Create a token.
+    /// Creates a token.
     NewToken { nick: Nick, label: Nick },
-    /// List the tokens of a nick.
+    /// Lists the tokens of a nick.
     Tokens { nick: Nick },
-    /// Create a hook: a token that sends to one room.
+    /// Creates a hook, with whose token a tool can send to one room.
     NewHook {
         nick: Nick,
         label: Nick,
         room: RoomName,
     },
-    /// List the hooks of a nick.
+    /// Lists the hooks of a nick.
     Hooks { nick: Nick },
-    /// Revoke a token or a hook.
+    /// Revokes a token or a hook.
     Revoke { nick: Nick, label: Nick },
-    /// Check a secret against the server's own password.
+    /// Checks a secret against the server's own password.
     ServerPassword(Secret),
-    /// Add a ban.
+    /// Adds a ban.
     Ban(Ban),
-    /// Lift a ban.
+    /// Lifts a ban.
     Unban(BanTarget),
-    /// Record the owner of a room, and change its permissions; `by` requested the change.
+    /// Changes the access list of a room at the request of the nick `by`, and stores the room's owner.
     Room {
         room: RoomName,
         owner: Option<String>,
@@ -86,55 +86,55 @@ pub enum AccountResult {
     Token,
     /// The secret is neither.
     Wrong,
-    /// The secret was not checked: there were too many wrong ones.
+    /// The secret was not checked, because there were too many wrong ones.
     TooMany,
-    /// The change is made and stored.
+    /// The change has been made and stored.
     Done,
-    /// The change is made and stored; these are the permissions of the changed rooms now.
+    /// The change has been made and stored. These are the access lists of the changed rooms now.
     Rooms(Vec<VersionedAcl>),
-    /// A new token, which is not shown again.
+    /// A new token. It is not shown again.
     NewToken(Secret),
     /// The tokens of a nick, in the order of their labels.
     Tokens(Vec<TokenRow>),
-    /// A new hook, and its token, which is not shown again.
+    /// A new hook and its token. The token is not shown again.
     NewHook(Hook, Secret),
     /// The hooks of a nick, in the order of their labels.
     Hooks(Vec<Hook>),
-    /// There is no such entry, or no space for another.
+    /// There is no such token, hook or ban, or there is no space for another.
     No,
 }
 
-/// A token as it is listed.
+/// A token, as a list of tokens shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRow {
-    /// The name that its owner gave it.
+    /// The name that the owner gave the token.
     pub label: String,
-    /// When it was created.
+    /// The time of creation.
     pub made: Time,
 }
 
-/// A registered nick, stored under its comparison form.
+/// A registered nick as it is stored, under its comparison form.
 #[derive(Debug, Serialize, Deserialize)]
 struct Account {
     /// The nick as it was spelled when it was registered.
     nick: String,
-    /// The argon2id hash of its password, with its parameters and salt (PHC string format).
+    /// The argon2id hash of the password, with its parameters and salt (PHC string format).
     password: String,
-    /// When it was registered, in milliseconds since 1970.
+    /// The time of registration, in milliseconds since 1970.
     made: u64,
 }
 
-/// A token, stored under `<casefolded nick> <casefolded label>`.
+/// A token as it is stored, under the key `<casefolded nick> <casefolded label>`.
 #[derive(Debug, Serialize, Deserialize)]
 struct Token {
     label: String,
-    /// Digest of the whole token. A token has 256 random bits, which nobody can guess: a slow hash would
-    /// gain nothing and slow the login of every bot.
+    /// The digest of the whole token. A token has 256 random bits and cannot be guessed, so a slow hash would only
+    /// slow the login of every bot.
     sha256: String,
     made: u64,
 }
 
-/// The permissions of a room, stored under its comparison form.
+/// The access list of a room as it is stored, under the comparison form of the room's name.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredRoom {
     room: String,
@@ -142,7 +142,7 @@ struct StoredRoom {
     acl: RoomAcl,
 }
 
-/// A ban, stored under its key.
+/// A ban as it is stored, under its key.
 #[derive(Debug, Serialize, Deserialize)]
 struct StoredBan {
     #[serde(rename = "whom")]
@@ -152,15 +152,15 @@ struct StoredBan {
     until: Option<u64>,
 }
 
-/// The stored accounts, bans and room permissions.
+/// The stored accounts, bans and access lists.
 pub struct Accounts {
     buckets: Arc<dyn Buckets>,
     /// The server's own password, if it has one.
     pass: Option<Secret>,
-    /// A hash that secrets for unregistered nicks are checked against, so that the check takes as long as
-    /// for a registered one.
+    /// A hash against which secrets for unregistered nicks are checked. So the check takes as long as that for a
+    /// registered nick.
     nobody: OnceLock<String>,
-    /// Number of changes to room permissions so far.
+    /// The number of changes to access lists so far.
     changes: Arc<AtomicU64>,
 }
 
@@ -171,7 +171,7 @@ impl fmt::Debug for Accounts {
 }
 
 impl Accounts {
-    /// Returns the accounts stored in `buckets`, of a server with or without a password.
+    /// Returns the accounts stored in `buckets`. `pass` is the server's own password, if it has one.
     pub fn new(buckets: Arc<dyn Buckets>, pass: Option<Secret>) -> Self {
         Self {
             buckets,
@@ -215,10 +215,10 @@ impl Accounts {
         Ok(known)
     }
 
-    /// Runs a query or change; blocks while the disk is used and the password is hashed.
+    /// Runs a query or change. Blocks while the disk is used or a password is hashed.
     ///
     /// # Errors
-    /// When they cannot be read or written.
+    /// When the stored values cannot be read or written.
     pub fn run(&self, query: &AccountQuery, now: Time) -> Result<AccountResult, StorageError> {
         match query {
             AccountQuery::Login { nick, secret } => self.check_login(nick, secret),
@@ -236,7 +236,7 @@ impl Accounts {
                 self.unregister(nick)
             }
             AccountQuery::ServerPassword(secret) => {
-                // Compares digests, so that the time taken reveals nothing about the password.
+                // The digests are compared, so the time that this takes reveals nothing about the password.
                 let known = self.pass.as_ref().map(digest);
                 Ok(if known.is_none_or(|known| known == digest(secret)) {
                     AccountResult::Password
@@ -253,7 +253,7 @@ impl Accounts {
                 };
                 let key = ban.target.key();
                 self.edit(move |values| {
-                    // Expired bans would only accumulate, so they are removed here.
+                    // Nothing else removes expired bans, so they are removed here.
                     for (key, text) in values.all(Bucket::Bans, "")? {
                         let other = read::<StoredBan>(Bucket::Bans, &key, &text);
                         let until = other.and_then(|other| other.until);
@@ -291,7 +291,7 @@ impl Accounts {
             AccountQuery::Revoke { nick, label } => {
                 let key = token_key(nick, label);
                 self.edit(move |values| {
-                    // A label is that of a token or of a hook.
+                    // The label may be that of a token or of a hook.
                     for bucket in [Bucket::Tokens, Bucket::Hooks] {
                         if values.get(bucket, &key)?.is_some() {
                             values.put(bucket, &key, None)?;
@@ -311,10 +311,10 @@ impl Accounts {
 
     fn check_login(&self, nick: &Nick, secret: &Secret) -> Result<AccountResult, StorageError> {
         let account = self.get::<Account>(Bucket::Accounts, nick.casefolded())?;
-        // A secret that looks like a token but is none may still be a password.
+        // A secret that looks like a token, but is not one of the nick's, may still be the password.
         if account.is_some() && secret.expose().starts_with(TOKEN_PREFIX) {
             let sha256 = digest(secret);
-            // Compares digests, so that the time taken reveals nothing about the token.
+            // The digests are compared, so the time that this takes reveals nothing about the token.
             if self
                 .tokens(nick)?
                 .iter()
@@ -339,7 +339,7 @@ impl Accounts {
         self.edit(move |values| forget(values, &form, &changes))
     }
 
-    /// Creates a token, unless its nick was unregistered after the request was made.
+    /// Creates a token. Does not create it if the nick has been unregistered since the request was made.
     fn new_token(
         &self,
         nick: &Nick,
@@ -366,8 +366,7 @@ impl Accounts {
         })
     }
 
-    /// Changes the permissions of a room, if the user who requested it still may; returns the permissions
-    /// as they are now.
+    /// Changes the access list of a room, if the user who requested the change still may. Returns the new list.
     fn change_room(
         &self,
         room: &RoomName,
@@ -381,7 +380,7 @@ impl Accounts {
         })
     }
 
-    /// Stores the owner of a room without waiting: before any later change of that room, and before the
+    /// Stores the owner of a room without waiting. It is stored before any later change of that room, and before the
     /// server ends.
     pub fn store_owner(&self, room: RoomName, owner: String) {
         let changes = self.changes.clone();
@@ -390,7 +389,7 @@ impl Accounts {
         }));
     }
 
-    /// Removes the access rights of a deleted room, without waiting until that is stored.
+    /// Removes the access list of a deleted room. Does not wait until that is stored.
     pub fn forget_room(&self, room: &RoomName) {
         let form = room.casefolded().to_owned();
         self.buckets.change_later(Box::new(move |values| {
@@ -398,15 +397,14 @@ impl Accounts {
         }));
     }
 
-    /// Reads and changes stored values in one transaction, so that two changes at the same time do not undo
-    /// each other.
+    /// Reads and changes stored values in one transaction, so that two simultaneous changes do not undo each other.
     fn edit<T: Send + 'static>(
         &self,
         mut edit: impl FnMut(&mut dyn Values) -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {
         let (tell_result, results) = channel();
         self.buckets.change(Box::new(move |values| {
-            // If the change is retried, the last result counts.
+            // If the change runs more than once, the result of the last run counts.
             let _ = tell_result.send(edit(values)?);
             Ok(())
         }))?;
@@ -494,7 +492,7 @@ fn change_room(
     }]))
 }
 
-/// Removes the account of a casefolded nick, with its tokens, hooks and permissions in rooms.
+/// Removes the account of a casefolded nick with its tokens and hooks, and removes the nick from access lists.
 fn forget(
     values: &mut dyn Values,
     form: &str,
@@ -524,7 +522,8 @@ fn forget(
     Ok(AccountResult::Rooms(rooms))
 }
 
-/// Parses a value. An unreadable value counts as missing, and is logged for the operator.
+/// Parses a stored value. A value that cannot be parsed counts as missing, and a message about it is logged for the
+/// operator.
 fn read<T: DeserializeOwned>(bucket: Bucket, key: &str, text: &str) -> Option<T> {
     serde_json::from_str(text)
         .map_err(|e| error!("{} {key} cannot be read: {e}", bucket.word()))
@@ -535,7 +534,7 @@ fn token_key(nick: &Nick, label: &Nick) -> String {
     format!("{} {}", nick.casefolded(), label.casefolded())
 }
 
-/// Returns whether a token or a hook has that nick and label.
+/// Returns whether the nick has a token or a hook with that label.
 fn is_label_taken(values: &dyn Values, key: &str) -> Result<bool, StorageError> {
     Ok(values.get(Bucket::Tokens, key)?.is_some() || values.get(Bucket::Hooks, key)?.is_some())
 }
@@ -619,7 +618,7 @@ mod tests {
         ));
     }
 
-    /// Otherwise the time that a wrong password takes would reveal which nicks are registered.
+    /// If this failed, the time that a wrong password takes would reveal which nicks are registered.
     #[test]
     fn a_guess_costs_the_same_whether_or_not_the_nick_is_registered() {
         let accounts = accounts();
@@ -632,7 +631,7 @@ mod tests {
         let nobody = accounts.nobody.get().expect("it was compared with this");
         let account = accounts.get::<Account>(Bucket::Accounts, "alice");
         let account = account.expect("it is in memory").expect("it is there");
-        // In a PHC string the salt and the hash come last, after the cost parameters.
+        // In a PHC string, the cost parameters come first, and the salt and the hash last.
         let cost = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
         assert_eq!(cost(nobody), cost(&account.password));
         assert_eq!(nobody.len(), account.password.len());
@@ -694,7 +693,7 @@ mod tests {
         ));
     }
 
-    /// Otherwise the previous owner's bots could log in to the new account.
+    /// If this failed, the bots of the previous owner could log in to the new account.
     #[test]
     fn an_unregistered_nick_loses_its_tokens() {
         let accounts = accounts();

@@ -1,4 +1,4 @@
-//! Hashes passwords with argon2id; never prints them.
+//! Hashes passwords with argon2id. Passwords are never printed.
 
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
@@ -6,13 +6,14 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 
 use crate::model::{Secret, StorageError};
 
-/// Returns argon2id with the parameters of OWASP's cheat sheet, which are also the crate's defaults: 19
-/// MiB, two passes, one lane; about 20 ms. More memory would help an attacker to use up the server's.
+/// Returns argon2id with the parameters of OWASP's cheat sheet, which are also the crate's defaults: 19 MiB, two
+/// passes, one lane. A hash takes about 20 ms. With more memory for each hash, an attacker could use up the server's
+/// memory more easily.
 fn argon2id() -> Argon2<'static> {
     Argon2::default()
 }
 
-/// Returns the hash of a password with a salt of its own, as a PHC string.
+/// Returns the hash of a password as a PHC string. Each hash has a salt of its own.
 ///
 /// # Panics
 /// When the system has no random bits.
@@ -31,14 +32,14 @@ pub(super) fn is_right(known: &str, secret: &Secret) -> bool {
     verified.is_ok()
 }
 
-/// Returns 26 random characters of `[a-z0-9]`, as in Mattermost's hooks: 134 bits.
+/// Returns 26 random characters of `[a-z0-9]`, like the tokens of Mattermost's hooks. They have 134 random bits.
 pub(super) fn random_path() -> Result<String, StorageError> {
     const ALPHABET: &[u8; 36] = b"abcdefghijklmnopqrstuvwxyz0123456789";
     let mut path = String::new();
     while path.len() < 26 {
         let mut bytes = [0; 32];
         getrandom::fill(&mut bytes).map_err(|e| StorageError::Io(e.into()))?;
-        // Each character is equally likely: of the 256 values, those from 252 on are skipped.
+        // Only values below 252 are used, so that each of the 36 characters is equally likely.
         let drawn = bytes.iter().filter(|byte| **byte < 252);
         let drawn = drawn.filter_map(|byte| ALPHABET.get(usize::from(*byte) % 36));
         path.extend(drawn.take(26 - path.len()).map(|byte| char::from(*byte)));

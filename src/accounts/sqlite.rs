@@ -1,4 +1,4 @@
-//! Buckets in the log's database, so that one file, one backup and one lock hold everything.
+//! Buckets in the log's database, so that one file, one backup and one lock are enough for everything.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use super::buckets::{Bucket, Buckets, Edit, Values};
 use crate::log::sqlite::{Change, SqliteLog};
 use crate::model::StorageError;
 
-/// Buckets on disk: the table `roster` of a log, read and written like the log's other tables.
+/// Buckets on disk. They are the table `roster` of a log, which is read and written like the log's other tables.
 pub struct SqliteBuckets {
     log: Arc<SqliteLog>,
 }
 
 impl SqliteBuckets {
-    /// Returns the buckets of a log.
+    /// Returns the buckets in the database of a log.
     pub fn new(log: Arc<SqliteLog>) -> Self {
         Self { log }
     }
@@ -48,7 +48,7 @@ impl Buckets for SqliteBuckets {
     }
 }
 
-/// The table inside a transaction.
+/// The table `roster`, as one transaction sees it.
 struct Table<'a>(&'a Connection);
 
 impl Values for Table<'_> {

@@ -1,20 +1,20 @@
 //! The configuration file: TOML whose keys are the long names of the flags.
 //!
-//! The file is turned into words of a command line, so that each flag is described, parsed and rejected in
-//! one place: where `chatd` declares it. This module knows no particular flag.
+//! The file is converted to the words of a command line, so that each flag is described, parsed and refused in one
+//! place: where `chatd` declares it. This module knows no particular flag.
 
 use std::fmt;
 
 use argh::{FlagInfo, FlagInfoKind, Optionality};
 use toml::{Table, Value};
 
-/// Width of the comments that [`example`] writes.
+/// The width of the comments that [`example`] writes, in characters.
 const WIDTH: usize = 100;
 
-/// What is wrong with a configuration file; `Display` is a sentence for an operator.
+/// The reason why a configuration file is invalid; `Display` is a sentence for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// It is not valid TOML; holds the parser's message.
+    /// The file is not valid TOML. The text is the parser's message.
     Toml(String),
     /// These keys are not flags.
     Unknown(Vec<String>),
@@ -37,13 +37,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// Converts `text` to the words of a command line, leaving out the flags in `given`: the command line
-/// overrides the file, also for a flag that may be repeated.
-///
-/// `flags` are the flags that may be in the file.
+/// Converts the file `text` to the words of a command line. `flags` are the flags that the file may contain. A flag
+/// that the command line `given` already contains is left out, even if it may be repeated: the command line overrides
+/// the file.
 ///
 /// # Errors
-/// When a key or the type of a value is wrong. Whether a flag accepts the value is only known to the flag.
+/// When a key is unknown, or a value has the wrong type. Whether a flag accepts the value is not checked here.
 pub fn words(text: &str, flags: &[&FlagInfo<'_>], given: &[&str]) -> Result<Vec<String>, Error> {
     let table: Table = text.parse().map_err(|e| Error::Toml(in_a_line(&e, text)))?;
     let unknown = table.keys().filter(|key| find(flags, key).is_none());
@@ -104,8 +103,8 @@ fn find<'a>(flags: &[&'a FlagInfo<'a>], key: &str) -> Option<&'a FlagInfo<'a>> {
     flags.find(|flag| flag.long.strip_prefix("--") == Some(key))
 }
 
-/// Returns whether a command line has `flag`: looks at its words up to a sub-command, skipping the values
-/// of other flags.
+/// Returns whether a command line contains `flag`. Only the words before a sub-command count, and the values of other
+/// flags are skipped.
 fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> bool {
     let mut words = given.iter();
     while let Some(word) = words.next().filter(|word| word.starts_with("--")) {
@@ -113,8 +112,7 @@ fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> boo
             return true;
         }
         let known = flags.iter().find(|known| known.long == *word);
-        // The only flag that may not be in the file, and so is not in the table, is the one that names the
-        // file.
+        // The only flag that is not in the table is the one that names the file itself.
         if known.is_none_or(|known| known.kind != FlagInfoKind::Switch) {
             words.next();
         }
@@ -122,7 +120,7 @@ fn is_given(flag: &FlagInfo<'_>, flags: &[&FlagInfo<'_>], given: &[&str]) -> boo
     false
 }
 
-/// Returns the parser's message in one line: `line 3: expected a value`.
+/// Returns the parser's message in one line, for example `line 3: expected a value`.
 fn in_a_line(error: &toml::de::Error, text: &str) -> String {
     let before = error.span().and_then(|span| text.get(..span.start));
     let what = error.message().replace('\n', ", ");

@@ -1,88 +1,92 @@
-//! The limits that no flag changes, each with its reason; [`super::Limits::rows`] lists them with the
-//! others.
+//! The limits that no flag changes. [`super::Limits::rows`] lists them together with the others.
 
 use std::time::Duration;
 
 use super::Rate;
 
-/// The most bans: each is compared with every connection and nick.
+/// The maximum number of bans. Each ban is compared with every connection and nick.
 pub const BANS_MAX: usize = 1000;
 
-/// The most tokens of one nick: one for each of its bots.
+/// The maximum number of tokens of one nick. Each bot of its owner needs one.
 pub const TOKENS_MAX: usize = 32;
 
-/// The most hooks of one nick: one for each tool and room.
+/// The maximum number of hooks of one nick. Each pair of a tool and a room needs one.
 pub const HOOKS_MAX: usize = 32;
 
-/// The most hooks in all: their digests, nicks and rooms stay in memory.
+/// The maximum number of hooks in all. Their digests, nicks and rooms are held in memory.
 pub const HOOKS_IN_ALL: usize = 20_000;
 
-/// The most bytes of what is posted to a hook.
+/// The maximum number of bytes in one post to a hook.
 pub const HOOK_BYTES_MAX: usize = 64 << 10;
 
-/// How often one hook may be posted to.
+/// The rate of posts to one hook.
 pub const HOOK_PACE: Rate = Rate {
     burst: 60,
     every: Duration::from_secs(1),
 };
 
-/// The most alerts of one post that are messages of their own; the others are counted in one line.
+/// The maximum number of alerts in one post that become messages of their own. One more line counts the others.
 pub const HOOK_ALERTS_MAX: usize = 40;
 
-/// The most alerts that are remembered, so that the one that resolves replies to the one that fired; of one hook.
+/// The maximum number of unresolved alerts that are remembered for one hook. When a remembered alert is resolved, the
+/// message about that replies to the message that announced the alert.
 pub const ALERTS_PER_HOOK: usize = 500;
 
-/// The most alerts that are remembered in all; the oldest are forgotten first.
+/// The maximum number of unresolved alerts that are remembered in all. The oldest are forgotten first.
 pub const ALERTS_IN_ALL: usize = 20_000;
 
-/// The most nicks that one connection ignores: each event for it is compared with them.
+/// The maximum number of nicks that one connection ignores. Each event for the connection is compared with them.
 pub const IGNORED_MAX: usize = 100;
 
-/// The most words of a search: each costs a look at every event that contains it.
+/// The maximum number of words in a search. For each word, every event that contains it is looked at.
 pub const SEARCH_WORDS_MAX: usize = 16;
 
-/// Processor time of one search; when it is used up, the matches found so far are the answer.
+/// The processor time of one search. When it is used up, the search returns the matches found so far.
 pub const SEARCH_WORK: Duration = Duration::from_millis(100);
 
-/// The longest that a search takes by the clock, for a machine that is busy.
+/// The maximum time of one search by the clock, which is reached only on a busy machine.
 pub const SEARCH_WITHIN: Duration = Duration::from_secs(2);
 
-/// The most connections that read the database at once: each has a cache and open files of its own.
+/// The maximum number of connections to the database that read at once. Each has its own cache and open files.
 pub const LOG_CONNECTIONS_MAX: usize = 16;
 
-/// The most named readers of one owner: a registered nick or, for unregistered ones, an address.
+/// The maximum number of named readers of one owner. The owner is a registered nick, or the address of an
+/// unregistered one.
 pub const READERS_PER_OWNER: usize = 256;
 
-/// The most named readers in all.
+/// The maximum number of named readers in all.
 pub const READERS_IN_ALL: usize = 50_000;
 
-/// How long a named reader that nobody uses is kept.
+/// The time after which an unused named reader is removed.
 pub const READER_UNUSED_FOR: Duration = Duration::from_secs(90 * 86_400);
 
-/// How long a nonce is remembered, in milliseconds: longer than any client goes on retrying.
+/// The time for which a nonce is remembered, in milliseconds. It is longer than any client goes on retrying.
 pub const NONCE_MS: u64 = 600_000;
 
-/// The most nonces that a log in memory remembers; a log on disk remembers all of the last ten minutes.
+/// The maximum number of nonces that a log in memory remembers. A log on disk remembers all nonces of the last ten
+/// minutes.
 pub const NONCES_IN_MEMORY: usize = 20_000;
 
-/// The most reactions to one message: all are counted when one is added, and `REACTS` lists them all.
+/// The maximum number of reactions to one message. All are counted whenever one is added, and `REACTS` lists them
+/// all.
 pub const REACTIONS_MAX: usize = 1000;
 
-/// The most different emoji in the reactions to one message.
+/// The maximum number of different emoji in the reactions to one message.
 pub const EMOJI_MAX: usize = 20;
 
-/// The most bytes of the text of a nick that is away.
+/// The maximum number of bytes in the text that `AWAY` sets.
 pub const AWAY_BYTES_MAX: usize = 300;
 
-/// The most messages that an IRC client gets with one `CHATHISTORY`.
+/// The maximum number of messages that an IRC client gets with one `CHATHISTORY`.
 pub const IRC_HISTORY_MAX: usize = 100;
 
-/// How long a connection whose first line is `NICK` or `PASS` with CR LF may take to show by its next line whether it is
-/// an IRC client.
+/// The time that the server waits for the second line of a connection whose first line is `NICK` or `PASS` with CR
+/// LF. The second line shows whether the client speaks IRC.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);
 
-/// The most texts of several lines that arrive at once: each is in memory until it is complete.
+/// The maximum number of texts of several lines that arrive at once. Each is in memory until it is complete.
 pub const TEXTS_ARRIVING_MAX: usize = 128;
 
-/// How long a text of several lines may take to arrive: it holds one of those places.
+/// The maximum time in which a text of several lines must arrive. Until then it counts towards
+/// [`TEXTS_ARRIVING_MAX`].
 pub const TEXT_WITHIN: Duration = Duration::from_secs(60);

@@ -13,90 +13,93 @@ use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
 use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX, TEXT_LINES_MAX};
 
-/// How long a clock that was set forward must stay there before events expire by it.
+/// The time for which a clock that was set forward must stay there before events expire according to it.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
-/// Searches at once: most take a millisecond.
+/// The maximum number of searches that run at once. Most searches take a millisecond.
 pub const SEARCHES_MAX: usize = 2;
 
 /// All limits and timeouts.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Connections at once.
+    /// The maximum number of simultaneous connections.
     pub connections_max: usize,
-    /// Bytes of data in memory that waits for clients, for all rooms and connections together:
-    /// [`Self::tails_bytes_max`],
-    /// [`Self::waiting_bytes_max`], [`Self::inboxes_bytes_max`], [`Self::pieces_bytes_max`].
+    /// The maximum number of bytes of data in memory that waits for clients, for all rooms and connections together.
+    /// It is divided into [`Self::tails_bytes_max`], [`Self::waiting_bytes_max`], [`Self::inboxes_bytes_max`] and
+    /// [`Self::pieces_bytes_max`].
     pub memory_bytes_max: usize,
-    /// Connections at once from one address; an IPv6 network of 64 bits counts as one.
+    /// The maximum number of simultaneous connections from one address. An IPv6 network of 64 bits counts as one
+    /// address.
     pub connections_per_address_max: usize,
-    /// Registered nicks in all.
+    /// The maximum number of registered nicks.
     pub accounts_max: usize,
-    /// New registrations from one address.
+    /// The rate of registrations from one address.
     pub registrations_per_address: Rate,
-    /// New registrations in all.
+    /// The rate of registrations in all.
     pub registrations: Rate,
-    /// New named readers from one address.
+    /// The rate of creation of named readers from one address.
     pub readers_per_address: Rate,
-    /// Uploads from one address.
+    /// The rate of uploads from one address.
     pub files_per_address: Rate,
-    /// Uploads from one address under unregistered nicks.
+    /// The rate of uploads from one address under unregistered nicks.
     pub files_without_account: Rate,
-    /// Rooms in all.
+    /// The maximum number of rooms.
     pub rooms_max: usize,
-    /// Rooms that one connection has joined.
+    /// The maximum number of rooms that one connection has joined.
     pub rooms_per_connection_max: usize,
-    /// Bytes of a room's newest events that are held in memory for its readers.
+    /// The maximum number of bytes of a room's newest events that are held in memory for its readers.
     pub tail_bytes_max: usize,
-    /// Bytes of all events in the log of a server without a data folder.
+    /// The maximum number of bytes of all events in the log of a server without a data folder.
     pub memory_log_bytes_max: usize,
-    /// Bytes of one nick's unread direct messages; a nick with more than half of that unread is `busy`.
+    /// The maximum number of bytes in the inbox of one nick. If more than half of that is unread, the nick is `busy`.
     pub inbox_bytes_max: usize,
-    /// Requests of one connection that are read before it has received the replies.
+    /// The maximum number of requests of one connection that are read before it has received the replies.
     pub replies_max: usize,
-    /// Bytes of one file.
+    /// The maximum size of one file in bytes.
     pub upload_bytes_max: u64,
-    /// Files in all.
+    /// The maximum number of files.
     pub files_max: usize,
-    /// Bytes of all files together; `None` for no limit but the disk.
+    /// The maximum size of all files together in bytes; `None` if only the disk limits it.
     pub quota_bytes: Option<u64>,
-    /// Bytes of the files of one nick, and of all unregistered nicks together.
+    /// The maximum size of the files of one nick in bytes. All unregistered nicks together count as one nick.
     pub quota_per_nick_bytes: Option<u64>,
-    /// How long events are kept; `None` for no expiry.
+    /// The time for which events are kept; `None` if they do not expire.
     pub keep: Option<Duration>,
-    /// Bytes of the log and the files above which the oldest are removed; `None` for no limit but the disk.
+    /// The size of the log and the files in bytes above which the oldest are removed; `None` if only the disk limits
+    /// it.
     pub keep_bytes: Option<u64>,
-    /// Time between two removals of expired events.
+    /// The time between two removals of expired events.
     pub trim_every: Duration,
-    /// Members up to which a room announces joins and leaves.
+    /// The maximum number of members with which a room announces joins and leaves.
     pub announce_up_to: usize,
-    /// How long a member must have stayed before its `JOIN` is announced.
+    /// The time for which a member must have stayed before its `JOIN` is announced.
     pub announce_after: Duration,
-    /// How long a connection without a nick and a room may send no request.
+    /// The time for which a connection with neither a nick nor a room may send no request.
     pub idle_after: Duration,
-    /// How long a nick with a password stays reserved after its owner has disconnected.
+    /// The time for which a nick with a password stays reserved after its owner has disconnected.
     pub guard_for: Duration,
-    /// Reserved nicks in all.
+    /// The maximum number of reserved nicks that nobody uses.
     pub reserved_nicks_max: usize,
-    /// Reserved nicks that were last used from one address.
+    /// The maximum number of such nicks that were last used from one address.
     pub reserved_nicks_per_address_max: usize,
-    /// Bytes of messages in one HTTP request.
+    /// The maximum number of bytes of messages in one HTTP request.
     pub post_bytes_max: u64,
-    /// Lines of messages in one HTTP request.
+    /// The maximum number of lines of messages in one HTTP request.
     pub post_lines_max: usize,
-    /// How long the beginning of a connection, a TLS handshake or the head of a request may take.
+    /// The maximum time for the first bytes of a connection, for a TLS handshake, and for the head of an HTTP
+    /// request.
     pub handshake_within: Duration,
-    /// How long the server waits for the client to close a connection that the server has closed.
+    /// The time for which the server waits for the client to close a connection that the server has closed.
     pub drain_for: Duration,
-    /// Bytes of a request's body that are read and dropped once the request is refused.
+    /// The maximum number of bytes of a refused request's body that are read and dropped.
     pub drain_bytes_max: u64,
-    /// How long everything may take to end when the server stops.
+    /// The maximum time in which everything must end when the server stops.
     pub stop_within: Duration,
 }
 
-/// A rate with a burst: the generic cell rate algorithm (ITU-T I.371). The only state of a counter is the
-/// time at which its allowance is full again; a time in the past is the same as no state. All times are of
-/// one clock.
+/// A rate with a burst, by the generic cell rate algorithm (ITU-T I.371). The only state of a counter is the time at
+/// which its allowance is full again. A time in the past means that the allowance is full now. All times must come
+/// from one clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // the names of the fields say what they are
 pub struct Rate {
@@ -105,19 +108,18 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Returns a rate of `burst` at once, and one more every `every_s` seconds.
+    /// Returns a rate that allows `burst` operations at once, and one more every `every_s` seconds.
     const fn new(burst: u32, every_s: u64) -> Self {
         let every = Duration::from_secs(every_s);
         Self { burst, every }
     }
 
-    /// Returns the new state of a counter with state `used_up` that counts one more at `now`.
+    /// Counts one operation at the time `now`. `used_up` is the state of the counter; returns its new state.
     pub fn once_more(self, used_up: Duration, now: Duration) -> Duration {
         used_up.max(now) + self.every
     }
 
-    /// Returns how long a counter must wait before it may count one more: zero while some of the burst is
-    /// left.
+    /// Returns the time to wait before the next operation is allowed. It is zero while some of the burst is left.
     pub fn wait(self, used_up: Duration, now: Duration) -> Duration {
         let limit = now + self.every * self.burst;
         self.once_more(used_up, now).saturating_sub(limit)
@@ -169,66 +171,67 @@ impl Default for Limits {
     }
 }
 
-/// A limit as `chatd.md` shows it.
+/// A row of the table of limits in `chatd.md`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LimitRow {
-    /// What is limited.
+    /// The name of what is limited.
     pub what: &'static str,
     /// The value, with its unit.
     pub value: String,
-    /// The flag of `chatd` that changes it, if one does.
+    /// The flag of `chatd` that changes the limit, if there is one.
     pub flag: Option<&'static str>,
-    /// Why the limit has this value.
+    /// The reason for the value.
     pub reason: &'static str,
 }
 
 impl Limits {
-    /// Bytes of the newest events of all rooms.
+    /// Returns the maximum number of bytes of the newest events of all rooms together.
     pub fn tails_bytes_max(&self) -> usize {
         self.memory_bytes_max / 2
     }
 
-    /// Bytes of replies that clients have not received, and of requests that wait for that.
+    /// Returns the maximum number of bytes of replies that clients have not received yet, and of requests that wait
+    /// for that.
     pub fn waiting_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
 
-    /// Bytes of direct messages that their recipients have not received.
+    /// Returns the maximum number of bytes of direct messages that their recipients have not received yet.
     pub fn inboxes_bytes_max(&self) -> usize {
         self.memory_bytes_max / 8
     }
 
-    /// Bytes of files being uploaded or downloaded that are in memory.
+    /// Returns the maximum number of bytes in memory of files that are being uploaded or downloaded.
     pub fn pieces_bytes_max(&self) -> usize {
         self.memory_bytes_max / 4
     }
 
-    /// Rooms created from one address since the server started: a tenth of all.
+    /// Returns the maximum number of rooms created from one address since the server started: a tenth of all.
     pub fn rooms_per_address_max(&self) -> usize {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Rooms that one registered nick owns: a tenth of all.
+    /// Returns the maximum number of rooms that one registered nick owns: a tenth of all.
     pub fn rooms_per_nick_max(&self) -> usize {
         (self.rooms_max / 10).max(64)
     }
 
-    /// Files of one registered nick: a quarter of all.
+    /// Returns the maximum number of files of one registered nick: a quarter of all.
     pub fn files_per_nick_max(&self) -> usize {
         (self.files_max / 4).max(64)
     }
 
-    /// Files of all unregistered nicks together: the other three quarters.
+    /// Returns the maximum number of files of all unregistered nicks together: three quarters of all.
     pub fn unowned_files_max(&self) -> usize {
         (self.files_max - self.files_max / 4).max(64)
     }
 
-    /// Files that were sent from one address since the server started: half of all.
+    /// Returns the maximum number of files that were sent from one address since the server started: half of all.
     pub fn files_kept_per_address_max(&self) -> usize {
         (self.files_max / 2).max(64)
     }
 
-    /// Every limit with its value and reason.
+    /// Returns a row for every limit.
     pub fn rows(&self) -> Vec<LimitRow> {
         let row = |what, value: String, flag: &'static str, reason| LimitRow {
             what,

@@ -1,4 +1,4 @@
-//! Live files: uploads in progress that others already read.
+//! Live files: files that others can already read while they are being uploaded.
 
 use std::fs::File;
 use std::io;
@@ -10,7 +10,7 @@ use event_listener::{Event, EventListener};
 use crate::model::FileContents;
 use crate::protocol::{EventId, FileName};
 
-/// A file that others can read while it is uploaded.
+/// A file that others can read while it is being uploaded.
 #[derive(Debug)]
 pub struct Live {
     /// The file's id.
@@ -25,7 +25,8 @@ pub struct Live {
 #[derive(Clone, Copy, Debug, Default)]
 struct Progress {
     length: u64,
-    /// The end of the upload: complete with its contents, or aborted for `None`.
+    /// The end of the upload: `None` while it goes on, `Some(None)` if it was aborted, otherwise the complete
+    /// contents.
     end: Option<Option<FileContents>>,
 }
 
@@ -41,31 +42,32 @@ impl Live {
         }
     }
 
-    /// Records that `length` bytes have arrived.
+    /// Records that `length` bytes have arrived so far.
     pub fn grow(&self, length: u64) {
         self.state().length = length;
         self.changed.notify(usize::MAX);
     }
 
-    /// Records the end of the upload: complete, or aborted for `None`.
+    /// Records the end of the upload: its complete contents, or `None` if it was aborted.
     pub fn end(&self, whole: Option<FileContents>) {
         self.state().end = Some(whole);
         self.changed.notify(usize::MAX);
     }
 
-    /// Returns an event that fires on the next change after this call; call this before reading
-    /// [`Self::progress`].
+    /// Returns a listener that is notified of the next change after this call. Call this before [`Self::progress`],
+    /// so that no change is missed.
     pub fn grown(&self) -> EventListener {
         self.changed.listen()
     }
 
-    /// Returns how many bytes have arrived, and how the upload ended if it has.
+    /// Returns the number of bytes that have arrived. If the upload has ended, also returns its contents, or `None`
+    /// if it was aborted.
     pub fn progress(&self) -> (u64, Option<Option<FileContents>>) {
         let progress = *self.state();
         (progress.length, progress.end)
     }
 
-    /// Reads bytes that have arrived; blocks.
+    /// Reads bytes that have arrived, from `offset` on. Blocks.
     ///
     /// # Errors
     /// When the disk fails.

@@ -1,8 +1,7 @@
-//! Stores files by digest: an upload goes to a temporary file, is hashed on the way, and is stored under
-//! the SHA-256 of its contents. A file name chosen by a user never reaches the disk.
+//! Stores files by digest. The bytes of an upload go to a temporary file and are hashed on the way. A complete file
+//! is stored under the SHA-256 digest of its contents. A file name that a user has chosen never reaches the disk.
 //!
-//! Everything here blocks; the server calls it on a thread pool. This module knows neither sockets nor
-//! rooms.
+//! All functions here block; the server calls them on a thread pool. This module knows neither sockets nor rooms.
 
 pub mod live;
 pub mod private;
@@ -23,9 +22,9 @@ use crate::protocol::Digest;
 pub struct Store {
     kept: PathBuf,
     incoming: PathBuf,
-    /// How many files of the chat have each digest; the bytes are deleted with the last.
+    /// The number of files in the chat that have each digest. When the last one is removed, the bytes are deleted.
     links: Mutex<HashMap<Digest, usize>>,
-    /// With `--memory`: the folder that is deleted when the server ends.
+    /// With `--memory`, the temporary folder, which is deleted when the server ends.
     _folder: Option<TempDir>,
 }
 
@@ -38,8 +37,8 @@ pub struct Incoming {
 }
 
 impl Store {
-    /// Opens the store in `folder`, which is created if it is missing; with `None`, in a temporary folder.
-    /// Deletes partial files that an earlier server left.
+    /// Opens the store in `folder`, and creates the folder if it is missing. With `None`, uses a temporary folder.
+    /// Deletes partial files that an earlier server has left.
     ///
     /// # Errors
     /// When the folder cannot be created or written to.
@@ -63,7 +62,7 @@ impl Store {
         }
         for entry in fs::read_dir(&store.incoming)? {
             let path = entry?.path();
-            // Only delete files that this program has put there.
+            // Delete only files that this program has put there.
             if path.to_string_lossy().ends_with(PARTIAL) {
                 fs::remove_file(&path)?;
             }
@@ -73,7 +72,7 @@ impl Store {
         Ok(store)
     }
 
-    /// Sets how many files of the log have each digest.
+    /// Sets the number of files in the log that have each digest.
     pub fn restore(&self, links: HashMap<Digest, usize>) {
         *self
             .links
@@ -96,11 +95,11 @@ impl Store {
         })
     }
 
-    /// Stores a complete file, once for all files with the same contents. When this returns, its bytes and
-    /// its directory entry are synced.
+    /// Stores a complete file. Files with the same contents are stored only once. When this returns, the bytes and
+    /// the directory entry are synced.
     ///
     /// # Errors
-    /// When it cannot be moved to its place; then nothing is stored.
+    /// When the file cannot be moved to its place. In this case nothing is stored.
     pub fn keep(&self, incoming: Incoming, digest: Digest) -> io::Result<()> {
         incoming.file.as_file().sync_data()?;
         let mut links = self
@@ -113,10 +112,10 @@ impl Store {
         Ok(())
     }
 
-    /// Removes one reference to a digest; the bytes are deleted with the last.
+    /// Removes one reference to a digest. With the last reference, the bytes are deleted.
     ///
     /// # Errors
-    /// When they cannot be deleted.
+    /// When the bytes cannot be deleted.
     pub fn release(&self, digest: Digest) -> io::Result<()> {
         let mut links = self
             .links
@@ -134,7 +133,7 @@ impl Store {
     /// Opens a stored file for reading.
     ///
     /// # Errors
-    /// When no file has this digest.
+    /// When no stored file has this digest.
     pub fn get(&self, digest: Digest) -> io::Result<File> {
         File::open(self.path(digest))
     }
@@ -144,7 +143,7 @@ impl Store {
     }
 }
 
-/// The extension of an upload in progress.
+/// The extension of temporary files, which hold uploads in progress.
 const PARTIAL: &str = ".partial";
 
 impl Incoming {
@@ -158,20 +157,20 @@ impl Incoming {
         self.file.write_all(bytes)
     }
 
-    /// Opens the same file for reading.
+    /// Opens the temporary file again, for reading.
     ///
     /// # Errors
-    /// When it cannot be opened again.
+    /// When it cannot be opened.
     pub fn reader(&self) -> io::Result<File> {
         self.file.reopen()
     }
 
-    /// Returns how many bytes have arrived so far.
+    /// Returns the number of bytes that have arrived so far.
     pub fn length(&self) -> u64 {
         self.length
     }
 
-    /// Returns the length and digest of the bytes so far.
+    /// Returns the length and digest of the bytes that have arrived so far.
     pub fn sum(&self) -> (u64, Digest) {
         (self.length, Digest(self.hash.clone().finalize().into()))
     }

@@ -1,5 +1,5 @@
-//! Creates files and folders that no other user of the machine can read, whatever the umask: they hold
-//! password hashes and private messages.
+//! Creates files and folders that no other user of the machine can read, whatever the umask is. They contain password
+//! hashes and private messages.
 
 use std::fs::{DirBuilder, File, OpenOptions, Permissions, set_permissions};
 use std::io;
@@ -9,15 +9,15 @@ use std::path::Path;
 /// Creates a folder and its parents, if they are missing.
 ///
 /// # Errors
-/// When it cannot be created.
+/// When the folder cannot be created.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
-/// Opens a file for writing, without truncating it; creates it if it is missing.
+/// Opens a file for writing, without truncating it. Creates the file if it is missing.
 ///
 /// # Errors
-/// When it cannot be created or written.
+/// When the file cannot be created or opened.
 pub fn open_file(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new()
         .write(true)
@@ -29,7 +29,7 @@ pub fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Removes other users' access to a file, if it exists. A file of another user stays as it is.
+/// Removes other users' access to a file, if the file exists. A file that belongs to another user is not changed.
 pub fn tighten(path: &Path) {
     let is_open = |mode: u32| mode & 0o077 != 0;
     if path

@@ -3,11 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Upper bounds of the buckets in milliseconds: a commit takes 1 ms on a good disk, and one second means a
-/// fault.
+/// The upper bounds of the buckets in milliseconds. A commit takes 1 ms on a good disk; one second means a fault.
 const UP_TO_MS: [u64; 8] = [1, 2, 5, 10, 50, 200, 1000, 5000];
 
-/// Histogram of transaction times, written by one thread and read by any.
+/// A histogram of transaction times. One thread writes it, and any thread may read it.
 #[derive(Debug, Default)]
 pub struct Commits {
     buckets: [AtomicU64; UP_TO_MS.len() + 1],
@@ -15,7 +14,7 @@ pub struct Commits {
 }
 
 impl Commits {
-    /// Counts a transaction that took this long.
+    /// Counts a transaction that took the time `took`.
     pub fn add(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let at = UP_TO_MS.partition_point(|ms| us > ms * 1000);
@@ -25,8 +24,8 @@ impl Commits {
         self.time_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Returns, for each bound, how many transactions took at most that long; `None`, which is last, counts
-    /// all.
+    /// Returns for each bound the number of transactions that took at most that time. The last bound is `None`, and
+    /// its number counts all transactions.
     pub fn up_to(&self) -> impl Iterator<Item = (Option<Duration>, u64)> {
         let bounds = UP_TO_MS.iter().map(|ms| Some(Duration::from_millis(*ms)));
         let counts = self.buckets.iter().scan(0, |sum, bucket| {
@@ -41,7 +40,7 @@ impl Commits {
         self.up_to().last().map_or(0, |(_, count)| count)
     }
 
-    /// Returns the time that all transactions took together.
+    /// Returns the total time that all transactions took.
     pub fn time(&self) -> Duration {
         Duration::from_micros(self.time_us.load(Ordering::Relaxed))
     }

@@ -1,5 +1,5 @@
-//! The log in memory, for a throw-away chat: it gives the same answers as the log on disk, but holds only
-//! the newest events, up to a number of bytes, and is lost when the server ends.
+//! The log in memory, for a server that stores nothing on disk. It gives the same answers as the log on disk, but
+//! holds only the newest events, up to a number of bytes, and is lost when the server ends.
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::convert::Infallible;
@@ -18,7 +18,7 @@ use crate::model::{
 };
 use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 
-/// A log that is lost when the server ends.
+/// A log in memory, which is lost when the server ends.
 pub struct MemoryLog {
     state: Mutex<State>,
 }
@@ -33,21 +33,21 @@ struct State {
     room_ids: HashMap<Box<str>, usize>,
     /// The room of the newest event.
     newest_room: usize,
-    /// The direct messages still in memory, by the comparison form of each nick that may read them.
+    /// The direct messages still in memory, by the comparison forms of the nicks that may read them.
     inboxes: HashMap<Box<str>, Inbox>,
-    /// Owner and position of each named reader.
+    /// The owner and the position of each named reader.
     readers: HashMap<Reader, (Box<str>, u64)>,
     readers_of: HashMap<Box<str>, usize>,
     nonces: Nonces,
-    /// The files that can be fetched. They are kept until the server ends, since their bytes are on disk.
+    /// The files that can be downloaded. Their bytes are on disk, so they are kept until the server ends.
     files: BTreeMap<EventId, StoredFile>,
 }
 
-/// The newest events that were sent with a nonce, by the comparison form of their author's nick and the nonce.
+/// The newest events that were sent with a nonce. The key is the comparison form of the author's nick, and the nonce.
 #[derive(Default)]
 struct Nonces {
     events: HashMap<(Box<str>, Box<str>), (EventId, Time)>,
-    /// Oldest first.
+    /// The keys, oldest first.
     order: VecDeque<(Box<str>, Box<str>)>,
 }
 
@@ -78,40 +78,40 @@ struct Room {
     name: RoomName,
     topic: String,
     last_id: EventId,
-    /// Ids of the events still in memory, oldest first.
+    /// The ids of the events that are still in memory, oldest first.
     ids: VecDeque<EventId>,
-    /// The newest event of the room that was dropped; 0 if none was.
+    /// The id of the newest event of the room that was dropped; 0 if none was.
     forgotten: u64,
-    /// The newest event of a deleted room of that name; 0 for none.
+    /// The id of the newest event of the deleted room that had the same name; 0 if there was none.
     deleted: u64,
 }
 
 #[derive(Default)]
 struct Inbox {
-    /// The spelling of the nick in the first message that it received.
+    /// The nick, spelled as in the first message that it received.
     name: Option<Box<str>>,
-    /// Oldest first.
+    /// The ids of the messages, oldest first.
     ids: VecDeque<EventId>,
 }
 
 struct StoredEvent {
     id: EventId,
     time: Time,
-    /// Without its text or file name once it is removed.
+    /// The entry. After a removal, it no longer has its text or file name.
     entry: Arc<Entry>,
     is_removed: bool,
-    /// Its later changes; `None` for most events.
+    /// Later changes of the event; `None` for most events.
     marks: Option<Box<Marks>>,
     scope: StoredScope,
 }
 
 /// The outcome of an entry.
 enum Decided {
-    /// It is stored under this id, unless it is of a kind that is not logged.
+    /// The entry is stored under this id. An entry of a kind that is not logged has no id.
     New(Option<EventId>),
-    /// An earlier entry of its author with the same nonce has this id and time.
+    /// An earlier entry of the same author has the same nonce, and this id and time.
     Before(EventId, Time),
-    /// It would change nothing.
+    /// The entry would change nothing.
     Unchanged,
 }
 
@@ -119,9 +119,9 @@ enum Decided {
 #[derive(Default)]
 struct Marks {
     edited: Option<Time>,
-    /// The events that have announced the edits.
+    /// The ids of the events that announced the edits.
     edits: Vec<EventId>,
-    /// Oldest first, with the comparison form of the nick.
+    /// The reactions, oldest first, each with the comparison form of its nick.
     reactions: Vec<(String, Reacted)>,
 }
 
@@ -134,7 +134,7 @@ impl Marks {
         size_of::<Self>() + self.edits.len() * size_of::<EventId>() + reactions
     }
 
-    /// Returns how often each emoji was used, as it is sent.
+    /// Returns the number of reactions with each emoji, in the form of the protocol.
     fn reacts(&self) -> String {
         let mut counts: Vec<(&str, usize)> = Vec::new();
         for (_, Reacted { emoji, .. }) in &self.reactions {
@@ -150,7 +150,7 @@ impl Marks {
     }
 }
 
-/// Where an event belongs.
+/// The place of an event.
 enum StoredScope {
     Room(usize),
     Inbox(Box<DirectMessage>),
@@ -158,7 +158,7 @@ enum StoredScope {
 
 struct StoredFile {
     time: Time,
-    /// With the file's length, once it is known.
+    /// The entry of the file, with its length once that is known.
     entry: Arc<Entry>,
     room: usize,
 }
@@ -183,15 +183,15 @@ impl StoredEvent {
     }
 }
 
-/// Memory that an event takes besides its text.
+/// The memory that an event takes besides its text, in bytes.
 const EVENT_BYTES: usize =
     size_of::<StoredEvent>() + size_of::<Entry>() + size_of::<EventId>() + 48;
 
-/// Memory that a direct message takes in addition: its two nicks, and perhaps an inbox for each.
+/// The additional memory of a direct message, in bytes: its two nicks, and perhaps an inbox for each.
 const DIRECT_BYTES: usize = size_of::<DirectMessage>() + 512;
 
 impl MemoryLog {
-    /// Returns an empty log whose ids begin after `first_id`, and which holds about `bytes_max` bytes.
+    /// Returns an empty log. Its ids are greater than `first_id`, and it holds about `bytes_max` bytes.
     pub fn new(first_id: u64, bytes_max: usize) -> Self {
         Self {
             state: Mutex::new(State {
@@ -219,7 +219,7 @@ impl MemoryLog {
 }
 
 impl State {
-    /// Stores an entry, unless it is of a kind that is not stored, and returns its id.
+    /// Stores an entry, unless its kind is not stored, and returns its id.
     fn append(&mut self, entry: Arc<Entry>, time: Time) -> Option<EventId> {
         if matches!(entry.scope, Scope::Unsaved(_)) {
             return None;
@@ -279,7 +279,7 @@ impl State {
                 let (entry, room) = (entry.clone(), *room);
                 self.files.insert(id, StoredFile { time, entry, room });
             }
-            // A deletion is no event, and is done before this.
+            // A deletion of a room is not an event. It has been carried out already.
             (
                 EventKind::Msg
                 | EventKind::Me
@@ -307,8 +307,8 @@ impl State {
         Some(id)
     }
 
-    /// Returns the next events that a search has to look at, newest first, and the id before which it continues; `None`
-    /// after the last.
+    /// Returns the next events that a search must look at, newest first, and the id before which it continues. The id
+    /// is `None` if these events are the last.
     fn piece_before(&self, scope: &SearchScope, before: u64) -> (Vec<&StoredEvent>, Option<u64>) {
         match scope {
             SearchScope::Room(room) => {
@@ -342,7 +342,8 @@ impl State {
         }
     }
 
-    /// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
+    /// Stores an entry. Does not store it if its author has already sent an entry with the same nonce, or if it
+    /// refers to a message or file that does not exist.
     fn decide(&mut self, entry: &Arc<Entry>, time: Time) -> Result<Decided, Code> {
         let is_logged = !matches!(entry.scope, Scope::Unsaved(_));
         let nonce = Nonces::key(entry).filter(|_| is_logged);
@@ -356,7 +357,7 @@ impl State {
         }
         let is_here = |id| self.is_readable(id, &entry.scope);
         match &entry.kind {
-            // Two may have asked at the same time, and the bytes of a file are released once.
+            // Two users may remove a file at the same time, but its bytes must be released only once.
             EventKind::Remove(id, _) | EventKind::Stored(id, _) if self.is_removed(*id) => {
                 return Err(Code::NoSuchFile);
             }
@@ -439,7 +440,7 @@ impl State {
             }
             StoredScope::Inbox(message) => {
                 for form in forms(&message) {
-                    // A user who released the nick has no inbox any more.
+                    // If the owner has released the nick, its inbox no longer exists.
                     let Some(Inbox { ids, .. }) = self.inboxes.get_mut(form) else {
                         continue;
                     };
@@ -452,8 +453,8 @@ impl State {
         }
     }
 
-    /// Returns the records of `ids` in a span: at most `count` of them and about `bytes` bytes, but at
-    /// least one.
+    /// Returns those of the records `ids` that are in `span`, oldest first. Returns at most `count` records and about
+    /// `bytes` bytes, but at least one record.
     fn records(
         &self,
         ids: &VecDeque<EventId>,
@@ -486,7 +487,7 @@ impl State {
         self.events.get(self.index(id)?)
     }
 
-    /// Removes a message or file; removing the first line of a text removes the other lines too.
+    /// Removes a message or file. If it is the first line of a text, the other lines are removed too.
     fn remove(&mut self, id: EventId) {
         let tags = |id| self.get(id).map_or("", |kept| kept.entry.tags.kept());
         let lines = (id.get() + 1..).take(lines_of(tags(id)) as usize - 1);
@@ -515,7 +516,7 @@ impl State {
         }
     }
 
-    /// Changes a stored event, and updates how much memory is used.
+    /// Changes a stored event, and updates the count of used memory.
     fn change(&mut self, id: EventId, change: impl FnOnce(&mut StoredEvent)) {
         let Some(kept) = self.index(id).and_then(|index| self.events.get_mut(index)) else {
             return;
@@ -525,7 +526,7 @@ impl State {
         self.bytes = (self.bytes + kept.bytes()).saturating_sub(had);
     }
 
-    /// Stores a reaction, or withdraws it; returns whether that changes anything.
+    /// Stores a reaction, or withdraws it. Returns whether that changes anything.
     fn react(&mut self, author: &str, reaction: &Reaction) -> Result<bool, Code> {
         let form = casefolded(author);
         let mut has_changed = Ok(false);
@@ -555,7 +556,7 @@ impl State {
         has_changed
     }
 
-    /// Returns whether the author of `entry` sent the message `id`, and it was not removed.
+    /// Returns whether the message `id` was sent by the author of `entry` and has not been removed.
     fn is_own(&self, id: EventId, entry: &Entry) -> bool {
         self.get(id).is_some_and(|kept| {
             let is_message = matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
@@ -565,7 +566,7 @@ impl State {
         })
     }
 
-    /// Deletes a room with everything in it; returns its files.
+    /// Deletes a room and everything in it; returns its files.
     fn delete_room(&mut self, name: &RoomName) -> Vec<DeletedFile> {
         let form = name.casefolded();
         let readers_of = &mut self.readers_of;
@@ -584,7 +585,7 @@ impl State {
             room.topic = String::new();
             room.ids = VecDeque::new();
             room.forgotten = 0;
-            // A client that has read it gets a GAP in the next room of that name.
+            // If a new room gets the same name, a client that has read this room receives a `GAP` in the new one.
             room.deleted = room.last_id.get();
         }
         let bytes = &mut self.bytes;
@@ -609,7 +610,7 @@ impl State {
         files
     }
 
-    /// Returns whether there is no message or file of that id to be removed.
+    /// Returns whether there is no message or file with that id that could be removed.
     fn is_removed(&self, id: EventId) -> bool {
         let is_message =
             |kept: &StoredEvent| matches!(kept.entry.kind, EventKind::Msg | EventKind::Me);
@@ -619,7 +620,7 @@ impl State {
         }
     }
 
-    /// Returns whether a message or file of that id is in the same room, or between the same two nicks, as `scope`.
+    /// Returns whether the place `scope` (a room, or two nicks) contains a message or file with that id.
     fn is_readable(&self, id: EventId, scope: &Scope) -> bool {
         let Some(kept) = self.get(id) else {
             return false;
@@ -642,7 +643,7 @@ impl State {
         }
     }
 
-    /// Returns whether the nick with that comparison form may read a direct message.
+    /// Returns whether a nick, given in its comparison form, may read a direct message.
     fn has_in_inbox(&self, form: &str, id: EventId) -> bool {
         let inbox = self.inboxes.get(form);
         inbox.is_some_and(|inbox| inbox.ids.binary_search(&id).is_ok())
@@ -764,7 +765,7 @@ impl Log for MemoryLog {
             return Ok(found);
         }
         loop {
-            // Search in small pieces, since everybody who sends a message waits for this lock.
+            // Search in small pieces, because everybody who sends a message needs this lock.
             let state = self.state();
             let (piece, next) = state.piece_before(scope, before);
             for kept in piece {
@@ -824,12 +825,12 @@ impl Log for MemoryLog {
         })
     }
 
-    /// Does nothing: this log is bounded anyway and is lost with the server.
+    /// Does nothing: this log is bounded anyway, and is lost when the server ends.
     fn trim(&self, _: Option<Age>, _: Option<u64>) -> Result<Trimmed, StorageError> {
         Ok(Trimmed::default())
     }
 
-    /// A room is deleted at once, and readers are bounded by number.
+    /// Does nothing: this log deletes a room at once, and bounds the number of readers.
     fn sweep(&self, _: Time) -> Result<u64, StorageError> {
         Ok(0)
     }
@@ -932,10 +933,10 @@ fn record(id: EventId, time: Time, entry: &Entry, place: &str) -> Record {
     Record::of(id, time, tags, &entry.event(place, Some(id)))
 }
 
-/// Number of events that a search looks at before it releases the lock.
+/// The number of events that a search looks at before it releases the lock.
 const SEARCH_PIECE: usize = 200;
 
-/// Returns whether the text of an event, or the name of a file, matches.
+/// Returns whether the text of an event, or the name of a file, matches a query.
 fn is_match(entry: &Entry, query: &Query, scratch: &mut String) -> bool {
     if !query.is_from(entry.author()) {
         return false;

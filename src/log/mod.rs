@@ -1,10 +1,10 @@
-//! Stores everything durable: the logged events of every room, the announced files, and the positions of
-//! named readers. An event is stored here before anybody sees it.
+//! The log, which stores everything durable: the events of every room, the list of files, and the positions of named
+//! readers. An event is stored here before anybody sees it.
 //!
-//! [`Log`] is the seam: [`sqlite`] stores the log on disk, [`memory`] in bounded memory, and both give the
-//! same answers. Nothing above this module may assume that its server is the only one on a log: a room's
-//! tail is fed with what the log reports as stored, whichever server it came from. This module knows
-//! neither sockets nor sessions.
+//! [`Log`] is the interface. [`sqlite`] stores the log on disk and [`memory`] in bounded memory, and both give the
+//! same answers. Code above this module must not assume that its server is the only one on a log: a room's tail
+//! receives what the log reports as stored, whichever server proposed it. This module knows neither sockets nor
+//! sessions.
 
 pub mod commits;
 pub mod memory;
@@ -27,10 +27,11 @@ pub use commits::Commits;
 use text::Query;
 use work::Work;
 
-/// Receives what the log has stored or refused, in order and in batches; called on the log's own thread.
+/// A function that receives what the log has stored or refused, in order and in batches. The log calls it on a thread
+/// of its own.
 pub type Sink = Box<dyn Fn(Vec<Applied>) + Send>;
 
-/// A logged event as it is read back, with the line that was sent at the time.
+/// A logged event as it is read back, with the line that was sent when the event happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The event's id.
@@ -39,9 +40,9 @@ pub struct Record {
     pub time: Time,
     /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
-    /// The event's line without its line ending; `-` replaces the text or file name of what was removed.
+    /// The event's line without its line ending. If the message or file was removed, `-` replaces its text or name.
     pub line: String,
-    /// Where the parts of the line are.
+    /// The positions of the parts of the line.
     pub layout: EventLayout,
 }
 
@@ -58,7 +59,7 @@ impl Record {
         }
     }
 
-    /// Returns how many bytes its text takes.
+    /// Returns the size of the line and the tags in bytes.
     pub fn bytes(&self) -> usize {
         self.tags.len() + self.line.len()
     }
@@ -67,9 +68,9 @@ impl Record {
 /// A page of events read back from the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryPage {
-    /// Oldest first.
+    /// The records, oldest first.
     pub records: Vec<Record>,
-    /// Whether some older events of the span are no longer stored.
+    /// Whether older events of the requested span are no longer stored.
     pub has_hole: bool,
 }
 
@@ -82,30 +83,31 @@ impl HistoryPage {
     }
 }
 
-/// Which events are old enough to expire.
+/// The age at which events expire.
 #[derive(Clone, Copy, Debug)]
 pub struct Age {
     /// Events before this time expire.
     pub before: Time,
-    /// Events after this time were stored under a wrong clock and expire with their neighbours.
+    /// The current time. An event with a later time was stored while the clock was wrong, and expires together with
+    /// its neighbours.
     pub now: Time,
 }
 
-/// The counts of what a trim removed.
+/// What a trim removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Trimmed {
-    /// Number of events.
+    /// The number of events.
     pub events: u64,
-    /// Number of bytes, including files.
+    /// The number of bytes, including those of files.
     pub bytes: u64,
-    /// The files that could be fetched.
+    /// The files that could be downloaded before.
     pub files: Vec<DeletedFile>,
-    /// The rooms that hold nothing any more, and their last events.
+    /// The rooms whose last stored event was removed, each with the id of that event.
     pub rooms: Vec<(RoomName, EventId)>,
 }
 
 impl Trimmed {
-    /// Adds what a later step removed.
+    /// Adds what another step of the same trim removed.
     fn add(&mut self, more: Self) {
         self.events += more.events;
         self.bytes += more.bytes;
@@ -114,25 +116,25 @@ impl Trimmed {
     }
 }
 
-/// The rooms that a search covers. Private messages are in none.
+/// The rooms that a search covers. A search never covers private messages.
 #[derive(Clone, Debug)]
 pub enum SearchScope {
     /// One room.
     Room(Arc<RoomName>),
-    /// All rooms but these, by the form in which names are compared.
+    /// All rooms except these, which are given by their casefolded names.
     AllBut(Arc<HashSet<Box<str>>>),
 }
 
-/// Matches of a search.
+/// The matches of a search.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Oldest first.
+    /// The matching events, oldest first.
     pub records: Vec<Record>,
     /// Whether the search ran out of time, so that older matches may be missing.
     pub is_cut: bool,
 }
 
-/// Whose history is read.
+/// The room or nick whose history is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HistorySource {
     /// The history of a room.
@@ -150,36 +152,36 @@ impl fmt::Display for HistorySource {
     }
 }
 
-/// Where an event belongs.
+/// The place of an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Location {
-    /// In a room.
+    /// A room.
     Room(RoomName),
-    /// In the inboxes of two nicks.
+    /// The inboxes of two nicks.
     Inbox {
         /// The two nicks.
         message: DirectMessage,
-        /// The comparison forms of the nicks that may still read it: a user who releases a nick leaves its
-        /// inbox behind.
+        /// The comparison forms of those of the two nicks that may still read the event. A user who releases a nick
+        /// loses its inbox.
         readers: Vec<Box<str>>,
     },
 }
 
-/// The sender and place of an event.
+/// The author and the place of an event.
 #[derive(Clone, Debug)]
 pub struct Authorship {
-    /// The event's room or inboxes.
+    /// The room or inboxes of the event.
     pub location: Location,
     /// The author's nick.
     pub nick: String,
-    /// What a removal would remove; `None` if the event cannot be removed or already is.
+    /// The thing that `REMOVE` would remove; `None` if the event cannot be removed or has been removed already.
     pub removable: Option<Removed>,
 }
 
-/// A range of a room's events: those after one id, up to and including another.
+/// A range of the events of a room or inbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
-    /// The id before the first event; 0 for the beginning.
+    /// The id before that of the first event; 0 for a range that begins with the oldest event.
     pub after: u64,
     /// The id of the last event.
     pub up_to: u64,
@@ -187,11 +189,11 @@ pub struct Span {
 
 /// A store of events. Every method except [`Log::append`] may block.
 pub trait Log: Send + Sync {
-    /// Submits an entry without waiting; ids follow the order of the calls. Returns the outcome if it is
-    /// known at once; otherwise the sink receives it, with the ticket.
+    /// Submits an entry without waiting. Ids are given in the order of the calls. If the outcome is known at once,
+    /// returns it; otherwise the sink receives it later, with the ticket.
     fn append(&self, entry: Arc<Entry>, ticket: Option<Ticket>, time: Time) -> Option<Applied>;
 
-    /// Waits until everything submitted is stored or refused.
+    /// Waits until everything that was submitted is stored or refused.
     ///
     /// # Errors
     /// When the log accepts nothing more.
@@ -199,25 +201,25 @@ pub trait Log: Send + Sync {
         Ok(())
     }
 
-    /// Returns the histogram of transaction times, which is empty for a log in memory.
+    /// Returns the histogram of transaction times. It is empty for a log in memory.
     fn commits(&self) -> Arc<Commits> {
         Arc::default()
     }
 
-    /// Returns every room that ever had an event and was not removed.
+    /// Returns every room that has had an event and was not removed.
     ///
     /// # Errors
-    /// When the log cannot be read; the same holds for all methods that follow.
+    /// When the log cannot be read. This is also true of all methods below.
     fn rooms(&self) -> Result<Vec<RoomRow>, StorageError>;
 
-    /// Returns when the newest event was stored; `None` for a log that is lost with its server.
+    /// Returns the time of the newest event; `None` if the log is empty or in memory.
     #[allow(clippy::missing_errors_doc)]
     fn newest_time(&self) -> Result<Option<Time>, StorageError> {
         Ok(None)
     }
 
-    /// Reads the events of a span, oldest first: at most `count` of them and about `bytes` bytes, but at
-    /// least one.
+    /// Reads the events of a span, oldest first. Returns at most `count` events and about `bytes` bytes, but at least
+    /// one event.
     #[allow(missing_docs)]
     fn read(
         &self,
@@ -231,7 +233,7 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn newest(&self, room: &RoomName, before: u64, count: usize) -> Result<Span, StorageError>;
 
-    /// Reads the inbox of a nick as [`Log::read`] reads a room. Only that nick may see it.
+    /// Reads the inbox of a nick, with the same limits as [`Log::read`]. Only that nick may see the result.
     #[allow(clippy::missing_errors_doc)]
     fn read_inbox(
         &self,
@@ -241,13 +243,12 @@ pub trait Log: Send + Sync {
         bytes: usize,
     ) -> Result<HistoryPage, StorageError>;
 
-    /// Returns the span that covers the newest `count` events of an inbox, as [`Log::newest`] does for a
-    /// room.
+    /// Returns the span that covers the newest `count` events before the id `before` in the inbox of a nick.
     #[allow(clippy::missing_errors_doc)]
     fn newest_in_inbox(&self, nick: &Nick, before: u64, count: usize)
     -> Result<Span, StorageError>;
 
-    /// Empties the inbox of a nick; the other end of each conversation keeps its own.
+    /// Empties the inbox of a nick. The other participants of its conversations keep their copies.
     #[allow(clippy::missing_errors_doc)]
     fn clear_inbox(&self, nick: &Nick) -> Result<(), StorageError>;
 
@@ -266,15 +267,15 @@ pub trait Log: Send + Sync {
     fn files(&self, room: &RoomName, after: u64, count: usize)
     -> Result<Vec<Record>, StorageError>;
 
-    /// Returns a file that can be fetched, and its room.
+    /// Returns a file that can be downloaded, and its room.
     #[allow(clippy::missing_errors_doc)]
     fn file(&self, id: EventId) -> Result<Option<(RoomName, NewFile)>, StorageError>;
 
-    /// Returns the number of files that can be fetched, and their total size.
+    /// Returns the number and total size of the files that can be downloaded.
     #[allow(clippy::missing_errors_doc)]
     fn file_totals(&self) -> Result<FileTotals, StorageError>;
 
-    /// Returns how many files that can be fetched have each digest.
+    /// Returns the digests of the files that can be downloaded, each with the number of files that have this digest.
     #[allow(clippy::missing_errors_doc)]
     fn digests(&self) -> Result<HashMap<Digest, usize>, StorageError>;
 
@@ -282,34 +283,33 @@ pub trait Log: Send + Sync {
     #[allow(clippy::missing_errors_doc)]
     fn reactions(&self, id: EventId) -> Result<Vec<Reacted>, StorageError>;
 
-    /// Returns who sent the event with that id, and where.
+    /// Returns the author and the place of the event with that id.
     #[allow(clippy::missing_errors_doc)]
     fn authorship(&self, id: EventId) -> Result<Option<Authorship>, StorageError>;
 
-    /// Returns the files whose upload had not ended when the server last stopped, with their rooms and
-    /// authors.
+    /// Returns the files whose upload had not ended when the server last stopped, each with its room and author.
     #[allow(clippy::missing_errors_doc)]
     fn unfinished(&self) -> Result<Vec<(EventId, RoomName, String)>, StorageError>;
 
-    /// Removes the events older than `age`, then the oldest of the rest until events and files take at most
-    /// `bytes_max` bytes.
+    /// Removes the events that are older than `age`. Then removes the oldest of the other events until all events and
+    /// files take at most `bytes_max` bytes.
     #[allow(clippy::missing_errors_doc)]
     fn trim(&self, age: Option<Age>, bytes_max: Option<u64>) -> Result<Trimmed, StorageError>;
 
-    /// Deletes the remaining events of deleted rooms, piece by piece, and returns how many. Also deletes the
-    /// readers that nobody has used for too long, by the trusted clock.
+    /// Deletes the remaining events of deleted rooms, in pieces, and returns their number. Also deletes the named
+    /// readers that have not been used for too long at the time `now`, which must come from a trusted clock.
     #[allow(clippy::missing_errors_doc)]
     fn sweep(&self, now: Time) -> Result<u64, StorageError>;
 
-    /// Returns the position of a named reader; `None` if there is none.
+    /// Returns the position of a named reader; `None` if it does not exist.
     #[allow(clippy::missing_errors_doc)]
     fn reader(&self, reader: &Reader) -> Result<Option<u64>, StorageError>;
 
-    /// Moves a named reader, or creates it for `owner`.
+    /// Sets the position of a named reader. If the reader does not exist, creates it for `owner`.
     ///
     /// # Errors
-    /// [`StorageError::TooMany`] when that owner, or the server, has too many readers; otherwise when the
-    /// position cannot be stored.
+    /// [`StorageError::TooMany`] when that owner, or the server, has too many readers. Other errors when the position
+    /// cannot be stored.
     fn set_reader(&self, reader: &Reader, owner: &str, seen: u64) -> Result<(), StorageError>;
 }
 
@@ -338,7 +338,7 @@ pub enum LogQuery {
     },
     File(EventId),
     Authorship(EventId),
-    /// Asks for the author and place of an event, and the reactions to it.
+    /// Requests the author and place of an event, and the reactions to it.
     Reactions(EventId),
     Reader(Reader),
     SetReader {
@@ -349,7 +349,7 @@ pub enum LogQuery {
 }
 
 impl LogQuery {
-    /// Returns whether the query changes nothing and leads to no change, so that only its answer matters.
+    /// Returns whether the query changes nothing, and no change depends on its answer.
     pub fn only_reads(&self) -> bool {
         match self {
             Self::ClearInbox(_) | Self::SetReader { .. } | Self::Authorship(_) => false,
@@ -378,14 +378,14 @@ pub enum LogResult {
     Done,
 }
 
-/// The most matches of a search, and the most files in one piece of a list.
+/// The maximum number of matches of a search, and of files in one piece of a list.
 pub const SEARCH_MAX: usize = 100;
 
-/// About how many bytes of records are read at once; a client that stops reading its replies holds that
-/// much.
+/// The approximate number of bytes of records that are read at once. A client that stops reading its replies occupies
+/// this much memory.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// Runs a query; may block.
+/// Runs a query. May block.
 ///
 /// # Errors
 /// When the log cannot be read.
@@ -432,18 +432,18 @@ pub fn run_query(log: &dyn Log, query: &LogQuery) -> Result<LogResult, StorageEr
     })
 }
 
-/// A named reader: the server remembers its position for a script that cannot.
+/// A named reader: its position is stored on the server, for a script that cannot store it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reader {
     /// The room that it reads.
     pub room: RoomName,
-    /// Comparison form of the owner's nick.
+    /// The comparison form of the owner's nick.
     pub nick: String,
-    /// Comparison form of the reader's name.
+    /// The comparison form of the reader's name.
     pub name: String,
 }
 
-/// A reaction as it is listed.
+/// A reaction, as a list of reactions shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Reacted {
@@ -451,7 +451,7 @@ pub struct Reacted {
     pub emoji: String,
 }
 
-/// Returns the tags of an event: those that its author gave it, when it was edited, and the reactions to it.
+/// Returns the tags of an event: those of its author, the time of its last edit, and the reactions to it.
 fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
     let mut tags = sent.to_owned();
     if let Some(time) = edited {
@@ -463,14 +463,14 @@ fn with_marks(sent: &str, edited: Option<Time>, reacts: &str) -> Box<str> {
     tags.into()
 }
 
-/// Returns the number of lines of the text that begins with the event of these tags; 1 if it is not such a
-/// text.
+/// Returns the number of lines in the text whose first line has these tags; 1 if the tags are not those of such a
+/// line.
 fn lines_of(tags: &str) -> u64 {
     let lines = tags::find(tags, "lines").and_then(|lines| lines.parse().ok());
     lines.unwrap_or(1).clamp(1, TEXT_LINES_MAX as u64)
 }
 
-/// Returns whether the event of these tags is a further line of the text that begins with `first`.
+/// Returns whether an event with these tags is a later line of the text whose first line has the id `first`.
 fn is_line_of(tags: &str, first: EventId) -> bool {
     tags::find(tags, "of").is_some_and(|of| EventId::parse(&of) == Some(first))
 }

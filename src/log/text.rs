@@ -1,10 +1,10 @@
-//! Splits text into words for the search. The index on disk, the log in memory and the queries all use this
-//! module, so they agree.
+//! Splits text into words for the search. The index on disk, the log in memory and the queries all use this module,
+//! so they agree.
 //!
-//! A word is a run of letters and digits in lower case, without the accents of Latin and Greek, and in
-//! compatibility form, so that full-width letters and ligatures match ordinary letters. Scripts that put no
-//! spaces between words (Chinese, Japanese, Thai), and Korean, whose words have endings, are split into
-//! characters: a query matches wherever its characters follow one another. An emoji is a word.
+//! A word is a run of letters and digits. It is converted to lower case and compatibility form, and Latin and Greek
+//! letters lose their accents, so that, for example, full-width letters and ligatures match ordinary letters. Scripts
+//! without spaces between words (Chinese, Japanese, Thai) are split into characters, and so is Korean, whose words
+//! have endings. A query in such a script matches wherever its characters follow one another. An emoji is a word.
 
 use std::fmt;
 
@@ -15,14 +15,14 @@ use crate::config::fixed::SEARCH_WORDS_MAX;
 use crate::model::casefolded;
 use crate::protocol::{EventId, Nick};
 
-/// Number of characters of a script without spaces that count as one word of a query.
+/// The number of characters of a script without spaces that count as one word of a query.
 const UNSPACED_PER_WORD: usize = 4;
 
-/// A query: phrases that must all occur, each of words separated by a space, and perhaps who wrote them and when. A query
-/// without phrases matches nothing.
+/// A search query: phrases that must all occur in the text, and optionally an author and an upper bound for ids. A
+/// phrase is a sequence of words separated by spaces. A query without phrases matches nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
-    /// Each phrase also begins and ends with a space, so that only whole words match.
+    /// The phrases. Each also begins and ends with a space, so that only whole words match.
     phrases: Vec<String>,
     /// The comparison form of the nick whose events are searched.
     from: Option<String>,
@@ -30,14 +30,14 @@ pub struct Query {
     before: Option<EventId>,
 }
 
-/// Why a query cannot be searched for.
+/// The reason why a query is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadQuery {
-    /// It has too many words.
+    /// The query has too many words.
     TooLong,
-    /// What follows `from:` is no nick, or what follows `before:` no id.
+    /// The text after `from:` is not a nick, or the text after `before:` is not an id.
     BadFilter,
-    /// There are no words after `from:` and `before:`.
+    /// The query has no words besides `from:` and `before:`.
     NoWords,
 }
 
@@ -57,11 +57,11 @@ impl fmt::Display for BadQuery {
 }
 
 impl Query {
-    /// Parses a query: `from:<nick>` and `before:<id>` may come first; then each stretch between spaces is a phrase of
-    /// plain text, never a query language.
+    /// Parses a query. It may begin with `from:<nick>` and `before:<id>`. Each part of the rest that is between
+    /// spaces is a phrase. No character in a phrase has a special meaning.
     ///
     /// # Errors
-    /// When it cannot be searched for.
+    /// When the query is invalid.
     pub fn parse(text: &str) -> Result<Self, BadQuery> {
         let mut query = Self::default();
         let mut count = 0;
@@ -97,19 +97,19 @@ impl Query {
         Ok(query)
     }
 
-    /// Returns the id before which events are searched; `None` for all.
+    /// Returns the id before which events are searched; `None` if all events are.
     pub fn before(&self) -> Option<EventId> {
         self.before
     }
 
-    /// Returns whether an event of that nick is searched.
+    /// Returns whether the events of that nick are searched.
     pub fn is_from(&self, nick: &str) -> bool {
         self.from
             .as_ref()
             .is_none_or(|from| *from == casefolded(nick))
     }
 
-    /// Returns the phrases, each of words separated by a space.
+    /// Returns the phrases. The words of a phrase are separated by spaces.
     pub fn phrases(&self) -> impl Iterator<Item = &str> {
         self.phrases.iter().map(|phrase| phrase.trim())
     }
@@ -164,7 +164,7 @@ fn push_words(text: &str, to: &mut String) {
             continue;
         }
         let is_alone = is_unspaced(c) || is_emoji(c);
-        // A tone mark or a vowel sign that is not a letter is left out, as accents are.
+        // Tone marks and vowel signs that are not letters are left out, like accents.
         let is_letter = c.is_alphanumeric() || is_emoji(c);
         if is_alone {
             is_in_word = false;
@@ -184,7 +184,7 @@ fn push_words(text: &str, to: &mut String) {
 fn plain(text: &str) -> impl Iterator<Item = char> {
     let mut is_latin = false;
     let lower = text.nfkd().flat_map(char::to_lowercase);
-    // Lower-casing can produce a letter with an accent.
+    // Lower-casing can produce an accented letter, so the result is decomposed again.
     lower.nfkd().filter_map(move |c| match c {
         '\u{300}'..='\u{36f}' => (!is_latin).then_some(c),
         c => {
@@ -194,8 +194,8 @@ fn plain(text: &str) -> impl Iterator<Item = char> {
     })
 }
 
-/// Returns whether a character may occur inside a word without being part of it: soft hyphens, joiners,
-/// variation selectors, skin tones, enclosing marks.
+/// Returns whether a character is ignored wherever it occurs in a word: soft hyphens, joiners, variation selectors,
+/// skin tones and enclosing marks.
 fn is_ignored(c: char) -> bool {
     matches!(c, '\u{ad}' | '\u{200c}' | '\u{200d}' | '\u{2060}' | '\u{feff}' | '\u{fe00}'..='\u{fe0f}'
         | '\u{20d0}'..='\u{20ff}' | '\u{1f3fb}'..='\u{1f3ff}' | '\u{e0000}'..='\u{e01ef}')
@@ -307,8 +307,8 @@ mod tests {
     }
 
     proptest! {
-        /// The tokenizer of the index, which splits at spaces and ASCII punctuation, leaves the words as
-        /// they are.
+        /// The tokenizer of the index splits at spaces and ASCII punctuation, so it must find nothing else to split
+        /// in these words.
         #[test]
         fn the_index_receives_words_separated_by_spaces_and_nothing_else(text in "\\PC{0,40}") {
             let spaced = spaced(&text);

@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::config::fixed::{SEARCH_WITHIN, SEARCH_WORK};
 
-/// The time budget of a search, measured on the thread that it began on.
+/// The time budget of a search, measured in processor time of the thread that began it.
 #[derive(Debug)]
 pub struct Work {
     begun: Instant,
@@ -38,7 +38,7 @@ impl Work {
         thread_time().saturating_sub(self.begun_work)
     }
 
-    /// Returns whether the budget is used up; once true, it stays true.
+    /// Returns whether the budget is used up. Once this is true, it stays true.
     pub fn is_over(&self) -> bool {
         if !self.is_over.get() {
             let is_over = self.done() >= SEARCH_WORK || self.begun.elapsed() >= SEARCH_WITHIN;

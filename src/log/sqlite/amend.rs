@@ -1,7 +1,8 @@
 //! Changes to stored messages: edits by their authors, and reactions.
 //!
-//! A row of `events` has the newest text, the time of the last edit, and how often each emoji was used, as it is sent,
-//! so that reading an event needs no other table. A trigger deletes the rest with the event.
+//! A row of `events` contains the newest text, the time of the last edit, and the number of reactions with each emoji
+//! in the form of the protocol, so reading an event needs no other table. When an event is deleted, a trigger deletes
+//! its rows in the other tables.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -11,7 +12,7 @@ use crate::log::Reacted;
 use crate::model::{Entry, Reaction, StorageError, casefolded};
 use crate::protocol::{EventId, Time};
 
-/// Returns whether the author of `entry` sent the message `id`, and it was not removed.
+/// Returns whether the message `id` was sent by the author of `entry` and has not been removed.
 pub(super) fn is_own(step: &Transaction<'_>, entry: &Entry, id: EventId) -> rusqlite::Result<bool> {
     let mut author = step.prepare_cached(
         "SELECT nick FROM events WHERE id = ?1 AND verb IN ('MSG', 'ME') AND text <> '-'",
@@ -21,7 +22,7 @@ pub(super) fn is_own(step: &Transaction<'_>, entry: &Entry, id: EventId) -> rusq
     Ok(author.is_some_and(|author| casefolded(&author) == entry.author_casefolded()))
 }
 
-/// Stores the new text of a message, which the event `edit` has announced.
+/// Stores the new text of a message. `edit` is the id of the event that announced the edit.
 pub(super) fn edit(
     step: &Transaction<'_>,
     id: EventId,
@@ -37,7 +38,7 @@ pub(super) fn edit(
     Ok(())
 }
 
-/// Stores a reaction, or withdraws it; returns whether that changes anything.
+/// Stores a reaction, or withdraws it. Returns whether that changes anything.
 pub(super) fn react(
     step: &Transaction<'_>,
     author: &str,

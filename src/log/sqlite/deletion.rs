@@ -1,5 +1,5 @@
-//! Deletes rooms. One step makes a room unreadable; its events are deleted afterwards in pieces, so that a large room does
-//! not delay others.
+//! Deletes rooms. One transaction makes a room unreadable. Its events are deleted afterwards in pieces, so that a
+//! large room does not delay others.
 
 use rusqlite::{OptionalExtension, Transaction};
 
@@ -7,13 +7,14 @@ use super::rows::{contents, event_id};
 use crate::model::DeletedFile;
 use crate::protocol::RoomName;
 
-/// The rows of deleted rooms, whose form and name are `!` and their number: no room or nick can be called that.
+/// An SQL condition for the rows of deleted rooms. The form and the name of such a row are `!` and its number, which
+/// is not a valid name of a room or nick.
 pub(super) const IS_DELETED: &str = "form >= '!' AND form < '\"'";
 
-/// How many events one transaction deletes: few enough to delay messages by little.
+/// The number of events that one transaction deletes. It is small enough that messages are hardly delayed.
 const EVENTS: usize = 200;
 
-/// Deletes a room: its name is free, and its files, readers and rights are gone. Returns the files.
+/// Deletes a room with its files, readers and access list, so that its name is free. Returns the files.
 pub(super) fn delete(
     step: &Transaction<'_>,
     room: &RoomName,
@@ -42,7 +43,7 @@ pub(super) fn delete(
     let files = files.collect::<rusqlite::Result<_>>()?;
     step.prepare_cached("DELETE FROM files WHERE room = ?1")?
         .execute([id])?;
-    // A client that has read the deleted room gets a GAP in the next room of that name.
+    // If a new room gets the same name, a client that has read this room receives a `GAP` in the new one.
     step.prepare_cached(
         "UPDATE gone SET id = max(id, coalesce((SELECT max(id) FROM events WHERE room = ?1), 0))",
     )?
@@ -54,7 +55,7 @@ pub(super) fn delete(
     Ok(files)
 }
 
-/// Deletes some events of deleted rooms; returns how many.
+/// Deletes some of the events of deleted rooms; returns their number.
 pub(super) fn sweep_some(step: &Transaction<'_>) -> rusqlite::Result<usize> {
     let mut sweep = step.prepare_cached(&format!(
         "DELETE FROM events WHERE id IN
@@ -63,7 +64,7 @@ pub(super) fn sweep_some(step: &Transaction<'_>) -> rusqlite::Result<usize> {
     sweep.execute([EVENTS as i64])
 }
 
-/// Removes the rows of deleted rooms once none of their events is left.
+/// Removes the rows of those deleted rooms that have no events left.
 pub(super) fn forget(step: &Transaction<'_>) -> rusqlite::Result<()> {
     step.prepare_cached(&format!(
         "DELETE FROM rooms WHERE {IS_DELETED} AND NOT EXISTS (SELECT 1 FROM events WHERE room = rooms.id)"

@@ -1,6 +1,6 @@
-//! Direct messages between registered nicks. They are stored in a row of `rooms` for the nick that received
-//! them, under a form that no room has, so that no query about a room finds them. The table `told` has a
-//! row for each of the two nicks that may read a message.
+//! Direct messages between registered nicks. They are stored under a row of `rooms` that belongs to the nick that
+//! received them. No room's name has the form of such a row, so queries about rooms never find it. The table `told`
+//! has one row for each of the two nicks that may read a message.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -64,7 +64,7 @@ pub(super) fn forget(db: &Connection, form: &str) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Returns where a direct message from `by` belongs; `to` is the name of its row of `rooms`.
+/// Returns the place of a direct message from `by`. `to` is the name of the row of `rooms` under which it is stored.
 pub(super) fn location(
     db: &Connection,
     id: EventId,
@@ -83,7 +83,7 @@ pub(super) fn location(
     Ok(Some(Location::Inbox { message, readers }))
 }
 
-/// Reads the direct messages of everybody after an event, at most `count`, oldest first.
+/// Reads at most `count` direct messages of all nicks with ids greater than `after`, oldest first.
 pub(super) fn all(db: &Connection, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
     let mut events = db.prepare_cached(&format!(
         "SELECT {RECORD} FROM
@@ -125,7 +125,7 @@ mod tests {
         Entry::new(scope, kind, author, text)
     }
 
-    /// Both kinds of log, with the same contents.
+    /// A log of each kind, with the same contents.
     struct Both {
         logs: [Box<dyn Log>; 2],
         kept: Receiver<Outcome>,

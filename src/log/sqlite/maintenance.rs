@@ -1,4 +1,4 @@
-//! Maintenance of a whole log: expiring old events, importing events, finding and repairing faults.
+//! Maintenance of a whole log: removing expired events, importing events, and finding and repairing faults.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::log::{Age, Record, Trimmed};
 use crate::model::{DeletedFile, DirectMessage, FileContents, Reaction, StorageError};
 use crate::protocol::{EventId, Nick, RoomName, Time, tags};
 
-/// An event from another server's log.
+/// An event that is imported from an export of another log.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // the parts of its line
 pub struct Imported {
@@ -27,7 +27,7 @@ pub struct Imported {
     pub tags: String,
 }
 
-/// Where an imported event belongs.
+/// The place of an imported event.
 #[derive(Clone, Debug)]
 #[allow(missing_docs)] // a room, or the inboxes of two nicks: sender and recipient
 pub enum ImportedTo {
@@ -36,7 +36,7 @@ pub enum ImportedTo {
 }
 
 impl SqliteLog {
-    /// Imports events in order, all or none, into a folder that no server uses.
+    /// Imports events in order into a folder that no server uses. If one of them fails, none is imported.
     ///
     /// # Errors
     /// When a server uses the folder, or the log cannot be written.
@@ -52,9 +52,9 @@ impl SqliteLog {
             .first()
             .is_none_or(|first| number(first.id.get()) > last);
         let mut rooms = Rooms::default();
-        // Events that refer to another event by id need its new id.
+        // The new ids of imported events. They replace the old ids where one event refers to another.
         let mut moved: HashMap<EventId, i64> = HashMap::new();
-        // Senders of the direct messages that a later event may remove.
+        // The senders of the imported direct messages, because a later event may remove such a message.
         let mut tellers: HashMap<i64, Nick> = HashMap::new();
         for event in events {
             let text = match event.verb {
@@ -100,10 +100,10 @@ impl SqliteLog {
         Ok(())
     }
 
-    /// Lists every file that can be fetched: its id, name, length and digest.
+    /// Lists every file that can be downloaded: its id, name, length and digest.
     ///
     /// # Errors
-    /// When the log cannot be read; the same holds for all methods that follow.
+    /// When the log cannot be read. This is also true of all methods below.
     pub fn all_files(&self) -> Result<Vec<(EventId, String, FileContents)>, StorageError> {
         self.ask(|db| {
             let mut files = db.prepare("SELECT id, name, length, sha256 FROM files ORDER BY id")?;
@@ -120,7 +120,7 @@ impl SqliteLog {
         })
     }
 
-    /// Reads the direct messages of everybody after an event, at most `count`, oldest first.
+    /// Reads at most `count` direct messages of all nicks with ids greater than `after`, oldest first.
     #[allow(clippy::missing_errors_doc)]
     pub fn all_inboxes(&self, after: u64, count: usize) -> Result<Vec<Record>, StorageError> {
         self.ask(|db| inbox::all(db, after, count))
@@ -137,7 +137,7 @@ impl SqliteLog {
         })
     }
 
-    /// Deletes a file from the list of a log that no server uses, as if it had been removed.
+    /// Deletes a file from the list of files, as if it had been removed. No server may use the log.
     #[allow(clippy::missing_errors_doc)]
     pub fn give_up(&self, id: EventId) -> Result<(), StorageError> {
         let mut db = schema::open_again(&super::path(&self.folder))?;
@@ -164,7 +164,7 @@ impl SqliteLog {
     }
 }
 
-/// Changes the message that an imported event edits or reacts to, if that was imported too.
+/// Applies an imported edit or reaction to its message, if that message was imported too.
 fn amend(
     step: &Transaction<'_>,
     event: &Imported,
@@ -190,12 +190,12 @@ fn amend(
     }
 }
 
-/// Returns the tags of an imported event, in which other events are referred to by their new ids.
+/// Returns the tags of an imported event. Where they refer to another event, its new id replaces the old one.
 fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     let mut tags = String::new();
     for tag in sent.split(';').filter(|tag| !tag.is_empty()) {
         let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
-        // The events of the edits and reactions are imported themselves.
+        // The import of the edits and reactions restores these.
         if matches!(name, "edited" | "reacts") {
             continue;
         }
@@ -205,7 +205,7 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
             .and_then(|old| moved.get(&old));
         match new {
             Some(new) => tags::push(&mut tags, name, &new.to_string()),
-            // An event that is not in the log cannot be replied to.
+            // The event to which this refers was not imported.
             None if refers => {}
             None => tags::push(&mut tags, name, &tags::find(sent, name).unwrap_or_default()),
         }
@@ -213,12 +213,12 @@ fn imported_tags(sent: &str, moved: &HashMap<EventId, i64>) -> String {
     tags
 }
 
-/// The size of an event: its row and its entries in two indexes, its nick, and its text, which is also in
-/// the search index.
+/// An SQL expression for the size of an event in bytes: its row, its entries in two indexes, its nick, and its text,
+/// which counts twice because it is also in the search index.
 const EVENT_SIZE: &str = "(100 + octet_length(e.nick) + 2 * octet_length(e.text) + octet_length(e.tags) + octet_length(e.reacts))";
 
-/// Returns the size of all events and files. Nothing else in the database counts, since removing events
-/// would not make it smaller.
+/// Returns the total size of all events and files. The rest of the database does not count, because removing events
+/// does not make it smaller.
 pub(super) fn bytes(db: &Connection) -> Result<u64, StorageError> {
     let bytes: i64 = db.query_row(
         &format!(
@@ -231,13 +231,15 @@ pub(super) fn bytes(db: &Connection) -> Result<u64, StorageError> {
     Ok(u64::try_from(bytes).unwrap_or_default())
 }
 
-/// Number of events in one transaction of a trim: few enough that messages sent meanwhile hardly wait.
+/// The maximum number of events that one transaction of a trim removes. It is small enough that messages are hardly
+/// delayed.
 const TRIM_EVENTS: usize = 200;
 
-/// Number of events with a future time that are skipped to reach the first with a plausible one.
+/// The maximum number of events that one transaction of a trim looks at.
 const LOOKED_AT_MAX: usize = 20_000;
 
-/// Removes some of the oldest events: those that are too old, and others until `bytes` bytes are freed.
+/// Removes some of the oldest events. Removes events that are too old, and further events until `bytes` bytes are
+/// freed.
 pub(super) fn trim_some(
     step: &Transaction<'_>,
     age: Option<Age>,
@@ -245,8 +247,8 @@ pub(super) fn trim_some(
 ) -> Result<Trimmed, StorageError> {
     let mut goes: Vec<(i64, i64, u64)> = Vec::new();
     {
-        // Ids grow with time, so the oldest events come first; but the clock may have been wrong for a
-        // while. An event with a future time counts as old as the next event with a plausible time.
+        // Ids grow with time, so the oldest events come first. But the clock may have been wrong for a while: an
+        // event with a future time counts as old as the next event with a plausible time.
         let mut count = 0;
         let mut left = bytes;
         let mut events = step.prepare_cached(&format!(
@@ -300,8 +302,8 @@ pub(super) fn trim_some(
     Ok(trimmed)
 }
 
-/// Removes the rooms that are empty: no event, no reader, no access rights. Deleted rooms are removed once
-/// the search index has nothing of them either.
+/// Removes the rows of rooms that have no event, no reader and no access list. The row of a deleted room is removed
+/// when the search index no longer contains its events either.
 pub(super) fn forget_empty(
     step: &Transaction<'_>,
     rooms: &mut Rooms,

@@ -1,9 +1,8 @@
-//! The log on disk: SQLite in WAL mode, written by one thread with group commit.
+//! The log on disk: an SQLite database in WAL mode. One thread writes it, with group commit.
 //!
-//! The writer takes everything that waits, commits it in one transaction with one sync
-//! (`synchronous=FULL`), and only then passes the batch to the sink: what anybody has seen or was promised
-//! survives a crash, and the order of a room is the order of its ids. Readers use connections of their own,
-//! which WAL never blocks.
+//! The writer takes everything that waits, commits it in one transaction with one sync (`synchronous=FULL`), and only
+//! then passes the batch to the sink. So whatever anybody has seen or was promised survives a crash, and the events
+//! of a room are in the order of their ids. Queries use other connections, which the writer never blocks in WAL mode.
 
 mod amend;
 mod deletion;
@@ -47,19 +46,19 @@ use crate::protocol::{Code, Digest, EventId, Nick, RoomName, Time};
 /// A log in a folder.
 pub struct SqliteLog {
     folder: PathBuf,
-    /// The writer's queue; `None` once the writer is to end.
+    /// The writer's queue; `None` when the writer is to end.
     queue: Mutex<Option<Sender<Waiting>>>,
-    /// The search index; `None` where another process maintains it.
+    /// The search index; `None` if another process maintains it.
     index: Option<Arc<SearchIndex>>,
     /// The writer's thread and the thread of the search index.
     threads: Mutex<Vec<JoinHandle<()>>>,
     readers: Pool,
     commits: Arc<Commits>,
-    /// The lock of the folder, held while the log is open; `None` for a log opened only to be read.
+    /// The lock of the folder, held while the log is open; `None` for a log that is only read.
     _lock: Option<File>,
 }
 
-/// How many expired nonces one transaction deletes: few enough to delay messages by little.
+/// The number of expired nonces that one transaction deletes. It is small enough that messages are hardly delayed.
 const NONCES_A_STEP: usize = 1000;
 
 fn path(folder: &Path) -> PathBuf {
@@ -67,16 +66,16 @@ fn path(folder: &Path) -> PathBuf {
 }
 
 impl SqliteLog {
-    /// Opens the log in `folder`, which is created if it is missing; `sink` receives every batch once it is
+    /// Opens the log in `folder`, and creates the folder if it is missing. `sink` receives every batch once it is
     /// stored.
     ///
     /// # Errors
-    /// When another server uses the folder, a newer version wrote the log, or it cannot be opened.
+    /// When another server uses the folder, when a newer version wrote the log, or when the log cannot be opened.
     pub fn open(folder: &Path, sink: Sink) -> Result<Self, StorageError> {
         let lock = lock(folder)?;
         let log = path(folder);
         let mut db = match schema::open(&log) {
-            // The files that SQLite creates beside the log fit into the reserved space.
+            // The reserved space is large enough for the files that SQLite creates beside the log.
             Err(StorageError::Sqlite(e)) if writer::spend_reserve(folder) => {
                 warn!("the disk is almost full: {e}");
                 schema::open(&log)?
@@ -110,8 +109,7 @@ impl SqliteLog {
         })
     }
 
-    /// Opens the log in `folder` for reading, beside a server that may be using it. Nothing can be
-    /// appended.
+    /// Opens the log in `folder` for reading only. A server may be using it.
     ///
     /// # Errors
     /// When there is no log, or it cannot be opened.
@@ -119,7 +117,7 @@ impl SqliteLog {
         let path = path(folder);
         std::fs::metadata(&path)?;
         if !schema::is_current(&path)? {
-            // Migrate the log if nobody uses it; leave it alone if an older server does.
+            // If no server uses the log, it is migrated. If an older server uses it, it is left alone.
             let locked = lock(folder).map_err(|e| match e {
                 StorageError::InUse => StorageError::TooOld,
                 e => e,
@@ -138,7 +136,7 @@ impl SqliteLog {
         })
     }
 
-    /// Runs `ask` on a connection for reading, which is then returned to the pool.
+    /// Runs `ask` on a connection for reading from the pool.
     pub(crate) fn ask<T>(
         &self,
         ask: impl FnOnce(&Connection) -> Result<T, StorageError>,
@@ -146,12 +144,12 @@ impl SqliteLog {
         self.readers.ask(|db| ask(db))
     }
 
-    /// Has the writer make a change that is not an event, in one transaction with everything else that
-    /// waits, so that no caller waits for SQLite's lock. Returns once the change is stored or refused. A
-    /// change may run twice, from the beginning.
+    /// Lets the writer make a change that is not an event, in one transaction with everything else that waits. So no
+    /// caller waits for SQLite's lock. Returns when the change is stored or refused. `make` may be called several
+    /// times, and must begin anew each time.
     ///
     /// # Errors
-    /// When the change fails or cannot be stored; then none of it is.
+    /// When the change fails or cannot be stored. In this case none of it is stored.
     pub(crate) fn change<T: Send + 'static>(
         &self,
         makes_space: bool,
@@ -162,7 +160,7 @@ impl SqliteLog {
         self.change_later(Change {
             makes_space,
             make: Box::new(move |step, rooms| {
-                // If the change runs more than once, the last result counts.
+                // If the change runs more than once, the result of the last run counts.
                 let _ = tell_result.send(make(step, rooms)?);
                 Ok(())
             }),
@@ -172,16 +170,15 @@ impl SqliteLog {
         result.try_iter().last().ok_or(StorageError::Ended)
     }
 
-    /// Submits a change as [`Self::change`] does, without waiting: it is stored before anything submitted
-    /// later, and before the log ends.
+    /// Submits a change like [`Self::change`], but does not wait. The change is stored before everything that is
+    /// submitted later, and before the log ends.
     pub(crate) fn change_later(&self, change: Change) {
         if let Some(Waiting::Change(change)) = self.hand_over(Waiting::Change(change)) {
             (change.done)(Err(StorageError::Ended));
         }
     }
 
-    /// Submits something to the writer. Returns it if the writer has ended, as it does when the server
-    /// ends.
+    /// Submits something to the writer. Returns it if the writer has ended, which happens when the server ends.
     fn hand_over(&self, waiting: Waiting) -> Option<Waiting> {
         let queue = self
             .queue
@@ -195,7 +192,7 @@ impl SqliteLog {
 }
 
 impl Drop for SqliteLog {
-    /// Waits until everything submitted is stored.
+    /// Waits until everything that was submitted is stored.
     fn drop(&mut self) {
         if let Ok(mut queue) = self.queue.lock() {
             queue.take();
@@ -205,7 +202,8 @@ impl Drop for SqliteLog {
         }
         let threads = self.threads.lock().map(|mut threads| take(&mut *threads));
         for thread in threads.unwrap_or_default() {
-            // The writer itself may drop the last handle to the server, and so to this log.
+            // This may run on the writer's own thread, if that thread drops the last reference to the server and so
+            // to this log.
             if thread.thread().id() != thread::current().id() {
                 let _ = thread.join();
             }
@@ -382,8 +380,8 @@ impl Log for SqliteLog {
             }
             events += some as u64;
         }
-        // The index has the words of their messages too. The rows stay until it has dropped them, so that
-        // this is repeated if it fails.
+        // The index still contains the words of these events. The rows of the rooms are kept until the index has
+        // dropped them, so that this is tried again if it fails.
         if self.index.as_ref().is_some_and(|index| index.trim_now()) {
             self.change(true, |step, _| Ok(deletion::forget(step)?))?;
         }

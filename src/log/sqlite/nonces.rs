@@ -1,6 +1,6 @@
-//! The nonces of the messages of the last minutes: a message that is sent again with the same nonce is not stored again.
-//! Each insertion deletes up to two that have expired, so their number follows the number of recent messages; the regular
-//! maintenance deletes the rest.
+//! The nonces of the messages of the last minutes. A message that is sent again with the same nonce is not stored
+//! again. Each insertion of a nonce deletes up to two expired ones, so their number is about that of the recent
+//! messages. The regular maintenance deletes the rest.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
@@ -9,14 +9,14 @@ use crate::config::fixed::NONCE_MS;
 use crate::model::Entry;
 use crate::protocol::{EventId, Time};
 
-/// A nonce and the comparison form of the nick that used it.
+/// A nonce, and the comparison form of the nick that used it.
 pub(super) struct Key<'a> {
     nick: String,
     nonce: &'a str,
 }
 
 impl<'a> Key<'a> {
-    /// Returns the key of an entry; `None` for one without a nonce.
+    /// Returns the key of an entry; `None` if the entry has no nonce.
     pub fn of(entry: &'a Entry) -> Option<Self> {
         Some(Self {
             nonce: entry.tags.nonce()?,
@@ -25,7 +25,7 @@ impl<'a> Key<'a> {
     }
 }
 
-/// Returns the event that a nick sent with that nonce within the time for which nonces are kept.
+/// Returns the event that a nick sent with that nonce; `None` if there is none, or if it has expired.
 pub(super) fn find(
     step: &Transaction<'_>,
     key: &Key<'_>,
@@ -70,7 +70,7 @@ pub(super) fn are_expired(db: &Connection, now: Time) -> rusqlite::Result<bool> 
         .exists([number(now.0.saturating_sub(NONCE_MS))])
 }
 
-/// Deletes at most `count` nonces that have expired; returns how many those were.
+/// Deletes at most `count` expired nonces; returns the number of deleted nonces.
 pub(super) fn forget_expired(
     step: &Transaction<'_>,
     now: Time,
@@ -97,8 +97,8 @@ mod tests {
     use crate::protocol::tags::SentTags;
     use crate::protocol::{RoomName, Time};
 
-    /// Opens the log, sends a message of `author` with a nonce at `time` and then `after`; returns the
-    /// outcome of the message.
+    /// Opens the log, sends a message of `author` with a nonce at `time`, and calls `after`. Returns the outcome of
+    /// the message.
     fn send(
         folder: &Path,
         author: &str,

@@ -1,4 +1,5 @@
-//! A pool of connections for reading: few, with small caches, and closed when they are not used.
+//! A pool of connections for reading. There are few of them, their caches are small, and they are closed when they
+//! are not used.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -9,10 +10,10 @@ use super::schema;
 use crate::config::fixed::LOG_CONNECTIONS_MAX;
 use crate::model::StorageError;
 
-/// Number of idle connections that stay open.
+/// The maximum number of idle connections that stay open.
 const IDLE_MAX: usize = 4;
 
-/// Lends connections to a log.
+/// A pool that lends connections to a log.
 pub(super) struct Pool {
     path: PathBuf,
     state: Mutex<State>,
@@ -23,11 +24,11 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct State {
     idle: Vec<Connection>,
-    /// Number of connections that are lent.
+    /// The number of connections that are lent.
     lent: usize,
 }
 
-/// Releases a slot of the pool when dropped, whatever happened to its connection.
+/// A guard that releases a slot of the pool when it is dropped, even if the connection was lost.
 struct Place<'a>(&'a Pool);
 
 impl Pool {
@@ -45,7 +46,7 @@ impl Pool {
             .expect("no thread panics while it holds this")
     }
 
-    /// Runs `ask` on a connection, after waiting for one if all are lent.
+    /// Runs `ask` on a connection. If all connections are lent, waits for one.
     pub fn ask<T>(
         &self,
         ask: impl FnOnce(&mut Connection) -> Result<T, StorageError>,
@@ -121,7 +122,7 @@ mod tests {
         let (left, most) = *lent.lock().expect("nobody panics");
         assert_eq!((left, most), (0, LOG_CONNECTIONS_MAX as isize));
         assert!(pool.open() <= IDLE_MAX);
-        // A failed call releases its slot too.
+        // A failed call must release its slot too.
         for _ in 0..LOG_CONNECTIONS_MAX * 2 {
             let failed = pool.ask(|_| Err::<(), _>(StorageError::Ended));
             failed.expect_err("it fails");

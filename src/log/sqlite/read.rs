@@ -1,4 +1,4 @@
-//! The queries of the log, each on a connection of its own.
+//! The queries of the log. Each runs on a connection from the pool.
 
 use std::collections::HashMap;
 
@@ -24,7 +24,7 @@ pub(super) fn rooms(db: &Connection) -> Result<Vec<RoomRow>, StorageError> {
     let mut found = Vec::new();
     for row in rows {
         let (name, topic, last_id) = row?;
-        // The inbox of a nick has a row here too, with a name that no room has.
+        // The inboxes of nicks have rows here too. Their names are not valid names of rooms.
         if let (Ok(name), Some(last_id)) = (RoomName::parse(&name), event_id(last_id)) {
             found.push(RoomRow {
                 name,
@@ -43,8 +43,8 @@ pub(super) fn read(
     count: usize,
     bytes: usize,
 ) -> Result<HistoryPage, StorageError> {
-    // For a room that was removed and created again this is negative: all events of the earlier room of
-    // that name are gone. A reader at position 0 has seen none of them and misses nothing.
+    // The result is negative if an earlier room of that name was removed: all events of the earlier room are gone. A
+    // reader at position 0 has seen none of them, and misses nothing.
     let mut forgotten = db.prepare_cached(
         "SELECT coalesce((SELECT forgotten FROM rooms WHERE form = ?1), (SELECT -id FROM gone))",
     )?;
@@ -224,7 +224,7 @@ pub(super) fn unfinished(
     Ok(found)
 }
 
-/// Returns the position of a reader, and whether it was last used more than a day ago.
+/// Returns the position of a reader, and whether the reader was last used more than a day ago.
 pub(super) fn reader(
     db: &Connection,
     reader: &Reader,

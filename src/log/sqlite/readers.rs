@@ -1,4 +1,4 @@
-//! The positions of named readers: limited per owner and in all, and removed when nobody uses them.
+//! The positions of named readers. Their number is limited for each owner and in all, and unused readers are removed.
 
 use rusqlite::{Connection, Transaction, params};
 
@@ -8,7 +8,7 @@ use crate::log::Reader;
 use crate::model::StorageError;
 use crate::protocol::Time;
 
-/// Moves a reader, or creates it.
+/// Sets the position of a reader, or creates the reader.
 pub(super) fn set(
     step: &Transaction<'_>,
     reader: &Reader,
@@ -41,7 +41,7 @@ pub(super) fn set(
     Ok(())
 }
 
-/// Records that a reader was used although it was not moved.
+/// Records that a reader was used, although its position did not change.
 pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), StorageError> {
     let mut touch = step.prepare_cached(
         "UPDATE readers SET used = unixepoch() * 1000 WHERE room = ?1 AND nick = ?2 AND name = ?3",
@@ -50,19 +50,19 @@ pub(super) fn touch(step: &Transaction<'_>, reader: &Reader) -> Result<(), Stora
     Ok(())
 }
 
-/// Returns the time before which a reader must have been used last to be removed; `now` is the trusted time.
+/// Returns the time before which a reader was last used if it is to be removed. `now` must come from a trusted clock.
 fn unused_before(now: Time) -> i64 {
     let longest = u64::try_from(READER_UNUSED_FOR.as_millis()).unwrap_or(u64::MAX);
     number(now.0) - number(longest)
 }
 
-/// Returns whether some reader has not been used for too long.
+/// Returns whether there is a reader that has not been used for too long.
 pub(super) fn are_unused(db: &Connection, now: Time) -> Result<bool, StorageError> {
     let mut unused = db.prepare_cached("SELECT EXISTS (SELECT 1 FROM readers WHERE used < ?1)")?;
     Ok(unused.query_row([unused_before(now)], |row| row.get(0))?)
 }
 
-/// Deletes the readers that nobody has used for too long.
+/// Deletes the readers that have not been used for too long.
 pub(super) fn forget_unused(step: &Transaction<'_>, now: Time) -> Result<usize, StorageError> {
     let mut forget = step.prepare_cached("DELETE FROM readers WHERE used < ?1")?;
     Ok(forget.execute([unused_before(now)])?)

@@ -9,15 +9,15 @@ use crate::log::{Record, Span, with_marks};
 use crate::model::{Entry, FileContents, Scope, StorageError};
 use crate::protocol::{Digest, Event, EventId, Nick, RoomName, Time};
 
-/// The key of a row of `rooms`: a room, or the inbox of a nick.
+/// The key of a row of `rooms`, which stands for a room or for the inbox of a nick.
 pub(super) struct RoomKey<'a> {
-    /// The comparison form of the name, distinct for a room and a nick of the same name.
+    /// The comparison form of the name. A room and a nick of the same name have different forms.
     pub form: Cow<'a, str>,
     pub name: &'a str,
 }
 
 impl<'a> RoomKey<'a> {
-    /// Returns the row that an entry is stored under; `None` for an entry that is not stored.
+    /// Returns the row under which an entry is stored; `None` if the entry is not stored.
     pub fn of(entry: &'a Entry) -> Option<Self> {
         match &entry.scope {
             Scope::Room(room) => Some(Self::of_room(room)),
@@ -33,7 +33,7 @@ impl<'a> RoomKey<'a> {
         }
     }
 
-    /// Returns the row of a nick's inbox, whose form no room has.
+    /// Returns the row of a nick's inbox. No room has the same form.
     pub fn of_nick(nick: &'a Nick) -> Self {
         Self {
             form: format!("{NICK_MARK}{}", nick.casefolded()).into(),
@@ -42,7 +42,7 @@ impl<'a> RoomKey<'a> {
     }
 }
 
-/// Collects the first records, up to about `bytes` bytes but at least one.
+/// Collects the first records: about `bytes` bytes, but at least one record.
 pub(super) fn collect(
     found: impl Iterator<Item = rusqlite::Result<Record>>,
     bytes: usize,
@@ -60,7 +60,7 @@ pub(super) fn collect(
     Ok(records)
 }
 
-/// Returns the span that begins with that event; an empty span if there is none.
+/// Returns the span from the event `first` to `up_to`; an empty span if `first` is `None`.
 pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
     let after = match first.and_then(|first| u64::try_from(first).ok()) {
         Some(first) => first.saturating_sub(1),
@@ -69,7 +69,7 @@ pub(super) fn span_from(first: Option<i64>, up_to: u64) -> Span {
     Span { after, up_to }
 }
 
-/// Reads a length and a digest from two columns; `None` unless the file is complete.
+/// Reads a length and a digest from two columns; `None` if the file is not complete.
 pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<FileContents>> {
     let length: Option<i64> = row.get(at)?;
     let sha256: Option<[u8; 32]> = row.get(at + 1)?;
@@ -79,7 +79,7 @@ pub(super) fn contents(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<File
     }))
 }
 
-/// The columns that [`record`] reads, of the events `e` and their rooms `r`.
+/// The columns that [`record`] reads, as SQL. `e` is the table of events, and `r` that of their rooms.
 pub(super) const RECORD: &str =
     "e.id, e.time, e.verb, r.name, e.nick, e.text, e.tags, e.edited, e.reacts";
 
@@ -99,7 +99,7 @@ pub(super) fn record(row: &Row<'_>) -> rusqlite::Result<Record> {
     Ok(Record::of(id, time, tags(row)?, &event))
 }
 
-/// Returns the event that is stored as these columns.
+/// Returns the event that the values of these columns describe.
 fn event<'a>(
     verb: &str,
     place: &'a str,
@@ -165,7 +165,7 @@ fn event<'a>(
     })
 }
 
-/// Reads the tags of an event from the last columns of [`RECORD`], with those that the server adds.
+/// Reads the tags of an event from the last columns of [`RECORD`], including the tags that the server adds.
 fn tags(row: &Row<'_>) -> rusqlite::Result<Box<str>> {
     let (sent, reacts) = (row.get_ref(6)?.as_str()?, row.get_ref(8)?.as_str()?);
     let edited: Option<i64> = row.get(7)?;
@@ -180,7 +180,7 @@ pub(super) fn event_id(number: i64) -> Option<EventId> {
     u64::try_from(number).ok().and_then(EventId::new)
 }
 
-/// Converts to SQLite's integer; ids and lengths are below 2^53.
+/// Converts a number to SQLite's signed integer. Ids and lengths are below 2^53, so they fit.
 pub(super) fn number(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
 }

@@ -9,11 +9,12 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use crate::files::private;
 use crate::model::StorageError;
 
-/// How long one writer waits for another. That is another process, since within a server one thread writes
-/// everything.
+/// The maximum time for which one writer waits for another. The other is in another process, because in a server only
+/// one thread writes.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// Each migration brings a database from its index to the next version; a released one never changes.
+/// The migrations. Each one converts a database whose version is its index to the next version. A released migration
+/// never changes.
 const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE rooms (
@@ -52,8 +53,7 @@ const MIGRATIONS: &[&str] = &[
         room, text, content = '', contentless_delete = 1, tokenize = 'unicode61'
     );
 ",
-    // From here on the search index has a database of its own (`words`), and this one stores accounts and
-    // room permissions.
+    // The search index moves to a database of its own (`words`), and this database stores accounts and access lists.
     "
     DROP TABLE words;
     CREATE TABLE roster (
@@ -63,8 +63,7 @@ const MIGRATIONS: &[&str] = &[
         PRIMARY KEY (bucket, key)
     ) STRICT, WITHOUT ROWID;
 ",
-    // From here on direct messages between registered nicks are stored, in a row of `rooms` for each nick
-    // that received one.
+    // Direct messages between registered nicks are stored, under a row of `rooms` for each nick that receives one.
     "
     CREATE TABLE told (
         nick TEXT NOT NULL, -- who may read it, as nicks are compared: who told it, who was told
@@ -73,8 +72,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX told_of_event ON told (id);
 ",
-    // From here on readers are bounded and expire when nobody uses them, and a room is removed with its
-    // last event.
+    // The number of readers is limited, and unused readers expire. A room is removed together with its last event.
     "
     ALTER TABLE readers ADD COLUMN owner TEXT NOT NULL DEFAULT ''; -- a registered nick, or '@' and an address
     ALTER TABLE readers ADD COLUMN used INTEGER NOT NULL DEFAULT 0; -- when it was moved last, as in events
@@ -85,7 +83,7 @@ const MIGRATIONS: &[&str] = &[
     ) STRICT;
     INSERT INTO gone VALUES (0);
 ",
-    // From here on events have tags, edits and reactions, and a nonce keeps a message from being stored twice.
+    // Events have tags, edits and reactions, and a nonce prevents that a message is stored twice.
     "
     ALTER TABLE events ADD COLUMN tags TEXT NOT NULL DEFAULT ''; -- as they are sent, without the @
     CREATE TABLE nonces (
@@ -117,10 +115,10 @@ const MIGRATIONS: &[&str] = &[
 ",
 ];
 
-/// The first character of the name of an inbox in `rooms`; no room's name begins with it.
+/// The first character of the name of an inbox in `rooms`. No room's name begins with it.
 pub(super) const NICK_MARK: char = '@';
 
-/// Locks a data folder, so that two servers do not write to one log.
+/// Locks a data folder, so that no two servers write to the same log.
 ///
 /// # Errors
 /// [`StorageError::InUse`] when another process holds the lock.
@@ -134,7 +132,7 @@ pub fn lock(folder: &Path) -> Result<File, StorageError> {
     }
 }
 
-/// Returns whether a log in a folder can be read without a migration; changes nothing.
+/// Returns whether the log at `path` can be read without a migration. Changes nothing.
 ///
 /// # Errors
 /// When there is no log, or a newer version wrote it.
@@ -148,8 +146,8 @@ pub(super) fn is_current(path: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// Accepts a file of 0 bytes as a new log, unless a WAL file of an older log is beside it: SQLite would
-/// drop that.
+/// Accepts a file of 0 bytes as a new log, unless the WAL file of an older log is beside it, because SQLite would
+/// delete that file.
 fn check_size(path: &Path) -> Result<(), StorageError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
@@ -160,7 +158,7 @@ fn check_size(path: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Returns how many of the migrations have run.
+/// Returns the number of migrations that have run.
 fn version(db: &Connection) -> Result<usize, StorageError> {
     let version: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match usize::try_from(version) {
@@ -192,11 +190,11 @@ pub(super) fn open(path: &Path) -> Result<Connection, StorageError> {
     Ok(db)
 }
 
-/// How much of a log one connection for reading caches; the operating system caches the rest.
+/// The size of the cache of one connection for reading, in KiB. The operating system caches the rest of the log.
 const READER_CACHE_KIB: i64 = 256;
 
-/// Opens another connection to a migrated log. In a server only the writer writes, so this connection
-/// refuses to.
+/// Opens another connection to a migrated log. The connection refuses to write, because in a server only the writer
+/// does.
 pub(super) fn open_to_read(path: &Path) -> Result<Connection, StorageError> {
     let db = open_again(path)?;
     db.pragma_update(None, "query_only", true)?;

@@ -1,5 +1,5 @@
-//! A search: first it reads the events that are not indexed yet, then it queries the index, newest first
-//! and in pieces, until it has enough matches or no time left.
+//! The search. It first reads the events that are not indexed yet. Then it queries the index in pieces, newest events
+//! first, until it has enough matches or no time is left.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -12,21 +12,22 @@ use crate::log::work::Work;
 use crate::log::{Found, Record, SearchScope};
 use crate::model::StorageError;
 
-/// SQL condition that an event was not removed.
+/// An SQL condition: the event `e` can be found, and was not removed.
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
     WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
-/// Number of events in the first piece of the index.
+/// The number of events that the first query of the index covers.
 const PIECE_EVENTS: i64 = 1024;
 
-/// A piece that took less is followed by a larger one, and a piece that took four times as long by a
-/// smaller one, since a running piece cannot be stopped.
+/// The intended processor time of one piece. A running piece cannot be stopped, so the size of the pieces is adapted:
+/// after a piece that took less, the next one is larger; after one that took four times as long, the next one is
+/// smaller.
 const PIECE_WORK: Duration = Duration::from_millis(5);
 
-/// Number of events that are read between two checks of the time.
+/// The number of events that are read between two checks of the time.
 const LOOKS_EVERY: usize = 16;
 
-/// The numbers of the rows of the rooms that are searched.
+/// The rooms that are searched, by the numbers of their rows.
 enum Rooms {
     One(i64),
     Some(HashSet<i64>),
@@ -44,7 +45,7 @@ impl Rooms {
                 Ok(id.map(Self::One))
             }
             SearchScope::AllBut(hidden) => {
-                // The names of inboxes and of deleted rooms do not begin so.
+                // The names of inboxes and of deleted rooms do not begin with `#`.
                 let rooms = "SELECT id, form FROM rooms WHERE name GLOB '#*'";
                 let mut rooms = db.prepare_cached(rooms)?;
                 let mut rows = rooms.query([])?;
@@ -60,7 +61,7 @@ impl Rooms {
         }
     }
 
-    /// Returns the room to which a query is limited.
+    /// Returns the room, if only one is searched.
     fn one(&self) -> Option<i64> {
         match self {
             Self::One(room) => Some(*room),
@@ -68,7 +69,8 @@ impl Rooms {
         }
     }
 
-    /// Returns the condition that `?1` is the room of an event `e`.
+    /// Returns an SQL condition on the event `e`. If one room is searched, its number is `?1`; otherwise `?1` must be
+    /// NULL.
     fn condition(&self) -> &'static str {
         match self {
             Self::One(_) => "e.room = ?1",
@@ -76,7 +78,8 @@ impl Rooms {
         }
     }
 
-    /// Returns whether an event is in one of the rooms; its room follows the columns of [`RECORD`].
+    /// Returns whether the event of a row is in one of the rooms. The row has the columns of [`RECORD`], and then the
+    /// number of the room.
     fn have(&self, row: &Row<'_>) -> rusqlite::Result<bool> {
         match self {
             Self::One(_) => Ok(true),
@@ -91,11 +94,11 @@ struct Search<'a> {
     query: &'a Query,
     count: usize,
     work: &'a Work,
-    /// Newest first.
+    /// The matching events, newest first.
     found: Vec<Record>,
 }
 
-/// Searches rooms, on a connection that has the index attached as `found` if that was possible.
+/// Searches rooms. If possible, the index is attached to the connection as `found`; if not, only the log is read.
 pub(super) fn search(
     db: &Connection,
     scope: &SearchScope,
@@ -139,7 +142,7 @@ impl Search<'_> {
         self.found.len() >= self.count
     }
 
-    /// Reads the events after the last indexed one; returns whether it read them all.
+    /// Reads the events after the last indexed one. Returns whether it has read all of them.
     fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
             "SELECT {RECORD}, e.room AS room FROM events e JOIN rooms r ON r.id = e.room
@@ -170,7 +173,7 @@ impl Search<'_> {
         Ok(true)
     }
 
-    /// Queries the index for the events up to the last indexed one; returns whether it got to the oldest.
+    /// Queries the index for the events up to the last indexed one. Returns whether it has reached the oldest event.
     fn ask_index(&mut self, indexed: i64) -> Result<bool, StorageError> {
         if self.is_enough() || indexed == 0 {
             return Ok(true);

@@ -1,13 +1,13 @@
-//! The search index: a database of its own beside the log, built from the log by a thread that follows it.
+//! The search index: a database of its own beside the log. A thread that follows the log builds it.
 //!
-//! A commit does not wait for the index: with the index in the same transaction, a message took 7.3 µs of
-//! the writer's time (250 in a transaction), without it 2.1 µs; in large transactions of its own the index
-//! takes 2.5 µs, on another thread. A search waits until what was stored before it is indexed, so it finds
-//! what was just sent.
+//! A commit does not wait for the index. If the index were in the same transaction, a message would take 7.3 µs of
+//! the writer's time (in transactions of 250 messages) instead of 2.1 µs. On a thread of its own, in large
+//! transactions, the index takes 2.5 µs for a message. A search waits until everything stored before it is indexed,
+//! so it finds a message that was sent just before.
 //!
-//! The index can be rebuilt from the log at any time, so it is written without a sync (WAL keeps it
-//! consistent all the same) and records how far it has got: the next start adds what a crash lost. A
-//! damaged index, or one of another log, is rebuilt.
+//! The index can be rebuilt from the log at any time. Therefore it is written without a sync; WAL keeps it consistent
+//! anyway. It records the last indexed event, so that the next start adds what a crash has lost. An index that is
+//! damaged, or that belongs to another log, is rebuilt.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -25,26 +25,29 @@ use crate::log::text;
 use crate::model::StorageError;
 use crate::protocol::multiline::TEXT_LINES_MAX;
 
-/// The most events in one transaction; larger ones gain little (2.9 µs an event at 2,500, 2.5 at 10,000).
+/// The maximum number of events in one transaction. A larger number would save little: an event takes 2.9 µs in
+/// transactions of 2,500 events, and 2.5 µs in those of 10,000.
 const PIECE_EVENTS: i64 = 10_000;
 
-/// How long a few events wait for more before they are indexed, unless a search needs them.
+/// The time for which the thread waits for more events before it indexes a few, unless a search needs them.
 const LINGER: Duration = Duration::from_millis(200);
 
-/// How many events the index may be behind; beyond that the log waits for it, so that no search takes long.
+/// The maximum number of events that are not indexed yet. When it is reached, the log waits for the index, so that no
+/// search takes long.
 const BEHIND_MAX: i64 = 100_000;
 
-/// Delay before a retry after a failure.
+/// The delay before a retry after a failure.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a search waits for the index, which usually catches up within a millisecond. A search reads the
-/// events that are not indexed by then.
+/// The maximum time for which a search waits for the index, which usually catches up within a millisecond. The search
+/// itself reads the events that are not indexed by then.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The index receives the words that [`text::spaced`] makes; its tokenizer only splits them again.
+/// The tables of the index. It stores the words that [`text::spaced`] returns; the tokenizer of the index only splits
+/// them again.
 ///
-/// A larger hash table in memory makes fewer, larger segments; a higher `automerge` lets more of them
-/// accumulate before a merge.
+/// A larger hash table in memory leads to fewer, larger segments. A higher `automerge` lets more segments accumulate
+/// before they are merged.
 const SCHEMA: &str = "
     CREATE VIRTUAL TABLE words USING fts5 (
         room, text, content = '', contentless_delete = 1, tokenize = 'ascii'
@@ -59,17 +62,17 @@ const SCHEMA: &str = "
     PRAGMA user_version = 2;
 ";
 
-/// The version of [`SCHEMA`]; an index of any other version is rebuilt.
+/// The version of [`SCHEMA`]. An index of another version is rebuilt.
 const VERSION: i64 = 2;
 
-/// State shared between the threads of the log and the one that indexes.
+/// The state that the indexing thread shares with the threads of the log.
 #[derive(Debug)]
 pub(super) struct SearchIndex {
     path: PathBuf,
     state: Mutex<State>,
     /// Signals that the index thread has more to do.
     work: Condvar,
-    /// Signals that the index got further, or failed.
+    /// Signals that the index has made progress, or has failed.
     progress: Condvar,
 }
 
@@ -77,13 +80,14 @@ pub(super) struct SearchIndex {
 struct State {
     /// The last stored event.
     kept: i64,
-    /// The last event stored when the server started: the log does not wait for an index that is rebuilt.
+    /// The last event that was stored when the server started. The log does not wait while older events are indexed
+    /// again.
     kept_at_start: i64,
     /// The last indexed event.
     indexed: i64,
-    /// The event up to which a search waits for the index.
+    /// The last event that a search waits for.
     asked: i64,
-    /// How often old events were removed from the log.
+    /// The number of times that old events were removed from the log.
     trims: u64,
     /// The value of `trims` when the index was last trimmed.
     trimmed: u64,
@@ -107,7 +111,7 @@ impl State {
 }
 
 impl SearchIndex {
-    /// Returns the index of the log in `folder`, whose last event is `kept`.
+    /// Returns the index of the log in `folder`. `kept` is the last event in the log.
     pub fn new(folder: &Path, kept: i64) -> Self {
         Self {
             path: path(folder),
@@ -133,7 +137,7 @@ impl SearchIndex {
     pub fn kept(&self, last: i64) {
         let mut state = self.state();
         state.kept = state.kept.max(last);
-        // The thread need not be woken for each of many events: it checks again after a while.
+        // The thread is not woken for each of many events, because it checks again after [`LINGER`].
         if state.is_idle || state.is_urgent() {
             self.work.notify_one();
         }
@@ -154,7 +158,8 @@ impl SearchIndex {
         self.work.notify_one();
     }
 
-    /// Records the same, and waits until the index is trimmed too; returns whether it is.
+    /// Records that old events were removed from the log, and waits until the index is trimmed too. Returns whether
+    /// it is.
     pub fn trim_now(&self) -> bool {
         let mut state = self.state();
         state.trims += 1;
@@ -179,7 +184,7 @@ impl SearchIndex {
         drop(waited.expect("no thread panics while it holds this"));
     }
 
-    /// Returns whether the file of the index is known to be this log's.
+    /// Returns whether the index is open, so that it is known to belong to this log.
     pub fn is_open(&self) -> bool {
         self.state().indexed >= 0
     }
@@ -191,7 +196,7 @@ impl SearchIndex {
         self.progress.notify_all();
     }
 
-    /// Indexes the events of the log at `log` until the end; runs on a thread of its own.
+    /// Indexes the events of the log at the path `log` until [`Self::end`] is called. Runs on a thread of its own.
     pub fn follow(&self, log: &Path) {
         let_others_go_first();
         let mut index = None;
@@ -218,7 +223,7 @@ impl SearchIndex {
         }
     }
 
-    /// Waits until there is something to do; returns false at the end.
+    /// Waits until there is something to do. Returns false if the thread is to end.
     fn wait(&self) -> bool {
         let mut state = self.state();
         while !state.has_work() {
@@ -258,8 +263,8 @@ impl SearchIndex {
     }
 }
 
-/// Lowers the priority of this thread: while more messages arrive than two processors can store and index,
-/// they are stored first. The index is still at most [`BEHIND_MAX`] events behind.
+/// Lowers the priority of this thread. If more messages arrive than two processors can store and index, storing comes
+/// first. Even so, the index is at most [`BEHIND_MAX`] events behind.
 fn let_others_go_first() {
     #[cfg(target_os = "linux")] // where a thread has a priority of its own
     if let Err(e) = setpriority_process(Some(gettid()), 10) {
@@ -267,7 +272,7 @@ fn let_others_go_first() {
     }
 }
 
-/// The open index of the thread that follows the log.
+/// The open index, as the indexing thread uses it.
 struct OpenIndex {
     db: Connection,
     log: Connection,
@@ -275,7 +280,7 @@ struct OpenIndex {
 }
 
 impl OpenIndex {
-    /// Opens the index, or rebuilds it if it is not this log's.
+    /// Opens the index. If it is not that of this log, rebuilds it.
     fn open(path: &Path, log: &Path) -> Result<Self, StorageError> {
         let log = schema::open_to_read(log)?;
         let opened = open(path).and_then(|db| Ok((place(&db, &log)?, db)));
@@ -292,8 +297,8 @@ impl OpenIndex {
         Ok(Self { db, log, seen })
     }
 
-    /// Indexes some of the events that follow; returns the last indexed one. All events up to `kept` are in the
-    /// log.
+    /// Indexes some of the events that are not indexed yet; returns the last indexed one. All events up to `kept` are
+    /// in the log.
     fn add_some(&mut self, kept: i64) -> Result<i64, StorageError> {
         let step = self
             .db
@@ -325,7 +330,7 @@ impl OpenIndex {
                             .prepare_cached("DELETE FROM words WHERE rowid = ?1")?
                             .execute([edited])?
                             > 0;
-                        // A removed message can no longer be found.
+                        // A removed message must not be found.
                         if is_indexed && new != "-" {
                             add.execute(params![edited, room.to_string(), text::spaced(new)])?;
                         }
@@ -356,7 +361,7 @@ impl OpenIndex {
         })
     }
 
-    /// Removes from the index what is older than the log, and the messages of deleted rooms.
+    /// Removes from the index the events that the log no longer contains, including those of deleted rooms.
     fn trim(&mut self) -> Result<(), StorageError> {
         let oldest = "SELECT coalesce(min(id), 0) FROM events";
         let oldest: i64 = self.log.query_row(oldest, [], |row| row.get(0))?;
@@ -376,7 +381,7 @@ impl OpenIndex {
     }
 }
 
-/// Returns the event `id` that was removed, and the removed ones right after it that were sent with it, as lines of a text are.
+/// Returns the removed event `id`. If it was the first line of a text, also returns the removed lines after it.
 fn removed(log: &Connection, id: i64) -> rusqlite::Result<Vec<i64>> {
     let mut rows = log.prepare_cached(
         "SELECT id, time, nick, text FROM events WHERE id BETWEEN ?1 AND ?1 + ?2 ORDER BY id",
@@ -429,8 +434,8 @@ fn place(db: &Connection, log: &Connection) -> Result<Option<i64>, StorageError>
     let kept: Option<i64> = log.query_row(event, [seen], |row| row.get(0)).optional()?;
     let is_known = match kept {
         Some(kept) => kept == time,
-        // That event may have been trimmed; but an id that the log has never reached belongs to another
-        // log.
+        // The event may have been trimmed from the log. But if the log has never reached this id, the index belongs
+        // to another log.
         None => {
             let last = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'events'";
             seen <= log.query_row(last, [], |row| row.get(0))?
@@ -448,7 +453,7 @@ fn is_damage(e: &rusqlite::Error) -> bool {
     damage.contains(&e.sqlite_error_code()) || matches!(e, rusqlite::Error::QueryReturnedNoRows)
 }
 
-/// Removes the index at `path`; the next server rebuilds it.
+/// Removes the index at `path`, so that the next server rebuilds it.
 fn remove(path: &Path) -> Result<(), StorageError> {
     for end in ["", "-wal", "-shm"] {
         let mut path = path.as_os_str().to_owned();
@@ -461,20 +466,20 @@ fn remove(path: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Removes the index of a log that no server uses; the next server rebuilds it.
+/// Removes the index of a log that no server uses, so that the next server rebuilds it.
 pub(super) fn forget(folder: &Path) -> Result<(), StorageError> {
     remove(&path(folder))
 }
 
-/// Attaches the index as `found` to a connection to its log, if it can be read.
+/// Attaches the index as `found` to a connection to its log, if the index can be read.
 pub(super) fn attach(db: &Connection, folder: &Path) -> Result<(), StorageError> {
     let path = path(folder);
     if is_attached(db)? || !path.exists() {
         return Ok(());
     }
     db.execute("ATTACH ?1 AS found", [path.to_string_lossy()])?;
-    // It may belong to another log or version, or have barely begun: then the search reads everything from
-    // the log.
+    // An index of another log or version, or one that has barely begun, is not used. The search then reads everything
+    // from the log.
     let version = db.pragma_query_value(Some("found"), "user_version", |row| row.get::<_, i64>(0));
     if !matches!(version, Ok(VERSION)) {
         db.execute("DETACH found", [])?;

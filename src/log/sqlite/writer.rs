@@ -1,4 +1,4 @@
-//! The thread that writes: it takes everything that waits, commits it in one transaction with one sync, and
+//! The thread that writes the log. It takes everything that waits, commits it in one transaction with one sync, and
 //! only then passes it on.
 
 use std::borrow::Cow;
@@ -20,8 +20,8 @@ use crate::log::{Commits, Sink, is_line_of, lines_of};
 use crate::model::{Applied, Entry, EventKind, Scope, StorageError, Ticket};
 use crate::protocol::{EventId, Time};
 
-/// How many events are enough for one transaction: a commit of this many takes some milliseconds, and more would gain
-/// nothing. The last text in it may have more lines.
+/// The number of events at which a transaction is large enough. Its commit takes some milliseconds, and a larger
+/// transaction would save nothing. If the last entry is a text of several lines, the transaction has more events.
 const BATCH_EVENTS: usize = 1000;
 
 /// Something that waits to be written.
@@ -33,7 +33,7 @@ pub(super) enum Waiting {
 }
 
 impl Waiting {
-    /// Returns how many events it becomes; 1 for a change, which takes as long.
+    /// Returns the number of events that this becomes. A change counts as 1, because it takes as long as an event.
     fn events(&self) -> usize {
         match self {
             Self::Entry(entry, ..) => entry.events(),
@@ -42,13 +42,13 @@ impl Waiting {
     }
 }
 
-/// A change of stored state that is not an event: the position of a reader, an account, a trim.
+/// A change of stored state that is not an event, such as the position of a reader, an account, or a trim.
 pub(crate) struct Change {
-    /// Whether it is also made on a full disk, in the reserved space.
+    /// Whether the change is also made when the disk is full, in the reserved space.
     pub makes_space: bool,
-    /// Makes the change; may run more than once, each time from the beginning.
+    /// The function that makes the change. It may run more than once, and begins anew each time.
     pub make: Make,
-    /// Called once it is known whether the change is stored.
+    /// The function that is called when it is known whether the change is stored.
     pub done: Box<dyn FnOnce(Result<(), StorageError>) + Send>,
 }
 
@@ -85,7 +85,7 @@ impl Writer {
         }
     }
 
-    /// Stores what arrives and passes it to the sink, until no sender is left.
+    /// Stores what arrives in `waiting` and passes it to the sink, until all senders are dropped.
     pub fn run(mut self, waiting: &Receiver<Waiting>, sink: &Sink) {
         while let Ok(first) = waiting.recv() {
             let mut batch = collect(first, waiting);
@@ -95,8 +95,8 @@ impl Writer {
             };
             let last = batch.iter().zip(&kept).rev().find_map(last_id);
             if let Some(last) = last {
-                // Tell the index before anybody learns that the event is stored, since they may search for
-                // it.
+                // The index must know of the event before anybody learns that it is stored, because they may search
+                // for it.
                 self.index.kept(last);
             }
             let mut applied = Vec::with_capacity(batch.len());
@@ -123,7 +123,7 @@ impl Writer {
         }
     }
 
-    /// Stores a batch in one transaction; returns its ids, in order.
+    /// Stores a batch in one transaction; returns the outcomes in the order of the batch.
     fn keep(&mut self, batch: &mut [Waiting]) -> Result<Vec<Decided>, StorageError> {
         let Self { db, rooms, .. } = self;
         let begun = Instant::now();
@@ -170,8 +170,8 @@ impl Writer {
         Ok(ids)
     }
 
-    /// Refuses a batch that could not be stored. When the disk is full, entries that free space are stored
-    /// all the same, in the reserved space.
+    /// Refuses a batch that could not be stored. If the reason is a full disk, entries that free space are stored
+    /// even so, in the reserved space.
     fn refuse(&mut self, batch: &mut [Waiting], e: &StorageError) -> Vec<Decided> {
         error!("cannot store messages: {e}");
         self.rooms = Rooms::default(); // some may have been rolled back
@@ -198,7 +198,7 @@ impl Writer {
     }
 }
 
-/// Returns the waiting changes that fit into one transaction; `first` was taken from the queue already.
+/// Returns `first`, which was taken from the queue already, and the waiting items that fit into the same transaction.
 fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     let mut events = first.events();
     let mut batch = vec![first];
@@ -211,7 +211,7 @@ fn collect(first: Waiting, waiting: &Receiver<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-/// Returns the last id of an entry that was stored now; `None` for anything else.
+/// Returns the last id of an entry that was just stored; `None` for anything else.
 fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
     match kept {
         Ok(Stored::New(first)) => Some(number(first.get()) + waiting.events() as i64 - 1),
@@ -219,7 +219,7 @@ fn last_id((waiting, kept): (&Waiting, &Decided)) -> Option<i64> {
     }
 }
 
-/// Makes a change, or undoes it if it fails; returns an error when the whole transaction is lost.
+/// Makes a change, or undoes it if it fails. Returns an error if the whole transaction is lost.
 fn try_change(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -232,7 +232,7 @@ fn try_change(
         return Ok(Ok(Stored::Nothing));
     };
     rooms.forget_numbers();
-    // On a full disk SQLite may have undone all of it.
+    // On a full disk, SQLite may have undone the whole transaction.
     if step.is_autocommit() || e.is_full() {
         return Err(e);
     }
@@ -240,22 +240,22 @@ fn try_change(
     Ok(Err(e))
 }
 
-/// The outcome of an entry or a change, or the reason why it was refused.
+/// The outcome of an entry or a change, or the reason why it failed.
 type Decided = Result<Stored, StorageError>;
 
 #[derive(Clone, Copy, Debug)]
 enum Stored {
-    /// It has no id: it is a change, or of a kind that is not logged.
+    /// The item has no id: it is a change, or an entry of a kind that is not logged.
     Nothing,
-    /// It is stored under this id; the further lines of a text under those that follow it.
+    /// The entry is stored under this id. The further lines of a text have the ids that follow.
     New(EventId),
-    /// An earlier entry of its author with the same nonce has this id and time; it is not stored again.
+    /// The entry is not stored, because an earlier entry of the same author has the same nonce, and this id and time.
     Before(EventId, Time),
-    /// It would change nothing, and is not stored.
+    /// The entry is not stored, because it would change nothing.
     Unchanged,
 }
 
-/// Disk space in reserve, so that a removal can be stored when no other space is left.
+/// A reserve of disk space, so that a removal can be stored when the disk is full.
 struct Reserve {
     path: PathBuf,
     is_made: bool,
@@ -265,16 +265,17 @@ fn reserve(folder: &Path) -> PathBuf {
     folder.join("reserve")
 }
 
-/// Releases the reserved space of a folder; returns whether there was any.
+/// Releases the reserved space of a folder. Returns whether there was any.
 pub(super) fn spend_reserve(folder: &Path) -> bool {
     std::fs::remove_file(reserve(folder)).is_ok()
 }
 
-/// Space for a few transactions of some pages each; the first file that is removed frees more.
+/// The size of the reserve in bytes. It is enough for a few transactions of some pages each; removing the first file
+/// frees more.
 const RESERVE_BYTES: usize = 512 << 10;
 
 impl Reserve {
-    /// Reserves the space, if that is possible now.
+    /// Reserves the space, if the disk has it.
     fn make(&mut self) {
         if self.is_made {
             return;
@@ -298,14 +299,14 @@ impl Reserve {
     }
 }
 
-/// Returns whether a message or file was removed or never existed.
+/// Returns whether a message or file was removed, or has never existed.
 fn is_removed(step: &Transaction<'_>, id: EventId) -> rusqlite::Result<bool> {
     let there = "SELECT 1 FROM events e WHERE id = ?1 AND
         CASE verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id) ELSE text <> '-' END";
     Ok(!step.prepare_cached(there)?.exists([number(id.get())])?)
 }
 
-/// A row of `events`, with a given id or the next one.
+/// A row of `events`. It has a given id or gets the next one.
 pub(super) struct EventRow<'a> {
     pub id: Option<i64>,
     pub time: Time,
@@ -315,7 +316,8 @@ pub(super) struct EventRow<'a> {
     pub tags: &'a str,
 }
 
-/// Stores an entry, unless one of its author with the same nonce is stored already, or what it refers to is not there.
+/// Stores an entry. Does not store it if its author has already sent an entry with the same nonce, or if it refers to
+/// a message or file that does not exist.
 fn decide(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -336,8 +338,8 @@ fn decide(
         return Ok(Err(StorageError::NoSuchId));
     }
     match &entry.kind {
-        // Two users may ask for the same removal at the same time, but the bytes of a file are released only once; a
-        // removed live file does not become complete.
+        // Two users may remove a file at the same time, but its bytes must be released only once. A live file that
+        // was removed does not become complete.
         EventKind::Remove(id, _) | EventKind::Stored(id, _) if is_removed(step, *id)? => {
             return Ok(Err(StorageError::NoSuchFile));
         }
@@ -361,7 +363,7 @@ fn decide(
     Ok(Ok(Stored::New(id)))
 }
 
-/// Returns whether there is a message or file of that id in the room, or between the two nicks.
+/// Returns whether the room, or the conversation of the two nicks, contains a message or file with that id.
 fn is_readable(
     step: &Transaction<'_>,
     row: &RoomKey<'_>,
@@ -444,8 +446,8 @@ fn insert(
     event_id(id).ok_or(rusqlite::Error::IntegralValueOutOfRange(0, id))
 }
 
-/// The row numbers of rooms by the comparison form of their names, and the last event of each room that has
-/// new ones in this transaction.
+/// The row numbers of rooms by the comparison forms of their names, and the last event of each room that has new
+/// events in this transaction.
 #[derive(Default)]
 pub(crate) struct Rooms {
     numbers: HashMap<Box<str>, i64>,
@@ -453,13 +455,13 @@ pub(crate) struct Rooms {
 }
 
 impl Rooms {
-    /// Returns the row number of a room, which is created if it is new.
+    /// Returns the row number of a room. If the room has no row, creates it.
     fn number(&mut self, step: &Transaction<'_>, row: &RoomKey<'_>) -> rusqlite::Result<i64> {
         let form: &str = &row.form;
         if let Some(room) = self.numbers.get(form) {
             return Ok(*room);
         }
-        // A removed room may have had the same name: if so, its events count as forgotten (`read::read`).
+        // A removed room may have had the same name. If so, its events count as forgotten (see `read::read`).
         step.prepare_cached(
             "INSERT OR IGNORE INTO rooms (form, name, forgotten) SELECT ?1, ?2, -id FROM gone",
         )?
@@ -471,12 +473,12 @@ impl Rooms {
         Ok(room)
     }
 
-    /// Forgets the row numbers of rooms, since some of the rooms may have been removed.
+    /// Forgets the row numbers of rooms, because some of the rooms may have been removed.
     pub fn forget_numbers(&mut self) {
         self.numbers.clear();
     }
 
-    /// Stores the last event of each room; once for each transaction, before it is committed.
+    /// Stores the last event of each room. This is done once for each transaction, before its commit.
     pub fn set_last_ids(&mut self, step: &Transaction<'_>) -> rusqlite::Result<()> {
         let mut set = step.prepare_cached("UPDATE rooms SET last_id = ?1 WHERE id = ?2")?;
         for (room, id) in self.last_ids.drain() {
@@ -486,7 +488,7 @@ impl Rooms {
     }
 }
 
-/// Number of events inserted with one statement: each takes 2.0 µs that way, and 3.2 µs alone.
+/// The number of events that one statement inserts. An event takes 2.0 µs in such a group, and 3.2 µs alone.
 const PIECE_ROWS: usize = 16;
 
 static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
@@ -494,8 +496,8 @@ static INSERT_PIECE: LazyLock<String> = LazyLock::new(|| {
     format!("INSERT INTO events (room, time, verb, nick, text) VALUES {rows}")
 });
 
-/// Returns the verb, nick and text of an event as they are stored: the text is everything after the nick in
-/// its line, except the id of a file, which is the event's own.
+/// Returns the verb, nick and text of an event as they are stored. The text is everything after the nick in the
+/// event's line. The id of a file is left out, because it is the event's own.
 fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
     let author = entry.author();
     match &entry.kind {
@@ -525,7 +527,7 @@ fn columns(entry: &Entry) -> (&'static str, &str, Cow<'_, str>) {
     }
 }
 
-/// Returns whether every element is an entry that needs nothing but its row of `events`.
+/// Returns whether every item is an entry that needs only its row of `events`.
 fn are_only_messages(piece: &[Waiting]) -> bool {
     piece.iter().all(|waiting| match waiting {
         Waiting::Entry(entry, ..) => {
@@ -567,7 +569,7 @@ fn insert_piece(
         insert.raw_bind_parameter(next(), text)?;
     }
     insert.raw_execute()?;
-    // Nobody else writes meanwhile, so the ids are consecutive.
+    // Only this thread writes, so the ids are consecutive.
     let first = step.last_insert_rowid() - piece.len() as i64 + 1;
     for (id, room) in (first..).zip(numbers) {
         rooms.last_ids.insert(room, id);
@@ -577,7 +579,7 @@ fn insert_piece(
     Ok(())
 }
 
-/// Inserts an event, and its room if that is new; returns the numbers of their rows: the event's, then the room's.
+/// Inserts an event, and its room if the room is new. Returns the row number of the event, and that of the room.
 pub(super) fn insert_event(
     step: &Transaction<'_>,
     rooms: &mut Rooms,
@@ -606,8 +608,8 @@ pub(super) fn set_topic(step: &Transaction<'_>, room: i64, text: &str) -> rusqli
     Ok(())
 }
 
-/// Removes a message or file: its row stays, with `-` instead of its text and without tags. Removing the
-/// first line of a text removes the other lines too.
+/// Removes a message or file. Its row is kept, with `-` instead of the text and without tags. If it is the first line
+/// of a text, the other lines are removed too.
 pub(super) fn remove(step: &Transaction<'_>, removed: EventId) -> rusqlite::Result<()> {
     let mut tags = step.prepare_cached("SELECT tags FROM events WHERE id = ?1")?;
     let mut tags_of = |id: u64| {
