@@ -33,19 +33,24 @@ impl Work {
         work
     }
 
-    /// Returns the processor time used so far.
-    pub fn done(&self) -> Duration {
-        thread_time().saturating_sub(self.begun_work)
-    }
-
-    /// Returns whether the budget is used up. Once this is true, it stays true.
+    /// Returns whether the budget is used up. Once it is, it stays so.
     pub fn is_over(&self) -> bool {
         if !self.is_over.get() {
-            let is_over = self.done() >= SEARCH_WORK || self.begun.elapsed() >= SEARCH_WITHIN;
-            self.is_over.set(is_over);
+            self.is_over.set(is_used_up(self.begun, self.begun_work));
         }
         self.is_over.get()
     }
+
+    /// Returns a function that returns the same, on this thread.
+    pub fn limit(&self) -> impl Fn() -> bool + Send + use<> {
+        let (begun, begun_work, is_over) = (self.begun, self.begun_work, self.is_over.get());
+        move || is_over || is_used_up(begun, begun_work)
+    }
+}
+
+fn is_used_up(begun: Instant, begun_work: Duration) -> bool {
+    let work = thread_time().saturating_sub(begun_work);
+    work >= SEARCH_WORK || begun.elapsed() >= SEARCH_WITHIN
 }
 
 fn thread_time() -> Duration {

@@ -268,7 +268,7 @@ impl Log for SqliteLog {
         if let Some(index) = &self.index {
             index.catch_up();
         }
-        self.ask(|db| {
+        self.readers.ask(|db| {
             if self.index.as_ref().is_none_or(|index| index.is_open()) {
                 search_index::attach(db, &self.folder)?;
             }

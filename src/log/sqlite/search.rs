@@ -1,10 +1,10 @@
-//! The search. It first reads the events that are not indexed yet. Then it queries the index in pieces, newest events
-//! first, until it has enough matches or no time is left.
+//! The search. It first reads the events that are not indexed yet. Then it queries the index, newest events first,
+//! until it has enough matches, or SQLite stops it because no time is left.
 
 use std::collections::HashSet;
-use std::time::Duration;
+use std::os::raw::c_int;
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, Rows, params};
 
 use super::rows::{RECORD, number, record};
 use crate::log::text::Query;
@@ -16,16 +16,9 @@ use crate::model::StorageError;
 const IS_THERE: &str = "CASE e.verb WHEN 'FILE' THEN EXISTS (SELECT 1 FROM files WHERE id = e.id)
     WHEN 'MSG' THEN e.text <> '-' WHEN 'ME' THEN e.text <> '-' WHEN 'TOPIC' THEN 1 ELSE 0 END";
 
-/// The number of events that the first query of the index covers.
-const PIECE_EVENTS: i64 = 1024;
-
-/// The intended processor time of one piece. A running piece cannot be stopped, so the size of the pieces is adapted:
-/// after a piece that took less, the next one is larger; after one that took four times as long, the next one is
-/// smaller.
-const PIECE_WORK: Duration = Duration::from_millis(5);
-
-/// The number of events that are read between two checks of the time.
-const LOOKS_EVERY: usize = 16;
+/// Number of SQLite's steps between two checks of the time. The reading of a page of the index, which has the words of
+/// two long messages, takes three.
+const STEPS: c_int = 100;
 
 /// The rooms that are searched, by the numbers of their rows.
 enum Rooms {
@@ -90,16 +83,27 @@ impl Rooms {
 
 struct Search<'a> {
     db: &'a Connection,
-    rooms: Rooms,
     query: &'a Query,
     count: usize,
-    work: &'a Work,
     /// The matching events, newest first.
     found: Vec<Record>,
 }
 
 /// Searches rooms. If possible, the index is attached to the connection as `found`; if not, only the log is read.
 pub(super) fn search(
+    db: &mut Connection,
+    scope: &SearchScope,
+    query: &Query,
+    count: usize,
+    work: &Work,
+) -> Result<Found, StorageError> {
+    db.progress_handler(STEPS, Some(work.limit()))?;
+    let found = search_in_steps(db, scope, query, count, work);
+    db.progress_handler(0, None::<fn() -> bool>)?;
+    found
+}
+
+fn search_in_steps(
     db: &Connection,
     scope: &SearchScope,
     query: &Query,
@@ -108,30 +112,47 @@ pub(super) fn search(
 ) -> Result<Found, StorageError> {
     // Read the index and the log in one snapshot.
     let step = db.unchecked_transaction()?;
-    let rooms = Rooms::of(&step, scope)?;
-    let Some(rooms) = rooms.filter(|_| !query.is_empty()) else {
-        return Ok(Found::default());
-    };
-    let indexed = if super::search_index::is_attached(&step)? {
-        step.query_row("SELECT seen FROM found.place", [], |row| row.get(0))?
-    } else {
-        0
-    };
     let mut search = Search {
         db: &step,
-        rooms,
         query,
         count,
-        work,
         found: Vec::new(),
     };
-    let is_cut = !search.read_newer(indexed)? || !search.ask_index(indexed)?;
+    // What takes few steps is not stopped.
+    let is_cut = work.is_over()
+        || match search.run(scope) {
+            Err(StorageError::Sqlite(e)) if is_stopped(&e) => true,
+            done => {
+                done?;
+                false
+            }
+        };
     let mut records = search.found;
     records.reverse();
     Ok(Found { records, is_cut })
 }
 
+/// Returns whether SQLite was stopped because the time was used up.
+fn is_stopped(e: &rusqlite::Error) -> bool {
+    e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted)
+}
+
 impl Search<'_> {
+    fn run(&mut self, scope: &SearchScope) -> Result<(), StorageError> {
+        let rooms = Rooms::of(self.db, scope)?;
+        let Some(rooms) = rooms.filter(|_| !self.query.is_empty()) else {
+            return Ok(());
+        };
+        let indexed = if super::search_index::is_attached(self.db)? {
+            let seen = "SELECT seen FROM found.place";
+            self.db.query_row(seen, [], |row| row.get(0))?
+        } else {
+            0
+        };
+        self.read_newer(&rooms, indexed)?;
+        self.ask_index(&rooms, indexed)
+    }
+
     /// Returns the id before which events are searched.
     fn before(&self) -> i64 {
         let before = self.query.before();
@@ -142,89 +163,62 @@ impl Search<'_> {
         self.found.len() >= self.count
     }
 
-    /// Reads the events after the last indexed one. Returns whether it has read all of them.
-    fn read_newer(&mut self, indexed: i64) -> Result<bool, StorageError> {
+    /// Reads the events after the last indexed one.
+    fn read_newer(&mut self, rooms: &Rooms, indexed: i64) -> Result<(), StorageError> {
         let mut newer = self.db.prepare_cached(&format!(
             "SELECT {RECORD}, e.room AS room FROM events e JOIN rooms r ON r.id = e.room
              WHERE {} AND e.id > ?2 AND e.id < ?3 AND {IS_THERE} ORDER BY e.id DESC",
-            self.rooms.condition(),
+            rooms.condition(),
         ))?;
-        let mut rows = newer.query(params![self.rooms.one(), indexed, self.before()])?;
-        let (mut scratch, mut looked_at) = (String::new(), 0);
-        while let Some(row) = rows.next()? {
-            let text = row.get_ref(5)?.as_str().map_err(rusqlite::Error::from)?;
-            let text = match row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)? {
+        let newer = newer.query(params![rooms.one(), indexed, self.before()])?;
+        let mut scratch = String::new();
+        self.add(rooms, newer, |query, row| {
+            let text = row.get_ref(5)?.as_str()?;
+            let text = match row.get_ref(2)?.as_str()? {
                 "FILE" => text.split_once(' ').map_or("", |(_, name)| name),
                 _ => text,
             };
-            let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-            let is_here = self.rooms.have(row)? && self.query.is_from(nick);
-            if is_here && self.query.is_in(text, &mut scratch) {
-                self.found.push(record(row)?);
-                if self.is_enough() {
-                    return Ok(true);
-                }
-            }
-            looked_at += 1;
-            if looked_at % LOOKS_EVERY == 0 && self.work.is_over() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+            Ok(query.is_in(text, &mut scratch))
+        })
     }
 
-    /// Queries the index for the events up to the last indexed one. Returns whether it has reached the oldest event.
-    fn ask_index(&mut self, indexed: i64) -> Result<bool, StorageError> {
-        if self.is_enough() || indexed == 0 {
-            return Ok(true);
+    /// Queries the index for the events up to the last indexed one.
+    fn ask_index(&mut self, rooms: &Rooms, indexed: i64) -> Result<(), StorageError> {
+        if indexed == 0 {
+            return Ok(());
         }
-        let room = self.rooms.one().map(|room| format!("room : \"{room}\""));
+        let room = rooms.one().map(|room| format!("room : \"{room}\""));
         let phrases = self.query.phrases();
         let phrases = phrases.map(|phrase| format!("text : \"{phrase}\""));
         let matches: Vec<String> = room.into_iter().chain(phrases).collect();
         let matches = matches.join(" AND ");
-        let oldest = format!(
-            "SELECT coalesce(min(e.id), 0) FROM events e WHERE {}",
-            self.rooms.condition()
-        );
-        let oldest: i64 = self
-            .db
-            .prepare_cached(&oldest)?
-            .query_row([self.rooms.one()], |row| row.get(0))?;
-        let mut piece = self.db.prepare_cached(&format!(
+        let mut index = self.db.prepare_cached(&format!(
             "SELECT {RECORD}, e.room AS room FROM
-               (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid BETWEEN ?2 AND ?3
-                ORDER BY rowid DESC) w
+               (SELECT rowid AS id FROM found.words WHERE words MATCH ?1 AND rowid <= ?2 ORDER BY rowid DESC) w
              CROSS JOIN events e ON e.id = w.id CROSS JOIN rooms r ON r.id = e.room
              WHERE {IS_THERE} ORDER BY w.id DESC",
         ))?;
-        let (mut last, mut events) = (indexed.min(self.before() - 1), PIECE_EVENTS);
-        while last >= oldest {
-            if self.work.is_over() {
-                return Ok(false);
+        let last = indexed.min(self.before() - 1);
+        let found = index.query(params![matches, last])?;
+        self.add(rooms, found, |_, _| Ok(true))
+    }
+
+    /// Adds the events of the rooms and of the author that match, until there are enough.
+    fn add(
+        &mut self,
+        rooms: &Rooms,
+        mut rows: Rows<'_>,
+        mut is_match: impl FnMut(&Query, &Row<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<(), StorageError> {
+        while !self.is_enough()
+            && let Some(row) = rows.next()?
+        {
+            let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
+            let is_here = rooms.have(row)? && self.query.is_from(nick);
+            if is_here && is_match(self.query, row)? {
+                self.found.push(record(row)?);
             }
-            let first = last.saturating_sub(events - 1).max(oldest);
-            let begun = self.work.done();
-            let mut rows = piece.query(params![matches, first, last])?;
-            while let Some(row) = rows.next()?
-                && !self.is_enough()
-            {
-                let nick = row.get_ref(4)?.as_str().map_err(rusqlite::Error::from)?;
-                if self.rooms.have(row)? && self.query.is_from(nick) {
-                    self.found.push(record(row)?);
-                }
-            }
-            if self.is_enough() {
-                return Ok(true);
-            }
-            let took = self.work.done().saturating_sub(begun);
-            if took < PIECE_WORK {
-                events = events.saturating_mul(2);
-            } else if took > PIECE_WORK * 4 {
-                events = (events / 4).max(16);
-            }
-            last = first - 1;
         }
-        Ok(true)
+        Ok(())
     }
 }
