@@ -64,3 +64,27 @@ fn named_readers_are_bounded_and_delete_no_messages() {
     assert!(reply.starts_with("OK JOIN #ann "), "{reply}");
     target.serves_everybody();
 }
+
+/// Each account has 256 readers of its own, so one address could once fill the list of all readers with many accounts.
+#[test]
+fn one_address_creates_named_readers_at_a_limited_rate_whatever_its_nick() {
+    let mut target = Target::start(&[]);
+    let mut mallory = target.stranger();
+    let mut made = Vec::new();
+    for n in 0..6 {
+        ask(&mut mallory, &format!("NICK m{n}"), "OK NICK");
+        ask(&mut mallory, "REGISTER my secret", "OK REGISTER");
+        let joins: Vec<String> = (0..256).map(|n| format!("JOIN #lobby AS r{n}")).collect();
+        made.push(count(&pipeline(&mut mallory, &joins), "OK JOIN "));
+    }
+    println!("readers of six accounts: {made:?}");
+    assert_eq!(made[..3], [256; 3], "an account's own");
+    // 1000, and one more each minute.
+    let all: usize = made.iter().sum();
+    assert!((1000..1010).contains(&all), "{made:?}");
+    assert_eq!(rows(&target, "readers"), all);
+    // Those that exist can be used, and another address creates its own.
+    ask(&mut mallory, "NICK m1 my secret", "OK NICK");
+    ask(&mut mallory, "JOIN #lobby AS r7", "OK JOIN");
+    target.serves_everybody();
+}
