@@ -7,12 +7,13 @@
 //! `BLESS=1 cargo test --test project protocol_doc` writes the table of section 4.41 anew.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::support::document::{self, root};
 use crate::support::grammar::Grammar;
-use crate::support::memory::Memory;
-use crate::support::run::{Cut, play};
-use crate::support::transcript::{Action, Transcript};
+use crate::support::memory::{FIRST_ID, Memory};
+use crate::support::run::{Cut, Server as _, Taken, play};
+use crate::support::transcript::{Action, Setting, Transcript};
 use plainchat::protocol::request::TextRequest;
 use plainchat::protocol::{Code, Request, Verb};
 
@@ -268,20 +269,13 @@ fn the_grammar_and_the_parser_agree() {
         "",
         digest,
     ];
-    // Numbers that look like chance, and are the same in each run (Knuth, TAOCP 3.3.4).
-    let mut state = 1_u64;
-    let mut next = |below: usize| {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(state >> 33).expect("31 bits") % below
-    };
+    let mut state = 1;
     for verb in Verb::ALL {
         for _ in 0..150 {
             let mut line = verb.word().to_owned();
-            for _ in 0..next(5) {
+            for _ in 0..next(&mut state, 5) {
                 line += " ";
-                line += fields[next(fields.len())];
+                line += fields[next(&mut state, fields.len())];
             }
             agree(&grammar, &line).unwrap_or_else(|why| panic!("{why}"));
         }
@@ -299,6 +293,115 @@ fn the_grammar_and_the_parser_agree() {
     ] {
         assert!(!grammar.matches(rule, wrong), "{wrong} is derived");
     }
+}
+
+/// The next of numbers that look like chance, and are the same in each run (Knuth, TAOCP 3.3.4).
+fn next(state: &mut u64, below: usize) -> usize {
+    *state = state
+        .wrapping_mul(6_364_136_223_846_793_005)
+        .wrapping_add(1_442_695_040_888_963_407);
+    usize::try_from(*state >> 33).expect("31 bits") % below
+}
+
+/// An operator and a user who are registered and another who is not send requests made of these words.
+#[test]
+fn every_line_that_the_server_sends_fits_the_grammar_and_the_table() {
+    const WORDS: [&str; 34] = [
+        "#plan",
+        "#tea",
+        "#lobby",
+        "#",
+        "#no/room",
+        "tea",
+        "root",
+        "bob",
+        "eve",
+        "nobody",
+        "x²",
+        "all",
+        "open",
+        "invite",
+        "keeper",
+        "on",
+        "AS",
+        "before",
+        "after",
+        "0",
+        "1",
+        "3000",
+        "5m",
+        "7D",
+        "10.0.0.0/8",
+        "-",
+        "*",
+        "from:bob",
+        "👍",
+        "hello",
+        "my secret",
+        "  ",
+        "",
+        "FIRST",
+    ];
+    let grammar = Grammar::parse(&abnf());
+    let anywhere = any_command();
+    let settings = [("operator", "root"), ("announce-after", "0s")];
+    let settings = settings.map(|(name, value)| Setting {
+        name: name.to_owned(),
+        value: value.to_owned(),
+    });
+    // Their bytes follow, or they change what comes after.
+    let is_special =
+        |verb: &Verb| ["UPLOAD", "TEXT", "CHAT", "BYE", "QUIT", "SHUTDOWN"].contains(&verb.word());
+    let verbs: Vec<&Verb> = Verb::ALL.iter().filter(|verb| !is_special(verb)).collect();
+    let (mut state, mut lines, mut refusals) = (1, 0, BTreeSet::new());
+    for _ in 0..20 {
+        let mut server = Memory::new(&settings, 10_000, 0).expect("settings");
+        let peers: Vec<usize> = (0..3).map(|_| server.open().expect("a peer")).collect();
+        let begin = [
+            "NICK root\nREGISTER my secret\nJOIN #plan\nMODE invite\nTAGS on\nMSG one\n",
+            "NICK bob\nREGISTER my secret\nSTAMPS on\nJOIN #tea\nMSG one\nUPLOAD a 1\nx\n",
+            "NICK eve\nJOIN #tea\n",
+        ];
+        for (peer, lines) in peers.iter().zip(begin) {
+            server.push(*peer, lines.as_bytes()).expect("it reads");
+        }
+        for _ in 0..150 {
+            let peer = peers[next(&mut state, peers.len())];
+            let mut line = verbs[next(&mut state, verbs.len())].word().to_owned();
+            for _ in 0..next(&mut state, 4) {
+                line += " ";
+                line += WORDS[next(&mut state, WORDS.len())];
+            }
+            let id = FIRST_ID + next(&mut state, 6) as u64;
+            let line = line.replace("FIRST", &id.to_string()) + "\n";
+            // It may have been kicked.
+            let _ = server.push(peer, line.as_bytes());
+        }
+        for peer in peers {
+            let mut out = Vec::new();
+            while let Taken::Bytes(bytes) = server.take(peer, Duration::ZERO) {
+                out.extend(bytes);
+            }
+            let out = String::from_utf8(out).expect("it is UTF-8");
+            // The one file has one byte.
+            let out = out.replace(" a\nxOK DOWNLOAD", " a\nOK DOWNLOAD");
+            for line in out.lines() {
+                assert!(grammar.matches("server-line", line), "no rule has {line:?}");
+                lines += 1;
+                if let ["ERR", verb, code, ..] = line.split(' ').collect::<Vec<_>>()[..]
+                    && verb != "-"
+                {
+                    assert!(
+                        is_listed(&anywhere, verb, code),
+                        "{verb} does not list {code}: {line}"
+                    );
+                    refusals.insert(format!("{verb} {code}"));
+                }
+            }
+        }
+    }
+    println!("{lines} lines, {} refusals", refusals.len());
+    assert!(lines > 3000 && refusals.len() > 90, "{refusals:?}");
 }
 
 /// The rows of a table whose head begins so, without their formatting.
@@ -354,6 +457,24 @@ fn the_table_of_commands_is_that_of_the_code() {
     assert_eq!(old, rows);
 }
 
+/// Returns section 4.1, with what any command can get.
+fn any_command() -> String {
+    let text = text();
+    let (_, after) = text.split_once("### 4.1 ").expect("section 4.1");
+    after
+        .split_once("### 4.2 ")
+        .expect("section 4.2")
+        .0
+        .to_owned()
+}
+
+/// Returns whether a verb may be refused with that code, by the table of commands or by section 4.1.
+fn is_listed(anywhere: &str, verb: &str, code: &str) -> bool {
+    let verb = Verb::parse(verb.as_bytes()).expect("a verb");
+    verb.refuses().iter().any(|known| known.word() == code)
+        || anywhere.contains(&format!("ERR VERB {code} "))
+}
+
 #[test]
 fn every_form_of_ok_is_in_the_grammar_and_every_ok_and_err_is_in_the_table() {
     let grammar = Grammar::parse(&abnf());
@@ -370,9 +491,7 @@ fn every_form_of_ok_is_in_the_grammar_and_every_ok_and_err_is_in_the_table() {
         }
         forms.insert(verb.word(), all);
     }
-    let anywhere = text();
-    let (_, anywhere) = anywhere.split_once("### 4.1 ").expect("section 4.1");
-    let (anywhere, _) = anywhere.split_once("### 4.2 ").expect("section 4.2");
+    let anywhere = any_command();
     for transcript in all() {
         for step in &transcript.steps {
             let Action::Expect(pattern) = &step.action else {
@@ -396,11 +515,8 @@ fn every_form_of_ok_is_in_the_grammar_and_every_ok_and_err_is_in_the_table() {
                     );
                 }
                 ["ERR", verb, code, ..] if verb != "-" => {
-                    let verb = Verb::parse(verb.as_bytes()).expect("a verb");
-                    let is_listed = verb.refuses().iter().any(|known| known.word() == code);
-                    let is_general = anywhere.contains(&format!("ERR VERB {code} "));
                     assert!(
-                        is_listed || is_general,
+                        is_listed(&anywhere, verb, code),
                         "{place}: {verb} does not list {code}"
                     );
                 }

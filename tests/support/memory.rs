@@ -25,6 +25,9 @@ use super::transcript::Setting;
 /// When the server was started: 2026-11-22T00:00:00Z.
 const STARTED_MS: u64 = 1_795_305_600_000;
 
+/// The id of the first event.
+pub const FIRST_ID: u64 = STARTED_MS * 1000 + 1;
+
 /// A server in memory.
 pub struct Memory {
     chat: Chat,
