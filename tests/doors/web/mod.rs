@@ -505,7 +505,7 @@ fn a_server_with_a_password_shows_nothing_without_it() {
         check_status(&say(&chatd, &[&get], ""), 401);
         check_status(&say(&chatd, &[&get, wrong], ""), 401);
     }
-    for path in ["/", "/health"] {
+    for path in ["/", "/health", "/metrics"] {
         check_status(&say(&chatd, &[&format!("GET {path} HTTP/1.1")], ""), 200);
     }
     check_status(&say(&chatd, &["GET /rooms HTTP/1.1", right], ""), 200);
