@@ -7,15 +7,17 @@ import { Nc, chatd, enter, message, rewrite, say, until, visitor } from './suppo
 test('a 12-hour clock fits beside the messages', async (t) => {
 	const server = await chatd(t);
 	const page = await visitor(t, { locale: 'en-US', timezoneId: 'UTC' });
-	await rewrite(page, (line) => line.replace(/^LIVE (\d+) \S+ MSG/, 'LIVE $1 2026-11-22T12:48:00.000Z MSG'));
+	await rewrite(page, (line) => line.replace(/^LIVE (\d+) \S+ (MSG.* (\S+))$/, 'LIVE $1 2026-11-22T$3:00.000Z $2'));
 	await enter(page, server, 'ann');
 	const bob = await Nc.named(t, server, 'bob');
-	for (const text of ['first', 'second']) bob.say(`MSG ${text}`);
-	await message(page, 'second').hover();
-	const beside = page.locator('.row', { hasText: 'second' }).locator('.beside');
+	for (const time of ['12:47', '12:48', '16:09']) bob.say(`MSG at ${time}`);
+	await message(page, 'at 16:09').waitFor();
+	assert.match(await page.locator('.row.head .at').last().textContent(), /^4:09\sPM$/u);
+	await message(page, 'at 12:48').hover();
+	const beside = page.locator('.row', { hasText: 'at 12:48' }).locator('.beside');
 	assert.equal(await beside.textContent(), '12:48');
-	assert.match(await page.locator('.row.head .at').textContent(), /^12:48\sPM$/u);
-	const [time, text] = await Promise.all([beside, message(page, 'second')].map((e) => e.evaluate((e) => {
+	assert.match(await page.locator('.row.head .at').first().textContent(), /^12:47\sPM$/u);
+	const [time, text] = await Promise.all([beside, message(page, 'at 12:48')].map((e) => e.evaluate((e) => {
 		const range = document.createRange();
 		range.selectNodeContents(e);
 		return range.getBoundingClientRect().toJSON();
