@@ -116,6 +116,8 @@ pub enum ReplyBody {
     Text(Box<str>),
     /// The event itself for clients that expect a copy of their own events; for others its id and time.
     Event(Box<OwnEvent>),
+    /// One of the others, in answer to a labeled command of an IRC client.
+    Labeled(Box<(irc::Label, ReplyBody)>),
     /// There is no reply.
     Nothing,
 }
@@ -240,11 +242,17 @@ impl Writer<'_> {
         }
     }
 
-    /// Appends the refusal of an event.
-    pub fn refuse(self, refusal: &Refusal, own: &OwnEvent, out: &mut Output) {
-        match (self.dialect, self.client) {
-            (Dialect::Irc, _) if own.is_silent => {}
-            (Dialect::Irc, Some(client)) => {
+    /// Appends the refusal of an event, in place of its reply.
+    pub fn refuse(self, refusal: &Refusal, body: &ReplyBody, out: &mut Output) {
+        match (self.dialect, self.client, body) {
+            (Dialect::Irc, Some(client), ReplyBody::Labeled(labeled)) => {
+                let (label, body) = &**labeled;
+                let from = out.bytes.len();
+                self.refuse(refusal, body, out);
+                label.mark(client, from, &mut out.bytes);
+            }
+            (Dialect::Irc, _, ReplyBody::Event(own)) if own.is_silent => {}
+            (Dialect::Irc, Some(client), ReplyBody::Event(own)) => {
                 let event = Event::parse(&own.line);
                 let about = event.as_ref().map_or("", Event::place);
                 client.refuse(refusal, about, &mut out.bytes);

@@ -25,7 +25,10 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
                     let (length, sha256) = (file.length.to_string(), file.sha256.to_string());
                     words(out, &["", &length, &sha256]);
                 }
-                ReplyBody::IdAndTime | ReplyBody::Event(_) | ReplyBody::Lines(_) => {
+                ReplyBody::IdAndTime
+                | ReplyBody::Event(_)
+                | ReplyBody::Labeled(_)
+                | ReplyBody::Lines(_) => {
                     write_id(id, out);
                     out.push(b' ');
                     time.encode(out);

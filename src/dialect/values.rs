@@ -224,7 +224,7 @@ pub(super) fn write(line: Line<'_>, out: &mut Output) {
             time,
             body,
         } => match body {
-            ReplyBody::IdAndTime | ReplyBody::Event(_) => {
+            ReplyBody::IdAndTime | ReplyBody::Event(_) | ReplyBody::Labeled(_) => {
                 reply(verb, ReplyFields::Message(id, time))
             }
             ReplyBody::Lines(lines) => reply(verb, ReplyFields::Lines(id, time, *lines)),

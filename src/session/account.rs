@@ -191,6 +191,7 @@ impl Session {
     ) -> Option<Effect> {
         let PendingAccountQuery { query, account } = *self.account_query.take()?;
         self.expects = Expects::Line;
+        let step = self.irc_step();
         let verb = match &query {
             AccountQuery::Login { .. } | AccountQuery::ShareNick { .. } => Verb::Nick,
             AccountQuery::Register { .. } | AccountQuery::Unregister { .. } => Verb::Register,
@@ -263,7 +264,9 @@ impl Session {
             self.refuse(&refusal);
             None
         });
-        self.irc_continue(effect, chat, now)
+        let effect = self.irc_continue(effect, chat, now);
+        self.irc_label(step, effect.as_ref());
+        effect
     }
 
     fn finish_pass(&mut self, result: &AccountResult, chat: &Chat) -> Done {

@@ -1,7 +1,7 @@
 //! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
 
 use crate::chat::{Chat, NickId, RoomId};
-use crate::dialect::irc::{self, Cap, Message, Shown, WhoForm, numeric};
+use crate::dialect::irc::{self, Cap, Label, Message, Shown, WhoForm, numeric};
 use crate::dialect::{Line, Output, Writer};
 use crate::protocol::Verb;
 use crate::protocol::human::plural;
@@ -12,6 +12,8 @@ pub(super) struct LazyList {
     kind: ListKind,
     /// Lines written so far.
     count: usize,
+    /// Whether its lines belong to the batch of a labeled answer, for an IRC client.
+    pub is_labeled: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -52,7 +54,11 @@ const VERBS_A_LINE: usize = 12;
 
 impl LazyList {
     fn new(kind: ListKind) -> Self {
-        Self { kind, count: 0 }
+        Self {
+            kind,
+            count: 0,
+            is_labeled: false,
+        }
     }
 
     /// The rooms that `reader` may read, or all of them.
@@ -93,6 +99,27 @@ impl LazyList {
 
     /// Appends the next line; returns false when there is none.
     pub fn write_next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
+        let from = out.bytes.len();
+        let has_more = self.next(to, chat, out);
+        self.mark(to, from, out);
+        has_more
+    }
+
+    /// Appends the reply that ends the list.
+    pub fn write_end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
+        let from = out.bytes.len();
+        self.end(to, chat, out);
+        self.mark(to, from, out);
+    }
+
+    /// Marks the lines from `from` on, if they answer a labeled command.
+    fn mark(&self, to: Writer<'_>, from: usize, out: &mut Output) {
+        if let Some(client) = to.irc().filter(|_| self.is_labeled) {
+            Label::Inside.mark(client, from, &mut out.bytes);
+        }
+    }
+
+    fn next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
         match &mut self.kind {
             ListKind::Rooms {
                 after,
@@ -183,8 +210,7 @@ impl LazyList {
         true
     }
 
-    /// Appends the reply that ends the list.
-    pub fn write_end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
+    fn end(&self, to: Writer<'_>, chat: &Chat, out: &mut Output) {
         let count = self.count;
         if let Some(client) = to.irc() {
             let (number, room) = match self.kind {

@@ -288,7 +288,10 @@ impl Session {
             .filter(|membership| !membership.is_leaving);
         let readers = rooms.filter_map(|m| Some((Reader::clone(m.reader.as_deref()?), m.seen)));
         let readers = readers.collect();
-        self.move_readers(verb, text, readers, chat, now)
+        let step = self.irc_step();
+        let effect = self.move_readers(verb, text, readers, chat, now);
+        self.irc_label(step, effect.as_ref());
+        effect
     }
 
     fn move_readers(
@@ -353,6 +356,18 @@ impl Session {
 
     /// Continues with the result of a query, or with its failure.
     pub fn on_log_result(
+        &mut self,
+        result: Result<LogResult, Code>,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let step = self.irc_step();
+        let effect = self.take_log_result(result, chat, now);
+        self.irc_label(step, effect.as_ref());
+        effect
+    }
+
+    fn take_log_result(
         &mut self,
         result: Result<LogResult, Code>,
         chat: &mut Chat,

@@ -762,10 +762,7 @@ fn is_registered(nick: Option<&str>, chat: &Chat) -> bool {
 impl EntryReply {
     /// Writes that the entry could not be stored.
     fn refuse(&self, refusal: &Refusal, client: Writer<'_>, out: &mut Output) {
-        match &self.body {
-            ReplyBody::Event(own) => client.refuse(refusal, own, out),
-            _ => client.write(Line::Refused(refusal), out),
-        }
+        client.refuse(refusal, &self.body, out);
     }
 
     /// Returns how many events the entry has become.

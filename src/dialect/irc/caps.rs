@@ -19,6 +19,7 @@ pub enum Cap {
     Redaction,
     ChatHistory,
     AwayNotify,
+    LabeledResponse,
 }
 
 impl Cap {
@@ -29,6 +30,7 @@ impl Cap {
         ("cap-notify", Self::CapNotify),
         ("echo-message", Self::EchoMessage),
         ("extended-join", Self::ExtendedJoin),
+        ("labeled-response", Self::LabeledResponse),
         ("message-tags", Self::MessageTags),
         ("multi-prefix", Self::MultiPrefix),
         ("no-implicit-names", Self::NoImplicitNames),

@@ -6,6 +6,7 @@
 
 mod caps;
 mod event;
+mod label;
 mod line;
 pub mod numeric;
 mod text;
@@ -15,15 +16,16 @@ use std::sync::{Mutex, PoisonError};
 
 pub use caps::{Cap, Caps};
 pub use event::{source, user};
+pub use label::{Label, begin_batch, end_batch, is_batch};
 pub use line::{IrcLine, LINE_BYTES_MAX, Message, begins_irc, escape};
 pub use text::{Said, pieces, plain};
 pub use who::{Shown, WhoForm};
 
 use super::talker::{self, size};
-use super::{Line, Live, Past, ReplyBody};
+use super::{Line, Live, OwnEvent, Past, ReplyBody};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
-use crate::protocol::{Code, Event, Time, Verb};
+use crate::protocol::{Code, Event, EventId, Time, Verb};
 
 /// The client to which lines are written.
 #[derive(Debug)]
@@ -210,30 +212,28 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
             time,
             body: ReplyBody::Event(own),
             ..
-        } => {
-            let Some(event) = Event::parse(&own.line) else {
-                return;
-            };
-            let is_message = matches!(event, Event::Msg { .. } | Event::Me { .. });
-            let live = Live {
-                line: &own.line,
-                layout: event.layout(),
-                tags: &own.tags,
-                id,
-                time,
-                is_here: true,
-                is_for_everyone: false,
-                is_registered: false,
-                utc_offset_s: 0,
-            };
-            let is_to_self = is_message && event.place() == &*client.nick;
-            if is_to_self {
-                write_event(client, &live, out);
+        } => write_own(client, own, (id, time), None, out),
+        Line::Decided {
+            verb,
+            id,
+            time,
+            body: ReplyBody::Labeled(labeled),
+        } => match &**labeled {
+            (label, ReplyBody::Event(own)) => {
+                write_own(client, own, (id, time), Some(label), out);
             }
-            if !is_message || client.caps.has(Cap::EchoMessage) {
-                write_event(client, &live, out);
+            (label, body) => {
+                let from = out.len();
+                let line = Line::Decided {
+                    verb,
+                    id,
+                    time,
+                    body,
+                };
+                write(client, line, out);
+                label.mark(client, from, out);
             }
-        }
+        },
         Line::Refused(refusal) => client.refuse(refusal, "", out),
         Line::Closed { code, text } => {
             match code {
@@ -271,6 +271,42 @@ pub(super) fn write(client: &Client, line: Line<'_>, out: &mut Vec<u8>) {
             talker::write(line, &mut text);
             client.notices(&text, out);
         }
+    }
+}
+
+/// Appends the client's own event, in reply to the command that has caused it.
+fn write_own(
+    client: &Client,
+    own: &OwnEvent,
+    (id, time): (Option<EventId>, Time),
+    label: Option<&Label>,
+    out: &mut Vec<u8>,
+) {
+    let Some(event) = Event::parse(&own.line) else {
+        return;
+    };
+    let is_message = matches!(event, Event::Msg { .. } | Event::Me { .. });
+    let live = Live {
+        line: &own.line,
+        layout: event.layout(),
+        tags: &own.tags,
+        id,
+        time,
+        is_here: true,
+        is_for_everyone: false,
+        is_registered: false,
+        utc_offset_s: 0,
+    };
+    // What the client sends to itself arrives, besides the reply.
+    if is_message && event.place() == &*client.nick {
+        write_event(client, &live, out);
+    }
+    let from = out.len();
+    if !is_message || client.caps.has(Cap::EchoMessage) {
+        write_event(client, &live, out);
+    }
+    if let Some(label) = label {
+        label.mark(client, from, out);
     }
 }
 

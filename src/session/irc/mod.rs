@@ -6,6 +6,7 @@
 mod arrive;
 mod ask;
 pub(super) mod history;
+mod label;
 mod reply;
 mod talk;
 
@@ -17,6 +18,7 @@ use crate::dialect::{Dialect, Line, Output, Writer};
 use crate::model::Now;
 use crate::protocol::request::Refusal;
 use arrive::Arriving;
+use label::Labeled;
 use reply::Asked;
 
 /// The state of a session with an IRC client.
@@ -29,6 +31,8 @@ pub(super) struct Irc {
     sasl: Option<String>,
     /// The command that is being answered.
     asked: Asked,
+    /// Its label, if the answer must carry that.
+    labeled: Option<Box<Labeled>>,
     /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
@@ -70,6 +74,7 @@ impl Session {
             arriving: Some(Box::default()),
             sasl: None,
             asked: Asked::Nothing,
+            labeled: None,
             fatal: None,
         }));
         self.input = Dialect::Irc;
@@ -104,12 +109,16 @@ impl Session {
                 return None;
             }
         }
+        let step = self.irc_step();
+        self.irc_take_label(&parsed);
         let done = if self.is_arriving() {
             self.irc_arrive(&parsed, chat, now)
         } else {
             self.irc_command(&parsed, chat, now)
         };
-        self.irc_done(done, chat, now)
+        let effect = self.irc_done(done, chat, now);
+        self.irc_label(step, effect.as_ref());
+        effect
     }
 
     /// Reports a refusal, and closes the connection if it has become useless.
