@@ -85,6 +85,39 @@ fn a_folder_without_a_database_is_reported() {
     assert!(after == text, "unchanged");
 }
 
+/// The offline commands once migrated the database while the older server was using it.
+#[test]
+fn a_folder_that_an_older_server_uses_is_not_migrated_by_other_commands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let db = Connection::open(folder.path().join("chat.db")).expect("a database");
+    db.execute_batch(include_str!("../fixtures/chat-v2.sql"))
+        .expect("the fixture is SQL");
+    let lock = fs::File::create(folder.path().join("lock")).expect("a file");
+    lock.try_lock().expect("nobody else has it");
+    let backup = folder.path().join("backup").display().to_string();
+    let data = folder.path().display().to_string();
+    let run = |command: &str, more: &[&str]| {
+        let mut chatd = Command::new(env!("CARGO_BIN_EXE_chatd"));
+        chatd.args([command, "--data", &data]).args(more);
+        chatd.output().expect("it runs")
+    };
+    let commands: [(&str, &[&str]); 3] = [("export", &[]), ("check", &[]), ("backup", &[&backup])];
+    for (command, more) in commands {
+        let output = run(command, more);
+        assert_eq!(output.status.code(), Some(1), "{command}: {output:?}");
+        let printed = [output.stdout, output.stderr].concat();
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        assert!(printed.contains("an older chatd is using it"), "{printed}");
+        let version = db.pragma_query_value(None, "user_version", |row| row.get(0));
+        assert_eq!(version, Ok(2), "{command}");
+    }
+    // Without that server they migrate it.
+    drop(lock);
+    assert!(run("export", &[]).status.success());
+    let version = db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0));
+    assert!(version.is_ok_and(|version| version > 2));
+}
+
 /// The format stores direct messages between registered nicks since version 3; the rest is unchanged.
 #[test]
 fn a_folder_of_version_2_is_migrated_and_stores_direct_messages_from_then_on() {

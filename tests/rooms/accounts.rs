@@ -10,6 +10,7 @@ use std::path::Path;
 use crate::support::run::{Cut, play};
 use crate::support::server::Chatd;
 use crate::support::socket::unconnected;
+use crate::support::spawn::Peer;
 use crate::support::tcp::Tcp;
 use crate::support::transcript::Transcript;
 use base64::Engine;
@@ -119,6 +120,28 @@ alice> BANS
 alice< BAN bob <time> Alice enough
 alice< OK BANS 1",
     );
+}
+
+#[test]
+fn a_token_logs_in_after_a_restart_and_is_nowhere_on_disk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = chatd(folder.path());
+    let mut bob = Peer::connect(first.address);
+    bob.ask("NICK bob", "OK NICK bob #lobby 0");
+    bob.ask("REGISTER my secret", "OK REGISTER bob");
+    let token = bob.ask("TOKEN ci", "OK TOKEN ci <word>");
+    let token = token.rsplit(' ').next().expect("a token").to_owned();
+    drop(first);
+    let second = chatd(folder.path());
+    let mut ci = Peer::connect(second.address);
+    ci.ask(&format!("NICK bob {token}"), "OK NICK bob #lobby 0");
+    ci.ask("MSG built", "OK MSG <id> <time>");
+    for entry in std::fs::read_dir(folder.path()).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let bytes = std::fs::read(&path).unwrap_or_default(); // a folder has none
+        let mut windows = bytes.windows(token.len());
+        assert!(!windows.any(|part| part == token.as_bytes()), "{path:?}");
+    }
 }
 
 #[test]
