@@ -14,6 +14,7 @@ pub mod nick;
 mod pace;
 mod quota;
 pub mod room;
+mod shares;
 mod tally;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::config::fixed::TEXTS_ARRIVING_MAX;
 use crate::config::{Config, Limits};
 use crate::model::{
     Applied, Arena, Connected, DeletedFile, Directory, Entry, EventKind, FileSum, FileTotals, Id,
@@ -40,6 +42,8 @@ use pace::Pace;
 use quota::FileShares;
 use room::Room;
 use tally::Tally;
+
+pub use shares::{Reservation, Shares};
 
 /// A connection, as the chat sees it.
 #[derive(Debug)]
@@ -184,6 +188,8 @@ pub struct Chat {
     news: Vec<Place>,
     /// The total size of these events' lines in bytes.
     undelivered_bytes: usize,
+    /// The texts of several lines that are arriving.
+    pub texts: Arc<Shares>,
     /// A buffer in which lines are formatted. It is reused, so that a message allocates nothing.
     line: Vec<u8>,
     /// The authors whose entries have been decided on, to be woken. An author need not read the place of its entry.
@@ -242,6 +248,7 @@ impl Chat {
             news: Vec::new(),
             undelivered_bytes: 0,
             line: Vec::new(),
+            texts: Arc::new(Shares::new(TEXTS_ARRIVING_MAX, 1)),
             answered: Vec::new(),
             announcing: BTreeSet::new(),
             reserved: Reserved::default(),

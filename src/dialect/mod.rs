@@ -138,10 +138,20 @@ pub struct FileReply {
 pub struct OwnEvent {
     /// The event's line in the protocol.
     pub line: String,
+    /// The further lines of a text, separated by LF.
+    pub more: Option<Box<str>>,
     /// Its tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
     /// Whether the refusal must not be sent to the client.
     pub is_silent: bool,
+}
+
+impl OwnEvent {
+    /// Returns the number of each line of a text, and for all but the first its text. Another event has one line.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, Option<&str>)> {
+        let more = self.more.iter().flat_map(|more| more.split('\n'));
+        std::iter::once(None).chain(more.map(Some)).enumerate()
+    }
 }
 
 impl Dialect {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 
-use super::shares::Reservation;
+use crate::chat::Reservation;
 
 /// Descriptors that are neither connections nor transfers: the listeners, the log and its readers, the executor's own.
 const OTHERS: usize = 160;

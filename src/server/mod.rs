@@ -19,7 +19,6 @@ mod scheduler;
 mod send;
 pub mod service;
 mod shared_state;
-mod shares;
 mod texts;
 mod transfer;
 pub mod trusted_clock;
@@ -45,7 +44,8 @@ use tracing::{info, warn};
 use crate::accounts::Accounts;
 use crate::accounts::buckets::{Buckets, MemoryBuckets};
 use crate::accounts::sqlite::SqliteBuckets;
-use crate::config::fixed::{LOG_CONNECTIONS_MAX, TEXTS_ARRIVING_MAX};
+use crate::chat::Shares;
+use crate::config::fixed::LOG_CONNECTIONS_MAX;
 use crate::config::{Config, Listen, Protocols, SEARCHES_MAX};
 use crate::files::Store;
 use crate::log::memory::MemoryLog;
@@ -61,7 +61,6 @@ use descriptors::Division;
 use metrics::{LimitKind, Metrics};
 use scheduler::FairScheduler;
 use shared_state::{AppliedQueue, ConnectionSource, SharedState};
-use shares::Shares;
 use transfer::SharedLive;
 use trusted_clock::TrustedClock;
 use turns::Turns;
@@ -156,8 +155,6 @@ struct Server {
     turned_away_max: usize,
     /// Descriptors for file transfers.
     descriptors: Arc<Shares>,
-    /// Texts of several lines that are arriving.
-    texts: Arc<Shares>,
     /// Memory for pieces of files in transfer.
     pieces: Arc<Budget>,
     /// Limits how many passwords are hashed at once; each takes 19 MiB and a thread.
@@ -330,7 +327,6 @@ pub fn run(
         waiting: Arc::new(Budget::new(config.limits.waiting_bytes_max())),
         turned_away_max: division.turned_away,
         descriptors: Arc::new(Shares::new(division.transfers, descriptors::UPLOAD)),
-        texts: Arc::new(Shares::new(TEXTS_ARRIVING_MAX, 1)),
         pieces: Arc::new(Budget::new(config.limits.pieces_bytes_max())),
         config,
         store: Arc::new(store),

@@ -23,8 +23,11 @@ enum Failed {
 impl Connection {
     /// Receives a text and sends it, or reads and drops its bytes.
     pub(super) async fn receive_text(&mut self, text: IncomingText) {
-        let address = self.server.state().chat.address(self.session.peer());
-        let reservation = address.and_then(|address| self.server.texts.take(address, 1));
+        let reservation = {
+            let chat = &self.server.state().chat;
+            let address = chat.address(self.session.peer());
+            address.and_then(|address| chat.texts.take(address, 1))
+        };
         let bytes = if reservation.is_some() {
             self.text_bytes(text.length).await
         } else {

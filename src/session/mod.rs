@@ -757,7 +757,7 @@ impl Session {
         } else if self.nick.is_none() && self.rooms.is_empty() && self.expects != Expects::Nothing {
             Some(asked + limits.idle_after)
         } else {
-            None
+            self.irc_due()
         }
     }
 
@@ -771,6 +771,9 @@ impl Session {
             self.unsent = Box::default();
             self.phase = Phase::Over;
             return;
+        }
+        if self.irc_due().is_some() {
+            return self.irc_on_time(now);
         }
         let text = "nothing was asked for a long time, without a nick or a room";
         self.close(Code::Idle, text, chat, now);

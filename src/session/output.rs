@@ -10,7 +10,7 @@ use super::batch::{Advance, Batch, Segment, SeqRange};
 use super::lazy_list::LazyList;
 use super::{Phase, Session};
 use crate::chat::{Chat, Committed, Place, RoomId};
-use crate::dialect::{Dialect, Line, Live, Output, ReplyBody, Writer};
+use crate::dialect::{Dialect, Line, Live, Output, OwnEvent, ReplyBody, Writer};
 use crate::log::Record;
 use crate::protocol::event::{EventLayout, EventVerb};
 use crate::protocol::request::Refusal;
@@ -426,7 +426,10 @@ impl Session {
                         replies.bytes = replies.bytes.saturating_sub(reply.text.len());
                         self.after_reply(reply.then);
                     }
-                    Some(Pending::Entry(_)) => replies.forget_first(),
+                    Some(Pending::Entry(reply)) => {
+                        replies.bytes = replies.bytes.saturating_sub(reply.bytes());
+                        replies.forget_first();
+                    }
                     Some(Pending::List(_)) | None => {}
                 }
                 let replies = self.replies();
@@ -769,7 +772,24 @@ impl EntryReply {
     fn events(&self) -> u64 {
         match self.body {
             ReplyBody::Lines(lines) => lines as u64,
-            _ => 1,
+            _ => self.own().map_or(1, |own| own.lines().count() as u64),
+        }
+    }
+
+    /// Returns how many bytes it holds of a text of several lines, for an IRC client.
+    pub fn bytes(&self) -> usize {
+        let more = self.own().and_then(|own| Some((own, own.more.as_deref()?)));
+        more.map_or(0, |(own, more)| own.line.len() + more.len())
+    }
+
+    fn own(&self) -> Option<&OwnEvent> {
+        match &self.body {
+            ReplyBody::Event(own) => Some(own),
+            ReplyBody::Labeled(labeled) => match &labeled.1 {
+                ReplyBody::Event(own) => Some(own),
+                _ => None,
+            },
+            _ => None,
         }
     }
 

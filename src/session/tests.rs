@@ -1,5 +1,6 @@
 //! How a session handles results that arrive late: the test decides what happens in between.
 
+mod irc;
 mod two_servers;
 mod values;
 

@@ -1,5 +1,7 @@
 //! Capabilities (IRCv3 capability negotiation).
 
+use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
+
 /// A capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // each is named as in its specification
@@ -20,6 +22,7 @@ pub enum Cap {
     ChatHistory,
     AwayNotify,
     LabeledResponse,
+    Multiline,
 }
 
 impl Cap {
@@ -41,8 +44,21 @@ impl Cap {
         ("draft/account-registration", Self::AccountRegistration),
         ("draft/chathistory", Self::ChatHistory),
         ("draft/message-redaction", Self::Redaction),
+        ("draft/multiline", Self::Multiline),
         ("draft/no-implicit-names", Self::NoImplicitNames),
     ];
+
+    /// Returns the value that `CAP LS 302` shows.
+    pub fn value(self) -> Option<String> {
+        match self {
+            Self::Sasl => Some("PLAIN".into()),
+            Self::Multiline => {
+                let (bytes, lines) = (TEXT_BYTES_MAX, TEXT_LINES_MAX);
+                Some(format!("max-bytes={bytes},max-lines={lines}"))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// The capabilities that a client has asked for.

@@ -191,8 +191,6 @@ fn say(
     (before, after): (&str, &str),
     out: &mut Vec<u8>,
 ) {
-    // IRC has no empty message; here it is an empty line of a text of several lines.
-    let text = if text.is_empty() { " " } else { text };
     let params = &[to];
     let empty = Message {
         source,
@@ -201,8 +199,30 @@ fn say(
         ..Message::default()
     };
     let space = empty.space().saturating_sub(before.len() + after.len());
+    let part = client.part_of_text(stamp.id, stamp.tags);
+    // Outside a batch, IRC has no empty message; here it is an empty line of a text of several lines.
+    let text = if text.is_empty() && part.is_none() {
+        " "
+    } else {
+        text
+    };
+    if let Some(part) = part.filter(|part| part.is_first) {
+        let batch = format!("+text{}", part.text);
+        Message {
+            tags: &tags(client, stamp, "", true),
+            source,
+            command: "BATCH",
+            params: &[&batch, "draft/multiline", to],
+            text: None,
+        }
+        .write(out);
+    }
     for (n, piece) in pieces(text, space).into_iter().enumerate() {
-        let tags = tags(client, stamp, "", n == 0);
+        let tags = match part {
+            None => tags(client, stamp, "", n == 0),
+            Some(part) if n == 0 => format!("batch=text{}", part.text),
+            Some(part) => format!("batch=text{};draft/multiline-concat", part.text),
+        };
         let text = Some(piece);
         Message {
             tags: &tags,
@@ -210,6 +230,9 @@ fn say(
             ..empty
         }
         .write_around(before, after, out);
+    }
+    if let Some(part) = part.filter(|part| part.is_last) {
+        client.by_server("BATCH", &[&format!("-text{}", part.text)], None, out);
     }
 }
 

@@ -29,7 +29,7 @@ impl Label {
     pub fn mark(&self, client: &Client, from: usize, out: &mut Vec<u8>) {
         let lines = out.split_off(from.min(out.len()));
         let Self::Whole(label) = self else {
-            return append_tagged(&format!("batch={BATCH}"), &lines, out);
+            return append_inside(&lines, out);
         };
         let tag = format!("label={label}");
         match lines.iter().filter(|b| **b == b'\n').count() {
@@ -50,7 +50,7 @@ impl Label {
             }
             _ => {
                 begin_batch(client, label, out);
-                append_tagged(&format!("batch={BATCH}"), &lines, out);
+                append_inside(&lines, out);
                 end_batch(client, out);
             }
         }
@@ -76,6 +76,17 @@ pub fn is_batch(lines: &[u8]) -> bool {
     let mut words = first.split(|b| *b == b' ');
     let command = words.find(|word| !matches!(word.first(), Some(b'@' | b':')));
     command == Some(b"BATCH")
+}
+
+/// Appends lines to the batch of an answer. Those of a batch inside it have the tag of that batch.
+fn append_inside(lines: &[u8], out: &mut Vec<u8>) {
+    for line in lines.split_inclusive(|b| *b == b'\n') {
+        if line.starts_with(b"@batch=") {
+            out.extend_from_slice(line);
+        } else {
+            append_tagged(&format!("batch={BATCH}"), line, out);
+        }
+    }
 }
 
 /// Appends lines, each with one more tag.

@@ -25,6 +25,7 @@ use super::talker::{self, size};
 use super::{Line, Live, OwnEvent, Past, ReplyBody};
 use crate::protocol::event::EventLayout;
 use crate::protocol::request::Refusal;
+use crate::protocol::tags::find;
 use crate::protocol::{Code, Event, EventId, Time, Verb};
 
 /// The client to which lines are written.
@@ -44,9 +45,30 @@ pub struct Client {
     pub replays: bool,
     /// The batch that lines of the past belong to.
     pub batch: Option<&'static str>,
+    /// The newest texts of several lines that have begun.
+    texts: Mutex<Vec<Text>>,
     /// The newest renames and changes of who is away, each with the room whose event has shown it: the server has an
     /// event in each room, and the client wants only one.
     changes: Mutex<[(u64, u64); CHANGES_MAX]>,
+}
+
+/// The ids of the first and the last line of a text.
+#[derive(Clone, Copy, Debug)]
+struct Text {
+    first: u64,
+    last: u64,
+}
+
+/// How many texts are remembered: a client may be in the middle of one in each of its rooms.
+const TEXTS_MAX: usize = 64;
+
+/// A line of a text.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    /// The id of the text's first line.
+    text: u64,
+    is_first: bool,
+    is_last: bool,
 }
 
 /// How many of these changes are remembered.
@@ -69,6 +91,7 @@ impl Client {
             files: files.into(),
             replays: false,
             batch: None,
+            texts: Mutex::default(),
             changes: Mutex::default(),
         }
     }
@@ -166,6 +189,39 @@ impl Client {
             *first = (key, room);
         }
         true
+    }
+
+    /// Returns the part of a text of several lines that an event is, if the client is sent texts as batches. A line
+    /// whose text has not begun is a message of its own.
+    fn part_of_text(&self, id: Option<EventId>, tags: &str) -> Option<Part> {
+        let has = |cap| self.caps.has(cap);
+        let id = id?.get();
+        if self.replays || self.batch.is_some() || !has(Cap::Multiline) || !has(Cap::Batch) {
+            return None;
+        }
+        let number = |name| find(tags, name).and_then(|value| value.parse::<u64>().ok());
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lines) = number("lines").filter(|lines| *lines > 1) {
+            let last = id.saturating_add(lines - 1);
+            texts.retain(|text| text.first != id);
+            if texts.len() >= TEXTS_MAX {
+                texts.remove(0);
+            }
+            texts.push(Text { first: id, last });
+            let (is_first, is_last) = (true, false);
+            return Some(Part {
+                text: id,
+                is_first,
+                is_last,
+            });
+        }
+        let first = number("of")?;
+        let text = texts.iter().find(|text| text.first == first)?;
+        (text.first..=text.last).contains(&id).then_some(Part {
+            text: first,
+            is_first: false,
+            is_last: id == text.last,
+        })
     }
 
     /// Appends the refusal of a message to `about`, or of a change of it.
@@ -286,24 +342,47 @@ fn write_own(
         return;
     };
     let is_message = matches!(event, Event::Msg { .. } | Event::Me { .. });
-    let live = Live {
-        line: &own.line,
-        layout: event.layout(),
-        tags: &own.tags,
-        id,
-        time,
-        is_here: true,
-        is_for_everyone: false,
-        is_registered: false,
-        utc_offset_s: 0,
+    let lines = own.lines().count();
+    let notice = find(&own.tags, "notice").map_or("", |_| ";notice");
+    let write_lines = |out: &mut Vec<u8>| {
+        for (n, text) in own.lines() {
+            let line = match text {
+                Some(text) => Event::Msg {
+                    to: event.place().into(),
+                    nick: event.nick().into(),
+                    text: text.into(),
+                }
+                .to_string(),
+                None => own.line.clone(),
+            };
+            let first = id.map_or(0, EventId::get);
+            let tags = match n {
+                0 if lines == 1 => own.tags.to_string(),
+                0 => format!("{};lines={lines}", own.tags),
+                _ => format!("of={first}{notice}"),
+            };
+            let live = Live {
+                line: &line,
+                layout: Event::parse(&line)
+                    .map_or_else(EventLayout::default, |event| event.layout()),
+                tags: &tags,
+                id: id.and_then(|_| EventId::new(first + n as u64)),
+                time,
+                is_here: true,
+                is_for_everyone: false,
+                is_registered: false,
+                utc_offset_s: 0,
+            };
+            write_event(client, &live, out);
+        }
     };
     // What the client sends to itself arrives, besides the reply.
     if is_message && event.place() == &*client.nick {
-        write_event(client, &live, out);
+        write_lines(out);
     }
     let from = out.len();
     if !is_message || client.caps.has(Cap::EchoMessage) {
-        write_event(client, &live, out);
+        write_lines(out);
     }
     if let Some(label) = label {
         label.mark(client, from, out);

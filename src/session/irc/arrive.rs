@@ -10,7 +10,7 @@ use super::reply::Asked;
 use crate::chat::Chat;
 use crate::config::fixed::{AWAY_BYTES_MAX, IRC_HISTORY_MAX};
 use crate::dialect::Output;
-use crate::dialect::irc::{Cap, Caps, Client, IrcLine, numeric};
+use crate::dialect::irc::{Cap, Caps, Client, IrcLine, Message, numeric, pieces};
 use crate::model::{Now, Secret};
 use crate::protocol::text::is_clean;
 use crate::protocol::{Code, Nick, Request};
@@ -185,11 +185,27 @@ impl Session {
                     let names = Cap::NAMES
                         .iter()
                         .filter(|(_, cap)| has_sasl || *cap != Cap::Sasl);
-                    let names = names.map(|(name, cap)| match cap {
-                        Cap::Sasl if has_values => "sasl=PLAIN",
-                        _ => *name,
+                    let names = names.map(|(name, cap)| match cap.value() {
+                        Some(value) if has_values => format!("{name}={value}"),
+                        _ => (*name).to_owned(),
                     });
-                    answer(client, "LS", &names.collect::<Vec<_>>().join(" "), bytes);
+                    let names = names.collect::<Vec<_>>().join(" ");
+                    let begin = Message {
+                        source: &client.server,
+                        command: "CAP",
+                        params: &[&client.nick, "LS", "*"],
+                        ..Message::default()
+                    };
+                    let lines = pieces(&names, begin.space());
+                    for (n, text) in lines.iter().enumerate() {
+                        // A star says that another line follows.
+                        let params: &[&str] = if n + 1 < lines.len() {
+                            &[&client.nick, "LS", "*"]
+                        } else {
+                            &[&client.nick, "LS"]
+                        };
+                        client.by_server("CAP", params, Some(text.trim_end()), bytes);
+                    }
                 } else if let Some(caps) = client
                     .caps
                     .requested(list)

@@ -7,6 +7,7 @@ mod arrive;
 mod ask;
 pub(super) mod history;
 mod label;
+mod multiline;
 mod reply;
 mod talk;
 
@@ -19,6 +20,7 @@ use crate::model::Now;
 use crate::protocol::request::Refusal;
 use arrive::Arriving;
 use label::Labeled;
+use multiline::Incoming;
 use reply::Asked;
 
 /// The state of a session with an IRC client.
@@ -33,6 +35,8 @@ pub(super) struct Irc {
     asked: Asked,
     /// Its label, if the answer must carry that.
     labeled: Option<Box<Labeled>>,
+    /// The message of several lines that is arriving.
+    incoming: Option<Box<Incoming>>,
     /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
@@ -75,6 +79,7 @@ impl Session {
             sasl: None,
             asked: Asked::Nothing,
             labeled: None,
+            incoming: None,
             fatal: None,
         }));
         self.input = Dialect::Irc;

@@ -44,6 +44,10 @@ impl Session {
     /// Handles a line of a client that has been welcomed.
     pub(super) fn irc_command(&mut self, line: &IrcLine<'_>, chat: &mut Chat, now: Now) -> Done {
         match &*line.command {
+            "PRIVMSG" | "NOTICE" if let Some(batch) = line.tag("batch") => {
+                self.irc_add_line(line, &batch, line.command == "NOTICE")
+            }
+            "BATCH" if self.irc_has_multiline() => self.irc_batch_command(line, chat, now),
             "PRIVMSG" => self.irc_say(line, false, chat, now),
             "NOTICE" => self.irc_say(line, true, chat, now),
             "JOIN" => self.irc_join(line, chat, now),
@@ -76,7 +80,6 @@ impl Session {
 
     /// Handles `PRIVMSG` and `NOTICE`. A notice must never be answered, so its errors are not reported.
     fn irc_say(&mut self, line: &IrcLine<'_>, is_notice: bool, chat: &mut Chat, now: Now) -> Done {
-        let verb = Verb::Tell;
         let to = line.param(0).unwrap_or_default();
         self.irc_asks(if is_notice {
             Asked::Silent
@@ -123,6 +126,21 @@ impl Session {
             }
             return Ok(None);
         }
+        let tags = sent_tags(line, is_notice);
+        self.irc_send_message(to, kind, &text, ReplyBody::IdAndTime, tags, chat)
+    }
+
+    /// Sends a message to a room or nick.
+    pub(super) fn irc_send_message(
+        &mut self,
+        to: &str,
+        kind: EventKind,
+        text: &str,
+        body: ReplyBody,
+        tags: SentTags,
+        chat: &mut Chat,
+    ) -> Done {
+        let verb = Verb::Tell;
         self.require_open(verb)?;
         let target = if to.starts_with('#') {
             let name = room_name(verb, to)?;
@@ -131,15 +149,16 @@ impl Session {
         } else {
             Target::Nick(nick_name(verb, to)?)
         };
-        let tags = sent_tags(line, is_notice);
         let kept = tags.kept().to_owned();
-        let body = ReplyBody::IdAndTime;
-        let done = self.send_message(verb, Some(target), kind, &text, body, tags, chat);
+        let done = self.send_message(verb, Some(target), kind, text, body, tags, chat);
         if let Ok(Some(_)) = done
-            && let Some(Pending::Entry(reply)) = self.replies_mut().pending.back_mut()
-            && let ReplyBody::Event(own) = &mut reply.body
+            && let Some(replies) = self.replies.as_deref_mut()
+            && let Some(Pending::Entry(reply)) = replies.pending.back_mut()
         {
-            own.tags = kept.into();
+            replies.bytes += reply.bytes();
+            if let ReplyBody::Event(own) = &mut reply.body {
+                own.tags = kept.into();
+            }
         }
         done
     }
@@ -381,10 +400,19 @@ impl Session {
             Scope::Inbox(message) => message.to.as_str(),
             Scope::Unsaved(nick) => nick.as_str(),
         };
-        let line = entry.event(place, None).to_string();
+        let mut lines = entry.event(place, None).to_string();
+        // A text is written as its first line and the texts of the others.
+        let more = match (&entry.kind, lines.find('\n')) {
+            (EventKind::Text, Some(end)) => {
+                let more = lines.split_off(end);
+                Some(more.get(1..).unwrap_or_default().into())
+            }
+            _ => None,
+        };
         let (tags, is_silent) = (Box::default(), irc.asked == Asked::Silent);
         ReplyBody::Event(Box::new(OwnEvent {
-            line,
+            line: lines,
+            more,
             tags,
             is_silent,
         }))
@@ -392,7 +420,7 @@ impl Session {
 }
 
 /// Returns the tags of a message: the id that it replies to, and `notice`.
-fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
+pub(super) fn sent_tags(line: &IrcLine<'_>, is_notice: bool) -> SentTags {
     let reply = line.tag("+draft/reply").or_else(|| line.tag("+reply"));
     let reply = reply.and_then(|id| EventId::parse(&id));
     let reply = reply.map(|id| format!("reply={id}"));

@@ -8,7 +8,7 @@ use crate::model::address_prefix;
 
 /// A limited number of places, half of which one address may have.
 #[derive(Debug)]
-pub(super) struct Shares {
+pub struct Shares {
     all: usize,
     /// How many places one address may always have.
     least: usize,
@@ -24,7 +24,7 @@ struct Taken {
 
 /// The places that one address has taken; dropping it releases them.
 #[derive(Debug)]
-pub(super) struct Reservation {
+pub struct Reservation {
     of: Arc<Shares>,
     origin: IpAddr,
     count: usize,

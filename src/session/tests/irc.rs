@@ -1,0 +1,156 @@
+//! IRC clients: what is bounded for them.
+
+use std::time::Duration;
+
+use super::Table;
+use crate::config::Config;
+use crate::config::fixed::{TEXT_WITHIN, TEXTS_ARRIVING_MAX};
+use crate::dialect::irc::{Cap, LINE_BYTES_MAX};
+use crate::model::Now;
+use crate::protocol::multiline::{TEXT_BYTES_MAX, TEXT_LINES_MAX};
+
+impl Table {
+    /// Welcomes an IRC client with capabilities, and lets it join `#a`.
+    fn arrive_by_irc(&mut self, who: usize, nick: &str) {
+        self.say(
+            who,
+            "CAP REQ :batch draft/multiline labeled-response echo-message",
+        );
+        for line in [
+            &*format!("NICK {nick}"),
+            "USER a 0 * :a",
+            "CAP END",
+            "JOIN #a",
+        ] {
+            self.say(who, line);
+        }
+    }
+}
+
+#[test]
+fn a_batch_of_lines_has_the_limits_of_a_text() {
+    let mut table = Table::new(1);
+    table.arrive_by_irc(0, "ann");
+    let refused = |table: &mut Table, line: &str| {
+        table.say(0, "@label=x BATCH +1 draft/multiline #a");
+        (1..)
+            .find_map(|n| {
+                let out = table.say(0, &format!("@batch=1 PRIVMSG #a :{line}"));
+                (!out.is_empty()).then_some((n, out))
+            })
+            .expect("it is refused once")
+    };
+    let (count, out) = refused(&mut table, "x");
+    assert_eq!(count, TEXT_LINES_MAX + 1);
+    let expected =
+        format!("@label=x :chatd.chat FAIL BATCH MULTILINE_MAX_LINES {TEXT_LINES_MAX} :");
+    assert!(out.starts_with(&expected), "{out}");
+    let (count, out) = refused(&mut table, &"x".repeat(1023));
+    assert_eq!(count as u64, TEXT_BYTES_MAX / 1024 + 1);
+    let expected =
+        format!("@label=x :chatd.chat FAIL BATCH MULTILINE_MAX_BYTES {TEXT_BYTES_MAX} :");
+    assert!(out.starts_with(&expected), "{out}");
+    // A line of any length is sent, in lines that TEXT may have.
+    table.say(0, "BATCH +2 draft/multiline #a");
+    for _ in 0..20 {
+        let long = "y".repeat(1000);
+        table.say(
+            0,
+            &format!("@batch=2;draft/multiline-concat PRIVMSG #a :{long}"),
+        );
+    }
+    let out = table.say(0, "BATCH -2");
+    assert_eq!(out.matches("BATCH").count(), 2, "{out}");
+    let lines = out.lines().filter(|line| line.contains("PRIVMSG"));
+    let new = lines.filter(|line| !line.contains("-concat ")).count();
+    assert_eq!((new, out.matches('y').count()), (5, 20_000));
+}
+
+#[test]
+fn batches_that_arrive_are_few_and_end_in_time() {
+    let most = TEXTS_ARRIVING_MAX / 2; // of one address
+    let mut table = Table::new(most + 1);
+    for n in 0..=most {
+        table.arrive_by_irc(n, &format!("n{n}"));
+        let out = table.say(n, "@label=x BATCH +1 draft/multiline #a");
+        let expected = if n == most {
+            "@label=x :chatd.chat FAIL BATCH TEMPORARILY_UNAVAILABLE :too many texts are arriving, in all or from your address; try again later\r\n"
+        } else {
+            ""
+        };
+        assert_eq!(out, expected, "{n}");
+    }
+    let limits = table.chat.limits().clone();
+    assert_eq!(table.sessions[0].due(&limits), Some(TEXT_WITHIN));
+    let late = Now {
+        uptime: TEXT_WITHIN + Duration::from_millis(1),
+        ..Now::default()
+    };
+    let (session, chat) = (&mut table.sessions[0], &mut table.chat);
+    session.on_time(chat, late);
+    assert_eq!(session.due(&limits), None);
+    let out = table.read(0);
+    assert!(
+        out.starts_with("@label=x :chatd.chat FAIL BATCH TIMEOUT :"),
+        "{out}"
+    );
+    assert_eq!(table.say(most, "BATCH +1 draft/multiline #a"), "");
+    // A connection that is lost gives its place back too.
+    assert_ne!(table.say(0, "BATCH +1 draft/multiline #a"), "");
+    table.sessions.truncate(most);
+    assert_eq!(table.say(0, "BATCH +1 draft/multiline #a"), "");
+}
+
+#[test]
+fn a_client_that_does_not_read_sends_no_second_long_text() {
+    let mut table = Table::new(1);
+    table.arrive_by_irc(0, "ann");
+    let limits = table.chat.limits().clone();
+    table.ask(0, "BATCH +1 draft/multiline #a");
+    for _ in 0..64 {
+        let long = "x".repeat(1023);
+        table.ask(0, &format!("@batch=1 PRIVMSG #a :{long}"));
+    }
+    assert!(table.sessions[0].takes_lines(&limits));
+    table.ask(0, "BATCH -1");
+    assert!(!table.sessions[0].takes_lines(&limits));
+    assert!(table.sessions[0].buffered_bytes() > 60 << 10);
+    assert!(table.read(0).len() > 60 << 10);
+    assert!(table.sessions[0].takes_lines(&limits));
+}
+
+#[test]
+fn the_list_of_capabilities_is_whole_however_long_the_names_are() {
+    let config = Config {
+        name: "x".repeat(63),
+        ..Config::default()
+    };
+    let mut table = Table::with(1, config);
+    table.say(0, "CAP REQ :batch");
+    for line in [
+        &*format!("NICK {}", "é".repeat(32)),
+        "USER a 0 * :a",
+        "CAP END",
+    ] {
+        table.say(0, line);
+    }
+    let out = table.say(0, "CAP LS 302");
+    for (name, cap) in Cap::NAMES {
+        let shown = cap
+            .value()
+            .map_or_else(|| (*name).to_owned(), |value| format!("{name}={value}"));
+        let words = out
+            .split_ascii_whitespace()
+            .map(|word| word.trim_start_matches(':'));
+        assert_eq!(
+            words.filter(|word| *word == shown).count(),
+            1,
+            "{name}: {out}"
+        );
+    }
+    assert!(
+        out.split_inclusive("\r\n")
+            .all(|line| line.len() <= LINE_BYTES_MAX),
+        "{out}"
+    );
+}
