@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::amend::OnEvent;
 use super::irc::history::ChatHistory;
+use super::irc::marker::Marker;
 use super::output::{AfterReply, BacklogPage, Entries, EntryReply, Pending};
 use super::{Effect, Expects, OutgoingFile, Session};
 use crate::accounts::AccountQuery;
@@ -38,6 +39,8 @@ pub(super) enum PendingQuery {
     Newest { source: HistorySource, count: usize },
     /// A page of the past for an IRC client.
     ChatHistory(ChatHistory),
+    /// A read marker of an IRC client.
+    Marker(Marker),
     /// The results of a search in that room, or in all.
     Search(Option<Arc<RoomName>>),
     /// Pieces of the list of files.
@@ -123,7 +126,7 @@ impl Replay {
 
 impl Session {
     /// Starts a query; no line is accepted until [`Self::on_log_result`].
-    fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
+    pub(super) fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(pending));
         Some(Effect::QueryLog(query.into()))
@@ -258,7 +261,7 @@ impl Session {
 
     /// Returns the owner of this connection's readers: a registered nick or, since unregistered nicks cost nothing, the
     /// client's address.
-    fn reader_owner(&self, chat: &Chat) -> String {
+    pub(super) fn reader_owner(&self, chat: &Chat) -> String {
         let user = self.nick.and_then(|nick| chat.user(nick));
         match user.filter(|user| chat.is_registered(&user.nick)) {
             Some(user) => user.nick.casefolded().to_owned(),
@@ -405,6 +408,9 @@ impl Session {
             (PendingQuery::ChatHistory(history), result) => {
                 return self.irc_got_history(history, result, chat);
             }
+            (PendingQuery::Marker(marker), result) => {
+                return self.irc_got_marker(marker, result, chat, now);
+            }
             (PendingQuery::Search(room), LogResult::Found(Found { records, is_cut })) => {
                 let mut records = records;
                 if room.is_none() {
@@ -487,7 +493,7 @@ impl Session {
             PendingQuery::Reactions(_) => Verb::Reacts,
             PendingQuery::Forget(_) => Verb::Register,
             PendingQuery::Reader(..) | PendingQuery::NewReader(_) => Verb::Join,
-            PendingQuery::Seen { .. } => Verb::Seen,
+            PendingQuery::Seen { .. } | PendingQuery::Marker(_) => Verb::Seen,
             PendingQuery::Flush(verb, _) | PendingQuery::Bye(verb, ..) => *verb,
         };
         let room = match pending {
@@ -505,7 +511,10 @@ impl Session {
             let membership = self.rooms.remove(at);
             chat.leave(membership.room, self.peer, self.nick, "", now);
         }
-        let makes_reader = matches!(pending, PendingQuery::NewReader(_));
+        let makes_reader = matches!(
+            pending,
+            PendingQuery::NewReader(_) | PendingQuery::Marker(_)
+        );
         let text = match code {
             Code::Quota if makes_reader => {
                 "this nick or address has too many readers, or the disk is full; use an existing reader"
@@ -516,6 +525,9 @@ impl Session {
         };
         if let PendingQuery::ChatHistory(history) = pending {
             return self.irc_history_failed(history, text);
+        }
+        if let PendingQuery::Marker(marker) = pending {
+            return self.irc_marker_failed(marker, text);
         }
         self.refuse(&Refusal::new(verb, code, text));
     }

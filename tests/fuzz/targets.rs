@@ -154,7 +154,7 @@ fn irc(data: &[u8]) {
     };
     let _ = std::str::from_utf8(input).map(IrcLine::parse);
     let mut server = Memory::new(&[], usize::from(*takes) + 1, 0).expect("the defaults are good");
-    let caps = "server-time message-tags echo-message extended-join userhost-in-names away-notify batch labeled-response draft/chathistory draft/multiline draft/message-redaction";
+    let caps = "server-time message-tags echo-message extended-join userhost-in-names away-notify batch labeled-response draft/chathistory draft/multiline draft/read-marker draft/message-redaction";
     for (n, nick) in ["reader", "peer"].into_iter().enumerate() {
         assert_eq!(server.open(), Ok(n));
         let arrives = format!(

@@ -23,6 +23,7 @@ pub enum Cap {
     AwayNotify,
     LabeledResponse,
     Multiline,
+    ReadMarker,
 }
 
 impl Cap {
@@ -46,6 +47,7 @@ impl Cap {
         ("draft/message-redaction", Self::Redaction),
         ("draft/multiline", Self::Multiline),
         ("draft/no-implicit-names", Self::NoImplicitNames),
+        ("draft/read-marker", Self::ReadMarker),
     ];
 
     /// Returns the value that `CAP LS 302` shows.

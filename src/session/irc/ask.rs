@@ -26,6 +26,7 @@ impl Session {
         self.irc_asks(Asked::Nothing);
         match &*line.command {
             "CHATHISTORY" => self.irc_chathistory(line, chat),
+            "MARKREAD" => self.irc_markread(line, chat),
             "NAMES" => self.irc_names(line, chat),
             "LIST" => self.irc_list(line, chat),
             "WHO" => self.irc_who(line, chat),
@@ -607,6 +608,8 @@ const IRCS: &[&str] = &[
     "AUTHENTICATE",
     "AWAY",
     "CHATHISTORY",
+    "BATCH",
+    "MARKREAD",
 ];
 
 /// The verbs of plainchat without a command in IRC. They are written as in plainchat, and answered with notices.

@@ -7,6 +7,7 @@ mod arrive;
 mod ask;
 pub(super) mod history;
 mod label;
+pub(super) mod marker;
 mod multiline;
 mod reply;
 mod talk;
@@ -17,6 +18,7 @@ use crate::chat::{Chat, RoomId};
 use crate::dialect::irc::{Client, IrcLine, numeric};
 use crate::dialect::{Dialect, Line, Output, Writer};
 use crate::model::Now;
+use crate::protocol::Time;
 use crate::protocol::request::Refusal;
 use arrive::Arriving;
 use label::Labeled;
@@ -37,6 +39,10 @@ pub(super) struct Irc {
     labeled: Option<Box<Labeled>>,
     /// The message of several lines that is arriving.
     incoming: Option<Box<Incoming>>,
+    /// Up to which time the messages of nicks have been read, by their comparison forms; the newest is last.
+    read: Vec<(Box<str>, Time)>,
+    /// The same for the room that is being joined; `None` if it is not to be shown.
+    marker: Option<Option<Time>>,
     /// The reason to close the connection, if the last request has made it useless.
     fatal: Option<Box<str>>,
 }
@@ -80,6 +86,8 @@ impl Session {
             asked: Asked::Nothing,
             labeled: None,
             incoming: None,
+            read: Vec::new(),
+            marker: None,
             fatal: None,
         }));
         self.input = Dialect::Irc;
@@ -207,6 +215,11 @@ impl Session {
         let mut out = Output::default();
         irc.write_join(entered.name.as_str(), self.nick, chat, &mut out.bytes);
         irc.write_topic(entered.name.as_str(), &entered.topic, false, &mut out.bytes);
+        if let Some(marker) = irc.marker {
+            let (name, time) = (entered.name.as_str(), marker::shown(marker));
+            irc.client
+                .by_server("MARKREAD", &[name, &time], None, &mut out.bytes);
+        }
         let wants_names = irc.wants_names();
         self.push(out, AfterReply::Nothing);
         if wants_names {

@@ -259,7 +259,7 @@ impl Session {
                 if let Some(irc) = self.irc.as_deref_mut() {
                     irc.client.replays = true;
                 }
-                self.irc_request(Request::Join { room, from }, chat, now)
+                self.irc_enter(room, from, chat, now)
             });
             match done {
                 Ok(None) => {}

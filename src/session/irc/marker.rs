@@ -1,0 +1,203 @@
+//! `MARKREAD` (`draft/read-marker`): up to which time a nick has read a room. The log has it as a named reader whose
+//! position is that time; no other reader can have its name.
+
+use super::super::log_queries::PendingQuery;
+use super::super::request::Done;
+use super::super::{Effect, Session};
+use super::talk::{nick_name, room_name};
+use crate::chat::Chat;
+use crate::dialect::irc::{Cap, IrcLine};
+use crate::log::{LogQuery, LogResult, Reader};
+use crate::model::Now;
+use crate::protocol::request::JoinFrom;
+use crate::protocol::{Request, RoomName, Time, Verb};
+
+/// The name of the reader; that of a nick cannot begin with `@`.
+const NAME: &str = "@read";
+
+/// How many nicks a connection remembers markers of.
+const NICKS_MAX: usize = 64;
+
+/// A marker that is being read or set.
+#[derive(Debug)]
+pub(in super::super) struct Marker {
+    reader: Reader,
+    then: Then,
+}
+
+#[derive(Debug)]
+enum Then {
+    /// Shows it.
+    Show,
+    /// Sets it, if it is earlier.
+    Set(Time),
+    /// It has been set, and is shown.
+    Stored(Time),
+    /// The room is joined.
+    Join(JoinFrom),
+}
+
+impl Session {
+    /// Handles `MARKREAD`.
+    pub(super) fn irc_markread(&mut self, line: &IrcLine<'_>, chat: &mut Chat) -> Done {
+        let Some(target) = line.param(0) else {
+            return self.irc_markread_fails("NEED_MORE_PARAMS", "*", "a room or nick is missing");
+        };
+        let time = match line.param(1) {
+            None => None,
+            Some(text) => match text.strip_prefix("timestamp=").and_then(Time::parse) {
+                Some(time) => Some(time),
+                None => {
+                    let text = "a time is timestamp=<time>";
+                    return self.irc_markread_fails("INVALID_PARAMS", target, text);
+                }
+            },
+        };
+        if !target.starts_with('#') {
+            return self.irc_mark_nick(target, time);
+        }
+        let room = room_name(Verb::Seen, target).ok();
+        let room = room.and_then(|name| chat.find_room(&name));
+        let room = room.filter(|room| chat.may_read(*room, self.nick));
+        let reader = room.and_then(|room| self.irc_reader(&chat.room(room)?.name, chat));
+        let Some(reader) = reader else {
+            let text = "there is no such room";
+            return self.irc_markread_fails("INVALID_PARAMS", target, text);
+        };
+        let then = time.map_or(Then::Show, Then::Set);
+        Ok(self.irc_read_marker(Marker { reader, then }))
+    }
+
+    /// Shows or moves the marker of the messages from a nick. The connection remembers it.
+    fn irc_mark_nick(&mut self, target: &str, time: Option<Time>) -> Done {
+        let Ok(nick) = nick_name(Verb::Seen, target) else {
+            return self.irc_markread_fails("INVALID_PARAMS", target, "that is no nick");
+        };
+        let Some(irc) = self.irc.as_deref_mut() else {
+            return Ok(None);
+        };
+        let form = nick.casefolded();
+        let at = irc.read.iter().position(|(known, _)| **known == *form);
+        let (_, before) = at.map_or((Box::default(), None), |at| {
+            let (form, time) = irc.read.remove(at);
+            (form, Some(time))
+        });
+        let time = before.max(time);
+        if let Some(time) = time {
+            if irc.read.len() >= NICKS_MAX {
+                irc.read.remove(0);
+            }
+            irc.read.push((form.into(), time));
+        }
+        self.irc_show_marker(target, time);
+        Ok(None)
+    }
+
+    /// Joins a room. For a client with read markers the marker is read first, since it is shown before the members.
+    pub(super) fn irc_enter(
+        &mut self,
+        room: RoomName,
+        from: JoinFrom,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Done {
+        let wants = self
+            .irc
+            .as_deref()
+            .is_some_and(|irc| irc.client.caps.has(Cap::ReadMarker));
+        let known = chat.find_room(&room);
+        let is_in = known.is_some_and(|room| self.room_ids().contains(&room));
+        if wants
+            && !is_in
+            && let Some(reader) = self.irc_reader(&room, chat)
+        {
+            let then = Then::Join(from);
+            return Ok(self.irc_read_marker(Marker { reader, then }));
+        }
+        self.irc_request(Request::Join { room, from }, chat, now)
+    }
+
+    /// Returns the reader that has the marker of this nick in a room.
+    fn irc_reader(&self, room: &RoomName, chat: &Chat) -> Option<Reader> {
+        let user = chat.user(self.nick?)?;
+        Some(Reader {
+            room: room.clone(),
+            nick: user.nick.casefolded().to_owned(),
+            name: NAME.to_owned(),
+        })
+    }
+
+    fn irc_read_marker(&mut self, marker: Marker) -> Option<Effect> {
+        let query = LogQuery::Reader(marker.reader.clone());
+        self.query_log(PendingQuery::Marker(marker), query)
+    }
+
+    /// Continues with the result of a query.
+    pub(in super::super) fn irc_got_marker(
+        &mut self,
+        marker: Marker,
+        result: LogResult,
+        chat: &mut Chat,
+        now: Now,
+    ) -> Option<Effect> {
+        let Marker { reader, then } = marker;
+        let known = match result {
+            LogResult::Reader(seen) => seen.map(Time),
+            _ => None,
+        };
+        match then {
+            Then::Show => self.irc_show_marker(reader.room.as_str(), known),
+            Then::Stored(time) => self.irc_show_marker(reader.room.as_str(), Some(time)),
+            Then::Set(time) if known >= Some(time) => {
+                self.irc_show_marker(reader.room.as_str(), known);
+            }
+            Then::Set(_) if known.is_none() && !chat.may_make_reader(self.peer, now) => {
+                let text = "this nick or address has too many readers";
+                let _ = self.irc_markread_fails("INTERNAL_ERROR", reader.room.as_str(), text);
+            }
+            Then::Set(time) => {
+                let query = LogQuery::SetReader {
+                    reader: reader.clone(),
+                    owner: self.reader_owner(chat),
+                    seen: time.0,
+                };
+                let then = Then::Stored(time);
+                return self.query_log(PendingQuery::Marker(Marker { reader, then }), query);
+            }
+            Then::Join(from) => {
+                if let Some(irc) = self.irc.as_deref_mut() {
+                    irc.marker = Some(known);
+                }
+                let room = reader.room;
+                let done = self.irc_request(Request::Join { room, from }, chat, now);
+                if let Some(irc) = self.irc.as_deref_mut() {
+                    irc.marker = None;
+                }
+                return self.irc_done(done, chat, now);
+            }
+        }
+        None
+    }
+
+    /// Reports that a marker cannot be read or set.
+    pub(in super::super) fn irc_marker_failed(&mut self, marker: &Marker, text: &str) {
+        let room = marker.reader.room.as_str();
+        let _ = self.irc_markread_fails("INTERNAL_ERROR", room, text);
+    }
+
+    fn irc_markread_fails(&mut self, why: &str, target: &str, text: &str) -> Done {
+        let params = ["MARKREAD", why, target];
+        self.irc_send(|client, out| client.by_server("FAIL", &params, Some(text), out));
+        Ok(None)
+    }
+
+    fn irc_show_marker(&mut self, target: &str, time: Option<Time>) {
+        let time = shown(time);
+        self.irc_send(|client, out| client.by_server("MARKREAD", &[target, &time], None, out));
+    }
+}
+
+/// Returns a marker as the client reads it.
+pub(super) fn shown(time: Option<Time>) -> String {
+    time.map_or_else(|| "*".to_owned(), |time| format!("timestamp={time}"))
+}
