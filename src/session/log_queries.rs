@@ -126,7 +126,7 @@ impl Replay {
 
 impl Session {
     /// Starts a query; no line is accepted until [`Self::on_log_result`].
-    pub(super) fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
+    fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(pending));
         Some(Effect::QueryLog(query.into()))
@@ -191,6 +191,10 @@ impl Session {
         query: LogQuery,
     ) -> Option<Effect> {
         self.query_log(PendingQuery::ChatHistory(history), query)
+    }
+
+    pub(super) fn query_marker(&mut self, marker: Marker, query: LogQuery) -> Option<Effect> {
+        self.query_log(PendingQuery::Marker(marker), query)
     }
 
     pub(super) fn query_search(

@@ -1,7 +1,6 @@
 //! `MARKREAD` (`draft/read-marker`): up to which time a nick has read a room. The log has it as a named reader whose
 //! position is that time; no other reader can have its name.
 
-use super::super::log_queries::PendingQuery;
 use super::super::request::Done;
 use super::super::{Effect, Session};
 use super::talk::{nick_name, room_name};
@@ -129,7 +128,7 @@ impl Session {
 
     fn irc_read_marker(&mut self, marker: Marker) -> Option<Effect> {
         let query = LogQuery::Reader(marker.reader.clone());
-        self.query_log(PendingQuery::Marker(marker), query)
+        self.query_marker(marker, query)
     }
 
     /// Continues with the result of a query.
@@ -162,7 +161,7 @@ impl Session {
                     seen: time.0,
                 };
                 let then = Then::Stored(time);
-                return self.query_log(PendingQuery::Marker(Marker { reader, then }), query);
+                return self.query_marker(Marker { reader, then }, query);
             }
             Then::Join(from) => {
                 if let Some(irc) = self.irc.as_deref_mut() {
