@@ -1,12 +1,15 @@
-//! Measures how long others wait for the `OK` of a message while one address sends requests as fast as it
-//! can, over eight connections that read as fast as they are answered. Nothing is asserted, since both sides
-//! share the machine's cores; the tests in `tests/faults/hostile` say what must hold.
+//! Measures how long another client waits for the `OK` of a message while one address, 127.0.0.66, sends requests
+//! as fast as it can, over eight connections that read as fast as they are answered. The server may allocate 512 MiB.
+//! Nothing is asserted, since both sides share the machine's cores; the tests in `tests/faults/hostile` say what must
+//! hold.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with};
 
 use crate::support::{Chatd, Client, data, folder, grouped, quantile};
 
@@ -20,6 +23,8 @@ pub struct Found {
     waits: Vec<f64>,
     /// Bytes per second that the server sent to the flood.
     answered: f64,
+    /// The server's memory at the end, in bytes.
+    memory: u64,
 }
 
 /// A flood: its name, and the lines of one connection, in which `<n>` is the number of the connection and
@@ -45,8 +50,8 @@ fn floods() -> Vec<(&'static str, String)> {
         ("HISTORY of 1,000", "HISTORY #lobby 1000\n".into()),
         ("SEARCH", "SEARCH #lobby pear\n".into()),
         (
-            "SEARCH of 2,000 tokens",
-            format!("SEARCH #lobby {}\n", ["a"; 2000].join(".")),
+            "SEARCH of 16 words, for nothing",
+            format!("SEARCH #lobby from:nobody {}\n", ["a"; 16].join(".")),
         ),
         ("TELL, always another room", "TELL #t<n>x<i> x\n".into()),
         ("MSG", "MSG hello\n".into()),
@@ -63,7 +68,11 @@ pub fn run(program: &str, is_smoke: bool) -> io::Result<Vec<Found>> {
     let mut found = Vec::new();
     for (name, lines) in floods() {
         let folder = folder()?;
-        let chatd = Chatd::spawn(program, &data(folder.path())).map_err(io::Error::other)?;
+        let limit = format!("--data={}", 512 << 20);
+        let mut flags = data(folder.path());
+        flags.extend(["--max-memory", "64MiB"].map(str::to_owned));
+        let chatd = Chatd::spawn_under(&["prlimit", &limit], program, &flags);
+        let chatd = chatd.map_err(io::Error::other)?;
         fill(&chatd)?;
         found.push(beside(&chatd, name, &lines, lasts)?);
     }
@@ -85,6 +94,15 @@ fn fill(chatd: &Chatd) -> io::Result<()> {
     Ok(())
 }
 
+fn flooder(address: SocketAddr) -> io::Result<TcpStream> {
+    let flags = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    let from = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 66), 0));
+    bind(&socket, &from)?;
+    connect(&socket, &address)?;
+    Ok(TcpStream::from(socket))
+}
+
 fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io::Result<Found> {
     let (answered, is_over) = (AtomicU64::new(0), AtomicBool::new(false));
     let mut speaker = Client::connect(chatd.address)?;
@@ -92,7 +110,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
     speaker.ask("JOIN #talk")?;
     let mut streams = Vec::new();
     for n in 0..FLOODERS {
-        let mut stream = TcpStream::connect(chatd.address)?;
+        let mut stream = flooder(chatd.address)?;
         stream.write_all(format!("NICK m{n}\n").as_bytes())?;
         streams.push(stream);
     }
@@ -131,6 +149,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
             });
         }
         let answered = answered.load(Ordering::Relaxed) as f64 / begun.elapsed().as_secs_f64();
+        let memory = crate::memory(chatd.id());
         is_over.store(true, Ordering::Relaxed);
         for stream in &streams {
             let _ = stream.shutdown(Shutdown::Both);
@@ -143,6 +162,7 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
             name,
             waits,
             answered,
+            memory,
         })
     })
 }
@@ -150,18 +170,19 @@ fn beside(chatd: &Chatd, name: &'static str, lines: &str, lasts: Duration) -> io
 pub fn print(found: &[Found]) {
     println!();
     println!(
-        "| eight connections ask as fast as they can | messages | p50 | p99 | maximum | answered per second |"
+        "| eight connections ask as fast as they can | messages | p50 | p99 | maximum | answered per second | server's memory |"
     );
-    println!("|---|--:|--:|--:|--:|--:|");
+    println!("|---|--:|--:|--:|--:|--:|--:|");
     for found in found {
         let mut waits = found.waits.clone();
         let [p50, p99, most] =
             [0.5, 0.99, 1.0].map(|share| quantile(&mut waits, share).unwrap_or_default());
         println!(
-            "| {} | {} | {p50:.2} ms | {p99:.2} ms | {most:.1} ms | {:.1} MiB |",
+            "| {} | {} | {p50:.2} ms | {p99:.2} ms | {most:.1} ms | {:.1} MiB | {:.0} MiB |",
             found.name,
             grouped(found.waits.len() as u64),
-            found.answered / f64::from(1 << 20)
+            found.answered / f64::from(1 << 20),
+            found.memory as f64 / f64::from(1 << 20)
         );
     }
 }
