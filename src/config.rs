@@ -110,7 +110,7 @@ pub struct Protocols {
     pub tls: bool,
     /// The line protocol.
     pub lines: bool,
-    /// IRC, beside the line protocol.
+    /// IRC, beside the line protocol or alone.
     pub irc: bool,
     /// HTTP, and WebSocket, which begins as HTTP.
     pub web: bool,
@@ -125,6 +125,11 @@ impl Protocols {
         irc: true,
         web: true,
     };
+
+    /// Returns whether only IRC is allowed, so that a client need not show that it speaks it.
+    pub fn is_irc_only(self) -> bool {
+        self.irc && !self.lines && !self.web
+    }
 
     /// Returns the protocols that both sets allow.
     #[must_use]

@@ -34,7 +34,8 @@ pub const PORT: u16 = 5002;
 /// The DNS-SD service type under which a server is announced on the local network (RFC 6763).
 pub const SERVICE: &str = "_plainchat._tcp.local.";
 
-/// The optional parts of the protocol that this server supports, in alphabetical order. `OK HELLO` lists them.
+/// The optional parts of the protocol that this server supports, in alphabetical order. `OK HELLO` lists them; `irc`
+/// only where that is on.
 pub const CAPABILITIES: &[&str] = &[
     "accounts",
     "away",
@@ -42,6 +43,7 @@ pub const CAPABILITIES: &[&str] = &[
     "files",
     "history",
     "hooks",
+    "irc",
     "multiline",
     "nonce",
     "react",

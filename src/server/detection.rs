@@ -45,11 +45,16 @@ impl Connection {
                 | Protocol::LinesOrIrc
                 | Protocol::Unclear => {
                     self.session.reached_by(protocols.web);
-                    if !protocols.plain && !is_tls {
+                    if protocols.is_irc_only() {
+                        self.session.speak_irc(&self.server.state().chat);
+                    }
+                    if !protocols.plain && !is_tls && protocols.is_irc_only() {
+                        self.reject("this port accepts only TLS");
+                    } else if !protocols.plain && !is_tls {
                         self.reject("this port accepts only TLS: chatc tls://, ncat --ssl, or openssl s_client -quiet -connect");
-                    } else if !protocols.lines {
+                    } else if !protocols.lines && !protocols.irc {
                         self.reject("this port accepts only HTTP: use curl or a browser");
-                    } else if spoken == Protocol::Irc && protocols.irc {
+                    } else if spoken == Protocol::Irc && protocols.irc && protocols.lines {
                         self.session.speak_irc(&self.server.state().chat);
                     }
                     return true;
@@ -104,7 +109,7 @@ impl Connection {
             let now = self.server.clock.now();
             if spoken == Protocol::LinesOrIrc {
                 let due = *irc_due.get_or_insert(now.uptime + IRC_DECIDED_WITHIN);
-                if !self.protocols.irc || due <= now.uptime {
+                if !self.protocols.irc || self.protocols.is_irc_only() || due <= now.uptime {
                     return Protocol::Lines;
                 }
             }

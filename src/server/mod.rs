@@ -401,7 +401,10 @@ pub fn run(
         );
         service::notify("READY=1");
         let announcement = if server.config.announce {
-            announce::Announcement::begin(&server.config.name, &addresses)
+            // Clients that look for servers speak the line protocol.
+            let spoken = places.iter().filter(|place| place.protocols.lines);
+            let spoken: Vec<_> = spoken.map(|place| place.addr).collect();
+            announce::Announcement::begin(&server.config.name, &spoken)
         } else {
             None
         };

@@ -227,11 +227,11 @@ impl Session {
                 Ok(None)
             }
             Request::Hello => {
-                let hello = format!(
-                    "{VERSION} {} {}",
-                    chat.config.name,
-                    crate::protocol::CAPABILITIES.join(" ")
-                );
+                let has_irc = chat.config.protocols.irc;
+                let words = crate::protocol::CAPABILITIES.iter().copied();
+                let words = words.filter(|word| has_irc || *word != "irc");
+                let words = words.collect::<Vec<_>>().join(" ");
+                let hello = format!("{VERSION} {} {words}", chat.config.name);
                 let talk = format!(
                     "this is {}, plainchat's protocol {VERSION}",
                     chat.config.name

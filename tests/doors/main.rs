@@ -2,6 +2,7 @@
 
 mod client;
 mod interop;
+mod irc;
 mod link;
 mod split;
 mod stay;

@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// Deadline of a start.
@@ -13,6 +13,8 @@ const STARTS_WITHIN: Duration = Duration::from_secs(30);
 pub struct Chatd {
     child: Child,
     pub address: SocketAddr,
+    /// The other addresses at which it listens, as they are printed.
+    addresses: Mutex<mpsc::Receiver<SocketAddr>>,
     /// The temporary folder of the server: when it is killed, it cannot delete one of its own.
     _scratch: tempfile::TempDir,
 }
@@ -61,6 +63,7 @@ impl Chatd {
         let mut chatd = Self {
             child,
             address: SocketAddr::from(([0; 4], 0)),
+            addresses: Mutex::new(addresses),
             _scratch: scratch,
         };
         chatd.address = address.map_err(|_| {
@@ -72,6 +75,13 @@ impl Chatd {
 }
 
 impl Chatd {
+    /// Returns the next of the further addresses at which it listens, of those that its flags name.
+    pub fn next_address(&self) -> SocketAddr {
+        let addresses = self.addresses.lock().expect("no test holds it");
+        let address = addresses.recv_timeout(STARTS_WITHIN);
+        address.expect("it listens at another address")
+    }
+
     /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -30,8 +30,8 @@ pub struct Flags {
     #[argh(option, arg_name = "file")]
     pub config: Option<PathBuf>,
 
-    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; with tls:// or http:// in front, only that protocol
-    /// is accepted there; may be given more than once (default: the sockets that a service manager has
+    /// where to listen: PORT, ADDRESS or ADDRESS:PORT; with tls://, http://, irc:// or ircs:// in front, only that
+    /// protocol is accepted there; may be given more than once (default: the sockets that a service manager has
     /// opened; otherwise port 5002 on all addresses, IPv4 and IPv6, so anyone who can reach this machine can
     /// join)
     #[argh(option, arg_name = "address")]
@@ -301,6 +301,9 @@ impl Flags {
         if listen.is_empty() && !is_open {
             let everywhere = everywhere(PORT).into_iter();
             listen = everywhere.map(|addr| (addr, Protocols::ALL)).collect();
+        }
+        if !protocols.irc && listen.iter().any(|(_, there)| there.is_irc_only()) {
+            return Err("--listen irc:// needs --irc on".into());
         }
         let listen = listen.into_iter().map(|(addr, there)| config::Listen {
             addr,

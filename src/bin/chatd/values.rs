@@ -47,8 +47,21 @@ impl FromStr for Listen {
                 };
                 (http, place)
             }
+            Some((kind @ ("irc" | "ircs"), place)) => {
+                let is_tls = kind == "ircs";
+                let irc = Protocols {
+                    plain: !is_tls,
+                    tls: is_tls,
+                    lines: false,
+                    irc: true,
+                    web: false,
+                };
+                (irc, place)
+            }
             Some((kind, _)) => {
-                return Err(format!("unknown prefix {kind}:// (known: tls://, http://)"));
+                return Err(format!(
+                    "unknown prefix {kind}:// (known: tls://, http://, irc://, ircs://)"
+                ));
             }
         };
         Ok(Self {

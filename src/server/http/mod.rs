@@ -243,7 +243,11 @@ async fn answer(
     }
     guard::check_understood(head)?;
     if !client.protocols.web {
-        let text = "this port does not accept HTTP; use nc or chatc";
+        let text = if client.protocols.lines {
+            "this port does not accept HTTP; use nc or chatc"
+        } else {
+            "this port accepts only IRC"
+        };
         return Err(Problem::new(StatusCode::FORBIDDEN, Code::NotAllowed, text));
     }
     if !client.protocols.plain && !client.is_tls {

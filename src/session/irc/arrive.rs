@@ -334,7 +334,7 @@ impl Session {
         client.numeric(
             numeric::CREATED,
             &[],
-            "this port also serves plainchat's own protocol",
+            "this server also speaks plainchat's own protocol",
             bytes,
         );
         client.words(numeric::MY_INFO, &[server, "plainchat", "i", "io"], bytes);

@@ -1,0 +1,78 @@
+//! irc.md 1: ports that speak only IRC, and what a server says about IRC.
+
+use std::process::Command;
+
+use crate::support::inbox::fits;
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, Program};
+
+/// Skips to the first line that fits a pattern.
+fn find(peer: &mut Peer, pattern: &str) {
+    peer.inbox.find(|line| fits(pattern, line));
+}
+
+/// Checks that a client is welcomed that sends its nick with a bare LF: elsewhere it would speak the line protocol.
+fn check_welcome(peer: &mut Peer) {
+    peer.send("NICK ann\nUSER ann 0 * :Ann\n");
+    find(peer, "<word> 001 ann …");
+    peer.send("PING :x\n");
+    find(peer, "<word> PONG <word> :x");
+}
+
+#[test]
+fn on_a_port_for_irc_nothing_else_is_spoken() {
+    let chatd = Chatd::with(&["--listen", "irc://127.0.0.1:0"]);
+    let address = chatd.next_address();
+    let mut irc = Peer::connect(address);
+    check_welcome(&mut irc);
+    // The plain protocol's verbs get IRC's answers.
+    let mut plain = Peer::connect(address);
+    plain.send("HELLO\n");
+    plain.expect("<word> 451 * …");
+    // A page in a browser cannot reach it.
+    let mut web = Peer::connect(address);
+    web.send("POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 10\r\n\r\nNICK eve\r\n");
+    web.expect("HTTP/1.1 403 Forbidden");
+    // Both ports lead to the same rooms.
+    irc.send("JOIN #lobby\n");
+    find(&mut irc, "<word> 366 ann #lobby …");
+    let mut bob = chatd.member("bob");
+    bob.ask("MSG hi", "OK MSG <id> <time>");
+    find(&mut irc, "<word> PRIVMSG #lobby :hi");
+}
+
+#[test]
+fn on_a_port_for_irc_in_tls_plain_text_is_refused() {
+    let chatd = Chatd::with(&["--listen", "ircs://127.0.0.1:0"]);
+    let address = chatd.next_address();
+    let mut plain = Peer::connect(address);
+    plain.send("NICK ann\r\nUSER ann 0 * :Ann\r\n");
+    plain.expect("ERROR :Closing link: this port accepts only TLS");
+    let command = "openssl s_client -quiet -connect $HOST:$PORT 2>/dev/null";
+    let mut tls = Program::start(command, address);
+    tls.send("NICK ann\nUSER ann 0 * :Ann\n");
+    tls.expect("<word> 001 ann …");
+}
+
+#[test]
+fn irc_is_a_capability_unless_it_is_off() {
+    let chatd = Chatd::start();
+    chatd.peer().ask(
+        "HELLO",
+        "OK HELLO 1 <word> accounts away edit files history hooks irc multiline …",
+    );
+    let chatd = Chatd::with(&["--irc", "off"]);
+    chatd.peer().ask(
+        "HELLO",
+        "OK HELLO 1 <word> accounts away edit files history hooks multiline …",
+    );
+    let program = env!("CARGO_BIN_EXE_chatd");
+    let flags = ["--memory", "--irc", "off", "--listen", "irc://127.0.0.1:0"];
+    let refused = Command::new(program).args(flags).output().expect("it runs");
+    assert_eq!(refused.status.code(), Some(1));
+    let errors = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(
+        errors.contains("--listen irc:// needs --irc on"),
+        "{errors}"
+    );
+}
