@@ -80,6 +80,15 @@ pub const AWAY_BYTES_MAX: usize = 300;
 /// The maximum number of messages that an IRC client gets with one `CHATHISTORY`.
 pub const IRC_HISTORY_MAX: usize = 100;
 
+/// The maximum number of bytes in the answer of an IRC client to `AUTHENTICATE`, in base64.
+pub const IRC_SASL_BYTES_MAX: usize = 1600;
+
+/// The maximum number of nicks that an IRC client's `WHO` compares with a mask, in all rooms together.
+pub const IRC_COMPARED_MAX: usize = 1000;
+
+/// The maximum number of nicks of which an IRC connection remembers the read marker. The markers of rooms are stored.
+pub const IRC_MARKERS_MAX: usize = 64;
+
 /// The time that the server waits for the second line of a connection whose first line is `NICK` or `PASS` with CR
 /// LF. The second line shows whether the client speaks IRC.
 pub const IRC_DECIDED_WITHIN: Duration = Duration::from_millis(250);

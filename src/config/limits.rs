@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::fixed::{
     ALERTS_IN_ALL, ALERTS_PER_HOOK, AWAY_BYTES_MAX, BANS_MAX, EMOJI_MAX, HOOK_ALERTS_MAX,
-    HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_DECIDED_WITHIN,
-    IRC_HISTORY_MAX, LOG_CONNECTIONS_MAX, NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX,
-    READER_UNUSED_FOR, READERS_IN_ALL, READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX,
-    SEARCH_WORK, TEXT_WITHIN, TEXTS_ARRIVING_MAX, TOKENS_MAX,
+    HOOK_BYTES_MAX, HOOK_PACE, HOOKS_IN_ALL, HOOKS_MAX, IGNORED_MAX, IRC_COMPARED_MAX,
+    IRC_DECIDED_WITHIN, IRC_HISTORY_MAX, IRC_MARKERS_MAX, IRC_SASL_BYTES_MAX, LOG_CONNECTIONS_MAX,
+    NONCE_MS, NONCES_IN_MEMORY, REACTIONS_MAX, READER_UNUSED_FOR, READERS_IN_ALL,
+    READERS_PER_OWNER, SEARCH_WITHIN, SEARCH_WORDS_MAX, SEARCH_WORK, TEXT_WITHIN,
+    TEXTS_ARRIVING_MAX, TOKENS_MAX,
 };
 use crate::model::RoomAcl;
 use crate::protocol::line::{LINE_BYTES_MAX, LINE_OUT_BYTES_MAX};
@@ -355,7 +356,7 @@ impl Limits {
                 "each event for it is compared with them",
             ),
             row(
-                "text of several lines (TEXT), with its line endings",
+                "text of several lines (TEXT; in IRC draft/multiline), with its line endings",
                 format!(
                     "{} in {TEXT_LINES_MAX} lines of {TEXT_LINE_BYTES_MAX} bytes",
                     bytes(TEXT_BYTES_MAX)
@@ -386,6 +387,24 @@ impl Limits {
                 IRC_HISTORY_MAX.to_string(),
                 "",
                 "a client asks for the next; at most 8,000 events are read for them",
+            ),
+            row(
+                "answer to AUTHENTICATE (IRC, SASL)",
+                format!("{IRC_SASL_BYTES_MAX} bytes"),
+                "",
+                "the longest nick and password, in base64",
+            ),
+            row(
+                "nicks that WHO compares with a mask (IRC)",
+                IRC_COMPARED_MAX.to_string(),
+                "",
+                "a millisecond's work",
+            ),
+            row(
+                "nicks of which a connection remembers a read marker (IRC)",
+                IRC_MARKERS_MAX.to_string(),
+                "",
+                "the oldest are forgotten first; the markers of rooms are named readers",
             ),
             row(
                 "time in which a client that begins with NICK or PASS and CR LF shows that it is an IRC client",

@@ -8,15 +8,12 @@ use super::super::{AfterReply, Session};
 use super::Irc;
 use super::reply::Asked;
 use crate::chat::Chat;
-use crate::config::fixed::{AWAY_BYTES_MAX, IRC_HISTORY_MAX};
+use crate::config::fixed::{AWAY_BYTES_MAX, IRC_HISTORY_MAX, IRC_SASL_BYTES_MAX};
 use crate::dialect::Output;
 use crate::dialect::irc::{Cap, Caps, Client, IrcLine, Message, numeric, pieces};
 use crate::model::{Now, Secret};
 use crate::protocol::text::is_clean;
 use crate::protocol::{Code, Nick, Request};
-
-/// The most bytes of an encoded answer in `AUTHENTICATE`.
-const SASL_BYTES_MAX: usize = 1600;
 
 /// The bytes of one line of that answer; a shorter line is the last one.
 const SASL_PIECE_BYTES: usize = 400;
@@ -282,7 +279,7 @@ impl Session {
         if word != "+" {
             answer.push_str(word);
         }
-        if answer.len() > SASL_BYTES_MAX {
+        if answer.len() > IRC_SASL_BYTES_MAX {
             self.irc_numeric(numeric::SASL_FAIL, &[], "that is too long");
             return Ok(None);
         }

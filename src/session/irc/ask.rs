@@ -8,14 +8,11 @@ use super::super::{LineEnd, Session};
 use super::reply::Asked;
 use super::talk::{nick_name, room_name};
 use crate::chat::{Chat, NickId, RoomId};
-use crate::config::fixed::AWAY_BYTES_MAX;
+use crate::config::fixed::{AWAY_BYTES_MAX, IRC_COMPARED_MAX as COMPARED_MAX};
 use crate::dialect::irc::{IrcLine, Shown, WhoForm, numeric, plain, user};
 use crate::model::Now;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, Request, Verb};
-
-/// The most nicks that `WHO` compares with a mask, in all rooms together.
-const COMPARED_MAX: usize = 1000;
 
 /// The most characters of a mask: a nick has 32, and a `*` may stand between any two and at both ends.
 const MASK_CHARS_MAX: usize = 65;

@@ -5,6 +5,7 @@ use super::super::request::Done;
 use super::super::{Effect, Session};
 use super::talk::{nick_name, room_name};
 use crate::chat::Chat;
+use crate::config::fixed::IRC_MARKERS_MAX;
 use crate::dialect::irc::{Cap, IrcLine};
 use crate::log::{LogQuery, LogResult, Reader};
 use crate::model::Now;
@@ -13,9 +14,6 @@ use crate::protocol::{Request, RoomName, Time, Verb};
 
 /// The name of the reader; that of a nick cannot begin with `@`.
 const NAME: &str = "@read";
-
-/// How many nicks a connection remembers markers of.
-const NICKS_MAX: usize = 64;
 
 /// A marker that is being read or set.
 #[derive(Debug)]
@@ -83,7 +81,7 @@ impl Session {
         });
         let time = before.max(time);
         if let Some(time) = time {
-            if irc.read.len() >= NICKS_MAX {
+            if irc.read.len() >= IRC_MARKERS_MAX {
                 irc.read.remove(0);
             }
             irc.read.push((form.into(), time));
