@@ -99,6 +99,29 @@ test('an operator deletes, disconnects and bans by mouse', async (t) => {
 	await page.getByText(/^carol until /).waitFor();
 });
 
+test('the same by command: an operator disconnects and bans, and users ignore others', async (t) => {
+	const server = await chatd(t, ['--memory', '--operator', 'ann']);
+	const page = await visitor(t);
+	await register(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	const carol = await Nc.named(t, server, 'carol');
+	carol.say('MSG la la la');
+	await message(page, 'la la la').waitFor();
+	await say(page, '/ignore carol');
+	await until(() => message(page, 'la la la').count(), 0);
+	await say(page, '/unignore carol');
+	await message(page, 'la la la').waitFor();
+	await say(page, '/kick bob too loud');
+	await bob.expect(/^CLOSED kicked .*too loud/m);
+	await say(page, '/ban carol 12h spam');
+	await carol.expect(/^CLOSED banned .*spam/m);
+	await say(page, '/bans');
+	await page.getByText(/^carol until /).waitFor();
+	await say(page, '/unban carol');
+	await page.getByText('carol is no longer banned.').waitFor();
+	await Nc.named(t, server, 'carol');
+});
+
 test('users ignore others, and owners invite to their room, by mouse', async (t) => {
 	const server = await chatd(t);
 	const [ann, bob] = [await visitor(t), await visitor(t)];

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
-import { chatd, input, until, visitor } from './support.js';
+import { Nc, chatd, enter, input, say, until, visitor } from './support.js';
 import { distant } from './support/proxy.js';
 
 /** Loads of each kind: LOADS=7 makes 21 at each distance. */
@@ -73,4 +73,17 @@ test('a script or style sheet that cannot be loaded is reported, and loaded agai
 	await page.getByRole('button', { name: /^Join/ }).click();
 	await input(page).waitFor();
 	await page.waitForFunction(() => getComputedStyle(document.body).margin === '0px');
+});
+
+test('with blocked storage a user can join and talk', async (t) => {
+	const server = await chatd(t);
+	const page = await visitor(t);
+	await page.addInitScript(() => {
+		const get = () => { throw new DOMException('Access is denied for this document.', 'SecurityError'); };
+		for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(globalThis, name, { get });
+	});
+	await enter(page, server, 'ann');
+	const bob = await Nc.named(t, server, 'bob');
+	await say(page, 'hello');
+	await bob.expect(/^MSG #lobby ann hello$/m);
 });
