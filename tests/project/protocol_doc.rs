@@ -15,7 +15,7 @@ use crate::support::memory::{FIRST_ID, Memory};
 use crate::support::run::{Cut, Server as _, Taken, play};
 use crate::support::transcript::{Action, Setting, Transcript};
 use plainchat::protocol::request::TextRequest;
-use plainchat::protocol::{Code, Request, Verb};
+use plainchat::protocol::{Code, Event, EventId, Request, Verb, json};
 
 fn all() -> Vec<Transcript> {
     let all = document::transcripts().unwrap_or_else(|why| panic!("{why}"));
@@ -650,5 +650,61 @@ fn every_link_of_a_document_leads_somewhere() {
             number.is_empty() || protocol.section(number).is_some(),
             "protocol.md has no section {number}"
         );
+    }
+}
+
+/// The events as JSON, of `chatd` over HTTP and of `chatc --json`.
+#[test]
+fn the_members_of_an_event_as_json_are_those_of_http_md() {
+    let digest = sample("sha256").expect("it is known");
+    let events = [
+        "MSG #ops bob hi".to_owned(),
+        "ME #ops bob waves".into(),
+        "TOPIC #ops bob tea".into(),
+        "NOTE * bob hi".into(),
+        "PART #ops bob bye".into(),
+        "AWAY #ops bob lunch".into(),
+        "JOIN #ops bob".into(),
+        "INVITE #ops bob".into(),
+        "NICK #ops bob rob".into(),
+        "REMOVE #ops bob 5".into(),
+        "EDIT #ops bob 5 hi".into(),
+        "REACT #ops bob 5 👍".into(),
+        "UNREACT #ops bob 5 👍".into(),
+        "FILE #ops bob 5 6 a.txt".into(),
+        format!("STORED #ops bob 5 6 {digest}"),
+    ];
+    let text = std::fs::read_to_string(root().join("http.md")).expect("the document");
+    let rows = text
+        .lines()
+        .skip_while(|line| !line.starts_with("| line | members"));
+    let rows = rows.skip(2).take_while(|line| line.starts_with('|'));
+    // What stands between backticks.
+    let quoted = |cell: &str| -> Vec<String> {
+        let parts = cell.split('`').skip(1).step_by(2);
+        parts.map(str::to_owned).collect()
+    };
+    let mut members: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let named = quoted(cells[2]).into_iter().filter(|word| {
+            word.bytes()
+                .all(|b| b.is_ascii_lowercase() || b == b'_' || b.is_ascii_digit())
+        });
+        let mut named: BTreeSet<String> = named.filter(|word| word != "null").collect();
+        if cells[2].contains("the same") {
+            named.extend(members["JOIN"].clone());
+        }
+        for line in quoted(cells[1]) {
+            members.insert(line, named.clone());
+        }
+    }
+    for line in events {
+        let event = Event::parse(&line).expect("an event");
+        let object = json::event_object(EventId::new(7), None, "", &event);
+        let verb = object["verb"].as_str().expect("a verb").to_owned();
+        let keys = object.as_object().expect("an object").keys();
+        let keys: BTreeSet<String> = keys.filter(|key| *key != "verb").cloned().collect();
+        assert_eq!(members.get(&verb), Some(&keys), "{line}");
     }
 }
