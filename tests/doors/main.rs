@@ -3,6 +3,7 @@
 mod client;
 mod interop;
 mod irc;
+mod irc_clients;
 mod link;
 mod split;
 mod stay;

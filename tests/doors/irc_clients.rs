@@ -1,0 +1,226 @@
+//! irc.md: WeeChat, irssi, ii and sic, as Debian 12 packages them, in a room with a client of the line protocol.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use crate::support::inbox::fits;
+use crate::support::server::Chatd;
+use crate::support::spawn::{Peer, Program};
+
+/// A file that a client writes its window into, read line by line as it grows.
+struct Window(Program);
+
+impl Window {
+    fn of(path: &Path, server: SocketAddr) -> Self {
+        let command = format!(
+            "exec tail -n +1 -s 0.05 -F '{}' 2>/dev/null",
+            path.display()
+        );
+        Self(Program::start(&command, server))
+    }
+
+    /// Skips to a line that has all these words in it.
+    fn find(&mut self, words: &[&str]) {
+        self.0
+            .inbox
+            .find(|line| words.iter().all(|word| line.contains(word)));
+    }
+}
+
+/// Skips to the first line that fits a pattern.
+fn find(peer: &mut Peer, pattern: &str) {
+    peer.inbox.find(|line| fits(pattern, line));
+}
+
+/// Returns a member of `#ops`, beside the lobby.
+fn bob(chatd: &Chatd) -> Peer {
+    let mut bob = chatd.member("bob");
+    bob.ask("JOIN #ops", "OK JOIN #ops <id>");
+    bob
+}
+
+/// Starts a server that announces each member at once.
+fn start(more: &[&str]) -> Chatd {
+    Chatd::with(&[&["--announce-after", "0s"], more].concat())
+}
+
+fn weechat(folder: &Path, server: SocketAddr) -> Program {
+    let pipe = folder.join("pipe");
+    let commands = [
+        &format!("/set fifo.file.path {}", pipe.display()),
+        "/fifo enable",
+        "/set logger.file.flush_delay 0",
+        "/set irc.server_default.autoreconnect_delay 1",
+        &format!(
+            "/server add chat {}/{} -notls -nicks=wee -autojoin=#ops",
+            server.ip(),
+            server.port()
+        ),
+        "/connect chat",
+    ];
+    let (folder, commands) = (folder.display(), commands.join(";"));
+    let command = format!("exec weechat-headless -d '{folder}' -r '{commands}' 2>&1");
+    Program::start(&command, server)
+}
+
+#[test]
+fn weechat_talks_reads_the_past_and_comes_back_after_a_restart() {
+    let chatd = start(&[]);
+    let mut bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let _weechat = weechat(folder.path(), chatd.address);
+    find(&mut bob, "JOIN #ops wee");
+    let logs = folder.path().join("logs");
+    let mut room = Window::of(&logs.join("irc.chat.#ops.weechatlog"), chatd.address);
+    room.find(&["wee", "has joined #ops"]);
+    let say = |text: &str| {
+        fs::write(
+            folder.path().join("pipe"),
+            format!("irc.chat.#ops *{text}\n"),
+        )
+        .unwrap();
+    };
+    say("hello there");
+    find(&mut bob, "MSG #ops wee hello there");
+    bob.ask("TELL #ops hi", "OK TELL <id> <time>");
+    room.find(&["bob\thi"]);
+    bob.ask("TOPIC on time", "OK TOPIC #ops on time");
+    room.find(&["bob", "has changed topic", "on time"]);
+    say("/topic later");
+    find(&mut bob, "TOPIC #ops wee later");
+    say("/msg bob psst");
+    find(&mut bob, "MSG bob wee psst");
+    bob.ask("TELL wee yes?", "OK TELL - <time>");
+    Window::of(&logs.join("irc.chat.bob.weechatlog"), chatd.address).find(&["bob\tyes?"]);
+    say("/me waves");
+    find(&mut bob, "ME #ops wee waves");
+    say("/nick chat");
+    find(&mut bob, "NICK #ops wee chat");
+    say("/nick wee");
+    find(&mut bob, "NICK #ops chat wee");
+    say("/quote HISTORY #ops");
+    Window::of(&logs.join("irc.server.chat.weechatlog"), chatd.address).find(&[" of #ops"]);
+    let address = chatd.address.to_string();
+    drop((bob, chatd));
+    let chatd = start(&["--listen", &address]);
+    room.find(&["wee", "has joined #ops"]);
+    let mut bob = self::bob(&chatd);
+    bob.ask("TELL #ops welcome back", "OK TELL <id> <time>");
+    room.find(&["bob\twelcome back"]);
+}
+
+#[test]
+fn irssi_talks_and_comes_back_after_a_restart() {
+    let chatd = start(&[]);
+    let mut bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().display().to_string();
+    // By default it sends a command every two seconds.
+    let config = format!(
+        r##"settings = {{
+  core = {{ real_name = "x"; user_name = "x"; nick = "irs"; server_reconnect_time = "1s"; }};
+  "irc/core" = {{ cmd_queue_speed = "1msec"; }};
+  "fe-common/core" = {{ autolog = "yes"; autolog_path = "{home}/logs/$0.log"; autolog_level = "all"; }};
+}};
+servers = ( {{ address = "{}"; port = "{}"; chatnet = "chat"; autoconnect = "yes"; }} );
+chatnets = {{ chat = {{ type = "IRC"; nick = "irs"; }}; }};
+channels = ( {{ name = "#ops"; chatnet = "chat"; autojoin = "yes"; }} );
+"##,
+        chatd.address.ip(),
+        chatd.address.port()
+    );
+    fs::write(folder.path().join("config"), config).unwrap();
+    let command = format!(
+        "exec script -qfc 'stty rows 40 cols 150; TERM=xterm exec irssi --home={home}' /dev/null"
+    );
+    let mut irssi = Program::start(&command, chatd.address);
+    find(&mut bob, "JOIN #ops irs");
+    let logs = folder.path().join("logs");
+    let mut room = Window::of(&logs.join("#ops.log"), chatd.address);
+    room.find(&["irs", "has joined #ops"]);
+    let mut say = |text: &str| irssi.send(format!("{text}\r"));
+    say("/window goto #ops");
+    say("hello there");
+    find(&mut bob, "MSG #ops irs hello there");
+    bob.ask("TELL #ops hi", "OK TELL <id> <time>");
+    room.find(&["bob> hi"]);
+    bob.ask("TOPIC on time", "OK TOPIC #ops on time");
+    room.find(&["bob changed the topic", "on time"]);
+    say("/msg bob psst");
+    find(&mut bob, "MSG bob irs psst");
+    bob.ask("TELL irs yes?", "OK TELL - <time>");
+    Window::of(&logs.join("bob.log"), chatd.address).find(&["bob> yes?"]);
+    say("/nick rssi");
+    find(&mut bob, "NICK #ops irs rssi");
+    let address = chatd.address.to_string();
+    drop((bob, chatd));
+    let chatd = start(&["--listen", &address]);
+    room.find(&["has joined #ops"]);
+    let mut bob = self::bob(&chatd);
+    bob.ask("TELL #ops welcome back", "OK TELL <id> <time>");
+    room.find(&["bob> welcome back"]);
+}
+
+#[test]
+fn ii_talks() {
+    let chatd = start(&[]);
+    let mut bob = bob(&chatd);
+    let folder = tempfile::tempdir().unwrap();
+    let command = format!(
+        "exec ii -s $HOST -p $PORT -n iii -i '{}'",
+        folder.path().display()
+    );
+    let _ii = Program::start(&command, chatd.address);
+    let server = folder.path().join(chatd.address.ip().to_string());
+    Window::of(&server.join("out"), chatd.address).find(&["welcome to"]);
+    let say =
+        |to: &str, text: &str| fs::write(server.join(to).join("in"), format!("{text}\n")).unwrap();
+    say("", "/j #ops");
+    let mut room = Window::of(&server.join("#ops/out"), chatd.address);
+    room.find(&["iii", "has joined #ops"]);
+    say("#ops", "hello there");
+    find(&mut bob, "MSG #ops iii hello there");
+    bob.ask("TELL #ops hi", "OK TELL <id> <time>");
+    room.find(&["<bob> hi"]);
+    say("#ops", "/t later");
+    find(&mut bob, "TOPIC #ops iii later");
+    bob.ask("TELL iii yes?", "OK TELL - <time>");
+    Window::of(&server.join("bob/out"), chatd.address).find(&["<bob> yes?"]);
+    say("bob", "psst");
+    find(&mut bob, "MSG bob iii psst");
+    say("", "/n jjj");
+    find(&mut bob, "NICK #ops iii jjj");
+    say("#ops", "/l");
+    find(&mut bob, "PART #ops jjj …");
+}
+
+#[test]
+fn sic_talks() {
+    let chatd = start(&[]);
+    let mut bob = bob(&chatd);
+    let mut sic = Program::start("exec sic -h $HOST -p $PORT -n sss", chatd.address);
+    let heard = |sic: &mut Program, words: &[&str]| {
+        sic.inbox
+            .find(|line| words.iter().all(|word| line.contains(word)));
+    };
+    heard(&mut sic, &["welcome to"]);
+    sic.send(":j #ops\n");
+    heard(&mut sic, &["366"]);
+    sic.send("hello there\n");
+    find(&mut bob, "MSG #ops sss hello there");
+    bob.ask("TELL #ops hi", "OK TELL <id> <time>");
+    heard(&mut sic, &["<bob> hi"]);
+    bob.ask("TOPIC on time", "OK TOPIC #ops on time");
+    heard(&mut sic, &["TOPIC (#ops): on time"]);
+    sic.send(":m bob psst\n");
+    find(&mut bob, "MSG bob sss psst");
+    bob.ask("TELL sss yes?", "OK TELL - <time>");
+    heard(&mut sic, &["<bob> yes?"]);
+    sic.send(":NICK ttt\n");
+    find(&mut bob, "NICK #ops sss ttt");
+    sic.send(":HISTORY #ops 1\n");
+    heard(&mut sic, &["1 of #ops"]);
+    sic.send(":QUIT gone\n");
+    find(&mut bob, "PART #ops ttt …");
+}
