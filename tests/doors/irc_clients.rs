@@ -1,4 +1,4 @@
-//! irc.md: WeeChat, irssi, ii and sic, as Debian 12 packages them, in a room with a client of the line protocol.
+//! irc.md 1, 2, 4, 5: WeeChat, irssi, ii and sic, as Debian 12 packages them, in a room with a client of the line protocol.
 
 use std::fs;
 use std::net::SocketAddr;

@@ -5,6 +5,9 @@ mod targets;
 
 use std::path::{Path, PathBuf};
 
+use proptest::collection::vec;
+use proptest::prelude::*;
+
 /// Runs a target over its corpus.
 fn check(name: &str) {
     let (_, target) = targets::ALL
@@ -87,4 +90,69 @@ fn logs_of_the_corpus_are_imported_whole_or_not_at_all() {
 #[test]
 fn the_port_takes_the_corpus_and_serves_the_next() {
     check("port");
+}
+
+/// Lines of an IRC client: commands with parameters that are long, or that need care.
+fn irc_line() -> impl Strategy<Value = String> {
+    let command = prop::sample::select(vec![
+        "PRIVMSG",
+        "NOTICE",
+        "JOIN",
+        "PART",
+        "TOPIC",
+        "NICK",
+        "AWAY",
+        "WHO",
+        "WHOIS",
+        "NAMES",
+        "LIST",
+        "MODE",
+        "INVITE",
+        "KICK",
+        "REDACT",
+        "TAGMSG",
+        "CHATHISTORY LATEST",
+        "MARKREAD",
+        "HISTORY",
+        "SEARCH",
+        "CAP LS",
+        "CAP REQ",
+        "BATCH +b draft/multiline",
+        "@batch=b PRIVMSG",
+        "@label=l PRIVMSG",
+        "REGISTER * *",
+        "HELP",
+        "ISON",
+        "USERHOST",
+        "WHOWAS",
+        "PING",
+    ]);
+    let target = prop::sample::select(vec!["#lobby", "peer", "reader", "#ops", "*", ""]);
+    let text = prop_oneof![
+        "\\PC{0,40}",
+        "[a-zé👍 ]{300,1200}",
+        "é{32}",
+        "[^\r\n]{0,60}"
+    ];
+    (command, target, any::<bool>(), text).prop_map(|(command, target, is_last, text)| {
+        let colon = if is_last { ":" } else { "" };
+        let end = if command.starts_with("BATCH") {
+            "\r\nBATCH -b"
+        } else {
+            ""
+        };
+        format!("{command} {target} {colon}{text}{end}")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn whatever_an_irc_client_sends_it_and_others_receive_lines_of_512_bytes(
+        lines in vec(irc_line(), 1..30),
+    ) {
+        let (_, irc) = targets::ALL.iter().find(|(name, _)| *name == "irc").expect("a target");
+        irc(&[&[200, 200], lines.join("\r\n").as_bytes()].concat());
+    }
 }
