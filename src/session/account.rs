@@ -1,7 +1,7 @@
 //! Queries of a session to the accounts: checks of passwords, and changes that the owner of a nick makes.
 //!
-//! A password takes milliseconds of a thread, so the result comes later; until then no line is accepted, and replies
-//! stay in order.
+//! Checking a password takes milliseconds on another thread, so its result comes later. Until then the session
+//! accepts no line, so that replies stay in order.
 
 use super::output::AfterReply;
 use super::output::Entries;
@@ -20,12 +20,12 @@ use crate::protocol::{Code, Nick, Verb};
 #[derive(Debug)]
 pub(super) struct PendingAccountQuery {
     query: AccountQuery,
-    /// The version of the account that a password was given for (`Chat::account_version`).
+    /// The version of the account against which a password is checked (`Chat::account_version`).
     account: Option<u64>,
 }
 
 impl Session {
-    /// Starts a query; no line is accepted until [`Self::on_account_result`].
+    /// Starts a query. No line is accepted until [`Self::on_account_result`] is called.
     pub(super) fn query_accounts(&mut self, query: AccountQuery) -> Done {
         self.query_accounts_about(query, None)
     }
@@ -40,7 +40,7 @@ impl Session {
         Ok(Some(Effect::QueryAccounts(query.into())))
     }
 
-    /// Asks whether a password is that of `nick`, for its present account.
+    /// Starts to check a password against the present account of `nick`.
     fn check_password(&mut self, nick: Nick, password: &str, chat: &Chat) -> Done {
         let account = chat.account_version(&nick);
         let secret = Secret::new(password);
@@ -62,8 +62,8 @@ impl Session {
         if password.is_some() {
             self.require_tls(Verb::Nick, chat)?;
         }
-        // While the server's password has not been given, a wrong password gets the same reply after the same time,
-        // whether or not the nick is registered.
+        // As long as the server's own password has not been given, a wrong password gets the same reply after the
+        // same time, whether or not the nick is registered.
         match password {
             Some(password) if !self.is_open => return self.check_password(nick, password, chat),
             _ => self.require_open(Verb::Nick)?,
@@ -161,8 +161,8 @@ impl Session {
         user.map(|user| user.nick.clone()).ok_or_else(gone)
     }
 
-    /// Returns the nick if it is registered and this connection has given its password. A stolen token must
-    /// not be enough to create more tokens or to lock the owner out.
+    /// Returns the nick of this connection, if it is registered and the connection has given its password. A token is
+    /// not enough: with a stolen one, an attacker could create more tokens or lock the owner out.
     pub(super) fn registered_nick(&self, verb: Verb, chat: &Chat) -> Result<Nick, Refusal> {
         let nick = self.own_nick(verb, chat)?;
         if !chat.is_registered(&nick) {
@@ -286,8 +286,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Continues after the password of a nick was checked. If its account has changed or been deleted since, the result
-    /// is obsolete and the request starts again.
+    /// Continues after the password of a nick was checked. If the account has changed or been deleted since the check
+    /// began, the result is obsolete and the request starts again.
     fn finish_login(
         &mut self,
         nick: Nick,
@@ -317,8 +317,8 @@ impl Session {
         Ok(done)
     }
 
-    /// Continues with a nick that is in use and not registered, whose password may be compared now. If it has been
-    /// registered since, it has another password, and the request starts again.
+    /// Continues with a nick that is in use and not registered: its password may now be compared. If the nick has
+    /// been registered meanwhile, it has another password, and the request starts again.
     fn finish_share_nick(
         &mut self,
         nick: Nick,
@@ -334,7 +334,7 @@ impl Session {
         if let Some(reason) = chat.ban_of_nick(&nick, now.time) {
             return Err(Refusal::new(verb, Code::Banned, reason));
         }
-        // A look-alike may have been registered since.
+        // A nick that looks like this one may have been registered meanwhile.
         let access = chat.nick_access(&nick, self.nick, true);
         access.map_err(super::request::refused(verb))?;
         self.take_nick(nick, Some(secret.expose()), chat, now)

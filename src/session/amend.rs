@@ -1,5 +1,5 @@
-//! Deletes, edits and reacts to stored events. The session first asks the log who sent the event and where; the log checks
-//! again when it stores the change.
+//! Deletes and edits stored events, and reacts to them. The session first queries the log for the author and place of
+//! the event. The log checks them again when it stores the change.
 
 use super::{Effect, Session};
 use crate::chat::{Chat, NickId, Place};
@@ -9,11 +9,11 @@ use crate::model::{DirectMessage, EventKind, Reaction, Removed, Scope};
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, EventId, Verb};
 
-/// What to do with an event once its author and place are known.
+/// What to do with an event when its author and place are known.
 #[derive(Debug)]
 pub(super) enum OnEvent {
     Remove,
-    /// Its text is replaced with this.
+    /// Replaces the event's text with this one.
     Edit(Box<str>),
     React(Reaction),
 }
@@ -40,7 +40,8 @@ pub(super) struct FoundEvent {
 }
 
 impl Session {
-    /// Returns the facts about an existing event that this connection may know.
+    /// Returns the facts about an event that this connection may know; `None` if the event does not exist or cannot
+    /// be changed.
     pub(super) fn find_event(
         &self,
         authorship: Option<Authorship>,
@@ -119,7 +120,7 @@ impl Session {
             }
             OnEvent::React(reaction) => {
                 let scope = match (found.scope, self.nick.and_then(|nick| chat.user(nick))) {
-                    // Either of the two may react, and the other receives the event.
+                    // Either of the two nicks may react. The other one receives the event.
                     (Scope::Inbox(message), Some(own))
                         if own.nick.casefolded() == message.to.casefolded() =>
                     {

@@ -1,4 +1,4 @@
-//! Bytes that are being sent to a client, and the progress that each part of them means for its session.
+//! The bytes that are sent to a client in one go, and how far each part of them advances the client's session.
 
 use std::ops::Range;
 
@@ -9,26 +9,27 @@ use crate::model::PeerId;
 use crate::protocol::EventId;
 use crate::tail::{Seq, Tail};
 
-/// Output bytes, and the step by which each part of them advances the session. Reused from one session to the
-/// next: the lines that one reader of a room has received are ready for the next reader.
+/// Output for one client, divided into segments. Each segment has the step by which it advances the session. A batch
+/// is reused from one session to the next: the lines of a room that one reader has received are ready for the next
+/// reader.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// The bytes that are for this session alone.
+    /// The bytes that belong to this session alone.
     pub(super) own: Output,
-    /// The parts of the shared round that are sent between those bytes.
+    /// The parts of `shared` that are sent between those bytes.
     borrowed: Vec<BorrowedRange>,
     borrowed_bytes: usize,
     shared: SharedLines,
     pub(super) segments: Vec<Segment>,
-    /// The position in each of the session's rooms after this batch; `None` once the room is left.
+    /// The position in each of the session's rooms after this batch; `None` for a room that has been left.
     pub(super) cursors: Vec<Option<Seq>>,
     /// The position in the session's page after this batch.
     pub(super) page_next: Option<usize>,
-    /// The only content of the batch, if it is nothing but this span.
+    /// The entries of the batch, if it contains these and nothing else.
     span: Option<SeqRange>,
 }
 
-/// Entries of a room's tail, from `from` up to but not including `to`.
+/// The entries of a room's tail from `from` up to but not including `to`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SeqRange {
     pub room: RoomId,
@@ -36,41 +37,43 @@ pub(super) struct SeqRange {
     pub to: Seq,
 }
 
-/// A part of the round that is sent without being copied.
+/// A part of the shared lines that is sent without being copied.
 #[derive(Debug)]
 struct BorrowedRange {
-    /// How many of the batch's own bytes come before it.
+    /// The number of the batch's own bytes before this part.
     at: usize,
     range: Range<usize>,
 }
 
-/// How many bytes of new messages are collected before they are delivered to the readers. The more a write
-/// carries, the less CPU a line costs: from 1 speaker to 100 or 1000 readers, a line costs 1.4 times as much
-/// in rounds of 64 KiB as in these. Rounds of 256 KiB were no better, and a thousand readers take 50 ms for
-/// one.
+/// The number of bytes of new messages that are collected before they are delivered to the readers (a "round"). The
+/// more bytes one write carries, the less processor time a line costs: from 1 speaker to 100 or 1000 readers, a line
+/// costs 1.4 times as much in rounds of 64 KiB as in rounds of this size. Rounds of 256 KiB were no better; and one
+/// round takes 50 ms for a thousand readers.
 pub const ROUND_BYTES: usize = 128 << 10;
 
-/// Most bytes of a batch, unless it is a single line: those of a round, with room and nick added to each line.
+/// The maximum number of bytes in a batch, unless it is a single line. It is enough for the lines of a round with
+/// more fields added to each line.
 pub const BATCH_BYTES_MAX: usize = 2 * ROUND_BYTES;
 
-/// Most bytes of values in a batch, unless it is a single one.
+/// The maximum number of bytes of values in a batch, unless it is a single value.
 const VALUE_BYTES_MAX: usize = 32 << 10;
 
-/// How many bytes of a room's lines are kept so that other readers can use them: more than one batch, since readers of
-/// the same room are at different positions.
+/// The number of bytes of a room's lines that are kept for other readers. It is more than one batch, because the
+/// readers of a room are at different positions.
 const KEPT_BYTES_MAX: usize = 2 * BATCH_BYTES_MAX;
 
-/// A shorter part is copied: the system handles each slice separately, which costs as much.
+/// The minimum size of a part that is sent without being copied. The system handles each slice separately, which
+/// costs as much as copying a shorter one.
 const BORROWED_BYTES_MIN: usize = 2 << 10;
 
 #[derive(Debug)]
 pub(super) struct Segment {
-    /// Where it ends in the batch.
+    /// The end of the segment, as an offset in the batch.
     pub end: usize,
     pub step: Advance,
 }
 
-/// The progress of a session once a segment has been sent.
+/// The progress that a session has made when a segment has been sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Advance {
     /// The rest of a split line has been sent.
@@ -79,30 +82,30 @@ pub(super) enum Advance {
     Reply,
     /// Lines of the list that is the first pending reply have been sent.
     Listed(LazyList),
-    /// A room has been read up to this entry; with the newest logged event of the segment, if there is one. By the time the
-    /// segment has been sent, the tail may no longer contain it.
+    /// A room has been read up to this entry. The id is that of the newest logged event in the segment, if there is
+    /// one; by the time the segment has been sent, the tail may no longer contain that event.
     Room(RoomId, Seq, Option<EventId>),
     /// A gap in the page's room has been reported.
     Gap,
-    /// The page has been read up to this record, and its room up to that event.
+    /// The page has been read up to this record, and its room up to this event.
     Paged(usize, EventId),
     Notices(Seq),
     Inbox(Seq),
 }
 
 impl Batch {
-    /// Returns whether the batch has no segments. (A batch that only skips entries has no bytes and is not empty.)
+    /// Returns whether the batch has no segments. A batch that only skips entries has no bytes, but is not empty.
     pub fn is_empty(&self) -> bool {
         self.segments.is_empty()
     }
 
-    /// Returns how many bytes it has.
+    /// Returns the number of bytes in the batch.
     pub fn len(&self) -> usize {
         self.own.len() + self.borrowed_bytes
     }
 
-    /// Takes the values, for a client inside this process. All of them are sent, and they still count in the
-    /// length.
+    /// Takes the values, for a client inside this process. The caller sends all of them. They still count in
+    /// [`Self::len`].
     pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.own.take_values()
     }
@@ -149,8 +152,8 @@ impl Batch {
         self.span = None;
     }
 
-    /// Records that the batch contains exactly as much of `span` as fits, without gaps: no entry of it is by `reader`,
-    /// for which it was filled.
+    /// Records that the batch contains as much of `span` as fits and nothing else. `reader` is the connection for
+    /// which it was filled. Does nothing if an entry in the span is by that reader.
     pub(super) fn note(&mut self, span: SeqRange, reader: PeerId) {
         if let [only] = &self.segments[..]
             && matches!(only.step, Advance::Room(..))
@@ -160,8 +163,8 @@ impl Batch {
         }
     }
 
-    /// Returns whether it contains exactly that span, and no line of it is by `reader`: then it need not be filled
-    /// again.
+    /// Returns whether the batch contains `span` and nothing else, and no line in it is by `reader`. If so, it need
+    /// not be filled again for that reader.
     pub(super) fn is_just(&self, span: SeqRange, reader: PeerId) -> bool {
         self.span == Some(span) && !self.shared.has_own(span, reader)
     }
@@ -177,9 +180,9 @@ impl Batch {
         });
     }
 
-    /// Adds the lines of the entries from `from` up to but not including `to`, or up to one by `reader`, as far as
-    /// there is space. Returns the entry after the last one added: `from` if the first entry is the reader's own;
-    /// `None` if they must go into another batch.
+    /// Adds the lines of the entries from `from` up to but not including `to`, as far as there is space. Stops before
+    /// an entry by `reader`. Returns the number of the entry after the last one added, which is `from` if the first
+    /// entry is the reader's own. Returns `None` if the lines must go into another batch.
     pub(super) fn add_lines(
         &mut self,
         room: RoomId,
@@ -188,7 +191,7 @@ impl Batch {
         to: Seq,
         reader: PeerId,
     ) -> Option<Seq> {
-        // A round of which a part is being sent must not change.
+        // Shared lines that this batch refers to must not change.
         if self.borrowed.is_empty() {
             if !self.shared.reaches(room, from) {
                 self.shared.restart(room, from);
@@ -216,17 +219,17 @@ impl Batch {
     }
 }
 
-/// Lines of a room, as its tail has them. Nearly all readers are at the same position and are sent the same bytes, so
-/// these are copied out of the tail once. A copy for each of 1000 readers took 14 of 100 samples of the server; for
-/// each of 100 clients that all talk, 11.
+/// Lines of a room, copied from its tail. Nearly all readers are at the same position and receive the same bytes, so
+/// the lines are copied only once for all of them. Copying them for each of 1000 readers took 14 % of the server's
+/// time, and for each of 100 clients that all talk, 11 %.
 #[derive(Debug, Default)]
 struct SharedLines {
     room: Option<RoomId>,
     from: Seq,
     bytes: Vec<u8>,
-    /// Where each line ends in `bytes`.
+    /// The offset in `bytes` at which each line ends.
     ends: Vec<usize>,
-    /// The author of each line, who is not sent it.
+    /// The author of each line, who does not receive that line.
     authors: Vec<PeerId>,
 }
 
@@ -235,7 +238,7 @@ impl SharedLines {
         self.from + self.ends.len() as Seq
     }
 
-    /// Returns whether it has the line of the entry `seq`, or that line comes next.
+    /// Returns whether these lines contain that of the entry `seq`, or end just before it.
     fn reaches(&self, room: RoomId, seq: Seq) -> bool {
         self.room == Some(room) && (self.from..=self.to()).contains(&seq)
     }
@@ -248,7 +251,7 @@ impl SharedLines {
         self.authors.clear();
     }
 
-    /// Drops the older half when there is no space.
+    /// Drops the older half of the lines if there is no space for more.
     fn drop_older_half(&mut self) {
         if self.bytes.len() < KEPT_BYTES_MAX {
             return;
@@ -263,7 +266,7 @@ impl SharedLines {
         self.from += count as Seq;
     }
 
-    /// Adds the entries that have been appended since, as far as there is space.
+    /// Adds the entries that have been appended to the tail since the last call, as far as there is space.
     fn extend(&mut self, tail: &Tail) {
         let from = self.to();
         if from >= tail.end() || self.bytes.len() >= KEPT_BYTES_MAX {
@@ -276,7 +279,7 @@ impl SharedLines {
         });
     }
 
-    /// Returns where the line at `index` begins.
+    /// Returns the offset at which the line at `index` begins.
     fn start(&self, index: usize) -> usize {
         match index.checked_sub(1) {
             None => 0,
@@ -294,15 +297,16 @@ impl SharedLines {
         self.before_own(reader, first, last) < last - first
     }
 
-    /// Returns how many lines there are from `first` up to but not including `last`, or up to one by `reader`.
+    /// Returns the number of lines from `first` up to but not including `last`. Stops counting at a line by `reader`.
     fn before_own(&self, reader: PeerId, first: usize, last: usize) -> usize {
         let authors = self.authors.get(first..last).unwrap_or_default();
         let own = authors.iter().position(|author| *author == reader);
         own.unwrap_or(authors.len())
     }
 
-    /// Returns the range of the lines of the entries from `from` up to but not including `to`, or up to one by
-    /// `reader`: as many as fit into `space`, but at least one; and the entry after the last of them.
+    /// Returns the range in `bytes` of the lines of the entries from `from` up to but not including `to`, and the
+    /// number of the entry after the last of these lines. The range ends before a line by `reader`, and contains as
+    /// many lines as fit into `space` bytes, but at least one.
     fn lines(&self, from: Seq, to: Seq, reader: PeerId, space: usize) -> (Range<usize>, Seq) {
         let (first, last) = (self.index(from), self.index(to));
         let last = first + self.before_own(reader, first, last);
@@ -323,7 +327,7 @@ mod tests {
     use crate::protocol::event::EventLayout;
     use crate::protocol::{RoomName, Time};
 
-    /// Returns everything that `reader` is sent of the entries from `from` on, batch after batch.
+    /// Returns everything that `reader` receives of the entries from `from` on, batch after batch.
     fn read(batch: &mut Batch, room: RoomId, tail: &Tail, mut from: Seq, reader: PeerId) -> String {
         let mut got = Vec::new();
         while from < tail.end() {
@@ -333,7 +337,7 @@ mod tests {
                     None => break,
                     Some(next) if next > from => from = next,
                     Some(_) => {
-                        // The reader's own entry, for which it gets a reply.
+                        // This entry is the reader's own, for which it gets a reply.
                         batch.own.bytes.extend_from_slice(b"OK\n");
                         from += 1;
                     }
@@ -411,8 +415,8 @@ mod tests {
         );
     }
 
-    /// Regression test: a reader that only skipped its own line left an empty batch, and the next reader at the same
-    /// position was sent that: nothing.
+    /// Regression test. A reader that only skipped its own line left a batch without bytes behind. The next reader at
+    /// the same position reused that batch, and so received nothing.
     #[test]
     fn a_batch_that_skips_an_own_line_is_not_reused() {
         let mut peers = Arena::default();

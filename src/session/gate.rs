@@ -1,20 +1,22 @@
-//! The rights that a connection needs before a request is handled: one table, so that no request bypasses it.
+//! The rights that a connection needs before a request is handled. They are in one table, so that no request bypasses
+//! it.
 //!
-//! Whether a nick is needed, and whether a room may be joined, is checked where the result is used (`need_nick`,
-//! `room_to_read`).
+//! Two checks are made elsewhere, where their result is used: whether a nick is needed (`need_nick`), and whether a
+//! room may be read (`room_to_read`).
 
 use super::Session;
 use crate::chat::Chat;
 use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Request, Verb};
 
-/// Returns whether a server with a password handles this request for a connection that has not given it.
+/// Returns whether a server with a password handles this verb even if the connection has not given the password.
 fn is_open_to_all(verb: Verb) -> bool {
     match verb {
-        // The password of a registered nick also opens the server; without one, `NICK` is rejected.
+        // The password of a registered nick also admits a connection to the server. A `NICK` without one is refused
+        // later.
         Verb::Pass | Verb::Nick => true,
         Verb::Ping | Verb::Hello | Verb::Help | Verb::Bye | Verb::Quit => true,
-        // Bytes follow, and are dropped when it is rejected.
+        // Bytes follow these requests. They are dropped when the request is refused.
         Verb::Text | Verb::Upload => true,
         Verb::Msg
         | Verb::Me
@@ -64,7 +66,7 @@ fn is_open_to_all(verb: Verb) -> bool {
 }
 
 impl Session {
-    /// Checks whether the request may be handled.
+    /// Checks whether the request may be handled before the server's password has been given.
     pub(super) fn check_open(&self, request: &Request<'_>) -> Result<(), Refusal> {
         if is_open_to_all(request.verb()) {
             Ok(())
@@ -73,7 +75,7 @@ impl Session {
         }
     }
 
-    /// Returns an error for a connection that has not given the server's password.
+    /// Returns an error if the connection has not given the server's password.
     pub(super) fn require_open(&self, verb: Verb) -> Result<(), Refusal> {
         let text = "this server needs a password first: PASS <password>";
         if self.is_open {
@@ -83,7 +85,7 @@ impl Session {
         }
     }
 
-    /// Opens the session after the right password: notices to everyone from now on are for this connection too.
+    /// Admits the connection after the right password. From now on it receives notices to everyone.
     pub(super) fn open(&mut self, chat: &Chat) {
         if !std::mem::replace(&mut self.is_open, true) {
             self.notes = chat.end(crate::chat::Place::Everyone);

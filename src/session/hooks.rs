@@ -80,10 +80,11 @@ impl Session {
         Ok(None)
     }
 
-    /// Gives a new connection the nick of a hook, without joining a room, so that it can send what was posted to the hook.
+    /// Gives a new connection the nick of a hook, so that it can send what was posted to the hook. The connection
+    /// joins no room.
     ///
     /// # Errors
-    /// The nick may not send now, or a token must not be sent in plain text.
+    /// When the nick may not send now, or when a token must not be sent in plain text.
     pub fn speak_for(&mut self, hook: &Hook, chat: &mut Chat, now: Now) -> Result<(), Refusal> {
         let verb = Verb::Nick;
         self.require_tls(verb, chat)?;

@@ -42,7 +42,7 @@ impl Session {
             .ignored
             .as_mut()
             .is_some_and(|ignored| ignored.remove(nick.casefolded()));
-        // With nothing to compare, events are sent unfiltered again.
+        // Without ignored nicks, events need not be compared with anything.
         self.ignored = self.ignored.take().filter(|ignored| !ignored.is_empty());
         if !was_there {
             let text = format!("{nick} was not ignored; IGNORE lists the ignored nicks");
@@ -57,12 +57,14 @@ impl Session {
         Ok(None)
     }
 
-    /// Returns whether a live event is hidden from this connection. An operator's notice to everyone is not.
+    /// Returns whether a live event is hidden from this connection. Notices from an operator to everyone are never
+    /// hidden.
     pub(super) fn ignores(&self, layout: EventLayout, line: &str) -> bool {
         let Some(ignored) = self.ignored.as_deref() else {
             return false;
         };
-        // Nor is a change of nick: otherwise an ignored user would appear under the new nick as a stranger.
+        // A change of nick is not hidden either. Otherwise an ignored user would appear under the new nick as a
+        // stranger.
         if matches!(layout.verb(), Some(EventVerb::Note | EventVerb::Nick)) {
             return false;
         }

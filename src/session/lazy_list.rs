@@ -1,4 +1,5 @@
-//! Lists: each line is formatted when it is sent, so a list of ten thousand costs no more memory than one of ten.
+//! Lists whose lines are formatted only when they are sent, so that a long list takes no more memory than a short
+//! one.
 
 use crate::chat::{Chat, NickId, RoomId};
 use crate::dialect::irc::{self, Cap, Label, Message, Shown, WhoForm, numeric};
@@ -10,7 +11,7 @@ use crate::protocol::human::plural;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LazyList {
     kind: ListKind,
-    /// Lines written so far.
+    /// The number of lines written so far.
     count: usize,
     /// Whether its lines belong to the batch of a labeled answer, for an IRC client.
     pub is_labeled: bool,
@@ -19,24 +20,24 @@ pub(super) struct LazyList {
 #[derive(Clone, Copy, Debug)]
 enum ListKind {
     Rooms {
-        /// The last nick that was listed.
+        /// The last room that was listed.
         after: Option<RoomId>,
         reader: Option<NickId>,
-        /// Whether the rooms that `reader` may not read are listed too, without their topics.
+        /// Whether the rooms that `reader` may not read are listed too. Their topics are left out.
         is_all: bool,
-        /// How many members the rooms have, at least and at most.
+        /// The minimum and maximum number of members of the listed rooms.
         size: (usize, usize),
     },
-    /// The members of a room as IRC's `NAMES` has them, and the last that was listed.
+    /// The members of a room for IRC's `NAMES`, and the last member that was listed.
     Names(RoomId, Option<NickId>),
-    /// The same for IRC's `WHO`.
+    /// The members of a room for IRC's `WHO`, and the last member that was listed.
     Shown(RoomId, Option<NickId>, WhoForm),
     Members(RoomId, Option<NickId>),
-    /// The help on one verb, or on all; then the retention times.
+    /// The help on one verb, or on all verbs (`None`), followed by how long messages are kept.
     Help(Option<Verb>, usize),
 }
 
-/// The verbs that a new user needs; `HELP` shows the syntax of each.
+/// The verbs that a new user needs. `HELP` shows the syntax of each.
 const FIRST: [Verb; 9] = [
     Verb::Nick,
     Verb::Chat,
@@ -49,7 +50,7 @@ const FIRST: [Verb; 9] = [
     Verb::Bye,
 ];
 
-/// How many verbs one line of the full list has.
+/// The number of verbs on one line of the full list.
 const VERBS_A_LINE: usize = 12;
 
 impl LazyList {
@@ -61,7 +62,7 @@ impl LazyList {
         }
     }
 
-    /// The rooms that `reader` may read, or all of them.
+    /// Creates the list of the rooms that `reader` may read, or of all rooms.
     pub fn rooms(reader: Option<NickId>, is_all: bool) -> Self {
         Self::new(ListKind::Rooms {
             after: None,
@@ -71,7 +72,7 @@ impl LazyList {
         })
     }
 
-    /// Limits a list of rooms to those with so many members.
+    /// Limits a list of rooms to those with at least `least` and at most `most` members.
     pub fn of_size(mut self, least: usize, most: usize) -> Self {
         if let ListKind::Rooms { size, .. } = &mut self.kind {
             *size = (least, most);
@@ -79,12 +80,12 @@ impl LazyList {
         self
     }
 
-    /// The members of a room, many in a line, for an IRC client.
+    /// Creates the list of the members of a room for an IRC client, with many names on each line.
     pub fn names(room: RoomId) -> Self {
         Self::new(ListKind::Names(room, None))
     }
 
-    /// The members of a room, with what an IRC client asks about them.
+    /// Creates the list of the members of a room with the details that an IRC client has requested.
     pub fn who(room: RoomId, form: WhoForm) -> Self {
         Self::new(ListKind::Shown(room, None, form))
     }
@@ -97,7 +98,7 @@ impl LazyList {
         Self::new(ListKind::Help(verb, 0))
     }
 
-    /// Appends the next line; returns false when there is none.
+    /// Appends the next line. Returns false if there is none.
     pub fn write_next(&mut self, to: Writer<'_>, chat: &mut Chat, out: &mut Output) -> bool {
         let from = out.bytes.len();
         let has_more = self.next(to, chat, out);
@@ -132,7 +133,7 @@ impl LazyList {
                         return false;
                     };
                     *after = Some(id);
-                    // A room in which nothing has ever happened is of no use to an IRC client.
+                    // A room that has no members and has never had an event is not shown to an IRC client.
                     let is_unused = room.members() == 0 && room.last_id.is_none();
                     if !(*least..=*most).contains(&room.members())
                         || is_unused && to.irc().is_some()
@@ -249,7 +250,8 @@ impl LazyList {
     }
 }
 
-/// Appends the next line of an IRC client's list of names, with as many as fit; returns false when there are none left.
+/// Appends the next line of an IRC client's list of names, with as many names as fit. Returns false if no name is
+/// left.
 fn write_names(
     to: Writer<'_>,
     room: RoomId,
@@ -306,7 +308,7 @@ fn write_names(
     true
 }
 
-/// Returns line number `at` of the help on one verb, or on how to begin.
+/// Returns line number `at` of the help on a verb, or of the introduction.
 fn help_line(verb: Option<Verb>, at: usize, is_talk: bool, chat: &Chat) -> Option<String> {
     let usage = |verb: Verb| {
         if is_talk {

@@ -1,7 +1,8 @@
-//! Queries of a session to the log, and how it continues with the results.
+//! The queries of a session to the log, and how the session continues with their results.
 //!
-//! While a query is pending, no line is accepted. Long results come in pieces: the next is requested when the client
-//! has received the last, so that a replay of a million events costs the memory of one piece.
+//! While a query is pending, the session accepts no line. A long result comes in pieces: the next piece is requested
+//! when the client has received the one before. So even a replay of a million events takes only the memory of one
+//! piece.
 
 use std::sync::Arc;
 
@@ -24,50 +25,50 @@ use crate::protocol::human::plural;
 use crate::protocol::request::{Refusal, Side};
 use crate::protocol::{Code, EventId, Nick, RoomName, Verb};
 
-/// How many events `HISTORY` returns by default.
+/// The number of events that `HISTORY` returns by default.
 const HISTORY_COUNT: usize = 50;
 
-/// How many it returns at most.
+/// The maximum number of events that `HISTORY` returns.
 const HISTORY_COUNT_MAX: usize = 1000;
 
-/// A pending query, and how it continues.
+/// A pending query, with what the session needs to continue after it.
 #[derive(Debug)]
 pub(super) enum PendingQuery {
-    /// Pieces of the history of a room or a nick.
+    /// A piece of the history of a room or nick.
     Replay(Replay),
-    /// Where the newest `count` events begin.
+    /// The span of the newest `count` events of a room or nick.
     Newest { source: HistorySource, count: usize },
-    /// A page of the past for an IRC client.
+    /// A page of the history for an IRC client.
     ChatHistory(ChatHistory),
     /// A read marker of an IRC client.
     Marker(Marker),
-    /// The results of a search in that room, or in all.
+    /// A search in this room, or in all rooms (`None`).
     Search(Option<Arc<RoomName>>),
-    /// Pieces of the list of files.
+    /// A piece of the list of files.
     Files { room: Arc<RoomName>, count: usize },
-    /// A file to send.
+    /// A file that is to be sent.
     File { id: EventId, offset: u64 },
-    /// The author of an event, and what is to be done with it.
+    /// The author and place of an event, and what is then to be done with it.
     Authorship(EventId, OnEvent),
     /// The reactions to an event.
     Reactions(EventId),
-    /// Deletes the messages that a nick received before it is registered.
+    /// The deletion of the messages that a nick received before its registration, which comes next.
     Forget(AccountQuery),
-    /// The position of a named reader, which joins that room.
+    /// The position of a named reader that joins this room.
     Reader(RoomId, Reader),
     /// The creation of a new reader.
     NewReader(RoomId),
     /// The update of a reader's position.
     Seen { room: Arc<RoomName>, id: u64 },
-    /// Replies are being sent, before `BYE` updates its readers.
+    /// No query: the replies are being sent, before `BYE` updates the named readers.
     Flush(Verb, Box<str>),
-    /// The readers that `BYE` has yet to update.
+    /// The named readers that `BYE` has still to update.
     Bye(Verb, Box<str>, Vec<(Reader, u64)>),
 }
 
 impl PendingQuery {
-    /// Returns the room whose history is being read, except for a `JOIN`: a member that is removed from a room is still
-    /// sent everything up to that point.
+    /// Returns the room whose history is being read, and the verb that reads it. Returns `None` for a `JOIN`, because
+    /// a member that is removed from a room still receives everything before the removal.
     fn reads(&self) -> Option<(Verb, &RoomName)> {
         match self {
             Self::Replay(Replay {
@@ -91,27 +92,27 @@ impl PendingQuery {
     }
 }
 
-/// Returns the error for a file that does not exist, or that this connection may not read.
+/// Returns the error for a file that does not exist or that this connection may not read.
 pub(super) fn no_such_file(id: EventId) -> Refusal {
     let text = format!("there is no file {id}; FILES lists the files");
     Refusal::new(Verb::Download, Code::NoSuchFile, text)
 }
 
-/// A part of the history that is being sent.
+/// A history that is being sent in pieces.
 #[derive(Debug)]
 pub(super) struct Replay {
     verb: Verb,
     source: HistorySource,
-    /// The part that is not read yet.
+    /// The span that has not been read yet.
     span: Span,
     left: usize,
     count: usize,
-    /// The room that is being joined, for `JOIN`.
+    /// The room that is being joined, if the verb is `JOIN`.
     enters: Option<RoomId>,
 }
 
 impl Replay {
-    /// Creates a replay for `HISTORY`: at most `left` events of a span.
+    /// Creates a replay for `HISTORY`. It sends at most `left` events of the span.
     fn history(source: HistorySource, span: Span, left: usize) -> Self {
         Self {
             verb: Verb::History,
@@ -125,7 +126,7 @@ impl Replay {
 }
 
 impl Session {
-    /// Starts a query; no line is accepted until [`Self::on_log_result`].
+    /// Starts a query. No line is accepted until [`Self::on_log_result`] is called.
     fn query_log(&mut self, pending: PendingQuery, query: LogQuery) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(pending));
@@ -164,7 +165,7 @@ impl Session {
         )
     }
 
-    /// Queries the backlog of a room that is being joined: from after an id up to where its live events begin.
+    /// Queries the backlog of a room that is being joined: the events after an id, up to the first live event.
     pub(super) fn query_backlog(
         &mut self,
         room_id: RoomId,
@@ -236,8 +237,8 @@ impl Session {
         self.query_log(PendingQuery::Reactions(id), LogQuery::Reactions(id))
     }
 
-    /// Starts the registration of an unregistered nick: first the log deletes the messages to it, which may have been
-    /// for someone else.
+    /// Starts the registration of an unregistered nick. First the log deletes the messages to this nick, because they
+    /// may have been for another user.
     pub(super) fn clear_inbox(&mut self, nick: Nick, register: AccountQuery) -> Option<Effect> {
         self.query_log(PendingQuery::Forget(register), LogQuery::ClearInbox(nick))
     }
@@ -263,8 +264,8 @@ impl Session {
         self.query_log(PendingQuery::Seen { room, id }, query)
     }
 
-    /// Returns the owner of this connection's readers: a registered nick or, since unregistered nicks cost nothing, the
-    /// client's address.
+    /// Returns the owner of this connection's named readers. That is a registered nick or, because anyone can use any
+    /// number of unregistered nicks, the client's address.
     pub(super) fn reader_owner(&self, chat: &Chat) -> String {
         let user = self.nick.and_then(|nick| chat.user(nick));
         match user.filter(|user| chat.is_registered(&user.nick)) {
@@ -276,7 +277,8 @@ impl Session {
         }
     }
 
-    /// Handles `BYE` of a connection with named readers: how far they have read is known once all output has been sent.
+    /// Handles `BYE` of a connection with named readers. Their positions are known only when all output has been
+    /// sent.
     pub(super) fn flush_before_bye(&mut self, verb: Verb, text: &str) -> Option<Effect> {
         self.expects = Expects::Nothing;
         self.log_query = Some(Box::new(PendingQuery::Flush(verb, text.into())));
@@ -323,10 +325,11 @@ impl Session {
         self.query_log(PendingQuery::Bye(verb, text, readers), query)
     }
 
-    /// Returns the query for what a slow reader has missed, if it has fallen behind a room's tail and has received all
-    /// earlier output; the result goes to [`Self::on_backlog`].
+    /// Returns the query for the events that a slow reader has missed. Returns `None` unless the reader has fallen
+    /// behind a room's tail and has received all earlier output. The result must be passed to [`Self::on_backlog`].
     pub fn backlog_query(&self, chat: &Chat) -> Option<(RoomId, LogQuery)> {
-        // A room for which a reply waits comes first, or neither the reply nor the reading would make progress.
+        // A room for which a reply waits comes first. Otherwise neither the reply nor the reading would make
+        // progress.
         let awaited = match self.replies().pending.front() {
             Some(Pending::Text(reply)) => reply.after.map(|after| after.room),
             Some(Pending::Entry(EntryReply {
@@ -389,7 +392,7 @@ impl Session {
                 return None;
             }
         };
-        // The room may have been closed to this connection since the last piece.
+        // The connection may have lost the right to read the room since the last piece.
         if let Some((verb, room)) = pending.reads()
             && !chat
                 .find_room(room)
@@ -418,7 +421,7 @@ impl Session {
             (PendingQuery::Search(room), LogResult::Found(Found { records, is_cut })) => {
                 let mut records = records;
                 if room.is_none() {
-                    // Some may have been closed to this connection meanwhile.
+                    // The connection may have lost the right to read some of the rooms meanwhile.
                     records.retain(|record| self.may_see(record, chat));
                 }
                 self.push_history(&records, chat);
@@ -551,7 +554,8 @@ impl Session {
 
     fn replayed(&mut self, mut replay: Replay, past: &HistoryPage, chat: &Chat) -> Option<Effect> {
         let records = &past.records;
-        // Reported once, and not when history is requested by count: the hole is then before its beginning.
+        // The gap is reported once. It is not reported if a number of events was requested, because the gap is before
+        // the first of them.
         if past.has_hole && replay.count == 0 && replay.enters.is_some() {
             let of = replay.source.to_string();
             self.send(Line::Gap {
@@ -595,13 +599,13 @@ impl Session {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room && !m.is_leaving)?;
         membership.reader = Some(Box::new(reader.clone()));
-        // Live events begin there, whatever has been stored since the request.
+        // The backlog ends where the live events begin, whatever has been stored since the request.
         let up_to = membership.seen;
         match seen {
             Some(seen) => self.query_backlog(room, seen, up_to, chat),
-            // A new reader begins with the live events; its position is stored from now on. In an empty room that
-            // position is the newest event in the whole log: an event that is stored and expires before the reader
-            // returns is then reported as missed.
+            // A new reader begins with the live events, and its position is stored from now on. In an empty room, the
+            // position is the id of the newest event in the whole log. So an event that is stored and expires before
+            // the reader returns is reported as missed.
             None => {
                 if !chat.may_make_reader(self.peer, now) {
                     self.on_log_error(&PendingQuery::NewReader(room), Code::Quota, chat, now);
@@ -667,8 +671,8 @@ impl Session {
         Some(Effect::Send(file.into()))
     }
 
-    /// Continues with what a slow reader has missed. If the log no longer has it, a gap is reported. If the query
-    /// failed, the connection closes, since it must not go on with a hole.
+    /// Continues with the events that a slow reader has missed. If the log no longer contains them, reports a gap. If
+    /// the query failed, closes the connection, because it must not continue with events missing.
     pub fn on_backlog(
         &mut self,
         room_id: RoomId,
@@ -722,7 +726,7 @@ impl Session {
     }
 }
 
-/// Returns a record as it is written to a client.
+/// Returns a record in the form in which a dialect writes it.
 pub(super) fn past_of<'a>(record: &'a Record, chat: &Chat) -> Past<'a> {
     Past {
         id: record.id,

@@ -1,10 +1,10 @@
-//! The state of one connection: which requests are allowed now, replies in order, and how far it has read. Lines go in
-//! through [`Session::apply`], bytes come out through [`Session::fill`].
+//! The state of one connection: which requests are allowed now, the replies in order, and how far the client has
+//! read. [`Session::apply`] takes lines, and [`Session::fill`] returns bytes to send.
 //!
-//! Pure: no socket, task or clock. A session is a cursor on every tail that it reads and a short queue of replies; the
-//! reply to a message is sent at the message's position among the room's events, so the queue and the cursors advance
-//! together ([`output`]). Slow work (storing a message, moving a file's bytes) is an [`Effect`] for the driver, which
-//! reports the result to the session.
+//! This module is pure: it uses no socket, task or clock. A session consists of a cursor on every tail that it reads
+//! and a short queue of replies. The reply to a message is sent at the message's position among the room's events, so
+//! the queue and the cursors advance together (see [`output`]). Slow work, such as storing a message or moving a
+//! file's bytes, is an [`Effect`] for the driver, which reports the result to the session.
 
 mod account;
 mod amend;
@@ -51,43 +51,47 @@ use crate::tail::Seq;
 pub use multiline::IncomingText;
 use output::{AfterReply, Entries, EntryReply, Pending, TextReply};
 
-/// Work that the driver must do for a session. A line yields at most one effect, and while a file is in transfer the
-/// session accepts no further line.
+/// Work that the driver must do for a session. A line causes at most one effect. While a file is being transferred,
+/// the session accepts no line.
 #[derive(Debug)]
 pub enum Effect {
-    /// Store this entry, then publish it.
+    /// Store this entry, and then publish it.
     Append(Arc<Entry>, Ticket),
-    /// Receive this upload (with no length: all bytes up to the end of input) and report with [`Session::received`].
+    /// Receive this upload and report with [`Session::received`]. An upload without a length consists of all bytes up
+    /// to the end of input.
     Receive(Box<Upload>),
     /// Receive this text and report with [`Session::received_text`].
     ReceiveText(Box<IncomingText>),
-    /// Read and drop this many bytes (all up to the end of input for `None`) and report with [`Session::discarded`].
+    /// Read and drop this many bytes, or with `None` all bytes up to the end of input. Report with
+    /// [`Session::discarded`].
     Discard(Option<u64>),
-    /// Once all replies have been sent, send this file from the offset on, preceded by its `DATA` line, and report with
-    /// [`Session::sent_file`].
+    /// When all replies have been sent, send the `DATA` line and the bytes of this file from the offset on. Report
+    /// with [`Session::sent_file`].
     Send(Box<OutgoingFile>),
-    /// Send a live file as it arrives, in pieces with a `DATA` line each; if it is no longer live, call
+    /// Send a live file as it arrives, in pieces with a `DATA` line each. If the file is no longer live, call
     /// [`Session::find_file`] instead.
     Follow {
         /// The file's id.
         id: EventId,
-        /// How many of its bytes the client already has.
+        /// The number of the file's bytes that the client already has.
         offset: u64,
-        /// The file's room, as for [`Self::Send`].
+        /// The file's room. Sending continues only while [`Session::may_still_read`] returns true.
         room: RoomId,
     },
-    /// Once the client has received all pending output, send the log this query and report with [`Session::on_log_result`].
+    /// When the client has received all pending output, pass this query to the log and report with
+    /// [`Session::on_log_result`].
     QueryLog(Box<LogQuery>),
-    /// Once all replies have been sent, call [`Session::flushed`].
+    /// When all replies have been sent, call [`Session::flushed`].
     Flush,
-    /// Send the accounts this query and report with [`Session::on_account_result`]. The driver counts wrong passwords.
+    /// Pass this query to the accounts and report with [`Session::on_account_result`]. The driver also counts wrong
+    /// passwords.
     QueryAccounts(Box<AccountQuery>),
-    /// Stop the server, as an operator has ordered.
+    /// Stop the server: an operator has ordered it.
     Stop,
 }
 
 impl Effect {
-    /// Gives these tags to the entry, if it stores one.
+    /// Adds these tags to the entry, if the effect stores one.
     pub(crate) fn with_tags(mut self, tags: SentTags) -> Self {
         if let Self::Append(entry, _) = &mut self
             && !tags.is_empty()
@@ -98,18 +102,18 @@ impl Effect {
     }
 }
 
-/// A complete file, or the rest of one, that a client has asked for.
+/// A complete file, or the rest of one, that a client has requested.
 #[derive(Debug)]
 pub struct OutgoingFile {
     /// The file's id.
     pub id: EventId,
     /// The file's name.
     pub name: FileName,
-    /// Its length and digest.
+    /// The file's length and digest.
     pub contents: FileContents,
-    /// How many of its bytes the client already has.
+    /// The number of the file's bytes that the client already has.
     pub offset: u64,
-    /// The file's room: sending continues only while [`Session::may_still_read`] holds.
+    /// The file's room. Sending continues only while [`Session::may_still_read`] returns true.
     pub room: RoomId,
 }
 
@@ -118,7 +122,7 @@ pub struct OutgoingFile {
 pub struct Upload {
     /// The file's name.
     pub name: FileName,
-    /// Its length; `None` for all bytes up to the end of input.
+    /// The file's length; `None` if it consists of all bytes up to the end of input.
     pub length: Option<u64>,
     /// The digest that the client expects.
     pub sha256: Option<Digest>,
@@ -128,14 +132,14 @@ pub struct Upload {
     pub room: RoomId,
 }
 
-/// Why an upload or a text failed.
+/// The reason why an upload or a text failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UploadError {
     /// The error code.
     pub code: Code,
-    /// The same in words for people.
+    /// The reason in words for people.
     pub text: Cow<'static, str>,
-    /// Whether the connection must close, since the start of the next line in the input is unknown.
+    /// Whether the connection must close, because nobody knows where the next line in the input begins.
     pub closes: bool,
 }
 
@@ -150,10 +154,10 @@ impl UploadError {
     }
 }
 
-/// What other clients have seen of an upload that has ended.
+/// What other clients have seen of an upload when it ends.
 #[derive(Clone, Copy, Debug)]
 pub enum Begun {
-    /// Nothing yet: the file is announced once it is complete.
+    /// Nothing: the file is announced when it is complete.
     Unannounced,
     /// A live file with this id.
     Live(EventId),
@@ -161,26 +165,27 @@ pub enum Begun {
     Removed,
 }
 
-/// How many bytes of replies may wait for a client before its requests are no longer read.
+/// The number of bytes of replies that may wait for a client. Above it, the client's requests are no longer read.
 const REPLY_BYTES_MAX: usize = 64 << 10;
 
-/// Replies that wait to be sent, or for an entry to be stored.
+/// The replies that wait to be sent, or that wait for the outcome of an entry.
 #[derive(Debug)]
 struct Replies {
     pending: VecDeque<Pending>,
-    /// How many bytes of text `pending` holds.
+    /// The number of bytes of text in `pending`.
     bytes: usize,
-    /// The outcomes of the [`Pending::Entry`] replies in `pending`, in order, as far as they are known.
+    /// The outcomes for the [`Pending::Entry`] replies in `pending`, in the same order; `None` while an outcome is
+    /// not known.
     outcomes: VecDeque<Option<Result<Committed, Code>>>,
-    /// The ticket number of the first of them.
+    /// The ticket number of the first outcome.
     first_ticket: u32,
-    /// How many outcomes are not known yet.
+    /// The number of outcomes that are not known yet.
     undecided: usize,
-    /// What is deferred until the entries are stored, since it must see their effect.
+    /// Input that is deferred until all outcomes are known, because it must see the effect of these entries.
     deferred: Option<Deferred>,
 }
 
-/// Input that waits until earlier entries are stored.
+/// Input that waits for the outcome of earlier entries.
 #[derive(Debug)]
 enum Deferred {
     /// A line and how it ended.
@@ -208,7 +213,7 @@ impl Replies {
         deferred: None,
     };
 
-    /// Adds a reply that waits for an outcome; returns the number of its ticket.
+    /// Adds a reply that waits for an outcome. Returns the number of its ticket.
     fn expect_outcome(&mut self, reply: EntryReply) -> u32 {
         let number = self.first_ticket.wrapping_add(self.outcomes.len() as u32);
         self.undecided += 1;
@@ -226,7 +231,7 @@ impl Replies {
         }
     }
 
-    /// Removes the first outcome: its reply has been sent.
+    /// Removes the first outcome, because its reply has been sent.
     fn forget_first(&mut self) {
         if self.outcomes.pop_front().is_some() {
             self.first_ticket = self.first_ticket.wrapping_add(1);
@@ -234,10 +239,10 @@ impl Replies {
     }
 }
 
-/// The replies of a session without any.
+/// The replies of a session that has none.
 static NO_REPLIES: Replies = Replies::NONE;
 
-/// A room that the connection has joined, and how much of that room it has been sent.
+/// A room that the connection has joined, and how much of it the client has received.
 #[derive(Debug)]
 struct Membership {
     room: RoomId,
@@ -245,13 +250,13 @@ struct Membership {
     cursor: Seq,
     /// The newest logged event that was sent, or that existed when the room was joined; 0 for none.
     seen: u64,
-    /// The entry up to which a gap of unlogged events has been reported.
+    /// The entry up to which missing unlogged events have been reported as a gap.
     gap_to: Seq,
-    /// The named reader whose position in the room is stored.
+    /// The named reader whose position in the room is stored, if there is one.
     reader: Option<Box<Reader>>,
-    /// Whether `PART` was requested; the events before it are still sent.
+    /// Whether `PART` was requested. The events before it are still sent.
     is_leaving: bool,
-    /// Whether live events wait for the reply to `JOIN`, because the backlog is sent first.
+    /// Whether live events are held back until the reply to `JOIN`, because the backlog comes first.
     waits_for_backlog: bool,
 }
 
@@ -268,7 +273,8 @@ impl Membership {
         }
     }
 
-    /// Returns whether logged events that have not been sent are available only from the log.
+    /// Returns whether logged events that have not been sent are no longer in the tail, so that they must be read
+    /// from the log.
     fn is_behind(&self, chat: &Chat) -> bool {
         let tail = chat.tail(Place::Room(self.room));
         tail.is_some_and(|tail| {
@@ -288,16 +294,16 @@ enum Security {
     Tls,
 }
 
-/// What a session accepts next.
+/// The input that a session accepts next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expects {
-    /// The first line: if it is empty or not a command, a person has typed it.
+    /// The first line. If it is empty or not a command, a person has typed it.
     FirstLine,
     /// A line.
     Line,
-    /// A line after the bytes of an upload or a text: it must look like a command.
+    /// A line after the bytes of an upload or text. It must look like a command.
     LineAfterBytes,
-    /// Nothing, while a transfer or a query is in progress.
+    /// Nothing, because a transfer or a query is in progress.
     Nothing,
 }
 
@@ -306,7 +312,7 @@ enum Expects {
 enum Phase {
     /// Lines are accepted.
     Active,
-    /// No further line is accepted; the session is over once all replies have been sent.
+    /// No line is accepted any more. The session is over when all replies have been sent.
     Ending,
     /// All replies have been sent, except perhaps the rest of a line.
     Over,
@@ -317,17 +323,18 @@ enum Phase {
 pub struct Session {
     peer: PeerId,
     nick: Option<NickId>,
-    /// The rooms, in the order in which they were last joined: the last one that is not being left is the current room.
+    /// The rooms, in the order in which they were last joined. The current room is the last one that is not being
+    /// left.
     rooms: SmallVec<[Membership; 1]>,
-    /// How far the events for everyone have been read.
+    /// The position up to which the events for everyone have been read.
     notes: Seq,
-    /// How far the direct messages to the nick have been read.
+    /// The position up to which the direct messages to the nick have been read.
     inbox: Seq,
-    /// Replies that wait to be sent or for an outcome; `None` if there are none, as nearly always.
+    /// The replies that wait; `None` if there are none, which is nearly always the case.
     replies: Option<Box<Replies>>,
     /// The pending query to the log.
     log_query: Option<Box<log_queries::PendingQuery>>,
-    /// The casefolded nicks that are ignored; `None` if there are none, as nearly always.
+    /// The casefolded nicks that are ignored; `None` if there are none, which is nearly always the case.
     #[allow(clippy::box_collection)] // 16 bytes less in each connection
     ignored: Option<Box<BTreeSet<Box<str>>>>,
     /// The pending query to the accounts.
@@ -336,40 +343,41 @@ pub struct Session {
     page: Option<Box<output::BacklogPage>>,
     /// The state of an IRC client; `None` for other clients.
     irc: Option<Box<irc::Irc>>,
-    /// The rest of a line of which a part has been sent.
+    /// The rest of a line whose first part has been sent.
     unsent: Box<[u8]>,
-    /// The format in which further requests are read and answered.
+    /// The dialect in which further requests are read.
     input: Dialect,
-    /// The format of the next output; follows `input` once the reply that changes it has been sent.
+    /// The dialect of the next output. It becomes that of `input` when the reply that changes the dialect has been
+    /// sent.
     output: Dialect,
-    /// When the last request came, at first when the client connected; in milliseconds of uptime.
+    /// The time of the last request, or at first of the connection, in milliseconds of uptime.
     asked_ms: u64,
-    /// The address that the client has connected to, for hints on what to type.
+    /// The address to which the client has connected, for hints on what to type.
     local: (IpAddr, u16),
     security: Security,
-    /// Whether that port serves browsers as well.
+    /// Whether that port also serves browsers.
     has_web: bool,
-    /// Which room is read first; another one each time.
+    /// The room that is read first, which is another one each time.
     next_room: u8,
     expects: Expects,
     phase: Phase,
-    /// Whether the client has asked to stay when its input ends.
+    /// Whether the client has requested to stay connected when its input ends.
     stays: bool,
     /// Whether the server has no password, or the client has given it.
     is_open: bool,
     /// Whether the notice that TLS is available has been sent.
     tls_hint_sent: bool,
-    /// Whether the nick was taken with a token rather than the password.
+    /// Whether the nick was taken with a token and not with the password.
     has_token: bool,
-    /// Whether the connection was removed from its current room and has joined none since: messages meant for that room
-    /// must not go to another.
+    /// Whether the connection was removed from its current room and has not joined another since. Messages meant for
+    /// that room must not go to another one.
     lost_current_room: bool,
-    /// Whether an operator has closed the connection: it is over soon, whether the client reads or not.
+    /// Whether an operator has closed the connection. If so, it is over soon, even if the client does not read.
     is_dismissed: bool,
 }
 
 impl Session {
-    /// Creates the session of a new connection; `local` is the server's address of it.
+    /// Creates the session of a new connection. `local` is the server's address of the connection.
     pub fn new(peer: PeerId, local: SocketAddr, chat: &Chat, now: Now) -> Self {
         Self {
             peer,
@@ -402,7 +410,7 @@ impl Session {
         }
     }
 
-    /// Returns the session with another dialect from the start.
+    /// Returns the session with `dialect` instead of the one in which connections begin.
     #[must_use]
     pub fn in_dialect(self, dialect: Dialect) -> Self {
         Self {
@@ -432,8 +440,8 @@ impl Session {
         self.has_web = has_web;
     }
 
-    /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a command
-    /// that `command` makes from the start of a client's command line.
+    /// Returns a hint for a person in talker mode on how to transfer a file: at `path` in a browser, or with a
+    /// command. `command` returns that command; its argument is the beginning of the command line of a client.
     fn transfer_hint(&self, path: &str, command: impl FnOnce(&str) -> String) -> String {
         let (host, port) = self.local;
         let (scheme, client) = match self.security {
@@ -451,14 +459,15 @@ impl Session {
         }
     }
 
-    /// Returns whether a list is sent next: each of its lines is looked up, so it takes time.
+    /// Returns whether a list is sent next. That takes time, because each of its lines is looked up.
     pub fn is_listing(&self) -> bool {
         matches!(self.replies().pending.front(), Some(Pending::List(_)))
     }
 
-    /// Returns whether another line is accepted now: no transfer is in progress, and the client reads its replies.
+    /// Returns whether another line is accepted now. It is not during a transfer, or if the client does not read its
+    /// replies.
     pub fn takes_lines(&self, limits: &Limits) -> bool {
-        // Later requests must not change what a list shows that is still being sent.
+        // While a list is being sent, a later request must not change what it shows.
         let replies = self.replies();
         let is_listing = matches!(replies.pending.back(), Some(Pending::List(_)));
         let has_space =
@@ -470,7 +479,7 @@ impl Session {
             && replies.deferred.is_none()
     }
 
-    /// Returns how many bytes are buffered: replies, and lines that wait for their turn.
+    /// Returns the number of buffered bytes: replies, and lines that wait for their turn.
     pub fn buffered_bytes(&self) -> usize {
         let replies = self.replies();
         let held = replies.deferred.as_ref().map_or(0, Deferred::bytes);
@@ -479,22 +488,23 @@ impl Session {
         replies.bytes + entries + held + page + self.unsent.len()
     }
 
-    /// Returns whether the session has ended and all output has been sent: the server now closes its side.
+    /// Returns whether the session has ended and all output has been sent. If so, the server closes its side.
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over && self.unsent.is_empty()
     }
 
-    /// Returns whether an operator has closed the connection: it is over soon, whether the client reads or not.
+    /// Returns whether an operator has closed the connection. If so, it is over soon, even if the client does not
+    /// read.
     pub fn is_dismissed(&self) -> bool {
         self.is_dismissed
     }
 
-    /// Returns whether the session ends once its replies have been sent.
+    /// Returns whether the session ends when its replies have been sent.
     pub fn is_ending(&self) -> bool {
         self.phase != Phase::Active
     }
 
-    /// Applies one line of input, without its line end.
+    /// Applies one line of input, given without its line ending.
     pub fn apply(
         &mut self,
         line: &[u8],
@@ -517,7 +527,7 @@ impl Session {
             return None;
         }
         if self.expects == Expects::LineAfterBytes && !looks_like_command(line) {
-            // The room must receive the file before it learns that its sender has left.
+            // The room must receive the file before it learns that the sender has left.
             self.take_outcomes(chat);
             let replies = self.replies_mut();
             if replies.undecided > 0 {
@@ -546,7 +556,7 @@ impl Session {
             return None;
         }
         let done = match read {
-            // Bytes follow that are no lines, and their number is unknown.
+            // An unknown number of bytes follows that are not lines.
             Err(refusal)
                 if refusal.verb.is_some_and(Verb::has_bytes) && !self.input.is_for_people() =>
             {
@@ -564,7 +574,7 @@ impl Session {
         })
     }
 
-    /// Handles a request of a client inside this process, or the refusal of what it wanted to ask.
+    /// Handles a request of a client inside this process, or the refusal of a request that could not be composed.
     pub fn apply_request(
         &mut self,
         read: Result<Request<'static>, Refusal>,
@@ -588,7 +598,7 @@ impl Session {
         }
     }
 
-    /// Carries out a request that may go ahead, if it was understood and is permitted.
+    /// Handles a request, if it could be parsed and is permitted.
     fn carry_out(
         &mut self,
         read: Result<Option<Request<'_>>, Refusal>,
@@ -624,8 +634,8 @@ impl Session {
         }
     }
 
-    /// Returns whether a request may be handled before all earlier entries are stored: only messages may, since the log
-    /// keeps them in order.
+    /// Returns whether a request may be handled now. A message may be handled before the outcome of earlier entries
+    /// is known, because the log keeps messages in order; any other request must wait.
     fn may_run_now(&mut self, request: &Request<'_>, chat: &mut Chat) -> bool {
         if matches!(request.verb(), Verb::Msg | Verb::Me | Verb::Tell) {
             return true;
@@ -634,7 +644,7 @@ impl Session {
         self.replies().undecided == 0
     }
 
-    /// Handles what is deferred, once the entries before it are stored.
+    /// Handles the deferred input, if the entries before it have been decided on.
     pub fn apply_deferred(&mut self, chat: &mut Chat, now: Now) -> Option<Effect> {
         self.replies().deferred.as_ref()?;
         self.take_outcomes(chat);
@@ -647,13 +657,13 @@ impl Session {
         }
     }
 
-    /// Returns whether something was deferred and need no longer wait.
+    /// Returns whether there is deferred input that need not wait any longer.
     pub fn owes_deferred(&self) -> bool {
         let replies = self.replies();
         replies.undecided == 0 && replies.deferred.is_some() && self.expects != Expects::Nothing
     }
 
-    /// Returns whether all entries are stored and no line is deferred.
+    /// Returns whether all entries have been decided on, and no input is deferred.
     pub fn is_settled(&self) -> bool {
         self.replies().undecided == 0 && self.replies().deferred.is_none()
     }
@@ -678,7 +688,8 @@ impl Session {
         self.push(answer.to_vec().into(), AfterReply::Nothing);
     }
 
-    /// Handles the end of the client's input: ends once everything is answered, unless the client has asked to stay.
+    /// Handles the end of the client's input. The session ends when everything is answered, unless the client has
+    /// requested to stay.
     pub fn end_of_input(&mut self, chat: &mut Chat, now: Now) {
         if !self.stays && !self.is_ending() {
             self.depart_after_unread("", chat, now);
@@ -686,12 +697,13 @@ impl Session {
         }
     }
 
-    /// Cancels the client's request to stay, since it will read nothing after the end of its input.
+    /// Cancels the client's request to stay, because it reads nothing after the end of its input.
     pub fn stay_no_longer(&mut self) {
         self.stays = false;
     }
 
-    /// Reports input that is not a line and has been skipped; `closes` when the input cannot be resynchronised.
+    /// Reports input that is not a line and has been skipped. `closes` is true if nobody knows where the next line
+    /// begins.
     pub fn refuse_input(
         &mut self,
         code: Code,
@@ -708,7 +720,7 @@ impl Session {
         }
     }
 
-    /// Starts the session after the protocol has been detected: the idle time begins now.
+    /// Starts the session after the protocol has been detected. The idle time is counted from now.
     pub fn begin(&mut self, now: Now) {
         self.asked_ms = millis(now.uptime);
     }
@@ -718,7 +730,7 @@ impl Session {
         self.close(Code::NotAllowed, text, chat, now);
     }
 
-    /// Closes the connection because the server stops: everything that was read is answered, then `CLOSED` is sent.
+    /// Closes the connection because the server stops. Everything that was read is answered before `CLOSED` is sent.
     pub fn shut_down(&mut self, chat: &mut Chat, now: Now) {
         let farewell = chat.farewell.clone();
         let text = farewell
@@ -727,8 +739,8 @@ impl Session {
         self.close(Code::ShuttingDown, text, chat, now);
     }
 
-    /// Closes the connection if there are too many, or if its address is banned. Must be called whenever the client's
-    /// address becomes known.
+    /// Closes the connection if there are too many connections, or if its address is banned. Must be called whenever
+    /// the client's address becomes known.
     pub fn admit(&mut self, chat: &mut Chat, now: Now) {
         if chat.has_too_many(self.peer) {
             let text = "there are too many connections; try again later";
@@ -741,13 +753,13 @@ impl Session {
         }
     }
 
-    /// Handles the loss of the connection: leaves without a farewell.
+    /// Handles the loss of the connection: leaves all rooms without a last message.
     pub fn lost(&mut self, chat: &mut Chat, now: Now) {
         self.depart("", chat, now);
         self.phase = Phase::Over;
     }
 
-    /// Returns when [`Self::on_time`] must be called if nothing happens before.
+    /// Returns the time at which [`Self::on_time`] must be called if nothing happens before.
     pub fn due(&self, limits: &Limits) -> Option<Duration> {
         let asked = Duration::from_millis(self.asked_ms);
         if self.is_dismissed {
@@ -767,7 +779,7 @@ impl Session {
             return;
         }
         if self.is_dismissed {
-            // The client has not read its last line within the time for it.
+            // The client has not read its last line in time.
             self.unsent = Box::default();
             self.phase = Phase::Over;
             return;
@@ -779,7 +791,7 @@ impl Session {
         self.close(Code::Idle, text, chat, now);
     }
 
-    /// Greets a person with how to begin.
+    /// Greets a person, and shows how to begin.
     fn greet(&mut self, chat: &Chat) {
         let greeting = format!("HELLO {}\n", self.hello(chat));
         self.push(greeting.into_bytes().into(), AfterReply::Nothing);
@@ -819,8 +831,8 @@ impl Session {
         Some(effect.with_tags(upload.tags.clone()))
     }
 
-    /// Returns the id of the entry that was appended last (a file's announcement or its end) once it is stored,
-    /// `Some(None)` if it could not be stored, and `None` before that.
+    /// Returns the id of the entry that was appended last, which announced a file or its end. Returns `None` until
+    /// the outcome is known, and `Some(None)` if the entry could not be stored.
     pub fn announced(&mut self, chat: &mut Chat) -> Option<Option<EventId>> {
         self.take_outcomes(chat);
         let replies = self.replies();
@@ -829,7 +841,8 @@ impl Session {
         last.map(|kept| kept.as_ref().ok().and_then(|kept| kept.id))
     }
 
-    /// Handles the end of an upload: announces the file (or that a live file is complete), or reports the error.
+    /// Handles the end of an upload. Announces the file, or announces that a live file is complete, or reports the
+    /// error.
     pub fn received(
         &mut self,
         upload: Upload,
@@ -885,7 +898,7 @@ impl Session {
         effect
     }
 
-    /// Reports that the bytes that followed a request have not been received.
+    /// Reports that the bytes after a request could not be received.
     fn refuse_bytes(&mut self, verb: Verb, error: UploadError, chat: &mut Chat, now: Now) {
         let refusal = Refusal::new(verb, error.code, error.text);
         if error.closes {
@@ -907,19 +920,20 @@ impl Session {
         self.propose_in(Verb::Upload, room, kind, "", ReplyBody::Nothing, chat)
     }
 
-    /// Asks again for a file that was live a moment ago.
+    /// Queries the log for a file that was live a moment ago.
     pub fn find_file(&mut self, id: EventId, offset: u64) -> Option<Effect> {
         self.query_file(id, offset)
     }
 
-    /// A file that was being followed can no longer be followed: its sender broke off, or it was removed.
+    /// Reports that a file can no longer be followed, because its sender broke off or it was removed.
     pub fn lost_file(&mut self, id: EventId) {
         self.expects = Expects::Line;
         let text = format!("file {id} was removed, or its sender broke off");
         self.refuse(&Refusal::new(Verb::Download, Code::NoSuchFile, text));
     }
 
-    /// Returns whether this connection may read the files of `room` now; checked again for each piece.
+    /// Returns whether this connection may read the files of `room` now. This is checked again for each piece of a
+    /// file.
     pub fn may_still_read(&self, room: RoomId, chat: &Chat) -> bool {
         chat.may_read(room, self.nick)
     }
@@ -930,7 +944,7 @@ impl Session {
         self.refuse(&log_queries::no_such_file(id));
     }
 
-    /// Cancels the request in progress, without a reply, since the connection is to close.
+    /// Cancels the request in progress without a reply, because the connection is to close.
     pub fn break_off(&mut self) {
         self.expects = Expects::Line;
         self.log_query = None;
@@ -954,7 +968,7 @@ impl Session {
         self.refuse(&Refusal::new(verb, Code::Internal, text));
     }
 
-    /// Reports that the resources for the request are in use by others.
+    /// Reports that the request cannot be handled now because others use the resources that it needs.
     pub fn is_too_busy(&mut self, verb: Verb, text: &'static str) {
         self.expects = Expects::Line;
         self.refuse(&Refusal::new(verb, Code::Busy, text));
@@ -979,7 +993,7 @@ impl Session {
         self.replies.get_or_insert_with(|| Box::new(Replies::NONE))
     }
 
-    /// Returns the room that messages go to.
+    /// Returns the room to which messages go.
     fn current(&self) -> Option<RoomId> {
         if self.lost_current_room {
             return None;
@@ -999,10 +1013,10 @@ impl Session {
         rooms.map(|membership| membership.room).collect()
     }
 
-    /// Queues what only this connection can still deliver, then leaves as [`Self::depart`] does.
+    /// Queues what only this connection can still deliver, and then leaves as [`Self::depart`] does.
     ///
-    /// Direct messages that no log has, and notices, were acknowledged to their senders, so they are sent before the
-    /// last reply. A connection that an operator closes gets nothing but its last line.
+    /// Unlogged direct messages and notices have been acknowledged to their senders, so they are sent before the last
+    /// reply. A connection that an operator closes receives nothing but its last line.
     fn depart_after_unread(&mut self, text: &str, chat: &mut Chat, now: Now) {
         if !self.is_ending() && !self.is_dismissed {
             let unread = self.unread(chat);
@@ -1013,7 +1027,8 @@ impl Session {
         self.depart(text, chat, now);
     }
 
-    /// Leaves every room and gives up the nick, as seen by others; events that only rooms' logs have are not sent.
+    /// Leaves every room and gives up the nick. Room events that have not been sent yet are not sent any more; the
+    /// logs have them.
     fn depart(&mut self, text: &str, chat: &mut Chat, now: Now) {
         for membership in &mut self.rooms {
             if !std::mem::replace(&mut membership.is_leaving, true) {
@@ -1049,7 +1064,7 @@ impl Session {
         self.push(line, AfterReply::Close);
     }
 
-    /// Closes the connection with a last line that precedes all other pending output.
+    /// Closes the connection with a last line that is sent in place of all other pending output.
     fn dismiss(&mut self, code: Code, text: &str, chat: &mut Chat, now: Now) {
         let replies = self.replies_mut();
         replies.pending.clear();
@@ -1069,7 +1084,7 @@ impl Session {
         self.send(Line::Refused(refusal));
     }
 
-    /// Queues the reply `OK VERB fields`, or a sentence for people.
+    /// Queues the reply to a request that succeeded: `OK VERB fields` for programs, `sentence` for people.
     fn ok(&mut self, verb: Verb, fields: &str, sentence: &str, then: AfterReply) {
         let line = self.reply_line(Line::Ok {
             verb,
@@ -1085,7 +1100,7 @@ impl Session {
         self.push(line, AfterReply::Nothing);
     }
 
-    /// Queues the entries of a list; returns how many they are.
+    /// Queues the entries of a list. Returns their number.
     fn send_entries(&mut self, entries: Entries<'_>) -> usize {
         let (count, lines) = (entries.count, entries.lines);
         let lines = match self.irc.as_deref() {
@@ -1107,7 +1122,7 @@ impl Session {
         replies.pending.push_back(Pending::Text(reply.into()));
     }
 
-    /// Proposes an event in a room; the reply waits for the outcome, at the event's position in the room.
+    /// Proposes an event in a room. The reply waits for the outcome, and is sent at the event's position in the room.
     fn propose_in(
         &mut self,
         verb: Verb,
@@ -1127,7 +1142,7 @@ impl Session {
         Some(self.propose(verb, place, scope, kind, text, body, chat))
     }
 
-    /// Proposes an event; its reply is sent at its position among the events of `place`.
+    /// Proposes an event. The reply is sent at the event's position among the events of `place`.
     #[allow(clippy::too_many_arguments)] // each is a part of the event or of its reply
     fn propose(
         &mut self,
@@ -1151,7 +1166,7 @@ impl Session {
     }
 }
 
-/// Returns the fields of the reply to an upload; `announced` is the id that the file already has.
+/// Returns the fields of the reply to an upload. `announced` is the id of the file, if it has one already.
 fn shown_file(announced: Option<EventId>, contents: FileContents) -> ReplyBody {
     let reply = FileReply {
         announced,

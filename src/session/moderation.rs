@@ -1,4 +1,4 @@
-//! Requests of a room's moderators: close it, invite members, remove members.
+//! The requests of a room's moderators: make the room invite-only, invite members, remove members.
 
 use super::Session;
 use super::output::Entries;
@@ -13,7 +13,7 @@ use crate::protocol::request::Refusal;
 use crate::protocol::{Code, Nick, RoomName, Verb};
 
 impl Session {
-    /// Returns the room of the request, which this connection must be allowed to moderate, and the connection's nick.
+    /// Returns the room of the request and the nick of the connection. The nick must be allowed to moderate the room.
     fn require_moderator(
         &self,
         verb: Verb,
@@ -102,7 +102,7 @@ impl Session {
         )
     }
 
-    /// Asks the accounts to change a room on behalf of the nick `by` (casefolded).
+    /// Asks the accounts to change the access list of a room on behalf of the nick `by` (casefolded).
     fn change(&mut self, id: RoomId, change: AclChange, by: String, chat: &Chat) -> Done {
         let room = RoomName::clone(&*name_of(id, chat)?);
         let acl = chat.room(id).and_then(|room| room.acl.as_deref());
@@ -134,7 +134,8 @@ impl Session {
         Ok(None)
     }
 
-    /// Continues after a change of a room; the right to make it may have been lost since it was requested.
+    /// Continues after the access list of a room was changed. The nick may have lost the right to change it since the
+    /// request.
     pub(super) fn finish_change(
         &mut self,
         room: &RoomName,
@@ -175,7 +176,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Removes this connection from a room: it may still read what came before that, and nothing after it.
+    /// Removes this connection from a room. It may still read what came before the removal, and nothing after that.
     pub(super) fn remove_from_room(&mut self, departure: &Departure) {
         let Departure { room, cutoff, .. } = *departure;
         let was_current = self.current() == Some(room);
@@ -212,7 +213,7 @@ fn no_space_to_invite() -> Refusal {
     Refusal::new(Verb::Invite, Code::Quota, text)
 }
 
-/// Returns the word for a closed or an open room.
+/// Returns the word for an invite-only or an open room.
 fn mode_word(is_closed: bool) -> &'static str {
     if is_closed { "invite" } else { "open" }
 }

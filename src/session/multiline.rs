@@ -1,4 +1,4 @@
-//! Several lines that are sent as one message: `TEXT`.
+//! Handles `TEXT`: several lines that are sent as one message.
 
 use super::request::Done;
 use super::{Effect, Expects, Session, UploadError};
@@ -14,14 +14,14 @@ use crate::protocol::{Code, Verb};
 /// A text that a client is about to send.
 #[derive(Debug)]
 pub struct IncomingText {
-    /// How many bytes it has.
+    /// The number of bytes in the text.
     pub length: usize,
     to: Option<Target>,
     tags: SentTags,
 }
 
 impl Session {
-    /// Accepts a text, whose bytes come next; or refuses it, and has its bytes dropped.
+    /// Accepts a text, whose bytes come next. If the text is refused, its bytes are dropped.
     pub(super) fn text(
         &mut self,
         text: TextRequest,
@@ -64,7 +64,7 @@ impl Session {
         Ok(Some(effect))
     }
 
-    /// Sends a text that has arrived, or reports why it has not.
+    /// Sends a text that has arrived, or reports why it could not be received.
     pub fn received_text(
         &mut self,
         text: IncomingText,

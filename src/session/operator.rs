@@ -1,4 +1,5 @@
-//! Requests of operators: close connections, ban, send notices to everyone, stop the server.
+//! The requests of operators: close connections, ban, send notices to everyone, delete rooms and accounts, stop the
+//! server.
 
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ impl Session {
         self.query_accounts(AccountQuery::RemoveAccount { nick })
     }
 
-    /// Deletes a room with everything in it. Its connections leave it at once; the reply waits for the log.
+    /// Deletes a room with everything in it. The room's connections leave it at once; the reply waits for the log.
     pub(super) fn remove_room(&mut self, room: &RoomName, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Remove;
         let operator = self.require_operator(verb, chat)?;
@@ -240,7 +241,8 @@ impl Session {
         }
     }
 
-    /// Carries out the commands of other connections. A command to close waits until the request in progress has ended.
+    /// Executes the commands of other connections to this one. A command to close waits until the request in progress
+    /// has ended.
     pub fn run_commands(&mut self, chat: &mut Chat, now: Now) {
         let is_busy = self.expects == Expects::Nothing;
         if !chat.has_commands(self.peer) || is_busy && chat.is_ended(self.peer) {

@@ -1,8 +1,9 @@
-//! The output of a session: queued replies, and everything that its cursors have not passed.
+//! The output of a session: the queued replies, and everything that comes after its cursors.
 //!
-//! [`Session::fill`] writes into a batch without changing the session; once the network has accepted some of the bytes,
-//! [`Session::sent`] advances by them. So the only thing that is buffered for a slow reader is its position and at most
-//! the rest of one line. A batch is a sequence of segments, each with the step by which it advances the session.
+//! [`Session::fill`] writes into a batch without changing the session. When the network has accepted some of the
+//! bytes, [`Session::sent`] advances the session by them. So for a slow reader, only its position and at most the
+//! rest of one line are stored. A batch is a sequence of segments, and each segment has the step by which it advances
+//! the session.
 
 use memchr::{memchr, memchr_iter};
 
@@ -20,15 +21,17 @@ use crate::tail::{Seq, Tail};
 /// A reply that waits to be sent.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// Lines. (Boxed, as most replies are to entries: while a client sends a thousand messages, it has a thousand of these.)
+    /// Lines. The reply is boxed to keep `Pending` small: while a client sends a thousand messages, a thousand
+    /// replies to entries wait.
     Text(Box<TextReply>),
     /// The reply to an entry that is being stored.
     Entry(EntryReply),
-    /// A list, each line of which is formatted when it is sent.
+    /// A list. Each of its lines is formatted when it is sent.
     List(Box<LazyList>),
 }
 
-/// A reply that is known; sent after all events of the room up to `after`, if it is set, and before all later ones.
+/// A reply whose text is known. If `after` is set, the reply is sent after all events of that room up to that
+/// position, and before all later ones.
 #[derive(Debug)]
 pub(super) struct TextReply {
     pub text: Output,
@@ -36,17 +39,17 @@ pub(super) struct TextReply {
     pub then: AfterReply,
 }
 
-/// A position in a room, in its tail and in its log.
+/// A position in a room, given both in its tail and in its log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UpTo {
     pub room: RoomId,
-    /// The entry after the position.
+    /// The number of the entry after the position.
     pub seq: Seq,
-    /// The newest logged event before it; 0 for none.
+    /// The id of the newest logged event before the position; 0 for none.
     pub id: u64,
 }
 
-/// The reply to an entry that is being stored: it is sent at the entry's position in its room.
+/// The reply to an entry that has been proposed. It is sent at the entry's position in its room.
 #[derive(Debug)]
 pub(super) struct EntryReply {
     pub verb: Verb,
@@ -64,7 +67,7 @@ pub(super) struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// Creates a list without entries; for programs each line begins with `word`.
+    /// Creates a list without entries. For programs, each line begins with `word`.
     pub fn new(word: &'static str, dialect: Dialect) -> Self {
         Self {
             lines: Output::default(),
@@ -89,17 +92,17 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Events that a reader has missed because it fell behind a room's tail, read from the log. Reading continues in the
-/// tail after the page.
+/// Events from the log that a reader has missed because it fell behind a room's tail. After the page, the reader
+/// continues in the tail.
 #[derive(Debug)]
 pub(super) struct BacklogPage {
     pub room: RoomId,
     pub records: Vec<Record>,
-    /// The first record that has not been sent.
+    /// The index of the first record that has not been sent.
     pub next: usize,
     /// Whether a gap before these records must still be reported.
     pub has_gap: bool,
-    /// The entry up to which that report covers unlogged events too.
+    /// The entry up to which the reported gap also covers unlogged events.
     pub gap_to: Seq,
 }
 
@@ -109,38 +112,39 @@ impl BacklogPage {
     }
 }
 
-/// The action to take after a reply has been sent.
+/// What happens when a reply has been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AfterReply {
     Nothing,
     /// The room is no longer read.
     Leave(RoomId),
-    /// The room's live events wait, because its backlog is sent first.
+    /// The room's live events are held back, because the backlog comes first.
     Hold(RoomId),
-    /// Further output has this format.
+    /// Further output is in this dialect.
     Dialect(Dialect),
     /// The connection closes.
     Close,
 }
 
-/// How many bytes of a list are made at once: each line is looked up, so a batch full of them takes milliseconds.
+/// The number of bytes of a list that are made at once. Each line is looked up, so a batch full of them takes
+/// milliseconds.
 const LIST_BYTES_MAX: usize = 32 << 10;
 
-/// The tail no longer has what was asked for.
+/// An error: the tail no longer contains the requested entries.
 struct Gone;
 
-/// The output that a connection can be sent now.
+/// The kind of output that can be sent to a connection now.
 enum News {
     Nothing,
-    /// Entries of one room, unchanged.
+    /// Only entries of one room, as its tail contains them.
     SeqRange(SeqRange),
-    /// Something else, or several things.
+    /// Other output.
     More,
 }
 
 impl Session {
-    /// Writes the next output into `batch`, replies first; returns false when there is none. A batch that was filled
-    /// for another session is reused if this session gets the same bytes.
+    /// Writes the next output into `batch`, replies first. Returns false if there is none. If the batch was filled
+    /// for another session and this session receives the same bytes, it is reused.
     pub fn fill(&self, chat: &mut Chat, batch: &mut Batch) -> bool {
         match self.news(chat) {
             News::Nothing => return false,
@@ -154,7 +158,8 @@ impl Session {
         !batch.is_empty()
     }
 
-    /// Returns whether there is something to send. It may be wrong where only formatting it would show that.
+    /// Returns whether there is something to send. May return true if only formatting the output would show that it
+    /// is empty.
     pub fn has_news(&self, chat: &Chat) -> bool {
         !matches!(self.news(chat), News::Nothing)
     }
@@ -279,7 +284,7 @@ impl Session {
         if let Some(nick) = self.nick {
             self.fill_tail(Place::Nick(nick), self.inbox, to, chat, batch);
         }
-        // Another room comes first each time, so that a busy one does not starve the others.
+        // Another room comes first each time, so that a busy room does not starve the others.
         let count = self.rooms.len();
         for n in 0..count {
             let at = (usize::from(self.next_room) + n) % count;
@@ -289,7 +294,7 @@ impl Session {
         }
     }
 
-    /// Advances by the first `taken` bytes of `batch`, which this session has filled.
+    /// Advances the session by the first `taken` bytes of `batch`, which this session has filled.
     pub fn sent(&mut self, chat: &mut Chat, batch: &Batch, taken: usize) {
         self.next_room = self.next_room.wrapping_add(1);
         let mut start = 0;
@@ -309,19 +314,20 @@ impl Session {
         }
     }
 
-    /// Discards the output of a client that will not read again.
+    /// Discards the output for a client that will not read any more.
     pub fn drop_output(&mut self, chat: &mut Chat, batch: &mut Batch) {
         while self.fill(chat, batch) {
             self.sent(chat, batch, batch.len());
         }
     }
 
-    /// Returns whether a reply is not sent yet, so that the bytes of a file cannot begin.
+    /// Returns whether a reply has not been sent yet. Until it has, the bytes of a file cannot begin.
     pub fn owes_replies(&self) -> bool {
         !self.replies().pending.is_empty() || !self.unsent.is_empty()
     }
 
-    /// Advances by a segment of which a part has been sent, and keeps the rest of the line that was split.
+    /// Advances by a segment that has been sent in part, and keeps the rest of the line that was split. Returns
+    /// whether nothing else of the segment remains.
     fn cut(&mut self, chat: &mut Chat, batch: &Batch, run: &Segment, taken: usize) -> bool {
         let before = taken.saturating_sub(1);
         let rest = batch.copy(before, run.end);
@@ -331,18 +337,20 @@ impl Session {
             (false, Some(at)) => at + 1,
             (false, None) => rest.len(),
         };
-        // In a segment of events each line is one event, so the lines after the split are the entries after it.
+        // In a segment of events, each line is one event. So the number of lines after the split is the number of
+        // unsent entries.
         let after = rest
             .get(line..)
             .map_or(0, |rest| memchr_iter(b'\n', rest).count() as Seq);
         let (kept, step) = match run.step {
-            // An event may be several lines, and each segment is one.
+            // Here an event may be several lines. Each segment contains one event, so all the rest is kept.
             step if !self.output.shares_lines() => (rest.len(), step),
             Advance::Room(room, seq, last) => {
                 let seq = seq.saturating_sub(after);
                 match self.last_read(room, seq, last.filter(|_| after == 0), chat) {
                     Ok(last) => (line, Advance::Room(room, seq, last)),
-                    // The tail no longer contains the line: the rest of the segment is kept, so that no line is sent twice.
+                    // The tail no longer contains the line. The rest of the segment is kept, so that no line is sent
+                    // twice.
                     Err(Gone) => (rest.len(), run.step),
                 }
             }
@@ -361,7 +369,8 @@ impl Session {
         is_whole
     }
 
-    /// Returns the newest logged event that has been sent of a room read up to `seq`; `known` if it is given.
+    /// Returns the newest logged event that has been sent, for a room that was read up to `seq`. Returns `known` if
+    /// that is given.
     fn last_read(
         &self,
         room: RoomId,
@@ -392,7 +401,7 @@ impl Session {
                 }
             }
             Advance::Room(room, seq, last) => {
-                // When a room was left and joined again, the older membership comes first.
+                // If a room was left and joined again, the older membership comes first.
                 if let Some(membership) = self.rooms.iter_mut().find(|m| m.room == room) {
                     membership.seen = last.map_or(membership.seen, EventId::get);
                     membership.cursor = seq;
@@ -440,8 +449,8 @@ impl Session {
         }
     }
 
-    /// Marks the page's records as seen up to `seen`; at its end, reading continues in the tail if the tail still contains
-    /// what follows.
+    /// Marks the page's records as read up to `seen`. At the end of the page, reading continues in the tail, if the
+    /// tail still contains the next events.
     fn turn_page(&mut self, seen: Option<EventId>, chat: &Chat) {
         let Some(page) = &self.page else {
             return;
@@ -456,7 +465,7 @@ impl Session {
         }
     }
 
-    /// Closes the page; reading continues in the tail, if the tail contains everything after the last event that was
+    /// Closes the page. Reading continues in the tail, if the tail contains everything after the last event that was
     /// sent.
     pub(super) fn close_page(&mut self, chat: &Chat) {
         let Some(page) = self.page.take().filter(|page| !page.has_gap) else {
@@ -476,7 +485,7 @@ impl Session {
                 if let Some(at) = self.rooms.iter().position(|m| m.room == room) {
                     self.rooms.remove(at);
                 }
-                // It belonged to the membership that has ended.
+                // The page belonged to the membership that has ended.
                 self.page = self.page.take().filter(|page| page.room != room);
             }
             AfterReply::Hold(room) => {
@@ -490,14 +499,14 @@ impl Session {
         }
     }
 
-    /// Returns the index of the membership of `room` that has not ended within `batch`.
+    /// Returns the index of the membership of `room` that still exists after `batch`.
     fn reading(&self, room: RoomId, batch: &Batch) -> Option<usize> {
         let mut rooms = self.rooms.iter().zip(&batch.cursors);
         rooms.position(|(membership, cursor)| membership.room == room && cursor.is_some())
     }
 
-    /// Writes the events of `room` before the entry `to` with ids below `before`; returns false when there are more
-    /// than the batch or the page holds.
+    /// Writes the events of `room` before the entry `to` whose ids are below `before`. Returns false if there are
+    /// more events than the batch or the page can hold.
     fn fill_room(
         &self,
         room: RoomId,
@@ -544,7 +553,7 @@ impl Session {
         unread
     }
 
-    /// Returns the direct messages to the nick that have not been sent, for a connection that gives the nick up.
+    /// Returns the direct messages to the nick that have not been sent yet, for a connection that changes its nick.
     pub(super) fn unread_inbox(&self, chat: &Chat) -> Output {
         let mut batch = Batch::default();
         if let Some(nick) = self.nick {
@@ -554,14 +563,15 @@ impl Session {
         batch.own
     }
 
-    /// Returns the page of the membership at that index. Of two memberships of one room, the older one has it.
+    /// Returns the page of the membership at that index. If there are two memberships of one room, the page belongs
+    /// to the older one.
     fn page_of(&self, at: usize) -> Option<&BacklogPage> {
         let page = self.page.as_deref()?;
         let owner = self.rooms.iter().position(|m| m.room == page.room);
         (owner == Some(at)).then_some(page)
     }
 
-    /// Writes the records of the page with ids below `before`; returns false when the page ends before that.
+    /// Writes the records of the page whose ids are below `before`. Returns false if the page ends before that.
     fn fill_page(
         &self,
         page: &BacklogPage,
@@ -613,8 +623,8 @@ impl Session {
         self.fill_span(place, from, Seq::MAX, client, chat, batch);
     }
 
-    /// Writes the entries `from..to` that the tail contains and that this connection has not sent itself, as far as the
-    /// batch has space. Returns the entry after the last one handled.
+    /// Writes those of the entries `from..to` that the tail contains and that other connections have sent, as far as
+    /// the batch has space. Returns the number of the entry after the last one handled.
     fn fill_span(
         &self,
         place: Place,
@@ -633,7 +643,7 @@ impl Session {
             Place::Room(room) => Advance::Room(room, seq, tail.last_id(start, seq)),
         };
         if from < tail.first() && from < to {
-            // The entries that it has not read are no longer in the tail.
+            // The tail no longer contains some entries that this connection has not received.
             self.write_gap(place, client, chat, &mut batch.own);
             from = tail.first();
             batch.run(step(from, from));
@@ -651,7 +661,7 @@ impl Session {
                 }
             }
             if from == start {
-                // Either an entry that must be formatted for this reader, or the reader's own, which is skipped.
+                // The entry must be formatted for this reader, or it is the reader's own and is skipped.
                 if let Some((entry, line)) = tail.get(from)
                     && entry.author != Some(self.peer)
                     && !self.ignores(entry.layout, line)
@@ -676,7 +686,7 @@ impl Session {
         from
     }
 
-    /// Returns the properties that all events of `place` share for this reader.
+    /// Returns the properties that all events of `place` have in common for this reader.
     fn live(&self, place: Place, chat: &Chat) -> Live<'static> {
         Live {
             line: "",
@@ -701,8 +711,8 @@ impl Session {
         client.write(Line::Gap { of: name, was_slow }, out);
     }
 
-    /// Writes the reply to a stored entry, after all earlier events of its room; returns false when the batch is full
-    /// before that.
+    /// Writes the reply to an entry, after all earlier events of its room. Returns false if the batch is full before
+    /// that.
     fn fill_own(
         &self,
         reply: &EntryReply,
@@ -740,7 +750,7 @@ impl Session {
                 _ => None,
             };
             if let Some(step) = passes {
-                // The reply also passes the entry: both end at the same byte.
+                // The reply also advances past the entry: both segments end at the same byte.
                 reply.write(kept, client, &mut batch.own);
                 if let Advance::Paged(next, _) = step {
                     batch.page_next = Some(next);
@@ -756,7 +766,7 @@ impl Session {
     }
 }
 
-/// Returns whether a nick that did something is registered.
+/// Returns whether `nick`, which caused an event, is registered.
 fn is_registered(nick: Option<&str>, chat: &Chat) -> bool {
     let nick = nick.and_then(|nick| Nick::parse(nick).ok());
     nick.is_some_and(|nick| chat.is_registered(&nick))
@@ -768,7 +778,7 @@ impl EntryReply {
         client.refuse(refusal, &self.body, out);
     }
 
-    /// Returns how many events the entry has become.
+    /// Returns the number of events that the entry has become.
     fn events(&self) -> u64 {
         match self.body {
             ReplyBody::Lines(lines) => lines as u64,

@@ -1,4 +1,4 @@
-//! Carries out requests.
+//! Handles requests.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +20,10 @@ use crate::protocol::request::{
 use crate::protocol::tags::SentTags;
 use crate::protocol::{Code, Nick, Request, RoomName, VERSION, Verb};
 
-/// How many bytes of a list are formatted when it is requested.
+/// The number of bytes of a list that are formatted when the list is requested.
 const LIST_BYTES_MAX: usize = 8 << 10;
 
-/// The most bytes of a reaction.
+/// The maximum length of a reaction in bytes.
 const EMOJI_BYTES_MAX: usize = 32;
 
 /// Returns whether `text` is one character as people see it (UAX 29).
@@ -36,7 +36,7 @@ fn is_emoji(text: &str) -> bool {
 
 pub(super) type Done = Result<Option<Effect>, Refusal>;
 
-/// Returns the name of a room that was just found.
+/// Returns the name of a room. The caller has just found the room.
 pub(super) fn name_of(room: RoomId, chat: &Chat) -> Result<Arc<RoomName>, Refusal> {
     let gone = || Refusal::of_line(Code::NoSuchRoom, "that room no longer exists");
     chat.room(room)
@@ -49,7 +49,7 @@ pub(super) fn refused(verb: Verb) -> impl Fn(Refused) -> Refusal {
     move |(code, text)| Refusal::new(verb, code, text)
 }
 
-/// Returns where a message to a nick is seen, and who can read it.
+/// Returns the place in which a message to a nick is seen, and its readers.
 fn direct(verb: Verb, own: NickId, to: Nick, chat: &mut Chat) -> Result<(Place, Scope), Refusal> {
     let here = chat.find_nick(&to);
     let (place, scope) = match (chat.direct_message(own, &to), here) {
@@ -263,7 +263,7 @@ impl Session {
         self.ok(verb, "", "bye", AfterReply::Close);
     }
 
-    /// Turns stamps or tags on or off, which are added to the events that a program receives.
+    /// Turns on or off what is added to the events for a program: stamps or tags.
     fn set_marks(&mut self, verb: Verb, on: bool, change: impl FnOnce(Marks) -> Marks) -> Done {
         if self.input.is_for_people() {
             let text = "STAMPS and TAGS are for programs; leave talker mode first: /raw";
@@ -315,7 +315,7 @@ impl Session {
         now: Now,
     ) -> Done {
         let verb = Verb::Nick;
-        // The connection may have been closed, or removed from a room, while its password was checked.
+        // While the password was checked, the connection may have been closed or removed from a room.
         self.run_commands(chat, now);
         if self.is_ending() {
             return Ok(None);
@@ -334,7 +334,7 @@ impl Session {
                 self.push(unread, AfterReply::Nothing);
             }
         }
-        // IRC clients say themselves which rooms they join.
+        // An IRC client itself requests the rooms that it joins.
         if rooms.is_empty() && is_first && self.irc.is_none() {
             let lobby = chat.lobby();
             self.enter(lobby, chat, now);
@@ -385,7 +385,7 @@ impl Session {
                 let room = membership.room;
                 self.rooms.push(membership);
                 if *from != JoinFrom::Now {
-                    // The live events so far are still sent, then the history again.
+                    // The live events up to now are sent first, and then the history.
                     self.push(Output::default(), AfterReply::Hold(room));
                     self.place_last(room, chat);
                 }
@@ -433,7 +433,7 @@ impl Session {
         }
     }
 
-    /// Completes a `JOIN`: the room has been joined and its backlog, if requested, sent.
+    /// Completes a `JOIN`: the connection has joined the room, and the backlog has been sent if it was requested.
     pub(super) fn joined(&mut self, room_id: RoomId, chat: &Chat) {
         let mut rooms = self.rooms.iter_mut();
         let membership = rooms.find(|m| m.room == room_id && !m.is_leaving);
@@ -472,7 +472,7 @@ impl Session {
 
     fn enter(&mut self, room: RoomId, chat: &mut Chat, now: Now) {
         chat.enter(room, self.peer, self.nick, now);
-        // Reads from here on, after its own `JOIN`.
+        // The connection reads from here on, after its own `JOIN`.
         self.rooms.push(Membership::new(room, chat));
     }
 
@@ -601,7 +601,7 @@ impl Session {
         Ok(self.propose_in(verb, room, EventKind::Topic, text, body, chat))
     }
 
-    /// Replies with a list: at once if it is short, otherwise line by line as the client receives it.
+    /// Replies with a list. A short list is sent at once, any other line by line as the client receives it.
     pub(super) fn list(&mut self, mut list: LazyList, chat: &mut Chat) -> Done {
         let mut text = Output::default();
         while text.len() < LIST_BYTES_MAX {
@@ -682,7 +682,7 @@ impl Session {
         }
     }
 
-    /// Explains uploads to a person in talker mode, where a file's bytes cannot be sent between messages.
+    /// Explains to a person in talker mode how to upload a file. The bytes of a file cannot be sent between messages.
     pub(super) fn explain_upload(&mut self, chat: &Chat) {
         let nick = self.nick.and_then(|nick| chat.user(nick));
         let nick = nick.map_or("me", |user| user.nick.as_str());
@@ -704,7 +704,7 @@ impl Session {
         self.current().ok_or_else(none)
     }
 
-    /// Returns the room with that name, or the current room, or the lobby.
+    /// Returns the room with that name; without a name, the current room or the lobby.
     pub(super) fn room_to_read(
         &self,
         verb: Verb,
@@ -726,7 +726,7 @@ impl Session {
             .ok_or_else(none)
     }
 
-    /// Queues a reply as [`Self::ok`] does, after every event that `room` has had so far.
+    /// Queues a reply as [`Self::ok`] does. It is sent after every event that `room` has had so far.
     fn ok_in(
         &mut self,
         verb: Verb,
@@ -742,7 +742,7 @@ impl Session {
         }
     }
 
-    /// Places the last reply after every event that `room` has had so far, and before all later ones.
+    /// Moves the last reply after every event that `room` has had so far, and before all later ones.
     fn place_last(&mut self, room: RoomId, chat: &Chat) {
         if let Some(Pending::Text(reply)) = self.replies_mut().pending.back_mut() {
             reply.after = Some(UpTo {

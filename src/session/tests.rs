@@ -1,4 +1,4 @@
-//! How a session handles results that arrive late: the test decides what happens in between.
+//! Tests of how a session handles results that arrive late. Each test decides what happens in between.
 
 mod irc;
 mod two_servers;
@@ -22,8 +22,8 @@ use crate::model::{Applied, Entry, FileContents, Now, Ticket};
 use crate::protocol::line::LineEnd;
 use crate::protocol::{Digest, Nick};
 
-/// A log that several servers share: each receives all its decisions in one order, and the tickets of its own
-/// entries.
+/// A log that several servers share. Each server receives all decisions of the log in the same order, and the tickets
+/// of its own entries.
 struct SharedLog {
     log: MemoryLog,
     /// The entries that each server has not applied yet.
@@ -138,7 +138,7 @@ impl Table {
         }
     }
 
-    /// Passes the line that begins an upload to a session.
+    /// Passes a line that begins an upload to a session.
     fn upload(&mut self, who: usize, line: &str) -> Upload {
         let session = &mut self.sessions[who];
         let chat = &mut self.chat;
@@ -155,7 +155,7 @@ impl Table {
             .expect("it is in memory")
     }
 
-    /// Passes the result to the session; returns its next query.
+    /// Passes a result to the session. Returns the session's next query.
     fn direct_message(&mut self, who: usize, answer: AccountResult) -> Option<AccountQuery> {
         let session = &mut self.sessions[who];
         let effect = session.on_account_result(Ok(answer), &mut self.chat, Now::default());
@@ -201,7 +201,7 @@ fn a_nick_registered_while_a_guess_waits_belongs_to_its_owner() {
     let answer = table.done(&again);
     assert!(table.direct_message(1, answer).is_none());
     assert!(table.read(1).starts_with("ERR NICK bad-password "));
-    // The right password still opens it, given either way.
+    // The right password still admits the connection, in either of the two ways.
     assert!(
         table
             .say(1, "NICK ann new secret")
@@ -389,7 +389,7 @@ fn nobody_can_take_a_look_alike_nick_and_an_owner_may_change_its_case() {
     for own in ["bob", "Bob"] {
         assert!(table.say(1, &format!("NICK {own}")).contains("OK NICK "));
     }
-    // The owner of a registered nick cannot spell it so that it reads as another.
+    // The owner of a registered nick cannot spell it in such a way that it reads as another nick.
     assert!(table.say(3, "NICK aiice").contains("OK NICK aiice "));
     assert_eq!(table.say(3, "REGISTER my secret"), "OK REGISTER aiice\n");
     let answer = table.say(3, "NICK AIice");
@@ -419,7 +419,7 @@ fn a_registered_nick_is_its_owners_as_it_was_spelt_and_no_spelling_of_it_is_anot
         let answer = table.say(3, &format!("NICK {fake}"));
         assert!(!answer.contains("OK NICK "), "{fake}: {answer}");
     }
-    // The owner of one may not spell it like the other.
+    // The owner of one nick must not spell it like the other.
     let answer = table.say(0, "NICK lan");
     assert!(
         answer.starts_with("ERR NICK nick-taken ") && answer.contains("spell yours Lan"),
@@ -500,7 +500,7 @@ fn private_messages_answered_ok_are_sent_before_the_goodbye() {
                 .starts_with("ERR TELL no-such-nick ")
         );
     }
-    // The same holds for the end of the input, and of the server.
+    // The same is true of the end of the input, and of the stop of the server.
     let mut table = Table::new(3);
     table.say(0, "NICK ann");
     for (who, nick) in [(1, "bob"), (2, "carol")] {
@@ -566,7 +566,7 @@ fn a_connection_has_one_nick_and_an_address_limited_reservations() {
         table.say(who, &format!("NICK {nick} secret"));
         table.sessions[who].lost(&mut table.chat, Now::default());
     }
-    // Two are reserved for their owners, and the third is free.
+    // Two nicks are reserved for their owners, and the third is free.
     assert_eq!(table.chat.totals().nicks, 4);
     assert!(table.say(5, "NICK bob").starts_with("ERR NICK nick-taken "));
     assert!(table.say(5, "NICK dan").starts_with("OK NICK dan "));

@@ -1,4 +1,4 @@
-//! Passwords that may be overheard: sent without TLS from another machine.
+//! The policy for passwords that others could read, because they are sent without TLS from another machine.
 
 use super::{Security, Session};
 use crate::chat::Chat;
@@ -17,7 +17,8 @@ impl Session {
         self.security == Security::Plain && !address.is_some_and(|address| address.is_loopback())
     }
 
-    /// Rejects a request that contains a secret, or returns one, where the operator requires TLS for it.
+    /// Refuses a request that contains or returns a secret, if the operator requires TLS for it and the connection
+    /// has none.
     pub(super) fn require_tls(&self, verb: Verb, chat: &Chat) -> Result<(), Refusal> {
         if !chat.config.require_tls || !self.is_overheard(chat) {
             return Ok(());
@@ -27,7 +28,7 @@ impl Session {
         Err(Refusal::new(verb, Code::NotAllowed, text))
     }
 
-    /// Points out once that TLS is available, after a secret was sent or returned in plain text and accepted.
+    /// Tells the client once that TLS is available, after a request with a secret has succeeded in plain text.
     pub(super) fn send_tls_hint(&mut self, chat: &Chat) {
         if !chat.config.protocols.tls
             || !self.is_overheard(chat)

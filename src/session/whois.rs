@@ -44,7 +44,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Marks the nick as away or, with an empty text, as back.
+    /// Marks the nick of this connection as away, or as back if the text is empty.
     pub(super) fn away(&mut self, text: &str, chat: &mut Chat, now: Now) -> Done {
         let verb = Verb::Away;
         let nick = self.require_nick(verb)?;
@@ -62,7 +62,7 @@ impl Session {
         Ok(None)
     }
 
-    /// Tells the client that the nick it sends a message to is away.
+    /// Tells the client that the nick to which it sends a message is away.
     pub(super) fn send_away(&mut self, to: Place, chat: &Chat) {
         let own = self.nick.and_then(|nick| chat.user(nick));
         let Place::Nick(there) = to else {

@@ -1,5 +1,5 @@
-//! Two servers on one log, without a network between them: a message sent on one appears on the other, in the same
-//! order and with the same id, however late each server applies the log's decisions.
+//! Tests of two servers on one log, without a network between them. A message sent on one server appears on the other
+//! in the same order and with the same id, however late each server applies the log's decisions.
 
 use std::collections::BTreeMap;
 
@@ -18,13 +18,13 @@ const ROOMS: [&str; 2] = ["#a", "#b"];
 enum Act {
     Say(usize),
     SetTopic(usize),
-    /// Removes the message that was sent last there.
+    /// Removes the message that was sent last on that server.
     Remove,
-    /// Joins a room with a new connection, from the id with that index on.
+    /// Joins a room with a new connection that resumes after one of the earlier ids, which is given by its index.
     Resume(usize, usize),
     /// Applies the log's decisions on the server.
     Apply,
-    /// Sends a message on the other server, which the log has before this server applies it.
+    /// Sends a message on the other server. The log has it before this server applies it.
     SayUnheard(usize),
 }
 
@@ -50,7 +50,7 @@ struct Resumed {
     got: Vec<u64>,
 }
 
-/// Returns the id and the rest of each logged line in a room, of `PAST` and `LIVE` alike.
+/// Returns the id and the rest of each logged line in a room, whether it is a `PAST` or a `LIVE` line.
 fn events(text: &str, room: &str) -> Vec<(u64, String)> {
     let lines = text.lines().filter_map(|line| {
         let mut words = line.splitn(4, ' ');
@@ -91,7 +91,7 @@ proptest! {
                     });
                 }
                 Act::SayUnheard(room) => {
-                    // Sent on the other server: this one receives it with its next `Apply`.
+                    // The message is sent on the other server. This server receives it with its next `Apply`.
                     let other = &mut servers[1 - on];
                     other.say(0, &format!("TELL {} unheard {n}", ROOMS[room]));
                 }

@@ -1,4 +1,5 @@
-//! A client inside this process passes the same gate as every other, and is sent the same in the same order.
+//! Tests of a client inside this process. It passes the same gate as every other client, and receives the same in the
+//! same order.
 
 use std::sync::Arc;
 
