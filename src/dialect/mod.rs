@@ -1,9 +1,9 @@
-//! Reads requests from a connection, and writes replies and events to it.
+//! Reads the requests of a connection, and writes replies and events to it.
 //!
-//! `plain` is the protocol as `protocol.md` describes it, for programs; `talker` is for people who type into `nc` or
-//! `telnet`; `irc` is for IRC clients; `values` is for a client inside this process, which is sent fields and not text. Nothing outside this
-//! module asks which of them a connection speaks: it passes a [`Line`], and the dialect writes it. One more dialect is
-//! one more file here.
+//! There are four dialects. `plain` is the protocol for programs, as `protocol.md` describes it. `talker` is for
+//! people who type into `nc` or `telnet`. `irc` is for IRC clients. `values` is for a client inside this process,
+//! which receives fields and not text. Code outside this module does not ask which dialect a connection speaks: it
+//! passes a [`Line`], and the dialect writes it. Each dialect has a file here.
 
 pub mod hook;
 pub mod irc;
@@ -22,29 +22,29 @@ use crate::protocol::{Code, Digest, Event, EventId, Request, Time, Verb};
 /// The dialect that a connection speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// For programs, as `protocol.md` describes it.
+    /// The protocol for programs, as `protocol.md` describes it.
     Program(Marks),
-    /// For people (`CHAT`).
+    /// Talker mode, for people (`CHAT`).
     Talker,
-    /// For IRC clients.
+    /// IRC.
     Irc,
-    /// As values, for a client inside this process.
+    /// Values, for a client inside this process.
     Values,
 }
 
-/// A dialect, with what it needs to know about the client.
+/// A dialect, together with what it needs to know about the client.
 #[derive(Clone, Copy, Debug)]
 pub struct Writer<'a> {
     dialect: Dialect,
     client: Option<&'a irc::Client>,
 }
 
-/// The additions to the events that a program receives.
+/// What is added to the events that a program receives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Marks {
-    /// The id and time of each live event (`STAMPS on`).
+    /// Whether each live event has its id and time (`STAMPS on`).
     pub stamps: bool,
-    /// The tags of each event (`TAGS on`).
+    /// Whether each event has its tags (`TAGS on`).
     pub tags: bool,
 }
 
@@ -52,27 +52,27 @@ pub struct Marks {
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)] // the fields are what they are called
 pub enum Line<'a> {
-    /// The final reply to a request that succeeded: the fields for programs, a sentence for people.
+    /// The final reply to a request that succeeded: fields for programs, and a sentence for people.
     Ok {
         verb: Verb,
         fields: &'a str,
         sentence: &'a str,
     },
-    /// The final reply to a request that proposed an event, once that is decided.
+    /// The final reply to a request that proposed an event, when the event has been decided on.
     Decided {
         verb: Verb,
         id: Option<EventId>,
         time: Time,
         body: &'a ReplyBody,
     },
-    /// The final reply to a search: how many matches were sent, and whether older ones may be missing.
+    /// The final reply to a search: the number of matches that were sent, and whether older ones may be missing.
     Found { count: usize, is_cut: bool },
-    /// The final reply to a request that failed, or that could not be read.
+    /// The final reply to a request that failed or could not be parsed.
     Refused(&'a Refusal),
-    /// The last line of a connection that the server ends.
+    /// The last line of a connection that the server closes.
     Closed { code: Code, text: &'a str },
-    /// An entry of a list, with the first word of its line. Programs also receive the room that the whole
-    /// list is about, if there is one.
+    /// An entry of a list, with the first word of its line. If the whole list is about one room, programs receive
+    /// that room too.
     Entry {
         word: &'a str,
         room: Option<&'a str>,
@@ -84,17 +84,17 @@ pub enum Line<'a> {
         members: usize,
         topic: &'a str,
     },
-    /// Some events of a room or nick are left out here: no longer kept, or not read in time.
+    /// Events of a room or nick are missing here, because they are no longer stored or were not read in time.
     Gap { of: &'a str, was_slow: bool },
-    /// The nick that a message goes to is away; `to` is the sender.
+    /// The nick to which a message goes is away. `to` is the sender.
     Away {
         to: &'a str,
         nick: &'a str,
         text: &'a str,
     },
-    /// A notice of the server to this connection alone.
+    /// A notice from the server to this connection alone.
     Notice { server: &'a str, text: &'a str },
-    /// The connection has been removed from a room, under that nick (`*` without one).
+    /// The connection has been removed from a room. `nick` is its nick, or `*` if it has none.
     Removed {
         room: &'a str,
         nick: &'a str,
@@ -103,18 +103,18 @@ pub enum Line<'a> {
     },
 }
 
-/// The part of an event that the reply to its request shows.
+/// The content of the reply to a request that proposed an event.
 #[derive(Debug)]
 pub enum ReplyBody {
-    /// Its id and time.
+    /// The event's id and time.
     IdAndTime,
-    /// The id of its first line, its time, and how many lines it has.
+    /// The id of the text's first line, the time, and the number of lines.
     Lines(usize),
-    /// A file.
+    /// The fields of a file.
     File(Box<FileReply>),
     /// This text.
     Text(Box<str>),
-    /// The event itself for clients that expect a copy of their own events; for others its id and time.
+    /// For clients that expect a copy of their own events, the event itself; for others, its id and time.
     Event(Box<OwnEvent>),
     /// One of the others, in answer to a labeled command of an IRC client.
     Labeled(Box<(irc::Label, ReplyBody)>),
@@ -125,11 +125,11 @@ pub enum ReplyBody {
 /// The fields of the reply to an upload.
 #[derive(Debug)]
 pub struct FileReply {
-    /// The id that the file was announced with; `None` if that is the event's own.
+    /// The id under which the file was announced; `None` if the event of this reply announces it.
     pub announced: Option<EventId>,
-    /// Number of bytes.
+    /// The number of bytes.
     pub length: u64,
-    /// Digest of all bytes.
+    /// The digest of all bytes.
     pub sha256: Digest,
 }
 
@@ -140,9 +140,9 @@ pub struct OwnEvent {
     pub line: String,
     /// The further lines of a text, separated by LF.
     pub more: Option<Box<str>>,
-    /// Its tags as they are sent, without the `@`; empty for none.
+    /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
-    /// Whether the refusal must not be sent to the client.
+    /// Whether a refusal must not be sent to the client.
     pub is_silent: bool,
 }
 
@@ -161,7 +161,7 @@ impl Dialect {
         tags: false,
     });
 
-    /// Returns the additions to events; none in talker mode.
+    /// Returns what is added to events; nothing in talker mode.
     pub fn marks(self) -> Marks {
         match self {
             Self::Program(marks) => marks,
@@ -169,22 +169,23 @@ impl Dialect {
         }
     }
 
-    /// Returns this dialect if it is one for programs; in talker mode, the dialect after `/raw`.
+    /// Returns this dialect if it is for programs. In talker mode, returns the dialect that `/raw` selects.
     pub fn without_talk(self) -> Self {
         Self::Program(self.marks())
     }
 
-    /// Returns whether this is for people, who are shown what to type in place of raw bytes.
+    /// Returns whether this dialect is for people. They are shown commands to type, and cannot send raw bytes.
     pub fn is_for_people(self) -> bool {
         matches!(self, Self::Talker | Self::Irc)
     }
 
-    /// Returns whether events are written as the room's tail has them, so that readers can share the bytes.
+    /// Returns whether this dialect writes events as the room's tail contains them, so that readers can share the
+    /// bytes.
     pub fn shares_lines(self) -> bool {
         self == Self::FIRST
     }
 
-    /// Returns the dialect, with what it needs to know about the client.
+    /// Returns a writer for this dialect. `client` is the IRC client, if there is one.
     pub fn to(self, client: Option<&irc::Client>) -> Writer<'_> {
         Writer {
             dialect: self,
@@ -192,10 +193,10 @@ impl Dialect {
         }
     }
 
-    /// Reads a line without its end; `None` for an empty one.
+    /// Parses a line without its ending; returns `None` if it is empty.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// When the line is not a request of this dialect. The refusal says why.
     pub fn parse<'a>(self, line: &'a [u8], has_nick: bool) -> Result<Option<Request<'a>>, Refusal> {
         match self {
             Self::Program(_) | Self::Irc | Self::Values => Request::parse(line),
@@ -203,12 +204,12 @@ impl Dialect {
         }
     }
 
-    /// Appends a line as [`Writer::write`] does, for no client in particular.
+    /// Appends a line as [`Writer::write`] does, without knowing the client.
     pub fn write(self, line: Line<'_>, out: &mut Output) {
         self.to(None).write(line, out);
     }
 
-    /// Returns a line with its end, or a value.
+    /// Returns a line with its ending, or a value.
     pub fn line(self, line: Line<'_>) -> Output {
         let mut out = Output::default();
         self.write(line, &mut out);
@@ -222,24 +223,24 @@ impl Writer<'_> {
         self.dialect
     }
 
-    /// Returns the IRC client, if it is one.
+    /// Returns the IRC client, if the writer is for one.
     pub fn irc(&self) -> Option<&irc::Client> {
         self.client.filter(|_| self.dialect == Dialect::Irc)
     }
 
-    /// Returns the same for another dialect.
+    /// Returns a writer with the same client and another dialect.
     #[must_use]
     pub fn with(self, dialect: Dialect) -> Self {
         Self { dialect, ..self }
     }
 
-    /// Returns whether the client wants to know whether a nick that joins is registered.
+    /// Returns whether the client wants to know of each nick that joins whether it is registered.
     pub fn names_accounts(self) -> bool {
         let caps = self.client.map(|client| client.caps);
         caps.is_some_and(|caps| caps.has(irc::Cap::ExtendedJoin))
     }
 
-    /// Appends a line with its end, or a value; nothing if the dialect cannot express it.
+    /// Appends a line with its ending, or a value. Appends nothing if the dialect cannot express the line.
     pub fn write(self, line: Line<'_>, out: &mut Output) {
         match (self.dialect, self.client) {
             (Dialect::Program(_), _) => {
@@ -252,7 +253,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Appends the refusal of an event, in place of its reply.
+    /// Appends the refusal of a request that proposed an event. It replaces the reply `body`.
     pub fn refuse(self, refusal: &Refusal, body: &ReplyBody, out: &mut Output) {
         match (self.dialect, self.client, body) {
             (Dialect::Irc, Some(client), ReplyBody::Labeled(labeled)) => {
@@ -271,7 +272,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Appends a live event, from its line in the protocol.
+    /// Appends a live event, which is given as its line in the protocol.
     pub fn write_event(self, event: Live<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match (self.dialect, self.client) {
@@ -283,7 +284,7 @@ impl Writer<'_> {
         bytes.push(b'\n');
     }
 
-    /// Appends a past event, from its line in the protocol.
+    /// Appends a past event, which is given as its line in the protocol.
     pub fn write_past(self, event: Past<'_>, out: &mut Output) {
         let bytes = &mut out.bytes;
         match (self.dialect, self.client) {
@@ -299,15 +300,15 @@ impl Writer<'_> {
 /// A past event to send to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Past<'a> {
-    /// Its id.
+    /// The event's id.
     pub id: EventId,
-    /// When it happened.
+    /// The time of the event.
     pub time: Time,
-    /// Its tags as they are sent, without the `@`; empty for none.
+    /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: &'a str,
-    /// Its line in the protocol, without the end.
+    /// The event's line in the protocol, without the ending.
     pub line: &'a str,
-    /// Where the parts of the line are.
+    /// The positions of the parts of the line.
     pub layout: EventLayout,
     /// The offset of the server's local time from UTC, in seconds.
     pub utc_offset_s: i32,
@@ -316,21 +317,22 @@ pub struct Past<'a> {
 /// A live event to send to a reader.
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
-    /// Its line in the protocol, without the end.
+    /// The event's line in the protocol, without the ending.
     pub line: &'a str,
-    /// Where the parts of the line are.
+    /// The positions of the parts of the line.
     pub layout: EventLayout,
-    /// Its tags as they are sent, without the `@`; empty for none.
+    /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: &'a str,
-    /// Its id, if it is logged.
+    /// The event's id, if it is logged.
     pub id: Option<EventId>,
-    /// When it happened.
+    /// The time of the event.
     pub time: Time,
-    /// It happened in the room that the reader sends to.
+    /// Whether the event happened in the reader's current room.
     pub is_here: bool,
-    /// It belongs to no room and no nick.
+    /// Whether the event is for everyone, and so belongs to no room and no nick.
     pub is_for_everyone: bool,
-    /// Its nick is registered; false if the dialect does not [name that](Writer::names_accounts).
+    /// Whether the event's nick is registered. Always false if the dialect does not [need
+    /// it](Writer::names_accounts).
     pub is_registered: bool,
     /// The offset of the server's local time from UTC, in seconds.
     pub utc_offset_s: i32,

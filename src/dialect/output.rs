@@ -5,36 +5,36 @@ use std::sync::Arc;
 use super::{Delivery, EventRecord};
 use crate::protocol::EventId;
 
-/// Output of a connection, as its dialect writes it: lines as bytes, or values for a client inside this process.
+/// The output of a connection, as its dialect writes it: lines as bytes, or values for a client inside this process.
 #[derive(Debug, Default)]
 pub struct Output {
-    /// The lines, each with its end.
+    /// The lines, each with its ending.
     pub bytes: Vec<u8>,
     values: Vec<Delivery>,
     value_bytes: usize,
     recent: Option<Box<Recent>>,
 }
 
-/// Live events that were written recently. The readers of a room are written to in turn and receive the same
-/// events, so each value is made once and shared.
+/// Live events that were written recently. The output of a room's readers is written in turn, and they receive the
+/// same events, so each value is made once and shared.
 #[derive(Debug, Default)]
 struct Recent([Option<Arc<EventRecord>>; RECENT_MAX]);
 
-/// How many recent events are kept.
+/// The number of recent events that are kept.
 const RECENT_MAX: usize = 16;
 
 impl Output {
-    /// Returns how many bytes it has, or about how many the values take.
+    /// Returns the number of bytes. The size of values is approximate.
     pub fn len(&self) -> usize {
         self.bytes.len() + self.value_bytes
     }
 
-    /// Returns whether it has nothing.
+    /// Returns whether there is no output.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns about how many bytes the values take.
+    /// Returns the approximate size of the values in bytes.
     pub fn value_bytes(&self) -> usize {
         self.value_bytes
     }
@@ -52,7 +52,7 @@ impl Output {
         self.values.push(value);
     }
 
-    /// Returns the recent live event with that id if it `is_same`; otherwise makes it.
+    /// Returns the recent live event with that id for which `is_same` is true. If there is none, makes it.
     pub(super) fn recent(
         &mut self,
         id: EventId,
@@ -81,7 +81,7 @@ impl Output {
         self.value_bytes += other.value_bytes;
     }
 
-    /// Takes the values; they still count in the length.
+    /// Takes the values. They still count in [`Self::len`].
     pub fn take_values(&mut self) -> std::vec::Drain<'_, Delivery> {
         self.values.drain(..)
     }

@@ -4,7 +4,7 @@ use super::{Line, Live, Marks, Past, ReplyBody};
 use crate::protocol::event::words;
 use crate::protocol::{Event, EventId, Time, Verb};
 
-/// Appends a line without its end.
+/// Appends a line without its ending.
 pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     match line {
         Line::Ok { verb, fields, .. } => words(out, &["OK", verb.word(), fields]),

@@ -1,6 +1,5 @@
-//! Talker mode: the conversation with a person who types into `nc` or `telnet`.
-//!
-//! The same events and requests as elsewhere, in a form for people. See `protocol.md`, "Talker mode".
+//! Talker mode: the dialect for a person who types into `nc` or `telnet`; see "Talker mode" in `protocol.md`. The
+//! requests and events are those of the protocol, in a form for people.
 
 use std::fmt::Write as _;
 
@@ -11,7 +10,7 @@ use crate::protocol::tags::SentTags;
 use crate::protocol::text::clean;
 use crate::protocol::{Code, Request, Time, Verb};
 
-/// Reads a line that a person typed: a command after a slash, or a message.
+/// Parses a line that a person has typed: a command after a slash, or a message.
 pub(super) fn parse(line: &[u8], has_nick: bool) -> Result<Option<Request<'_>>, Refusal> {
     let message = match line {
         [b'/', b'/', ..] => line.get(1..).unwrap_or_default(),
@@ -123,8 +122,8 @@ pub(super) fn write(line: Line<'_>, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-/// Appends an event without its end. An event of another place than the reader's
-/// current room begins with the name of that place.
+/// Appends an event without its ending. If it did not happen in the reader's current room, its line begins with the
+/// name of its place.
 pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     let Some(event) = live.layout.event(live.line) else {
         return out.extend_from_slice(live.line.as_bytes());
@@ -143,7 +142,7 @@ pub(super) fn write_event(live: &Live<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(text.as_bytes());
 }
 
-/// Appends a past event with its day, without its end.
+/// Appends a past event with its date, without its ending.
 pub(super) fn write_past(past: &Past<'_>, out: &mut Vec<u8>) {
     let Some(event) = past.layout.event(past.line) else {
         return out.extend_from_slice(past.line.as_bytes());

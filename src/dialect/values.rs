@@ -1,5 +1,5 @@
-//! Values for a client inside this process, as the HTTP code is: the same replies and events as the lines of the
-//! protocol, with fields in place of text.
+//! Replies and events as values, for a client inside this process, which is what the HTTP code uses. They correspond
+//! to the lines of the protocol, but have fields in place of text.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ pub enum Delivery {
     Reply(Reply),
     /// The final reply to a request that failed.
     Refused(Refusal),
-    /// The server ends the connection.
+    /// The last message before the server closes the connection.
     Closed {
         /// The reason for programs.
         code: Code,
         /// The reason for people.
         text: Box<str>,
     },
-    /// An event of the past, or of a list.
+    /// A past event, or an event in a list.
     Past(Arc<EventRecord>),
     /// A live event.
     Live(Arc<EventRecord>),
@@ -32,12 +32,12 @@ pub enum Delivery {
     Room {
         /// The room's name.
         name: Box<str>,
-        /// How many nicks are in it.
+        /// The number of the room's members.
         members: usize,
         /// The topic; empty if there is none.
         topic: Box<str>,
     },
-    /// Some events of this room or nick are left out here.
+    /// Events of this room or nick are missing here.
     Gap(Box<str>),
     /// The connection has been removed from a room.
     Removed,
@@ -54,27 +54,27 @@ pub struct Reply {
     pub fields: ReplyFields,
 }
 
-/// The contents of a reply.
+/// The content of a reply.
 #[derive(Clone, Debug)]
 pub enum ReplyFields {
     /// The fields as the protocol writes them.
     Text(Box<str>),
-    /// The id, if it is logged, and the time of a message.
+    /// The id (if it is logged) and the time of a message.
     Message(Option<EventId>, Time),
-    /// The same of the first line of a text, and how many lines it has.
+    /// The id (if it is logged) and the time of the first line of a text, and the number of its lines.
     Lines(Option<EventId>, Time, usize),
     /// A file that was stored.
     File {
         /// The file's id.
         id: Option<EventId>,
-        /// Number of bytes.
+        /// The number of bytes.
         length: u64,
-        /// Digest of all bytes.
+        /// The digest of all bytes.
         sha256: Digest,
     },
     /// The matches of a search.
     Found {
-        /// Number of matches that were sent.
+        /// The number of matches that were sent.
         count: usize,
         /// Whether the search ran out of time, so that older matches may be missing.
         is_cut: bool,
@@ -86,18 +86,18 @@ pub enum ReplyFields {
 pub struct EventRecord {
     /// The id, if it is logged.
     pub id: Option<EventId>,
-    /// When it happened.
+    /// The time of the event.
     pub time: Time,
-    /// Its tags as they are sent, without the `@`; empty for none.
+    /// The event's tags as they are sent, without the `@`; empty for none.
     pub tags: Box<str>,
     /// The event.
     pub event: Event<'static>,
-    /// How many bytes its line has.
+    /// The length of the event's line in bytes.
     line_bytes: usize,
 }
 
 impl EventRecord {
-    /// Parses the event in a stored line; `None` if the line is not one of an event.
+    /// Parses the event in a stored line; `None` if the line is not an event.
     fn of(
         id: Option<EventId>,
         time: Time,
@@ -114,14 +114,14 @@ impl EventRecord {
         }))
     }
 
-    /// Returns whether it was read from this event.
+    /// Returns whether this value was made from `event`.
     fn is_of(&self, event: &Live<'_>) -> bool {
         (self.id, self.time, self.line_bytes) == (event.id, event.time, event.line.len())
     }
 }
 
 impl Reply {
-    /// Appends the reply as its line in the protocol, without its end.
+    /// Appends the reply as its line in the protocol, without the ending.
     fn write(&self, out: &mut Vec<u8>) {
         let verb = self.verb;
         let decided = |id, time, body| Line::Decided {
@@ -159,8 +159,8 @@ impl Reply {
 }
 
 impl Delivery {
-    /// Appends it as a line of the protocol, without its end: a live event that is logged as one of the past, and nothing
-    /// for what has no line.
+    /// Appends the value as a line of the protocol, without the ending. A logged live event is written as a past
+    /// event. A value that has no line appends nothing.
     pub fn write_line(&self, out: &mut Vec<u8>) {
         let line = match self {
             Self::Past(record) | Self::Live(record) => {
@@ -191,7 +191,7 @@ impl Delivery {
         plain::write(line, out);
     }
 
-    /// Returns about how many bytes of memory it takes.
+    /// Returns the approximate memory that the value takes, in bytes.
     pub fn bytes(&self) -> usize {
         let text = match self {
             Self::Reply(Reply {
@@ -212,8 +212,8 @@ impl Delivery {
     }
 }
 
-/// Appends a line as a value. What no client in this process asks for is left out: the lists of names and commands, and
-/// notices on how to connect.
+/// Appends a line as a value. Leaves out lines that no client in this process requests: lists of names and commands,
+/// and notices on how to connect.
 pub(super) fn write(line: Line<'_>, out: &mut Output) {
     let reply = |verb, fields| Delivery::Reply(Reply { verb, fields });
     out.push(match line {
@@ -284,7 +284,7 @@ mod tests {
     use super::*;
     use crate::dialect::Dialect;
 
-    /// Returns the values that `write` writes, as lines.
+    /// Returns as lines the values that `write` writes.
     fn lines(write: impl FnOnce(&mut Output)) -> String {
         let mut out = Output::default();
         write(&mut out);

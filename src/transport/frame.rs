@@ -1,7 +1,8 @@
-//! Decodes and encodes WebSocket frames (RFC 6455, 5), in whatever pieces the bytes arrive.
+//! Decodes and encodes WebSocket frames (RFC 6455, 5), whatever the pieces in which the bytes arrive.
 //!
-//! Sans-IO, the server's side: received frames are masked, sent ones are not. Payload bytes are passed on as they
-//! arrive, so no length is too long; only the payload of a control frame, 125 bytes at most, is buffered.
+//! This is the server's side, without I/O: received frames are masked, and sent frames are not. Payload bytes are
+//! passed on as they arrive, so a frame may have any length. Only the payload of a control frame, which has at most
+//! 125 bytes, is buffered.
 
 /// The type of a frame (RFC 6455, 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,34 +48,34 @@ pub enum Kind {
     Binary,
 }
 
-/// What the payload of a frame whose head has been read belongs to.
+/// The use of the payload of a frame whose head has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coming {
-    /// A part of a message of this type.
+    /// The payload is a part of a message of this type.
     Data(Kind),
-    /// A close, a ping or a pong.
+    /// The frame is a close, a ping or a pong.
     Control,
 }
 
-/// One item decoded from the input.
+/// An item decoded from the input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    /// A part of a message, unmasked; it may be empty.
+    /// An unmasked part of a message. It may be empty.
     Data {
-        /// Its bytes.
+        /// The bytes of this part.
         bytes: &'a [u8],
         /// Whether the message ends here.
         is_last: bool,
     },
-    /// Asks for a pong with the same payload.
+    /// The client requests a pong with this payload.
     Ping(Vec<u8>),
     /// The client is alive.
     Pong,
-    /// The client closes the connection, with this code if it gave one.
+    /// The client closes the connection, with this code if it has sent one.
     Close(Option<u16>),
 }
 
-/// Largest payload of a control frame (RFC 6455, 5.5).
+/// The maximum payload of a control frame in bytes (RFC 6455, 5.5).
 pub const CONTROL_BYTES_MAX: usize = 125;
 
 /// Codes with which a connection is closed (RFC 6455, 7.4.1).
@@ -87,7 +88,7 @@ pub mod close {
     pub const NOT_UTF8: u16 = 1007;
 }
 
-/// Cuts bytes into frames and reassembles fragmented messages.
+/// A decoder that splits bytes into frames and joins fragmented messages.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The part of a frame's head that has been read.
@@ -95,9 +96,9 @@ pub struct Decoder {
     head_bytes: u8,
     /// The frame whose payload is being read.
     frame: Option<Frame>,
-    /// The type of the message that has begun and not ended.
+    /// The type of the current message; `None` between messages.
     message: Option<Kind>,
-    /// The part of a control frame's payload that has been read; normally holds no memory.
+    /// The part of a control frame's payload that has been read. Usually it takes no memory.
     control: Vec<u8>,
     utf8: Utf8,
 }
@@ -107,16 +108,17 @@ struct Frame {
     opcode: Opcode,
     is_final: bool,
     mask: [u8; 4],
-    /// How many bytes of the payload have been read, and how many remain.
+    /// The number of payload bytes that have been read, and the number that remain.
     taken: u64,
     left: u64,
 }
 
 impl Decoder {
-    /// Reads a frame's head from `input` and returns what its payload belongs to; `None` when more input is needed.
+    /// Reads the head of a frame from `input` and returns the use of its payload; `None` if more input is needed.
     ///
     /// # Errors
-    /// The code to close the connection with. After an error neither this nor [`Self::take`] may be called again.
+    /// When the frame is invalid. The error is the code with which to close the connection. After it, neither this
+    /// function nor [`Self::take`] may be called again.
     pub fn coming(&mut self, input: &mut &mut [u8]) -> Result<Option<Coming>, u16> {
         while self.frame.is_none() {
             let Some((first, rest)) = std::mem::take(input).split_first_mut() else {
@@ -135,8 +137,8 @@ impl Decoder {
         )
     }
 
-    /// Takes an item of the frame that [`Self::coming`] reported from `input`, which is unmasked in place: at most
-    /// `most` bytes of a message. Returns `None` when more input is needed.
+    /// Takes an item of the frame that [`Self::coming`] has reported from `input`, and unmasks it in place. Takes at
+    /// most `most` bytes of a message. Returns `None` if more input is needed.
     #[allow(clippy::missing_errors_doc)]
     pub fn take<'a>(
         &mut self,
@@ -198,7 +200,7 @@ impl Decoder {
         if self.head_bytes < 2 {
             return Ok(());
         }
-        // An error in the first two bytes is reported at once: the other bytes may never arrive.
+        // An error in the first two bytes is reported at once, because the other bytes may never arrive.
         let opcode = Opcode::of(first & 0x0f).ok_or(close::PROTOCOL_ERROR)?;
         let is_final = first & 0x80 != 0;
         let short = second & 0x7f;
@@ -219,7 +221,7 @@ impl Decoder {
         }
         let (length, mask) = rest.split_at(usize::from(length_bytes));
         let long = length.iter().fold(0, |sum, b| sum << 8 | u64::from(*b));
-        // RFC 6455, 5.2: the length has its shortest form, and its highest bit is 0.
+        // RFC 6455, 5.2: the length must be in its shortest form, and its highest bit must be 0.
         let left = match length_bytes {
             2 if long > 125 => long,
             8 if long > 0xffff && long >> 63 == 0 => long,
@@ -250,7 +252,7 @@ fn control_item(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'static>, u16> 
         (Opcode::Close, []) => Ok(Item::Close(None)),
         (Opcode::Close, [high, low, reason @ ..]) => {
             let code = u16::from_be_bytes([*high, *low]);
-            // RFC 6455, 7.4: the codes that may be sent in a frame.
+            // RFC 6455, 7.4: only these codes may be sent in a frame.
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 return Err(close::PROTOCOL_ERROR);
             }
@@ -264,7 +266,7 @@ fn control_item(opcode: Opcode, payload: Vec<u8>) -> Result<Item<'static>, u16> 
     }
 }
 
-/// Unmasks a part of a payload that starts at byte `taken` (RFC 6455, 5.3).
+/// Unmasks a part of a payload (RFC 6455, 5.3). `taken` is the number of payload bytes before this part.
 fn unmask(payload: &mut [u8], mask: [u8; 4], taken: u64) {
     let mut mask = mask;
     mask.rotate_left((taken % 4) as usize);
@@ -300,10 +302,10 @@ pub fn encode(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// Checks UTF-8 that arrives in pieces.
+/// A check for UTF-8 in bytes that arrive in pieces.
 #[derive(Debug, Default)]
 struct Utf8 {
-    /// The first bytes of a character whose end has not arrived.
+    /// The first bytes of a character that is not complete yet.
     begun: [u8; 4],
     bytes: u8,
 }

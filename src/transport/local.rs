@@ -1,7 +1,7 @@
-//! A connection inside this process: the client sends requests as values, and is sent values.
+//! A connection inside this process. The client sends requests as values, and receives values.
 //!
-//! An ordinary connection task holds one end, the code that makes requests for a client holds the other. Bounded like a
-//! socket: a sender waits until the receiver has taken something.
+//! An ordinary connection task has one end. The code that makes requests on behalf of a client has the other. The
+//! connection is bounded like a socket: a sender waits until the receiver has taken something.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -17,13 +17,13 @@ use crate::model::Budget;
 use crate::protocol::Request;
 use crate::protocol::request::Refusal;
 
-/// About how many bytes wait in each direction until the sender must wait.
+/// The approximate number of bytes that may wait in each direction. Above it, the sender must wait.
 const WAITING_BYTES_MAX: usize = 32 << 10;
 
-/// One thing that the client sends.
+/// A thing that the client sends.
 #[derive(Debug)]
 pub enum Command {
-    /// A request, or the refusal of one that could not be composed.
+    /// A request, or the refusal of a request that could not be composed.
     Request(Result<Request<'static>, Refusal>),
     /// Bytes of the file that is being uploaded.
     Bytes(Bytes),
@@ -40,7 +40,7 @@ pub struct ServerEnd(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     lanes: Mutex<Lanes>,
-    /// The budget that waiting bytes count in.
+    /// The memory budget in which waiting bytes count.
     budget: Arc<Budget>,
 }
 
@@ -50,7 +50,7 @@ struct Lanes {
     deliveries: Lane<Delivery>,
 }
 
-/// One direction.
+/// One direction of a connection.
 #[derive(Debug)]
 struct Lane<T> {
     items: VecDeque<T>,
@@ -62,16 +62,16 @@ struct Lane<T> {
     sender: Option<Waker>,
 }
 
-/// How a direction ends.
+/// The end of a direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     Whole,
     Cut,
 }
 
-/// Something that waits in a lane.
+/// A thing that waits in a lane.
 trait Waiting {
-    /// Returns about how many bytes of memory it takes.
+    /// Returns the approximate memory that this takes, in bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -141,7 +141,7 @@ impl<T: Waiting> Lane<T> {
         Some(item)
     }
 
-    /// Becomes ready when there is something to receive, or the sender has ended.
+    /// Becomes ready when there is something to receive, or when the sender has ended.
     fn poll_filled(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.items.is_empty() || self.end.is_some() {
             return Poll::Ready(());
@@ -150,7 +150,7 @@ impl<T: Waiting> Lane<T> {
         Poll::Pending
     }
 
-    /// Becomes ready when something can be sent, or the receiver has gone.
+    /// Becomes ready when something can be sent, or when the receiver has gone.
     fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_full() || self.is_dropped {
             return Poll::Ready(());
@@ -164,7 +164,7 @@ impl<T: Waiting> Lane<T> {
         wake(&mut self.receiver);
     }
 
-    /// Records that the receiver has gone: nothing more can be sent.
+    /// Records that the receiver has gone, so that nothing more can be sent.
     fn abandon(&mut self, budget: &Budget) {
         self.is_dropped = true;
         budget.change(self.bytes, 0);
@@ -182,7 +182,7 @@ impl Shared {
     }
 }
 
-/// Creates a connection and returns its two ends; waiting bytes count in `budget`.
+/// Creates a connection and returns its two ends. Waiting bytes count in `budget`.
 pub fn connect(budget: Arc<Budget>) -> (ClientEnd, ServerEnd) {
     let lanes = Lanes {
         commands: Lane::new(),
@@ -196,7 +196,7 @@ pub fn connect(budget: Arc<Budget>) -> (ClientEnd, ServerEnd) {
 }
 
 impl ClientEnd {
-    /// Sends a command, once there is space for it.
+    /// Waits until there is space for a command, and sends it.
     ///
     /// # Errors
     /// When the connection has ended.
@@ -214,17 +214,17 @@ impl ClientEnd {
         .await
     }
 
-    /// Ends the input: everything has been sent.
+    /// Ends the input after everything has been sent.
     pub fn finish(&self) {
         self.0.lanes().commands.finish(End::Whole);
     }
 
-    /// Aborts the input: more was to follow and will not be sent.
+    /// Aborts the input. What was still to follow is not sent.
     pub fn cut(&self) {
         self.0.lanes().commands.finish(End::Cut);
     }
 
-    /// Waits for the next delivery and returns it; `None` when there are no more.
+    /// Waits for the next delivery and returns it; `None` if there are no more.
     pub async fn next(&self) -> Option<Delivery> {
         poll_fn(|cx| {
             let deliveries = &mut self.0.lanes().deliveries;
@@ -234,14 +234,14 @@ impl ClientEnd {
         .await
     }
 
-    /// Returns the next delivery, if there is one already.
+    /// Returns the next delivery, if it has arrived already.
     pub fn try_next(&self) -> Option<Delivery> {
         self.0.lanes().deliveries.pop(&self.0.budget)
     }
 }
 
 impl ServerEnd {
-    /// Returns the next request. Bytes of a file that nobody has read are dropped.
+    /// Returns the next request. Drops the bytes of a file that nobody has read.
     pub(crate) fn next_request(&self) -> Option<Result<Request<'static>, Refusal>> {
         let commands = &mut self.0.lanes().commands;
         loop {
@@ -252,10 +252,10 @@ impl ServerEnd {
         }
     }
 
-    /// Sends values, all or none.
+    /// Sends all of the values, or none of them.
     ///
     /// # Errors
-    /// As [`super::Carrier::write`].
+    /// See [`super::Carrier::write`].
     pub(crate) fn deliver(&self, values: impl Iterator<Item = Delivery>) -> io::Result<()> {
         let deliveries = &mut self.0.lanes().deliveries;
         deliveries.check()?;
@@ -291,7 +291,7 @@ impl ServerEnd {
         }
     }
 
-    /// Sends bytes of a file; returns how many.
+    /// Sends bytes of a file. Returns the number of bytes sent.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let deliveries = &mut self.0.lanes().deliveries;
         deliveries.check()?;
@@ -319,7 +319,7 @@ impl ServerEnd {
         self.0.lanes().deliveries.poll_free(cx).map(Ok)
     }
 
-    /// Becomes ready once the client has gone.
+    /// Becomes ready when the client has gone.
     pub(super) fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         let deliveries = &mut self.0.lanes().deliveries;
         if deliveries.is_dropped {

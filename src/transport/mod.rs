@@ -1,9 +1,11 @@
-//! Carries a connection's bytes: a plain socket, or a layer around one. Or, inside this process, values.
+//! Carries the bytes of a connection, over a plain socket or a layer around one. Inside the process, it carries
+//! values.
 //!
-//! Callers try a carrier first and wait second: [`Carrier::read`] and [`Carrier::write`] never block; when they return
-//! `WouldBlock`, the caller waits with [`Carrier::poll_readable`] or [`Carrier::poll_writable`]. The plain socket is
-//! stored in the connection itself and costs nothing more; the rarer kinds are boxed. A carrier separates lines from file
-//! bytes where its framing needs that, and knows nothing of what the lines mean.
+//! Callers first try an operation and wait only if necessary. [`Carrier::read`] and [`Carrier::write`] never block;
+//! if they return `WouldBlock`, the caller waits with [`Carrier::poll_readable`] or [`Carrier::poll_writable`]. A
+//! plain socket is stored in the connection itself and takes no further memory; the less frequent kinds are boxed. A
+//! carrier separates lines from the bytes of files where its framing requires that, but knows nothing of what the
+//! lines mean.
 
 pub mod frame;
 pub mod local;
@@ -26,38 +28,38 @@ pub use stream::Stream;
 pub use tls::Tls;
 pub use websocket::WebSocket;
 
-/// The transport of one connection.
+/// The transport of a connection.
 #[derive(Debug)]
 pub enum Carrier {
     /// Raw bytes.
     Stream(Stream),
     /// Lines and file bytes in WebSocket messages.
     WebSocket(Box<WebSocket>),
-    /// Values inside this process: the HTTP code makes requests for its client.
+    /// Values inside this process. The HTTP code makes requests on behalf of its client in this way.
     Local(Box<ServerEnd>),
-    /// The carrier has been taken by other code for now.
+    /// No carrier, because other code has taken it for a while.
     Away,
 }
 
 /// The result of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Some bytes, at least one.
+    /// At least one byte.
     Bytes {
-        /// How many.
+        /// The number of bytes.
         count: usize,
-        /// Whether more may be available at once. If not, only [`Carrier::poll_readable`] reports when there is.
+        /// Whether more bytes may be available now. If not, the caller must wait with [`Carrier::poll_readable`].
         may_have_more: bool,
     },
-    /// The end of a file whose length was not known; lines follow.
+    /// The end of a file whose length was not known. Lines follow.
     BytesEnd,
-    /// Input that is not a line; it has been skipped.
+    /// Input that is not a line. It has been skipped.
     Refused(Wrong),
     /// The client has ended its input.
     End,
-    /// The client has aborted, as far as is known.
+    /// The client seems to have aborted.
     Cut {
-        /// Whether it may still read what is sent.
+        /// Whether the client may still read what is sent.
         reads_on: bool,
     },
 }
@@ -67,14 +69,14 @@ pub enum Input {
 pub struct Wrong {
     /// The error code.
     pub code: Code,
-    /// The same in words for people.
+    /// The error in words for people.
     pub text: &'static str,
-    /// Whether the connection must be closed, since the decoder cannot resynchronise.
+    /// Whether the connection must be closed, because the decoder cannot find the beginning of the next line.
     pub closes: bool,
 }
 
 impl Carrier {
-    /// Returns the socket if bytes go through it unchanged, so that the system can send a file by itself.
+    /// Returns the socket, if bytes go through it unchanged. Then the operating system can send a file by itself.
     pub fn plain_socket(&self) -> Option<&Socket> {
         match self {
             Self::Stream(Stream::Tcp(socket)) => Some(socket),
@@ -82,7 +84,7 @@ impl Carrier {
         }
     }
 
-    /// Takes the carrier and leaves [`Self::Away`].
+    /// Takes the carrier and leaves [`Self::Away`] in its place.
     pub fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Away)
     }
@@ -90,18 +92,18 @@ impl Carrier {
     /// Reads what is available.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is available; any other error means that the client aborted and does not read either.
+    /// `WouldBlock` if nothing is available. Any other error means that the client has aborted and does not read
+    /// either.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<Input> {
         match self {
             Self::Stream(stream) => match stream.read(buffer) {
                 Ok(0) => Ok(Input::End),
                 Ok(count) => Ok(Input::Bytes {
                     count,
-                    // A short read has emptied a socket: the next read would only return `WouldBlock`.
+                    // A short read has emptied the socket, so the next read would only return `WouldBlock`.
                     may_have_more: count == buffer.len() || !matches!(stream, Stream::Tcp(_)),
                 }),
-                // TLS that ended without its close alert: the client may have sent everything, but that cannot be
-                // known.
+                // TLS ended without its close alert. The client may have sent everything, but nobody can know that.
                 Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {
                     Ok(Input::Cut { reads_on: true })
                 }
@@ -113,7 +115,7 @@ impl Carrier {
         }
     }
 
-    /// Reads and discards what is available; returns 0 at the end.
+    /// Reads and discards what is available. Returns 0 at the end of the input.
     ///
     /// # Errors
     /// See [`Self::read`].
@@ -125,11 +127,12 @@ impl Carrier {
         }
     }
 
-    /// Writes as much of `bytes` as the carrier accepts: whole lines, or the bytes announced with
-    /// [`Self::bytes_follow`]. Returns how many it accepted; it may buffer a little that [`Self::flush`] sends.
+    /// Writes as much of `bytes` as the carrier accepts, and returns how many bytes that were. `bytes` must be whole
+    /// lines, or the bytes announced with [`Self::bytes_follow`]. The carrier may buffer a few bytes, which
+    /// [`Self::flush`] sends.
     ///
     /// # Errors
-    /// `WouldBlock` when it accepts nothing; any other error means that the client no longer reads.
+    /// `WouldBlock` if the carrier accepts nothing. Any other error means that the client no longer reads.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Stream(stream) => stream.write(bytes),
@@ -139,7 +142,7 @@ impl Carrier {
         }
     }
 
-    /// Writes bytes in several slices, as many at once as the carrier accepts.
+    /// Writes the bytes of several slices, as many as the carrier accepts at once.
     ///
     /// # Errors
     /// See [`Self::write`].
@@ -153,26 +156,26 @@ impl Carrier {
         }
     }
 
-    /// Returns whether the client is inside this process and is sent values in place of lines.
+    /// Returns whether the client is inside this process, so that it receives values and not lines.
     pub fn is_local(&self) -> bool {
         matches!(self, Self::Local(_))
     }
 
-    /// Announces that after the next written line, `length` bytes belong to a file.
+    /// Announces that the `length` bytes after the next written line belong to a file.
     pub fn bytes_follow(&mut self, length: u64) {
         if let Self::WebSocket(socket) = self {
             socket.bytes_follow(length);
         }
     }
 
-    /// Announces that the next `length` bytes read belong to a file; with `None`, all bytes up to the end.
+    /// Announces that the next `length` bytes to be read belong to a file. With `None`, all bytes up to the end do.
     pub fn expect_bytes(&mut self, length: Option<u64>) {
         if let Self::WebSocket(socket) = self {
             socket.expect_bytes(length);
         }
     }
 
-    /// Sends what is buffered.
+    /// Sends the buffered bytes.
     ///
     /// # Errors
     /// See [`Self::write`].
@@ -184,7 +187,7 @@ impl Carrier {
         }
     }
 
-    /// Ends the server's output; call it again for as long as it returns `WouldBlock`.
+    /// Ends the server's output. The caller must call this again as long as it returns `WouldBlock`.
     ///
     /// # Errors
     /// See [`Self::write`].
@@ -200,7 +203,7 @@ impl Carrier {
         }
     }
 
-    /// Returns whether the system has found that the client is gone.
+    /// Returns whether the operating system has detected that the client is gone.
     pub fn is_broken(&self) -> bool {
         match self {
             Self::Local(local) => local.is_broken(),
@@ -208,7 +211,7 @@ impl Carrier {
         }
     }
 
-    /// Returns when [`Self::is_alive`] must be called next; normally never.
+    /// Returns the time at which [`Self::is_alive`] must be called next; `None` for most carriers.
     pub fn due(&self) -> Option<Duration> {
         match self {
             Self::WebSocket(socket) => Some(socket.due()),
@@ -216,7 +219,7 @@ impl Carrier {
         }
     }
 
-    /// Does what is due at `now` (the server's clock); returns false if the client is gone.
+    /// Does what is due at `now` (the server's clock). Returns false if the client is gone.
     pub fn is_alive(&mut self, now: Duration) -> bool {
         match self {
             Self::WebSocket(socket) => socket.is_alive(now),
@@ -252,7 +255,7 @@ impl Carrier {
         }
     }
 
-    /// Becomes ready once the client is known to be gone.
+    /// Becomes ready when the client is known to be gone.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Local(local) => local.poll_gone(cx),
@@ -263,7 +266,8 @@ impl Carrier {
         }
     }
 
-    /// Makes the system detect soon that the client has gone, though nothing is read from it or written to it.
+    /// Makes the operating system detect soon that the client is gone, even if nothing is read from it or written to
+    /// it.
     pub fn watch_closely(&self) {
         if let Some(stream) = self.stream() {
             stream.socket().watch_closely();
@@ -290,8 +294,8 @@ impl Carrier {
         .await
     }
 
-    /// Sends what was written, ends the server's output and reads to the end of the client's input, unless it
-    /// `has_ended`.
+    /// Sends the buffered bytes, ends the server's output and reads to the end of the client's input. If the input
+    /// `has_ended` already, does not read.
     ///
     /// # Errors
     /// When the client is gone.

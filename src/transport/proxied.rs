@@ -1,6 +1,7 @@
-//! The PROXY protocol, versions 1 and 2: the header that a proxy sends before the bytes of its client.
+//! The header of the PROXY protocol, versions 1 and 2, which a proxy sends before the bytes of its client. HAProxy's
+//! `proxy-protocol.txt` specifies it.
 //!
-//! As specified in HAProxy's `proxy-protocol.txt`. A header is looked for only on connections from a trusted proxy.
+//! The server looks for a header only on connections from a trusted proxy.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -10,22 +11,23 @@ const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 /// The first bytes of every header of version 1.
 const WORD: &[u8] = b"PROXY ";
 
-/// Longest header of version 1, with its line end.
+/// The maximum length of a header of version 1 in bytes, with its line ending.
 const LINE_BYTES_MAX: usize = 107;
 
-/// Most bytes of a header of version 2 after its first 16: addresses and the name of a certificate.
+/// The maximum number of bytes in a header of version 2 after the first 16. They are addresses and the name of a
+/// certificate.
 const REST_BYTES_MAX: usize = 2048;
 
-/// The first bytes of a connection.
+/// The result of looking for a header at the beginning of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Header {
-    /// Too few bytes have arrived to tell.
+    /// Too few bytes have arrived to decide.
     Unclear,
-    /// No header: these are the client's own bytes.
+    /// There is no header: the bytes are those of the client.
     Absent,
-    /// Neither a valid header nor the beginning of a client's bytes.
+    /// The bytes are neither a valid header nor those of a client.
     Wrong,
-    /// A header of this many bytes, with the client's address, unless the proxy connects for itself.
+    /// A header of this many bytes, with the client's address. There is no address if the proxy itself is the client.
     Whole(usize, Option<IpAddr>),
 }
 
@@ -91,7 +93,7 @@ fn read_binary(bytes: &[u8]) -> Header {
         return Header::Unclear;
     };
     let address = match (command, family) {
-        // LOCAL: the proxy connects for itself. An address that is not IP is ignored.
+        // LOCAL: the proxy itself is the client. An address that is not an IP address is ignored.
         (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => None,
         (0x21, 0x11) if length >= 12 => rest
             .first_chunk::<4>()
@@ -108,7 +110,8 @@ fn read_binary(bytes: &[u8]) -> Header {
 mod tests {
     use super::*;
 
-    /// Checks that every prefix of the header is unclear, and that the bytes after the header are left alone.
+    /// Checks that every prefix of the header is unclear, and that bytes after the header are not taken as part of
+    /// it.
     #[track_caller]
     fn check(header: &[u8], expected: Option<&str>) {
         let address = expected.map(|text| text.parse().unwrap());

@@ -3,16 +3,16 @@
 use crate::dialect::irc::begins_irc;
 use crate::protocol::line::LINE_BYTES_MAX;
 
-/// The protocol that the first bytes belong to.
+/// The protocol to which the first bytes of a connection belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Protocol {
-    /// Too few bytes to tell; they do not contain a whole line.
+    /// There are too few bytes to decide, and no whole line.
     Unclear,
-    /// Lines of the chat protocol, or an attempt at them.
+    /// Lines of the chat protocol, or an attempt to write them.
     Lines,
     /// Lines of IRC.
     Irc,
-    /// Lines; the next one shows whether they are IRC.
+    /// Lines that may be IRC. The next line shows whether they are.
     LinesOrIrc,
     /// A TLS handshake (RFC 8446, 5.1: a record of type 22, version 3.x).
     Tls,
@@ -20,7 +20,7 @@ pub enum Protocol {
     Http,
 }
 
-/// Longest request line of HTTP: RFC 9112, 3 recommends accepting at least 8000 bytes.
+/// The maximum length of an HTTP request line in bytes. RFC 9112, 3 recommends to accept at least 8000.
 pub const REQUEST_LINE_BYTES_MAX: usize = 8192;
 
 /// The methods of RFC 9110, 9.3, and PATCH (RFC 5789).
@@ -30,8 +30,9 @@ const METHODS: [&[u8]; 9] = [
 
 /// Detects the protocol that begins with `bytes`.
 ///
-/// A method alone is a word that a person may type: only a whole line that ends in ` HTTP/1.0` or ` HTTP/1.1` is HTTP.
-/// An empty line is a person who pressed Enter and waits for a greeting.
+/// A person may type the name of an HTTP method as a word, so only a whole line that ends in ` HTTP/1.0` or `
+/// HTTP/1.1` is HTTP. An empty line counts as a line of the chat protocol: a person has pressed Enter and waits for a
+/// greeting.
 ///
 /// ```
 /// use plainchat::transport::sniff::{Protocol, detect};
@@ -63,15 +64,15 @@ pub fn detect(bytes: &[u8]) -> Protocol {
     }
 }
 
-/// How many lines with `NICK` or `PASS` an IRC client begins with at most.
+/// The maximum number of lines with `NICK` or `PASS` at the beginning of an IRC connection.
 const NICK_LINES_MAX: usize = 3;
 
-/// How many bytes are looked at before that: those lines and the next. Empty lines between them would otherwise have no
-/// end.
+/// The maximum number of bytes that are looked at before the protocol is decided: those lines and the next one.
+/// Without this limit, empty lines between them could go on forever.
 const UNDECIDED_BYTES_MAX: usize = (NICK_LINES_MAX + 1) * LINE_BYTES_MAX;
 
-/// Distinguishes IRC from plainchat's own lines: IRC has `CAP` and `USER`, which plainchat does not have, and all IRC clients that begin
-/// with `NICK` or `PASS` end their lines in CR LF and send the next at once.
+/// Distinguishes IRC from the lines of the chat protocol. `CAP` and `USER` exist only in IRC. IRC clients that begin
+/// with `NICK` or `PASS` end their lines in CR LF, and send the next line at once.
 fn tell_irc(bytes: &[u8]) -> Protocol {
     let undecided = if bytes.len() < UNDECIDED_BYTES_MAX {
         Protocol::LinesOrIrc
@@ -170,7 +171,7 @@ mod tests {
         }
     }
 
-    /// The first bytes that real clients send, each in one write (see `irc.md`).
+    /// The first bytes that real clients send. Each client sends them in one write (see `irc.md`).
     const IRC_CLIENTS: &[(&str, &str)] = &[
         ("WeeChat", "CAP LS 302\r\nNICK ann\r\nUSER ann 0 * :ann\r\n"),
         (

@@ -1,8 +1,8 @@
-//! Client sockets, and the one watcher that reports when one can be read or written.
+//! Client sockets, and a watcher that reports when a socket can be read or written.
 //!
-//! `Async<TcpStream>` would do, at a price: 240 bytes a socket, and an `epoll_ctl` call for each wait. Here a socket is
-//! registered once, when it is accepted, for every change (an edge-triggered epoll), and costs a waker and five bits.
-//! smol's reactor watches that epoll as it would any file, so the thread sleeps in one place.
+//! `Async<TcpStream>` would work too, but would cost 240 bytes for each socket and a call of `epoll_ctl` for each
+//! wait. Here a socket is registered with an edge-triggered epoll once, when it is accepted, and costs a waker and
+//! five bits. smol's reactor watches that epoll like any file, so the thread sleeps in one place.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, Write};
@@ -23,15 +23,15 @@ use slab::Slab;
 
 use super::retry;
 
-/// How many changes are read from the system at once.
+/// The maximum number of changes that are read from the operating system at once.
 const EVENTS_MAX: usize = 256;
 
-/// How many slices are written at once: twice as many as a batch has when a hundred clients all talk, half of them the
-/// replies to the client's own messages.
+/// The maximum number of slices that are written at once. It is twice the number in a batch when a hundred clients
+/// all talk; half of these slices are replies to the client's own messages.
 const SLICES_MAX: usize = 64;
 
-/// How long a connection is idle before the system probes its client, and how often it probes, while the client follows
-/// something.
+/// The time of inactivity after which the operating system probes a client that follows something, and the time
+/// between two probes.
 const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 
 /// A readiness state of a socket.
@@ -39,13 +39,13 @@ const KEEPALIVE_CLOSE: Duration = Duration::from_secs(10);
 enum Readiness {
     Read = 1,
     Write = 2,
-    /// Both directions are closed: the other side neither reads nor writes any more.
+    /// Both directions are closed: the peer neither reads nor writes any more.
     Gone = 4,
-    /// The other side has ended its sending side, and may still read.
+    /// The peer has ended its output, but may still read.
     Ended = 8,
 }
 
-/// All sockets, with the epoll that watches them.
+/// All sockets, and the epoll that watches them.
 #[derive(Debug)]
 pub struct Sockets {
     epoll: Async<OwnedFd>,
@@ -53,21 +53,21 @@ pub struct Sockets {
     serial: AtomicU32,
 }
 
-/// The state of one socket and the task that waits for it.
+/// The state of a socket, and the task that waits for it.
 #[derive(Debug, Default)]
 struct Waiting {
-    /// Distinguishes it from earlier sockets in the same place.
+    /// A number that distinguishes the socket from earlier ones in the same place.
     serial: u32,
     waker: Option<Waker>,
-    /// The states (bits of [`Readiness`]) that `waker` is woken for.
+    /// The states (bits of [`Readiness`]) for which `waker` is woken.
     wanted: u8,
-    /// The states that may have become ready since they were last polled.
+    /// The states that may have become ready since the last poll.
     open: u8,
-    /// Whether the other side has ended or aborted; from then on a read always finds the end.
+    /// Whether the peer has ended its output or aborted. If so, every read finds the end.
     has_ended: bool,
 }
 
-/// Reports that the client of a socket has gone, to a task that cannot reach the socket at the moment.
+/// A handle that reports that the client has gone, to a task that cannot use the socket at the moment.
 #[derive(Clone, Debug)]
 pub struct Gone {
     sockets: Arc<Sockets>,
@@ -108,7 +108,7 @@ impl Sockets {
             serial,
             ..Waiting::default()
         });
-        // From here on, dropping the socket frees its place.
+        // From here on, the place is freed when the socket is dropped.
         let place = u32::try_from(place).map_err(io::Error::other)?;
         let socket = Socket {
             stream,
@@ -121,7 +121,7 @@ impl Sockets {
         Ok(socket)
     }
 
-    /// Wakes the tasks whose sockets become ready; never returns unless the system fails.
+    /// Wakes the tasks whose sockets become ready. Returns only if the operating system fails.
     ///
     /// # Errors
     /// Any error of the system.
@@ -141,8 +141,8 @@ impl Sockets {
         .await
     }
 
-    /// Wakes the tasks whose sockets are ready now. Called by tasks that keep the executor busy, since it polls the
-    /// system by itself only once in 200 polls.
+    /// Wakes the tasks whose sockets are ready now. Tasks that keep the executor busy call this, because the executor
+    /// itself polls the operating system only once in 200 polls.
     pub fn look(&self) {
         let _ = self.take_changes(); // an error ends `watch`
     }
@@ -156,7 +156,7 @@ impl Sockets {
         };
         let mut waiting = self.waiting();
         for event in events {
-            // A dropped socket may still be reported while a thread sends a file through it.
+            // A socket that has been dropped here may still be reported while a thread sends a file through it.
             let (serial, place) = (event.data.u64() >> 32, event.data.u64() & 0xffff_ffff);
             if let Some(waiting) = waiting.get_mut(place as usize)
                 && u64::from(waiting.serial) == serial
@@ -207,7 +207,8 @@ impl Waiting {
             return Poll::Ready(());
         }
         self.wanted |= readiness as u8;
-        // Only one task waits for a socket, so one waker is enough; cloning a waker costs as much as waking.
+        // Only one task waits for a socket, so one waker is enough. It is not replaced without need, because cloning
+        // a waker takes as long as waking a task.
         if !self
             .waker
             .as_ref()
@@ -220,15 +221,15 @@ impl Waiting {
 }
 
 impl Socket {
-    /// Returns the socket itself: try an operation first, and wait when it returns `WouldBlock`.
+    /// Returns the socket itself. The caller tries an operation first, and waits if it returns `WouldBlock`.
     pub fn get_ref(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// Writes as much of these slices as the system accepts at once.
+    /// Writes as many bytes of these slices as the operating system accepts at once.
     ///
     /// # Errors
-    /// Any error of the system; `WouldBlock` when it accepts nothing.
+    /// Any error of the system; `WouldBlock` if it accepts nothing.
     pub fn write_some<'a>(
         &self,
         mut stretches: impl Iterator<Item = &'a [u8]>,
@@ -246,13 +247,14 @@ impl Socket {
         }
         let slices = slices.get(..count).unwrap_or_default();
         let (mut none, flags) = (SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-        // Not `write_vectored`, which takes a longer path through the system: with it, single messages were delivered
-        // to 138 k readers a second of CPU, against 150 k (means of three, alternating); the same holds for one slice.
+        // `write_vectored` takes a longer path through the operating system. With it, single messages were delivered
+        // to 138,000 readers per second of processor time; with `sendmsg`, to 150,000 (means of three alternating
+        // runs). A single slice gives the same result.
         retry(|| Ok(sendmsg(&self.stream, slices, &mut none, flags)?))
     }
 
-    /// Becomes ready when there may be something to read since the last call that was ready. Wakes only the task that
-    /// polled last.
+    /// Becomes ready if something may have arrived since the last call that was ready. Only the task that polled last
+    /// is woken.
     ///
     /// # Errors
     /// None; the signature is that of the other carriers.
@@ -260,7 +262,8 @@ impl Socket {
         self.poll(Readiness::Read, cx)
     }
 
-    /// Becomes ready when a write may succeed since the last call that was ready. Wakes only the task that polled last.
+    /// Becomes ready if a write may have become possible since the last call that was ready. Only the task that
+    /// polled last is woken.
     ///
     /// # Errors
     /// None.
@@ -268,7 +271,7 @@ impl Socket {
         self.poll(Readiness::Write, cx)
     }
 
-    /// Becomes ready once the connection is broken: the client has gone, and has not merely ended its input.
+    /// Becomes ready when the connection is broken. A client that has only ended its input is still there.
     pub fn poll_gone(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll(Readiness::Gone, cx).map(|_| ())
     }
@@ -284,11 +287,11 @@ impl Socket {
         }
     }
 
-    /// Makes the system probe the client more often: a client that follows something sends nothing, and may be sent
-    /// nothing for a long time. A client that has closed its socket, as a killed program does, is found once its own
-    /// system has forgotten the connection, after a minute.
+    /// Makes the operating system probe the client more often. A client that follows something sends nothing, and may
+    /// receive nothing for a long time. If such a client has closed its socket, as a killed program does, this is
+    /// detected after about a minute, when the client's system has forgotten the connection.
     pub fn watch_closely(&self) {
-        // If this fails, the end of the client is found later.
+        // If this fails, the end of the client is detected later.
         let _ = sockopt::set_tcp_keepidle(&self.stream, KEEPALIVE_CLOSE);
         let _ = sockopt::set_tcp_keepintvl(&self.stream, KEEPALIVE_CLOSE);
     }
@@ -311,13 +314,13 @@ impl Socket {
 }
 
 impl Gone {
-    /// Works as [`Socket::poll_gone`]; also ready when the socket has been dropped.
+    /// Becomes ready when [`Socket::poll_gone`] would, or when the socket has been dropped.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_readiness(Readiness::Gone, cx)
     }
 
-    /// Becomes ready once the client sends no more: it has gone, or has ended its sending side and goes on
-    /// reading. A write then shows which.
+    /// Becomes ready when the client sends nothing more: it has gone, or has ended its output and still reads. A
+    /// write shows which of the two is the case.
     pub fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.poll_readiness(Readiness::Ended, cx)
     }
@@ -333,7 +336,8 @@ impl Gone {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // The system removes a closed socket from the epoll by itself; it is closed right after this.
+        // The operating system removes a socket from the epoll when the socket is closed, which happens right after
+        // this.
         self.sockets.waiting().try_remove(self.place as usize);
     }
 }
@@ -348,7 +352,7 @@ mod tests {
 
     use super::*;
 
-    /// Runs `act` with the watcher beside it.
+    /// Runs `act` and the watcher at the same time.
     fn with_sockets<F: Future<Output = ()>>(act: impl FnOnce(Arc<Sockets>) -> F) {
         let sockets = Arc::new(Sockets::new().unwrap());
         let watching = async { panic!("the watch ended: {}", sockets.watch().await) };
@@ -379,7 +383,8 @@ mod tests {
                 let mut buffer = [0; 10];
                 assert_eq!(socket.get_ref().read(&mut buffer).unwrap(), 5);
             }
-            // The end arrives with the last bytes; the reader finds it only at the next read.
+            // The end of the input arrives together with the last bytes, but the reader finds it only at the next
+            // read.
             client.write_all(b"bye").unwrap();
             client.shutdown(Shutdown::Write).unwrap();
             readable(&socket).await;
@@ -417,7 +422,7 @@ mod tests {
     fn a_socket_in_a_reused_place_gets_only_its_own_changes() {
         with_sockets(async |sockets| {
             let (old, old_client) = pair(&sockets);
-            // As a thread does in the middle of a file: the system keeps the socket in the epoll.
+            // A thread that sends a file also keeps a copy of the socket, so that the system leaves it in the epoll.
             let _kept = old.get_ref().try_clone().unwrap();
             drop(old);
             let (socket, mut client) = pair(&sockets);

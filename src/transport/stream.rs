@@ -9,7 +9,7 @@ use futures_lite::{AsyncRead, AsyncWrite};
 
 use super::{Socket, Tls, retry};
 
-/// A byte stream both ways. As with [`super::Carrier`], only the functions named `poll_…` wait.
+/// A stream of bytes in both directions. As in [`super::Carrier`], only the functions named `poll_…` wait.
 #[derive(Debug)]
 pub enum Stream {
     /// A plain socket.
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    /// Writes several pieces, in one call where possible; returns how many bytes were accepted.
+    /// Writes several slices, in one call if possible. Returns the number of bytes that were accepted.
     fn write_vectored(&mut self, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(socket) => retry(|| socket.get_ref().write_vectored(pieces)),
@@ -65,7 +65,7 @@ impl Stream {
         }
     }
 
-    /// Writes `bytes` and leaves in them what was not accepted.
+    /// Writes `bytes`, and leaves in the vector what was not accepted.
     pub(super) fn send_all(&mut self, bytes: &mut Vec<u8>) -> io::Result<()> {
         let mut sent = 0;
         let result = loop {
@@ -120,7 +120,7 @@ impl Stream {
     }
 }
 
-/// Bytes that were read already, followed by the rest of their source.
+/// A reader of bytes that were read before, followed by the rest of their source.
 pub(super) struct Chained<'a, R> {
     pub first: &'a mut Vec<u8>,
     pub then: R,
@@ -146,12 +146,12 @@ fn take_first(first: &mut Vec<u8>, buffer: &mut [u8]) -> usize {
     count
 }
 
-/// A stream whose first bytes have been read, as an async reader and writer.
+/// An asynchronous reader and writer for a stream whose first bytes have been read already.
 #[derive(Debug)]
 pub struct Replayed {
-    /// The bytes that were read; they are read again first.
+    /// The bytes that have been read already. They are returned first.
     pub first: Vec<u8>,
-    /// The stream they came from.
+    /// The stream from which they came.
     pub stream: Stream,
 }
 

@@ -1,4 +1,4 @@
-//! A socket with TLS 1.2 or 1.3 (RFC 5246, RFC 8446), the server's side.
+//! The server's side of a socket with TLS 1.2 or 1.3 (RFC 5246, RFC 8446).
 
 use std::fmt;
 use std::io::{self, Read, Write};
@@ -10,13 +10,13 @@ use rustls::{ServerConfig, ServerConnection};
 
 use super::{Socket, retry};
 
-/// How much is encrypted ahead of the socket: one record.
+/// The maximum number of bytes that are encrypted before the socket accepts them: one record.
 const OUT_BYTES_MAX: usize = 16 << 10;
 
 /// A socket and the cipher around it.
 pub struct Tls {
     socket: Socket,
-    /// Bytes that were read before TLS was detected; soon empty and without memory.
+    /// Bytes that were read before TLS was detected. Soon the vector is empty and takes no memory.
     first: Vec<u8>,
     cipher: ServerConnection,
     /// Whether the socket has reached its end.
@@ -32,7 +32,7 @@ impl fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Starts TLS on `socket`, from which `first` has been read.
+    /// Starts TLS on `socket`. `first` are the bytes that have been read from the socket already.
     ///
     /// # Errors
     /// When rustls rejects the configuration.
@@ -60,8 +60,8 @@ impl Tls {
         &self.socket
     }
 
-    /// Reads decrypted bytes; returns 0 at an end that the client has announced (RFC 8446, 6.1), and `UnexpectedEof` at
-    /// one that it has not.
+    /// Reads decrypted bytes. Returns 0 at an end that the client has announced (RFC 8446, 6.1), and `UnexpectedEof`
+    /// at any other end.
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
             match self.cipher.reader().read(buffer) {
@@ -79,7 +79,7 @@ impl Tls {
                 self.has_ended = true;
             }
             let state = self.cipher.process_new_packets();
-            // The next part of the handshake, or the alert that names the error.
+            // This sends the next part of the handshake, or the alert that names the error.
             let sent = self.flush();
             state.map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
             match sent {
@@ -94,7 +94,7 @@ impl Tls {
         let taken = self.cipher.writer().write(bytes)?;
         match self.flush() {
             Err(e) if e.kind() != io::ErrorKind::WouldBlock => Err(e),
-            // It buffers less than a record and accepts no more.
+            // The buffer is full, although it holds less than one record.
             _ if taken == 0 && !bytes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),
             _ => Ok(taken),
         }

@@ -1,5 +1,5 @@
-//! The chat protocol over WebSocket: a text message is a line without its line end, both ways; the bytes of a file are
-//! binary messages.
+//! The chat protocol over WebSocket. In both directions, a text message is a line without its line ending, and the
+//! bytes of a file are binary messages.
 
 use std::cell::RefCell;
 use std::io;
@@ -12,72 +12,73 @@ use super::{Input, Stream, Wrong};
 use crate::protocol::Code;
 use crate::protocol::line::LINE_BYTES_MAX;
 
-/// How often the client is pinged, and how long it may stay silent: as long as it takes to find a dead peer on a plain
-/// socket.
+/// The time between two pings of the client. A client may stay silent as long as a dead peer on a plain socket would
+/// remain undetected.
 const PING_EVERY: Duration = Duration::from_secs(30);
 const DEAD_AFTER: Duration = Duration::from_secs(90);
 
-/// The client is leaving; it may read up to the server's close frame and no further.
+/// The input of a client that is leaving. It may read up to the server's close frame, but no further.
 const CUT: Input = Input::Cut { reads_on: false };
 
-/// How many bytes are read or framed at once.
+/// The number of bytes that are read or framed at once.
 const PIECE_BYTES: usize = 32 << 10;
 
-/// Most bytes of pongs that wait; RFC 6455, 5.5.3 allows leaving some out.
+/// The maximum number of bytes of pongs that wait. RFC 6455, 5.5.3 allows to leave out pongs beyond that.
 const PONG_BYTES_MAX: usize = 2 * (frame::CONTROL_BYTES_MAX + 2);
 
 thread_local! {
-    /// Buffer that raw bytes are read into before they are decoded.
+    /// A buffer into which raw bytes are read before they are decoded.
     static RAW: RefCell<Vec<u8>> = RefCell::new(vec![0; PIECE_BYTES]);
 }
 
-/// A WebSocket connection after the handshake.
+/// A WebSocket connection whose handshake has been completed.
 #[derive(Debug)]
 pub struct WebSocket {
     stream: Stream,
     decoder: Decoder,
-    /// Bytes that were read and not yet decoded; normally without memory.
+    /// Bytes that have been read but not decoded yet. Usually the vector takes no memory.
     held: Vec<u8>,
-    /// The unfinished text message, up to the length of a line; without memory between messages.
+    /// The unfinished text message, up to the length of a line. Between messages it takes no memory.
     text: Vec<u8>,
-    /// Whether the part beyond that length contains a line end.
+    /// Whether the part of the message beyond that length contains a line ending.
     is_torn: bool,
-    /// What the client is expected to send.
+    /// The input that the client is expected to send.
     expected: Expected,
-    /// Framed bytes that were not yet sent.
+    /// Framed bytes that have not been sent yet.
     out: Vec<u8>,
-    /// How many bytes of a file follow the next line that is written.
+    /// The number of bytes of a file that follow the next written line.
     follows: u64,
-    /// How many of the next bytes that are written belong to a file.
+    /// The number of the next written bytes that belong to a file.
     bytes_out: u64,
-    /// The code to close with; set when no more input is accepted.
+    /// The code with which to close. It is set when no more input is accepted.
     closes_with: Option<u16>,
     close_sent: bool,
-    /// When something was last received from the client, and when it is pinged next.
+    /// The time at which something was last received from the client. The field below is the time of the next ping.
     heard: Duration,
     ping_at: Duration,
     has_news: bool,
-    /// An input to report once what came before it has been taken.
+    /// An input to be reported when the bytes before it have been taken.
     waiting: Option<Input>,
-    /// Whether a binary message has begun and not ended.
+    /// Whether the client is in the middle of a binary message.
     in_binary: bool,
-    /// Whether that message was not expected, and has been reported.
+    /// Whether that message was not expected. The error has been reported in this case.
     is_stray: bool,
 }
 
-/// What the client is expected to send.
+/// The input that the client is expected to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Expected {
     Lines,
     Bytes(u64),
     /// All bytes up to an empty message.
     AllBytes,
-    /// A file was complete inside a binary message: that message may contain no more bytes.
+    /// The end of a binary message in which a file was completed. The message may contain no more bytes.
     EndOfBytes,
 }
 
 impl WebSocket {
-    /// Creates a connection after its handshake; `held` was read after it. `now` is the server's clock.
+    /// Creates a connection after its handshake. `held` are bytes that were read after the handshake; `now` is the
+    /// server's clock.
     pub fn new(stream: Stream, held: Vec<u8>, now: Duration) -> Self {
         Self {
             stream,
@@ -147,8 +148,8 @@ impl WebSocket {
         }
     }
 
-    /// Decodes `raw` into `buffer` until the kind of input changes, and keeps the rest. Returns `None` when it yielded
-    /// nothing.
+    /// Decodes `raw` into `buffer` until the kind of input changes, and keeps the rest of `raw`. Returns `None` if
+    /// there is nothing to report.
     fn decode_frames(&mut self, mut raw: &mut [u8], buffer: &mut [u8]) -> Option<Input> {
         let mut filled = 0;
         let other = loop {
@@ -166,7 +167,8 @@ impl WebSocket {
             }
             let is_line = match (coming, self.expected) {
                 (Coming::Control, _) => false,
-                // The bytes read so far may announce the file that begins here.
+                // The lines that have been read must be handled first, because they may announce the file that begins
+                // here.
                 (Coming::Data(Kind::Binary), Expected::Lines | Expected::EndOfBytes) => {
                     if filled > 0 {
                         break None;
@@ -182,7 +184,7 @@ impl WebSocket {
                 (Coming::Data(Kind::Binary), _) if space.is_empty() => break None,
                 (Coming::Data(Kind::Binary), _) => false,
                 (Coming::Data(Kind::Text), _) => {
-                    // The file is incomplete, and the meaning of the rest cannot be known.
+                    // The file is incomplete, and nobody can know what the rest means.
                     self.closes_with = Some(close::NORMAL);
                     break Some(CUT);
                 }
@@ -241,7 +243,7 @@ impl WebSocket {
         }
     }
 
-    /// Adds a piece of a text message; returns a line once it is complete.
+    /// Adds a piece of a text message. Returns a line when the message is complete.
     fn push_text(
         &mut self,
         bytes: &[u8],
@@ -249,7 +251,7 @@ impl WebSocket {
         space: &mut [u8],
         filled: &mut usize,
     ) -> Option<Input> {
-        // One byte more than the longest line, so that a line that is too long is detected.
+        // One more byte than the longest line is kept, so that a line that is too long can be detected.
         let most = LINE_BYTES_MAX + 1 - self.text.len();
         let (taken, beyond) = bytes.split_at(most.min(bytes.len()));
         self.text.extend_from_slice(taken);
@@ -258,7 +260,7 @@ impl WebSocket {
             return None;
         }
         let mut line = std::mem::take(&mut self.text);
-        // Command-line clients send the line end that was typed.
+        // Command-line clients also send the line ending that the user typed.
         if line.last() == Some(&b'\n') {
             line.pop();
             if line.last() == Some(&b'\r') {
@@ -278,7 +280,7 @@ impl WebSocket {
         None
     }
 
-    /// Adds a piece of a binary message: the bytes of a file, if they are expected.
+    /// Adds a piece of a binary message, which contains bytes of a file if they are expected.
     fn push_bytes(
         &mut self,
         bytes: &[u8],
@@ -318,7 +320,7 @@ impl WebSocket {
                     closes: true,
                 }))
             }
-            // Reported once; an empty message may end a file whose length was known.
+            // An unexpected message is reported once. An empty one may end a file whose length was known.
             Expected::Lines => {
                 let is_reported = std::mem::replace(&mut self.is_stray, !is_last);
                 (!is_reported && !bytes.is_empty()).then_some(Input::Refused(Wrong {
@@ -347,7 +349,7 @@ impl WebSocket {
             } else {
                 let end = memchr(b'\n', rest).unwrap_or(rest.len());
                 let (line, after) = rest.split_at(end);
-                // As IRC has it.
+                // IRC lines end in CR LF.
                 let line = line.strip_suffix(b"\r").unwrap_or(line);
                 frame::encode(Opcode::Text, line, &mut self.out);
                 rest = after.get(1..).unwrap_or_default();
@@ -378,12 +380,12 @@ impl WebSocket {
         self.stream.read(buffer)
     }
 
-    /// Returns when [`Self::is_alive`] must be called next.
+    /// Returns the time at which [`Self::is_alive`] must be called next.
     pub(super) fn due(&self) -> Duration {
         self.ping_at
     }
 
-    /// Pings the client if it is time; returns false if it has been silent for too long.
+    /// Pings the client if it is time for that. Returns false if the client has been silent for too long.
     pub(super) fn is_alive(&mut self, now: Duration) -> bool {
         if std::mem::take(&mut self.has_news) {
             self.heard = now;
@@ -416,7 +418,7 @@ mod tests {
 
     const START: Duration = Duration::from_secs(1000);
 
-    /// Returns a connection after its handshake, and its client's socket.
+    /// Returns a connection whose handshake has been completed, and the client's socket.
     fn pair() -> (WebSocket, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

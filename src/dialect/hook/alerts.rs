@@ -1,5 +1,5 @@
-//! Reads the alerts of Alertmanager and Grafana. Each becomes a message, so that users can reply to it and find it, and its
-//! resolution can refer to it.
+//! Reads the alerts of Alertmanager and Grafana. Each alert becomes a message, so that users can find it and reply to
+//! it, and so that the message about its resolution can refer to it.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use super::{Alert, BadBody, Message, is_blank, string};
 use crate::config::fixed::HOOK_ALERTS_MAX;
 use crate::protocol::text::is_clean;
 
-/// The most characters of a fingerprint or severity that is kept as a tag.
+/// The maximum number of characters in a fingerprint or severity that is kept as a tag.
 const TAG_CHARS_MAX: usize = 64;
 
-/// Returns a message for each alert up to a limit, and a line with the number of the others.
+/// Returns a message for each alert. If there are more than a limit, one more message says how many others there are.
 pub(super) fn messages(
     body: &Map<String, Value>,
     alerts: &[Value],
@@ -43,7 +43,7 @@ pub(super) fn messages(
     Ok(messages)
 }
 
-/// The fields of an alert that are used.
+/// The used fields of an alert.
 struct Facts {
     status: String,
     labels: BTreeMap<String, String>,
@@ -53,11 +53,11 @@ struct Facts {
 }
 
 impl Facts {
-    /// Reads an alert. `whole` is the status of its group, for an alert without a status of its own.
+    /// Reads an alert. If the alert has no status of its own, `whole`, the status of its group, is used.
     fn of(alert: &Map<String, Value>, whole: &str) -> Self {
         let labels = alert.get("labels").and_then(Value::as_object);
         let labels = labels.into_iter().flatten();
-        // Grafana marks its own with two underscores.
+        // Grafana's own labels begin with two underscores.
         let labels = labels.filter(|(name, _)| !name.starts_with("__"));
         let labels = labels.map(|(name, value)| (name.clone(), string(Some(value))));
         let annotations = alert.get("annotations");
@@ -82,7 +82,8 @@ impl Facts {
         self.status.eq_ignore_ascii_case("resolved")
     }
 
-    /// Returns what identifies the notification when it is posted again. The end time is left out, since it changes.
+    /// Returns a text that is the same if the notification is posted again. The end time is left out, because it
+    /// changes.
     fn identity(&self) -> String {
         let what = if self.fingerprint.is_empty() {
             format!("{:?}", self.labels)

@@ -1,7 +1,7 @@
-//! Reads what tools post to a hook, and returns the messages to send: bodies for Slack and Mattermost, Discord, Gotify and
-//! Apprise, and those of Alertmanager and Grafana, as JSON or as a form. See `hooks.md`.
+//! Reads what tools post to a hook, and returns the messages to send; see `hooks.md`. It reads the formats of Slack,
+//! Mattermost, Discord, Gotify, Apprise, Alertmanager and Grafana, as JSON or as a form.
 //!
-//! Pure. Everything here is linear in the length of the body, which its caller bounds.
+//! This module is pure. All its functions take time in proportion to the length of the body, which the caller bounds.
 
 mod alerts;
 pub mod ntfy;
@@ -15,34 +15,34 @@ use crate::protocol::multiline::{Multiline, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX,
 use crate::protocol::tags::{self, SentTags};
 use crate::protocol::text::clean;
 
-/// One message that a post becomes.
+/// A message that is made from a post.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its text.
+    /// The message's text.
     pub text: Multiline,
-    /// Its tags in the form of the protocol, without the `@`.
+    /// The message's tags as they are sent, without the `@`.
     pub tags: String,
-    /// The alert that it is about.
+    /// The alert that the message is about.
     pub alert: Option<Alert>,
-    /// Identifies the message when it is posted again; `None` if that cannot be recognized.
+    /// A text that is the same if the message is posted again; `None` if that cannot be recognized.
     pub identity: Option<String>,
 }
 
-/// An alert that fires or resolves.
+/// An alert that has fired or has been resolved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {
-    /// Identifies the alert: the same in all messages about it.
+    /// The alert's identity, which is the same in all messages about the alert.
     pub fingerprint: String,
-    /// Whether it has ended.
+    /// Whether the alert has been resolved.
     pub is_resolved: bool,
 }
 
-/// Why a body is refused.
+/// The reason why a body is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BadBody {
-    /// It is neither JSON nor a form.
+    /// The body is neither JSON nor a form.
     Malformed,
-    /// It has no text.
+    /// The body has no text.
     NoText,
 }
 
@@ -51,16 +51,16 @@ pub enum BadBody {
 pub struct Push {
     /// The message to send.
     pub message: Message,
-    /// Its fields as they were sent.
+    /// The title, as it was posted.
     pub title: String,
     /// The text below the title.
     pub body: String,
-    /// From 0 to 10.
+    /// The priority, from 0 to 10.
     pub priority: i64,
 }
 
 impl Message {
-    /// Creates a message with these tags besides `notice`.
+    /// Creates a message with the tag `notice` and these tags.
     fn new(text: &str, own_tags: &[(&str, &str)]) -> Result<Self, BadBody> {
         let mut all = "notice".to_owned();
         for (name, value) in own_tags {
@@ -75,16 +75,16 @@ impl Message {
         })
     }
 
-    /// Returns its tags.
+    /// Returns the message's tags.
     pub fn sent_tags(&self) -> SentTags {
         SentTags::parse(&self.tags).unwrap_or_else(|_| SentTags::notice())
     }
 }
 
-/// Reads the body of a post to a hook; returns at least one message.
+/// Reads the body of a post to a hook. Returns at least one message.
 ///
 /// # Errors
-/// The body has no text, or its form is unknown.
+/// When the body has no text, or its format is unknown.
 ///
 /// ```
 /// use plainchat::dialect::hook::read;
@@ -110,10 +110,10 @@ pub fn read(body: &[u8]) -> Result<Vec<Message>, BadBody> {
     Message::new(&text, &[]).map(only)
 }
 
-/// Reads the body of a post of a Gotify client.
+/// Reads the body that a Gotify client posts.
 ///
 /// # Errors
-/// There is no message in it.
+/// When the body contains no message.
 pub fn read_push(body: &[u8]) -> Result<Push, BadBody> {
     let (Fields::Json(fields) | Fields::Form(fields)) = Fields::of(body)?;
     let body = string(fields.get("message"));
@@ -147,7 +147,7 @@ enum Fields {
 }
 
 impl Fields {
-    /// Reads a body. Its format is recognized from the bytes, since many tools send a wrong `Content-Type`.
+    /// Reads a body. Its bytes show its format, because many tools send a wrong `Content-Type`.
     fn of(body: &[u8]) -> Result<Self, BadBody> {
         let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.trim_ascii_start().starts_with(b"{") {
@@ -185,7 +185,7 @@ fn multipart(text: &str) -> Option<Map<String, Value>> {
     let (first, rest) = text.split_once("\r\n")?;
     let separator = format!("\r\n{}", first.trim_end());
     let mut form = Map::new();
-    // Before the first part there is no line end.
+    // There is no line ending before the first part.
     let mut part = rest;
     loop {
         let (this, next) = part.split_once(&separator)?;
@@ -203,7 +203,8 @@ fn parse(json: &[u8]) -> Result<Map<String, Value>, BadBody> {
     serde_json::from_slice(json).map_err(|_| BadBody::Malformed)
 }
 
-/// Returns `title: text` from the first of those fields that are not empty, or the one of the two that exists.
+/// Returns `title: text`. The text is the first of the fields `names` that is not empty. If only one of title and
+/// text exists, returns that.
 fn titled(fields: &Map<String, Value>, names: &[&str]) -> String {
     let title = string(fields.get("title"));
     let texts = names.iter().map(|name| string(fields.get(*name)));
@@ -216,7 +217,7 @@ fn titled(fields: &Map<String, Value>, names: &[&str]) -> String {
     }
 }
 
-/// Returns a value as text: tools send numbers too.
+/// Returns a value as text. Tools also send numbers.
 fn string(value: Option<&Value>) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
@@ -229,17 +230,17 @@ fn is_blank(text: &str) -> bool {
     text.trim().is_empty()
 }
 
-/// Returns a text that one `TEXT` can hold: without empty lines at both ends and with long lines broken. If it has too many
-/// lines, the last one has the number of the others.
+/// Returns a text that fits into one `TEXT`: empty lines at both ends are removed, and long lines are broken. If
+/// there are too many lines, the last line says how many others there are.
 fn bounded(text: &str) -> String {
-    // Cleaned first: a line of nothing but unsafe characters is blank.
+    // Lines are cleaned first, because a line that contains only unsafe characters is blank.
     let lines = text.split('\n').map(clean);
     let mut lines: Vec<_> = lines.skip_while(|line| is_blank(line)).collect();
     while lines.last().is_some_and(|line| is_blank(line)) {
         lines.pop();
     }
     let pieces: Vec<&str> = lines.iter().flat_map(|line| pieces(line)).collect();
-    // Space for the line with the number of the others.
+    // The rest is space for the line that says how many others there are.
     let bytes_max = usize::try_from(TEXT_BYTES_MAX).unwrap_or(usize::MAX) - 64;
     let mut out = String::new();
     for (n, piece) in pieces.iter().enumerate() {
@@ -255,7 +256,7 @@ fn bounded(text: &str) -> String {
     out
 }
 
-/// Breaks a line into pieces that are short enough for a line of a `TEXT`; mostly there is one.
+/// Breaks a line into pieces that are short enough for a line of a `TEXT`. Usually there is only one piece.
 fn pieces(line: &str) -> Vec<&str> {
     let (mut pieces, mut rest) = (Vec::new(), line);
     while rest.len() > TEXT_LINE_BYTES_MAX {

@@ -1,42 +1,42 @@
-//! What ntfy's clients publish, and what its subscribers receive. `hooks.md`, "ntfy".
+//! Reads what ntfy's clients publish, and writes what its subscribers receive; see "ntfy" in `hooks.md`.
 
 use serde_json::{Map, Value, json};
 
 use super::{BadBody, Message, parse, string, titled};
 use crate::protocol::{Event, EventId, Time, tags};
 
-/// The priority from which a message is marked as urgent; ntfy's are 1 to 5.
+/// The lowest priority with which a message is marked as urgent. ntfy's priorities are 1 to 5.
 const URGENT: u8 = 4;
 
-/// The priority of a message that has none.
+/// The priority of a message that states none.
 const DEFAULT_PRIORITY: u8 = 3;
 
-/// The names of a notification's fields as headers or parameters.
+/// The names of the title as a header or parameter. The constants below are those of other fields.
 const TITLE: &[&str] = &["title", "ti", "t"];
 const PRIORITY: &[&str] = &["priority", "prio", "p"];
 
-/// How many digits an id has after its first letter, so that no subscriber takes it for a time.
+/// The number of digits in an id after its first letter. It is such that no subscriber mistakes an id for a time.
 const ID_DIGITS: usize = 11;
 
-/// A notification that is published.
+/// A notification that a client publishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    /// The topic that the body names, if it is JSON.
+    /// The topic, if the body is JSON and so names it.
     pub topic: Option<String>,
-    /// Its title; empty if there is none.
+    /// The title; may be empty.
     pub title: String,
-    /// Its text.
+    /// The text.
     pub text: String,
-    /// Its priority, 1 to 5.
+    /// The priority, from 1 to 5.
     pub priority: u8,
 }
 
 impl Notification {
-    /// Reads a notification that is published as JSON. What is not in it may be in a header or parameter: `field` returns
-    /// the first of those with one of these names.
+    /// Reads a notification that is published as JSON. A field that the JSON does not contain may be in a header or
+    /// parameter: `field` returns the value of the first header or parameter that has one of the given names.
     ///
     /// # Errors
-    /// When it is not JSON, or names no topic.
+    /// When the body is not JSON, or names no topic.
     pub fn from_json(
         body: &[u8],
         field: impl Fn(&[&str]) -> Option<String>,
@@ -58,7 +58,7 @@ impl Notification {
         })
     }
 
-    /// Reads a notification whose body is its text; `field` is as for [`Self::from_json`].
+    /// Reads a notification whose body is its text. `field` is used as in [`Self::from_json`].
     ///
     /// # Errors
     /// When the text is not UTF-8.
@@ -78,10 +78,10 @@ impl Notification {
         })
     }
 
-    /// Returns the message that it becomes. One without a text is `triggered`, as with ntfy.
+    /// Returns the notification as a message. A notification without a text gets the text `triggered`, as in ntfy.
     ///
     /// # Errors
-    /// When nothing of it can be shown.
+    /// When the notification has nothing that can be shown.
     pub fn message(&self) -> Result<Message, BadBody> {
         let is_blank = self.text.trim().is_empty();
         let text = if is_blank { "triggered" } else { &self.text };
@@ -95,7 +95,8 @@ impl Notification {
     }
 }
 
-/// Reads a priority, a number or a word. Anything else, such as the `u=3, i` of RFC 9218, means nothing.
+/// Parses a priority, which is a number or a word. Any other text, such as the `u=3, i` of RFC 9218, counts as no
+/// priority.
 fn priority(text: &str) -> u8 {
     match text.trim().to_ascii_lowercase().as_str() {
         "1" | "min" => 1,
@@ -106,16 +107,16 @@ fn priority(text: &str) -> u8 {
     }
 }
 
-/// What a subscriber asks for from the past.
+/// The past messages that a subscriber requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Since {
-    /// Nothing.
+    /// No past messages.
     Now,
     /// The newest message.
     Latest,
-    /// All that follows this id.
+    /// All messages after this id.
     Id(u64),
-    /// All from this time on.
+    /// All messages from this time on.
     Time(Time),
 }
 
@@ -148,7 +149,7 @@ impl Since {
     }
 }
 
-/// Returns an event's id as ntfy's clients expect it: twelve letters and digits.
+/// Returns the id of an event as ntfy's clients expect it: twelve letters and digits.
 pub fn id(id: Option<EventId>) -> String {
     let mut rest = id.map_or(0, EventId::get);
     let mut digits = [b'0'; ID_DIGITS];
@@ -168,13 +169,13 @@ fn parse_id(text: &str) -> Option<u64> {
     u64::from_str_radix(digits, 36).ok()
 }
 
-/// Returns what a subscriber receives that is not a message: `open` or `keepalive`.
+/// Returns an object for a subscriber that is not a message. `event` is `open` or `keepalive`.
 pub fn control(event: &str, topics: &str, now: Time) -> Value {
     json!({"id": id(None), "time": now.0 / 1000, "event": event, "topic": topics})
 }
 
-/// Returns an event as the message that a subscriber receives; `None` if it is not one. Of a text of several lines that is
-/// the first line, with the number of the others.
+/// Returns an event as the message that a subscriber receives; `None` if the event is not a message. Of a text of
+/// several lines, a subscriber receives the first line and the number of the others.
 pub fn message(of: Option<EventId>, time: Time, tags: &str, event: &Event<'_>) -> Option<Value> {
     let (nick, text) = match event {
         Event::Msg { nick, text, .. } => (nick, text.to_string()),

@@ -1,4 +1,5 @@
-//! Reads bodies for Slack, Mattermost and Discord, and returns the lines of text that these would show.
+//! Reads bodies in the formats of Slack, Mattermost and Discord. Returns the lines of text that these services would
+//! show.
 
 use serde_json::{Map, Value};
 
@@ -83,7 +84,7 @@ fn blocks(list: Option<&Value>, lines: &mut Vec<String>) {
     }
 }
 
-/// Appends the parts of a rich text. Each is one line or more, and `mark` stands before each line.
+/// Appends the parts of a rich text. Each part is one line or more, and `mark` precedes each line.
 fn rich_texts(parts: Option<&Value>, mark: &str, lines: &mut Vec<String>) {
     for part in objects(parts) {
         let elements = part.get("elements");
@@ -95,7 +96,7 @@ fn rich_texts(parts: Option<&Value>, mark: &str, lines: &mut Vec<String>) {
     }
 }
 
-/// Returns the texts inside a rich text, joined.
+/// Returns the texts inside a rich text, joined together.
 fn leaves(elements: Option<&Value>) -> String {
     let leaf = |element: &Map<String, Value>| {
         let field = |name: &str| string(element.get(name));
@@ -113,7 +114,7 @@ fn leaves(elements: Option<&Value>) -> String {
     objects(elements).map(leaf).collect()
 }
 
-/// Returns the text of a text object, or of a plain string in its place.
+/// Returns the text of a text object. A plain string may stand in its place.
 fn text_of(object: Option<&Value>) -> String {
     match object {
         Some(Value::Object(object)) => markup(object, "text"),
@@ -131,7 +132,7 @@ fn marked(value: Option<&Value>) -> String {
 
 type AsText = fn(Option<&Value>) -> String;
 
-/// Returns a title with the address that it links to.
+/// Returns a title, followed by the address of its link.
 fn linked(object: &Map<String, Value>, title: &str, link: &str, as_text: AsText) -> String {
     let (title, link) = (as_text(object.get(title)), string(object.get(link)));
     match (is_blank(&title), is_blank(&link)) {
@@ -141,7 +142,7 @@ fn linked(object: &Map<String, Value>, title: &str, link: &str, as_text: AsText)
     }
 }
 
-/// Returns a field as `title: value`. Netdata sends some without a value.
+/// Returns a field as `title: value`. Netdata sends some fields without a value.
 fn named(field: &Map<String, Value>, title: &str, as_text: AsText) -> String {
     let (title, value) = (as_text(field.get(title)), as_text(field.get("value")));
     match (is_blank(&title), is_blank(&value)) {
@@ -166,7 +167,7 @@ fn objects(value: Option<&Value>) -> impl Iterator<Item = &Map<String, Value>> {
     array(value).iter().filter_map(Value::as_object)
 }
 
-/// Returns a text in Slack's markup with its links and mentions written out, and `*bold*` as it is.
+/// Converts a text in Slack's markup: links and mentions are written out, and `*bold*` is left as it is.
 fn mrkdwn(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -194,7 +195,7 @@ fn mrkdwn(text: &str) -> String {
     out
 }
 
-/// Returns the text of a link or mention, which is passed without its angle brackets; `None` for anything else.
+/// Returns the text of a link or mention, which is given without its angle brackets; `None` for anything else.
 fn shown(link: &str) -> Option<String> {
     let (target, label) = match link.split_once('|') {
         Some((target, label)) => (target, Some(label).filter(|label| !is_blank(label))),

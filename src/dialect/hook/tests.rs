@@ -43,7 +43,7 @@ fn links_in_slack_text_are_written_out() {
         r#"{"text":"1 &lt; 2 &amp;amp; 3 &gt; 2"}"#,
         "1 < 2 &amp; 3 > 2",
     );
-    // What is no link stays as it is.
+    // Text in angle brackets that is not a link is left unchanged.
     check_text(
         r#"{"text":"a <b> c << <https://x d"}"#,
         "a <b> c << <https://x d",
@@ -74,7 +74,7 @@ fn blocks_take_the_place_of_the_text_and_attachments_follow() {
             {"fallback":"only this"}]}"#,
         "t\np\na\nT https://t\nx\nk: v\nalone\nn: 3\nonly this",
     );
-    // Alertmanager's default: without the attachment every alert would be lost.
+    // Alertmanager's default format: all its text is in the attachment.
     check_text(
         r##"{"channel":"#ops","username":"Alertmanager","attachments":[{"title":"[FIRING:1] DiskFull","title_link":"http://am/#/alerts","pretext":"","text":"","fallback":"[FIRING:1] DiskFull | http://am","footer":"","color":"danger","mrkdwn_in":["fallback"]}]}"##,
         "[FIRING:1] DiskFull http://am/#/alerts",
@@ -136,7 +136,7 @@ fn each_alert_is_a_message() {
     };
     assert_eq!(alert(0), Some(("c9d8a1".into(), false)));
     assert_eq!(alert(1), Some(("77".into(), true)));
-    // The same again, with another end, is the same message; fired anew it is another.
+    // A repeated post with another end time is the same message. If the alert fires anew, it is another message.
     let later = body.replace("0001-01-01", "2027-01-01");
     let again = read(later.as_bytes()).unwrap();
     assert_eq!(again[0].identity, all[0].identity);
