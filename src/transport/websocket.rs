@@ -53,8 +53,9 @@ pub struct WebSocket {
     /// The code with which to close. It is set when no more input is accepted.
     closes_with: Option<u16>,
     close_sent: bool,
-    /// The time at which something was last received from the client. The field below is the time of the next ping.
+    /// The time at which something was last received from the client.
     heard: Duration,
+    /// The time of the next ping.
     ping_at: Duration,
     has_news: bool,
     /// An input to be reported when the bytes before it have been taken.

@@ -11,7 +11,7 @@ const URGENT: u8 = 4;
 /// The priority of a message that states none.
 const DEFAULT_PRIORITY: u8 = 3;
 
-/// The names of the title as a header or parameter. The constants below are those of other fields.
+/// The headers or parameters that contain the title of a notification.
 const TITLE: &[&str] = &["title", "ti", "t"];
 const PRIORITY: &[&str] = &["priority", "prio", "p"];
 
